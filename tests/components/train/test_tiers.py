@@ -1,0 +1,164 @@
+"""Tiers resolve to pools that Vertex's own message accepts, and illegal ones are refused."""
+
+import datetime
+import json
+
+import pytest
+
+from components.errors import TierError
+from components.train import tiers
+
+DAY = datetime.date(2026, 11, 20)
+CONTAINER = {"image_uri": "img", "command": ["python"], "args": ["--epochs", "3"]}
+GPU = {
+    "machine_spec": {
+        "machine_type": "n1-standard-8",
+        "accelerator_type": "NVIDIA_TESLA_T4",
+        "accelerator_count": 2,
+    },
+    "replica_count": 1,
+}
+
+
+def pool(machine, count=1, **more):
+    return {"machine_spec": {"machine_type": machine, **more}, "replica_count": count}
+
+
+@pytest.fixture(scope="module")
+def custom_job():
+    from google.cloud import aiplatform_v1
+
+    return aiplatform_v1.CustomJob
+
+
+def resolved(name, pools=None, replicas=None):
+    return tiers.resolve(name, replicas=replicas, pools=pools, today=DAY)
+
+
+@pytest.mark.parametrize(
+    "tier",
+    [
+        *(resolved(name) for name in tiers.names() if name != "CUSTOM"),
+        resolved("STANDARD_1", replicas=2),
+        resolved("CUSTOM", [GPU, {**GPU, "replica_count": 3}]),
+        resolved(
+            "CUSTOM",
+            [{**pool("e2-standard-4"), "disk_spec": {"boot_disk_size_gb": 200.0}}],
+        ),
+    ],
+    ids=lambda tier: f"{tier.name}-{tier.replicas}",
+)
+def test_every_tier_is_a_job_that_vertex_accepts(tier, custom_job):
+    specs = json.loads(json.dumps(tier.worker_pools(CONTAINER)))
+    job = custom_job({"display_name": "d", "job_spec": {"worker_pool_specs": specs}})
+    assert [p.replica_count for p in job.job_spec.worker_pool_specs] == [
+        p.replica_count for p in tier.pools
+    ]
+
+
+def test_vertex_refuses_a_float_count_so_whole_numbers_are_restored(custom_job):
+    pools = json.loads(
+        '[{"machine_spec": {"machine_type": "n1-standard-8"}, "replica_count": 1.0}]'
+    )
+    (spec,) = resolved("CUSTOM", pools).worker_pools(CONTAINER)
+    assert spec["replica_count"] == 1 and isinstance(spec["replica_count"], int)
+    custom_job({"job_spec": {"worker_pool_specs": [spec]}})
+
+
+def test_the_stated_strategy_is_the_one_the_hardware_calls_for():
+    for name in tiers.names():
+        if name != "CUSTOM":
+            assert tiers.describe(name).strategy == resolved(name).strategy
+
+
+@pytest.mark.parametrize(
+    ("pools", "strategy"),
+    [
+        ([pool("n1-standard-8")], "one_device"),
+        ([GPU], "mirrored"),
+        ([pool("n1-standard-8"), pool("n1-standard-8", 2)], "multi_worker"),
+        ([pool("ct5lp-hightpu-4t", tpu_topology="2x2")], "tpu"),
+    ],
+)
+def test_a_custom_tier_takes_its_strategy_from_its_pools(pools, strategy):
+    assert resolved("CUSTOM", pools).strategy == strategy
+
+
+def test_replicas_cut_a_tier_with_the_chief_counted():
+    assert [p.replica_count for p in resolved("STANDARD_1", replicas=2).pools] == [1, 1]
+    alone = resolved("STANDARD_1", replicas=1)
+    assert (len(alone.pools), alone.strategy) == (1, "one_device")
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "sentence"),
+    [
+        ("STANDART_1", {}, "did you mean STANDARD_1"),
+        ("basic", {}, "did you mean BASIC"),
+        ("BASIC", {"replicas": 2}, "choose 1 to 1"),
+        ("STANDARD_1", {"replicas": 9}, "has 5 machines"),
+        ("BASIC", {"pools": [pool("n1-standard-8")]}, "set train.tier to CUSTOM"),
+        ("CUSTOM", {}, "needs train.pools"),
+    ],
+)
+def test_a_tier_that_cannot_be_is_refused_with_the_way_out(name, kwargs, sentence):
+    with pytest.raises(TierError, match=sentence):
+        resolved(name, **kwargs)
+
+
+T4 = {"accelerator_type": "NVIDIA_TESLA_T4"}
+
+
+@pytest.mark.parametrize(
+    ("pools", "sentence"),
+    [
+        ([pool("n1-standard-8"), {}, pool("n1-standard-8")], r"pools\[1\] is empty.*no hole"),
+        ([pool("n1-standard-8", 2)], "put the other 1 into pool 1"),
+        ([pool("n1-standard-8")] * 3, "Keras 3 does not have"),
+        ([pool("n1-standard-8", 0)], "replica_count is 0"),
+        ([pool("n1-standard-8", 1.5)], "replica_count is 1.5"),
+        ([pool("n1-standart-8")], "did you mean n1-standard-8"),
+        ([pool("")], "machine_type is missing"),
+        ([{"machine": "n1-standard-8"}], "did you mean machine_spec"),
+        ([pool("n1-highcpu-8")], "ended on 2025-01-31; use n1-standard-8"),
+        ([pool("n1-standard-32", **T4, accelerator_count=1)], "takes 2, 4 .*the nearest is 2"),
+        ([pool("n1-standard-8", **T4)], "give both or neither"),
+        ([pool("e2-standard-4", **T4, accelerator_count=1)], "takes no accelerator"),
+        (
+            [pool("n1-standard-8", accelerator_type="NVIDIA_L4", accelerator_count=1)],
+            "takes no NVIDIA_L4",
+        ),
+        ([pool("g2-standard-24")], "comes with 2 NVIDIA_L4"),
+        ([pool("ct5lp-hightpu-8t", tpu_topology="4x4")], "choose one of 2x4"),
+        ([pool("ct5lp-hightpu-4t", 2, tpu_topology="2x2")], "exactly 1 replica"),
+        ([pool("n1-standard-8", tpu_topology="2x2")], "has no TPU"),
+        (
+            [pool("n1-standard-8", accelerator_type="NVIDIA_TESLA_P100", accelerator_count=1)],
+            "ended on 2026-09-15; use NVIDIA_TESLA_T4",
+        ),
+        (
+            [{**pool("n1-standard-8"), "disk_spec": {"boot_disk_type": "floppy"}}],
+            "choose one of .*pd-ssd",
+        ),
+    ],
+)
+def test_pools_that_vertex_would_refuse_are_refused_here(pools, sentence):
+    with pytest.raises(TierError, match=sentence):
+        resolved("CUSTOM", pools)
+
+
+def test_support_that_ends_soon_is_a_warning_and_an_ended_one_an_error():
+    p100 = [pool("n1-standard-8", accelerator_type="NVIDIA_TESLA_P100", accelerator_count=1)]
+    before = datetime.date(2026, 9, 14)
+    tier = tiers.resolve("CUSTOM", pools=p100, today=before)
+    assert any("P100 ends on 2026-09-15" in w for w in tiers.warnings(tier, before))
+    with pytest.raises(TierError, match="ended"):
+        tiers.resolve("CUSTOM", pools=p100, today=datetime.date(2026, 9, 15))
+
+
+def test_warnings_follow_the_date():
+    tier = resolved("BASIC")
+    assert tiers.warnings(tier, datetime.date(2025, 6, 1)) == []
+    later = " ".join(tiers.warnings(tier, datetime.date(2027, 2, 1)))
+    assert "training image (TF 2.17, Python 3.10) ended on 2026-07-11" in later
+    assert "prediction image (TF 2.15) ended on 2027-01-14" in later
