@@ -1,0 +1,1 @@
+"""The last step: scores the test split through the serving signature and decides the gate."""

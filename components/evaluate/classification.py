@@ -1,0 +1,204 @@
+"""Statistics of a classifier's scored rows: whole counts and exact sums, merged by `+`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from components.evaluate import histogram
+from components.evaluate.exact import ExactSum, MeanSums
+from components.evaluate.frame import Frame, count
+from components.evaluate.metrics import Estimate, metrics_of
+
+SMALLEST_PROBABILITY = 1e-15
+"""Log-loss counts a lower probability as this one."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Statistics of a classifier's scored rows.
+
+    Attributes:
+        frame: What the units and classes are.
+        rows: Number of rows.
+        confusion: Units by label and likeliest class, `[C, C] int64`.
+        ranks: Histograms of each class's probability among rows of other classes and of the
+            class, `[K, 2, B] int64`: K is 1 (the positive class) for a binary task, else C.
+        confidence: Histograms of the likeliest class's probability among wrong and right rows,
+            `[2, B] int64`; for a binary task B is 0, as `ranks` already tells calibration.
+        loss: Sums of the log-loss.
+        brier: Sums of the Brier score.
+        weight2: Sum of squared weights by label.
+    """
+
+    frame: Frame
+    rows: int
+    confusion: np.ndarray
+    ranks: np.ndarray
+    confidence: np.ndarray
+    loss: MeanSums
+    brier: MeanSums
+    weight2: tuple[ExactSum, ...]
+
+    @classmethod
+    def zero(cls, frame: Frame, n_bins: int) -> Classification:
+        """The statistics of no rows."""
+        c, binary = frame.n_classes, frame.task == "binary"
+        return cls(
+            frame=frame,
+            rows=0,
+            confusion=np.zeros((c, c), np.int64),
+            ranks=np.zeros((1 if binary else c, 2, n_bins), np.int64),
+            confidence=np.zeros((2, 0 if binary else n_bins), np.int64),
+            loss=MeanSums(),
+            brier=MeanSums(),
+            weight2=(ExactSum(),) * c,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        frame: Frame,
+        labels: np.ndarray,
+        probabilities: np.ndarray,
+        weights: np.ndarray | None = None,
+        n_bins: int = 1_000,
+    ) -> Classification:
+        """Measures a batch.
+
+        Args:
+            frame: From the train labels.
+            labels: `[N] int32` class indices.
+            probabilities: `[N, C] float32`.
+            weights: `[N] float32`, or None.
+            n_bins: Bins of the histograms.
+        """
+        n, c = len(labels), frame.n_classes
+        units = frame.units(weights, n)
+        w = units / frame.unit
+        p = probabilities.astype(np.float64)
+        rows = np.arange(n)
+        likeliest = p.argmax(axis=1)
+        losses = -np.log(np.maximum(p[rows, labels], SMALLEST_PROBABILITY))
+        binary = frame.task == "binary"
+        ranked = (1,) if binary else range(c)
+        squares = np.sum(p * p, axis=1) - 2 * p[rows, labels] + 1
+        return cls(
+            frame=frame,
+            rows=n,
+            confusion=count(labels * c + likeliest, units, c * c).reshape(c, c),
+            ranks=np.stack([_two_histograms(p[:, k], labels == k, units, n_bins) for k in ranked]),
+            confidence=_two_histograms(
+                p[rows, likeliest], labels == likeliest, units, 0 if binary else n_bins
+            ),
+            loss=MeanSums.of(losses, w),
+            brier=MeanSums.of(squares / 2 if binary else squares, w),
+            weight2=tuple(ExactSum.of((w * w)[labels == k]) for k in range(c)),
+        )
+
+    def __add__(self, other: Classification) -> Classification:
+        return Classification(
+            self.frame,
+            self.rows + other.rows,
+            self.confusion + other.confusion,
+            self.ranks + other.ranks,
+            self.confidence + other.confidence,
+            self.loss + other.loss,
+            self.brier + other.brier,
+            tuple(a + b for a, b in zip(self.weight2, other.weight2, strict=True)),
+        )
+
+    def metrics(self) -> dict[str, Estimate]:
+        """Every metric of the task, in the order of `METRICS`."""
+        found = {
+            "log_loss": Estimate.normal(self.loss.mean, self.loss.error, low=0.0),
+            "accuracy": Estimate.share(self._accuracy, self.loss.n_effective),
+            "brier": Estimate.normal(self.brier.mean, self.brier.error, low=0.0),
+            "ece": Estimate(histogram.calibration_error(self._calibration())),
+            **(self._binary() if self.frame.task == "binary" else self._multiclass()),
+        }
+        return {name: found[name] for name in metrics_of(self.frame.task)}
+
+    def curves(self) -> dict[str, Any]:
+        """What the report draws: calibration, confusion matrix, and the ROC or each class."""
+        curves: dict[str, Any] = {
+            "calibration": [asdict(b) for b in self._calibration()],
+            "confusion": (self.confusion / self.frame.unit).tolist(),
+        }
+        if self.frame.task == "binary":
+            curves["roc"] = histogram.roc_points(self.ranks[0, 1], self.ranks[0, 0])
+            curves["auc_resolution"] = histogram.auc_resolution(self.ranks[0, 1], self.ranks[0, 0])
+        else:
+            precision, recall, f1, support = self._by_class()
+            curves["by_class"] = [
+                {"precision": p, "recall": r, "f1": f, "rows": s}
+                for p, r, f, s in zip(precision, recall, f1, support, strict=True)
+            ]
+        return curves
+
+    @property
+    def _accuracy(self) -> float:
+        total = self.confusion.sum()
+        return float(np.trace(self.confusion) / total) if total else math.nan
+
+    def _calibration(self) -> list[histogram.CalibrationBin]:
+        wrong, right = self.ranks[0] if self.frame.task == "binary" else self.confidence
+        return histogram.calibration(right, wrong, self.loss.n_effective)
+
+    def _binary(self) -> dict[str, Estimate]:
+        negatives, positives = self.ranks[0]
+        n_negatives, n_positives = (self._n_effective(k) for k in (0, 1))
+        error = histogram.auc_error(positives, negatives, n_positives, n_negatives)
+        precision, recall, f1, _ = (values[1] for values in self._by_class())
+        predicted = float(self.confusion[:, 1].sum() / max(self.confusion.sum(), 1))
+        return {
+            "auc": Estimate.normal(histogram.auc(positives, negatives), error, 0.0, 1.0),
+            "average_precision": Estimate(histogram.average_precision(positives, negatives)),
+            "precision": Estimate.share(precision, predicted * self.loss.n_effective),
+            "recall": Estimate.share(recall, n_positives),
+            "f1": Estimate(f1),
+        }
+
+    def _multiclass(self) -> dict[str, Estimate]:
+        precision, recall, f1, _ = self._by_class()
+        seen = (self.confusion.sum(axis=0) + self.confusion.sum(axis=1)) > 0
+        areas = np.array([histogram.auc(p, n) for n, p in self.ranks])
+        return {
+            "macro_f1": Estimate(_mean(np.where(seen, f1, math.nan))),
+            "micro_f1": Estimate.share(self._accuracy, self.loss.n_effective),
+            "macro_precision": Estimate(_mean(np.where(seen, precision, math.nan))),
+            "macro_recall": Estimate(_mean(np.where(seen, recall, math.nan))),
+            "macro_auc": Estimate(_mean(areas)),
+        }
+
+    def _n_effective(self, label: int) -> float:
+        weight2 = float(self.weight2[label])
+        total = float(self.confusion[label].sum()) / self.frame.unit
+        return total**2 / weight2 if weight2 else 0.0
+
+    def _by_class(self) -> tuple[list[float], list[float], list[float], list[float]]:
+        """Precision, recall, F1 and rows of each class; 0 where nothing was predicted or is."""
+        hits = np.diag(self.confusion) / self.frame.unit
+        predicted, support = (self.confusion.sum(axis=a) / self.frame.unit for a in (0, 1))
+        precision, recall, f1 = (
+            np.divide(hits, d, out=np.zeros_like(hits), where=d > 0)
+            for d in (predicted, support, (predicted + support) / 2)
+        )
+        return precision.tolist(), recall.tolist(), f1.tolist(), support.tolist()
+
+
+def _two_histograms(
+    scores: np.ndarray, hits: np.ndarray, units: np.ndarray, n_bins: int
+) -> np.ndarray:
+    if not n_bins:
+        return np.zeros((2, 0), np.int64)
+    keys = hits * n_bins + histogram.score_bins(scores, n_bins)
+    return count(keys, units, 2 * n_bins).reshape(2, n_bins)
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan

@@ -1,0 +1,62 @@
+"""What is fixed before the first row is scored: the task, the prior, and the unit of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.errors import DataError
+
+WEIGHT_UNITS = 1 << 30
+"""A weight of the average row, in the whole units that histograms count."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What must be known before the first row is scored; from the labels of the train split.
+
+    Attributes:
+        task: binary, multiclass or regression.
+        n_classes: Number of classes; 0 for regression.
+        prior: Train share of each class, or the mean label alone.
+        deviation: Standard deviation of the train labels; 1 for classification.
+        low: Lowest label of the pictures of a regression.
+        high: Highest one.
+        mean_weight: Mean weight of a test row; None without weights.
+    """
+
+    task: str
+    n_classes: int
+    prior: tuple[float, ...]
+    deviation: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+    mean_weight: float | None = None
+
+    def units(self, weights: np.ndarray | None, n_rows: int) -> np.ndarray:
+        """Weights in whole units, `[N] int64`: 1 a row, or 2**30 for the mean weight.
+
+        Raises:
+            DataError: A weight is negative or not finite.
+        """
+        if weights is None or self.mean_weight is None:
+            return np.ones(n_rows, np.int64)
+        if not np.all(np.isfinite(weights) & (weights >= 0)):
+            wrong = weights[~(np.isfinite(weights) & (weights >= 0))][0]
+            raise DataError(f"a row has weight {wrong}; weights must be finite and at least 0")
+        scaled = weights.astype(np.float64) / self.mean_weight * WEIGHT_UNITS
+        return np.rint(scaled).astype(np.int64)
+
+    @property
+    def unit(self) -> int:
+        """How many units a row of average weight has."""
+        return 1 if self.mean_weight is None else WEIGHT_UNITS
+
+
+def count(keys: np.ndarray, units: np.ndarray, n: int) -> np.ndarray:
+    """Sums whole units by key, `[n] int64`.
+
+    Up to 2**22 rows of 2**31 units a call sum exactly in bincount's float64.
+    """
+    return np.bincount(keys, units, minlength=n).astype(np.int64)

@@ -1,0 +1,127 @@
+"""Statistics of a regression's scored rows: whole counts and exact sums, merged by `+`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.evaluate.exact import MeanSums
+from components.evaluate.frame import Frame, count
+from components.evaluate.metrics import Estimate
+
+N_RESIDUAL_BINS = 80
+N_GRID = 40
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Statistics of a regression's scored rows.
+
+    Attributes:
+        frame: What the units, the deviation and the range are.
+        rows: Number of rows.
+        error: Sums of prediction - label.
+        absolute: Sums of |prediction - label|.
+        squared: Sums of (prediction - label)**2.
+        label: Sums of the label.
+        residuals: Units by error, 80 bins over ±4 label deviations and one beyond each end,
+            `[82] int64`.
+        grid: Units by label and prediction in 40 steps from low to high, `[40, 40] int64`.
+    """
+
+    frame: Frame
+    rows: int
+    error: MeanSums
+    absolute: MeanSums
+    squared: MeanSums
+    label: MeanSums
+    residuals: np.ndarray
+    grid: np.ndarray
+
+    @classmethod
+    def zero(cls, frame: Frame) -> Regression:
+        """The statistics of no rows."""
+        sums = MeanSums()
+        residuals = np.zeros(N_RESIDUAL_BINS + 2, np.int64)
+        grid = np.zeros((N_GRID, N_GRID), np.int64)
+        return cls(frame, 0, sums, sums, sums, sums, residuals, grid)
+
+    @classmethod
+    def of(
+        cls,
+        frame: Frame,
+        labels: np.ndarray,
+        predictions: np.ndarray,
+        weights: np.ndarray | None = None,
+    ) -> Regression:
+        """Measures a batch of `[N] float32` labels and predictions."""
+        y, units = labels.astype(np.float64), frame.units(weights, len(labels))
+        w, error = units / frame.unit, predictions.astype(np.float64) - labels
+        step = np.floor(error / frame.deviation * (N_RESIDUAL_BINS / 8)) + N_RESIDUAL_BINS / 2 + 1
+        bins = np.clip(step, 0, N_RESIDUAL_BINS + 1).astype(np.int64)
+        row, column = (_grid_steps(v, frame) for v in (y, predictions.astype(np.float64)))
+        return cls(
+            frame=frame,
+            rows=len(y),
+            error=MeanSums.of(error, w),
+            absolute=MeanSums.of(np.abs(error), w),
+            squared=MeanSums.of(error * error, w),
+            label=MeanSums.of(y, w),
+            residuals=count(bins, units, N_RESIDUAL_BINS + 2),
+            grid=count(row * N_GRID + column, units, N_GRID**2).reshape(N_GRID, N_GRID),
+        )
+
+    def __add__(self, other: Regression) -> Regression:
+        return Regression(
+            self.frame,
+            self.rows + other.rows,
+            self.error + other.error,
+            self.absolute + other.absolute,
+            self.squared + other.squared,
+            self.label + other.label,
+            self.residuals + other.residuals,
+            self.grid + other.grid,
+        )
+
+    def metrics(self) -> dict[str, Estimate]:
+        """Every metric of the task, in the order of `METRICS`.
+
+        The interval of RMSE is by the delta method: error(MSE) / (2 RMSE). That of R² takes the
+        variance of the test labels as known.
+        """
+        mse, variance = self.squared.mean, self.label.variance
+        rmse = math.sqrt(mse) if mse >= 0 else math.nan
+        error = self.squared.error / (2 * rmse) if rmse else math.nan
+        r2 = Estimate(math.nan)
+        if variance > 0:
+            r2 = Estimate.normal(1 - mse / variance, self.squared.error / variance, high=1.0)
+        return {
+            "rmse": Estimate.normal(rmse, error, low=0.0),
+            "mae": Estimate.normal(self.absolute.mean, self.absolute.error, low=0.0),
+            "r2": r2,
+            "mean_error": Estimate.normal(self.error.mean, self.error.error),
+        }
+
+    def curves(self) -> dict[str, Any]:
+        """What the report draws: residuals, and predictions against labels."""
+        frame = self.frame
+        return {
+            "residuals": {
+                "width": frame.deviation * 8 / N_RESIDUAL_BINS,
+                "counts": (self.residuals / frame.unit).tolist(),
+            },
+            "grid": {
+                "low": frame.low,
+                "high": frame.high,
+                "counts": (self.grid / frame.unit).tolist(),
+            },
+        }
+
+
+def _grid_steps(values: np.ndarray, frame: Frame) -> np.ndarray:
+    width = (frame.high - frame.low) or 1.0
+    steps = (values - frame.low) / width * N_GRID
+    return np.clip(steps, 0, N_GRID - 1).astype(np.int64)
