@@ -1,0 +1,155 @@
+"""The bootstrap runs the published package and nothing else."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from components.errors import PackageError
+from components.train import bootstrap
+
+TASK = """
+import json, os, signal, sys, time
+found = {}
+for name in ("components", "pipelines", "numpy"):
+    try:
+        __import__(name)
+        found[name] = True
+    except ModuleNotFoundError:
+        found[name] = False
+import trainer
+report = {"argv": sys.argv[1:], "file": trainer.__file__, "cwd": os.listdir(), "found": found}
+print(json.dumps(report), flush=True)
+if "--sleep" in sys.argv:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    time.sleep(60)
+sys.exit(3 if "--fail" in sys.argv else 0)
+"""
+PYPROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "quatrain-trainer"
+version = "1.0"
+[tool.setuptools]
+packages = ["trainer"]
+package-dir = {"trainer" = "."}
+"""
+FILES = {"pyproject.toml": PYPROJECT, "__init__.py": "", "task.py": TASK, "model.py": ""}
+
+
+def pack(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> str:
+    with tarfile.open(path, "w:gz") as tar:
+        for info, data in members:
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    path = tmp_path_factory.mktemp("package") / "quatrain_trainer-1.0.tar.gz"
+    members = [(tarfile.TarInfo(f"t-1.0/{name}"), text.encode()) for name, text in FILES.items()]
+    return path, pack(path, members)
+
+
+def command(package, *arguments):
+    path, sha256 = package
+    module = [sys.executable, "-m", "components.train.bootstrap"]
+    return [*module, "--package", str(path), "--sha256", sha256, "--", *arguments]
+
+
+@pytest.fixture(scope="module")
+def finished(package):
+    arguments = command(package, "--epochs", "3", "--fail")
+    return subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def report(finished):
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def test_the_trainer_comes_from_the_package_and_the_repository_is_out_of_reach(report):
+    assert Path(report["file"]).parts[-3:] == ("site", "trainer", "__init__.py")
+    assert "quatrain-" in report["file"]
+    assert report["found"] == {"components": False, "pipelines": False, "numpy": True}
+    assert report["cwd"] == []
+
+
+def test_arguments_digest_and_exit_code_pass_through(finished, report, package):
+    assert report["argv"] == ["--epochs", "3", "--fail", "--package-sha256", package[1]]
+    assert package[1] in finished.stdout.splitlines()[0]
+    assert finished.returncode == 3
+
+
+def test_the_fresh_folder_is_gone_afterwards(report):
+    assert not Path(report["file"]).exists()
+
+
+def test_a_signal_reaches_the_trainer_and_its_exit_code_returns(package):
+    child = subprocess.Popen(command(package, "--sleep"), stdout=subprocess.PIPE, text=True)
+    lines = iter(child.stdout.readline, "")
+    assert any(line.startswith("{") for line in lines)
+    time.sleep(0.1)
+    os.kill(child.pid, signal.SIGTERM)
+    assert child.wait(timeout=20) == 7
+
+
+def test_another_digest_runs_nothing(package):
+    with pytest.raises(PackageError, match="was altered or cut short"):
+        bootstrap.verify(package[0], "0" * 64)
+
+
+def test_a_missing_package_is_named(tmp_path):
+    with pytest.raises(PackageError, match="gone.tar.gz is not a file"):
+        bootstrap.fetch(str(tmp_path / "gone.tar.gz"), tmp_path)
+
+
+def member(name, **fields):
+    info = tarfile.TarInfo(name)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+@pytest.mark.parametrize(
+    ("evil", "sentence"),
+    [
+        (member("t/../../evil"), "escapes"),
+        (member("/etc/evil"), "escapes"),
+        (member("t/link", type=tarfile.SYMTYPE, linkname="../../etc"), "link or a device"),
+        (member("t/link", type=tarfile.LNKTYPE, linkname="t/task.py"), "link or a device"),
+        (member("t/null", type=tarfile.CHRTYPE), "link or a device"),
+    ],
+)
+def test_an_archive_that_reaches_outside_is_refused(tmp_path, evil, sentence):
+    path = tmp_path / "evil.tar.gz"
+    pack(path, [(member("t/task.py"), b""), (evil, b"")])
+    with pytest.raises(PackageError, match=sentence):
+        bootstrap.extract(path, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["evil.tar.gz", "task.py"]
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path):
+    path = tmp_path / "bomb.tar.gz"
+    pack(path, [(member("t/zeros"), bytes(bootstrap.MAX_UNPACKED_BYTES + 1))])
+    assert path.stat().st_size < 100_000
+    with pytest.raises(PackageError, match="unpacks to more than"):
+        bootstrap.extract(path, tmp_path / "out")
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
+    path = tmp_path / "text.tar.gz"
+    path.write_text("hello")
+    with pytest.raises(PackageError, match=r"not a sound \.tar\.gz"):
+        bootstrap.extract(path, tmp_path / "out")
