@@ -1,0 +1,1 @@
+"""The four steps: preprocess, package, train, evaluate; one folder each."""

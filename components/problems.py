@@ -1,0 +1,236 @@
+"""What is wrong with a spec: every problem at once, each with its place and the way out."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from components.spec import (
+    METRICS,
+    Bound,
+    Clean,
+    ColumnSplit,
+    Evaluate,
+    HashSplit,
+    ModelSpec,
+    Source,
+    TimeSplit,
+    Train,
+    as_list,
+    read_feature,
+    typed,
+)
+from components.wording import near
+from trainer.features import FEATURES, Feature, Type
+from trainer.settings import Hyperparameters
+
+RESERVED = ("label", "weight")
+RAW_PREFIX = "raw_"
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "source": Source,
+    "clean": Clean,
+    "train": Train,
+    "evaluate": Evaluate,
+}
+_SPLITS: dict[str, type[BaseModel]] = {"hash": HashSplit, "time": TimeSplit, "column": ColumnSplit}
+_EXPECTED = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "too_short": "must hold at least one",
+    "string_pattern_mismatch": "must be lower-case letters, digits and hyphens, a letter first",
+}
+
+
+def schema_problems(errors: Sequence[Any], value: Any) -> list[str]:
+    """Turns the errors of pydantic into sentences.
+
+    Args:
+        errors: As `ValidationError.errors()` gives them.
+        value: The spec that was checked.
+    """
+    inside = {e["loc"][:1] for e in errors if len(e["loc"]) > 1}
+    # A list whose every entry is wrong is also reported as empty: once is enough.
+    return [_sentence(e, value) for e in errors if e["loc"] not in inside]
+
+
+def _sentence(error: Any, value: Any) -> str:
+    loc, kind, seen = error["loc"], error["type"], error.get("input")
+    at = _place(loc)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{at}: unknown key{near(loc[-1], _keys_at(loc[:-1], value))}"
+    if kind == "missing":
+        return f"{at}: missing"
+    if kind == "value_error":
+        separator = "." if loc and loc[0] == "features" and re.match(r"\w+: ", message) else ": "
+        return f"{at}{separator}{message}"
+    if kind in ("literal_error", "union_tag_invalid"):
+        ctx = error["ctx"]
+        allowed = re.findall(r"'([^']+)'", str(ctx.get("expected") or ctx["expected_tags"]))
+        noun = "type" if loc[0] == "columns" else str(loc[-1])
+        word = ctx.get("tag", seen)
+        return f"{at}: unknown {noun} {word!r}{near(word, allowed)}"
+    shown = f", not {seen!r}" if seen and not isinstance(seen, dict) else ""
+    return f"{at}: {_EXPECTED.get(kind, message)}{shown}"
+
+
+def _place(loc: Sequence[Any]) -> str:
+    parts = [p for p in loc if p != "settings"]
+    if parts[:1] == ["split"] and len(parts) > 1:
+        del parts[1]  # pydantic names the kind of split here
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
+
+
+def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
+    """Returns the keys that are allowed at a place of the spec."""
+    head = str(loc[0]) if loc else ""
+    if not head:
+        return ["features" if n == "entries" else n for n in ModelSpec.model_fields]
+    if head == "split":
+        return list(_SPLITS[str(loc[1])].model_fields)
+    if head == "features":
+        cls = FEATURES[value["features"][loc[1]]["transform"]]
+        hidden = ("columns", "types", *cls.fitted)
+        return ["from", "transform", *(f.name for f in fields(cls) if f.name not in hidden)]
+    if "gate" in loc:
+        return list(Bound.model_fields)
+    names = list(_SECTIONS[head].model_fields)
+    if head == "train":
+        names += [f.name for f in fields(Hyperparameters)]
+    return [n for n in names if n != "settings"]
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """What can be read of a spec even where other parts of it are wrong."""
+
+    value: Mapping[str, Any]
+    columns: Mapping[str, Type]
+    derived: Mapping[str, str]
+    features: Mapping[int, Feature]
+
+    @property
+    def known(self) -> dict[str, Any]:
+        return {**self.columns, **self.derived}
+
+    def get(self, *keys: str) -> Any:
+        """The value at a path, or None where the spec has another shape."""
+        value: Any = self.value
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value
+
+
+def _outline(value: Any) -> _Outline:
+    bare = _Outline(value if isinstance(value, Mapping) else {}, {}, {}, {})
+    columns, derived = bare.get("columns"), bare.get("clean", "derive")
+    columns = columns if isinstance(columns, Mapping) else {}
+    entries = bare.get("features")
+    features = {}
+    for i, entry in enumerate(entries if isinstance(entries, list) else []):
+        try:
+            features[i] = typed(read_feature(entry), columns)
+        except ValueError:
+            continue  # reported by schema_problems
+    return _Outline(bare.value, columns, derived if isinstance(derived, Mapping) else {}, features)
+
+
+def cross_problems(value: Any) -> list[str]:
+    """Returns what is wrong between the sections of a spec, as far as they can be read."""
+    outline = _outline(value)
+    return [
+        *_clean_problems(outline),
+        *_reference_problems(outline),
+        *_feature_problems(outline),
+        *_gate_problems(outline),
+    ]
+
+
+def _clean_problems(outline: _Outline) -> Iterator[str]:
+    for name in outline.derived:
+        if name in outline.columns:
+            yield f"clean.derive.{name}: a column has this name already"
+    for kind in ("reject", "derive"):
+        for name in outline.get("clean", kind) or ():
+            if not str(name).isidentifier():
+                yield f"clean.{kind}.{name}: a name holds letters, digits and underscores"
+
+
+def _reference_problems(outline: _Outline) -> Iterator[str]:
+    for place, name in _references(outline):
+        if isinstance(name, str) and name not in outline.known:
+            yield f"{place}: unknown column {name!r}{near(name, outline.known)}"
+
+
+def _references(outline: _Outline) -> Iterator[tuple[str, Any]]:
+    """Yields every place that names a column or a derived column."""
+    yield "label", outline.get("label")
+    yield "weight", outline.get("weight")
+    yield "split.column", outline.get("split", "column")
+    for section, key in (("split", "keys"), ("evaluate", "slices")):
+        names = as_list(outline.get(section, key))
+        if isinstance(names, list | tuple):
+            yield from ((f"{section}.{key}[{i}]", name) for i, name in enumerate(names))
+
+
+def _feature_problems(outline: _Outline) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for i, feature in outline.features.items():
+        for column in feature.columns:
+            yield from (
+                f"features[{i}].from: {p}" for p in _input_problems(outline, feature, column)
+            )
+        if len(feature.types) == len(feature.columns) and (wrong := feature.check()):
+            yield f"features[{i}]: {wrong}"
+        for output in feature.outputs:
+            if problem := _name_problem(output.name, seen):
+                yield f"features[{i}].name: {problem}"
+            seen.setdefault(output.name, i)
+
+
+def _name_problem(name: str, seen: Mapping[str, int]) -> str | None:
+    if name in RESERVED or name.startswith(RAW_PREFIX):
+        return f"{name!r} is reserved; choose another name"
+    if not name.isidentifier():
+        return f"{name!r} may hold letters, digits and underscores only"
+    if name in seen:
+        return f"features[{seen[name]}] gives a column {name!r} already"
+    return None
+
+
+def _input_problems(outline: _Outline, feature: Feature, column: str) -> Iterator[str]:
+    if column in outline.derived:
+        yield (
+            f"{column!r} is derived by SQL, which the serving signature cannot run; "
+            "use a column of the table and a transform"
+        )
+    elif column not in outline.columns:
+        yield f"unknown column {column!r}{near(column, outline.columns)}"
+    elif column == outline.get("label"):
+        yield f"{column!r} is the label; a feature made of it would give the answer away"
+    elif outline.columns[column] in get_args(Type) and (
+        outline.columns[column] not in feature.accepts
+    ):
+        accepted = ", ".join(sorted(feature.accepts))
+        name = feature.transform  # type: ignore[attr-defined]
+        yield f"{column!r} is {outline.columns[column]}; {name} takes {accepted}"
+
+
+def _gate_problems(outline: _Outline) -> Iterator[str]:
+    task, gate = outline.get("task"), outline.get("evaluate", "gate")
+    if task in METRICS and isinstance(gate, Mapping):
+        for metric in gate:
+            if metric not in METRICS[task]:
+                nearest = near(metric, METRICS[task])
+                yield f"evaluate.gate.{metric}: no metric of a {task} model{nearest}"

@@ -1,0 +1,327 @@
+"""The spec: one YAML file that describes one model, checked before anything runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from components.artifacts import canonical_json
+from components.errors import SpecError
+from components.wording import near
+from trainer.features import FEATURES, Feature, Input, Task, Type
+from trainer.settings import Hyperparameters
+
+SPLITS = ("train", "validation", "test")
+# What a gate can bound; components.evaluate computes exactly these.
+METRICS: dict[Task, tuple[str, ...]] = {
+    "binary": ("auc", "log_loss", "accuracy", "brier", "ece", "average_precision"),
+    "multiclass": ("log_loss", "accuracy", "macro_f1", "micro_f1", "macro_auc"),
+    "regression": ("rmse", "mae", "r2", "mean_error"),
+}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def as_list(value: Any) -> Any:
+    """Wraps a single text into a list; anything else stays as it is."""
+    return [value] if isinstance(value, str) else value
+
+
+class Source(_Section):
+    """Where the rows are and how they are written."""
+
+    uri: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
+    format: Literal["csv", "parquet"] = "csv"
+    nulls: tuple[str, ...] = ("", "NA")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    quoted_newlines: bool = False
+
+
+class Clean(_Section):
+    """Rejection rules and derived columns, as SQL expressions over one row."""
+
+    reject: dict[str, str] = {}
+    derive: dict[str, str] = {}
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+class HashSplit(_Section):
+    """By the fingerprint of key columns: the same row falls on the same side every week."""
+
+    by: Literal["hash"] = "hash"
+    keys: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
+    train: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "HashSplit":
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + validation + test is {total:g}; it must be 1")
+        return self
+
+
+class TimeSplit(_Section):
+    """By time: train before `validation_from`, test from `test_from`."""
+
+    by: Literal["time"]
+    column: str
+    validation_from: str
+    test_from: str
+
+
+class ColumnSplit(_Section):
+    """By a column that says train, validation or test."""
+
+    by: Literal["column"]
+    column: str
+
+
+Split = Annotated[HashSplit | TimeSplit | ColumnSplit, Field(discriminator="by")]
+
+
+class Bound(_Section):
+    """What a metric must reach: at least `min`, at most `max`."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Bound":
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        return self
+
+
+class Evaluate(_Section):
+    """Slices of the test rows and the bounds that a model must reach."""
+
+    slices: tuple[str, ...] = ()
+    gate: dict[str, Bound] = {}
+    skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
+
+
+class Pool(_Section):
+    """One worker pool of tier CUSTOM, in Vertex's words."""
+
+    machine_type: str
+    replica_count: Annotated[int, Field(ge=1)] = 1
+    accelerator_type: str | None = None
+    accelerator_count: Annotated[int, Field(ge=1)] | None = None
+    tpu_topology: str | None = None
+
+
+class Train(_Section):
+    """The tier and the settings of the trainer."""
+
+    tier: str = "BASIC"
+    replicas: Annotated[int, Field(ge=1)] | None = None
+    pools: tuple[Pool, ...] | None = None
+    settings: Hyperparameters = Hyperparameters()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_settings(cls, value: Any) -> Any:
+        """Hyperparameters stand in the section itself; gathers them."""
+        if not isinstance(value, Mapping) or "settings" in value:
+            return value
+        own = {k: v for k, v in value.items() if k in cls.model_fields}
+        return {**own, "settings": {k: v for k, v in value.items() if k not in own}}
+
+
+def read_feature(entry: Any) -> Feature:
+    """Reads one entry of `features`.
+
+    Raises:
+        ValueError: What is wrong, as `key: sentence`.
+    """
+    if isinstance(entry, Feature):
+        return entry
+    if not isinstance(entry, Mapping):
+        raise ValueError("a feature is a mapping with name, from and transform")
+    values: dict[str, Any] = {str(k): v for k, v in entry.items()}
+    transform = values.pop("transform", None)
+    if transform not in FEATURES:
+        raise ValueError(f"transform: unknown transform {transform!r}{near(transform, FEATURES)}")
+    cls = FEATURES[transform]
+    for fitted in (*cls.fitted, "columns", "types"):
+        if fitted in values:
+            raise ValueError(f"{fitted}: unknown key; it is not a setting of {transform}")
+    if "from" not in values:
+        raise ValueError("from: missing; name the column, or the columns of a cross")
+    columns = tuple(as_list(values.pop("from")))
+    low, high = cls.n_columns
+    if not low <= len(columns) <= high:
+        allowed = "one column" if high == 1 else f"{low} to {high} columns"
+        raise ValueError(f"from: {transform} takes {allowed}, not {len(columns)}")
+    return TypeAdapter(cls).validate_python({**values, "columns": columns})
+
+
+def _write_feature(feature: Feature) -> dict[str, Any]:
+    written = TypeAdapter(type(feature)).dump_python(feature, mode="json", exclude_none=True)
+    columns = written.pop("columns")
+    for name in ("types", *feature.fitted):
+        written.pop(name, None)
+    origin = columns[0] if feature.n_columns[1] == 1 else columns
+    return {"name": written.pop("name"), "from": origin, **written}
+
+
+class FeatureEntry(_Section):
+    """One checked entry of `features`; serialized as it was written."""
+
+    feature: Any
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        return {"feature": read_feature(value)}
+
+
+Entry = Annotated[
+    FeatureEntry, PlainSerializer(lambda entry: _write_feature(entry.feature), return_type=dict)
+]
+
+
+class ModelSpec(_Section):
+    """Everything that describes one model; `load_spec` reads it from YAML."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+    source: Source
+    columns: Annotated[dict[str, Type], Field(min_length=1)]
+    clean: Clean = Clean()
+    label: str
+    task: Task
+    weight: str | None = None
+    split: Split
+    entries: Annotated[tuple[Entry, ...], Field(alias="features", min_length=1)]
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """The features, unfitted, with the types of their columns."""
+        return tuple(typed(e.feature, self.columns) for e in self.entries)
+
+    @cached_property
+    def inputs(self) -> tuple[Input, ...]:
+        """The raw inputs that the features need, in the order of `columns`."""
+        used = {c for f in self.features for c in f.columns}
+        return tuple(Input(n, t) for n, t in self.columns.items() if n in used)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the canonical JSON of the spec."""
+        return sha256(canonical_json(self.as_parameter()).encode()).hexdigest()
+
+    def as_parameter(self) -> dict[str, Any]:
+        """The spec as one JSON value, as it travels through the pipeline."""
+        written = self.model_dump(mode="json", by_alias=True)
+        settings = written["train"].pop("settings")
+        return {**written, "train": {**written["train"], **settings}}
+
+    @classmethod
+    def from_parameter(cls, value: Mapping[str, Any]) -> "ModelSpec":
+        """Reads and checks a spec; whole numbers that KFP turned into 3.0 come back as 3.
+
+        Raises:
+            SpecError: Every problem at once, each with its place.
+        """
+        return read_spec(value, "spec")
+
+
+def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
+    """Reads a spec from YAML.
+
+    Args:
+        path: The file; relative local sources are relative to it.
+        overrides: `a.b=value` settings, the value in YAML.
+
+    Raises:
+        SpecError: The file is not there, is not YAML, or does not describe a model; every problem
+            at once, each with its place and the nearest right word.
+    """
+    where = Path(path)
+    try:
+        value = yaml.safe_load(where.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise SpecError(f"{path}: is {type(value).__name__}, not a mapping of the spec's sections")
+    for override in overrides:
+        _override(value, override)
+    _resolve_source(value, where.resolve().parent)
+    return read_spec(value, where.name)
+
+
+def _override(value: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise SpecError(f"--set {override}: write it as section.key=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        value = value.setdefault(parent, {})
+        if not isinstance(value, dict):
+            raise SpecError(f"--set {override}: {parent} is not a section")
+    try:
+        value[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"--set {override}: the value is not YAML: {error}") from error
+
+
+def _resolve_source(value: dict[str, Any], folder: Path) -> None:
+    source = value.get("source")
+    if isinstance(source, str):
+        source = value["source"] = {"uri": source}
+    if not isinstance(source, dict) or not isinstance(source.get("uri"), str | list):
+        return
+    uris = [u for u in as_list(source["uri"]) if isinstance(u, str)]
+    source["uri"] = [u if "://" in u else str(folder / u) for u in uris]
+
+
+def read_spec(value: Any, where: str) -> ModelSpec:
+    """Checks a parsed spec.
+
+    Args:
+        value: What the YAML or the pipeline parameter holds.
+        where: What to name in errors, for example `flights.yaml`.
+
+    Raises:
+        SpecError: Every problem at once, each with its place.
+    """
+    # Imported here because it reads the models of this module.
+    from components.problems import cross_problems, schema_problems
+
+    spec, found = None, []
+    try:
+        spec = ModelSpec.model_validate(value)
+    except ValidationError as error:
+        found = schema_problems(error.errors(), value)
+    found += cross_problems(value)
+    if spec is None or found:
+        raise SpecError("\n".join(f"{where}: {problem}" for problem in found))
+    return spec
+
+
+def typed(feature: Feature, columns: Mapping[str, Type]) -> Feature:
+    """Returns the feature with the types of its columns."""
+    return replace(feature, types=tuple(columns[c] for c in feature.columns if c in columns))

@@ -1,0 +1,171 @@
+"""The spec: what it refuses, how it says so, and that it survives the pipeline parameter."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.errors import SpecError
+from components.spec import ModelSpec, load_spec
+from trainer.features import Input
+
+GOOD: dict[str, Any] = {
+    "name": "toys",
+    "source": {"uri": "toys.csv"},
+    "columns": {"id": "string", "size": "float", "colour": "string", "sold": "timestamp"},
+    "clean": {"derive": {"big": "size > 3"}},
+    "label": "big",
+    "task": "binary",
+    "split": {"by": "hash", "keys": "id"},
+    "features": [
+        {"name": "colour", "from": "colour", "transform": "vocabulary", "top_k": 5},
+        {"name": "sold", "from": "sold", "transform": "cyclic", "part": "month"},
+    ],
+    "train": {"epochs": 3, "hidden_units": [8, 4]},
+    "evaluate": {"gate": {"auc": {"min": 0.5}}},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    spec: Any = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    at = spec
+    for parent in parents:
+        at = at[int(parent)] if parent.isdigit() else at[parent]
+    at[int(last) if last.isdigit() else last] = value
+    return spec
+
+
+def refusal(value: Any) -> str:
+    with pytest.raises(SpecError) as caught:
+        ModelSpec.from_parameter(value)
+    return str(caught.value)
+
+
+def as_kfp_sends_it(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: as_kfp_sends_it(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [as_kfp_sends_it(v) for v in value]
+    return float(value) if type(value) is int else value
+
+
+def test_whole_numbers_come_back_whole_from_the_pipeline_parameter() -> None:
+    spec = ModelSpec.from_parameter(GOOD)
+    again = ModelSpec.from_parameter(as_kfp_sends_it(spec.as_parameter()))
+    assert again == spec
+    assert again.sha256 == spec.sha256
+    assert again.train.settings.hidden_units == (8, 4)
+
+
+def test_the_parameter_reads_as_the_yaml_was_written() -> None:
+    parameter = ModelSpec.from_parameter(GOOD).as_parameter()
+    assert parameter["features"][0]["from"] == "colour"
+    assert parameter["train"]["epochs"] == 3
+
+
+def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() -> None:
+    spec = ModelSpec.from_parameter(GOOD)
+    assert spec.inputs == (Input("colour", "string"), Input("sold", "timestamp"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("sorce", 1, "spec: sorce: unknown key; did you mean 'source'?"),
+        ("task", "binry", "spec: task: unknown task 'binry'; did you mean 'binary'?"),
+        ("name", "My Toys", "spec: name: must be lower-case letters, digits and hyphens"),
+        ("columns.size", "flot", "spec: columns.size: unknown type 'flot'; did you mean 'float'?"),
+        ("label", "bg", "spec: label: unknown column 'bg'; did you mean 'big'?"),
+        ("split.kys", ["id"], "spec: split.kys: unknown key; did you mean 'keys'?"),
+        ("split.keys", ["di"], "spec: split.keys[0]: unknown column 'di'; did you mean 'id'?"),
+        ("split.by", "hsh", "spec: split: unknown split 'hsh'; did you mean 'hash'?"),
+        ("split.train", 0.9, "spec: split: train + validation + test is 1.1; it must be 1"),
+        ("features", [], "spec: features: must hold at least one"),
+        ("features.0.transform", "vocab", "features[0].transform: unknown transform 'vocab'; did"),
+        ("features.0.topk", 3, "spec: features[0].topk: unknown key; did you mean 'top_k'?"),
+        ("features.0.tokens", ["a"], "features[0].tokens: unknown key"),
+        ("features.0.top_k", "x", "features[0].top_k: must be a whole number, not 'x'"),
+        ("features.0.top_k", 0, "spec: features[0]: top_k is 0; it must be at least 1"),
+        ("features.0.from", ["id", "size"], "features[0].from: vocabulary takes one column, not 2"),
+        ("features.0.from", "size", "'size' is float; vocabulary takes bool, int, string"),
+        ("features.0.from", "big", "'big' is derived by SQL, which the serving signature cannot"),
+        ("features.0.from", "colur", "unknown column 'colur'; did you mean 'colour'?"),
+        ("features.0.name", "weight", "features[0].name: 'weight' is reserved"),
+        ("features.0.name", "raw_x", "features[0].name: 'raw_x' is reserved"),
+        ("features.0.name", "a-b", "'a-b' may hold letters, digits and underscores only"),
+        ("features.0.name", "sold_sin", "features[0] gives a column 'sold_sin' already"),
+        ("features.1.part", None, "a time takes `part`: hour, day_of_week or month"),
+        ("train.epoch", 3, "spec: train.epoch: unknown key; did you mean 'epochs'?"),
+        ("evaluate.gate", {"acu": {"min": 1}}, "evaluate.gate.acu: no metric of a binary model"),
+        ("evaluate.gate.auc", {}, "spec: evaluate.gate.auc: give min, max or both"),
+        ("clean.derive", {"size": "1"}, "clean.derive.size: a column has this name already"),
+        ("clean.reject", {"a b": "1"}, "clean.reject.a b: a name holds letters, digits"),
+    ],
+)
+def test_a_wrong_spec_is_refused_with_its_place(path: str, value: Any, sentence: str) -> None:
+    assert sentence in refusal(changed(path, value))
+
+
+def test_the_label_itself_cannot_be_a_feature() -> None:
+    wrong = changed("label", "colour")
+    assert "'colour' is the label; a feature made of it would give the answer" in refusal(wrong)
+
+
+def test_every_problem_is_told_at_once() -> None:
+    wrong = changed("features.0.transform", "vocab")
+    wrong["label"] = "bg"
+    wrong["train"]["epoch"] = 3
+    assert len(refusal(wrong).splitlines()) == 3
+
+
+@pytest.mark.parametrize("value", [{}, {"features": 3, "columns": [], "train": 1, "split": None}])
+def test_a_spec_of_another_shape_is_refused_without_a_crash(value: Any) -> None:
+    assert "name: missing" in refusal(value)
+
+
+def test_a_file_names_itself_in_its_errors_and_sources_are_relative_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    assert load_spec(path).source.uri == (str(tmp_path / "toys.csv"),)
+    path.write_text(yaml.safe_dump(changed("task", "x")))
+    with pytest.raises(SpecError, match=r"^toys\.yaml: task: unknown task 'x'"):
+        load_spec(path)
+
+
+def test_an_override_changes_one_setting(tmp_path: Path) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    spec = load_spec(path, ["train.epochs=7", "evaluate.slices=[colour]"])
+    assert spec.train.settings.epochs == 7
+    assert spec.evaluate.slices == ("colour",)
+
+
+@pytest.mark.parametrize("override", ["train.epochs", "=3", "name.x=1", "train.epochs=["])
+def test_a_malformed_override_is_refused(tmp_path: Path, override: str) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    with pytest.raises(SpecError, match="--set"):
+        load_spec(path, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("- a\n", "is list, not a mapping"),
+        ("a: [", "is not YAML"),
+        ("a: !!python/object/apply:os.system [ls]", "is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_spec_is_refused(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=word):
+        load_spec(path)
+
+
+def test_a_spec_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read: No such file"):
+        load_spec(tmp_path / "none.yaml")

@@ -1,0 +1,88 @@
+"""Statistics are exact, mergeable and independent of the order of rows."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from trainer.statistics import MAX_BINS, Categories, Distribution, TableStatistics
+
+
+def same(a: Distribution, b: Distribution) -> bool:
+    return (
+        (a.missing, a.shift) == (b.missing, b.shift)
+        and np.array_equal(a.keys, b.keys)
+        and np.array_equal(a.counts, b.counts)
+    )
+
+
+def test_few_values_are_counted_exactly() -> None:
+    d = Distribution.of(np.array([3.0, -1.5, np.nan, 3.0, 0.0, -0.0]))
+    assert d.values.tolist() == [-1.5, 0.0, 3.0]
+    assert d.counts.tolist() == [1, 2, 2]
+    assert (d.count, d.missing, d.exact) == (5, 1, True)
+
+
+def test_moments_and_quantiles_of_four_values() -> None:
+    d = Distribution.of(np.array([1.0, 2.0, 3.0, 6.0]))
+    mean, deviation = d.moments()
+    assert mean == 3.0
+    assert deviation == pytest.approx(3.5**0.5)  # (4 + 1 + 0 + 9) / 4
+    assert d.quantile([0.0, 0.25, 0.5, 0.51, 1.0]).tolist() == [1.0, 1.0, 2.0, 3.0, 6.0]
+
+
+def test_an_empty_distribution_has_no_moments() -> None:
+    assert np.isnan(Distribution().moments()[0])
+    assert np.isnan(Distribution().quantile([0.5])[0])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_cut_and_order_gives_the_same_bins(seed: int) -> None:
+    values = np.concatenate(
+        [
+            np.random.default_rng(7).normal(1e9, 1e3, MAX_BINS),
+            np.random.default_rng(8).lognormal(0, 4, MAX_BINS)
+            * np.array([-1, 1] * (MAX_BINS // 2)),
+            [np.nan, np.inf, -np.inf, 0.0, 5e-324],
+        ]
+    )
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(values)
+    parts = [
+        Distribution.of(p) for p in np.split(shuffled, sorted(rng.integers(0, len(values), 9)))
+    ]
+    merged = Distribution()
+    for i in rng.permutation(len(parts)):
+        merged = merged + parts[i] if rng.random() < 0.5 else parts[i] + merged
+    assert same(merged, Distribution.of(values))
+    assert len(merged.keys) <= MAX_BINS
+
+
+def test_a_coarsened_value_stays_within_the_stated_relative_error() -> None:
+    values = np.random.default_rng(0).lognormal(3, 2, 200_000)
+    d = Distribution.of(values)
+    assert not d.exact
+    median = np.sort(values)[len(values) // 2 - 1]
+    assert abs(d.quantile([0.5])[0] - median) <= median * 2.0 ** (d.shift - 53)
+
+
+def test_infinities_are_missing_and_huge_values_have_a_deviation() -> None:
+    d = Distribution.of(np.array([np.inf, -np.inf, 1e300, -1e300]))
+    assert (d.count, d.missing) == (2, 2)
+    assert d.moments() == (0.0, 1e300)
+
+
+def test_categories_merge_and_rank_with_ties_in_byte_order() -> None:
+    merged = Categories.of(pa.array(["b", None, "a", "b"])) + Categories.of(
+        pa.array(["a", "c", ""])
+    )
+    assert merged.top() == [("a", 2), ("b", 2), ("c", 1)]
+    assert merged.top(1) == [("a", 2)]
+    assert merged.top(min_count=2) == [("a", 2), ("b", 2)]
+    assert (merged.count, merged.missing) == (5, 2)
+
+
+def test_the_zero_of_a_table_changes_nothing() -> None:
+    table = TableStatistics.of({"x": np.array([1.0]), "c": pa.array(["u"])}, 1)
+    for merged in (TableStatistics() + table, table + TableStatistics()):
+        assert merged.rows == 1
+        assert same(merged.columns["x"], table.columns["x"])

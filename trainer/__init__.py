@@ -1,0 +1,1 @@
+"""The shipped trainer: features, model, loop and the job's edge."""

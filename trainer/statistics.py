@@ -1,0 +1,224 @@
+"""Mergeable statistics of columns: a zero, `of` a batch, and `+`.
+
+Every statistic is made of exact integer counts, and `+` is associative and commutative. So the same
+rows give the same statistics, to the last bit, for any cut into batches, any number of workers and
+any order; everything derived (mean, quantiles, top values) is computed once, in sorted order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MAX_BINS = 1 << 16
+_SIGN = np.int64(np.iinfo(np.int64).min)
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """Counts of numbers by a prefix of their float64 bits; NaN and infinities are missing.
+
+    With `shift` 0 every distinct value has its own bin. Past `MAX_BINS` distinct values the lowest
+    `shift` bits are dropped, the fewest that bring the bins down to `MAX_BINS`; a value is then
+    known to a relative error of 2**(shift - 53). The number of bins at a shift only grows with
+    rows, so the final shift is the same however the rows were cut and merged.
+
+    Attributes:
+        keys: Order-preserving bits of the values, without the dropped ones, ascending,
+            `[K] int64`.
+        counts: Rows in each bin, `[K] int64`.
+        missing: Rows without a value.
+        shift: How many low bits are dropped.
+    """
+
+    keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    missing: int = 0
+    shift: int = 0
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Distribution:
+        """Counts `[N] float64` values."""
+        present = values[np.isfinite(values)]
+        # -0.0 + 0.0 is 0.0: both zeros are one value.
+        counted = pc.value_counts(pa.array((present + 0.0).view(np.int64)))
+        keys = _ordered(counted.field("values").to_numpy())
+        order = np.argsort(keys)
+        counts = counted.field("counts").to_numpy()[order]
+        return cls(keys[order], counts, len(values) - len(present))._bounded()
+
+    def __add__(self, other: Distribution) -> Distribution:
+        shift = max(self.shift, other.shift)
+        a, b = self._at(shift), other._at(shift)
+        keys, counts = _sum_by_key(
+            np.concatenate([a.keys, b.keys]), np.concatenate([a.counts, b.counts])
+        )
+        return Distribution(keys, counts, self.missing + other.missing, shift)._bounded()
+
+    def _at(self, shift: int) -> Distribution:
+        if shift == self.shift:
+            return self
+        keys, counts = _sum_by_key(self.keys >> np.int64(shift - self.shift), self.counts)
+        return Distribution(keys, counts, self.missing, shift)
+
+    def _bounded(self) -> Distribution:
+        step = 0
+        while _n_distinct_sorted(self.keys >> np.int64(step)) > MAX_BINS:
+            step += 1
+        return self._at(self.shift + step)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every distinct value has its own bin."""
+        return self.shift == 0
+
+    @property
+    def count(self) -> int:
+        """Rows that have a value."""
+        return int(self.counts.sum())
+
+    @property
+    def values(self) -> np.ndarray:
+        """The value of each bin, ascending, `[K] float64`: exact, or the middle of the bin."""
+        half = np.int64(1 << (self.shift - 1)) if self.shift else np.int64(0)
+        return _ordered((self.keys << np.int64(self.shift)) + half).view(np.float64)
+
+    def quantile(self, q: np.ndarray | list[float]) -> np.ndarray:
+        """Returns the lower quantiles: the smallest value with at least a share `q` of the rows.
+
+        Args:
+            q: Shares in [0, 1].
+
+        Returns:
+            `[Q] float64`; NaN when there is no value.
+        """
+        if not len(self.keys):
+            return np.full(len(q), np.nan)
+        cumulative = np.cumsum(self.counts)
+        ranks = np.ceil(np.asarray(q) * cumulative[-1]).clip(1, cumulative[-1])
+        return self.values[np.searchsorted(cumulative, ranks)]
+
+    def moments(self, function: Any = None) -> tuple[float, float]:
+        """Returns the mean and the population standard deviation of `function(value)`."""
+        if not len(self.keys):
+            return float("nan"), float("nan")
+        values = self.values if function is None else function(self.values)
+        weights = self.counts / self.counts.sum()
+        mean = float(np.sum(values * weights))
+        # Divided by the largest first: the square of 1e200 is no float64.
+        far = float(np.max(np.abs(values - mean))) or 1.0
+        return mean, far * float(np.sqrt(np.sum(((values - mean) / far) ** 2 * weights)))
+
+
+@dataclass(frozen=True, eq=False)
+class Categories:
+    """Exact counts of distinct strings; '' and null are missing.
+
+    Attributes:
+        values: Distinct strings in byte order, `[K]`.
+        counts: Rows of each, `[K] int64`.
+        missing: Rows without a value.
+    """
+
+    values: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    missing: int = 0
+
+    @classmethod
+    def of(cls, values: pa.Array) -> Categories:
+        """Counts `[N]` strings."""
+        counted = pc.value_counts(pc.fill_null(values, ""))
+        return cls._sorted(counted.field("values"), counted.field("counts").to_numpy(), 0)
+
+    @classmethod
+    def _sorted(cls, values: pa.Array, counts: np.ndarray, missing: int) -> Categories:
+        order = pc.sort_indices(values)
+        values, counts = values.take(order), counts[order.to_numpy()]
+        if len(values) and values[0].as_py() == "":
+            missing += int(counts[0])
+            values, counts = values.slice(1), counts[1:]
+        return cls(values, counts, missing)
+
+    def __add__(self, other: Categories) -> Categories:
+        table = pa.table(
+            {
+                "value": pa.chunked_array([self.values, other.values], pa.string()),
+                "count": np.concatenate([self.counts, other.counts]),
+            }
+        )
+        merged = table.group_by("value").aggregate([("count", "sum")]).combine_chunks()
+        values = merged.column("value").combine_chunks()
+        return self._sorted(
+            values, merged.column("count_sum").to_numpy(), self.missing + other.missing
+        )
+
+    @property
+    def count(self) -> int:
+        """Rows that have a value."""
+        return int(self.counts.sum())
+
+    def top(self, k: int | None = None, min_count: int = 1) -> list[tuple[str, int]]:
+        """Returns up to `k` (value, rows) pairs, most frequent first, ties in byte order."""
+        order = np.argsort(-self.counts, kind="stable")
+        order = order[self.counts[order] >= min_count][:k]
+        values, counts = self.values.take(order).to_pylist(), self.counts[order].tolist()
+        return list(zip(values, counts, strict=True))
+
+
+ColumnStatistics = Distribution | Categories
+
+
+@dataclass(frozen=True, eq=False)
+class TableStatistics:
+    """Statistics of every raw input of a table.
+
+    Attributes:
+        rows: Rows counted.
+        columns: By name: `Distribution` of float64 columns, `Categories` of string columns.
+    """
+
+    rows: int = 0
+    columns: Mapping[str, ColumnStatistics] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, np.ndarray | pa.Array], rows: int) -> TableStatistics:
+        """Counts the columns of a batch, as `trainer.features.raw_inputs` gives them."""
+        return cls(
+            rows,
+            {
+                name: Distribution.of(values)
+                if isinstance(values, np.ndarray)
+                else Categories.of(values)
+                for name, values in raw.items()
+            },
+        )
+
+    def __add__(self, other: TableStatistics) -> TableStatistics:
+        if not self.columns or not other.columns:
+            columns = self.columns or other.columns
+        else:
+            columns = {n: self.columns[n] + other.columns[n] for n in self.columns}  # type: ignore[operator]
+        return TableStatistics(self.rows + other.rows, columns)
+
+
+def _ordered(bits: np.ndarray) -> np.ndarray:
+    """Maps float64 bits to integers of the same order as the floats, and back."""
+    return np.where(bits < 0, ~bits ^ _SIGN, bits)
+
+
+def _n_distinct_sorted(keys: np.ndarray) -> int:
+    return int(np.count_nonzero(np.diff(keys))) + (len(keys) > 0)
+
+
+def _sum_by_key(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if not len(keys):
+        return keys, counts
+    order = np.argsort(keys, kind="stable")
+    keys, counts = keys[order], counts[order]
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return keys[first], np.add.reduceat(counts, first)
