@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.errors import TierError
+from components.wording import near
 
-_POOL_KEYS = ("machine_spec", "replica_count", "disk_spec")
-_MACHINE_KEYS = ("machine_type", "accelerator_type", "accelerator_count", "tpu_topology")
-_DISK_KEYS = ("boot_disk_type", "boot_disk_size_gb")
-_DISK_TYPES = ("pd-ssd", "pd-standard")
-_DISK_GB = (100, 64_000)
+_KEYS = ("machine_type", "replica_count", "accelerator_type", "accelerator_count", "tpu_topology")
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,6 @@ class Pool:
     accelerator_type: str = ""
     accelerator_count: int = 0
     tpu_topology: str = ""
-    disk: Mapping[str, Any] = field(default_factory=dict)
 
     def payload(self, container_spec: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the pool as Vertex's CustomJob takes it, running a container."""
@@ -38,10 +33,11 @@ class Pool:
             machine["accelerator_count"] = self.accelerator_count
         if self.tpu_topology:
             machine["tpu_topology"] = self.tpu_topology
-        pool = {"machine_spec": machine, "replica_count": self.replica_count}
-        if self.disk:
-            pool["disk_spec"] = dict(self.disk)
-        return {**pool, "container_spec": dict(container_spec)}
+        return {
+            "machine_spec": machine,
+            "replica_count": self.replica_count,
+            "container_spec": dict(container_spec),
+        }
 
     def __str__(self) -> str:
         hardware = self.machine_type
@@ -72,15 +68,15 @@ def strategy_of(pools: Sequence[Pool]) -> str:
 
 
 def read_pools(pools: Sequence[Mapping[str, Any]] | None) -> tuple[Pool, ...]:
-    """Reads worker pools in Vertex's shape.
+    """Reads worker pools as the spec's `train.pools` has them.
 
     Raises:
-        TierError: No pools, a hole between them, or a field that Vertex does not know.
+        TierError: No pools, a hole between them, or an unknown key.
     """
     if not pools:
         raise TierError(
             "tier CUSTOM needs train.pools; for example\n"
-            "  pools: [{machine_spec: {machine_type: n1-standard-8}, replica_count: 1}]"
+            "  pools: [{machine_type: n1-standard-8, replica_count: 1}]"
         )
     return tuple(read_pool(pool, f"train.pools[{index}]") for index, pool in enumerate(pools))
 
@@ -110,41 +106,28 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
 
 
 def read_pool(data: Mapping[str, Any], where: str) -> Pool:
+    """Reads one pool; `where` names it in errors.
+
+    Raises:
+        TierError: The pool is empty, or a value has the wrong kind.
+    """
     if not data:
         raise TierError(
             f"{where} is empty; Vertex's launcher drops empty pools and the roles of the others "
             f"shift: leave no hole between pools"
         )
-    _refuse_unknown(data, _POOL_KEYS, where)
-    machine = data.get("machine_spec") or {}
-    _refuse_unknown(machine, _MACHINE_KEYS, f"{where}.machine_spec")
-    if not machine.get("machine_type"):
-        raise TierError(f"{where}.machine_spec.machine_type is missing; for example n1-standard-8")
+    for key in data:
+        if key not in _KEYS:
+            raise TierError(f"{where}: unknown key {key!r}{near(key, _KEYS)}")
+    if not data.get("machine_type"):
+        raise TierError(f"{where}.machine_type is missing; for example n1-standard-8")
     return Pool(
-        machine_type=machine["machine_type"],
+        machine_type=data["machine_type"],
         replica_count=_whole(data.get("replica_count", 1), f"{where}.replica_count", least=1),
-        accelerator_type=machine.get("accelerator_type") or "",
-        accelerator_count=_whole(
-            machine.get("accelerator_count") or 0, f"{where}.machine_spec.accelerator_count"
-        ),
-        tpu_topology=machine.get("tpu_topology") or "",
-        disk=_read_disk(data.get("disk_spec") or {}, f"{where}.disk_spec"),
+        accelerator_type=data.get("accelerator_type") or "",
+        accelerator_count=_whole(data.get("accelerator_count") or 0, f"{where}.accelerator_count"),
+        tpu_topology=data.get("tpu_topology") or "",
     )
-
-
-def _read_disk(data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    _refuse_unknown(data, _DISK_KEYS, where)
-    disk = dict(data)
-    if disk.get("boot_disk_type", _DISK_TYPES[0]) not in _DISK_TYPES:
-        raise TierError(
-            f"{where}.boot_disk_type is {disk['boot_disk_type']!r}; choose one of {_DISK_TYPES}"
-        )
-    if "boot_disk_size_gb" in disk:
-        size = _whole(disk["boot_disk_size_gb"], f"{where}.boot_disk_size_gb", least=_DISK_GB[0])
-        if size > _DISK_GB[1]:
-            raise TierError(f"{where}.boot_disk_size_gb is {size}; at most {_DISK_GB[1]}")
-        disk["boot_disk_size_gb"] = size
-    return disk
 
 
 def _check_support(pool: Pool, where: str, today: datetime.date) -> None:
@@ -178,7 +161,7 @@ def _check_machine(pool: Pool, where: str) -> None:
     plain = [f"{family}-{size}" for family, sizes in rules["machines"].items() for size in sizes]
     if machine not in plain:
         known = [*plain, *rules["bundled"], *rules["tpu"]]
-        raise TierError(f"{where}: unknown machine type {machine!r}; {choose(machine, known)}")
+        raise TierError(f"{where}: unknown machine type {machine!r}{near(machine, known)}")
     if pool.accelerator_type:
         _check_attached(pool, where)
 
@@ -221,8 +204,8 @@ def _check_attached(pool: Pool, where: str) -> None:
         )
     if pool.accelerator_type not in fits:
         raise TierError(
-            f"{where}: {pool.machine_type} takes no {pool.accelerator_type}; "
-            f"{choose(pool.accelerator_type, fits)}"
+            f"{where}: {pool.machine_type} takes no {pool.accelerator_type}"
+            f"{near(pool.accelerator_type, fits)}"
         )
     counts = fits[pool.accelerator_type]
     if pool.accelerator_count not in counts:
@@ -239,18 +222,3 @@ def _whole(value: Any, where: str, least: int = 0) -> int:
     if not whole or value < least:
         raise TierError(f"{where} is {value!r}; give a whole number of at least {least}")
     return int(value)
-
-
-def _refuse_unknown(data: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in data:
-        if key not in known:
-            raise TierError(f"{where}: unknown key {key!r}; {choose(key, known)}")
-
-
-def choose(value: str, known: Iterable[str]) -> str:
-    """Returns the way out for an unknown name: the nearest one, or all of a short list."""
-    names_ = list(known)
-    near = difflib.get_close_matches(value, names_, n=3, cutoff=0.6)
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    return f"choose one of {', '.join(names_)}"

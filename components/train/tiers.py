@@ -11,12 +11,12 @@ from components.errors import TierError
 from components.train.pools import (
     Pool,
     check_pools,
-    choose,
     load,
     read_pool,
     read_pools,
     strategy_of,
 )
+from components.wording import near
 
 NOTICE = datetime.timedelta(days=183)
 """How long before the end of support a warning starts."""
@@ -65,7 +65,7 @@ def resolve(
     Args:
         name: A name of `tiers.yaml`.
         replicas: Cuts a tier of several machines to this many in all, the chief included.
-        pools: CUSTOM's worker pools, in Vertex's shape without the container.
+        pools: CUSTOM's worker pools, as the spec's `train.pools`.
         today: The day that ends of support are compared with; by default this one.
 
     Raises:
@@ -110,7 +110,7 @@ def warnings(tier: Tier, today: datetime.date | None = None) -> list[str]:
 def _tier(name: str) -> Tier:
     tiers = load()["tiers"]
     if name not in tiers:
-        raise TierError(f"unknown tier {name!r}; {choose(name.upper(), tiers)}")
+        raise TierError(f"unknown tier {name!r}{near(name.upper(), tiers)}")
     data = tiers[name]
     return Tier(
         name=name,

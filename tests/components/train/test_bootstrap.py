@@ -111,7 +111,7 @@ def test_another_digest_runs_nothing(package):
 
 
 def test_a_missing_package_is_named(tmp_path):
-    with pytest.raises(PackageError, match="gone.tar.gz is not a file"):
+    with pytest.raises(PackageError, match=r"gone\.tar\.gz is not a file"):
         bootstrap.fetch(str(tmp_path / "gone.tar.gz"), tmp_path)
 
 
