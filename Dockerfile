@@ -1,0 +1,36 @@
+# ONE image: the base image of every pipeline step, the Beam worker image and the training image.
+# Nothing is fetched when it runs: everything is installed here, from locked and hashed requirements.
+ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
+ARG BEAM=docker.io/apache/beam_python3.11_sdk:2.77.0
+
+FROM ${BEAM} AS beam
+
+FROM ${PYTHON} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python -m venv /opt/quatrain
+ENV PATH=/opt/quatrain/bin:$PATH
+WORKDIR /src
+COPY requirements/runtime.txt requirements/runtime.txt
+RUN python -m pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY pipelines pipelines
+COPY components components
+COPY trainer trainer
+RUN python -m pip install --no-deps --no-build-isolation --no-index .
+
+FROM ${PYTHON}
+LABEL org.opencontainers.image.title="quatrain" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# boot starts Beam's worker harness; a pipeline step or a training job gives its own command.
+COPY --from=beam /opt/apache/beam /opt/apache/beam
+COPY --from=build /opt/quatrain /opt/quatrain
+RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin quatrain
+# A package index is out of reach here on purpose: what runs is what was built.
+ENV PATH=/opt/quatrain/bin:$PATH \
+    PIP_NO_INDEX=1 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+WORKDIR /home/quatrain
+USER 10001
+ENTRYPOINT ["/opt/apache/beam/boot"]

