@@ -10,8 +10,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/quatrain
 ENV PATH=/opt/quatrain/bin:$PATH
 WORKDIR /src
-COPY requirements/runtime.txt requirements/runtime.txt
-RUN python -m pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
+COPY requirements requirements
+RUN python -m pip install --require-hashes --only-binary :all: -r requirements/bootstrap.txt \
+ && uv pip install --require-hashes --no-build-isolation -r requirements/runtime.txt \
+ && python -m pip uninstall --yes uv
 COPY pyproject.toml README.md LICENSE ./
 COPY pipelines pipelines
 COPY components components

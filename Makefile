@@ -31,7 +31,7 @@ check: $(READY)  ## lint, types, import rules, dependencies
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
-	$(BIN)/uv pip compile $(RESOLVE) requirements/uv.in -o requirements/uv.txt
+	$(BIN)/uv pip compile $(RESOLVE) requirements/bootstrap.in -c requirements/runtime.txt -o requirements/bootstrap.txt
 
 image:  ## build the one image (needs Docker)
 	docker build -t quatrain:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
@@ -39,11 +39,11 @@ image:  ## build the one image (needs Docker)
 clean:  ## remove .venv, runs and caches
 	rm -rf .venv runs examples/*/data .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
-$(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
+$(READY): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"Quatrain is locked for Python 3.11, and $(PYTHON) is {v[0]}.{v[1]}; call make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --require-hashes --only-binary :all: -r requirements/uv.txt
-	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --require-hashes --only-binary :all: -r requirements/bootstrap.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --no-build-isolation --compile-bytecode -r requirements/dev.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
