@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 
+BOUNDS = ("epochs", "max_steps", "max_seconds")  # say when to stop, not what a step does
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
 
@@ -41,3 +43,35 @@ class Hyperparameters:
         default=0.0, metadata={"help": "stop after this many seconds; 0: no bound"}
     )
     seed: int = field(default=0, metadata={"help": "seed of weights, dropout and shuffle"})
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            ValueError: A value is out of its range; the message names all of them.
+        """
+        wrong = [
+            f"{name} is {getattr(self, name)!r}; it must be {allowed}"
+            for name, (allowed, is_right) in _RANGES.items()
+            if not is_right(getattr(self, name))
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+
+_AT_LEAST_1 = ("at least 1", lambda x: x >= 1)
+_SHARE = ("at least 0 and below 1", lambda x: 0 <= x < 1)
+_NOT_NEGATIVE = ("a number of at least 0", lambda x: 0 <= x < math.inf)
+_RANGES = {
+    "epochs": _AT_LEAST_1,
+    "batch_size": _AT_LEAST_1,
+    "learning_rate": ("a number above 0", lambda x: 0 < x < math.inf),
+    "weight_decay": _NOT_NEGATIVE,
+    "hidden_units": ("widths of at least 1", lambda x: all(width >= 1 for width in x)),
+    "dropout": _SHARE,
+    "averaging": _SHARE,
+    "patience": _AT_LEAST_1,
+    "max_steps": _NOT_NEGATIVE,
+    "max_seconds": _NOT_NEGATIVE,
+    "seed": ("between 0 and 2147482", lambda x: 0 <= x <= 2_147_482),
+}

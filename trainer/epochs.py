@@ -1,0 +1,167 @@
+"""Epoch after epoch: bounds, early stopping, checkpoints, logs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.checkpoints import Checkpoints, Epoch, Progress
+from trainer.cluster import Cluster
+from trainer.job import Job
+from trainer.loop import Loop
+from trainer.settings import Hyperparameters
+
+log = logging.getLogger("trainer")
+STEPS_A_CALL = 100  # a call costs 0.3 ms beside its steps; the clock is read between calls
+Stopped = Literal["epochs", "early_stopping", "max_steps", "max_seconds"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that ended.
+
+    Attributes:
+        progress: The history.
+        stopped: What ended it.
+        best_weights: The averaged weights of the best epoch.
+    """
+
+    progress: Progress
+    stopped: Stopped
+    best_weights: list[np.ndarray]
+
+
+def run_epochs(
+    loop: Loop,
+    cluster: Cluster,
+    job: Job,
+    checkpoints: Checkpoints,
+    loss_unit: float,
+    report: Callable[[Epoch], None],
+) -> Run:
+    """Trains until a bound is met or the validation loss stops falling.
+
+    Args:
+        loop: The network and its steps; it goes on from the newest checkpoint.
+        cluster: Decides alike on every worker.
+        job: The settings and the folder of the logs.
+        checkpoints: Of this job.
+        loss_unit: Turns the loop's losses into the label's units.
+        report: Called by the chief after each epoch.
+
+    Raises:
+        TrainerError: The loss is not a number, or the checkpoint is another job's.
+    """
+    progress, best = _resume(loop, checkpoints)
+    clock = _Clock(cluster, progress.seconds)
+    stopped = _stopped(job.settings, progress, clock.seconds())
+    with _summaries(job.outputs.logs, cluster) as summaries:
+        while stopped is None:
+            started, steps_before = clock.seconds(), progress.steps
+            loss = _run_epoch(loop, job.settings, progress, clock) * loss_unit
+            validation_loss = loop.evaluate() * loss_unit
+            step, seconds = int(loop.step.numpy()), clock.seconds()
+            epoch = Epoch(progress.epochs + 1, step, loss, validation_loss, round(seconds, 3))
+            progress = progress.add(epoch)
+            if progress.since_best == 0:
+                best = loop.average.get_weights()
+            stopped = _stopped(job.settings, progress, seconds)
+            if step - steps_before == loop.train_rows.steps:
+                checkpoints.save(progress, {**loop.state(), "best": best})
+            if cluster.is_chief:
+                _log(summaries, epoch, (step - steps_before) / (seconds - started))
+                report(epoch)
+    log.info("stopped by %s; the best epoch is %d", stopped, progress.best_epoch)
+    return Run(progress, stopped, best)
+
+
+def _resume(loop: Loop, checkpoints: Checkpoints) -> tuple[Progress, list[np.ndarray]]:
+    found = checkpoints.restore()
+    if found is None:
+        return Progress(), loop.average.get_weights()
+    progress, arrays = found
+    loop.load(arrays)
+    log.info("resumed after epoch %d, step %d", progress.epochs, progress.steps)
+    return progress, list(arrays["best"])
+
+
+def _run_epoch(loop: Loop, settings: Hyperparameters, progress: Progress, clock: _Clock) -> float:
+    """Runs an epoch, or what the bounds leave of it; returns the mean train loss."""
+    order, done, total = loop.shuffled(progress.epochs), 0, 0.0
+    allowed = loop.train_rows.steps
+    if settings.max_steps:
+        allowed = min(allowed, settings.max_steps - progress.steps)
+    while done < allowed and not (done and _is_late(settings, clock.seconds())):
+        steps = min(STEPS_A_CALL, allowed - done)
+        total += loop.run_steps(order, done, steps)
+        done += steps
+    return total / loop.weight_of(order, done)
+
+
+def _is_late(settings: Hyperparameters, seconds: float) -> bool:
+    return 0 < settings.max_seconds <= seconds
+
+
+def _stopped(settings: Hyperparameters, progress: Progress, seconds: float) -> Stopped | None:
+    if 0 < settings.max_steps <= progress.steps:
+        return "max_steps"
+    if progress.epochs and _is_late(settings, seconds):
+        return "max_seconds"
+    if progress.epochs and progress.since_best >= settings.patience:
+        return "early_stopping"
+    return "epochs" if progress.epochs >= settings.epochs else None
+
+
+class _Clock:
+    """Training time since the start, earlier processes included; the same on every worker."""
+
+    def __init__(self, cluster: Cluster, seconds_before: float) -> None:
+        self._cluster = cluster
+        self._start = time.monotonic() - seconds_before
+
+    def seconds(self) -> float:
+        return self._cluster.agree(time.monotonic() - self._start)
+
+
+@contextmanager
+def _summaries(folder: str, cluster: Cluster) -> Iterator[tf.summary.SummaryWriter]:
+    """Yields TensorBoard's writer; a worker that is not the chief writes nowhere."""
+    if not cluster.is_chief:
+        yield tf.summary.create_noop_writer()
+        return
+    writer = tf.summary.create_file_writer(folder)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def _log(summaries: tf.summary.SummaryWriter, epoch: Epoch, steps_per_second: float) -> None:
+    values = {
+        "loss": epoch.loss,
+        "validation_loss": epoch.validation_loss,
+        "steps_per_second": steps_per_second,
+    }
+    # `tf.summary.scalar` needs the tensorboard package; what it would write does not.
+    kind = tf.compat.v1.SummaryMetadata(data_class="DATA_CLASS_SCALAR")
+    kind.plugin_data.plugin_name = "scalars"
+    with summaries.as_default(step=epoch.step):
+        for name, value in values.items():
+            tf.summary.write(name, tf.constant(value, tf.float32), metadata=kind)
+    summaries.flush()
+    log.info(
+        "epoch %d: loss %.5f, validation loss %.5f, step %d, %.0f steps/s, %.1f s",
+        epoch.epoch,
+        epoch.loss,
+        epoch.validation_loss,
+        epoch.step,
+        steps_per_second,
+        epoch.seconds,
+    )

@@ -1,0 +1,259 @@
+"""The exported model: a SavedModel that takes raw rows, proved, with metadata.json written last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import keyword
+import os
+import platform
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.cluster import Cluster
+from trainer.epochs import Run
+from trainer.examples import Examples
+from trainer.features import Input, Transform
+from trainer.job import Job
+from trainer.settings import TrainerError
+
+VERSION = 1
+PROOF_ROWS = 256
+PROOF_TOLERANCE = 1e-5
+_EXAMPLE_TYPES = {"string": tf.string, "float": tf.float32}  # whole numbers and times: int64
+
+Tensors = Mapping[str, tf.Tensor]
+Answer = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
+
+
+class Exported(tf.Module):
+    """What the SavedModel holds: the fitted transform, the network and their signatures."""
+
+    def __init__(
+        self, transform: Transform, answer: Answer, weights: Sequence[tf.Variable]
+    ) -> None:
+        """Keeps what the graphs use.
+
+        Args:
+            transform: From raw inputs to engineered columns.
+            answer: From numbers `[B, F]` and indices `[B, K]` to the outputs by name.
+            weights: The variables that `answer` reads.
+        """
+        super().__init__()
+        self._transform, self._answer = transform, answer
+        self.weights, self.tables = list(weights), transform.resources
+        columns = transform.engineered
+        self._numbers = [c.name for c in columns if c.cardinality is None]
+        self._indices = [c.name for c in columns if c.cardinality is not None]
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the graphs by signature name; every tensor is `[B]`."""
+        inputs, columns = self._transform.inputs, self._transform.engineered
+        raw = {i.name: tf.float64 if i.is_number else tf.string for i in inputs}
+        engineered = {c.name: tf.int32 if c.cardinality else tf.float32 for c in columns}
+        specs = {"examples": tf.TensorSpec([None], tf.string, name="examples")}
+        return {
+            "serving_default": _graph(self.serve, raw),
+            "examples": tf.function(self.serve_examples).get_concrete_function(**specs),
+            "engineered": _graph(self.serve_engineered, engineered),
+        }
+
+    def serve(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """Answers raw rows: `[B] float64` (NaN is missing) or `[B] string` ('' is missing)."""
+        return self.serve_engineered(self._transform.tensor(raw))
+
+    def serve_engineered(self, columns: Tensors) -> dict[str, tf.Tensor]:
+        """Answers engineered rows: `[B] float32` or `[B] int32`."""
+        rows = tf.shape(next(iter(columns.values())))[0]
+        numbers = [columns[n] for n in self._numbers]
+        indices = [columns[n] for n in self._indices]
+        return self._answer(
+            tf.stack(numbers, axis=1) if numbers else tf.zeros([rows, 0]),
+            tf.stack(indices, axis=1) if indices else tf.zeros([rows, 0], tf.int32),
+        )
+
+    def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answers serialized tf.Example, `[B] string`; an absent feature is missing.
+
+        Whole numbers, bools and times (seconds since 1970) are int64 lists: a float list holds
+        float32, which knows today's time to 128 seconds.
+        """
+        inputs = self._transform.inputs
+        types = {i.name: _EXAMPLE_TYPES.get(i.type, tf.int64) for i in inputs}
+        features = {n: tf.io.RaggedFeature(t) for n, t in types.items()}
+        parsed = tf.io.parse_example(examples, features)
+        return self.serve({i.name: _single(parsed[i.name], i) for i in inputs})
+
+
+def _single(values: tf.RaggedTensor, column: Input) -> tf.Tensor:
+    """Returns the one value of each row, or missing; more than one is an error."""
+    several = f"feature {column.name!r} has more than one value in an example"
+    counts = values.row_lengths()
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(counts <= 1), [several])]):
+        if column.is_number:
+            values, missing = tf.cast(values, tf.float64), tf.constant(np.nan, tf.float64)
+        else:
+            missing = tf.constant("")
+        return values.to_tensor(missing, shape=[None, 1])[:, 0]
+
+
+def _graph(function: Callable[[Tensors], dict[str, tf.Tensor]], types: Mapping[str, Any]) -> Any:
+    """Traces a function of named tensors; the arguments have names that a signature can keep."""
+    arguments = argument_names(types)
+    specs = {a: tf.TensorSpec([None], types[name], name=a) for name, a in arguments.items()}
+
+    def call(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        return function({name: tensors[argument] for name, argument in arguments.items()})
+
+    return tf.function(call).get_concrete_function(**specs)
+
+
+def argument_names(names: Iterable[str]) -> dict[str, str]:
+    """Returns the signature's argument for each name; TensorFlow would mangle or refuse some.
+
+    A name of ASCII letters, digits and underscores that starts with a letter and is no Python
+    keyword stays as it is.
+    """
+    names = list(names)
+    plain = {n for n in names if _is_plain(n)}
+    taken, arguments = set(plain), {}
+    for name in names:
+        argument = name if name in plain else f"arg_{re.sub(r'[^A-Za-z0-9]', '_', name)}"
+        while name not in plain and argument in taken:
+            argument += "_"
+        taken.add(argument)
+        arguments[name] = argument
+    return arguments
+
+
+def _is_plain(name: str) -> bool:
+    fits = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
+    return fits and not keyword.iskeyword(name) and name != "self"
+
+
+def export(exported: Exported, job: Job, run: Run, cluster: Cluster, examples: Examples) -> None:
+    """Writes the model's folder, proves it, and commits it with metadata.json.
+
+    A local folder appears whole, by a rename; on an object store metadata.json comes last.
+
+    Raises:
+        TrainerError: Raw rows through the saved model differ from engineered ones.
+    """
+    target = job.outputs.model
+    is_local = "://" not in target
+    folder = _partial(target) if is_local else target
+    _remove(folder)
+    tf.saved_model.save(exported, folder, signatures=exported.signatures())
+    _write(f"{folder}/transform.json", examples.transform_text)
+    prove(folder, examples)
+    metadata = _metadata(job, run, cluster, examples)
+    metadata["files"] = {name: _sha256(f"{folder}/{name}") for name in _files(folder)}
+    _write(f"{folder}/metadata.json", json.dumps(metadata, indent=1, ensure_ascii=False) + "\n")
+    if is_local:
+        _remove(target)
+        os.rename(folder, target)
+
+
+def prove(folder: str, examples: Examples) -> None:
+    """Loads the model and replays validation rows, raw and engineered.
+
+    Raises:
+        TrainerError: The answers differ by more than 1e-5 (of a regression: relatively).
+    """
+    signatures = tf.saved_model.load(folder).signatures
+    raw = _named(examples.raw_rows("validation", PROOF_ROWS))
+    engineered = _named(examples.engineered_rows("validation", PROOF_ROWS))
+    output = "prediction" if examples.transform.task == "regression" else "probabilities"
+    from_raw = signatures["serving_default"](**raw)[output].numpy()
+    expected = signatures["engineered"](**engineered)[output].numpy()
+    differences = np.abs(from_raw - expected) / np.maximum(1.0, np.abs(expected))
+    if not (differences <= PROOF_TOLERANCE).all():
+        row = int(np.argmax(differences.reshape(len(differences), -1).max(axis=1)))
+        raise TrainerError(
+            f"the saved model answers {from_raw[row]} to raw validation row {row}, but "
+            f"{expected[row]} to the same row engineered; the transform differs between "
+            "preprocessing and serving, so nothing was exported"
+        )
+
+
+def _named(columns: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+    arguments = argument_names(columns)
+    return {arguments[n]: tf.constant(np.asarray(v)) for n, v in columns.items()}
+
+
+def _metadata(job: Job, run: Run, cluster: Cluster, examples: Examples) -> dict[str, Any]:
+    transform, progress = examples.transform, run.progress
+    inputs = argument_names(i.name for i in transform.inputs)
+    columns = argument_names(c.name for c in transform.engineered)
+    return {
+        "version": VERSION,
+        "task": transform.task,
+        "label": transform.label.name,
+        "classes": list(transform.label.classes),
+        "inputs": [{**asdict(i), "argument": inputs[i.name]} for i in transform.inputs],
+        "engineered": [{**asdict(c), "argument": columns[c.name]} for c in transform.engineered],
+        "package_sha256": job.package_sha256,
+        "examples": {
+            "spec": examples.manifest["spec"],
+            "transform": examples.transform_sha256,
+            "rows": examples.manifest["rows"],
+        },
+        "hyperparameters": asdict(job.settings),
+        "versions": {
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "tier": job.tier,
+        "strategy": job.strategy,
+        "replicas": cluster.strategy.num_replicas_in_sync,
+        "steps": progress.steps,
+        "epochs": progress.epochs,
+        "stopped": run.stopped,
+        "best_epoch": progress.best_epoch,
+        "history": [asdict(e) for e in progress.history],
+    }
+
+
+def _files(folder: str) -> list[str]:
+    """Returns the paths of all files below a folder, relative to it, sorted."""
+    found = [
+        f"{parent}/{name}"
+        for parent, _, names in tf.io.gfile.walk(folder)
+        for name in names
+        if name
+    ]
+    return sorted(path[len(folder) :].lstrip("/") for path in found)
+
+
+def _sha256(path: str) -> str:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _write(path: str, text: str) -> None:
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(text)
+
+
+def _partial(target: str) -> str:
+    """Returns a temporary sibling of a local folder; leftovers of killed runs are removed."""
+    parent, name = os.path.split(os.path.abspath(target))
+    for leftover in tf.io.gfile.glob(f"{parent}/.{name}.*.tmp"):
+        tf.io.gfile.rmtree(leftover)
+    return f"{parent}/.{name}.{os.getpid()}.tmp"
+
+
+def _remove(folder: str) -> None:
+    """Removes an earlier model, its metadata.json first: without it the model is not there."""
+    if tf.io.gfile.exists(f"{folder}/metadata.json"):
+        tf.io.gfile.remove(f"{folder}/metadata.json")
+    if tf.io.gfile.exists(folder):
+        tf.io.gfile.rmtree(folder)

@@ -1,0 +1,68 @@
+"""What one run of the trainer is asked to do. Imports no TensorFlow: arguments are parsed first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainer.settings import Hyperparameters, TrainerError
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a run writes; folders, local or `gs://`.
+
+    Attributes:
+        model: The SavedModel, with metadata.json.
+        checkpoints: One file an epoch.
+        logs: TensorBoard's events.
+    """
+
+    model: str
+    checkpoints: str
+    logs: str
+
+    @classmethod
+    def of(cls, job_dir: str | None, environment: Mapping[str, str]) -> Outputs:
+        """Takes Vertex's variables, else folders of the job's own.
+
+        Raises:
+            TrainerError: Neither says where an output goes.
+        """
+        found = {
+            folder: environment.get(variable)
+            or (f"{job_dir.rstrip('/')}/{folder}" if job_dir else "")
+            for folder, variable in VARIABLES.items()
+        }
+        absent = [VARIABLES[folder] for folder, uri in found.items() if not uri]
+        if absent:
+            raise TrainerError(f"nothing says where outputs go: give --job-dir, or set {absent}")
+        return cls(**{folder: uri.rstrip("/") for folder, uri in found.items()})
+
+
+VARIABLES = {
+    "model": "AIP_MODEL_DIR",
+    "checkpoints": "AIP_CHECKPOINT_DIR",
+    "logs": "AIP_TENSORBOARD_LOG_DIR",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        examples: The folder that preprocessing committed, local or `gs://`.
+        outputs: Where the model, the checkpoints and the logs go.
+        settings: The hyperparameters.
+        strategy: one_device, mirrored, multi_worker or tpu.
+        package_sha256: Digest of the package that trains, for the record; empty: unpackaged.
+        tier: Name of the tier, for the record.
+    """
+
+    examples: str
+    outputs: Outputs
+    settings: Hyperparameters
+    strategy: str = "one_device"
+    package_sha256: str = ""
+    tier: str = ""

@@ -1,0 +1,241 @@
+"""The training loop inside the graph: rows stay resident, one call runs many steps.
+
+One piece of code serves one device, MirroredStrategy, MultiWorkerMirroredStrategy and TPUStrategy.
+The rows of a global batch and the dropout of each row depend on the seed, the epoch and the row's
+place alone, so 1, 2 and 4 replicas follow the same curve up to the order of float additions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.cluster import Cluster
+from trainer.examples import Split
+from trainer.settings import Hyperparameters, TrainerError
+
+Losses = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""Maps labels `[B]` and outputs `[B, C]` to the loss of each row, `[B] float32`."""
+
+
+class Resident:
+    """A split as tensors in memory, with one more row of weight 0 that fills the last batch."""
+
+    def __init__(self, split: Split, batch_size: int) -> None:
+        """Pads each array with a row of zeros; index `rows` is the filler."""
+        self.rows = split.rows
+        self.batch_size = batch_size
+        self.steps = -(-split.rows // batch_size)
+        self.weight = float(split.weights.sum(dtype=np.float64))
+        self.numbers = tf.constant(np.pad(split.numbers, ((0, 1), (0, 0))))
+        self.indices = tf.constant(np.pad(split.indices, ((0, 1), (0, 0))))
+        self.labels = tf.constant(np.pad(split.labels, (0, 1)))
+        self.weights = tf.constant(np.pad(split.weights, (0, 1)))
+
+    def order(self, permutation: np.ndarray | None = None) -> tf.Tensor:
+        """Returns the row of each place, `[steps * batch_size] int32`; the source order without one."""
+        places = np.full(self.steps * self.batch_size, self.rows, np.int32)
+        places[: self.rows] = np.arange(self.rows) if permutation is None else permutation
+        return tf.constant(places)
+
+    def gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns numbers `[B, F]`, indices `[B, K]`, labels `[B]` and weights `[B]` of some rows."""
+        return (
+            tf.gather(self.numbers, rows),
+            tf.gather(self.indices, rows),
+            tf.gather(self.labels, rows),
+            tf.gather(self.weights, rows),
+        )
+
+
+class Loop:
+    """Trains and evaluates a network; holds what a checkpoint must hold.
+
+    Attributes:
+        network: The network that the gradients move.
+        average: Its exponential moving average, which is evaluated and exported.
+        optimizer: AdamW; its `iterations` are the steps done.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        build: Callable[[tf.Variable], keras.Model],
+        losses: Losses,
+        settings: Hyperparameters,
+        train: Split,
+        validation: Split,
+    ) -> None:
+        """Builds the variables under the strategy and the two graph functions.
+
+        Args:
+            cluster: Where the replicas run.
+            build: Makes a network; it gets the variable that counts the steps.
+            losses: The loss of each row.
+            settings: Batch size, optimizer and seed.
+            train: The rows to learn from.
+            validation: The rows that decide when to stop.
+        """
+        strategy = cluster.strategy
+        replicas = strategy.num_replicas_in_sync
+        if settings.batch_size % replicas:
+            raise TrainerError(
+                f"batch_size={settings.batch_size} cannot be shared by {replicas} replicas; "
+                f"choose a multiple of {replicas}"
+            )
+        self._strategy, self._losses, self._settings = strategy, losses, settings
+        self._replica_rows = settings.batch_size // replicas
+        self.train_rows = Resident(train, settings.batch_size)
+        self.validation_rows = Resident(validation, settings.batch_size)
+        with strategy.scope():
+            self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+            self.network = build(self.step)
+            self.average = build(self.step)
+            self.optimizer = _adamw(settings)
+            self.optimizer.build(self.network.trainable_variables)
+        self.average.set_weights(self.network.get_weights())
+        self._run_steps = tf.function(self._train_graph, jit_compile=cluster.compiles)
+        self._run_evaluation = tf.function(self._evaluate_graph, jit_compile=cluster.compiles)
+        self._validation_order = self.validation_rows.order()
+
+    def shuffled(self, epoch: int) -> tf.Tensor:
+        """Returns the order of an epoch, drawn by PCG64 from (seed, epoch)."""
+        generator = np.random.Generator(np.random.PCG64([self._settings.seed, epoch]))
+        return self.train_rows.order(generator.permutation(self.train_rows.rows))
+
+    def run_steps(self, order: tf.Tensor, first: int, steps: int) -> float:
+        """Runs `steps` steps of an epoch in one graph call.
+
+        Args:
+            order: The epoch's rows, from `shuffled`.
+            first: The first step, counted from 0 in the epoch.
+            steps: How many.
+
+        Returns:
+            The sum of the rows' losses, each times its weight.
+
+        Raises:
+            TrainerError: The loss was not a number.
+        """
+        start, count = tf.constant(first, tf.int32), tf.constant(steps, tf.int32)
+        total, wrong = self._run_steps(order, start, count)
+        if int(wrong) < steps:
+            step = int(self.optimizer.iterations) - steps + int(wrong) + 1
+            raise TrainerError(
+                f"the loss is not a number at step {step} (step {first + int(wrong) + 1} of its "
+                f"epoch); lower learning_rate, now {self._settings.learning_rate:g}, or look for "
+                "extreme numbers in the columns"
+            )
+        return float(total)
+
+    def evaluate(self) -> float:
+        """Returns the averaged network's mean loss on the validation split, weighted by example.
+
+        Raises:
+            TrainerError: It is not a number.
+        """
+        total = float(self._run_evaluation(self._validation_order))
+        if not np.isfinite(total):
+            raise TrainerError(
+                f"the validation loss is {total} after step {int(self.step.numpy())}; lower "
+                f"learning_rate, now {self._settings.learning_rate:g}, or look for extreme "
+                "numbers in the validation split"
+            )
+        return total / self.validation_rows.weight
+
+    def weight_of(self, order: tf.Tensor, steps: int) -> float:
+        """Returns the weight of the rows in the first steps of an epoch."""
+        places = order[: steps * self._settings.batch_size]
+        return float(np.sum(tf.gather(self.train_rows.weights, places).numpy(), dtype=np.float64))
+
+    def state(self) -> dict[str, list[np.ndarray]]:
+        """Returns the arrays that a checkpoint holds."""
+        return {
+            "step": [self.step.numpy()],
+            "network": self.network.get_weights(),
+            "average": self.average.get_weights(),
+            "optimizer": [v.numpy() for v in self.optimizer.variables],
+        }
+
+    def load(self, state: Mapping[str, Sequence[np.ndarray]]) -> None:
+        """Takes over the arrays of a checkpoint."""
+        self.step.assign(state["step"][0])
+        self.network.set_weights(state["network"])
+        self.average.set_weights(state["average"])
+        for variable, value in zip(self.optimizer.variables, state["optimizer"], strict=True):
+            variable.assign(value)
+
+    def _train_graph(
+        self, order: tf.Tensor, first: tf.Tensor, steps: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the loss sum and the first step whose sum is not finite (`steps`: none)."""
+        total, wrong = tf.constant(0.0), steps
+        for i in tf.range(steps):
+            places = self._batch(order, first + i)
+            per_replica = self._strategy.run(self._train_step, args=(places,))
+            total += self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+            wrong = tf.where(tf.math.is_finite(total), wrong, tf.minimum(wrong, i))
+            self.step.assign_add(1)
+            self._move_average()
+        return total, wrong
+
+    def _evaluate_graph(self, order: tf.Tensor) -> tf.Tensor:
+        total = tf.constant(0.0)
+        for i in tf.range(self.validation_rows.steps):
+            places = self._batch(order, i)
+            per_replica = self._strategy.run(self._evaluate_step, args=(places,))
+            total += self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+        return total
+
+    def _batch(self, order: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        size = self._settings.batch_size
+        return tf.slice(order, [number * size], [size])
+
+    def _own(self, places: tf.Tensor) -> tf.Tensor:
+        """Returns this replica's share of a global batch."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        start = tf.cast(replica, tf.int32) * self._replica_rows
+        return tf.slice(places, [start], [self._replica_rows])
+
+    def _train_step(self, places: tf.Tensor) -> tf.Tensor:
+        rows = self.train_rows
+        real = tf.reduce_sum(tf.cast(places < rows.rows, tf.float32))
+        # Weights have mean 1 over the split, so the gradient does not depend on their unit.
+        scale = rows.rows / (rows.weight * real)
+        numbers, indices, labels, weights = rows.gather(self._own(places))
+        variables = self.network.trainable_variables
+        with tf.GradientTape() as tape:
+            outputs = self.network([numbers, indices], training=True)
+            total = tf.reduce_sum(weights * self._losses(labels, outputs))
+            mean = total * scale
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(mean, variables)]
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return total
+
+    def _evaluate_step(self, places: tf.Tensor) -> tf.Tensor:
+        numbers, indices, labels, weights = self.validation_rows.gather(self._own(places))
+        outputs = self.average([numbers, indices], training=False)
+        return tf.reduce_sum(weights * self._losses(labels, outputs))
+
+    def _move_average(self) -> None:
+        """Moves the average towards the weights; early on it is their plain mean."""
+        step = tf.cast(self.step, tf.float32)
+        momentum = tf.minimum(self._settings.averaging, (step - 1.0) / step)
+
+        def move(average: Any, weight: Any) -> Any:
+            return average.assign(weight + momentum * (average - weight))
+
+        pairs = zip(self.average.trainable_variables, self.network.trainable_variables, strict=True)
+        for average, weight in pairs:
+            self._strategy.extended.update(average.value, move, args=(weight.value,))
+
+
+def _adamw(settings: Hyperparameters) -> keras.optimizers.Optimizer:
+    """Returns AdamW that decays kernels only, neither biases nor embeddings' scale."""
+    optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer

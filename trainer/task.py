@@ -1,0 +1,141 @@
+"""The job's edge: arguments, outputs, the tuning report. The learning is in `model.py`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from trainer.job import Job, Outputs
+from trainer.settings import STRATEGIES, Hyperparameters
+
+if TYPE_CHECKING:
+    from trainer.checkpoints import Epoch
+
+log = logging.getLogger("trainer")
+TUNING_METRIC = "validation_loss"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parses the arguments, trains and exports.
+
+    Raises:
+        TrainerError: Outputs have no place, or the rows or settings cannot train a model.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    job = parse_job(arguments)
+    log.info(
+        "trainer package sha256 %s, tier %s, strategy %s",
+        job.package_sha256 or "(not packaged)",
+        job.tier or "(none)",
+        job.strategy,
+    )
+    from trainer.model import train  # TensorFlow: seconds, and --help must not pay for it
+
+    log.info("model exported to %s", train(job, tuning_report()))
+
+
+def parse_job(arguments: Sequence[str] | None = None) -> Job:
+    """Reads the command line; an unknown or malformed argument ends the process with code 2.
+
+    Raises:
+        TrainerError: Nothing says where outputs go.
+    """
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    try:
+        settings = Hyperparameters(**{f.name: given[f.name] for f in fields(Hyperparameters)})
+    except ValueError as error:
+        parser.error(str(error))
+    return Job(
+        examples=given["examples"],
+        outputs=Outputs.of(given["job_dir"], os.environ),
+        settings=settings,
+        strategy=given["strategy"],
+        package_sha256=given["package_sha256"],
+        tier=given["tier"],
+    )
+
+
+def tuning_report() -> Callable[[Epoch], None]:
+    """Returns what writes the validation loss where Vertex's tuning reads it, one JSON a line."""
+    path = os.environ.get("CLOUD_ML_HP_METRIC_FILE")
+    trial = os.environ.get("CLOUD_ML_TRIAL_ID", "0")
+
+    def report(epoch: Epoch) -> None:
+        if path is None:
+            return
+        line = {
+            "timestamp": time.time(),
+            "trial": trial,
+            TUNING_METRIC: str(epoch.validation_loss),
+            "global_step": str(epoch.step),
+        }
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with Path(path).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    return report
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.task",
+        description="Trains a model on the examples that preprocessing committed, and exports it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--examples", required=True, metavar="URI", help="folder of examples, local or gs://")
+    add("--job-dir", metavar="URI", help="folder for model/, checkpoints/, logs/; AIP_* wins")
+    add("--strategy", choices=STRATEGIES, default="one_device", help="how replicas work together")
+    add("--package-sha256", type=_sha256, default="", metavar="HEX", help="digest, for the record")
+    add("--tier", default="", metavar="NAME", help="name of the tier, for the record")
+    _add_hyperparameters(parser.add_argument_group("hyperparameters"))
+    return parser
+
+
+def _add_hyperparameters(group: argparse._ArgumentGroup) -> None:
+    """Adds an option a field; both spellings, as a tuning study names it like the field."""
+    types = get_type_hints(Hyperparameters)
+    for f in fields(Hyperparameters):
+        read, metavar = _READERS[types[f.name]]
+        spellings = dict.fromkeys((f"--{f.name.replace('_', '-')}", f"--{f.name}"))
+        group.add_argument(
+            *spellings,
+            dest=f.name,
+            type=read,
+            default=f.default,
+            metavar=metavar,
+            help=f.metadata["help"],
+        )
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    """Reads `128,64`; nothing is no hidden layer."""
+    return tuple(int(part) for part in text.split(",") if part.strip())
+
+
+def _sha256(text: str) -> str:
+    if text and not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 64 hexadecimal digits")
+    return text
+
+
+_READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    int: (int, "N"),
+    float: (float, "X"),
+    tuple[int, ...]: (_whole_numbers, "N,N"),
+}
+
+
+if __name__ == "__main__":
+    main()
