@@ -1,0 +1,1 @@
+"""What is deployed and how: the pipeline, the command line and the local run."""

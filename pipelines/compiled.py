@@ -1,0 +1,140 @@
+"""Reads a compiled pipeline file: its parameters, its steps and what runs in each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from components.errors import QuatrainError
+from components.wording import near
+
+LAUNCHER = "google_cloud_pipeline_components.container.v1.custom_job.launcher"
+"""The module by which CustomTrainingJobOp starts a CustomJob (components 2.22.0)."""
+
+_FUNCTION = "--function_to_execute"
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "STRING": (str,),
+    "STRUCT": (dict,),
+    "LIST": (list,),
+    "BOOLEAN": (bool,),
+    "NUMBER_INTEGER": (int,),
+    "NUMBER_DOUBLE": (int, float),
+}
+
+
+class PipelineError(QuatrainError):
+    """The compiled pipeline cannot be read, or does not take these arguments."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One compiled pipeline file."""
+
+    path: Path
+    sha256: str
+    spec: Mapping[str, Any]
+
+    @cached_property
+    def steps(self) -> tuple[str, ...]:
+        """The tasks of the outermost pipeline, in the order they can run."""
+        tasks = self.spec["root"]["dag"]["tasks"]
+        graph = {name: task.get("dependentTasks", []) for name, task in tasks.items()}
+        return tuple(TopologicalSorter(graph).static_order())
+
+    @cached_property
+    def executors(self) -> dict[str, str]:
+        """The step of each executor; `executor_of` gives the key of a command."""
+        tasks = self.spec["root"]["dag"]["tasks"]
+        return {
+            key: step
+            for step in self.steps
+            for key in self._executors_below(tasks[step]["componentRef"]["name"])
+        }
+
+    def step_of(self, command: Sequence[str]) -> str:
+        """Returns the step that a task's full command belongs to."""
+        return self.executors[executor_of(command)]
+
+    def check_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Checks arguments against the file's parameters; kfp itself would accept any.
+
+        Raises:
+            PipelineError: All that is unknown, missing or of another type.
+        """
+        problems = list(self._argument_problems(arguments))
+        if problems:
+            raise PipelineError("\n".join(f"{self.path.name}: {problem}" for problem in problems))
+
+    def _argument_problems(self, arguments: Mapping[str, Any]) -> Iterator[str]:
+        parameters = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        for name in arguments:
+            if name not in parameters:
+                yield f"has no parameter {name!r}{near(name, parameters)}"
+        for name, parameter in parameters.items():
+            if name not in arguments:
+                if not parameter.get("isOptional") and "defaultValue" not in parameter:
+                    yield f"parameter {name!r} is missing"
+                continue
+            types = _PYTHON_TYPES[parameter["parameterType"]]
+            value = arguments[name]
+            if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+                wanted = " or ".join(t.__name__ for t in types)
+                yield f"parameter {name!r} takes {wanted}, not {type(value).__name__} {value!r}"
+
+    def _executors_below(self, component: str) -> Iterator[str]:
+        body = self.spec["components"][component]
+        if "executorLabel" in body:
+            container = self.spec["deploymentSpec"]["executors"][body["executorLabel"]]["container"]
+            yield executor_of([*container.get("command", []), *container.get("args", [])])
+        for task in body.get("dag", {}).get("tasks", {}).values():
+            yield from self._executors_below(task["componentRef"]["name"])
+
+
+def executor_of(command: Sequence[str]) -> str:
+    """Returns what a task runs: the name of a component's function, or the job launcher.
+
+    Raises:
+        PipelineError: It is another container, which has no local form.
+    """
+    if LAUNCHER in command:
+        return LAUNCHER
+    if _FUNCTION in command:
+        return command[list(command).index(_FUNCTION) + 1]
+    raise PipelineError(
+        f"a step runs the container command {list(command)[:3]}, which cannot run locally; "
+        f"local runs know Python components and CustomTrainingJobOp"
+    )
+
+
+def read_compiled(path: Path | str) -> Compiled:
+    """Reads a compiled pipeline.
+
+    Raises:
+        PipelineError: There is no such file, or it is not a compiled KFP v2 pipeline.
+    """
+    import yaml
+
+    try:
+        data = Path(path).read_bytes()
+        documents = list(yaml.load_all(data, Loader=_loader()))
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path}: is not YAML: {error}") from error
+    spec = documents[0] if documents else None
+    if not isinstance(spec, dict) or "tasks" not in spec.get("root", {}).get("dag", {}):
+        raise PipelineError(
+            f"{path}: is not a compiled KFP v2 pipeline; write one with `quatrain compile`"
+        )
+    return Compiled(Path(path), hashlib.sha256(data).hexdigest(), spec)
+
+
+def _loader() -> Any:
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,0 +1,106 @@
+"""What the terminal shows while a run goes on: one line a step, with its key numbers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+REFRESH_S = 0.5
+HEARTBEAT_S = 30.0
+"""How often a long step says that it goes on where the output is not a terminal."""
+
+
+class Console:
+    """Writes progress lines; on a terminal the last one moves."""
+
+    def __init__(self, stream: TextIO, n_steps: int) -> None:
+        self._stream, self._n_steps = stream, n_steps
+        self._moving = stream.isatty()
+        self._shown = 0.0
+
+    def say(self, text: str) -> None:
+        """Writes one line."""
+        self._clear()
+        print(text, file=self._stream, flush=True)
+
+    def step_started(self, number: int, name: str) -> None:
+        """Says which step starts."""
+        self._shown = time.monotonic()
+        if not self._moving:
+            self.say(f"[{number}/{self._n_steps}] {name} ...")
+
+    def step_goes_on(self, number: int, name: str, elapsed_s: float, log: Path) -> None:
+        """Shows the time and the last line of the log, now and then."""
+        now = time.monotonic()
+        if now - self._shown < (REFRESH_S if self._moving else HEARTBEAT_S):
+            return
+        self._shown = now
+        text = f"[{number}/{self._n_steps}] {name} {elapsed_s:5.0f} s  {_last_line(log)}"
+        if self._moving:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{text[:width]}", end="", file=self._stream, flush=True)
+        else:
+            self.say(text)
+
+    def step_ended(self, number: int, name: str, wall_s: float, outcome: str) -> None:
+        """Says how long a step took and what came out."""
+        self.say(f"[{number}/{self._n_steps}] {name:<10} {wall_s:6.1f} s  {outcome}")
+
+    def _clear(self) -> None:
+        if self._moving:
+            print("\r\x1b[K", end="", file=self._stream)
+
+
+def summarize(artifacts: dict[str, str]) -> str:
+    """Returns the key numbers of a step's artifacts, by their manifests."""
+    parts = []
+    for name, (manifest, words) in _SUMMARIES.items():
+        path = Path(artifacts.get(name, "")) / manifest
+        if name in artifacts and path.is_file():
+            parts.append(words(json.loads(path.read_text(encoding="utf-8"))))
+    return "; ".join(parts)
+
+
+def _examples(manifest: dict[str, Any]) -> str:
+    rows = manifest["rows"]
+    splits = ", ".join(f"{rows[s]:,} {s}" for s in ("train", "validation", "test"))
+    return f"{rows['read']:,} rows: {splits}, {rows['rejected']:,} rejected"
+
+
+def _package(manifest: dict[str, Any]) -> str:
+    return f"sha256 {manifest['sha256'][:12]}, {len(manifest['checks'])} checks passed"
+
+
+def _model(metadata: dict[str, Any]) -> str:
+    text = f"{metadata['steps']:,} steps, {metadata['epochs']} epochs ({metadata['stopped']})"
+    losses = [e["validation_loss"] for e in metadata["history"] if e.get("validation_loss")]
+    return f"{text}, best validation loss {min(losses):.4f}" if losses else text
+
+
+def _evaluation(metrics: dict[str, Any]) -> str:
+    values = ", ".join(
+        f"{name} {metric['value']:.4f}" for name, metric in list(metrics["metrics"].items())[:3]
+    )
+    gate = "gate passed" if metrics["gate"]["passed"] else "gate failed"
+    return f"{metrics['rows']:,} test rows: {values}; {gate}"
+
+
+_SUMMARIES = {
+    "examples": ("manifest.json", _examples),
+    "package": ("package.json", _package),
+    "model": ("model/metadata.json", _model),
+    "evaluation": ("metrics.json", _evaluation),
+}
+
+
+def _last_line(log: Path) -> str:
+    if not log.exists():
+        return ""
+    with log.open("rb") as stream:
+        stream.seek(0, 2)
+        stream.seek(max(0, stream.tell() - 2_000))
+        lines = stream.read().decode("utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,210 @@
+"""Runs the worker pools of a Vertex CustomJob as local processes with Vertex's environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.errors import TrainingFailed
+from pipelines.processes import POLL_S, Process, stop_all
+
+ROLES = ("chief", "worker")
+"""What pool 0 and pool 1 are in TF_CONFIG; the trainer has no parameter servers."""
+LAST_REPLICA_GRACE_S = 30.0
+"""How long the workers may go on after the chief has ended well."""
+
+_SERVICE_PREFIXES = ("AIP_", "CLOUD_ML_")
+_SERVICE_NAMES = ("CLUSTER_SPEC", "TF_CONFIG")
+_PYTHONS = ("python", "python3")
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One machine of the job: what it runs and the environment that Vertex would give it."""
+
+    pool: int
+    index: int
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The name that Vertex's logs use."""
+        return f"workerpool{self.pool}-{self.index}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended; `log` is the log that tells why it failed."""
+
+    succeeded: bool
+    reason: str
+    log: Path
+    cpu_s: float
+
+
+def read_replicas(job: Mapping[str, Any], environ: Mapping[str, str]) -> list[Replica]:
+    """Returns the replicas of a job, the chief first.
+
+    Args:
+        job: The `--payload` of the custom-job launcher: a Vertex CustomJob.
+        environ: The environment that the replicas inherit, without the service's variables.
+
+    Raises:
+        TrainingFailed: The pools have a hole, or roles that do not exist.
+    """
+    pools = job["job_spec"]["worker_pool_specs"]
+    counts = [_count(pool, index) for index, pool in enumerate(pools)]
+    if not counts or counts[0] != 1 or len(counts) > len(ROLES):
+        raise TrainingFailed(
+            f"the job has worker pools of {counts} replicas; "
+            f"it needs 1 chief in pool 0, workers only in pool 1"
+        )
+    addresses = _addresses(counts)
+    base = (job["job_spec"].get("base_output_directory") or {}).get("output_uri_prefix", "")
+    inherited = {k: v for k, v in environ.items() if not _is_service(k)}
+    return [
+        Replica(
+            pool=pool,
+            index=index,
+            command=_command(pools[pool]["container_spec"]),
+            env={
+                **inherited,
+                **_own_env(pools[pool]["container_spec"]),
+                **_service_env(addresses, pool, index, base),
+            },
+        )
+        for pool, count in enumerate(counts)
+        for index in range(count)
+    ]
+
+
+def run_replicas(
+    replicas: Sequence[Replica],
+    log: Path,
+    timeout_s: float,
+    tick: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Runs the replicas until the chief ends, one fails or the time is over.
+
+    The chief writes to `log`, every other replica to a file beside it.
+    """
+    logs = [log if r.pool == 0 else log.with_name(f"{log.stem}-{r.name}.log") for r in replicas]
+    processes: list[Process] = []
+    deadline = time.monotonic() + timeout_s
+    try:
+        for replica, path in zip(replicas, logs, strict=True):
+            processes.append(Process(replica.command, path, replica.env))
+        while (ended := _ended(processes)) is None and time.monotonic() < deadline:
+            tick()
+            time.sleep(POLL_S)
+        if ended == 0 and processes[0].code == 0:
+            _let_finish(processes[1:])
+    finally:
+        stop_all(processes)
+    cpu_s = sum(process.cpu_s for process in processes)
+    if ended is None:
+        return Outcome(False, f"the job took longer than {timeout_s:.0f} s", log, cpu_s)
+    name, code = replicas[ended].name, processes[ended].code
+    return Outcome(code == 0, f"{name} ended with exit code {code}", logs[ended], cpu_s)
+
+
+def timeout_of(job: Mapping[str, Any]) -> float:
+    """Returns the job's time limit in seconds; Vertex's default is seven days."""
+    text = job["job_spec"].get("scheduling", {}).get("timeout") or "604800s"
+    return float(text.removesuffix("s"))
+
+
+def hardware_of(job: Mapping[str, Any]) -> list[str]:
+    """Returns the GPUs and TPUs that the job would have on Vertex and lacks here."""
+    machines = [pool["machine_spec"] for pool in job["job_spec"]["worker_pool_specs"]]
+    return [
+        m.get("accelerator_type") or m["machine_type"]
+        for m in machines
+        if m.get("accelerator_type") or m.get("tpu_topology")
+    ]
+
+
+def _count(pool: Mapping[str, Any], index: int) -> int:
+    if not pool or not pool.get("container_spec"):
+        raise TrainingFailed(
+            f"worker pool {index} is empty; Vertex's launcher drops empty pools and the roles of "
+            f"the others shift: leave no hole between pools"
+        )
+    return int(pool.get("replica_count", 1))
+
+
+def _addresses(counts: Sequence[int]) -> list[list[str]]:
+    """Returns a free loopback address for each replica of each pool."""
+    sockets = [[socket.socket() for _ in range(count)] for count in counts]
+    for one in (s for pool in sockets for s in pool):
+        one.bind(("127.0.0.1", 0))
+    found = [[f"127.0.0.1:{s.getsockname()[1]}" for s in pool] for pool in sockets]
+    for one in (s for pool in sockets for s in pool):
+        one.close()
+    return found
+
+
+def _command(container: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the container's command with this Python in place of the image's."""
+    command = [*container.get("command", []), *container.get("args", [])]
+    program = sys.executable if command[0] in _PYTHONS else command[0]
+    return (program, *command[1:])
+
+
+def _own_env(container: Mapping[str, Any]) -> dict[str, str]:
+    return {entry["name"]: entry.get("value", "") for entry in container.get("env", [])}
+
+
+def _is_service(name: str) -> bool:
+    return name in _SERVICE_NAMES or name.startswith(_SERVICE_PREFIXES)
+
+
+def _service_env(
+    addresses: Sequence[Sequence[str]], pool: int, index: int, base: str
+) -> dict[str, str]:
+    """Returns what Vertex sets: CLUSTER_SPEC always, TF_CONFIG with several replicas."""
+    env = {
+        "CLUSTER_SPEC": json.dumps(
+            {
+                "cluster": {f"workerpool{i}": list(hosts) for i, hosts in enumerate(addresses)},
+                "environment": "cloud",
+                "task": {"type": f"workerpool{pool}", "index": index},
+            }
+        )
+    }
+    if sum(len(hosts) for hosts in addresses) > 1:
+        env["TF_CONFIG"] = json.dumps(
+            {
+                "cluster": dict(zip(ROLES, addresses, strict=False)),
+                "environment": "cloud",
+                "task": {"type": ROLES[pool], "index": index},
+            }
+        )
+    if base:
+        env["AIP_MODEL_DIR"] = os.path.join(base, "model/")
+        env["AIP_CHECKPOINT_DIR"] = os.path.join(base, "checkpoints/")
+        env["AIP_TENSORBOARD_LOG_DIR"] = os.path.join(base, "logs/")
+    return env
+
+
+def _ended(processes: Sequence[Process]) -> int | None:
+    """Returns which replica decides the job: a failed one, or else the finished chief."""
+    codes = [process.poll() for process in processes]
+    failed = next((i for i, code in enumerate(codes) if code), None)
+    if failed is not None:
+        return failed
+    return 0 if codes[0] == 0 else None
+
+
+def _let_finish(workers: Sequence[Process]) -> None:
+    deadline = time.monotonic() + LAST_REPLICA_GRACE_S
+    while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
+        time.sleep(POLL_S)

@@ -1,0 +1,262 @@
+"""Runs a compiled pipeline on this machine: kfp.local, with one seam for the custom job.
+
+The seam is one class. kfp.local hands every task to `SubprocessTaskHandler`; ours runs Python
+components as that one does, and where it meets the custom-job launcher of
+google-cloud-pipeline-components it runs the worker pools of the payload as local processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar, TextIO
+
+from kfp import components, local
+from kfp.local import status, subprocess_task_handler
+
+from components.errors import QuatrainError
+from components.spec import ModelSpec
+from pipelines import custom_job
+from pipelines.compiled import LAUNCHER, Compiled, executor_of, read_compiled
+from pipelines.console import Console, summarize
+from pipelines.failures import last_error
+from pipelines.processes import POLL_S, Process, stop_all
+from pipelines.runs import Run, Step, start_run
+
+HERE = "local"
+"""Project and location of a run on this machine."""
+
+
+class StepFailed(QuatrainError):
+    """A step failed; the message says which, why and where its log is."""
+
+
+class _Session:
+    """The tasks of one run: starts them, times them and keeps why one failed."""
+
+    def __init__(self, run: Run, compiled: Compiled, console: Console) -> None:
+        self.run, self.compiled, self.console = run, compiled, console
+        self.failure = ""
+        self._artifacts: dict[str, str] = {}
+        self._left = {s: list(compiled.executors.values()).count(s) for s in compiled.steps}
+
+    def run_task(self, command: Sequence[str], env: Mapping[str, str]) -> bool:
+        """Runs one task and returns whether it succeeded."""
+        step = self._step(self.compiled.step_of(command))
+        log = self.run.log_path(step.name)
+        self._artifacts.update(_output_uris(command))
+        try:
+            if executor_of(command) == LAUNCHER:
+                outcome = self._run_job(command, step, log)
+            else:
+                outcome = self._run_component(command, env, step, log)
+        except QuatrainError as error:
+            self.failure = f"step {step.name} failed: {error}"
+            return False
+        step.cpu_s += outcome.cpu_s
+        step.wall_s = time.monotonic() - step.started
+        self.run.link(self._artifacts)
+        if outcome.succeeded:
+            self._task_ended(step)
+        else:
+            self._fail(step, outcome)
+        return outcome.succeeded
+
+    def _step(self, name: str) -> Step:
+        if not self.run.steps or self.run.steps[-1].name != name:
+            self.run.steps.append(Step(name))
+            self.run.write()
+            self.console.step_started(self._number(name), name)
+        return self.run.steps[-1]
+
+    def _number(self, name: str) -> int:
+        return self.compiled.steps.index(name) + 1
+
+    def _task_ended(self, step: Step) -> None:
+        self._left[step.name] -= 1
+        if self._left[step.name] == 0:
+            step.status = "succeeded"
+            made, self._artifacts = summarize(self._artifacts), {}
+            self.console.step_ended(self._number(step.name), step.name, step.wall_s, made)
+        self.run.write()
+
+    def _fail(self, step: Step, outcome: custom_job.Outcome) -> None:
+        step.status = "failed"
+        self.run.write()
+        self.console.step_ended(self._number(step.name), step.name, step.wall_s, "failed")
+        self.failure = (
+            f"step {step.name} failed ({outcome.reason}): {last_error(outcome.log)}\n"
+            f"log: {outcome.log}"
+        )
+
+    def _run_component(
+        self, command: Sequence[str], env: Mapping[str, str], step: Step, log: Path
+    ) -> custom_job.Outcome:
+        """Runs a Python component as kfp's own handler does without a virtual environment."""
+        here = subprocess_task_handler.replace_python_executable(list(command), sys.executable)
+        process = Process(here, log, {**_task_environment(), **env})
+        try:
+            while (code := process.poll()) is None:
+                self._tick(step, log)
+                time.sleep(POLL_S)
+        finally:
+            stop_all([process])
+        return custom_job.Outcome(code == 0, f"exit code {code}", log, process.cpu_s)
+
+    def _run_job(self, command: Sequence[str], step: Step, log: Path) -> custom_job.Outcome:
+        """Runs the worker pools of the launcher's payload, and says where the job is."""
+        job = json.loads(_option(command, "--payload"))
+        if lacking := custom_job.hardware_of(job):
+            self.console.say(f"      no {', '.join(lacking)} here: training runs on the CPU")
+        replicas = custom_job.read_replicas(job, _task_environment())
+        if len(replicas) > 1:
+            self.console.say(f"      {len(replicas)} replicas as processes of this machine")
+        _write_gcp_resources(Path(_option(command, "--gcp_resources")), log)
+        return custom_job.run_replicas(
+            replicas, log, custom_job.timeout_of(job), tick=lambda: self._tick(step, log)
+        )
+
+    def _tick(self, step: Step, log: Path) -> None:
+        elapsed = time.monotonic() - step.started
+        self.console.step_goes_on(self._number(step.name), step.name, elapsed, log)
+
+
+class _LocalTaskHandler(subprocess_task_handler.SubprocessTaskHandler):
+    """The seam: kfp.local makes one of these for each task."""
+
+    session: ClassVar[_Session]
+
+    def validate_image(self, image: str) -> None:
+        """Accepts any image: the code is this installation's, as it is the image's."""
+
+    def validate_not_container_component(self, full_command: list[str]) -> None:
+        """Refuses containers other than the custom-job launcher."""
+        executor_of(full_command)
+
+    def run(self) -> status.Status:
+        """Runs the task."""
+        succeeded = self.session.run_task(self.full_command, self.env_vars)
+        return status.Status.SUCCESS if succeeded else status.Status.FAILURE
+
+
+def run_pipeline(
+    path: Path,
+    spec: ModelSpec,
+    root: Path,
+    *,
+    tier: str = "",
+    runner: str = "local",
+    stream: TextIO = sys.stderr,
+) -> Run:
+    """Executes a compiled pipeline file, byte for byte, on this machine.
+
+    Args:
+        path: The compiled file.
+        spec: The model; it travels as the pipeline's parameter.
+        root: The folder of all runs.
+        tier: Takes the place of the spec's tier, unless empty.
+        runner: Where Beam runs.
+        stream: Where progress goes.
+
+    Raises:
+        PipelineError: The file is no pipeline, or takes other parameters.
+        StepFailed: A step failed; nothing after it ran.
+    """
+    compiled = read_compiled(path)
+    options = {"tier": tier, "runner": runner, "project": HERE, "location": HERE}
+    arguments = {"spec": spec.as_parameter(), **options}
+    compiled.check_arguments(arguments)
+    run = start_run(root, compiled, spec, options)
+    console = Console(stream, len(compiled.steps))
+    console.say(f"run {run.folder}")
+    session = _Session(run, compiled, console)
+    error = "interrupted"
+    try:
+        with _termination_as_interrupt():
+            error = _execute(session, arguments)
+    finally:
+        run.finish(error)
+    if error:
+        raise StepFailed(error)
+    return run
+
+
+def _execute(session: _Session, arguments: Mapping[str, Any]) -> str:
+    """Runs the file by kfp.local and returns why it failed, or nothing."""
+    run = session.run
+    with _seam(session), run.log_path("kfp").open("w", encoding="utf-8") as log:
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            pipeline = components.load_component_from_file(str(run.training_path))
+            local.init(
+                runner=local.SubprocessRunner(use_venv=False),
+                pipeline_root=str(run.pipeline_root),
+                workspace_root=str(run.folder / "workspace"),
+            )
+            try:
+                pipeline(**arguments)
+            except RuntimeError:
+                if not session.failure:
+                    raise
+    return session.failure
+
+
+@contextlib.contextmanager
+def _seam(session: _Session) -> Iterator[None]:
+    """Puts our handler in the place of kfp's for the time of a run."""
+    handler = type("LocalTaskHandler", (_LocalTaskHandler,), {"session": session})
+    kept = subprocess_task_handler.SubprocessTaskHandler
+    subprocess_task_handler.SubprocessTaskHandler = handler  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        subprocess_task_handler.SubprocessTaskHandler = kept  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP end the run as Ctrl-C does, with its processes stopped."""
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    kept = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, kept, strict=True):
+            signal.signal(number, handler)
+
+
+def _task_environment() -> dict[str, str]:
+    """Returns this environment, in which tasks import the code that the command line runs."""
+    code = str(Path(__file__).parents[1])
+    path = [code, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+
+
+def _option(command: Sequence[str], name: str) -> str:
+    return command[list(command).index(name) + 1]
+
+
+def _output_uris(command: Sequence[str]) -> dict[str, str]:
+    """Returns where a Python component was told to put its artifacts."""
+    if "--executor_input" not in command:
+        return {}
+    outputs = json.loads(_option(command, "--executor_input")).get("outputs", {})
+    artifacts = outputs.get("artifacts", {})
+    return {name: entry["artifacts"][0]["uri"] for name, entry in artifacts.items()}
+
+
+def _write_gcp_resources(path: Path, log: Path) -> None:
+    """Writes what the launcher leaves for the console: here, where the job's log is."""
+    resource = {"resourceType": "CustomJob", "resourceUri": log.as_uri()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"resources": [resource]}), encoding="utf-8")

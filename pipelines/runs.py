@@ -1,0 +1,164 @@
+"""The folder of a run: what ran, how long each step took, and links to what came out."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import write_json
+from components.errors import QuatrainError
+from components.spec import ModelSpec
+from pipelines.compiled import Compiled
+
+LINKS: dict[str, tuple[str, str]] = {
+    "examples": ("examples", ""),
+    "rejected": ("examples", "rejected"),
+    "model": ("model", "model"),
+    "metrics.json": ("evaluation", "metrics.json"),
+    "report.html": ("evaluation", "report.html"),
+}
+"""Link in the run's folder: the artifact, and the path inside it."""
+
+
+@dataclass
+class Step:
+    """One step of a run; seconds of wall and CPU time, children included."""
+
+    name: str
+    status: str = "running"
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    started: float = field(default_factory=time.monotonic, repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns what `run.json` says about the step."""
+        written = asdict(self)
+        del written["started"]
+        return {**written, "wall_s": round(self.wall_s, 3), "cpu_s": round(self.cpu_s, 3)}
+
+
+class Run:
+    """A run in its folder; `run.json` is written at the start, after each step and at the end."""
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.steps: list[Step] = []
+        self._record = record
+        self._started = time.monotonic()
+        self.write()
+
+    @property
+    def training_path(self) -> Path:
+        """The copy of the compiled pipeline that this run executes."""
+        return self.folder / "training.yaml"
+
+    @property
+    def pipeline_root(self) -> Path:
+        """Where kfp puts the artifacts."""
+        return self.folder / "pipeline"
+
+    def log_path(self, step: str) -> Path:
+        """Returns the log of a step."""
+        return self.folder / "logs" / f"{step}.log"
+
+    def write(self) -> None:
+        """Writes `run.json`."""
+        steps = [step.as_json() for step in self.steps]
+        wall_s = round(time.monotonic() - self._started, 3)
+        write_json(self.folder / "run.json", {**self._record, "wall_s": wall_s, "steps": steps})
+
+    def finish(self, error: str = "") -> None:
+        """Marks the run as succeeded, or as failed with the reason."""
+        self._record["status"] = "failed" if error else "succeeded"
+        self._record["error"] = error
+        self._record["ended"] = _now()
+        for step in self.steps:
+            if step.status == "running":
+                step.status, step.wall_s = "failed", time.monotonic() - step.started
+        self.write()
+
+    def link(self, artifacts: dict[str, str]) -> None:
+        """Links what is there of the artifacts into the folder, relative, so it can be moved."""
+        for name, (artifact, inside) in LINKS.items():
+            if artifact not in artifacts:
+                continue
+            target = Path(artifacts[artifact]) / inside
+            if target.exists():
+                replace_link(self.folder / name, os.path.relpath(target, self.folder))
+
+
+def start_run(
+    root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[str, Any]
+) -> Run:
+    """Makes the folder `<root>/<name>/<run id>` and points `latest` to it.
+
+    Args:
+        root: The folder of all runs.
+        compiled: The pipeline that runs; its bytes are copied.
+        spec: The model; the copy in the folder has the overrides.
+        arguments: The pipeline's other arguments, for the record.
+    """
+    import yaml
+
+    folder = _new_folder(root.absolute() / spec.name)
+    (folder / "logs").mkdir()
+    shutil.copyfile(compiled.path, folder / "training.yaml")
+    text = yaml.safe_dump(spec.as_parameter(), sort_keys=False, allow_unicode=True)
+    (folder / "spec.yaml").write_text(text, encoding="utf-8")
+    record = {
+        "version": 1,
+        "id": folder.name,
+        "name": spec.name,
+        "status": "running",
+        "error": "",
+        "pid": os.getpid(),
+        "started": _now(),
+        "ended": "",
+        "pipeline": {"file": "training.yaml", "sha256": compiled.sha256},
+        "spec": spec.sha256,
+        "arguments": arguments,
+    }
+    run = Run(folder, record)
+    replace_link(folder.parent / "latest", folder.name)
+    return run
+
+
+def replace_link(link: Path, target: str) -> None:
+    """Points a symbolic link somewhere, at once.
+
+    Raises:
+        QuatrainError: Something that is not a link stands there.
+    """
+    if link.exists() and not link.is_symlink():
+        raise QuatrainError(f"{link} is in the way of a link; move it elsewhere")
+    partial = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    os.replace(partial, link)
+
+
+def _new_folder(parent: Path) -> Path:
+    """Makes a folder named by the time in UTC, so that names sort as runs started."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            now = datetime.datetime.now(datetime.UTC)
+            folder = parent / f"{now:%Y%m%dT%H%M%S}-{now.microsecond:06d}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise QuatrainError(
+            f"{parent}: no run can be made there: {error.strerror}; choose another --root"
+        ) from error
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,83 @@
+"""The training pipeline: four steps, wiring only."""
+
+from typing import Any
+
+from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
+from kfp import dsl
+
+from components.evaluate.component import evaluate
+from components.image import IMAGE
+from components.package.component import package
+from components.preprocess.component import preprocess
+from components.train.component import plan
+
+NAME = "quatrain-training"
+
+
+def make_pipeline(image: str = IMAGE) -> Any:
+    """Returns the pipeline, every component of which runs one image.
+
+    Nothing is cached: the rows behind an unchanged uri may be new.
+    """
+
+    @dsl.pipeline(name="train")
+    def train(
+        spec: dict,
+        tier: str,
+        project: str,
+        location: str,
+        service_account: str,
+        network: str,
+        examples: dsl.Input[dsl.Dataset],
+        package: dsl.Input[dsl.Artifact],
+    ) -> dsl.Model:
+        planned = plan(spec=spec, tier=tier, image=image, examples=examples, package=package)
+        planned.set_container_image(image).set_caching_options(False)
+        # Pools come from an upstream output: inline lists with run-time values stay unresolved.
+        job = CustomTrainingJobOp(
+            display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            worker_pool_specs=planned.outputs["worker_pool_specs"],
+            base_output_directory=planned.outputs["base_output_directory"],
+            project=project,
+            location=location,
+            service_account=service_account,
+            network=network,
+            persistent_resource_id="",
+        )
+        job.set_caching_options(False)
+        return planned.outputs["model"]
+
+    @dsl.pipeline(
+        name=NAME,
+        description="Turns a table into an evaluated model: preprocess, package, train, evaluate.",
+    )
+    def training(
+        spec: dict,
+        project: str,
+        location: str,
+        tier: str = "",
+        runner: str = "local",
+        trainer_dir: str = "",
+        service_account: str = "",
+        network: str = "",
+    ) -> None:
+        examples = preprocess(spec=spec, runner=runner)
+        examples.set_container_image(image).set_caching_options(False)
+        proved = package(examples=examples.outputs["examples"], trainer_dir=trainer_dir)
+        proved.set_container_image(image).set_caching_options(False)
+        trained = train(
+            spec=spec,
+            tier=tier,
+            project=project,
+            location=location,
+            service_account=service_account,
+            network=network,
+            examples=examples.outputs["examples"],
+            package=proved.outputs["package"],
+        )
+        evaluated = evaluate(
+            spec=spec, examples=examples.outputs["examples"], model=trained.output
+        )
+        evaluated.set_container_image(image).set_caching_options(False)
+
+    return training
