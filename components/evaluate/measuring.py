@@ -6,6 +6,10 @@ metrics to the last bit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 
 from components.evaluate.classification import Classification
@@ -38,3 +42,68 @@ def nothing(frame: Frame, n_bins: int = N_BINS) -> Statistics:
     if frame.task == "regression":
         return Regression.zero(frame)
     return Classification.zero(frame, n_bins)
+
+
+def merge(a: Statistics, b: Statistics) -> Statistics:
+    """Returns the statistics of both; they are of one frame, so of one kind."""
+    return a + b  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Skew:
+    """The largest difference between raw rows through the serving signature and engineered rows.
+
+    For a regression the difference is in deviations of the train labels.
+
+    Attributes:
+        rows: Rows compared.
+        difference: The largest absolute difference of any output.
+        row: Number of its row in the test split, from 0; the first of equal ones.
+        inputs: The raw inputs of that row.
+        column: The engineered column that differs most there from what the transform gives.
+    """
+
+    rows: int = 0
+    difference: float = 0.0
+    row: int = -1
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    column: str = ""
+
+    def __add__(self, other: Skew) -> Skew:
+        mine, theirs = ((s.rows > 0, s.difference, -s.row) for s in (self, other))
+        worst = self if mine >= theirs else other
+        rows = self.rows + other.rows
+        return Skew(rows, worst.difference, worst.row, worst.inputs, worst.column)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything that is measured on test rows; `+` merges.
+
+    Attributes:
+        overall: The model on all rows.
+        trivial: The train prior on all rows.
+        inputs: The model of one column, by engineered column.
+        slices: The model, by slice column and value.
+        skew: The serving signature against the engineered rows.
+    """
+
+    overall: Statistics
+    trivial: Statistics
+    inputs: Mapping[str, Statistics]
+    slices: Mapping[tuple[str, str], Statistics]
+    skew: Skew = Skew()
+
+    def __add__(self, other: Measured) -> Measured:
+        return Measured(
+            merge(self.overall, other.overall),
+            merge(self.trivial, other.trivial),
+            _merge_by_key(self.inputs, other.inputs),
+            _merge_by_key(self.slices, other.slices),
+            self.skew + other.skew,
+        )
+
+
+def _merge_by_key(a: Mapping[Any, Statistics], b: Mapping[Any, Statistics]) -> dict[Any, Any]:
+    keys = [*a, *(k for k in b if k not in a)]
+    return {k: merge(a[k], b[k]) if k in a and k in b else a.get(k, b.get(k)) for k in keys}

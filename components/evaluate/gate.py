@@ -1,0 +1,158 @@
+"""The gate: which bounds the model reached, each in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from components.errors import GateFailed, SpecError
+from components.evaluate.metrics import loss_of, metrics_of
+from components.wording import near
+
+Bounds = Mapping[str, Mapping[str, float | None]]
+
+
+def check_gate(
+    measured: Mapping[str, Any], bounds: Bounds, skew_tolerance: float
+) -> dict[str, Any]:
+    """Returns the gate of metrics.json.
+
+    Beside the bounds of the spec a model must always beat the train prior and answer raw rows as it
+    answers engineered rows.
+
+    Args:
+        measured: Measurements, as in metrics.json.
+        bounds: `min` and `max` by metric, from `evaluate.gate` of the spec.
+        skew_tolerance: The largest difference between raw and engineered rows.
+
+    Raises:
+        SpecError: A bound is for a metric that the task does not have.
+    """
+    for name in bounds:
+        require_metric(measured["task"], name)
+    checks = [
+        *(c for name, bound in bounds.items() for c in _bounded(measured, name, bound)),
+        _beats_prior(measured),
+        _without_skew(measured, skew_tolerance),
+    ]
+    return {"passed": all(c["passed"] for c in checks), "checks": checks}
+
+
+def require_passed(metrics: Mapping[str, Any], uri: str) -> None:
+    """Raises what the gate of metrics.json found.
+
+    Raises:
+        GateFailed: A check failed; the message has the sentence of each one.
+    """
+    failed = [c["sentence"] for c in metrics["gate"]["checks"] if not c["passed"]]
+    if failed:
+        raise GateFailed("; ".join([*failed, f"model kept at {uri}, not promoted"]))
+
+
+def require_metric(task: str, name: str) -> None:
+    """Checks the name of a metric.
+
+    Raises:
+        SpecError: The task has no such metric.
+    """
+    known = metrics_of(task)
+    if name not in known:
+        raise SpecError(
+            f"evaluate.gate.{name}: unknown metric {name!r} for task {task}{near(name, known)}"
+        )
+
+
+def _bounded(
+    measured: Mapping[str, Any], name: str, bound: Mapping[str, float | None]
+) -> Iterator[dict[str, Any]]:
+    value = measured["metrics"][name]["value"]
+    for side, missed, reached in (("min", "below", "reaches"), ("max", "above", "is within")):
+        limit = bound.get(side)
+        if limit is None:
+            continue
+        passed = value is not None and (value >= limit if side == "min" else value <= limit)
+        verdict = reached if passed else f"is {missed}"
+        yield _check(measured, name, value, {side: limit}, passed, f"{verdict} the gate {{limit}}")
+
+
+def _beats_prior(measured: Mapping[str, Any]) -> dict[str, Any]:
+    name = loss_of(measured["task"])
+    value = measured["metrics"][name]["value"]
+    limit = measured["baseline"]["trivial"][name]["value"]
+    prior = "mean label" if measured["task"] == "regression" else "share of each class"
+    passed = value is not None and limit is not None and value < limit
+    verdict = "is below" if passed else "is not below"
+    what = f"{verdict} {{limit}}, that of always predicting the train {prior}"
+    return _check(measured, name, value, {"below": limit}, passed, what)
+
+
+def _without_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
+    skew = measured["skew"]
+    value, rows = skew["max_difference"], skew["rows"]
+    passed = value is not None and value <= tolerance
+    said = "not a number" if value is None else f"{value:.1e}"
+    if passed:
+        sentence = (
+            f"raw rows through the serving signature and engineered rows give the same answers on "
+            f"{rows:,} test rows (largest difference {said}, tolerance {tolerance:.0e})"
+        )
+    else:
+        cause = (
+            f", where column {skew['column']!r} is engineered otherwise" if skew["column"] else ""
+        )
+        sentence = (
+            f"skew={said} on {rows:,} test rows is above the tolerance {tolerance:.0e}: raw rows "
+            f"through the serving signature and engineered rows differ most at test row "
+            f"{skew['row']:,}{cause}"
+        )
+    bound = {"max": tolerance}
+    return _result("skew", value, bound, passed, rows, sentence)
+
+
+def _check(
+    measured: Mapping[str, Any],
+    name: str,
+    value: float | None,
+    bound: dict[str, float | None],
+    passed: bool,
+    verdict: str,
+) -> dict[str, Any]:
+    limit = next(iter(bound.values()))
+    shown, limit_shown = _apart(value, limit)
+    rows = measured["rows"]
+    verdict = verdict.format(limit=limit_shown)
+    sentence = f"{name}={shown} on {rows:,} test rows {verdict}"
+    if value is None:
+        sentence = f"{name} cannot be computed on {rows:,} test rows (a class is absent)"
+    return _result(name, value, bound, passed, rows, sentence)
+
+
+def _result(
+    name: str,
+    value: float | None,
+    bound: dict[str, float | None],
+    passed: bool,
+    rows: int,
+    sentence: str,
+) -> dict[str, Any]:
+    return {
+        "metric": name,
+        "value": value,
+        "bound": bound,
+        "passed": passed,
+        "rows": rows,
+        "sentence": sentence,
+    }
+
+
+def _apart(a: float | None, b: float | None) -> tuple[str, str]:
+    """Both numbers with as many digits, at least four, as it takes to tell them apart."""
+    if a is None or b is None:
+        return tuple("none" if v is None else f"{v:.4f}" for v in (a, b))  # type: ignore[return-value]
+    for digits in range(4, 17):
+        texts = f"{a:,.{digits}f}", f"{b:,.{digits}f}"
+        if texts[0] != texts[1]:
+            break
+    else:
+        return f"{a:,.4f}", f"{b:,.4f}"
+    return texts

@@ -1,0 +1,147 @@
+"""Batch prediction: raw rows of a file through the serving signature, in the order of the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from components.errors import ArtifactError, DataError, SourceError
+from components.evaluate.serving import BATCH_ROWS, ServedModel, read_metadata
+from components.evaluate.shards import prediction_schema, prediction_table
+from components.preprocess.reading import read_range
+from components.preprocess.rejection import Block
+from components.preprocess.sources import Range, plan_ranges
+from components.spec import Source
+from trainer.features import Transform, raw_inputs
+
+NULLS = ("", "NA")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Where the predictions are, how many, and their columns."""
+
+    path: Path
+    rows: int
+    columns: tuple[str, ...]
+
+
+def predict(
+    model: Path | str,
+    source: Path | str,
+    output: Path | str | None = None,
+    *,
+    nulls: Sequence[str] = NULLS,
+    delimiter: str = ",",
+    quoted_newlines: bool = False,
+) -> Predictions:
+    """Predicts every row of a raw CSV or Parquet file, in its order.
+
+    Args:
+        model: A model folder, or a folder that has one named `model`.
+        source: The file; it needs the model's inputs, any other column is not read.
+        output: CSV or Parquet by its suffix; `<source>.predictions.csv` in the current folder
+            unless given. It is whole or absent.
+        nulls: Spellings of a missing value in a CSV.
+        delimiter: Between the columns of a CSV.
+        quoted_newlines: Whether values of a CSV hold line ends.
+
+    Raises:
+        ArtifactError: The model is incomplete or altered.
+        SourceError: The file cannot be read or lacks a column.
+        DataError: A row cannot be read; no output is written.
+    """
+    folder = find_model(Path(model))
+    read_metadata(folder)
+    target = _target(Path(source), None if output is None else Path(output))
+    described = Source(
+        uri=(str(source),),
+        format="parquet" if Path(source).suffix == ".parquet" else "csv",
+        nulls=tuple(nulls),
+        delimiter=delimiter,
+        quoted_newlines=quoted_newlines,
+    )
+    transform = Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
+    columns = {i.name: i.type for i in transform.inputs}
+    spans = plan_ranges(described, columns)  # a wrong file is told before TensorFlow is imported
+    served = ServedModel.load(folder)
+    schema, rows = prediction_schema(transform), 0
+    with _writer(target, schema) as writer:
+        for batch in _read(spans, described, columns):
+            answers = served.answer(raw_inputs(batch, transform.inputs))
+            writer.write_table(prediction_table(transform, answers))
+            rows += batch.num_rows
+    return Predictions(target, rows, tuple(schema.names))
+
+
+def find_model(folder: Path) -> Path:
+    """Returns the model folder: the one named, or the one named `model` in it.
+
+    Raises:
+        ArtifactError: Neither has metadata.json, which the training job writes last.
+    """
+    for candidate in (folder, folder / "model", folder / "model" / "model"):
+        if (candidate / "metadata.json").is_file():
+            return candidate
+    what = "has no metadata.json" if folder.is_dir() else "is not a folder"
+    raise ArtifactError(
+        f"{folder} is not a complete model: it {what}, which the training job writes last; "
+        "name the `model` folder of a run"
+    )
+
+
+def _read(
+    spans: Sequence[Range], source: Source, columns: Mapping[str, str]
+) -> Iterator[pa.RecordBatch]:
+    for span in spans:
+        for block in read_range(span, source, columns):
+            _require_readable(block, source)
+            for start in range(0, block.batch.num_rows, BATCH_ROWS):
+                yield block.batch.slice(start, BATCH_ROWS)
+
+
+def _require_readable(block: Block, source: Source) -> None:
+    if block.rejected.num_rows:
+        row = block.rejected.slice(0, 1).to_pylist()[0]
+        place = "row" if source.format == "parquet" else "byte"
+        shown = row["row"][:200].decode("utf-8", "replace")
+        raise DataError(
+            f"{row['source']}: the row at {place} {row['position']:,} cannot be read "
+            f"({row['reason']}: {row['detail']}): {shown!r}; mend or remove it. "
+            "Nothing was written, so that no prediction stands beside the wrong row"
+        )
+
+
+def _target(source: Path, output: Path | None) -> Path:
+    if output is None:
+        stem = source.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")
+        return Path(f"{Path(stem).stem}.predictions.csv")
+    if output.suffix not in {".csv", ".parquet"}:
+        raise SourceError(
+            f"{output}: predictions are written as .csv or .parquet; name one of them"
+        )
+    if not output.parent.is_dir():
+        raise SourceError(f"{output}: the folder {output.parent} does not exist; create it first")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise SourceError(f"{output} is the input itself; name another output")
+    return output
+
+
+@contextmanager
+def _writer(target: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter | pacsv.CSVWriter]:
+    partial = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
+    make = pq.ParquetWriter if target.suffix == ".parquet" else pacsv.CSVWriter
+    try:
+        with make(partial, schema) as writer:
+            yield writer
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""Evaluates a model on the test split: scores, decides the gate, writes the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components.artifacts import commit, read_manifest, sha256_of, write_json
+from components.errors import ArtifactError
+from components.evaluate import scoring
+from components.evaluate.gate import check_gate
+from components.evaluate.report import render
+from components.evaluate.serving import read_metadata, read_transform
+from components.evaluate.shards import Plan, Shard
+from components.spec import ModelSpec
+
+VERSION = 1
+
+
+def evaluate_model(
+    spec: Mapping[str, Any], examples: Path | str, model: Path | str, out: Path | str
+) -> dict[str, Any]:
+    """Evaluates a model and writes predictions, report.html and, last, metrics.json.
+
+    Args:
+        spec: The spec, as it travels through the pipeline.
+        examples: The artifact of the preprocess step.
+        model: The artifact of the train step; the SavedModel is in its folder `model`.
+        out: The artifact to write.
+
+    Returns:
+        metrics.json; `gate.require_passed` raises what its gate found.
+
+    Raises:
+        ArtifactError: An artifact is incomplete, or the two do not belong together.
+    """
+    checked, examples, model = ModelSpec.from_parameter(spec), Path(examples), Path(model, "model")
+    manifest = read_manifest(examples, "manifest.json", "preprocess")
+    metadata = read_metadata(model)
+    _require_same_transform(examples, metadata)
+    with commit(out) as folder:
+        plan = Plan(str(model), read_transform(examples), checked.evaluate.slices, str(folder))
+        train, test = (_shards(examples, split, manifest) for split in ("train", "test"))
+        measured = scoring.score(plan, train, test)
+        metrics = _metrics(checked, manifest, metadata, measured)
+        page = render(metrics, manifest, metadata, checked.as_parameter())
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _require_same_transform(examples: Path, metadata: Mapping[str, Any]) -> None:
+    found, trained = sha256_of(examples / "transform.json"), metadata["examples"]["transform"]
+    if found != trained:
+        raise ArtifactError(
+            f"the model was trained on a transform with sha256 {trained[:12]}..., the examples at "
+            f"{examples} have {found[:12]}...; evaluate the model on the examples it was trained on"
+        )
+
+
+def _shards(examples: Path, split: str, manifest: Mapping[str, Any]) -> list[Shard]:
+    shards, rows = [], 0
+    for name in sorted(n for n in manifest["files"] if n.startswith(f"{split}-")):
+        path = examples / name
+        try:
+            n_rows = pq.read_metadata(path).num_rows
+        except (OSError, ValueError) as error:
+            raise ArtifactError(
+                f"{path} is in manifest.json but cannot be read ({error}); "
+                "run the preprocess step again"
+            ) from error
+        shards.append(Shard(str(path), rows))
+        rows += n_rows
+    if rows != manifest["rows"][split]:
+        raise ArtifactError(
+            f"{examples} has {rows:,} {split} rows, its manifest.json says "
+            f"{manifest['rows'][split]:,}; run the preprocess step again"
+        )
+    return shards
+
+
+def _metrics(
+    spec: ModelSpec,
+    manifest: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    measured: dict[str, Any],
+) -> dict[str, Any]:
+    bounds = {name: bound.model_dump() for name, bound in spec.evaluate.gate.items()}
+    tolerance = spec.evaluate.skew_tolerance
+    gate = check_gate(measured, bounds, tolerance)
+    return {
+        "version": VERSION,
+        "name": spec.name,
+        "task": measured.pop("task"),
+        "label": spec.label,
+        "classes": metadata["classes"],
+        "weight": spec.weight,
+        "rows": measured.pop("rows"),
+        "gate": gate,
+        **measured,
+        "skew": {**measured["skew"], "tolerance": tolerance},
+        "made_by": {
+            "spec": manifest["spec"],
+            "transform": metadata["examples"]["transform"],
+            "package": metadata["package_sha256"],
+        },
+    }

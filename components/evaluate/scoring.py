@@ -1,0 +1,127 @@
+"""The Beam pipeline of the evaluation: survey, count, score.
+
+Shards of Parquet go in; one JSON file of measurements and the predictions of every shard come out.
+The statistics are exact, so `Fold` may merge them in any order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial, reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.utils.shared import Shared
+
+from components.artifacts import write_json
+from components.evaluate.baseline import OneInput
+from components.evaluate.frame import Frame
+from components.evaluate.measuring import Measured
+from components.evaluate.serving import ServedModel
+from components.evaluate.shards import (
+    Plan,
+    Shard,
+    count_shard,
+    fit_inputs,
+    score_shard,
+    survey_shard,
+)
+from components.evaluate.summary import summarize
+
+
+class Fold(beam.CombineFn):  # type: ignore[misc]
+    """Merges statistics by `+`; there is at least one."""
+
+    def create_accumulator(self) -> Any:
+        """Nothing yet."""
+        return None
+
+    def add_input(self, accumulator: Any, element: Any) -> Any:
+        """The statistics of both."""
+        return element if accumulator is None else accumulator + element
+
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
+        """The statistics of all."""
+        present = [a for a in accumulators if a is not None]
+        return reduce(add, present) if present else None
+
+    def extract_output(self, accumulator: Any) -> Any:
+        """The statistics themselves."""
+        return accumulator
+
+
+class Score(beam.DoFn):  # type: ignore[misc]
+    """Scores test shards with the model, which a process loads once."""
+
+    def __init__(self, plan: Plan, shared: Shared) -> None:
+        self._plan, self._shared = plan, shared
+
+    def setup(self) -> None:
+        """Loads the model, or takes the one that this process has."""
+        self._served = self._shared.acquire(partial(ServedModel.load, self._plan.model))
+
+    def process(
+        self,
+        shard: Shard,
+        frame: Frame,
+        tables: dict[str, OneInput],
+        slices: dict[str, tuple[str, ...] | None],
+    ) -> Iterator[Measured]:
+        """Gives what was measured on a shard."""
+        yield score_shard(shard, self._plan, self._served, frame, tables, slices)
+
+
+def score(plan: Plan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str, Any]:
+    """Scores every test shard and returns the measurements, as in metrics.json.
+
+    Locally on FnApiRunner, by name: the default runner would look for another one to download.
+    """
+    out = Path(plan.out, ".measurements.json")
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+        _build(pipeline, plan, train, test, out)
+    measurements: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    out.unlink()
+    return measurements
+
+
+def _build(
+    pipeline: beam.Pipeline, plan: Plan, train: Sequence[Shard], test: Sequence[Shard], out: Path
+) -> None:
+    task, label = plan.transform.task, plan.transform.label
+    train_shards = pipeline | "train shards" >> beam.Create(train, reshuffle=True)
+    test_shards = pipeline | "test shards" >> beam.Create(test, reshuffle=True)
+    survey = (
+        (
+            train_shards | "survey train" >> beam.Map(survey_shard, plan, "train"),
+            test_shards | "survey test" >> beam.Map(survey_shard, plan, "test"),
+        )
+        | beam.Flatten()
+        | "fold survey" >> beam.CombineGlobally(Fold()).without_defaults()
+    )
+    frame = beam.pvalue.AsSingleton(
+        survey
+        | "frame" >> beam.Map(lambda s: s.frame(task, len(label.classes), plan.weight is not None))
+    )
+    tables = (
+        train_shards
+        | "count inputs" >> beam.Map(count_shard, plan, frame)
+        | "fold inputs" >> beam.CombineGlobally(Fold()).without_defaults()
+        | "fit inputs" >> beam.Map(fit_inputs, plan, frame)
+    )
+    _ = (
+        test_shards
+        | "score"
+        >> beam.ParDo(
+            Score(plan, Shared()),
+            frame,
+            beam.pvalue.AsSingleton(tables),
+            beam.pvalue.AsSingleton(survey | "slices" >> beam.Map(lambda s: s.slices())),
+        )
+        | "fold measured" >> beam.CombineGlobally(Fold()).without_defaults()
+        | "summarize" >> beam.Map(lambda measured: write_json(out, summarize(measured)))
+    )

@@ -1,0 +1,116 @@
+"""An exported model as it will be served: its signatures, answering batches of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.artifacts import read_manifest, sha256_of
+from components.errors import ArtifactError
+from trainer.features import Transform
+
+BATCH_ROWS = 8192
+PADDING = 256
+"""A batch is filled up to a multiple of this, so a row's answer does not depend on the length of
+its batch: kernels take the last rows of an odd batch by another path, a few 1e-8 apart."""
+
+Columns = Mapping[str, "np.ndarray | pa.Array"]
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Reads and proves the metadata of a model folder.
+
+    Raises:
+        ArtifactError: The folder is not a complete model, or a file is not the one that was
+            exported.
+    """
+    metadata = read_manifest(folder, "metadata.json", "train")
+    for name, sha256 in metadata["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise ArtifactError(f"{folder} is not a complete model: {name} is absent")
+        found = sha256_of(path)
+        if found != sha256:
+            raise ArtifactError(
+                f"{path} is not the file that was exported: its sha256 is {found[:12]}..., "
+                f"metadata.json says {sha256[:12]}...; export the model again"
+            )
+    return metadata
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A loaded SavedModel.
+
+    Attributes:
+        transform: The fitted transform that the model carries.
+        classes: Class labels in the order of the probabilities; empty for regression.
+        signatures: The signatures of the SavedModel.
+    """
+
+    transform: Transform
+    classes: tuple[str, ...]
+    signatures: Mapping[str, Any]
+    model: Any
+
+    @classmethod
+    def load(cls, folder: Path | str) -> ServedModel:
+        """Loads an exported model; imports TensorFlow, 5 CPU-seconds the first time.
+
+        Raises:
+            ArtifactError: TensorFlow cannot read it, or a signature is absent.
+        """
+        import tensorflow as tf
+
+        try:
+            model = tf.saved_model.load(str(folder))
+            text = Path(folder, "transform.json").read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{folder} cannot be loaded as a SavedModel: {error}") from error
+        absent = {"serving_default", "engineered"} - set(model.signatures)
+        if absent:
+            raise ArtifactError(
+                f"{folder} has no signature {sorted(absent)[0]!r}; it has "
+                f"{sorted(model.signatures)}; export it with the trainer's export"
+            )
+        transform = Transform.from_json(text)
+        return cls(transform, transform.label.classes, dict(model.signatures), model)
+
+    def answer(self, columns: Columns, signature: str = "serving_default") -> np.ndarray:
+        """Answers a batch.
+
+        Args:
+            columns: `[N]` numpy or Arrow string columns by the signature's input names.
+            signature: serving_default takes raw inputs, engineered takes engineered columns.
+
+        Returns:
+            `[N, C] float32` probabilities, or `[N] float32` predictions.
+        """
+        rows = len(next(iter(columns.values())))
+        answers = self.signatures[signature](**_padded(columns, rows))
+        answer = answers["probabilities" if self.classes else "prediction"].numpy()
+        return np.asarray(answer[:rows])
+
+
+def _padded(columns: Columns, rows: int) -> dict[str, Any]:
+    """Tensors of the columns, the last row repeated up to a multiple of `PADDING` rows."""
+    import tensorflow as tf
+
+    take = np.minimum(np.arange(-(-max(rows, 1) // PADDING) * PADDING), rows - 1)
+    return {name: tf.constant(_taken(column, take)) for name, column in columns.items()}
+
+
+def _taken(column: np.ndarray | pa.Array, take: np.ndarray) -> np.ndarray:
+    if isinstance(column, np.ndarray):
+        return np.asarray(column[take])
+    return np.asarray(column.cast(pa.binary()).to_numpy(zero_copy_only=False)[take])
+
+
+def read_transform(folder: Path) -> Transform:
+    """Reads the transform beside a model or beside examples."""
+    return Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))

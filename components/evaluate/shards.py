@@ -1,0 +1,266 @@
+"""What is done with one shard of examples: surveyed, counted or scored, batch by batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.errors import ArtifactError
+from components.evaluate import baseline
+from components.evaluate.baseline import Cells, Inputs, OneInput
+from components.evaluate.frame import Frame
+from components.evaluate.measuring import (
+    N_BINS_COARSE,
+    Measured,
+    Skew,
+    Statistics,
+    measure,
+    nothing,
+)
+from components.evaluate.serving import BATCH_ROWS, ServedModel
+from components.evaluate.survey import OTHER, TOO_MANY, Survey, as_text
+from trainer.features import Transform, raw_inputs
+
+LABEL, WEIGHT, RAW = "label", "weight", "raw_"
+TRAIN_BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A Parquet file of examples, and the number of its first row in the split."""
+
+    path: str
+    first_row: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every worker knows.
+
+    Attributes:
+        model: Folder of the exported model.
+        transform: The fitted transform of the examples.
+        slices: Columns whose values are measured apart.
+        out: Folder for the predictions.
+    """
+
+    model: str
+    transform: Transform
+    slices: tuple[str, ...]
+    out: str
+
+    @property
+    def weight(self) -> str | None:
+        """The name of the weight column in a shard, or None."""
+        return WEIGHT if self.transform.weight else None
+
+
+def survey_shard(shard: Shard, plan: Plan, split: str) -> Survey:
+    """Returns the labels of a train shard, or the weights and slice values of a test shard."""
+    found = Survey()
+    slices = [RAW + s for s in plan.slices] if split == "test" else []
+    for batch in _batches(shard, [LABEL, *([plan.weight] if plan.weight else []), *slices]):
+        if split == "train":
+            found += Survey.of_train(_numbers(batch, LABEL), _weights(batch, plan))
+        else:
+            values = batch.select(slices).rename_columns(list(plan.slices))
+            found += Survey.of_test(batch.num_rows, _weights(batch, plan), values)
+    return found
+
+
+def count_shard(shard: Shard, plan: Plan, frame: Frame) -> Inputs:
+    """Returns the label sums by value of every engineered column of a train shard."""
+    names = [e.name for e in plan.transform.engineered]
+    found = Inputs()
+    for batch in _batches(shard, [LABEL, *([plan.weight] if plan.weight else []), *names]):
+        marks = baseline.marks_of(frame, _numbers(batch, LABEL), _weights(batch, plan))
+        found += Inputs({name: Cells.of(_numbers(batch, name), marks) for name in names})
+    return found
+
+
+def fit_inputs(inputs: Inputs, plan: Plan, frame: Frame) -> dict[str, OneInput]:
+    """Returns the model of every engineered column."""
+    return {
+        e.name: OneInput.fit(inputs.cells[e.name], frame, e.cardinality is None)
+        for e in plan.transform.engineered
+    }
+
+
+def score_shard(
+    shard: Shard,
+    plan: Plan,
+    served: ServedModel,
+    frame: Frame,
+    tables: Mapping[str, OneInput],
+    slices: Mapping[str, tuple[str, ...] | None],
+) -> Measured:
+    """Scores a test shard, writes its predictions and returns what was measured."""
+    measured = zero(frame)
+    row = shard.first_row
+    target = Path(plan.out, Path(shard.path).name.replace("test-", "predictions-"))
+    partial = target.with_name(f".{target.name}.tmp")
+    with pq.ParquetWriter(partial, prediction_schema(plan.transform, labelled=True)) as writer:
+        for batch in _batches(shard, None, BATCH_ROWS):
+            batch_measured, predictions = _score(batch, row, plan, served, frame, tables, slices)
+            measured += batch_measured
+            row += batch.num_rows
+            writer.write_table(predictions)
+    os.replace(partial, target)
+    return measured
+
+
+def zero(frame: Frame) -> Measured:
+    """Returns what is measured on no rows."""
+    return Measured(nothing(frame), nothing(frame, N_BINS_COARSE), {}, {})
+
+
+def prediction_schema(transform: Transform, labelled: bool = False) -> pa.Schema:
+    """Returns the columns of predictions: the answer of the model, after the label if it is known.
+
+    One `probability_<class>` a class and `predicted_class`, or `prediction`.
+    """
+    classes = transform.label.classes
+    label = [(LABEL, pa.string() if classes else pa.float32())] if labelled else []
+    if not classes:
+        return pa.schema([*label, ("prediction", pa.float32())])
+    answers = [(f"probability_{c}", pa.float32()) for c in classes]
+    return pa.schema([*label, *answers, ("predicted_class", pa.string())])
+
+
+def prediction_table(
+    transform: Transform, answers: np.ndarray, labels: np.ndarray | None = None
+) -> pa.Table:
+    """Returns answers, and labels, in the columns of `prediction_schema`."""
+    schema = prediction_schema(transform, labels is not None)
+    classes = np.array(transform.label.classes, object)
+    columns: list[Any] = [] if labels is None else [classes[labels] if len(classes) else labels]
+    if len(classes):
+        columns += [*answers.T, classes[answers.argmax(axis=1)]]
+    else:
+        columns.append(answers)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _score(
+    batch: pa.Table,
+    row: int,
+    plan: Plan,
+    served: ServedModel,
+    frame: Frame,
+    tables: Mapping[str, OneInput],
+    slices: Mapping[str, tuple[str, ...] | None],
+) -> tuple[Measured, pa.Table]:
+    raw = batch.select([RAW + i.name for i in plan.transform.inputs])
+    raw = raw.rename_columns([i.name for i in plan.transform.inputs])
+    engineered = {e.name: _numbers(batch, e.name) for e in plan.transform.engineered}
+    labels, weights = _numbers(batch, LABEL), _weights(batch, plan)
+    columns = raw_inputs(raw, plan.transform.inputs)
+    answers = served.answer(columns)
+    _check_finite(answers, row, raw)
+    prior = baseline.trivial_answer(frame, len(labels))
+    measured = Measured(
+        measure(frame, labels, answers, weights),
+        measure(frame, labels, prior, weights, N_BINS_COARSE),
+        {
+            name: measure(frame, labels, t.answer(engineered[name]), weights, N_BINS_COARSE)
+            for name, t in tables.items()
+        },
+        dict(_measure_slices(frame, batch, labels, answers, weights, slices)),
+        _skew(served, columns, engineered, answers / frame.deviation, frame, row, raw),
+    )
+    return measured, prediction_table(plan.transform, answers, labels)
+
+
+def _measure_slices(
+    frame: Frame,
+    batch: pa.Table,
+    labels: np.ndarray,
+    answers: np.ndarray,
+    weights: np.ndarray | None,
+    slices: Mapping[str, tuple[str, ...] | None],
+) -> Iterator[tuple[tuple[str, str], Statistics]]:
+    for column, values in slices.items():
+        text = as_text(batch[RAW + column]).to_numpy(zero_copy_only=False)
+        if values is None:
+            text, values = np.full(len(text), TOO_MANY, object), (TOO_MANY,)
+        rest = np.ones(len(text), bool)
+        for value in (*values, OTHER):
+            rows = rest if value == OTHER else text == value
+            rest = rest & ~rows
+            if rows.any():
+                kept = None if weights is None else weights[rows]
+                of_slice = measure(frame, labels[rows], answers[rows], kept, N_BINS_COARSE)
+                yield (column, value), of_slice
+
+
+def _skew(
+    served: ServedModel,
+    columns: Mapping[str, Any],
+    engineered: Mapping[str, np.ndarray],
+    answers: np.ndarray,
+    frame: Frame,
+    row: int,
+    raw: pa.Table,
+) -> Skew:
+    direct = served.answer(engineered, "engineered") / frame.deviation
+    differences = np.abs(answers - direct).reshape(len(answers), -1).max(axis=1)
+    differences = np.where(np.isnan(differences), np.inf, differences)
+    worst = int(differences.argmax())
+    inputs = {k: v[0] for k, v in raw.slice(worst, 1).to_pydict().items()}
+    one = {n: c[worst : worst + 1] for n, c in columns.items()}
+    gaps = {
+        n: abs(float(v[0]) - float(engineered[n][worst]))
+        for n, v in served.transform.numpy(one).items()
+    }
+    column = max(gaps, key=lambda n: gaps[n])
+    return Skew(
+        len(answers),
+        float(differences[worst]),
+        row + worst,
+        {name: _plain(v) for name, v in inputs.items()},
+        column if gaps[column] > 0 else "",
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, int | float | str | bool) else str(value)
+
+
+def _check_finite(answers: np.ndarray, row: int, raw: pa.Table) -> None:
+    finite = np.isfinite(answers).reshape(len(answers), -1).all(axis=1)
+    if not finite.all():
+        wrong = int(np.flatnonzero(~finite)[0])
+        raise ArtifactError(
+            f"the model answers {answers[wrong].tolist()} for row {row + wrong} of the test split, "
+            f"{raw.slice(wrong, 1).to_pylist()[0]}; its weights are not finite, train it again"
+        )
+
+
+def _batches(
+    shard: Shard, columns: list[str] | None, rows: int = TRAIN_BATCH_ROWS
+) -> Iterator[pa.Table]:
+    with pq.ParquetFile(shard.path) as file:
+        absent = set(columns or ()) - set(file.schema_arrow.names)
+        if absent:
+            raise ArtifactError(
+                f"{shard.path} has no column {sorted(absent)[0]!r}; run the preprocess step again"
+            )
+        for batch in file.iter_batches(rows, columns=columns):
+            if batch.num_rows:
+                yield pa.Table.from_batches([batch])
+
+
+def _numbers(batch: pa.Table, name: str) -> np.ndarray:
+    return np.asarray(batch[name].combine_chunks().to_numpy(zero_copy_only=False))
+
+
+def _weights(batch: pa.Table, plan: Plan) -> np.ndarray | None:
+    return _numbers(batch, plan.weight) if plan.weight else None

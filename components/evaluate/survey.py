@@ -1,0 +1,150 @@
+"""The first look at the rows: the train labels, the test weights and the values of the slices."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.errors import DataError
+from components.evaluate.exact import ExactSum, MeanSums
+from components.evaluate.frame import Frame
+
+TOP_VALUES = 20
+"""Values of a slice column that are measured on their own; the rest are measured together."""
+MAX_VALUES = 50_000
+"""Past so many different values a column is not a slice."""
+MISSING = "(missing)"
+OTHER = "(other)"
+TOO_MANY = f"(more than {MAX_VALUES:,} different values)"
+
+Values = Mapping[str, Counter[str] | None]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Mergeable statistics of train labels, test weights and slice values.
+
+    Attributes:
+        classes: Weight of the train rows by class index; empty for regression.
+        labels: Sums of the train labels.
+        low: Lowest train label.
+        high: Highest train label.
+        test_rows: Number of test rows.
+        test_weight: Sum of the weights of the test rows.
+        values: Test rows by value, for every slice column; None past `MAX_VALUES` values.
+    """
+
+    classes: Mapping[int, ExactSum] = field(default_factory=dict)
+    labels: MeanSums = field(default_factory=MeanSums)
+    low: float = math.inf
+    high: float = -math.inf
+    test_rows: int = 0
+    test_weight: ExactSum = field(default_factory=ExactSum)
+    values: Values = field(default_factory=dict)
+
+    @classmethod
+    def of_train(cls, labels: np.ndarray, weights: np.ndarray | None) -> Survey:
+        """Counts a batch of the train split: `[N]` labels, `[N] float32` weights or None."""
+        if not len(labels):
+            return cls()
+        y = labels.astype(np.float64)
+        w = np.ones(len(y)) if weights is None else weights.astype(np.float64)
+        classes = {}
+        if labels.dtype.kind == "i":
+            classes = {int(k): ExactSum.of(w[labels == k]) for k in np.unique(labels)}
+        return cls(classes, MeanSums.of(y, w), float(y.min()), float(y.max()))
+
+    @classmethod
+    def of_test(cls, rows: int, weights: np.ndarray | None, slices: pa.Table) -> Survey:
+        """Counts a batch of the test split: weights as above, the slice columns as read."""
+        total = ExactSum() if weights is None else ExactSum.of(weights)
+        values = {name: _bounded(_count(slices[name])) for name in slices.column_names}
+        return cls(test_rows=rows, test_weight=total, values=values)
+
+    def __add__(self, other: Survey) -> Survey:
+        zero = ExactSum()
+        mine, theirs = self.classes, other.classes
+        return Survey(
+            {k: mine.get(k, zero) + theirs.get(k, zero) for k in sorted({*mine, *theirs})},
+            self.labels + other.labels,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.test_rows + other.test_rows,
+            self.test_weight + other.test_weight,
+            _add_values(self.values, other.values),
+        )
+
+    def frame(self, task: str, n_classes: int, weighted: bool) -> Frame:
+        """Returns what is fixed before scoring.
+
+        Raises:
+            DataError: The train or the test split has no rows, or no weight.
+        """
+        if not self.labels.weight.units or not self.test_rows:
+            split = "test" if self.labels.weight.units else "train"
+            raise DataError(f"the {split} split has no rows; make its share in `split` larger")
+        if weighted and not self.test_weight.units:
+            raise DataError("every row of the test split has weight 0; nothing can be measured")
+        mean_weight = float(self.test_weight) / self.test_rows if weighted else None
+        if task == "regression":
+            mean, deviation = self.labels.mean, math.sqrt(max(self.labels.variance, 0.0)) or 1.0
+            low, high = (mean + side * 3 * deviation for side in (-1, 1))
+            return Frame(
+                task, 0, (mean,), deviation, max(low, self.low), min(high, self.high), mean_weight
+            )
+        shares = tuple(
+            self.classes.get(k, ExactSum()).units / self.labels.weight.units
+            for k in range(n_classes)
+        )
+        return Frame(task, n_classes, shares, mean_weight=mean_weight)
+
+    def slices(self, top: int = TOP_VALUES) -> dict[str, tuple[str, ...] | None]:
+        """Returns the most frequent values of each slice column; ties in alphabetical order."""
+        return {name: _most_frequent(counts, top) for name, counts in self.values.items()}
+
+
+def as_text(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Returns the values of a slice column as text; null and '' are `(missing)`."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    text = pc.fill_null(column.cast(pa.string()), "")
+    return pc.if_else(pc.equal(text, ""), MISSING, text)
+
+
+def _count(column: pa.ChunkedArray) -> Counter[str]:
+    counted = pc.value_counts(as_text(column))
+    return Counter(
+        dict(
+            zip(
+                counted.field("values").to_pylist(),
+                counted.field("counts").to_pylist(),
+                strict=True,
+            )
+        )
+    )
+
+
+def _bounded(counts: Counter[str]) -> Counter[str] | None:
+    return counts if len(counts) <= MAX_VALUES else None
+
+
+def _add_values(a: Values, b: Values) -> Values:
+    empty: Counter[str] = Counter()
+    return {n: _add_counts(a.get(n, empty), b.get(n, empty)) for n in sorted({*a, *b})}
+
+
+def _add_counts(a: Counter[str] | None, b: Counter[str] | None) -> Counter[str] | None:
+    return None if a is None or b is None else _bounded(a + b)
+
+
+def _most_frequent(counts: Counter[str] | None, top: int) -> tuple[str, ...] | None:
+    if counts is None:
+        return None
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(value for value, _ in ranked[:top])
