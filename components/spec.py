@@ -233,7 +233,7 @@ class ModelSpec(_Section):
 
     def as_parameter(self) -> dict[str, Any]:
         """The spec as one JSON value, as it travels through the pipeline."""
-        written = self.model_dump(mode="json", by_alias=True)
+        written = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         settings = written["train"].pop("settings")
         return {**written, "train": {**written["train"], **settings}}
 
