@@ -20,6 +20,9 @@ ROLES = ("chief", "worker")
 LAST_REPLICA_GRACE_S = 30.0
 """How long the workers may go on after the chief has ended well."""
 
+CPU_STRATEGIES = {"tpu": "one_device"}
+"""Strategies that need hardware, and what takes their place here; the others run on a CPU."""
+
 _SERVICE_PREFIXES = ("AIP_", "CLOUD_ML_")
 _SERVICE_NAMES = ("CLUSTER_SPEC", "TF_CONFIG")
 _PYTHONS = ("python", "python3")
@@ -124,7 +127,7 @@ def timeout_of(job: Mapping[str, Any]) -> float:
 
 def hardware_of(job: Mapping[str, Any]) -> list[str]:
     """Returns the GPUs and TPUs that the job would have on Vertex and lacks here."""
-    machines = [pool["machine_spec"] for pool in job["job_spec"]["worker_pool_specs"]]
+    machines = [pool.get("machine_spec", {}) for pool in job["job_spec"]["worker_pool_specs"]]
     return [
         m.get("accelerator_type") or m["machine_type"]
         for m in machines
@@ -153,8 +156,11 @@ def _addresses(counts: Sequence[int]) -> list[list[str]]:
 
 
 def _command(container: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the container's command with this Python in place of the image's."""
+    """Returns the container's command with this Python, and a strategy that a CPU can run."""
     command = [*container.get("command", []), *container.get("args", [])]
+    for index, argument in enumerate(command[:-1]):
+        if argument == "--strategy":
+            command[index + 1] = CPU_STRATEGIES.get(command[index + 1], command[index + 1])
     program = sys.executable if command[0] in _PYTHONS else command[0]
     return (program, *command[1:])
 

@@ -177,12 +177,13 @@ def run_pipeline(
     console = Console(stream, len(compiled.steps))
     console.say(f"run {run.folder}")
     session = _Session(run, compiled, console)
-    error = "interrupted"
     try:
         with _termination_as_interrupt():
             error = _execute(session, arguments)
-    finally:
-        run.finish(error)
+    except BaseException as raised:
+        run.finish(f"{type(raised).__name__}: {raised}")
+        raise
+    run.finish(error)
     if error:
         raise StepFailed(error)
     return run
@@ -191,19 +192,22 @@ def run_pipeline(
 def _execute(session: _Session, arguments: Mapping[str, Any]) -> str:
     """Runs the file by kfp.local and returns why it failed, or nothing."""
     run = session.run
-    with _seam(session), run.log_path("kfp").open("w", encoding="utf-8") as log:
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            pipeline = components.load_component_from_file(str(run.training_path))
-            local.init(
-                runner=local.SubprocessRunner(use_venv=False),
-                pipeline_root=str(run.pipeline_root),
-                workspace_root=str(run.folder / "workspace"),
-            )
-            try:
-                pipeline(**arguments)
-            except RuntimeError:
-                if not session.failure:
-                    raise
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(run.log_path("kfp").open("w", encoding="utf-8"))
+        stack.enter_context(contextlib.redirect_stdout(log))
+        stack.enter_context(contextlib.redirect_stderr(log))
+        stack.enter_context(_seam(session))
+        pipeline = components.load_component_from_file(str(run.training_path))
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(run.pipeline_root),
+            workspace_root=str(run.folder / "workspace"),
+        )
+        try:
+            pipeline(**arguments)
+        except RuntimeError:
+            if not session.failure:
+                raise
     return session.failure
 
 

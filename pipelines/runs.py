@@ -92,9 +92,7 @@ class Run:
                 replace_link(self.folder / name, os.path.relpath(target, self.folder))
 
 
-def start_run(
-    root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[str, Any]
-) -> Run:
+def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[str, Any]) -> Run:
     """Makes the folder `<root>/<name>/<run id>` and points `latest` to it.
 
     Args:

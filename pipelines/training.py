@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from components.package.component import package
 from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
 from kfp import dsl
 
 from components.evaluate.component import evaluate
 from components.image import IMAGE
-from components.package.component import package
 from components.preprocess.component import preprocess
 from components.train.component import plan
 
@@ -75,9 +75,7 @@ def make_pipeline(image: str = IMAGE) -> Any:
             examples=examples.outputs["examples"],
             package=proved.outputs["package"],
         )
-        evaluated = evaluate(
-            spec=spec, examples=examples.outputs["examples"], model=trained.output
-        )
+        evaluated = evaluate(spec=spec, examples=examples.outputs["examples"], model=trained.output)
         evaluated.set_container_image(image).set_caching_options(False)
 
     return training

@@ -1,0 +1,222 @@
+"""A compiled file runs here, its custom job as processes with Vertex's environment."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines import local
+from pipelines.compiled import PipelineError
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(toy_path, spec, root, behaviour="ok", counts=(1,), runner="local"):
+    tier = json.dumps([behaviour, counts])
+    return local.run_pipeline(toy_path, spec, root, tier=tier, runner=runner, stream=io.StringIO())
+
+
+def latest(root):
+    return root / "toy" / "latest"
+
+
+def record_of(root):
+    return json.loads((latest(root) / "run.json").read_text())
+
+
+def replicas_of(root):
+    found = latest(root).glob("pipeline/*/plan/model/replicas/*.json")
+    return {path.stem: json.loads(path.read_text()) for path in found}
+
+
+@pytest.fixture(scope="module")
+def alone(toy_path, spec, tmp_path_factory):
+    root = tmp_path_factory.mktemp("alone")
+    environ = {"TF_CONFIG": "{}", "CLOUD_ML_PROJECT_ID": "x", "AIP_MODEL_DIR": "elsewhere"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        run(toy_path, spec, root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def three(toy_path, spec, tmp_path_factory):
+    root = tmp_path_factory.mktemp("three")
+    run(toy_path, spec, root, counts=(1, 2))
+    return root
+
+
+def test_one_replica_gets_vertex_s_environment_without_tf_config(alone):
+    (replica,) = replicas_of(alone).values()
+    env = replica["env"]
+    assert sorted(env) == [
+        "AIP_CHECKPOINT_DIR",
+        "AIP_MODEL_DIR",
+        "AIP_TENSORBOARD_LOG_DIR",
+        "CLUSTER_SPEC",
+    ]
+    assert env["AIP_MODEL_DIR"].endswith("/plan/model/model/")
+    assert env["AIP_CHECKPOINT_DIR"].endswith("/plan/model/checkpoints/")
+    assert env["AIP_TENSORBOARD_LOG_DIR"].endswith("/plan/model/logs/")
+    assert list(json.loads(env["CLUSTER_SPEC"])["cluster"]) == ["workerpool0"]
+    assert replica["own"] == "mine"
+
+
+def test_several_replicas_get_a_cluster_with_a_chief_and_workers(three):
+    seen = replicas_of(three)
+    assert sorted(seen) == ["workerpool0-0", "workerpool1-0", "workerpool1-1"]
+    configs = [json.loads(r["env"]["TF_CONFIG"]) for r in seen.values()]
+    clusters = [config["cluster"] for config in configs]
+    assert clusters[0] == clusters[1] == clusters[2]
+    assert {role: len(hosts) for role, hosts in clusters[0].items()} == {"chief": 1, "worker": 2}
+    ports = {host for hosts in clusters[0].values() for host in hosts}
+    assert len(ports) == 3
+    tasks = {(c["task"]["type"], c["task"]["index"]) for c in configs}
+    assert tasks == {("chief", 0), ("worker", 0), ("worker", 1)}
+
+
+def test_the_run_s_folder_holds_what_ran_and_links_to_what_came_out(alone, toy_path):
+    folder = latest(alone)
+    assert (folder / "training.yaml").read_bytes() == toy_path.read_bytes()
+    assert not Path(os.readlink(folder / "examples")).is_absolute()
+    assert (folder / "examples" / "manifest.json").exists()
+    assert (folder / "rejected").is_dir()
+    assert {p.name for p in (folder / "logs").iterdir()} == {"kfp.log", "prepare.log", "train.log"}
+    record = record_of(alone)
+    assert (record["status"], record["error"]) == ("succeeded", "")
+    assert [(s["name"], s["status"]) for s in record["steps"]] == [
+        ("prepare", "succeeded"),
+        ("train", "succeeded"),
+    ]
+    assert all(s["cpu_s"] > 0 and s["wall_s"] > 0 for s in record["steps"])
+
+
+def test_whole_numbers_of_the_spec_survive_the_journey_as_numbers(alone):
+    manifest = json.loads((latest(alone) / "examples" / "manifest.json").read_text())
+    assert manifest["epochs"] == 20
+
+
+def test_runs_sort_by_their_start_and_latest_is_the_last(alone, toy_path, spec, tmp_path):
+    first = run(toy_path, spec, tmp_path).folder.name
+    with pytest.raises(local.StepFailed):
+        run(toy_path, spec, tmp_path, runner="fail")
+    names = sorted(p.name for p in (tmp_path / "toy").iterdir() if not p.is_symlink())
+    assert names[0] == first
+    assert os.readlink(latest(tmp_path)) == names[1]
+
+
+def test_a_failed_step_says_why_and_where_and_marks_the_run(toy_path, spec, tmp_path):
+    with pytest.raises(local.StepFailed) as raised:
+        run(toy_path, spec, tmp_path, runner="fail")
+    lines = str(raised.value).splitlines()
+    assert lines[:2] == ["step prepare failed (exit code 1): no rows", "in 2 files"]
+    assert lines[2] == f"log: {latest(tmp_path).resolve() / 'logs' / 'prepare.log'}"
+    record = record_of(tmp_path)
+    assert record["status"] == "failed"
+    assert record["error"] == str(raised.value)
+    assert [s["status"] for s in record["steps"]] == ["failed"]
+
+
+def test_a_worker_that_dies_stops_the_others_and_its_log_is_named(toy_path, spec, tmp_path):
+    started = time.monotonic()
+    with pytest.raises(local.StepFailed) as raised:
+        run(toy_path, spec, tmp_path, behaviour="worker-fails", counts=(1, 1))
+    assert "workerpool1-0 ended with exit code 1): ValueError: no gradient\nof 2 lines" in str(
+        raised.value
+    )
+    assert str(raised.value).endswith("train-workerpool1-0.log")
+    assert time.monotonic() - started < 20
+    assert not is_alive(replicas_of(tmp_path)["workerpool0-0"]["pid"])
+
+
+def test_the_chief_decides(toy_path, spec, tmp_path):
+    with pytest.raises(local.StepFailed, match="workerpool0-0 ended with exit code 5"):
+        run(toy_path, spec, tmp_path, behaviour="chief-fails", counts=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("counts", "sentence"),
+    [((1, 0, 1), "worker pool 1 is empty"), ((2,), r"worker pools of \[2\]"), ((1, 1, 1), "chief")],
+)
+def test_pools_that_would_change_roles_are_refused(toy_path, spec, tmp_path, counts, sentence):
+    with pytest.raises(local.StepFailed, match=sentence):
+        run(toy_path, spec, tmp_path, counts=counts)
+    assert record_of(tmp_path)["status"] == "failed"
+
+
+def is_alive(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def descendants(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    found = [int(p) for p in children.read_text().split()] if children.exists() else []
+    return found + [d for child in found for d in descendants(child)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_command_line_leaves_no_process(toy_path, spec, tmp_path, number):
+    code = (
+        "import json, sys; from pathlib import Path; from pipelines import local\n"
+        "from components.spec import ModelSpec\n"
+        "spec = ModelSpec.from_parameter(json.loads(sys.argv[2]))\n"
+        "local.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), tier=sys.argv[4])\n"
+    )
+    arguments = [str(toy_path), json.dumps(spec.as_parameter()), str(tmp_path)]
+    tier = json.dumps(["hang", [1, 1]])
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments, tier], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: len(replicas_of(tmp_path)) == 2 and len(descendants(child.pid)) >= 6)
+    family = descendants(child.pid)
+    child.send_signal(number)
+    child.wait(timeout=20)
+    wait_for(lambda: not any(is_alive(pid) for pid in family))
+    status = record_of(tmp_path)["status"]
+    assert status == ("running" if number == signal.SIGKILL else "failed")
+
+
+def wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_arguments_that_the_file_does_not_take_are_refused_before_anything_runs(toy_path):
+    compiled = local.read_compiled(toy_path)
+    with pytest.raises(PipelineError) as raised:
+        compiled.check_arguments({"spec": "text", "project": "p", "tiers": ""})
+    assert str(raised.value).splitlines() == [
+        "toy.yaml: has no parameter 'tiers'; did you mean 'tier'?",
+        "toy.yaml: parameter 'location' is missing",
+        "toy.yaml: parameter 'spec' takes dict, not str 'text'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: [", "is not YAML"),
+        ("name: flights", "is not a compiled KFP v2 pipeline"),
+        ("", "is not a compiled KFP v2 pipeline"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_pipeline_is_refused(tmp_path, text, sentence):
+    path = tmp_path / "x.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(PipelineError, match=sentence):
+        local.read_compiled(path)
