@@ -1,0 +1,108 @@
+"""The pages say what the code does: the spec's reference, links and commands."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from components import spec as sections
+from trainer.features import FEATURES
+from trainer.settings import Hyperparameters
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/spec.md").read_text()
+PAGES = sorted(p for p in ROOT.rglob("*.md") if not {".venv", "runs"} & set(p.parts))
+
+
+def tables_of(heading: str) -> list[list[list[str]]]:
+    """The tables below a heading, each a list of rows of cells, without the header."""
+    section = re.split(rf"^## {heading}$", PAGE, flags=re.M)[1]
+    section = re.split(r"^## ", section, flags=re.M)[0]
+    blocks = re.findall(r"(?:^\|.*\n)+", section, flags=re.M)
+    return [
+        [[c.strip() for c in r.strip("|\n").split(" | ")] for r in b.splitlines()[2:]]
+        for b in blocks
+    ]
+
+
+def keys_of(table: list[list[str]]) -> dict[str, str]:
+    return {row[0].strip(" `"): row[1].strip(" `") for row in table}
+
+
+def shown(default: Any) -> Any:
+    if default in (PydanticUndefined, dataclasses.MISSING):
+        return "required"
+    if isinstance(default, tuple):
+        default = list(default)
+    if isinstance(default, BaseModel):
+        return "{}"
+    return "none" if default is None else default
+
+
+def same(text: str, default: Any) -> bool:
+    return text == default or (text != "none" and yaml.safe_load(text) == default)
+
+
+@pytest.mark.parametrize(
+    ("heading", "number", "section"),
+    [
+        ("source", 0, sections.Source),
+        ("clean", 0, sections.Clean),
+        ("split", 0, sections.HashSplit),
+        ("split", 1, sections.TimeSplit),
+        ("split", 2, sections.ColumnSplit),
+        ("train", 0, sections.Train),
+        ("evaluate", 0, sections.Evaluate),
+    ],
+)
+def test_every_key_of_a_section_stands_in_the_reference_with_its_default(
+    heading: str, number: int, section: type[BaseModel]
+) -> None:
+    told = keys_of(tables_of(heading)[number])
+    coded = {n: shown(f.default) for n, f in section.model_fields.items() if n != "settings"}
+    assert set(told) == set(coded)
+    assert not [n for n in coded if not same(told[n], coded[n])]
+
+
+def test_every_section_stands_in_the_reference() -> None:
+    first = re.findall(r"(?:^\|.*\n)+", PAGE, flags=re.M)[0]
+    told = set(re.findall(r"^\| `(\w+)`", first, flags=re.M))
+    assert told == {"features" if n == "entries" else n for n in sections.ModelSpec.model_fields}
+
+
+def test_every_setting_of_the_trainer_stands_in_the_reference() -> None:
+    table = tables_of("train")[1]
+    told, coded = (
+        keys_of(table),
+        {f.name: shown(f.default) for f in dataclasses.fields(Hyperparameters)},
+    )
+    assert set(told) == set(coded)
+    assert not [n for n in coded if not same(told[n], coded[n])]
+    helps = {f.name: f.metadata["help"] for f in dataclasses.fields(Hyperparameters)}
+    assert not [r for r in table if helps[r[0].strip(" `")].lower() not in r[2].lower()]
+
+
+def test_every_transform_and_its_settings_stand_in_the_reference() -> None:
+    rows = {row[0].strip(" `"): row[3] for row in tables_of("features")[0]}
+    assert set(rows) == set(FEATURES)
+    for name, cls in FEATURES.items():
+        hidden = {"name", "columns", "types", "transform", *cls.fitted}
+        for setting in dataclasses.fields(cls):
+            if setting.name not in hidden:
+                assert f"`{setting.name}` ({shown(setting.default)})" in rows[name]
+
+
+def test_every_metric_of_the_gate_stands_in_the_reference() -> None:
+    section = PAGE.split("## evaluate")[1]
+    assert not [m for ms in sections.METRICS.values() for m in ms if f"`{m}`" not in section]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text())
+    assert not [t for t in targets if not (page.parent / t).exists()]
