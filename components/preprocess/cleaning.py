@@ -1,0 +1,172 @@
+"""Rejection rules and derived columns: SQL over one row, run by DuckDB on Arrow batches.
+
+DuckDB gives back only the index of the first true rule and the derived columns; rows are filtered
+with Arrow. Measured: 0.02 CPU-s a million rows and 2 ms a call, so batches should be large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.errors import DataError, SpecError
+from components.preprocess.conversion import settle
+from components.preprocess.expressions import (
+    SQL_TYPES,
+    ExpressionError,
+    connect,
+    reason_of,
+    types_of,
+)
+from components.preprocess.rejection import Block, Fault
+from components.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What cleaning does to the rows of a table.
+
+    Attributes:
+        columns: Declared columns and their types.
+        reject: SQL by the name of the rule; the first that is true is a row's reason.
+        derive: SQL by the name of the derived column.
+        label: The column that must be present.
+        weight: The column that must be a finite number, at least 0; or None.
+    """
+
+    columns: Mapping[str, str]
+    reject: Mapping[str, str]
+    derive: Mapping[str, str]
+    label: str
+    weight: str | None = None
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> Rules:
+        """Takes the rules out of a spec."""
+        return cls(spec.columns, spec.clean.reject, spec.clean.derive, spec.label, spec.weight)
+
+    @cached_property
+    def _bound(self) -> dict[tuple[str, str], str | ExpressionError]:
+        places = [("reject", n) for n in self.reject] + [("derive", n) for n in self.derive]
+        found = types_of([*self.reject.values(), *self.derive.values()], self.columns)
+        return dict(zip(places, found, strict=True))
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with each expression, with its place."""
+        found = []
+        for (kind, name), type_ in self._bound.items():
+            sql = getattr(self, kind)[name]
+            if isinstance(type_, ExpressionError):
+                found.append(f"clean.{kind}.{name}: {sql!r}: {type_}")
+            elif kind == "reject" and type_ != "bool":
+                found.append(
+                    f"clean.{kind}.{name}: {sql!r}: it is {type_}; a rule is true or false"
+                )
+        return found
+
+    @property
+    def derived(self) -> dict[str, str]:
+        """The types of the derived columns.
+
+        Raises:
+            SpecError: An expression is wrong; every problem at once.
+        """
+        if problems := self.problems:
+            raise SpecError("\n".join(problems))
+        return {n: str(type_) for (kind, n), type_ in self._bound.items() if kind == "derive"}
+
+    @property
+    def query(self) -> str | None:
+        """The one narrow query over `source_rows`; None when there is nothing to ask."""
+        cases = " ".join(f"WHEN ({sql}\n) THEN {i}" for i, sql in enumerate(self.reject.values()))
+        asked = [f"CAST(CASE {cases} END AS SMALLINT) AS broken_rule"] if cases else []
+        for name, type_ in self.derived.items():
+            value = f"CAST(({self.derive[name]}\n) AS {SQL_TYPES[type_]})"
+            value = f"NULLIF({value}, '')" if type_ == "string" else value
+            asked.append(f'{value} AS "{name}"')
+        # Every expression was parsed alone and refused unless it is one value of one row.
+        return f"SELECT {', '.join(asked)} FROM source_rows" if asked else None  # noqa: S608
+
+
+class Cleaner:
+    """Applies rules to blocks over one DuckDB connection."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._query = rules.query
+        self._connection = connect()
+
+    def clean(self, block: Block) -> Block:
+        """Adds the derived columns and sets rejected rows aside.
+
+        After the rules, a row without label is `label_missing`; a row whose weight is missing,
+        negative or not finite is `weight_missing` or `bad_weight`. A rule that is NULL is not true.
+
+        Raises:
+            DataError: An expression fails on a value.
+        """
+        block, faults = self._derived(block)
+        label = self._rules.label
+        missing = pc.is_null(block.batch.column(label))
+        faults.append(Fault.where(missing, "label_missing", f"{label} is missing"))
+        if self._rules.weight is not None:
+            faults += _weight_faults(self._rules.weight, block.batch.column(self._rules.weight))
+        return block.without(faults)
+
+    def _derived(self, block: Block) -> tuple[Block, list[Fault]]:
+        faults: list[Fault] = []
+        if self._query is None:
+            return block, faults
+        answer = self._ask(self._query, block)
+        if self._rules.reject:
+            broken = pc.fill_null(answer.column("broken_rule"), -1).to_numpy(zero_copy_only=False)
+            rules = enumerate(self._rules.reject.items())
+            faults = [Fault.where(broken == i, name, sql) for i, (name, sql) in rules]
+        batch = block.batch
+        for name in self._rules.derive:
+            column, wrong = settle(name, answer.column(name))
+            batch = batch.append_column(name, column)
+            faults += wrong
+        return replace(block, batch=batch), faults
+
+    def _ask(self, query: str, block: Block) -> pa.RecordBatch:
+        self._connection.register("source_rows", block.batch)
+        try:
+            answer = self._connection.sql(query).to_arrow_table().combine_chunks()
+        except duckdb.Error as error:
+            raise DataError(
+                f"{block.source}: an expression under `clean` failed on a row: {reason_of(error)}; "
+                f"TRY_CAST(x AS type) and TRY(x) give NULL instead"
+            ) from error
+        finally:
+            self._connection.unregister("source_rows")
+        columns = [_one_array(c) for c in answer.columns]
+        return pa.record_batch(columns, names=answer.column_names)
+
+
+def describe(spec: ModelSpec) -> dict[str, str]:
+    """Returns the type of each derived column of a spec.
+
+    Raises:
+        SpecError: A rule or a derived column is not an expression over one row; every problem.
+    """
+    return Rules.of(spec).derived
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def _weight_faults(name: str, weight: pa.Array) -> list[Fault]:
+    values = weight.cast(pa.float64(), safe=False)
+    bad = pc.or_(pc.less(values, 0), pc.invert(pc.is_finite(values)))
+    return [
+        Fault.where(pc.is_null(values), "weight_missing", f"{name} is missing"),
+        Fault.where(bad, "bad_weight", f"{name} is not a finite number of at least 0"),
+    ]

@@ -1,0 +1,53 @@
+"""Blocks of a Parquet file: batches of its row groups, converted to the declared types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.errors import SourceError
+from components.preprocess.conversion import from_typed
+from components.preprocess.rejection import Block
+from components.preprocess.sources import Range, open_filesystem
+
+BLOCK_ROWS = 1 << 16
+
+
+def read_blocks(
+    span: Range, columns: Mapping[str, str], block_rows: int = BLOCK_ROWS
+) -> Iterator[Block]:
+    """Yields the rows of a range of row groups.
+
+    Raises:
+        SourceError: The file cannot be read, or a column cannot have its declared type.
+    """
+    filesystem, path = open_filesystem(span.path)
+    try:
+        with filesystem.open_input_file(path) as file:
+            parquet = pq.ParquetFile(file)
+            metadata = parquet.metadata
+            stop = metadata.num_row_groups if span.stop is None else span.stop
+            position = sum(metadata.row_group(g).num_rows for g in range(span.start))
+            for batch in parquet.iter_batches(
+                block_rows,
+                row_groups=list(range(span.start, stop)),
+                columns=list(columns),
+                use_threads=False,
+            ):
+                yield _block(batch, span.path, position, columns)
+                position += batch.num_rows
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SourceError(f"{span.path} cannot be read: {error}") from error
+
+
+def _block(batch: pa.RecordBatch, path: str, position: int, columns: Mapping[str, str]) -> Block:
+    converted = {n: from_typed(n, batch.column(n), t) for n, t in columns.items()}
+    block = Block(
+        path,
+        pa.record_batch([c for c, _ in converted.values()], names=list(converted)),
+        pa.array(range(position, position + batch.num_rows), pa.int64()),
+        batch.to_struct_array(),
+    )
+    return block.without([f for _, faults in converted.values() for f in faults])

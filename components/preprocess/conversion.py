@@ -1,0 +1,265 @@
+"""Typed columns from text or from the columns of a Parquet file; bad values become faults.
+
+The rules for one value are those of pyarrow's CSV reader, so a block that is read at once and a
+block that is read value by value give the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.errors import SourceError
+from components.preprocess.rejection import Fault
+
+TYPES: dict[str, pa.DataType] = {
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "timestamp": pa.timestamp("us"),
+    "date": pa.date32(),
+}
+"""How each declared type is held in memory; timestamps are UTC without saying so."""
+
+ZONED = pa.timestamp("us", "UTC")
+ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)\z"
+TRUE, FALSE = ["1", "true", "True", "TRUE"], ["0", "false", "False", "FALSE"]
+EXACT = 1 << 53
+"""The largest integer up to which float64, which serving takes, holds every integer."""
+
+SHOWN = 60  # characters of a bad value that its sentence quotes
+_A = {
+    "int": "an int",
+    "float": "a finite number",
+    "bool": "a bool (true, false, 1 or 0)",
+    "timestamp": "an ISO 8601 timestamp",
+    "date": "an ISO date (2013-01-31)",
+}
+# Spellings that certainly convert; any other distinct value is tried by itself.
+_PLAIN = {
+    "int": r"\A-?\d{1,18}\z",
+    "float": r"\A-?\d+(?:\.\d+)?\z",
+    "date": r"\A\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])\z",
+    "timestamp": r"\A\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
+    r"[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ?\z",
+}
+_TRIMMED = {"int", "float", "date"}  # pyarrow's CSV reader ignores blanks around these
+
+Column = tuple[pa.Array, list[Fault]]
+
+
+def from_text(name: str, text: pa.Array, type_: str) -> Column:
+    """Converts a column of text.
+
+    Args:
+        name: The column, for the sentences.
+        text: `[N]` binary, null where missing.
+        type_: The declared type.
+
+    Returns:
+        The typed column, null where missing or bad, and its faults.
+    """
+    try:
+        checked, faults = text.cast(pa.string()), []
+    except pa.ArrowInvalid:
+        wrong = _undecodable(text)
+        faults = [Fault.where(wrong, "bad_encoding", f"{name}: the value is not valid UTF-8")]
+        checked = pc.if_else(wrong, None, text).cast(pa.string())
+    if type_ == "string":
+        return checked, faults
+    if type_ == "bool":
+        known = pc.is_in(checked, pa.array(TRUE + FALSE))
+        values, wrong = pc.is_in(checked, pa.array(TRUE)), pc.invert(known)
+        missing = pc.is_null(checked)
+        values, wrong = pc.if_else(missing, None, values), pc.and_not(wrong, missing)
+    else:
+        values, wrong = _parse(checked, type_)
+    if wrong is not None:
+        faults.append(_bad_value(name, checked, wrong, f"is not {_A[type_]}"))
+    settled, more = settle(name, values)
+    return settled, [*faults, *more]
+
+
+def settle(name: str, values: pa.Array) -> Column:
+    """Applies what holds for typed values, however they were read.
+
+    NaN is missing; an infinite number and an integer beyond 2**53 are bad values.
+    """
+    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+        return values.cast(TYPES["timestamp"]), []
+    if pa.types.is_floating(values.type):
+        finite = pc.is_finite(values)
+        if pc.all(finite).as_py() is not False:
+            return values, []
+        infinite = pc.is_inf(values)
+        fault = _bad_value(name, values, infinite, f"is not {_A['float']}")
+        return pc.if_else(finite, values, None), [fault]
+    if pa.types.is_integer(values.type):
+        bounds = pc.min_max(values).as_py()
+        if bounds["min"] is not None and (bounds["min"] < -EXACT or bounds["max"] > EXACT):
+            beyond = pc.or_(pc.less(values, -EXACT), pc.greater(values, EXACT))
+            why = (
+                "is beyond 2**53, where float64 no longer holds every integer; declare it as string"
+            )
+            return values, [_bad_value(name, values, beyond, why)]
+    return values, []
+
+
+def from_typed(name: str, column: pa.Array, type_: str) -> Column:
+    """Converts a column of a Parquet file to its declared type.
+
+    Raises:
+        SourceError: No value of the column's type can be converted.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return from_text(name, _empty_is_missing(column.cast(pa.string())).cast(pa.binary()), type_)
+    for accepts, convert in _FROM[type_]:
+        if accepts(column.type):
+            return convert(name, column)
+    raise SourceError(
+        f"column {name!r} is {column.type} in the Parquet file and cannot be read as {type_}; "
+        f"correct its type under `columns`"
+    )
+
+
+def can_convert(type_: str, found: pa.DataType) -> bool:
+    """Whether `from_typed` takes a Parquet column of type `found`."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    text = pa.types.is_string(found) or pa.types.is_large_string(found)
+    return text or any(accepts(found) for accepts, _ in _FROM[type_])
+
+
+def _empty_is_missing(text: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(text, ""), None, text)
+
+
+def _parse(text: pa.Array, type_: str) -> tuple[pa.Array, pa.Array | None]:
+    if type_ in _TRIMMED:
+        text = pc.ascii_trim(text, characters=" \t")
+    cast = _cast_timestamp if type_ == "timestamp" else lambda t: t.cast(TYPES[type_])
+    try:
+        return cast(text), None
+    except pa.ArrowInvalid:
+        wrong = pc.is_in(text, _unreadable(text.unique(), type_, cast))
+        return cast(pc.if_else(wrong, None, text)), wrong
+
+
+def _unreadable(distinct: pa.Array, type_: str, cast: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Returns the distinct values that do not convert; only unusual spellings are tried."""
+    unusual = distinct.filter(pc.invert(pc.match_substring_regex(distinct, pattern=_PLAIN[type_])))
+    return pa.array([v for v in unusual.to_pylist() if not _casts(v, cast)], pa.string())
+
+
+def _casts(value: str, cast: Callable[[pa.Array], pa.Array]) -> bool:
+    try:
+        cast(pa.array([value]))
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _cast_timestamp(text: pa.Array) -> pa.Array:
+    """Reads timestamps with and without an offset; without one they are UTC already."""
+    zoned = pc.match_substring_regex(text, pattern=ZONE)
+    if not pc.any(zoned).as_py():
+        return text.cast(TYPES["timestamp"])
+    plain = pc.if_else(zoned, None, text).cast(TYPES["timestamp"])
+    offset = pc.if_else(zoned, text, None).cast(ZONED).cast(TYPES["timestamp"])
+    return pc.coalesce(plain, offset)
+
+
+def _undecodable(text: pa.Array) -> pa.Array:
+    """Marks values that are not UTF-8; only the distinct values beyond ASCII are decoded."""
+    distinct = text.unique().drop_null()
+    beyond = distinct.filter(pc.invert(pc.string_is_ascii(distinct.view(pa.string()))))
+    wrong = [v for v in beyond.to_pylist() if not _is_utf8(v)]
+    return pc.is_in(text, pa.array(wrong, pa.binary()))
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _bad_value(name: str, values: pa.Array, wrong: pa.Array, why: str) -> Fault:
+    rows = Fault.where(wrong, "bad_value").rows
+    seen = values.take(pa.array(rows)).cast(pa.string())
+    cut = pc.utf8_slice_codeunits(seen, 0, SHOWN)
+    return Fault(rows, "bad_value", pc.binary_join_element_wise(f"{name}: '", cut, f"' {why}", ""))
+
+
+def _plain_cast(type_: pa.DataType, *, safe: bool = True) -> Callable[[str, pa.Array], Column]:
+    return lambda name, column: settle(name, column.cast(type_, safe=safe))
+
+
+def _whole_numbers(name: str, column: pa.Array) -> Column:
+    """Reads whole floats as integers, as pandas writes integers with missing values."""
+    column = column.cast(pa.float64(), safe=False)
+    known = pc.if_else(pc.is_nan(column), None, column)
+    wrong = pc.or_(pc.not_equal(pc.floor(known), known), pc.greater(pc.abs(known), float(EXACT)))
+    wrong = pc.fill_null(wrong, False)
+    fault = _bad_value(name, column, wrong, f"is not {_A['int']} within 2**53")
+    return pc.if_else(wrong, None, known).cast(pa.int64()), [fault]
+
+
+def _to_bool(name: str, column: pa.Array) -> Column:
+    wrong = pc.fill_null(pc.and_(pc.not_equal(column, 0), pc.not_equal(column, 1)), False)
+    fault = _bad_value(name, column, wrong, f"is not {_A['bool']}")
+    return pc.if_else(wrong, None, column).cast(pa.bool_()), [fault]
+
+
+def _unsigned(name: str, column: pa.Array) -> Column:
+    wrong = pc.fill_null(pc.greater(column, pa.scalar(EXACT, column.type)), False)
+    why = "is beyond 2**53, where float64 no longer holds every integer; declare it as string"
+    return pc.if_else(wrong, None, column).cast(pa.int64()), [_bad_value(name, column, wrong, why)]
+
+
+def _decoded(name: str, column: pa.Array) -> Column:
+    column = column.cast(pa.binary())
+    return from_text(name, pc.if_else(pc.equal(column, b""), None, column), "string")
+
+
+_FRACTIONAL = (pa.types.is_floating, pa.types.is_decimal)
+_FROM: dict[str, list[tuple[Callable[[pa.DataType], bool], Callable[[str, pa.Array], Column]]]] = {
+    "int": [
+        (lambda t: t == pa.uint64(), _unsigned),
+        (pa.types.is_integer, _plain_cast(pa.int64())),
+        *((f, _whole_numbers) for f in _FRACTIONAL),
+        (pa.types.is_null, _plain_cast(pa.int64())),
+    ],
+    "float": [
+        (
+            lambda t: pa.types.is_integer(t) or pa.types.is_null(t),
+            _plain_cast(pa.float64(), safe=False),
+        ),
+        *((f, _plain_cast(pa.float64(), safe=False)) for f in _FRACTIONAL),
+    ],
+    "bool": [
+        (pa.types.is_boolean, _plain_cast(pa.bool_())),
+        (pa.types.is_integer, _to_bool),
+        (pa.types.is_null, _plain_cast(pa.bool_())),
+    ],
+    "string": [
+        (lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t), _decoded),
+        (pa.types.is_integer, lambda name, column: (column.cast(pa.string()), [])),
+        (pa.types.is_null, _plain_cast(pa.string())),
+    ],
+    "timestamp": [
+        (pa.types.is_timestamp, _plain_cast(ZONED, safe=False)),
+        (pa.types.is_date, _plain_cast(TYPES["timestamp"])),
+        (pa.types.is_null, _plain_cast(TYPES["timestamp"])),
+    ],
+    "date": [
+        (pa.types.is_date, _plain_cast(pa.date32(), safe=False)),
+        (pa.types.is_null, _plain_cast(pa.date32())),
+    ],
+}

@@ -1,0 +1,298 @@
+"""CSV blocks: bytes cut at row ends, read typed at once; value by value where one is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from components.errors import SourceError
+from components.preprocess.conversion import FALSE, TRUE, TYPES, ZONE, ZONED, from_text, settle
+from components.preprocess.rejection import Block, Fault
+from components.preprocess.sources import Range, compression_of, open_filesystem
+from components.spec import Source
+
+BLOCK_BYTES = 8 << 20
+MAX_ROW_BYTES = 64 << 20
+"""A longer row is an error of the file; one bound keeps memory bounded."""
+_LINE_FEED, _RETURN = 10, 13
+_SCAN_BYTES = 1 << 16
+_PEEK_ROWS = 100
+
+Piece = tuple[int, bytes, np.ndarray]
+"""Where it starts in the file, its bytes, and where each of its rows ends, `[N] int64`."""
+
+
+def read_blocks(
+    span: Range, source: Source, columns: Mapping[str, str], block_bytes: int = BLOCK_BYTES
+) -> Iterator[Block]:
+    """Yields the rows of a range of a CSV file.
+
+    A row is a line, or with `source.quoted_newlines` a line that ends outside quotes. An empty line
+    is not a row (it is the missing value of a file of one column).
+
+    Raises:
+        SourceError: The file cannot be read, or a row is too long.
+    """
+    streamed = source.quoted_newlines or compression_of(span.path) is not None
+    pieces = _stream(span, source, block_bytes) if streamed else _cut(span, block_bytes)
+    try:
+        for piece in pieces:
+            yield _read(piece, span, source, columns)
+    except OSError as error:
+        raise SourceError(f"{span.path} cannot be read: {error}") from error
+
+
+def row_ends(data: bytes, quoted_newlines: bool) -> np.ndarray:
+    """Returns where each row that has a line end stops, `[N] int64`."""
+    characters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(characters == _LINE_FEED)
+    if quoted_newlines and b'"' in data:
+        quotes = np.flatnonzero(characters == ord('"'))
+        ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
+    return ends + 1
+
+
+def _cut(span: Range, block_bytes: int) -> Iterator[Piece]:
+    """Cuts the rows that start in [start, stop); a neighbour finds the same bounds."""
+    filesystem, path = open_filesystem(span.path)
+    with filesystem.open_input_file(path) as file:
+        stop = file.size() if span.stop is None else min(span.stop, file.size())
+        position = _next_row(file, span.start)
+        end = _next_row(file, stop)
+        wanted = block_bytes
+        while position < end:
+            data = file.read_at(min(wanted, end - position), position)
+            ends = row_ends(data, quoted_newlines=False)
+            if position + len(data) == end:
+                ends = _with_last(ends, len(data))
+            if len(ends):
+                yield position, data[: ends[-1]], ends
+                position, wanted = position + int(ends[-1]), block_bytes
+            else:
+                wanted = _longer(wanted, len(data), span.path, position)
+
+
+def _next_row(file: pa.NativeFile, at: int) -> int:
+    """Returns where the first row at or after a byte starts, or the size of the file."""
+    size = file.size()
+    start = at - 1
+    while start < size:
+        found = file.read_at(_SCAN_BYTES, start).find(b"\n")
+        if found >= 0:
+            return int(start + found + 1)
+        start += _SCAN_BYTES
+    return int(size)
+
+
+def _stream(span: Range, source: Source, block_bytes: int) -> Iterator[Piece]:
+    filesystem, path = open_filesystem(span.path)
+    with filesystem.open_input_stream(path, compression=compression_of(span.path)) as stream:
+        stream.read(span.start)
+        position, left = span.start, b""
+        while True:
+            read = stream.read(block_bytes)
+            data = left + read
+            ends = row_ends(data, source.quoted_newlines)
+            if not read:
+                ends = _with_last(ends, len(data))
+            if not len(ends):
+                if not read:
+                    return
+                _longer(len(data), len(data), span.path, position)
+                left = data
+                continue
+            yield position, data[: ends[-1]], ends
+            position, left = position + int(ends[-1]), data[ends[-1] :]
+
+
+def _with_last(ends: np.ndarray, size: int) -> np.ndarray:
+    """Adds the end of a last row that has no line end."""
+    return ends if size == (ends[-1] if len(ends) else 0) else np.append(ends, size)
+
+
+def _longer(wanted: int, seen: int, path: str, position: int) -> int:
+    if seen > MAX_ROW_BYTES:
+        raise SourceError(
+            f"{path}: the row at byte {position:,} is longer than {MAX_ROW_BYTES >> 20} MB; "
+            f"is a quote left open, or is the file not a CSV?"
+        )
+    return wanted * 2
+
+
+def _read(piece: Piece, span: Range, source: Source, columns: Mapping[str, str]) -> Block:
+    block = _raw_block(piece, span)
+    _, data, ends = piece
+    parser = _Parser(span.header, source, columns)
+    whole = data.count(b"\r") == data.count(b"\r\n") and parser.is_sound(
+        block.rows.slice(len(block.rows) - 1)
+    )
+    if whole:
+        typed = parser.parse_typed(data, ends)
+        if typed is not None and typed.num_rows == len(block.rows):
+            settled = {n: settle(n, typed.column(n)) for n in columns}
+            return _filled(block, settled)
+    return _read_slowly(block, parser)
+
+
+def _raw_block(piece: Piece, span: Range) -> Block:
+    """Makes the block of raw rows; they share the piece's bytes."""
+    position, data, ends = piece
+    starts = np.concatenate([[0], ends[:-1]])
+    rows = pa.Array.from_buffers(
+        pa.binary(),
+        len(ends),
+        [None, pa.py_buffer(np.append(starts, ends[-1]).astype(np.int32)), pa.py_buffer(data)],
+    )
+    positions = pa.array(starts + position)
+    if len(span.header) > 1:
+        short = np.flatnonzero(ends - starts <= 2)
+        empty = [i for i in short if not data[starts[i] : ends[i]].strip(b"\r\n")]
+        if empty:
+            keep = np.ones(len(ends), bool)
+            keep[empty] = False
+            rows, positions = rows.filter(pa.array(keep)), positions.filter(pa.array(keep))
+    return Block(span.path, pa.record_batch({"row": rows}), positions, rows)
+
+
+class _Parser:
+    """pyarrow's CSV reader, set up for the columns of one file."""
+
+    def __init__(self, header: tuple[str, ...], source: Source, columns: Mapping[str, str]) -> None:
+        self.header = header
+        self.source = source
+        self.columns = columns
+        delimiter = re.escape(source.delimiter)
+        plain = rf'(?:[^"{delimiter}\r\n][^{delimiter}\r\n]*)'
+        field = rf'(?:"(?:[^"]|"")*"{plain}?|{plain})?'
+        self._sound = rf"\A{field}(?:{delimiter}{field})*\r?\n?\z"
+
+    def is_sound(self, rows: pa.Array) -> bool:
+        """Whether all quotes of rows close, and no carriage return stands alone."""
+        return bool(pc.all(self.sound(rows)).as_py() is not False)
+
+    def sound(self, rows: pa.Array) -> pa.Array:
+        """Marks rows that hold one record, as pyarrow's reader sees it."""
+        return pc.match_substring_regex(rows, pattern=self._sound)
+
+    def parse_typed(self, data: bytes, ends: np.ndarray) -> pa.RecordBatch | None:
+        """Reads typed columns, or gives None when something does not convert."""
+        types = {name: TYPES[type_] for name, type_ in self.columns.items()}
+        if times := [n for n, type_ in self.columns.items() if type_ == "timestamp"]:
+            peeked, _ = self.parse_text(data[: ends[min(_PEEK_ROWS, len(ends)) - 1]], times)
+            types |= {n: ZONED for n in times if _has_zone(peeked.column(n))}
+        try:
+            return self._parse(data, types, None)
+        except pa.ArrowInvalid:
+            return None
+
+    def parse_text(
+        self, data: bytes | pa.Buffer, names: list[str]
+    ) -> tuple[pa.RecordBatch, list[pacsv.InvalidRow]]:
+        """Reads columns as they are written, without rows of another number of columns."""
+        invalid: list[pacsv.InvalidRow] = []
+
+        def note(row: pacsv.InvalidRow) -> str:
+            invalid.append(row)
+            return "skip"
+
+        return self._parse(data, {n: pa.binary() for n in names}, note), invalid
+
+    def _parse(
+        self,
+        data: bytes | pa.Buffer,
+        types: dict[str, pa.DataType],
+        handler: Callable[[pacsv.InvalidRow], str] | None,
+    ) -> pa.RecordBatch:
+        table = pacsv.read_csv(
+            pa.BufferReader(data),
+            read_options=pacsv.ReadOptions(
+                use_threads=False, block_size=len(data) + 1, column_names=self.header
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=self.source.delimiter,
+                newlines_in_values=self.source.quoted_newlines,
+                ignore_empty_lines=len(self.header) > 1,
+                invalid_row_handler=handler,
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types=types,
+                include_columns=list(types),
+                null_values=["", *self.source.nulls],
+                strings_can_be_null=True,
+                true_values=TRUE,
+                false_values=FALSE,
+            ),
+        )
+        return pa.record_batch(
+            [c.combine_chunks() for c in table.columns], names=table.column_names
+        )
+
+
+def _has_zone(text: pa.Array) -> bool:
+    return bool(pc.any(pc.match_substring_regex(text, pattern=ZONE)).as_py())
+
+
+def _read_slowly(block: Block, parser: _Parser) -> Block:
+    """Finds every malformed row and bad value of a block."""
+    block = block.without(_unsound(block.rows, parser))
+    if not len(block.rows):
+        return replace(block, batch=pa.RecordBatch.from_pylist([], _schema(parser.columns)))
+    text, invalid = parser.parse_text(_bytes_of(block.rows), list(parser.columns))
+    block = block.without([_lengths(invalid, "short_row"), _lengths(invalid, "long_row")])
+    if text.num_rows != len(block.rows):
+        raise SourceError(
+            f"{block.source}: {len(block.rows):,} rows near byte {block.positions[0].as_py():,} "
+            f"were read as {text.num_rows:,}; please report this as a bug"
+        )
+    return _filled(block, {n: from_text(n, text.column(n), t) for n, t in parser.columns.items()})
+
+
+def _unsound(rows: pa.Array, parser: _Parser) -> list[Fault]:
+    quoted = pc.match_substring(rows, pattern='"')
+    suspects = pc.or_(quoted, pc.match_substring_regex(rows, pattern=r"\r[^\n]"))
+    at = np.flatnonzero(suspects.to_numpy(zero_copy_only=False))
+    broken = at[~parser.sound(rows.take(pa.array(at))).to_numpy(zero_copy_only=False)]
+    has_quote = quoted.to_numpy(zero_copy_only=False)[broken]
+    hint = (
+        "a quote is left open, or is not doubled inside quotes"
+        if parser.source.quoted_newlines
+        else "a quote is not closed on its line; "
+        "if values hold line ends, set `source.quoted_newlines: true`"
+    )
+    return [
+        Fault(broken[has_quote], "unclosed_quote", hint),
+        Fault(broken[~has_quote], "stray_return", "a carriage return alone breaks the row"),
+    ]
+
+
+def _lengths(invalid: list[pacsv.InvalidRow], reason: str) -> Fault:
+    chosen = [
+        r for r in invalid if (r.actual_columns < r.expected_columns) == (reason == "short_row")
+    ]
+    details = [f"{r.actual_columns} values for {r.expected_columns} columns" for r in chosen]
+    rows = np.array([r.number - 1 for r in chosen], np.int64)
+    return Fault(rows, reason, pa.array(details, pa.string()))
+
+
+def _bytes_of(rows: pa.Array) -> pa.Buffer:
+    """Returns the bytes of consecutive rows, without a copy."""
+    offsets = np.frombuffer(rows.buffers()[1], np.int32)[rows.offset :]
+    first, last = int(offsets[0]), int(offsets[len(rows)])
+    return rows.buffers()[2].slice(first, last - first)
+
+
+def _filled(block: Block, columns: dict[str, tuple[pa.Array, list[Fault]]]) -> Block:
+    batch = pa.record_batch([c for c, _ in columns.values()], names=list(columns))
+    return replace(block, batch=batch).without(
+        [f for _, faults in columns.values() for f in faults]
+    )
+
+
+def _schema(columns: Mapping[str, str]) -> pa.Schema:
+    return pa.schema([(name, TYPES[type_]) for name, type_ in columns.items()])

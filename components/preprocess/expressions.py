@@ -1,0 +1,182 @@
+"""SQL expressions over one row: what is allowed in a rule, its type, and the columns it uses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from components.preprocess.conversion import TYPES
+from components.wording import near
+
+SQL_TYPES = {
+    "int": "BIGINT",
+    "float": "DOUBLE",
+    "bool": "BOOLEAN",
+    "string": "VARCHAR",
+    "timestamp": "TIMESTAMP",
+    "date": "DATE",
+}
+_INTEGERS = "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT"
+_OUR_TYPES = {
+    **dict.fromkeys(_INTEGERS.split(), "int"),
+    **dict.fromkeys(("FLOAT", "DOUBLE", "DECIMAL"), "float"),
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"), "timestamp"),
+    "BOOLEAN": "bool",
+    "VARCHAR": "string",
+    "DATE": "date",
+}
+_ONE_ROW = "a rule sees one row and nothing else"
+_CHANGES = "whose answer changes from run to run"
+_REFUSED_NODES = {
+    "SUBQUERY": f"a subquery; {_ONE_ROW}",
+    "WINDOW": f"a window function; {_ONE_ROW}",
+    "STAR": "a star; name the columns",
+    "PARAMETER": "a parameter; nothing fills it",
+    "LAMBDA": "a lambda, which rules do not need",
+}
+_CLAUSES = ("where_clause", "group_expressions", "having", "qualify", "sample", "modifiers")
+
+Tree = dict[str, Any]
+
+
+class ExpressionError(Exception):
+    """Why a text is not an expression that a rule may be."""
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """Returns a DuckDB that runs on one thread and can reach no file, network or extension."""
+    connection = duckdb.connect()
+    connection.execute(
+        "SET threads=1; SET enable_external_access=false; SET lock_configuration=true"
+    )
+    return connection
+
+
+def types_of(expressions: Sequence[str], columns: Mapping[str, str]) -> list[str | ExpressionError]:
+    """Returns the type that each expression gives over a row of `columns`, or what is wrong."""
+    folded = [name.casefold() for name in columns]
+    if twins := sorted({n for n in columns if folded.count(n.casefold()) > 1}):
+        error = ExpressionError(f"SQL cannot tell the columns {', '.join(twins)} apart")
+        return [error for _ in expressions]
+    with connect() as connection:
+        schema = pa.schema([(name, TYPES[type_]) for name, type_ in columns.items()])
+        connection.register("source_rows", pa.RecordBatch.from_pylist([], schema))
+        return [_type_or_error(connection, sql, columns) for sql in expressions]
+
+
+def columns_used(expression: str, columns: Mapping[str, str]) -> frozenset[str]:
+    """Returns the columns that an expression refers to, in the spelling of `columns`.
+
+    Raises:
+        ExpressionError: The text is not SQL.
+    """
+    with connect() as connection:
+        names = {_column(n) for n in _nodes(_parse(connection, expression)) if _is(n, "COLUMN_REF")}
+    return frozenset(name for name in columns if name.casefold() in names)
+
+
+def _type_or_error(
+    connection: duckdb.DuckDBPyConnection, sql: str, columns: Mapping[str, str]
+) -> str | ExpressionError:
+    try:
+        _check(connection, _parse(connection, sql), columns)
+        query = f"SELECT ({sql}\n) FROM source_rows"  # noqa: S608 - checked just above
+        found = connection.sql(query).types[0]
+    except ExpressionError as error:
+        return error
+    except duckdb.Error as error:
+        return ExpressionError(reason_of(error))
+    known = _OUR_TYPES.get(str(found).partition("(")[0])
+    return known or ExpressionError(f"it gives {found}; it must give one of {', '.join(SQL_TYPES)}")
+
+
+def reason_of(error: duckdb.Error) -> str:
+    """Returns the first line of DuckDB's message, without its category."""
+    line = str(error).strip().splitlines()[0].rstrip(".")
+    return line.partition(" Error: ")[2] or line
+
+
+def _parse(connection: duckdb.DuckDBPyConnection, expression: str) -> Tree:
+    """Returns DuckDB's syntax tree of `SELECT expression`."""
+    query = "SELECT json_serialize_sql(?)"
+    text = connection.execute(query, [f"SELECT {expression}\n"]).fetchall()[0][0]
+    tree: Tree = json.loads(text)
+    if tree["error"]:
+        raise ExpressionError(
+            "it holds more than one statement"
+            if tree["error_type"] == "not implemented"
+            else tree["error_message"]
+        )
+    return tree
+
+
+def _check(connection: duckdb.DuckDBPyConnection, tree: Tree, columns: Mapping[str, str]) -> None:
+    """Refuses what is not one lasting expression over one row."""
+    _check_shape(tree)
+    folded = {name.casefold() for name in columns}
+    refused = _refused_functions()
+    for node in _nodes(tree["statements"][0]["node"]["select_list"]):
+        if word := _REFUSED_NODES.get(node.get("class", "")):
+            raise ExpressionError(f"it holds {word}")
+        if _is(node, "FUNCTION") and (word := refused.get(node["function_name"])):
+            raise ExpressionError(f"it calls {node['function_name']}(), {word}")
+        if _is(node, "COLUMN_REF") and (name := _column(node)) not in folded:
+            if name in refused or name.startswith(("current_", "local")):
+                raise ExpressionError(f"it holds {name}, {_CHANGES}")
+            raise ExpressionError(f"there is no column {name!r}{near(name, columns)}")
+
+
+def _check_shape(tree: Tree) -> None:
+    node = tree["statements"][0]["node"]
+    selected = node.get("select_list", [])
+    if (
+        len(tree["statements"]) != 1
+        or len(selected) != 1
+        or node["from_table"]["type"] != "EMPTY"
+        or any(node[clause] for clause in _CLAUSES)
+        or node["cte_map"]["map"]
+    ):
+        raise ExpressionError("it is more than one expression; write what stands after SELECT")
+    if selected[0]["alias"]:
+        raise ExpressionError("it names its result; the key in the spec is the name")
+
+
+@cache
+def _refused_functions() -> dict[str, str]:
+    """The functions that look beyond the row, or give another answer tomorrow."""
+    with connect() as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT function_name, function_type, stability FROM duckdb_functions()"
+        ).fetchall()
+    plain = {name for name, kind, _ in rows if kind in ("scalar", "macro")}
+    beyond = {name for name, kind, _ in rows if kind in ("aggregate", "table")} - plain
+    changing = {
+        name for name, kind, stability in rows if kind == "scalar" and stability != "CONSISTENT"
+    }
+    return {
+        **dict.fromkeys(beyond, f"which is not a function of a value; {_ONE_ROW}"),
+        **dict.fromkeys(changing - {"error"}, _CHANGES),
+    }
+
+
+def _nodes(tree: Any) -> Iterator[Tree]:
+    """Yields every object of a syntax tree."""
+    if isinstance(tree, dict):
+        yield tree
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for child in tree:
+            yield from _nodes(child)
+
+
+def _is(node: Tree, class_: str) -> bool:
+    return node.get("class") == class_
+
+
+def _column(node: Tree) -> str:
+    return ".".join(node["column_names"]).casefold().removeprefix("source_rows.")

@@ -1,0 +1,147 @@
+"""Whether the rows can train the model of a spec: problems stop the run, warnings are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
+
+from components.preprocess.expressions import columns_used
+from components.preprocess.summary import Summary, classes_of
+from components.spec import SPLITS, ModelSpec
+from trainer.statistics import Categories, ColumnStatistics
+
+NAMED_REASONS = 3
+LABEL_TYPES = {
+    "binary": ("bool", "int", "string"),
+    "multiclass": ("string", "int", "bool"),
+    "regression": ("float", "int"),
+}
+WEIGHT_TYPES = ("float", "int", "bool")
+
+
+def spec_problems(spec: ModelSpec, derived: dict[str, str]) -> Iterator[str]:
+    """Yields what is wrong with a spec once the types of its derived columns are known."""
+    types: dict[str, str] = {**spec.columns, **derived}
+    label = types[spec.label]
+    if label not in LABEL_TYPES[spec.task]:
+        allowed = " or ".join(LABEL_TYPES[spec.task])
+        yield f"label: {spec.label!r} is {label}; a {spec.task} model takes {allowed}"
+    if spec.weight is not None and types[spec.weight] not in WEIGHT_TYPES:
+        yield f"weight: {spec.weight!r} is {types[spec.weight]}; a weight is a number"
+    if spec.split.by == "time" and types[spec.split.column] not in ("timestamp", "date"):
+        yield f"split.column: {spec.split.column!r} is {types[spec.split.column]}, not a time"
+    if spec.split.by == "column" and types[spec.split.column] != "string":
+        yield f"split.column: {spec.split.column!r} is {types[spec.split.column]}, not a string"
+    yield from _leaks(spec)
+
+
+def _leaks(spec: ModelSpec) -> Iterator[str]:
+    """A feature made of a column that makes the label gives the answer away."""
+    sql = spec.clean.derive.get(spec.label)
+    used = columns_used(sql, spec.columns) if sql else frozenset()
+    for i, feature in enumerate(spec.features):
+        for column in sorted(used.intersection(feature.columns)):
+            yield (
+                f"features[{i}].from: {column!r} makes the label ({spec.label}: {sql}); "
+                f"a feature made of it would give the answer away"
+            )
+
+
+def run_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> str | None:
+    """Returns why the rows that were read cannot train a model, or None."""
+    if summary.problem:
+        return summary.problem[1]
+    if not summary.read:
+        return f"{', '.join(spec.source.uri)}: there are no rows, only headers"
+    if summary.rejected > spec.clean.max_rejected * summary.read:
+        return _too_many_rejected(spec, summary)
+    rows = summary.rows
+    if empty := [s for s in SPLITS if not rows[s]]:
+        kept = ", ".join(f"{s} {rows[s]:,}" for s in SPLITS)
+        return (
+            f"the {empty[0]} split has no rows ({kept}); give `split` more rows, other keys, "
+            f"or other bounds"
+        )
+    found = [_label_problem(spec, derived, summary), *_column_problems(spec, summary)]
+    return "\n".join(p for p in found if p) or None
+
+
+def warnings(spec: ModelSpec, summary: Summary, classes: tuple[str, ...]) -> list[str]:
+    """Returns what is odd about the rows, though they can train a model."""
+    train = summary.splits["train"].columns
+    found = [
+        f"column {i.name!r} has one value in the train split; features made of it say nothing"
+        for i in spec.inputs
+        if _n_distinct(train[i.name]) == 1
+    ]
+    if classes and len(classes) > _n_distinct(train[spec.label]):
+        n = len(classes) - _n_distinct(train[spec.label])
+        found.append(f"{n} of {len(classes)} classes of {spec.label!r} are not in the train split")
+    return found
+
+
+def fitted_classes(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> tuple[str, ...]:
+    """Returns the classes of the label over all splits; () for regression."""
+    if spec.task == "regression":
+        return ()
+    merged = reduce(add, (summary.splits[s].columns[spec.label] for s in SPLITS))
+    return classes_of(merged, {**spec.columns, **derived}[spec.label])
+
+
+def _too_many_rejected(spec: ModelSpec, summary: Summary) -> str:
+    share, limit = summary.rejected / summary.read, spec.clean.max_rejected
+    lines = [
+        f"{summary.rejected:,} of {summary.read:,} rows ({share:.1%}) were rejected, more than "
+        f"clean.max_rejected ({limit:.1%}); the most frequent reasons:"
+    ]
+    for name, reason in summary.frequent[:NAMED_REASONS]:
+        detail = f" ({reason.detail})" if reason.detail else ""
+        lines.append(f"  {name}: {reason.rows:,} rows{detail}, as: {reason.sample}")
+    lines.append("correct the source or the rules, or raise clean.max_rejected")
+    return "\n".join(lines)
+
+
+def _label_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> str | None:
+    label = summary.splits["train"].columns[spec.label]
+    if spec.task == "regression":
+        if _n_distinct(label) > 1:
+            return None
+        return (
+            f"the label {spec.label!r} has one value in the train split; there is nothing to learn"
+        )
+    classes = fitted_classes(spec, derived, summary)
+    if _n_distinct(label) < 2:
+        only = classes_of(label, {**spec.columns, **derived}[spec.label])
+        return (
+            f"the label {spec.label!r} has one class in the train split, {only[0]!r}, in "
+            f"{label.count:,} rows; a classifier needs two"
+        )
+    if not isinstance(label, Categories) and not label.exact:
+        return f"the label {spec.label!r} has over {len(label.keys):,} classes; is it a regression?"
+    if spec.task == "binary" and len(classes) > 2:
+        shown = ", ".join(classes[:5])
+        return (
+            f"the label {spec.label!r} has {len(classes):,} classes ({shown}, ...); "
+            f"a binary model takes two: derive one, or set task: multiclass"
+        )
+    return None
+
+
+def _column_problems(spec: ModelSpec, summary: Summary) -> Iterator[str]:
+    train = summary.splits["train"]
+    for column in spec.inputs:
+        if not train.columns[column.name].count:
+            users = ", ".join(f.name for f in spec.features if column.name in f.columns)
+            yield (
+                f"column {column.name!r} is missing in all {train.rows:,} train rows; "
+                f"remove it from the features ({users}) or correct source.nulls and its type"
+            )
+    if spec.weight is not None:
+        weight = train.columns[spec.weight]
+        if not isinstance(weight, Categories) and weight.count and weight.values[-1] <= 0:
+            yield f"weight: {spec.weight!r} is 0 in every train row"
+
+
+def _n_distinct(column: ColumnStatistics) -> int:
+    return len(column.values if isinstance(column, Categories) else column.keys)

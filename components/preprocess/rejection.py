@@ -1,0 +1,125 @@
+"""Blocks of rows, and the rows that are set aside with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+REJECTED = pa.schema(
+    [
+        ("source", pa.string()),
+        ("position", pa.int64()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("row", pa.binary()),
+    ]
+)
+"""A rejected row: its file, byte offset (CSV) or row number (Parquet), why, and the row as read."""
+
+
+def none_rejected() -> pa.RecordBatch:
+    """Returns rejected rows: none."""
+    return pa.RecordBatch.from_pylist([], REJECTED)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Rows of a block that break one rule.
+
+    Attributes:
+        rows: Their indices in the block, `[K] int64`.
+        reason: The rule's name, by which rejected rows are counted.
+        detail: What was seen: a sentence for each, `[K]`, or one for all.
+    """
+
+    rows: np.ndarray
+    reason: str
+    detail: pa.Array | str = ""
+
+    @classmethod
+    def where(cls, mask: pa.Array | np.ndarray, reason: str, detail: str = "") -> Fault:
+        """Marks the rows where `mask` is true (null is not true)."""
+        if not isinstance(mask, np.ndarray):
+            mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
+        return cls(np.flatnonzero(mask), reason, detail)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of one file.
+
+    Attributes:
+        source: The file's path or uri.
+        batch: Typed columns of the rows that are good so far.
+        positions: Where each row stands in the file, `[N] int64`.
+        rows: The rows as read, `[N]`: bytes (CSV) or structs (Parquet).
+        rejected: The rows set aside, with the schema `REJECTED`, ascending by position.
+    """
+
+    source: str
+    batch: pa.RecordBatch
+    positions: pa.Array
+    rows: pa.Array
+    rejected: pa.RecordBatch = field(default_factory=none_rejected)
+
+    @property
+    def n_read(self) -> int:
+        """Rows read: those kept and those rejected."""
+        return self.batch.num_rows + self.rejected.num_rows
+
+    def without(self, faults: Sequence[Fault]) -> Block:
+        """Sets the faulty rows aside; the first fault in the sequence is a row's reason."""
+        faults = [f for f in faults if len(f.rows)]
+        if not faults:
+            return self
+        keep = np.ones(self.batch.num_rows, bool)
+        for fault in faults:
+            keep[fault.rows] = False
+        mask = pa.array(keep)
+        rejected = pa.concat_batches([self.rejected, self._rejected(faults)])
+        return replace(
+            self,
+            batch=self.batch.filter(mask),
+            positions=self.positions.filter(mask),
+            rows=self.rows.filter(mask),
+            rejected=rejected.take(pc.sort_indices(rejected.column("position"))),
+        )
+
+    def _rejected(self, faults: Sequence[Fault]) -> pa.RecordBatch:
+        rows = np.concatenate([f.rows for f in faults])
+        order = np.argsort(rows, kind="stable")
+        first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
+        reason = pa.concat_arrays([pa.repeat(f.reason, len(f.rows)) for f in faults])
+        chosen = pa.array(rows[first])
+        return pa.record_batch(
+            [
+                pa.repeat(self.source, len(first)),
+                self.positions.take(chosen),
+                reason.take(pa.array(first)),
+                pa.concat_arrays([_details(f) for f in faults]).take(pa.array(first)),
+                as_read(self.rows.take(chosen)),
+            ],
+            schema=REJECTED,
+        )
+
+
+def as_read(rows: pa.Array) -> pa.Array:
+    """Returns the bytes of rows: CSV rows without their line end, Parquet rows as JSON text."""
+    if pa.types.is_binary(rows.type):
+        return pc.replace_substring_regex(rows, pattern=r"\r?\n\z", replacement="")
+    with duckdb.connect() as connection:
+        connection.execute("SET threads=1; SET enable_external_access=false")
+        connection.register("read", pa.table({"row": rows}))
+        text = connection.sql("SELECT to_json(row) AS text FROM read").to_arrow_table()
+    return text.column("text").combine_chunks().cast(pa.binary())
+
+
+def _details(fault: Fault) -> pa.Array:
+    if isinstance(fault.detail, str):
+        return pa.repeat(fault.detail, len(fault.rows))
+    return fault.detail

@@ -1,0 +1,270 @@
+"""Which files a source names, what their headers say, and the ranges they are read in."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from components.errors import SourceError
+from components.preprocess.conversion import can_convert
+from components.spec import Source
+from components.wording import near
+
+RANGE_BYTES = 8 << 20
+"""About 85 000 flights: large enough for DuckDB's fixed cost of a call, small in memory."""
+MAX_RANGES = 1000
+HEADER_BYTES = 1 << 20
+BOM = b"\xef\xbb\xbf"
+COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+MAGIC = {
+    b"PAR1": "Parquet",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PK\x03\x04": "zip",
+    b"ARROW1": "Arrow IPC",
+    b"SQLite format 3": "SQLite",
+    b"%PDF": "PDF",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+_COMPRESSED = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """A part of a file that one worker reads: the rows that start in it.
+
+    Attributes:
+        index: The number of its shard.
+        path: The file's path or uri.
+        start: First byte (CSV) or row group (Parquet).
+        stop: The one after the last; None is the end of the file.
+        header: The columns of the file, in its order.
+    """
+
+    index: int
+    path: str
+    start: int
+    stop: int | None
+    header: tuple[str, ...]
+
+
+def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Returns the file system of a uri or local path, and the path in it."""
+    if "://" in uri:
+        return pafs.FileSystem.from_uri(uri)
+    return pafs.LocalFileSystem(), uri
+
+
+def compression_of(path: str) -> str | None:
+    """Returns the compression that a file's name says: gzip, bz2, zstd or None."""
+    return next((c for suffix, c in COMPRESSION.items() if path.endswith(suffix)), None)
+
+
+def list_files(source: Source) -> list[tuple[str, int]]:
+    """Returns the (path or uri, bytes) of every file of a source, in order.
+
+    Raises:
+        SourceError: A uri names no file, or a folder.
+    """
+    uris = [source.uri] if isinstance(source.uri, str) else source.uri
+    found = [f for uri in uris for f in (_glob(uri) if re.search(r"[*?\[]", uri) else [_stat(uri)])]
+    return list(dict.fromkeys(found))
+
+
+def plan_ranges(
+    source: Source, columns: Mapping[str, str], range_bytes: int | None = None
+) -> list[Range]:
+    """Cuts the files of a source into ranges, by their sizes alone.
+
+    Args:
+        source: What is read.
+        columns: The declared columns; each must be in every file.
+        range_bytes: The size of a range; larger when there would be over a thousand.
+
+    Raises:
+        SourceError: A file is absent, empty, not what its name says, or lacks a column.
+    """
+    files = list_files(source)
+    size = range_bytes or max(RANGE_BYTES, math.ceil(sum(s for _, s in files) / MAX_RANGES))
+    cut = _cut_parquet if source.format == "parquet" else _cut_csv
+    spans = [(p, *span) for p, n in files for span in cut(p, n, source, columns, size)]
+    return [
+        Range(i, path, start, stop, names) for i, (path, start, stop, names) in enumerate(spans)
+    ]
+
+
+def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
+    """Returns the columns of a CSV file and the byte where its rows start.
+
+    Raises:
+        SourceError: The file is empty, is not a CSV, or its header cannot be read.
+    """
+    head = _head(path)
+    _check_magic(path, head)
+    if compression_of(path):
+        head = _head(path, compression_of(path))
+        _check_magic(path, head, inside=True)
+    line, newline, _ = head.partition(b"\n")
+    if not line.strip(BOM + b"\r"):
+        what = "starts with an empty line" if newline else "is empty"
+        raise SourceError(f"{path} {what}; a CSV starts with the names of its columns")
+    if not newline and len(head) == HEADER_BYTES:
+        raise SourceError(f"{path}: no line end in the first {HEADER_BYTES:,} bytes; is it a CSV?")
+    return _names(path, line, source.delimiter), len(line) + len(newline)
+
+
+def _stat(uri: str) -> tuple[str, int]:
+    filesystem, path = open_filesystem(uri)
+    info = filesystem.get_file_info(path)
+    if info.type == pafs.FileType.NotFound:
+        raise SourceError(f"source.uri: {uri} does not exist")
+    if info.type == pafs.FileType.Directory:
+        raise SourceError(f"source.uri: {uri} is a folder; name its files, as {uri}/*.csv")
+    return uri, info.size
+
+
+def _glob(uri: str) -> list[tuple[str, int]]:
+    filesystem, pattern = open_filesystem(uri)
+    prefix = uri[: len(uri) - len(pattern)]
+    folder = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+    deep = "/" in pattern[len(folder) + 1 :]
+    infos = filesystem.get_file_info(
+        pafs.FileSelector(folder or "/", recursive=deep, allow_not_found=True)
+    )
+    matches = re.compile(_glob_regex(pattern)).fullmatch
+    files = [i for i in infos if i.type == pafs.FileType.File and matches(i.path)]
+    if not files:
+        raise SourceError(f"source.uri: no file matches {uri}")
+    return [(prefix + i.path, i.size) for i in sorted(files, key=lambda i: i.path)]
+
+
+def _glob_regex(pattern: str) -> str:
+    parts = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", pattern)
+    known = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    return "".join(
+        known.get(p) or (p.replace("[!", "[^") if p.startswith("[") else re.escape(p))
+        for p in parts
+    )
+
+
+def _head(path: str, compression: str | None = None) -> bytes:
+    filesystem, inner = open_filesystem(path)
+    try:
+        with filesystem.open_input_stream(inner, compression=compression) as stream:
+            return bytes(stream.read(HEADER_BYTES))
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error}") from error
+
+
+def _check_magic(path: str, head: bytes, *, inside: bool = False) -> None:
+    found = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+    expected = None if inside else _COMPRESSED.get(compression_of(path) or "")
+    if found == expected:
+        return
+    if expected and head:
+        raise SourceError(f"{path} is not a {expected} file, though its name says so")
+    if found == "Parquet":
+        raise SourceError(f"{path} is a Parquet file, not a CSV; set source.format: parquet")
+    if found == "UTF-16":
+        raise SourceError(f"{path} is UTF-16 text; save it as UTF-8")
+    if found:
+        raise SourceError(f"{path} is a {found} file, not a CSV{_as_named(found)}")
+
+
+def _as_named(found: str) -> str:
+    suffix = next((s for s, c in COMPRESSION.items() if _COMPRESSED[c] == found), None)
+    return f"; if it holds a compressed CSV, name it .csv{suffix}" if suffix else ""
+
+
+def _names(path: str, line: bytes, delimiter: str) -> tuple[str, ...]:
+    try:
+        text = line.removeprefix(BOM).removesuffix(b"\r").decode()
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{path}: the header is not UTF-8 (byte 0x{line[error.start]:02x} at {error.start}); "
+            f"save the file as UTF-8"
+        ) from error
+    if "\r" in text:
+        raise SourceError(f"{path}: lines end with a carriage return alone; use line feeds")
+    try:
+        return tuple(next(csv.reader([text], delimiter=delimiter, strict=True)))
+    except csv.Error as error:
+        raise SourceError(f"{path}: the header cannot be read: {error}") from error
+
+
+def check_columns(path: str, names: Sequence[str], columns: Mapping[str, str], why: str) -> None:
+    """Checks that every declared column is in a file, once.
+
+    Raises:
+        SourceError: A column is missing, or two have its name.
+    """
+    problems = []
+    for name in columns:
+        if (count := names.count(name)) > 1:
+            problems.append(f"{count} columns are named {name!r}; rename all but one")
+        elif not count:
+            problems.append(f"there is no column {name!r}{near(name, names)}")
+    if problems:
+        raise SourceError(f"{path}: {'; '.join(problems)}{why}")
+
+
+def _cut_csv(
+    path: str, n_bytes: int, source: Source, columns: Mapping[str, str], size: int
+) -> list[tuple[int, int | None, tuple[str, ...]]]:
+    names, start = read_header(path, source)
+    only = len(names) == 1 and len(columns) > 1
+    why = f"; is source.delimiter {source.delimiter!r} right?" if only else ""
+    check_columns(path, names, columns, why)
+    if source.quoted_newlines or compression_of(path):
+        return [(start, None, names)]
+    starts = range(start, max(n_bytes, start + 1), size)
+    return [(at, min(at + size, n_bytes), names) for at in starts]
+
+
+def _cut_parquet(
+    path: str, n_bytes: int, source: Source, columns: Mapping[str, str], size: int
+) -> list[tuple[int, int | None, tuple[str, ...]]]:
+    metadata, schema = _footer(path, n_bytes)
+    names = tuple(schema.names)
+    check_columns(path, names, columns, "")
+    for name, type_ in columns.items():
+        if not can_convert(type_, schema.field(name).type):
+            raise SourceError(
+                f"{path}: column {name!r} is {schema.field(name).type} and cannot be read as "
+                f"{type_}; correct its type under `columns`"
+            )
+    bounds, filled = [0], 0
+    for group in range(metadata.num_row_groups):
+        filled += metadata.row_group(group).total_byte_size
+        if filled >= size or group == metadata.num_row_groups - 1:
+            bounds.append(group + 1)
+            filled = 0
+    return [(a, b, names) for a, b in pairwise(bounds)] or [(0, 0, names)]
+
+
+def _footer(path: str, n_bytes: int) -> tuple[pq.FileMetaData, pa.Schema]:
+    if not n_bytes:
+        raise SourceError(f"{path} is empty; a Parquet file has at least a footer")
+    filesystem, inner = open_filesystem(path)
+    try:
+        with filesystem.open_input_file(inner) as file:
+            parquet = pq.ParquetFile(file)
+            return parquet.metadata, parquet.schema_arrow
+    except pa.ArrowInvalid as error:
+        raise SourceError(
+            f"{path} is not a Parquet file, or not a whole one: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,165 @@
+"""What the first pass learns about the rows: counts, reasons and statistics; mergeable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.spec import SPLITS, ModelSpec
+from trainer.features import Input, raw_inputs
+from trainer.statistics import Categories, ColumnStatistics, Distribution, TableStatistics
+
+QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+TOP = 20
+SAMPLE_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Reason:
+    """How many rows a reason rejected, and the first of them.
+
+    Attributes:
+        rows: Rows rejected for it.
+        first: Range and position of the sample; the earliest wins when two merge.
+        sample: That row as read, cut to 200 characters.
+        detail: What was seen in it.
+    """
+
+    rows: int
+    first: tuple[int, int]
+    sample: str
+    detail: str
+
+    def __add__(self, other: Reason) -> Reason:
+        earliest = min(self, other, key=lambda r: r.first)
+        rows = self.rows + other.rows
+        return Reason(rows, earliest.first, earliest.sample, earliest.detail)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts and statistics of some of the rows; `Summary()` is the zero of `+`.
+
+    Attributes:
+        read: Rows read.
+        reasons: Rejected rows by reason.
+        splits: Statistics of the kept rows by split.
+        problem: What stopped a range, with the range's index; the first one wins.
+    """
+
+    read: int = 0
+    reasons: Mapping[str, Reason] = field(default_factory=dict)
+    splits: Mapping[str, TableStatistics] = field(
+        default_factory=lambda: {s: TableStatistics() for s in SPLITS}
+    )
+    problem: tuple[int, str] | None = None
+
+    @classmethod
+    def of_rejected(cls, index: int, rejected: pa.RecordBatch) -> Summary:
+        """Counts the rejected rows of a block of range `index`."""
+        counts = pc.value_counts(rejected.column("reason"))
+        return cls(
+            rejected.num_rows, {r: _reason(index, rejected, r, n) for r, n in _pairs(counts)}
+        )
+
+    @classmethod
+    def of_kept(cls, batch: pa.RecordBatch, split: pa.Array, columns: tuple[Input, ...]) -> Summary:
+        """Counts the kept rows of a block; `split` is 0 train, 1 validation, 2 test, `[N] int8`."""
+        splits = {}
+        for i, name in enumerate(SPLITS):
+            part = batch.filter(pc.equal(split, i))
+            splits[name] = TableStatistics.of(raw_inputs(part, columns), part.num_rows)
+        return cls(batch.num_rows, {}, splits)
+
+    def __add__(self, other: Summary) -> Summary:
+        reasons = dict(self.reasons)
+        for name, reason in other.reasons.items():
+            reasons[name] = reasons[name] + reason if name in reasons else reason
+        splits = {s: self.splits[s] + other.splits[s] for s in SPLITS}
+        problems = [p for p in (self.problem, other.problem) if p]
+        return Summary(self.read + other.read, reasons, splits, min(problems) if problems else None)
+
+    @property
+    def rejected(self) -> int:
+        """Rows rejected, for any reason."""
+        return sum(r.rows for r in self.reasons.values())
+
+    @property
+    def frequent(self) -> list[tuple[str, Reason]]:
+        """The reasons, most frequent first, ties by name."""
+        return sorted(self.reasons.items(), key=lambda item: (-item[1].rows, item[0]))
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """The counts of the manifest: read, each split, rejected."""
+        kept = {s: self.splits[s].rows for s in SPLITS}
+        return {"read": self.read, **kept, "rejected": self.rejected}
+
+
+def counted_columns(spec: ModelSpec, derived: Mapping[str, str]) -> tuple[Input, ...]:
+    """Returns the columns that have statistics: inputs of features, label, weight and slices."""
+    types: dict[str, Any] = {**spec.columns, **derived}
+    wanted = {i.name for i in spec.inputs} | {spec.label, *spec.evaluate.slices}
+    if spec.weight is not None:
+        wanted.add(spec.weight)
+    return tuple(Input(name, type_) for name, type_ in types.items() if name in wanted)
+
+
+def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
+    """Returns the distinct labels in order: false and true, integers by value, strings by bytes."""
+    if isinstance(statistics, Categories):
+        return tuple(statistics.values.to_pylist())
+    if type_ == "bool":
+        return tuple("true" if v else "false" for v in statistics.values)
+    return tuple(str(int(v)) for v in statistics.values)
+
+
+def document(summary: Summary, columns: tuple[Input, ...], warnings: list[str]) -> dict[str, Any]:
+    """Returns the content of statistics.json."""
+    splits = {
+        name: {
+            "rows": table.rows,
+            "columns": {c.name: _described(table.columns[c.name], c.type) for c in columns},
+        }
+        for name, table in summary.splits.items()
+    }
+    return {"version": 1, "splits": splits, "warnings": warnings}
+
+
+def _described(column: ColumnStatistics, type_: str) -> dict[str, Any]:
+    shared = {"type": type_, "count": column.count, "missing": column.missing}
+    if isinstance(column, Categories):
+        top = [{"value": v, "count": n} for v, n in column.top(TOP)]
+        return {**shared, "distinct": len(column.values), "top": top}
+    return {**shared, **_numbers(column, type_)}
+
+
+def _numbers(column: Distribution, type_: str) -> dict[str, Any]:
+    shared: dict[str, Any] = {"distinct": len(column.keys), "exact": column.exact}
+    if not column.count:
+        return {**shared, **dict.fromkeys(("mean", "stddev", "min", "max", "quantiles"))}
+    mean, stddev = column.moments()
+    quantiles = column.quantile(list(QUANTILES)).tolist()
+    by_share = {f"{q:g}": v for q, v in zip(QUANTILES, quantiles, strict=True)}
+    counted = {**shared, "mean": mean, "stddev": stddev, "min": quantiles[0], "max": quantiles[-1]}
+    if type_ in ("int", "bool") and len(column.keys) <= TOP:
+        values = zip(classes_of(column, type_), column.counts.tolist(), strict=True)
+        counted["values"] = [{"value": v, "count": n} for v, n in values]
+    return {**counted, "quantiles": by_share}
+
+
+def _pairs(counts: pa.StructArray) -> list[tuple[str, int]]:
+    values, rows = counts.field("values").to_pylist(), counts.field("counts").to_pylist()
+    return list(zip(values, rows, strict=True))
+
+
+def _reason(index: int, rejected: pa.RecordBatch, name: str, rows: int) -> Reason:
+    at = pc.index(rejected.column("reason"), name).as_py()
+    row = {c: rejected.column(c)[at].as_py() for c in ("position", "detail", "row")}
+    text = row["row"][: 4 * SAMPLE_CHARACTERS].decode(errors="replace")
+    cut = text if len(text) <= SAMPLE_CHARACTERS else text[:SAMPLE_CHARACTERS] + "..."
+    return Reason(rows, (index, row["position"]), cut, row["detail"])
