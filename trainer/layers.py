@@ -32,19 +32,19 @@ class Dropout(keras.layers.Layer):
         """Returns `[B, H] float32`; in training some are 0 and the others scaled up."""
         if not training or self._rate == 0.0:
             return inputs
-        kept = _uniform(tf.shape(inputs), self._step, self._salt) >= self._rate
+        kept = _bits(tf.shape(inputs), self._step, self._salt) >= round(self._rate * 2**16)
         return tf.where(kept, inputs / (1.0 - self._rate), tf.zeros_like(inputs))
 
 
-def _uniform(shape: tf.Tensor, step: tf.Variable, salt: int) -> tf.Tensor:
-    """Returns `[B, H] float32` in [0, 1), the same for a row whichever replica holds it."""
+def _bits(shape: tf.Tensor, step: tf.Variable, salt: int) -> tf.Tensor:
+    """Returns 16 random bits, `[B, H] int32`, the same for a row whichever replica holds it."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    size = shape[0] * shape[1]
+    pairs = (shape[1] + 1) // 2  # two units share a counter
+    size = shape[0] * pairs
     counter = tf.range(size) + tf.cast(replica, tf.int32) * size
     key = _mix(tf.cast(step, tf.uint32) + tf.constant(salt % 2**32, tf.uint32))
-    bits = _mix(_mix(tf.bitcast(counter, tf.uint32)) + key)
-    top24 = tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32))
-    return tf.reshape(tf.cast(top24, tf.float32) * 2.0**-24, shape)
+    bits = tf.bitcast(_mix(_mix(tf.bitcast(counter, tf.uint32)) + key), tf.uint16)
+    return tf.cast(tf.reshape(bits, [shape[0], 2 * pairs])[:, : shape[1]], tf.int32)
 
 
 def _mix(x: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.trainer.small import write_examples
+from trainer.examples import read_examples
+from trainer.settings import TrainerError
+
+
+def test_the_shards_of_a_split_are_read_in_order(examples: Path) -> None:
+    read = read_examples(str(examples))
+    train = read.split("train")
+    assert train.rows == 333
+    assert train.numbers.shape == (333, 3)
+    assert train.numbers.dtype == np.float32
+    assert train.indices.shape == (333, 2)
+    assert train.indices.dtype == np.int32
+    first = read.engineered_rows("train", 5)
+    assert [c.name for c in read.transform.engineered] == list(first)
+    np.testing.assert_array_equal(train.numbers[:5, 0], first["delay"])
+    np.testing.assert_array_equal(train.indices[:5, 1], first["carrier_stops"])
+
+
+def test_raw_rows_come_as_the_signature_takes_them(examples: Path) -> None:
+    raw = read_examples(str(examples)).raw_rows("validation", 20)
+    assert list(raw) == ["delay", "carrier-code", "stops", "time"]
+    assert raw["delay"].dtype == raw["time"].dtype == np.float64
+    assert "" in raw["carrier-code"].to_pylist()
+
+
+def test_without_a_weight_every_row_counts_one(examples: Path) -> None:
+    assert set(read_examples(str(examples)).split("validation").weights) == {1.0}
+
+
+def test_a_folder_without_a_manifest_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match=r"has no manifest\.json"):
+        read_examples(str(tmp_path))
+
+
+def test_an_altered_shard_is_refused(tmp_path: Path) -> None:
+    folder = write_examples(tmp_path / "examples")
+    shard = folder / "train-00001-of-00002.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(TrainerError, match=r"train-00001-of-00002\.parquet has sha256"):
+        read_examples(str(folder)).split("train")
+
+
+def test_an_empty_split_is_refused(tmp_path: Path) -> None:
+    folder = write_examples(tmp_path / "examples", rows=(50, 50, 0))
+    with pytest.raises(TrainerError, match="the validation split has no rows"):
+        read_examples(str(folder)).split("validation")
+
+
+def test_a_negative_weight_is_refused(tmp_path: Path) -> None:
+    def negate(shard):
+        index = shard.column_names.index("weight")
+        return shard.set_column(index, "weight", [np.full(len(shard), -1, np.float32)])
+
+    folder = write_examples(tmp_path / "examples", weighted=True, spoil={"train": negate})
+    with pytest.raises(TrainerError, match="weights of the train split"):
+        read_examples(str(folder)).split("train")

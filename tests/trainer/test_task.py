@@ -1,0 +1,120 @@
+import json
+import subprocess
+import sys
+from dataclasses import asdict, fields
+
+import pytest
+
+from trainer.checkpoints import Epoch
+from trainer.job import Outputs
+from trainer.settings import Hyperparameters, TrainerError
+from trainer.task import parse_job, tuning_report
+
+NEEDED = ["--examples", "in", "--job-dir", "out"]
+
+
+@pytest.fixture(autouse=True)
+def _no_vertex(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AIP_MODEL_DIR", "AIP_CHECKPOINT_DIR", "AIP_TENSORBOARD_LOG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        parse_job([*NEEDED, *arguments])
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_the_defaults_are_those_of_the_hyperparameters() -> None:
+    assert parse_job(NEEDED).settings == Hyperparameters()
+
+
+def test_every_hyperparameter_is_an_option() -> None:
+    arguments = []
+    for f in fields(Hyperparameters):
+        value = "8,4" if f.name == "hidden_units" else "0.5" if f.type == "float" else "7"
+        arguments += [f"--{f.name.replace('_', '-')}", value]
+    settings = asdict(parse_job([*NEEDED, *arguments]).settings)
+    assert settings.pop("hidden_units") == (8, 4)
+    assert set(settings.values()) == {7, 0.5}
+
+
+def test_a_tuning_study_may_name_an_option_like_its_field() -> None:
+    assert parse_job([*NEEDED, "--learning_rate=0.25"]).settings.learning_rate == 0.25
+
+
+def test_no_hidden_units_is_a_linear_model() -> None:
+    assert parse_job([*NEEDED, "--hidden-units="]).settings.hidden_units == ()
+
+
+def test_an_unknown_argument_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unrecognized arguments: --learnig-rate 1" in refusal(capsys, "--learnig-rate", "1")
+
+
+def test_an_abbreviated_argument_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unrecognized arguments: --epoch 1" in refusal(capsys, "--epoch", "1")
+
+
+def test_a_malformed_number_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "argument --epochs: invalid int value: '3.5'" in refusal(capsys, "--epochs", "3.5")
+
+
+def test_a_value_out_of_range_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, "--dropout", "1", "--learning-rate", "nan")
+    assert "dropout is 1.0; it must be at least 0 and below 1" in said
+    assert "learning_rate is nan; it must be a number above 0" in said
+
+
+def test_an_unknown_strategy_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "choose from" in refusal(capsys, "--strategy", "parameter_server")
+
+
+def test_a_malformed_digest_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "'abc' is not 64 hexadecimal digits" in refusal(capsys, "--package-sha256", "abc")
+
+
+def test_outputs_go_below_the_job_dir() -> None:
+    assert parse_job(NEEDED).outputs == Outputs("out/model", "out/checkpoints", "out/logs")
+
+
+def test_outputs_of_vertex_win_over_the_job_dir(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIP_MODEL_DIR", "gs://b/7/model/")
+    assert parse_job(NEEDED).outputs == Outputs("gs://b/7/model", "out/checkpoints", "out/logs")
+
+
+def test_outputs_without_a_place_are_an_error() -> None:
+    with pytest.raises(TrainerError, match=r"give --job-dir, or set .*AIP_MODEL_DIR"):
+        parse_job(["--examples", "in"])
+
+
+def test_parsing_and_help_never_import_tensorflow() -> None:
+    code = (
+        "import sys, trainer.task as t\n"
+        "try: t.main(['--help'])\n"
+        "finally: assert not {'tensorflow', 'numpy', 'pyarrow'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(f"--{f.name.replace('_', '-')}" in done.stdout for f in fields(Hyperparameters))
+
+
+def test_the_tuning_metric_is_a_json_line_an_epoch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    path = tmp_path / "hypertune" / "metrics"
+    monkeypatch.setenv("CLOUD_ML_HP_METRIC_FILE", str(path))
+    monkeypatch.setenv("CLOUD_ML_TRIAL_ID", "4")
+    report = tuning_report()
+    report(Epoch(1, 10, 0.7, 0.5, 1.0))
+    report(Epoch(2, 20, 0.6, 0.25, 2.0))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line.pop("timestamp") > 1.7e9 for line in lines] == [True, True]
+    assert lines == [
+        {"trial": "4", "validation_loss": "0.5", "global_step": "10"},
+        {"trial": "4", "validation_loss": "0.25", "global_step": "20"},
+    ]
+
+
+def test_without_a_metric_file_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOUD_ML_HP_METRIC_FILE", raising=False)
+    assert tuning_report()(Epoch(1, 10, 0.7, 0.5, 1.0)) is None
