@@ -5,15 +5,17 @@ from kfp import dsl
 from components.image import IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(  # type: ignore[untyped-decorator]
+    base_image=IMAGE, install_kfp_package=False
+)
 def evaluate(
-    spec: dict,
+    spec: dict,  # type: ignore[type-arg]
     examples: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
-):
+) -> None:
     """Scores the test rows through the serving signature and decides the gate.
 
     Args:

@@ -113,7 +113,7 @@ def _check(
     measured: Mapping[str, Any],
     name: str,
     value: float | None,
-    bound: dict[str, float | None],
+    bound: Mapping[str, float | None],
     passed: bool,
     verdict: str,
 ) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _check(
 def _result(
     name: str,
     value: float | None,
-    bound: dict[str, float | None],
+    bound: Mapping[str, float | None],
     passed: bool,
     rows: int,
     sentence: str,

@@ -125,9 +125,7 @@ def _target(source: Path, output: Path | None) -> Path:
         stem = source.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")
         return Path(f"{Path(stem).stem}.predictions.csv")
     if output.suffix not in {".csv", ".parquet"}:
-        raise SourceError(
-            f"{output}: predictions are written as .csv or .parquet; name one of them"
-        )
+        raise SourceError(f"{output}: predictions are written as .csv or .parquet; name one")
     if not output.parent.is_dir():
         raise SourceError(f"{output}: the folder {output.parent} does not exist; create it first")
     if output.exists() and source.exists() and output.samefile(source):

@@ -1,0 +1,258 @@
+"""Small plots as inline SVG: a few shapes, coloured by the style sheet of the report.
+
+Written by hand and not by a plotting library: the shapes follow the reader's colour scheme and
+width, weigh 2-6 kB each, and need neither a font cache nor a writable home in the image.
+Every text is escaped here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from markupsafe import Markup
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """A plot area of 480 x 320 units: data to units, and the shapes drawn in it.
+
+    Attributes:
+        x_range: Lowest and highest x.
+        y_range: Lowest and highest y.
+        x_label: What x is.
+        y_label: What y is.
+        whole_x: Whether x counts something.
+    """
+
+    x_range: Point
+    y_range: Point
+    x_label: str
+    y_label: str
+    whole_x: bool = False
+    width: float = 480.0
+    height: float = 320.0
+    left: float = 52.0
+    right: float = 14.0
+    top: float = 12.0
+    bottom: float = 44.0
+
+    def x(self, value: float) -> float:
+        """The horizontal place of a value."""
+        low, high = self.x_range
+        span = self.width - self.left - self.right
+        return self.left + (value - low) / ((high - low) or 1.0) * span
+
+    def y(self, value: float) -> float:
+        """The vertical place of a value."""
+        low, high = self.y_range
+        span = self.height - self.top - self.bottom
+        return self.height - self.bottom - (value - low) / ((high - low) or 1.0) * span
+
+    def line(self, points: Sequence[Point], css: str) -> str:
+        """A line through points."""
+        path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
+        return f'<polyline class="{css}" points="{path}"/>'
+
+    def area(self, points: Sequence[Point], css: str) -> str:
+        """The area between points and the lower end of y."""
+        low = self.y_range[0]
+        path = [(points[0][0], low), *points, (points[-1][0], low)]
+        drawn = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in path)
+        return f'<polygon class="{css}" points="{drawn}"/>'
+
+    def dot(self, x: float, y: float, css: str, title: str, radius: float = 3.5) -> str:
+        """A dot that tells its numbers when pointed at."""
+        return (
+            f'<circle class="{css}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="{radius:.1f}">'
+            f"<title>{escape(title)}</title></circle>"
+        )
+
+    def box(self, low: Point, high: Point, css: str, title: str, opacity: float = 1.0) -> str:
+        """A rectangle between two corners."""
+        x, y = self.x(low[0]), self.y(high[1])
+        width, height = self.x(high[0]) - x, self.y(low[1]) - y
+        return (
+            f'<rect class="{css}" x="{x:.1f}" y="{y:.1f}" width="{max(width - 0.5, 0.5):.1f}" '
+            f'height="{max(height, 0.0):.1f}" fill-opacity="{opacity:.2f}">'
+            f"<title>{escape(title)}</title></rect>"
+        )
+
+    def text(self, x: float, y: float, text: str, css: str = "note", anchor: str = "start") -> str:
+        """A text at a value."""
+        return _text(self.x(x), self.y(y), text, css, anchor)
+
+    def draw(self, shapes: Sequence[str], description: str) -> Markup:
+        """The whole SVG: grid, shapes, axes; the description is for those who do not see it."""
+        body = "".join([*self._grid(), *shapes])
+        return Markup(  # noqa: S704  every text in it is escaped above
+            f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" '
+            f'aria-label="{escape(description)}">{body}</svg>'
+        )
+
+    def _grid(self) -> list[str]:
+        bottom, left = self.height - self.bottom, self.left
+        shapes = []
+        for tick, label in ticks(*self.y_range):
+            y = self.y(tick)
+            shapes.append(f'<path class="grid" d="M{left:g} {y:.1f}H{self.width - self.right:g}"/>')
+            shapes.append(_text(left - 7, y + 4, label, "tick", "end"))
+        for tick, label in ticks(*self.x_range, whole=self.whole_x):
+            shapes.append(_text(self.x(tick), bottom + 17, label, "tick", "middle"))
+        middle = (left + self.width - self.right) / 2
+        shapes.append(_text(middle, self.height - 6, self.x_label, "axis", "middle"))
+        y = (self.top + bottom) / 2
+        shapes.append(
+            f'<text class="axis" text-anchor="middle" transform="translate(12 {y:.0f}) '
+            f'rotate(-90)">{escape(self.y_label)}</text>'
+        )
+        return shapes
+
+
+def ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str]]:
+    """About five round numbers in [low, high], each with its text; `whole` ones on demand."""
+    step = _round_step((high - low) / 5)
+    step = max(1.0, math.ceil(step)) if whole else step
+    first = math.ceil(low / step - 1e-9)
+    values = [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    digits = next(d for d in range(12) if d == 11 or abs(step * 10**d % 1) < 1e-6)
+    if max(abs(low), abs(high)) >= 1e6:
+        return [(v, f"{v:.3g}") for v in values]
+    return [(v, f"{v + 0.0:,.{digits}f}") for v in values]
+
+
+def learning_curve(history: Sequence[Mapping[str, Any]], best_epoch: int | None) -> Markup | None:
+    """Train and validation loss by epoch, the kept epoch marked; None without an epoch."""
+    train, validation = (
+        [(float(h["epoch"]), float(h[key])) for h in history if _is_number(h.get(key))]
+        for key in ("loss", "validation_loss")
+    )
+    points = [*train, *validation]
+    if not points:
+        return None
+    epochs = [x for x, _ in points]
+    x_range = (min(epochs), max(max(epochs), min(epochs) + 1))
+    axes = Axes(x_range, _padded([y for _, y in points]), "epoch", "loss", whole_x=True)
+    shapes = [axes.line(train, "line other"), axes.line(validation, "line model")]
+    shapes += [axes.dot(x, y, "dot other", f"train, epoch {x:g}: {y:.4f}", 2.5) for x, y in train]
+    for x, y in validation:
+        shapes.append(axes.dot(x, y, "dot model", f"validation, epoch {x:g}: {y:.4f}", 2.5))
+        if x == best_epoch:
+            shapes.append(axes.dot(x, y, "ring", f"kept: epoch {x:g}, {y:.4f}", 7))
+    return axes.draw(shapes, "Loss of the train and validation splits by epoch")
+
+
+def roc(points: Sequence[Mapping[str, float]]) -> Markup | None:
+    """The ROC curve over the diagonal; None without both classes."""
+    if not points:
+        return None
+    axes = Axes((0, 1), (0, 1), "false positive rate", "true positive rate")
+    curve = [(p["false_positive_rate"], p["true_positive_rate"]) for p in points]
+    middle = min(points, key=lambda p: abs(p["threshold"] - 0.5))
+    x, y = middle["false_positive_rate"], middle["true_positive_rate"]
+    title = f"threshold {middle['threshold']:.2f}: {y:.1%} of positives, {x:.1%} of negatives"
+    shapes = [
+        axes.area(curve, "fill"),
+        axes.line([(0, 0), (1, 1)], "line chance"),
+        axes.line(curve, "line model"),
+        axes.dot(x, y, "ring", title, 5),
+        axes.text(x + 0.03, y - 0.06, "threshold 0.5"),
+    ]
+    return axes.draw(shapes, "ROC curve of the test rows")
+
+
+def calibration(bins: Sequence[Mapping[str, float]], x_label: str, y_label: str) -> Markup | None:
+    """What the model said against what happened, with intervals; None without rows."""
+    if not bins:
+        return None
+    axes = Axes((0, 1), (0, 1), x_label, y_label)
+    shapes = [axes.line([(0, 0), (1, 1)], "line chance")]
+    for b in bins:
+        shapes.append(axes.line([(b["score"], b["low"]), (b["score"], b["high"])], "whisker"))
+    shapes.append(axes.line([(b["score"], b["rate"]) for b in bins], "line model thin"))
+    for b in bins:
+        title = f"said {b['score']:.1%}, happened {b['rate']:.1%}, {b['share']:.1%} of rows"
+        shapes.append(axes.dot(b["score"], b["rate"], "dot model", title))
+    return axes.draw(shapes, "Calibration: predicted probability against observed rate")
+
+
+def residuals(width: float, counts: Sequence[float], label: str) -> Markup:
+    """A histogram of prediction - label; rows beyond its ends stand in its outer bars."""
+    inner = list(counts[1:-1])
+    inner[0] += counts[0]
+    inner[-1] += counts[-1]
+    total = sum(inner) or 1.0
+    used = [k for k, c in enumerate(inner) if c > 0.0005 * total] or [0, len(inner) - 1]
+    reach = max(abs(k + 0.5 - len(inner) / 2) + 1.5 for k in used)
+    half = min(math.ceil(reach), len(inner) // 2)
+    shares = inner[len(inner) // 2 - half : len(inner) // 2 + half]
+    axes = Axes(
+        (-half * width, half * width), (0, max(shares) / total * 1.05), label, "share of rows"
+    )
+    shapes = []
+    for k, c in enumerate(shares):
+        low = (k - half) * width
+        title = f"{low:,.4g} to {low + width:,.4g}: {c / total:.2%} of rows"
+        shapes.append(axes.box((low, 0), (low + width, c / total), "bar", title))
+    shapes.append(axes.line([(0, 0), (0, max(shares) / total * 1.05)], "line chance"))
+    return axes.draw(shapes, "Histogram of the errors of the predictions")
+
+
+def predicted_against_actual(low: float, high: float, counts: Sequence[Sequence[float]]) -> Markup:
+    """Rows by label and prediction; the darker, the more rows."""
+    axes = Axes((low, high), (low, high), "label", "prediction")
+    step = (high - low) / len(counts)
+    most = max((c for row in counts for c in row), default=0.0) or 1.0
+    shapes = []
+    for i, row in enumerate(counts):
+        for j, c in enumerate(row):
+            if c > 0:
+                corner = (low + i * step, low + j * step)
+                far = (corner[0] + step, corner[1] + step)
+                title = f"label about {corner[0]:,.4g}, prediction about {corner[1]:,.4g}: {c:,.0f}"
+                opacity = 0.12 + 0.88 * math.sqrt(c / most)
+                shapes.append(axes.box(corner, far, "bar", title, opacity))
+    shapes.append(axes.line([(low, low), (high, high)], "line chance"))
+    return axes.draw(shapes, "Predictions against labels")
+
+
+def interval(
+    value: float | None, low: float | None, high: float | None, ends: Point, overall: float
+) -> Markup:
+    """A dot with its interval, on a scale shared by the rows of a table; a tick is all rows."""
+    axes = Axes(ends, (0, 1), "", "", False, 160, 18, 4, 4, 0, 0)
+    shapes = [axes.line([(overall, 0), (overall, 1)], "line chance")]
+    if value is not None:
+        if low is not None and high is not None:
+            shapes.append(axes.line([(low, 0.5), (high, 0.5)], "whisker"))
+        shapes.append(axes.dot(value, 0.5, "dot model", f"{value:.4f}", 3.5))
+    body = "".join(shapes)
+    return Markup(f'<svg class="mini" viewBox="0 0 160 18" aria-hidden="true">{body}</svg>')  # noqa: S704
+
+
+def _text(x: float, y: float, text: str, css: str, anchor: str) -> str:
+    return (
+        f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    )
+
+
+def _round_step(raw: float) -> float:
+    if not raw > 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * (1 - 1e-9))
+
+
+def _padded(values: Sequence[float]) -> Point:
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
+    return low - margin, high + margin
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

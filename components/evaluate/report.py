@@ -1,0 +1,271 @@
+"""The report: one self-contained HTML file, from metrics.json and the manifests beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata as distributions
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from components.evaluate import plots
+from components.evaluate.metrics import METRICS, Metric
+
+FEW_ROWS = 100
+"""Slices below so many rows are marked: their intervals are wide and normal ones are poor."""
+MAX_CLASSES_SHOWN = 30
+SPLITS = ("train", "validation", "test")
+STOPPED = {
+    "epochs": "after all its epochs",
+    "early_stopping": "early, as the validation loss no longer fell",
+    "max_steps": "at its limit of steps",
+    "max_seconds": "at its limit of time",
+}
+SLICED_BY = {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}
+
+
+def render(
+    metrics: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    model: Mapping[str, Any],
+    spec: Mapping[str, Any],
+) -> str:
+    """Returns the page.
+
+    Args:
+        metrics: metrics.json.
+        manifest: manifest.json of the examples.
+        model: metadata.json of the model.
+        spec: The spec, as it travels.
+    """
+    environment = Environment(
+        loader=PackageLoader("components.evaluate", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=show_number, share=_share, count=_count)
+    return environment.get_template("report.html.j2").render(
+        metrics=metrics,
+        manifest=manifest,
+        model=model,
+        table=list(_metric_rows(metrics)),
+        split_bar=list(_split_bar(manifest["rows"])),
+        reasons=sorted(manifest["reasons"].items(), key=lambda r: (-r[1]["rows"], r[0])),
+        stopped=STOPPED.get(model["stopped"], model["stopped"]),
+        figures=list(_figures(metrics, model)),
+        confusion=_confusion(metrics),
+        slices=list(_slices(metrics)),
+        sliced_by=_metric(metrics["task"], SLICED_BY[metrics["task"]]),
+        losses=_losses(metrics),
+        spec_yaml=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True),
+        versions={**model["versions"], **_versions()},
+        few_rows=FEW_ROWS,
+    )
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A line of the table of metrics: the model, the best single input and the prior."""
+
+    metric: Metric
+    model: Mapping[str, Any]
+    single: float | None
+    trivial: float | None
+    gate: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot, its title and how to read it."""
+
+    title: str
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """A line of the table of slices."""
+
+    value: str
+    rows: int
+    metrics: Mapping[str, Any]
+    is_small: bool
+    is_worse: bool
+    interval: Markup
+
+
+def show_number(value: float | None, digits: int = 4) -> str:
+    """A number to `digits` decimals, or to five significant digits from 100 on; – for none."""
+    if value is None:
+        return "–"
+    if value == 0 or 1e-4 <= abs(value) < 100:
+        return f"{value:.{digits}f}"
+    return f"{value:,.1f}" if 100 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _metric(task: str, name: str) -> Metric:
+    return next(m for m in METRICS[task] if m.name == name)
+
+
+def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[MetricRow]:
+    single, trivial = (metrics["baseline"][k] for k in ("single_input", "trivial"))
+    for metric in METRICS[metrics["task"]]:
+        yield MetricRow(
+            metric,
+            metrics["metrics"][metric.name],
+            single["metrics"][metric.name]["value"],
+            trivial[metric.name]["value"],
+            [c for c in metrics["gate"]["checks"] if c["metric"] == metric.name],
+        )
+
+
+def _split_bar(rows: Mapping[str, int]) -> Iterator[tuple[str, int, float]]:
+    for name in (*SPLITS, "rejected"):
+        yield name, rows[name], rows[name] / max(rows["read"], 1)
+
+
+def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[Figure]:
+    curves = metrics["curves"]
+    drawn = [
+        (
+            "Learning curve",
+            plots.learning_curve(model["history"], model["best_epoch"]),
+            "Loss of the train split (dashed) and of the validation split (solid). "
+            "The ring marks the epoch that was kept.",
+        ),
+        *(_regression(curves) if metrics["task"] == "regression" else _classifier(metrics)),
+    ]
+    for title, svg, caption in drawn:
+        if svg is not None:
+            yield Figure(title, svg, caption)
+
+
+def _classifier(metrics: Mapping[str, Any]) -> list[tuple[str, Markup | None, str]]:
+    curves, classes = metrics["curves"], metrics["classes"]
+    caption = "On the dashed line a probability is what it says. "
+    bars = "Bars are 95 % intervals; each dot has about 5 % of the rows."
+    if metrics["task"] == "multiclass":
+        labels = ("probability of the likeliest class", "share that is right")
+        svg = plots.calibration(curves["calibration"], *labels)
+        return [
+            ("Calibration", svg, caption + "Bars are 95 % intervals; each dot has 5 % of rows.")
+        ]
+    labels = (f"predicted probability of {classes[1]}", "observed share")
+    area = show_number(metrics["metrics"]["auc"]["value"])
+    return [
+        (
+            "ROC",
+            plots.roc(curves["roc"]),
+            f"Area under it: {area}. The dashed line is a guess without a model.",
+        ),
+        (
+            "Calibration",
+            plots.calibration(curves["calibration"], *labels),
+            caption + bars,
+        ),
+    ]
+
+
+def _regression(curves: Mapping[str, Any]) -> list[tuple[str, Markup | None, str]]:
+    grid, errors = curves["grid"], curves["residuals"]
+    return [
+        (
+            "Predictions against labels",
+            plots.predicted_against_actual(grid["low"], grid["high"], grid["counts"]),
+            "On the dashed line a prediction is right. The darker, the more rows; rows beyond "
+            "three deviations stand at the border.",
+        ),
+        (
+            "Errors",
+            plots.residuals(errors["width"], errors["counts"], "prediction − label"),
+            "A good model's errors are centred on zero and narrow.",
+        ),
+    ]
+
+
+def _confusion(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the confusion matrix: cells with their share of the label's rows; [] without one."""
+    classes = metrics["classes"]
+    if not 2 <= len(classes) <= MAX_CLASSES_SHOWN:
+        return []
+    rows = []
+    for label, counts in zip(classes, metrics["curves"]["confusion"], strict=True):
+        total = sum(counts)
+        cells = [
+            {"count": c, "share": c / total if total else 0.0, "right": name == label}
+            for name, c in zip(classes, counts, strict=True)
+        ]
+        rows.append({"label": label, "total": total, "cells": cells})
+    return rows
+
+
+def _slices(metrics: Mapping[str, Any]) -> Iterator[tuple[str, list[SliceRow]]]:
+    """The slices of each column, worst first; those that cannot be told come last."""
+    metric = _metric(metrics["task"], SLICED_BY[metrics["task"]])
+    overall = metrics["metrics"][metric.name]["value"]
+    for column in dict.fromkeys(s["column"] for s in metrics["slices"]):
+        found = [s for s in metrics["slices"] if s["column"] == column]
+        numbers = [s["metrics"][metric.name] for s in found if s["rows"] >= FEW_ROWS]
+        known = [v for e in numbers for v in e.values() if v is not None] + [overall or 0.0]
+        ends = (min(known), max(known))
+        sign = 1 if metric.better == "higher" else -1
+        rows = [_slice_row(s, metric, overall, ends) for s in found]
+        yield column, sorted(rows, key=lambda r: _badness(r, metric, sign))
+
+
+def _slice_row(
+    found: Mapping[str, Any], metric: Metric, overall: float | None, ends: tuple[float, float]
+) -> SliceRow:
+    estimate = found["metrics"][metric.name]
+    best = estimate["high"] if metric.better == "higher" else estimate["low"]
+    is_worse = best is not None and overall is not None
+    is_worse = is_worse and (best < overall if metric.better == "higher" else best > overall)
+    is_small = found["rows"] < FEW_ROWS
+    value, low, high = (_within(estimate[key], ends) for key in ("value", "low", "high"))
+    return SliceRow(
+        found["value"],
+        found["rows"],
+        found["metrics"],
+        is_small,
+        is_worse and not is_small,
+        plots.interval(value, low, high, ends, overall or ends[0]),
+    )
+
+
+def _within(value: float | None, ends: tuple[float, float]) -> float | None:
+    return None if value is None else min(max(value, ends[0]), ends[1])
+
+
+def _badness(row: SliceRow, metric: Metric, sign: int) -> tuple[bool, float]:
+    value = row.metrics[metric.name]["value"]
+    return (row.is_small or value is None, sign * (value if value is not None else math.inf))
+
+
+def _losses(metrics: Mapping[str, Any]) -> list[Metric]:
+    """The metrics of the tables of slices and of single inputs, the sorted one first."""
+    names = {
+        "binary": ("auc", "log_loss", "accuracy"),
+        "multiclass": ("accuracy", "log_loss", "macro_f1"),
+        "regression": ("rmse", "mae", "mean_error"),
+    }
+    return [_metric(metrics["task"], name) for name in names[metrics["task"]]]
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what evaluated the model."""
+    return {name: distributions.version(name) for name in ("apache-beam", "kfp", "pyarrow")}
