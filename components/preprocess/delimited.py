@@ -17,7 +17,8 @@ from components.preprocess.rejection import Block, Fault
 from components.preprocess.sources import Range, compression_of, open_filesystem
 from components.spec import Source
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
+"""About 43 000 flights: more costs memory (8 MB: 45 MB at the peak), less costs DuckDB calls."""
 MAX_ROW_BYTES = 64 << 20
 """A longer row is an error of the file; one bound keeps memory bounded."""
 _LINE_FEED, _RETURN = 10, 13

@@ -54,8 +54,8 @@ def run_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> s
         return summary.problem[1]
     if not summary.read:
         return f"{', '.join(spec.source.uri)}: there are no rows, only headers"
-    if summary.rejected > spec.clean.max_rejected * summary.read:
-        return _too_many_rejected(spec, summary)
+    if problem := too_many_rejected(spec, summary):
+        return problem
     rows = summary.rows
     if empty := [s for s in SPLITS if not rows[s]]:
         kept = ", ".join(f"{s} {rows[s]:,}" for s in SPLITS)
@@ -63,8 +63,31 @@ def run_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> s
             f"the {empty[0]} split has no rows ({kept}); give `split` more rows, other keys, "
             f"or other bounds"
         )
-    found = [_label_problem(spec, derived, summary), *_column_problems(spec, summary)]
-    return "\n".join(p for p in found if p) or None
+    return "\n".join(table_problems(spec, derived, summary, "in the train split")) or None
+
+
+def table_problems(
+    spec: ModelSpec, derived: dict[str, str], summary: Summary, where: str
+) -> list[str]:
+    """Returns why the train rows cannot train a model; `where` says which rows they are."""
+    label = _label_problem(spec, derived, summary, where)
+    return [*([label] if label else []), *_column_problems(spec, summary, where)]
+
+
+def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
+    """Returns the most frequent reasons with a sample row each, past `max_rejected`, or None."""
+    if summary.rejected <= spec.clean.max_rejected * summary.read:
+        return None
+    share, limit = summary.rejected / summary.read, spec.clean.max_rejected
+    lines = [
+        f"{summary.rejected:,} of {summary.read:,} rows ({share:.1%}) were rejected, more than "
+        f"clean.max_rejected ({limit:.1%}); the most frequent reasons:"
+    ]
+    for name, reason in summary.frequent[:NAMED_REASONS]:
+        detail = f" ({reason.detail})" if reason.detail else ""
+        lines.append(f"  {name}: {reason.rows:,} rows{detail}, as: {reason.sample}")
+    lines.append("correct the source or the rules, or raise clean.max_rejected")
+    return "\n".join(lines)
 
 
 def warnings(spec: ModelSpec, summary: Summary, classes: tuple[str, ...]) -> list[str]:
@@ -89,32 +112,19 @@ def fitted_classes(spec: ModelSpec, derived: dict[str, str], summary: Summary) -
     return classes_of(merged, {**spec.columns, **derived}[spec.label])
 
 
-def _too_many_rejected(spec: ModelSpec, summary: Summary) -> str:
-    share, limit = summary.rejected / summary.read, spec.clean.max_rejected
-    lines = [
-        f"{summary.rejected:,} of {summary.read:,} rows ({share:.1%}) were rejected, more than "
-        f"clean.max_rejected ({limit:.1%}); the most frequent reasons:"
-    ]
-    for name, reason in summary.frequent[:NAMED_REASONS]:
-        detail = f" ({reason.detail})" if reason.detail else ""
-        lines.append(f"  {name}: {reason.rows:,} rows{detail}, as: {reason.sample}")
-    lines.append("correct the source or the rules, or raise clean.max_rejected")
-    return "\n".join(lines)
-
-
-def _label_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> str | None:
+def _label_problem(
+    spec: ModelSpec, derived: dict[str, str], summary: Summary, where: str
+) -> str | None:
     label = summary.splits["train"].columns[spec.label]
     if spec.task == "regression":
         if _n_distinct(label) > 1:
             return None
-        return (
-            f"the label {spec.label!r} has one value in the train split; there is nothing to learn"
-        )
+        return f"the label {spec.label!r} has one value {where}; there is nothing to learn"
     classes = fitted_classes(spec, derived, summary)
     if _n_distinct(label) < 2:
         only = classes_of(label, {**spec.columns, **derived}[spec.label])
         return (
-            f"the label {spec.label!r} has one class in the train split, {only[0]!r}, in "
+            f"the label {spec.label!r} has one class {where}, {only[0]!r} in "
             f"{label.count:,} rows; a classifier needs two"
         )
     if not isinstance(label, Categories) and not label.exact:
@@ -128,19 +138,19 @@ def _label_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -
     return None
 
 
-def _column_problems(spec: ModelSpec, summary: Summary) -> Iterator[str]:
+def _column_problems(spec: ModelSpec, summary: Summary, where: str) -> Iterator[str]:
     train = summary.splits["train"]
     for column in spec.inputs:
         if not train.columns[column.name].count:
             users = ", ".join(f.name for f in spec.features if column.name in f.columns)
             yield (
-                f"column {column.name!r} is missing in all {train.rows:,} train rows; "
+                f"column {column.name!r} is missing in all {train.rows:,} rows {where}; "
                 f"remove it from the features ({users}) or correct source.nulls and its type"
             )
     if spec.weight is not None:
         weight = train.columns[spec.weight]
         if not isinstance(weight, Categories) and weight.count and weight.values[-1] <= 0:
-            yield f"weight: {spec.weight!r} is 0 in every train row"
+            yield f"weight: {spec.weight!r} is 0 in every row {where}"
 
 
 def _n_distinct(column: ColumnStatistics) -> int:

@@ -108,24 +108,31 @@ def clean_range(job: Job, span: Range) -> Summary:
     with ExitStack() as stack:
         spill = stack.enter_context(_spill_writer(job, span.index))
         rejected = stack.enter_context(_parquet_writer(_rejected_path(job, span.index), REJECTED))
-        for block, split in _kept(job, span):
+        for block, split in cleaned_blocks(job, span):
+            total += summarize(job, span.index, block, split)
             batch = block.batch.select([c.name for c in job.counted])
-            total += Summary.of_kept(batch, split, job.counted)
             if batch.num_rows:
                 spill.write_batch(batch.append_column(_SPLIT, split).cast(job.spilled))
             if block.rejected.num_rows:
-                total += Summary.of_rejected(span.index, block.rejected)
                 rejected.write_batch(block.rejected)
     return total
 
 
-def _kept(job: Job, span: Range) -> Iterator[tuple[Block, pa.Array]]:
-    """Yields blocks of the rows that some split takes, and their splits."""
+def cleaned_blocks(job: Job, span: Range) -> Iterator[tuple[Block, pa.Array]]:
+    """Yields blocks of the rows that some split takes, and their splits, `[N] int8`."""
     cleaner = Cleaner(job.rules)
     for read in read_range(span, job.spec.source, job.spec.columns):
         block = cleaner.clean(read)
         split = assign(job.spec.split, block.batch)
         yield block.without([bad_split(job.spec.split, split)]), pa.array(split[split >= 0])
+
+
+def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
+    """Counts a cleaned block of range `index`."""
+    kept = Summary.of_kept(block.batch, split, job.counted)
+    if not block.rejected.num_rows:
+        return kept
+    return kept + Summary.of_rejected(index, block.rejected)
 
 
 def fit(job: Job, total: Summary) -> Fitted:

@@ -19,7 +19,7 @@ from components.spec import Source
 from components.wording import near
 
 RANGE_BYTES = 8 << 20
-"""About 85 000 flights: large enough for DuckDB's fixed cost of a call, small in memory."""
+"""About 85 000 flights: few enough shards, small enough to spread."""
 MAX_RANGES = 1000
 HEADER_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"

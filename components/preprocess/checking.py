@@ -1,0 +1,72 @@
+"""What `quatrain check` finds: everything that is known without reading all of the source."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import reduce
+from itertools import islice
+from operator import add
+
+from components.errors import QuatrainError
+from components.preprocess import judging, shards
+from components.preprocess.cleaning import Rules
+from components.preprocess.shards import Job
+from components.preprocess.sources import Range, plan_ranges
+from components.preprocess.summary import Summary
+from components.spec import SPLITS, ModelSpec
+
+SAMPLE_BYTES = 1 << 20
+SAMPLE_RANGES = 8
+"""A sample is up to 8 MB: a file that is sorted by its label shows more than one class in it."""
+
+
+def check(spec: ModelSpec) -> list[str]:
+    """Returns everything that would stop a run, as far as a sample of the rows shows it.
+
+    Expressions, types and headers are checked whole; values, shares of bad rows and labels in up to
+    eight places of the source, evenly spread.
+
+    Returns:
+        A sentence for each finding; none when the spec suits the data.
+    """
+    findings = Rules.of(spec).problems
+    derived = {} if findings else Rules.of(spec).derived
+    if not findings:
+        findings = list(judging.spec_problems(spec, derived))
+    try:
+        ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES)
+        if findings:
+            return findings
+        sample = _sample(spec, [ranges[i] for i in _spread(len(ranges))])
+    except QuatrainError as error:
+        return [*findings, str(error)]
+    return _sample_findings(spec, derived, sample)
+
+
+def _spread(n: int) -> list[int]:
+    """Returns up to eight indices below `n`, evenly spread."""
+    return sorted({i * n // SAMPLE_RANGES for i in range(SAMPLE_RANGES)}) if n else []
+
+
+def _sample(spec: ModelSpec, ranges: list[Range]) -> Summary:
+    job = Job(spec, "", len(ranges))
+    return reduce(
+        add,
+        (
+            shards.summarize(job, span.index, block, split)
+            for span in ranges
+            for block, split in islice(shards.cleaned_blocks(job, span), 1)
+        ),
+        Summary(),
+    )
+
+
+def _sample_findings(spec: ModelSpec, derived: dict[str, str], sample: Summary) -> list[str]:
+    if not sample.read:
+        return [f"{', '.join(spec.source.uri)}: there are no rows, only headers"]
+    where = f"in a sample of {sample.read:,} rows"
+    if rejected := judging.too_many_rejected(spec, sample):
+        return [f"{where}: {rejected}"]
+    whole = reduce(add, sample.splits.values())
+    as_train = replace(sample, splits=dict.fromkeys(SPLITS, whole))
+    return judging.table_problems(spec, derived, as_train, where)
