@@ -1,0 +1,39 @@
+"""Loads an exported model in a fresh process and asks it one raw row.
+
+    python answer.py MODEL_DIR JSON_ROW
+
+Run with the package's environment: it imports TensorFlow and nothing of this repository.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Returns the first answer of `serving_default` to one raw row.
+
+    Raises:
+        ValueError: An answer is not finite, or probabilities do not sum to one.
+    """
+    import tensorflow as tf
+
+    metadata = json.loads((Path(folder) / "metadata.json").read_text(encoding="utf-8"))
+    names = {i.get("argument", i["name"]): i["name"] for i in metadata["inputs"]}
+    signature = tf.saved_model.load(folder).signatures["serving_default"]
+    specs = signature.structured_input_signature[1]
+    fed = {name: tf.constant([row[names[name]]], spec.dtype) for name, spec in specs.items()}
+    outputs = {name: value.numpy()[0] for name, value in signature(**fed).items()}
+    scores = outputs.get("probabilities", outputs.get("prediction"))
+    listed = [float(score) for score in scores.reshape(-1)]
+    if not all(map(math.isfinite, listed)):
+        raise ValueError(f"serving_default answers {listed} to a raw row")
+    if "probabilities" in outputs and not math.isclose(sum(listed), 1.0, abs_tol=1e-4):
+        raise ValueError(f"probabilities {listed} sum to {sum(listed)}")
+    return {name: str(value) for name, value in outputs.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(answer(sys.argv[1], json.loads(sys.argv[2]))))

@@ -1,0 +1,170 @@
+"""Proves a trainer package: every check that it must pass before it is published."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.errors import PackageError
+from components.package.sample import cut_sample, raw_row
+from components.package.sdist import Sdist, build_sdist
+from components.train import bootstrap
+
+TIMEOUT_S = 600
+"""For one child process; training one step takes some seconds."""
+
+_SERVICE = ("AIP_", "CLOUD_ML_", "TF_CONFIG", "CLUSTER_SPEC")
+_ANSWER = Path(__file__).with_name("answer.py")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of `package.json`."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class _Prover:
+    """The checks of one package; each returns a detail or raises with the reason."""
+
+    def __init__(self, trainer_dir: Path, examples: Path, built: Sdist, work: Path) -> None:
+        self._trainer_dir, self._examples, self._built = trainer_dir, examples, built
+        self._work = work
+        self._site = work / "site"
+        self._sample = work / "sample"
+        self._env: dict[str, str] = {}
+
+    def metadata(self) -> str:
+        from packaging.metadata import InvalidMetadata, Metadata
+
+        with tarfile.open(self._built.path, "r:gz") as tar:
+            name = next(n for n in tar.getnames() if n.count("/") == 1 and n.endswith("/PKG-INFO"))
+            stream = tar.extractfile(name)
+            text = stream.read() if stream else b""
+        try:
+            read = Metadata.from_email(text, validate=True)
+        except (InvalidMetadata, ExceptionGroup) as error:
+            reasons = getattr(error, "exceptions", [error])
+            raise PackageError("; ".join(map(str, reasons))) from error
+        return f"{read.name} {read.version}, metadata {read.metadata_version}"
+
+    def reproducible(self) -> str:
+        again = self._work / "again"
+        again.mkdir()
+        second = build_sdist(self._trainer_dir, again)
+        if second.sha256 != self._built.sha256:
+            raise PackageError(
+                f"two builds of the same sources give {self._built.sha256[:12]} and "
+                f"{second.sha256[:12]}; the build writes something that changes, like the time"
+            )
+        return f"two builds give sha256 {self._built.sha256}"
+
+    def installs(self) -> str:
+        self._site = bootstrap.install(self._built.path, self._work)
+        (self._work / "cwd").mkdir()
+        kept = bootstrap.environment(self._site)
+        self._env = {k: v for k, v in kept.items() if not k.startswith(_SERVICE)}
+        # The proof is about the code: it must not wait for, or take, a GPU.
+        self._env |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        bootstrap.prove_isolation(self._site, self._env, self._work / "cwd")
+        found = sorted(p.name for p in self._site.iterdir())
+        return f"alone and offline: {', '.join(found)}"
+
+    def help(self) -> str:
+        text = self._python("-m", "trainer.task", "--help")
+        return f"{len(text.splitlines())} lines"
+
+    def trains(self) -> str:
+        cut_sample(self._examples, self._sample)
+        job_dir = str(self._work / "job")
+        arguments = ["--examples", str(self._sample), "--job-dir", job_dir, "--epochs", "1"]
+        arguments += ["--max-steps", "1", "--package-sha256", self._built.sha256]
+        self._python("-m", "trainer.task", *arguments)
+        metadata = self._work / "job" / "model" / "metadata.json"
+        if not metadata.is_file():
+            raise PackageError("it ended well, but model/metadata.json is not there")
+        return f"{json.loads(metadata.read_bytes())['steps']} step on real rows"
+
+    def answers(self) -> str:
+        row = json.dumps(raw_row(self._sample))
+        text = self._python(str(_ANSWER), str(self._work / "job" / "model"), row)
+        return text.strip().splitlines()[-1]
+
+    def _python(self, *arguments: str) -> str:
+        """Runs Python where only the package and the image can be imported."""
+        try:
+            done = subprocess.run(
+                [sys.executable, *arguments],
+                cwd=self._work / "cwd",
+                env=self._env,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PackageError(f"it did not end within {TIMEOUT_S} s") from error
+        if done.returncode != 0:
+            tail = "\n".join(done.stderr.strip().splitlines()[-5:])
+            raise PackageError(f"exit code {done.returncode}:\n{tail}")
+        return done.stdout
+
+
+WAYS_OUT: Mapping[str, str] = {
+    "metadata": "mend [project] in the trainer's pyproject.toml",
+    "reproducible": "keep the time and random numbers out of the trainer's build",
+    "installs": "the package must build and install from what the image holds",
+    "help": "run `python -m trainer.task --help` in the trainer's folder's parent",
+    "trains": "run the trainer on a few rows with --max-steps 1",
+    "answers": "export a serving_default signature that takes the raw inputs by name",
+}
+"""The checks in their order, and what to do when one fails."""
+
+
+def prove(trainer_dir: Path, examples: Path, built: Sdist) -> list[dict[str, Any]]:
+    """Runs all checks and returns their records.
+
+    Raises:
+        PackageError: Names the first check that failed, the reason and the way out.
+    """
+    with tempfile.TemporaryDirectory(prefix="quatrain-proof-") as folder:
+        prover = _Prover(trainer_dir, examples, built, Path(folder))
+        # The second build runs beside the others: each leaves a core idle at times.
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(_checked, "reproducible", prover.reproducible)
+            checks = [_checked("metadata", prover.metadata)]
+            for name in ("installs", "help", "trains", "answers"):
+                checks.append(_checked(name, getattr(prover, name)))
+            checks.insert(1, second.result())
+    return [asdict(check) for check in checks]
+
+
+def _checked(name: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, check())
+    except PackageError as error:
+        raise PackageError(
+            f"the trainer package failed its check {name!r}: {error}\n"
+            f"way out: {WAYS_OUT[name]}; nothing was published"
+        ) from error
+
+
+def default_trainer_dir() -> Path:
+    """Returns the folder of this installation's trainer, without importing it."""
+    from importlib.util import find_spec
+
+    spec = find_spec("trainer")
+    if spec is None or spec.origin is None:
+        raise PackageError("no trainer is installed beside components; give trainer_dir")
+    return Path(os.path.abspath(spec.origin)).parent

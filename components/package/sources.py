@@ -1,0 +1,109 @@
+"""Checks a trainer's source folder before anything of it is built or run."""
+
+from __future__ import annotations
+
+import ast
+import importlib.machinery
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.errors import PackageError
+
+REQUIRED = ("pyproject.toml", "__init__.py", "task.py", "model.py")
+PACKAGE = "trainer"
+LEFT_OUT = ("__pycache__", "*.pyc", "*.egg-info", "build", "dist", ".*")
+"""Patterns of what is not part of a source folder."""
+
+_CODE = Path(__file__).parents[2]
+_OURS = ("components", "pipelines")
+
+
+def check_sources(folder: Path) -> None:
+    """Checks that a folder can become a trainer package.
+
+    Raises:
+        PackageError: Every problem at once: files that are missing or lie outside, syntax errors,
+            and imports that the training image does not provide.
+    """
+    if not folder.is_dir():
+        raise PackageError(f"trainer folder {folder} is not there; give a folder with {REQUIRED}")
+    problems = [f"{name} is missing" for name in REQUIRED if not (folder / name).is_file()]
+    problems += [f"{path.relative_to(folder)} points outside the folder" for path in _links(folder)]
+    for path in _python_files(folder):
+        problems += _import_problems(path, folder)
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise PackageError(
+            f"trainer folder {folder} cannot become a package:\n{listed}\n"
+            f"a trainer keeps to itself, the standard library and what the image holds"
+        )
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    root = folder.resolve()
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            yield path
+
+
+def _python_files(folder: Path) -> list[Path]:
+    paths = [p for p in folder.rglob("*.py") if not p.is_symlink()]
+    return sorted(p for p in paths if not _is_left_out(p.relative_to(folder)))
+
+
+def _is_left_out(path: Path) -> bool:
+    return any(Path(part).match(pattern) for part in path.parts for pattern in LEFT_OUT)
+
+
+def _import_problems(path: Path, folder: Path) -> list[str]:
+    where = path.relative_to(folder)
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except SyntaxError as error:
+        return [f"{where}:{error.lineno}: {error.msg}"]
+    return [
+        f"{where}:{line}: imports {module}, which {reason}"
+        for line, module in _imports(tree)
+        if (reason := _reason_against(module, folder))
+    ]
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yields the absolute imports below a node, but not optional or typing-only ones."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((child.lineno, alias.name) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            if child.level == 0 and child.module:
+                yield child.lineno, child.module
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield from _imports(other)
+        elif not (isinstance(child, ast.Try) and _allows_absence(child)):
+            yield from _imports(child)
+
+
+def _allows_absence(block: ast.Try) -> bool:
+    caught = " ".join(ast.unparse(h.type) for h in block.handlers if h.type is not None)
+    return "ImportError" in caught or "ModuleNotFoundError" in caught
+
+
+def _reason_against(module: str, folder: Path) -> str:
+    top, *rest = module.split(".")
+    if top == PACKAGE:
+        path = folder.joinpath(*rest)
+        there = path.is_dir() or path.with_suffix(".py").is_file()
+        return "" if there else "the folder does not hold"
+    if top in sys.stdlib_module_names:
+        return ""
+    if top in _OURS:
+        return "is outside the package: the trainer runs alone"
+    return "" if _is_installed(top) else "the training image does not hold"
+
+
+def _is_installed(top: str) -> bool:
+    """Whether a module is installed, not merely near this code or the working directory."""
+    near = {str(_CODE), str(Path.cwd()), ""} - {p for p in sys.path if p.endswith("-packages")}
+    path = [entry for entry in sys.path if entry not in near]
+    return importlib.machinery.PathFinder.find_spec(top, path) is not None

@@ -1,0 +1,114 @@
+"""A published package has trained a model that answers; one that has not is not there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.errors import ArtifactError, PackageError
+from components.package import proof, publishing
+from components.package.sample import ROWS, cut_sample, raw_row
+from components.spec import ModelSpec
+
+SPEC = {
+    "name": "toy",
+    "source": {"uri": []},
+    "columns": {"id": "int", "x": "float", "color": "string", "late": "bool"},
+    "label": "late",
+    "task": "binary",
+    "split": {"by": "hash", "keys": ["id"]},
+    "features": [
+        {"name": "x", "from": "x", "transform": "standardize"},
+        {"name": "color", "from": "color", "transform": "vocabulary"},
+    ],
+}
+TASK = """
+import sys
+if "--help" in sys.argv:
+    sys.exit("no help\\nhere")
+"""
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """600 rows; the first 500 are of one class."""
+    from components.preprocess import pipeline
+
+    root = tmp_path_factory.mktemp("examples")
+    lines = [
+        f"{i},{i % 7}.5,{'red' if i % 3 else 'blue'},{str(i >= 500).lower()}" for i in range(600)
+    ]
+    (root / "toy.csv").write_text("\n".join(["id,x,color,late", *lines]) + "\n")
+    spec = ModelSpec.from_parameter({**SPEC, "source": {"uri": [str(root / "toy.csv")]}})
+    pipeline.run(spec.as_parameter(), runner="local", out=str(root / "examples"))
+    return root / "examples"
+
+
+@pytest.fixture(scope="module")
+def package(examples, tmp_path_factory):
+    out = tmp_path_factory.mktemp("package") / "package"
+    publishing.publish(examples, out)
+    return out
+
+
+def test_the_record_names_the_package_and_every_check(package):
+    record = json.loads((package / "package.json").read_text())
+    assert record["version"] == 1
+    assert (package / record["file"]).is_file()
+    assert [(c["name"], c["passed"]) for c in record["checks"]] == [
+        (name, True) for name in proof.WAYS_OUT
+    ]
+    details = {c["name"]: c["detail"] for c in record["checks"]}
+    assert record["sha256"] in details["reproducible"]
+    assert details["trains"] == "1 step on real rows"
+    assert set(json.loads(details["answers"])) == {"classes", "predicted_class", "probabilities"}
+
+
+def test_the_sample_is_small_complete_and_has_both_classes(examples, tmp_path):
+    import pyarrow.parquet as pq
+
+    sample = cut_sample(examples, tmp_path / "sample")
+    manifest = json.loads((sample / "manifest.json").read_text())
+    for split in ("train", "validation", "test"):
+        table = pq.read_table(sample / f"{split}-00000-of-00001.parquet")
+        assert table.num_rows == manifest["rows"][split] <= ROWS + 1
+        assert set(table["label"].to_pylist()) == {0, 1}
+    assert set(raw_row(sample)) == {"x", "color"}
+
+
+def test_a_trainer_that_fails_a_check_is_not_published(examples, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    text = (proof.default_trainer_dir() / "pyproject.toml").read_text()
+    (folder / "pyproject.toml").write_text(text.replace('readme = "README.md"\n', ""))
+    for name, content in {"__init__.py": "", "task.py": TASK, "model.py": ""}.items():
+        (folder / name).write_text(content)
+    with pytest.raises(PackageError) as raised:
+        publishing.publish(examples, tmp_path / "out", str(folder))
+    message = str(raised.value)
+    assert "failed its check 'help': exit code 1:\nno help\nhere\nway out: run" in message
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
+
+
+def test_incomplete_examples_are_refused(tmp_path):
+    with pytest.raises(ArtifactError, match=r"manifest\.json"):
+        cut_sample(tmp_path, tmp_path / "sample")
+
+
+def test_the_default_trainer_is_found_without_importing_it():
+    code = (
+        "import sys; from components.package.proof import default_trainer_dir as find\n"
+        "before = set(sys.modules); print(find()); print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folder, imported = done.stdout.split()
+    assert (Path(folder) / "task.py").is_file()
+    assert imported == "False"
