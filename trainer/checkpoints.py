@@ -104,7 +104,9 @@ class Checkpoints:
         if not self.is_chief:
             return
         header = {"identity": self.identity, "progress": asdict(progress)}
-        named = {f"{k}:{i:05d}": a for k, group in arrays.items() for i, a in enumerate(group)}
+        named: dict[str, Any] = {
+            f"{k}:{i:05d}": a for k, group in arrays.items() for i, a in enumerate(group)
+        }
         buffer = io.BytesIO()
         np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
         tf.io.gfile.makedirs(self.folder)

@@ -54,7 +54,8 @@ def join_cluster(strategy: str) -> Cluster:
             f"{workers} models; use --strategy=multi_worker"
         )
     if strategy == "mirrored":
-        return Cluster(tf.distribute.MirroredStrategy(), True)
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return Cluster(tf.distribute.MirroredStrategy([d.name for d in devices]), True)
     if strategy == "multi_worker":
         return Cluster(tf.distribute.MultiWorkerMirroredStrategy(), _is_chief(task))
     if strategy == "tpu":

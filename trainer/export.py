@@ -9,7 +9,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -93,7 +93,7 @@ class Exported(tf.Module):
 
 def _single(values: tf.RaggedTensor, column: Input) -> tf.Tensor:
     """Returns the one value of each row, or missing; more than one is an error."""
-    several = f"feature {column.name!r} has more than one value in an example"
+    several = f"feature {column.name} has more than one value in an example"
     counts = values.row_lengths()
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(counts <= 1), [several])]):
         if column.is_number:

@@ -40,13 +40,13 @@ class Resident:
         self.weights = tf.constant(np.pad(split.weights, (0, 1)))
 
     def order(self, permutation: np.ndarray | None = None) -> tf.Tensor:
-        """Returns the row of each place, `[steps * batch_size] int32`; the source order without one."""
+        """Returns the row at each place, `[steps * batch_size] int32`; or the source's order."""
         places = np.full(self.steps * self.batch_size, self.rows, np.int32)
         places[: self.rows] = np.arange(self.rows) if permutation is None else permutation
         return tf.constant(places)
 
     def gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns numbers `[B, F]`, indices `[B, K]`, labels `[B]` and weights `[B]` of some rows."""
+        """Returns numbers `[B, F]`, indices `[B, K]`, labels `[B]` and weights `[B]`."""
         return (
             tf.gather(self.numbers, rows),
             tf.gather(self.indices, rows),

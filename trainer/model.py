@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from trainer.checkpoints import Checkpoints, Epoch
 from trainer.cluster import join_cluster
-from trainer.epochs import Run, run_epochs
+from trainer.epochs import run_epochs
 from trainer.examples import Examples, Split, read_examples
 from trainer.export import Exported, export
 from trainer.features import Engineered, Task

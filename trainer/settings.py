@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
-
+from typing import Any, ClassVar
 
 BOUNDS = ("epochs", "max_steps", "max_seconds")  # say when to stop, not what a step does
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
@@ -59,10 +59,11 @@ class Hyperparameters:
             raise ValueError("; ".join(wrong))
 
 
-_AT_LEAST_1 = ("at least 1", lambda x: x >= 1)
-_SHARE = ("at least 0 and below 1", lambda x: 0 <= x < 1)
-_NOT_NEGATIVE = ("a number of at least 0", lambda x: 0 <= x < math.inf)
-_RANGES = {
+_Range = tuple[str, Callable[[Any], bool]]
+_AT_LEAST_1: _Range = ("at least 1", lambda x: x >= 1)
+_SHARE: _Range = ("at least 0 and below 1", lambda x: 0 <= x < 1)
+_NOT_NEGATIVE: _Range = ("a number of at least 0", lambda x: 0 <= x < math.inf)
+_RANGES: dict[str, _Range] = {
     "epochs": _AT_LEAST_1,
     "batch_size": _AT_LEAST_1,
     "learning_rate": ("a number above 0", lambda x: 0 < x < math.inf),

@@ -1,0 +1,106 @@
+"""Two workers on loopback follow the curve of one process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.small import job
+from trainer.cluster import join_cluster
+from trainer.model import train
+from trainer.settings import TrainerError
+
+
+@pytest.fixture(scope="module")
+def one_process(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    train(job(examples, folder))
+    return folder
+
+
+def assert_same_curve(two_replicas: Path, one_process: Path) -> None:
+    two, one = (
+        json.loads((folder / "model" / "metadata.json").read_text())
+        for folder in (two_replicas, one_process)
+    )
+    assert (two["replicas"], one["replicas"]) == (2, 1)
+    for measure in ("loss", "validation_loss"):
+        curve = [epoch[measure] for epoch in two["history"]]
+        assert curve == pytest.approx([epoch[measure] for epoch in one["history"]], rel=1e-4)
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def test_two_workers_follow_the_curve_of_one_process(
+    examples: Path, one_process: Path, tmp_path: Path
+) -> None:
+    chief, worker = (f"127.0.0.1:{port}" for port in free_ports(2))
+    arguments = ["--examples", str(examples), "--job-dir", str(tmp_path / "two")]
+    arguments += ["--epochs=3", "--batch-size=64", "--hidden-units=16,8", "--learning-rate=0.01"]
+    arguments += ["--patience=3", "--strategy=multi_worker", "--max-seconds=500"]
+    running = []
+    for role in ("chief", "worker"):
+        cluster = {"chief": [chief], "worker": [worker]}
+        config = {"cluster": cluster, "task": {"type": role, "index": 0}}
+        command = [sys.executable, "-m", "trainer.task", *arguments]
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
+        running.append(
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    said = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(said)
+
+    assert_same_curve(tmp_path / "two", one_process)
+
+
+def test_two_devices_of_one_process_follow_the_curve_of_one(
+    examples: Path, one_process: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys\n"
+        "from dataclasses import replace\n"
+        "from pathlib import Path\n"
+        "import tensorflow as tf\n"
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
+        "tf.config.set_logical_device_configuration(cpu, two)\n"
+        "from tests.trainer.small import job\n"
+        "from trainer.model import train\n"
+        "examples, folder = map(Path, sys.argv[1:])\n"
+        "train(replace(job(examples, folder), strategy='mirrored'))\n"
+        "train(replace(job(examples, folder / 'odd', batch_size=63), strategy='mirrored'))\n"
+    )
+    command = [sys.executable, "-c", code, str(examples), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.strip().splitlines()[-1] == (
+        "trainer.settings.TrainerError: batch_size=63 cannot be shared by 2 replicas; "
+        "choose a multiple of 2"
+    )
+    assert_same_curve(tmp_path, one_process)
+
+
+def test_a_cluster_that_the_strategy_would_ignore_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = {
+        "cluster": {"chief": ["a:1"], "worker": ["b:1"]},
+        "task": {"type": "chief", "index": 0},
+    }
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(TrainerError, match="TF_CONFIG names 2 workers, but --strategy=one_device"):
+        join_cluster("one_device")
+
+
+def test_alone_the_process_is_the_chief(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert join_cluster("one_device").is_chief

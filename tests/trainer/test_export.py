@@ -1,0 +1,198 @@
+"""The exported model: three signatures of one network, proved before it is committed."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+
+from tests.trainer.small import job, write_examples
+from trainer.examples import Examples, read_examples
+from trainer.export import _named, argument_names
+from trainer.model import train
+from trainer.settings import TrainerError
+
+ROWS = {
+    "delay": tf.constant([40.0, -20.0, float("nan")], tf.float64),
+    "arg_carrier_code": tf.constant(["AA", "été", ""]),
+    "stops": tf.constant([2.0, 0.0, float("nan")], tf.float64),
+    "time": tf.constant([1_357_000_000.0, 1_357_040_000.0, float("nan")], tf.float64),
+}
+
+
+def trained(folder: Path, task: str) -> tuple[Any, Examples, Path]:
+    examples = write_examples(folder / "examples", task)
+    train(job(examples, folder, epochs=20))
+    model = folder / "model"
+    return tf.saved_model.load(str(model)), read_examples(str(examples)), model
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Examples, Path]:
+    return trained(tmp_path_factory.mktemp("binary"), "binary")
+
+
+@pytest.fixture(scope="module")
+def multiclass(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Examples, Path]:
+    return trained(tmp_path_factory.mktemp("multiclass"), "multiclass")
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Examples, Path]:
+    return trained(tmp_path_factory.mktemp("regression"), "regression")
+
+
+def answers(model: Any, signature: str, **tensors: Any) -> dict[str, np.ndarray]:
+    return {k: v.numpy() for k, v in model.signatures[signature](**tensors).items()}
+
+
+def test_a_binary_model_answers_with_labelled_probabilities(binary: Any) -> None:
+    said = answers(binary[0], "serving_default", **ROWS)
+    assert said["probabilities"].shape == (3, 2)
+    assert said["probabilities"].dtype == np.float32
+    np.testing.assert_allclose(said["probabilities"].sum(axis=1), 1.0, rtol=1e-6)
+    assert said["classes"].tolist() == [[b"on time", b"late"]] * 3
+    assert said["predicted_class"].tolist()[:2] == [b"late", b"on time"]
+
+
+def test_a_multiclass_model_answers_with_labelled_probabilities(multiclass: Any) -> None:
+    said = answers(multiclass[0], "serving_default", **ROWS)
+    assert said["probabilities"].shape == (3, 3)
+    np.testing.assert_allclose(said["probabilities"].sum(axis=1), 1.0, rtol=1e-6)
+    assert said["classes"].tolist() == [[b"early", b"fair", b"late"]] * 3
+    best = said["classes"][np.arange(3), said["probabilities"].argmax(axis=1)]
+    assert said["predicted_class"].tolist() == best.tolist()
+    assert said["predicted_class"].tolist()[:2] == [b"late", b"early"]
+
+
+def test_a_regression_answers_in_the_unit_of_its_label(regression: Any) -> None:
+    model, _, folder = regression
+    said = answers(model, "serving_default", **ROWS)
+    assert list(said) == ["prediction"]
+    assert said["prediction"].shape == (3,)
+    # Labels are 1000 + 50 (delay / 20 + stops): 1200 and 950 here.
+    assert said["prediction"][:2] == pytest.approx([1200.0, 950.0], abs=60.0)
+    history = json.loads((folder / "metadata.json").read_text())["history"]
+    assert history[0]["validation_loss"] > 1000.0  # squared units; the labels' variance is 4 200
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_raw_engineered_and_serialized_rows_answer_alike(
+    task: str, request: pytest.FixtureRequest
+) -> None:
+    model, examples, _ = request.getfixturevalue(task)
+    raw = _named(examples.raw_rows("validation", 90))
+    expected = answers(model, "engineered", **_named(examples.engineered_rows("validation", 90)))
+    serialized = [
+        serialize(*row) for row in zip(*(raw[a].numpy().tolist() for a in raw), strict=True)
+    ]
+    for said in (
+        answers(model, "serving_default", **raw),
+        answers(model, "examples", examples=tf.constant(serialized)),
+    ):
+        assert set(said) == set(expected)
+        output = "prediction" if task == "regression" else "probabilities"
+        np.testing.assert_allclose(said[output], expected[output], rtol=1e-4)
+
+
+def serialize(
+    delay: float | None = None,
+    carrier: bytes | None = None,
+    stops: float | None = None,
+    time: float | None = None,
+) -> bytes:
+    """Returns a tf.Example without the features that are None, '' or NaN."""
+    feature = {}
+    if delay is not None and delay == delay:
+        feature["delay"] = tf.train.Feature(float_list=tf.train.FloatList(value=[delay]))
+    if carrier:
+        feature["carrier-code"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[carrier]))
+    for name, value in (("stops", stops), ("time", time)):
+        if value is not None and value == value:
+            whole = tf.train.Int64List(value=[int(value)])
+            feature[name] = tf.train.Feature(int64_list=whole)
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def test_features_absent_from_an_example_are_missing(binary: Any) -> None:
+    empty = answers(binary[0], "examples", examples=tf.constant([serialize()]))
+    missing = answers(binary[0], "serving_default", **{k: v[2:] for k, v in ROWS.items()})
+    np.testing.assert_array_equal(empty["probabilities"], missing["probabilities"])
+
+
+def test_two_values_of_a_feature_are_an_error_not_the_first(binary: Any) -> None:
+    two = tf.train.Feature(float_list=tf.train.FloatList(value=[1.0, 2.0]))
+    example = tf.train.Example(features=tf.train.Features(feature={"delay": two}))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="feature delay has more than one"):
+        answers(binary[0], "examples", examples=tf.constant([example.SerializeToString()]))
+
+
+def test_no_rows_are_answered_with_none(binary: Any) -> None:
+    said = answers(binary[0], "serving_default", **{k: v[:0] for k, v in ROWS.items()})
+    assert said["probabilities"].shape == (0, 2)
+
+
+def test_metadata_names_the_arguments_and_the_digest_of_every_file(binary: Any) -> None:
+    _, examples, folder = binary
+    written = json.loads((folder / "metadata.json").read_text())
+    assert [i["argument"] for i in written["inputs"]] == list(ROWS)
+    assert written["classes"] == ["on time", "late"]
+    assert written["examples"]["rows"] == examples.manifest["rows"]
+    assert written["examples"]["transform"] == written["files"]["transform.json"]
+    assert written["hyperparameters"]["hidden_units"] == [16, 8]
+    on_disk = {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != "metadata.json"
+    }
+    assert written["files"] == on_disk
+    assert "saved_model.pb" in on_disk
+
+
+def test_no_temporary_folder_is_left(binary: Any) -> None:
+    folder = binary[2].parent
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "checkpoints",
+        "examples",
+        "logs",
+        "model",
+    ]
+
+
+def spoil_raw(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[pa.Table], pa.Table]:
+    def spoil(shard: pa.Table) -> pa.Table:
+        place = shard.column_names.index("raw_stops")
+        return shard.set_column(place, "raw_stops", [change(shard.column(place).to_numpy())])
+
+    return spoil
+
+
+def test_a_model_that_serves_raw_rows_differently_is_not_exported(tmp_path: Path) -> None:
+    spoil = {"validation": spoil_raw(lambda stops: (stops + 1) % 3)}
+    folder = write_examples(tmp_path / "examples", spoil=spoil)
+    with pytest.raises(TrainerError, match="the transform differs between preprocessing and serv"):
+        train(job(folder, tmp_path, max_steps=1))
+    assert not (tmp_path / "model").exists()
+
+
+def test_names_that_a_signature_cannot_keep_get_an_alias() -> None:
+    names = ["age", "educational-num", "educational num", "2nd", "class", "self", "Été", "_x"]
+    assert argument_names(names) == {
+        "age": "age",
+        "educational-num": "arg_educational_num",
+        "educational num": "arg_educational_num_",
+        "2nd": "arg_2nd",
+        "class": "arg_class",
+        "self": "arg_self",
+        "Été": "arg__t_",
+        "_x": "arg__x",
+    }
+
+
+def test_an_alias_never_takes_the_name_of_a_column() -> None:
+    assert argument_names(["a-b", "arg_a_b"]) == {"a-b": "arg_a_b_", "arg_a_b": "arg_a_b"}

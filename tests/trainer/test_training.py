@@ -1,0 +1,188 @@
+"""Training: the history, what ends it, what it refuses, and going on after a kill."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+
+from tests.trainer.small import SMALL, job, write_examples
+from trainer.model import Head, embedding_size, train
+from trainer.settings import TrainerError
+
+STEPS = 6  # an epoch: 333 rows in batches of 64
+
+
+def metadata(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "model" / "metadata.json").read_text())
+
+
+def weights(folder: Path) -> list[np.ndarray]:
+    reader = tf.train.load_checkpoint(str(folder / "model" / "variables" / "variables"))
+    names = sorted(n for n in reader.get_variable_to_shape_map() if n.startswith("weights/"))
+    return [reader.get_tensor(n) for n in names]
+
+
+@pytest.fixture(scope="module")
+def trained(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    train(job(examples, folder))
+    return folder
+
+
+def test_each_epoch_lowers_the_loss(trained: Path) -> None:
+    written = metadata(trained)
+    history = written["history"]
+    assert [e["step"] for e in history] == [STEPS, 2 * STEPS, 3 * STEPS]
+    assert [e["epoch"] for e in history] == [1, 2, 3]
+    assert history[0]["validation_loss"] < math.log(2)
+    assert history[2]["validation_loss"] < history[1]["validation_loss"]
+    assert (written["stopped"], written["epochs"], written["steps"]) == ("epochs", 3, 3 * STEPS)
+
+
+def test_the_same_job_gives_the_same_weights(trained: Path, examples: Path, tmp_path: Path) -> None:
+    train(job(examples, tmp_path))
+    pairs = list(zip(weights(trained), weights(tmp_path), strict=True))
+    assert len(pairs) == 8  # two embeddings, three kernels, three biases
+    for one, other in pairs:
+        np.testing.assert_array_equal(one, other)
+
+
+def test_tensorboard_gets_the_losses_and_the_speed(trained: Path) -> None:
+    (events,) = (trained / "logs").iterdir()
+    records = tf.compat.v1.io.tf_record_iterator(str(events))
+    found = [
+        (value.tag, event.step, value.metadata.plugin_data.plugin_name)
+        for event in map(tf.compat.v1.Event.FromString, records)
+        for value in event.summary.value
+    ]
+    assert ("validation_loss", 2 * STEPS, "scalars") in found
+    assert {tag for tag, _, _ in found} == {"loss", "validation_loss", "steps_per_second"}
+
+
+def test_killed_after_an_epoch_it_goes_on_bit_for_bit(
+    trained: Path, examples: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tests.trainer.small import job\n"
+        "from trainer.model import train\n"
+        "kill = lambda epoch: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train(job(Path(sys.argv[1]), Path(sys.argv[2])), kill)\n"
+    )
+    command = [sys.executable, "-c", code, str(examples), str(tmp_path)]
+    killed = subprocess.run(command, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["epoch-00001.npz"]
+    assert not (tmp_path / "model").exists()
+
+    train(job(examples, tmp_path))
+    for one, other in zip(weights(trained), weights(tmp_path), strict=True):
+        np.testing.assert_array_equal(one, other)
+    losses = [[e["loss"] for e in metadata(f)["history"]] for f in (trained, tmp_path)]
+    assert losses[0] == losses[1]
+
+
+def test_a_finished_job_started_again_only_exports(trained: Path, examples: Path) -> None:
+    before, epochs = weights(trained), []
+    train(job(examples, trained), epochs.append)
+    assert epochs == []
+    for one, other in zip(before, weights(trained), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_checkpoint_of_another_job_is_refused(trained: Path, examples: Path) -> None:
+    with pytest.raises(TrainerError, match=r"another job: dropout was 0\.1, is 0\.2"):
+        train(job(examples, trained, dropout=0.2))
+
+
+def test_max_steps_ends_it_within_an_epoch(examples: Path, tmp_path: Path) -> None:
+    train(job(examples, tmp_path, max_steps=STEPS + 1))
+    written = metadata(tmp_path)
+    assert (written["stopped"], written["steps"], written["epochs"]) == ("max_steps", 7, 2)
+
+
+def test_max_seconds_ends_it_after_the_call_that_passed_them(
+    examples: Path, tmp_path: Path
+) -> None:
+    train(job(examples, tmp_path, max_seconds=1e-3))
+    written = metadata(tmp_path)
+    assert (written["stopped"], written["steps"]) == ("max_seconds", STEPS)
+
+
+def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(tmp_path: Path) -> None:
+    def shuffle_labels(shard: pa.Table) -> pa.Table:
+        noise = np.random.default_rng(0).permutation(shard.column("label").to_numpy())
+        return shard.set_column(shard.column_names.index("label"), "label", [noise])
+
+    folder = write_examples(tmp_path / "examples", spoil={"train": shuffle_labels})
+    told = job(folder, tmp_path, epochs=50, patience=2, learning_rate=0.05, averaging=0.0)
+    train(told)
+    written = metadata(tmp_path)
+    losses = [e["validation_loss"] for e in written["history"]]
+    assert written["stopped"] == "early_stopping"
+    assert written["best_epoch"] == 1 + int(np.argmin(losses)) == written["epochs"] - 2
+    saved = tf.saved_model.load(told.outputs.model)
+    assert loss_of(saved, folder) == pytest.approx(min(losses), rel=1e-5)
+
+
+def loss_of(model: Any, folder: Path) -> float:
+    from trainer.examples import read_examples
+    from trainer.export import _named
+
+    read = read_examples(str(folder))
+    rows = read.engineered_rows("validation", 10**6)
+    late = model.signatures["engineered"](**_named(rows))["probabilities"][:, 1].numpy()
+    labels = read.split("validation").labels
+    return float(-np.log(np.where(labels == 1, late, 1 - late)).mean())
+
+
+def test_a_loss_that_is_not_a_number_ends_it_with_its_step(tmp_path: Path) -> None:
+    def overflow(shard: pa.Table) -> pa.Table:
+        place = shard.column_names.index("delay")
+        return shard.set_column(place, "delay", [np.full(len(shard), 3e38, np.float32)])
+
+    folder = write_examples(tmp_path / "examples", spoil={"train": overflow})
+    with pytest.raises(TrainerError, match=r"not a number at step 1 \(step 1 of its epoch\)"):
+        train(job(folder, tmp_path))
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_unit_of_the_weights_changes_nothing(trained: Path, tmp_path: Path) -> None:
+    folder = write_examples(tmp_path / "examples", weighted=True)  # every weight is 7
+    train(job(folder, tmp_path))
+    losses = [[e["validation_loss"] for e in metadata(f)["history"]] for f in (trained, tmp_path)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_a_linear_model_trains_without_hidden_units(examples: Path, tmp_path: Path) -> None:
+    train(job(examples, tmp_path, hidden_units=(), max_steps=1))
+    assert len(weights(tmp_path)) == 4  # two embeddings, a kernel and a bias
+
+
+def test_an_embedding_grows_with_its_levels() -> None:
+    # 1.6 * 10**0.56 = 5.8; 1.6 * 1000**0.56 = 76.6, held at 16
+    assert [embedding_size(n) for n in (10, 1000)] == [6, 16]
+
+
+def test_a_regression_of_one_value_is_not_divided_by_zero() -> None:
+    head = Head("regression", (), 5.0, 1.0)
+    assert head.losses(tf.constant([5.0]), tf.constant([[0.0]])).numpy() == [0.0]
+
+
+def test_settings_of_the_bounds_may_change_between_starts(examples: Path, tmp_path: Path) -> None:
+    told = job(examples, tmp_path, epochs=1)
+    train(told)
+    train(replace(told, settings=SMALL))
+    assert metadata(tmp_path)["epochs"] == 3
+    assert os.listdir(tmp_path / "checkpoints") == ["epoch-00003.npz"]
