@@ -99,7 +99,6 @@ def test_a_missing_file_is_named(tmp_path, name):
             r"task\.py:2: imports components, which is out",
         ),
         ("from pipelines.cli import main", "the trainer runs alone"),
-        ("import requirements", "training image does not hold"),
         ("import trainer.gone", "the folder does not hold"),
         ("x = (", r"task\.py:1: "),
     ],
@@ -107,6 +106,14 @@ def test_a_missing_file_is_named(tmp_path, name):
 def test_an_import_that_the_job_would_lack_is_refused_with_its_line(tmp_path, text, sentence):
     with pytest.raises(PackageError, match=sentence):
         check_sources(write(tmp_path / "t", **task(text)))
+
+
+def test_a_module_that_is_near_but_not_installed_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "neighbour.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PackageError, match="imports neighbour, which the training image"):
+        check_sources(write(tmp_path / "t", **task("import neighbour")))
 
 
 @pytest.mark.parametrize(
