@@ -62,6 +62,11 @@ def require_metric(task: str, name: str) -> None:
         )
 
 
+def show_small(value: float) -> str:
+    """A difference or a tolerance, to two digits."""
+    return f"{value:.2g}"
+
+
 def _bounded(
     measured: Mapping[str, Any], name: str, bound: Mapping[str, float | None]
 ) -> Iterator[dict[str, Any]]:
@@ -90,19 +95,19 @@ def _without_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, An
     skew = measured["skew"]
     value, rows = skew["max_difference"], skew["rows"]
     passed = value is not None and value <= tolerance
-    said = "not a number" if value is None else f"{value:.1e}"
+    said = "not a number" if value is None else show_small(value)
     if passed:
         sentence = (
             f"raw rows through the serving signature and engineered rows give the same answers on "
-            f"{rows:,} test rows (largest difference {said}, tolerance {tolerance:.0e})"
+            f"{rows:,} test rows (largest difference {said}, tolerance {show_small(tolerance)})"
         )
     else:
         cause = (
             f", where column {skew['column']!r} is engineered otherwise" if skew["column"] else ""
         )
         sentence = (
-            f"skew={said} on {rows:,} test rows is above the tolerance {tolerance:.0e}: raw rows "
-            f"through the serving signature and engineered rows differ most at test row "
+            f"skew={said} on {rows:,} test rows is above the tolerance {show_small(tolerance)}: "
+            f"raw rows through the serving signature and engineered rows differ most at test row "
             f"{skew['row']:,}{cause}"
         )
     bound = {"max": tolerance}

@@ -137,13 +137,14 @@ def learning_curve(history: Sequence[Mapping[str, Any]], best_epoch: int | None)
         return None
     epochs = [x for x, _ in points]
     x_range = (min(epochs), max(max(epochs), min(epochs) + 1))
-    axes = Axes(x_range, _padded([y for _, y in points]), "epoch", "loss", whole_x=True)
+    axes = Axes(x_range, _padded([y for _, y in points]), "epoch", "loss", whole_x=True, right=76.0)
     shapes = [axes.line(train, "line other"), axes.line(validation, "line model")]
     shapes += [axes.dot(x, y, "dot other", f"train, epoch {x:g}: {y:.4f}", 2.5) for x, y in train]
     for x, y in validation:
         shapes.append(axes.dot(x, y, "dot model", f"validation, epoch {x:g}: {y:.4f}", 2.5))
         if x == best_epoch:
             shapes.append(axes.dot(x, y, "ring", f"kept: epoch {x:g}, {y:.4f}", 7))
+    shapes += _end_labels(axes, {"train": train, "validation": validation})
     return axes.draw(shapes, "Loss of the train and validation splits by epoch")
 
 
@@ -221,6 +222,23 @@ def predicted_against_actual(low: float, high: float, counts: Sequence[Sequence[
     return axes.draw(shapes, "Predictions against labels")
 
 
+def mean_by_prediction(low: float, high: float, counts: Sequence[Sequence[float]]) -> Markup:
+    """The mean label of each step of the prediction, from the grid of labels by predictions."""
+    axes = Axes((low, high), (low, high), "prediction", "mean label")
+    step = (high - low) / len(counts)
+    middles = [low + (k + 0.5) * step for k in range(len(counts))]
+    columns = list(zip(*counts, strict=True))
+    most = max(sum(column) for column in columns) or 1.0
+    shapes = [axes.line([(low, low), (high, high)], "line chance")]
+    for middle, column in zip(middles, columns, strict=True):
+        if n := sum(column):
+            mean = sum(m * c for m, c in zip(middles, column, strict=True)) / n
+            title = f"prediction about {middle:,.4g}: mean label {mean:,.4g}, {n:,.0f} rows"
+            radius = 1.5 + 4 * math.sqrt(n / most)
+            shapes.append(axes.dot(middle, mean, "dot model", title, radius))
+    return axes.draw(shapes, "Mean label by prediction")
+
+
 def interval(
     value: float | None, low: float | None, high: float | None, ends: Point, overall: float
 ) -> Markup:
@@ -233,6 +251,16 @@ def interval(
         shapes.append(axes.dot(value, 0.5, "dot model", f"{value:.4f}", 3.5))
     body = "".join(shapes)
     return Markup(f'<svg class="mini" viewBox="0 0 160 18" aria-hidden="true">{body}</svg>')  # noqa: S704
+
+
+def _end_labels(axes: Axes, lines: Mapping[str, Sequence[Point]]) -> list[str]:
+    """The names of lines at their right ends, at least 14 units apart."""
+    ends = sorted((axes.y(points[-1][1]), name) for name, points in lines.items() if points)
+    shapes, last = [], -math.inf
+    for y, name in ends:
+        last = max(y, last + 14)
+        shapes.append(_text(axes.width - axes.right + 8, last + 4, name, f"end {name}", "start"))
+    return shapes
 
 
 def _text(x: float, y: float, text: str, css: str, anchor: str) -> str:

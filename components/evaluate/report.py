@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.evaluate import plots
+from components.evaluate.gate import show_small
 from components.evaluate.metrics import METRICS, Metric
 
 FEW_ROWS = 100
@@ -49,7 +50,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=show_number, share=_share, count=_count)
+    environment.filters.update(number=show_number, share=_share, count=_count, small=show_small)
     return environment.get_template("report.html.j2").render(
         metrics=metrics,
         manifest=manifest,
@@ -105,7 +106,7 @@ def show_number(value: float | None, digits: int = 4) -> str:
     """A number to `digits` decimals, or to five significant digits from 100 on; – for none."""
     if value is None:
         return "–"
-    if value == 0 or 1e-4 <= abs(value) < 100:
+    if value == 0 or 5e-5 <= abs(value) < 100:
         return f"{value:.{digits}f}"
     return f"{value:,.1f}" if 100 <= abs(value) < 1e7 else f"{value:.3g}"
 
@@ -145,8 +146,7 @@ def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[F
         (
             "Learning curve",
             plots.learning_curve(model["history"], model["best_epoch"]),
-            "Loss of the train split (dashed) and of the validation split (solid). "
-            "The ring marks the epoch that was kept.",
+            "Mean loss by epoch; lower is better. The ring marks the epoch that was kept.",
         ),
         *(_regression(curves) if metrics["task"] == "regression" else _classifier(metrics)),
     ]
@@ -189,6 +189,12 @@ def _regression(curves: Mapping[str, Any]) -> list[tuple[str, Markup | None, str
             plots.predicted_against_actual(grid["low"], grid["high"], grid["counts"]),
             "On the dashed line a prediction is right. The darker, the more rows; rows beyond "
             "three deviations stand at the border.",
+        ),
+        (
+            "Calibration",
+            plots.mean_by_prediction(grid["low"], grid["high"], grid["counts"]),
+            "Mean label of the rows by prediction. On the dashed line predictions are right on "
+            "average; the larger the dot, the more rows.",
         ),
         (
             "Errors",

@@ -13,9 +13,10 @@ from components.errors import ArtifactError
 from components.evaluate import scoring
 from components.evaluate.gate import check_gate
 from components.evaluate.report import render
-from components.evaluate.serving import read_metadata, read_transform
+from components.evaluate.serving import read_metadata
 from components.evaluate.shards import Plan, Shard
 from components.spec import ModelSpec
+from trainer.features import Transform
 
 VERSION = 1
 
@@ -42,8 +43,11 @@ def evaluate_model(
     metadata = read_metadata(model)
     _require_same_transform(examples, metadata)
     with commit(out) as folder:
-        plan = Plan(str(model), read_transform(examples), checked.evaluate.slices, str(folder))
+        transform = Transform.from_json((examples / "transform.json").read_text(encoding="utf-8"))
+        plan = Plan(str(model), transform, checked.evaluate.slices, str(folder))
         train, test = (_shards(examples, split, manifest) for split in ("train", "test"))
+        rows = manifest["rows"]["test"]
+        print(f"evaluate: {rows:,} test rows in {len(test):,} shards", flush=True)
         measured = scoring.score(plan, train, test)
         metrics = _metrics(checked, manifest, metadata, measured)
         page = render(metrics, manifest, metadata, checked.as_parameter())

@@ -7,7 +7,7 @@ The statistics are exact, so `Fold` may merge them in any order.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
@@ -19,6 +19,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.shared import Shared
 
 from components.artifacts import write_json
+from components.errors import ArtifactError, DataError, QuatrainError
 from components.evaluate.baseline import OneInput
 from components.evaluate.frame import Frame
 from components.evaluate.measuring import Measured
@@ -32,6 +33,10 @@ from components.evaluate.shards import (
     survey_shard,
 )
 from components.evaluate.summary import summarize
+from components.evaluate.survey import Survey
+
+PROBLEM = ".problem.json"
+PROBLEMS = {kind.__name__: kind for kind in (ArtifactError, DataError)}
 
 
 class Fold(beam.CombineFn):  # type: ignore[misc]
@@ -63,7 +68,8 @@ class Score(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         """Loads the model, or takes the one that this process has."""
-        self._served = self._shared.acquire(partial(ServedModel.load, self._plan.model))
+        load = partial(_Told(self._plan, ServedModel.load), self._plan.model)
+        self._served = self._shared.acquire(load)
 
     def process(
         self,
@@ -73,7 +79,8 @@ class Score(beam.DoFn):  # type: ignore[misc]
         slices: dict[str, tuple[str, ...] | None],
     ) -> Iterator[Measured]:
         """Gives what was measured on a shard."""
-        yield score_shard(shard, self._plan, self._served, frame, tables, slices)
+        told = _Told(self._plan, score_shard)
+        yield told(shard, self._plan, self._served, frame, tables, slices)
 
 
 def score(plan: Plan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str, Any]:
@@ -82,11 +89,38 @@ def score(plan: Plan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str
     Locally on FnApiRunner, by name: the default runner would look for another one to download.
     """
     out = Path(plan.out, ".measurements.json")
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
-        _build(pipeline, plan, train, test, out)
+    try:
+        with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+            _build(pipeline, plan, train, test, out)
+    except RuntimeError as error:
+        _raise_problem(plan, error)
+        raise
     measurements: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     out.unlink()
     return measurements
+
+
+class _Told:
+    """A function whose error a user can mend: it is written down, as Beam only keeps its text."""
+
+    def __init__(self, plan: Plan, function: Callable[..., Any]) -> None:
+        self._plan, self._function = plan, function
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Calls the function."""
+        try:
+            return self._function(*arguments)
+        except QuatrainError as error:
+            problem = {"error": type(error).__name__, "message": str(error)}
+            write_json(Path(self._plan.out, PROBLEM), problem)
+            raise
+
+
+def _raise_problem(plan: Plan, error: RuntimeError) -> None:
+    path = Path(plan.out, PROBLEM)
+    if path.exists():
+        problem = json.loads(path.read_text(encoding="utf-8"))
+        raise PROBLEMS[problem["error"]](problem["message"]) from error
 
 
 def _build(
@@ -97,8 +131,8 @@ def _build(
     test_shards = pipeline | "test shards" >> beam.Create(test, reshuffle=True)
     survey = (
         (
-            train_shards | "survey train" >> beam.Map(survey_shard, plan, "train"),
-            test_shards | "survey test" >> beam.Map(survey_shard, plan, "test"),
+            train_shards | "survey train" >> beam.Map(_Told(plan, survey_shard), plan, "train"),
+            test_shards | "survey test" >> beam.Map(_Told(plan, survey_shard), plan, "test"),
         )
         | beam.Flatten()
         | "fold survey" >> beam.CombineGlobally(Fold()).without_defaults()
@@ -109,7 +143,7 @@ def _build(
     )
     tables = (
         train_shards
-        | "count inputs" >> beam.Map(count_shard, plan, frame)
+        | "count inputs" >> beam.Map(_Told(plan, count_shard), plan, frame)
         | "fold inputs" >> beam.CombineGlobally(Fold()).without_defaults()
         | "fit inputs" >> beam.Map(fit_inputs, plan, frame)
     )
@@ -120,7 +154,7 @@ def _build(
             Score(plan, Shared()),
             frame,
             beam.pvalue.AsSingleton(tables),
-            beam.pvalue.AsSingleton(survey | "slices" >> beam.Map(lambda s: s.slices())),
+            beam.pvalue.AsSingleton(survey | "slices" >> beam.Map(Survey.slices)),
         )
         | "fold measured" >> beam.CombineGlobally(Fold()).without_defaults()
         | "summarize" >> beam.Map(lambda measured: write_json(out, summarize(measured)))

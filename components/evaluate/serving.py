@@ -51,11 +51,14 @@ class ServedModel:
         transform: The fitted transform that the model carries.
         classes: Class labels in the order of the probabilities; empty for regression.
         signatures: The signatures of the SavedModel.
+        arguments: For each signature, its argument's name by column: TensorFlow cannot keep all.
+        model: The SavedModel, which owns the weights and tables of the signatures.
     """
 
     transform: Transform
     classes: tuple[str, ...]
     signatures: Mapping[str, Any]
+    arguments: Mapping[str, Mapping[str, str]]
     model: Any
 
     @classmethod
@@ -78,21 +81,28 @@ class ServedModel:
                 f"{folder} has no signature {sorted(absent)[0]!r}; it has "
                 f"{sorted(model.signatures)}; export it with the trainer's export"
             )
+        metadata = read_manifest(folder, "metadata.json", "train")
+        arguments = {
+            signature: {column["name"]: column["argument"] for column in metadata[key]}
+            for signature, key in (("serving_default", "inputs"), ("engineered", "engineered"))
+        }
         transform = Transform.from_json(text)
-        return cls(transform, transform.label.classes, dict(model.signatures), model)
+        return cls(transform, transform.label.classes, dict(model.signatures), arguments, model)
 
     def answer(self, columns: Columns, signature: str = "serving_default") -> np.ndarray:
         """Answers a batch.
 
         Args:
-            columns: `[N]` numpy or Arrow string columns by the signature's input names.
+            columns: `[N]` numpy or Arrow string columns by their names.
             signature: serving_default takes raw inputs, engineered takes engineered columns.
 
         Returns:
             `[N, C] float32` probabilities, or `[N] float32` predictions.
         """
         rows = len(next(iter(columns.values())))
-        answers = self.signatures[signature](**_padded(columns, rows))
+        names = self.arguments[signature]
+        padded = {names[name]: tensor for name, tensor in _padded(columns, rows).items()}
+        answers = self.signatures[signature](**padded)
         answer = answers["probabilities" if self.classes else "prediction"].numpy()
         return np.asarray(answer[:rows])
 
@@ -109,8 +119,3 @@ def _taken(column: np.ndarray | pa.Array, take: np.ndarray) -> np.ndarray:
     if isinstance(column, np.ndarray):
         return np.asarray(column[take])
     return np.asarray(column.cast(pa.binary()).to_numpy(zero_copy_only=False)[take])
-
-
-def read_transform(folder: Path) -> Transform:
-    """Reads the transform beside a model or beside examples."""
-    return Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
