@@ -216,11 +216,11 @@ def _seam(session: _Session) -> Iterator[None]:
     """Puts our handler in the place of kfp's for the time of a run."""
     handler = type("LocalTaskHandler", (_LocalTaskHandler,), {"session": session})
     kept = subprocess_task_handler.SubprocessTaskHandler
-    subprocess_task_handler.SubprocessTaskHandler = handler  # type: ignore[misc]
+    subprocess_task_handler.SubprocessTaskHandler = handler
     try:
         yield
     finally:
-        subprocess_task_handler.SubprocessTaskHandler = kept  # type: ignore[misc]
+        subprocess_task_handler.SubprocessTaskHandler = kept
 
 
 @contextlib.contextmanager

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from components.package.component import package
 from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
 from kfp import dsl
 
 from components.evaluate.component import evaluate
 from components.image import IMAGE
+from components.package.component import package
 from components.preprocess.component import preprocess
 from components.train.component import plan
 

@@ -1,0 +1,298 @@
+"""The command line: one function a verb. Heavy imports are inside the verbs."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from components.errors import QuatrainError
+
+USAGE, FAILED, INTERRUPTED = 2, 1, 130
+"""Exit codes: a wrong command line, a failure, and Ctrl-C."""
+
+_SPEC = click.argument("spec", type=click.Path(path_type=Path))
+_SET = click.option(
+    "--set", "overrides", multiple=True, metavar="A.B=C", help="Override a value of the spec."
+)
+
+
+class _Verbs(click.Group):
+    """A group that names the nearest verb when one is mistyped."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.commands, n=1, cutoff=0.5)
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"choose one of {', '.join(self.commands)}"
+            )
+            ctx.fail(f"no verb {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
+@click.version_option(package_name="quatrain")
+def cli(debug: bool) -> None:
+    """Turns a table into a trained, evaluated, served TensorFlow model.
+
+    One YAML file describes the model; one compiled pipeline trains it, here or on Vertex AI.
+
+    \b
+    Example:
+      quatrain check examples/flights/flights.yaml
+      quatrain run examples/flights/flights.yaml
+      quatrain report runs/flights/latest
+    """  # noqa: D301
+
+
+@cli.command()
+@_SPEC
+@click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
+@click.option(
+    "--root",
+    default="runs",
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="Folder of all runs.",
+)
+@_SET
+@click.option(
+    "--runner",
+    default="local",
+    metavar="R",
+    show_default=True,
+    help="Where Beam runs: local, dataflow or flink.",
+)
+@click.option(
+    "--pipeline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Execute this compiled file instead of compiling one.",
+)
+def run(
+    spec: Path,
+    tier: str,
+    root: Path,
+    overrides: tuple[str, ...],
+    runner: str,
+    pipeline: Path | None,
+) -> None:
+    """Run the whole pipeline for SPEC on this machine.
+
+    The run goes to ROOT/<name>/<run id>, and ROOT/<name>/latest points to it.
+
+    \b
+    Example:
+      quatrain run examples/flights/flights.yaml --tier STANDARD_1 --set train.replicas=2
+    """  # noqa: D301
+    import tempfile
+
+    from components.spec import load_spec
+    from components.train.plan import resolve_tier
+
+    model_spec = load_spec(spec, overrides)
+    resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
+    from pipelines.compile import compile_pipeline
+    from pipelines.local import run_pipeline
+
+    with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
+        path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
+        done = run_pipeline(path, model_spec, root, tier=tier, runner=runner)
+    for name in ("report.html", "metrics.json", "model"):
+        if (done.folder / name).exists():
+            click.echo(f"{name:<13} {_shown(done.folder / name)}")
+
+
+@cli.command("compile")
+@click.option(
+    "-o",
+    "--output",
+    default="training.yaml",
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="Where to write the pipeline.",
+)
+@click.option(
+    "--image",
+    default="",
+    metavar="REF",
+    help="Image of every component and replica; on Vertex, by its digest.",
+)
+def compile_verb(output: Path, image: str) -> None:
+    """Write the one pipeline file that serves every spec.
+
+    The same code and image give the same bytes; the spec is a run-time parameter.
+
+    \b
+    Example:
+      quatrain compile -o training.yaml --image REGION-docker.pkg.dev/P/R/quatrain@sha256:...
+    """  # noqa: D301
+    from components.image import IMAGE
+    from pipelines.compile import compile_pipeline
+    from pipelines.compiled import read_compiled
+
+    if output.suffix not in (".yaml", ".json"):
+        raise click.UsageError(f"{output} must end in .yaml or .json")
+    compiled = read_compiled(compile_pipeline(output, image or IMAGE))
+    click.echo(f"{output}  sha256 {compiled.sha256}  steps {' -> '.join(compiled.steps)}")
+
+
+@cli.command()
+@_SPEC
+@_SET
+def check(spec: Path, overrides: tuple[str, ...]) -> None:
+    """Check SPEC, and a sample of its rows, without running anything.
+
+    \b
+    Example:
+      quatrain check examples/flights/flights.yaml --set clean.max_rejected=0.01
+    """  # noqa: D301
+    from components.errors import SpecError
+    from components.preprocess import checking
+    from components.spec import load_spec
+    from components.train import tiers
+    from components.train.plan import resolve_tier
+
+    model_spec = load_spec(spec, overrides)
+    tier = resolve_tier(model_spec)
+    findings = checking.check(model_spec)
+    if findings:
+        raise SpecError("\n".join(f"{spec.name}: {finding}" for finding in findings))
+    for warning in tiers.warnings(tier):
+        click.echo(f"warning: {warning}", err=True)
+    n_features, n_columns = len(model_spec.features), len(model_spec.columns)
+    click.echo(
+        f"{spec.name} suits its data: {n_columns} columns, {n_features} features, "
+        f"label {model_spec.label} ({model_spec.task}), tier {tier.name}"
+    )
+
+
+@cli.command()
+@click.argument("tier", required=False)
+def tiers(tier: str | None) -> None:
+    """Show what the tiers mean today, or one TIER in full.
+
+    \b
+    Example:
+      quatrain tiers STANDARD_1
+    """  # noqa: D301
+    from pipelines.tables import tier_details, tier_table
+
+    click.echo(tier_details(tier) if tier else tier_table())
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("rows", metavar="INPUT", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="CSV or Parquet, by its suffix; INPUT.predictions.csv here by default.",
+)
+def predict(model: Path, rows: Path, output: Path | None) -> None:
+    """Predict every raw row of INPUT (CSV or Parquet) with an exported MODEL.
+
+    MODEL is a model's folder, or a run's.
+
+    \b
+    Example:
+      quatrain predict runs/flights/latest new_flights.csv -o late.csv
+    """  # noqa: D301
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from components.evaluate import prediction
+
+    click.echo(f"predicting {rows} ...", err=True)
+    done = prediction.predict(model, rows, output)
+    click.echo(f"{done.rows:,} rows to {done.path}: {', '.join(done.columns)}")
+
+
+@cli.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
+def report(run: Path, opens: bool) -> None:
+    """Print how RUN went: its steps, metrics and gate, and where the page is.
+
+    RUN is a run's folder, or the folder of a model's runs (then its latest).
+
+    \b
+    Example:
+      quatrain report runs/flights/latest --open
+    """  # noqa: D301
+    from pipelines.tables import find_run, run_details
+
+    folder = find_run(run)
+    click.echo(run_details(folder))
+    page = folder / "report.html"
+    if opens:
+        if not page.exists():
+            raise QuatrainError(f"{folder} has no report.html: the run did not reach evaluate")
+        click.launch(str(page.resolve()))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and exits: 0, 1 after a failure, 2 after a usage error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = ["--debug"] * debug + [a for a in given if a != "--debug"]
+    if debug:
+        sys.exit(_invoke(given))
+    try:
+        code = _invoke(given)
+    except KeyboardInterrupt:
+        click.echo("\nerror: interrupted", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has gone; nothing can be told to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    except Exception as error:  # the one place where every failure becomes a sentence
+        click.echo(f"error: {_sentence(error)}", err=True)
+        code = FAILED
+    sys.exit(code)
+
+
+def _invoke(arguments: list[str]) -> int:
+    try:
+        returned: Any = cli.main(arguments, prog_name="quatrain", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except click.UsageError as error:
+        hint = f"; try `{error.ctx.command_path} --help`" if error.ctx else ""
+        click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True)
+        return USAGE
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    return returned if isinstance(returned, int) else 0
+
+
+def _sentence(error: Exception) -> str:
+    from trainer.settings import TrainerError
+
+    if isinstance(error, QuatrainError | TrainerError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
+
+
+def _shown(path: Path) -> str:
+    """Returns a path as the user would type it: relative where it is below this folder."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+if __name__ == "__main__":
+    main()

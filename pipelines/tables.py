@@ -1,0 +1,103 @@
+"""What the command line prints about tiers and runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import read_manifest
+from components.errors import QuatrainError
+from components.train import tiers
+
+
+def tier_table() -> str:
+    """Returns all tiers, one a line, with what they were in the old service."""
+    rows = [("tier", "today", "strategy", "was")]
+    for name in tiers.names():
+        tier = tiers.describe(name)
+        today = " and ".join(map(str, tier.pools)) or tier.summary
+        rows.append((name, today, tier.strategy, tier.was))
+    lines = align(rows)
+    lines += ["", "`quatrain tiers NAME` shows one in full; every tier runs here too, on the CPU."]
+    return "\n".join(lines)
+
+
+def tier_details(name: str) -> str:
+    """Returns all about one tier, with warnings that follow today's date.
+
+    Raises:
+        TierError: No tier has this name.
+    """
+    tier = tiers.describe(name)
+    price = "" if tier.price_usd_h is None else f" ({tier.price_usd_h:g} $/h then)"
+    rows = [("today", tier.summary), ("strategy", tier.strategy), ("was", tier.was + price)]
+    roles = ("chief", "workers")
+    rows += [(role, str(pool)) for role, pool in zip(roles, tier.pools, strict=False)]
+    lines = [name, *(f"  {line}" for line in align(rows))]
+    lines += ["", *(f"  - {note}" for note in tier.notes)]
+    lines += [f"  ! {warning}" for warning in tiers.warnings(tier)]
+    return "\n".join(lines)
+
+
+def find_run(path: Path) -> Path:
+    """Returns the folder of a run; the folder of a model's runs stands for its latest.
+
+    Raises:
+        QuatrainError: There is no run.
+    """
+    for folder in (path, path / "latest"):
+        if (folder / "run.json").is_file():
+            return folder
+    raise QuatrainError(f"{path} holds no run (no run.json); give <root>/<name>/latest")
+
+
+def run_details(folder: Path) -> str:
+    """Returns how a run went: steps, metrics, gate and where its page is."""
+    record = read_manifest(folder, "run.json", made_by="run")
+    head = f"{record['name']} {record['id']}: {_status(record)} after {record['wall_s']:.1f} s"
+    rows = [("step", "status", "wall s", "CPU s")]
+    for step in record["steps"]:
+        rows.append((step["name"], step["status"], f"{step['wall_s']:.1f}", f"{step['cpu_s']:.1f}"))
+    lines = [head, *align(rows)]
+    metrics = folder / "metrics.json"
+    if metrics.is_file():
+        lines += ["", *_metric_lines(json.loads(metrics.read_text(encoding="utf-8")))]
+    if record["error"]:
+        lines += ["", f"error: {record['error']}"]
+    if (folder / "report.html").is_file():
+        lines += ["", f"page: {os.path.relpath(folder / 'report.html')}"]
+    return "\n".join(lines)
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns rows of cells as lines with equal columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _status(record: dict[str, Any]) -> str:
+    if record["status"] == "running" and not os.path.exists(f"/proc/{record['pid']}"):
+        return "killed"
+    return str(record["status"])
+
+
+def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
+    yield f"{metrics['rows']:,} test rows"
+    rows = []
+    for name, metric in metrics["metrics"].items():
+        if metric.get("value") is None:
+            continue
+        low, high = metric.get("low"), metric.get("high")
+        interval = "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
+        rows.append((name, f"{metric['value']:.4f}", interval))
+    yield from align(rows)
+    gate = metrics["gate"]
+    yield f"gate {'passed' if gate['passed'] else 'failed'}"
+    for check in gate["checks"]:
+        yield f"  {'ok  ' if check['passed'] else 'MISS'} {check['sentence']}"
