@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import TrainingFailed
+from pipelines.failures import describe_exit
 from pipelines.processes import POLL_S, Process, stop_all
 
 ROLES = ("chief", "worker")
@@ -45,7 +46,7 @@ class Replica:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended; `log` is the log that tells why it failed."""
+    """How a task ended: why it failed, if it did, and the log that tells more."""
 
     succeeded: bool
     reason: str
@@ -115,8 +116,8 @@ def run_replicas(
     cpu_s = sum(process.cpu_s for process in processes)
     if ended is None:
         return Outcome(False, f"the job took longer than {timeout_s:.0f} s", log, cpu_s)
-    name, code = replicas[ended].name, processes[ended].code
-    return Outcome(code == 0, f"{name} ended with exit code {code}", logs[ended], cpu_s)
+    name, code = replicas[ended].name, processes[ended].wait()
+    return Outcome(code == 0, f"{name}: {describe_exit(code, logs[ended])}", logs[ended], cpu_s)
 
 
 def timeout_of(job: Mapping[str, Any]) -> float:

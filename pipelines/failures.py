@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 _TRACEBACK = "Traceback (most recent call last):"
 _RAISED = re.compile(r"(?:[\w.]+\.)?(?P<name>[A-Za-z_]\w*)(?:: (?P<message>.*))?$")
 _TAIL_BYTES = 256 << 10
+
+
+def describe_exit(code: int, log: Path) -> str:
+    """Returns why a process ended: the signal that killed it, or what its log says last."""
+    if code == 0:
+        return "it ended well"
+    if code <= 128:
+        return last_error(log)
+    name = signal.Signals(code - 128).name
+    hint = ", often for want of memory" if name == "SIGKILL" else ""
+    return f"it was killed by {name}{hint}; its last words: {last_error(log)}"
 
 
 def last_error(log: Path) -> str:

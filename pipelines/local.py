@@ -26,7 +26,7 @@ from components.spec import ModelSpec
 from pipelines import custom_job
 from pipelines.compiled import LAUNCHER, Compiled, executor_of, read_compiled
 from pipelines.console import Console, summarize
-from pipelines.failures import last_error
+from pipelines.failures import describe_exit
 from pipelines.processes import POLL_S, Process, stop_all
 from pipelines.runs import Run, Step, start_run
 
@@ -91,10 +91,7 @@ class _Session:
         step.status = "failed"
         self.run.write()
         self.console.step_ended(self._number(step.name), step.name, step.wall_s, "failed")
-        self.failure = (
-            f"step {step.name} failed ({outcome.reason}): {last_error(outcome.log)}\n"
-            f"log: {outcome.log}"
-        )
+        self.failure = f"step {step.name} failed: {outcome.reason}\nlog: {outcome.log}"
 
     def _run_component(
         self, command: Sequence[str], env: Mapping[str, str], step: Step, log: Path
@@ -108,7 +105,7 @@ class _Session:
                 time.sleep(POLL_S)
         finally:
             stop_all([process])
-        return custom_job.Outcome(code == 0, f"exit code {code}", log, process.cpu_s)
+        return custom_job.Outcome(code == 0, describe_exit(code, log), log, process.cpu_s)
 
     def _run_job(self, command: Sequence[str], step: Step, log: Path) -> custom_job.Outcome:
         """Runs the worker pools of the launcher's payload, and says where the job is."""
