@@ -16,7 +16,7 @@ from trainer.checkpoints import Checkpoints, Epoch, Progress
 from trainer.cluster import Cluster
 from trainer.job import Job
 from trainer.loop import Loop
-from trainer.settings import Hyperparameters
+from trainer.settings import Hyperparameters, TrainerError
 
 log = logging.getLogger("trainer")
 STEPS_A_CALL = 100  # a call costs 0.3 ms beside its steps; the clock is read between calls
@@ -57,9 +57,10 @@ def run_epochs(
         report: Called by the chief after each epoch.
 
     Raises:
-        TrainerError: The loss is not a number, or the checkpoint is another job's.
+        TrainerError: The loss is not a number, the checkpoint is another job's, or the workers
+            do not see the same one.
     """
-    progress, best = _resume(loop, checkpoints)
+    progress, best = _resume(loop, cluster, checkpoints)
     clock = _Clock(cluster, progress.seconds)
     stopped = _stopped(job.settings, progress, clock.seconds())
     with _summaries(job.outputs.logs, cluster) as summaries:
@@ -82,8 +83,16 @@ def run_epochs(
     return Run(progress, stopped, best)
 
 
-def _resume(loop: Loop, checkpoints: Checkpoints) -> tuple[Progress, list[np.ndarray]]:
+def _resume(
+    loop: Loop, cluster: Cluster, checkpoints: Checkpoints
+) -> tuple[Progress, list[np.ndarray]]:
     found = checkpoints.restore()
+    epochs = found[0].epochs if found else 0
+    if cluster.agree(epochs) != epochs:
+        raise TrainerError(
+            f"this worker would go on after epoch {epochs}, another one elsewhere; all workers "
+            f"must see the same checkpoints, now {checkpoints.folder}"
+        )
     if found is None:
         return Progress(), loop.average.get_weights()
     progress, arrays = found
