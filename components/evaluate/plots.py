@@ -137,7 +137,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], best_epoch: int | None)
         return None
     epochs = [x for x, _ in points]
     x_range = (min(epochs), max(max(epochs), min(epochs) + 1))
-    axes = Axes(x_range, _padded([y for _, y in points]), "epoch", "loss", whole_x=True, right=76.0)
+    axes = Axes(x_range, _padded([y for _, y in points]), "epoch", "loss", whole_x=True, right=80.0)
     shapes = [axes.line(train, "line other"), axes.line(validation, "line model")]
     shapes += [axes.dot(x, y, "dot other", f"train, epoch {x:g}: {y:.4f}", 2.5) for x, y in train]
     for x, y in validation:
@@ -259,7 +259,7 @@ def _end_labels(axes: Axes, lines: Mapping[str, Sequence[Point]]) -> list[str]:
     shapes, last = [], -math.inf
     for y, name in ends:
         last = max(y, last + 14)
-        shapes.append(_text(axes.width - axes.right + 8, last + 4, name, f"end {name}", "start"))
+        shapes.append(_text(axes.width - axes.right + 12, last + 4, name, f"end {name}", "start"))
     return shapes
 
 

@@ -19,6 +19,8 @@ from components.evaluate.metrics import METRICS, Metric
 FEW_ROWS = 100
 """Slices below so many rows are marked: their intervals are wide and normal ones are poor."""
 MAX_CLASSES_SHOWN = 30
+MAX_TEXT = 400
+"""Characters of a sample row or of a category that are shown."""
 SPLITS = ("train", "validation", "test")
 STOPPED = {
     "epochs": "after all its epochs",
@@ -50,7 +52,9 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=show_number, share=_share, count=_count, small=show_small)
+    environment.filters.update(
+        number=show_number, share=_share, count=_count, small=show_small, short=_short
+    )
     return environment.get_template("report.html.j2").render(
         metrics=metrics,
         manifest=manifest,
@@ -59,6 +63,7 @@ def render(
         split_bar=list(_split_bar(manifest["rows"])),
         reasons=sorted(manifest["reasons"].items(), key=lambda r: (-r[1]["rows"], r[0])),
         stopped=STOPPED.get(model["stopped"], model["stopped"]),
+        seconds=max((h["seconds"] for h in model["history"]), default=0),
         figures=list(_figures(metrics, model)),
         confusion=_confusion(metrics),
         slices=list(_slices(metrics)),
@@ -117,6 +122,10 @@ def _share(value: float | None) -> str:
 
 def _count(value: float) -> str:
     return f"{value:,.0f}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def _metric(task: str, name: str) -> Metric:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from components.errors import GateFailed, SpecError
+from components.evaluate.gate import check_gate, require_passed
+
+
+def measured(**changes: Any) -> dict[str, Any]:
+    values = {"auc": 0.8975, "log_loss": 0.3, "accuracy": None}
+    return {
+        "task": "binary",
+        "rows": 33_000,
+        "metrics": {k: {"value": v, "low": None, "high": None} for k, v in values.items()},
+        "baseline": {"trivial": {"log_loss": {"value": 0.55}}},
+        "skew": {"rows": 33_000, "max_difference": 3e-8, "row": 4, "column": "", "inputs": {}},
+        **changes,
+    }
+
+
+def sentences(gate: dict[str, Any]) -> list[str]:
+    return [c["sentence"] for c in gate["checks"] if not c["passed"]]
+
+
+def test_a_model_within_its_bounds_passes() -> None:
+    gate = check_gate(measured(), {"auc": {"min": 0.8975}, "log_loss": {"max": 0.3}}, 1e-4)
+    assert gate["passed"]
+    assert [c["metric"] for c in gate["checks"]] == ["auc", "log_loss", "log_loss", "skew"]
+    require_passed({"gate": gate}, "gs://b/model")
+
+
+def test_a_missed_bound_says_the_number_the_bound_and_the_rows() -> None:
+    gate = check_gate(measured(), {"auc": {"min": 0.9, "max": None}}, 1e-4)
+    assert sentences(gate) == ["auc=0.8975 on 33,000 test rows is below the gate 0.9000"]
+    with pytest.raises(GateFailed) as error:
+        require_passed({"gate": gate}, "gs://b/model")
+    assert str(error.value) == (
+        "auc=0.8975 on 33,000 test rows is below the gate 0.9000; "
+        "model kept at gs://b/model, not promoted"
+    )
+
+
+def test_numbers_that_round_alike_are_shown_apart() -> None:
+    gate = check_gate(measured(), {"auc": {"min": 0.89751}}, 1e-4)
+    assert sentences(gate) == ["auc=0.89750 on 33,000 test rows is below the gate 0.89751"]
+
+
+def test_a_model_must_beat_the_prior_without_being_asked() -> None:
+    gate = check_gate(measured(baseline={"trivial": {"log_loss": {"value": 0.29}}}), {}, 1e-4)
+    assert sentences(gate) == [
+        "log_loss=0.3000 on 33,000 test rows is not below 0.2900, "
+        "that of always predicting the train share of each class"
+    ]
+
+
+def test_skew_fails_the_gate_and_says_where() -> None:
+    skew = {"rows": 9, "max_difference": 0.31, "row": 4, "column": "carrier", "inputs": {}}
+    gate = check_gate(measured(skew=skew), {}, 1e-4)
+    assert sentences(gate) == [
+        "skew=0.31 on 9 test rows is above the tolerance 0.0001: raw rows through the serving "
+        "signature and engineered rows differ most at test row 4, where column 'carrier' is "
+        "engineered otherwise"
+    ]
+
+
+def test_a_metric_that_cannot_be_computed_misses_its_bound() -> None:
+    gate = check_gate(measured(), {"accuracy": {"min": 0.1}}, 1e-4)
+    assert sentences(gate) == [
+        "accuracy cannot be computed on 33,000 test rows (a class is absent)"
+    ]
+
+
+def test_an_unknown_metric_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(SpecError, match=r"unknown metric 'logloss' .*did you mean 'log_loss'\?"):
+        check_gate(measured(), {"logloss": {"max": 1}}, 1e-4)
+
+
+def test_the_names_of_metrics_cost_neither_tensorflow_nor_beam() -> None:
+    code = (
+        "import sys, components.evaluate.gate as g; g.require_metric('binary', 'auc');"
+        "sys.exit(bool({'tensorflow', 'apache_beam', 'pyarrow'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,236 @@
+"""The whole step: artifacts in, evaluation out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from kfp import dsl
+
+from components.errors import ArtifactError, DataError, GateFailed
+from components.evaluate import scoring
+from components.evaluate.component import evaluate
+from components.evaluate.run import evaluate_model
+from components.evaluate.shards import Plan, Shard
+from tests.components.evaluate.handmade import (
+    make_rows,
+    make_spec,
+    make_transform,
+    read_metrics,
+    write_examples,
+)
+
+GATE = {"auc": {"min": 0.6}, "log_loss": {"max": 0.65}}
+SPEC = make_spec(slices=["carrier"], gate=GATE)
+ROWS = {"train": make_rows(900), "test": make_rows(700, seed=1)}
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> Path:
+    """An evaluation of the binary model; `examples` stands beside it."""
+    root = tmp_path_factory.mktemp("evaluated")
+    write_examples(root / "examples", ROWS, spec=SPEC)
+    evaluate_model(SPEC, root / "examples", models["binary"].parent, root / "evaluation")
+    return root / "evaluation"
+
+
+def test_the_evaluation_holds_metrics_report_and_predictions(evaluated: Path) -> None:
+    assert sorted(p.name for p in evaluated.iterdir()) == [
+        "metrics.json",
+        "predictions-00000-of-00002.parquet",
+        "predictions-00001-of-00002.parquet",
+        "report.html",
+    ]
+    metrics = read_metrics(evaluated)
+    assert (metrics["version"], metrics["task"], metrics["rows"]) == (1, "binary", 700)
+    assert metrics["gate"]["passed"]
+    assert metrics["skew"] | {"inputs": {}} == {
+        "rows": 700,
+        "max_difference": metrics["skew"]["max_difference"],
+        "tolerance": 1e-4,
+        "row": metrics["skew"]["row"],
+        "column": metrics["skew"]["column"],
+        "inputs": {},
+    }
+
+
+def test_predictions_are_in_the_order_of_the_rows(evaluated: Path) -> None:
+    files = sorted(evaluated.glob("predictions-*"))
+    predictions = pa.concat_tables([pq.read_table(f) for f in files])
+    labels = np.array(["false", "true"])[ROWS["test"]["label"].to_numpy()]
+    assert predictions["label"].to_pylist() == labels.tolist()
+    # The model: a sigmoid of (delay - 10) / 20, a missing delay is 0, and the carrier's offset.
+    delay = ROWS["test"]["delay"].fill_null(0.0).to_numpy()
+    offset = {None: 0.0, "B6": 0.1, "AA": -0.4, "UA": 0.6}
+    score = (delay - 10) / 20 + np.array([offset[c] for c in ROWS["test"]["carrier"].to_pylist()])
+    expected = 1 / (1 + np.exp(-score))
+    np.testing.assert_allclose(predictions["probability_true"].to_numpy(), expected, atol=1e-6)
+
+
+def test_slices_add_up_to_all_rows(evaluated: Path) -> None:
+    slices = read_metrics(evaluated)["slices"]
+    assert {s["value"] for s in slices} == {"AA", "UA", "B6", "(missing)"}
+    assert sum(s["rows"] for s in slices) == 700
+    assert [s["rows"] for s in slices] == sorted((s["rows"] for s in slices), reverse=True)
+
+
+def test_the_best_single_input_beats_the_prior_and_not_the_model(evaluated: Path) -> None:
+    metrics = read_metrics(evaluated)
+    losses = [
+        metrics["metrics"]["log_loss"]["value"],
+        metrics["baseline"]["single_input"]["metrics"]["log_loss"]["value"],
+        metrics["baseline"]["trivial"]["log_loss"]["value"],
+    ]
+    assert metrics["baseline"]["single_input"]["input"] == "delay"
+    assert losses == sorted(losses)
+
+
+@pytest.mark.parametrize(("cuts", "weight"), [(1, None), (7, None)])
+def test_any_cut_of_the_rows_gives_the_same_bytes(
+    cuts: int, weight: str | None, tmp_path: Path, evaluated: Path, models: dict[str, Path]
+) -> None:
+    write_examples(tmp_path / "examples", ROWS, cuts=cuts, spec=SPEC)
+    evaluate_model(SPEC, tmp_path / "examples", models["binary"].parent, tmp_path / "evaluation")
+    found = (tmp_path / "evaluation" / "metrics.json").read_bytes()
+    assert found == (evaluated / "metrics.json").read_bytes()
+
+
+def test_the_order_of_shards_changes_nothing_even_with_weights(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    examples = write_examples(tmp_path / "examples", ROWS, cuts=3, weight="weight")
+    plan = Plan(str(models["binary"]), make_transform(weight="weight"), ("carrier",), str(tmp_path))
+
+    def shards(split: str) -> list[Shard]:
+        files, first = sorted(examples.glob(f"{split}-*")), 0
+        found = []
+        for file in files:
+            found.append(Shard(str(file), first))
+            first += pq.read_metadata(file).num_rows
+        return found
+
+    forward = scoring.score(plan, shards("train"), shards("test"))
+    backward = scoring.score(plan, shards("train")[::-1], shards("test")[::-1])
+    assert json.dumps(forward) == json.dumps(backward)
+
+
+def test_a_broken_engineered_column_is_caught_as_skew(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    def swap(engineered: dict[str, np.ndarray]) -> None:
+        carrier = engineered["carrier"]
+        engineered["carrier"] = np.where(carrier == 3, 2, carrier).astype(np.int32)
+
+    examples = write_examples(tmp_path / "examples", ROWS, damage=swap, spec=SPEC)
+    metrics = evaluate_model(SPEC, examples, models["binary"].parent, tmp_path / "evaluation")
+    assert metrics["gate"]["passed"] is False
+    assert metrics["skew"]["max_difference"] > 0.1
+    assert metrics["skew"]["inputs"]["carrier"] == "UA"
+    assert metrics["skew"]["column"] == "carrier"
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_the_other_tasks_are_evaluated_too(
+    task: str, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    rows = {"train": make_rows(600, task), "test": make_rows(400, task, seed=1)}
+    spec = make_spec(task, slices=["carrier"])
+    examples = write_examples(tmp_path / "examples", rows, task, spec=spec)
+    metrics = evaluate_model(spec, examples, models[task].parent, tmp_path / "evaluation")
+    assert metrics["gate"]["passed"]
+    assert metrics["rows"] == 400
+
+
+def run_component(tmp_path: Path, spec: dict[str, Any], model: Path) -> tuple[Any, Any]:
+    """Runs the doorway as KFP does; gives the metrics artifacts and the error of the gate."""
+    write_examples(tmp_path / "examples", ROWS, spec=spec)
+    scalars, curves = dsl.Metrics(), dsl.ClassificationMetrics()
+    error = None
+    try:
+        evaluate.python_func(
+            spec=spec,
+            examples=dsl.Dataset(uri=str(tmp_path / "examples")),
+            model=dsl.Model(uri=str(model)),
+            evaluation=dsl.Artifact(uri=str(tmp_path / "evaluation")),
+            metrics=scalars,
+            classification=curves,
+        )
+    except GateFailed as failed:
+        error = failed
+    return {**scalars.metadata, **curves.metadata}, error
+
+
+def test_a_failed_gate_raises_after_everything_is_recorded(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    spec = make_spec(gate={"auc": {"min": 0.99}})
+    recorded, error = run_component(tmp_path, spec, models["binary"].parent)
+    assert "is below the gate 0.9900; model kept at" in str(error)
+    assert read_metrics(tmp_path / "evaluation")["gate"]["passed"] is False
+    assert "failed the gate" in (tmp_path / "evaluation" / "report.html").read_text()
+    assert recorded["gate_passed"] == 0.0
+    assert recorded["test_rows"] == 700
+    assert 0.6 < recorded["auc"] < 0.99
+    assert len(recorded["confidenceMetrics"]) > 80
+    assert [len(r["row"]) for r in recorded["confusionMatrix"]["rows"]] == [2, 2]
+
+
+def test_a_passed_gate_raises_nothing(tmp_path: Path, models: dict[str, Path]) -> None:
+    recorded, error = run_component(tmp_path, SPEC, models["binary"].parent)
+    assert error is None
+    assert recorded["gate_passed"] == 1.0
+
+
+def copied(tmp_path: Path, models: dict[str, Path]) -> tuple[Path, Path]:
+    """Fresh examples and a copy of the binary model to damage."""
+    examples = write_examples(tmp_path / "examples", ROWS, spec=SPEC)
+    shutil.copytree(models["binary"].parent, tmp_path / "trained")
+    return examples, tmp_path / "trained"
+
+
+@pytest.mark.parametrize("absent", ["examples/manifest.json", "trained/model/metadata.json"])
+def test_an_artifact_without_its_manifest_is_not_there(
+    absent: str, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    examples, model = copied(tmp_path, models)
+    (tmp_path / absent).unlink()
+    with pytest.raises(ArtifactError, match="is not a complete artifact"):
+        evaluate_model(SPEC, examples, model, tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_a_model_of_another_transform_is_refused(tmp_path: Path, models: dict[str, Path]) -> None:
+    examples, model = copied(tmp_path, models)
+    with (examples / "transform.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ArtifactError, match="evaluate the model on the examples it was trained on"):
+        evaluate_model(SPEC, examples, model, tmp_path / "evaluation")
+
+
+def test_an_altered_model_file_is_refused(tmp_path: Path, models: dict[str, Path]) -> None:
+    examples, model = copied(tmp_path, models)
+    with (model / "model" / "saved_model.pb").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ArtifactError, match=r"saved_model\.pb is not the file that was exported"):
+        evaluate_model(SPEC, examples, model, tmp_path / "evaluation")
+
+
+def test_a_lost_shard_is_told(tmp_path: Path, models: dict[str, Path]) -> None:
+    examples, model = copied(tmp_path, models)
+    (examples / "test-00001-of-00002.parquet").unlink()
+    with pytest.raises(ArtifactError, match=r"test-00001-of-00002\.parquet .*cannot be read"):
+        evaluate_model(SPEC, examples, model, tmp_path / "evaluation")
+
+
+def test_what_a_worker_finds_wrong_is_one_sentence(tmp_path: Path, models: dict[str, Path]) -> None:
+    rows = {**ROWS, "test": ROWS["test"].slice(0, 0)}
+    examples = write_examples(tmp_path / "examples", rows, spec=SPEC)
+    with pytest.raises(DataError, match=r"^the test split has no rows; make its share"):
+        evaluate_model(SPEC, examples, models["binary"].parent, tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()

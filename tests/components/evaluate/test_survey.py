@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.errors import DataError
+from components.evaluate import survey
+from components.evaluate.survey import Survey
+
+
+def of_values(*values: str | None) -> Survey:
+    table = pa.table({"c": pa.array(values, pa.string())})
+    return Survey.of_test(len(values), None, table)
+
+
+def test_the_most_frequent_values_are_slices_and_ties_are_alphabetical() -> None:
+    found = of_values("b", "a", None) + of_values("c", "c", "", "d")
+    assert found.slices(top=3) == {"c": ("(missing)", "c", "a")}
+
+
+def test_a_column_of_too_many_values_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "MAX_VALUES", 2)
+    found = of_values("a", "b") + of_values("c") + of_values("a")
+    assert found.slices() == {"c": None}
+
+
+def test_numbers_and_bools_are_sliced_by_their_value() -> None:
+    assert survey.as_text(pa.array([1.5, 2.0, None])).to_pylist() == ["1.5", "2", "(missing)"]
+    assert survey.as_text(pa.array([True])).to_pylist() == ["true"]
+
+
+def test_the_prior_is_the_weighted_share_of_each_class() -> None:
+    labels, weights = np.array([0, 1, 1], np.int32), np.array([2, 1, 1], np.float32)
+    found = Survey.of_train(labels, weights) + of_values("a")
+    assert found.frame("multiclass", 3, weighted=False).prior == (0.5, 0.5, 0.0)
+
+
+def test_a_regression_is_framed_by_its_train_labels() -> None:
+    found = Survey.of_train(np.array([1, 3], np.float32), None) + of_values("a")
+    frame = found.frame("regression", 0, weighted=False)
+    assert (frame.prior, frame.deviation, frame.low, frame.high) == ((2.0,), 1.0, 1.0, 3.0)
+
+
+def test_an_empty_split_is_refused() -> None:
+    train = Survey.of_train(np.array([0, 1], np.int32), None)
+    with pytest.raises(DataError, match="the test split has no rows"):
+        train.frame("binary", 2, weighted=False)
+    with pytest.raises(DataError, match="the train split has no rows"):
+        of_values("a").frame("binary", 2, weighted=False)
