@@ -5,11 +5,9 @@ from kfp import dsl
 from components.image import IMAGE
 
 
-@dsl.component(  # type: ignore[untyped-decorator]
-    base_image=IMAGE, install_kfp_package=False
-)
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
 def evaluate(
-    spec: dict,  # type: ignore[type-arg]
+    spec: dict,
     examples: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],

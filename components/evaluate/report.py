@@ -18,6 +18,7 @@ from components.evaluate.metrics import METRICS, Metric
 
 FEW_ROWS = 100
 """Slices below so many rows are marked: their intervals are wide and normal ones are poor."""
+NONE = "\N{EN DASH}"
 MAX_CLASSES_SHOWN = 30
 MAX_TEXT = 400
 """Characters of a sample row or of a category that are shown."""
@@ -108,16 +109,16 @@ class SliceRow:
 
 
 def show_number(value: float | None, digits: int = 4) -> str:
-    """A number to `digits` decimals, or to five significant digits from 100 on; – for none."""
+    """A number to `digits` decimals, or to five significant digits from 100 on; a dash for none."""
     if value is None:
-        return "–"
+        return NONE
     if value == 0 or 5e-5 <= abs(value) < 100:
         return f"{value:.{digits}f}"
     return f"{value:,.1f}" if 100 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+    return NONE if value is None else f"{value:.1%}"
 
 
 def _count(value: float) -> str:
@@ -207,7 +208,7 @@ def _regression(curves: Mapping[str, Any]) -> list[tuple[str, Markup | None, str
         ),
         (
             "Errors",
-            plots.residuals(errors["width"], errors["counts"], "prediction − label"),
+            plots.residuals(errors["width"], errors["counts"], "prediction - label"),
             "A good model's errors are centred on zero and narrow.",
         ),
     ]

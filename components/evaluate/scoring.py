@@ -39,7 +39,7 @@ PROBLEM = ".problem.json"
 PROBLEMS = {kind.__name__: kind for kind in (ArtifactError, DataError)}
 
 
-class Fold(beam.CombineFn):  # type: ignore[misc]
+class Fold(beam.CombineFn):
     """Merges statistics by `+`; there is at least one."""
 
     def create_accumulator(self) -> Any:
@@ -60,7 +60,7 @@ class Fold(beam.CombineFn):  # type: ignore[misc]
         return accumulator
 
 
-class Score(beam.DoFn):  # type: ignore[misc]
+class Score(beam.DoFn):
     """Scores test shards with the model, which a process loads once."""
 
     def __init__(self, plan: Plan, shared: Shared) -> None:

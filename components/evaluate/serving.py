@@ -17,7 +17,8 @@ from trainer.features import Transform
 BATCH_ROWS = 8192
 PADDING = 256
 """A batch is filled up to a multiple of this, so a row's answer does not depend on the length of
-its batch: kernels take the last rows of an odd batch by another path, 1e-7 apart (measured; 0 when filled)."""
+its batch: kernels take the last rows of an odd batch by another path, 1e-7 apart
+(measured; none when filled)."""
 
 Columns = Mapping[str, "np.ndarray | pa.Array"]
 

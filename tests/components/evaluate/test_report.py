@@ -9,14 +9,14 @@ import pytest
 
 from components.evaluate import plots
 from components.evaluate.gate import check_gate
+from components.evaluate.metrics import metrics_of
 from components.evaluate.report import render, show_number
 from tests.components.evaluate.handmade import make_metadata, make_spec, make_transform
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 NUMBERS = {
-    "binary": ("auc", "log_loss", "accuracy", "brier", "ece", "average_precision")
-    + ("precision", "recall", "f1"),
-    "regression": ("rmse", "mae", "r2", "mean_error"),
+    "binary": metrics_of("binary"),
+    "regression": metrics_of("regression"),
 }
 
 
@@ -156,7 +156,7 @@ def test_only_a_large_and_surely_worse_slice_is_called_worse(tmp_path: Path) -> 
 
 def test_numbers_are_shown_to_a_useful_digit() -> None:
     shown = [show_number(v) for v in (None, 0.0, 0.89123, -12.5, 1234.56, 0.00001234)]
-    assert shown == ["–", "0.0000", "0.8912", "-12.5000", "1,234.6", "1.23e-05"]
+    assert shown == ["\N{EN DASH}", "0.0000", "0.8912", "-12.5000", "1,234.6", "1.23e-05"]
 
 
 def test_ticks_are_round_numbers_inside_the_range() -> None:
