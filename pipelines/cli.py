@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -108,13 +109,14 @@ def run(
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
     from pipelines.compile import compile_pipeline
     from pipelines.local import run_pipeline
+    from pipelines.tables import shown
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
         done = run_pipeline(path, model_spec, root, tier=tier, runner=runner)
     for name in ("report.html", "metrics.json", "model"):
         if (done.folder / name).exists():
-            click.echo(f"{name:<13} {_shown(done.folder / name)}")
+            click.echo(f"{name:<13} {shown(done.folder / name)}")
 
 
 @cli.command("compile")
@@ -172,7 +174,7 @@ def check(spec: Path, overrides: tuple[str, ...]) -> None:
     findings = checking.check(model_spec)
     if findings:
         raise SpecError("\n".join(f"{spec.name}: {finding}" for finding in findings))
-    for warning in tiers.warnings(tier):
+    for warning in tiers.warnings(tier, kinds=tiers.HARDWARE):
         click.echo(f"warning: {warning}", err=True)
     n_features, n_columns = len(model_spec.features), len(model_spec.columns)
     click.echo(
@@ -214,11 +216,11 @@ def predict(model: Path, rows: Path, output: Path | None) -> None:
     Example:
       quatrain predict runs/flights/latest new_flights.csv -o late.csv
     """  # noqa: D301
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from components.evaluate import prediction
-
     click.echo(f"predicting {rows} ...", err=True)
-    done = prediction.predict(model, rows, output)
+    with _native_noise_hidden():
+        from components.evaluate import prediction
+
+        done = prediction.predict(model, rows, output)
     click.echo(f"{done.rows:,} rows to {done.path}: {', '.join(done.columns)}")
 
 
@@ -289,9 +291,24 @@ def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
 
 
-def _shown(path: Path) -> str:
-    """Returns a path as the user would type it: relative where it is below this folder."""
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+@contextlib.contextmanager
+def _native_noise_hidden() -> Iterator[None]:
+    """Keeps what TensorFlow's libraries write to stderr from the terminal, unless --debug.
+
+    It goes past Python and past TF_CPP_MIN_LOG_LEVEL, so the file descriptor is turned away.
+    """
+    if click.get_current_context().find_root().params["debug"]:
+        yield
+        return
+    sys.stderr.flush()
+    with open(os.devnull, "wb") as nowhere:
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 if __name__ == "__main__":

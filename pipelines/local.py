@@ -150,7 +150,7 @@ def run_pipeline(
     *,
     tier: str = "",
     runner: str = "local",
-    stream: TextIO = sys.stderr,
+    stream: TextIO | None = None,
 ) -> Run:
     """Executes a compiled pipeline file, byte for byte, on this machine.
 
@@ -160,7 +160,7 @@ def run_pipeline(
         root: The folder of all runs.
         tier: Takes the place of the spec's tier, unless empty.
         runner: Where Beam runs.
-        stream: Where progress goes.
+        stream: Where progress goes; by default stderr.
 
     Raises:
         PipelineError: The file is no pipeline, or takes other parameters.
@@ -171,7 +171,7 @@ def run_pipeline(
     arguments = {"spec": spec.as_parameter(), **options}
     compiled.check_arguments(arguments)
     run = start_run(root, compiled, spec, options)
-    console = Console(stream, len(compiled.steps))
+    console = Console(stream or sys.stderr, len(compiled.steps))
     console.say(f"run {run.folder}")
     session = _Session(run, compiled, console)
     try:

@@ -68,7 +68,7 @@ def run_details(folder: Path) -> str:
     if record["error"]:
         lines += ["", f"error: {record['error']}"]
     if (folder / "report.html").is_file():
-        lines += ["", f"page: {os.path.relpath(folder / 'report.html')}"]
+        lines += ["", f"page: {shown(folder / 'report.html')}"]
     return "\n".join(lines)
 
 
@@ -79,6 +79,12 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def shown(path: Path) -> str:
+    """Returns a path as a user would type it: relative where it lies below this folder."""
+    here = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd())) if here else str(path)
 
 
 def _status(record: dict[str, Any]) -> str:

@@ -75,6 +75,7 @@ def make_pipeline(image: str = IMAGE) -> Any:
             examples=examples.outputs["examples"],
             package=proved.outputs["package"],
         )
+        trained.set_caching_options(False)
         evaluated = evaluate(spec=spec, examples=examples.outputs["examples"], model=trained.output)
         evaluated.set_container_image(image).set_caching_options(False)
 

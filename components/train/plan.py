@@ -50,7 +50,7 @@ def plan(
     arguments = ["--package", f"{package_uri}/{published['file']}"]
     arguments += ["--sha256", published["sha256"], "--"]
     arguments += trainer_arguments(model_spec, examples_uri, chosen)
-    for warning in tiers.warnings(chosen):
+    for warning in tiers.warnings(chosen, kinds=tiers.HARDWARE):
         print(f"plan: warning: {warning}")
     pools = ", ".join(map(str, chosen.pools))
     print(f"plan: tier {chosen.name}, strategy {chosen.strategy}: {pools}")

@@ -21,6 +21,10 @@ from components.wording import near
 NOTICE = datetime.timedelta(days=183)
 """How long before the end of support a warning starts."""
 
+HARDWARE = ("machine", "accelerator")
+EVERYTHING = (*HARDWARE, "image")
+"""Kinds of things whose support ends."""
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -93,17 +97,24 @@ def describe(name: str) -> Tier:
     return _tier(name)
 
 
-def warnings(tier: Tier, today: datetime.date | None = None) -> list[str]:
-    """Returns sentences about support that has ended or ends soon for what the tier uses."""
+def warnings(
+    tier: Tier, today: datetime.date | None = None, kinds: Sequence[str] = EVERYTHING
+) -> list[str]:
+    """Returns sentences about support that has ended or ends soon.
+
+    Args:
+        tier: Its hardware is what concerns it; images concern every tier.
+        today: The day that the dates are compared with; by default this one.
+        kinds: The kinds of things to warn of.
+    """
     day = today or datetime.date.today()
     used = {pool.machine_type for pool in tier.pools} | {p.accelerator_type for p in tier.pools}
     found = []
     for end in load()["ends"]:
         concerned = end["kind"] == "image" or end["name"] in used
-        if concerned and end["date"] - NOTICE <= day:
+        if end["kind"] in kinds and concerned and end["date"] - NOTICE <= day:
             verb = "ended" if end["date"] <= day else "ends"
-            sentence = f"support of {end['name']} {verb} on {end['date']}; use {end['instead']}"
-            found.append(sentence)
+            found.append(f"support of {end['name']} {verb} on {end['date']}; use {end['instead']}")
     return found
 
 

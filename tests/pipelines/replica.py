@@ -22,6 +22,8 @@ if behaviour == "hang" or (behaviour == "worker-fails" and is_chief):
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True)
     time.sleep(120)
 if behaviour == "worker-fails":
+    while not (folder / "workerpool0-0.json").exists():
+        time.sleep(0.02)
     raise ValueError("no gradient\nof 2 lines")
 if behaviour == "chief-fails" and is_chief:
     sys.exit("the chief gives up")

@@ -17,9 +17,9 @@ from pipelines.compiled import PipelineError
 ROOT = Path(__file__).parents[2]
 
 
-def run(toy_path, spec, root, behaviour="ok", counts=(1,), runner="local"):
-    tier = json.dumps([behaviour, counts])
-    return local.run_pipeline(toy_path, spec, root, tier=tier, runner=runner, stream=io.StringIO())
+def run(toy_path, spec, root, behaviour="ok", counts=(1,)):
+    runner = "fail" if behaviour == "fail" else json.dumps([behaviour, counts])
+    return local.run_pipeline(toy_path, spec, root, runner=runner, stream=io.StringIO())
 
 
 def latest(root):
@@ -106,7 +106,7 @@ def test_whole_numbers_of_the_spec_survive_the_journey_as_numbers(alone):
 def test_runs_sort_by_their_start_and_latest_is_the_last(alone, toy_path, spec, tmp_path):
     first = run(toy_path, spec, tmp_path).folder.name
     with pytest.raises(local.StepFailed):
-        run(toy_path, spec, tmp_path, runner="fail")
+        run(toy_path, spec, tmp_path, behaviour="fail")
     names = sorted(p.name for p in (tmp_path / "toy").iterdir() if not p.is_symlink())
     assert names[0] == first
     assert os.readlink(latest(tmp_path)) == names[1]
@@ -114,7 +114,7 @@ def test_runs_sort_by_their_start_and_latest_is_the_last(alone, toy_path, spec, 
 
 def test_a_failed_step_says_why_and_where_and_marks_the_run(toy_path, spec, tmp_path):
     with pytest.raises(local.StepFailed) as raised:
-        run(toy_path, spec, tmp_path, runner="fail")
+        run(toy_path, spec, tmp_path, behaviour="fail")
     lines = str(raised.value).splitlines()
     assert lines[:2] == ["step prepare failed: no rows", "in 2 files"]
     assert lines[2] == f"log: {latest(tmp_path).resolve() / 'logs' / 'prepare.log'}"
@@ -169,12 +169,12 @@ def test_a_killed_command_line_leaves_no_process(toy_path, spec, tmp_path, numbe
         "import json, sys; from pathlib import Path; from pipelines import local\n"
         "from components.spec import ModelSpec\n"
         "spec = ModelSpec.from_parameter(json.loads(sys.argv[2]))\n"
-        "local.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), tier=sys.argv[4])\n"
+        "local.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), runner=sys.argv[4])\n"
     )
     arguments = [str(toy_path), json.dumps(spec.as_parameter()), str(tmp_path)]
-    tier = json.dumps(["hang", [1, 1]])
+    runner = json.dumps(["hang", [1, 1]])
     child = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments, tier], cwd=ROOT, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code, *arguments, runner], cwd=ROOT, stderr=subprocess.DEVNULL
     )
     wait_for(lambda: len(replicas_of(tmp_path)) == 2 and len(descendants(child.pid)) >= 6)
     family = descendants(child.pid)

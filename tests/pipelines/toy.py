@@ -15,10 +15,6 @@ def prepare(spec: dict, runner: str, examples: dsl.Output[dsl.Dataset]) -> int:
 
     if runner == "fail":
         raise DataError("no rows\nin 2 files")
-    if runner == "hang":
-        import time
-
-        time.sleep(120)
     os.makedirs(examples.path + "/rejected")
     rows = {"read": 4, "train": 2, "validation": 1, "test": 1, "rejected": 0}
     with open(examples.path + "/manifest.json", "w") as stream:
@@ -28,14 +24,14 @@ def prepare(spec: dict, runner: str, examples: dsl.Output[dsl.Dataset]) -> int:
 
 @dsl.component(base_image="toy", install_kfp_package=False)
 def plan(
-    examples: dsl.Input[dsl.Dataset], tier: str, script: str, model: dsl.Output[dsl.Model]
+    examples: dsl.Input[dsl.Dataset], runner: str, script: str, model: dsl.Output[dsl.Model]
 ) -> NamedTuple("Plan", worker_pool_specs=list, base_output_directory=str):
     import json
     import os
     from collections import namedtuple
 
     assert os.path.exists(examples.path + "/manifest.json")
-    behaviour, counts = json.loads(tier)
+    behaviour, counts = json.loads(runner)
     args = [script, behaviour, model.path + "/replicas"]
     container = {"image_uri": "toy", "command": ["python"], "args": args}
     container["env"] = [{"name": "OWN", "value": "mine"}]
@@ -56,9 +52,9 @@ def plan(
 def make_toy(script: str):
     @dsl.pipeline(name="train")
     def train(
-        examples: dsl.Input[dsl.Dataset], tier: str, project: str, location: str
+        examples: dsl.Input[dsl.Dataset], runner: str, project: str, location: str
     ) -> dsl.Model:
-        planned = plan(examples=examples, tier=tier, script=script)
+        planned = plan(examples=examples, runner=runner, script=script)
         CustomTrainingJobOp(
             display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
             worker_pool_specs=planned.outputs["worker_pool_specs"],
@@ -72,6 +68,8 @@ def make_toy(script: str):
     @dsl.pipeline(name="toy")
     def toy(spec: dict, project: str, location: str, runner: str = "", tier: str = ""):
         prepared = prepare(spec=spec, runner=runner)
-        train(examples=prepared.outputs["examples"], tier=tier, project=project, location=location)
+        train(
+            examples=prepared.outputs["examples"], runner=runner, project=project, location=location
+        )
 
     return toy

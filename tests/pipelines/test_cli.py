@@ -1,0 +1,149 @@
+"""Verbs, their help, their errors and their exit codes."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import cli
+
+ROOT = Path(__file__).parents[2]
+VERBS = ["run", "compile", "check", "tiers", "predict", "report"]
+
+
+def quatrain(capsys, *arguments):
+    """Returns the exit code and what was printed."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return ended.value.code or 0, printed.out, printed.err
+
+
+@pytest.fixture
+def spec_path(tmp_path, spec):
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(spec.as_parameter()))
+    return path
+
+
+def test_help_takes_a_fraction_of_a_second():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "pipelines.cli", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert cpu_s < 0.3
+    assert all(f"\n  {verb} " in done.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_s_help_fits_a_screen_and_has_an_example(capsys, verb):
+    code, out, _ = quatrain(capsys, verb, "--help")
+    assert code == 0
+    assert len(out.splitlines()) <= 24
+    assert f"Example:\n    quatrain {verb} " in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["rnu"], "error: no verb 'rnu'; did you mean 'run'?"),
+        (["frobnicate"], "choose one of run, compile"),
+        (["run"], "error: Missing argument 'SPEC'; try `quatrain run --help`"),
+        (["run", "x.yaml", "--teir", "B"], "No such option"),
+        (["compile", "-o", "training.txt"], "must end in .yaml"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(capsys, arguments, sentence):
+    code, _, err = quatrain(capsys, *arguments)
+    assert code == 2
+    assert sentence in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "/gone.yaml"], "error: /gone.yaml: cannot be read"),
+        (["check", "/gone.yaml"], "error: /gone.yaml: cannot be read"),
+        (["tiers", "STANDART"], "error: unknown tier 'STANDART'; did you mean 'STANDARD_1'?"),
+        (["report", "/"], "error: / holds no run"),
+        (["predict", "/gone", "/gone.csv"], "error: "),
+    ],
+)
+def test_a_failure_is_a_sentence_and_exit_code_1(capsys, arguments, sentence):
+    code, _, err = quatrain(capsys, *arguments)
+    assert code == 1
+    assert sentence in err
+    assert "Traceback" not in err
+    assert "unexpected" not in err
+
+
+def test_a_wrong_tier_stops_a_run_before_it_starts(capsys, spec_path, tmp_path):
+    code, _, err = quatrain(capsys, "run", spec_path, "--tier", "BASIK", "--root", tmp_path / "r")
+    assert (code, err) == (1, "error: unknown tier 'BASIK'; did you mean 'BASIC'?\n")
+    assert not (tmp_path / "r").exists()
+
+
+def test_debug_shows_where_an_error_comes_from(capsys):
+    from components.errors import TierError
+
+    with pytest.raises(TierError):
+        cli.main(["tiers", "STANDART", "--debug"])
+
+
+def test_tiers_shows_the_machines_of_today_and_what_changed(capsys):
+    _, out, _ = quatrain(capsys, "tiers")
+    assert [line.split()[0] for line in out.splitlines()[1:7]] == [
+        "BASIC",
+        "STANDARD_1",
+        "PREMIUM_1",
+        "BASIC_GPU",
+        "BASIC_TPU",
+        "CUSTOM",
+    ]
+    _, out, _ = quatrain(capsys, "tiers", "STANDARD_1")
+    assert "4 x n1-standard-8" in out
+    assert "n1-highcpu-8 is no longer a training machine" in out
+    assert "ended on 2026-07-11" in out
+
+
+def test_a_compiled_file_is_run_as_it_is_and_its_report_read(
+    capsys, spec_path, toy_path, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    runner = json.dumps(["ok", [1]])
+    code, _, err = quatrain(capsys, "run", spec_path, "--pipeline", toy_path, "--runner", runner)
+    assert code == 0
+    assert "[1/2] prepare" in err
+    assert "4 rows: 2 train, 1 validation, 1 test, 0 rejected" in err
+    folder = tmp_path / "runs" / "toy" / "latest"
+    assert (folder / "training.yaml").read_bytes() == toy_path.read_bytes()
+    assert yaml.safe_load((folder / "spec.yaml").read_text())["name"] == "toy"
+    (folder / "report.html").write_text("page")
+    code, out, _ = quatrain(capsys, "report", "runs/toy")
+    lines = out.splitlines()
+    assert lines[0].startswith(f"toy {os.readlink(folder)}: succeeded after ")
+    assert lines[1].split() == ["step", "status", "wall", "s", "CPU", "s"]
+    assert [line.split()[0] for line in lines[2:4]] == ["prepare", "train"]
+    assert lines[-1] == "page: runs/toy/latest/report.html"
+
+
+def test_report_shows_metrics_and_the_gate_s_sentences(capsys, tmp_path):
+    record = {"name": "toy", "id": "1", "status": "running", "pid": -1, "error": "", "steps": []}
+    (tmp_path / "run.json").write_text(json.dumps({**record, "wall_s": 1.5}))
+    metrics = {
+        "rows": 1000,
+        "metrics": {"auc": {"value": 0.9, "low": 0.88, "high": 0.92}, "r2": {"value": None}},
+        "gate": {"passed": False, "checks": [{"passed": False, "sentence": "auc is low"}]},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    code, out, _ = quatrain(capsys, "report", tmp_path)
+    assert code == 0
+    assert "toy 1: killed after 1.5 s" in out
+    assert "1,000 test rows\nauc  0.9000  0.8800 to 0.9200\ngate failed\n  MISS auc is low" in out

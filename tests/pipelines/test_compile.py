@@ -1,0 +1,88 @@
+"""The compiled file has the same bytes each time, and the wiring that Vertex needs."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.compile import compile_pipeline
+from pipelines.compiled import LAUNCHER, read_compiled
+
+ROOT = Path(__file__).parents[2]
+IMAGE = "region-docker.pkg.dev/p/r/quatrain@sha256:0a"
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    path = tmp_path_factory.mktemp("compiled") / "training.yaml"
+    return read_compiled(compile_pipeline(path, IMAGE))
+
+
+def test_another_process_compiles_the_same_bytes(compiled, tmp_path):
+    code = "import sys, pathlib; from pipelines.compile import compile_pipeline as c\n"
+    code += "c(pathlib.Path(sys.argv[1]), sys.argv[2])"
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "other.yaml"), IMAGE],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        check=True,
+    )
+    again = (tmp_path / "other.yaml").read_bytes()
+    assert hashlib.sha256(again).hexdigest() == compiled.sha256
+
+
+def test_four_steps_in_their_order(compiled):
+    assert compiled.steps == ("preprocess", "package", "train", "evaluate")
+    assert compiled.executors == {
+        "preprocess": "preprocess",
+        "package": "package",
+        "plan": "train",
+        LAUNCHER: "train",
+        "evaluate": "evaluate",
+    }
+
+
+def test_the_job_takes_its_pools_and_folder_from_the_plan(compiled):
+    tasks = compiled.spec["components"]["comp-train"]["dag"]["tasks"]
+    parameters = tasks["custom-training-job"]["inputs"]["parameters"]
+    for name in ("worker_pool_specs", "base_output_directory"):
+        assert parameters[name] == {
+            "taskOutputParameter": {"outputParameterKey": name, "producerTask": "plan"}
+        }
+    for name in ("project", "location", "service_account", "network"):
+        assert parameters[name] == {"componentInputParameter": name}
+    assert parameters["persistent_resource_id"] == {"runtimeValue": {"constant": ""}}
+
+
+def test_evaluate_takes_the_model_of_the_nested_pipeline(compiled):
+    tasks = compiled.spec["root"]["dag"]["tasks"]
+    model = tasks["evaluate"]["inputs"]["artifacts"]["model"]
+    assert model["taskOutputArtifact"]["producerTask"] == "train"
+    outputs = compiled.spec["components"]["comp-train"]["dag"]["outputs"]["artifacts"]
+    (selected,) = outputs["Output"]["artifactSelectors"]
+    assert selected == {"outputArtifactKey": "model", "producerSubtask": "plan"}
+
+
+def test_every_component_and_replica_runs_the_one_image(compiled):
+    executors = compiled.spec["deploymentSpec"]["executors"]
+    images = {name: e["container"]["image"] for name, e in executors.items()}
+    launcher = images.pop("exec-custom-training-job")
+    assert "google-cloud-pipeline-components:2.22" in launcher
+    assert set(images.values()) == {IMAGE}
+    plan = compiled.spec["components"]["comp-train"]["dag"]["tasks"]["plan"]
+    assert plan["inputs"]["parameters"]["image"] == {"runtimeValue": {"constant": IMAGE}}
+
+
+def test_nothing_is_installed_and_nothing_cached_at_run_time(compiled):
+    text = compiled.path.read_text()
+    assert "pip install" not in text
+    assert "enableCache: true" not in text
+
+
+def test_project_and_location_have_no_default(compiled):
+    parameters = compiled.spec["root"]["inputDefinitions"]["parameters"]
+    required = {name for name, p in parameters.items() if not p.get("isOptional")}
+    assert required == {"spec", "project", "location"}
