@@ -57,13 +57,13 @@ def test_two_workers_follow_the_curve_of_one_process(
         running.append(
             subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         )
-    said = [process.communicate(timeout=120)[1] for process in running]
+    said = [process.communicate(timeout=300)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], "\n".join(said)
 
     assert_same_curve(tmp_path / "two", one_process)
 
 
-def test_two_devices_of_one_process_follow_the_curve_of_one(
+def test_two_devices_that_resume_follow_the_curve_of_one(
     examples: Path, one_process: Path, tmp_path: Path
 ) -> None:
     code = (
@@ -77,6 +77,7 @@ def test_two_devices_of_one_process_follow_the_curve_of_one(
         "from tests.trainer.small import job\n"
         "from trainer.model import train\n"
         "examples, folder = map(Path, sys.argv[1:])\n"
+        "train(replace(job(examples, folder, epochs=1), strategy='mirrored'))\n"
         "train(replace(job(examples, folder), strategy='mirrored'))\n"
         "train(replace(job(examples, folder / 'odd', batch_size=63), strategy='mirrored'))\n"
     )
