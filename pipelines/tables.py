@@ -88,9 +88,19 @@ def shown(path: Path) -> str:
 
 
 def _status(record: dict[str, Any]) -> str:
-    if record["status"] == "running" and not os.path.exists(f"/proc/{record['pid']}"):
+    if record["status"] == "running" and not _is_alive(record["pid"]):
         return "killed"
     return str(record["status"])
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:

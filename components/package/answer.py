@@ -26,7 +26,7 @@ def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
     specs = signature.structured_input_signature[1]
     fed = {name: tf.constant([row[names[name]]], spec.dtype) for name, spec in specs.items()}
     outputs = {name: value.numpy()[0] for name, value in signature(**fed).items()}
-    scores = outputs.get("probabilities", outputs.get("prediction"))
+    scores = outputs["prediction" if "prediction" in outputs else "probabilities"]
     listed = [float(score) for score in scores.reshape(-1)]
     if not all(map(math.isfinite, listed)):
         raise ValueError(f"serving_default answers {listed} to a raw row")

@@ -135,7 +135,7 @@ def test_a_compiled_file_is_run_as_it_is_and_its_report_read(
 
 
 def test_report_shows_metrics_and_the_gate_s_sentences(capsys, tmp_path):
-    record = {"name": "toy", "id": "1", "status": "running", "pid": -1, "error": "", "steps": []}
+    record = {"name": "toy", "id": "1", "status": "running", "pid": 2**30, "error": "", "steps": []}
     (tmp_path / "run.json").write_text(json.dumps({**record, "wall_s": 1.5}))
     metrics = {
         "rows": 1000,
