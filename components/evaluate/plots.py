@@ -37,7 +37,7 @@ class Axes:
     whole_x: bool = False
     width: float = 480.0
     height: float = 320.0
-    left: float = 52.0
+    left: float = 60.0
     right: float = 14.0
     top: float = 12.0
     bottom: float = 44.0

@@ -107,13 +107,19 @@ def score_shard(
     target = Path(plan.out, Path(shard.path).name.replace("test-", "predictions-"))
     partial = target.with_name(f".{target.name}.tmp")
     with pq.ParquetWriter(partial, prediction_schema(plan.transform, labelled=True)) as writer:
-        for batch in _batches(shard, None, BATCH_ROWS):
+        for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
             batch_measured, predictions = _score(batch, row, plan, served, frame, tables, slices)
             measured += batch_measured
             row += batch.num_rows
             writer.write_table(predictions)
     os.replace(partial, target)
     return measured
+
+
+def _scored_columns(plan: Plan) -> list[str]:
+    raw = dict.fromkeys([i.name for i in plan.transform.inputs] + list(plan.slices))
+    engineered = [e.name for e in plan.transform.engineered]
+    return [LABEL, *([plan.weight] if plan.weight else []), *engineered, *(RAW + n for n in raw)]
 
 
 def zero(frame: Frame) -> Measured:
@@ -244,18 +250,22 @@ def _check_finite(answers: np.ndarray, row: int, raw: pa.Table) -> None:
         )
 
 
-def _batches(
-    shard: Shard, columns: list[str] | None, rows: int = TRAIN_BATCH_ROWS
-) -> Iterator[pa.Table]:
-    with pq.ParquetFile(shard.path) as file:
-        absent = set(columns or ()) - set(file.schema_arrow.names)
-        if absent:
-            raise ArtifactError(
-                f"{shard.path} has no column {sorted(absent)[0]!r}; run the preprocess step again"
-            )
-        for batch in file.iter_batches(rows, columns=columns):
-            if batch.num_rows:
-                yield pa.Table.from_batches([batch])
+def _batches(shard: Shard, columns: list[str], rows: int = TRAIN_BATCH_ROWS) -> Iterator[pa.Table]:
+    try:
+        with pq.ParquetFile(shard.path) as file:
+            absent = set(columns) - set(file.schema_arrow.names)
+            if absent:
+                raise ArtifactError(
+                    f"{shard.path} has no column {sorted(absent)[0]!r}; "
+                    "run the preprocess step again"
+                )
+            for batch in file.iter_batches(rows, columns=columns):
+                if batch.num_rows:
+                    yield pa.Table.from_batches([batch])
+    except (OSError, pa.ArrowException) as error:
+        raise ArtifactError(
+            f"{shard.path} cannot be read ({error}); run the preprocess step again"
+        ) from error
 
 
 def _numbers(batch: pa.Table, name: str) -> np.ndarray:

@@ -91,9 +91,9 @@ def test_the_best_single_input_beats_the_prior_and_not_the_model(evaluated: Path
     assert losses == sorted(losses)
 
 
-@pytest.mark.parametrize(("cuts", "weight"), [(1, None), (7, None)])
+@pytest.mark.parametrize("cuts", [1, 7])
 def test_any_cut_of_the_rows_gives_the_same_bytes(
-    cuts: int, weight: str | None, tmp_path: Path, evaluated: Path, models: dict[str, Path]
+    cuts: int, tmp_path: Path, evaluated: Path, models: dict[str, Path]
 ) -> None:
     write_examples(tmp_path / "examples", ROWS, cuts=cuts, spec=SPEC)
     evaluate_model(SPEC, tmp_path / "examples", models["binary"].parent, tmp_path / "evaluation")
@@ -101,23 +101,27 @@ def test_any_cut_of_the_rows_gives_the_same_bytes(
     assert found == (evaluated / "metrics.json").read_bytes()
 
 
-def test_the_order_of_shards_changes_nothing_even_with_weights(
+def shards(examples: Path, split: str) -> list[Shard]:
+    """The shards of a split, as the step lists them."""
+    found, first = [], 0
+    for file in sorted(examples.glob(f"{split}-*")):
+        found.append(Shard(str(file), first))
+        first += pq.read_metadata(file).num_rows
+    return found
+
+
+def test_neither_the_order_nor_the_cut_of_shards_matters_with_weights(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
-    examples = write_examples(tmp_path / "examples", ROWS, cuts=3, weight="weight")
-    plan = Plan(str(models["binary"]), make_transform(weight="weight"), ("carrier",), str(tmp_path))
-
-    def shards(split: str) -> list[Shard]:
-        files, first = sorted(examples.glob(f"{split}-*")), 0
-        found = []
-        for file in files:
-            found.append(Shard(str(file), first))
-            first += pq.read_metadata(file).num_rows
-        return found
-
-    forward = scoring.score(plan, shards("train"), shards("test"))
-    backward = scoring.score(plan, shards("train")[::-1], shards("test")[::-1])
-    assert json.dumps(forward) == json.dumps(backward)
+    three = write_examples(tmp_path / "three", ROWS, cuts=3, weight="weight")
+    one = write_examples(tmp_path / "one", ROWS, cuts=1, weight="weight")
+    transform = make_transform(weight="weight")
+    plan = Plan(str(models["binary"]), transform, ("carrier",), str(tmp_path))
+    train, test = shards(three, "train"), shards(three, "test")
+    forward = scoring.score(plan, train, test)
+    backward = scoring.score(plan, train[::-1], test[::-1])
+    whole = scoring.score(plan, shards(one, "train"), shards(one, "test"))
+    assert json.dumps(forward) == json.dumps(backward) == json.dumps(whole)
 
 
 def test_a_broken_engineered_column_is_caught_as_skew(
@@ -225,6 +229,16 @@ def test_a_lost_shard_is_told(tmp_path: Path, models: dict[str, Path]) -> None:
     examples, model = copied(tmp_path, models)
     (examples / "test-00001-of-00002.parquet").unlink()
     with pytest.raises(ArtifactError, match=r"test-00001-of-00002\.parquet .*cannot be read"):
+        evaluate_model(SPEC, examples, model, tmp_path / "evaluation")
+
+
+def test_a_damaged_shard_is_told_in_one_sentence(tmp_path: Path, models: dict[str, Path]) -> None:
+    examples, model = copied(tmp_path, models)
+    shard = examples / "test-00001-of-00002.parquet"
+    data = bytearray(shard.read_bytes())
+    data[4:400] = bytes(396)  # the footer stays whole
+    shard.write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"^.*test-00001-of-00002\.parquet cannot be read"):
         evaluate_model(SPEC, examples, model, tmp_path / "evaluation")
 
 
