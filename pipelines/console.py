@@ -97,10 +97,11 @@ _SUMMARIES = {
 
 
 def _last_line(log: Path) -> str:
+    """Returns the last line of a log that begins with a word: not kfp's brackets, not JSON."""
     if not log.exists():
         return ""
     with log.open("rb") as stream:
         stream.seek(0, 2)
         stream.seek(max(0, stream.tell() - 2_000))
         lines = stream.read().decode("utf-8", errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return next((line for line in reversed(lines) if line[:1].isalnum()), "")

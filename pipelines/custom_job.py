@@ -115,7 +115,7 @@ def run_replicas(
         stop_all(processes)
     cpu_s = sum(process.cpu_s for process in processes)
     if ended is None:
-        return Outcome(False, f"the job took longer than {timeout_s:.0f} s", log, cpu_s)
+        return Outcome(False, f"the job took longer than {timeout_s:g} s", log, cpu_s)
     name, code = replicas[ended].name, processes[ended].wait()
     return Outcome(code == 0, f"{name}: {describe_exit(code, logs[ended])}", logs[ended], cpu_s)
 

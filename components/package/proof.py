@@ -152,12 +152,14 @@ def prove(trainer_dir: Path, examples: Path, built: Sdist) -> list[dict[str, Any
 
 def _checked(name: str, check: Callable[[], str]) -> Check:
     try:
-        return Check(name, True, check())
+        detail = check()
     except PackageError as error:
         raise PackageError(
             f"the trainer package failed its check {name!r}: {error}\n"
             f"way out: {WAYS_OUT[name]}; nothing was published"
         ) from error
+    print(f"package: {name}: {detail}", flush=True)
+    return Check(name, True, detail)
 
 
 def default_trainer_dir() -> Path:

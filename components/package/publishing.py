@@ -27,8 +27,6 @@ def publish(examples: Path, out: Path, trainer_dir: str = "") -> str:
     with commit(out) as folder:
         built = build_sdist(sources, folder)
         checks = prove(sources, examples, built)
-        for check in checks:
-            print(f"package: {check['name']}: {check['detail']}", flush=True)
         record = {"version": 1, "file": built.path.name, "sha256": built.sha256, "checks": checks}
         write_json(folder / "package.json", record)
     print(f"package: published {built.path.name}", flush=True)

@@ -1,0 +1,51 @@
+"""Progress lines: what a step made, and what it does meanwhile."""
+
+import io
+import json
+
+from pipelines.console import Console, summarize
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_s_last_line_moves_and_shows_what_the_step_says(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.console.REFRESH_S", 0.0)
+    log = tmp_path / "train.log"
+    log.write_text('epoch 1: loss 0.5\n[KFP Executor]: noise\n    "uri": 3\n}\n')
+    stream = Terminal()
+    console = Console(stream, 4)
+    console.step_started(3, "train")
+    console.step_goes_on(3, "train", 12.0, log)
+    console.step_ended(3, "train", 20.0, "done")
+    assert stream.getvalue().split("\r\x1b[K") == [
+        "",
+        "[3/4] train    12 s  epoch 1: loss 0.5",
+        "[3/4] train        20.0 s  done\n",
+    ]
+
+
+def test_elsewhere_a_step_has_two_lines(tmp_path):
+    stream = io.StringIO()
+    console = Console(stream, 4)
+    console.step_started(3, "train")
+    console.step_goes_on(3, "train", 12.0, tmp_path / "train.log")
+    console.step_ended(3, "train", 20.0, "done")
+    assert stream.getvalue() == "[3/4] train ...\n[3/4] train        20.0 s  done\n"
+
+
+def test_key_numbers_come_from_the_artifacts_manifests(tmp_path):
+    model = {
+        "steps": 1200,
+        "epochs": 3,
+        "stopped": "early_stopping",
+        "history": [{"validation_loss": 0.5}, {"validation_loss": 0.25}],
+    }
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "metadata.json").write_text(json.dumps(model))
+    assert summarize({"model": str(tmp_path), "other": "x"}) == (
+        "1,200 steps, 3 epochs (early_stopping), best validation loss 0.2500"
+    )
+    assert summarize({"model": str(tmp_path / "absent")}) == ""
