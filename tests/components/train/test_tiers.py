@@ -145,3 +145,28 @@ def test_warnings_follow_the_date():
     later = " ".join(tiers.warnings(tier, datetime.date(2027, 2, 1)))
     assert "training image (TF 2.17, Python 3.10) ended on 2026-07-11" in later
     assert "prediction image (TF 2.15) ended on 2027-01-14" in later
+
+
+def test_the_launcher_s_whole_payload_is_a_job_that_vertex_accepts(custom_job):
+    """As CustomTrainingJobOp 2.22 writes it, and as its launcher then prunes it."""
+    payload = {
+        "display_name": "quatrain-training-20261123",
+        "job_spec": {
+            "worker_pool_specs": resolved("STANDARD_1").worker_pools(CONTAINER),
+            "scheduling": {
+                "timeout": "604800s",
+                "restart_job_on_worker_restart": False,
+                "strategy": "STANDARD",
+            },
+            "service_account": "",
+            "network": "",
+            "base_output_directory": {"output_uri_prefix": "gs://b/model"},
+            "persistent_resource_id": "",
+            "psc_interface_config": {},
+        },
+        "labels": {},
+        "encryption_spec": {"kms_key_name": ""},
+    }
+    job = custom_job(json.loads(json.dumps(payload)))
+    assert job.job_spec.base_output_directory.output_uri_prefix == "gs://b/model"
+    assert [p.container_spec.args[0] for p in job.job_spec.worker_pool_specs] == ["--epochs"] * 2
