@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from components.evaluate.metrics import METRICS, metrics_of
 from components.spec import (
-    METRICS,
     Bound,
     Clean,
     ColumnSplit,
@@ -231,6 +231,6 @@ def _gate_problems(outline: _Outline) -> Iterator[str]:
     task, gate = outline.get("task"), outline.get("evaluate", "gate")
     if task in METRICS and isinstance(gate, Mapping):
         for metric in gate:
-            if metric not in METRICS[task]:
-                nearest = near(metric, METRICS[task])
+            if metric not in metrics_of(task):
+                nearest = near(metric, metrics_of(task))
                 yield f"evaluate.gate.{metric}: no metric of a {task} model{nearest}"

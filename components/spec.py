@@ -26,12 +26,6 @@ from trainer.features import FEATURES, Feature, Input, Task, Type
 from trainer.settings import Hyperparameters
 
 SPLITS = ("train", "validation", "test")
-# What a gate can bound; components.evaluate computes exactly these.
-METRICS: dict[Task, tuple[str, ...]] = {
-    "binary": ("auc", "log_loss", "accuracy", "brier", "ece", "average_precision"),
-    "multiclass": ("log_loss", "accuracy", "macro_f1", "micro_f1", "macro_auc"),
-    "regression": ("rmse", "mae", "r2", "mean_error"),
-}
 
 
 class _Section(BaseModel):

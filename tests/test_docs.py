@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from components import spec as sections
+from components.evaluate.metrics import METRICS
 from trainer.features import FEATURES
 from trainer.settings import Hyperparameters
 
@@ -99,7 +100,7 @@ def test_every_transform_and_its_settings_stand_in_the_reference() -> None:
 
 def test_every_metric_of_the_gate_stands_in_the_reference() -> None:
     section = PAGE.split("## evaluate")[1]
-    assert not [m for ms in sections.METRICS.values() for m in ms if f"`{m}`" not in section]
+    assert not [m.name for ms in METRICS.values() for m in ms if f"`{m.name}`" not in section]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())

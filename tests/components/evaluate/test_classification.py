@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from components import spec
 from components.errors import DataError
 from components.evaluate.classification import Classification
 from components.evaluate.frame import Frame
@@ -97,11 +96,6 @@ def test_any_cut_and_order_gives_equal_statistics(mean_weight: float | None) -> 
         cut = cut + Classification.of(frame, labels[rows], p[rows], weights[rows])
     assert cut.metrics() == whole.metrics()
     assert cut.curves() == whole.curves()
-
-
-def test_a_spec_can_only_bound_what_is_measured() -> None:
-    for task, names in spec.METRICS.items():
-        assert set(names) <= set(metrics_of(task))
 
 
 def test_every_metric_says_how_to_read_it() -> None:
