@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -130,14 +130,12 @@ def _read(piece: Piece, span: Range, source: Source, columns: Mapping[str, str])
     block = _raw_block(piece, span)
     _, data, ends = piece
     parser = _Parser(span.header, source, columns)
-    whole = data.count(b"\r") == data.count(b"\r\n") and parser.is_sound(
-        block.rows.slice(len(block.rows) - 1)
-    )
-    if whole:
+    last = block.rows.slice(max(len(block.rows) - 1, 0))
+    # An open quote joins its line to the next, so the count differs; the last line has no next one.
+    if data.count(b"\r") == data.count(b"\r\n") and parser.is_sound(last):
         typed = parser.parse_typed(data, ends)
         if typed is not None and typed.num_rows == len(block.rows):
-            settled = {n: settle(n, typed.column(n)) for n in columns}
-            return _filled(block, settled)
+            return _filled(block, {n: settle(n, typed.column(n)) for n in columns})
     return _read_slowly(block, parser)
 
 
@@ -171,6 +169,7 @@ class _Parser:
         delimiter = re.escape(source.delimiter)
         plain = rf'(?:[^"{delimiter}\r\n][^{delimiter}\r\n]*)'
         field = rf'(?:"(?:[^"]|"")*"{plain}?|{plain})?'
+        self._quoted = rf'(\A|{delimiter})"(?:[^"]|"")*"'
         self._sound = rf"\A{field}(?:{delimiter}{field})*\r?\n?\z"
 
     def is_sound(self, rows: pa.Array) -> bool:
@@ -184,32 +183,28 @@ class _Parser:
     def parse_typed(self, data: bytes, ends: np.ndarray) -> pa.RecordBatch | None:
         """Reads typed columns, or gives None when something does not convert."""
         types = {name: TYPES[type_] for name, type_ in self.columns.items()}
-        if times := [n for n, type_ in self.columns.items() if type_ == "timestamp"]:
-            peeked, _ = self.parse_text(data[: ends[min(_PEEK_ROWS, len(ends)) - 1]], times)
-            types |= {n: ZONED for n in times if _has_zone(peeked.column(n))}
+        times = [name for name, type_ in self.columns.items() if type_ == "timestamp"]
         try:
-            return self._parse(data, types, None)
+            if times:
+                peeked = self.parse_text(data[: ends[min(_PEEK_ROWS, len(ends)) - 1]], times)
+                types |= {name: ZONED for name in times if _has_zone(peeked.column(name))}
+            return self._parse(data, types)
         except pa.ArrowInvalid:
             return None
 
-    def parse_text(
-        self, data: bytes | pa.Buffer, names: list[str]
-    ) -> tuple[pa.RecordBatch, list[pacsv.InvalidRow]]:
-        """Reads columns as they are written, without rows of another number of columns."""
-        invalid: list[pacsv.InvalidRow] = []
+    def parse_text(self, data: bytes | pa.Buffer, names: list[str]) -> pa.RecordBatch:
+        """Reads columns as they are written; every row must have all columns."""
+        return self._parse(data, {n: pa.binary() for n in names})
 
-        def note(row: pacsv.InvalidRow) -> str:
-            invalid.append(row)
-            return "skip"
+    def n_values(self, rows: pa.Array) -> np.ndarray:
+        """Counts the values of sound rows, `[N] int32`."""
+        quoted = pc.match_substring(rows, pattern='"')
+        if pc.any(quoted).as_py():
+            bare = pc.replace_substring_regex(rows, pattern=self._quoted, replacement=r"\1")
+            rows = pc.if_else(quoted, bare, rows)
+        return pc.count_substring(rows, pattern=self.source.delimiter).to_numpy() + 1
 
-        return self._parse(data, {n: pa.binary() for n in names}, note), invalid
-
-    def _parse(
-        self,
-        data: bytes | pa.Buffer,
-        types: dict[str, pa.DataType],
-        handler: Callable[[pacsv.InvalidRow], str] | None,
-    ) -> pa.RecordBatch:
+    def _parse(self, data: bytes | pa.Buffer, types: dict[str, pa.DataType]) -> pa.RecordBatch:
         table = pacsv.read_csv(
             pa.BufferReader(data),
             read_options=pacsv.ReadOptions(
@@ -219,7 +214,6 @@ class _Parser:
                 delimiter=self.source.delimiter,
                 newlines_in_values=self.source.quoted_newlines,
                 ignore_empty_lines=len(self.header) > 1,
-                invalid_row_handler=handler,
             ),
             convert_options=pacsv.ConvertOptions(
                 column_types=types,
@@ -242,10 +236,10 @@ def _has_zone(text: pa.Array) -> bool:
 def _read_slowly(block: Block, parser: _Parser) -> Block:
     """Finds every malformed row and bad value of a block."""
     block = block.without(_unsound(block.rows, parser))
+    block = block.without(_lengths(parser.n_values(block.rows), len(parser.header)))
     if not len(block.rows):
         return replace(block, batch=pa.RecordBatch.from_pylist([], _schema(parser.columns)))
-    text, invalid = parser.parse_text(_bytes_of(block.rows), list(parser.columns))
-    block = block.without([_lengths(invalid, "short_row"), _lengths(invalid, "long_row")])
+    text = parser.parse_text(_bytes_of(block.rows), list(parser.columns))
     if text.num_rows != len(block.rows):
         raise SourceError(
             f"{block.source}: {len(block.rows):,} rows near byte {block.positions[0].as_py():,} "
@@ -272,13 +266,14 @@ def _unsound(rows: pa.Array, parser: _Parser) -> list[Fault]:
     ]
 
 
-def _lengths(invalid: list[pacsv.InvalidRow], reason: str) -> Fault:
-    chosen = [
-        r for r in invalid if (r.actual_columns < r.expected_columns) == (reason == "short_row")
-    ]
-    details = [f"{r.actual_columns} values for {r.expected_columns} columns" for r in chosen]
-    rows = np.array([r.number - 1 for r in chosen], np.int64)
-    return Fault(rows, reason, pa.array(details, pa.string()))
+def _lengths(n_values: np.ndarray, expected: int) -> list[Fault]:
+    faults = []
+    for reason, wrong in (("short_row", n_values < expected), ("long_row", n_values > expected)):
+        rows = np.flatnonzero(wrong)
+        found = pa.array(n_values[rows]).cast(pa.string())
+        detail = pc.binary_join_element_wise(found, f"values for {expected} columns", " ")
+        faults.append(Fault(rows, reason, detail))
+    return faults
 
 
 def _bytes_of(rows: pa.Array) -> pa.Buffer:

@@ -1,0 +1,114 @@
+"""Small tables and the shortest way to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.preprocess.reading import read_range
+from components.preprocess.sources import plan_ranges
+from components.spec import ModelSpec, Source
+
+
+class Read:
+    """What was read from a table: typed rows, their positions, and rejected rows."""
+
+    def __init__(self, source: Source, columns: Mapping[str, str], range_bytes: int | None) -> None:
+        self.ranges = plan_ranges(source, columns, range_bytes)
+        blocks = [b for span in self.ranges for b in read_range(span, source, columns)]
+        self.rows = [tuple(r.values()) for b in blocks for r in b.batch.to_pylist()]
+        self.positions = [p for b in blocks for p in b.positions.to_pylist()]
+        self.rejected = [r for b in blocks for r in b.rejected.to_pylist()]
+
+    @property
+    def reasons(self) -> list[tuple[int, str]]:
+        """The position and reason of each rejected row."""
+        return [(r["position"], r["reason"]) for r in self.rejected]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[..., str]:
+    """Writes bytes to a file; gives its path."""
+
+    def write(data: bytes | str, name: str = "t.csv") -> str:
+        path = tmp_path / name
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def read(table: Callable[..., str]) -> Callable[..., Read]:
+    """Reads a table that is given as bytes; `columns` is 'a int, b string'."""
+
+    def run(
+        data: bytes | str,
+        columns: str,
+        *,
+        name: str = "t.csv",
+        range_bytes: int | None = None,
+        **source: Any,
+    ) -> Read:
+        types = dict(c.split() for c in columns.split(", "))
+        return Read(Source(uri=table(data, name), **source), types, range_bytes)
+
+    return run
+
+
+ROWS = 400
+HEADER = "day,delay,carrier,arrival,weight"
+
+
+def delays(rows: int = ROWS) -> str:
+    """A table with two carriers, a cancelled flight every 50 rows, and a malformed row at 7."""
+    lines = [HEADER]
+    for i in range(rows):
+        delay = "NA" if i % 50 == 49 else str((i * 37) % 100 - 20)
+        arrival = delay if delay == "NA" else str(int(delay) + i % 7)
+        lines.append(f"{i % 90},{delay},{'AB'[i % 3 == 0]},{arrival},{1 + i % 2}")
+    lines[7] = "6,1x,A,5,1"
+    return "\n".join(lines) + "\n"
+
+
+def model_of(uri: str, **changes: Any) -> ModelSpec:
+    """A spec of the table of `delays`; `changes` replace whole sections."""
+    return ModelSpec.from_parameter(
+        {
+            "name": "delays",
+            "source": {"uri": uri},
+            "columns": {
+                "day": "int",
+                "delay": "int",
+                "carrier": "string",
+                "arrival": "float",
+                "weight": "float",
+            },
+            "clean": {
+                "reject": {"cancelled": "delay IS NULL"},
+                "derive": {"late": "arrival >= 15"},
+            },
+            "label": "late",
+            "task": "binary",
+            "split": {"by": "hash", "keys": ["day"], "train": 0.6, "validation": 0.2, "test": 0.2},
+            "features": [
+                {"name": "delay", "from": "delay", "transform": "standardize"},
+                {"name": "bucket", "from": "delay", "transform": "bucketize", "buckets": 4},
+                {"name": "carrier", "from": "carrier", "transform": "vocabulary"},
+            ],
+            **changes,
+        }
+    )
+
+
+@pytest.fixture
+def delays_spec(table: Callable[..., str]) -> Callable[..., ModelSpec]:
+    """Gives the spec of the small table, with changed sections or data."""
+
+    def make(data: str | bytes | None = None, **changes: Any) -> ModelSpec:
+        return model_of(table(delays() if data is None else data, "delays.csv"), **changes)
+
+    return make

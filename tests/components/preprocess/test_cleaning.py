@@ -1,0 +1,167 @@
+"""Rules and derived columns: what they do, and what they may not be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from components.errors import DataError, SpecError
+from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.conversion import TYPES
+from components.preprocess.expressions import columns_used
+from components.preprocess.rejection import Block
+
+COLUMNS = {"dep": "int", "arr": "float", "name": "string", "t": "timestamp", "w": "float"}
+
+
+def rules(
+    reject: Mapping[str, str] | None = None,
+    derive: Mapping[str, str] | None = None,
+    label: str = "dep",
+    weight: str | None = None,
+) -> Rules:
+    return Rules(COLUMNS, reject or {}, derive or {}, label, weight)
+
+
+def block(**columns: list[Any]) -> Block:
+    n = len(next(iter(columns.values())))
+    batch = pa.record_batch(
+        {c: pa.array(columns.get(c, [None] * n), TYPES[t]) for c, t in COLUMNS.items()}
+    )
+    rows = pa.array([f"row {i}".encode() for i in range(n)])
+    return Block("t.csv", batch, pa.array(range(0, 10 * n, 10), pa.int64()), rows)
+
+
+def reasons(cleaned: Block) -> list[tuple[int, str]]:
+    rejected = cleaned.rejected
+    return list(
+        zip(
+            rejected.column("position").to_pylist(),
+            rejected.column("reason").to_pylist(),
+            strict=True,
+        )
+    )
+
+
+def test_the_first_true_rule_is_the_reason_and_null_is_not_true() -> None:
+    cleaner = Cleaner(rules({"late": "arr > 10", "far": "arr > 5", "odd": "name = 'x'"}))
+    cleaned = cleaner.clean(
+        block(dep=[1] * 5, arr=[20, 7, 1, None, 2], name=["x", "y", "z", "x", None])
+    )
+    assert reasons(cleaned) == [(0, "late"), (10, "far"), (30, "odd")]
+    assert cleaned.batch.column("arr").to_pylist() == [1, 2]
+    assert cleaned.positions.to_pylist() == [20, 40]
+    assert cleaned.rejected.column("row").to_pylist() == [b"row 0", b"row 1", b"row 3"]
+    assert cleaned.rejected.column("detail")[1].as_py() == "arr > 5"
+
+
+def test_derived_columns_stand_after_the_read_ones() -> None:
+    cleaner = Cleaner(
+        rules(derive={"is_late": "arr >= 15", "half": "dep / 2", "up": "upper(name)"})
+    )
+    cleaned = cleaner.clean(block(dep=[1, 4], arr=[15, None], name=["a", ""]))
+    assert cleaned.batch.select(["is_late", "half", "up"]).to_pylist() == [
+        {"is_late": True, "half": 0.5, "up": "A"},
+        {"is_late": None, "half": 2.0, "up": None},
+    ]
+
+
+def test_derived_types_are_described_in_our_words() -> None:
+    derive = {
+        "b": "dep > 1", "i": "dep * 2", "h": "dep::HUGEINT", "f": "dep / 2", "c": "1.5::DECIMAL(4,2)",
+        "s": "name || 'x'", "d": "t::DATE", "t": "date_trunc('hour', t)",
+    }  # fmt: skip
+    assert rules(derive=derive).derived == {
+        "b": "bool", "i": "int", "h": "int", "f": "float", "c": "float",
+        "s": "string", "d": "date", "t": "timestamp",
+    }  # fmt: skip
+
+
+def test_a_row_without_label_or_with_a_bad_weight_is_rejected() -> None:
+    cleaned = Cleaner(rules(weight="w")).clean(block(dep=[None, 1, 2, 3], w=[1.0, None, -1.0, 0.0]))
+    assert reasons(cleaned) == [(0, "label_missing"), (10, "weight_missing"), (20, "bad_weight")]
+
+
+def test_a_derived_number_that_is_not_finite_rejects_its_row() -> None:
+    cleaned = Cleaner(rules(derive={"r": "arr / w"}, label="r")).clean(
+        block(arr=[1.0, 0.0, 4.0], w=[0.0, 0.0, 2.0])
+    )
+    assert [r for _, r in reasons(cleaned)] in (
+        ["bad_value", "label_missing"],
+        ["label_missing", "label_missing"],
+    )
+    assert cleaned.batch.column("r").to_pylist() == [2.0]
+
+
+def test_an_expression_that_fails_on_a_value_says_how_to_be_careful() -> None:
+    cleaner = Cleaner(rules({"r": "name::INT > 1"}))
+    with pytest.raises(DataError, match=r"t\.csv: an expression under `clean` failed .*TRY_CAST"):
+        cleaner.clean(block(dep=[1], name=["x"]))
+
+
+@pytest.mark.parametrize(
+    ("sql", "sentence"),
+    [
+        ("dpe IS NULL", "there is no column 'dpe'; did you mean 'dep'?"),
+        ("dep >> ", "syntax error"),
+        ("", "without selection list"),
+        ("dep", "it is int; a rule is true or false"),
+        ("sum(dep) > 1", "it calls sum(), which is not a function of a value"),
+        ("(SELECT 1) = 1", "it holds a subquery"),
+        ("row_number() OVER () > 1", "it holds a window function"),
+        ("unnest([1, 2]) > 1", "it calls unnest()"),
+        ("COLUMNS(*) > 1", "it holds a star"),
+        ("random() < 0.5", "it calls random(), whose answer changes"),
+        ("t > now()", "it calls now(), whose answer changes"),
+        ("t > current_date", "it holds current_date, whose answer changes"),
+        ("dep > 1 AS x", "it names its result"),
+        ("true FROM source_rows", "more than one expression"),
+        ("true UNION SELECT false", "more than one expression"),
+        ("true; DROP TABLE x", "more than one statement"),
+        ("1) FROM x; ATTACH 'a' --", "syntax error"),
+        ("exists(FROM read_csv('/etc/passwd'))", "it holds a subquery"),
+        ("read_text('/etc/passwd') = ''", "it calls read_text()"),
+        ("$secret = 1", "it holds a parameter"),
+    ],
+)
+def test_a_rule_that_is_no_expression_over_one_row_is_refused(sql: str, sentence: str) -> None:
+    [problem] = rules({"bad": sql}).problems
+    assert problem.startswith("clean.reject.bad: ")
+    assert sentence in problem
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["COPY source_rows TO '{path}'", "ATTACH '{path}'", "SELECT * FROM read_csv('{path}')"],
+)
+def test_the_connection_of_a_worker_reaches_no_file(tmp_path: Path, statement: str) -> None:
+    import duckdb
+
+    from components.preprocess.expressions import connect
+
+    path = tmp_path / "x.csv"
+    connection = connect()
+    connection.register("source_rows", pa.table({"a": [1]}))
+    with pytest.raises(duckdb.PermissionException):
+        connection.execute(statement.format(path=path))
+    with pytest.raises(duckdb.Error):
+        connection.execute("SET enable_external_access=true")
+    assert not path.exists()
+
+
+def test_all_wrong_expressions_are_told_at_once() -> None:
+    with pytest.raises(SpecError, match=r"(?s)clean\.reject\.a: .*\nclean\.derive\.b: "):
+        _ = rules({"a": "x > 1"}, {"b": "y"}).derived
+
+
+def test_a_comment_at_the_end_does_no_harm() -> None:
+    cleaner = Cleaner(rules({"r": "dep > 1 -- too many"}))
+    assert reasons(cleaner.clean(block(dep=[1, 2]))) == [(10, "r")]
+
+
+def test_columns_of_an_expression_have_the_spelling_of_the_table() -> None:
+    assert columns_used("ARR >= 15 AND lower(source_rows.name) = 'dep'", COLUMNS) == {"arr", "name"}

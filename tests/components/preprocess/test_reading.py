@@ -1,0 +1,322 @@
+"""Typed reading: every row is read right or rejected with its reason."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.errors import SourceError
+from components.preprocess import delimited
+from components.preprocess.conversion import TYPES, from_text
+from components.preprocess.sources import Range, plan_ranges
+from components.spec import Source
+
+Reader = Callable[..., Any]
+
+
+def test_every_type_is_read_as_declared(read: Reader) -> None:
+    data = "i,f,b,s,t,d,unread\n-3,1.5,true,x y,2013-01-01T10:00:00Z,2013-01-31,?\nNA,,0,NA,NA,,?\n"
+    found = read(data, "i int, f float, b bool, s string, t timestamp, d date")
+    assert found.rows == [
+        (-3, 1.5, True, "x y", datetime(2013, 1, 1, 10), date(2013, 1, 31)),
+        (None, None, False, None, None, None),
+    ]
+    assert found.rejected == []
+
+
+def test_columns_come_in_the_declared_order_whatever_the_file_says(read: Reader) -> None:
+    assert read("b,a\n1,2\n", "a int, b int").rows == [(2, 1)]
+
+
+def test_an_offset_moves_a_timestamp_to_utc(read: Reader) -> None:
+    data = "t\n2013-01-01T10:00:00+02:00\n2013-01-01 10:00\n2013-01-01T10:00:00.5Z\n"
+    times = [r[0] for r in read(data, "t timestamp").rows]
+    assert times == [
+        datetime(2013, 1, 1, 8),
+        datetime(2013, 1, 1, 10),
+        datetime(2013, 1, 1, 10, 0, 0, 500_000),
+    ]
+
+
+def test_short_and_long_rows_are_rejected_where_they_stand(read: Reader) -> None:
+    found = read("a,b\n1,2\n3\n4,5,6\n7,8\n", "a int, b int")
+    assert found.rows == [(1, 2), (7, 8)]
+    assert found.positions == [4, 16]
+    assert [tuple(r.values())[1:] for r in found.rejected] == [
+        (8, "short_row", "1 values for 2 columns", b"3"),
+        (10, "long_row", "3 values for 2 columns", b"4,5,6"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "sentence"),
+    [
+        ("int", "12x", "a: '12x' is not an int"),
+        ("int", "1.0", "a: '1.0' is not an int"),
+        ("int", "9007199254740993", "beyond 2**53"),
+        ("int", "99999999999999999999", "is not an int"),
+        ("float", "1,5", "is not a finite number"),
+        ("float", "inf", "a: 'inf' is not a finite number"),
+        ("bool", "yes", "is not a bool (true, false, 1 or 0)"),
+        ("date", "2013-02-30", "is not an ISO date"),
+        ("timestamp", "1.1.2013", "is not an ISO 8601 timestamp"),
+    ],
+)
+def test_a_value_that_does_not_convert_rejects_only_its_row(
+    read: Reader, type_: str, value: str, sentence: str
+) -> None:
+    found = read(f'a,b\n,1\n"{value}",2\n,3\n', f"b int, a {type_}")
+    assert [r[0] for r in found.rows] == [1, 3]
+    assert found.reasons == [(7, "bad_value")]
+    assert sentence in found.rejected[0]["detail"]
+
+
+def test_integers_up_to_2_to_the_53_are_read(read: Reader) -> None:
+    assert read("a\n9007199254740992\n", "a int").rows == [(9007199254740992,)]
+
+
+def test_nan_is_missing(read: Reader) -> None:
+    assert read("a,b\nnan,1\n2,1\n", "a float").rows == [(None,), (2.0,)]
+
+
+def test_bad_encoding_rejects_the_row_only_when_its_column_is_read(read: Reader) -> None:
+    data = b"a,b\nx,1\ncaf\xe9,2\n\xc3\xa9,3\n"
+    found = read(data, "a string, b int")
+    assert found.rows == [("x", 1), ("é", 3)]
+    assert found.reasons == [(8, "bad_encoding")]
+    assert found.rejected[0]["row"] == b"caf\xe9,2"
+    assert read(data, "b int").rows == [(1,), (2,), (3,)]
+
+
+def test_bom_crlf_and_a_missing_last_line_end_leave_no_trace(read: Reader) -> None:
+    found = read(b"\xef\xbb\xbfa,b\r\n1,x\r\n2,y z", "a int, b string")
+    assert found.rows == [(1, "x"), (2, "y z")]
+    assert found.positions == [8, 13]
+
+
+def test_a_rejected_row_keeps_its_bytes_without_the_line_end(read: Reader) -> None:
+    assert read(b"a,b\r\n1\r\n2,3\r\n", "a int, b int").rejected[0]["row"] == b"1"
+
+
+def test_empty_lines_are_not_rows_but_missing_values_of_a_single_column(read: Reader) -> None:
+    assert read("a,b\n\n1,2\n\r\n3,4\n\n", "a int, b int").rows == [(1, 2), (3, 4)]
+    assert read("a\n1\n\n3\n", "a int").rows == [(1,), (None,), (3,)]
+
+
+def test_an_open_quote_rejects_its_line_and_names_the_way_out(read: Reader) -> None:
+    found = read('a,b\n1,"x\n2,y\n3,"z"\n', "a int, b string")
+    assert found.rows == [(2, "y"), (3, "z")]
+    assert found.reasons == [(4, "unclosed_quote")]
+    assert "source.quoted_newlines: true" in found.rejected[0]["detail"]
+
+
+def test_an_open_quote_in_the_last_line_is_seen(read: Reader) -> None:
+    found = read('a,b\n1,x\n2,"y\n', "a int, b string")
+    assert (found.rows, found.reasons) == ([(1, "x")], [(8, "unclosed_quote")])
+
+
+def test_quotes_inside_plain_values_are_text(read: Reader) -> None:
+    found = read('a,b\n1,5" pipe\n2,"say ""hi"", twice"\n', "a int, b string")
+    assert found.rows == [(1, '5" pipe'), (2, 'say "hi", twice')]
+
+
+def test_quoted_newlines_are_read_when_the_source_says_so(read: Reader) -> None:
+    data = 'a,b\n1,"x\ny"\n2\n3,"p ""q""\r\nr"\n'
+    found = read(data, "a int, b string", quoted_newlines=True)
+    assert found.rows == [(1, "x\ny"), (3, 'p "q"\r\nr')]
+    assert found.reasons == [(12, "short_row")]
+
+
+def test_a_quote_that_never_closes_rejects_the_rest_as_one_row(read: Reader) -> None:
+    found = read('a,b\n1,x\n2,"y\n3,z\n', "a int, b string", quoted_newlines=True)
+    assert (found.rows, found.reasons) == ([(1, "x")], [(8, "unclosed_quote")])
+    assert found.rejected[0]["row"] == b'2,"y\n3,z'
+
+
+def test_a_stray_carriage_return_rejects_its_row(read: Reader) -> None:
+    found = read(b"a,b\n1,x\n2,y\rz\n3,w\n", "a int, b string")
+    assert (found.rows, found.reasons) == ([(1, "x"), (3, "w")], [(8, "stray_return")])
+
+
+@pytest.mark.parametrize("quoted_newlines", [False, True])
+def test_a_cell_of_10_mb_is_read(read: Reader, quoted_newlines: bool) -> None:
+    cell = "y" * 10_000_000
+    found = read(f'a,b\n1,x\n2,"{cell}"\n3,z\n', "a int, b string", quoted_newlines=quoted_newlines)
+    assert found.rows == [(1, "x"), (2, cell), (3, "z")]
+
+
+def test_a_row_beyond_the_bound_is_an_error_with_its_place(
+    read: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited, "MAX_ROW_BYTES", 5 << 20)
+    with pytest.raises(SourceError, match=r"t\.csv: the row at byte 4 is longer than 5 MB"):
+        read("a,b\n1," + "x" * 9_000_000, "a int")
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
+def test_compressed_files_are_one_range(
+    read: Reader, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    data = compress(b"a\n1\n") + compress(b"2\n3x\n")
+    found = read(data, "a int", name=f"t.csv{suffix}", range_bytes=1)
+    assert (len(found.ranges), found.rows, found.reasons) == (1, [(1,), (2,)], [(6, "bad_value")])
+
+
+def test_a_compressed_file_that_is_cut_off_is_an_error(read: Reader) -> None:
+    data = gzip.compress("\n".join(["a", *map(str, range(100_000))]).encode())
+    with pytest.raises(SourceError, match=r"t\.csv\.gz cannot be read"):
+        read(data[: len(data) // 2], "a int", name="t.csv.gz")
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ";", "|", "^"])
+def test_other_delimiters_are_read(read: Reader, delimiter: str) -> None:
+    data = f'a{delimiter}b\n1{delimiter}"x{delimiter}"\n2\n'
+    found = read(data, "a int, b string", delimiter=delimiter)
+    assert (found.rows, len(found.rejected)) == ([(1, f"x{delimiter}")], 1)
+
+
+def test_parquet_row_groups_are_ranges_and_rejected_rows_are_json(tmp_path: Path) -> None:
+    columns = pa.table(
+        {
+            "i": pa.array([1.0, 2.5, float("nan"), 4.0]),
+            "s": pa.array(["a", "b", "", "d"], pa.large_string()).dictionary_encode(),
+            "t": pa.array([0, 1, 2, 10**9], pa.timestamp("ns", "America/Sao_Paulo")),
+        }
+    )
+    import pyarrow.parquet as pq
+
+    pq.write_table(columns, tmp_path / "t.parquet", row_group_size=2)
+    source = Source(uri=str(tmp_path / "t.parquet"), format="parquet")
+    types = {"i": "int", "s": "string", "t": "timestamp"}
+    ranges = plan_ranges(source, types, range_bytes=1)
+    from components.preprocess.reading import read_range
+
+    blocks = [b for span in ranges for b in read_range(span, source, types)]
+    rows = [tuple(r.values()) for b in blocks for r in b.batch.to_pylist()]
+    assert len(ranges) == 2
+    assert rows == [
+        (1, "a", datetime(1970, 1, 1)),
+        (None, None, datetime(1970, 1, 1)),
+        (4, "d", datetime(1970, 1, 1, 0, 0, 1)),
+    ]
+    [rejected] = [r for b in blocks for r in b.rejected.to_pylist()]
+    assert (rejected["position"], rejected["reason"]) == (1, "bad_value")
+    assert rejected["row"].startswith(b'{"i":2.5,"s":"b"')
+
+
+def test_text_columns_of_parquet_are_read_as_csv_values_are(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from components.preprocess.reading import read_range
+
+    pq.write_table(
+        pa.table({"i": ["1", "x", ""], "n": [2**53, 2**53 + 1, 0]}), tmp_path / "t.parquet"
+    )
+    source = Source(uri=str(tmp_path / "t.parquet"), format="parquet")
+    types = {"i": "int", "n": "int"}
+    [block] = [b for s in plan_ranges(source, types) for b in read_range(s, source, types)]
+    assert block.batch.to_pylist() == [{"i": 1, "n": 2**53}, {"i": None, "n": 0}]
+    assert block.rejected.column("detail").to_pylist() == ["i: 'x' is not an int"]
+
+
+LINES = [
+    b"1,x,2.5", b"22,,NA", b"3", b"4,y,1,9", b"", b'5,"a, b",1', b'6,"a""b",1', b'7,"open,1',
+    b"8,caf\xe9,1", b"9x,z,1", b'10,5" pipe,1', b"11,\xc3\xa9,1e3", b'12,"x\ny",4', b'13,q,"',
+    b"14,r\rs,5", b"16,caf\xe9", b'"17,x","a,b"c,7', b" 15 ,NA,inf",
+]  # fmt: skip
+TYPES_ABC = {"a": "int", "b": "string", "c": "float"}
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file that the property tests write again and again."""
+    return tmp_path_factory.mktemp("ranges") / "t.csv"
+
+
+def _outcome(source: Source, ranges: list[Range], block_bytes: int) -> list[Any]:
+    blocks = [b for r in ranges for b in delimited.read_blocks(r, source, TYPES_ABC, block_bytes)]
+    kept = [
+        (p, tuple(r.values()))
+        for b in blocks
+        for p, r in zip(b.positions.to_pylist(), b.batch.to_pylist(), strict=True)
+    ]
+    rejected = [
+        (r["position"], r["reason"], r["detail"], r["row"])
+        for b in blocks
+        for r in b.rejected.to_pylist()
+    ]
+    return sorted(kept, key=lambda k: k[0]) + sorted(rejected)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    lines=st.lists(st.sampled_from(LINES), max_size=12),
+    end=st.sampled_from([b"\n", b"\r\n"]),
+    is_ended=st.booleans(),
+    range_bytes=st.integers(1, 200),
+    block_bytes=st.integers(1, 200),
+    quoted_newlines=st.booleans(),
+)
+def test_any_cut_into_ranges_and_blocks_reads_the_same_rows(
+    scratch: Path,
+    lines: list[bytes],
+    end: bytes,
+    is_ended: bool,
+    range_bytes: int,
+    block_bytes: int,
+    quoted_newlines: bool,
+) -> None:
+    scratch.write_bytes(end.join([b"a,b,c", *lines]) + (end if is_ended else b""))
+    source = Source(uri=str(scratch), quoted_newlines=quoted_newlines)
+    whole = _outcome(source, plan_ranges(source, TYPES_ABC), 1 << 20)
+    cut = _outcome(source, plan_ranges(source, TYPES_ABC, range_bytes), block_bytes)
+    assert cut == whole
+    if not quoted_newlines:
+        physical = b"\n".join([b"", *lines]).replace(b"\r\n", b"\n").split(b"\n")
+        assert len(whole) == sum(line not in (b"", b"\r") for line in physical)
+
+
+VALUES = st.text("0123456789-+.eExX naifNAIF:TZ/", max_size=12) | st.sampled_from(
+    ["2013-01-31", "2013-02-29", "2013-01-01T10", "2013-01-01T10:00:00.123", "1e400", "0x1F",
+     " 7 ", "\t7", "-0", "1_0", "+5", "2013-01-01 10:00:00+02:00", "2013-01-01T10:00Z", "TRUE"]
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=VALUES, type_=st.sampled_from(sorted(TYPES)))
+def test_a_value_read_alone_is_the_value_that_the_csv_reader_reads(value: str, type_: str) -> None:
+    column, faults = from_text("a", pa.array([value.encode() or None]), type_)
+    alone = None if any(len(f.rows) for f in faults) else column.to_pylist()
+    assert alone == _typed(value, type_)
+
+
+def _typed(value: str, type_: str) -> list[Any] | None:
+    """The value as the typed fast path reads it, or None when it refuses."""
+    source = Source(uri="x", nulls=())
+    parser = delimited._Parser(("a", "b"), source, {"a": type_})
+    data = f'"{value}",1\n'.encode()
+    batch = parser.parse_typed(data, delimited.row_ends(data, False))
+    if batch is None:
+        return None
+    settled, faults = delimited.settle("a", batch.column("a"))
+    return None if any(len(f.rows) for f in faults) else settled.to_pylist()
+
+
+def test_the_fast_path_is_taken_for_clean_files(
+    table: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(uri=table("a,b\n1,2013-01-01T10:00:00Z\n"))
+    monkeypatch.delattr(delimited, "_read_slowly")
+    [span] = plan_ranges(source, {"b": "timestamp"})
+    [block] = delimited.read_blocks(span, source, {"b": "timestamp"})
+    assert pc.year(block.batch.column("b")).to_pylist() == [2013]

@@ -1,0 +1,80 @@
+"""Splits: stable, and the same as BigQuery's."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pyarrow as pa
+import pytest
+
+from components.errors import SpecError
+from components.preprocess.splitting import assign, threshold
+from components.spec import ColumnSplit, HashSplit, TimeSplit
+from trainer.fingerprint import fingerprint64
+
+# FARM_FINGERPRINT's own example in BigQuery's documentation.
+BIGQUERY = {"1footrue": -1541654101129638711, "2applefalse": 2794438866806483259, "3true": -4880158226897771312}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", BIGQUERY)
+def test_the_split_is_bigquerys_fingerprint_modulo_1000(key: str) -> None:
+    unsigned = BIGQUERY[key] % 2**64
+    assert int(fingerprint64(pa.array([key]))[0]) == unsigned
+    signed_modulo = int(abs(BIGQUERY[key]) % 1000) * (1 if BIGQUERY[key] >= 0 else -1)
+    by_sql = (signed_modulo + (1616 if BIGQUERY[key] < 0 else 0)) % 1000
+    assert by_sql == unsigned % 1000
+    share = by_sql / 1000
+    split = HashSplit(keys=("k",), train=share or 0.001, validation=0.001, test=0.999 - share)
+    assert assign(split, pa.record_batch({"k": [key]})).tolist() == [1 if share else 0]
+
+
+def test_keys_are_joined_as_text_by_the_unit_separator() -> None:
+    batch = pa.record_batch(
+        {
+            "year": pa.array([2013, 2013, None]),
+            "ok": pa.array([True, False, None]),
+            "d": pa.array([date(2013, 1, 31), None, None]),
+        }
+    )
+    joined = pa.array(["2013\x1ftrue\x1f2013-01-31", "2013\x1ffalse\x1f", "\x1f\x1f"])
+    keys = HashSplit(keys=("year", "ok", "d"))
+    as_text = assign(HashSplit(keys=("j",)), pa.record_batch({"j": joined}))
+    assert assign(keys, batch).tolist() == as_text.tolist()
+
+
+def test_shares_are_met_and_a_seed_moves_the_rows() -> None:
+    batch = pa.record_batch({"k": pa.array(range(50_000))})
+    plain = assign(HashSplit(keys=("k",), train=0.7, validation=0.2, test=0.1), batch)
+    shares = [(plain == i).mean() for i in range(3)]
+    assert shares == pytest.approx([0.7, 0.2, 0.1], abs=0.006)
+    seeded = assign(HashSplit(keys=("k",), train=0.7, validation=0.2, test=0.1, seed=1), batch)
+    prefixed = pa.record_batch({"s": ["1"] * 50_000, "k": pa.array(range(50_000))})
+    same = assign(HashSplit(keys=("s", "k"), train=0.7, validation=0.2, test=0.1), prefixed)
+    assert (seeded == same).all()
+    assert 0.4 < (seeded == plain).mean() < 0.7
+
+
+def test_many_distinct_key_columns_are_hashed_row_by_row() -> None:
+    n = 3000
+    columns = {c: pa.array(range(n)) for c in "abcdef"}  # 3000**6 combinations overflow int64
+    batch = pa.record_batch(columns)
+    joined = pa.array(["\x1f".join([str(i)] * 6) for i in range(n)])
+    expected = assign(HashSplit(keys=("j",)), pa.record_batch({"j": joined}))
+    assert (assign(HashSplit(keys=tuple("abcdef")), batch) == expected).all()
+
+
+def test_time_thresholds_belong_to_the_later_split() -> None:
+    days = [date(2013, 8, 31), date(2013, 9, 1), date(2013, 10, 1), None]
+    split = TimeSplit(by="time", column="d", validation_from="2013-09-01", test_from="2013-10-01")
+    assert assign(split, pa.record_batch({"d": days})).tolist() == [0, 1, 2, -1]
+
+
+def test_a_threshold_with_an_offset_is_utc() -> None:
+    assert threshold("2013-09-01T02:00:00+02:00").as_py() == datetime(2013, 9, 1)
+    with pytest.raises(SpecError, match="'1.9.2013' is not an ISO 8601 date"):
+        threshold("1.9.2013")
+
+
+def test_a_column_of_split_names_is_taken_at_its_word() -> None:
+    batch = pa.record_batch({"s": ["test", "train", "validation", "Train", None]})
+    assert assign(ColumnSplit(by="column", column="s"), batch).tolist() == [2, 0, 1, -1, -1]
