@@ -495,6 +495,15 @@ class Label:
 
 
 @dataclass(frozen=True)
+class TextFormat:
+    """How the table was written as text; predictions read new rows the same way."""
+
+    nulls: tuple[str, ...] = ("", "NA")
+    delimiter: str = ","
+    quoted_newlines: bool = False
+
+
+@dataclass(frozen=True)
 class Transform:
     """The fitted transform: everything between raw inputs and engineered columns, as JSON.
 
@@ -504,6 +513,7 @@ class Transform:
         weight: The column of example weights, or None.
         inputs: Raw inputs that the features need, in the order of the spec's columns.
         features: Fitted features, in the order of the spec.
+        text: How the source was written, when it is a CSV.
     """
 
     task: Task
@@ -511,6 +521,7 @@ class Transform:
     weight: str | None
     inputs: tuple[Input, ...]
     features: tuple[Feature, ...]
+    text: TextFormat = TextFormat()
 
     @property
     def engineered(self) -> tuple[Engineered, ...]:
@@ -552,6 +563,7 @@ class Transform:
             weight=read["weight"],
             inputs=tuple(Input(**i) for i in read["inputs"]),
             features=tuple(_feature_from(entry) for entry in read["features"]),
+            text=TextFormat(**{**read["text"], "nulls": tuple(read["text"]["nulls"])}),
         )
 
 

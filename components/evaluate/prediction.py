@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import pyarrow as pa
@@ -22,8 +23,6 @@ from components.preprocess.sources import Range, plan_ranges
 from components.spec import Source
 from trainer.features import Transform, raw_inputs
 
-NULLS = ("", "NA")
-
 
 @dataclass(frozen=True)
 class Predictions:
@@ -34,25 +33,16 @@ class Predictions:
     columns: tuple[str, ...]
 
 
-def predict(
-    model: Path | str,
-    source: Path | str,
-    output: Path | str | None = None,
-    *,
-    nulls: Sequence[str] = NULLS,
-    delimiter: str = ",",
-    quoted_newlines: bool = False,
-) -> Predictions:
+def predict(model: Path | str, source: Path | str, output: Path | str | None = None) -> Predictions:
     """Predicts every row of a raw CSV or Parquet file, in its order.
+
+    A CSV is read as the training table was: its spellings of missing, its delimiter.
 
     Args:
         model: A model folder, or a folder that has one named `model`.
         source: The file; it needs the model's inputs, any other column is not read.
         output: CSV or Parquet by its suffix; `<source>.predictions.csv` in the current folder
             unless given. It is whole or absent.
-        nulls: Spellings of a missing value in a CSV.
-        delimiter: Between the columns of a CSV.
-        quoted_newlines: Whether values of a CSV hold line ends.
 
     Raises:
         ArtifactError: The model is incomplete or altered.
@@ -62,14 +52,9 @@ def predict(
     folder = find_model(Path(model))
     read_metadata(folder)
     target = _target(Path(source), None if output is None else Path(output))
-    described = Source(
-        uri=(str(source),),
-        format="parquet" if Path(source).suffix == ".parquet" else "csv",
-        nulls=tuple(nulls),
-        delimiter=delimiter,
-        quoted_newlines=quoted_newlines,
-    )
     transform = Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
+    form: Literal["parquet", "csv"] = "parquet" if Path(source).suffix == ".parquet" else "csv"
+    described = Source(uri=(str(source),), format=form, **asdict(transform.text))
     columns = {i.name: i.type for i in transform.inputs}
     spans = plan_ranges(described, columns)  # a wrong file is told before TensorFlow is imported
     served = ServedModel.load(folder)

@@ -25,7 +25,7 @@ from components.preprocess.splitting import assign, bad_split
 from components.preprocess.summary import Summary, counted_columns
 from components.problems import RAW_PREFIX
 from components.spec import SPLITS, ModelSpec
-from trainer.features import Input, Label, Transform, fit_features, raw_inputs
+from trainer.features import Input, Label, TextFormat, Transform, fit_features, raw_inputs
 from trainer.settings import TrainerError
 
 SPILL = ".spill"
@@ -145,7 +145,9 @@ def fit(job: Job, total: Summary) -> Fitted:
         features = fit_features(spec.features, total.splits["train"].columns)
     except TrainerError as error:
         return Fitted(problem=str(error))
-    transform = Transform(spec.task, Label(spec.label, classes), spec.weight, spec.inputs, features)
+    source, label = spec.source, Label(spec.label, classes)
+    text = TextFormat(source.nulls, source.delimiter, source.quoted_newlines)
+    transform = Transform(spec.task, label, spec.weight, spec.inputs, features, text)
     warnings = judging.warnings(spec, total, classes)
     return Fitted(
         transform.to_json(),
