@@ -5,7 +5,7 @@ from typing import Any
 from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
 from kfp import dsl
 
-from components.evaluate.component import evaluate
+from components.evaluate.component import gate, measure
 from components.image import IMAGE
 from components.package.component import package
 from components.preprocess.component import preprocess
@@ -47,6 +47,13 @@ def make_pipeline(image: str = IMAGE) -> Any:
         job.set_caching_options(False)
         return planned.outputs["model"]
 
+    @dsl.pipeline(name="evaluate")
+    def evaluate(spec: dict, examples: dsl.Input[dsl.Dataset], model: dsl.Input[dsl.Model]) -> None:
+        measured = measure(spec=spec, examples=examples, model=model)
+        measured.set_container_image(image).set_caching_options(False)
+        decided = gate(evaluation=measured.outputs["evaluation"], model=model)
+        decided.set_container_image(image).set_caching_options(False)
+
     @dsl.pipeline(
         name=NAME,
         description="Turns a table into an evaluated model: preprocess, package, train, evaluate.",
@@ -77,6 +84,6 @@ def make_pipeline(image: str = IMAGE) -> Any:
         )
         trained.set_caching_options(False)
         evaluated = evaluate(spec=spec, examples=examples.outputs["examples"], model=trained.output)
-        evaluated.set_container_image(image).set_caching_options(False)
+        evaluated.set_caching_options(False)
 
     return training

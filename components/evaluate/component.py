@@ -1,4 +1,8 @@
-"""The evaluate step of the pipeline."""
+"""The KFP doorways of the evaluate step: measure, then the gate.
+
+Two tasks, because KFP publishes the artifacts of a task only when it succeeds: the metrics of a
+model that fails the gate are the ones that people want to see.
+"""
 
 from kfp import dsl
 
@@ -6,7 +10,7 @@ from components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def evaluate(
+def measure(
     spec: dict,
     examples: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
@@ -14,7 +18,7 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
-    """Scores the test rows through the serving signature and decides the gate.
+    """Scores the test rows through the serving signature and reports on the model.
 
     Args:
         spec: The model spec, as checked by `quatrain check`.
@@ -24,10 +28,24 @@ def evaluate(
         metrics: The metrics of the model, one number each.
         classification: The ROC curve and the confusion matrix of a classifier.
     """
-    from components.evaluate.gate import require_passed
     from components.evaluate.recording import record
     from components.evaluate.run import evaluate_model
 
-    measured = evaluate_model(spec, examples.path, model.path, evaluation.path)
-    record(measured, metrics, classification)
+    record(
+        evaluate_model(spec, examples.path, model.path, evaluation.path), metrics, classification
+    )
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def gate(evaluation: dsl.Input[dsl.Artifact], model: dsl.Input[dsl.Model]) -> None:
+    """Fails the run when the model missed a bound of the gate.
+
+    Args:
+        evaluation: What `measure` found.
+        model: The model, for the message: it is kept, and not promoted.
+    """
+    from components.artifacts import read_manifest
+    from components.evaluate.gate import require_passed
+
+    measured = read_manifest(evaluation.path, "metrics.json", "evaluate")
     require_passed(measured, model.uri)

@@ -41,7 +41,8 @@ def test_four_steps_in_their_order(compiled):
         "package": "package",
         "plan": "train",
         LAUNCHER: "train",
-        "evaluate": "evaluate",
+        "measure": "evaluate",
+        "gate": "evaluate",
     }
 
 

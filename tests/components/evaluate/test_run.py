@@ -15,7 +15,7 @@ from kfp import dsl
 
 from components.errors import ArtifactError, DataError, GateFailed
 from components.evaluate import scoring
-from components.evaluate.component import evaluate
+from components.evaluate.component import gate, measure
 from components.evaluate.run import evaluate_model
 from components.evaluate.shards import Plan, Shard
 from tests.components.evaluate.handmade import (
@@ -155,16 +155,12 @@ def run_component(tmp_path: Path, spec: dict[str, Any], model: Path) -> tuple[An
     """Runs the doorway as KFP does; gives the metrics artifacts and the error of the gate."""
     write_examples(tmp_path / "examples", ROWS, spec=spec)
     scalars, curves = dsl.Metrics(), dsl.ClassificationMetrics()
+    trained, evaluation = dsl.Model(uri=str(model)), dsl.Artifact(uri=str(tmp_path / "evaluation"))
+    examples = dsl.Dataset(uri=str(tmp_path / "examples"))
+    measure.python_func(spec, examples, trained, evaluation, scalars, curves)
     error = None
     try:
-        evaluate.python_func(
-            spec=spec,
-            examples=dsl.Dataset(uri=str(tmp_path / "examples")),
-            model=dsl.Model(uri=str(model)),
-            evaluation=dsl.Artifact(uri=str(tmp_path / "evaluation")),
-            metrics=scalars,
-            classification=curves,
-        )
+        gate.python_func(evaluation, trained)
     except GateFailed as failed:
         error = failed
     return {**scalars.metadata, **curves.metadata}, error
