@@ -29,18 +29,17 @@ def check(spec: ModelSpec) -> list[str]:
     Returns:
         A sentence for each finding; none when the spec suits the data.
     """
-    findings = Rules.of(spec).problems
-    derived = {} if findings else Rules.of(spec).derived
-    if not findings:
-        findings = list(judging.spec_problems(spec, derived))
+    rules = Rules.of(spec)
+    findings = rules.problems or list(judging.spec_problems(spec, rules.derived))
     try:
         ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES)
         if findings:
             return findings
-        sample = _sample(spec, [ranges[i] for i in _spread(len(ranges))])
+        job = Job(spec, rules, "", len(ranges))
+        sample = _sample(job, [ranges[i] for i in _spread(len(ranges))])
     except QuatrainError as error:
         return [*findings, str(error)]
-    return _sample_findings(spec, derived, sample)
+    return _sample_findings(spec, rules.derived, sample)
 
 
 def _spread(n: int) -> list[int]:
@@ -48,8 +47,7 @@ def _spread(n: int) -> list[int]:
     return sorted({i * n // SAMPLE_RANGES for i in range(SAMPLE_RANGES)}) if n else []
 
 
-def _sample(spec: ModelSpec, ranges: list[Range]) -> Summary:
-    job = Job(spec, "", len(ranges))
+def _sample(job: Job, ranges: list[Range]) -> Summary:
     return reduce(
         add,
         (

@@ -138,7 +138,7 @@ class Cleaner:
     def _ask(self, query: str, block: Block) -> pa.RecordBatch:
         self._connection.register("source_rows", block.batch)
         try:
-            answer = self._connection.sql(query).to_arrow_table().combine_chunks()
+            answer = self._connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
             raise DataError(
                 f"{block.source}: an expression under `clean` failed on a row: {reason_of(error)}; "
@@ -146,7 +146,7 @@ class Cleaner:
             ) from error
         finally:
             self._connection.unregister("source_rows")
-        columns = [_one_array(c) for c in answer.columns]
+        columns = [c.combine_chunks() for c in answer.columns]
         return pa.record_batch(columns, names=answer.column_names)
 
 
@@ -157,10 +157,6 @@ def describe(spec: ModelSpec) -> dict[str, str]:
         SpecError: A rule or a derived column is not an expression over one row; every problem.
     """
     return Rules.of(spec).derived
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
 def _weight_faults(name: str, weight: pa.Array) -> list[Fault]:

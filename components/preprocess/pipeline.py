@@ -67,14 +67,14 @@ def run(
         DataError: The rows cannot train a model.
     """
     model = ModelSpec.from_parameter(spec)
-    derived = Rules.of(model).derived
-    if problems := list(judging.spec_problems(model, derived)):
+    rules = Rules.of(model)
+    if problems := list(judging.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))
     ranges = plan_ranges(model.source, model.columns, range_bytes)
     n_files = len({r.path for r in ranges})
     print(f"preprocess: {n_files:,} files in {len(ranges):,} ranges", flush=True)
     with commit(out.replace("gs://", "/gcs/", 1)) as folder:
-        job = Job(model, str(folder), len(ranges))
+        job = Job(model, rules, str(folder), len(ranges))
         options = PipelineOptions(
             [],
             runner=RUNNERS.get(runner, runner),

@@ -38,18 +38,15 @@ class Job:
 
     Attributes:
         spec: The model's spec.
+        rules: Its cleaning rules; bound once, by the driver.
         folder: Where this attempt writes.
         n_shards: The number of ranges, so of shards of each split.
     """
 
     spec: ModelSpec
+    rules: Rules
     folder: str
     n_shards: int
-
-    @cached_property
-    def rules(self) -> Rules:
-        """The cleaning rules."""
-        return Rules.of(self.spec)
 
     @cached_property
     def counted(self) -> tuple[Input, ...]:

@@ -54,7 +54,7 @@ def read(table: Callable[..., str]) -> Callable[..., Read]:
         **source: Any,
     ) -> Read:
         types = dict(c.split() for c in columns.split(", "))
-        return Read(Source(uri=table(data, name), **source), types, range_bytes)
+        return Read(Source(uri=(table(data, name),), **source), types, range_bytes)
 
     return run
 
@@ -102,6 +102,14 @@ def model_of(uri: str, **changes: Any) -> ModelSpec:
             **changes,
         }
     )
+
+
+@pytest.fixture(scope="session")
+def small_spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """The spec of the small table, with two slices; shared by the tests that do not change it."""
+    path = tmp_path_factory.mktemp("small") / "delays.csv"
+    path.write_text(delays())
+    return model_of(str(path), evaluate={"slices": ["carrier", "day"]})
 
 
 @pytest.fixture

@@ -72,8 +72,8 @@ def test_derived_columns_stand_after_the_read_ones() -> None:
 
 def test_derived_types_are_described_in_our_words() -> None:
     derive = {
-        "b": "dep > 1", "i": "dep * 2", "h": "dep::HUGEINT", "f": "dep / 2", "c": "1.5::DECIMAL(4,2)",
-        "s": "name || 'x'", "d": "t::DATE", "t": "date_trunc('hour', t)",
+        "b": "dep > 1", "i": "dep * 2", "h": "dep::HUGEINT", "f": "dep / 2",
+        "c": "1.5::DECIMAL(4,2)", "s": "name || 'x'", "d": "t::DATE", "t": "date_trunc('hour', t)",
     }  # fmt: skip
     assert rules(derive=derive).derived == {
         "b": "bool", "i": "int", "h": "int", "f": "float", "c": "float",
@@ -90,10 +90,7 @@ def test_a_derived_number_that_is_not_finite_rejects_its_row() -> None:
     cleaned = Cleaner(rules(derive={"r": "arr / w"}, label="r")).clean(
         block(arr=[1.0, 0.0, 4.0], w=[0.0, 0.0, 2.0])
     )
-    assert [r for _, r in reasons(cleaned)] in (
-        ["bad_value", "label_missing"],
-        ["label_missing", "label_missing"],
-    )
+    assert reasons(cleaned) == [(0, "bad_value"), (10, "label_missing")]
     assert cleaned.batch.column("r").to_pylist() == [2.0]
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from components.errors import SourceError
 from components.preprocess import delimited
-from components.preprocess.conversion import TYPES, from_text
+from components.preprocess.conversion import TYPES, from_text, settle
 from components.preprocess.sources import Range, plan_ranges
 from components.spec import Source
 
@@ -196,7 +196,7 @@ def test_parquet_row_groups_are_ranges_and_rejected_rows_are_json(tmp_path: Path
     import pyarrow.parquet as pq
 
     pq.write_table(columns, tmp_path / "t.parquet", row_group_size=2)
-    source = Source(uri=str(tmp_path / "t.parquet"), format="parquet")
+    source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"i": "int", "s": "string", "t": "timestamp"}
     ranges = plan_ranges(source, types, range_bytes=1)
     from components.preprocess.reading import read_range
@@ -222,7 +222,7 @@ def test_text_columns_of_parquet_are_read_as_csv_values_are(tmp_path: Path) -> N
     pq.write_table(
         pa.table({"i": ["1", "x", ""], "n": [2**53, 2**53 + 1, 0]}), tmp_path / "t.parquet"
     )
-    source = Source(uri=str(tmp_path / "t.parquet"), format="parquet")
+    source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"i": "int", "n": "int"}
     [block] = [b for s in plan_ranges(source, types) for b in read_range(s, source, types)]
     assert block.batch.to_pylist() == [{"i": 1, "n": 2**53}, {"i": None, "n": 0}]
@@ -277,7 +277,7 @@ def test_any_cut_into_ranges_and_blocks_reads_the_same_rows(
     quoted_newlines: bool,
 ) -> None:
     scratch.write_bytes(end.join([b"a,b,c", *lines]) + (end if is_ended else b""))
-    source = Source(uri=str(scratch), quoted_newlines=quoted_newlines)
+    source = Source(uri=(str(scratch),), quoted_newlines=quoted_newlines)
     whole = _outcome(source, plan_ranges(source, TYPES_ABC), 1 << 20)
     cut = _outcome(source, plan_ranges(source, TYPES_ABC, range_bytes), block_bytes)
     assert cut == whole
@@ -302,20 +302,20 @@ def test_a_value_read_alone_is_the_value_that_the_csv_reader_reads(value: str, t
 
 def _typed(value: str, type_: str) -> list[Any] | None:
     """The value as the typed fast path reads it, or None when it refuses."""
-    source = Source(uri="x", nulls=())
+    source = Source(uri=("x",), nulls=())
     parser = delimited._Parser(("a", "b"), source, {"a": type_})
     data = f'"{value}",1\n'.encode()
     batch = parser.parse_typed(data, delimited.row_ends(data, False))
     if batch is None:
         return None
-    settled, faults = delimited.settle("a", batch.column("a"))
+    settled, faults = settle("a", batch.column("a"))
     return None if any(len(f.rows) for f in faults) else settled.to_pylist()
 
 
 def test_the_fast_path_is_taken_for_clean_files(
     table: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Source(uri=table("a,b\n1,2013-01-01T10:00:00Z\n"))
+    source = Source(uri=(table("a,b\n1,2013-01-01T10:00:00Z\n"),))
     monkeypatch.delattr(delimited, "_read_slowly")
     [span] = plan_ranges(source, {"b": "timestamp"})
     [block] = delimited.read_blocks(span, source, {"b": "timestamp"})

@@ -13,7 +13,11 @@ from components.spec import ColumnSplit, HashSplit, TimeSplit
 from trainer.fingerprint import fingerprint64
 
 # FARM_FINGERPRINT's own example in BigQuery's documentation.
-BIGQUERY = {"1footrue": -1541654101129638711, "2applefalse": 2794438866806483259, "3true": -4880158226897771312}  # fmt: skip
+BIGQUERY = {
+    "1footrue": -1541654101129638711,
+    "2applefalse": 2794438866806483259,
+    "3true": -4880158226897771312,
+}
 
 
 @pytest.mark.parametrize("key", BIGQUERY)
@@ -71,7 +75,7 @@ def test_time_thresholds_belong_to_the_later_split() -> None:
 
 def test_a_threshold_with_an_offset_is_utc() -> None:
     assert threshold("2013-09-01T02:00:00+02:00").as_py() == datetime(2013, 9, 1)
-    with pytest.raises(SpecError, match="'1.9.2013' is not an ISO 8601 date"):
+    with pytest.raises(SpecError, match=r"'1\.9\.2013' is not an ISO 8601 date"):
         threshold("1.9.2013")
 
 

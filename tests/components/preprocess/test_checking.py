@@ -1,0 +1,72 @@
+"""`quatrain check`: what is found before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from components.preprocess.checking import check
+from components.spec import ModelSpec
+
+Make = Callable[..., ModelSpec]
+HEADER = "day,delay,carrier,arrival,weight\n"
+
+
+def test_a_spec_that_suits_its_data_has_no_findings(delays_spec: Make) -> None:
+    assert check(delays_spec()) == []
+
+
+def test_wrong_rules_and_a_missing_column_are_found_together(delays_spec: Make) -> None:
+    clean = {"reject": {"a": "dely > 1"}, "derive": {"late": "arrival >= 15", "b": "sum(day)"}}
+    findings = check(delays_spec("day,delay,carrier,arrival\n1,1,A,1\n", clean=clean))
+    assert [f.split(":")[0].split("/")[-1] for f in findings] == [
+        "clean.reject.a",
+        "clean.derive.b",
+        "delays.csv",
+    ]
+    assert "there is no column 'dely'; did you mean 'delay'?" in findings[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"label": "arrival"}, "label: 'arrival' is float; a binary model takes bool or int"),
+        ({"weight": "carrier"}, "weight: 'carrier' is string; a weight is a number"),
+        ({"split": {"by": "column", "column": "day"}}, "split.column: 'day' is int, not a string"),
+        (
+            {"split": {"by": "time", "column": "day", "validation_from": "a", "test_from": "b"}},
+            "split.column: 'day' is int, not a time",
+        ),
+        (
+            {"features": [{"name": "x", "from": "arrival", "transform": "log"}]},
+            "features[0].from: 'arrival' makes the label",
+        ),
+    ],
+)
+def test_types_that_do_not_suit_their_use_are_found(
+    delays_spec: Make, changes: dict[str, Any], sentence: str
+) -> None:
+    assert any(sentence in finding for finding in check(delays_spec(**changes)))
+
+
+def test_values_that_do_not_convert_are_found_with_their_share(delays_spec: Make) -> None:
+    rows = "".join(f"{i},{i}.5,A,{i},1\n" for i in range(50))
+    [finding] = check(delays_spec(HEADER + rows))
+    assert finding.startswith("in a sample of 50 rows: 50 of 50 rows (100.0%) were rejected")
+    assert "bad_value: 50 rows (delay: '0.5' is not an int), as: 0,0.5,A,0,1" in finding
+
+
+def test_a_label_of_one_class_and_a_missing_column_are_found(delays_spec: Make) -> None:
+    rows = "".join(f"{i},,A,1,1\n" for i in range(50))
+    findings = check(delays_spec(HEADER + rows, clean={"derive": {"late": "arrival >= 15"}}))
+    assert findings[0].startswith(
+        "the label 'late' has one class in a sample of 50 rows, 'false' in 50 rows"
+    )
+    assert findings[1].startswith("column 'delay' is missing in all 50 rows in a sample")
+
+
+def test_a_file_without_rows_is_found(delays_spec: Make) -> None:
+    [finding] = check(delays_spec(HEADER))
+    assert finding.endswith("delays.csv: there are no rows, only headers")

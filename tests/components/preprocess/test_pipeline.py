@@ -1,0 +1,304 @@
+"""The whole step: Beam equals direct, the bytes repeat, and bad data stops it with one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.artifacts import sha256_of
+from components.errors import DataError, QuatrainError, SpecError
+from components.preprocess import pipeline, shards
+from components.preprocess.cleaning import Rules
+from components.preprocess.sources import plan_ranges
+from components.preprocess.summary import Summary
+from components.spec import SPLITS, ModelSpec
+from trainer.features import Transform
+
+Make = Callable[..., ModelSpec]
+
+
+def run(spec: ModelSpec, out: Path, **options: Any) -> int:
+    """Runs the step locally."""
+    return pipeline.run(spec.as_parameter(), runner="local", out=str(out), **options)
+
+
+def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> shards.Fitted:
+    """The same work without Beam, range by range; stops at a problem."""
+    ranges = plan_ranges(spec.source, spec.columns, range_bytes)
+    job = shards.Job(spec, Rules.of(spec), str(out), len(ranges))
+    total = sum((shards.clean_range(job, r) for r in ranges), Summary())
+    fitted = shards.fit(job, total)
+    if fitted.problem is None:
+        written = [shards.engineer_range(job, r.index, fitted) for r in ranges]
+        shards.write_documents(job, fitted, written)
+    return fitted
+
+
+def rows_of(out: Path, stem: str) -> pa.Table:
+    """All shards of a split, in order."""
+    return pa.concat_tables([pq.read_table(p) for p in sorted(out.glob(f"{stem}-*.parquet"))])
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    files = [p for p in out.rglob("*") if p.is_file()]
+    return {str(p.relative_to(out)): p.read_bytes() for p in files}
+
+
+@pytest.fixture(scope="module")
+def made(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, Path]:
+    """The small table, through Beam in ranges of 1000 bytes."""
+    out = tmp_path_factory.mktemp("made") / "examples"
+    assert run(small_spec, out, range_bytes=1000) == 400
+    return small_spec, out
+
+
+def test_rows_reconcile_and_every_file_has_its_digest(made: tuple[ModelSpec, Path]) -> None:
+    spec, out = made
+    manifest = json.loads((out / "manifest.json").read_text())
+    rows = manifest["rows"]
+    assert rows["read"] == rows["train"] + rows["validation"] + rows["test"] + rows["rejected"]
+    assert {s: rows_of(out, s).num_rows for s in SPLITS} == {s: rows[s] for s in SPLITS}
+    assert manifest["reasons"] == {
+        "cancelled": {"rows": 8, "sample": "49,NA,A,NA,2"},
+        "bad_value": {"rows": 1, "sample": "6,1x,A,5,1"},
+    }
+    assert rows["rejected"] == 9 and manifest["spec"] == spec.sha256
+    assert set(manifest["files"]) == set(contents(out)) - {"manifest.json"}
+    assert all(sha256_of(out / p) == digest for p, digest in manifest["files"].items())
+
+
+def test_rejected_rows_say_where_they_stand(made: tuple[ModelSpec, Path]) -> None:
+    spec, out = made
+    source = Path(spec.source.uri[0]).read_bytes()
+    rejected = rows_of(out / "rejected", "rejected").to_pylist()
+    assert [r["reason"] for r in rejected] == ["bad_value"] + ["cancelled"] * 8
+    assert rejected[0]["detail"] == "delay: '1x' is not an int"
+    for row in rejected:
+        end = row["position"] + len(row["row"])
+        assert source[row["position"] : end + 1] == row["row"] + b"\n"
+
+
+def test_shards_hold_engineered_rows_and_raw_inputs_outside_train(
+    made: tuple[ModelSpec, Path],
+) -> None:
+    _, out = made
+    engineered = ["delay", "bucket", "carrier", "label"]
+    raw = ["raw_day", "raw_delay", "raw_carrier"]
+    train, test = rows_of(out, "train"), rows_of(out, "test")
+    assert (train.column_names, test.column_names) == (engineered, engineered + raw)
+    transform = Transform.from_json((out / "transform.json").read_text())
+    assert transform.label.classes == ("false", "true")
+    delay = test.column("raw_delay").to_numpy().astype(float)
+    carrier = test.column("raw_carrier").combine_chunks()
+    again = transform.numpy({"delay": delay, "carrier": carrier})
+    for name, values in again.items():
+        assert test.column(name).to_numpy().tolist() == values.tolist()
+    day = test.column("raw_day").to_pylist()
+    assert set(day).isdisjoint(rows_of(out, "validation").column("raw_day").to_pylist())
+
+
+@pytest.mark.parametrize("range_bytes", [111, 400, None])
+def test_beam_equals_direct_for_any_range_size(
+    made: tuple[ModelSpec, Path], tmp_path: Path, range_bytes: int | None
+) -> None:
+    spec, out = made
+    direct(spec, tmp_path, range_bytes)
+    for name in ("transform.json", "statistics.json"):
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+    for split in SPLITS:
+        assert rows_of(tmp_path, split).equals(rows_of(out, split))
+    names = ("rows", "reasons", "warnings")
+    ours, theirs = (json.loads((d / "manifest.json").read_text()) for d in (tmp_path, out))
+    assert [ours[n] for n in names] == [theirs[n] for n in names]
+
+
+@pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
+def test_two_runs_are_equal_byte_for_byte_for_any_number_of_workers(
+    made: tuple[ModelSpec, Path], tmp_path: Path, mode: str
+) -> None:
+    spec, out = made
+    options = {"direct_num_workers": 2, "direct_running_mode": mode}
+    run(spec, tmp_path / "again", range_bytes=1000, runner_options=options)
+    assert contents(tmp_path / "again") == contents(out)
+
+
+def test_statistics_hold_counts_moments_and_quantiles(delays_spec: Make, tmp_path: Path) -> None:
+    data = "day,delay,carrier,arrival,weight\n" + "".join(
+        f"{i},{i % 4},{'AAB'[i % 3]},{i % 30},1\n" for i in range(300)
+    )
+    direct(delays_spec(data + "300,,A,0,1\n"), tmp_path)
+    train = json.loads((tmp_path / "statistics.json").read_text())["splits"]["train"]
+    delay, late = train["columns"]["delay"], train["columns"]["late"]
+    assert delay["count"] + delay["missing"] == train["rows"]
+    assert (delay["min"], delay["quantiles"]["0"], delay["max"]) == (0.0, 0.0, 3.0)
+    assert delay["mean"] == pytest.approx(
+        sum(int(v["value"]) * v["count"] for v in delay["values"]) / delay["count"]
+    )
+    assert [v["value"] for v in late["values"]] == ["false", "true"]
+    assert train["columns"]["carrier"]["top"][0]["value"] == "A"
+    assert set(train["columns"]) == {"delay", "carrier", "late"}
+
+
+@pytest.mark.parametrize(
+    ("task", "label", "classes", "kind"),
+    [
+        ("multiclass", "carrier", ("A", "B"), pa.int32()),
+        ("multiclass", "weight_class", ("1", "2"), pa.int32()),
+        ("binary", "weight_class", ("1", "2"), pa.int32()),
+        ("regression", "arrival", (), pa.float32()),
+    ],
+)
+def test_labels_of_each_task(
+    delays_spec: Make, tmp_path: Path, task: str, label: str, classes: tuple[str, ...], kind: Any
+) -> None:
+    features = [{"name": "delay", "from": "delay", "transform": "standardize"}]
+    clean = {"derive": {"weight_class": "weight::INT"}, "max_rejected": 0.1}
+    spec = delays_spec(task=task, label=label, clean=clean, features=features, weight="weight")
+    fitted = direct(spec, tmp_path)
+    assert fitted.problem is None
+    assert Transform.from_json(fitted.transform).label.classes == classes
+    train = rows_of(tmp_path, "train")
+    assert train.schema.field("label").type == kind
+    assert train.schema.field("weight").type == pa.float32()
+    if label == "weight_class":
+        expected = [w - 1 for w in train.column("weight").to_pylist()]
+        assert train.column("label").to_pylist() == expected
+
+
+HEADER = "day,delay,carrier,arrival,weight\n"
+ONE_CLASS = HEADER + "".join(f"{i},1,A,20,1\n" for i in range(60))
+NO_DELAY = HEADER + "".join(f"{i},,{'AB'[i % 2]},{i},1\n" for i in range(60))
+GOOD = HEADER + "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},0\n" for i in range(60))
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "sentence"),
+    [
+        (HEADER, {}, "there are no rows, only headers"),
+        (
+            ONE_CLASS,
+            {"clean": {"derive": {"late": "arrival >= 15"}}},
+            "the label 'late' has one class in the train split, 'true' in",
+        ),
+        (
+            NO_DELAY,
+            {"clean": {"derive": {"late": "arrival >= 15"}}},
+            "column 'delay' is missing in all",
+        ),
+        (
+            GOOD,
+            {"task": "binary", "label": "day"},
+            "has 60 classes (0, 1, 2, 3, 4, ...); a binary model takes two",
+        ),
+        (GOOD, {"weight": "weight"}, "weight: 'weight' is 0 in every row in the train split"),
+        (
+            ONE_CLASS,
+            {"task": "regression", "label": "arrival"},
+            "the label 'arrival' has one value in the train split",
+        ),
+        (
+            GOOD.replace("59,59", "60,59")[: len(HEADER) + 30],
+            {},
+            "split has no rows (train",
+        ),
+    ],
+)
+def test_rows_that_cannot_train_a_model_are_one_sentence(
+    delays_spec: Make, tmp_path: Path, data: str, changes: dict[str, Any], sentence: str
+) -> None:
+    fitted = direct(delays_spec(data, **changes), tmp_path)
+    assert fitted.problem is not None
+    assert sentence in fitted.problem
+
+
+def test_too_many_rejected_rows_stop_the_run_with_the_three_most_frequent_reasons(
+    delays_spec: Make, tmp_path: Path
+) -> None:
+    bad = ["1,x,A,1,1", "2,y,A,1,1", "3,z,A,1,1", "4,NA,A,1,1", "5,NA,A,1,1", "6", "7", '8,"1']
+    spec = delays_spec(GOOD + "\n".join(bad))
+    with pytest.raises(DataError) as caught:
+        run(spec, tmp_path / "examples")
+    assert str(caught.value) == "\n".join(
+        [
+            "8 of 68 rows (11.8%) were rejected, more than clean.max_rejected (10.0%); "
+            "the most frequent reasons:",
+            "  bad_value: 3 rows (delay: 'x' is not an int), as: 1,x,A,1,1",
+            "  cancelled: 2 rows (delay IS NULL), as: 4,NA,A,1,1",
+            "  short_row: 2 rows (1 values for 5 columns), as: 6",
+            "correct the source or the rules, or raise clean.max_rejected",
+        ]
+    )
+    assert os.listdir(tmp_path) == ["delays.csv"]
+
+
+def test_an_error_inside_a_worker_is_raised_once_and_unwrapped(
+    delays_spec: Make, tmp_path: Path
+) -> None:
+    derive = {"late": "arrival >= 15", "code": "carrier::INT"}
+    spec = delays_spec(clean={"derive": derive})
+    with pytest.raises(QuatrainError, match=r"^\S+delays\.csv: an expression under `clean` failed"):
+        run(spec, tmp_path / "examples")
+    assert os.listdir(tmp_path) == ["delays.csv"]
+
+
+def test_a_column_of_one_value_is_a_warning(delays_spec: Make, tmp_path: Path) -> None:
+    spec = delays_spec(GOOD.replace(",A,", ",B,"))
+    fitted = direct(spec, tmp_path)
+    assert fitted.problem is None
+    warning = "column 'carrier' has one value in the train split; features made of it say nothing"
+    assert json.loads((tmp_path / "manifest.json").read_text())["warnings"] == [warning]
+    assert json.loads((tmp_path / "statistics.json").read_text())["warnings"] == [warning]
+
+
+def test_a_feature_made_of_what_makes_the_label_is_refused(
+    delays_spec: Make, tmp_path: Path
+) -> None:
+    feature = {"name": "a", "from": "arrival", "transform": "standardize"}
+    with pytest.raises(SpecError, match=r"features\[0\]\.from: 'arrival' makes the label"):
+        run(delays_spec(features=[feature]), tmp_path / "examples")
+
+
+def test_a_missing_column_stops_before_anything_is_read(delays_spec: Make, tmp_path: Path) -> None:
+    with pytest.raises(QuatrainError, match="there is no column 'arrival'"):
+        run(delays_spec("day,delay,carrier,weight\n1,1,A,1\n"), tmp_path / "examples")
+
+
+def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
+    delays_spec: Make, tmp_path: Path
+) -> None:
+    spec = delays_spec()
+    out = tmp_path / "examples"
+    code = (
+        "import json, sys, time\n"
+        "from components.preprocess import pipeline, shards\n"
+        "engineer = shards.engineer_range\n"
+        "def slowly(job, index, fitted):\n"
+        "    written = engineer(job, index, fitted)\n"
+        "    time.sleep(60)\n"
+        "    return written\n"
+        "shards.engineer_range = slowly\n"
+        "pipeline.run(json.loads(sys.argv[1]), runner='local', out=sys.argv[2])\n"
+    )
+    arguments = [sys.executable, "-c", code, json.dumps(spec.as_parameter()), str(out)]
+    with subprocess.Popen(arguments, cwd=Path(__file__).parents[3]) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".examples.*.tmp/test-*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert list(tmp_path.glob(".examples.*.tmp/test-*"))
+    assert not out.exists()
+    run(spec, out)
+    assert (out / "manifest.json").exists()
+    assert sorted(os.listdir(tmp_path)) == ["delays.csv", "examples"]
