@@ -9,7 +9,7 @@ from operator import add
 
 from components.errors import QuatrainError
 from components.preprocess import judging, shards
-from components.preprocess.cleaning import Rules
+from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.shards import Job
 from components.preprocess.sources import Range, plan_ranges
 from components.preprocess.summary import Summary
@@ -48,12 +48,13 @@ def _spread(n: int) -> list[int]:
 
 
 def _sample(job: Job, ranges: list[Range]) -> Summary:
+    cleaner = Cleaner(job.rules)
     return reduce(
         add,
         (
             shards.summarize(job, span.index, block, split)
             for span in ranges
-            for block, split in islice(shards.cleaned_blocks(job, span), 1)
+            for block, split in islice(shards.cleaned_blocks(job, span, cleaner), 1)
         ),
         Summary(),
     )

@@ -26,6 +26,8 @@ from components.preprocess.expressions import (
 from components.preprocess.rejection import Block, Fault
 from components.spec import ModelSpec
 
+_BROKEN = "index of the broken rule"  # derived columns are identifiers: none has this name
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -85,7 +87,7 @@ class Rules:
     def query(self) -> str | None:
         """The one narrow query over `source_rows`; None when there is nothing to ask."""
         cases = " ".join(f"WHEN ({sql}\n) THEN {i}" for i, sql in enumerate(self.reject.values()))
-        asked = [f"CAST(CASE {cases} END AS SMALLINT) AS broken_rule"] if cases else []
+        asked = [f'CAST(CASE {cases} END AS SMALLINT) AS "{_BROKEN}"'] if cases else []
         for name, type_ in self.derived.items():
             value = f"CAST(({self.derive[name]}\n) AS {SQL_TYPES[type_]})"
             value = f"NULLIF({value}, '')" if type_ == "string" else value
@@ -105,16 +107,19 @@ class Cleaner:
     def clean(self, block: Block) -> Block:
         """Adds the derived columns and sets rejected rows aside.
 
-        After the rules, a row without label is `label_missing`; a row whose weight is missing,
-        negative or not finite is `weight_missing` or `bad_weight`. A rule that is NULL is not true.
+        A rule that is NULL is not true. After the rules come `label_missing`, `bad_label` (too
+        large for float32), `weight_missing` and `bad_weight` (negative, or too large for float32).
 
         Raises:
             DataError: An expression fails on a value.
         """
         block, faults = self._derived(block)
         label = self._rules.label
-        missing = pc.is_null(block.batch.column(label))
-        faults.append(Fault.where(missing, "label_missing", f"{label} is missing"))
+        values = block.batch.column(label)
+        faults.append(Fault.where(pc.is_null(values), "label_missing", f"{label} is missing"))
+        if pa.types.is_floating(values.type):
+            bad = pc.invert(_fits_float32(values))
+            faults.append(Fault.where(bad, "bad_label", f"{label} is too large for float32"))
         if self._rules.weight is not None:
             faults += _weight_faults(self._rules.weight, block.batch.column(self._rules.weight))
         return block.without(faults)
@@ -125,7 +130,7 @@ class Cleaner:
             return block, faults
         answer = self._ask(self._query, block)
         if self._rules.reject:
-            broken = pc.fill_null(answer.column("broken_rule"), -1).to_numpy(zero_copy_only=False)
+            broken = pc.fill_null(answer.column(_BROKEN), -1).to_numpy(zero_copy_only=False)
             rules = enumerate(self._rules.reject.items())
             faults = [Fault.where(broken == i, name, sql) for i, (name, sql) in rules]
         batch = block.batch
@@ -159,9 +164,13 @@ def describe(spec: ModelSpec) -> dict[str, str]:
     return Rules.of(spec).derived
 
 
+def _fits_float32(values: pa.Array) -> pa.Array:
+    return pc.is_finite(values.cast(pa.float32(), safe=False))
+
+
 def _weight_faults(name: str, weight: pa.Array) -> list[Fault]:
     values = weight.cast(pa.float64(), safe=False)
-    bad = pc.or_(pc.less(values, 0), pc.invert(pc.is_finite(values)))
+    bad = pc.or_(pc.less(values, 0), pc.invert(_fits_float32(values)))
     return [
         Fault.where(pc.is_null(values), "weight_missing", f"{name} is missing"),
         Fault.where(bad, "bad_weight", f"{name} is not a finite number of at least 0"),

@@ -13,6 +13,8 @@ from components.preprocess.rejection import Block
 from components.preprocess.sources import Range, open_filesystem
 
 BLOCK_ROWS = 1 << 16
+BUFFER_BYTES = 1 << 20
+"""Pages are read as they are needed: a row group may be larger than the memory."""
 
 
 def read_blocks(
@@ -26,7 +28,7 @@ def read_blocks(
     filesystem, path = open_filesystem(span.path)
     try:
         with filesystem.open_input_file(path) as file:
-            parquet = pq.ParquetFile(file)
+            parquet = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
             metadata = parquet.metadata
             stop = metadata.num_row_groups if span.stop is None else span.stop
             position = sum(metadata.row_group(g).num_rows for g in range(span.start))

@@ -132,11 +132,15 @@ def _read(piece: Piece, span: Range, source: Source, columns: Mapping[str, str])
     parser = _Parser(span.header, source, columns)
     last = block.rows.slice(max(len(block.rows) - 1, 0))
     # An open quote joins its line to the next, so the count differs; the last line has no next one.
-    if data.count(b"\r") == data.count(b"\r\n") and parser.is_sound(last):
+    if not _has_stray_return(data) and parser.is_sound(last):
         typed = parser.parse_typed(data, ends)
         if typed is not None and typed.num_rows == len(block.rows):
             return _filled(block, {n: settle(n, typed.column(n)) for n in columns})
     return _read_slowly(block, parser)
+
+
+def _has_stray_return(data: bytes) -> bool:
+    return b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
 
 
 def _raw_block(piece: Piece, span: Range) -> Block:

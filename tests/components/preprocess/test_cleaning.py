@@ -86,6 +86,11 @@ def test_a_row_without_label_or_with_a_bad_weight_is_rejected() -> None:
     assert reasons(cleaned) == [(0, "label_missing"), (10, "weight_missing"), (20, "bad_weight")]
 
 
+def test_a_label_or_weight_too_large_for_float32_is_rejected() -> None:
+    cleaned = Cleaner(rules(label="arr", weight="w")).clean(block(arr=[1e39, 1.0], w=[1.0, 1e39]))
+    assert reasons(cleaned) == [(0, "bad_label"), (10, "bad_weight")]
+
+
 def test_a_derived_number_that_is_not_finite_rejects_its_row() -> None:
     cleaned = Cleaner(rules(derive={"r": "arr / w"}, label="r")).clean(
         block(arr=[1.0, 0.0, 4.0], w=[0.0, 0.0, 2.0])

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -19,13 +20,14 @@ import pytest
 from components.artifacts import sha256_of
 from components.errors import DataError, QuatrainError, SpecError
 from components.preprocess import pipeline, shards
-from components.preprocess.cleaning import Rules
+from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.sources import plan_ranges
 from components.preprocess.summary import Summary
 from components.spec import SPLITS, ModelSpec
 from trainer.features import Transform
 
 Make = Callable[..., ModelSpec]
+ROOT = Path(__file__).parents[3]
 
 
 def run(spec: ModelSpec, out: Path, **options: Any) -> int:
@@ -37,7 +39,8 @@ def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> shards
     """The same work without Beam, range by range; stops at a problem."""
     ranges = plan_ranges(spec.source, spec.columns, range_bytes)
     job = shards.Job(spec, Rules.of(spec), str(out), len(ranges))
-    total = sum((shards.clean_range(job, r) for r in ranges), Summary())
+    cleaner = Cleaner(job.rules)
+    total = sum((shards.clean_range(job, r, cleaner) for r in ranges), Summary())
     fitted = shards.fit(job, total)
     if fitted.problem is None:
         written = [shards.engineer_range(job, r.index, fitted) for r in ranges]
@@ -177,6 +180,24 @@ def test_labels_of_each_task(
         assert train.column("label").to_pylist() == expected
 
 
+def test_columns_may_have_the_names_of_our_own(delays_spec: Make, tmp_path: Path) -> None:
+    data = "split,reason,row,position\n" + "".join(
+        f"{s},{i},{i % 3},{i % 2}\n" for i in range(30) for s in SPLITS
+    )
+    spec = delays_spec(
+        data,
+        columns={"split": "string", "reason": "int", "row": "int", "position": "int"},
+        clean={"reject": {"row": "reason = 7"}, "derive": {"broken_rule": "position = 1"}},
+        label="broken_rule",
+        split={"by": "column", "column": "split"},
+        features=[{"name": "split", "from": "row", "transform": "standardize"}],
+        evaluate={"slices": ["split"]},
+    )
+    assert direct(spec, tmp_path).problem is None
+    assert rows_of(tmp_path, "test").column("raw_split").unique().to_pylist() == ["test"]
+    assert rows_of(tmp_path, "train").num_rows == 29
+
+
 HEADER = "day,delay,carrier,arrival,weight\n"
 ONE_CLASS = HEADER + "".join(f"{i},1,A,20,1\n" for i in range(60))
 NO_DELAY = HEADER + "".join(f"{i},,{'AB'[i % 2]},{i},1\n" for i in range(60))
@@ -275,6 +296,27 @@ def test_a_missing_column_stops_before_anything_is_read(delays_spec: Make, tmp_p
         run(delays_spec("day,delay,carrier,weight\n1,1,A,1\n"), tmp_path / "examples")
 
 
+def test_the_step_never_imports_tensorflow() -> None:
+    code = (
+        "import sys, components.preprocess.pipeline, components.preprocess.checking\n"
+        "sys.exit('tensorflow' in sys.modules or 'kfp' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_component_runs_the_step_and_gives_the_rows_read(
+    small_spec: ModelSpec, tmp_path: Path
+) -> None:
+    from components.preprocess.component import preprocess
+
+    examples = SimpleNamespace(uri=str(tmp_path / "examples"))
+    as_kfp_sends_it = json.loads(json.dumps(small_spec.as_parameter()), parse_int=float)
+    read = preprocess.python_func(as_kfp_sends_it, "local", examples)
+    assert read == 400
+    manifest = json.loads((tmp_path / "examples" / "manifest.json").read_text())
+    assert manifest["spec"] == small_spec.sha256
+
+
 def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
     delays_spec: Make, tmp_path: Path
 ) -> None:
@@ -292,7 +334,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
         "pipeline.run(json.loads(sys.argv[1]), runner='local', out=sys.argv[2])\n"
     )
     arguments = [sys.executable, "-c", code, json.dumps(spec.as_parameter()), str(out)]
-    with subprocess.Popen(arguments, cwd=Path(__file__).parents[3]) as process:
+    with subprocess.Popen(arguments, cwd=ROOT) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".examples.*.tmp/test-*")) and time.monotonic() < deadline:
             time.sleep(0.05)
