@@ -41,7 +41,7 @@ def test_wrong_rules_and_a_missing_column_are_found_together(delays_spec: Make) 
         ),
         (
             {"features": [{"name": "x", "from": "arrival", "transform": "log"}]},
-            "features[0].from: 'arrival' makes the label",
+            "features[0]: the label (late: arrival >= 15) is made of nothing but 'arrival'",
         ),
     ],
 )
@@ -49,6 +49,11 @@ def test_types_that_do_not_suit_their_use_are_found(
     delays_spec: Make, changes: dict[str, Any], sentence: str
 ) -> None:
     assert any(sentence in finding for finding in check(delays_spec(**changes)))
+
+
+def test_a_label_that_is_made_of_more_than_the_features_may_be_learned(delays_spec: Make) -> None:
+    clean = {"derive": {"late": "arrival - delay >= 4"}, "reject": {"c": "delay IS NULL"}}
+    assert check(delays_spec(clean=clean)) == []
 
 
 def test_values_that_do_not_convert_are_found_with_their_share(delays_spec: Make) -> None:
