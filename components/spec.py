@@ -1,5 +1,6 @@
 """The spec: one YAML file that describes one model, checked before anything runs."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -225,20 +226,50 @@ class ModelSpec(_Section):
         """Digest of the canonical JSON of the spec."""
         return sha256(canonical_json(self.as_parameter()).encode()).hexdigest()
 
-    def as_parameter(self) -> dict[str, Any]:
-        """The spec as one JSON value, as it travels through the pipeline."""
+    def as_document(self) -> dict[str, Any]:
+        """The spec as YAML would hold it, with every default written out."""
         written = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         settings = written["train"].pop("settings")
         return {**written, "train": {**written["train"], **settings}}
 
+    def as_parameter(self) -> dict[str, Any]:
+        """The spec as one JSON value, as it travels through the pipeline.
+
+        KFP carries it in a protobuf Struct, which forgets the order of keys. Where the order says
+        something (the first rule that holds is the reason), a mapping travels as a list of
+        one-key mappings.
+        """
+        written = self.as_document()
+        for *sections, key in _ORDERED:
+            at = _at(written, sections)
+            at[key] = [{name: value} for name, value in at[key].items()]
+        return written
+
     @classmethod
     def from_parameter(cls, value: Mapping[str, Any]) -> "ModelSpec":
-        """Reads and checks a spec; whole numbers that KFP turned into 3.0 come back as 3.
+        """Reads and checks a spec in either form.
+
+        Whole numbers that KFP turned into 3.0 come back as 3.
 
         Raises:
             SpecError: Every problem at once, each with its place.
         """
-        return read_spec(value, "spec")
+        merged = copy.deepcopy(dict(value))
+        for *sections, key in _ORDERED:
+            at = _at(merged, sections)
+            if isinstance(at.get(key), list) and all(isinstance(e, dict) for e in at[key]):
+                at[key] = {name: entry for pair in at[key] for name, entry in pair.items()}
+        return read_spec(merged, "spec")
+
+
+_ORDERED = (("columns",), ("clean", "reject"), ("clean", "derive"), ("evaluate", "gate"))
+
+
+def _at(value: Any, sections: Sequence[str]) -> dict[str, Any]:
+    """Returns a section, or an empty one where the spec has another shape."""
+    for section in sections:
+        value = value.get(section) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:

@@ -106,7 +106,7 @@ def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[s
     folder = _new_folder(root.absolute() / spec.name)
     (folder / "logs").mkdir()
     shutil.copyfile(compiled.path, folder / "training.yaml")
-    text = yaml.safe_dump(spec.as_parameter(), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(spec.as_document(), sort_keys=False, allow_unicode=True)
     (folder / "spec.yaml").write_text(text, encoding="utf-8")
     record = {
         "version": 1,

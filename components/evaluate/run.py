@@ -50,7 +50,7 @@ def evaluate_model(
         print(f"evaluate: {rows:,} test rows in {len(test):,} shards", flush=True)
         measured = scoring.score(plan, train, test)
         metrics = _metrics(checked, manifest, metadata, measured)
-        page = render(metrics, manifest, metadata, checked.as_parameter())
+        page = render(metrics, manifest, metadata, checked.as_document())
         (folder / "report.html").write_text(page, encoding="utf-8")
         write_json(folder / "metrics.json", metrics)
     return metrics

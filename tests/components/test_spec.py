@@ -45,8 +45,9 @@ def refusal(value: Any) -> str:
 
 
 def as_kfp_sends_it(value: Any) -> Any:
+    """Numbers become floats, and a protobuf Struct has its keys in any order."""
     if isinstance(value, dict):
-        return {k: as_kfp_sends_it(v) for k, v in value.items()}
+        return {k: as_kfp_sends_it(value[k]) for k in sorted(value, reverse=True)}
     if isinstance(value, list):
         return [as_kfp_sends_it(v) for v in value]
     return float(value) if type(value) is int else value
@@ -58,6 +59,23 @@ def test_whole_numbers_come_back_whole_from_the_pipeline_parameter() -> None:
     assert again == spec
     assert again.sha256 == spec.sha256
     assert again.train.settings.hidden_units == (8, 4)
+
+
+def test_the_order_of_columns_and_rules_survives_the_pipeline_parameter() -> None:
+    wrong_order = {"z": "size > 1", "a": "size > 2", "m": "size > 3"}
+    spec = ModelSpec.from_parameter(changed("clean.reject", wrong_order))
+    again = ModelSpec.from_parameter(as_kfp_sends_it(spec.as_parameter()))
+    assert list(again.clean.reject) == ["z", "a", "m"]
+    assert list(again.columns) == list(GOOD["columns"])
+    assert again.inputs == spec.inputs
+
+
+def test_a_run_keeps_the_spec_as_it_was_written(tmp_path: Path) -> None:
+    document = ModelSpec.from_parameter(GOOD).as_document()
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump({**document, "source": {"uri": "toys.csv"}}, sort_keys=False))
+    assert load_spec(path).as_document()["clean"] == document["clean"]
+    assert document["columns"] == GOOD["columns"]
 
 
 def test_the_parameter_reads_as_the_yaml_was_written() -> None:

@@ -27,7 +27,7 @@ def quatrain(capsys, *arguments):
 @pytest.fixture
 def spec_path(tmp_path, spec):
     path = tmp_path / "toy.yaml"
-    path.write_text(yaml.safe_dump(spec.as_parameter()))
+    path.write_text(yaml.safe_dump(spec.as_document()))
     return path
 
 
