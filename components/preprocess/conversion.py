@@ -260,6 +260,8 @@ _FROM: dict[str, list[tuple[Callable[[pa.DataType], bool], Callable[[str, pa.Arr
     ],
     "date": [
         (pa.types.is_date, _plain_cast(pa.date32(), safe=False)),
+        # pandas writes dates as timestamps; the UTC day is kept.
+        (pa.types.is_timestamp, _plain_cast(pa.date32(), safe=False)),
         (pa.types.is_null, _plain_cast(pa.date32())),
     ],
 }

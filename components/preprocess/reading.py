@@ -13,7 +13,9 @@ from components.spec import Source
 def read_range(span: Range, source: Source, columns: Mapping[str, str]) -> Iterator[Block]:
     """Yields the rows of a range as typed blocks; malformed rows are in `rejected`.
 
-    Only `columns` are converted. A block holds about 4 MB of CSV, or 65 536 Parquet rows.
+    Only `columns` are converted. An empty text is missing; `source.nulls` are the other spellings
+    of a missing value in a CSV (Parquet has its own nulls). A block holds about 4 MB of CSV, or
+    65 536 Parquet rows.
 
     Args:
         span: One range of `sources.plan_ranges`.

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from components.errors import SourceError
 from components.preprocess import delimited
 from components.preprocess.conversion import TYPES, from_text, settle
+from components.preprocess.reading import read_range
 from components.preprocess.sources import Range, plan_ranges
 from components.spec import Source
 
@@ -36,6 +38,11 @@ def test_every_type_is_read_as_declared(read: Reader) -> None:
 
 def test_columns_come_in_the_declared_order_whatever_the_file_says(read: Reader) -> None:
     assert read("b,a\n1,2\n", "a int, b int").rows == [(2, 1)]
+
+
+def test_two_columns_of_one_name_do_no_harm_when_they_are_not_read(read: Reader) -> None:
+    found = read(b'\xef\xbb\xbf"a","",,b\n1,2,3,4\n5,6,7\n', "b int, a int", quoted_newlines=True)
+    assert (found.rows, found.reasons) == ([(4, 1)], [(21, "short_row")])
 
 
 def test_an_offset_moves_a_timestamp_to_utc(read: Reader) -> None:
@@ -193,14 +200,10 @@ def test_parquet_row_groups_are_ranges_and_rejected_rows_are_json(tmp_path: Path
             "t": pa.array([0, 1, 2, 10**9], pa.timestamp("ns", "America/Sao_Paulo")),
         }
     )
-    import pyarrow.parquet as pq
-
     pq.write_table(columns, tmp_path / "t.parquet", row_group_size=2)
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"i": "int", "s": "string", "t": "timestamp"}
     ranges = plan_ranges(source, types, range_bytes=1)
-    from components.preprocess.reading import read_range
-
     blocks = [b for span in ranges for b in read_range(span, source, types)]
     rows = [tuple(r.values()) for b in blocks for r in b.batch.to_pylist()]
     assert len(ranges) == 2
@@ -215,10 +218,6 @@ def test_parquet_row_groups_are_ranges_and_rejected_rows_are_json(tmp_path: Path
 
 
 def test_text_columns_of_parquet_are_read_as_csv_values_are(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    from components.preprocess.reading import read_range
-
     pq.write_table(
         pa.table({"i": ["1", "x", ""], "n": [2**53, 2**53 + 1, 0]}), tmp_path / "t.parquet"
     )
@@ -227,6 +226,29 @@ def test_text_columns_of_parquet_are_read_as_csv_values_are(tmp_path: Path) -> N
     [block] = [b for s in plan_ranges(source, types) for b in read_range(s, source, types)]
     assert block.batch.to_pylist() == [{"i": 1, "n": 2**53}, {"i": None, "n": 0}]
     assert block.rejected.column("detail").to_pylist() == ["i: 'x' is not an int"]
+
+
+@pytest.mark.parametrize(
+    ("column", "type_", "value"),
+    [
+        (pa.array([86_400_000_000], pa.timestamp("us")), "date", date(1970, 1, 2)),
+        (pa.array([86_400_000], pa.date64()), "timestamp", datetime(1970, 1, 2)),
+        (pa.array([1], pa.int8()), "bool", True),
+        (pa.array(["1.5"]).cast(pa.decimal128(3, 1)), "float", 1.5),
+        (pa.array([7], pa.uint64()), "int", 7),
+        (pa.array([7]), "string", "7"),
+        (pa.array([b"x"]), "string", "x"),
+        (pa.nulls(1), "float", None),
+    ],
+)
+def test_kindred_parquet_types_are_converted(
+    tmp_path: Path, column: pa.Array, type_: str, value: Any
+) -> None:
+    pq.write_table(pa.table({"a": column}), tmp_path / "t.parquet")
+    source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
+    spans = plan_ranges(source, {"a": type_})
+    [block] = [b for s in spans for b in read_range(s, source, {"a": type_})]
+    assert block.batch.to_pylist() == [{"a": value}]
 
 
 LINES = [

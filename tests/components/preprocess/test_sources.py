@@ -52,10 +52,6 @@ def test_the_nearest_right_column_is_named(table: Table) -> None:
         plan_ranges(source, {"dep_dely": "int"})
 
 
-def test_two_columns_of_one_name_do_no_harm_when_they_are_not_read(table: Table) -> None:
-    assert len(plan_ranges(Source(uri=(table("a,b,c,c\n1,2,3,4\n"),)), AB)) == 1
-
-
 def test_a_csv_named_parquet_is_refused(table: Table) -> None:
     source = Source(uri=(table("a,b\n1,2\n", "t.parquet"),), format="parquet")
     with pytest.raises(SourceError, match=r"t\.parquet is not a Parquet file"):
