@@ -102,7 +102,7 @@ def run(
     """  # noqa: D301
     import tempfile
 
-    from components.spec import load_spec
+    from components.spec.reading import load_spec
     from components.train.plan import resolve_tier
 
     model_spec = load_spec(spec, overrides)
@@ -165,7 +165,7 @@ def check(spec: Path, overrides: tuple[str, ...]) -> None:
     """  # noqa: D301
     from components.errors import SpecError
     from components.preprocess import checking
-    from components.spec import load_spec
+    from components.spec.reading import load_spec
     from components.train import tiers
     from components.train.plan import resolve_tier
 

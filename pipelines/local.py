@@ -22,7 +22,7 @@ from kfp import components, local
 from kfp.local import status, subprocess_task_handler
 
 from components.errors import QuatrainError
-from components.spec import ModelSpec
+from components.spec.schema import ModelSpec
 from pipelines import custom_job
 from pipelines.compiled import LAUNCHER, Compiled, executor_of, read_compiled
 from pipelines.console import Console, summarize

@@ -12,7 +12,7 @@ from typing import Any
 
 from components.artifacts import write_json
 from components.errors import QuatrainError
-from components.spec import ModelSpec
+from components.spec.schema import ModelSpec
 from pipelines.compiled import Compiled
 
 LINKS: dict[str, tuple[str, str]] = {

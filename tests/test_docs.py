@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from components import spec as sections
 from components.evaluate.metrics import METRICS
+from components.spec import schema as sections
 from trainer.features import FEATURES
 from trainer.settings import Hyperparameters
 

@@ -20,7 +20,7 @@ from components.evaluate.shards import prediction_schema, prediction_table
 from components.preprocess.reading import read_range
 from components.preprocess.rejection import Block
 from components.preprocess.sources import Range, plan_ranges
-from components.spec import Source
+from components.spec.schema import Source
 from trainer.features import Transform, raw_inputs
 
 

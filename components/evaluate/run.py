@@ -15,7 +15,8 @@ from components.evaluate.gate import check_gate
 from components.evaluate.report import render
 from components.evaluate.serving import read_metadata
 from components.evaluate.shards import Plan, Shard
-from components.spec import ModelSpec
+from components.spec.reading import read_parameter
+from components.spec.schema import ModelSpec
 from trainer.features import Transform
 
 VERSION = 1
@@ -38,7 +39,7 @@ def evaluate_model(
     Raises:
         ArtifactError: An artifact is incomplete, or the two do not belong together.
     """
-    checked, examples, model = ModelSpec.from_parameter(spec), Path(examples), Path(model, "model")
+    checked, examples, model = read_parameter(spec), Path(examples), Path(model, "model")
     manifest = read_manifest(examples, "manifest.json", "preprocess")
     metadata = read_metadata(model)
     _require_same_transform(examples, metadata)

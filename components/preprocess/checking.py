@@ -13,7 +13,7 @@ from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.shards import Job
 from components.preprocess.sources import Range, plan_ranges
 from components.preprocess.summary import Summary
-from components.spec import SPLITS, ModelSpec
+from components.spec.schema import SPLITS, ModelSpec
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_RANGES = 8

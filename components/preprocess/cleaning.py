@@ -24,7 +24,7 @@ from components.preprocess.expressions import (
     types_of,
 )
 from components.preprocess.rejection import Block, Fault
-from components.spec import ModelSpec
+from components.spec.schema import ModelSpec
 
 _BROKEN = "index of the broken rule"  # derived columns are identifiers: none has this name
 

@@ -15,7 +15,7 @@ from components.errors import SourceError
 from components.preprocess.conversion import FALSE, TRUE, TYPES, ZONE, ZONED, from_text, settle
 from components.preprocess.rejection import Block, Fault
 from components.preprocess.sources import Range, compression_of, open_filesystem
-from components.spec import Source
+from components.spec.schema import Source
 
 BLOCK_BYTES = 4 << 20
 """About 43 000 flights: more costs memory (8 MB: 45 MB at the peak), less costs DuckDB calls."""

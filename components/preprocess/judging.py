@@ -8,7 +8,7 @@ from operator import add
 
 from components.preprocess.expressions import columns_used
 from components.preprocess.summary import Summary, classes_of
-from components.spec import SPLITS, ModelSpec
+from components.spec.schema import SPLITS, ModelSpec
 from trainer.statistics import Categories, ColumnStatistics
 
 NAMED_REASONS = 3

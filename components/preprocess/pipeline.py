@@ -26,7 +26,7 @@ from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.shards import Fitted, Job, Written
 from components.preprocess.sources import Range, plan_ranges
 from components.preprocess.summary import Summary
-from components.spec import ModelSpec
+from components.spec.reading import read_parameter
 
 RUNNERS = {
     # By name: Beam's DirectRunner first tries to download another runner.
@@ -66,7 +66,7 @@ def run(
         SourceError: The source cannot be read as the spec says.
         DataError: The rows cannot train a model.
     """
-    model = ModelSpec.from_parameter(spec)
+    model = read_parameter(spec)
     rules = Rules.of(model)
     if problems := list(judging.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))

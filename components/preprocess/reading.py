@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from components.preprocess import columnar, delimited
 from components.preprocess.rejection import Block
 from components.preprocess.sources import Range
-from components.spec import Source
+from components.spec.schema import Source
 
 
 def read_range(span: Range, source: Source, columns: Mapping[str, str]) -> Iterator[Block]:

@@ -23,8 +23,8 @@ from components.preprocess.rejection import REJECTED, Block
 from components.preprocess.sources import Range
 from components.preprocess.splitting import assign, bad_split
 from components.preprocess.summary import Summary, counted_columns
-from components.problems import RAW_PREFIX
-from components.spec import SPLITS, ModelSpec
+from components.spec.problems import RAW_PREFIX
+from components.spec.schema import SPLITS, ModelSpec
 from trainer.features import Input, Label, TextFormat, Transform, fit_features, raw_inputs
 from trainer.settings import TrainerError
 

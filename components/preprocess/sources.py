@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from components.errors import SourceError
 from components.preprocess.conversion import can_convert
-from components.spec import Source
+from components.spec.schema import Source
 from components.wording import near
 
 RANGE_BYTES = 8 << 20

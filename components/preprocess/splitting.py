@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from components.errors import SpecError
 from components.preprocess.rejection import Fault
-from components.spec import SPLITS, ColumnSplit, HashSplit, TimeSplit
+from components.spec.schema import SPLITS, ColumnSplit, HashSplit, TimeSplit
 from trainer.fingerprint import fingerprint64
 
 PARTS = 1000

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.spec import SPLITS, ModelSpec
+from components.spec.schema import SPLITS, ModelSpec
 from trainer.features import Input, raw_inputs
 from trainer.statistics import Categories, ColumnStatistics, Distribution, TableStatistics
 

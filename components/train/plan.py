@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from components.artifacts import read_manifest
-from components.spec import ModelSpec
+from components.spec.reading import read_parameter
+from components.spec.schema import ModelSpec
 from components.train import tiers
 
 COMMAND = ("python", "-m", "components.train.bootstrap")
@@ -44,7 +45,7 @@ def plan(
         TierError: The tier is unknown, or Vertex would refuse its pools.
         ArtifactError: There is no complete package.
     """
-    model_spec = ModelSpec.from_parameter(spec)
+    model_spec = read_parameter(spec)
     chosen = resolve_tier(model_spec, tier)
     published = read_manifest(package_path, "package.json", made_by="package")
     arguments = ["--package", f"{package_uri}/{published['file']}"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.spec import ModelSpec
+from components.spec.reading import read_parameter
 
 HERE = Path(__file__).parent
 SPEC = {
@@ -22,7 +22,7 @@ SPEC = {
 
 @pytest.fixture(scope="session")
 def spec():
-    return ModelSpec.from_parameter(SPEC)
+    return read_parameter(SPEC)
 
 
 @pytest.fixture(scope="session")

@@ -167,8 +167,8 @@ def descendants(pid):
 def test_a_killed_command_line_leaves_no_process(toy_path, spec, tmp_path, number):
     code = (
         "import json, sys; from pathlib import Path; from pipelines import local\n"
-        "from components.spec import ModelSpec\n"
-        "spec = ModelSpec.from_parameter(json.loads(sys.argv[2]))\n"
+        "from components.spec.reading import read_parameter\n"
+        "spec = read_parameter(json.loads(sys.argv[2]))\n"
         "local.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), runner=sys.argv[4])\n"
     )
     arguments = [str(toy_path), json.dumps(spec.as_parameter()), str(tmp_path)]

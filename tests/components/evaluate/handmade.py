@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.artifacts import sha256_of, sha256_of_files, write_json
-from components.spec import ModelSpec
+from components.spec.reading import read_parameter
 from trainer.features import Input, Label, Standardize, Transform, Vocabulary, raw_inputs
 
 INPUTS = (Input("delay", "float"), Input("carrier", "string"))
@@ -46,7 +46,7 @@ def make_spec(task: str = "binary", **evaluate: Any) -> dict[str, Any]:
         ],
         "evaluate": evaluate,
     }
-    return ModelSpec.from_parameter(value).as_parameter()
+    return read_parameter(value).as_parameter()
 
 
 def make_rows(n: int, task: str = "binary", seed: int = 0) -> pa.Table:
@@ -96,7 +96,7 @@ def write_examples(
         "version": 1,
         "rows": {"read": sum(counts.values()) + 3, "validation": 0, "rejected": 3, **counts},
         "reasons": {"no_arrival": {"rows": 3, "sample": "2013,1,1,<script>alert(1)</script>,NA"}},
-        "spec": ModelSpec.from_parameter(spec or make_spec(task)).sha256,
+        "spec": read_parameter(spec or make_spec(task)).sha256,
         "warnings": [],
     }
     write_json(folder / "manifest.json", {**manifest, "files": sha256_of_files(folder)})

@@ -10,7 +10,7 @@ import pytest
 from components.errors import ArtifactError, PackageError
 from components.package import proof, publishing
 from components.package.sample import ROWS, cut_sample, raw_row
-from components.spec import ModelSpec
+from components.spec.reading import read_parameter
 
 SPEC = {
     "name": "toy",
@@ -41,7 +41,7 @@ def examples(tmp_path_factory):
         f"{i},{i % 7}.5,{'red' if i % 3 else 'blue'},{str(i >= 500).lower()}" for i in range(600)
     ]
     (root / "toy.csv").write_text("\n".join(["id,x,color,late", *lines]) + "\n")
-    spec = ModelSpec.from_parameter({**SPEC, "source": {"uri": [str(root / "toy.csv")]}})
+    spec = read_parameter({**SPEC, "source": {"uri": [str(root / "toy.csv")]}})
     pipeline.run(spec.as_parameter(), runner="local", out=str(root / "examples"))
     return root / "examples"
 

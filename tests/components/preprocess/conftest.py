@@ -10,7 +10,8 @@ import pytest
 
 from components.preprocess.reading import read_range
 from components.preprocess.sources import plan_ranges
-from components.spec import ModelSpec, Source
+from components.spec.reading import read_parameter
+from components.spec.schema import ModelSpec, Source
 
 
 class Read:
@@ -76,7 +77,7 @@ def delays(rows: int = ROWS) -> str:
 
 def model_of(uri: str, **changes: Any) -> ModelSpec:
     """A spec of the table of `delays`; `changes` replace whole sections."""
-    return ModelSpec.from_parameter(
+    return read_parameter(
         {
             "name": "delays",
             "source": {"uri": uri},

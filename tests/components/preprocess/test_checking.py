@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.preprocess.checking import check
-from components.spec import ModelSpec
+from components.spec.schema import ModelSpec
 
 Make = Callable[..., ModelSpec]
 HEADER = "day,delay,carrier,arrival,weight\n"

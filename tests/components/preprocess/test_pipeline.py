@@ -23,7 +23,7 @@ from components.preprocess import pipeline, shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.sources import plan_ranges
 from components.preprocess.summary import Summary
-from components.spec import SPLITS, ModelSpec
+from components.spec.schema import SPLITS, ModelSpec
 from trainer.features import Transform
 
 Make = Callable[..., ModelSpec]

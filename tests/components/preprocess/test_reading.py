@@ -21,7 +21,7 @@ from components.preprocess import delimited
 from components.preprocess.conversion import TYPES, from_text, settle
 from components.preprocess.reading import read_range
 from components.preprocess.sources import Range, plan_ranges
-from components.spec import Source
+from components.spec.schema import Source
 
 Reader = Callable[..., Any]
 

@@ -12,7 +12,7 @@ import pytest
 
 from components.errors import SourceError
 from components.preprocess.sources import list_files, plan_ranges
-from components.spec import Source
+from components.spec.schema import Source
 
 Table = Callable[..., str]
 AB = {"a": "int", "b": "int"}
@@ -29,7 +29,11 @@ AB = {"a": "int", "b": "int"}
         (b"a,b,a\n1,2,3\n", "t.csv", r"2 columns are named 'a'; rename all but one"),
         (b"a;b\n1;2\n", "t.csv", r"is source\.delimiter ',' right\?"),
         (b"PAR1....PAR1", "t.csv", r"is a Parquet file, not a CSV; set source\.format: parquet"),
-        (gzip.compress(b"a,b\n"), "t.csv", r"is a gzip file, not a CSV; .* name it \.csv\.gz"),
+        (
+            gzip.compress(b"a,b\n", mtime=0),
+            "t.csv",
+            r"is a gzip file, not a CSV; .* name it \.csv\.gz",
+        ),
         (b"PK\x03\x04...", "t.csv", r"is a zip file, not a CSV"),
         (b"a,b\n1,2\n", "t.csv.gz", r"is not a gzip file, though its name says so"),
         ("a,b\n".encode("utf-16"), "t.csv", r"is UTF-16 text; save it as UTF-8"),

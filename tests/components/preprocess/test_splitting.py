@@ -9,7 +9,7 @@ import pytest
 
 from components.errors import SpecError
 from components.preprocess.splitting import assign, threshold
-from components.spec import ColumnSplit, HashSplit, TimeSplit
+from components.spec.schema import ColumnSplit, HashSplit, TimeSplit
 from trainer.fingerprint import fingerprint64
 
 # FARM_FINGERPRINT's own example in BigQuery's documentation.

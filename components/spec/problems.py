@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from components.evaluate.metrics import METRICS, metrics_of
-from components.spec import (
+from components.spec.schema import (
     Bound,
     Clean,
     ColumnSplit,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from components.errors import SpecError
-from components.spec import ModelSpec, load_spec
+from components.spec.reading import load_spec, read_parameter
 from trainer.features import Input
 
 GOOD: dict[str, Any] = {
@@ -40,7 +40,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 def refusal(value: Any) -> str:
     with pytest.raises(SpecError) as caught:
-        ModelSpec.from_parameter(value)
+        read_parameter(value)
     return str(caught.value)
 
 
@@ -54,8 +54,8 @@ def as_kfp_sends_it(value: Any) -> Any:
 
 
 def test_whole_numbers_come_back_whole_from_the_pipeline_parameter() -> None:
-    spec = ModelSpec.from_parameter(GOOD)
-    again = ModelSpec.from_parameter(as_kfp_sends_it(spec.as_parameter()))
+    spec = read_parameter(GOOD)
+    again = read_parameter(as_kfp_sends_it(spec.as_parameter()))
     assert again == spec
     assert again.sha256 == spec.sha256
     assert again.train.settings.hidden_units == (8, 4)
@@ -63,15 +63,15 @@ def test_whole_numbers_come_back_whole_from_the_pipeline_parameter() -> None:
 
 def test_the_order_of_columns_and_rules_survives_the_pipeline_parameter() -> None:
     wrong_order = {"z": "size > 1", "a": "size > 2", "m": "size > 3"}
-    spec = ModelSpec.from_parameter(changed("clean.reject", wrong_order))
-    again = ModelSpec.from_parameter(as_kfp_sends_it(spec.as_parameter()))
+    spec = read_parameter(changed("clean.reject", wrong_order))
+    again = read_parameter(as_kfp_sends_it(spec.as_parameter()))
     assert list(again.clean.reject) == ["z", "a", "m"]
     assert list(again.columns) == list(GOOD["columns"])
     assert again.inputs == spec.inputs
 
 
 def test_a_run_keeps_the_spec_as_it_was_written(tmp_path: Path) -> None:
-    document = ModelSpec.from_parameter(GOOD).as_document()
+    document = read_parameter(GOOD).as_document()
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump({**document, "source": {"uri": "toys.csv"}}, sort_keys=False))
     assert load_spec(path).as_document()["clean"] == document["clean"]
@@ -79,13 +79,13 @@ def test_a_run_keeps_the_spec_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_parameter_reads_as_the_yaml_was_written() -> None:
-    parameter = ModelSpec.from_parameter(GOOD).as_parameter()
+    parameter = read_parameter(GOOD).as_parameter()
     assert parameter["features"][0]["from"] == "colour"
     assert parameter["train"]["epochs"] == 3
 
 
 def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() -> None:
-    spec = ModelSpec.from_parameter(GOOD)
+    spec = read_parameter(GOOD)
     assert spec.inputs == (Input("colour", "string"), Input("sold", "timestamp"))
 
 

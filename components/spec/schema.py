@@ -1,14 +1,11 @@
-"""The spec: one YAML file that describes one model, checked before anything runs."""
+"""The sections of a spec: one frozen model each, checked where it is made."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -16,12 +13,10 @@ from pydantic import (
     Field,
     PlainSerializer,
     TypeAdapter,
-    ValidationError,
     model_validator,
 )
 
 from components.artifacts import canonical_json
-from components.errors import SpecError
 from components.wording import near
 from trainer.features import FEATURES, Feature, Input, Task, Type
 from trainer.settings import Hyperparameters
@@ -240,111 +235,20 @@ class ModelSpec(_Section):
         one-key mappings.
         """
         written = self.as_document()
-        for *sections, key in _ORDERED:
-            at = _at(written, sections)
+        for *sections, key in ORDERED:
+            at = section_of(written, sections)
             at[key] = [{name: value} for name, value in at[key].items()]
         return written
 
-    @classmethod
-    def from_parameter(cls, value: Mapping[str, Any]) -> "ModelSpec":
-        """Reads and checks a spec in either form.
 
-        Whole numbers that KFP turned into 3.0 come back as 3.
-
-        Raises:
-            SpecError: Every problem at once, each with its place.
-        """
-        merged = copy.deepcopy(dict(value))
-        for *sections, key in _ORDERED:
-            at = _at(merged, sections)
-            if isinstance(at.get(key), list) and all(isinstance(e, dict) for e in at[key]):
-                at[key] = {name: entry for pair in at[key] for name, entry in pair.items()}
-        return read_spec(merged, "spec")
+ORDERED = (("columns",), ("clean", "reject"), ("clean", "derive"), ("evaluate", "gate"))
 
 
-_ORDERED = (("columns",), ("clean", "reject"), ("clean", "derive"), ("evaluate", "gate"))
-
-
-def _at(value: Any, sections: Sequence[str]) -> dict[str, Any]:
+def section_of(value: Any, sections: Sequence[str]) -> dict[str, Any]:
     """Returns a section, or an empty one where the spec has another shape."""
     for section in sections:
         value = value.get(section) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
-
-
-def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
-    """Reads a spec from YAML.
-
-    Args:
-        path: The file; relative local sources are relative to it.
-        overrides: `a.b=value` settings, the value in YAML.
-
-    Raises:
-        SpecError: The file is not there, is not YAML, or does not describe a model; every problem
-            at once, each with its place and the nearest right word.
-    """
-    where = Path(path)
-    try:
-        value = yaml.safe_load(where.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: is not YAML: {error}") from error
-    if not isinstance(value, dict):
-        raise SpecError(f"{path}: is {type(value).__name__}, not a mapping of the spec's sections")
-    for override in overrides:
-        _override(value, override)
-    _resolve_source(value, where.resolve().parent)
-    return read_spec(value, where.name)
-
-
-def _override(value: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise SpecError(f"--set {override}: write it as section.key=value")
-    *parents, last = key.split(".")
-    for parent in parents:
-        value = value.setdefault(parent, {})
-        if not isinstance(value, dict):
-            raise SpecError(f"--set {override}: {parent} is not a section")
-    try:
-        value[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SpecError(f"--set {override}: the value is not YAML: {error}") from error
-
-
-def _resolve_source(value: dict[str, Any], folder: Path) -> None:
-    source = value.get("source")
-    if isinstance(source, str):
-        source = value["source"] = {"uri": source}
-    if not isinstance(source, dict) or not isinstance(source.get("uri"), str | list):
-        return
-    uris = [u for u in as_list(source["uri"]) if isinstance(u, str)]
-    source["uri"] = [u if "://" in u else str(folder / u) for u in uris]
-
-
-def read_spec(value: Any, where: str) -> ModelSpec:
-    """Checks a parsed spec.
-
-    Args:
-        value: What the YAML or the pipeline parameter holds.
-        where: What to name in errors, for example `flights.yaml`.
-
-    Raises:
-        SpecError: Every problem at once, each with its place.
-    """
-    # Imported here because it reads the models of this module.
-    from components.problems import cross_problems, schema_problems
-
-    spec, found = None, []
-    try:
-        spec = ModelSpec.model_validate(value)
-    except ValidationError as error:
-        found = schema_problems(error.errors(), value)
-    found += cross_problems(value)
-    if spec is None or found:
-        raise SpecError("\n".join(f"{where}: {problem}" for problem in found))
-    return spec
 
 
 def typed(feature: Feature, columns: Mapping[str, Type]) -> Feature:

@@ -1,0 +1,101 @@
+"""Reads a spec, from YAML or from the pipeline's parameter, and tells all that is wrong with it."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from components.errors import SpecError
+from components.spec.problems import cross_problems, schema_problems
+from components.spec.schema import ORDERED, ModelSpec, as_list, section_of
+
+
+def read_parameter(value: Mapping[str, Any]) -> ModelSpec:
+    """Reads a spec as the pipeline carries it, or as YAML would hold it.
+
+    Whole numbers that KFP turned into 3.0 come back as 3.
+
+    Raises:
+        SpecError: Every problem at once, each with its place.
+    """
+    merged = copy.deepcopy(dict(value))
+    for *sections, key in ORDERED:
+        at = section_of(merged, sections)
+        if isinstance(at.get(key), list) and all(isinstance(e, dict) for e in at[key]):
+            at[key] = {name: entry for pair in at[key] for name, entry in pair.items()}
+    return _checked(merged, "spec")
+
+
+def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
+    """Reads a spec from YAML.
+
+    Args:
+        path: The file; relative local sources are relative to it.
+        overrides: `a.b=value` settings, the value in YAML.
+
+    Raises:
+        SpecError: The file is not there, is not YAML, or does not describe a model; every problem
+            at once, each with its place and the nearest right word.
+    """
+    where = Path(path)
+    try:
+        value = yaml.safe_load(where.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise SpecError(f"{path}: is {type(value).__name__}, not a mapping of the spec's sections")
+    for override in overrides:
+        _override(value, override)
+    _resolve_source(value, where.resolve().parent)
+    return _checked(value, where.name)
+
+
+def _override(value: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise SpecError(f"--set {override}: write it as section.key=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        value = value.setdefault(parent, {})
+        if not isinstance(value, dict):
+            raise SpecError(f"--set {override}: {parent} is not a section")
+    try:
+        value[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"--set {override}: the value is not YAML: {error}") from error
+
+
+def _resolve_source(value: dict[str, Any], folder: Path) -> None:
+    source = value.get("source")
+    if isinstance(source, str):
+        source = value["source"] = {"uri": source}
+    if not isinstance(source, dict) or not isinstance(source.get("uri"), str | list):
+        return
+    uris = [u for u in as_list(source["uri"]) if isinstance(u, str)]
+    source["uri"] = [u if "://" in u else str(folder / u) for u in uris]
+
+
+def _checked(value: Any, where: str) -> ModelSpec:
+    """Checks a parsed spec.
+
+    Args:
+        value: What the YAML or the pipeline parameter holds.
+        where: What to name in errors, for example `flights.yaml`.
+
+    Raises:
+        SpecError: Every problem at once, each with its place.
+    """
+    spec, found = None, []
+    try:
+        spec = ModelSpec.model_validate(value)
+    except ValidationError as error:
+        found = schema_problems(error.errors(), value)
+    found += cross_problems(value)
+    if spec is None or found:
+        raise SpecError("\n".join(f"{where}: {problem}" for problem in found))
+    return spec

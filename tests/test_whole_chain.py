@@ -1,0 +1,234 @@
+"""The compiled file runs whole on this machine: three tables through one file, both gate sides."""
+
+import csv
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+pytestmark = pytest.mark.whole
+
+QUATRAIN = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+ROOT = Path(__file__).parents[1]
+SPEC: dict[str, Any] = {
+    "name": "toys",
+    "source": {"uri": "toys.csv"},
+    "columns": {
+        "id": "string",
+        "size": "float",
+        "colour": "string",
+        "sold": "timestamp",
+        "weekend": "int",
+    },
+    "clean": {
+        "reject": {"unsold": "sold IS NULL"},
+        "derive": {"big": "coalesce(size, 0) + weekend * 2 > 5"},
+    },
+    "label": "big",
+    "task": "binary",
+    "split": {"by": "hash", "keys": ["id"], "train": 0.6, "validation": 0.2, "test": 0.2},
+    "features": [
+        {"name": "size", "from": "size", "transform": "standardize"},
+        {"name": "size_bucket", "from": "size", "transform": "bucketize", "buckets": 8},
+        {"name": "colour", "from": "colour", "transform": "vocabulary"},
+        {"name": "weekday", "from": "sold", "transform": "cyclic", "part": "day_of_week"},
+    ],
+    "train": {"epochs": 4, "batch_size": 64, "learning_rate": 0.01},
+    "evaluate": {"slices": ["colour"], "gate": {"auc": {"min": 0.9}}},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished command and the folder of its run."""
+
+    done: subprocess.CompletedProcess
+    run: Path
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.run / name).read_text())
+
+
+def quatrain(*words: object, cwd: Path) -> subprocess.CompletedProcess:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [*QUATRAIN, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+def run_spec(spec: dict[str, Any], folder: Path, *options: object) -> Outcome:
+    path = folder / f"{spec['name']}.yaml"
+    path.write_text(yaml.safe_dump(spec, sort_keys=False))
+    done = quatrain("run", path, "--root", folder / "runs", *options, cwd=folder)
+    return Outcome(done, (folder / "runs" / spec["name"] / "latest").resolve())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small table: 900 rows, of which 30 are unsold and one is torn."""
+    folder = tmp_path_factory.mktemp("toys")
+    draw = random.Random(7)  # noqa: S311 - test data
+    with (folder / "toys.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "size", "colour", "sold", "weekend", "note"])
+        for i in range(900):
+            day = draw.randrange(1, 29)
+            sold = "" if i % 30 == 0 else f"2013-07-{day:02d} 10:00:00"
+            size = "" if i % 17 == 1 else f"{draw.uniform(0, 10):.3f}"
+            colour = draw.choice(["red", "green", "blue, dark", "NA"])
+            writer.writerow([f"t{i}", size, colour, sold, int(day % 7 in (6, 0)), "x"])
+        file.write("t900,3.5\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def passed(folder: Path) -> Outcome:
+    return run_spec(SPEC, folder)
+
+
+@pytest.fixture(scope="module")
+def failed(folder: Path, passed: Outcome) -> Outcome:
+    """The same table on two synchronous replicas, with a gate that no model passes."""
+    evaluate = {"slices": ["colour"], "gate": {"auc": {"min": 1.0}, "log_loss": {"max": 0}}}
+    spec = {**SPEC, "evaluate": evaluate}
+    return run_spec(spec, folder, "--tier", "STANDARD_1", "--set", "train.replicas=2")
+
+
+@pytest.fixture(scope="module")
+def regression(folder: Path, passed: Outcome) -> Outcome:
+    """Another table, task and format through the very file of the first run."""
+    pq.write_table(
+        pacsv.read_csv(folder / "toys.csv", parse_options=LENIENT), folder / "toys.parquet"
+    )
+    spec = {
+        **SPEC,
+        "name": "sizes",
+        "source": {"uri": "toys.parquet", "format": "parquet"},
+        "columns": {"id": "string", "size": "float", "colour": "string", "weekend": "int"},
+        "clean": {},
+        "label": "size",
+        "task": "regression",
+        "features": [
+            {"name": "route", "from": ["colour", "weekend"], "transform": "cross", "buckets": 20},
+            {"name": "weekend", "from": "weekend", "transform": "clip", "min": 0, "max": 1},
+        ],
+        "evaluate": {"skew_tolerance": 0.001},
+    }
+    return run_spec(spec, folder, "--pipeline", passed.run / "training.yaml")
+
+
+LENIENT = pacsv.ParseOptions(invalid_row_handler=lambda row: "skip")
+
+
+def test_a_run_ends_with_a_passed_gate_and_every_artifact(passed: Outcome) -> None:
+    assert passed.done.returncode == 0, passed.done.stderr
+    assert passed.json("run.json")["status"] == "succeeded"
+    assert [s["name"] for s in passed.json("run.json")["steps"]] == [
+        "preprocess",
+        "package",
+        "train",
+        "evaluate",
+    ]
+    assert passed.json("metrics.json")["gate"]["passed"] is True
+    assert (passed.run / "report.html").stat().st_size > 10_000
+
+
+def test_the_file_that_ran_is_the_file_that_compile_writes(passed: Outcome, folder: Path) -> None:
+    done = quatrain("compile", "-o", folder / "again.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "again.yaml").read_bytes() == (passed.run / "training.yaml").read_bytes()
+
+
+def test_every_row_of_the_table_is_accounted_for(passed: Outcome) -> None:
+    manifest = passed.json("examples/manifest.json")
+    rows = manifest["rows"]
+    assert rows["read"] == 901
+    assert rows["train"] + rows["validation"] + rows["test"] + rows["rejected"] == 901
+    assert {n: r["rows"] for n, r in manifest["reasons"].items()} == {"unsold": 30, "short_row": 1}
+    torn = pq.read_table(passed.run / "rejected").filter(pa.compute.field("reason") == "short_row")
+    assert torn.column("row").to_pylist() == [b"t900,3.5"]
+
+
+def test_the_model_says_which_package_trained_it(passed: Outcome) -> None:
+    metadata = passed.json("model/metadata.json")
+    log = (passed.run / "logs/train.log").read_text()
+    (package,) = passed.run.rglob("quatrain_trainer-*.tar.gz")
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    assert metadata["package_sha256"] == digest
+    assert digest in log
+    assert digest in package.name
+
+
+def test_predict_answers_what_evaluate_saw(passed: Outcome, folder: Path) -> None:
+    (shard,) = passed.run.rglob("test-00000-of-*.parquet")
+    (seen,) = passed.run.rglob("predictions-*.parquet")
+    raw = pq.read_table(shard).select(["raw_size", "raw_colour", "raw_sold"])
+    pacsv.write_csv(raw.rename_columns(["size", "colour", "sold"]), folder / "raw.csv")
+    done = quatrain("predict", passed.run / "model", "raw.csv", "-o", "out.csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    ours = pacsv.read_csv(folder / "out.csv").column("probability_true").to_pylist()
+    theirs = pq.read_table(seen).column("probability_true").to_pylist()
+    assert ours == pytest.approx(theirs, abs=1e-7)
+
+
+def test_report_prints_how_a_run_went(passed: Outcome, folder: Path) -> None:
+    done = quatrain("report", passed.run, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "auc" in done.stdout
+    assert "report.html" in done.stdout
+
+
+def test_a_missed_gate_fails_the_run_with_the_number_and_keeps_the_report(failed: Outcome) -> None:
+    assert failed.done.returncode == 1
+    assert "is below the gate 1.0000" in failed.done.stderr
+    assert "not promoted" in failed.done.stderr
+    assert "Traceback" not in failed.done.stderr
+    assert failed.json("run.json")["status"] == "failed"
+    assert failed.json("metrics.json")["gate"]["passed"] is False
+    assert "not promoted" in (failed.run / "report.html").read_text()
+
+
+def test_two_replicas_train_the_job_together(failed: Outcome) -> None:
+    metadata = failed.json("model/metadata.json")
+    assert (metadata["tier"], metadata["replicas"]) == ("STANDARD_1", 2)
+    assert metadata["strategy"] == "multi_worker"
+
+
+def test_two_replicas_learn_what_one_learns(passed: Outcome, failed: Outcome) -> None:
+    one, two = (o.json("model/metadata.json")["history"] for o in (passed, failed))
+    losses = [[e["validation_loss"] for e in history] for history in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_two_runs_give_the_same_bytes(passed: Outcome, failed: Outcome) -> None:
+    one, two = digests(passed.run / "examples"), digests(failed.run / "examples")
+    one.pop("manifest.json"), two.pop("manifest.json")  # holds the digest of the spec
+    assert one == two
+    names = [next(o.run.rglob("quatrain_trainer-*.tar.gz")).name for o in (passed, failed)]
+    assert names[0] == names[1]
+
+
+def test_the_same_file_trains_another_table(passed: Outcome, regression: Outcome) -> None:
+    assert regression.done.returncode in (0, 1), regression.done.stderr
+    assert "step evaluate failed" in regression.done.stderr or regression.done.returncode == 0
+    digest = [o.json("run.json")["pipeline"]["sha256"] for o in (passed, regression)]
+    assert digest[0] == digest[1]
+    measured = regression.json("metrics.json")
+    assert measured["task"] == "regression"
+    assert measured["metrics"]["rmse"]["value"] > 0
+    assert regression.json("examples/manifest.json")["reasons"]["label_missing"]["rows"] > 0
