@@ -31,6 +31,7 @@ RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin quatrain
 ENV PATH=/opt/quatrain/bin:$PATH \
     PIP_NO_INDEX=1 \
     PYTHONUNBUFFERED=1 \
+    ARROW_DEFAULT_MEMORY_POOL=system \
     PYTHONDONTWRITEBYTECODE=1 \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 WORKDIR /home/quatrain
