@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from components.spec.schema import SPLITS
+
 REFRESH_S = 0.5
 HEARTBEAT_S = 30.0
 """How often a long step says that it goes on where the output is not a terminal."""
@@ -66,7 +68,7 @@ def summarize(artifacts: dict[str, str]) -> str:
 
 def _examples(manifest: dict[str, Any]) -> str:
     rows = manifest["rows"]
-    splits = ", ".join(f"{rows[s]:,} {s}" for s in ("train", "validation", "test"))
+    splits = ", ".join(f"{rows[s]:,} {s}" for s in SPLITS)
     return f"{rows['read']:,} rows: {splits}, {rows['rejected']:,} rejected"
 
 
@@ -81,9 +83,8 @@ def _model(metadata: dict[str, Any]) -> str:
 
 
 def _evaluation(metrics: dict[str, Any]) -> str:
-    values = ", ".join(
-        f"{name} {metric['value']:.4f}" for name, metric in list(metrics["metrics"].items())[:3]
-    )
+    known = [(n, m["value"]) for n, m in metrics["metrics"].items() if m["value"] is not None]
+    values = ", ".join(f"{name} {value:.4f}" for name, value in known[:3])
     gate = "gate passed" if metrics["gate"]["passed"] else "gate failed"
     return f"{metrics['rows']:,} test rows: {values}; {gate}"
 

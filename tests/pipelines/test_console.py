@@ -49,3 +49,16 @@ def test_key_numbers_come_from_the_artifacts_manifests(tmp_path):
         "1,200 steps, 3 epochs (early_stopping), best validation loss 0.2500"
     )
     assert summarize({"model": str(tmp_path / "absent")}) == ""
+
+
+def test_a_metric_that_the_rows_cannot_tell_is_left_out(tmp_path):
+    values = {"auc": None, "log_loss": 0.25, "accuracy": 1.0, "brier": 0.125}
+    metrics = {
+        "rows": 40,
+        "metrics": {name: {"value": value} for name, value in values.items()},
+        "gate": {"passed": True},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert summarize({"evaluation": str(tmp_path)}) == (
+        "40 test rows: log_loss 0.2500, accuracy 1.0000, brier 0.1250; gate passed"
+    )
