@@ -29,27 +29,19 @@ def check_sources(folder: Path) -> None:
     if not folder.is_dir():
         raise PackageError(f"trainer folder {folder} is not there; give a folder with {REQUIRED}")
     problems = [f"{name} is missing" for name in REQUIRED if not (folder / name).is_file()]
-    problems += [f"{path.relative_to(folder)} points outside the folder" for path in _links(folder)]
-    for path in _python_files(folder):
-        problems += _import_problems(path, folder)
+    held = [p for p in sorted(folder.rglob("*")) if not _is_left_out(p.relative_to(folder))]
+    for path in held:
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            problems.append(f"{path.relative_to(folder)} points outside the folder")
+    for path in held:
+        if path.suffix == ".py" and not path.is_symlink():
+            problems += _import_problems(path, folder)
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise PackageError(
             f"trainer folder {folder} cannot become a package:\n{listed}\n"
             f"a trainer keeps to itself, the standard library and what the image holds"
         )
-
-
-def _links(folder: Path) -> Iterator[Path]:
-    root = folder.resolve()
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            yield path
-
-
-def _python_files(folder: Path) -> list[Path]:
-    paths = [p for p in folder.rglob("*.py") if not p.is_symlink()]
-    return sorted(p for p in paths if not _is_left_out(p.relative_to(folder)))
 
 
 def _is_left_out(path: Path) -> bool:

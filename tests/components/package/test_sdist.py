@@ -143,3 +143,10 @@ def test_a_build_that_fails_says_why(tmp_path):
     folder = write(tmp_path / "t", **{"pyproject.toml": PYPROJECT.replace('"1.2"', '"one"')})
     with pytest.raises(PackageError, match="does not build"):
         build_sdist(folder, tmp_path)
+
+
+def test_what_is_left_out_of_the_package_may_point_anywhere(tmp_path):
+    folder = write(tmp_path / "trainer")
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "python").symlink_to("/bin/sh")
+    check_sources(folder)
