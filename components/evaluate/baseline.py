@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate.frame import Frame, count
+from components.evaluate.frame import Frame
 from components.evaluate.measuring import Statistics
 from components.evaluate.metrics import loss_of
+from components.evaluate.sums import count
 
 N_BINS = 256
 PRIOR_ROWS = 10.0

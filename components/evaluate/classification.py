@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from components.evaluate import histogram
-from components.evaluate.exact import ExactSum, MeanSums
-from components.evaluate.frame import Frame, count
+from components.evaluate.frame import Frame
 from components.evaluate.metrics import Estimate, metrics_of
+from components.evaluate.sums import ExactSum, MeanSums, count
 
 SMALLEST_PROBABILITY = 1e-15
 """Log-loss counts a lower probability as this one."""

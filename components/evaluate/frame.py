@@ -52,11 +52,3 @@ class Frame:
     def unit(self) -> int:
         """How many units a row of average weight has."""
         return 1 if self.mean_weight is None else WEIGHT_UNITS
-
-
-def count(keys: np.ndarray, units: np.ndarray, n: int) -> np.ndarray:
-    """Sums whole units by key, `[n] int64`.
-
-    Up to 2**22 rows of 2**31 units a call sum exactly in bincount's float64.
-    """
-    return np.bincount(keys, units, minlength=n).astype(np.int64)

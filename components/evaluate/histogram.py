@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluate.exact import Z95
+from components.evaluate.metrics import wilson
 
 
 def score_bins(scores: np.ndarray, n_bins: int) -> np.ndarray:
@@ -151,13 +151,3 @@ def calibration(
 def calibration_error(bins: list[CalibrationBin]) -> float:
     """The expected calibration error: mean |score - rate| over rows (Naeini et al. 2015)."""
     return sum(b.share * abs(b.score - b.rate) for b in bins) if bins else math.nan
-
-
-def wilson(rate: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a proportion seen on n rows (Wilson 1927); NaN without rows."""
-    if n <= 0 or math.isnan(rate):
-        return math.nan, math.nan
-    z2 = Z95**2
-    middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
-    return max(middle - half, 0.0), min(middle + half, 1.0)

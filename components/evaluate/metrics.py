@@ -1,7 +1,4 @@
-"""The metrics of each task, and an estimate of one: names for the spec, the gate and the report.
-
-Neither Beam nor TensorFlow is imported here, so that checking a spec stays quick.
-"""
+"""The metrics of each task, by their names in the spec, the gate and the report; and estimates."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from components.evaluate import histogram
-from components.evaluate.exact import Z95
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution: half width of a 95 % interval, in errors."""
 
 
 @dataclass(frozen=True)
@@ -90,4 +87,14 @@ class Estimate:
     @classmethod
     def share(cls, value: float, n: float) -> Estimate:
         """An estimate of a share seen on n rows, with Wilson's interval."""
-        return cls(value, *histogram.wilson(value, n))
+        return cls(value, *wilson(value, n))
+
+
+def wilson(rate: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of a proportion seen on n rows (Wilson 1927); NaN without rows."""
+    if n <= 0 or math.isnan(rate):
+        return math.nan, math.nan
+    z2 = Z95**2
+    middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
+    return max(middle - half, 0.0), min(middle + half, 1.0)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate.exact import MeanSums
-from components.evaluate.frame import Frame, count
+from components.evaluate.frame import Frame
 from components.evaluate.metrics import Estimate
+from components.evaluate.sums import MeanSums, count
 
 N_RESIDUAL_BINS = 80
 N_GRID = 40

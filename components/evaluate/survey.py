@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import DataError
-from components.evaluate.exact import ExactSum, MeanSums
 from components.evaluate.frame import Frame
+from components.evaluate.sums import ExactSum, MeanSums
 
 TOP_VALUES = 20
 """Values of a slice column that are measured on their own; the rest are measured together."""

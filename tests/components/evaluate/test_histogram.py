@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from components.evaluate import histogram
+from components.evaluate.metrics import wilson
 
 
 def by_pairs(positives: np.ndarray, negatives: np.ndarray) -> float:
@@ -70,7 +71,7 @@ def test_calibration_bins_hold_what_was_said_and_what_happened() -> None:
 
 
 def test_wilsons_interval_of_eight_in_ten() -> None:
-    assert histogram.wilson(0.8, 10) == pytest.approx((0.4901625, 0.9433178))
+    assert wilson(0.8, 10) == pytest.approx((0.4901625, 0.9433178))
 
 
 def test_a_score_of_one_is_in_the_last_bin() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from components.evaluate.exact import ExactSum, MeanSums
+from components.evaluate.sums import ExactSum, MeanSums
 
 
 def test_a_sum_is_rounded_once() -> None:
