@@ -6,16 +6,12 @@ most 256 bins of equal mass), and a test row gets the rate, or the mean, of its 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from components.evaluate.frame import Frame
-from components.evaluate.measuring import Statistics
-from components.evaluate.metrics import loss_of
 from components.evaluate.sums import count
 
 N_BINS = 256
@@ -23,7 +19,6 @@ PRIOR_ROWS = 10.0
 """Rows of prior mixed into each bin (the m-estimate, Cestnik 1990): a rare value stays near it."""
 LABEL_STEP = 2.0**-20
 """Labels of a regression are summed in whole steps of this share of their deviation."""
-TOP_INPUTS = 5
 
 
 def codes(values: np.ndarray) -> np.ndarray:
@@ -131,18 +126,6 @@ def trivial_answer(frame: Frame, rows: int) -> np.ndarray:
     """Returns the prior for every row: `[N, C]` class shares, or `[N]` times the mean label."""
     prior = np.asarray(frame.prior, np.float32)
     return np.tile(prior, (rows, 1)) if frame.n_classes else np.full(rows, prior[0])
-
-
-def compare(trivial: Statistics, by_input: Mapping[str, Statistics]) -> dict[str, Any]:
-    """Returns the baselines of metrics.json: the trivial one, the best input and the top five."""
-
-    def loss(name: str) -> tuple[float, str]:
-        value = by_input[name].metrics()[loss_of(trivial.frame.task)].value
-        return (math.inf if math.isnan(value) else value, name)
-
-    best = sorted(by_input, key=loss)[:TOP_INPUTS]
-    entries = [{"input": name, "metrics": by_input[name].metrics()} for name in best]
-    return {"trivial": trivial.metrics(), "single_input": entries[0], "inputs": entries}
 
 
 def _rates(sums: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:

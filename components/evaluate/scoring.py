@@ -22,7 +22,7 @@ from components.artifacts import write_json
 from components.errors import ArtifactError, DataError, QuatrainError
 from components.evaluate.baseline import OneInput
 from components.evaluate.frame import Frame
-from components.evaluate.measuring import Measured
+from components.evaluate.measurements import Measured, summarize
 from components.evaluate.serving import ServedModel
 from components.evaluate.shards import (
     Plan,
@@ -32,7 +32,6 @@ from components.evaluate.shards import (
     score_shard,
     survey_shard,
 )
-from components.evaluate.summary import summarize
 from components.evaluate.survey import Survey
 
 PROBLEM = ".problem.json"

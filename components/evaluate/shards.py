@@ -16,7 +16,7 @@ from components.errors import ArtifactError
 from components.evaluate import baseline
 from components.evaluate.baseline import Cells, Inputs, OneInput
 from components.evaluate.frame import Frame
-from components.evaluate.measuring import (
+from components.evaluate.measurements import (
     N_BINS_COARSE,
     Measured,
     Skew,

@@ -8,9 +8,8 @@ import pytest
 from components.errors import DataError
 from components.evaluate.classification import Classification
 from components.evaluate.frame import Frame
-from components.evaluate.measuring import Measured
+from components.evaluate.measurements import Measured, summarize
 from components.evaluate.metrics import METRICS, metrics_of
-from components.evaluate.summary import summarize
 
 BINARY = Frame("binary", 2, (0.5, 0.5))
 THREE = Frame("multiclass", 3, (0.5, 0.25, 0.25))

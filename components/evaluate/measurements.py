@@ -1,25 +1,29 @@
-"""Measures scored rows: statistics have a zero (`nothing`), `measure` of a batch, and `+`.
+"""What is measured on test rows: `nothing` is the zero, `measure` takes a batch, `+` merges.
 
 Counts are whole numbers and sums are exact, so any cut, order or number of workers gives the same
-metrics to the last bit.
+metrics to the last bit. `summarize` turns them into metrics.json.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from components.evaluate.classification import Classification
 from components.evaluate.frame import Frame
+from components.evaluate.metrics import Estimate, loss_of
 from components.evaluate.regression import Regression
 
 N_BINS = 10_000
 """Bins of the scores of all rows."""
 N_BINS_COARSE = 1_000
 """Bins for slices and single inputs, of which there are many."""
+TOP_INPUTS = 5
+"""Single inputs that metrics.json tells of, the best first."""
 
 Statistics = Classification | Regression
 
@@ -107,3 +111,54 @@ class Measured:
 def _merge_by_key(a: Mapping[Any, Statistics], b: Mapping[Any, Statistics]) -> dict[Any, Any]:
     keys = [*a, *(k for k in b if k not in a)]
     return {k: merge(a[k], b[k]) if k in a and k in b else a.get(k, b.get(k)) for k in keys}
+
+
+def summarize(measured: Measured) -> dict[str, Any]:
+    """Returns everything in metrics.json that is measured: all but the gate and what made it.
+
+    A number that the rows cannot tell is None. Slices are sorted, most rows first.
+    """
+    slices = sorted(measured.slices.items(), key=lambda s: (s[0][0], -s[1].rows, s[0][1]))
+    summary = {
+        "task": measured.overall.frame.task,
+        "rows": measured.overall.rows,
+        "metrics": measured.overall.metrics(),
+        "baseline": _baselines(measured.trivial, measured.inputs),
+        "slices": [
+            {"column": column, "value": value, "rows": s.rows, "metrics": s.metrics()}
+            for (column, value), s in slices
+        ],
+        "skew": {
+            "rows": measured.skew.rows,
+            "max_difference": measured.skew.difference,
+            "row": measured.skew.row,
+            "inputs": measured.skew.inputs,
+            "column": measured.skew.column,
+        },
+        "curves": measured.overall.curves(),
+    }
+    plain: dict[str, Any] = _plain(summary)
+    return plain
+
+
+def _baselines(trivial: Statistics, by_input: Mapping[str, Statistics]) -> dict[str, Any]:
+    """The trivial baseline, the best single input and the top five."""
+
+    def loss(name: str) -> tuple[float, str]:
+        value = by_input[name].metrics()[loss_of(trivial.frame.task)].value
+        return (math.inf if math.isnan(value) else value, name)
+
+    best = sorted(by_input, key=loss)[:TOP_INPUTS]
+    entries = [{"input": name, "metrics": by_input[name].metrics()} for name in best]
+    return {"trivial": trivial.metrics(), "single_input": entries[0], "inputs": entries}
+
+
+def _plain(value: Any) -> Any:
+    """JSON of a value: estimates as mappings, numbers that are not finite as None."""
+    if isinstance(value, Estimate):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
