@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from components.evaluate.frame import Frame
+from components.evaluate.reference import Reference
 from components.evaluate.sums import count
 
 N_BINS = 256
@@ -60,13 +60,13 @@ class Cells:
         return Cells(found, sums)
 
 
-def marks_of(frame: Frame, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+def marks_of(reference: Reference, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Returns what a row adds to its cell, `[N, K] int64`; K as in `Cells.sums`."""
-    units = frame.units(weights, len(labels))
-    if frame.task == "regression":
-        steps = (labels.astype(np.float64) - frame.prior[0]) / frame.deviation / LABEL_STEP
-        return np.stack([units, np.rint(steps * (units / frame.unit)).astype(np.int64)], axis=1)
-    return np.asarray(units[:, None] * (labels[:, None] == np.arange(frame.n_classes)))
+    units = reference.units(weights, len(labels))
+    if reference.task == "regression":
+        steps = (labels.astype(np.float64) - reference.prior[0]) / reference.deviation / LABEL_STEP
+        return np.stack([units, np.rint(steps * (units / reference.unit)).astype(np.int64)], axis=1)
+    return np.asarray(units[:, None] * (labels[:, None] == np.arange(reference.n_classes)))
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,18 @@ class OneInput:
     is_number: bool
 
     @classmethod
-    def fit(cls, cells: Cells, frame: Frame, is_number: bool) -> OneInput:
+    def fit(cls, cells: Cells, reference: Reference, is_number: bool) -> OneInput:
         """Fits the table; bins of a number hold about 1/256 of the weight, or one code."""
         sums = cells.sums.astype(np.float64)
-        sums[:, 0 : None if frame.n_classes else 1] /= frame.unit
-        mass = sums.sum(axis=1) if frame.n_classes else sums[:, 0]
+        sums[:, 0 : None if reference.n_classes else 1] /= reference.unit
+        mass = sums.sum(axis=1) if reference.n_classes else sums[:, 0]
         if is_number:
             middle = (np.cumsum(mass) - mass / 2) / max(mass.sum(), 1e-300)
             group = np.minimum((middle * N_BINS).astype(np.int64), N_BINS - 1)
             by_group = np.zeros((N_BINS, sums.shape[1]))
             np.add.at(by_group, group, sums)
             sums = by_group[group]
-        return cls(cells.codes, *_rates(sums, frame), is_number)
+        return cls(cells.codes, *_rates(sums, reference), is_number)
 
     def answer(self, values: np.ndarray) -> np.ndarray:
         """Returns `[N, C]` probabilities or `[N]` predictions for `[N]` values of the column."""
@@ -122,17 +122,17 @@ class OneInput:
         return answers
 
 
-def trivial_answer(frame: Frame, rows: int) -> np.ndarray:
+def trivial_answer(reference: Reference, rows: int) -> np.ndarray:
     """Returns the prior for every row: `[N, C]` class shares, or `[N]` times the mean label."""
-    prior = np.asarray(frame.prior, np.float32)
-    return np.tile(prior, (rows, 1)) if frame.n_classes else np.full(rows, prior[0])
+    prior = np.asarray(reference.prior, np.float32)
+    return np.tile(prior, (rows, 1)) if reference.n_classes else np.full(rows, prior[0])
 
 
-def _rates(sums: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    prior = np.asarray(frame.prior)
-    if frame.n_classes:
+def _rates(sums: np.ndarray, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+    prior = np.asarray(reference.prior)
+    if reference.n_classes:
         rates = (sums + PRIOR_ROWS * prior) / (sums.sum(axis=1, keepdims=True) + PRIOR_ROWS)
         return rates.astype(np.float32), prior.astype(np.float32)
     steps = sums[:, 1] / (sums[:, 0] + PRIOR_ROWS)
-    means = prior[0] + frame.deviation * LABEL_STEP * steps
+    means = prior[0] + reference.deviation * LABEL_STEP * steps
     return means.astype(np.float32), prior[:1].astype(np.float32)[0]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from components.evaluate import histogram
-from components.evaluate.frame import Frame
 from components.evaluate.metrics import Estimate, metrics_of
+from components.evaluate.reference import Reference
 from components.evaluate.sums import ExactSum, MeanSums, count
 
 SMALLEST_PROBABILITY = 1e-15
@@ -22,7 +22,7 @@ class Classification:
     """Statistics of a classifier's scored rows.
 
     Attributes:
-        frame: What the units and classes are.
+        reference: What the units and classes are.
         rows: Number of rows.
         confusion: Units by label and likeliest class, `[C, C] int64`.
         ranks: Histograms of each class's probability among rows of other classes and of the
@@ -34,7 +34,7 @@ class Classification:
         weight2: Sum of squared weights by label.
     """
 
-    frame: Frame
+    reference: Reference
     rows: int
     confusion: np.ndarray
     ranks: np.ndarray
@@ -44,11 +44,11 @@ class Classification:
     weight2: tuple[ExactSum, ...]
 
     @classmethod
-    def zero(cls, frame: Frame, n_bins: int) -> Classification:
+    def zero(cls, reference: Reference, n_bins: int) -> Classification:
         """The statistics of no rows."""
-        c, binary = frame.n_classes, frame.task == "binary"
+        c, binary = reference.n_classes, reference.task == "binary"
         return cls(
-            frame=frame,
+            reference=reference,
             rows=0,
             confusion=np.zeros((c, c), np.int64),
             ranks=np.zeros((1 if binary else c, 2, n_bins), np.int64),
@@ -61,7 +61,7 @@ class Classification:
     @classmethod
     def of(
         cls,
-        frame: Frame,
+        reference: Reference,
         labels: np.ndarray,
         probabilities: np.ndarray,
         weights: np.ndarray | None = None,
@@ -70,24 +70,24 @@ class Classification:
         """Measures a batch.
 
         Args:
-            frame: From the train labels.
+            reference: From the train labels.
             labels: `[N] int32` class indices.
             probabilities: `[N, C] float32`.
             weights: `[N] float32`, or None.
             n_bins: Bins of the histograms.
         """
-        n, c = len(labels), frame.n_classes
-        units = frame.units(weights, n)
-        w = units / frame.unit
+        n, c = len(labels), reference.n_classes
+        units = reference.units(weights, n)
+        w = units / reference.unit
         p = probabilities.astype(np.float64)
         rows = np.arange(n)
         likeliest = p.argmax(axis=1)
         losses = -np.log(np.maximum(p[rows, labels], SMALLEST_PROBABILITY))
-        binary = frame.task == "binary"
+        binary = reference.task == "binary"
         ranked = (1,) if binary else range(c)
         squares = np.sum(p * p, axis=1) - 2 * p[rows, labels] + 1
         return cls(
-            frame=frame,
+            reference=reference,
             rows=n,
             confusion=count(labels * c + likeliest, units, c * c).reshape(c, c),
             ranks=np.stack([_two_histograms(p[:, k], labels == k, units, n_bins) for k in ranked]),
@@ -101,7 +101,7 @@ class Classification:
 
     def __add__(self, other: Classification) -> Classification:
         return Classification(
-            self.frame,
+            self.reference,
             self.rows + other.rows,
             self.confusion + other.confusion,
             self.ranks + other.ranks,
@@ -118,17 +118,17 @@ class Classification:
             "accuracy": Estimate.share(self._accuracy, self.loss.n_effective),
             "brier": Estimate.normal(self.brier.mean, self.brier.error, low=0.0),
             "ece": Estimate(histogram.calibration_error(self._calibration())),
-            **(self._binary() if self.frame.task == "binary" else self._multiclass()),
+            **(self._binary() if self.reference.task == "binary" else self._multiclass()),
         }
-        return {name: found[name] for name in metrics_of(self.frame.task)}
+        return {name: found[name] for name in metrics_of(self.reference.task)}
 
     def curves(self) -> dict[str, Any]:
         """What the report draws: calibration, confusion matrix, and the ROC or each class."""
         curves: dict[str, Any] = {
             "calibration": [asdict(b) for b in self._calibration()],
-            "confusion": (self.confusion / self.frame.unit).tolist(),
+            "confusion": (self.confusion / self.reference.unit).tolist(),
         }
-        if self.frame.task == "binary":
+        if self.reference.task == "binary":
             curves["roc"] = histogram.roc_points(self.ranks[0, 1], self.ranks[0, 0])
             curves["auc_resolution"] = histogram.auc_resolution(self.ranks[0, 1], self.ranks[0, 0])
         else:
@@ -145,7 +145,7 @@ class Classification:
         return float(np.trace(self.confusion) / total) if total else math.nan
 
     def _calibration(self) -> list[histogram.CalibrationBin]:
-        wrong, right = self.ranks[0] if self.frame.task == "binary" else self.confidence
+        wrong, right = self.ranks[0] if self.reference.task == "binary" else self.confidence
         return histogram.calibration(right, wrong, self.loss.n_effective)
 
     def _binary(self) -> dict[str, Estimate]:
@@ -176,13 +176,13 @@ class Classification:
 
     def _n_effective(self, label: int) -> float:
         weight2 = float(self.weight2[label])
-        total = float(self.confusion[label].sum()) / self.frame.unit
+        total = float(self.confusion[label].sum()) / self.reference.unit
         return total**2 / weight2 if weight2 else 0.0
 
     def _by_class(self) -> tuple[list[float], list[float], list[float], list[float]]:
         """Precision, recall, F1 and rows of each class; 0 where nothing was predicted or is."""
-        hits = np.diag(self.confusion) / self.frame.unit
-        predicted, support = (self.confusion.sum(axis=a) / self.frame.unit for a in (0, 1))
+        hits = np.diag(self.confusion) / self.reference.unit
+        predicted, support = (self.confusion.sum(axis=a) / self.reference.unit for a in (0, 1))
         precision, recall, f1 = (
             np.divide(hits, d, out=np.zeros_like(hits), where=d > 0)
             for d in (predicted, support, (predicted + support) / 2)

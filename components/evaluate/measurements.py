@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from components.evaluate.classification import Classification
-from components.evaluate.frame import Frame
 from components.evaluate.metrics import Estimate, loss_of
+from components.evaluate.reference import Reference
 from components.evaluate.regression import Regression
 
 N_BINS = 10_000
@@ -29,27 +29,27 @@ Statistics = Classification | Regression
 
 
 def measure(
-    frame: Frame,
+    reference: Reference,
     labels: np.ndarray,
     outputs: np.ndarray,
     weights: np.ndarray | None = None,
     n_bins: int = N_BINS,
 ) -> Statistics:
     """Returns the statistics of a batch: outputs are `[N, C]` probabilities, or `[N]` numbers."""
-    if frame.task == "regression":
-        return Regression.of(frame, labels, outputs, weights)
-    return Classification.of(frame, labels, outputs, weights, n_bins)
+    if reference.task == "regression":
+        return Regression.of(reference, labels, outputs, weights)
+    return Classification.of(reference, labels, outputs, weights, n_bins)
 
 
-def nothing(frame: Frame, n_bins: int = N_BINS) -> Statistics:
+def nothing(reference: Reference, n_bins: int = N_BINS) -> Statistics:
     """Returns the statistics of no rows."""
-    if frame.task == "regression":
-        return Regression.zero(frame)
-    return Classification.zero(frame, n_bins)
+    if reference.task == "regression":
+        return Regression.zero(reference)
+    return Classification.zero(reference, n_bins)
 
 
 def merge(a: Statistics, b: Statistics) -> Statistics:
-    """Returns the statistics of both; they are of one frame, so of one kind."""
+    """Returns the statistics of both; they are of one reference, so of one kind."""
     return a + b  # type: ignore[operator]
 
 
@@ -109,8 +109,7 @@ class Measured:
 
 
 def _merge_by_key(a: Mapping[Any, Statistics], b: Mapping[Any, Statistics]) -> dict[Any, Any]:
-    keys = [*a, *(k for k in b if k not in a)]
-    return {k: merge(a[k], b[k]) if k in a and k in b else a.get(k, b.get(k)) for k in keys}
+    return {**a, **b, **{k: merge(a[k], b[k]) for k in a.keys() & b.keys()}}
 
 
 def summarize(measured: Measured) -> dict[str, Any]:
@@ -120,7 +119,7 @@ def summarize(measured: Measured) -> dict[str, Any]:
     """
     slices = sorted(measured.slices.items(), key=lambda s: (s[0][0], -s[1].rows, s[0][1]))
     summary = {
-        "task": measured.overall.frame.task,
+        "task": measured.overall.reference.task,
         "rows": measured.overall.rows,
         "metrics": measured.overall.metrics(),
         "baseline": _baselines(measured.trivial, measured.inputs),
@@ -145,7 +144,7 @@ def _baselines(trivial: Statistics, by_input: Mapping[str, Statistics]) -> dict[
     """The trivial baseline, the best single input and the top five."""
 
     def loss(name: str) -> tuple[float, str]:
-        value = by_input[name].metrics()[loss_of(trivial.frame.task)].value
+        value = by_input[name].metrics()[loss_of(trivial.reference.task)].value
         return (math.inf if math.isnan(value) else value, name)
 
     best = sorted(by_input, key=loss)[:TOP_INPUTS]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate.frame import Frame
 from components.evaluate.metrics import Estimate
+from components.evaluate.reference import Reference
 from components.evaluate.sums import MeanSums, count
 
 N_RESIDUAL_BINS = 80
@@ -21,7 +21,7 @@ class Regression:
     """Statistics of a regression's scored rows.
 
     Attributes:
-        frame: What the units, the deviation and the range are.
+        reference: What the units, the deviation and the range are.
         rows: Number of rows.
         error: Sums of prediction - label.
         absolute: Sums of |prediction - label|.
@@ -32,7 +32,7 @@ class Regression:
         grid: Units by label and prediction in 40 steps from low to high, `[40, 40] int64`.
     """
 
-    frame: Frame
+    reference: Reference
     rows: int
     error: MeanSums
     absolute: MeanSums
@@ -42,29 +42,31 @@ class Regression:
     grid: np.ndarray
 
     @classmethod
-    def zero(cls, frame: Frame) -> Regression:
+    def zero(cls, reference: Reference) -> Regression:
         """The statistics of no rows."""
         sums = MeanSums()
         residuals = np.zeros(N_RESIDUAL_BINS + 2, np.int64)
         grid = np.zeros((N_GRID, N_GRID), np.int64)
-        return cls(frame, 0, sums, sums, sums, sums, residuals, grid)
+        return cls(reference, 0, sums, sums, sums, sums, residuals, grid)
 
     @classmethod
     def of(
         cls,
-        frame: Frame,
+        reference: Reference,
         labels: np.ndarray,
         predictions: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> Regression:
         """Measures a batch of `[N] float32` labels and predictions."""
-        y, units = labels.astype(np.float64), frame.units(weights, len(labels))
-        w, error = units / frame.unit, predictions.astype(np.float64) - labels
-        step = np.floor(error / frame.deviation * (N_RESIDUAL_BINS / 8)) + N_RESIDUAL_BINS / 2 + 1
+        y, units = labels.astype(np.float64), reference.units(weights, len(labels))
+        w, error = units / reference.unit, predictions.astype(np.float64) - labels
+        step = (
+            np.floor(error / reference.deviation * (N_RESIDUAL_BINS / 8)) + N_RESIDUAL_BINS / 2 + 1
+        )
         bins = np.clip(step, 0, N_RESIDUAL_BINS + 1).astype(np.int64)
-        row, column = (_grid_steps(v, frame) for v in (y, predictions.astype(np.float64)))
+        row, column = (_grid_steps(v, reference) for v in (y, predictions.astype(np.float64)))
         return cls(
-            frame=frame,
+            reference=reference,
             rows=len(y),
             error=MeanSums.of(error, w),
             absolute=MeanSums.of(np.abs(error), w),
@@ -76,7 +78,7 @@ class Regression:
 
     def __add__(self, other: Regression) -> Regression:
         return Regression(
-            self.frame,
+            self.reference,
             self.rows + other.rows,
             self.error + other.error,
             self.absolute + other.absolute,
@@ -107,21 +109,21 @@ class Regression:
 
     def curves(self) -> dict[str, Any]:
         """What the report draws: residuals, and predictions against labels."""
-        frame = self.frame
+        reference = self.reference
         return {
             "residuals": {
-                "width": frame.deviation * 8 / N_RESIDUAL_BINS,
-                "counts": (self.residuals / frame.unit).tolist(),
+                "width": reference.deviation * 8 / N_RESIDUAL_BINS,
+                "counts": (self.residuals / reference.unit).tolist(),
             },
             "grid": {
-                "low": frame.low,
-                "high": frame.high,
-                "counts": (self.grid / frame.unit).tolist(),
+                "low": reference.low,
+                "high": reference.high,
+                "counts": (self.grid / reference.unit).tolist(),
             },
         }
 
 
-def _grid_steps(values: np.ndarray, frame: Frame) -> np.ndarray:
-    width = (frame.high - frame.low) or 1.0
-    steps = (values - frame.low) / width * N_GRID
+def _grid_steps(values: np.ndarray, reference: Reference) -> np.ndarray:
+    width = (reference.high - reference.low) or 1.0
+    steps = (values - reference.low) / width * N_GRID
     return np.clip(steps, 0, N_GRID - 1).astype(np.int64)

@@ -21,8 +21,8 @@ from apache_beam.utils.shared import Shared
 from components.artifacts import write_json
 from components.errors import ArtifactError, DataError, QuatrainError
 from components.evaluate.baseline import OneInput
-from components.evaluate.frame import Frame
 from components.evaluate.measurements import Measured, summarize
+from components.evaluate.reference import Reference
 from components.evaluate.serving import ServedModel
 from components.evaluate.shards import (
     Plan,
@@ -32,7 +32,6 @@ from components.evaluate.shards import (
     score_shard,
     survey_shard,
 )
-from components.evaluate.survey import Survey
 
 PROBLEM = ".problem.json"
 PROBLEMS = {kind.__name__: kind for kind in (ArtifactError, DataError)}
@@ -71,15 +70,11 @@ class Score(beam.DoFn):
         self._served = self._shared.acquire(load)
 
     def process(
-        self,
-        shard: Shard,
-        frame: Frame,
-        tables: dict[str, OneInput],
-        slices: dict[str, tuple[str, ...] | None],
+        self, shard: Shard, reference: Reference, tables: dict[str, OneInput]
     ) -> Iterator[Measured]:
         """Gives what was measured on a shard."""
         told = _Told(self._plan, score_shard)
-        yield told(shard, self._plan, self._served, frame, tables, slices)
+        yield told(shard, self._plan, self._served, reference, tables)
 
 
 def score(plan: Plan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str, Any]:
@@ -136,25 +131,20 @@ def _build(
         | beam.Flatten()
         | "fold survey" >> beam.CombineGlobally(Fold()).without_defaults()
     )
-    frame = beam.pvalue.AsSingleton(
+    reference = beam.pvalue.AsSingleton(
         survey
-        | "frame" >> beam.Map(lambda s: s.frame(task, len(label.classes), plan.weight is not None))
+        | "reference"
+        >> beam.Map(lambda s: s.reference(task, len(label.classes), plan.weight is not None))
     )
     tables = (
         train_shards
-        | "count inputs" >> beam.Map(_Told(plan, count_shard), plan, frame)
+        | "count inputs" >> beam.Map(_Told(plan, count_shard), plan, reference)
         | "fold inputs" >> beam.CombineGlobally(Fold()).without_defaults()
-        | "fit inputs" >> beam.Map(fit_inputs, plan, frame)
+        | "fit inputs" >> beam.Map(fit_inputs, plan, reference)
     )
     _ = (
         test_shards
-        | "score"
-        >> beam.ParDo(
-            Score(plan, Shared()),
-            frame,
-            beam.pvalue.AsSingleton(tables),
-            beam.pvalue.AsSingleton(survey | "slices" >> beam.Map(Survey.slices)),
-        )
+        | "score" >> beam.ParDo(Score(plan, Shared()), reference, beam.pvalue.AsSingleton(tables))
         | "fold measured" >> beam.CombineGlobally(Fold()).without_defaults()
         | "summarize" >> beam.Map(lambda measured: write_json(out, summarize(measured)))
     )

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from components.errors import ArtifactError
 from components.evaluate import baseline
 from components.evaluate.baseline import Cells, Inputs, OneInput
-from components.evaluate.frame import Frame
 from components.evaluate.measurements import (
     N_BINS_COARSE,
     Measured,
@@ -24,6 +23,7 @@ from components.evaluate.measurements import (
     measure,
     nothing,
 )
+from components.evaluate.reference import Reference
 from components.evaluate.serving import BATCH_ROWS, ServedModel
 from components.evaluate.survey import OTHER, TOO_MANY, Survey, as_text
 from trainer.features import Transform, raw_inputs
@@ -75,20 +75,20 @@ def survey_shard(shard: Shard, plan: Plan, split: str) -> Survey:
     return found
 
 
-def count_shard(shard: Shard, plan: Plan, frame: Frame) -> Inputs:
+def count_shard(shard: Shard, plan: Plan, reference: Reference) -> Inputs:
     """Returns the label sums by value of every engineered column of a train shard."""
     names = [e.name for e in plan.transform.engineered]
     found = Inputs()
     for batch in _batches(shard, [LABEL, *([plan.weight] if plan.weight else []), *names]):
-        marks = baseline.marks_of(frame, _numbers(batch, LABEL), _weights(batch, plan))
+        marks = baseline.marks_of(reference, _numbers(batch, LABEL), _weights(batch, plan))
         found += Inputs({name: Cells.of(_numbers(batch, name), marks) for name in names})
     return found
 
 
-def fit_inputs(inputs: Inputs, plan: Plan, frame: Frame) -> dict[str, OneInput]:
+def fit_inputs(inputs: Inputs, plan: Plan, reference: Reference) -> dict[str, OneInput]:
     """Returns the model of every engineered column."""
     return {
-        e.name: OneInput.fit(inputs.cells[e.name], frame, e.cardinality is None)
+        e.name: OneInput.fit(inputs.cells[e.name], reference, e.cardinality is None)
         for e in plan.transform.engineered
     }
 
@@ -97,18 +97,17 @@ def score_shard(
     shard: Shard,
     plan: Plan,
     served: ServedModel,
-    frame: Frame,
+    reference: Reference,
     tables: Mapping[str, OneInput],
-    slices: Mapping[str, tuple[str, ...] | None],
 ) -> Measured:
     """Scores a test shard, writes its predictions and returns what was measured."""
-    measured = zero(frame)
+    measured = zero(reference)
     row = shard.first_row
     target = Path(plan.out, Path(shard.path).name.replace("test-", "predictions-"))
     partial = target.with_name(f".{target.name}.tmp")
     with pq.ParquetWriter(partial, prediction_schema(plan.transform, labelled=True)) as writer:
         for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
-            batch_measured, predictions = _score(batch, row, plan, served, frame, tables, slices)
+            batch_measured, predictions = _score(batch, row, plan, served, reference, tables)
             measured += batch_measured
             row += batch.num_rows
             writer.write_table(predictions)
@@ -122,9 +121,9 @@ def _scored_columns(plan: Plan) -> list[str]:
     return [LABEL, *([plan.weight] if plan.weight else []), *engineered, *(RAW + n for n in raw)]
 
 
-def zero(frame: Frame) -> Measured:
+def zero(reference: Reference) -> Measured:
     """Returns what is measured on no rows."""
-    return Measured(nothing(frame), nothing(frame, N_BINS_COARSE), {}, {})
+    return Measured(nothing(reference), nothing(reference, N_BINS_COARSE), {}, {})
 
 
 def prediction_schema(transform: Transform, labelled: bool = False) -> pa.Schema:
@@ -160,9 +159,8 @@ def _score(
     row: int,
     plan: Plan,
     served: ServedModel,
-    frame: Frame,
+    reference: Reference,
     tables: Mapping[str, OneInput],
-    slices: Mapping[str, tuple[str, ...] | None],
 ) -> tuple[Measured, pa.Table]:
     raw = batch.select([RAW + i.name for i in plan.transform.inputs])
     raw = raw.rename_columns([i.name for i in plan.transform.inputs])
@@ -171,29 +169,28 @@ def _score(
     columns = raw_inputs(raw, plan.transform.inputs)
     answers = served.answer(columns)
     _check_finite(answers, row, raw)
-    prior = baseline.trivial_answer(frame, len(labels))
+    prior = baseline.trivial_answer(reference, len(labels))
     measured = Measured(
-        measure(frame, labels, answers, weights),
-        measure(frame, labels, prior, weights, N_BINS_COARSE),
+        measure(reference, labels, answers, weights),
+        measure(reference, labels, prior, weights, N_BINS_COARSE),
         {
-            name: measure(frame, labels, t.answer(engineered[name]), weights, N_BINS_COARSE)
+            name: measure(reference, labels, t.answer(engineered[name]), weights, N_BINS_COARSE)
             for name, t in tables.items()
         },
-        dict(_measure_slices(frame, batch, labels, answers, weights, slices)),
-        _skew(served, columns, engineered, answers / frame.deviation, frame, row, raw),
+        dict(_measure_slices(reference, batch, labels, answers, weights)),
+        _skew(served, columns, engineered, answers / reference.deviation, reference, row, raw),
     )
     return measured, prediction_table(plan.transform, answers, labels)
 
 
 def _measure_slices(
-    frame: Frame,
+    reference: Reference,
     batch: pa.Table,
     labels: np.ndarray,
     answers: np.ndarray,
     weights: np.ndarray | None,
-    slices: Mapping[str, tuple[str, ...] | None],
 ) -> Iterator[tuple[tuple[str, str], Statistics]]:
-    for column, values in slices.items():
+    for column, values in reference.slices.items():
         text = as_text(batch[RAW + column]).to_numpy(zero_copy_only=False)
         if values is None:
             text, values = np.full(len(text), TOO_MANY, object), (TOO_MANY,)
@@ -203,7 +200,7 @@ def _measure_slices(
             rest = rest & ~rows
             if rows.any():
                 kept = None if weights is None else weights[rows]
-                of_slice = measure(frame, labels[rows], answers[rows], kept, N_BINS_COARSE)
+                of_slice = measure(reference, labels[rows], answers[rows], kept, N_BINS_COARSE)
                 yield (column, value), of_slice
 
 
@@ -212,11 +209,11 @@ def _skew(
     columns: Mapping[str, Any],
     engineered: Mapping[str, np.ndarray],
     answers: np.ndarray,
-    frame: Frame,
+    reference: Reference,
     row: int,
     raw: pa.Table,
 ) -> Skew:
-    direct = served.answer(engineered, "engineered") / frame.deviation
+    direct = served.answer(engineered, "engineered") / reference.deviation
     differences = np.abs(answers - direct).reshape(len(answers), -1).max(axis=1)
     differences = np.where(np.isnan(differences), np.inf, differences)
     worst = int(differences.argmax())

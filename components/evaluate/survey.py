@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import DataError
-from components.evaluate.frame import Frame
+from components.evaluate.reference import Reference, Slices
 from components.evaluate.sums import ExactSum, MeanSums
 
 TOP_VALUES = 20
 """Values of a slice column that are measured on their own; the rest are measured together."""
 MAX_VALUES = 50_000
 """Past so many different values a column is not a slice."""
+PICTURED = 3.0
+"""The pictures of a regression reach so many deviations from the mean label."""
 MISSING = "(missing)"
 OTHER = "(other)"
 TOO_MANY = f"(more than {MAX_VALUES:,} different values)"
@@ -80,8 +82,8 @@ class Survey:
             _add_values(self.values, other.values),
         )
 
-    def frame(self, task: str, n_classes: int, weighted: bool) -> Frame:
-        """Returns what is fixed before scoring.
+    def reference(self, task: str, n_classes: int, weighted: bool) -> Reference:
+        """Returns what the test rows are measured against.
 
         Raises:
             DataError: The train or the test split has no rows, or no weight.
@@ -94,17 +96,17 @@ class Survey:
         mean_weight = float(self.test_weight) / self.test_rows if weighted else None
         if task == "regression":
             mean, deviation = self.labels.mean, math.sqrt(max(self.labels.variance, 0.0)) or 1.0
-            low, high = (mean + side * 3 * deviation for side in (-1, 1))
-            return Frame(
-                task, 0, (mean,), deviation, max(low, self.low), min(high, self.high), mean_weight
-            )
+            low = max(mean - PICTURED * deviation, self.low)
+            high = min(mean + PICTURED * deviation, self.high)
+            slices = self.slices()
+            return Reference(task, 0, (mean,), deviation, low, high, mean_weight, slices)
         shares = tuple(
             self.classes.get(k, ExactSum()).units / self.labels.weight.units
             for k in range(n_classes)
         )
-        return Frame(task, n_classes, shares, mean_weight=mean_weight)
+        return Reference(task, n_classes, shares, mean_weight=mean_weight, slices=self.slices())
 
-    def slices(self, top: int = TOP_VALUES) -> dict[str, tuple[str, ...] | None]:
+    def slices(self, top: int = TOP_VALUES) -> Slices:
         """Returns the most frequent values of each slice column; ties in alphabetical order."""
         return {name: _most_frequent(counts, top) for name, counts in self.values.items()}
 

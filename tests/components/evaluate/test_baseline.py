@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from components.evaluate.baseline import Cells, OneInput, codes, marks_of, trivial_answer
-from components.evaluate.frame import Frame
+from components.evaluate.reference import Reference
 
-FRAME = Frame("binary", 2, (0.75, 0.25))
+REFERENCE = Reference("binary", 2, (0.75, 0.25))
 
 
 def test_codes_of_numbers_keep_their_order() -> None:
@@ -18,9 +18,9 @@ def test_codes_of_numbers_keep_their_order() -> None:
 
 
 def fit(values: np.ndarray, labels: np.ndarray, is_number: bool = False) -> OneInput:
-    marks = marks_of(FRAME, labels, None)
+    marks = marks_of(REFERENCE, labels, None)
     cells = Cells.of(values[:2], marks[:2]) + Cells.of(values[2:], marks[2:])
-    return OneInput.fit(cells, FRAME, is_number)
+    return OneInput.fit(cells, REFERENCE, is_number)
 
 
 def test_a_category_gets_its_rate_drawn_to_the_prior() -> None:
@@ -38,14 +38,14 @@ def test_an_unseen_number_takes_the_bin_below() -> None:
 
 
 def test_a_regression_gets_the_mean_of_its_bin() -> None:
-    frame = Frame("regression", 0, (2.0,), deviation=4.0)
+    reference = Reference("regression", 0, (2.0,), deviation=4.0)
     labels = np.array([10, 14, 2, 2], np.float32)
-    cells = Cells.of(np.array([1, 1, 2, 2], np.int32), marks_of(frame, labels, None))
-    answers = OneInput.fit(cells, frame, False).answer(np.array([1, 2, 3], np.int32))
+    cells = Cells.of(np.array([1, 1, 2, 2], np.int32), marks_of(reference, labels, None))
+    answers = OneInput.fit(cells, reference, False).answer(np.array([1, 2, 3], np.int32))
     # Ten rows of the mean 2: 2 + (8 + 12) / 12.
     assert answers.tolist() == pytest.approx([2 + 20 / 12, 2, 2], rel=1e-6)
 
 
 def test_the_trivial_answer_is_the_prior() -> None:
-    assert trivial_answer(FRAME, 2).tolist() == [[0.75, 0.25], [0.75, 0.25]]
-    assert trivial_answer(Frame("regression", 0, (2.5,)), 2).tolist() == [2.5, 2.5]
+    assert trivial_answer(REFERENCE, 2).tolist() == [[0.75, 0.25], [0.75, 0.25]]
+    assert trivial_answer(Reference("regression", 0, (2.5,)), 2).tolist() == [2.5, 2.5]

@@ -7,12 +7,12 @@ import pytest
 
 from components.errors import DataError
 from components.evaluate.classification import Classification
-from components.evaluate.frame import Frame
 from components.evaluate.measurements import Measured, summarize
 from components.evaluate.metrics import METRICS, metrics_of
+from components.evaluate.reference import Reference
 
-BINARY = Frame("binary", 2, (0.5, 0.5))
-THREE = Frame("multiclass", 3, (0.5, 0.25, 0.25))
+BINARY = Reference("binary", 2, (0.5, 0.5))
+THREE = Reference("multiclass", 3, (0.5, 0.25, 0.25))
 LABELS = np.array([1, 0, 1, 0], np.int32)
 P = np.array([0.75, 0.25, 0.25, 0.5], np.float32)
 
@@ -67,7 +67,7 @@ def test_one_class_of_labels_has_no_auc() -> None:
 
 
 def test_a_row_of_weight_two_counts_as_two_rows() -> None:
-    weighted = Frame("binary", 2, (0.5, 0.5), mean_weight=1.25)
+    weighted = Reference("binary", 2, (0.5, 0.5), mean_weight=1.25)
     weights = np.array([2, 1, 1, 1], np.float32)
     a = Classification.of(weighted, LABELS, two(P), weights).metrics()
     twice = [0, 0, 1, 2, 3]
@@ -77,22 +77,22 @@ def test_a_row_of_weight_two_counts_as_two_rows() -> None:
 
 
 def test_a_negative_weight_is_refused() -> None:
-    frame = Frame("binary", 2, (0.5, 0.5), mean_weight=1.0)
+    reference = Reference("binary", 2, (0.5, 0.5), mean_weight=1.0)
     with pytest.raises(DataError, match=r"weight -1\.0; weights must be finite"):
-        Classification.of(frame, LABELS, two(P), np.array([1, -1, 1, 1], np.float32))
+        Classification.of(reference, LABELS, two(P), np.array([1, -1, 1, 1], np.float32))
 
 
 @pytest.mark.parametrize("mean_weight", [None, 1.3])
 def test_any_cut_and_order_gives_equal_statistics(mean_weight: float | None) -> None:
     rng = np.random.default_rng(3)
-    frame = Frame("binary", 2, (0.5, 0.5), mean_weight=mean_weight)
+    reference = Reference("binary", 2, (0.5, 0.5), mean_weight=mean_weight)
     labels, p = rng.integers(0, 2, 500).astype(np.int32), two(rng.random(500).astype(np.float32))
     weights = rng.uniform(0.01, 3, 500).astype(np.float32)
-    whole = Classification.of(frame, labels, p, weights)
+    whole = Classification.of(reference, labels, p, weights)
     order = rng.permutation(500)
-    cut = Classification.zero(frame, 1_000)
+    cut = Classification.zero(reference, 1_000)
     for rows in np.split(order, [1, 120, 480]):
-        cut = cut + Classification.of(frame, labels[rows], p[rows], weights[rows])
+        cut = cut + Classification.of(reference, labels[rows], p[rows], weights[rows])
     assert cut.metrics() == whole.metrics()
     assert cut.curves() == whole.curves()
 

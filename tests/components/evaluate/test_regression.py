@@ -5,17 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from components.evaluate.frame import Frame
 from components.evaluate.metrics import metrics_of
+from components.evaluate.reference import Reference
 from components.evaluate.regression import Regression
 
-FRAME = Frame("regression", 0, (2.0,), deviation=2.0, low=0.0, high=4.0)
+REFERENCE = Reference("regression", 0, (2.0,), deviation=2.0, low=0.0, high=4.0)
 LABELS = np.array([0, 2, 4], np.float32)
 PREDICTIONS = np.array([1, 2, 2], np.float32)
 
 
 def test_regression_metrics_are_those_worked_by_hand() -> None:
-    found = Regression.of(FRAME, LABELS, PREDICTIONS).metrics()
+    found = Regression.of(REFERENCE, LABELS, PREDICTIONS).metrics()
     # Errors 1, 0, -2.
     assert found["rmse"].value == pytest.approx(math.sqrt(5 / 3))
     assert found["mae"].value == 1.0
@@ -25,19 +25,19 @@ def test_regression_metrics_are_those_worked_by_hand() -> None:
 
 
 def test_the_interval_of_rmse_is_by_the_delta_method() -> None:
-    found = Regression.of(FRAME, LABELS, PREDICTIONS).metrics()["rmse"]
+    found = Regression.of(REFERENCE, LABELS, PREDICTIONS).metrics()["rmse"]
     error_of_mse = np.std([1, 0, 4], ddof=1) / math.sqrt(3)
     half = 1.959964 * error_of_mse / (2 * math.sqrt(5 / 3))
     assert found.high - found.value == pytest.approx(half)
 
 
 def test_constant_labels_have_no_r2() -> None:
-    found = Regression.of(FRAME, np.ones(3, np.float32), PREDICTIONS).metrics()
+    found = Regression.of(REFERENCE, np.ones(3, np.float32), PREDICTIONS).metrics()
     assert math.isnan(found["r2"].value)
 
 
 def test_errors_and_predictions_beyond_the_pictures_stand_at_their_border() -> None:
-    statistics = Regression.of(FRAME, LABELS, np.array([100, 2, -100], np.float32))
+    statistics = Regression.of(REFERENCE, LABELS, np.array([100, 2, -100], np.float32))
     counts = statistics.curves()["residuals"]["counts"]
     assert (counts[0], counts[-1], sum(counts)) == (1, 1, 3)
     grid = np.array(statistics.curves()["grid"]["counts"])
@@ -48,7 +48,7 @@ def test_errors_and_predictions_beyond_the_pictures_stand_at_their_border() -> N
 def test_any_cut_gives_equal_statistics() -> None:
     rng = np.random.default_rng(5)
     y, p = rng.normal(size=(2, 300)).astype(np.float32) * 1e6
-    whole = Regression.of(FRAME, y, p)
-    cut = Regression.of(FRAME, y[200:], p[200:]) + Regression.of(FRAME, y[:200], p[:200])
+    whole = Regression.of(REFERENCE, y, p)
+    cut = Regression.of(REFERENCE, y[200:], p[200:]) + Regression.of(REFERENCE, y[:200], p[:200])
     assert cut.metrics() == whole.metrics()
     assert cut.curves() == whole.curves()

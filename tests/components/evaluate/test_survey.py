@@ -33,18 +33,23 @@ def test_numbers_and_bools_are_sliced_by_their_value() -> None:
 def test_the_prior_is_the_weighted_share_of_each_class() -> None:
     labels, weights = np.array([0, 1, 1], np.int32), np.array([2, 1, 1], np.float32)
     found = Survey.of_train(labels, weights) + of_values("a")
-    assert found.frame("multiclass", 3, weighted=False).prior == (0.5, 0.5, 0.0)
+    assert found.reference("multiclass", 3, weighted=False).prior == (0.5, 0.5, 0.0)
 
 
-def test_a_regression_is_framed_by_its_train_labels() -> None:
+def test_a_regression_is_measured_against_its_train_labels() -> None:
     found = Survey.of_train(np.array([1, 3], np.float32), None) + of_values("a")
-    frame = found.frame("regression", 0, weighted=False)
-    assert (frame.prior, frame.deviation, frame.low, frame.high) == ((2.0,), 1.0, 1.0, 3.0)
+    reference = found.reference("regression", 0, weighted=False)
+    assert (reference.prior, reference.deviation, reference.low, reference.high) == (
+        (2.0,),
+        1.0,
+        1.0,
+        3.0,
+    )
 
 
 def test_an_empty_split_is_refused() -> None:
     train = Survey.of_train(np.array([0, 1], np.int32), None)
     with pytest.raises(DataError, match="the test split has no rows"):
-        train.frame("binary", 2, weighted=False)
+        train.reference("binary", 2, weighted=False)
     with pytest.raises(DataError, match="the train split has no rows"):
-        of_values("a").frame("binary", 2, weighted=False)
+        of_values("a").reference("binary", 2, weighted=False)

@@ -1,8 +1,9 @@
-"""What is fixed before the first row is scored: the task, the prior, and the unit of weights."""
+"""What test rows are measured against: the task, the train prior, and the unit of weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,10 +12,13 @@ from components.errors import DataError
 WEIGHT_UNITS = 1 << 30
 """A weight of the average row, in the whole units that histograms count."""
 
+Slices = Mapping[str, tuple[str, ...] | None]
+"""None for a column of too many different values: its rows are one slice."""
+
 
 @dataclass(frozen=True)
-class Frame:
-    """What must be known before the first row is scored; from the labels of the train split.
+class Reference:
+    """What must be known before the first test row is measured.
 
     Attributes:
         task: binary, multiclass or regression.
@@ -24,6 +28,7 @@ class Frame:
         low: Lowest label of the pictures of a regression.
         high: Highest one.
         mean_weight: Mean weight of a test row; None without weights.
+        slices: Values of each slice column that are measured apart, most rows first.
     """
 
     task: str
@@ -33,6 +38,7 @@ class Frame:
     low: float = 0.0
     high: float = 1.0
     mean_weight: float | None = None
+    slices: Slices = field(default_factory=dict)
 
     def units(self, weights: np.ndarray | None, n_rows: int) -> np.ndarray:
         """Weights in whole units, `[N] int64`: 1 a row, or 2**30 for the mean weight.
