@@ -32,6 +32,8 @@ Task = Literal["binary", "multiclass", "regression"]
 NUMBERS: frozenset[Type] = frozenset({"int", "float", "bool", "timestamp", "date"})
 TIMES: frozenset[Type] = frozenset({"timestamp", "date"})
 CODES: frozenset[Type] = frozenset({"string", "int", "bool"})
+LABEL, WEIGHT, RAW_PREFIX = "label", "weight", "raw_"
+"""Columns of the examples beside the engineered ones; the prefix marks a raw input."""
 
 Raw = Mapping[str, "np.ndarray | pa.Array"]
 Tensors = Mapping[str, "tf.Tensor"]
@@ -58,18 +60,21 @@ class Engineered:
     cardinality: int | None = None
 
 
-def raw_inputs(batch: pa.RecordBatch | pa.Table, inputs: Sequence[Input]) -> dict[str, Any]:
+def raw_inputs(
+    batch: pa.RecordBatch | pa.Table, inputs: Sequence[Input], prefix: str = ""
+) -> dict[str, Any]:
     """Returns the raw inputs of a typed batch, as the serving signature takes them.
 
     Args:
         batch: Typed columns, nulls where missing.
         inputs: Which columns, and their types.
+        prefix: What stands before their names in the batch.
 
     Returns:
         By name: `[N] float64` (times as seconds since 1970 UTC, NaN where missing), or an Arrow
         string array ('' where missing).
     """
-    return {i.name: _raw_column(batch.column(i.name), i.type) for i in inputs}
+    return {i.name: _raw_column(batch.column(prefix + i.name), i.type) for i in inputs}
 
 
 def _raw_column(column: pa.Array | pa.ChunkedArray, type_: Type) -> Any:

@@ -28,12 +28,10 @@ def measure(
         metrics: The metrics of the model, one number each.
         classification: The ROC curve and the confusion matrix of a classifier.
     """
-    from components.evaluate.recording import record
-    from components.evaluate.run import evaluate_model
+    from components.evaluate import run
 
-    record(
-        evaluate_model(spec, examples.path, model.path, evaluation.path), metrics, classification
-    )
+    measured = run.evaluate_model(spec, examples.path, model.path, evaluation.path)
+    run.record(measured, metrics, classification)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -15,8 +15,13 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from components.errors import ArtifactError, DataError, SourceError
-from components.evaluate.serving import BATCH_ROWS, ServedModel, read_metadata
-from components.evaluate.shards import prediction_schema, prediction_table
+from components.evaluate.serving import (
+    BATCH_ROWS,
+    ServedModel,
+    prediction_schema,
+    prediction_table,
+    read_metadata,
+)
 from components.preprocess.reading import read_range
 from components.preprocess.rejection import Block
 from components.preprocess.sources import Range, plan_ranges

@@ -57,6 +57,29 @@ def evaluate_model(
     return metrics
 
 
+def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
+    """Puts the numbers of metrics.json where Vertex shows them.
+
+    Args:
+        metrics: metrics.json.
+        scalars: The `dsl.Metrics` of the step; every metric that the rows can tell.
+        curves: Its `dsl.ClassificationMetrics`; for a classifier its confusion matrix, for a binary
+            one also the ROC.
+    """
+    for name, estimate in metrics["metrics"].items():
+        if estimate["value"] is not None:
+            scalars.log_metric(name, estimate["value"])
+    scalars.log_metric("test_rows", float(metrics["rows"]))
+    scalars.log_metric("gate_passed", float(metrics["gate"]["passed"]))
+    if metrics["curves"].get("roc"):
+        roc = metrics["curves"]["roc"]
+        keys = ("false_positive_rate", "true_positive_rate", "threshold")
+        curves.log_roc_curve(*([point[key] for point in roc] for key in keys))
+    if metrics["classes"]:
+        matrix = [[round(n) for n in row] for row in metrics["curves"]["confusion"]]
+        curves.log_confusion_matrix(list(metrics["classes"]), matrix)
+
+
 def _require_same_transform(examples: Path, metadata: Mapping[str, Any]) -> None:
     found, trained = sha256_of(examples / "transform.json"), metadata["examples"]["transform"]
     if found != trained:

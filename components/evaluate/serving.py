@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from components.artifacts import read_manifest, sha256_of
 from components.errors import ArtifactError
-from trainer.features import Transform
+from trainer.features import LABEL, Transform
 
 BATCH_ROWS = 8192
 PADDING = 256
@@ -120,3 +120,31 @@ def _taken(column: np.ndarray | pa.Array, take: np.ndarray) -> np.ndarray:
     if isinstance(column, np.ndarray):
         return np.asarray(column[take])
     return np.asarray(column.cast(pa.binary()).to_numpy(zero_copy_only=False)[take])
+
+
+def prediction_schema(transform: Transform, labelled: bool = False) -> pa.Schema:
+    """Returns the columns of predictions: the answer of the model, after the label if it is known.
+
+    One `probability_<class>` a class and `predicted_class`, or `prediction`.
+    """
+    classes = transform.label.classes
+    label = [(LABEL, pa.string() if classes else pa.float32())] if labelled else []
+    if not classes:
+        return pa.schema([*label, ("prediction", pa.float32())])
+    answers = [(f"probability_{c}", pa.float32()) for c in classes]
+    return pa.schema([*label, *answers, ("predicted_class", pa.string())])
+
+
+def prediction_table(
+    transform: Transform, answers: np.ndarray, labels: np.ndarray | None = None
+) -> pa.Table:
+    """Returns answers, and labels, in the columns of `prediction_schema`."""
+    schema = prediction_schema(transform, labels is not None)
+    classes = np.array(transform.label.classes, object)
+    columns: list[Any] = [] if labels is None else [classes[labels] if len(classes) else labels]
+    if len(classes):
+        columns += [*answers.T, classes[answers.argmax(axis=1)]]
+    else:
+        columns.append(answers)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -24,11 +24,15 @@ from components.evaluate.measurements import (
     nothing,
 )
 from components.evaluate.reference import Reference
-from components.evaluate.serving import BATCH_ROWS, ServedModel
+from components.evaluate.serving import (
+    BATCH_ROWS,
+    ServedModel,
+    prediction_schema,
+    prediction_table,
+)
 from components.evaluate.survey import OTHER, TOO_MANY, Survey, as_text
-from trainer.features import Transform, raw_inputs
+from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Transform, raw_inputs
 
-LABEL, WEIGHT, RAW = "label", "weight", "raw_"
 TRAIN_BATCH_ROWS = 65_536
 
 
@@ -61,12 +65,17 @@ class Plan:
         """The name of the weight column in a shard, or None."""
         return WEIGHT if self.transform.weight else None
 
+    @property
+    def labelled(self) -> list[str]:
+        """The columns of a shard that say what happened: the label, and the weight if any."""
+        return [LABEL, *([self.weight] if self.weight else [])]
+
 
 def survey_shard(shard: Shard, plan: Plan, split: str) -> Survey:
     """Returns the labels of a train shard, or the weights and slice values of a test shard."""
     found = Survey()
-    slices = [RAW + s for s in plan.slices] if split == "test" else []
-    for batch in _batches(shard, [LABEL, *([plan.weight] if plan.weight else []), *slices]):
+    slices = [RAW_PREFIX + s for s in plan.slices] if split == "test" else []
+    for batch in _batches(shard, [*plan.labelled, *slices]):
         if split == "train":
             found += Survey.of_train(_numbers(batch, LABEL), _weights(batch, plan))
         else:
@@ -79,7 +88,7 @@ def count_shard(shard: Shard, plan: Plan, reference: Reference) -> Inputs:
     """Returns the label sums by value of every engineered column of a train shard."""
     names = [e.name for e in plan.transform.engineered]
     found = Inputs()
-    for batch in _batches(shard, [LABEL, *([plan.weight] if plan.weight else []), *names]):
+    for batch in _batches(shard, [*plan.labelled, *names]):
         marks = baseline.marks_of(reference, _numbers(batch, LABEL), _weights(batch, plan))
         found += Inputs({name: Cells.of(_numbers(batch, name), marks) for name in names})
     return found
@@ -118,40 +127,12 @@ def score_shard(
 def _scored_columns(plan: Plan) -> list[str]:
     raw = dict.fromkeys([i.name for i in plan.transform.inputs] + list(plan.slices))
     engineered = [e.name for e in plan.transform.engineered]
-    return [LABEL, *([plan.weight] if plan.weight else []), *engineered, *(RAW + n for n in raw)]
+    return [*plan.labelled, *engineered, *(RAW_PREFIX + n for n in raw)]
 
 
 def zero(reference: Reference) -> Measured:
     """Returns what is measured on no rows."""
     return Measured(nothing(reference), nothing(reference, N_BINS_COARSE), {}, {})
-
-
-def prediction_schema(transform: Transform, labelled: bool = False) -> pa.Schema:
-    """Returns the columns of predictions: the answer of the model, after the label if it is known.
-
-    One `probability_<class>` a class and `predicted_class`, or `prediction`.
-    """
-    classes = transform.label.classes
-    label = [(LABEL, pa.string() if classes else pa.float32())] if labelled else []
-    if not classes:
-        return pa.schema([*label, ("prediction", pa.float32())])
-    answers = [(f"probability_{c}", pa.float32()) for c in classes]
-    return pa.schema([*label, *answers, ("predicted_class", pa.string())])
-
-
-def prediction_table(
-    transform: Transform, answers: np.ndarray, labels: np.ndarray | None = None
-) -> pa.Table:
-    """Returns answers, and labels, in the columns of `prediction_schema`."""
-    schema = prediction_schema(transform, labels is not None)
-    classes = np.array(transform.label.classes, object)
-    columns: list[Any] = [] if labels is None else [classes[labels] if len(classes) else labels]
-    if len(classes):
-        columns += [*answers.T, classes[answers.argmax(axis=1)]]
-    else:
-        columns.append(answers)
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _score(
@@ -162,7 +143,7 @@ def _score(
     reference: Reference,
     tables: Mapping[str, OneInput],
 ) -> tuple[Measured, pa.Table]:
-    raw = batch.select([RAW + i.name for i in plan.transform.inputs])
+    raw = batch.select([RAW_PREFIX + i.name for i in plan.transform.inputs])
     raw = raw.rename_columns([i.name for i in plan.transform.inputs])
     engineered = {e.name: _numbers(batch, e.name) for e in plan.transform.engineered}
     labels, weights = _numbers(batch, LABEL), _weights(batch, plan)
@@ -191,7 +172,7 @@ def _measure_slices(
     weights: np.ndarray | None,
 ) -> Iterator[tuple[tuple[str, str], Statistics]]:
     for column, values in reference.slices.items():
-        text = as_text(batch[RAW + column]).to_numpy(zero_copy_only=False)
+        text = as_text(batch[RAW_PREFIX + column]).to_numpy(zero_copy_only=False)
         if values is None:
             text, values = np.full(len(text), TOO_MANY, object), (TOO_MANY,)
         rest = np.ones(len(text), bool)

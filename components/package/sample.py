@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.artifacts import read_manifest, sha256_of_files, write_json
-from trainer.features import Transform, raw_inputs
+from trainer.features import RAW_PREFIX, Transform, raw_inputs
 
 ROWS = 64
 """Rows a split; fewer where there are fewer."""
@@ -51,9 +51,7 @@ def raw_row(sample: Path) -> dict[str, Any]:
     text = (sample / "transform.json").read_text(encoding="utf-8")
     inputs = Transform.from_json(text).inputs
     table = pq.read_table(sample / "validation-00000-of-00001.parquet").slice(0, 1)
-    columns = [f"raw_{i.name}" for i in inputs]
-    named = table.select(columns).rename_columns([i.name for i in inputs])
-    values = raw_inputs(named, inputs)
+    values = raw_inputs(table, inputs, RAW_PREFIX)
     return {name: _python(column) for name, column in values.items()}
 
 

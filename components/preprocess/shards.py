@@ -23,9 +23,18 @@ from components.preprocess.rejection import REJECTED, Block
 from components.preprocess.sources import Range
 from components.preprocess.splitting import assign, bad_split
 from components.preprocess.summary import Summary, counted_columns
-from components.spec.problems import RAW_PREFIX
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import Input, Label, TextFormat, Transform, fit_features, raw_inputs
+from trainer.features import (
+    LABEL,
+    RAW_PREFIX,
+    WEIGHT,
+    Input,
+    Label,
+    TextFormat,
+    Transform,
+    fit_features,
+    raw_inputs,
+)
 from trainer.settings import TrainerError
 
 SPILL = ".spill"
@@ -202,9 +211,9 @@ def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
 
 def _engineered(job: Job, transform: Transform, batch: pa.RecordBatch) -> dict[str, Any]:
     columns: dict[str, Any] = dict(transform.numpy(raw_inputs(batch, transform.inputs)))
-    columns["label"] = _labels(batch.column(job.spec.label), transform)
+    columns[LABEL] = _labels(batch.column(job.spec.label), transform)
     if job.spec.weight is not None:
-        columns["weight"] = batch.column(job.spec.weight).cast(pa.float32(), safe=False)
+        columns[WEIGHT] = batch.column(job.spec.weight).cast(pa.float32(), safe=False)
     return columns | {RAW_PREFIX + name: batch.column(name) for name in job.raw_columns}
 
 
@@ -222,9 +231,9 @@ def _shard_schema(job: Job, transform: Transform, *, raw: bool) -> pa.Schema:
         for e in transform.engineered
     ]
     label = pa.float32() if transform.task == "regression" else pa.int32()
-    own = [pa.field("label", label, nullable=False)]
+    own = [pa.field(LABEL, label, nullable=False)]
     if job.spec.weight is not None:
-        own.append(pa.field("weight", pa.float32(), nullable=False))
+        own.append(pa.field(WEIGHT, pa.float32(), nullable=False))
     types = {c.name: TYPES[c.type] for c in job.counted}
     as_read = [pa.field(RAW_PREFIX + n, types[n]) for n in job.raw_columns] if raw else []
     return pa.schema([*engineered, *own, *as_read])

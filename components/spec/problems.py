@@ -23,11 +23,9 @@ from components.spec.schema import (
     typed,
 )
 from components.wording import near
-from trainer.features import FEATURES, Feature, Type
+from trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
 from trainer.settings import Hyperparameters
 
-RESERVED = ("label", "weight")
-RAW_PREFIX = "raw_"
 _SECTIONS: dict[str, type[BaseModel]] = {
     "source": Source,
     "clean": Clean,
@@ -200,7 +198,7 @@ def _feature_problems(outline: _Outline) -> Iterator[str]:
 
 
 def _name_problem(name: str, seen: Mapping[str, int]) -> str | None:
-    if name in RESERVED or name.startswith(RAW_PREFIX):
+    if name in (LABEL, WEIGHT) or name.startswith(RAW_PREFIX):
         return f"{name!r} is reserved; choose another name"
     if not name.isidentifier():
         return f"{name!r} may hold letters, digits and underscores only"
