@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from trainer.features import Transform, raw_inputs
+from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Transform, raw_inputs
 from trainer.settings import TrainerError
 
 
@@ -69,61 +69,82 @@ class Examples:
         Raises:
             TrainerError: The split has no rows, or a shard is not what the manifest says.
         """
-        wanted = [c.name for c in self.transform.engineered] + ["label"]
-        wanted += ["weight"] if self.transform.weight is not None else []
-        table = self._table(name, wanted)
+        transform, weighted = self.transform, self.transform.weight is not None
+        wanted = [*(c.name for c in transform.engineered), LABEL, *([WEIGHT] if weighted else [])]
+        table = pa.concat_tables(self.shards(name, wanted))
         if table.num_rows == 0:
             raise TrainerError(
                 f"the {name} split has no rows ({self.manifest['rows']}); "
                 "change the spec's split so that it gets some"
             )
-        columns = self.transform.engineered
-        numbers = [c.name for c in columns if c.cardinality is None]
-        indices = [c.name for c in columns if c.cardinality is not None]
-        label = np.float32 if self.transform.task == "regression" else np.int32
+        label = np.float32 if transform.task == "regression" else np.int32
         weights = np.ones(table.num_rows, np.float32)
-        if self.transform.weight is not None:
-            weights = table.column("weight").to_numpy().astype(np.float32)
+        if weighted:
+            weights = table.column(WEIGHT).to_numpy().astype(np.float32)
         return Split(
-            _matrix(table, numbers, np.float32),
-            _matrix(table, indices, np.int32),
-            table.column("label").to_numpy().astype(label),
+            _matrix(table, transform.numbers, np.float32),
+            _matrix(table, transform.indices, np.int32),
+            table.column(LABEL).to_numpy().astype(label),
             _checked_weights(weights, name),
         )
 
     def raw_rows(self, name: str, rows: int) -> dict[str, Any]:
         """Returns the raw inputs of a split's first rows, as the serving signature takes them."""
-        table = self._table(name, [f"raw_{i.name}" for i in self.transform.inputs]).slice(0, rows)
-        named = table.rename_columns([i.name for i in self.transform.inputs])
-        return raw_inputs(named, self.transform.inputs)
+        inputs = self.transform.inputs
+        return raw_inputs(
+            self._first(name, [RAW_PREFIX + i.name for i in inputs], rows), inputs, RAW_PREFIX
+        )
 
     def engineered_rows(self, name: str, rows: int) -> dict[str, np.ndarray]:
         """Returns the engineered columns of a split's first rows."""
-        names = [c.name for c in self.transform.engineered]
-        table = self._table(name, names).slice(0, rows)
-        return {n: table.column(n).to_numpy() for n in names}
+        table = self._first(name, [c.name for c in self.transform.engineered], rows)
+        return {n: table.column(n).to_numpy() for n in table.column_names}
 
-    def _table(self, split: str, columns: list[str]) -> pa.Table:
+    def shards(self, split: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yields the shards of a split, in the order of the source.
+
+        Args:
+            split: train, validation or test.
+            columns: Which columns; all by default.
+
+        Raises:
+            TrainerError: There is no shard, or one is not what the manifest says.
+        """
         names = sorted(n for n in self.manifest["files"] if n.startswith(f"{split}-"))
         if not names:
             raise TrainerError(f"{self.uri}: the manifest names no {split} shard")
-        return pa.concat_tables([self._shard(name, columns) for name in names])
+        for name in names:
+            yield self._shard(name, columns)
 
-    def _shard(self, name: str, columns: list[str]) -> pa.Table:
-        data = read_bytes(self.uri, name)
+    def _first(self, split: str, columns: Sequence[str], rows: int) -> pa.Table:
+        """Reads no more shards than it takes for so many rows."""
+        parts: list[pa.Table] = []
+        for shard in self.shards(split, columns):
+            parts.append(shard.slice(0, rows))
+            rows -= parts[-1].num_rows
+            if not rows:
+                break
+        return pa.concat_tables(parts)
+
+    def _shard(self, name: str, columns: Sequence[str] | None) -> pa.Table:
+        try:
+            data = read_bytes(self.uri, name)
+        except FileNotFoundError as error:
+            raise TrainerError(
+                f"{self.uri}/{name} is in the manifest but not there; run the preprocessing again"
+            ) from error
         digest = hashlib.sha256(data).hexdigest()
         if digest != self.manifest["files"][name]:
             raise TrainerError(
                 f"{self.uri}/{name} has sha256 {digest}, the manifest says "
                 f"{self.manifest['files'][name]}; run the preprocessing again"
             )
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
-        absent = sorted(set(columns) - set(table.column_names))
-        if absent:
-            raise TrainerError(
-                f"{self.uri}/{name} has no column {absent}; it has {table.column_names}"
-            )
-        return table.select(columns)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        held = file.schema_arrow.names
+        wanted = list(held if columns is None else columns)
+        if absent := sorted(set(wanted) - set(held)):
+            raise TrainerError(f"{self.uri}/{name} has no column {absent}; it has {held}")
+        return file.read(wanted, use_threads=False).select(wanted)
 
 
 def read_examples(uri: str) -> Examples:

@@ -48,9 +48,6 @@ class Exported(tf.Module):
         super().__init__()
         self._transform, self._answer = transform, answer
         self.weights, self.tables = list(weights), transform.resources
-        columns = transform.engineered
-        self._numbers = [c.name for c in columns if c.cardinality is None]
-        self._indices = [c.name for c in columns if c.cardinality is not None]
 
     def signatures(self) -> dict[str, Any]:
         """Returns the graphs by signature name; every tensor is `[B]`."""
@@ -71,8 +68,8 @@ class Exported(tf.Module):
     def serve_engineered(self, columns: Tensors) -> dict[str, tf.Tensor]:
         """Answers engineered rows: `[B] float32` or `[B] int32`."""
         rows = tf.shape(next(iter(columns.values())))[0]
-        numbers = [columns[n] for n in self._numbers]
-        indices = [columns[n] for n in self._indices]
+        numbers = [columns[n] for n in self._transform.numbers]
+        indices = [columns[n] for n in self._transform.indices]
         return self._answer(
             tf.stack(numbers, axis=1) if numbers else tf.zeros([rows, 0]),
             tf.stack(indices, axis=1) if indices else tf.zeros([rows, 0], tf.int32),

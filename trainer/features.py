@@ -533,6 +533,16 @@ class Transform:
         """The engineered columns, in order."""
         return tuple(o for f in self.features for o in f.outputs)
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The names of the float32 columns, in order."""
+        return tuple(c.name for c in self.engineered if c.cardinality is None)
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """The names of the int32 columns, in order."""
+        return tuple(c.name for c in self.engineered if c.cardinality is not None)
+
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
         """Applies every feature to raw inputs; `[N] float32` or `[N] int32` by engineered name."""
         return {name: v for f in self.features for name, v in f.numpy(raw).items()}

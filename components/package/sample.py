@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.artifacts import read_manifest, sha256_of_files, write_json
+from components.spec.schema import SPLITS
+from trainer.examples import Examples, read_examples
 from trainer.features import RAW_PREFIX, Transform, raw_inputs
 
 ROWS = 64
 """Rows a split; fewer where there are fewer."""
-SPLITS = ("train", "validation", "test")
 
 
 def cut_sample(examples: Path, out: Path) -> Path:
@@ -25,12 +25,14 @@ def cut_sample(examples: Path, out: Path) -> Path:
 
     Raises:
         ArtifactError: The examples are not complete.
+        TrainerError: A shard is not what the manifest says.
     """
     manifest = read_manifest(examples, "manifest.json", made_by="preprocess")
+    read = read_examples(str(examples))
     out.mkdir(parents=True)
     rows: dict[str, int] = {}
     for split in SPLITS:
-        table = _first_rows(examples, split)
+        table = _first_rows(read, split)
         pq.write_table(table, out / f"{split}-00000-of-00001.parquet")
         rows[split] = table.num_rows
     for name in ("transform.json", "statistics.json"):
@@ -55,10 +57,10 @@ def raw_row(sample: Path) -> dict[str, Any]:
     return {name: _python(column) for name, column in values.items()}
 
 
-def _first_rows(examples: Path, split: str) -> pa.Table:
+def _first_rows(examples: Examples, split: str) -> pa.Table:
     kept: list[pa.Table] = []
     missing = ROWS
-    for table in _shards(examples, split):
+    for table in examples.shards(split):
         kept.append(table.slice(0, missing))
         missing -= kept[-1].num_rows
         if missing == 0 and _has_two_classes(kept):
@@ -67,11 +69,6 @@ def _first_rows(examples: Path, split: str) -> pa.Table:
             kept.append(other)
             break
     return pa.concat_tables(kept)
-
-
-def _shards(examples: Path, split: str) -> Iterator[pa.Table]:
-    for path in sorted(examples.glob(f"{split}-*.parquet")):
-        yield pq.read_table(path)
 
 
 def _has_two_classes(tables: list[pa.Table]) -> bool:

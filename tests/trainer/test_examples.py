@@ -60,3 +60,12 @@ def test_a_negative_weight_is_refused(tmp_path: Path) -> None:
     folder = write_examples(tmp_path / "examples", weighted=True, spoil={"train": negate})
     with pytest.raises(TrainerError, match="weights of the train split"):
         read_examples(str(folder)).split("train")
+
+
+def test_the_first_rows_need_no_later_shard(tmp_path: Path) -> None:
+    folder = write_examples(tmp_path / "examples")
+    (folder / "validation-00001-of-00002.parquet").unlink()
+    read = read_examples(str(folder))
+    assert len(read.raw_rows("validation", 3)["delay"]) == 3
+    with pytest.raises(TrainerError, match=r"00001-of-00002\.parquet is in the manifest but not"):
+        read.raw_rows("validation", 10**6)
