@@ -22,6 +22,7 @@ from components.spec.schema import (
     read_feature,
     typed,
 )
+from components.train.pools import Pool
 from components.wording import near
 from trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
 from trainer.settings import Hyperparameters
@@ -45,6 +46,7 @@ _EXPECTED = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
     "tuple_type": "must be a list",
+    "string_too_short": "must hold text",
     "too_short": "must hold at least one",
     "string_pattern_mismatch": "must be lower-case letters, digits and hyphens, a letter first",
 }
@@ -65,7 +67,7 @@ def schema_problems(errors: Sequence[Any], value: Any) -> list[str]:
 def _sentence(error: Any, value: Any) -> str:
     loc, kind, seen = error["loc"], error["type"], error.get("input")
     at = _place(loc)
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{at}: unknown key{near(loc[-1], _keys_at(loc[:-1], value))}"
     if kind == "missing":
@@ -79,7 +81,7 @@ def _sentence(error: Any, value: Any) -> str:
         noun = "type" if loc[0] == "columns" else str(loc[-1])
         word = ctx.get("tag", seen)
         return f"{at}: unknown {noun} {word!r}{near(word, allowed)}"
-    shown = f", not {seen!r}" if seen and not isinstance(seen, dict) else ""
+    shown = "" if seen in (None, [], ()) or isinstance(seen, dict) else f", not {seen!r}"
     return f"{at}: {_EXPECTED.get(kind, message)}{shown}"
 
 
@@ -103,6 +105,8 @@ def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
         return ["from", "transform", *(f.name for f in fields(cls) if f.name not in hidden)]
     if "gate" in loc:
         return list(Bound.model_fields)
+    if "pools" in loc:
+        return list(Pool.model_fields)
     names = list(_SECTIONS[head].model_fields)
     if head == "train":
         names += [f.name for f in fields(Hyperparameters)]

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from components.artifacts import canonical_json
+from components.train.pools import Pool
 from components.wording import near
 from trainer.features import FEATURES, Feature, Input, Task, Type
 from trainer.settings import Hyperparameters
@@ -107,16 +108,6 @@ class Evaluate(_Section):
     slices: tuple[str, ...] = ()
     gate: dict[str, Bound] = {}
     skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
-
-
-class Pool(_Section):
-    """One worker pool of tier CUSTOM, in Vertex's words."""
-
-    machine_type: str
-    replica_count: Annotated[int, Field(ge=1)] = 1
-    accelerator_type: str | None = None
-    accelerator_count: Annotated[int, Field(ge=1)] | None = None
-    tpu_topology: str | None = None
 
 
 class Train(_Section):

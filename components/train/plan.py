@@ -69,9 +69,9 @@ def resolve_tier(spec: ModelSpec, tier: str = "") -> tiers.Tier:
     """
     own = spec.train
     if not tier or tier == own.tier:
-        return tiers.resolve(own.tier, replicas=own.replicas, pools=_pools(spec))
+        return tiers.resolve(own.tier, replicas=own.replicas, pools=own.pools)
     if tier == "CUSTOM":
-        return tiers.resolve(tier, replicas=own.replicas, pools=_pools(spec))
+        return tiers.resolve(tier, replicas=own.replicas, pools=own.pools)
     several = tiers.describe(tier).replicas > 1
     return tiers.resolve(tier, replicas=own.replicas if several else None)
 
@@ -82,12 +82,6 @@ def trainer_arguments(spec: ModelSpec, examples_uri: str, tier: tiers.Tier) -> l
     for name, value in asdict(spec.train.settings).items():
         arguments += [f"--{name.replace('_', '-')}", _as_text(value)]
     return arguments
-
-
-def _pools(spec: ModelSpec) -> list[dict[str, Any]] | None:
-    if spec.train.pools is None:
-        return None
-    return [pool.model_dump(exclude_none=True) for pool in spec.train.pools]
 
 
 def _as_text(value: Any) -> str:

@@ -1,43 +1,29 @@
-"""Reads worker pools and checks them by the rules of `tiers.yaml`."""
+"""Worker pools: their shape in a spec, and the rules of `tiers.yaml` that make them legal."""
 
 from __future__ import annotations
 
 import datetime
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from components.errors import TierError
 from components.wording import near
 
-_KEYS = ("machine_type", "replica_count", "accelerator_type", "accelerator_count", "tpu_topology")
 
+class Pool(BaseModel):
+    """One worker pool, in Vertex's words: equal machines that play one role."""
 
-@dataclass(frozen=True)
-class Pool:
-    """One worker pool: equal machines that play one role."""
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    machine_type: str
-    replica_count: int
-    accelerator_type: str = ""
-    accelerator_count: int = 0
-    tpu_topology: str = ""
-
-    def payload(self, container_spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the pool as Vertex's CustomJob takes it, running a container."""
-        machine: dict[str, Any] = {"machine_type": self.machine_type}
-        if self.accelerator_type:
-            machine["accelerator_type"] = self.accelerator_type
-            machine["accelerator_count"] = self.accelerator_count
-        if self.tpu_topology:
-            machine["tpu_topology"] = self.tpu_topology
-        return {
-            "machine_spec": machine,
-            "replica_count": self.replica_count,
-            "container_spec": dict(container_spec),
-        }
+    machine_type: Annotated[str, Field(min_length=1)]
+    replica_count: Annotated[int, Field(ge=1)] = 1
+    accelerator_type: str | None = None
+    accelerator_count: Annotated[int, Field(ge=1)] | None = None
+    tpu_topology: str | None = None
 
     def __str__(self) -> str:
         hardware = self.machine_type
@@ -64,21 +50,7 @@ def strategy_of(pools: Sequence[Pool]) -> str:
         return "tpu"
     if sum(pool.replica_count for pool in pools) > 1:
         return "multi_worker"
-    return "mirrored" if any(pool.accelerator_count > 1 for pool in pools) else "one_device"
-
-
-def read_pools(pools: Sequence[Mapping[str, Any]] | None) -> tuple[Pool, ...]:
-    """Reads worker pools as the spec's `train.pools` has them.
-
-    Raises:
-        TierError: No pools, a hole between them, or an unknown key.
-    """
-    if not pools:
-        raise TierError(
-            "tier CUSTOM needs train.pools; for example\n"
-            "  pools: [{machine_type: n1-standard-8, replica_count: 1}]"
-        )
-    return tuple(read_pool(pool, f"train.pools[{index}]") for index, pool in enumerate(pools))
+    return "mirrored" if any((pool.accelerator_count or 0) > 1 for pool in pools) else "one_device"
 
 
 def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
@@ -105,31 +77,6 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
         _check_machine(pool, where)
 
 
-def read_pool(data: Mapping[str, Any], where: str) -> Pool:
-    """Reads one pool; `where` names it in errors.
-
-    Raises:
-        TierError: The pool is empty, or a value has the wrong kind.
-    """
-    if not data:
-        raise TierError(
-            f"{where} is empty; Vertex's launcher drops empty pools and the roles of the others "
-            f"shift: leave no hole between pools"
-        )
-    for key in data:
-        if key not in _KEYS:
-            raise TierError(f"{where}: unknown key {key!r}{near(key, _KEYS)}")
-    if not data.get("machine_type"):
-        raise TierError(f"{where}.machine_type is missing; for example n1-standard-8")
-    return Pool(
-        machine_type=data["machine_type"],
-        replica_count=_whole(data.get("replica_count", 1), f"{where}.replica_count", least=1),
-        accelerator_type=data.get("accelerator_type") or "",
-        accelerator_count=_whole(data.get("accelerator_count") or 0, f"{where}.accelerator_count"),
-        tpu_topology=data.get("tpu_topology") or "",
-    )
-
-
 def _check_support(pool: Pool, where: str, today: datetime.date) -> None:
     for end in load()["ends"]:
         used = {"machine": pool.machine_type, "accelerator": pool.accelerator_type}
@@ -152,7 +99,7 @@ def _check_machine(pool: Pool, where: str) -> None:
         )
     if bool(pool.accelerator_type) != bool(pool.accelerator_count):
         raise TierError(
-            f"{where}: accelerator_type {pool.accelerator_type or None!r} and accelerator_count "
+            f"{where}: accelerator_type {pool.accelerator_type!r} and accelerator_count "
             f"{pool.accelerator_count} go together; give both or neither"
         )
     if machine in rules["bundled"]:
@@ -187,14 +134,17 @@ def _check_tpu(pool: Pool, where: str, topologies: Sequence[str]) -> None:
 def _check_bundled(pool: Pool, where: str, bundle: Mapping[str, int]) -> None:
     ((accelerator, count),) = bundle.items()
     if (pool.accelerator_type, pool.accelerator_count) != (accelerator, count):
-        asked = f"{pool.accelerator_count} {pool.accelerator_type}".strip()
+        asked = f"{pool.accelerator_count} {pool.accelerator_type}"
+        but = f", not with {asked}" if pool.accelerator_type else ""
         raise TierError(
-            f"{where}: {pool.machine_type} comes with {count} {accelerator}, not with {asked}; "
+            f"{where}: {pool.machine_type} comes with {count} {accelerator}{but}; "
             f"set accelerator_type: {accelerator} and accelerator_count: {count}"
         )
 
 
 def _check_attached(pool: Pool, where: str) -> None:
+    """Checks the GPUs beside a machine that has none of its own; type and count are given."""
+    accelerator, asked = pool.accelerator_type or "", pool.accelerator_count or 0
     rules = load()["attachable"]
     fits = next((rule["counts"] for rule in rules if pool.machine_type in rule["machines"]), None)
     if fits is None:
@@ -202,23 +152,14 @@ def _check_attached(pool: Pool, where: str) -> None:
             f"{where}: {pool.machine_type} takes no accelerator; GPUs attach to N1 machines "
             f"(n1-standard-8), or come with a machine (g2-standard-8 has 1 NVIDIA_L4)"
         )
-    if pool.accelerator_type not in fits:
+    if accelerator not in fits:
         raise TierError(
-            f"{where}: {pool.machine_type} takes no {pool.accelerator_type}"
-            f"{near(pool.accelerator_type, fits)}"
+            f"{where}: {pool.machine_type} takes no {accelerator}{near(accelerator, fits)}"
         )
-    counts = fits[pool.accelerator_type]
-    if pool.accelerator_count not in counts:
-        nearest = min(counts, key=lambda count: abs(count - pool.accelerator_count))
+    counts = fits[accelerator]
+    if asked not in counts:
+        nearest = min(counts, key=lambda count: abs(count - asked))
         raise TierError(
             f"{where}: {pool.machine_type} takes {', '.join(map(str, counts))} "
-            f"{pool.accelerator_type}, not {pool.accelerator_count}; the nearest is {nearest}"
+            f"{accelerator}, not {asked}; the nearest is {nearest}"
         )
-
-
-def _whole(value: Any, where: str, least: int = 0) -> int:
-    """Restores an int that travelled through a pipeline as 3.0."""
-    whole = not isinstance(value, bool) and isinstance(value, int | float) and value == int(value)
-    if not whole or value < least:
-        raise TierError(f"{where} is {value!r}; give a whole number of at least {least}")
-    return int(value)

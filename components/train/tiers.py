@@ -8,14 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import TierError
-from components.train.pools import (
-    Pool,
-    check_pools,
-    load,
-    read_pool,
-    read_pools,
-    strategy_of,
-)
+from components.train.pools import Pool, check_pools, load, strategy_of
 from components.wording import near
 
 NOTICE = datetime.timedelta(days=183)
@@ -43,14 +36,16 @@ class Tier:
         """Machines in all."""
         return sum(pool.replica_count for pool in self.pools)
 
-    @property
-    def accelerated(self) -> bool:
-        """Whether a GPU or a TPU trains."""
-        return any(pool.accelerator_type or pool.tpu_topology for pool in self.pools)
-
     def worker_pools(self, container_spec: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Returns the `worker_pool_specs` of a CustomJob that runs one container everywhere."""
-        return [pool.payload(container_spec) for pool in self.pools]
+        return [
+            {
+                "machine_spec": pool.model_dump(exclude={"replica_count"}, exclude_none=True),
+                "replica_count": pool.replica_count,
+                "container_spec": dict(container_spec),
+            }
+            for pool in self.pools
+        ]
 
 
 def names() -> list[str]:
@@ -61,7 +56,7 @@ def names() -> list[str]:
 def resolve(
     name: str,
     replicas: int | None = None,
-    pools: Sequence[Mapping[str, Any]] | None = None,
+    pools: Sequence[Pool] | None = None,
     today: datetime.date | None = None,
 ) -> Tier:
     """Returns a tier whose pools Vertex would accept today.
@@ -77,7 +72,7 @@ def resolve(
     """
     tier = _tier(name)
     if name == "CUSTOM":
-        tier = replace(tier, pools=read_pools(pools))
+        tier = replace(tier, pools=_own_pools(pools))
     elif pools:
         raise TierError(
             f"train.pools has {len(pools)} pools, but tier {name} brings its own; "
@@ -129,9 +124,18 @@ def _tier(name: str) -> Tier:
         was=data["was"]["machines"],
         price_usd_h=data["was"]["price_usd_h"],
         strategy=data["strategy"] or "from the pools",
-        pools=tuple(read_pool(pool, f"{name}.pools") for pool in data["pools"]),
+        pools=tuple(Pool(**pool) for pool in data["pools"]),
         notes=tuple(data["notes"]),
     )
+
+
+def _own_pools(pools: Sequence[Pool] | None) -> tuple[Pool, ...]:
+    if not pools:
+        raise TierError(
+            "tier CUSTOM needs train.pools; for example\n"
+            "  pools: [{machine_type: n1-standard-8, replica_count: 1}]"
+        )
+    return tuple(pools)
 
 
 def _cut(tier: Tier, replicas: int | None) -> Tier:
@@ -142,5 +146,5 @@ def _cut(tier: Tier, replicas: int | None) -> Tier:
             f"train.replicas is {replicas}, but {tier.name} has {tier.replicas} machines and "
             f"replicas only cuts them; choose 1 to {tier.replicas}, or tier CUSTOM with your pools"
         )
-    workers = [replace(pool, replica_count=replicas - 1) for pool in tier.pools[1:]]
+    workers = [pool.model_copy(update={"replica_count": replicas - 1}) for pool in tier.pools[1:]]
     return replace(tier, pools=(tier.pools[0], *(p for p in workers if p.replica_count)))
