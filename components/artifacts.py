@@ -16,16 +16,11 @@ from uuid import uuid4
 
 from components.errors import ArtifactError
 
-_BLOCK_BYTES = 1 << 20
-
 
 def sha256_of(path: Path | str) -> str:
     """Returns the sha256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_files(folder: Path) -> dict[str, str]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import PackageError
+from components.package import isolation
+from components.package.child import run_python
 from components.package.sample import cut_sample, raw_row
 from components.package.sdist import Sdist, build_sdist
-from components.train import bootstrap
 
 TIMEOUT_S = 600
 """For one child process; training one step takes some seconds."""
@@ -71,13 +69,13 @@ class _Prover:
         return f"two builds give sha256 {self._built.sha256}"
 
     def installs(self) -> str:
-        self._site = bootstrap.install(self._built.path, self._work)
+        self._site = isolation.install(self._built.path, self._work)
         (self._work / "cwd").mkdir()
-        kept = bootstrap.environment(self._site)
+        kept = isolation.environment(self._site)
         self._env = {k: v for k, v in kept.items() if not k.startswith(_SERVICE)}
         # The proof is about the code: it must not wait for, or take, a GPU.
         self._env |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        bootstrap.prove_isolation(self._site, self._env, self._work / "cwd")
+        isolation.prove(self._site, self._env, self._work / "cwd")
         found = sorted(p.name for p in self._site.iterdir())
         return f"alone and offline: {', '.join(found)}"
 
@@ -103,22 +101,7 @@ class _Prover:
 
     def _python(self, *arguments: str) -> str:
         """Runs Python where only the package and the image can be imported."""
-        try:
-            done = subprocess.run(
-                [sys.executable, *arguments],
-                cwd=self._work / "cwd",
-                env=self._env,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise PackageError(f"it did not end within {TIMEOUT_S} s") from error
-        if done.returncode != 0:
-            tail = "\n".join(done.stderr.strip().splitlines()[-5:])
-            raise PackageError(f"exit code {done.returncode}:\n{tail}")
-        return done.stdout
+        return run_python(*arguments, cwd=self._work / "cwd", env=self._env, timeout_s=TIMEOUT_S)
 
 
 WAYS_OUT: Mapping[str, str] = {
@@ -160,13 +143,3 @@ def _checked(name: str, check: Callable[[], str]) -> Check:
         ) from error
     print(f"package: {name}: {detail}", flush=True)
     return Check(name, True, detail)
-
-
-def default_trainer_dir() -> Path:
-    """Returns the folder of this installation's trainer, without importing it."""
-    from importlib.util import find_spec
-
-    spec = find_spec("trainer")
-    if spec is None or spec.origin is None:
-        raise PackageError("no trainer is installed beside components; give trainer_dir")
-    return Path(os.path.abspath(spec.origin)).parent

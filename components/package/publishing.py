@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from components.artifacts import commit, write_json
-from components.package.proof import default_trainer_dir, prove
+from components.errors import PackageError
+from components.package.proof import prove
 from components.package.sdist import build_sdist
 
 
@@ -31,3 +34,11 @@ def publish(examples: Path, out: Path, trainer_dir: str = "") -> str:
         write_json(folder / "package.json", record)
     print(f"package: published {built.path.name}", flush=True)
     return built.sha256
+
+
+def default_trainer_dir() -> Path:
+    """Returns the folder of this installation's trainer, without importing it."""
+    spec = find_spec("trainer")
+    if spec is None or spec.origin is None:
+        raise PackageError("no trainer is installed beside components; give trainer_dir")
+    return Path(os.path.abspath(spec.origin)).parent

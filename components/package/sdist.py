@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from components.artifacts import sha256_of
 from components.errors import PackageError
+from components.package.child import run_python
 from components.package.sources import LEFT_OUT, check_sources
 
 NAME = "quatrain_trainer"
@@ -73,19 +72,13 @@ def repack(source: Path, target: Path) -> None:
 
 
 def _build(source: Path, out: Path) -> Path:
-    command = [sys.executable, "-P", "-m", "build", "--sdist", "--no-isolation"]
-    done = subprocess.run(
-        [*command, "--outdir", str(out), str(source)],
-        cwd=source.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    built = sorted(out.glob("*.tar.gz")) if out.is_dir() else []
-    if done.returncode != 0 or len(built) != 1:
-        tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-5:])
+    command = ["-P", "-m", "build", "--sdist", "--no-isolation", "--outdir", str(out), str(source)]
+    try:
+        run_python(*command, cwd=source.parent)
+        (built,) = out.glob("*.tar.gz")
+    except (PackageError, ValueError) as error:
         raise PackageError(
-            f"the trainer's sdist does not build:\n{tail}\nmend its pyproject.toml; "
+            f"the trainer's sdist does not build: {error}\nmend its pyproject.toml; "
             f"`python -m build --sdist --no-isolation` there shows the whole output"
-        )
-    return built[0]
+        ) from error
+    return built

@@ -81,7 +81,7 @@ def test_the_sample_is_small_complete_and_has_both_classes(examples, tmp_path):
 def test_a_trainer_that_fails_a_check_is_not_published(examples, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
-    text = (proof.default_trainer_dir() / "pyproject.toml").read_text()
+    text = (publishing.default_trainer_dir() / "pyproject.toml").read_text()
     (folder / "pyproject.toml").write_text(text.replace('readme = "README.md"\n', ""))
     for name, content in {"__init__.py": "", "task.py": TASK, "model.py": ""}.items():
         (folder / name).write_text(content)
@@ -99,7 +99,7 @@ def test_incomplete_examples_are_refused(tmp_path):
 
 def test_the_default_trainer_is_found_without_importing_it():
     code = (
-        "import sys; from components.package.proof import default_trainer_dir as find\n"
+        "import sys; from components.package.publishing import default_trainer_dir as find\n"
         "before = set(sys.modules); print(find()); print('tensorflow' in sys.modules)"
     )
     done = subprocess.run(

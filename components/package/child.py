@@ -1,0 +1,49 @@
+"""Runs this Python as a child process to its end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.errors import PackageError
+
+LAST_LINES = 5
+"""As many lines of a failed process go into its error."""
+
+
+def run_python(
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> str:
+    """Runs `python ARGUMENTS` and returns what it wrote to stdout.
+
+    Args:
+        *arguments: As on the command line.
+        cwd: Its working directory.
+        env: Its whole environment; by default this one's.
+        timeout_s: Kills it after so many seconds.
+
+    Raises:
+        PackageError: It failed, with its exit code and last words, or took too long.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PackageError(f"it did not end within {timeout_s:g} s") from error
+    if done.returncode != 0:
+        words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-LAST_LINES:]
+        raise PackageError("\n".join([f"exit code {done.returncode}:", *words]))
+    return done.stdout

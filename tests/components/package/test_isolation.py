@@ -1,0 +1,56 @@
+"""An archive unpacks inside its folder, bounded, or not at all."""
+
+import io
+import tarfile
+
+import pytest
+
+from components.errors import PackageError
+from components.package import isolation
+
+
+def pack(path, *members):
+    with tarfile.open(path, "w:gz") as tar:
+        for info, data in members:
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def member(name, **fields):
+    info = tarfile.TarInfo(name)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+@pytest.mark.parametrize(
+    ("evil", "sentence"),
+    [
+        (member("t/../../evil"), "escapes"),
+        (member("/etc/evil"), "escapes"),
+        (member("t/link", type=tarfile.SYMTYPE, linkname="../../etc"), "link or a device"),
+        (member("t/link", type=tarfile.LNKTYPE, linkname="t/task.py"), "link or a device"),
+        (member("t/null", type=tarfile.CHRTYPE), "link or a device"),
+    ],
+)
+def test_an_archive_that_reaches_outside_is_refused(tmp_path, evil, sentence):
+    path = tmp_path / "evil.tar.gz"
+    pack(path, (member("t/task.py"), b""), (evil, b""))
+    with pytest.raises(PackageError, match=sentence):
+        isolation.extract(path, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["evil.tar.gz", "task.py"]
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path):
+    path = tmp_path / "bomb.tar.gz"
+    pack(path, (member("t/zeros"), bytes(isolation.MAX_UNPACKED_BYTES + 1)))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(PackageError, match="unpacks to more than"):
+        isolation.extract(path, tmp_path / "out")
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
+    path = tmp_path / "text.tar.gz"
+    path.write_text("hello")
+    with pytest.raises(PackageError, match=r"not a sound \.tar\.gz"):
+        isolation.extract(path, tmp_path / "out")
