@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 MAX_DEVIATIONS = 1e6  # bounds a scaled value, so that it stays finite as float32
+MAX_BUCKETS = 1 << 24  # an index is int32, and each has a row in an embedding
 Type = Literal["int", "float", "bool", "string", "timestamp", "date"]
 Task = Literal["binary", "multiclass", "regression"]
 NUMBERS: frozenset[Type] = frozenset({"int", "float", "bool", "timestamp", "date"})
@@ -93,7 +94,7 @@ def _raw_column(column: pa.Array | pa.ChunkedArray, type_: Type) -> Any:
 class Feature(ABC):
     """One entry of the spec's `features`; fitted fields are None until `fit`."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
     accepts: ClassVar[frozenset[Type]]
     n_columns: ClassVar[tuple[int, int]] = (1, 1)
     fitted: ClassVar[tuple[str, ...]] = ()
@@ -233,7 +234,6 @@ class Bucketize(Feature):
     """
 
     accepts = NUMBERS
-    fitted = ()
     transform: Literal["bucketize"] = "bucketize"
     buckets: int | None = None
     edges: tuple[float, ...] | None = None
@@ -295,8 +295,10 @@ class Vocabulary(Feature):
 
     def check(self) -> str | None:
         """Counts must be positive."""
-        wrong = [n for n in ("top_k", "min_count", "oov_buckets") if getattr(self, n) < 1]
-        return f"{wrong[0]} is {getattr(self, wrong[0])}; it must be at least 1" if wrong else None
+        for name in ("top_k", "min_count"):
+            if (count := getattr(self, name)) < 1:
+                return f"{name} is {count}; it must be at least 1"
+        return _check_buckets("oov_buckets", self.oov_buckets, 1)
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
         """Fits the tokens from exact counts."""
@@ -351,7 +353,7 @@ class Hash(Feature):
 
     def check(self) -> str | None:
         """At least two buckets."""
-        return None if self.buckets >= 2 else f"buckets is {self.buckets}; it must be at least 2"
+        return _check_buckets("buckets", self.buckets, 2)
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
         """Nothing to fit."""
@@ -596,6 +598,12 @@ def _feature_from(entry: dict[str, Any]) -> Feature:
         k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k in known
     }
     return cls(**values)
+
+
+def _check_buckets(name: str, count: int, least: int) -> str | None:
+    if least <= count <= MAX_BUCKETS:
+        return None
+    return f"{name} is {count}; it must be between {least} and {MAX_BUCKETS}"
 
 
 def _distribution(columns: Mapping[str, ColumnStatistics], name: str) -> Distribution:

@@ -7,8 +7,9 @@ from functools import reduce
 from operator import add
 
 from components.preprocess.expressions import columns_used
+from components.preprocess.splitting import threshold
 from components.preprocess.summary import Summary, classes_of
-from components.spec.schema import SPLITS, ModelSpec
+from components.spec.schema import SPLITS, ModelSpec, Split
 from trainer.statistics import Categories, ColumnStatistics
 
 NAMED_REASONS = 3
@@ -29,11 +30,24 @@ def spec_problems(spec: ModelSpec, derived: dict[str, str]) -> Iterator[str]:
         yield f"label: {spec.label!r} is {label}; a {spec.task} model takes {allowed}"
     if spec.weight is not None and types[spec.weight] not in WEIGHT_TYPES:
         yield f"weight: {spec.weight!r} is {types[spec.weight]}; a weight is a number"
-    if spec.split.by == "time" and types[spec.split.column] not in ("timestamp", "date"):
-        yield f"split.column: {spec.split.column!r} is {types[spec.split.column]}, not a time"
-    if spec.split.by == "column" and types[spec.split.column] != "string":
-        yield f"split.column: {spec.split.column!r} is {types[spec.split.column]}, not a string"
+    yield from _split_problems(spec.split, types)
     yield from _leaks(spec)
+
+
+def _split_problems(split: Split, types: dict[str, str]) -> Iterator[str]:
+    if split.by == "column" and types[split.column] != "string":
+        yield f"split.column: {split.column!r} is {types[split.column]}, not a string"
+    if split.by != "time":
+        return
+    if types[split.column] not in ("timestamp", "date"):
+        yield f"split.column: {split.column!r} is {types[split.column]}, not a time"
+        return
+    first, last = threshold(split.validation_from), threshold(split.test_from)
+    if first.as_py() >= last.as_py():
+        yield (
+            f"split: validation_from {split.validation_from} is not before test_from "
+            f"{split.test_from}; validation lies between train and test"
+        )
 
 
 def _leaks(spec: ModelSpec) -> Iterator[str]:

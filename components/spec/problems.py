@@ -48,7 +48,12 @@ _EXPECTED = {
     "tuple_type": "must be a list",
     "string_too_short": "must hold text",
     "too_short": "must hold at least one",
-    "string_pattern_mismatch": "must be lower-case letters, digits and hyphens, a letter first",
+    "finite_number": "must be a finite number",
+    "model_attributes_type": "must be a mapping",
+}
+_PATTERNS = {
+    "name": "must be lower-case letters, digits and hyphens, a letter first",
+    "delimiter": "must be one ASCII character, and neither a quote nor a line end",
 }
 
 
@@ -82,6 +87,8 @@ def _sentence(error: Any, value: Any) -> str:
         word = ctx.get("tag", seen)
         return f"{at}: unknown {noun} {word!r}{near(word, allowed)}"
     shown = "" if seen in (None, [], ()) or isinstance(seen, dict) else f", not {seen!r}"
+    if kind == "string_pattern_mismatch":
+        return f"{at}: {_PATTERNS[loc[-1]]}{shown}"
     return f"{at}: {_EXPECTED.get(kind, message)}{shown}"
 
 
@@ -173,6 +180,10 @@ def _reference_problems(outline: _Outline) -> Iterator[str]:
     for place, name in _references(outline):
         if isinstance(name, str) and name not in outline.known:
             yield f"{place}: unknown column {name!r}{near(name, outline.known)}"
+    slices = outline.get("evaluate", "slices")
+    for i, name in enumerate(slices if isinstance(slices, list) else []):
+        if name in slices[:i]:
+            yield f"evaluate.slices[{i}]: {name!r} stands twice"
 
 
 def _references(outline: _Outline) -> Iterator[tuple[str, Any]]:
@@ -231,7 +242,7 @@ def _input_problems(outline: _Outline, feature: Feature, column: str) -> Iterato
 
 def _gate_problems(outline: _Outline) -> Iterator[str]:
     task, gate = outline.get("task"), outline.get("evaluate", "gate")
-    if task in METRICS and isinstance(gate, Mapping):
+    if isinstance(task, str) and task in METRICS and isinstance(gate, Mapping):
         for metric in gate:
             if metric not in metrics_of(task):
                 nearest = near(metric, metrics_of(task))

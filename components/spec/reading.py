@@ -13,6 +13,21 @@ from components.spec.problems import cross_problems, schema_problems
 from components.spec.schema import ORDERED, ModelSpec, as_list, section_of
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys: a rule would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuses a mapping that names a key twice."""
+        seen = set()
+        for key in [k for k, _ in node.value if isinstance(k, yaml.ScalarNode)]:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_parameter(value: Mapping[str, Any]) -> ModelSpec:
     """Reads a spec as the pipeline carries it, or as YAML would hold it.
 
@@ -42,7 +57,7 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
     """
     where = Path(path)
     try:
-        value = yaml.safe_load(where.read_text(encoding="utf-8"))
+        value = yaml.load(where.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - safe
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

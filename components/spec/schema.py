@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -23,10 +24,12 @@ from trainer.features import FEATURES, Feature, Input, Task, Type
 from trainer.settings import Hyperparameters
 
 SPLITS = ("train", "validation", "test")
+DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
+"""One ASCII character, as pyarrow's CSV reader takes it; no quote, line end or NUL."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def as_list(value: Any) -> Any:
@@ -40,7 +43,7 @@ class Source(_Section):
     uri: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
     format: Literal["csv", "parquet"] = "csv"
     nulls: tuple[str, ...] = ("", "NA")
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, Field(pattern=DELIMITER)] = ","
     quoted_newlines: bool = False
 
 
@@ -70,13 +73,21 @@ class HashSplit(_Section):
         return self
 
 
+def _as_iso(value: Any) -> Any:
+    """YAML reads an unquoted 2013-10-01 as a date."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+Time = Annotated[str, BeforeValidator(_as_iso)]
+
+
 class TimeSplit(_Section):
     """By time: train before `validation_from`, test from `test_from`."""
 
     by: Literal["time"]
     column: str
-    validation_from: str
-    test_from: str
+    validation_from: Time
+    test_from: Time
 
 
 class ColumnSplit(_Section):
@@ -86,7 +97,14 @@ class ColumnSplit(_Section):
     column: str
 
 
-Split = Annotated[HashSplit | TimeSplit | ColumnSplit, Field(discriminator="by")]
+def _by_hash(value: Any) -> Any:
+    """A split that names no kind is by hash."""
+    return {"by": "hash", **value} if isinstance(value, Mapping) else value
+
+
+Split = Annotated[
+    HashSplit | TimeSplit | ColumnSplit, Field(discriminator="by"), BeforeValidator(_by_hash)
+]
 
 
 class Bound(_Section):
@@ -99,6 +117,8 @@ class Bound(_Section):
     def _says_something(self) -> "Bound":
         if self.min is None and self.max is None:
             raise ValueError("give min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}; no model passes both")
         return self
 
 
@@ -140,20 +160,20 @@ def read_feature(entry: Any) -> Feature:
         raise ValueError("a feature is a mapping with name, from and transform")
     values: dict[str, Any] = {str(k): v for k, v in entry.items()}
     transform = values.pop("transform", None)
-    if transform not in FEATURES:
+    if not isinstance(transform, str) or transform not in FEATURES:
         raise ValueError(f"transform: unknown transform {transform!r}{near(transform, FEATURES)}")
     cls = FEATURES[transform]
     for fitted in (*cls.fitted, "columns", "types"):
         if fitted in values:
             raise ValueError(f"{fitted}: unknown key; it is not a setting of {transform}")
-    if "from" not in values:
-        raise ValueError("from: missing; name the column, or the columns of a cross")
-    columns = tuple(as_list(values.pop("from")))
+    columns = as_list(values.pop("from", None))
+    if not isinstance(columns, Sequence):
+        raise ValueError("from: name the column, or list the columns of a cross")
     low, high = cls.n_columns
     if not low <= len(columns) <= high:
         allowed = "one column" if high == 1 else f"{low} to {high} columns"
         raise ValueError(f"from: {transform} takes {allowed}, not {len(columns)}")
-    return TypeAdapter(cls).validate_python({**values, "columns": columns})
+    return TypeAdapter(cls).validate_python({**values, "columns": tuple(columns)})
 
 
 def _write_feature(feature: Feature) -> dict[str, Any]:

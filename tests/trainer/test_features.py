@@ -202,7 +202,7 @@ def test_a_transform_of_another_version_is_refused() -> None:
         ("bucketize", {}, "float", "either"),
         ("bucketize", {"edges": (2.0, 1.0)}, "float", "ascending"),
         ("bucketize", {"buckets": 1}, "float", "between"),
-        ("hash", {"buckets": 1}, "string", "at least 2"),
+        ("hash", {"buckets": 1}, "string", "between 2 and"),
         ("vocabulary", {"top_k": 0}, "string", "at least 1"),
         ("cyclic", {"part": "hour"}, "float", "period"),
         ("cyclic", {"period": 7.0}, "timestamp", "part"),

@@ -40,6 +40,18 @@ def test_wrong_rules_and_a_missing_column_are_found_together(delays_spec: Make) 
             "split.column: 'day' is int, not a time",
         ),
         (
+            {
+                "columns": {"carrier": "string", "day": "date", "arrival": "float", "delay": "int"},
+                "split": {
+                    "by": "time",
+                    "column": "day",
+                    "validation_from": "2021-01-01",
+                    "test_from": "2020-01-01",
+                },
+            },
+            "split: validation_from 2021-01-01 is not before test_from 2020-01-01",
+        ),
+        (
             {"features": [{"name": "x", "from": "arrival", "transform": "log"}]},
             "features[0]: the label (late: arrival >= 15) is made of nothing but 'arrival'",
         ),

@@ -124,6 +124,20 @@ def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() ->
         ("train.replicas", 1.5, "train.replicas: must be a whole number, not 1.5"),
         ("evaluate.gate", {"acu": {"min": 1}}, "evaluate.gate.acu: no metric of a binary model"),
         ("evaluate.gate.auc", {}, "spec: evaluate.gate.auc: give min, max or both"),
+        ("evaluate.gate.auc", {"min": 0.9, "max": 0.8}, "auc: min 0.9 is above max 0.8; no model"),
+        ("evaluate.gate.auc.min", float("nan"), "gate.auc.min: must be a finite number, not nan"),
+        ("evaluate.skew_tolerance", float("inf"), "skew_tolerance: must be a finite number"),
+        ("evaluate.slices", ["id", "id"], "spec: evaluate.slices[1]: 'id' stands twice"),
+        ("source.delimiter", "é", "source.delimiter: must be one ASCII character, and neither"),
+        ("source.delimiter", "\0", "source.delimiter: must be one ASCII character, and neither"),
+        ("source.delimiter", '"', "source.delimiter: must be one ASCII character, and neither"),
+        ("source.delimiter", "\n", "source.delimiter: must be one ASCII character, and neither"),
+        ("task", ["binary"], "spec: task: unknown task ['binary']; "),
+        ("features.0.transform", ["log"], "features[0].transform: unknown transform ['log']"),
+        ("features.0.from", None, "features[0].from: name the column, or list the columns of"),
+        ("features.0.oov_buckets", 10**12, "must be between 1 and 16777216"),
+        ("features.1.period", float("inf"), "features[1].period: must be a finite number"),
+        ("split", "id", "spec: split: must be a mapping, not 'id'"),
         ("clean.derive", {"size": "1"}, "clean.derive.size: a column has this name already"),
         ("clean.reject", {"a b": "1"}, "clean.reject.a b: a name holds letters, digits"),
     ],
@@ -147,6 +161,27 @@ def test_every_problem_is_told_at_once() -> None:
 @pytest.mark.parametrize("value", [{}, {"features": 3, "columns": [], "train": 1, "split": None}])
 def test_a_spec_of_another_shape_is_refused_without_a_crash(value: Any) -> None:
     assert "name: missing" in refusal(value)
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(yaml.safe_dump(GOOD) + "extra: {a: 1, a: 2}\n")
+    with pytest.raises(SpecError, match=r"the key 'a' stands twice\n.*line \d+, column 15"):
+        load_spec(path)
+
+
+def test_a_split_that_names_no_kind_is_by_hash() -> None:
+    assert read_parameter(changed("split", {"keys": ["id"]})) == read_parameter(GOOD)
+
+
+def test_times_of_a_split_may_stand_without_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "toys.yaml"
+    times = "by: time, column: sold, validation_from: 2013-10-01, test_from: 2013-11-01 12:00:00"
+    path.write_text(
+        yaml.safe_dump({**GOOD, "split": None}).replace("split: null", f"split: {{{times}}}")
+    )
+    split = load_spec(path).split
+    assert (split.validation_from, split.test_from) == ("2013-10-01", "2013-11-01T12:00:00")  # type: ignore[union-attr]
 
 
 def test_a_file_names_itself_in_its_errors_and_sources_are_relative_to_it(tmp_path: Path) -> None:
