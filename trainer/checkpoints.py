@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,6 @@ class Checkpoints:
     folder: str
     identity: Mapping[str, Any]
     is_chief: bool = True
-    keep: int = field(default=1, repr=False)
 
     def save(self, progress: Progress, arrays: Arrays) -> None:
         """Writes `epoch-00001.npz` under a temporary name, renames it and deletes older ones."""
@@ -114,7 +113,7 @@ class Checkpoints:
         with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
             file.write(buffer.getvalue())
         tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
-        for old in self._paths()[: -self.keep]:
+        for old in self._paths()[:-1]:
             tf.io.gfile.remove(old)
 
     def restore(self) -> tuple[Progress, Arrays] | None:

@@ -13,6 +13,9 @@ import numpy as np
 
 from components.evaluate.metrics import wilson
 
+N_POINTS = 100
+"""Points of the ROC curve: as many as a plot can show."""
+
 
 def score_bins(scores: np.ndarray, n_bins: int) -> np.ndarray:
     """Returns the bin of each score in [0, 1], `[N] int64`."""
@@ -78,10 +81,8 @@ def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
     return float(np.sum(np.where(steps > 0, true / np.maximum(true + false, 1), 0.0) * steps) / p)
 
 
-def roc_points(
-    positives: np.ndarray, negatives: np.ndarray, n_points: int = 100
-) -> list[dict[str, float]]:
-    """About `n_points` of the ROC curve, evenly along it, from (0, 0) to (1, 1).
+def roc_points(positives: np.ndarray, negatives: np.ndarray) -> list[dict[str, float]]:
+    """About a hundred points of the ROC curve, evenly along it, from (0, 0) to (1, 1).
 
     Returns:
         `threshold`, `false_positive_rate` and `true_positive_rate`, thresholds descending; empty
@@ -92,7 +93,7 @@ def roc_points(
         return []
     true = np.concatenate([[0.0], np.cumsum(positives[::-1]) / p])
     false = np.concatenate([[0.0], np.cumsum(negatives[::-1]) / n])
-    kept = np.unique(np.searchsorted((true + false) / 2, np.linspace(0, 1, n_points + 1)))
+    kept = np.unique(np.searchsorted((true + false) / 2, np.linspace(0, 1, N_POINTS + 1)))
     kept = np.unique(np.concatenate([[0], kept, [len(true) - 1]]))
     n_bins = len(positives)
     return [

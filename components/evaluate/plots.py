@@ -83,9 +83,9 @@ class Axes:
             f"<title>{escape(title)}</title></rect>"
         )
 
-    def text(self, x: float, y: float, text: str, css: str = "note", anchor: str = "start") -> str:
-        """A text at a value."""
-        return _text(self.x(x), self.y(y), text, css, anchor)
+    def note(self, x: float, y: float, text: str) -> str:
+        """A text that starts at a value."""
+        return _text(self.x(x), self.y(y), text, "note", "start")
 
     def draw(self, shapes: Sequence[str], description: str) -> Markup:
         """The whole SVG: grid, shapes, axes; the description is for those who do not see it."""
@@ -162,7 +162,7 @@ def roc(points: Sequence[Mapping[str, float]]) -> Markup | None:
         axes.line([(0, 0), (1, 1)], "line chance"),
         axes.line(curve, "line model"),
         axes.dot(x, y, "ring", title, 5),
-        axes.text(x + 0.03, y - 0.06, "threshold 0.5"),
+        axes.note(x + 0.03, y - 0.06, "threshold 0.5"),
     ]
     return axes.draw(shapes, "ROC curve of the test rows")
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from components.evaluate import plots
 from components.evaluate.gate import show_small
 from components.evaluate.metrics import METRICS, Metric
+from components.spec.schema import SPLITS
 
 FEW_ROWS = 100
 """Slices below so many rows are marked: their intervals are wide and normal ones are poor."""
@@ -22,14 +23,18 @@ NONE = "\N{EN DASH}"
 MAX_CLASSES_SHOWN = 30
 MAX_TEXT = 400
 """Characters of a sample row or of a category that are shown."""
-SPLITS = ("train", "validation", "test")
 STOPPED = {
     "epochs": "after all its epochs",
     "early_stopping": "early, as the validation loss no longer fell",
     "max_steps": "at its limit of steps",
     "max_seconds": "at its limit of time",
 }
-SLICED_BY = {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}
+TABLED = {
+    "binary": ("auc", "log_loss", "accuracy"),
+    "multiclass": ("accuracy", "log_loss", "macro_f1"),
+    "regression": ("rmse", "mae", "mean_error"),
+}
+"""Metrics in the tables of slices and of single inputs; slices are sorted by the first one."""
 
 
 def render(
@@ -68,8 +73,7 @@ def render(
         figures=list(_figures(metrics, model)),
         confusion=_confusion(metrics),
         slices=list(_slices(metrics)),
-        sliced_by=_metric(metrics["task"], SLICED_BY[metrics["task"]]),
-        losses=_losses(metrics),
+        tabled=_tabled(metrics["task"]),
         spec_yaml=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True),
         versions={**model["versions"], **_versions()},
         few_rows=FEW_ROWS,
@@ -108,12 +112,12 @@ class SliceRow:
     interval: Markup
 
 
-def show_number(value: float | None, digits: int = 4) -> str:
-    """A number to `digits` decimals, or to five significant digits from 100 on; a dash for none."""
+def show_number(value: float | None) -> str:
+    """A number to four decimals, or to one from 100 on; a dash for none."""
     if value is None:
         return NONE
     if value == 0 or 5e-5 <= abs(value) < 100:
-        return f"{value:.{digits}f}"
+        return f"{value:.4f}"
     return f"{value:,.1f}" if 100 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
@@ -129,8 +133,8 @@ def _short(text: str) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
-def _metric(task: str, name: str) -> Metric:
-    return next(m for m in METRICS[task] if m.name == name)
+def _tabled(task: str) -> list[Metric]:
+    return [next(m for m in METRICS[task] if m.name == name) for name in TABLED[task]]
 
 
 def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[MetricRow]:
@@ -232,7 +236,7 @@ def _confusion(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _slices(metrics: Mapping[str, Any]) -> Iterator[tuple[str, list[SliceRow]]]:
     """The slices of each column, worst first; those that cannot be told come last."""
-    metric = _metric(metrics["task"], SLICED_BY[metrics["task"]])
+    metric = _tabled(metrics["task"])[0]
     overall = metrics["metrics"][metric.name]["value"]
     for column in dict.fromkeys(s["column"] for s in metrics["slices"]):
         found = [s for s in metrics["slices"] if s["column"] == column]
@@ -270,16 +274,6 @@ def _within(value: float | None, ends: tuple[float, float]) -> float | None:
 def _badness(row: SliceRow, metric: Metric, sign: int) -> tuple[bool, float]:
     value = row.metrics[metric.name]["value"]
     return (row.is_small or value is None, sign * (value if value is not None else math.inf))
-
-
-def _losses(metrics: Mapping[str, Any]) -> list[Metric]:
-    """The metrics of the tables of slices and of single inputs, the sorted one first."""
-    names = {
-        "binary": ("auc", "log_loss", "accuracy"),
-        "multiclass": ("accuracy", "log_loss", "macro_f1"),
-        "regression": ("rmse", "mae", "mean_error"),
-    }
-    return [_metric(metrics["task"], name) for name in names[metrics["task"]]]
 
 
 def _versions() -> dict[str, str]:

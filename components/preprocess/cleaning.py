@@ -155,15 +155,6 @@ class Cleaner:
         return pa.record_batch(columns, names=answer.column_names)
 
 
-def describe(spec: ModelSpec) -> dict[str, str]:
-    """Returns the type of each derived column of a spec.
-
-    Raises:
-        SpecError: A rule or a derived column is not an expression over one row; every problem.
-    """
-    return Rules.of(spec).derived
-
-
 def _fits_float32(values: pa.Array) -> pa.Array:
     return pc.is_finite(values.cast(pa.float32(), safe=False))
 

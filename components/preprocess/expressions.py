@@ -84,7 +84,7 @@ def _type_or_error(
     connection: duckdb.DuckDBPyConnection, sql: str, columns: Mapping[str, str]
 ) -> str | ExpressionError:
     try:
-        _check(connection, _parse(connection, sql), columns)
+        _check(_parse(connection, sql), columns)
         query = f"SELECT ({sql}\n) FROM source_rows"  # noqa: S608 - checked just above
         found = connection.sql(query).types[0]
     except ExpressionError as error:
@@ -115,7 +115,7 @@ def _parse(connection: duckdb.DuckDBPyConnection, expression: str) -> Tree:
     return tree
 
 
-def _check(connection: duckdb.DuckDBPyConnection, tree: Tree, columns: Mapping[str, str]) -> None:
+def _check(tree: Tree, columns: Mapping[str, str]) -> None:
     """Refuses what is not one lasting expression over one row."""
     _check_shape(tree)
     folded = {name.casefold() for name in columns}

@@ -67,11 +67,6 @@ class Block:
     rows: pa.Array
     rejected: pa.RecordBatch = field(default_factory=none_rejected)
 
-    @property
-    def n_read(self) -> int:
-        """Rows read: those kept and those rejected."""
-        return self.batch.num_rows + self.rejected.num_rows
-
     def without(self, faults: Sequence[Fault]) -> Block:
         """Sets the faulty rows aside; the first fault in the sequence is a row's reason."""
         faults = [f for f in faults if len(f.rows)]

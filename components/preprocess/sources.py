@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -59,10 +59,19 @@ class Range:
 
 
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Returns the file system of a uri or local path, and the path in it."""
-    if "://" in uri:
+    """Returns the file system of a uri or local path, and the path in it.
+
+    Raises:
+        SourceError: No file system is known for the uri.
+    """
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), uri
+    try:
         return pafs.FileSystem.from_uri(uri)
-    return pafs.LocalFileSystem(), uri
+    except pa.ArrowInvalid as error:
+        raise SourceError(
+            f"source.uri: {uri} cannot be read ({error}); use a local path or gs://"
+        ) from error
 
 
 def compression_of(path: str) -> str | None:
@@ -76,8 +85,9 @@ def list_files(source: Source) -> list[tuple[str, int]]:
     Raises:
         SourceError: A uri names no file, or a folder.
     """
-    uris = [source.uri] if isinstance(source.uri, str) else source.uri
-    found = [f for uri in uris for f in (_glob(uri) if re.search(r"[*?\[]", uri) else [_stat(uri)])]
+    found = [
+        f for uri in source.uri for f in (_glob(uri) if re.search(r"[*?\[]", uri) else [_stat(uri)])
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -130,6 +140,8 @@ def _stat(uri: str) -> tuple[str, int]:
         raise SourceError(f"source.uri: {uri} does not exist")
     if info.type == pafs.FileType.Directory:
         raise SourceError(f"source.uri: {uri} is a folder; name its files, as {uri}/*.csv")
+    if info.type != pafs.FileType.File:  # a pipe would be waited for without end
+        raise SourceError(f"source.uri: {uri} is not a regular file; write its rows to one")
     return uri, info.size
 
 
@@ -208,12 +220,15 @@ def check_columns(path: str, names: Sequence[str], columns: Mapping[str, str], w
     Raises:
         SourceError: A column is missing, or two have its name.
     """
-    problems = []
+    twins = {n: count for n in columns if (count := names.count(n)) > 1}
+    problems = [
+        f"{count} columns are named {n!r}; rename all but one" for n, count in twins.items()
+    ]
+    absent: dict[str, list[str]] = {}
     for name in columns:
-        if (count := names.count(name)) > 1:
-            problems.append(f"{count} columns are named {name!r}; rename all but one")
-        elif not count:
-            problems.append(f"there is no column {name!r}{near(name, names)}")
+        if name not in names:
+            absent.setdefault(near(name, names), []).append(repr(name))
+    problems += [f"there is no column {' or '.join(group)}{hint}" for hint, group in absent.items()]
     if problems:
         raise SourceError(f"{path}: {'; '.join(problems)}{why}")
 
