@@ -83,6 +83,8 @@ def commit(folder: Path | str) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    if target.exists():
-        shutil.rmtree(target)
+    former = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
+    if target.exists():  # renamed first: half removed, it could still have its manifest
+        os.replace(target, former)
     os.replace(partial, target)
+    shutil.rmtree(former, ignore_errors=True)
