@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from components.errors import QuatrainError
+from components.wording import near
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
@@ -31,13 +31,7 @@ class _Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.commands, n=1, cutoff=0.5)
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else f"choose one of {', '.join(self.commands)}"
-            )
-            ctx.fail(f"no verb {name!r}; {hint}")
+            ctx.fail(f"no verb {name!r}{near(name, self.commands)}")
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -107,9 +101,9 @@ def run(
 
     model_spec = load_spec(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
-    from pipelines.compile import compile_pipeline
+    from pipelines.compiled import compile_pipeline
     from pipelines.local import run_pipeline
-    from pipelines.tables import shown
+    from pipelines.printouts import shown
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
@@ -144,8 +138,7 @@ def compile_verb(output: Path, image: str) -> None:
       quatrain compile -o training.yaml --image REGION-docker.pkg.dev/P/R/quatrain@sha256:...
     """  # noqa: D301
     from components.image import IMAGE
-    from pipelines.compile import compile_pipeline
-    from pipelines.compiled import read_compiled
+    from pipelines.compiled import compile_pipeline, read_compiled
 
     if output.suffix not in (".yaml", ".json"):
         raise click.UsageError(f"{output} must end in .yaml or .json")
@@ -192,7 +185,7 @@ def tiers(tier: str | None) -> None:
     Example:
       quatrain tiers STANDARD_1
     """  # noqa: D301
-    from pipelines.tables import tier_details, tier_table
+    from pipelines.printouts import tier_details, tier_table
 
     click.echo(tier_details(tier) if tier else tier_table())
 
@@ -236,7 +229,7 @@ def report(run: Path, opens: bool) -> None:
     Example:
       quatrain report runs/flights/latest --open
     """  # noqa: D301
-    from pipelines.tables import find_run, run_details
+    from pipelines.printouts import find_run, run_details
 
     folder = find_run(run)
     click.echo(run_details(folder))

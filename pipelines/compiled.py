@@ -1,4 +1,4 @@
-"""Reads a compiled pipeline file: its parameters, its steps and what runs in each."""
+"""The one compiled pipeline file: writes it, and reads its parameters, steps and executors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import QuatrainError
+from components.image import IMAGE
 from components.wording import near
 
 LAUNCHER = "google_cloud_pipeline_components.container.v1.custom_job.launcher"
@@ -109,6 +110,22 @@ def executor_of(command: Sequence[str]) -> str:
         f"a step runs the container command {list(command)[:3]}, which cannot run locally; "
         f"local runs know Python components and CustomTrainingJobOp"
     )
+
+
+def compile_pipeline(path: Path, image: str = IMAGE) -> Path:
+    """Writes the compiled pipeline; the same code and image give the same bytes.
+
+    Args:
+        path: Where to; it must end in .yaml or .json.
+        image: What every component and training replica runs in.
+    """
+    from kfp import compiler
+
+    from pipelines.training import make_pipeline
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(make_pipeline(image), str(path))
+    return path
 
 
 def read_compiled(path: Path | str) -> Compiled:
