@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,26 @@ def test_a_file_that_cannot_be_the_source_is_one_sentence(
 ) -> None:
     with pytest.raises(SourceError, match=sentence):
         plan_ranges(Source(uri=(table(data, name),)), AB)
+
+
+def test_a_header_without_the_columns_is_shown_once_and_cut(table: Table) -> None:
+    source = Source(uri=(table("\0" * 100_000 + ",q" * 30 + "\n"),))
+    with pytest.raises(SourceError, match=r"no column 'a' or 'b'; choose .*31 in all\)$") as caught:
+        plan_ranges(source, AB)
+    assert len(str(caught.value)) < 1000
+    assert "\0" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["bq://project.dataset.table", "gopher://x/t.csv"])
+def test_a_uri_of_no_known_file_system_is_one_sentence(uri: str) -> None:
+    with pytest.raises(SourceError, match=r"cannot be read .*; use a local path or gs://"):
+        list_files(Source(uri=(uri,)))
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(SourceError, match=r"t\.csv is not a regular file"):
+        list_files(Source(uri=(str(tmp_path / "t.csv"),)))
 
 
 def test_the_nearest_right_column_is_named(table: Table) -> None:
