@@ -49,10 +49,14 @@ class ExpressionError(Exception):
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """Returns a DuckDB that runs on one thread and can reach no file, network or extension."""
+    """Returns a DuckDB that runs on one thread and can reach no file, network or extension.
+
+    Its time zone is UTC: by default a timestamp with a zone means another time on each machine.
+    """
     connection = duckdb.connect()
     connection.execute(
-        "SET threads=1; SET enable_external_access=false; SET lock_configuration=true"
+        "SET threads=1; SET TimeZone='UTC'; "
+        "SET enable_external_access=false; SET lock_configuration=true"
     )
     return connection
 

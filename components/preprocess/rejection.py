@@ -108,7 +108,7 @@ def as_read(rows: pa.Array) -> pa.Array:
     if pa.types.is_binary(rows.type):
         return pc.replace_substring_regex(rows, pattern=r"\r?\n\z", replacement="")
     with duckdb.connect() as connection:
-        connection.execute("SET threads=1; SET enable_external_access=false")
+        connection.execute("SET threads=1; SET TimeZone='UTC'; SET enable_external_access=false")
         connection.register("read", pa.table({"row": rows}))
         text = connection.sql("SELECT to_json(row) AS text FROM read").to_arrow_table()
     return text.column("text").combine_chunks().cast(pa.binary())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from components.errors import DataError, SpecError
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.conversion import TYPES
 from components.preprocess.expressions import columns_used
-from components.preprocess.rejection import Block
+from components.preprocess.rejection import Block, as_read
 
 COLUMNS = {"dep": "int", "arr": "float", "name": "string", "t": "timestamp", "w": "float"}
 
@@ -153,6 +155,21 @@ def test_the_connection_of_a_worker_reaches_no_file(tmp_path: Path, statement: s
     with pytest.raises(duckdb.Error):
         connection.execute("SET enable_external_access=true")
     assert not path.exists()
+
+
+def test_a_timestamp_with_a_zone_means_the_same_on_every_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    noon = rules({"noon": "t = '2020-01-01 12:00:00+00'::timestamptz"})
+    found = Cleaner(noon).clean(block(dep=[1], t=[datetime(2020, 1, 1, 12)]))
+    zoned = pa.array([{"t": 0}], pa.struct([("t", pa.timestamp("us", "UTC"))]))
+    text = as_read(zoned).to_pylist()
+    monkeypatch.undo()
+    time.tzset()
+    assert reasons(found) == [(0, "noon")]
+    assert text == [b'{"t":"1970-01-01 00:00:00+00"}']
 
 
 def test_all_wrong_expressions_are_told_at_once() -> None:
