@@ -45,6 +45,7 @@ def read_blocks(
 
 
 def _block(batch: pa.RecordBatch, path: str, position: int, columns: Mapping[str, str]) -> Block:
+    batch = _without_views(batch)
     converted = {n: from_typed(n, batch.column(n), t) for n, t in columns.items()}
     block = Block(
         path,
@@ -53,3 +54,12 @@ def _block(batch: pa.RecordBatch, path: str, position: int, columns: Mapping[str
         batch.to_struct_array(),
     )
     return block.without([f for _, faults in converted.values() for f in faults])
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Returns string views as strings: pyarrow cannot take rows of them yet (25.0)."""
+    views = [f for f in batch.schema if pa.types.is_string_view(f.type)]
+    for field in views:
+        at = batch.schema.get_field_index(field.name)
+        batch = batch.set_column(at, field.with_type(pa.string()), batch[at].cast(pa.string()))
+    return batch

@@ -116,7 +116,7 @@ def from_typed(name: str, column: pa.Array, type_: str) -> Column:
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if _is_text(column.type):
         return from_text(name, _empty_is_missing(column.cast(pa.string())).cast(pa.binary()), type_)
     for accepts, convert in _FROM[type_]:
         if accepts(column.type):
@@ -131,8 +131,15 @@ def can_convert(type_: str, found: pa.DataType) -> bool:
     """Whether `from_typed` takes a Parquet column of type `found`."""
     if pa.types.is_dictionary(found):
         found = found.value_type
-    text = pa.types.is_string(found) or pa.types.is_large_string(found)
-    return text or any(accepts(found) for accepts, _ in _FROM[type_])
+    return _is_text(found) or any(accepts(found) for accepts, _ in _FROM[type_])
+
+
+def _is_text(found: pa.DataType) -> bool:
+    return (
+        pa.types.is_string(found)
+        or pa.types.is_large_string(found)
+        or pa.types.is_string_view(found)
+    )
 
 
 def _empty_is_missing(text: pa.Array) -> pa.Array:

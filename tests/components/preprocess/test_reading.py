@@ -217,6 +217,16 @@ def test_parquet_row_groups_are_ranges_and_rejected_rows_are_json(tmp_path: Path
     assert rejected["row"].startswith(b'{"i":2.5,"s":"b"')
 
 
+def test_string_views_of_parquet_are_read_and_rejected_as_strings(tmp_path: Path) -> None:
+    views = pa.array(["a", "", None, "d"], pa.string_view())
+    pq.write_table(pa.table({"s": views, "i": ["1", "2", "3", "x"]}), tmp_path / "t.parquet")
+    source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
+    types = {"s": "string", "i": "int"}
+    [block] = [b for s in plan_ranges(source, types) for b in read_range(s, source, types)]
+    assert block.batch.column("s").to_pylist() == ["a", None, None]
+    assert block.rejected.column("row").to_pylist() == [b'{"s":"d","i":"x"}']
+
+
 def test_text_columns_of_parquet_are_read_as_csv_values_are(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"i": ["1", "x", ""], "n": [2**53, 2**53 + 1, 0]}), tmp_path / "t.parquet"
