@@ -20,6 +20,9 @@ def make_pipeline(image: str = IMAGE) -> Any:
     Nothing is cached: the rows behind an unchanged uri may be new.
     """
 
+    def ours(task: dsl.PipelineTask) -> dsl.PipelineTask:
+        return task.set_container_image(image).set_caching_options(False)
+
     @dsl.pipeline(name="train")
     def train(
         spec: dict,
@@ -31,8 +34,7 @@ def make_pipeline(image: str = IMAGE) -> Any:
         examples: dsl.Input[dsl.Dataset],
         package: dsl.Input[dsl.Artifact],
     ) -> dsl.Model:
-        planned = plan(spec=spec, tier=tier, image=image, examples=examples, package=package)
-        planned.set_container_image(image).set_caching_options(False)
+        planned = ours(plan(spec=spec, tier=tier, image=image, examples=examples, package=package))
         # Pools come from an upstream output: inline lists with run-time values stay unresolved.
         job = CustomTrainingJobOp(
             display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
@@ -49,10 +51,8 @@ def make_pipeline(image: str = IMAGE) -> Any:
 
     @dsl.pipeline(name="evaluate")
     def evaluate(spec: dict, examples: dsl.Input[dsl.Dataset], model: dsl.Input[dsl.Model]) -> None:
-        measured = measure(spec=spec, examples=examples, model=model)
-        measured.set_container_image(image).set_caching_options(False)
-        decided = gate(evaluation=measured.outputs["evaluation"], model=model)
-        decided.set_container_image(image).set_caching_options(False)
+        measured = ours(measure(spec=spec, examples=examples, model=model))
+        ours(gate(evaluation=measured.outputs["evaluation"], model=model))
 
     @dsl.pipeline(
         name=NAME,
@@ -68,10 +68,8 @@ def make_pipeline(image: str = IMAGE) -> Any:
         service_account: str = "",
         network: str = "",
     ) -> None:
-        examples = preprocess(spec=spec, runner=runner)
-        examples.set_container_image(image).set_caching_options(False)
-        proved = package(examples=examples.outputs["examples"], trainer_dir=trainer_dir)
-        proved.set_container_image(image).set_caching_options(False)
+        examples = ours(preprocess(spec=spec, runner=runner)).outputs["examples"]
+        proved = ours(package(examples=examples, trainer_dir=trainer_dir))
         trained = train(
             spec=spec,
             tier=tier,
@@ -79,11 +77,11 @@ def make_pipeline(image: str = IMAGE) -> Any:
             location=location,
             service_account=service_account,
             network=network,
-            examples=examples.outputs["examples"],
+            examples=examples,
             package=proved.outputs["package"],
         )
         trained.set_caching_options(False)
-        evaluated = evaluate(spec=spec, examples=examples.outputs["examples"], model=trained.output)
+        evaluated = evaluate(spec=spec, examples=examples, model=trained.output)
         evaluated.set_caching_options(False)
 
     return training
