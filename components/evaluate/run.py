@@ -100,7 +100,7 @@ def _shards(examples: Path, split: str, manifest: Mapping[str, Any]) -> list[Sha
                 f"{path} is in manifest.json but cannot be read ({error}); "
                 "run the preprocess step again"
             ) from error
-        shards.append(Shard(str(path), rows))
+        shards.append(Shard(str(path), rows, manifest["files"][name]))
         rows += n_rows
     if rows != manifest["rows"][split]:
         raise ArtifactError(

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.artifacts import sha256_of
 from components.errors import ArtifactError
 from components.evaluate import baseline
 from components.evaluate.baseline import Cells, Inputs, OneInput
@@ -38,10 +39,17 @@ TRAIN_BATCH_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Shard:
-    """A Parquet file of examples, and the number of its first row in the split."""
+    """A Parquet file of examples.
+
+    Attributes:
+        path: The file.
+        first_row: Number of its first row in the split, from 0.
+        sha256: Its digest in the manifest.
+    """
 
     path: str
     first_row: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,16 @@ class Plan:
 
 
 def survey_shard(shard: Shard, plan: Plan, split: str) -> Survey:
-    """Returns the labels of a train shard, or the weights and slice values of a test shard."""
+    """Returns the labels of a train shard, or the weights and slice values of a test shard.
+
+    Raises:
+        ArtifactError: It is not the file that the preprocess step wrote.
+    """
+    if (digest := sha256_of(shard.path)) != shard.sha256:
+        raise ArtifactError(
+            f"{shard.path} is not the file that was written: its sha256 is {digest[:12]}..., "
+            f"manifest.json says {shard.sha256[:12]}...; run the preprocess step again"
+        )
     found = Survey()
     slices = [RAW_PREFIX + s for s in plan.slices] if split == "test" else []
     for batch in _batches(shard, [*plan.labelled, *slices]):
