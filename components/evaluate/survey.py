@@ -148,5 +148,5 @@ def _add_counts(a: Counter[str] | None, b: Counter[str] | None) -> Counter[str] 
 def _most_frequent(counts: Counter[str] | None, top: int) -> tuple[str, ...] | None:
     if counts is None:
         return None
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(value for value, _ in ranked[:top])
+    named = [value for value in counts if value != OTHER]  # rows that say so join the rest
+    return tuple(sorted(named, key=lambda value: (-counts[value], value))[:top])

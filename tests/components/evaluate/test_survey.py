@@ -19,6 +19,10 @@ def test_the_most_frequent_values_are_slices_and_ties_are_alphabetical() -> None
     assert found.slices(top=3) == {"c": ("(missing)", "c", "a")}
 
 
+def test_a_value_that_is_spelled_as_the_rest_joins_the_rest() -> None:
+    assert of_values("(other)", "(other)", "a").slices() == {"c": ("a",)}
+
+
 def test_a_column_of_too_many_values_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "MAX_VALUES", 2)
     found = of_values("a", "b") + of_values("c") + of_values("a")
