@@ -77,7 +77,8 @@ def run_epochs(
             if step - steps_before == loop.train_rows.steps:
                 checkpoints.save(progress, {**loop.state(), "best": best})
             if cluster.is_chief:
-                _log(summaries, epoch, (step - steps_before) / (seconds - started))
+                # Workers agree on seconds in float32, by which a short epoch may take none.
+                _log(summaries, epoch, (step - steps_before) / max(seconds - started, 1e-3))
                 report(epoch)
     log.info("stopped by %s; the best epoch is %d", stopped, progress.best_epoch)
     return Run(progress, stopped, best)
