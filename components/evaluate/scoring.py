@@ -18,8 +18,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.shared import Shared
 
+from components import errors
 from components.artifacts import write_json
-from components.errors import ArtifactError, DataError, QuatrainError
+from components.errors import QuatrainError
 from components.evaluate.baseline import OneInput
 from components.evaluate.measurements import Measured, summarize
 from components.evaluate.reference import Reference
@@ -32,9 +33,9 @@ from components.evaluate.shards import (
     score_shard,
     survey_shard,
 )
+from components.evaluate.survey import Survey
 
 PROBLEM = ".problem.json"
-PROBLEMS = {kind.__name__: kind for kind in (ArtifactError, DataError)}
 
 
 class Fold(beam.CombineFn):
@@ -66,14 +67,14 @@ class Score(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the model, or takes the one that this process has."""
-        load = partial(_Told(self._plan, ServedModel.load), self._plan.model)
+        load = partial(_Noting(self._plan, ServedModel.load), self._plan.model)
         self._served = self._shared.acquire(load)
 
     def process(
         self, shard: Shard, reference: Reference, tables: dict[str, OneInput]
     ) -> Iterator[Measured]:
         """Gives what was measured on a shard."""
-        told = _Told(self._plan, score_shard)
+        told = _Noting(self._plan, score_shard)
         yield told(shard, self._plan, self._served, reference, tables)
 
 
@@ -86,16 +87,19 @@ def score(plan: Plan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str
     try:
         with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
             _build(pipeline, plan, train, test, out)
-    except RuntimeError as error:
-        _raise_problem(plan, error)
+    except Exception as error:
+        _raise_noted(plan, error)
         raise
     measurements: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     out.unlink()
     return measurements
 
 
-class _Told:
-    """A function whose error a user can mend: it is written down, as Beam only keeps its text."""
+class _Noting:
+    """A function that notes an error which a user can mend, for the driver.
+
+    Beam gives it another text, and with worker processes another class.
+    """
 
     def __init__(self, plan: Plan, function: Callable[..., Any]) -> None:
         self._plan, self._function = plan, function
@@ -110,35 +114,37 @@ class _Told:
             raise
 
 
-def _raise_problem(plan: Plan, error: RuntimeError) -> None:
+def _raise_noted(plan: Plan, error: Exception) -> None:
     path = Path(plan.out, PROBLEM)
     if path.exists():
         problem = json.loads(path.read_text(encoding="utf-8"))
-        raise PROBLEMS[problem["error"]](problem["message"]) from error
+        raise getattr(errors, problem["error"])(problem["message"]) from error
+
+
+def _reference(survey: Survey, plan: Plan) -> Reference:
+    classes = plan.transform.label.classes
+    return survey.reference(plan.transform.task, len(classes), plan.weight is not None)
 
 
 def _build(
     pipeline: beam.Pipeline, plan: Plan, train: Sequence[Shard], test: Sequence[Shard], out: Path
 ) -> None:
-    task, label = plan.transform.task, plan.transform.label
     train_shards = pipeline | "train shards" >> beam.Create(train, reshuffle=True)
     test_shards = pipeline | "test shards" >> beam.Create(test, reshuffle=True)
     survey = (
         (
-            train_shards | "survey train" >> beam.Map(_Told(plan, survey_shard), plan, "train"),
-            test_shards | "survey test" >> beam.Map(_Told(plan, survey_shard), plan, "test"),
+            train_shards | "survey train" >> beam.Map(_Noting(plan, survey_shard), plan, "train"),
+            test_shards | "survey test" >> beam.Map(_Noting(plan, survey_shard), plan, "test"),
         )
         | beam.Flatten()
         | "fold survey" >> beam.CombineGlobally(Fold()).without_defaults()
     )
     reference = beam.pvalue.AsSingleton(
-        survey
-        | "reference"
-        >> beam.Map(lambda s: s.reference(task, len(label.classes), plan.weight is not None))
+        survey | "reference" >> beam.Map(_Noting(plan, _reference), plan)
     )
     tables = (
         train_shards
-        | "count inputs" >> beam.Map(_Told(plan, count_shard), plan, reference)
+        | "count inputs" >> beam.Map(_Noting(plan, count_shard), plan, reference)
         | "fold inputs" >> beam.CombineGlobally(Fold()).without_defaults()
         | "fit inputs" >> beam.Map(fit_inputs, plan, reference)
     )
