@@ -281,6 +281,8 @@ def _sentence(error: Exception) -> str:
 
     if isinstance(error, QuatrainError | TrainerError):
         return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror} (--debug shows where)"
     return f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
 
 

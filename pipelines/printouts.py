@@ -57,10 +57,13 @@ def find_run(path: Path) -> Path:
 def run_details(folder: Path) -> str:
     """Returns how a run went: steps, metrics, gate and where its page is."""
     record = read_manifest(folder, "run.json", made_by="run")
-    head = f"{record['name']} {record['id']}: {_status(record)} after {record['wall_s']:.1f} s"
+    status = _status(record)
+    lower = "at least " if status == "killed" else ""  # run.json is as old as the last step's start
+    head = f"{record['name']} {record['id']}: {status} after {lower}{record['wall_s']:.1f} s"
     rows = [("step", "status", "wall s", "CPU s")]
     for step in record["steps"]:
-        rows.append((step["name"], step["status"], f"{step['wall_s']:.1f}", f"{step['cpu_s']:.1f}"))
+        ended = status if step["status"] == "running" else step["status"]
+        rows.append((step["name"], ended, f"{step['wall_s']:.1f}", f"{step['cpu_s']:.1f}"))
     lines = [head, *align(rows)]
     metrics = folder / "metrics.json"
     if metrics.is_file():

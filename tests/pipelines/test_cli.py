@@ -135,8 +135,9 @@ def test_a_compiled_file_is_run_as_it_is_and_its_report_read(
 
 
 def test_report_shows_metrics_and_the_gate_s_sentences(capsys, tmp_path):
-    record = {"name": "toy", "id": "1", "status": "running", "pid": 2**30, "error": "", "steps": []}
-    (tmp_path / "run.json").write_text(json.dumps({**record, "wall_s": 1.5}))
+    record = {"name": "toy", "id": "1", "status": "running", "pid": 2**30, "error": ""}
+    steps = [{"name": "train", "status": "running", "wall_s": 0, "cpu_s": 0}]
+    (tmp_path / "run.json").write_text(json.dumps({**record, "wall_s": 1.5, "steps": steps}))
     metrics = {
         "rows": 1000,
         "metrics": {"auc": {"value": 0.9, "low": 0.88, "high": 0.92}, "r2": {"value": None}},
@@ -145,5 +146,13 @@ def test_report_shows_metrics_and_the_gate_s_sentences(capsys, tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     code, out, _ = quatrain(capsys, "report", tmp_path)
     assert code == 0
-    assert "toy 1: killed after 1.5 s" in out
+    assert "toy 1: killed after at least 1.5 s" in out
+    assert "train  killed" in out
     assert "1,000 test rows\nauc  0.9000  0.8800 to 0.9200\ngate failed\n  MISS auc is low" in out
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = quatrain(capsys, "compile", "-o", tmp_path / "file/below/training.yaml")
+    assert code == 1
+    assert err == f"error: {tmp_path}/file/below: Not a directory (--debug shows where)\n"
