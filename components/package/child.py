@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 
 from components.errors import PackageError
 
 LAST_LINES = 5
 """As many lines of a failed process go into its error."""
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 def run_python(
@@ -44,6 +46,16 @@ def run_python(
     except subprocess.TimeoutExpired as error:
         raise PackageError(f"it did not end within {timeout_s:g} s") from error
     if done.returncode != 0:
-        words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-LAST_LINES:]
+        words = _last_words(done.stderr.strip() or done.stdout.strip())
         raise PackageError("\n".join([f"exit code {done.returncode}:", *words]))
     return done.stdout
+
+
+def _last_words(text: str) -> list[str]:
+    """Returns the last lines, of a traceback only what was raised."""
+    lines = text.splitlines()
+    if _TRACEBACK in lines:
+        start = len(lines) - lines[::-1].index(_TRACEBACK)
+        frames = takewhile(lambda line: line[:1] in ("", " "), lines[start:])
+        lines = lines[start + len(list(frames)) :]
+    return lines[-LAST_LINES:]
