@@ -38,7 +38,7 @@ from trainer.features import (
 from trainer.settings import TrainerError
 
 SPILL = ".spill"
-_SPLIT = "split of the row"  # no column has blanks: names of features and rules cannot collide
+_SPLIT = "\0split"  # YAML holds no NUL, so no column of a spec has this name
 
 
 @dataclass(frozen=True)

@@ -181,16 +181,25 @@ def test_labels_of_each_task(
 
 
 def test_columns_may_have_the_names_of_our_own(delays_spec: Make, tmp_path: Path) -> None:
-    data = "split,reason,row,position\n" + "".join(
-        f"{s},{i},{i % 3},{i % 2}\n" for i in range(30) for s in SPLITS
+    data = "split,reason,row,position,split of the row\n" + "".join(
+        f"{s},{i},{i % 3},{i % 2},{i}\n" for i in range(30) for s in SPLITS
     )
     spec = delays_spec(
         data,
-        columns={"split": "string", "reason": "int", "row": "int", "position": "int"},
+        columns={
+            "split": "string",
+            "reason": "int",
+            "row": "int",
+            "position": "int",
+            "split of the row": "int",
+        },
         clean={"reject": {"row": "reason = 7"}, "derive": {"broken_rule": "position = 1"}},
         label="broken_rule",
         split={"by": "column", "column": "split"},
-        features=[{"name": "split", "from": "row", "transform": "standardize"}],
+        features=[
+            {"name": "split", "from": "row", "transform": "standardize"},
+            {"name": "row", "from": "split of the row", "transform": "standardize"},
+        ],
         evaluate={"slices": ["split"]},
     )
     assert direct(spec, tmp_path).problem is None
