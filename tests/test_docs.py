@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from components.evaluate.metrics import METRICS
 from components.spec import schema as sections
+from components.spec.problems import REASONS
 from trainer.features import FEATURES
 from trainer.settings import Hyperparameters
 
@@ -47,6 +48,12 @@ def shown(default: Any) -> Any:
 
 def same(text: str, default: Any) -> bool:
     return text == default or (text != "none" and yaml.safe_load(text) == default)
+
+
+def test_the_page_lists_the_reasons_of_rejection() -> None:
+    listed = re.search(r"Rows are also rejected as (.*?)\. Every", PAGE, re.S)
+    assert listed is not None
+    assert set(re.findall(r"`(\w+)`", listed[1])) == set(REASONS)
 
 
 @pytest.mark.parametrize(

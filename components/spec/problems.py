@@ -27,6 +27,12 @@ from components.wording import near
 from trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
 from trainer.settings import Hyperparameters
 
+REASONS = (
+    *("short_row", "long_row", "unclosed_quote", "stray_return", "bad_encoding", "bad_value"),
+    *("label_missing", "bad_label", "weight_missing", "bad_weight", "bad_split"),
+)
+"""Why rows are rejected without a rule."""
+
 _SECTIONS: dict[str, type[BaseModel]] = {
     "source": Source,
     "clean": Clean,
@@ -170,6 +176,9 @@ def _clean_problems(outline: _Outline) -> Iterator[str]:
     for name in outline.derived:
         if name in outline.columns:
             yield f"clean.derive.{name}: a column has this name already"
+    for name in outline.get("clean", "reject") or ():
+        if name in REASONS:
+            yield f"clean.reject.{name}: rows are rejected for this without a rule; rename yours"
     for kind in ("reject", "derive"):
         for name in outline.get("clean", kind) or ():
             if not str(name).isidentifier():

@@ -139,6 +139,7 @@ def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() ->
         ("features.1.period", float("inf"), "features[1].period: must be a finite number"),
         ("split", "id", "spec: split: must be a mapping, not 'id'"),
         ("clean.derive", {"size": "1"}, "clean.derive.size: a column has this name already"),
+        ("clean.reject", {"short_row": "size > 1"}, "reject.short_row: rows are rejected for this"),
         ("clean.reject", {"a b": "1"}, "clean.reject.a b: a name holds letters, digits"),
     ],
 )
