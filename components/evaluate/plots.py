@@ -37,10 +37,16 @@ class Axes:
     whole_x: bool = False
     width: float = 480.0
     height: float = 320.0
-    left: float = 60.0
     right: float = 14.0
     top: float = 12.0
     bottom: float = 44.0
+
+    @property
+    def left(self) -> float:
+        """The left margin: room for the widest number, 8 units a character, and for `y_label`."""
+        if not self.y_label:
+            return 4.0
+        return max(60.0, 28.0 + 8.0 * max((len(t) for _, t in ticks(*self.y_range)), default=0))
 
     def x(self, value: float) -> float:
         """The horizontal place of a value."""
@@ -137,7 +143,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], best_epoch: int | None)
         return None
     epochs = [x for x, _ in points]
     x_range = (min(epochs), max(max(epochs), min(epochs) + 1))
-    axes = Axes(x_range, _padded([y for _, y in points]), "epoch", "loss", whole_x=True, right=80.0)
+    axes = Axes(x_range, padded([y for _, y in points]), "epoch", "loss", whole_x=True, right=80.0)
     shapes = [axes.line(train, "line other"), axes.line(validation, "line model")]
     shapes += [axes.dot(x, y, "dot other", f"train, epoch {x:g}: {y:.4f}", 2.5) for x, y in train]
     for x, y in validation:
@@ -162,9 +168,14 @@ def roc(points: Sequence[Mapping[str, float]]) -> Markup | None:
         axes.line([(0, 0), (1, 1)], "line chance"),
         axes.line(curve, "line model"),
         axes.dot(x, y, "ring", title, 5),
-        axes.note(x + 0.03, y - 0.06, "threshold 0.5"),
+        axes.note(*_beside(x, y), "threshold 0.5"),
     ]
     return axes.draw(shapes, "ROC curve of the test rows")
+
+
+def _beside(x: float, y: float) -> Point:
+    """Where a note of 0.24 x starts, right below a point of the unit square and inside it."""
+    return (x + 0.03, max(y - 0.06, 0.03)) if x <= 0.73 else (0.76, max(y - 0.12, 0.03))
 
 
 def calibration(bins: Sequence[Mapping[str, float]], x_label: str, y_label: str) -> Markup | None:
@@ -242,13 +253,19 @@ def mean_by_prediction(low: float, high: float, counts: Sequence[Sequence[float]
 def interval(
     value: float | None, low: float | None, high: float | None, ends: Point, overall: float
 ) -> Markup:
-    """A dot with its interval, on a scale shared by the rows of a table; a tick is all rows."""
-    axes = Axes(ends, (0, 1), "", "", False, 160, 18, 4, 4, 0, 0)
+    """A dot with its interval, on a scale shared by the rows of a table; a tick is all rows.
+
+    What lies beyond the ends of the scale is cut; a dot there is drawn paler, at the end.
+    """
+    axes = Axes(ends, (0, 1), "", "", width=160, height=18, right=4, top=0, bottom=0)
     shapes = [axes.line([(overall, 0), (overall, 1)], "line chance")]
     if value is not None:
         if low is not None and high is not None:
-            shapes.append(axes.line([(low, 0.5), (high, 0.5)], "whisker"))
-        shapes.append(axes.dot(value, 0.5, "dot model", f"{value:.4f}", 3.5))
+            reach = (_within(low, ends), 0.5), (_within(high, ends), 0.5)
+            shapes.append(axes.line(reach, "whisker"))
+        place = _within(value, ends)
+        css = "dot model" if place == value else "dot model beyond"
+        shapes.append(axes.dot(place, 0.5, css, f"{value:.4f}", 3.5))
     body = "".join(shapes)
     return Markup(f'<svg class="mini" viewBox="0 0 160 18" aria-hidden="true">{body}</svg>')  # noqa: S704
 
@@ -276,10 +293,15 @@ def _round_step(raw: float) -> float:
     return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * (1 - 1e-9))
 
 
-def _padded(values: Sequence[float]) -> Point:
+def padded(values: Sequence[float]) -> Point:
+    """A range that holds the values, with 8 % of margin and never empty."""
     low, high = min(values), max(values)
     margin = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
     return low - margin, high + margin
+
+
+def _within(value: float, ends: Point) -> float:
+    return min(max(value, ends[0]), ends[1])
 
 
 def _is_number(value: Any) -> bool:

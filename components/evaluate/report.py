@@ -15,12 +15,14 @@ from markupsafe import Markup
 from components.evaluate import plots
 from components.evaluate.gate import show_small
 from components.evaluate.metrics import METRICS, Metric
+from components.evaluate.survey import OTHER, TOP_VALUES
 from components.spec.schema import SPLITS
 
 FEW_ROWS = 100
 """Slices below so many rows are marked: their intervals are wide and normal ones are poor."""
 NONE = "\N{EN DASH}"
 MAX_CLASSES_SHOWN = 30
+MAX_URIS = 3
 MAX_TEXT = 400
 """Characters of a sample row or of a category that are shown."""
 STOPPED = {
@@ -73,6 +75,9 @@ def render(
         figures=list(_figures(metrics, model)),
         confusion=_confusion(metrics),
         slices=list(_slices(metrics)),
+        top_values=TOP_VALUES,
+        other=OTHER,
+        source=_source(spec["source"]["uri"]),
         tabled=_tabled(metrics["task"]),
         spec_yaml=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True),
         versions={**model["versions"], **_versions()},
@@ -112,10 +117,15 @@ class SliceRow:
     interval: Markup
 
 
-def show_number(value: float | None) -> str:
-    """A number to four decimals, or to one from 100 on; a dash for none."""
+def show_number(value: float | None, metric: Metric | None = None) -> str:
+    """A number to four decimals, or to one from 100 on; a dash for none.
+
+    A metric that is better when higher is at most 1: what vanishes in its four decimals is zero.
+    """
     if value is None:
         return NONE
+    if metric is not None and metric.better == "higher" and abs(value) < 5e-5:
+        return f"{0:.4f}"
     if value == 0 or 5e-5 <= abs(value) < 100:
         return f"{value:.4f}"
     return f"{value:,.1f}" if 100 <= abs(value) < 1e7 else f"{value:.3g}"
@@ -123,6 +133,12 @@ def show_number(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return NONE if value is None else f"{value:.1%}"
+
+
+def _source(uris: str | Sequence[str]) -> str:
+    uris = [uris] if isinstance(uris, str) else list(uris)
+    rest = f" and {len(uris) - MAX_URIS:,} more" if len(uris) > MAX_URIS else ""
+    return ", ".join(uris[:MAX_URIS]) + rest
 
 
 def _count(value: float) -> str:
@@ -240,12 +256,20 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[tuple[str, list[SliceRow]]]:
     overall = metrics["metrics"][metric.name]["value"]
     for column in dict.fromkeys(s["column"] for s in metrics["slices"]):
         found = [s for s in metrics["slices"] if s["column"] == column]
-        numbers = [s["metrics"][metric.name] for s in found if s["rows"] >= FEW_ROWS]
-        known = [v for e in numbers for v in e.values() if v is not None] + [overall or 0.0]
-        ends = (min(known), max(known))
+        ends = _ends([(s["metrics"][metric.name], s["rows"]) for s in found], overall)
         sign = 1 if metric.better == "higher" else -1
         rows = [_slice_row(s, metric, overall, ends) for s in found]
         yield column, sorted(rows, key=lambda r: _badness(r, metric, sign))
+
+
+def _ends(estimates: Sequence[tuple[Mapping[str, Any], int]], overall: float | None) -> plots.Point:
+    """The scale of the intervals: of the large slices, or of all when these span nothing."""
+    for least in (FEW_ROWS, 0):
+        told = [e for e, rows in estimates if rows >= least]
+        known = {v for e in told for v in e.values() if v is not None}
+        if len(known) > 1:
+            break
+    return plots.padded([*known, *([] if overall is None else [overall])] or [0.0])
 
 
 def _slice_row(
@@ -256,19 +280,15 @@ def _slice_row(
     is_worse = best is not None and overall is not None
     is_worse = is_worse and (best < overall if metric.better == "higher" else best > overall)
     is_small = found["rows"] < FEW_ROWS
-    value, low, high = (_within(estimate[key], ends) for key in ("value", "low", "high"))
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
     return SliceRow(
         found["value"],
         found["rows"],
         found["metrics"],
         is_small,
         is_worse and not is_small,
-        plots.interval(value, low, high, ends, overall or ends[0]),
+        plots.interval(value, low, high, ends, ends[0] if overall is None else overall),
     )
-
-
-def _within(value: float | None, ends: tuple[float, float]) -> float | None:
-    return None if value is None else min(max(value, ends[0]), ends[1])
 
 
 def _badness(row: SliceRow, metric: Metric, sign: int) -> tuple[bool, float]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from components.evaluate import plots
+from components.evaluate import plots, report
 from components.evaluate.gate import check_gate
-from components.evaluate.metrics import metrics_of
+from components.evaluate.metrics import METRICS, metrics_of
 from components.evaluate.report import render, show_number
 from tests.components.evaluate.handmade import make_metadata, make_spec, make_transform
 
@@ -40,7 +40,13 @@ def curves(task: str) -> dict[str, Any]:
     }
 
 
-def page(tmp_path: Path, task: str = "binary", hostile: str = "x", passed: bool = True) -> str:
+def page(
+    tmp_path: Path,
+    task: str = "binary",
+    hostile: str = "x",
+    passed: bool = True,
+    values: tuple[str, ...] | None = None,
+) -> str:
     measured = {
         "task": task,
         "rows": 1500,
@@ -51,8 +57,10 @@ def page(tmp_path: Path, task: str = "binary", hostile: str = "x", passed: bool 
             "inputs": [{"input": hostile, "metrics": estimates(task, 0.5)}],
         },
         "slices": [
-            {"column": hostile, "value": hostile, "rows": n, "metrics": estimates(task, v)}
-            for n, v in ((900, 0.35), (590, 0.1), (10, 0.2))
+            {"column": hostile, "value": value, "rows": n, "metrics": estimates(task, v)}
+            for value, n, v in zip(
+                values or (hostile,) * 3, (900, 590, 10), (0.35, 0.1, 0.2), strict=True
+            )
         ],
         "skew": {
             "rows": 1500,
@@ -168,3 +176,73 @@ def test_ticks_are_round_numbers_inside_the_range() -> None:
 def test_a_plot_escapes_its_texts() -> None:
     drawn = plots.Axes((0, 1), (0, 1), HOSTILE, HOSTILE).draw([], HOSTILE)
     assert "<script" not in drawn
+
+
+def test_a_vanishing_score_is_zero_and_a_vanishing_loss_is_told() -> None:
+    r2, rmse = (next(m for m in METRICS["regression"] if m.name == n) for n in ("r2", "rmse"))
+    assert show_number(-1.23e-06, r2) == "0.0000"
+    assert show_number(-1.23e-06, rmse) == "-1.23e-06"
+
+
+def test_the_page_names_the_source_and_its_rows(tmp_path: Path) -> None:
+    assert "<dt>Source</dt><dd><code>rows.csv</code>: 11,620 rows</dd>" in page(tmp_path)
+
+
+def test_a_long_list_of_sources_is_cut() -> None:
+    uris = ["a.csv", "b.csv", "c.csv", "d.csv", "e.csv"]
+    assert report._source(uris) == "a.csv, b.csv, c.csv and 2 more"
+
+
+def test_the_other_values_of_a_slice_are_told_in_words(tmp_path: Path) -> None:
+    words = "is none of its 20 most frequent values"
+    assert words not in page(tmp_path)
+    assert words in page(tmp_path, values=("a", "b", "(other)"))
+
+
+def slices_of(*found: tuple[int, float]) -> dict[str, Any]:
+    return {
+        "task": "binary",
+        "metrics": {"auc": {"value": 0.5}},
+        "slices": [
+            {"column": "hour", "value": str(k), "rows": n, "metrics": estimates("binary", v)}
+            for k, (n, v) in enumerate(found)
+        ],
+    }
+
+
+def dots(metrics: dict[str, Any]) -> list[float]:
+    ((_, rows),) = report._slices(metrics)
+    return [float(re.findall(r'cx="([\d.]+)"', row.interval)[0]) for row in rows]
+
+
+def test_intervals_of_small_slices_alone_have_a_scale_of_their_own() -> None:
+    # AUC 0.3 to 0.7 with margins of 0.01 and 8 %: the outer dots near the ends of 4 .. 156.
+    low, middle, high = dots(slices_of((99, 0.3), (98, 0.5), (3, 0.7)))
+    assert (low, middle, high) == pytest.approx((17.8, 80.0, 142.2), abs=0.5)
+
+
+def test_one_small_slice_does_not_squeeze_the_large_ones() -> None:
+    # The scale is of 0.49 .. 0.61 and 8 %; the small slice stands at its end.
+    one, other, small = dots(slices_of((900, 0.5), (900, 0.6), (9, 0.95)))
+    assert other - one > 100
+    assert small == 156.0
+
+
+def test_a_dot_beyond_the_scale_tells_its_value() -> None:
+    ((_, rows),) = report._slices(slices_of((900, 0.5), (900, 0.6), (9, 0.95)))
+    assert 'class="dot model beyond"' in rows[-1].interval
+    assert "<title>0.9500</title>" in rows[-1].interval
+
+
+@pytest.mark.parametrize("high", [1.0, 20_000.0, 9e6])
+def test_the_title_of_the_y_axis_stands_clear_of_its_numbers(high: float) -> None:
+    axes = plots.Axes((0, 1), (0, high), "label", "prediction")
+    widest = max(len(text) for _, text in plots.ticks(0, high))
+    assert axes.left - 7 - 8 * widest >= 15  # the title's line is at 12, with 3 of descenders
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.0), (0.01, 0.05), (0.3, 0.6), (0.9, 0.97), (1.0, 1.0)])
+def test_the_note_at_a_point_of_the_roc_stays_inside(point: tuple[float, float]) -> None:
+    x, y = plots._beside(*point)
+    assert y >= 0.03
+    assert x + 0.24 <= 1.0
