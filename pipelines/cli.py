@@ -19,7 +19,11 @@ USAGE, FAILED, INTERRUPTED = 2, 1, 130
 
 _SPEC = click.argument("spec", type=click.Path(path_type=Path))
 _SET = click.option(
-    "--set", "overrides", multiple=True, metavar="A.B=C", help="Override a value of the spec."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="A.B=C",
+    help="Set a value of the spec, in YAML; may be repeated.",
 )
 
 
@@ -70,7 +74,7 @@ def cli(debug: bool) -> None:
     default="local",
     metavar="R",
     show_default=True,
-    help="Where Beam runs: local, dataflow or flink.",
+    help="Where Beam runs; local is the one of this release.",
 )
 @click.option(
     "--pipeline",
@@ -99,6 +103,10 @@ def run(
     from components.spec.reading import load_spec
     from components.train.plan import resolve_tier
 
+    if runner != "local" and pipeline is None:
+        raise QuatrainError(
+            f"runner {runner!r}: this release runs Beam locally only; leave --runner out"
+        )
     model_spec = load_spec(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
     from pipelines.compiled import compile_pipeline
@@ -161,13 +169,16 @@ def check(spec: Path, overrides: tuple[str, ...]) -> None:
     from components.spec.reading import load_spec
     from components.train import tiers
     from components.train.plan import resolve_tier
+    from pipelines.console import rows_in_words
 
     model_spec = load_spec(spec, overrides)
     tier = resolve_tier(model_spec)
-    findings = checking.check(model_spec)
-    if findings:
-        raise SpecError("\n".join(f"{spec.name}: {finding}" for finding in findings))
-    for warning in tiers.warnings(tier, kinds=tiers.HARDWARE):
+    found = checking.check(model_spec)
+    if found.sample:
+        click.echo(f"sampled {rows_in_words(found.sample.rows)}")
+    if found.problems:
+        raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in found.problems))
+    for warning in [*found.warnings, *tiers.warnings(tier, kinds=tiers.HARDWARE)]:
         click.echo(f"warning: {warning}", err=True)
     n_features, n_columns = len(model_spec.features), len(model_spec.columns)
     click.echo(
@@ -198,17 +209,22 @@ def tiers(tier: str | None) -> None:
     "--output",
     type=click.Path(path_type=Path),
     metavar="OUT",
-    help="CSV or Parquet, by its suffix; INPUT.predictions.csv here by default.",
+    help="CSV or Parquet, by its suffix.  [default: rows.predictions.csv for rows.csv]",
 )
 def predict(model: Path, rows: Path, output: Path | None) -> None:
-    """Predict every raw row of INPUT (CSV or Parquet) with an exported MODEL.
+    """Predict raw rows with an exported model.
 
-    MODEL is a model's folder, or a run's.
+    MODEL is a model's folder, a run's, or that of all runs (then the last that passed its gate).
+    INPUT is a CSV or a Parquet file; a row that cannot be read refuses it whole.
 
     \b
     Example:
-      quatrain predict runs/flights/latest new_flights.csv -o late.csv
+      quatrain predict runs/flights new_flights.csv -o late.csv
     """  # noqa: D301
+    from pipelines.printouts import gate_warning
+
+    if warning := gate_warning(model):
+        click.echo(f"warning: {warning}", err=True)
     click.echo(f"predicting {rows} ...", err=True)
     with _native_noise_hidden():
         from components.evaluate import prediction
@@ -221,7 +237,7 @@ def predict(model: Path, rows: Path, output: Path | None) -> None:
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 def report(run: Path, opens: bool) -> None:
-    """Print how RUN went: its steps, metrics and gate, and where the page is.
+    """Print how a run went, and where its page is.
 
     RUN is a run's folder, or the folder of a model's runs (then its latest).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -67,7 +68,12 @@ def summarize(artifacts: dict[str, str]) -> str:
 
 
 def _examples(manifest: dict[str, Any]) -> str:
-    rows = manifest["rows"]
+    warnings = "".join(f"\n      warning: {text}" for text in manifest["warnings"])
+    return rows_in_words(manifest["rows"]) + warnings
+
+
+def rows_in_words(rows: Mapping[str, int]) -> str:
+    """Returns the counts of a manifest as words."""
     splits = ", ".join(f"{rows[s]:,} {s}" for s in SPLITS)
     return f"{rows['read']:,} rows: {splits}, {rows['rejected']:,} rejected"
 

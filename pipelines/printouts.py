@@ -54,6 +54,17 @@ def find_run(path: Path) -> Path:
     raise QuatrainError(f"{path} holds no run (no run.json); give <root>/<name>/latest")
 
 
+def gate_warning(path: Path) -> str | None:
+    """Returns what to tell of a run's model that failed its gate; None of any other folder."""
+    for run in (path, path.parent):
+        metrics = run / "metrics.json"
+        if (run / "run.json").is_file() and metrics.is_file():
+            checks = json.loads(metrics.read_text(encoding="utf-8"))["gate"]["checks"]
+            failed = [c["sentence"] for c in checks if not c["passed"]]
+            return f"this model failed its gate: {'; '.join(failed)}" if failed else None
+    return None
+
+
 def run_details(folder: Path) -> str:
     """Returns how a run went: steps, metrics, gate and where its page is."""
     record = read_manifest(folder, "run.json", made_by="run")

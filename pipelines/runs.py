@@ -25,6 +25,10 @@ LINKS: dict[str, tuple[str, str]] = {
 """Link in the run's folder: the artifact, and the path inside it."""
 
 
+LATEST, CHAMPION = "latest", "champion"
+"""Links beside the runs of a model: to the last run, and to the last one that passed its gate."""
+
+
 @dataclass
 class Step:
     """One step of a run; seconds of wall and CPU time, children included."""
@@ -81,6 +85,8 @@ class Run:
             if step.status == "running":
                 step.status, step.wall_s = "failed", time.monotonic() - step.started
         self.write()
+        if not error:
+            replace_link(self.folder.parent / CHAMPION, self.folder.name)
 
     def link(self, artifacts: dict[str, str]) -> None:
         """Links what is there of the artifacts into the folder, relative, so it can be moved."""
@@ -122,7 +128,7 @@ def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[s
         "arguments": arguments,
     }
     run = Run(folder, record)
-    replace_link(folder.parent / "latest", folder.name)
+    replace_link(folder.parent / LATEST, folder.name)
     return run
 
 

@@ -28,6 +28,9 @@ from components.preprocess.sources import Range, plan_ranges
 from components.spec.schema import Source
 from trainer.features import Transform, raw_inputs
 
+MODEL_PLACES = ("model", "model/model", "champion/model")
+"""Where a run, a training job and the runs of a model keep it."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -46,8 +49,8 @@ def predict(model: Path | str, source: Path | str, output: Path | str | None = N
     Args:
         model: A model folder, or a folder that has one named `model`.
         source: The file; it needs the model's inputs, any other column is not read.
-        output: CSV or Parquet by its suffix; `<source>.predictions.csv` in the current folder
-            unless given. It is whole or absent.
+        output: CSV or Parquet by its suffix; by default beside no input but in the current folder,
+            as rows.predictions.csv for rows.csv. It is whole or absent.
 
     Raises:
         ArtifactError: The model is incomplete or altered.
@@ -78,13 +81,14 @@ def find_model(folder: Path) -> Path:
     Raises:
         ArtifactError: Neither has metadata.json, which the training job writes last.
     """
-    for candidate in (folder, folder / "model", folder / "model" / "model"):
+    for candidate in (folder, *(folder / inside for inside in MODEL_PLACES)):
         if (candidate / "metadata.json").is_file():
             return candidate
-    what = "has no metadata.json" if folder.is_dir() else "is not a folder"
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder} is not a folder; name a model, a run, or <root>/<name>")
     raise ArtifactError(
-        f"{folder} is not a complete model: it {what}, which the training job writes last; "
-        "name the `model` folder of a run"
+        f"{folder} holds no complete model: there is no metadata.json, which training writes last; "
+        "name a run that reached it, as <root>/<name>/champion"
     )
 
 
@@ -112,8 +116,9 @@ def _require_readable(block: Block, source: Source) -> None:
 
 def _target(source: Path, output: Path | None) -> Path:
     if output is None:
-        stem = source.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")
-        return Path(f"{Path(stem).stem}.predictions.csv")
+        name = source.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")
+        suffix = ".parquet" if source.suffix == ".parquet" else ".csv"
+        return Path(f"{Path(name).stem}.predictions{suffix}")
     if output.suffix not in {".csv", ".parquet"}:
         raise SourceError(f"{output}: predictions are written as .csv or .parquet; name one")
     if not output.parent.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import islice
 from operator import add
@@ -20,26 +20,39 @@ SAMPLE_RANGES = 8
 """A sample is up to 8 MB: a file that is sorted by its label shows more than one class in it."""
 
 
-def check(spec: ModelSpec) -> list[str]:
-    """Returns everything that would stop a run, as far as a sample of the rows shows it.
+@dataclass(frozen=True)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        problems: Sentences on what would stop a run; none when the spec suits the data.
+        warnings: Sentences on what is odd, though it would not stop a run.
+        sample: What the rows showed that were read; None when none could be.
+    """
+
+    problems: list[str]
+    warnings: list[str]
+    sample: Summary | None
+
+
+def check(spec: ModelSpec) -> Checked:
+    """Finds everything that would stop a run, as far as a sample of the rows shows it.
 
     Expressions, types and headers are checked whole; values, shares of bad rows and labels in up to
     eight places of the source, evenly spread.
-
-    Returns:
-        A sentence for each finding; none when the spec suits the data.
     """
     rules = Rules.of(spec)
     findings = rules.problems or list(judging.spec_problems(spec, rules.derived))
     try:
         ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES)
         if findings:
-            return findings
+            return Checked(findings, [], None)
         job = Job(spec, rules, "", len(ranges))
         sample = _sample(job, [ranges[i] for i in _spread(len(ranges))])
     except QuatrainError as error:
-        return [*findings, str(error)]
-    return _sample_findings(spec, rules.derived, sample)
+        return Checked([*findings, str(error)], [], None)
+    problems = _sample_problems(spec, rules.derived, sample)
+    return Checked(problems, judging.leak_warnings(spec), sample)
 
 
 def _spread(n: int) -> list[int]:
@@ -60,7 +73,7 @@ def _sample(job: Job, ranges: list[Range]) -> Summary:
     )
 
 
-def _sample_findings(spec: ModelSpec, derived: dict[str, str], sample: Summary) -> list[str]:
+def _sample_problems(spec: ModelSpec, derived: dict[str, str], sample: Summary) -> list[str]:
     if not sample.read:
         return [f"{', '.join(spec.source.uri)}: there are no rows, only headers"]
     where = f"in a sample of {sample.read:,} rows"

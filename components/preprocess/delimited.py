@@ -101,6 +101,7 @@ def _stream(span: Range, source: Source, block_bytes: int) -> Iterator[Piece]:
             data = left + read
             ends = row_ends(data, source.quoted_newlines)
             if not read:
+                _require_closed(data, ends, span.path, position, source)
                 ends = _with_last(ends, len(data))
             if not len(ends):
                 if not read:
@@ -110,6 +111,18 @@ def _stream(span: Range, source: Source, block_bytes: int) -> Iterator[Piece]:
                 continue
             yield position, data[: ends[-1]], ends
             position, left = position + int(ends[-1]), data[ends[-1] :]
+
+
+def _require_closed(
+    data: bytes, ends: np.ndarray, path: str, position: int, source: Source
+) -> None:
+    """Refuses a quote that is open at the end: it would make one row of all that follows."""
+    if source.quoted_newlines and data.count(b'"') % 2:
+        row = position + int(ends[-1] if len(ends) else 0)
+        raise SourceError(
+            f"{path}: a quote in the row at byte {row:,} never closes, so where rows end after it "
+            f"cannot be told; close it, or set source.quoted_newlines: false"
+        )
 
 
 def _with_last(ends: np.ndarray, size: int) -> np.ndarray:

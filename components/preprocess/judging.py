@@ -65,6 +65,15 @@ def _leaks(spec: ModelSpec) -> Iterator[str]:
         )
 
 
+def leak_warnings(spec: ModelSpec) -> list[str]:
+    """Returns which features make a part of the label."""
+    return [
+        f"column {name!r} is a feature and makes a part of the label {spec.label!r}; "
+        f"is it known when the prediction is made?"
+        for name in sorted(_label_columns(spec) & {i.name for i in spec.inputs})
+    ]
+
+
 def _label_columns(spec: ModelSpec) -> frozenset[str]:
     """Returns the columns that a derived label is made of."""
     sql = spec.clean.derive.get(spec.label)
@@ -121,11 +130,7 @@ def warnings(spec: ModelSpec, summary: Summary, classes: tuple[str, ...]) -> lis
         for i in spec.inputs
         if _n_distinct(train[i.name]) == 1
     ]
-    found += [
-        f"column {name!r} is a feature and makes a part of the label {spec.label!r}; "
-        f"is it known when the prediction is made?"
-        for name in sorted(_label_columns(spec) & {i.name for i in spec.inputs})
-    ]
+    found += leak_warnings(spec)
     if classes and len(classes) > _n_distinct(train[spec.label]):
         n = len(classes) - _n_distinct(train[spec.label])
         found.append(f"{n} of {len(classes)} classes of {spec.label!r} are not in the train split")

@@ -93,6 +93,8 @@ def _sentence(error: Any, value: Any) -> str:
         word = ctx.get("tag", seen)
         return f"{at}: unknown {noun} {word!r}{near(word, allowed)}"
     shown = "" if seen in (None, [], ()) or isinstance(seen, dict) else f", not {seen!r}"
+    if "gate" in loc and kind == "model_type":
+        return f"{at}: must say min or max, as {{min: {seen}}}{shown}"
     if kind == "string_pattern_mismatch":
         return f"{at}: {_PATTERNS[loc[-1]]}{shown}"
     return f"{at}: {_EXPECTED.get(kind, message)}{shown}"
@@ -189,6 +191,8 @@ def _reference_problems(outline: _Outline) -> Iterator[str]:
     for place, name in _references(outline):
         if isinstance(name, str) and name not in outline.known:
             yield f"{place}: unknown column {name!r}{near(name, outline.known)}"
+        elif place.startswith("split") and name == outline.get("label"):
+            yield f"{place}: {name!r} is the label; each class would fall into one split"
     slices = outline.get("evaluate", "slices")
     for i, name in enumerate(slices if isinstance(slices, list) else []):
         if name in slices[:i]:
@@ -256,3 +260,27 @@ def _gate_problems(outline: _Outline) -> Iterator[str]:
             if metric not in metrics_of(task):
                 nearest = near(metric, metrics_of(task))
                 yield f"evaluate.gate.{metric}: no metric of a {task} model{nearest}"
+
+
+def rule_problems(value: Any) -> list[str]:
+    """Returns what is wrong with the SQL and the tier of a spec that has other problems too.
+
+    A spec without other problems gets these checks with all that is known of it.
+    """
+    from components.preprocess.expressions import ExpressionError, types_of
+    from components.train import tiers
+
+    outline = _outline(value)
+    columns = {n: t for n, t in outline.columns.items() if t in get_args(Type)}
+    rules = {
+        f"clean.{kind}.{name}": sql
+        for kind in ("reject", "derive")
+        for name, sql in (outline.get("clean", kind) or {}).items()
+        if isinstance(sql, str)
+    }
+    types = zip(rules, types_of(list(rules.values()), columns), strict=True) if columns else ()
+    found = [f"{place}: {error}" for place, error in types if isinstance(error, ExpressionError)]
+    tier = outline.get("train", "tier")
+    if isinstance(tier, str) and tier not in tiers.names():
+        found.append(f"train.tier: unknown tier {tier!r}{near(tier, tiers.names())}")
+    return found

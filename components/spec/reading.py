@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from components.errors import SpecError
-from components.spec.problems import cross_problems, schema_problems
+from components.spec.problems import cross_problems, rule_problems, schema_problems
 from components.spec.schema import ORDERED, ModelSpec, as_list, section_of
 
 
@@ -111,6 +111,8 @@ def _checked(value: Any, where: str) -> ModelSpec:
     except ValidationError as error:
         found = schema_problems(error.errors(), value)
     found += cross_problems(value)
+    if found:
+        found += rule_problems(value)
     if spec is None or found:
         raise SpecError("\n".join(f"{where}: {problem}" for problem in found))
     return spec

@@ -160,6 +160,8 @@ def read_feature(entry: Any) -> Feature:
         raise ValueError("a feature is a mapping with name, from and transform")
     values: dict[str, Any] = {str(k): v for k, v in entry.items()}
     transform = values.pop("transform", None)
+    if transform is None:
+        raise ValueError(f"transform: missing; choose one of {', '.join(FEATURES)}")
     if not isinstance(transform, str) or transform not in FEATURES:
         raise ValueError(f"transform: unknown transform {transform!r}{near(transform, FEATURES)}")
     cls = FEATURES[transform]

@@ -18,7 +18,7 @@ def prepare(spec: dict, runner: str, examples: dsl.Output[dsl.Dataset]) -> int:
     os.makedirs(examples.path + "/rejected")
     rows = {"read": 4, "train": 2, "validation": 1, "test": 1, "rejected": 0}
     with open(examples.path + "/manifest.json", "w") as stream:
-        json.dump({"rows": rows, "epochs": spec["train"]["epochs"]}, stream)
+        json.dump({"rows": rows, "warnings": [], "epochs": spec["train"]["epochs"]}, stream)
     return 4
 
 

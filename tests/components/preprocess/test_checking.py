@@ -15,12 +15,12 @@ HEADER = "day,delay,carrier,arrival,weight\n"
 
 
 def test_a_spec_that_suits_its_data_has_no_findings(delays_spec: Make) -> None:
-    assert check(delays_spec()) == []
+    assert check(delays_spec()).problems == []
 
 
 def test_wrong_rules_and_a_missing_column_are_found_together(delays_spec: Make) -> None:
     clean = {"reject": {"a": "dely > 1"}, "derive": {"late": "arrival >= 15", "b": "sum(day)"}}
-    findings = check(delays_spec("day,delay,carrier,arrival\n1,1,A,1\n", clean=clean))
+    findings = check(delays_spec("day,delay,carrier,arrival\n1,1,A,1\n", clean=clean)).problems
     assert [f.split(":")[0].split("/")[-1] for f in findings] == [
         "clean.reject.a",
         "clean.derive.b",
@@ -60,24 +60,26 @@ def test_wrong_rules_and_a_missing_column_are_found_together(delays_spec: Make) 
 def test_types_that_do_not_suit_their_use_are_found(
     delays_spec: Make, changes: dict[str, Any], sentence: str
 ) -> None:
-    assert any(sentence in finding for finding in check(delays_spec(**changes)))
+    assert any(sentence in finding for finding in check(delays_spec(**changes)).problems)
 
 
 def test_a_label_that_is_made_of_more_than_the_features_may_be_learned(delays_spec: Make) -> None:
     clean = {"derive": {"late": "arrival - delay >= 4"}, "reject": {"c": "delay IS NULL"}}
-    assert check(delays_spec(clean=clean)) == []
+    assert check(delays_spec(clean=clean)).problems == []
 
 
 def test_values_that_do_not_convert_are_found_with_their_share(delays_spec: Make) -> None:
     rows = "".join(f"{i},{i}.5,A,{i},1\n" for i in range(50))
-    [finding] = check(delays_spec(HEADER + rows))
+    [finding] = check(delays_spec(HEADER + rows)).problems
     assert finding.startswith("in a sample of 50 rows: 50 of 50 rows (100.0%) were rejected")
     assert "bad_value: 50 rows (delay: '0.5' is not an int), as: 0,0.5,A,0,1" in finding
 
 
 def test_a_label_of_one_class_and_a_missing_column_are_found(delays_spec: Make) -> None:
     rows = "".join(f"{i},,A,1,1\n" for i in range(50))
-    findings = check(delays_spec(HEADER + rows, clean={"derive": {"late": "arrival >= 15"}}))
+    findings = check(
+        delays_spec(HEADER + rows, clean={"derive": {"late": "arrival >= 15"}})
+    ).problems
     assert findings[0].startswith(
         "the label 'late' has one class in a sample of 50 rows, 'false' in 50 rows"
     )
@@ -85,5 +87,5 @@ def test_a_label_of_one_class_and_a_missing_column_are_found(delays_spec: Make) 
 
 
 def test_a_file_without_rows_is_found(delays_spec: Make) -> None:
-    [finding] = check(delays_spec(HEADER))
+    [finding] = check(delays_spec(HEADER)).problems
     assert finding.endswith("delays.csv: there are no rows, only headers")

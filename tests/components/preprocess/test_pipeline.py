@@ -229,7 +229,7 @@ GOOD = HEADER + "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},0\n" for i in range(60)
         ),
         (
             GOOD,
-            {"task": "binary", "label": "day"},
+            {"task": "binary", "label": "day", "split": {"by": "hash", "keys": ["arrival"]}},
             "has 60 classes (0, 1, 2, 3, 4, ...); a binary model takes two",
         ),
         (GOOD, {"weight": "weight"}, "weight: 'weight' is 0 in every row in the train split"),

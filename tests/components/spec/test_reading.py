@@ -147,6 +147,20 @@ def test_a_wrong_spec_is_refused_with_its_place(path: str, value: Any, sentence:
     assert sentence in refusal(changed(path, value))
 
 
+def test_sql_and_tier_are_told_along_with_other_problems() -> None:
+    wrong = changed("features.0.transform", None)
+    wrong["evaluate"]["gate"] = {"auc": 0.9}
+    wrong["clean"]["reject"] = {"odd": "sze > 3"}
+    wrong["train"]["tier"] = "BASIK"
+    wrong["split"]["keys"] = ["big"]
+    told = refusal(wrong).splitlines()
+    assert "spec: evaluate.gate.auc: must say min or max, as {min: 0.9}, not 0.9" in told
+    assert "spec: split.keys[0]: 'big' is the label; each class would fall into one split" in told
+    assert any("clean.reject.odd" in line and "sze" in line for line in told)
+    assert "spec: train.tier: unknown tier 'BASIK'; did you mean 'BASIC'?" in told
+    assert any("features[0].transform: missing; choose one of standardize" in t for t in told)
+
+
 def test_the_label_itself_cannot_be_a_feature() -> None:
     wrong = changed("label", "colour")
     assert "'colour' is the label; a feature made of it would give the answer" in refusal(wrong)
