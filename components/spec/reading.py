@@ -49,25 +49,35 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
         raise SpecError(f"{path}: is not YAML: {error}") from error
     if not isinstance(value, dict):
         raise SpecError(f"{path}: is {type(value).__name__}, not a mapping of the spec's sections")
-    for override in overrides:
-        _override(value, override)
+    for text in overrides:
+        override(value, text)
     _resolve_source(value, where.resolve().parent)
     return _checked(value, where.name)
 
 
-def _override(value: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
+    """Sets one key of a document as `a.b=value` says, the value in YAML.
+
+    Args:
+        value: The document; it is changed.
+        text: The setting.
+        option: How the command line names it, for errors.
+
+    Raises:
+        SpecError: It is no setting, or goes through something that is no section.
+    """
+    key, equals, written = text.partition("=")
     if not equals or not key:
-        raise SpecError(f"--set {override}: write it as section.key=value")
+        raise SpecError(f"{option} {text}: write it as section.key=value")
     *parents, last = key.split(".")
     for parent in parents:
         value = value.setdefault(parent, {})
         if not isinstance(value, dict):
-            raise SpecError(f"--set {override}: {parent} is not a section")
+            raise SpecError(f"{option} {text}: {parent} is not a section")
     try:
-        value[last] = yaml.safe_load(text)
+        value[last] = yaml.safe_load(written)
     except yaml.YAMLError as error:
-        raise SpecError(f"--set {override}: the value is not YAML: {error}") from error
+        raise SpecError(f"{option} {text}: the value is not YAML: {error}") from error
 
 
 def _resolve_source(value: dict[str, Any], folder: Path) -> None:
