@@ -8,16 +8,24 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from components.errors import QuatrainError
 
+if TYPE_CHECKING:
+    import datetime
+
+    from components.spec.schema import ModelSpec
+
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
 
 _SPEC = click.argument("spec", type=click.Path(path_type=Path))
+_AT = click.option(
+    "--at", default="", metavar="TIME", help="Where source.window ends, as 2013-07-01; else now."
+)
 _SET = click.option(
     "--set", "overrides", multiple=True, metavar="A.B=C", help="Override a value of the spec."
 )
@@ -84,6 +92,7 @@ def cli(debug: bool) -> None:
     metavar="FILE",
     help="Execute this compiled file instead of compiling one.",
 )
+@_AT
 def run(
     spec: Path,
     tier: str,
@@ -91,6 +100,7 @@ def run(
     overrides: tuple[str, ...],
     runner: str,
     pipeline: Path | None,
+    at: str,
 ) -> None:
     """Run the whole pipeline for SPEC on this machine.
 
@@ -107,13 +117,14 @@ def run(
 
     model_spec = load_spec(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
+    _window_end(model_spec, at)
     from pipelines.compile import compile_pipeline
     from pipelines.local import run_pipeline
     from pipelines.tables import shown
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
-        done = run_pipeline(path, model_spec, root, tier=tier, runner=runner)
+        done = run_pipeline(path, model_spec, root, tier=tier, runner=runner, at=at)
     for name in ("report.html", "metrics.json", "model"):
         if (done.folder / name).exists():
             click.echo(f"{name:<13} {shown(done.folder / name)}")
@@ -156,7 +167,8 @@ def compile_verb(output: Path, image: str) -> None:
 @cli.command()
 @_SPEC
 @_SET
-def check(spec: Path, overrides: tuple[str, ...]) -> None:
+@_AT
+def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
     """Check SPEC, and a sample of its rows, without running anything.
 
     \b
@@ -171,7 +183,7 @@ def check(spec: Path, overrides: tuple[str, ...]) -> None:
 
     model_spec = load_spec(spec, overrides)
     tier = resolve_tier(model_spec)
-    findings = checking.check(model_spec)
+    findings = checking.check(model_spec, _window_end(model_spec, at))
     if findings:
         raise SpecError("\n".join(f"{spec.name}: {finding}" for finding in findings))
     for warning in tiers.warnings(tier, kinds=tiers.HARDWARE):
@@ -281,6 +293,17 @@ def _invoke(arguments: list[str]) -> int:
     except click.Abort:
         raise KeyboardInterrupt from None
     return returned if isinstance(returned, int) else 0
+
+
+def _window_end(spec: ModelSpec, at: str) -> datetime.datetime | None:
+    """Reads --at; none when it is empty."""
+    if not at:
+        return None
+    from components.preprocess.windows import run_time
+
+    if spec.source.window is None:
+        raise click.UsageError("--at says where source.window ends, and the spec has no window")
+    return run_time(at)
 
 
 def _sentence(error: Exception) -> str:

@@ -67,8 +67,17 @@ def make_pipeline(image: str = IMAGE) -> Any:
         trainer_dir: str = "",
         service_account: str = "",
         network: str = "",
+        at: str = "",
     ) -> None:
-        examples = preprocess(spec=spec, runner=runner)
+        examples = preprocess(
+            spec=spec,
+            runner=runner,
+            project=project,
+            location=location,
+            at=at,
+            scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
+            created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+        )
         examples.set_container_image(image).set_caching_options(False)
         proved = package(examples=examples.outputs["examples"], trainer_dir=trainer_dir)
         proved.set_container_image(image).set_caching_options(False)

@@ -58,6 +58,18 @@ def test_the_job_takes_its_pools_and_folder_from_the_plan(compiled):
     assert parameters["persistent_resource_id"] == {"runtimeValue": {"constant": ""}}
 
 
+def test_preprocess_learns_the_region_and_the_time_of_the_run(compiled):
+    tasks = compiled.spec["root"]["dag"]["tasks"]
+    inputs = tasks["preprocess"]["inputs"]["parameters"]
+    for name in ("project", "location", "at"):
+        assert inputs[name] == {"componentInputParameter": name}
+    constants = {n: p["runtimeValue"]["constant"] for n, p in inputs.items() if "runtimeValue" in p}
+    assert constants == {
+        "scheduled": "{{$.pipeline_job_schedule_time_utc}}",
+        "created": "{{$.pipeline_job_create_time_utc}}",
+    }
+
+
 def test_evaluate_takes_the_model_of_the_nested_pipeline(compiled):
     tasks = compiled.spec["root"]["dag"]["tasks"]
     model = tasks["evaluate"]["inputs"]["artifacts"]["model"]
