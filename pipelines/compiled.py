@@ -56,6 +56,13 @@ class Compiled:
             for key in self._executors_below(tasks[step]["componentRef"]["name"])
         }
 
+    @cached_property
+    def images(self) -> frozenset[str]:
+        """The images of the Python components; the job launcher has Google's own."""
+        containers = [e["container"] for e in self.spec["deploymentSpec"]["executors"].values()]
+        ours = (c for c in containers if LAUNCHER not in c.get("command", []))
+        return frozenset(c["image"] for c in ours)
+
     def step_of(self, command: Sequence[str]) -> str:
         """Returns the step that a task's full command belongs to."""
         return self.executors[executor_of(command)]
