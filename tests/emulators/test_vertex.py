@@ -28,7 +28,10 @@ JOB = {
     "display_name": "toy",
     "pipeline_spec": SPEC,
     "labels": {"team": "search"},
-    "runtime_config": {"gcs_output_directory": "gs://b/r", "parameter_values": {"spec": {"name": "toy"}}},
+    "runtime_config": {
+        "gcs_output_directory": "gs://b/r",
+        "parameter_values": {"spec": {"name": "toy"}},
+    },
 }
 NOW = datetime.datetime.now(datetime.UTC)
 
