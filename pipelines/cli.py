@@ -259,6 +259,51 @@ def report(run: Path, opens: bool) -> None:
         click.launch(str(page.resolve()))
 
 
+@cli.command()
+@_SPEC
+@click.option(
+    "--cloud",
+    default="cloud.yaml",
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="Settings of the cloud.",
+)
+@_SET
+@click.option("--set-cloud", multiple=True, metavar="A.B=C", help="Override a value of them.")
+@click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
+@click.option("--pipeline", type=click.Path(path_type=Path), metavar="FILE", help="Compiled file.")
+@click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Your prices.")
+@click.option("--offline", is_flag=True, help="Ask nobody; say what was not asked.")
+def doctor(
+    spec: Path,
+    cloud: Path,
+    overrides: tuple[str, ...],
+    set_cloud: tuple[str, ...],
+    tier: str,
+    pipeline: Path | None,
+    prices: Path | None,
+    offline: bool,
+) -> int:
+    """Find what would make a run of SPEC on Vertex fail, before it costs anything.
+
+    \b
+    Example:
+      quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
+    """  # noqa: D301
+    from components.train.prices import OWN
+    from pipelines.doctor import Request, examine, lines
+
+    request = Request(
+        spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline=offline
+    )
+    if not offline:
+        click.echo("asking Google Cloud ...", err=True)
+    findings = list(examine(request))
+    for line in lines(findings):
+        click.echo(line)
+    return FAILED if any(finding.severity == "error" for finding in findings) else 0
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits: 0, 1 after a failure, 2 after a usage error."""
     given = list(sys.argv[1:] if arguments is None else arguments)
