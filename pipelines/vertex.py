@@ -22,6 +22,8 @@ from pipelines.cloud import Cloud, CloudError
 
 TIMEOUT_S = 60.0
 """The longest wait for one answer."""
+USER = "roles/aiplatform.user, and roles/iam.serviceAccountUser on the job's service account,"
+"""What it takes to submit and schedule."""
 PATIENCE_S = 120.0
 """How long a call that may be repeated is tried again."""
 
@@ -65,7 +67,7 @@ class Vertex:
         options: dict[str, Any] = {"transport": "rest", "client_options": {"api_endpoint": host}}
         if cloud.api_endpoint:
             options["credentials"] = AnonymousCredentials()
-        with _sentences("make a client of Vertex AI", cloud):
+        with sentences("make a client of Vertex AI", cloud):
             self._jobs = aiplatform_v1.PipelineServiceClient(**options)
             self._schedules = aiplatform_v1.ScheduleServiceClient(**options)
 
@@ -163,7 +165,7 @@ class Vertex:
         patient = retry.Retry(
             retry.if_exception_type(*_PASSING), initial=0.2, maximum=10.0, timeout=self._patience_s
         )
-        with _sentences(what, self.cloud):
+        with sentences(what, self.cloud):
             answer = method(request=request, retry=patient if again else None, timeout=TIMEOUT_S)
         message = getattr(type(answer), "pb", None)
         return _json(message(answer)) if message else {}
@@ -209,27 +211,33 @@ def _snake(field: str) -> str:
 
 
 @contextlib.contextmanager
-def _sentences(what: str, cloud: Cloud) -> Iterator[None]:
-    """Turns what the libraries raise into a sentence that says what to do."""
+def sentences(what: str, cloud: Cloud, needs: str = USER) -> Iterator[None]:
+    """Turns what the libraries raise into a sentence that says what to do.
+
+    Args:
+        what: What is tried.
+        cloud: Where.
+        needs: The roles that whoever calls needs.
+    """
     try:
         yield
     except exceptions.RetryError as error:
-        raise _told(what, error.cause or error, cloud) from error
+        raise _told(what, error.cause or error, cloud, needs) from error
     except (
         exceptions.GoogleAPIError,
         auth_exceptions.GoogleAuthError,
         requests.exceptions.RequestException,
     ) as error:
-        raise _told(what, error, cloud) from error
+        raise _told(what, error, cloud, needs) from error
 
 
-def _told(what: str, error: BaseException, cloud: Cloud) -> CloudError:
+def _told(what: str, error: BaseException, cloud: Cloud, needs: str) -> CloudError:
     kind, advice = next(
         ((k, a) for types, k, a in _ADVICE if isinstance(error, types)), (CloudError, "")
     )
     said = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
     said = said.split("enum-encoding%3Dint: ", 1)[-1].strip().rstrip(".")
-    advice = advice.format(project=cloud.project, location=cloud.location)
+    advice = advice.format(project=cloud.project, location=cloud.location, needs=needs)
     return kind(f"cannot {what}: {said}" + (f"; {advice}" if advice else ""))
 
 
@@ -247,8 +255,7 @@ _ADVICE: Sequence[tuple[tuple[type[BaseException], ...], type[CloudError], str]]
     (
         (exceptions.Forbidden,),
         CloudError,
-        "whoever calls needs roles/aiplatform.user on the project and "
-        "roles/iam.serviceAccountUser on the job's service account, and the API must be on: "
+        "whoever calls needs {needs} in project {project}, and the API must be on: "
         "`gcloud services enable aiplatform.googleapis.com --project {project}`",
     ),
     (
