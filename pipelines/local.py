@@ -50,6 +50,7 @@ class _Session:
 
     def run_task(self, command: Sequence[str], env: Mapping[str, str]) -> bool:
         """Runs one task and returns whether it succeeded."""
+        self.failure = ""  # kfp may try a failed task again
         step = self._step(self.compiled.step_of(command))
         log = self.run.log_path(step.name)
         self._artifacts.update(_output_uris(command))

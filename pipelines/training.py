@@ -14,11 +14,21 @@ from components.train.component import plan
 NAME = "quatrain-training"
 
 
-def make_pipeline(image: str = IMAGE) -> Any:
+def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     """Returns the pipeline, every component of which runs one image.
 
     Nothing is cached: the rows behind an unchanged uri may be new.
+
+    Args:
+        image: What every component and training replica runs in.
+        retries: How often a component is tried again. The gate is not, as it would say the same,
+            nor the job, which Vertex restarts by itself.
     """
+
+    def ours(task: Any, *, again: bool = True) -> None:
+        task.set_container_image(image).set_caching_options(False)
+        if retries and again:
+            task.set_retry(num_retries=retries)
 
     @dsl.pipeline(name="train")
     def train(
@@ -28,11 +38,13 @@ def make_pipeline(image: str = IMAGE) -> Any:
         location: str,
         service_account: str,
         network: str,
+        psc_interface: dict,
+        encryption_key: str,
         examples: dsl.Input[dsl.Dataset],
         package: dsl.Input[dsl.Artifact],
     ) -> dsl.Model:
         planned = plan(spec=spec, tier=tier, image=image, examples=examples, package=package)
-        planned.set_container_image(image).set_caching_options(False)
+        ours(planned)
         # Pools come from an upstream output: inline lists with run-time values stay unresolved.
         job = CustomTrainingJobOp(
             display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
@@ -42,6 +54,8 @@ def make_pipeline(image: str = IMAGE) -> Any:
             location=location,
             service_account=service_account,
             network=network,
+            psc_interface_config=psc_interface,
+            encryption_spec_key_name=encryption_key,
             persistent_resource_id="",
         )
         job.set_caching_options(False)
@@ -50,9 +64,9 @@ def make_pipeline(image: str = IMAGE) -> Any:
     @dsl.pipeline(name="evaluate")
     def evaluate(spec: dict, examples: dsl.Input[dsl.Dataset], model: dsl.Input[dsl.Model]) -> None:
         measured = measure(spec=spec, examples=examples, model=model)
-        measured.set_container_image(image).set_caching_options(False)
+        ours(measured)
         decided = gate(evaluation=measured.outputs["evaluation"], model=model)
-        decided.set_container_image(image).set_caching_options(False)
+        ours(decided, again=False)
 
     @dsl.pipeline(
         name=NAME,
@@ -67,6 +81,8 @@ def make_pipeline(image: str = IMAGE) -> Any:
         trainer_dir: str = "",
         service_account: str = "",
         network: str = "",
+        psc_interface: dict = {},  # noqa: B006 - compiled, never called with it
+        encryption_key: str = "",
         at: str = "",
     ) -> None:
         examples = preprocess(
@@ -78,9 +94,9 @@ def make_pipeline(image: str = IMAGE) -> Any:
             scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
             created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
         )
-        examples.set_container_image(image).set_caching_options(False)
+        ours(examples)
         proved = package(examples=examples.outputs["examples"], trainer_dir=trainer_dir)
-        proved.set_container_image(image).set_caching_options(False)
+        ours(proved)
         trained = train(
             spec=spec,
             tier=tier,
@@ -88,6 +104,8 @@ def make_pipeline(image: str = IMAGE) -> Any:
             location=location,
             service_account=service_account,
             network=network,
+            psc_interface=psc_interface,
+            encryption_key=encryption_key,
             examples=examples.outputs["examples"],
             package=proved.outputs["package"],
         )
