@@ -6,6 +6,7 @@ cost. Nothing here creates a bucket: a sentence gives the command that does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,8 @@ def buckets_of(uris: Iterable[str]) -> tuple[str, ...]:
         scheme = next((s for s in ("gs://", "/gcs/") if uri.startswith(s)), None)
         if scheme is None:
             continue
-        bucket = uri.removeprefix(scheme).split("/", 1)[0]
+        # pyarrow writes gs://anonymous@BUCKET for a public one.
+        bucket = re.split(r"[/?]", uri.removeprefix(scheme))[0].rpartition("@")[2]
         if not bucket:
             raise BucketError(f"{uri!r} names no bucket; write gs://BUCKET/FOLDER")
         found.append(bucket)

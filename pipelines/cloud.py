@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import QuatrainError
-from components.spec.reading import override
+from components.spec.reading import MAX_VALUES, is_bounded, override
 from components.wording import near
 
 LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -125,6 +125,8 @@ def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool 
         raise CloudError(f"{path}: is {type(value).__name__}, not a mapping of settings")
     for text in overrides:
         override(value, text, "--set-cloud")
+    if not is_bounded(value):
+        raise CloudError(f"{where.name}: holds more than {MAX_VALUES:,} values, each alias counted")
     problems, cloud = [], None
     try:
         cloud = Cloud.model_validate(value)

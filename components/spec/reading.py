@@ -12,6 +12,24 @@ from components.errors import SpecError
 from components.spec.problems import cross_problems, schema_problems
 from components.spec.schema import ORDERED, ModelSpec, as_list, section_of
 
+MAX_VALUES = 100_000
+"""The largest spec; YAML's aliases can write a list of 10^9 values in a few lines."""
+
+
+def is_bounded(value: Any) -> bool:
+    """Tells whether a parsed document has at most MAX_VALUES values, each alias counted."""
+    waiting, count = [value], 0
+    while waiting:
+        at = waiting.pop()
+        count += 1
+        if count > MAX_VALUES:
+            return False
+        if isinstance(at, Mapping):
+            waiting += at.values()
+        elif isinstance(at, list):
+            waiting += at
+    return True
+
 
 def read_parameter(value: Mapping[str, Any]) -> ModelSpec:
     """Reads a spec as the pipeline carries it, or as YAML would hold it.
@@ -100,6 +118,8 @@ def _checked(value: Any, where: str) -> ModelSpec:
     Raises:
         SpecError: Every problem at once, each with its place.
     """
+    if not is_bounded(value):
+        raise SpecError(f"{where}: holds more than {MAX_VALUES:,} values, each alias counted")
     spec, found = None, []
     try:
         spec = ModelSpec.model_validate(value)

@@ -55,6 +55,17 @@ class Source(_Section):
     window: Annotated[str | None, BeforeValidator(_read_window)] = None
 
     @model_validator(mode="after")
+    def _holds_no_password(self) -> "Source":
+        for uri in self.uri:
+            if re.search(r"://[^/@]*:[^/@]*@", uri):
+                scheme, _, rest = uri.partition("://")
+                raise ValueError(
+                    f"a uri of {scheme}://...@{rest.split('@')[1]} holds a password, which all who "
+                    f"see the run could read; give the run's account access in its place"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _window_and_date_go_together(self) -> "Source":
         dated = [uri for uri in self.uri if DATED.search(uri)]
         if dated and self.window is None:
