@@ -31,7 +31,7 @@ Severity = Literal["ok", "warning", "error", "unasked"]
 IMAGE_PYTHON = "3.11"
 """The Python of the image; the test of the versions reads it from the Dockerfile."""
 
-ROLES = ("roles/aiplatform.user", "roles/logging.logWriter", "roles/monitoring.metricWriter")
+ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")
 """What the job's service account needs on the project: docs/security.md."""
 
 _REGIONS = Path(prices.__file__).with_name("regions.yaml")
