@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from components.errors import QuatrainError
+from pipelines import cloud_verbs
 
 if TYPE_CHECKING:
     import datetime
@@ -302,6 +303,10 @@ def doctor(
     for line in lines(findings):
         click.echo(line)
     return FAILED if any(finding.severity == "error" for finding in findings) else 0
+
+
+for verb in (cloud_verbs.submit, cloud_verbs.upload, cloud_verbs.schedule):
+    cli.add_command(verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -502,6 +503,48 @@ def listed(vertex: Vertex) -> list[dict[str, Any]]:
     """Returns every schedule that Quatrain made in this project and location."""
     made = (s for s in vertex.list_schedules() if "createPipelineJobRequest" in s)
     return [s for s in made if "request" in Found(s).labels]
+
+
+def next_times(wanted: Wanted, n: int = 5) -> list[datetime.datetime]:
+    """Returns the next times of a schedule, in its zone; fewer where its end comes before."""
+    now = datetime.datetime.now(UTC)
+    times = itertools.islice(wanted.cron.following(max(wanted.start or now, now)), n)
+    return [t for t in times if wanted.end is None or t < wanted.end]
+
+
+def read_time(option: str, text: str, zone: datetime.tzinfo) -> datetime.datetime | None:
+    """Reads a date or time, in the schedule's zone unless it has an offset; none when empty.
+
+    Raises:
+        ScheduleError: It is neither.
+    """
+    if not text:
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ScheduleError(
+            f"{option} {text!r} is no date or time; write 2027-01-31 or 2027-01-31T06:00"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
+def line(schedule: Mapping[str, Any]) -> str:
+    """Returns what the list says of a schedule."""
+    found = Found(schedule)
+    name = str(schedule["displayName"]).removeprefix("quatrain ")
+    following = schedule.get("nextRunTime")
+    coming = f"next {_shown(_moment(following))}" if following else "no run to come"
+    told = [
+        f"{name:<20}",
+        f"{found.state.lower():<9}",
+        str(schedule["cron"]),
+        coming if found.state == "ACTIVE" else "no run to come",
+        f"{schedule.get('startedRunCount', 0)} runs",
+        f"spec {found.labels.get('spec', '')[:12]}",
+        f"id {found.number}",
+    ]
+    return "  ".join(told)
 
 
 def delete(vertex: Vertex, name: str, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -6,16 +6,22 @@ import datetime
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
+from components.buckets import check_buckets, source_warnings
 from components.errors import QuatrainError
+from components.spec.reading import load_spec
 from components.spec.schema import ModelSpec
-from pipelines.cloud import Cloud, CloudError
-from pipelines.compiled import Compiled
+from components.train import tiers
+from components.train.plan import resolve_tier
+from pipelines.cloud import Cloud, CloudError, load_cloud
+from pipelines.compiled import Compiled, read_compiled
 from pipelines.console import Console
+from pipelines.registry import Registry
 
 if TYPE_CHECKING:
     from pipelines.vertex import Vertex
@@ -26,6 +32,9 @@ JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,127}")
 """As google-cloud-aiplatform checks it (pipeline_constants._VALID_NAME_PATTERN)."""
 DIGEST_CHARS = 40
 """A label holds 63 characters, a sha256 has 64: labels carry its first 40, as `git` does."""
+
+PACKAGE = "quatrain-training"
+"""The template's name in the registry: the pipeline's."""
 
 _ENDED = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "was cancelled"}
 _EVALUATION = "evaluation"
@@ -49,6 +58,123 @@ class Submission:
     job_id: str
     job: Mapping[str, Any]
     compiled: Compiled
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run, as the command line says it.
+
+    Attributes:
+        spec: The spec's file.
+        cloud: The cloud's file.
+        set_cloud: Overrides of the cloud.
+        overrides: Overrides of the spec.
+        tier: Takes the place of the spec's tier, unless empty.
+        runner: Where Beam runs.
+        pipeline: A compiled file to send as it is.
+        template: The digest of a template to send, unless empty.
+        allow_tag: Accepts an image that is named by a tag.
+    """
+
+    spec: Path
+    cloud: Path
+    set_cloud: Sequence[str] = ()
+    overrides: Sequence[str] = ()
+    tier: str = ""
+    runner: str = "local"
+    pipeline: Path | None = None
+    template: str = ""
+    allow_tag: bool = False
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What passed every check and can be sent."""
+
+    cloud: Cloud
+    spec: ModelSpec
+    compiled: Compiled
+    job: Mapping[str, Any]
+    warnings: Sequence[str]
+
+    def named(self, job_id: str) -> Submission:
+        """Returns the job under an id."""
+        return Submission(job_id, self.job, self.compiled)
+
+
+def prepare(request: Request, folder: Path) -> Ready:
+    """Checks all that can be checked before anything is sent, and makes the job.
+
+    Args:
+        request: What is to be run.
+        folder: Where a compiled or fetched file may be put.
+
+    Raises:
+        QuatrainError: The spec, the cloud, the tier, the file, a bucket or the price is wrong.
+    """
+    cloud = load_cloud(request.cloud, request.set_cloud, request.allow_tag)
+    spec = load_spec(request.spec, request.overrides)
+    tier = resolve_tier(spec, request.tier)
+    template = None
+    if request.template:
+        if request.pipeline:
+            raise CloudError("--pipeline and --template both say what to send; give one")
+        registry = Registry(cloud)
+        template = registry.find(request.template, PACKAGE)
+        compiled = read_compiled(registry.download(template, folder / "training.yaml"))
+    else:
+        compiled = compile_for(cloud, request.pipeline, folder)
+    job = make_job(
+        compiled,
+        spec,
+        cloud,
+        tier=request.tier,
+        runner=request.runner,
+        template_uri=template.uri if template else "",
+    )
+    check_buckets([cloud.root], cloud.location, cloud.project)
+    if cloud.budget_usd is not None:
+        _check_budget(request)
+    warnings = [
+        *tiers.warnings(tier, kinds=tiers.HARDWARE),
+        *source_warnings(spec.source.uri, cloud.location, cloud.project),
+    ]
+    return Ready(cloud, spec, compiled, job, warnings)
+
+
+def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
+    """Returns the compiled file for a cloud: the one given, or one of its image and retries.
+
+    Raises:
+        PipelineError: The file given is no pipeline.
+        CloudError: It runs another image.
+    """
+    if pipeline is None:
+        from pipelines.compile import compile_pipeline
+
+        pipeline = compile_pipeline(folder / "training.yaml", cloud.image, cloud.retries)
+    compiled = read_compiled(pipeline)
+    _check_image(compiled, cloud)
+    return compiled
+
+
+def _check_budget(request: Request) -> None:
+    """Refuses a run that may cost more than the budget, as `doctor` does."""
+    from pipelines import doctor
+
+    asked = doctor.Request(
+        request.spec,
+        request.cloud,
+        request.overrides,
+        request.set_cloud,
+        request.tier,
+        offline=True,
+    )
+    for finding in doctor.examine(asked):
+        if finding.check == "price":
+            if finding.severity == "error":
+                raise CloudError(f"{finding.sentence}; {finding.mend}")
+            return
 
 
 def make_job(

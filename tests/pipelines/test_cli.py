@@ -13,7 +13,7 @@ import yaml
 from pipelines import cli
 
 ROOT = Path(__file__).parents[2]
-VERBS = ["run", "compile", "check", "tiers", "predict", "report", "doctor"]
+VERBS = ["run", "compile", "check", "tiers", "predict", "report", "doctor", "submit", "upload"]
 
 
 def quatrain(capsys, *arguments):
