@@ -123,6 +123,24 @@ def test_a_window_without_any_file_is_an_error_that_shows_what_was_looked_for(ju
     )
 
 
+def test_a_window_over_a_bucket_lists_each_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulator.serving() as storage:
+        storage.add_bucket("b")
+        for day in ("2013-06-28", "2013-06-30", "2013-07-01"):
+            storage.put(f"gs://b/dt={day}/x.csv", b"a,b\n1,2\n")
+        key = emulator.write_credentials(tmp_path / "key.json", storage.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)  # pyarrow's
+        source = Source(uri=("gs://b/dt={date}/*.csv",), window="3d")
+        files = find_files(source, JULY)
+        ranges = plan_ranges(source, {"a": "int", "b": "int"}, files=files.found)
+    uris = ["gs://b/dt=2013-06-28/x.csv", "gs://b/dt=2013-06-30/x.csv"]
+    assert [path for path, _ in files.found] == uris
+    assert [(r.path, r.start, r.stop) for r in ranges] == [(uri, 4, 8) for uri in uris]
+
+
 @pytest.fixture
 def windowed(delays_spec: Callable[..., ModelSpec], tmp_path: Path) -> ModelSpec:
     """The small table, cut into two days of a window of three."""
