@@ -8,17 +8,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from components.errors import QuatrainError
 from pipelines import cloud_verbs
-
-if TYPE_CHECKING:
-    import datetime
-
-    from components.spec.schema import ModelSpec
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
@@ -113,12 +108,13 @@ def run(
     """  # noqa: D301
     import tempfile
 
+    from components.preprocess.windows import window_end
     from components.spec.reading import load_spec
     from components.train.plan import resolve_tier
 
     model_spec = load_spec(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
-    _window_end(model_spec, at)
+    window_end(model_spec.source, at)
     from pipelines.compile import compile_pipeline
     from pipelines.local import run_pipeline
     from pipelines.tables import shown
@@ -178,13 +174,14 @@ def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
     """  # noqa: D301
     from components.errors import SpecError
     from components.preprocess import checking
+    from components.preprocess.windows import window_end
     from components.spec.reading import load_spec
     from components.train import tiers
     from components.train.plan import resolve_tier
 
     model_spec = load_spec(spec, overrides)
     tier = resolve_tier(model_spec)
-    findings = checking.check(model_spec, _window_end(model_spec, at))
+    findings = checking.check(model_spec, window_end(model_spec.source, at))
     if findings:
         raise SpecError("\n".join(f"{spec.name}: {finding}" for finding in findings))
     for warning in tiers.warnings(tier, kinds=tiers.HARDWARE):
@@ -343,17 +340,6 @@ def _invoke(arguments: list[str]) -> int:
     except click.Abort:
         raise KeyboardInterrupt from None
     return returned if isinstance(returned, int) else 0
-
-
-def _window_end(spec: ModelSpec, at: str) -> datetime.datetime | None:
-    """Reads --at; none when it is empty."""
-    if not at:
-        return None
-    from components.preprocess.windows import run_time
-
-    if spec.source.window is None:
-        raise click.UsageError("--at says where source.window ends, and the spec has no window")
-    return run_time(at)
 
 
 def _sentence(error: Exception) -> str:

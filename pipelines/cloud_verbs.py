@@ -48,6 +48,7 @@ def _options(*options: Any) -> Callable[[Any], Any]:
 @_SPEC
 @_options(*_RUN)
 @click.option("--job-id", default="", metavar="ID", help="Name of the job; made by default.")
+@click.option("--at", default="", metavar="TIME", help="Where source.window ends; else now.")
 @click.option("--wait", "waits", is_flag=True, help="Show the steps until the job has ended.")
 def submit(spec: Path, job_id: str, waits: bool, **settings: Any) -> None:
     """Run the pipeline for SPEC on Vertex AI.

@@ -102,10 +102,10 @@ def examine(request: Request) -> Iterator[Finding]:
     if cloud:
         yield from _region(cloud)
         yield from _account(cloud)
+    if spec and cloud and tier:
+        yield price(spec, cloud, tier, request.prices)
     if spec and cloud:
         yield from _parameters(request, spec, cloud)
-    if spec and cloud and tier:
-        yield from _price(request, spec, cloud, tier)
     wrong = [name for name, value in (("spec", spec), ("cloud", cloud)) if not value]
     if wrong:
         told = f"the rest was not looked at: {' and '.join(wrong)} must be right first"
@@ -213,15 +213,12 @@ def _account(cloud: Cloud) -> Iterator[Finding]:
 
 def _parameters(request: Request, spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
     """Makes the job as submit would, without sending it."""
-    from pipelines.compile import compile_pipeline
-    from pipelines.compiled import read_compiled
-    from pipelines.submission import make_job
+    from pipelines.submission import compile_for, make_job
 
     with tempfile.TemporaryDirectory(prefix="quatrain-doctor-") as folder:
 
         def make() -> str:
-            path = request.pipeline or compile_pipeline(Path(folder, "training.yaml"), cloud.image)
-            compiled = read_compiled(path)
+            compiled = compile_for(cloud, request.pipeline, Path(folder))
             make_job(compiled, spec, cloud, tier=request.tier)
             return compiled.sha256
 
@@ -231,38 +228,31 @@ def _parameters(request: Request, spec: ModelSpec, cloud: Cloud) -> Iterator[Fin
     yield finding
 
 
-def _price(request: Request, spec: ModelSpec, cloud: Cloud, tier: tiers.Tier) -> Iterator[Finding]:
+def price(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier, table: Path = prices.OWN) -> Finding:
+    """Compares what a run may cost with the budget; without one, tells it."""
+    budget = cloud.budget_usd
     try:
-        table = prices.load_prices(request.prices)
+        listed = prices.load_prices(table)
         seconds = spec.train.settings.max_seconds
-        cost = prices.estimate(table, tier, cloud.location, seconds, cloud.retries)
+        cost = prices.estimate(listed, tier, cloud.location, seconds, cloud.retries)
     except prices.PriceError as error:
-        severity: Severity = "error" if cloud.budget_usd else "unasked"
-        yield Finding("price", severity, str(error))
-        return
+        return Finding("price", "error" if budget else "unasked", str(error))
     says = (
         f"about {cost.total.low:.2f} to {cost.total.high:.2f} USD a run by the list prices of "
-        f"{table.checked}; an hour of training {_usd(cost.hour)}"
+        f"{listed.checked}; an hour of training {_usd(cost.hour)}; "
     )
-    bound = f"with train.max_seconds {seconds:g}" if cost.bounded else "no train.max_seconds"
-    budget = cloud.budget_usd
+    says += f"with train.max_seconds {seconds:g}" if cost.bounded else "no train.max_seconds"
     if budget is None:
-        yield Finding("price", "ok" if cost.bounded else "warning", f"{says}; {bound}")
-        return
-    fits = cost.seconds_within(budget, table.run.start_h.high)
+        return Finding("price", "ok" if cost.bounded else "warning", says)
     if cost.bounded and cost.total.high <= budget:
-        yield Finding("price", "ok", f"{says}; {bound}, within the budget of {budget:g} USD")
-        return
+        return Finding("price", "ok", f"{says}, within the budget of {budget:g} USD")
+    fits = cost.seconds_within(budget, listed.run.start_h.high)
+    mend = f"--set train.max_seconds={fits}"
+    if not fits:
+        mend = "no time of training keeps to it: take a smaller tier, or raise budget_usd"
     why = "may cost more" if cost.bounded else "has no bound of its time, so may cost more"
-    yield Finding(
-        "price",
-        "error",
-        f"the run {why} than the budget of {budget:g} USD: {says}; {bound}",
-        f"--set train.max_seconds={fits}"
-        if fits
-        else "no time of training keeps to it: take a smaller tier (`quatrain tiers`), or raise "
-        "budget_usd",
-    )
+    told = f"the run {why} than the budget of {budget:g} USD: {says}"
+    return Finding("price", "error", told, mend)
 
 
 def _usd(span: prices.Range) -> str:

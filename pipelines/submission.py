@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from components.buckets import check_buckets, source_warnings
 from components.errors import QuatrainError
+from components.preprocess.windows import window_end
 from components.spec.reading import load_spec
 from components.spec.schema import ModelSpec
 from components.train import tiers
@@ -74,6 +75,7 @@ class Request:
         pipeline: A compiled file to send as it is.
         template: The digest of a template to send, unless empty.
         allow_tag: Accepts an image that is named by a tag.
+        at: The time of the run, where a window of the source ends; if empty, the job's own.
     """
 
     spec: Path
@@ -85,6 +87,7 @@ class Request:
     pipeline: Path | None = None
     template: str = ""
     allow_tag: bool = False
+    at: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def prepare(request: Request, folder: Path) -> Ready:
     cloud = load_cloud(request.cloud, request.set_cloud, request.allow_tag)
     spec = load_spec(request.spec, request.overrides)
     tier = resolve_tier(spec, request.tier)
+    window_end(spec.source, request.at)
     template = None
     if request.template:
         if request.pipeline:
@@ -131,10 +135,11 @@ def prepare(request: Request, folder: Path) -> Ready:
         tier=request.tier,
         runner=request.runner,
         template_uri=template.uri if template else "",
+        at=request.at,
     )
     check_buckets([cloud.root], cloud.location, cloud.project)
     if cloud.budget_usd is not None:
-        _check_budget(request)
+        _check_budget(spec, cloud, tier)
     warnings = [
         *tiers.warnings(tier, kinds=tiers.HARDWARE),
         *source_warnings(spec.source.uri, cloud.location, cloud.project),
@@ -158,23 +163,13 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
     return compiled
 
 
-def _check_budget(request: Request) -> None:
+def _check_budget(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier) -> None:
     """Refuses a run that may cost more than the budget, as `doctor` does."""
     from pipelines import doctor
 
-    asked = doctor.Request(
-        request.spec,
-        request.cloud,
-        request.overrides,
-        request.set_cloud,
-        request.tier,
-        offline=True,
-    )
-    for finding in doctor.examine(asked):
-        if finding.check == "price":
-            if finding.severity == "error":
-                raise CloudError(f"{finding.sentence}; {finding.mend}")
-            return
+    finding = doctor.price(spec, cloud, tier)
+    if finding.severity == "error":
+        raise CloudError("; ".join(filter(None, [finding.sentence, finding.mend])))
 
 
 def make_job(
@@ -185,6 +180,7 @@ def make_job(
     tier: str = "",
     runner: str = "local",
     template_uri: str = "",
+    at: str = "",
 ) -> dict[str, Any]:
     """Returns the PipelineJob of a spec; the compiled file is in it unchanged.
 
@@ -195,6 +191,7 @@ def make_job(
         tier: Takes the place of the spec's tier, unless empty.
         runner: Where Beam runs.
         template_uri: Where the registry has the file, by its digest.
+        at: The time of the run, where a window of the source ends; if empty, the job's own.
 
     Raises:
         PipelineError: The pipeline takes other parameters.
@@ -209,7 +206,7 @@ def make_job(
         "tier": tier,
         "runner": runner,
         "service_account": cloud.service_account,
-        **_given(network=cloud.network, encryption_key=cloud.encryption_key),
+        **_given(network=cloud.network, encryption_key=cloud.encryption_key, at=at),
     }
     if cloud.psc_interface:
         parameters["psc_interface"] = {"network_attachment": cloud.psc_interface}

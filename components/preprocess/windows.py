@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable
 
 from components.errors import SourceError
-from components.spec.schema import DATED, DAY
+from components.spec.schema import DATED, DAY, Source
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 """What Vertex gives as the schedule time of a run that no schedule started."""
@@ -29,6 +29,21 @@ def run_time(at: str, clocks: Iterable[str] = ()) -> datetime.datetime:
         if clock and not clock.startswith("{{") and (moment := _moment(clock)) > EPOCH:
             return moment
     raise SourceError("the time of the run is not known; give it as `at`, for example 2013-07-01")
+
+
+def window_end(source: Source, at: str) -> datetime.datetime | None:
+    """Reads where a source's window is asked to end; none when nothing is asked.
+
+    Raises:
+        SourceError: It is no time, or the source has no window.
+    """
+    if not at:
+        return None
+    if source.window is None:
+        raise SourceError(
+            f"--at {at} says where source.window ends, and the spec has no window; leave it out"
+        )
+    return run_time(at)
 
 
 def days_before(at: datetime.datetime, window: str) -> list[datetime.date]:

@@ -67,6 +67,8 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
         raise SpecError(f"{path}: is not YAML: {error}") from error
     if not isinstance(value, dict):
         raise SpecError(f"{path}: is {type(value).__name__}, not a mapping of the spec's sections")
+    if isinstance(value.get("source"), str):
+        value["source"] = {"uri": value["source"]}  # so that --set source.uri=... finds a section
     for text in overrides:
         override(value, text)
     _resolve_source(value, where.resolve().parent)

@@ -90,11 +90,11 @@ def test_a_wrong_tier_stops_a_run_before_it_starts(capsys, spec_path, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_a_time_for_a_spec_without_a_window_is_exit_code_2(capsys, spec_path):
+def test_a_time_for_a_spec_without_a_window_is_refused(capsys, spec_path):
     for verb in ("run", "check"):
         code, _, err = quatrain(capsys, verb, spec_path, "--at", "2013-07-01")
-        assert code == 2
-        assert "--at says where source.window ends, and the spec has no window" in err
+        assert code == 1
+        assert "--at 2013-07-01 says where source.window ends, and the spec has no window" in err
 
 
 def test_debug_shows_where_an_error_comes_from(capsys):

@@ -114,6 +114,18 @@ def test_key_interface_and_policy_reach_the_job_and_its_training(google, quatrai
     assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_SLOW"
 
 
+def test_the_end_of_a_window_is_a_parameter_of_a_job_and_else_its_own_time(google, quatrain):
+    window = ["--set=source.uri=gs://bucket/{date}.csv", "--set=source.window=9d"]
+    assert quatrain("submit", "toy.yaml", *window, "--at", "2013-07-01")[0] == 0
+    assert quatrain("submit", "toy.yaml", *window)[0] == 0
+    given, none = (aiplatform_v1.PipelineJob.pb(job) for job in google.jobs.values())
+    assert given.runtime_config.parameter_values["at"].string_value == "2013-07-01"
+    assert "at" not in none.runtime_config.parameter_values
+    code, _, err = quatrain("submit", "toy.yaml", "--at", "2013-07-01")
+    assert code == 1
+    assert "the spec has no window" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
