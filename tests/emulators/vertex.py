@@ -95,6 +95,9 @@ class Vertex:
         self.bodies: list[dict[str, Any]] = []
         self.faults: list[tuple[str, int, str]] = []
         """(method name, HTTP code or 0 for a cut connection, before or after) to come, in order."""
+        self.fired: list[tuple[datetime.datetime, Any]] = []
+        """When each scheduled run was due, and its job."""
+        self._cursors: dict[str, datetime.datetime] = {}
         self.after_call: Callable[[str], None] = lambda method: None
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
@@ -155,6 +158,7 @@ class Vertex:
         if not pb.HasField("start_time"):  # proto: start_time, "Default to Schedule create time"
             pb.start_time.CopyFrom(pb.create_time)
         self.schedules[pb.name] = schedule
+        self._cursors[pb.name] = self.now()
         self._plan(schedule)
         return schedule
 
@@ -222,6 +226,7 @@ class Vertex:
             _copy_field(pb, wanted, path)
         self._check_schedule(changed)
         _stamp(pb.update_time, self.now())
+        self._cursors[name] = self.now()  # proto: UpdateSchedule skips what was not started yet
         self.schedules[name] = changed
         self._plan(changed)
         return changed
@@ -236,6 +241,8 @@ class Vertex:
         if set(body) - {"name", "catchUp"}:  # proto: ResumeScheduleRequest
             raise invalid(f"unknown fields in {sorted(body)}")
         schedule.catch_up = bool(body.get("catchUp", False))
+        if not schedule.catch_up:  # proto: ResumeScheduleRequest.catch_up
+            self._cursors[name] = self.now()
         schedule.state = aiplatform_v1.Schedule.State.ACTIVE
         schedule.last_resume_time = self.now()
 
@@ -262,6 +269,41 @@ class Vertex:
         cron, zone = parse_cron(pb.cron)
         after = max(now, schedule.start_time)
         _stamp(pb.next_run_time, next(CronSim(cron, after.astimezone(zone))))
+
+    def tick(self) -> None:
+        """Starts the runs that became due since the last tick; every call ticks first."""
+        now = self.now()
+        for name, schedule in self.schedules.items():
+            if schedule.state.name != "ACTIVE":
+                continue
+            cron, zone = parse_cron(schedule.cron)
+            after = max(self._cursors[name], schedule.start_time)
+            for due in CronSim(cron, after.astimezone(zone)):
+                if due > now or (schedule.end_time and due >= schedule.end_time):
+                    break
+                if 0 < schedule.max_run_count <= schedule.started_run_count:
+                    break
+                self._fire(schedule, due)
+            self._cursors[name] = max(now, self._cursors[name])
+            self._plan(schedule)
+
+    def _fire(self, schedule: Any, due: datetime.datetime) -> None:
+        active = [
+            j
+            for j in self.jobs.values()
+            if j.schedule_name == schedule.name and j.state.name not in TERMINAL
+        ]
+        limit = schedule.max_concurrent_active_run_count
+        if limit and len(active) >= limit and not schedule.allow_queueing:
+            return  # proto: allow_queueing, "queued instead of skipped"
+        job = aiplatform_v1.PipelineJob(schedule.create_pipeline_job_request.pipeline_job)
+        job_id = f"scheduled-{next(self._ids)}"
+        job.name = f"projects/{PROJECT_NUMBER}/locations/{self.location}/pipelineJobs/{job_id}"
+        job.schedule_name = schedule.name
+        job.state = aiplatform_v1.PipelineState.PIPELINE_STATE_PENDING
+        self.jobs[job.name] = job
+        schedule.started_run_count += 1
+        self.fired.append((due, job))
 
     def live(self) -> list[str]:
         """Returns the schedules that would start a run if one were due this instant."""
@@ -290,6 +332,7 @@ class Vertex:
         name, arguments = _route(verb, split.path)
         with self._lock:
             self.calls.append(name)
+            self.tick()
             fault = self.faults[0] if self.faults and self.faults[0][0] == name else None
             try:
                 if fault and fault[2] == "before":

@@ -78,6 +78,7 @@ def service(served):
     google.jobs.clear()
     google.faults.clear()
     google.calls.clear()
+    google.fired.clear()
     google.now = clock.now
     return Service(google, client, clock)
 
@@ -214,6 +215,57 @@ def test_an_apply_that_is_cut_after_any_call_is_mended_by_the_next(service, befo
         if not cut:
             break
     assert calls > (7 if before == "other spec" else 2)
+
+
+MINUTE = datetime.timedelta(minutes=1)
+OFTEN = {"cron": "* * * * *", "max_active": 1000}
+
+
+@pytest.mark.parametrize("cut", range(12))
+def test_no_minute_of_a_switch_lacks_its_run_or_has_two(service, cut):
+    service.apply(wanted(1, **OFTEN))
+    service.clock.move(300)
+    if cut:
+        with pytest.raises(Cut):
+            service.apply(wanted(2, **OFTEN), Cutting(service.client, cut))
+        service.clock.move(20)
+    service.apply(wanted(2, **OFTEN))
+    service.clock.move(300)
+    service.google.tick()
+    due = [moment for moment, _ in service.google.fired]
+    assert due == [due[0] + n * MINUTE for n in range(len(due))]
+    assert len(due) >= 11
+    ran = [job.runtime_config.parameter_values["n"]["epochs"] for _, job in service.google.fired]
+    assert ran == sorted(ran)
+    assert set(ran) == {1, 2}
+
+
+def test_a_run_that_is_due_while_one_is_active_is_skipped(service):
+    service.apply(wanted(cron="* * * * *"))
+    service.clock.move(600)
+    service.google.tick()
+    assert len(service.google.fired) == 1
+
+
+@pytest.mark.parametrize(("catch_up", "runs"), [(True, 10), (False, 0)])
+def test_missed_runs_are_made_up_for_only_if_asked(service, catch_up, runs):
+    service.apply(wanted(**OFTEN))
+    name = schedules.find_one(service.client, "toy").name
+    service.client.pause_schedule(name)
+    service.clock.move(600)
+    service.client.resume_schedule(name, catch_up)
+    service.google.tick()
+    assert len(service.google.fired) == runs
+
+
+def test_a_schedule_that_had_its_runs_is_left_as_it_is(service):
+    service.apply(wanted(max_runs=3, **OFTEN))
+    service.clock.move(600)
+    assert service.apply(wanted(max_runs=3, **OFTEN)) == (0, [])
+    assert state(service) == [(1, "COMPLETED", False)]
+    assert len(service.google.fired) == 3
+    service.apply(wanted(max_runs=9, **OFTEN))
+    assert state(service) == [(1, "ACTIVE", True)]
 
 
 def test_the_old_spec_again_during_a_switch_leaves_one_schedule_of_it(service):
