@@ -207,12 +207,27 @@ def _named(uri: str) -> list[tuple[str, int]]:
 def _match(uri: str) -> list[tuple[str, int]]:
     """Returns the files that a uri or glob names; none when there are none."""
     filesystem, path = open_filesystem(uri)
-    if _GLOB.search(uri):
-        return _glob(filesystem, path, uri[: len(uri) - len(path)])
-    info = filesystem.get_file_info(path)
+    try:
+        if _GLOB.search(uri):
+            return _glob(filesystem, path, uri[: len(uri) - len(path)])
+        info = filesystem.get_file_info(path)
+    except PermissionError as error:
+        raise SourceError(f"source.uri: {uri} may not be listed; {_permission(uri)}") from error
+    except OSError as error:
+        raise SourceError(f"source.uri: {uri} cannot be listed: {_first_line(error)}") from error
     if info.type == pafs.FileType.Directory:
         raise SourceError(f"source.uri: {uri} is a folder; name its files, as {uri}/*.csv")
     return [] if info.type == pafs.FileType.NotFound else [(uri, info.size)]
+
+
+def _permission(uri: str) -> str:
+    if not uri.startswith("gs://"):
+        return "give its reader the right to"
+    bucket = re.split(r"[/?]", uri.removeprefix("gs://"))[0].rpartition("@")[2]
+    return (
+        f"allow the account that reads it: gcloud storage buckets add-iam-policy-binding "
+        f"gs://{bucket} --member=serviceAccount:ACCOUNT --role=roles/storage.objectViewer"
+    )
 
 
 def _glob(filesystem: pafs.FileSystem, pattern: str, prefix: str) -> list[tuple[str, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,19 +123,34 @@ def test_a_window_without_any_file_is_an_error_that_shows_what_was_looked_for(ju
     )
 
 
-def test_a_window_over_a_bucket_lists_each_day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with emulator.serving() as storage:
-        storage.add_bucket("b")
-        for day in ("2013-06-28", "2013-06-30", "2013-07-01"):
-            storage.put(f"gs://b/dt={day}/x.csv", b"a,b\n1,2\n")
-        key = emulator.write_credentials(tmp_path / "key.json", storage.url)
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulator.Storage]:
+    """Cloud Storage on loopback, for pyarrow."""
+    with emulator.serving() as served:
+        key = emulator.write_credentials(tmp_path / "key.json", served.url)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
-        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)  # pyarrow's
-        source = Source(uri=("gs://b/dt={date}/*.csv",), window="3d")
-        files = find_files(source, JULY)
-        ranges = plan_ranges(source, {"a": "int", "b": "int"}, files=files.found)
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", served.url)
+        yield served
+
+
+@pytest.mark.parametrize("name", ["x.csv", "*.csv", "{date}.csv"])
+def test_a_source_that_may_not_be_read_is_a_sentence(storage: emulator.Storage, name: str) -> None:
+    storage.add_bucket("shut", forbidden=True)
+    window = "9d" if "date" in name else None
+    with pytest.raises(SourceError, match=r"may not be listed; allow .* gs://shut --member=") as e:
+        find_files(Source(uri=(f"gs://shut/{name}",), window=window), JULY)
+    assert "roles/storage.objectViewer" in str(e.value)
+    with pytest.raises(SourceError, match=r"does not exist|no file matches|has a file"):
+        find_files(Source(uri=(f"gs://gone/{name}",), window=window), JULY)
+
+
+def test_a_window_over_a_bucket_lists_each_day(storage: emulator.Storage) -> None:
+    storage.add_bucket("b")
+    for day in ("2013-06-28", "2013-06-30", "2013-07-01"):
+        storage.put(f"gs://b/dt={day}/x.csv", b"a,b\n1,2\n")
+    source = Source(uri=("gs://b/dt={date}/*.csv",), window="3d")
+    files = find_files(source, JULY)
+    ranges = plan_ranges(source, {"a": "int", "b": "int"}, files=files.found)
     uris = ["gs://b/dt=2013-06-28/x.csv", "gs://b/dt=2013-06-30/x.csv"]
     assert [path for path, _ in files.found] == uris
     assert [(r.path, r.start, r.stop) for r in ranges] == [(uri, 4, 8) for uri in uris]
