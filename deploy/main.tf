@@ -1,19 +1,8 @@
 # What runs of Quatrain need in a project, and no more: docs/security.md tells why, and the same as
 # gcloud commands. Nothing here is given to the default Compute account.
 
-data "google_project" "this" {
-  project_id = var.project
-}
-
 locals {
-  number  = data.google_project.this.number
   trainer = "serviceAccount:${google_service_account.trainer.email}"
-
-  # Vertex AI pulls the image of a step by the first, of a training replica by the second.
-  agents = toset([
-    "serviceAccount:service-${local.number}@gcp-sa-aiplatform.iam.gserviceaccount.com",
-    "serviceAccount:service-${local.number}@gcp-sa-aiplatform-cc.iam.gserviceaccount.com",
-  ])
 }
 
 resource "google_project_service" "apis" {
@@ -142,16 +131,6 @@ resource "google_artifact_registry_repository_iam_member" "workers_pull" {
   repository = google_artifact_registry_repository.images.name
   role       = "roles/artifactregistry.reader"
   member     = local.trainer
-}
-
-resource "google_artifact_registry_repository_iam_member" "agents_pull" {
-  for_each = local.agents
-
-  project    = var.project
-  location   = var.location
-  repository = google_artifact_registry_repository.images.name
-  role       = "roles/artifactregistry.reader"
-  member     = each.value
 }
 
 resource "google_project_iam_member" "submitters" {

@@ -38,7 +38,7 @@ variable "publishers" {
 }
 
 variable "encryption_key" {
-  description = "Customer-managed key of the bucket and the repositories, in the same region."
+  description = "Customer-managed key in the same region; first let Google use it, by docs/security.md."
   type        = string
   default     = null
 }

@@ -26,9 +26,8 @@ from components.spec.reading import read_parameter
 from pipelines.local import run_pipeline
 path, root, values = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 spec = read_parameter(values["spec"])
-run_pipeline(
-    pathlib.Path(path), spec, pathlib.Path(root), tier=values["tier"], runner=values["runner"]
-)
+options = {name: values.get(name, "") for name in ("tier", "runner", "at")}
+run_pipeline(pathlib.Path(path), spec, pathlib.Path(root), **options)
 """
 STATES = {"running": "RUNNING", "succeeded": "SUCCEEDED", "failed": "FAILED"}
 State = aiplatform_v1.PipelineState
