@@ -18,7 +18,7 @@ LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 MAX_LABELS = 64
 """https://cloud.google.com/resource-manager/docs/labels-overview#requirements"""
-OWN_LABELS = ("quatrain", "spec", "template", "image", "request")
+OWN_LABELS = ("quatrain", "spec", "template", "image", "data", "request")
 """What submit and schedule write on a job themselves."""
 
 _NAME = r"[^/\s]+"

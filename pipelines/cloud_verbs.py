@@ -63,6 +63,7 @@ def submit(spec: Path, job_id: str, waits: bool, **settings: Any) -> None:
         submission.check_job_id(job_id)
     with tempfile.TemporaryDirectory(prefix="quatrain-submit-") as folder:
         ready = submission.prepare(_request(spec, settings), Path(folder))
+    ready = submission.labelled(ready)
     for warning in ready.warnings:
         click.echo(f"warning: {warning}", err=True)
     from pipelines.vertex import Vertex

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
@@ -99,6 +99,7 @@ class Ready:
     compiled: Compiled
     job: Mapping[str, Any]
     warnings: Sequence[str]
+    at: datetime.datetime
 
     def named(self, job_id: str) -> Submission:
         """Returns the job under an id."""
@@ -118,7 +119,7 @@ def prepare(request: Request, folder: Path) -> Ready:
     cloud = load_cloud(request.cloud, request.set_cloud, request.allow_tag)
     spec = load_spec(request.spec, request.overrides)
     tier = resolve_tier(spec, request.tier)
-    window_end(spec.source, request.at)
+    at = window_end(spec.source, request.at) or datetime.datetime.now(datetime.UTC)
     template = None
     if request.template:
         if request.pipeline:
@@ -144,7 +145,25 @@ def prepare(request: Request, folder: Path) -> Ready:
         *tiers.warnings(tier, kinds=tiers.HARDWARE),
         *source_warnings(spec.source.uri, cloud.location, cloud.project),
     ]
-    return Ready(cloud, spec, compiled, job, warnings)
+    return Ready(cloud, spec, compiled, job, warnings, at)
+
+
+def labelled(ready: Ready) -> Ready:
+    """Returns the job with the digest of the objects that it is going to read in its labels.
+
+    Not for a schedule: its runs read others each time. What a run did read is in its manifest.
+
+    Raises:
+        CloudError: The source has no objects.
+    """
+    from pipelines.data import DataUnknown, data_digest
+
+    try:
+        digest = data_digest(ready.spec.source, ready.at, ready.cloud.project)
+    except DataUnknown as error:
+        return replace(ready, warnings=[*ready.warnings, str(error)])
+    labels = {**ready.job["labels"], "data": digest[:DIGEST_CHARS]}
+    return replace(ready, job={**ready.job, "labels": labels})
 
 
 def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:

@@ -44,6 +44,7 @@ def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkey
     with vertex.serving(google) as url, storage.serving() as served:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.url)
         served.add_bucket("bucket")
+        served.put("gs://bucket/shapes.csv", (buckets / "bucket/shapes.csv").read_bytes())
         settings = {
             "project": "my-project",
             "location": "europe-west1",

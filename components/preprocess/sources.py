@@ -236,12 +236,13 @@ def _glob(filesystem: pafs.FileSystem, pattern: str, prefix: str) -> list[tuple[
     infos = filesystem.get_file_info(
         pafs.FileSelector(folder or "/", recursive=deep, allow_not_found=True)
     )
-    matches = re.compile(_glob_regex(pattern)).fullmatch
+    matches = re.compile(glob_regex(pattern)).fullmatch
     files = [i for i in infos if i.type == pafs.FileType.File and matches(i.path)]
     return [(prefix + i.path, i.size) for i in sorted(files, key=lambda i: i.path)]
 
 
-def _glob_regex(pattern: str) -> str:
+def glob_regex(pattern: str) -> str:
+    """Returns the regular expression of a glob: ** is any folders, * and ? stay in one."""
     parts = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", pattern)
     known = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     return "".join(

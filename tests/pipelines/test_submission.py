@@ -1,5 +1,6 @@
 """A submitted job is the compiled file, unchanged; what goes wrong ends in a sentence."""
 
+import datetime
 import hashlib
 import os
 import signal
@@ -51,6 +52,8 @@ def google(monkeypatch, tmp_path, spec):
     with emulator.serving(google) as url, storage_emulator.serving() as storage:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
         storage.add_bucket("bucket")
+        storage.put("gs://bucket/toy.csv", b"x,y\n1,true\n")
+        google.storage = storage
         storage.add_bucket("wide", "eu", "multi-region")
         google.url = url
         (tmp_path / "cloud.yaml").write_text(yaml.safe_dump({**CLOUD, "api_endpoint": url}))
@@ -103,6 +106,15 @@ def test_a_job_says_whose_it_is_where_it_writes_and_what_runs(google, quatrain, 
     assert job["labels"]["spec"] != spec.sha256[:40]  # the source is another
 
 
+def test_a_source_that_is_written_again_gives_the_job_another_label(google, quatrain):
+    for _ in range(2):
+        assert quatrain("submit", "toy.yaml")[0] == 0
+    google.storage.put("gs://bucket/toy.csv", b"x,y\n1,true\n")
+    assert quatrain("submit", "toy.yaml")[0] == 0
+    data = [job.labels["data"] for job in google.jobs.values()]
+    assert data[0] == data[1] != data[2]
+
+
 def test_key_interface_and_policy_reach_the_job_and_its_training(google, quatrain):
     settings = [f"--set-cloud={name}={value}" for name, value in FULL.items()]
     assert quatrain("submit", "toy.yaml", *settings)[0] == 0
@@ -116,6 +128,9 @@ def test_key_interface_and_policy_reach_the_job_and_its_training(google, quatrai
 
 def test_the_end_of_a_window_is_a_parameter_of_a_job_and_else_its_own_time(google, quatrain):
     window = ["--set=source.uri=gs://bucket/{date}.csv", "--set=source.window=9d"]
+    yesterday = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=1)
+    for day in ("2013-06-30", yesterday):
+        google.storage.put(f"gs://bucket/{day}.csv", b"x,y\n1,true\n")
     assert quatrain("submit", "toy.yaml", *window, "--at", "2013-07-01")[0] == 0
     assert quatrain("submit", "toy.yaml", *window)[0] == 0
     given, none = (aiplatform_v1.PipelineJob.pb(job) for job in google.jobs.values())
@@ -135,6 +150,7 @@ def test_the_end_of_a_window_is_a_parameter_of_a_job_and_else_its_own_time(googl
         (["--set-cloud", "image=h/p/quatrain:1"], "can move; name it by its digest"),
         (["--set-cloud", "image=h/p/other@sha256:" + "0b" * 32], "but the cloud's image is"),
         (["--tier", "BASIK"], "unknown tier 'BASIK'; did you mean 'BASIC'?"),
+        (["--set", "source=gs://bucket/none.csv"], "no object is of gs://bucket/none.csv"),
         (["--job-id", "Toy"], "--job-id 'Toy': write a lower-case letter"),
         (["--template", "sha256:0"], "give one"),
         (["--set-cloud", "budget_usd=0.01"], "than the budget of 0.01 USD"),
@@ -312,6 +328,14 @@ def test_a_service_that_is_not_there_says_so(job):
 def test_another_project_s_job_is_absent(vertex):
     with pytest.raises(Absent, match="is it in project my-project, location europe-west1"):
         vertex.get_job("theirs")
+
+
+@pytest.mark.parametrize("verb", ["apply", "list", "pause", "resume", "delete", "run"])
+def test_the_help_of_every_verb_of_a_schedule_fits_a_screen_and_has_an_example(quatrain, verb):
+    code, out, _ = quatrain("schedule", verb, "--help", file=None)
+    assert code == 0
+    assert len(out.splitlines()) <= 24
+    assert f"Example:\n    quatrain schedule {verb}" in out
 
 
 CRON = ["--cron", "TZ=America/Sao_Paulo 0 3 * * 1"]
