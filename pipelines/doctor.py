@@ -34,6 +34,9 @@ IMAGE_PYTHON = "3.11"
 ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")
 """What the job's service account needs on the project: docs/security.md."""
 
+OLD = datetime.timedelta(days=365)
+"""How old a table of prices may be before doctor warns."""
+
 _REGIONS = Path(prices.__file__).with_name("regions.yaml")
 _T = TypeVar("_T")
 
@@ -242,10 +245,13 @@ def price(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier, table: Path = prices.
         f"{listed.checked}; an hour of training {_usd(cost.hour)}; "
     )
     says += f"with train.max_seconds {seconds:g}" if cost.bounded else "no train.max_seconds"
+    old = datetime.date.today() - listed.checked > OLD
+    hint = f"write a newer table by {prices.OWN.name} and give --prices FILE" if old else ""
     if budget is None:
-        return Finding("price", "ok" if cost.bounded else "warning", says)
+        return Finding("price", "warning" if old or not cost.bounded else "ok", says, hint)
     if cost.bounded and cost.total.high <= budget:
-        return Finding("price", "ok", f"{says}, within the budget of {budget:g} USD")
+        within = f"{says}, within the budget of {budget:g} USD"
+        return Finding("price", "warning" if old else "ok", within, hint)
     fits = cost.seconds_within(budget, listed.run.start_h.high)
     mend = f"--set train.max_seconds={fits}"
     if not fits:

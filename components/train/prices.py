@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ class Hours(_Section):
 class Prices(_Section):
     """The table, as `prices.yaml` explains it."""
 
-    checked: object
+    checked: datetime.date
     management: _Usd
     families: Mapping[str, Family]
     accelerators: Mapping[str, _Usd]

@@ -28,6 +28,12 @@ CLOUD = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _table_stays_new(monkeypatch):
+    """The tests hold whatever the day is."""
+    monkeypatch.setattr(doctor, "OLD", datetime.timedelta.max)
+
+
 @pytest.fixture
 def files(tmp_path):
     """Writes spec and cloud, with changes; gives the request."""
@@ -147,6 +153,13 @@ def test_a_price_table_can_be_replaced_and_a_missing_machine_is_told(files, tmp_
     assert price(files, 60, prices=own, budget_usd=9).severity == "error"
     own.write_text("checked: 1")
     assert "has another form than prices.yaml: " in price(files, 60, prices=own).sentence
+
+
+def test_an_old_table_of_prices_is_a_warning(files, monkeypatch):
+    monkeypatch.setattr(doctor, "OLD", datetime.timedelta(days=-1))
+    finding = price(files, 60, budget_usd=9)
+    assert finding.severity == "warning"
+    assert finding.mend == "write a newer table by prices.yaml and give --prices FILE"
 
 
 def test_versions_that_are_not_the_required_ones_are_found(monkeypatch):
