@@ -14,6 +14,7 @@ import datetime
 import itertools
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -520,6 +521,16 @@ def _stamp(field: Any, when: datetime.datetime) -> None:
     field.FromDatetime(when.astimezone(UTC))
 
 
+class Server(ThreadingHTTPServer):
+    """A server that does not mind a client which has gone, as after Ctrl-C."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextlib.contextmanager
 def serving(vertex: Vertex) -> Iterator[str]:
     """Serves on loopback and yields the address."""
@@ -550,8 +561,7 @@ def serving(vertex: Vertex) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
