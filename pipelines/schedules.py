@@ -38,8 +38,9 @@ HANDOVER = datetime.timedelta(seconds=90)
 """From the calls to the moment of the switch: enough for both to arrive."""
 LONGEST_WAIT = datetime.timedelta(minutes=5)
 """A switch that is farther away is left to the clock; the next apply removes the old schedule."""
-MAX_CLOCK_S = 45.0
-"""How far this clock may be from Vertex's; half of the time before a switch."""
+CLOCKS = datetime.timedelta(seconds=45)
+"""How far this clock may be from Vertex's: half of the time before a switch, and what is waited
+after one before the old schedule is deleted."""
 MAX_ROUNDS = 30
 
 _CRON = re.compile(r"(?:(?:CRON_)?TZ=(?P<zone>\S+)\s+)?(?P<fields>\S+(?:\s+\S+)*)")
@@ -259,6 +260,8 @@ def plan(wanted: Wanted, found: Sequence[Found], now: datetime.datetime) -> list
             if living
             else _begin(wanted, target, now)
         )
+    elif now < target.start + CLOCKS and any(o.end == target.start for o in others):
+        actions.append(_wait(target.start))
     actions += [Action("delete", f"delete the old schedule {o.number}", o.name) for o in others]
     return actions
 
@@ -333,8 +336,12 @@ def _hand_over(
         if old.end is None or old.end > switch:
             words = f"end the old schedule {old.number} at {_shown(switch)}"
             actions.append(Action("update", words, old.name, {"endTime": _written(switch)}))
-    words = f"wait until {_shown(switch)}, when the new one takes over"
-    return [*actions, Action("wait", words, until=switch)]
+    return [*actions, _wait(switch)]
+
+
+def _wait(switch: datetime.datetime) -> Action:
+    words = f"wait: at {_shown(switch)} the new one takes over"
+    return Action("wait", words, until=switch + CLOCKS)
 
 
 def _switch_time(now: datetime.datetime) -> datetime.datetime:
@@ -428,11 +435,11 @@ class Applying:
 
     def _check_clock(self, theirs: datetime.datetime) -> None:
         """Checks that this clock is Vertex's: the switch is told to both."""
-        off = (self._now() - theirs).total_seconds()
-        if abs(off) > MAX_CLOCK_S:
+        off = self._now() - theirs
+        if abs(off) > CLOCKS:
             raise ScheduleError(
-                f"this machine's clock is {off:+.0f} s off Google's; set it right, then apply "
-                f"again (the new schedule is parked and starts nothing)"
+                f"this machine's clock is {off.total_seconds():+.0f} s off Google's; set it right, "
+                f"then apply again (the new schedule is parked and starts nothing)"
             )
 
     def _verify(self, name: str) -> None:

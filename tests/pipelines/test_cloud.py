@@ -1,5 +1,7 @@
 """The settings of the cloud are checked all at once, each problem with its place."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -93,3 +95,20 @@ def test_a_setting_that_google_would_refuse_is_refused_here(write, changes, sent
 def test_a_missing_file_says_what_to_write(tmp_path):
     (found,) = problems(tmp_path / "cloud.yaml")
     assert "write project, location, root, image and service_account into it" in found
+
+
+def test_one_module_alone_imports_the_library_of_vertex():
+    root = Path(__file__).parents[2]
+    files = [
+        p
+        for folder in ("pipelines", "components", "trainer")
+        for p in root.glob(f"{folder}/**/*.py")
+    ]
+    words = ("from google.cloud import aiplatform", "google.cloud.aiplatform", "import aiplatform")
+    importers = {
+        path.name
+        for path in files
+        for line in path.read_text().splitlines()
+        if line.lstrip().startswith(("import ", "from ")) and any(word in line for word in words)
+    }
+    assert importers == {"vertex.py"}

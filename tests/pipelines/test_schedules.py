@@ -353,6 +353,17 @@ def test_a_clock_that_is_off_stops_before_the_switch(service):
     assert state(service) == [(2, "ACTIVE", True)]
 
 
+@pytest.mark.parametrize("off", [-40, 40])
+def test_a_clock_that_is_a_little_off_loses_no_run_and_makes_none_twice(service, off):
+    service.apply(wanted(1, **OFTEN))
+    service.clock.move(300)
+    theirs = service.clock
+    service.google.now = lambda: theirs.now() - datetime.timedelta(seconds=off)
+    service.live.clear()
+    service.apply(wanted(2, **OFTEN))
+    assert set(service.live) == {1}
+
+
 def test_the_times_of_a_cron_are_of_its_zone_through_a_change_of_clocks():
     cron = read_cron("TZ=Europe/Berlin 30 3 * * *")
     times = cron.following(datetime.datetime(2026, 10, 24, 12, tzinfo=UTC))
