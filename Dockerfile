@@ -6,13 +6,13 @@ ARG BEAM=docker.io/apache/beam_python3.11_sdk:2.77.0
 FROM ${BEAM} AS beam
 
 FROM ${PYTHON} AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1
 RUN python -m venv /opt/quatrain
 ENV PATH=/opt/quatrain/bin:$PATH
 WORKDIR /src
 COPY requirements requirements
 RUN python -m pip install --require-hashes --only-binary :all: -r requirements/bootstrap.txt \
- && uv pip install --require-hashes --no-build-isolation -r requirements/runtime.txt \
+ && uv pip install --require-hashes --no-build-isolation --compile-bytecode -r requirements/runtime.txt \
  && python -m pip uninstall --yes uv
 COPY pyproject.toml README.md LICENSE ./
 COPY pipelines pipelines

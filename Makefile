@@ -6,10 +6,10 @@ FLIGHTS := examples/flights/data/flights.csv
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test check lock image clean
+.PHONY: help setup data run test check lock image image-test clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 setup: $(READY)  ## make .venv with every locked dependency (once, about a minute)
 
@@ -36,8 +36,13 @@ lock: $(READY)  ## resolve the requirements again
 image:  ## build the one image (needs Docker)
 	docker build -t quatrain:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
 
+image-test: $(READY)  ## build the image without Docker and run all of it (root, Debian)
+	command -v buildah mmdebstrap > /dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends buildah mmdebstrap; }
+	tests/image/build.sh $(CURDIR)/build/image quatrain:test
+	CONTAINERS_STORAGE_CONF=$(CURDIR)/build/image/storage.conf IMAGE=quatrain:test $(BIN)/python -m pytest -q tests/image/check_image.py
+
 clean:  ## remove .venv, runs and caches
-	rm -rf .venv runs examples/*/data .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv build runs examples/*/data .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
 $(READY): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"Quatrain is locked for Python 3.11, and $(PYTHON) is {v[0]}.{v[1]}; call make PYTHON=/path/to/python3.11")'

@@ -13,6 +13,10 @@ class SourceError(QuatrainError):
     """The source cannot be read as the spec says."""
 
 
+class BucketError(QuatrainError):
+    """A bucket of the run is not regional in the job's region, or cannot be asked."""
+
+
 class DataError(QuatrainError):
     """The rows were read but cannot train a model."""
 

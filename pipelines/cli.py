@@ -13,11 +13,15 @@ import click
 
 from components.errors import QuatrainError
 from components.wording import near
+from pipelines import cloud_verbs
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
 
 _SPEC = click.argument("spec", type=click.Path(path_type=Path))
+_AT = click.option(
+    "--at", default="", metavar="TIME", help="Where source.window ends, as 2013-07-01; else now."
+)
 _SET = click.option(
     "--set",
     "overrides",
@@ -82,6 +86,7 @@ def cli(debug: bool) -> None:
     metavar="FILE",
     help="Execute this compiled file instead of compiling one.",
 )
+@_AT
 def run(
     spec: Path,
     tier: str,
@@ -89,6 +94,7 @@ def run(
     overrides: tuple[str, ...],
     runner: str,
     pipeline: Path | None,
+    at: str,
 ) -> None:
     """Run the whole pipeline for SPEC on this machine.
 
@@ -100,6 +106,7 @@ def run(
     """  # noqa: D301
     import tempfile
 
+    from components.preprocess.windows import window_end
     from components.spec.reading import load_spec
     from components.train.plan import resolve_tier
 
@@ -109,13 +116,14 @@ def run(
         )
     model_spec = load_spec(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
+    window_end(model_spec.source, at)
     from pipelines.compiled import compile_pipeline
     from pipelines.local import run_pipeline
     from pipelines.printouts import shown
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
-        done = run_pipeline(path, model_spec, root, tier=tier, runner=runner)
+        done = run_pipeline(path, model_spec, root, tier=tier, runner=runner, at=at)
     for name in ("report.html", "metrics.json", "model"):
         if (done.folder / name).exists():
             click.echo(f"{name:<13} {shown(done.folder / name)}")
@@ -157,7 +165,8 @@ def compile_verb(output: Path, image: str) -> None:
 @cli.command()
 @_SPEC
 @_SET
-def check(spec: Path, overrides: tuple[str, ...]) -> None:
+@_AT
+def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
     """Check SPEC, and a sample of its rows, without running anything.
 
     \b
@@ -166,6 +175,7 @@ def check(spec: Path, overrides: tuple[str, ...]) -> None:
     """  # noqa: D301
     from components.errors import SpecError
     from components.preprocess import checking
+    from components.preprocess.windows import window_end
     from components.spec.reading import load_spec
     from components.train import tiers
     from components.train.plan import resolve_tier
@@ -173,7 +183,7 @@ def check(spec: Path, overrides: tuple[str, ...]) -> None:
 
     model_spec = load_spec(spec, overrides)
     tier = resolve_tier(model_spec)
-    found = checking.check(model_spec)
+    found = checking.check(model_spec, window_end(model_spec.source, at))
     if found.sample:
         click.echo(f"sampled {rows_in_words(found.sample.rows)}")
     if found.problems:
@@ -254,6 +264,55 @@ def report(run: Path, opens: bool) -> None:
         if not page.exists():
             raise QuatrainError(f"{folder} has no report.html: the run did not reach evaluate")
         click.launch(str(page.resolve()))
+
+
+@cli.command()
+@_SPEC
+@click.option(
+    "--cloud",
+    default="cloud.yaml",
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="Settings of the cloud.",
+)
+@_SET
+@click.option("--set-cloud", multiple=True, metavar="A.B=C", help="Override a value of them.")
+@click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
+@click.option("--pipeline", type=click.Path(path_type=Path), metavar="FILE", help="Compiled file.")
+@click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Your prices.")
+@click.option("--offline", is_flag=True, help="Ask nobody; say what was not asked.")
+def doctor(
+    spec: Path,
+    cloud: Path,
+    overrides: tuple[str, ...],
+    set_cloud: tuple[str, ...],
+    tier: str,
+    pipeline: Path | None,
+    prices: Path | None,
+    offline: bool,
+) -> int:
+    """Find what would make a run of SPEC on Vertex fail, before it costs anything.
+
+    \b
+    Example:
+      quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
+    """  # noqa: D301
+    from components.train.prices import OWN
+    from pipelines.doctor import Request, examine, lines
+
+    request = Request(
+        spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline=offline
+    )
+    if not offline:
+        click.echo("asking Google Cloud ...", err=True)
+    findings = list(examine(request))
+    for line in lines(findings):
+        click.echo(line)
+    return FAILED if any(finding.severity == "error" for finding in findings) else 0
+
+
+for verb in (cloud_verbs.submit, cloud_verbs.upload, cloud_verbs.schedule):
+    cli.add_command(verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -57,6 +57,13 @@ class Compiled:
             for key in self._executors_below(tasks[step]["componentRef"]["name"])
         }
 
+    @cached_property
+    def images(self) -> frozenset[str]:
+        """The images of the Python components; the job launcher has Google's own."""
+        containers = [e["container"] for e in self.spec["deploymentSpec"]["executors"].values()]
+        ours = (c for c in containers if LAUNCHER not in c.get("command", []))
+        return frozenset(c["image"] for c in ours)
+
     def step_of(self, command: Sequence[str]) -> str:
         """Returns the step that a task's full command belongs to."""
         return self.executors[executor_of(command)]
@@ -112,19 +119,20 @@ def executor_of(command: Sequence[str]) -> str:
     )
 
 
-def compile_pipeline(path: Path, image: str = IMAGE) -> Path:
-    """Writes the compiled pipeline; the same code and image give the same bytes.
+def compile_pipeline(path: Path, image: str = IMAGE, retries: int = 0) -> Path:
+    """Writes the compiled pipeline; the same code, image and retries give the same bytes.
 
     Args:
         path: Where to; it must end in .yaml or .json.
         image: What every component and training replica runs in.
+        retries: How often a component is tried again.
     """
     from kfp import compiler
 
     from pipelines.training import make_pipeline
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(make_pipeline(image), str(path))
+    compiler.Compiler().compile(make_pipeline(image, retries), str(path))
     return path
 
 

@@ -35,13 +35,14 @@ class Console:
         if not self._moving:
             self.say(f"[{number}/{self._n_steps}] {name} ...")
 
-    def step_goes_on(self, number: int, name: str, elapsed_s: float, log: Path) -> None:
-        """Shows the time and the last line of the log, now and then."""
+    def step_goes_on(self, number: int, name: str, elapsed_s: float, log: Path | None) -> None:
+        """Shows the time and the last line of the log, if it is here, now and then."""
         now = time.monotonic()
         if now - self._shown < (REFRESH_S if self._moving else HEARTBEAT_S):
             return
         self._shown = now
-        text = f"[{number}/{self._n_steps}] {name} {elapsed_s:5.0f} s  {_last_line(log)}"
+        words = _last_line(log) if log else ""
+        text = f"[{number}/{self._n_steps}] {name} {elapsed_s:5.0f} s  {words}"
         if self._moving:
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\x1b[K{text[:width]}", end="", file=self._stream, flush=True)
@@ -68,8 +69,12 @@ def summarize(artifacts: dict[str, str]) -> str:
 
 
 def _examples(manifest: dict[str, Any]) -> str:
-    warnings = "".join(f"\n      warning: {text}" for text in manifest["warnings"])
-    return rows_in_words(manifest["rows"]) + warnings
+    text = rows_in_words(manifest["rows"])
+    if window := manifest.get("window"):
+        text += f"; days {window['first']} to {window['last']}"
+        if missing := len(window["without_files"]):
+            text += f", {missing} of {window['days']} without files"
+    return text + "".join(f"\n      warning: {text}" for text in manifest["warnings"])
 
 
 def rows_in_words(rows: Mapping[str, int]) -> str:

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, TextIO
 
-from kfp import components, local
-from kfp.local import status, subprocess_task_handler
+from kfp import components, dsl, local
+from kfp.local import placeholder_utils, status, subprocess_task_handler
 
+from components.buckets import HERE
 from components.errors import QuatrainError
 from components.spec.schema import ModelSpec
 from pipelines import custom_job
@@ -30,8 +31,8 @@ from pipelines.failures import describe_exit
 from pipelines.processes import POLL_S, Process, stop_all
 from pipelines.runs import Run, Step, start_run
 
-HERE = "local"
-"""Project and location of a run on this machine."""
+UNSCHEDULED = "1970-01-01T00:00:00Z"
+"""What Vertex gives as the schedule time of a run that no schedule started."""
 
 
 class StepFailed(QuatrainError):
@@ -49,6 +50,7 @@ class _Session:
 
     def run_task(self, command: Sequence[str], env: Mapping[str, str]) -> bool:
         """Runs one task and returns whether it succeeded."""
+        self.failure = ""  # kfp may try a failed task again
         step = self._step(self.compiled.step_of(command))
         log = self.run.log_path(step.name)
         self._artifacts.update(_output_uris(command))
@@ -150,6 +152,8 @@ def run_pipeline(
     *,
     tier: str = "",
     runner: str = "local",
+    at: str = "",
+    scheduled: str = UNSCHEDULED,
     stream: TextIO | None = None,
 ) -> Run:
     """Executes a compiled pipeline file, byte for byte, on this machine.
@@ -160,6 +164,8 @@ def run_pipeline(
         root: The folder of all runs.
         tier: Takes the place of the spec's tier, unless empty.
         runner: Where Beam runs.
+        at: The time of the run, where a window of the source ends; if empty, now.
+        scheduled: What the placeholder of the schedule time becomes, as on Vertex.
         stream: Where progress goes; by default stderr.
 
     Raises:
@@ -168,6 +174,8 @@ def run_pipeline(
     """
     compiled = read_compiled(path)
     options = {"tier": tier, "runner": runner, "project": HERE, "location": HERE}
+    if at:
+        options["at"] = at
     arguments = {"spec": spec.as_parameter(), **options}
     compiled.check_arguments(arguments)
     run = start_run(root, compiled, spec, options)
@@ -176,7 +184,7 @@ def run_pipeline(
     session = _Session(run, compiled, console)
     try:
         with _termination_as_interrupt():
-            error = _execute(session, arguments)
+            error = _execute(session, arguments, scheduled)
     except BaseException as raised:
         run.finish(f"{type(raised).__name__}: {raised}")
         raise
@@ -186,7 +194,7 @@ def run_pipeline(
     return run
 
 
-def _execute(session: _Session, arguments: Mapping[str, Any]) -> str:
+def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) -> str:
     """Runs the file by kfp.local and returns why it failed, or nothing."""
     run = session.run
     with contextlib.ExitStack() as stack:
@@ -194,6 +202,7 @@ def _execute(session: _Session, arguments: Mapping[str, Any]) -> str:
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
         stack.enter_context(_seam(session))
+        stack.enter_context(_times({_SCHEDULED: scheduled, _CREATED: run.started}))
         pipeline = components.load_component_from_file(str(run.training_path))
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
@@ -218,6 +227,27 @@ def _seam(session: _Session) -> Iterator[None]:
         yield
     finally:
         subprocess_task_handler.SubprocessTaskHandler = kept
+
+
+_SCHEDULED = dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER
+_CREATED = dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER
+
+
+@contextlib.contextmanager
+def _times(times: Mapping[str, str]) -> Iterator[None]:
+    """Gives kfp the two placeholders that Vertex knows and kfp.local 2.17 ends at (IndexError)."""
+    kept = placeholder_utils.resolve_individual_placeholder
+
+    def resolve(element: str, **known: Any) -> str:
+        for placeholder, time_ in times.items():
+            element = element.replace(placeholder, time_)
+        return kept(element, **known)
+
+    placeholder_utils.resolve_individual_placeholder = resolve
+    try:
+        yield
+    finally:
+        placeholder_utils.resolve_individual_placeholder = kept
 
 
 @contextlib.contextmanager

@@ -62,6 +62,11 @@ class Run:
         return self.folder / "training.yaml"
 
     @property
+    def started(self) -> str:
+        """When the run started, as an ISO time in UTC."""
+        return str(self._record["started"])
+
+    @property
     def pipeline_root(self) -> Path:
         """Where kfp puts the artifacts."""
         return self.folder / "pipeline"

@@ -14,14 +14,20 @@ from components.train.component import plan
 NAME = "quatrain-training"
 
 
-def make_pipeline(image: str = IMAGE) -> Any:
+def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     """Returns the pipeline, every component of which runs one image.
 
     Nothing is cached: the rows behind an unchanged uri may be new.
+
+    Args:
+        image: What every component and training replica runs in.
+        retries: How often a component is tried again. The gate is not, as it would say the same,
+            nor the job, which Vertex restarts by itself.
     """
 
-    def ours(task: dsl.PipelineTask) -> dsl.PipelineTask:
-        return task.set_container_image(image).set_caching_options(False)
+    def ours(task: dsl.PipelineTask, *, again: bool = True) -> dsl.PipelineTask:
+        task.set_container_image(image).set_caching_options(False)
+        return task.set_retry(num_retries=retries) if retries and again else task
 
     @dsl.pipeline(name="train")
     def train(
@@ -31,6 +37,8 @@ def make_pipeline(image: str = IMAGE) -> Any:
         location: str,
         service_account: str,
         network: str,
+        psc_interface: dict,
+        encryption_key: str,
         examples: dsl.Input[dsl.Dataset],
         package: dsl.Input[dsl.Artifact],
     ) -> dsl.Model:
@@ -44,6 +52,8 @@ def make_pipeline(image: str = IMAGE) -> Any:
             location=location,
             service_account=service_account,
             network=network,
+            psc_interface_config=psc_interface,
+            encryption_spec_key_name=encryption_key,
             persistent_resource_id="",
         )
         job.set_caching_options(False)
@@ -52,7 +62,7 @@ def make_pipeline(image: str = IMAGE) -> Any:
     @dsl.pipeline(name="evaluate")
     def evaluate(spec: dict, examples: dsl.Input[dsl.Dataset], model: dsl.Input[dsl.Model]) -> None:
         measured = ours(measure(spec=spec, examples=examples, model=model))
-        ours(gate(evaluation=measured.outputs["evaluation"], model=model))
+        ours(gate(evaluation=measured.outputs["evaluation"], model=model), again=False)
 
     @dsl.pipeline(
         name=NAME,
@@ -67,8 +77,22 @@ def make_pipeline(image: str = IMAGE) -> Any:
         trainer_dir: str = "",
         service_account: str = "",
         network: str = "",
+        psc_interface: dict = {},  # noqa: B006 - compiled, never called with it
+        encryption_key: str = "",
+        at: str = "",
     ) -> None:
-        examples = ours(preprocess(spec=spec, runner=runner)).outputs["examples"]
+        prepared = ours(
+            preprocess(
+                spec=spec,
+                runner=runner,
+                project=project,
+                location=location,
+                at=at,
+                scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
+                created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+            )
+        )
+        examples = prepared.outputs["examples"]
         proved = ours(package(examples=examples, trainer_dir=trainer_dir))
         trained = train(
             spec=spec,
@@ -77,6 +101,8 @@ def make_pipeline(image: str = IMAGE) -> Any:
             location=location,
             service_account=service_account,
             network=network,
+            psc_interface=psc_interface,
+            encryption_key=encryption_key,
             examples=examples,
             package=proved.outputs["package"],
         )

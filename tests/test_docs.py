@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from components.evaluate.metrics import METRICS
 from components.spec import schema as sections
 from components.spec.problems import REASONS
+from pipelines import cli
 from trainer.features import FEATURES
 from trainer.settings import Hyperparameters
 
@@ -114,3 +116,21 @@ def test_every_metric_of_the_gate_stands_in_the_reference() -> None:
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text())
     assert not [t for t in targets if not (page.parent / t).exists()]
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The words of every `quatrain` command of a page that stands alone on its line."""
+    lines = re.findall(r"^ {4}(quatrain .*)$", page.read_text(), flags=re.M)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_command_of_a_page_has_a_verb_and_options_that_exist(page: Path) -> None:
+    for words in commands_of(page):
+        command: Any = cli.cli
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        assert not hasattr(command, "commands"), f"{words} is no verb"
+        known = {name for parameter in command.params for name in parameter.opts}
+        given = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert given <= known

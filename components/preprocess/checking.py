@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import islice
@@ -11,7 +12,7 @@ from components.errors import QuatrainError
 from components.preprocess import judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.shards import Job
-from components.preprocess.sources import Range, plan_ranges
+from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
 from components.spec.schema import SPLITS, ModelSpec
 
@@ -35,16 +36,21 @@ class Checked:
     sample: Summary | None
 
 
-def check(spec: ModelSpec) -> Checked:
+def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
     """Finds everything that would stop a run, as far as a sample of the rows shows it.
 
     Expressions, types and headers are checked whole; values, shares of bad rows and labels in up to
     eight places of the source, evenly spread.
+
+    Args:
+        spec: The model.
+        at: The time of a run, where a window ends; by default now.
     """
     rules = Rules.of(spec)
     findings = rules.problems or list(judging.spec_problems(spec, rules.derived))
     try:
-        ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES)
+        files = find_files(spec.source, at or datetime.datetime.now(datetime.UTC))
+        ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES, files.found)
         if findings:
             return Checked(findings, [], None)
         job = Job(spec, rules, "", len(ranges))

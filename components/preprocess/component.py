@@ -6,12 +6,26 @@ from components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def preprocess(spec: dict, runner: str, examples: dsl.Output[dsl.Dataset]) -> int:
+def preprocess(
+    spec: dict,
+    runner: str,
+    project: str,
+    location: str,
+    at: str,
+    scheduled: str,
+    created: str,
+    examples: dsl.Output[dsl.Dataset],
+) -> int:
     """Cleans, splits and engineers the rows of a table.
 
     Args:
         spec: The model spec, as checked by `quatrain check`.
         runner: Where Beam runs: local, dataflow or flink.
+        project: The project of the job.
+        location: The region of the job, where every bucket must be; local has none.
+        at: The time of the run, where a window of the source ends; if empty, the next two say it.
+        scheduled: When the schedule meant the run to start; 1970 without a schedule.
+        created: When the run was made.
         examples: Parquet shards for train, validation and test.
 
     Returns:
@@ -19,4 +33,12 @@ def preprocess(spec: dict, runner: str, examples: dsl.Output[dsl.Dataset]) -> in
     """
     from components.preprocess import pipeline
 
-    return pipeline.run(spec, runner=runner, out=examples.uri)
+    return pipeline.run(
+        spec,
+        runner=runner,
+        out=examples.uri,
+        project=project,
+        location=location,
+        at=at,
+        clocks=(scheduled, created),
+    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.artifacts import commit, write_json
+from components.buckets import HERE, check_buckets, source_warnings
 from components.errors import DataError, QuatrainError, SpecError
 from components.preprocess import judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.shards import Fitted, Job, Written
-from components.preprocess.sources import Range, plan_ranges
+from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
+from components.preprocess.windows import run_time
 from components.spec.reading import read_parameter
 
 RUNNERS = {
@@ -43,6 +45,10 @@ def run(
     *,
     runner: str,
     out: str,
+    project: str = "",
+    location: str = HERE,
+    at: str = "",
+    clocks: Sequence[str] = (),
     runner_options: Mapping[str, Any] | None = None,
     range_bytes: int | None = None,
 ) -> int:
@@ -55,6 +61,10 @@ def run(
         spec: The model's spec, as `ModelSpec.as_parameter` gives it.
         runner: local, dataflow, flink or the name of another Beam runner.
         out: The folder of the artifact `examples`; `gs://` is reached through its mount.
+        project: The job's project.
+        location: The job's region, where every bucket must be; `local` on this machine.
+        at: The time of the run, where a window of the source ends; may be empty.
+        clocks: Where else to find that time: when the run was scheduled, when it was made.
         runner_options: Further Beam options, as `direct_num_workers`.
         range_bytes: Size of a range; by default about 8 MB.
 
@@ -62,6 +72,7 @@ def run(
         How many rows were read.
 
     Raises:
+        BucketError: A bucket is not regional in the job's region; nothing was read.
         SpecError: A rule is not an expression over one row, or a type does not suit its use.
         SourceError: The source cannot be read as the spec says.
         DataError: The rows cannot train a model.
@@ -70,11 +81,17 @@ def run(
     rules = Rules.of(model)
     if problems := list(judging.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))
-    ranges = plan_ranges(model.source, model.columns, range_bytes)
+    check_buckets([out, *_staging(runner_options)], location, project)
+    files = find_files(model.source, run_time(at, clocks) if model.source.window else None)
+    for warning in (*source_warnings(model.source.uri, location, project), files.warning):
+        if warning:
+            print(f"preprocess: warning: {warning}", flush=True)
+    ranges = plan_ranges(model.source, model.columns, range_bytes, files.found)
     n_files = len({r.path for r in ranges})
     print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
     with commit(out.replace("gs://", "/gcs/", 1)) as folder:
-        job = Job(model, rules, str(folder), len(ranges))
+        window = files.as_json() if files.days else None
+        job = Job(model, rules, str(folder), len(ranges), window)
         options = PipelineOptions(
             [],
             runner=RUNNERS.get(runner, runner),
@@ -182,6 +199,12 @@ class Commit(beam.DoFn):
             shards.write_documents(self._job, fitted, list(written))
         else:
             write_json(Path(self._job.folder, PROBLEM), {"problem": fitted.problem})
+
+
+def _staging(options: Mapping[str, Any] | None) -> list[str]:
+    """Returns where a remote runner keeps its own files."""
+    given = (options or {}).get
+    return [uri for name in ("temp_location", "staging_location") if (uri := given(name))]
 
 
 def _n_workers(runner: str, options: Mapping[str, Any] | None) -> int | None:

@@ -50,12 +50,14 @@ class Job:
         rules: Its cleaning rules; bound once, by the driver.
         folder: Where this attempt writes.
         n_shards: The number of ranges, so of shards of each split.
+        window: What the manifest says of the source's window, if it has one.
     """
 
     spec: ModelSpec
     rules: Rules
     folder: str
     n_shards: int
+    window: dict[str, Any] | None = None
 
     @cached_property
     def counted(self) -> tuple[Input, ...]:
@@ -206,6 +208,8 @@ def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
     (folder / "transform.json").write_text(fitted.transform, encoding="utf-8")
     for name in ("statistics.json", "transform.json"):
         digests[name] = sha256_of(folder / name)
+    if job.window:
+        manifest["window"] = job.window
     write_json(folder / "manifest.json", {**manifest, "files": dict(sorted(digests.items()))})
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -15,7 +17,8 @@ import pyarrow.parquet as pq
 
 from components.errors import SourceError
 from components.preprocess.conversion import can_convert
-from components.spec.schema import Source
+from components.preprocess.windows import days_before, fill
+from components.spec.schema import DATED, Source
 from components.wording import near
 
 RANGE_BYTES = 8 << 20
@@ -36,6 +39,7 @@ MAGIC = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+_GLOB = re.compile(r"[*?\[]")
 _COMPRESSED = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
 
 
@@ -79,20 +83,86 @@ def compression_of(path: str) -> str | None:
     return next((c for suffix, c in COMPRESSION.items() if path.endswith(suffix)), None)
 
 
+@dataclass(frozen=True)
+class Files:
+    """The files of a source, and which days of its window they are of.
+
+    Attributes:
+        found: (path or uri, bytes) of every file, in order.
+        days: The days of the window, oldest first; none without a window.
+        empty: Those of them that have no file.
+    """
+
+    found: tuple[tuple[str, int], ...]
+    days: tuple[datetime.date, ...] = ()
+    empty: tuple[datetime.date, ...] = ()
+
+    @property
+    def warning(self) -> str:
+        """What to tell about days without files; empty when every day has some."""
+        if not self.empty:
+            return ""
+        shown = ", ".join(map(str, self.empty[:5])) + (", ..." if len(self.empty) > 5 else "")
+        return f"{len(self.empty)} of the {len(self.days)} days of the window have no file: {shown}"
+
+    def as_json(self) -> dict[str, Any]:
+        """What the manifest says of the window."""
+        return {
+            "first": str(self.days[0]),
+            "last": str(self.days[-1]),
+            "days": len(self.days),
+            "without_files": [str(day) for day in self.empty],
+        }
+
+
+def find_files(source: Source, at: datetime.datetime | None = None) -> Files:
+    """Finds the files of a source, with a window those of its days.
+
+    Args:
+        source: What is read.
+        at: The time of the run, where a window ends.
+
+    Raises:
+        SourceError: A uri names no file, or a folder; or no day of the window has a file.
+    """
+    if source.window is None:
+        return Files(tuple(list_files(source)))
+    if at is None:
+        raise SourceError(f"source.window {source.window} ends at the run's time; give it")
+    days = tuple(days_before(at, source.window))
+    found: dict[tuple[str, int], None] = {}
+    filled: set[datetime.date] = set()
+    for uri in source.uri:
+        if not DATED.search(uri):
+            found.update(dict.fromkeys(_named(uri)))
+            continue
+        for day in days:
+            if of_day := _match(fill(uri, day)):
+                filled.add(day)
+                found.update(dict.fromkeys(of_day))
+    if not filled:
+        raise SourceError(
+            f"source.window: none of the {len(days)} days from {days[0]} to {days[-1]} has a file, "
+            f"as {fill(next(u for u in source.uri if DATED.search(u)), days[-1])}; is the run's "
+            f"time {at:%Y-%m-%d %H:%M} UTC right? --at gives another one"
+        )
+    return Files(tuple(found), days, tuple(day for day in days if day not in filled))
+
+
 def list_files(source: Source) -> list[tuple[str, int]]:
-    """Returns the (path or uri, bytes) of every file of a source, in order.
+    """Returns the (path or uri, bytes) of every file of a source without a window, in order.
 
     Raises:
         SourceError: A uri names no file, or a folder.
     """
-    found = [
-        f for uri in source.uri for f in (_glob(uri) if re.search(r"[*?\[]", uri) else [_stat(uri)])
-    ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(f for uri in source.uri for f in _named(uri)))
 
 
 def plan_ranges(
-    source: Source, columns: Mapping[str, str], range_bytes: int | None = None
+    source: Source,
+    columns: Mapping[str, str],
+    range_bytes: int | None = None,
+    files: Sequence[tuple[str, int]] | None = None,
 ) -> list[Range]:
     """Cuts the files of a source into ranges, by their sizes alone.
 
@@ -100,11 +170,12 @@ def plan_ranges(
         source: What is read.
         columns: The declared columns; each must be in every file.
         range_bytes: The size of a range; larger when there would be over a thousand.
+        files: What `find_files` found; by default it is asked.
 
     Raises:
         SourceError: A file is absent, empty, not what its name says, or lacks a column.
     """
-    files = list_files(source)
+    files = find_files(source).found if files is None else files
     size = range_bytes or max(RANGE_BYTES, math.ceil(sum(s for _, s in files) / MAX_RANGES))
     cut = _cut_parquet if source.format == "parquet" else _cut_csv
     spans = [(p, *span) for p, n in files for span in cut(p, n, source, columns, size)]
@@ -133,34 +204,57 @@ def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
     return _names(path, line, source.delimiter), len(line) + len(newline)
 
 
-def _stat(uri: str) -> tuple[str, int]:
-    filesystem, path = open_filesystem(uri)
-    info = filesystem.get_file_info(path)
-    if info.type == pafs.FileType.NotFound:
+def _named(uri: str) -> list[tuple[str, int]]:
+    found = _match(uri)
+    if not found and _GLOB.search(uri):
+        raise SourceError(f"source.uri: no file matches {uri}")
+    if not found:
         raise SourceError(f"source.uri: {uri} does not exist")
+    return found
+
+
+def _match(uri: str) -> list[tuple[str, int]]:
+    """Returns the files that a uri or glob names; none when there are none."""
+    filesystem, path = open_filesystem(uri)
+    try:
+        if _GLOB.search(uri):
+            return _glob(filesystem, path, uri[: len(uri) - len(path)])
+        info = filesystem.get_file_info(path)
+    except PermissionError as error:
+        raise SourceError(f"source.uri: {uri} may not be listed; {_permission(uri)}") from error
+    except OSError as error:
+        raise SourceError(f"source.uri: {uri} cannot be listed: {_first_line(error)}") from error
     if info.type == pafs.FileType.Directory:
         raise SourceError(f"source.uri: {uri} is a folder; name its files, as {uri}/*.csv")
-    if info.type != pafs.FileType.File:  # a pipe would be waited for without end
+    if info.type not in (pafs.FileType.File, pafs.FileType.NotFound):
+        # A pipe would be waited for without end.
         raise SourceError(f"source.uri: {uri} is not a regular file; write its rows to one")
-    return uri, info.size
+    return [] if info.type == pafs.FileType.NotFound else [(uri, info.size)]
 
 
-def _glob(uri: str) -> list[tuple[str, int]]:
-    filesystem, pattern = open_filesystem(uri)
-    prefix = uri[: len(uri) - len(pattern)]
-    folder = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+def _permission(uri: str) -> str:
+    if not uri.startswith("gs://"):
+        return "give its reader the right to"
+    bucket = re.split(r"[/?]", uri.removeprefix("gs://"))[0].rpartition("@")[2]
+    return (
+        f"allow the account that reads it: gcloud storage buckets add-iam-policy-binding "
+        f"gs://{bucket} --member=serviceAccount:ACCOUNT --role=roles/storage.objectViewer"
+    )
+
+
+def _glob(filesystem: pafs.FileSystem, pattern: str, prefix: str) -> list[tuple[str, int]]:
+    folder = _GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0]
     deep = "/" in pattern[len(folder) + 1 :]
     infos = filesystem.get_file_info(
         pafs.FileSelector(folder or "/", recursive=deep, allow_not_found=True)
     )
-    matches = re.compile(_glob_regex(pattern)).fullmatch
+    matches = re.compile(glob_regex(pattern)).fullmatch
     files = [i for i in infos if i.type == pafs.FileType.File and matches(i.path)]
-    if not files:
-        raise SourceError(f"source.uri: no file matches {uri}")
     return [(prefix + i.path, i.size) for i in sorted(files, key=lambda i: i.path)]
 
 
-def _glob_regex(pattern: str) -> str:
+def glob_regex(pattern: str) -> str:
+    """Returns the regular expression of a glob: ** is any folders, * and ? stay in one."""
     parts = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", pattern)
     known = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     return "".join(

@@ -33,6 +33,9 @@ REASONS = (
 )
 """Why rows are rejected without a rule."""
 
+PLACEHOLDER = "{{$"
+"""How a placeholder of Kubeflow begins."""
+
 _SECTIONS: dict[str, type[BaseModel]] = {
     "source": Source,
     "clean": Clean,
@@ -167,11 +170,26 @@ def cross_problems(value: Any) -> list[str]:
     """Returns what is wrong between the sections of a spec, as far as they can be read."""
     outline = _outline(value)
     return [
+        *_placeholder_problems(value, ""),
         *_clean_problems(outline),
         *_reference_problems(outline),
         *_feature_problems(outline),
         *_gate_problems(outline),
     ]
+
+
+def _placeholder_problems(value: Any, at: str) -> Iterator[str]:
+    """Yields the texts in which Kubeflow would put values of its own; it does so anywhere."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _placeholder_problems(str(key), at)
+            yield from _placeholder_problems(inner, f"{at}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            yield from _placeholder_problems(inner, f"{at}[{i}]")
+    elif isinstance(value, str) and PLACEHOLDER in value:
+        told = f"{value!r} holds {PLACEHOLDER!r}, which a pipeline replaces; write it otherwise"
+        yield f"{at}: {told}"
 
 
 def _clean_problems(outline: _Outline) -> Iterator[str]:

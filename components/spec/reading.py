@@ -12,6 +12,24 @@ from components.errors import SpecError
 from components.spec.problems import cross_problems, rule_problems, schema_problems
 from components.spec.schema import ORDERED, ModelSpec, as_list, section_of
 
+MAX_VALUES = 100_000
+"""The largest spec; YAML's aliases can write a list of 10^9 values in a few lines."""
+
+
+def is_bounded(value: Any) -> bool:
+    """Tells whether a parsed document has at most MAX_VALUES values, each alias counted."""
+    waiting, count = [value], 0
+    while waiting:
+        at = waiting.pop()
+        count += 1
+        if count > MAX_VALUES:
+            return False
+        if isinstance(at, Mapping):
+            waiting += at.values()
+        elif isinstance(at, list):
+            waiting += at
+    return True
+
 
 class _UniqueKeys(yaml.SafeLoader):
     """PyYAML keeps the last of two equal keys: a rule would be lost without a word."""
@@ -64,25 +82,37 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
         raise SpecError(f"{path}: is not YAML: {error}") from error
     if not isinstance(value, dict):
         raise SpecError(f"{path}: is {type(value).__name__}, not a mapping of the spec's sections")
-    for override in overrides:
-        _override(value, override)
+    if isinstance(value.get("source"), str):
+        value["source"] = {"uri": value["source"]}  # so that --set source.uri=... finds a section
+    for text in overrides:
+        override(value, text)
     _resolve_source(value, where.resolve().parent)
     return _checked(value, where.name)
 
 
-def _override(value: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
+    """Sets one key of a document as `a.b=value` says, the value in YAML.
+
+    Args:
+        value: The document; it is changed.
+        text: The setting.
+        option: How the command line names it, for errors.
+
+    Raises:
+        SpecError: It is no setting, or goes through something that is no section.
+    """
+    key, equals, written = text.partition("=")
     if not equals or not key:
-        raise SpecError(f"--set {override}: write it as section.key=value")
+        raise SpecError(f"{option} {text}: write it as section.key=value")
     *parents, last = key.split(".")
     for parent in parents:
         value = value.setdefault(parent, {})
         if not isinstance(value, dict):
-            raise SpecError(f"--set {override}: {parent} is not a section")
+            raise SpecError(f"{option} {text}: {parent} is not a section")
     try:
-        value[last] = yaml.safe_load(text)
+        value[last] = yaml.safe_load(written)
     except yaml.YAMLError as error:
-        raise SpecError(f"--set {override}: the value is not YAML: {error}") from error
+        raise SpecError(f"{option} {text}: the value is not YAML: {error}") from error
 
 
 def _resolve_source(value: dict[str, Any], folder: Path) -> None:
@@ -105,6 +135,8 @@ def _checked(value: Any, where: str) -> ModelSpec:
     Raises:
         SpecError: Every problem at once, each with its place.
     """
+    if not is_bounded(value):
+        raise SpecError(f"{where}: holds more than {MAX_VALUES:,} values, each alias counted")
     spec, found = None, []
     try:
         spec = ModelSpec.model_validate(value)

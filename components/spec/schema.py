@@ -1,5 +1,6 @@
 """The sections of a spec: one frozen model each, checked where it is made."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -26,6 +27,9 @@ from trainer.settings import Hyperparameters
 SPLITS = ("train", "validation", "test")
 DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
 """One ASCII character, as pyarrow's CSV reader takes it; no quote, line end or NUL."""
+DATED = re.compile(r"\{date(?::(?P<form>[^{}]*))?\}")
+"""Where a uri has the day: {date}, or {date:%Y/%m/%d}."""
+DAY = "%Y-%m-%d"
 
 
 class _Section(BaseModel):
@@ -37,6 +41,13 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _read_window(value: Any) -> Any:
+    """Checks a window; 90d is the 90 days before the day of the run."""
+    if value is not None and not re.fullmatch(r"[1-9][0-9]{0,3}d", str(value)):
+        raise ValueError(f"{value!r} is no number of days; write it as 90d")
+    return value
+
+
 class Source(_Section):
     """Where the rows are and how they are written."""
 
@@ -45,6 +56,41 @@ class Source(_Section):
     nulls: tuple[str, ...] = ("", "NA")
     delimiter: Annotated[str, Field(pattern=DELIMITER)] = ","
     quoted_newlines: bool = False
+    window: Annotated[str | None, BeforeValidator(_read_window)] = None
+
+    @model_validator(mode="after")
+    def _holds_no_password(self) -> "Source":
+        for uri in self.uri:
+            if re.search(r"://[^/@]*:[^/@]*@", uri):
+                scheme, _, rest = uri.partition("://")
+                raise ValueError(
+                    f"a uri of {scheme}://...@{rest.split('@')[1]} holds a password, which all who "
+                    f"see the run could read; give the run's account access in its place"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _window_and_date_go_together(self) -> "Source":
+        dated = [uri for uri in self.uri if DATED.search(uri)]
+        if dated and self.window is None:
+            raise ValueError(f"{dated[0]!r} has a date, so say which days: add window: 90d")
+        if self.window is not None and not dated:
+            raise ValueError(
+                f"window is {self.window!r}, but no uri has a date; write {{date}} where the day "
+                f"stands, as gs://bucket/flights/dt={{date}}/*.parquet"
+            )
+        for uri in dated:
+            used = [d for found in DATED.finditer(uri) for d in _directives(found["form"] or DAY)]
+            if set(used) != {"%Y", "%m", "%d"}:
+                raise ValueError(
+                    f"the dates of {uri!r} must name one day, by %Y, %m and %d and no other code; "
+                    f"they have {', '.join(dict.fromkeys(used)) or 'none'}"
+                )
+        return self
+
+
+def _directives(form: str) -> list[str]:
+    return re.findall(r"%.?", form)
 
 
 class Clean(_Section):

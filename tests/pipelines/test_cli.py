@@ -13,7 +13,7 @@ import yaml
 from pipelines import cli
 
 ROOT = Path(__file__).parents[2]
-VERBS = ["run", "compile", "check", "tiers", "predict", "report"]
+VERBS = ["run", "compile", "check", "tiers", "predict", "report", "doctor", "submit", "upload"]
 
 
 def quatrain(capsys, *arguments):
@@ -88,6 +88,13 @@ def test_a_wrong_tier_stops_a_run_before_it_starts(capsys, spec_path, tmp_path):
     code, _, err = quatrain(capsys, "run", spec_path, "--tier", "BASIK", "--root", tmp_path / "r")
     assert (code, err) == (1, "error: unknown tier 'BASIK'; did you mean 'BASIC'?\n")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_time_for_a_spec_without_a_window_is_refused(capsys, spec_path):
+    for verb in ("run", "check"):
+        code, _, err = quatrain(capsys, verb, spec_path, "--at", "2013-07-01")
+        assert code == 1
+        assert "--at 2013-07-01 says where source.window ends, and the spec has no window" in err
 
 
 def test_debug_shows_where_an_error_comes_from(capsys):

@@ -54,7 +54,21 @@ def test_the_job_takes_its_pools_and_folder_from_the_plan(compiled):
         }
     for name in ("project", "location", "service_account", "network"):
         assert parameters[name] == {"componentInputParameter": name}
+    assert parameters["psc_interface_config"] == {"componentInputParameter": "psc_interface"}
+    assert parameters["encryption_spec_key_name"] == {"componentInputParameter": "encryption_key"}
     assert parameters["persistent_resource_id"] == {"runtimeValue": {"constant": ""}}
+
+
+def test_preprocess_learns_the_region_and_the_time_of_the_run(compiled):
+    tasks = compiled.spec["root"]["dag"]["tasks"]
+    inputs = tasks["preprocess"]["inputs"]["parameters"]
+    for name in ("project", "location", "at"):
+        assert inputs[name] == {"componentInputParameter": name}
+    constants = {n: p["runtimeValue"]["constant"] for n, p in inputs.items() if "runtimeValue" in p}
+    assert constants == {
+        "scheduled": "{{$.pipeline_job_schedule_time_utc}}",
+        "created": "{{$.pipeline_job_create_time_utc}}",
+    }
 
 
 def test_evaluate_takes_the_model_of_the_nested_pipeline(compiled):
@@ -86,3 +100,12 @@ def test_project_and_location_have_no_default(compiled):
     parameters = compiled.spec["root"]["inputDefinitions"]["parameters"]
     required = {name for name, p in parameters.items() if not p.get("isOptional")}
     assert required == {"spec", "project", "location"}
+
+
+def test_components_are_tried_again_but_neither_the_gate_nor_the_job(tmp_path):
+    compiled = read_compiled(compile_pipeline(tmp_path / "training.yaml", IMAGE, retries=2))
+    dags = [compiled.spec["root"], *compiled.spec["components"].values()]
+    tasks = {n: t for d in dags for n, t in d.get("dag", {}).get("tasks", {}).items()}
+    again = {n for n, t in tasks.items() if t.get("retryPolicy", {}).get("maxRetryCount") == 2}
+    assert again == {"preprocess", "package", "plan", "measure"}
+    assert "retryPolicy" not in str([tasks["gate"], tasks["custom-training-job"]])

@@ -69,6 +69,18 @@ def test_one_replica_gets_vertex_s_environment_without_tf_config(alone):
     assert replica["own"] == "mine"
 
 
+def test_a_step_learns_when_the_run_was_scheduled_and_made(alone, toy_path, spec, tmp_path):
+    made = record_of(alone)["started"]
+    read = json.loads((latest(alone) / "examples/manifest.json").read_text())
+    assert read["times"] == {"at": "", "scheduled": "1970-01-01T00:00:00Z", "created": made}
+    stamps = {"at": "2013-07-01", "scheduled": "2013-07-02T00:00:00Z"}
+    runner = json.dumps(["ok", [1]])
+    local.run_pipeline(toy_path, spec, tmp_path, runner=runner, stream=io.StringIO(), **stamps)
+    read = json.loads((latest(tmp_path) / "examples/manifest.json").read_text())
+    assert read["times"].items() >= stamps.items()
+    assert record_of(tmp_path)["arguments"]["at"] == "2013-07-01"
+
+
 def test_several_replicas_get_a_cluster_with_a_chief_and_workers(three):
     seen = replicas_of(three)
     assert sorted(seen) == ["workerpool0-0", "workerpool1-0", "workerpool1-1"]

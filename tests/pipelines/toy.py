@@ -7,7 +7,14 @@ from kfp import dsl
 
 
 @dsl.component(base_image="toy", install_kfp_package=False)
-def prepare(spec: dict, runner: str, examples: dsl.Output[dsl.Dataset]) -> int:
+def prepare(
+    spec: dict,
+    runner: str,
+    at: str,
+    scheduled: str,
+    created: str,
+    examples: dsl.Output[dsl.Dataset],
+) -> int:
     import json
     import os
 
@@ -18,7 +25,9 @@ def prepare(spec: dict, runner: str, examples: dsl.Output[dsl.Dataset]) -> int:
     os.makedirs(examples.path + "/rejected")
     rows = {"read": 4, "train": 2, "validation": 1, "test": 1, "rejected": 0}
     with open(examples.path + "/manifest.json", "w") as stream:
-        json.dump({"rows": rows, "warnings": [], "epochs": spec["train"]["epochs"]}, stream)
+        times = {"at": at, "scheduled": scheduled, "created": created}
+        said = {"rows": rows, "warnings": [], "epochs": spec["train"]["epochs"], "times": times}
+        json.dump(said, stream)
     return 4
 
 
@@ -66,8 +75,16 @@ def make_toy(script: str):
         return planned.outputs["model"]
 
     @dsl.pipeline(name="toy")
-    def toy(spec: dict, project: str, location: str, runner: str = "", tier: str = ""):
-        prepared = prepare(spec=spec, runner=runner)
+    def toy(
+        spec: dict, project: str, location: str, runner: str = "", tier: str = "", at: str = ""
+    ):
+        prepared = prepare(
+            spec=spec,
+            runner=runner,
+            at=at,
+            scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
+            created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+        )
         train(
             examples=prepared.outputs["examples"], runner=runner, project=project, location=location
         )

@@ -320,7 +320,7 @@ def test_the_component_runs_the_step_and_gives_the_rows_read(
 
     examples = SimpleNamespace(uri=str(tmp_path / "examples"))
     as_kfp_sends_it = json.loads(json.dumps(small_spec.as_parameter()), parse_int=float)
-    read = preprocess.python_func(as_kfp_sends_it, "local", examples)
+    read = preprocess.python_func(as_kfp_sends_it, "local", "p", "local", "", "", "", examples)
     assert read == 400
     manifest = json.loads((tmp_path / "examples" / "manifest.json").read_text())
     assert manifest["spec"] == small_spec.sha256

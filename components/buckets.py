@@ -1,0 +1,250 @@
+"""Where a bucket is, and whether it suits a run: asked by doctor, by submit and by the first step.
+
+Vertex trains with regional buckets in the job's region only; it says so late, after the steps that
+cost. Nothing here creates a bucket: a sentence gives the command that does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from components.errors import BucketError
+
+HERE = "local"
+"""The location of a run on this machine, which has folders and no buckets."""
+
+TIMEOUT_S = 30.0
+"""How long one bucket is asked, repetitions after 429 and 503 included."""
+
+MAX_NAME = 63
+"""Longest name of a bucket: https://cloud.google.com/storage/docs/buckets#naming."""
+
+_TYPES = {
+    "dual-region": "a dual-region",
+    "multi-region": "a multi-region",
+    "zone": "a zonal bucket, in one zone of a region",
+}
+_WHY = (
+    "training takes regional buckets in the job's region only, and from elsewhere every byte that "
+    "is read pays for transfer"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a bucket is, in the words of Cloud Storage, in lower case."""
+
+    location: str
+    location_type: str
+
+    def __str__(self) -> str:
+        kind = _TYPES.get(self.location_type)
+        return f"{self.location} ({kind})" if kind else self.location
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a bucket does not suit, and the command that mends it."""
+
+    bucket: str
+    sentence: str
+    command: str
+    unanswered: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.sentence}\n  {self.command}"
+
+
+def buckets_of(uris: Iterable[str]) -> tuple[str, ...]:
+    """Returns the distinct buckets of gs:// uris and /gcs/ paths; other paths have none.
+
+    Raises:
+        BucketError: A gs:// uri without a bucket.
+    """
+    found = []
+    for uri in uris:
+        scheme = next((s for s in ("gs://", "/gcs/") if uri.startswith(s)), None)
+        if scheme is None:
+            continue
+        # pyarrow writes gs://anonymous@BUCKET for a public one.
+        bucket = re.split(r"[/?]", uri.removeprefix(scheme))[0].rpartition("@")[2]
+        if not bucket:
+            raise BucketError(f"{uri!r} names no bucket; write gs://BUCKET/FOLDER")
+        found.append(bucket)
+    return tuple(dict.fromkeys(found))
+
+
+def bucket_problems(
+    uris: Iterable[str], location: str, project: str = "", client: Any = None
+) -> list[Problem]:
+    """Returns a problem for each bucket that is not regional and in the job's region.
+
+    Args:
+        uris: Where a run reads and writes, its source excepted.
+        location: The job's region; `local` has no buckets and is not asked about.
+        project: The job's project; named in the commands, and by the requests.
+        client: A `google.cloud.storage.Client`; made when there is something to ask.
+    """
+    names = () if location == HERE else buckets_of(uris)
+    if not names:
+        return []
+    try:
+        client = client or _client(project)
+    except BucketError as error:
+        return [Problem(names[0], str(error), _LOGIN, unanswered=True)]
+    found = (_problem(name, location, project, client) for name in names)
+    return [problem for problem in found if problem]
+
+
+def check_buckets(
+    uris: Iterable[str], location: str, project: str = "", client: Any = None
+) -> None:
+    """Checks that every bucket of a run is regional and in the job's region.
+
+    Args:
+        uris: Where a run reads and writes, its source excepted.
+        location: The job's region; `local` has no buckets and is not asked about.
+        project: The job's project.
+        client: A `google.cloud.storage.Client`; made when there is something to ask.
+
+    Raises:
+        BucketError: Which bucket, where it is, why it matters and the command that makes the right
+            one; of every bucket that is wrong.
+    """
+    if problems := bucket_problems(uris, location, project, client):
+        raise BucketError("\n".join(map(str, problems)))
+
+
+def source_warnings(
+    uris: Iterable[str], location: str, project: str = "", client: Any = None
+) -> list[str]:
+    """Returns a sentence for each bucket of a source that is not in the job's region.
+
+    A source may be anywhere; reading it from another region costs. One that cannot be asked about
+    is told too: whether it can be read is for the step that reads it.
+    """
+    names = () if location == HERE else buckets_of(uris)
+    if not names:
+        return []
+    try:
+        client = client or _client(project)
+    except BucketError as error:
+        return [f"where the source is could not be asked: {error}"]
+    warnings = []
+    for name in names:
+        place = _find(name, location, project, client)
+        if isinstance(place, Problem):
+            warnings.append(f"where the source is could not be asked: {place.sentence}")
+        elif place != Place(location, "region"):
+            warnings.append(
+                f"the source gs://{name} is in {place}, the job in {location}: every run pays for "
+                f"the transfer of what it reads"
+            )
+    return warnings
+
+
+def _problem(name: str, location: str, project: str, client: Any) -> Problem | None:
+    place = _find(name, location, project, client)
+    if isinstance(place, Problem):
+        return place
+    if place == Place(location, "region"):
+        return None
+    return Problem(
+        name,
+        f"bucket gs://{name} is in {place}, the job in {location}: {_WHY}; a bucket cannot be "
+        f"moved, so make another one in {location} and name it as the root:",
+        _creation(_beside(name, location), location, project),
+    )
+
+
+def _find(name: str, location: str, project: str, client: Any) -> Place | Problem:
+    """Asks where a bucket is; a problem when it is not there or does not say."""
+    from google.api_core import exceptions, retry
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    again: retry.Retry = DEFAULT_RETRY.with_timeout(TIMEOUT_S)
+    try:
+        bucket = client.get_bucket(name, timeout=TIMEOUT_S, retry=again)
+    except exceptions.NotFound:
+        return Problem(
+            name,
+            f"bucket gs://{name} does not exist, and nothing here creates one; make it in "
+            f"{location}, the job's region:",
+            _creation(name, location, project),
+        )
+    except (exceptions.Forbidden, exceptions.Unauthorized):
+        return Problem(
+            name,
+            f"where bucket gs://{name} is may not be asked by these credentials (they lack "
+            f"storage.buckets.get), so whether it is in {location} is not known; allow it:",
+            f"gcloud storage buckets add-iam-policy-binding gs://{name} "
+            f"--member={_member(client)} --role=roles/storage.legacyBucketReader",
+            unanswered=True,
+        )
+    except exceptions.BadRequest as error:
+        return Problem(
+            name,
+            f"gs://{name} cannot be a bucket: {error.message}; its name has 3 to 63 lower-case "
+            f"letters, digits, hyphens, dots and underscores. A right one:",
+            _creation(f"{project or 'PROJECT'}-{location}", location, project),
+        )
+    except (
+        exceptions.GoogleAPICallError,
+        exceptions.RetryError,
+        OSError,
+        GoogleAuthError,
+    ) as error:
+        return Problem(
+            name,
+            f"where bucket gs://{name} is could not be asked within {TIMEOUT_S:g} s: "
+            f"{_first_line(error)}; try again later:",
+            f"gcloud storage buckets describe gs://{name} --format='value(location,location_type)'",
+            unanswered=True,
+        )
+    return Place(str(bucket.location).lower(), str(bucket.location_type))
+
+
+_LOGIN = "gcloud auth application-default login"
+
+
+def _client(project: str) -> Any:
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.cloud import storage
+
+    try:
+        return storage.Client(project=project or None)
+    except (DefaultCredentialsError, OSError) as error:
+        raise BucketError(
+            f"there are no Google Cloud credentials here, so no bucket can be asked where it is "
+            f"({_first_line(error)}); log in:"
+        ) from error
+
+
+def _creation(name: str, location: str, project: str) -> str:
+    given = f" --project={project}" if project else ""
+    return (
+        f"gcloud storage buckets create gs://{name}{given} --location={location} "
+        f"--uniform-bucket-level-access --public-access-prevention"
+    )
+
+
+def _beside(name: str, location: str) -> str:
+    """Returns a name for the bucket to make instead."""
+    room = MAX_NAME - len(location) - 1
+    return f"{name[:room].rstrip('-._')}-{location}"
+
+
+def _member(client: Any) -> str:
+    """Returns who asks, as IAM names it; the shell fills in a person's address."""
+    email = getattr(getattr(client, "_credentials", None), "service_account_email", "")
+    if "@" in str(email):
+        return f"serviceAccount:{email}"
+    return '"user:$(gcloud config get-value account)"'
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,177 @@
+"""What a run may cost: a range from a dated table, `prices.yaml`, that a user can replace."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.errors import QuatrainError
+from components.train.pools import Pool
+from components.train.tiers import Tier
+
+OWN = Path(__file__).with_name("prices.yaml")
+
+_Usd = Annotated[float, Field(ge=0)]
+
+
+class PriceError(QuatrainError):
+    """The table of prices cannot be read, or lacks what a run uses."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Section):
+    """From a low to a high."""
+
+    low: _Usd
+    high: _Usd
+
+    def __add__(self, other: Range) -> Range:
+        return Range(low=self.low + other.low, high=self.high + other.high)
+
+    def __mul__(self, factor: float) -> Range:
+        return Range(low=self.low * factor, high=self.high * factor)
+
+    def times(self, other: Range) -> Range:
+        """Returns the product of two ranges."""
+        return Range(low=self.low * other.low, high=self.high * other.high)
+
+
+class Family(_Section):
+    """USD an hour for a vCPU and a GB, and the GB that come with a vCPU."""
+
+    vcpu: _Usd
+    gb: _Usd
+    gb_a_vcpu: _Usd
+
+
+class Hours(_Section):
+    """A run: its fee in USD, the machine of a step, and how long things take, in hours."""
+
+    fee: _Usd
+    step_machine: str
+    steps_h: Range
+    start_h: Range
+    training_h: Range
+
+
+class Prices(_Section):
+    """The table, as `prices.yaml` explains it."""
+
+    checked: datetime.date
+    management: _Usd
+    families: Mapping[str, Family]
+    accelerators: Mapping[str, _Usd]
+    machines: Mapping[str, _Usd]
+    regions: Mapping[str, _Usd]
+    elsewhere: Range
+    run: Hours
+
+    def of_machine(self, machine: str) -> float:
+        """Returns USD an hour of a machine of us-central1 without attached accelerators.
+
+        Raises:
+            PriceError: It is not in the table.
+        """
+        if machine in self.machines:
+            return self.machines[machine]
+        name, _, size = machine.rpartition("-")
+        if name not in self.families or not size.isdigit():
+            raise PriceError(
+                f"machine {machine} is not in the table of prices of {self.checked}; "
+                f"add it under `machines` of a copy and give --prices FILE"
+            )
+        family = self.families[name]
+        return int(size) * (family.vcpu + family.gb_a_vcpu * family.gb) * self.management
+
+    def of_pool(self, pool: Pool) -> float:
+        """Returns USD an hour of a pool of us-central1."""
+        machine = self.of_machine(pool.machine_type)
+        if pool.accelerator_type and pool.machine_type not in self.machines:
+            if pool.accelerator_type not in self.accelerators:
+                raise PriceError(
+                    f"accelerator {pool.accelerator_type} is not in the table of prices of "
+                    f"{self.checked}; add it to a copy and give --prices FILE"
+                )
+            each = self.accelerators[pool.accelerator_type] * self.management
+            machine += (pool.accelerator_count or 1) * each
+        return machine * pool.replica_count
+
+    def of_region(self, location: str) -> Range:
+        """Returns the factor of a region over us-central1."""
+        if location in self.regions:
+            return Range(low=self.regions[location], high=self.regions[location])
+        return self.elsewhere
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run may cost, in USD.
+
+    Attributes:
+        hour: An hour of the training machines.
+        steps: The run's fee and its other steps.
+        total: The whole run.
+        bounded: Whether the spec bounds the time of training; else `total.high` assumes one.
+    """
+
+    hour: Range
+    steps: Range
+    total: Range
+    bounded: bool
+
+    def seconds_within(self, budget_usd: float, start_h: float) -> int:
+        """Returns the largest `train.max_seconds` that keeps a run within a budget; 0 is none."""
+        left_h = (budget_usd - self.steps.high) / self.hour.high - start_h
+        return max(0, int(left_h * 3600))
+
+
+def load_prices(path: Path = OWN) -> Prices:
+    """Reads a table of prices.
+
+    Raises:
+        PriceError: It is not there, or has another form.
+    """
+    try:
+        return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise PriceError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PriceError(f"{path}: is not YAML: {error}") from error
+    except ValidationError as error:
+        places = [".".join(map(str, e["loc"])) + f": {e['msg']}" for e in error.errors()]
+        raise PriceError(
+            f"{path}: has another form than {OWN.name}: {'; '.join(places)}"
+        ) from error
+
+
+def estimate(
+    prices: Prices, tier: Tier, location: str, max_seconds: float, retries: int = 0
+) -> Estimate:
+    """Returns what a run may cost.
+
+    Args:
+        prices: The table.
+        tier: The training machines.
+        location: The job's region.
+        max_seconds: The spec's bound of the training; 0 is none.
+        retries: How often a step may be tried again; it counts for the high end.
+
+    Raises:
+        PriceError: The table lacks a machine or an accelerator.
+    """
+    factor, run = prices.of_region(location), prices.run
+    hour = factor * sum(prices.of_pool(pool) for pool in tier.pools)
+    steps = (factor * prices.of_machine(run.step_machine)).times(run.steps_h)
+    steps = Range(low=steps.low + run.fee, high=steps.high * (1 + retries) + run.fee)
+    most_h = max_seconds / 3600 if max_seconds else run.training_h.high
+    training = Range(low=min(run.training_h.low, most_h), high=most_h) + run.start_h
+    return Estimate(hour, steps, steps + hour.times(training), bool(max_seconds))

@@ -1,0 +1,196 @@
+# What runs of Quatrain need in a project, and no more: docs/security.md tells why, and the same as
+# gcloud commands. Nothing here is given to the default Compute account.
+
+locals {
+  trainer = "serviceAccount:${google_service_account.trainer.email}"
+}
+
+resource "google_project_service" "apis" {
+  for_each = toset(concat(
+    [
+      "aiplatform.googleapis.com",
+      "artifactregistry.googleapis.com",
+      "iam.googleapis.com",
+      "logging.googleapis.com",
+      "storage.googleapis.com",
+    ],
+    var.dataflow ? ["compute.googleapis.com", "dataflow.googleapis.com"] : [],
+  ))
+
+  project            = var.project
+  service            = each.value
+  disable_on_destroy = false
+}
+
+# One region, that of the jobs: training refuses dual-regions and multi-regions.
+resource "google_storage_bucket" "runs" {
+  project                     = var.project
+  name                        = coalesce(var.bucket, "${var.project}-quatrain-${var.location}")
+  location                    = var.location
+  storage_class               = "STANDARD"
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = false
+
+  dynamic "encryption" {
+    for_each = var.encryption_key == null ? [] : [var.encryption_key]
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
+  depends_on = [google_project_service.apis]
+}
+
+resource "google_artifact_registry_repository" "images" {
+  project       = var.project
+  location      = var.location
+  repository_id = "quatrain"
+  description   = "The one image of Quatrain."
+  format        = "DOCKER"
+  kms_key_name  = var.encryption_key
+
+  docker_config {
+    immutable_tags = true
+  }
+
+  depends_on = [google_project_service.apis]
+}
+
+resource "google_artifact_registry_repository" "templates" {
+  project       = var.project
+  location      = var.location
+  repository_id = "quatrain-templates"
+  description   = "Compiled pipelines."
+  format        = "KFP"
+  kms_key_name  = var.encryption_key
+
+  depends_on = [google_project_service.apis]
+}
+
+# The account that every step and every training replica runs as.
+resource "google_service_account" "trainer" {
+  project      = var.project
+  account_id   = "quatrain-trainer"
+  display_name = "Runs of Quatrain"
+}
+
+resource "google_project_iam_member" "trainer" {
+  for_each = toset(concat(
+    ["roles/aiplatform.user", "roles/logging.logWriter"],
+    var.dataflow ? ["roles/dataflow.developer", "roles/dataflow.worker"] : [],
+  ))
+
+  project = var.project
+  role    = each.value
+  member  = local.trainer
+}
+
+# The train step starts a job that runs as the same account.
+resource "google_service_account_iam_member" "trainer_starts_jobs_as_itself" {
+  service_account_id = google_service_account.trainer.name
+  role               = "roles/iam.serviceAccountUser"
+  member             = local.trainer
+}
+
+resource "google_storage_bucket_iam_member" "trainer_writes_runs" {
+  bucket = google_storage_bucket.runs.name
+  role   = "roles/storage.objectUser"
+  member = local.trainer
+}
+
+# storage.buckets.get: the first step asks where the bucket is before it reads a byte.
+resource "google_storage_bucket_iam_member" "trainer_sees_runs" {
+  bucket = google_storage_bucket.runs.name
+  role   = "roles/storage.legacyBucketReader"
+  member = local.trainer
+}
+
+resource "google_storage_bucket_iam_member" "trainer_reads_sources" {
+  for_each = var.source_buckets
+
+  bucket = each.value
+  role   = "roles/storage.objectViewer"
+  member = local.trainer
+}
+
+resource "google_storage_bucket_iam_member" "trainer_sees_sources" {
+  for_each = var.source_buckets
+
+  bucket = each.value
+  role   = "roles/storage.legacyBucketReader"
+  member = local.trainer
+}
+
+# Workers of Dataflow pull the image as the account they run as.
+resource "google_artifact_registry_repository_iam_member" "workers_pull" {
+  count = var.dataflow ? 1 : 0
+
+  project    = var.project
+  location   = var.location
+  repository = google_artifact_registry_repository.images.name
+  role       = "roles/artifactregistry.reader"
+  member     = local.trainer
+}
+
+resource "google_project_iam_member" "submitters" {
+  for_each = var.submitters
+
+  project = var.project
+  role    = "roles/aiplatform.user"
+  member  = each.value
+}
+
+resource "google_service_account_iam_member" "submitters_start_runs" {
+  for_each = var.submitters
+
+  service_account_id = google_service_account.trainer.name
+  role               = "roles/iam.serviceAccountUser"
+  member             = each.value
+}
+
+resource "google_storage_bucket_iam_member" "submitters_see_runs" {
+  for_each = var.submitters
+
+  bucket = google_storage_bucket.runs.name
+  role   = "roles/storage.legacyBucketReader"
+  member = each.value
+}
+
+resource "google_storage_bucket_iam_member" "submitters_read_reports" {
+  for_each = var.submitters
+
+  bucket = google_storage_bucket.runs.name
+  role   = "roles/storage.objectViewer"
+  member = each.value
+}
+
+resource "google_artifact_registry_repository_iam_member" "submitters_read" {
+  for_each = {
+    for pair in setproduct(["images", "templates"], var.submitters) : join(" ", pair) => pair
+  }
+
+  project  = var.project
+  location = var.location
+  repository = {
+    images    = google_artifact_registry_repository.images.name
+    templates = google_artifact_registry_repository.templates.name
+  }[each.value[0]]
+  role   = "roles/artifactregistry.reader"
+  member = each.value[1]
+}
+
+resource "google_artifact_registry_repository_iam_member" "publishers_write" {
+  for_each = {
+    for pair in setproduct(["images", "templates"], var.publishers) : join(" ", pair) => pair
+  }
+
+  project  = var.project
+  location = var.location
+  repository = {
+    images    = google_artifact_registry_repository.images.name
+    templates = google_artifact_registry_repository.templates.name
+  }[each.value[0]]
+  role   = "roles/artifactregistry.writer"
+  member = each.value[1]
+}

@@ -1,0 +1,189 @@
+"""The settings of the cloud: `cloud.yaml`, checked like the spec, every problem at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.errors import QuatrainError
+from components.spec.reading import MAX_VALUES, is_bounded, override
+from components.wording import near
+
+LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+MAX_LABELS = 64
+"""https://cloud.google.com/resource-manager/docs/labels-overview#requirements"""
+OWN_LABELS = ("quatrain", "spec", "template", "image", "data", "request")
+"""What submit and schedule write on a job themselves."""
+
+_NAME = r"[^/\s]+"
+_FORMS: dict[str, tuple[str, str]] = {
+    "project": (r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", "my-project"),
+    "location": (r"[a-z]+-[a-z]+[0-9]+", "europe-west1"),
+    "root": (r"gs://[a-z0-9][a-z0-9._-]*[a-z0-9](/[^\s?#*\[\]/]+)*/?", "gs://bucket/quatrain"),
+    "image": (
+        r"[^\s@/]+/[^\s@]+(@sha256:[0-9a-f]{64})?",
+        "REGION-docker.pkg.dev/PROJECT/REPOSITORY/quatrain@sha256:DIGEST",
+    ),
+    "service_account": (
+        r"[^@\s]+@[^@\s]+\.gserviceaccount\.com",
+        "trainer@my-project.iam.gserviceaccount.com",
+    ),
+    "network": (rf"projects/[0-9]+/global/networks/{_NAME}", "projects/12345/global/networks/vpc"),
+    "psc_interface": (
+        rf"projects/{_NAME}/regions/{_NAME}/networkAttachments/{_NAME}",
+        "projects/my-project/regions/europe-west1/networkAttachments/NAME",
+    ),
+    "encryption_key": (
+        rf"projects/{_NAME}/locations/{_NAME}/keyRings/{_NAME}/cryptoKeys/{_NAME}",
+        "projects/my-project/locations/europe-west1/keyRings/RING/cryptoKeys/KEY",
+    ),
+    "registry": (
+        r"https?://[^\s]*[^\s/]",
+        "https://europe-west1-kfp.pkg.dev/my-project/templates",
+    ),
+    "api_endpoint": (r"https?://[^\s/]+", "http://127.0.0.1:8080"),
+}
+"""The form of each text, and an example of it."""
+
+
+class CloudError(QuatrainError):
+    """The cloud's settings are wrong, or the cloud refused; the message says what to do."""
+
+
+class Cloud(BaseModel):
+    """Where a job runs, as whom and in which image.
+
+    Attributes:
+        project: The project of the job.
+        location: The region of the job and of every bucket it writes to.
+        root: The folder of all artifacts.
+        image: What every component and replica runs in, by its digest.
+        service_account: Whom the job runs as.
+        network: The peered network, by the number of its project.
+        psc_interface: The network attachment of Private Service Connect, in place of a network.
+        encryption_key: The customer-managed key of all that the job makes.
+        labels: Your own labels of every job.
+        failure_policy: fast stops a run at the first failed task.
+        retries: How often a step that prepares or measures is tried again.
+        budget_usd: `doctor` and `submit` refuse a run that may cost more.
+        registry: The repository of templates.
+        api_endpoint: Takes the place of Google's addresses, without credentials; for tests.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    project: str
+    location: str
+    root: str
+    image: str
+    service_account: str
+    network: str | None = None
+    psc_interface: str | None = None
+    encryption_key: str | None = None
+    labels: dict[str, str] = {}
+    failure_policy: Literal["fast", "slow"] = "fast"
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    registry: str | None = None
+    api_endpoint: str | None = None
+
+    @property
+    def parent(self) -> str:
+        """The resource name of the project's location."""
+        return f"projects/{self.project}/locations/{self.location}"
+
+
+def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool = False) -> Cloud:
+    """Reads the settings of the cloud.
+
+    Args:
+        path: The file.
+        overrides: `a.b=value` settings, the value in YAML.
+        allow_tag: Accepts an image that is named by a tag.
+
+    Raises:
+        CloudError: The file is not there, is not YAML or is wrong; every problem at once, each
+            with its place and the way out.
+    """
+    where = Path(path)
+    try:
+        value = yaml.safe_load(where.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CloudError(
+            f"{path}: cannot be read: {error.strerror}; "
+            f"write project, location, root, image and service_account into it"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CloudError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise CloudError(f"{path}: is {type(value).__name__}, not a mapping of settings")
+    for text in overrides:
+        override(value, text, "--set-cloud")
+    if not is_bounded(value):
+        raise CloudError(f"{where.name}: holds more than {MAX_VALUES:,} values, each alias counted")
+    problems, cloud = [], None
+    try:
+        cloud = Cloud.model_validate(value)
+    except ValidationError as error:
+        problems = [_sentence(e) for e in error.errors()]
+    problems += _problems(value, allow_tag)
+    if cloud is None or problems:
+        raise CloudError("\n".join(f"{where.name}: {problem}" for problem in problems))
+    return cloud
+
+
+def _sentence(error: Any) -> str:
+    kind, at = error["type"], ".".join(map(str, error["loc"]))
+    if kind == "missing":
+        return f"{at}: missing; for example {_FORMS[at][1]}"
+    if kind == "extra_forbidden":
+        return f"{at}: unknown key{near(at, Cloud.model_fields)}"
+    if kind == "literal_error":
+        return f"{at}: unknown word {error['input']!r}{near(error['input'], ('fast', 'slow'))}"
+    return f"{at}: {str(error['msg'])[0].lower()}{str(error['msg'])[1:]}, not {error['input']!r}"
+
+
+def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
+    """Yields what is wrong with the texts, and between them."""
+    for name, (form, example) in _FORMS.items():
+        text = value.get(name)
+        if isinstance(text, str) and not re.fullmatch(form, text):
+            yield f"{name}: {text!r} has another form than {example}"
+    location, image = value.get("location"), value.get("image")
+    if isinstance(image, str) and "@sha256:" not in image and not allow_tag:
+        yield (
+            f"image: {image!r} can move; name it by its digest ({image}@sha256:...), which "
+            f"`gcloud artifacts docker images describe {image}` prints, or give --allow-tag"
+        )
+    for name, part in (("psc_interface", "regions"), ("encryption_key", "locations")):
+        found = re.search(rf"/{part}/([^/]+)/", str(value.get(name)))
+        if found and found[1] != location:
+            yield f"{name}: it is in {found[1]}; it must be in the job's region, {location}"
+    if value.get("network") and value.get("psc_interface"):
+        yield "psc_interface: a job takes a network or a PSC interface, not both"
+    labels = value.get("labels")
+    yield from _label_problems(labels if isinstance(labels, Mapping) else {})
+
+
+def _label_problems(labels: Mapping[Any, Any]) -> Iterator[str]:
+    for key, text in labels.items():
+        if key in OWN_LABELS:
+            yield f"labels.{key}: Quatrain writes this label; choose another key"
+        elif not LABEL_KEY.fullmatch(str(key)):
+            yield (
+                f"labels.{key}: a key is a lower-case letter, then lower-case letters, digits, "
+                f"underscores and hyphens, 63 in all"
+            )
+        if isinstance(text, str) and not LABEL_VALUE.fullmatch(text):
+            yield (
+                f"labels.{key}: {text!r} may hold lower-case letters, digits, underscores and "
+                f"hyphens, 63 at most"
+            )
+    if len(labels) + len(OWN_LABELS) > MAX_LABELS:
+        yield f"labels: {len(labels)} are too many; at most {MAX_LABELS - len(OWN_LABELS)}"

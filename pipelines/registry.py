@@ -1,0 +1,140 @@
+"""The template registry: uploads the compiled pipeline, and fetches it by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.cloud import Cloud, CloudError
+from pipelines.compiled import Compiled
+
+TIMEOUT_S = 60.0
+DIGEST = re.compile(r"(?:(?P<package>[a-z0-9][a-z0-9-]{0,127})/)?(?P<version>sha256:[0-9a-f]{64})")
+TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A pipeline in the registry.
+
+    Attributes:
+        package: Its name there: the pipeline's.
+        version: `sha256:` and the digest of its bytes.
+        uri: What a job names; by the digest, as a tag can move.
+    """
+
+    package: str
+    version: str
+    uri: str
+
+
+class Registry:
+    """One repository of templates, by the protocol of kfp's own client (kfp 2.17).
+
+    That client waits for an answer forever and shows a refusal as a traceback; hence this one.
+
+    Args:
+        cloud: The repository; anonymous where `api_endpoint` takes Google's place.
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        if not cloud.registry:
+            raise CloudError(
+                "registry: missing in the cloud's settings; make one with `gcloud artifacts "
+                f"repositories create templates --repository-format=kfp --location="
+                f"{cloud.location} --project={cloud.project}` and write "
+                f"registry: https://{cloud.location}-kfp.pkg.dev/{cloud.project}/templates"
+            )
+        self._host, self._cloud = cloud.registry, cloud
+
+    def upload(self, compiled: Compiled, tags: Sequence[str] = ()) -> Template:
+        """Uploads a compiled pipeline, reads it back and returns where it is.
+
+        Raises:
+            CloudError: The registry refused, or gives other bytes back.
+        """
+        for tag in tags:
+            if not TAG.fullmatch(tag):
+                raise CloudError(
+                    f"--tag {tag!r}: write lower-case letters, digits, dots, underscores, hyphens"
+                )
+        data = compiled.path.read_bytes()
+        answer = self._request(
+            "upload the template",
+            "POST",
+            self._host,
+            data={"tags": ",".join(tags)} if tags else {},
+            files={"content": (compiled.path.name, data)},
+        )
+        package, _, version = answer.decode().strip().partition("/")
+        if not DIGEST.fullmatch(f"{package}/{version}"):
+            raise CloudError(f"the registry answered {answer[:80]!r}, not PACKAGE/sha256:DIGEST")
+        template = Template(package, version, f"{self._host}/{package}/{version}")
+        if self.fetch(template) != data:
+            raise CloudError(f"{template.uri} is not the file that was sent; do not run it")
+        return template
+
+    def find(self, digest: str, package: str) -> Template:
+        """Returns the template of a digest, as upload printed it.
+
+        Args:
+            digest: sha256:..., or PACKAGE/sha256:...
+            package: The package, where the digest does not name it.
+
+        Raises:
+            CloudError: It is no digest; a tag is none.
+        """
+        found = DIGEST.fullmatch(digest)
+        if not found:
+            raise CloudError(
+                f"--template {digest!r}: name it by the digest that `quatrain upload` printed, "
+                f"sha256:..., as a tag can move between two runs"
+            )
+        name = found["package"] or package
+        return Template(name, found["version"], f"{self._host}/{name}/{found['version']}")
+
+    def fetch(self, template: Template) -> bytes:
+        """Returns the bytes of a template."""
+        return self._request(f"fetch template {template.version}", "GET", template.uri)
+
+    def download(self, template: Template, path: Path) -> Path:
+        """Writes a template to a file.
+
+        Raises:
+            CloudError: It is not there, or its bytes have another digest.
+        """
+        data = self.fetch(template)
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if digest != template.version:
+            raise CloudError(
+                f"{template.uri} gives bytes of {digest}: the registry altered them, or it counts "
+                f"otherwise; submit the file itself with --pipeline"
+            )
+        path.write_bytes(data)
+        return path
+
+    def _request(self, what: str, verb: str, url: str, **body: Any) -> bytes:
+        from google.api_core import exceptions
+
+        from pipelines.vertex import sentences
+
+        with sentences(what, self._cloud, needs="roles/artifactregistry.writer"):
+            answer = self._session().request(verb, url, timeout=TIMEOUT_S, **body)
+            if answer.status_code >= 400:
+                raise exceptions.from_http_status(answer.status_code, answer.text[:200])
+            return bytes(answer.content)
+
+    def _session(self) -> Any:
+        import google.auth
+        import requests
+        from google.auth.transport.requests import AuthorizedSession
+
+        if self._cloud.api_endpoint:
+            return requests.Session()
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        return AuthorizedSession(credentials)

@@ -1,0 +1,209 @@
+"""Serves an exported model by Vertex AI's prediction protocol: `python -m pipelines.server`.
+
+Vertex tells by environment variables where to listen and where the model is (custom container
+requirements for prediction): `AIP_HTTP_PORT`, `AIP_HEALTH_ROUTE`, `AIP_PREDICT_ROUTE` and
+`AIP_STORAGE_URI`. Google's own serving images end at TensorFlow 2.15, so this one is in our image.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.errors import DataError, QuatrainError
+from components.evaluate.serving import ServedModel, read_metadata
+from components.wording import near
+from trainer.features import TIMES, Input, Transform, raw_inputs
+
+MAX_BODY_BYTES = 1_500_000
+"""Vertex's own bound of a request to an online endpoint is 1.5 MB."""
+
+THREADS = 4
+Respond = Callable[[str, list[tuple[str, str]]], Any]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The WSGI application: a health route and a predict route over one loaded model."""
+
+    model: ServedModel
+    health_route: str = "/health"
+    predict_route: str = "/predict"
+
+    def __call__(self, request: Mapping[str, Any], respond: Respond) -> Iterable[bytes]:
+        """Answers one request; what the client did wrong is a 400 with one sentence."""
+        status, answer = self._answer(request)
+        body = json.dumps(answer, ensure_ascii=False).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        respond(f"{status.value} {status.phrase}", headers)
+        return [body]
+
+    def _answer(self, request: Mapping[str, Any]) -> tuple[HTTPStatus, dict[str, Any]]:
+        method, path = request["REQUEST_METHOD"], request["PATH_INFO"]
+        if path == self.health_route and method in ("GET", "HEAD"):
+            return HTTPStatus.OK, {}
+        if path != self.predict_route:
+            return HTTPStatus.NOT_FOUND, {"error": f"no route {path}"}
+        if method != "POST":
+            return HTTPStatus.METHOD_NOT_ALLOWED, {"error": f"{path} takes POST"}
+        try:
+            instances = read_instances(_body(request))
+            return HTTPStatus.OK, {"predictions": predict(self.model, instances)}
+        except DataError as error:
+            return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+
+
+def read_instances(body: bytes) -> list[Mapping[str, Any]]:
+    """Reads `{"instances": [{input: value, ...}, ...]}`.
+
+    Raises:
+        DataError: The body has another shape.
+    """
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise DataError(f"the body is not JSON: {error}") from error
+    instances = value.get("instances") if isinstance(value, dict) else None
+    if not isinstance(instances, list) or not instances:
+        raise DataError('the body must be {"instances": [...]} with at least one instance')
+    for i, instance in enumerate(instances):
+        if not isinstance(instance, dict):
+            raise DataError(f"instances[{i}] must be an object of inputs by name")
+    return instances
+
+
+def predict(model: ServedModel, instances: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Answers instances in their order: labelled probabilities, or a prediction.
+
+    Raises:
+        DataError: An instance lacks an input, has an unknown one, or a value of another type.
+    """
+    batch = read_rows(instances, model.transform.inputs)
+    answers = model.answer(raw_inputs(batch, model.transform.inputs))
+    if not model.classes:
+        return [{"prediction": float(answer)} for answer in answers]
+    return [
+        {
+            "predicted_class": model.classes[int(np.argmax(row))],
+            "classes": list(model.classes),
+            "probabilities": [float(p) for p in row],
+        }
+        for row in answers
+    ]
+
+
+def read_rows(instances: list[Mapping[str, Any]], inputs: tuple[Input, ...]) -> pa.RecordBatch:
+    """Returns the instances as a typed batch; null is missing.
+
+    Raises:
+        DataError: As `predict`.
+    """
+    names = [i.name for i in inputs]
+    for number, instance in enumerate(instances):
+        for name in instance:
+            if name not in names:
+                raise DataError(f"instances[{number}]: unknown input {name!r}{near(name, names)}")
+        for name in names:
+            if name not in instance:
+                raise DataError(f"instances[{number}]: input {name!r} is absent; null is missing")
+    columns = {
+        i.name: pa.array([_value(row[i.name], i, n) for n, row in enumerate(instances)], _type(i))
+        for i in inputs
+    }
+    return pa.record_batch(columns)
+
+
+def _type(declared: Input) -> pa.DataType:
+    if declared.type in TIMES:
+        return pa.timestamp("us")
+    return pa.float64() if declared.is_number else pa.string()
+
+
+def _value(value: Any, declared: Input, number: int) -> Any:
+    """A value of one instance as its column takes it."""
+    if value is None:
+        return None
+    wrong = DataError(
+        f"instances[{number}].{declared.name}: {value!r} is no {declared.type}; null is missing"
+    )
+    if declared.type in TIMES and isinstance(value, str):
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise wrong from error
+        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    if not declared.is_number:
+        if not isinstance(value, str):
+            raise wrong
+        return value
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise wrong
+    return round(value * 1e6) if declared.type in TIMES else float(value)
+
+
+def _body(request: Mapping[str, Any]) -> bytes:
+    length = int(request.get("CONTENT_LENGTH") or 0)
+    if length > MAX_BODY_BYTES:
+        raise DataError(f"the body has {length:,} bytes; at most {MAX_BODY_BYTES:,} are taken")
+    return bytes(request["wsgi.input"].read(length))
+
+
+def load(uri: str) -> ServedModel:
+    """Loads a model folder, local or `gs://`, and proves its files by their digests.
+
+    Raises:
+        QuatrainError: The folder is not a complete model.
+    """
+    from pyarrow import fs
+
+    with tempfile.TemporaryDirectory(prefix="quatrain-model-") as copy:
+        folder = Path(uri)
+        if "://" in uri:
+            fs.copy_files(uri, copy)
+            folder = Path(copy)
+        read_metadata(folder)
+        served = ServedModel.load(folder)
+        _warm(served.transform, served)
+    return served
+
+
+def _warm(transform: Transform, served: ServedModel) -> None:
+    """Answers one row of missing values: the first answer costs a trace of the graph."""
+    predict(served, [{i.name: None for i in transform.inputs}])
+
+
+def main() -> None:
+    """Serves until it is stopped."""
+    from waitress import serve
+
+    environment = os.environ
+    try:
+        model = load(environment.get("AIP_STORAGE_URI") or sys.argv[1])
+    except IndexError:
+        sys.exit("error: set AIP_STORAGE_URI, or give the model's folder")
+    except QuatrainError as error:
+        sys.exit(f"error: {error}")
+    service = Service(
+        model,
+        environment.get("AIP_HEALTH_ROUTE", "/health"),
+        environment.get("AIP_PREDICT_ROUTE", "/predict"),
+    )
+    port = int(environment.get("AIP_HTTP_PORT", "8080"))
+    print(f"serving on port {port}", flush=True)
+    serve(service, host="0.0.0.0", port=port, threads=THREADS)  # noqa: S104 - a container's port
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Executes a posted pipeline job on this machine, as `quatrain run` executes the compiled file.
+
+A bucket is a folder here: gs://BUCKET/PATH is BUCKETS/BUCKET/PATH. What the job is told by its
+parameters is what runs; only the places are translated, and back in what the job shows.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from google.cloud import aiplatform_v1
+from google.protobuf import json_format
+
+ROOT = Path(__file__).parents[2]
+RUN = """
+import json, pathlib, sys
+from components.spec.reading import read_parameter
+from pipelines.local import run_pipeline
+path, root, values = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+spec = read_parameter(values["spec"])
+options = {name: values.get(name, "") for name in ("tier", "runner", "at")}
+run_pipeline(pathlib.Path(path), spec, pathlib.Path(root), **options)
+"""
+STATES = {"running": "RUNNING", "succeeded": "SUCCEEDED", "failed": "FAILED"}
+State = aiplatform_v1.PipelineState
+Task = aiplatform_v1.PipelineTaskDetail
+
+
+class LocalExecution:
+    """What `Vertex(execute=...)` takes.
+
+    Args:
+        buckets: The folder of the buckets.
+    """
+
+    def __init__(self, buckets: Path) -> None:
+        self.buckets = buckets
+        self.runs: list[Path] = []
+
+    def __call__(self, job: Any, update: Callable[[], None]) -> None:
+        """Runs a job to its end, showing its tasks meanwhile."""
+        pb = aiplatform_v1.PipelineJob.pb(job)
+        root = self.here(pb.runtime_config.gcs_output_directory)
+        root.mkdir(parents=True, exist_ok=True)
+        path = root / f"{pb.name.rsplit('/', 1)[1]}.yaml"
+        path.write_text(json_format.MessageToJson(pb.pipeline_spec))
+        values = json_format.MessageToDict(pb.runtime_config)["parameterValues"]
+        source = values["spec"]["source"]
+        source["uri"] = [str(self.here(uri)) for uri in source["uri"]]
+        log = path.with_suffix(".log")
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-c", RUN, str(path), str(root), json.dumps(values)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=stream,
+                stderr=stream,
+            )
+        job.state = State.PIPELINE_STATE_RUNNING
+        latest = root / values["spec"]["name"] / "latest"
+        while process.poll() is None:
+            if job.state == State.PIPELINE_STATE_CANCELLING:
+                process.terminate()
+            self.show(job, latest)
+            time.sleep(0.2)
+        self.show(job, latest)
+        self.runs.append(latest.resolve())
+        if job.state == State.PIPELINE_STATE_CANCELLING:
+            job.state = State.PIPELINE_STATE_CANCELLED
+        elif process.returncode:
+            job.error = {"code": 9, "message": log.read_text()[-2000:]}
+            job.state = State.PIPELINE_STATE_FAILED
+        else:
+            job.state = State.PIPELINE_STATE_SUCCEEDED
+
+    def here(self, uri: str) -> Path:
+        return self.buckets / uri.removeprefix("gs://")
+
+    def show(self, job: Any, latest: Path) -> None:
+        """Makes the job's tasks what the run's record says."""
+        if not (latest / "run.json").exists():
+            return
+        record = json.loads((latest / "run.json").read_text())
+        tasks = [self.task(n, s, record["error"]) for n, s in enumerate(record["steps"], 1)]
+        report = latest / "report.html"
+        if report.exists():
+            folder = report.resolve().parent.relative_to(self.buckets.resolve())
+            artifact = aiplatform_v1.Artifact(uri=f"gs://{folder}")
+            outputs = {"evaluation": Task.ArtifactList(artifacts=[artifact])}
+            tasks.append(Task(task_id=99, task_name="measure", parent_task_id=4, outputs=outputs))
+        job.job_detail = aiplatform_v1.PipelineJobDetail(task_details=tasks)
+
+    def task(self, number: int, step: Mapping[str, Any], error: str) -> Any:
+        state = Task.State[STATES[step["status"]]]
+        start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        end = start + datetime.timedelta(seconds=step["wall_s"])
+        task = Task(task_id=number, task_name=step["name"], state=state, start_time=start)
+        if step["status"] != "running":
+            task.end_time = end
+        if step["status"] == "failed":
+            task.error = {"code": 9, "message": error}
+        return task

@@ -1,0 +1,459 @@
+"""A small, strict Cloud Storage over HTTP, for google-cloud-storage, Beam and pyarrow.
+
+It refuses what Google refuses; the source stands beside each rule. Below, JSON stands for
+https://cloud.google.com/storage/docs/json_api/v1. Buckets are made by tests through `add_bucket`
+only: a request that would create one is answered 403 and can be found in `requests`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.parser import BytesParser
+from email.policy import HTTP
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import google_crc32c
+
+CHUNK_BYTES = 256 << 10
+"""Chunks of a resumable upload, but for the last, are multiples: JSON/how-tos/resumable-upload."""
+PAGE = 1000
+"""The most items of a page of a listing: JSON/objects/list."""
+REASONS = {
+    400: "invalid",
+    401: "required",
+    403: "forbidden",
+    404: "notFound",
+    412: "conditionNotMet",
+    416: "requestedRangeNotSatisfiable",
+    429: "rateLimitExceeded",
+    500: "internalError",
+    503: "backendError",
+}
+"""The reason of an error by its status: JSON/status-codes."""
+
+
+class Refused(Exception):
+    """A request that Google would refuse with this status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass
+class Bucket:
+    """A bucket: where it is, who may not read it, and its objects."""
+
+    name: str
+    location: str
+    location_type: str
+    data_locations: tuple[str, ...] = ()
+    forbidden: bool = False
+    objects: dict[str, Object] = field(default_factory=dict)
+
+    def resource(self) -> dict[str, Any]:
+        """JSON/buckets#resource: the location is upper case, the type lower case."""
+        found = {
+            "kind": "storage#bucket",
+            "id": self.name,
+            "name": self.name,
+            "location": self.location.upper(),
+            "locationType": self.location_type,
+            "storageClass": "STANDARD",
+            "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}},
+        }
+        if self.data_locations:
+            places = [place.upper() for place in self.data_locations]
+            found["customPlacementConfig"] = {"dataLocations": places}
+        return found
+
+
+@dataclass(frozen=True)
+class Object:
+    """One generation of an object."""
+
+    bucket: str
+    name: str
+    data: bytes
+    generation: int
+    content_type: str = "application/octet-stream"
+
+    def resource(self) -> dict[str, Any]:
+        """JSON/objects#resource: numbers of 64 bits and sizes are text."""
+        checksum = google_crc32c.value(self.data).to_bytes(4, "big")
+        digest = hashlib.md5(self.data, usedforsecurity=False).digest()
+        return {
+            "kind": "storage#object",
+            "id": f"{self.bucket}/{self.name}/{self.generation}",
+            "name": self.name,
+            "bucket": self.bucket,
+            "generation": str(self.generation),
+            "metageneration": "1",
+            "contentType": self.content_type,
+            "size": str(len(self.data)),
+            "crc32c": base64.b64encode(checksum).decode(),
+            "md5Hash": base64.b64encode(digest).decode(),
+            "storageClass": "STANDARD",
+            "timeCreated": "2026-11-23T00:00:00.000Z",
+            "updated": "2026-11-23T00:00:00.000Z",
+        }
+
+
+@dataclass
+class _Upload:
+    """A resumable session: what came so far, and what it will become."""
+
+    bucket: str
+    name: str
+    query: dict[str, str]
+    content_type: str
+    data: bytearray = field(default_factory=bytearray)
+
+
+@dataclass
+class _Fault:
+    pattern: re.Pattern[str]
+    status: int
+    left: int
+
+
+class Storage:
+    """The state behind the server."""
+
+    def __init__(self) -> None:
+        self.buckets: dict[str, Bucket] = {}
+        self.requests: list[str] = []
+        self.url = ""
+        self._faults: list[_Fault] = []
+        self._uploads: dict[str, _Upload] = {}
+        self._generation = itertools.count(1_700_000_000_000_001)
+        self._lock = threading.RLock()
+
+    def add_bucket(
+        self,
+        name: str,
+        location: str = "europe-west1",
+        location_type: str = "region",
+        *data_locations: str,
+        forbidden: bool = False,
+    ) -> Bucket:
+        """Makes a bucket, as an administrator would."""
+        bucket = Bucket(name, location, location_type, data_locations, forbidden)
+        self.buckets[name] = bucket
+        return bucket
+
+    def put(self, uri: str, data: bytes) -> Object:
+        """Writes an object, whatever is there."""
+        bucket, _, name = uri.removeprefix("gs://").partition("/")
+        return self._write(bucket, name, data, {}, "application/octet-stream")
+
+    def get(self, uri: str) -> bytes:
+        """Reads an object."""
+        bucket, _, name = uri.removeprefix("gs://").partition("/")
+        return self.buckets[bucket].objects[name].data
+
+    def fail(self, pattern: str, status: int, times: int = 1) -> None:
+        """Answers the next `times` requests that match "METHOD path" with a status."""
+        self._faults.append(_Fault(re.compile(pattern), status, times))
+
+    def check_fault(self, line: str) -> None:
+        """Notes a request and raises the fault that was ordered for it."""
+        with self._lock:
+            self.requests.append(line)
+            for fault in self._faults:
+                if fault.left and fault.pattern.search(line):
+                    fault.left -= 1
+                    raise Refused(fault.status, "ordered by the test")
+
+    def bucket(self, name: str) -> Bucket:
+        """JSON/buckets/get: 404 when there is none, 403 without storage.buckets.get."""
+        if name not in self.buckets:
+            raise Refused(404, "The specified bucket does not exist.")
+        if self.buckets[name].forbidden:
+            raise Refused(403, "caller does not have storage.buckets.get access to the bucket.")
+        return self.buckets[name]
+
+    def object(self, bucket: str, name: str, query: dict[str, str]) -> Object:
+        """JSON/objects/get, with the preconditions of a read."""
+        found = self.bucket(bucket).objects.get(name)
+        if found is None or query.get("generation", str(found.generation)) != str(found.generation):
+            raise Refused(404, f"No such object: {bucket}/{name}")
+        _check_preconditions(found, query)
+        return found
+
+    def list_objects(self, bucket: str, query: dict[str, str]) -> dict[str, Any]:
+        """JSON/objects/list: by name; prefixes count as items of a page."""
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        entries: dict[str, Object | None] = {}
+        for name, found in sorted(self.bucket(bucket).objects.items()):
+            if not name.startswith(prefix):
+                continue
+            inside, cut, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+            entries[prefix + inside + cut if cut else name] = None if cut else found
+        token = query.get("pageToken")
+        if token and token not in entries:
+            raise Refused(400, "Invalid page token")
+        rest = sorted(name for name in entries if name > (token or ""))
+        size = min(int(query.get("maxResults", PAGE)), PAGE)
+        page = rest[:size]
+        answer: dict[str, Any] = {"kind": "storage#objects"}
+        answer["items"] = [o.resource() for name in page if (o := entries[name])]
+        answer["prefixes"] = [name for name in page if entries[name] is None]
+        if len(rest) > size:
+            answer["nextPageToken"] = page[-1]
+        return answer
+
+    def delete(self, bucket: str, name: str, query: dict[str, str]) -> None:
+        """JSON/objects/delete."""
+        with self._lock:
+            self.object(bucket, name, query)
+            del self.buckets[bucket].objects[name]
+
+    def copy(self, source: Object, bucket: str, name: str, query: dict[str, str]) -> Object:
+        """JSON/objects/rewrite, in one call."""
+        return self._write(bucket, name, source.data, query, source.content_type)
+
+    def upload(self, bucket: str, query: dict[str, str], kind: str, body: bytes) -> Object:
+        """JSON/objects/insert with uploadType media or multipart."""
+        self.bucket(bucket)
+        if query["uploadType"] == "media":
+            return self._write(bucket, query["name"], body, query, kind)
+        message = BytesParser(policy=HTTP).parsebytes(
+            f"Content-Type: {kind}\r\n\r\n".encode() + body
+        )
+        parts = list(message.iter_parts())
+        if len(parts) != 2:
+            raise Refused(400, "a multipart upload has metadata and media")
+        metadata = json.loads(parts[0].get_payload(decode=True))
+        # The parser takes the payload apart at line ends of text types: cut the bytes instead.
+        boundary = b"--" + message.get_boundary().encode()
+        media = body.split(boundary)[2].split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+        name = metadata.get("name") or query["name"]
+        return self._write(bucket, name, media, query, parts[1].get_content_type())
+
+    def start_upload(self, bucket: str, query: dict[str, str], kind: str, body: bytes) -> str:
+        """JSON/how-tos/resumable-upload: answers where the chunks go."""
+        metadata = json.loads(body or b"{}")
+        name = metadata.get("name") or query["name"]
+        _check_preconditions(self.bucket(bucket).objects.get(name), query)
+        key = f"session-{len(self._uploads)}"
+        self._uploads[key] = _Upload(bucket, name, query, metadata.get("contentType", kind))
+        return key
+
+    def continue_upload(self, key: str, span: str, body: bytes) -> Object | int:
+        """Takes a chunk; returns the object, or the bytes that are held so far."""
+        if key not in self._uploads:
+            raise Refused(404, "no such upload")
+        upload = self._uploads[key]
+        match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", span or f"bytes */{len(body)}")
+        if not match:
+            raise Refused(400, f"Content-Range {span!r}")
+        start, total = int(match[1] or len(upload.data)), match[3]
+        if start != len(upload.data):
+            raise Refused(400, f"the chunk starts at {start}, not at {len(upload.data)}")
+        last = total != "*" and start + len(body) == int(total)
+        if not last and len(body) % CHUNK_BYTES:
+            raise Refused(400, f"a chunk of {len(body)} bytes is no multiple of 256 KiB")
+        upload.data += body
+        if not last:
+            return len(upload.data)
+        del self._uploads[key]
+        return self._write(
+            upload.bucket, upload.name, bytes(upload.data), upload.query, upload.content_type
+        )
+
+    def _write(
+        self, bucket: str, name: str, data: bytes, query: dict[str, str], kind: str
+    ) -> Object:
+        with self._lock:
+            objects = self.bucket(bucket).objects
+            _check_preconditions(objects.get(name), query)
+            # https://cloud.google.com/storage/docs/objects#naming
+            if not name or len(name.encode()) > 1024 or re.search(r"[\r\n]", name):
+                raise Refused(400, f"object name {name!r}")
+            made = Object(bucket, name, data, next(self._generation), kind)
+            objects[name] = made
+            return made
+
+
+def _check_preconditions(found: Object | None, query: dict[str, str]) -> None:
+    """https://cloud.google.com/storage/docs/request-preconditions; generation 0 is no object."""
+    generation = found.generation if found else 0
+    if "ifGenerationMatch" in query and int(query["ifGenerationMatch"]) != generation:
+        raise Refused(412, "At least one of the pre-conditions you specified did not hold.")
+    if "ifGenerationNotMatch" in query and int(query["ifGenerationNotMatch"]) == generation:
+        raise Refused(304, "")
+    if found and int(query.get("ifMetagenerationMatch", 1)) != 1:
+        raise Refused(412, "At least one of the pre-conditions you specified did not hold.")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    storage: Storage
+
+    def log_message(self, *_: Any) -> None:
+        """Keeps the test's output clean."""
+
+    def _serve(self) -> None:
+        url = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        body = self._body()
+        try:
+            self.storage.check_fault(f"{self.command} {url.path}")
+            self._route([unquote(part) for part in url.path.split("/")[1:]], query, body)
+        except Refused as refused:
+            status = refused.status
+            entry = {"message": str(refused), "domain": "global", "reason": REASONS.get(status, "")}
+            error = {"code": status, "message": str(refused), "errors": [entry]}
+            self._answer(status, b"" if status == 304 else json.dumps({"error": error}).encode())
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _serve  # noqa: N815
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _route(self, parts: list[str], query: dict[str, str], body: bytes) -> None:
+        match self.command, parts:
+            case ("GET", ["storage", "v1", "b", bucket]):
+                self._json(self.storage.bucket(bucket).resource())
+            case ("POST", ["token"]):
+                self._json({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
+            case ("POST", ["storage", "v1", "b"]):
+                raise Refused(403, "nobody creates a bucket here")
+            case ("GET", ["storage", "v1", "b", bucket, "o"]):
+                self._json(self.storage.list_objects(bucket, query))
+            case (_, ["upload", "resumable", key]):
+                self._chunk(key, body)
+            case ("POST", ["upload", "storage", "v1", "b", bucket, "o"]):
+                self._upload(bucket, query, body)
+            case (
+                "POST",
+                ["storage", "v1", "b", a, "o", b, "rewriteTo" | "copyTo" as how, "b", c, "o", d],
+            ):
+                made = self.storage.copy(self.storage.object(a, b, {}), c, d, query)
+                resource = made.resource()
+                size = resource["size"]
+                done = {"done": True, "totalBytesRewritten": size, "objectSize": size}
+                self._json({**done, "resource": resource} if how == "rewriteTo" else resource)
+            case (_, [*prefix, "b", bucket, "o", name]) if prefix in (
+                ["storage", "v1"],
+                ["download", "storage", "v1"],
+            ):
+                self._object(bucket, name, query)
+            case _:
+                raise Refused(404, f"{self.command} {self.path} is not known here")
+
+    def _object(self, bucket: str, name: str, query: dict[str, str]) -> None:
+        if self.command == "DELETE":
+            self.storage.delete(bucket, name, query)
+            self._answer(204, b"")
+        elif query.get("alt") == "media":
+            self._media(self.storage.object(bucket, name, query))
+        else:
+            self._json(self.storage.object(bucket, name, query).resource())
+
+    def _media(self, found: Object) -> None:
+        """https://cloud.google.com/storage/docs/xml-api/reference-headers#range."""
+        span = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        size, resource = len(found.data), found.resource()
+        checks = {"x-goog-generation": str(found.generation), "Content-Type": found.content_type}
+        if not span:
+            checks["x-goog-hash"] = f"crc32c={resource['crc32c']},md5={resource['md5Hash']}"
+            self._answer(200, found.data, checks)
+            return
+        start = int(span[1]) if span[1] else max(0, size - int(span[2]))
+        stop = min(int(span[2]) + 1, size) if span[1] and span[2] else size
+        if start >= size:
+            raise Refused(416, "The requested range cannot be satisfied.")
+        checks["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        self._answer(206, found.data[start:stop], checks)
+
+    def _upload(self, bucket: str, query: dict[str, str], body: bytes) -> None:
+        kind = self.headers.get("Content-Type", "application/octet-stream")
+        if query.get("uploadType") == "resumable":
+            kind = self.headers.get("X-Upload-Content-Type", "application/octet-stream")
+            key = self.storage.start_upload(bucket, query, kind, body)
+            where = f"{self.storage.url}/upload/resumable/{quote(key)}"
+            self._answer(200, b"", {"Location": where})
+            return
+        self._json(self.storage.upload(bucket, query, kind, body).resource())
+
+    def _chunk(self, key: str, body: bytes) -> None:
+        done = self.storage.continue_upload(key, self.headers.get("Content-Range", ""), body)
+        if isinstance(done, Object):
+            self._json(done.resource())
+        else:
+            self._answer(308, b"", {"Range": f"bytes=0-{done - 1}"} if done else {})
+
+    def _json(self, value: Any) -> None:
+        kind = {"Content-Type": "application/json; charset=UTF-8"}
+        self._answer(200, json.dumps(value).encode(), kind)
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def write_credentials(path: Path, url: str) -> Path:
+    """Writes the key file of a service account whose tokens come from this server.
+
+    Without credentials Beam looks for a metadata server, for some 20 s a process.
+    """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    account = {
+        "type": "service_account",
+        "project_id": "p",
+        "private_key_id": "k",
+        "private_key": key.decode(),
+        "client_email": "trainer@p.iam.gserviceaccount.com",
+        "token_uri": f"{url}/token",
+    }
+    path.write_text(json.dumps(account))
+    return path
+
+
+@contextmanager
+def serving() -> Iterator[Storage]:
+    """Serves an empty storage on loopback; set STORAGE_EMULATOR_HOST to its `url`."""
+    storage = Storage()
+    handler = type("Handler", (_Handler,), {"storage": storage})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    storage.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield storage
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

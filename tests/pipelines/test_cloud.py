@@ -1,0 +1,114 @@
+"""The settings of the cloud are checked all at once, each problem with its place."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.cloud import CloudError, load_cloud
+
+DIGEST = "sha256:" + "0a" * 32
+CLOUD = {
+    "project": "my-project",
+    "location": "europe-west1",
+    "root": "gs://bucket/quatrain",
+    "image": f"europe-west1-docker.pkg.dev/my-project/r/quatrain@{DIGEST}",
+    "service_account": "trainer@my-project.iam.gserviceaccount.com",
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(**changes):
+        path = tmp_path / "cloud.yaml"
+        path.write_text(yaml.safe_dump({**CLOUD, **changes}))
+        return path
+
+    return write
+
+
+def problems(path, **options):
+    with pytest.raises(CloudError) as raised:
+        load_cloud(path, **options)
+    return str(raised.value).splitlines()
+
+
+def test_five_settings_are_enough(write):
+    cloud = load_cloud(write())
+    assert cloud.parent == "projects/my-project/locations/europe-west1"
+    assert (cloud.failure_policy, cloud.retries, cloud.labels) == ("fast", 1, {})
+
+
+def test_an_override_takes_the_place_of_a_setting(write):
+    cloud = load_cloud(write(), ["labels.team=search", "retries=3"])
+    assert (cloud.labels, cloud.retries) == ({"team": "search"}, 3)
+
+
+def test_everything_wrong_is_told_at_once(write):
+    found = problems(
+        write(projekt="x", project=None, root="bucket", retries=11, failure_policy="quick")
+    )
+    assert [line.split(": ")[1] for line in found] == [
+        "project",
+        "failure_policy",
+        "retries",
+        "projekt",
+        "root",
+    ]
+    assert found[3] == "cloud.yaml: projekt: unknown key; did you mean 'project'?"
+    assert "gs://bucket/quatrain" in found[4]
+
+
+def test_an_image_that_can_move_is_refused_unless_allowed(write):
+    path = write(image="europe-west1-docker.pkg.dev/my-project/r/quatrain:latest")
+    (found,) = problems(path)
+    assert "can move; name it by its digest" in found
+    assert load_cloud(path, allow_tag=True).image.endswith(":latest")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"labels": {"Team": "a"}}, "labels.Team: a key is a lower-case letter"),
+        ({"labels": {"team": "A b"}}, "labels.team: 'A b' may hold lower-case"),
+        ({"labels": {"spec": "a"}}, "labels.spec: Quatrain writes this label"),
+        ({"network": "projects/p/global/networks/n"}, "network: 'projects/p/global/networks/n'"),
+        (
+            {
+                "network": "projects/1/global/networks/n",
+                "psc_interface": "projects/p/regions/europe-west1/networkAttachments/a",
+            },
+            "a network or a PSC interface, not both",
+        ),
+        (
+            {"encryption_key": "projects/p/locations/us-east1/keyRings/r/cryptoKeys/k"},
+            "it is in us-east1; it must be in the job's region, europe-west1",
+        ),
+        ({"root": "gs://bucket/run *"}, "root: "),
+    ],
+)
+def test_a_setting_that_google_would_refuse_is_refused_here(write, changes, sentence):
+    (found,) = problems(write(**changes))
+    assert sentence in found
+
+
+def test_a_missing_file_says_what_to_write(tmp_path):
+    (found,) = problems(tmp_path / "cloud.yaml")
+    assert "write project, location, root, image and service_account into it" in found
+
+
+def test_one_module_alone_imports_the_library_of_vertex():
+    root = Path(__file__).parents[2]
+    files = [
+        p
+        for folder in ("pipelines", "components", "trainer")
+        for p in root.glob(f"{folder}/**/*.py")
+    ]
+    words = ("from google.cloud import aiplatform", "google.cloud.aiplatform", "import aiplatform")
+    importers = {
+        path.name
+        for path in files
+        for line in path.read_text().splitlines()
+        if line.lstrip().startswith(("import ", "from ")) and any(word in line for word in words)
+    }
+    assert importers == {"vertex.py"}

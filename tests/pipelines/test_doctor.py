@@ -1,0 +1,265 @@
+"""Doctor finds what makes a cloud run fail, says how to mend it, and what it could not ask."""
+
+import contextlib
+import datetime
+import re
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import doctor
+from pipelines.doctor import Request, examine
+from tests.emulators import storage as storage_emulator
+from tests.emulators import vertex as vertex_emulator
+from tests.pipelines.conftest import SPEC
+from tests.pipelines.test_cli import quatrain
+
+DIGEST = "sha256:" + "0a" * 32
+CLOUD = {
+    "project": "my-project",
+    "location": "europe-west1",
+    "root": "gs://my-bucket/quatrain",
+    "image": f"europe-west1-docker.pkg.dev/my-project/r/quatrain@{DIGEST}",
+    "service_account": "trainer@my-project.iam.gserviceaccount.com",
+}
+
+
+@pytest.fixture(autouse=True)
+def _table_stays_new(monkeypatch):
+    """The tests hold whatever the day is."""
+    monkeypatch.setattr(doctor, "OLD", datetime.timedelta.max)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Writes spec and cloud, with changes; gives the request."""
+
+    def write(spec=None, offline=True, prices=None, pipeline=None, tier="", **cloud):
+        source = {"source": {"uri": "gs://data/*.csv"}}
+        (tmp_path / "toy.yaml").write_text(yaml.safe_dump({**SPEC, **source, **(spec or {})}))
+        (tmp_path / "cloud.yaml").write_text(yaml.safe_dump({**CLOUD, **cloud}))
+        request = Request(tmp_path / "toy.yaml", tmp_path / "cloud.yaml", offline=offline)
+        given = {"prices": prices, "pipeline": pipeline, "tier": tier}
+        return replace(request, **{k: v for k, v in given.items() if v})
+
+    return write
+
+
+def found(request, check):
+    """The findings of a check."""
+    return [finding for finding in examine(request) if finding.check == check]
+
+
+def of(findings, check):
+    (finding,) = [f for f in findings if f.check == check]
+    return finding
+
+
+def test_offline_nothing_is_wrong_and_what_was_not_asked_is_told(files):
+    findings = list(examine(files(spec={"train": {"max_seconds": 600}})))
+    assert {f.severity for f in findings} == {"ok", "unasked"}
+    unasked = {f.check: f.mend for f in findings if f.severity == "unasked"}
+    assert set(unasked) == {"credentials", "project", "buckets", "image", "roles", "quota"}
+    assert "gcloud storage buckets describe gs://my-bucket " in unasked["buckets"]
+    assert f"describe {CLOUD['image']}" in unasked["image"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "severity", "sentence"),
+    [
+        ({"spec": {"lable": "y"}}, "spec", "error", "lable: unknown key; did you mean 'label'"),
+        ({"image": "r.pkg.dev/p/r/quatrain:latest"}, "cloud", "error", "can move; name it by its"),
+        ({"location": "EU"}, "cloud", "error", "'EU' has another form than europe-west1"),
+        ({"location": "europe-wset1"}, "region", "warning", "did you mean 'europe-west1'"),
+        (
+            {"service_account": "123-compute@developer.gserviceaccount.com"},
+            "account",
+            "warning",
+            "default Compute account, which may usually edit the whole project",
+        ),
+        ({"service_account": "t@o.iam.gserviceaccount.com"}, "account", "warning", "another proj"),
+        ({"tier": "BASIK"}, "tier", "error", "did you mean 'BASIC'"),
+        (
+            {"spec": {"train": {"tier": "CUSTOM", "pools": [{"machine_type": "n1-highcpu-8"}]}}},
+            "tier",
+            "error",
+            "its support ended on 2025-01-31; use n1-standard-8",
+        ),
+        (
+            {"spec": {"source": {"uri": "toy.csv"}}},
+            "parameters",
+            "error",
+            "toy.csv is on this machine, which Vertex cannot read",
+        ),
+    ],
+)
+def test_what_would_fail_is_found_without_asking(files, changes, check, severity, sentence):
+    (finding,) = found(files(**changes), check)
+    assert finding.severity == severity
+    assert sentence in finding.sentence
+
+
+def test_a_pipeline_of_another_signature_is_found(files, toy_path):
+    (finding,) = found(files(pipeline=toy_path), "parameters")
+    assert finding.severity == "error"
+    assert "toy.yaml" in finding.sentence
+
+
+def test_hardware_that_ends_soon_is_a_warning(files, monkeypatch):
+    soon = datetime.date.today() + datetime.timedelta(days=30)
+    end = {"kind": "accelerator", "name": "NVIDIA_TESLA_T4", "date": soon, "instead": "NVIDIA_L4"}
+    monkeypatch.setitem(doctor.tiers.load(), "ends", [end])
+    (finding,) = found(files(tier="BASIC_GPU"), "ends")
+    assert finding.severity == "warning"
+    assert f"support of NVIDIA_TESLA_T4 ends on {soon}" in finding.sentence
+
+
+def price(files, seconds=0, **cloud):
+    spec = {"train": {"max_seconds": seconds}}
+    return of(examine(files(spec=spec, **cloud)), "price")
+
+
+def test_the_price_is_a_range_with_the_date_of_the_table(files):
+    finding = price(files, 3600)
+    low, high = map(float, re.search(r"about ([\d.]+) to ([\d.]+) USD", finding.sentence).groups())
+    # 1.1 for the region; a step machine 0.154 for 0.25 to 2 h, 2 attempts; 0.218 for 1.25 h; 0.03.
+    assert (low, high) == (pytest.approx(0.097, abs=0.01), pytest.approx(1.01, abs=0.01))
+    assert "list prices of 2026-09-08" in finding.sentence and finding.severity == "ok"
+    assert price(files).severity == "warning"
+
+
+def test_a_run_above_the_budget_is_refused_with_the_time_that_fits(files):
+    assert price(files, 3600, budget_usd=2).severity == "ok"
+    for seconds, words in ((0, "has no bound of its time"), (360_000, "may cost more")):
+        finding = price(files, seconds, budget_usd=2)
+        assert finding.severity == "error" and words in finding.sentence
+        fits = int(finding.mend.removeprefix("--set train.max_seconds="))
+        assert price(files, fits, budget_usd=2).severity == "ok"
+        assert price(files, fits + 60, budget_usd=2).severity == "error"
+    assert "take a smaller tier" in price(files, 60, budget_usd=0.5).mend
+
+
+def test_a_price_table_can_be_replaced_and_a_missing_machine_is_told(files, tmp_path):
+    own = tmp_path / "prices.yaml"
+    table = yaml.safe_load(doctor.prices.OWN.read_text())
+    own.write_text(yaml.safe_dump({**table, "machines": {"n1-standard-4": 10.0}}))
+    assert "11.00 USD" in price(files, 60, prices=own).sentence
+    own.write_text(yaml.safe_dump({**table, "families": {}}))
+    assert "n1-standard-4 is not in the table of prices" in price(files, 60, prices=own).sentence
+    assert price(files, 60, prices=own, budget_usd=9).severity == "error"
+    own.write_text("checked: 1")
+    assert "has another form than prices.yaml: " in price(files, 60, prices=own).sentence
+
+
+def test_an_old_table_of_prices_is_a_warning(files, monkeypatch):
+    monkeypatch.setattr(doctor, "OLD", datetime.timedelta(days=-1))
+    finding = price(files, 60, budget_usd=9)
+    assert finding.severity == "warning"
+    assert finding.mend == "write a newer table by prices.yaml and give --prices FILE"
+
+
+def test_versions_that_are_not_the_required_ones_are_found(monkeypatch):
+    monkeypatch.setattr(
+        doctor.metadata, "requires", lambda _: ["kfp<1", "gone>=1", "x; extra=='y'"]
+    )
+    (finding,) = [f for f in doctor._versions() if f.severity == "error"]
+    assert "kfp is 2." in finding.sentence and "gone is none" in finding.sentence
+
+
+def test_the_image_s_python_is_the_one_that_doctor_compares_with():
+    dockerfile = (Path(doctor.__file__).parents[1] / "Dockerfile").read_text()
+    assert set(re.findall(r"python:?(3\.\d+)", dockerfile)) == {doctor.IMAGE_PYTHON}
+
+
+@contextlib.contextmanager
+def registry(status):
+    """A registry that answers every question for a manifest with one status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(status if self.path.endswith(f"/manifests/{DIGEST}") else 400)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def google(monkeypatch):
+    """Cloud Storage and Vertex AI on loopback."""
+    with (
+        storage_emulator.serving() as storage,
+        vertex_emulator.serving(vertex_emulator.Vertex()) as url,
+    ):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+        storage.add_bucket("data")
+        yield storage, url
+
+
+def test_online_everything_is_asked_and_answered(files, google):
+    storage, url = google
+    storage.add_bucket("my-bucket")
+    with registry(200) as host:
+        request = files(offline=False, api_endpoint=url, image=f"{host}/p/quatrain@{DIGEST}")
+        findings = list(examine(request))
+    assert {f.check for f in findings if f.severity != "ok"} == {"price", "roles", "quota"}
+    for check in ("project", "buckets", "image"):
+        assert of(findings, check).severity == "ok"
+
+
+def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, tmp_path, capsys):
+    storage, url = google
+    storage.add_bucket("my-bucket", "eu", "multi-region")
+    storage.buckets["data"].location = "us-east1"
+    with registry(404) as host:
+        request = files(
+            offline=False,
+            api_endpoint=url,
+            image=f"{host}/p/quatrain@{DIGEST}",
+            project="other-project",
+        )
+        findings = list(examine(request))
+        code, out, _ = quatrain(capsys, "doctor", request.spec, "--cloud", request.cloud)
+    errors = {f.check: f for f in findings if f.severity == "error"}
+    assert set(errors) == {"project", "buckets", "image"}
+    assert "is in eu (a multi-region)" in errors["buckets"].sentence
+    assert "create gs://my-bucket-europe-west1" in errors["buckets"].mend
+    assert "is not in the registry" in errors["image"].sentence
+    assert "the source gs://data is in us-east1" in of(findings, "source").sentence
+    assert code == 1
+    assert out.splitlines()[-1].startswith("3 errors, ")
+
+
+def test_without_credentials_the_rest_is_told_as_not_asked(files, monkeypatch, tmp_path):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
+    findings = list(examine(files(offline=False)))
+    credentials = [f for f in findings if f.check == "credentials"]
+    assert credentials[0].severity == "error"
+    assert credentials[0].mend == "gcloud auth application-default login"
+    assert of(findings, "buckets").severity == "unasked"
+
+
+def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files):
+    request = files(spec={"train": {"max_seconds": 600}})
+    arguments = ["doctor", request.spec, "--cloud", request.cloud, "--offline"]
+    code, out, _ = quatrain(capsys, *arguments)
+    assert code == 0
+    assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 6 not asked, ")
+    code, out, _ = quatrain(capsys, *arguments, "--set", "label=z", "--set-cloud", "location=EU")
+    assert code == 1
+    assert "error      spec" in out and "error      cloud" in out
+    assert "the rest was not looked at: spec and cloud must be right first" in out

@@ -1,0 +1,409 @@
+"""Schedules come to what is wanted: make before break, cut anywhere, and twice is nothing."""
+
+import datetime
+
+import pytest
+
+from pipelines import schedules
+from pipelines.cloud import Cloud, CloudError
+from pipelines.schedules import Applying, ScheduleError, Wanted, read_cron
+from pipelines.vertex import Vertex
+from tests.emulators import vertex as emulator
+
+UTC = datetime.UTC
+DAY = datetime.timedelta(days=1)
+CLOUD = {
+    "project": "my-project",
+    "location": "europe-west1",
+    "root": "gs://b/r",
+    "image": "host/p/quatrain@sha256:" + "0a" * 32,
+    "service_account": "t@my-project.iam.gserviceaccount.com",
+}
+SPEC = {
+    "schemaVersion": "2.1.0",
+    "pipelineInfo": {"name": "toy"},
+    "root": {"dag": {}, "inputDefinitions": {"parameters": {"n": {"parameterType": "STRUCT"}}}},
+}
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self):
+        self.moment = datetime.datetime.now(UTC).replace(microsecond=0)
+        self.move(0)
+
+    def now(self):
+        return self.moment
+
+    def move(self, seconds):
+        self.moment += datetime.timedelta(seconds=seconds)
+
+
+class Service:
+    """An emulated Vertex on a clock of its own, and a client of it."""
+
+    def __init__(self, google, client, clock):
+        self.google, self.client, self.clock = google, client, clock
+        self.live = []
+        google.after_call = lambda method: self.live.append(len(google.live()))
+
+    def apply(self, wanted, client=None):
+        said = []
+        applying = Applying(
+            client or self.client, wanted, said.append, self.clock.now, self.clock.move
+        )
+        return applying.apply(), said
+
+    def plan(self, wanted):
+        return Applying(self.client, wanted, print, self.clock.now, self.clock.move).plan()
+
+    @staticmethod
+    def epochs(found):
+        return found.job["runtimeConfig"]["parameterValues"]["n"]["epochs"]
+
+
+@pytest.fixture(scope="module")
+def served():
+    google = emulator.Vertex()
+    with emulator.serving(google) as url:
+        yield google, Vertex(Cloud(**CLOUD, api_endpoint=url), patience_s=2.0)
+
+
+@pytest.fixture
+def service(served):
+    google, client = served
+    clock = Clock()
+    google.schedules.clear()
+    google.jobs.clear()
+    google.faults.clear()
+    google.calls.clear()
+    google.fired.clear()
+    google.now = clock.now
+    return Service(google, client, clock)
+
+
+def wanted(epochs=1, cron="TZ=America/Sao_Paulo 0 3 * * 1", **settings):
+    job = {
+        "displayName": "toy",
+        "pipelineSpec": SPEC,
+        "labels": {"quatrain": "toy"},
+        "runtimeConfig": {
+            "gcsOutputDirectory": "gs://b/r",
+            "parameterValues": {"n": {"epochs": epochs}},
+        },
+        "serviceAccount": CLOUD["service_account"],
+    }
+    return Wanted("toy", read_cron(cron), job, **settings)
+
+
+def state(service):
+    return [
+        (service.epochs(f), f.state, f.lives(service.clock.now()))
+        for f in schedules.find(service.client, "toy")
+    ]
+
+
+def test_the_first_apply_creates_one_schedule_without_overlapping_runs(service):
+    assert service.apply(wanted())[0] == 1
+    (made,) = schedules.find(service.client, "toy")
+    assert made.value["cron"] == "TZ=America/Sao_Paulo 0 3 * * 1"
+    assert made.value["maxConcurrentRunCount"] == "1"
+    assert made.value["maxConcurrentActiveRunCount"] == "1"
+    assert state(service) == [(1, "ACTIVE", True)]
+
+
+def test_twice_is_nothing(service):
+    service.apply(wanted())
+    before = len(service.google.calls)
+    assert service.apply(wanted()) == (0, [])
+    assert set(service.google.calls[before:]) == {"list_schedules"}
+
+
+def test_another_cron_or_limit_is_changed_in_place(service):
+    service.apply(wanted())
+    (before,) = schedules.find(service.client, "toy")
+    changed = wanted(cron="30 4 * * *", max_runs=9, end=service.clock.now() + 30 * DAY)
+    calls, said = service.apply(changed)
+    (after,) = schedules.find(service.client, "toy")
+    assert (calls, after.name) == (1, before.name)
+    assert after.value["cron"] == "30 4 * * *"
+    assert after.value["maxRunCount"] == "9"
+    assert "cron TZ=America/Sao_Paulo 0 3 * * 1 -> 30 4 * * *" in said[0]
+    assert service.apply(changed) == (0, [])
+
+
+def test_a_changed_spec_takes_over_at_a_moment_with_one_running_all_the_time(service):
+    service.apply(wanted(1))
+    (old,) = schedules.find(service.client, "toy")
+    started = service.clock.now()
+    service.live.clear()
+    service.apply(wanted(2))
+    assert set(service.live) == {1}
+    (new,) = schedules.find(service.client, "toy")
+    assert state(service) == [(2, "ACTIVE", True)]
+    assert new.start.second == 30  # no run is due there
+    assert new.start - started < datetime.timedelta(minutes=3)
+    writes = [c for c in service.google.calls if c not in ("list_schedules", "get_schedule")]
+    assert writes == [
+        "create_schedule",
+        "create_schedule",
+        "update_schedule",
+        "update_schedule",
+        "delete_schedule",
+    ]
+    assert service.apply(wanted(2)) == (0, [])
+    assert old.name not in service.google.schedules
+
+
+class Cut(Exception):
+    """The process ended here."""
+
+
+class Cutting:
+    """A client whose process ends after some calls."""
+
+    def __init__(self, client, calls):
+        self.cloud, self._client, self._left = client.cloud, client, calls
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            answer = getattr(self._client, name)(*arguments)
+            self._left -= 1
+            if self._left == 0:
+                raise Cut
+            return answer
+
+        return call
+
+
+@pytest.mark.parametrize("pause_s", [0, 3600], ids=["at once", "an hour later"])
+@pytest.mark.parametrize("before", ["nothing", "other spec", "other cron", "paused"])
+def test_an_apply_that_is_cut_after_any_call_is_mended_by_the_next(service, before, pause_s):
+    calls = 0
+    while True:
+        calls += 1
+        service.google.schedules.clear()
+        if before != "nothing":
+            service.apply(wanted(1 if before == "other spec" else 2, cron="0 3 * * *"))
+        if before == "paused":
+            service.apply(wanted(1, cron="0 3 * * *"))
+            service.client.pause_schedule(schedules.find_one(service.client, "toy").name)
+        service.live.clear()
+        try:
+            service.apply(wanted(2), Cutting(service.client, calls))
+        except Cut:
+            cut = True
+        else:
+            cut = False
+        service.clock.move(pause_s)
+        allowed = {"nothing": {0, 1}, "paused": {0}}.get(before, {1})
+        assert set(service.live) <= allowed, calls
+        service.live.clear()
+        service.apply(wanted(2))
+        seen = service.live
+        if before == "paused":
+            assert state(service) == [(2, "PAUSED", False)], calls
+        else:
+            assert state(service) == [(2, "ACTIVE", True)], calls
+            assert seen[-1] == 1
+        if before == "other spec":
+            # Only between the two halves of the switch can an hour make two of one; never none.
+            assert 0 not in seen
+            assert pause_s or set(seen) == {1}, calls
+        assert service.apply(wanted(2)) == (0, [])
+        if not cut:
+            break
+    assert calls > (7 if before == "other spec" else 2)
+
+
+MINUTE = datetime.timedelta(minutes=1)
+OFTEN = {"cron": "* * * * *", "max_active": 1000}
+
+
+@pytest.mark.parametrize("cut", range(12))
+def test_no_minute_of_a_switch_lacks_its_run_or_has_two(service, cut):
+    service.apply(wanted(1, **OFTEN))
+    service.clock.move(300)
+    if cut:
+        with pytest.raises(Cut):
+            service.apply(wanted(2, **OFTEN), Cutting(service.client, cut))
+        service.clock.move(20)
+    service.apply(wanted(2, **OFTEN))
+    service.clock.move(300)
+    service.google.tick()
+    due = [moment for moment, _ in service.google.fired]
+    assert due == [due[0] + n * MINUTE for n in range(len(due))]
+    assert len(due) >= 11
+    ran = [job.runtime_config.parameter_values["n"]["epochs"] for _, job in service.google.fired]
+    assert ran == sorted(ran)
+    assert set(ran) == {1, 2}
+
+
+def test_a_run_that_is_due_while_one_is_active_is_skipped(service):
+    service.apply(wanted(cron="* * * * *"))
+    service.clock.move(600)
+    service.google.tick()
+    assert len(service.google.fired) == 1
+
+
+@pytest.mark.parametrize(("catch_up", "runs"), [(True, 10), (False, 0)])
+def test_missed_runs_are_made_up_for_only_if_asked(service, catch_up, runs):
+    service.apply(wanted(**OFTEN))
+    name = schedules.find_one(service.client, "toy").name
+    service.client.pause_schedule(name)
+    service.clock.move(600)
+    service.client.resume_schedule(name, catch_up)
+    service.google.tick()
+    assert len(service.google.fired) == runs
+
+
+def test_a_schedule_that_had_its_runs_is_left_as_it_is(service):
+    service.apply(wanted(max_runs=3, **OFTEN))
+    service.clock.move(600)
+    assert service.apply(wanted(max_runs=3, **OFTEN)) == (0, [])
+    assert state(service) == [(1, "COMPLETED", False)]
+    assert len(service.google.fired) == 3
+    service.apply(wanted(max_runs=9, **OFTEN))
+    assert state(service) == [(1, "ACTIVE", True)]
+
+
+def test_the_old_spec_again_during_a_switch_leaves_one_schedule_of_it(service):
+    service.apply(wanted(1))
+    with pytest.raises(Cut):
+        service.apply(wanted(2), Cutting(service.client, 8))
+    assert [f.end is not None for f in schedules.find(service.client, "toy")] == [True, False]
+    service.live.clear()
+    service.apply(wanted(1))
+    assert state(service) == [(1, "ACTIVE", True)]
+    assert set(service.live) == {1}
+
+
+def test_an_end_that_is_taken_back_needs_a_new_schedule(service):
+    service.apply(wanted(1, end=service.clock.now() + 30 * DAY, max_runs=5))
+    service.live.clear()
+    service.apply(wanted(1))
+    (made,) = schedules.find(service.client, "toy")
+    assert made.end is None
+    assert set(service.live) == {1}
+
+
+def test_a_start_is_kept_and_the_old_one_runs_until_then(service):
+    service.apply(wanted(1))
+    start = service.clock.now() + 10 * DAY
+    _, said = service.apply(wanted(2, start=start))
+    assert said[-1].startswith("the old one ends by itself at")
+    old, new = schedules.find(service.client, "toy")
+    assert (old.end, new.start) == (start, start)
+    service.clock.moment = start - DAY
+    assert service.google.live() == [old.name]
+    service.clock.moment = start + DAY
+    assert service.google.live() == [new.name]
+    service.apply(wanted(2, start=start))
+    assert state(service) == [(2, "ACTIVE", True)]
+
+
+def test_a_schedule_deleted_behind_our_back_is_made_again(service):
+    service.apply(wanted())
+    service.google.schedules.clear()
+    assert service.apply(wanted())[0] == 1
+    assert state(service) == [(1, "ACTIVE", True)]
+
+
+def test_a_schedule_of_the_same_name_that_is_not_ours_is_left_alone(service):
+    theirs = wanted().as_schedule(service.client.cloud, None)
+    theirs["createPipelineJobRequest"]["pipelineJob"]["labels"] = {}
+    service.client.create_schedule(theirs)
+    with pytest.raises(ScheduleError, match="was not made by Quatrain; rename it or the model"):
+        service.apply(wanted())
+    assert len(service.google.schedules) == 1
+
+
+def test_a_create_whose_answer_was_lost_does_not_make_two(service):
+    service.google.faults.append(("create_schedule", 503, "after"))
+    with pytest.raises(CloudError, match="call the same again in a while"):
+        service.apply(wanted())
+    assert service.apply(wanted()) == (0, [])
+    assert len(service.google.schedules) == 1
+
+
+def test_a_new_schedule_that_came_back_changed_is_deleted_and_the_old_one_stays(service):
+    service.apply(wanted(1))
+
+    def tamper(method):
+        if method == "create_schedule":
+            newest = list(service.google.schedules.values())[-1]
+            newest.create_pipeline_job_request.pipeline_job.service_account = "other"
+
+    service.google.after_call = tamper
+    with pytest.raises(ScheduleError, match=r"not what was sent \(serviceAccount\)"):
+        service.apply(wanted(2))
+    assert state(service) == [(1, "ACTIVE", True)]
+
+
+def test_a_clock_that_is_off_stops_before_the_switch(service):
+    service.apply(wanted(1))
+    slow = Clock()
+    slow.move(-600)
+    applying = Applying(service.client, wanted(2), print, slow.now, slow.move)
+    with pytest.raises(ScheduleError, match="s off Google"):
+        applying.apply()
+    assert len(service.google.live()) == 1
+    service.apply(wanted(2))
+    assert state(service) == [(2, "ACTIVE", True)]
+
+
+@pytest.mark.parametrize("off", [-40, 40])
+def test_a_clock_that_is_a_little_off_loses_no_run_and_makes_none_twice(service, off):
+    service.apply(wanted(1, **OFTEN))
+    service.clock.move(300)
+    theirs = service.clock
+    service.google.now = lambda: theirs.now() - datetime.timedelta(seconds=off)
+    service.live.clear()
+    service.apply(wanted(2, **OFTEN))
+    assert set(service.live) == {1}
+
+
+def test_the_times_of_a_cron_are_of_its_zone_through_a_change_of_clocks():
+    cron = read_cron("TZ=Europe/Berlin 30 3 * * *")
+    times = cron.following(datetime.datetime(2026, 10, 24, 12, tzinfo=UTC))
+    shown = [next(times).isoformat() for _ in range(2)]
+    assert shown == ["2026-10-25T03:30:00+01:00", "2026-10-26T03:30:00+01:00"]
+    assert read_cron("CRON_TZ=Europe/Berlin  0  3 * * MON").text == "TZ=Europe/Berlin 0 3 * * MON"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("0 3 * *", "has 4 fields, not 5"),
+        ("0 0 3 * * 1", "has 6 fields, not 5"),
+        ("60 3 * * *", "bad minute"),
+        ("0 3 31 2 *", "bad day-of-month"),
+        ("@daily", "has 1 fields, not 5"),
+        ("0 3 * * 1#2", "bad field '1#2'"),
+        ("0 3 L * *", "bad field"),
+        ("TZ=Europe/Berlni 0 3 * * 1", "unknown time zone 'Europe/Berlni'"),
+        ("TZ=../../etc/passwd 0 3 * * 1", "unknown time zone"),
+        ("", "has 0 fields"),
+    ],
+)
+def test_a_cron_that_vertex_would_refuse_is_refused_with_an_example(text, sentence):
+    with pytest.raises(ScheduleError, match="Europe/Berlin") as raised:
+        read_cron(text)
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"end": -1}, "is not after now"),
+        ({"start": 2, "end": 1}, "is not after its start"),
+        ({"end": 1, "cron": "0 0 29 2 *"}, "is before the first run at"),
+    ],
+)
+def test_times_in_which_nothing_can_run_are_refused(service, settings, sentence):
+    now = service.clock.now()
+    times = {k: now + v * DAY for k, v in settings.items() if k != "cron"}
+    with pytest.raises(ScheduleError, match=sentence):
+        service.plan(wanted(cron=settings.get("cron", "0 3 * * *"), **times))
+    assert not service.google.schedules

@@ -1,0 +1,114 @@
+"""The server: what it reads from a request, and what it tells a client that is wrong."""
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.errors import DataError
+from components.evaluate.serving import ServedModel
+from pipelines.server import MAX_BODY_BYTES, Service, read_rows
+from trainer.features import Input, Label, Transform, raw_inputs
+
+INPUTS = (
+    Input("delay", "float"),
+    Input("seats", "int"),
+    Input("carrier", "string"),
+    Input("sold", "timestamp"),
+)
+ROW = {"delay": 1.5, "seats": 3, "carrier": "AA", "sold": "1970-01-02T00:00:00Z"}
+
+
+@pytest.fixture(scope="module")
+def service() -> Service:
+    import tensorflow as tf
+
+    def signature(**tensors: Any) -> dict[str, Any]:
+        delay = tf.cast(tensors["delay"], tf.float32)
+        return {"probabilities": tf.stack([1 - delay, delay], 1)}
+
+    transform = Transform("binary", Label("late", ("no", "yes")), None, INPUTS, ())
+    names = {"serving_default": {i.name: i.name for i in INPUTS}}
+    signatures = {"serving_default": signature}
+    return Service(ServedModel(transform, ("no", "yes"), signatures, names, None))
+
+
+def ask(service: Service, body: Any, path: str = "/predict", method: str = "POST") -> Any:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    seen: list[str] = []
+    request = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "CONTENT_LENGTH": str(len(data)),
+        "wsgi.input": io.BytesIO(data),
+    }
+    (answer,) = service(request, lambda status, headers: seen.append(status))
+    return seen[0], json.loads(answer)
+
+
+def test_instances_become_raw_inputs_with_missing_values() -> None:
+    missing = dict.fromkeys(ROW)
+    raw = raw_inputs(read_rows([ROW, missing], INPUTS), INPUTS)
+    assert raw["carrier"].to_pylist() == ["AA", ""]
+    for name, expected in {"delay": 1.5, "seats": 3.0, "sold": 86_400.0}.items():
+        assert raw[name][0] == expected
+        assert np.isnan(raw[name][1])
+
+
+def test_times_are_taken_as_seconds_too() -> None:
+    raw = raw_inputs(read_rows([{**ROW, "sold": 86_400.5}], INPUTS), INPUTS)
+    assert raw["sold"].tolist() == [86_400.5]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"delay": "late"}, r"instances\[0\]\.delay: 'late' is no float; null is missing"),
+        ({"carrier": 3}, r"instances\[0\]\.carrier: 3 is no string"),
+        ({"sold": "yesterday"}, r"instances\[0\]\.sold: 'yesterday' is no timestamp"),
+        ({"delay": float("inf")}, r"instances\[0\]\.delay: inf is no float"),
+        ({"dely": 3.0}, r"instances\[0\]: unknown input 'dely'; did you mean 'delay'\?"),
+    ],
+)
+def test_a_wrong_value_is_named(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        read_rows([{**ROW, **change}], INPUTS)
+
+
+def test_an_absent_input_is_not_taken_for_a_missing_one() -> None:
+    with pytest.raises(DataError, match="input 'carrier' is absent; null is missing"):
+        read_rows([{k: v for k, v in ROW.items() if k != "carrier"}], INPUTS)
+
+
+def test_predictions_are_labelled_and_in_order(service: Service) -> None:
+    rows = [{**ROW, "delay": 0.25}, {**ROW, "delay": 0.75}]
+    status, answer = ask(service, {"instances": rows})
+    assert status == "200 OK"
+    assert answer["predictions"] == [
+        {"predicted_class": "no", "classes": ["no", "yes"], "probabilities": [0.75, 0.25]},
+        {"predicted_class": "yes", "classes": ["no", "yes"], "probabilities": [0.25, 0.75]},
+    ]
+
+
+def test_health_and_routes(service: Service) -> None:
+    assert ask(service, b"", "/health", "GET")[0] == "200 OK"
+    assert ask(service, b"", "/other", "GET")[0] == "404 Not Found"
+    assert ask(service, b"", "/predict", "GET")[0] == "405 Method Not Allowed"
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"{", "is not JSON"),
+        ([1], "instances"),
+        ({"instances": []}, "at least one"),
+        ({"instances": [3]}, r"instances[0] must be an object"),
+        (b"x" * (MAX_BODY_BYTES + 1), "at most 1,500,000"),
+    ],
+)
+def test_a_malformed_body_is_a_400_with_a_sentence(service: Service, body: Any, word: str) -> None:
+    status, answer = ask(service, body)
+    assert status == "400 Bad Request"
+    assert word in answer["error"]

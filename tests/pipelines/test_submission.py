@@ -1,0 +1,368 @@
+"""A submitted job is the compiled file, unchanged; what goes wrong ends in a sentence."""
+
+import datetime
+import hashlib
+import os
+import signal
+import time
+
+import pytest
+import yaml
+from google.cloud import aiplatform_v1
+from google.protobuf import json_format
+
+from pipelines import cli, submission
+from pipelines.cloud import Cloud, CloudError
+from pipelines.compiled import compile_pipeline
+from pipelines.vertex import Absent, Taken, Unanswered, Vertex
+from tests.emulators import registry as registry_emulator
+from tests.emulators import storage as storage_emulator
+from tests.emulators import vertex as emulator
+
+IMAGE = "europe-west1-docker.pkg.dev/my-project/r/quatrain@sha256:" + "0a" * 32
+CLOUD = {
+    "project": "my-project",
+    "location": "europe-west1",
+    "root": "gs://bucket/quatrain",
+    "image": IMAGE,
+    "service_account": "trainer@my-project.iam.gserviceaccount.com",
+    "labels": {"team": "search"},
+}
+FULL = {
+    "psc_interface": "projects/my-project/regions/europe-west1/networkAttachments/a",
+    "encryption_key": "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k",
+    "failure_policy": "slow",
+}
+State = aiplatform_v1.PipelineState
+Task = aiplatform_v1.PipelineTaskDetail
+
+
+@pytest.fixture(scope="module")
+def training_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("compiled") / "training.yaml"
+    return compile_pipeline(path, IMAGE)
+
+
+@pytest.fixture
+def google(monkeypatch, tmp_path, spec):
+    """An emulated Vertex AI and storage, with the settings and a spec in the working folder."""
+    google = emulator.Vertex()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(submission, "POLL_S", 0.02)
+    with emulator.serving(google) as url, storage_emulator.serving() as storage:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+        storage.add_bucket("bucket")
+        storage.put("gs://bucket/toy.csv", b"x,y\n1,true\n")
+        google.storage = storage
+        storage.add_bucket("wide", "eu", "multi-region")
+        google.url = url
+        (tmp_path / "cloud.yaml").write_text(yaml.safe_dump({**CLOUD, "api_endpoint": url}))
+        document = {**spec.as_document(), "source": "gs://bucket/toy.csv"}
+        (tmp_path / "toy.yaml").write_text(yaml.safe_dump(document))
+        yield google
+
+
+@pytest.fixture
+def quatrain(google, capsys, training_path):
+    def call(*arguments, file=training_path):
+        pipeline = ["--pipeline", str(file)] if file else []
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*map(str, arguments), *pipeline])
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+def posted(google):
+    (job,) = google.jobs.values()
+    return json_format.MessageToDict(aiplatform_v1.PipelineJob.pb(job))
+
+
+def test_the_posted_pipeline_is_the_compiled_file(google, quatrain, training_path):
+    code, out, err = quatrain("submit", "toy.yaml")
+    assert code == 0, err
+    job = posted(google)
+    assert job["pipelineSpec"] == yaml.safe_load(training_path.read_bytes())
+    digest = hashlib.sha256(training_path.read_bytes()).hexdigest()
+    assert f"file   sha256 {digest}\n" in out
+    assert job["labels"]["template"] == digest[:40]
+    job_id = job["name"].rsplit("/", 1)[1]
+    assert f"job    {job_id}\n" in out
+    assert f"/locations/europe-west1/pipelines/runs/{job_id}?project=my-project" in out
+
+
+def test_a_job_says_whose_it_is_where_it_writes_and_what_runs(google, quatrain, spec):
+    assert quatrain("submit", "toy.yaml", "--tier", "STANDARD_1")[0] == 0
+    job = posted(google)
+    config = job["runtimeConfig"]
+    assert config["gcsOutputDirectory"] == "gs://bucket/quatrain"
+    assert config["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_FAST"
+    assert config["parameterValues"]["tier"] == "STANDARD_1"
+    assert config["parameterValues"]["service_account"] == job["serviceAccount"]
+    assert job["labels"]["team"] == "search"
+    assert job["labels"]["quatrain"] == "toy"
+    assert job["labels"]["image"] == "0a" * 20
+    assert job["labels"]["spec"] != spec.sha256[:40]  # the source is another
+
+
+def test_a_source_that_is_written_again_gives_the_job_another_label(google, quatrain):
+    for _ in range(2):
+        assert quatrain("submit", "toy.yaml")[0] == 0
+    google.storage.put("gs://bucket/toy.csv", b"x,y\n1,true\n")
+    assert quatrain("submit", "toy.yaml")[0] == 0
+    data = [job.labels["data"] for job in google.jobs.values()]
+    assert data[0] == data[1] != data[2]
+
+
+def test_key_interface_and_policy_reach_the_job_and_its_training(google, quatrain):
+    settings = [f"--set-cloud={name}={value}" for name, value in FULL.items()]
+    assert quatrain("submit", "toy.yaml", *settings)[0] == 0
+    job = posted(google)
+    parameters = job["runtimeConfig"]["parameterValues"]
+    assert job["encryptionSpec"]["kmsKeyName"] == parameters["encryption_key"]
+    attachment = {"network_attachment": job["pscInterfaceConfig"]["networkAttachment"]}
+    assert parameters["psc_interface"] == attachment
+    assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_SLOW"
+
+
+def test_the_end_of_a_window_is_a_parameter_of_a_job_and_else_its_own_time(google, quatrain):
+    window = ["--set=source.uri=gs://bucket/{date}.csv", "--set=source.window=9d"]
+    yesterday = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=1)
+    for day in ("2013-06-30", yesterday):
+        google.storage.put(f"gs://bucket/{day}.csv", b"x,y\n1,true\n")
+    assert quatrain("submit", "toy.yaml", *window, "--at", "2013-07-01")[0] == 0
+    assert quatrain("submit", "toy.yaml", *window)[0] == 0
+    given, none = (aiplatform_v1.PipelineJob.pb(job) for job in google.jobs.values())
+    assert given.runtime_config.parameter_values["at"].string_value == "2013-07-01"
+    assert "at" not in none.runtime_config.parameter_values
+    code, _, err = quatrain("submit", "toy.yaml", "--at", "2013-07-01")
+    assert code == 1
+    assert "the spec has no window" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--set", "source=/data/toy.csv"], "source.uri: /data/toy.csv is on this machine"),
+        (["--set-cloud", "root=gs://wide/q"], "bucket gs://wide is in eu"),
+        (["--set-cloud", "root=gs://gone/q"], "bucket gs://gone does not exist, and nothing here"),
+        (["--set-cloud", "image=h/p/quatrain:1"], "can move; name it by its digest"),
+        (["--set-cloud", "image=h/p/other@sha256:" + "0b" * 32], "but the cloud's image is"),
+        (["--tier", "BASIK"], "unknown tier 'BASIK'; did you mean 'BASIC'?"),
+        (["--set", "source=gs://bucket/none.csv"], "no object is of gs://bucket/none.csv"),
+        (["--job-id", "Toy"], "--job-id 'Toy': write a lower-case letter"),
+        (["--template", "sha256:0"], "give one"),
+        (["--set-cloud", "budget_usd=0.01"], "than the budget of 0.01 USD"),
+    ],
+)
+def test_what_would_fail_is_refused_before_anything_is_sent(google, quatrain, arguments, sentence):
+    code, _, err = quatrain("submit", "toy.yaml", *arguments)
+    assert (code, google.calls) == (1, [])
+    assert sentence in err
+    assert "unexpected" not in err
+
+
+def test_a_pipeline_of_other_parameters_is_refused(google, quatrain, toy_path, tmp_path):
+    document = yaml.safe_load(toy_path.read_bytes())
+    for executor in document["deploymentSpec"]["executors"].values():
+        if executor["container"]["image"] == "toy":
+            executor["container"]["image"] = IMAGE
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(document))
+    code, _, err = quatrain("submit", "toy.yaml", file=tmp_path / "other.yaml")
+    assert (code, google.calls) == (1, [])
+    assert "other.yaml: has no parameter 'service_account'" in err
+
+
+def test_an_uploaded_template_is_submitted_by_its_digest(google, quatrain, training_path):
+    repository = registry_emulator.Registry()
+    with registry_emulator.serving(repository) as url:
+        settings = ["--set-cloud", f"registry={url}"]
+        code, out, err = quatrain("upload", *settings, "--tag", "v1")
+        assert code == 0, err
+        digest = out.split()[1]
+        assert digest == f"sha256:{hashlib.sha256(training_path.read_bytes()).hexdigest()}"
+        code, _, err = quatrain("submit", "toy.yaml", *settings, "--template", digest, file=None)
+        assert code == 0, err
+    job = posted(google)
+    assert job["templateUri"] == f"{url}/quatrain-training/{digest}"
+    assert job["pipelineSpec"] == yaml.safe_load(training_path.read_bytes())
+
+
+def script(*frames, state="PIPELINE_STATE_SUCCEEDED", error=""):
+    """Makes a job go through frames, each the states of its steps."""
+
+    def execute(job, _):
+        for frame in frames:
+            time.sleep(0.1)
+            tasks = [
+                Task(task_id=n, task_name=name, state=Task.State[s], parent_task_id=0)
+                for n, (name, s) in enumerate(frame.items(), 1)
+            ]
+            if error:
+                tasks[-1].error = {"code": 9, "message": error}
+            if frame.get("evaluate") == "SUCCEEDED":
+                artifact = aiplatform_v1.Artifact(uri="gs://bucket/quatrain/1/evaluation")
+                tasks.append(
+                    Task(
+                        task_id=99,
+                        task_name="measure",
+                        state=Task.State.SUCCEEDED,
+                        outputs={"evaluation": Task.ArtifactList(artifacts=[artifact])},
+                    )
+                )
+            job.job_detail = aiplatform_v1.PipelineJobDetail(task_details=tasks)
+        job.state = State[state]
+
+    return execute
+
+
+def test_waiting_shows_the_steps_and_ends_with_the_report_s_link(google, quatrain):
+    done = {"preprocess": "SUCCEEDED", "package": "SKIPPED"}
+    google.execute = script(
+        {"preprocess": "RUNNING"},
+        {**done, "train": "RUNNING"},
+        {**done, "train": "SUCCEEDED", "evaluate": "SUCCEEDED"},
+    )
+    google.faults = [("get_pipeline_job", 503, "before"), ("get_pipeline_job", 429, "before")]
+    code, out, err = quatrain("submit", "toy.yaml", "--wait")
+    assert code == 0, err
+    ended = [line.split() for line in err.splitlines() if "succeeded" in line or "cache" in line]
+    assert [words[:2] for words in ended] == [
+        ["[1/4]", "preprocess"],
+        ["[2/4]", "package"],
+        ["[3/4]", "train"],
+        ["[4/4]", "evaluate"],
+    ]
+    link = "https://storage.cloud.google.com/bucket/quatrain/1/evaluation/report.html"
+    assert out.endswith(f"report {link}\n")
+
+
+@pytest.mark.parametrize("step", ["preprocess", "package", "train", "evaluate"])
+def test_a_job_that_fails_in_a_step_says_which_and_why(google, quatrain, step):
+    google.execute = script({step: "FAILED"}, state="PIPELINE_STATE_FAILED", error="no rows")
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    assert f"error: job mine failed: task {step}: no rows\nlook: https://console." in err
+
+
+def test_a_job_cancelled_in_the_console_says_so(google, quatrain):
+    google.execute = script({"train": "CANCELLED"}, state="PIPELINE_STATE_CANCELLED")
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    assert "[3/4] train         0.0 s  cancelled" in err
+    assert "error: job mine was cancelled\nlook: https://console." in err
+
+
+def test_a_job_deleted_while_waiting_says_so(google, quatrain):
+    google.after_call = lambda method: method == "create_pipeline_job" and google.jobs.clear()
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    assert "cannot read job mine: The PipelineJob mine does not exist; is it in project" in err
+
+
+@pytest.mark.parametrize(("answer", "cancelled"), [("y\n", True), ("n\n", False), (None, False)])
+def test_ctrl_c_while_waiting_offers_to_cancel(google, quatrain, monkeypatch, answer, cancelled):
+    import io
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return answer is not None
+
+    def interrupt(method):
+        if method == "get_pipeline_job":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    google.after_call = interrupt
+    monkeypatch.setattr("sys.stdin", Terminal(answer or ""))
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 130
+    assert ("cancel_pipeline_job" in google.calls) is cancelled
+    assert ("mine goes on; cancel it on its page" in err) is not cancelled
+
+
+@pytest.fixture
+def vertex(google):
+    return Vertex(Cloud(**{**CLOUD, "api_endpoint": google.url}), patience_s=1.0)
+
+
+@pytest.fixture
+def job(training_path, google):
+    return submission.prepare(
+        submission.Request("toy.yaml", "cloud.yaml", pipeline=training_path), None
+    ).job
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "advice"),
+    [
+        (403, CloudError, "roles/aiplatform.user, and roles/iam.serviceAccountUser on the job's"),
+        (429, Unanswered, "a quota of project my-project is used up"),
+        (500, Unanswered, "call the same again in a while"),
+        (503, Unanswered, "call the same again in a while"),
+    ],
+)
+def test_an_answer_that_stays_bad_says_what_to_do(google, vertex, job, code, error, advice):
+    google.faults = [("create_pipeline_job", code, "before")] * 50
+    with pytest.raises(error, match="cannot create job mine: ") as raised:
+        vertex.create_job(job, "mine")
+    assert advice in str(raised.value)
+    assert not google.jobs
+
+
+def test_a_lost_answer_is_no_second_job_and_no_conflict(google, vertex, job):
+    google.faults = [("create_pipeline_job", 503, "after")]
+    made = vertex.create_job(job, "mine")
+    assert made["name"].endswith("/pipelineJobs/mine")
+    assert google.calls == ["create_pipeline_job"] * 2 + ["get_pipeline_job"]
+    with pytest.raises(Taken, match="choose another --job-id"):
+        vertex.create_job(job, "mine")
+
+
+def test_a_service_that_is_not_there_says_so(job):
+    vertex = Vertex(Cloud(**{**CLOUD, "api_endpoint": "http://127.0.0.1:9"}), patience_s=0.5)
+    with pytest.raises(Unanswered, match="call the same again in a while"):
+        vertex.create_job(job, "mine")
+
+
+def test_another_project_s_job_is_absent(vertex):
+    with pytest.raises(Absent, match="is it in project my-project, location europe-west1"):
+        vertex.get_job("theirs")
+
+
+@pytest.mark.parametrize("verb", ["apply", "list", "pause", "resume", "delete", "run"])
+def test_the_help_of_every_verb_of_a_schedule_fits_a_screen_and_has_an_example(quatrain, verb):
+    code, out, _ = quatrain("schedule", verb, "--help", file=None)
+    assert code == 0
+    assert len(out.splitlines()) <= 24
+    assert f"Example:\n    quatrain schedule {verb}" in out
+
+
+CRON = ["--cron", "TZ=America/Sao_Paulo 0 3 * * 1"]
+
+
+def test_a_schedule_is_applied_listed_paused_resumed_run_and_deleted(google, quatrain):
+    code, out, err = quatrain("schedule", "apply", "toy.yaml", *CRON)
+    assert code == 0, err
+    times = [line for line in out.splitlines() if line.startswith("  Mon ")]
+    assert len(times) == 5
+    assert all(line.endswith("T03:00:00-03:00)") for line in times)
+    _, out, _ = quatrain("schedule", "apply", "toy.yaml", *CRON)
+    assert "the schedule of toy is as asked; nothing to do" in out
+    changed = ["--set", "train.epochs=9", "--plan"]
+    _, out, _ = quatrain("schedule", "apply", "toy.yaml", *CRON, *changed)
+    assert out.startswith("would create a new schedule, parked")
+    assert len(google.schedules) == 1
+    (schedule,) = google.schedules.values()
+    assert quatrain("schedule", "list", file=None)[1].startswith("toy                   active")
+    assert quatrain("schedule", "pause", "toy", file=None)[0] == 0
+    assert schedule.state.name == "PAUSED"
+    assert quatrain("schedule", "resume", "toy", "--catch-up", file=None)[0] == 0
+    assert (schedule.state.name, schedule.catch_up) == ("ACTIVE", True)
+    code, out, err = quatrain("schedule", "run", "toy", file=None)
+    assert code == 0, err
+    assert posted(google)["labels"]["quatrain"] == "toy"
+    assert quatrain("schedule", "delete", "toy", "--yes", file=None)[0] == 0
+    assert not google.schedules
+    code, _, err = quatrain("schedule", "pause", "toy", file=None)
+    assert (code, err) == (1, "error: no schedule of 'toy' in europe-west1; there is none at all\n")

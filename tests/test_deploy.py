@@ -1,0 +1,163 @@
+"""The Terraform module parses, gives what docs/security.md gives, and nothing to anyone."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import doctor
+from pipelines.cloud import load_cloud
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "deploy").glob("*.tf"))
+TOKEN = re.compile(
+    r'(?P<heredoc><<-?(?P<end>\w+)\n.*?\n\s*(?P=end)\b)|(?P<string>"(?:\\.|\$\{[^}]*\}|[^"\\\n])*")'
+    r"|(?P<comment>#[^\n]*)|(?P<word>[\w.-]+)|(?P<line>\n)|(?P<space>[ \t]+)|(?P<sign>[^\s\w])",
+    re.S,
+)
+
+
+@dataclass
+class Block:
+    """A block of HCL: its words (`resource`, type, name), its attributes and its inner blocks."""
+
+    words: list[str]
+    attributes: dict[str, str] = field(default_factory=dict)
+    blocks: list["Block"] = field(default_factory=list)
+
+
+def parse(text):
+    """Reads the part of HCL's grammar that the module uses; anything else is an error."""
+    kept = [m for m in TOKEN.finditer(text) if m.lastgroup not in ("comment", "space")]
+    tokens = [(m.lastgroup, m.group()) for m in kept]
+    assert "".join(m.group() for m in TOKEN.finditer(text)) == text
+    root, at = Block([]), body(Block([]), tokens, 0)[1]
+    assert at == len(tokens), "a brace is closed that was not opened"
+    return body(root, tokens, 0)[0].blocks
+
+
+def body(block, tokens, at):
+    while at < len(tokens) and tokens[at][1] != "}":
+        if tokens[at][0] == "line":
+            at += 1
+            continue
+        kind, word = tokens[at]
+        assert kind == "word", f"a name is expected, not {word!r}"
+        words, at = [word], at + 1
+        while tokens[at][0] in ("string", "word"):
+            words.append(tokens[at][1].strip('"'))
+            at += 1
+        if tokens[at][1] == "=":
+            value, at = expression(tokens, at + 1)
+            assert word not in block.attributes, f"{word} is set twice"
+            block.attributes[word] = value
+        else:
+            assert tokens[at][1] == "{", f"{word}: a brace or = is expected"
+            inner, at = body(Block(words), tokens, at + 1)
+            assert tokens[at][1] == "}"
+            block.blocks.append(inner)
+            at += 1
+    return block, at
+
+
+def expression(tokens, at):
+    parts, open_ = [], []
+    while open_ or tokens[at][0] != "line":
+        text = tokens[at][1]
+        if text in ("(", "[", "{"):
+            open_.append({"(": ")", "[": "]", "{": "}"}[text])
+        elif text in (")", "]", "}"):
+            assert open_ and open_.pop() == text, f"{text} closes nothing"
+        parts.append(text)
+        at += 1
+    return " ".join(parts), at
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    return [block for path in FILES for block in parse(path.read_text())]
+
+
+def resources(blocks, kind):
+    return {b.words[2]: b for b in blocks if b.words[:2] == ["resource", kind]}
+
+
+def test_the_bucket_is_regional_uniform_and_not_public(blocks):
+    (bucket,) = resources(blocks, "google_storage_bucket").values()
+    wanted = {
+        "location": "var.location",
+        "uniform_bucket_level_access": "true",
+        "public_access_prevention": '"enforced"',
+        "force_destroy": "false",
+    }
+    assert bucket.attributes.items() >= wanted.items()
+
+
+def test_every_reference_leads_to_a_declaration(blocks):
+    text = "\n".join(path.read_text() for path in FILES)
+    variables = {b.words[1] for b in blocks if b.words[0] == "variable"}
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == variables
+    (locals_,) = [b for b in blocks if b.words == ["locals"]]
+    assert set(re.findall(r"\blocal\.(\w+)", text)) == set(locals_.attributes)
+    declared = {f"{b.words[1]}.{b.words[2]}" for b in blocks if b.words[0] == "resource"}
+    used = set(re.findall(r"(?<![\w.])(google_\w+\.\w+)", text))
+    assert used <= declared
+    assert all(b.attributes["description"] for b in blocks if b.words[0] in ("variable", "output"))
+
+
+def test_roles_are_given_to_named_members_and_none_is_broad(blocks):
+    text = (ROOT / "deploy/main.tf").read_text()
+    roles = set(re.findall(r"roles/[\w.]+", text))
+    assert not roles & {"roles/owner", "roles/editor", "roles/viewer"}
+    assert not [role for role in roles if role.lower().endswith("admin")]
+    members = [b for b in blocks if b.words[0] == "resource" and b.words[1].endswith("_member")]
+    assert len(members) == 13
+    for block in members:
+        assert block.attributes["member"] in ("local.trainer", "each.value", "each.value [ 1 ]")
+        assert {"role", "member"} <= set(block.attributes)
+    assert "allUsers" not in text and "compute@developer" not in text
+
+
+def test_the_page_gives_the_same_roles_as_the_module():
+    page, module = (ROOT / "docs/security.md").read_text(), (ROOT / "deploy/main.tf").read_text()
+    given = set(re.findall(r"--role=(roles/[\w.]+)", page))
+    assert given - {"roles/cloudkms.cryptoKeyEncrypterDecrypter"} == set(
+        re.findall(r"roles/[\w.]+", module)
+    )
+    assert set(doctor.ROLES) <= given
+    services = r"\b[a-z]+\.googleapis\.com"
+    assert set(re.findall(services, page)) == set(re.findall(services, module))
+
+
+def test_the_output_is_a_cloud_yaml(blocks, tmp_path):
+    (output,) = [b for b in blocks if b.words == ["output", "cloud_yaml"]]
+    text = output.attributes["value"].split("\n", 1)[1].rsplit("\n", 1)[0]
+    known = {"project": "my-project", "location": "europe-west1", "name": "my-bucket"}
+    known |= {"email": "t@my-project.iam.gserviceaccount.com", "repository_id": "quatrain"}
+    text = re.sub(r"\$\{var\.encryption_key == .*\}", "", text)
+    text = re.sub(r"\$\{[\w.]*?(\w+)\}", lambda found: known[found[1]], text)
+    settings = yaml.safe_load(text)
+    (tmp_path / "cloud.yaml").write_text(yaml.safe_dump(settings))
+    cloud = load_cloud(tmp_path / "cloud.yaml", allow_tag=True)
+    assert cloud.root == "gs://my-bucket/quatrain"
+
+
+def test_the_parser_refuses_what_is_no_hcl():
+    for wrong in ('a "b" {\n', "a = [1\n", "}\n", "a {\n b = 1\n b = 2\n}\n"):
+        with pytest.raises((AssertionError, IndexError)):
+            parse(wrong)
+
+
+@pytest.mark.skipif(not shutil.which("terraform"), reason="terraform is not installed")
+def test_terraform_finds_the_module_formatted():
+    done = subprocess.run(
+        [shutil.which("terraform"), "fmt", "-check", "-diff", str(ROOT / "deploy")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
