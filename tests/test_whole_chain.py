@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.whole
 
 QUATRAIN = [sys.executable, "-c", "from pipelines.cli import main; main()"]
 ROOT = Path(__file__).parents[1]
+SERVING = (ROOT / "docs/serving.md").read_text()
 SPEC: dict[str, Any] = {
     "name": "toys",
     "source": {"uri": "toys.csv"},
@@ -184,6 +186,39 @@ def test_predict_answers_what_evaluate_saw(passed: Outcome, folder: Path) -> Non
     ours = pacsv.read_csv(folder / "out.csv").column("probability_true").to_pylist()
     theirs = pq.read_table(seen).column("probability_true").to_pylist()
     assert ours == pytest.approx(theirs, abs=1e-7)
+
+
+def test_the_serving_page_calls_the_model_as_predict_does(passed: Outcome, folder: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", SERVING, re.S)
+    told = "print(json.dumps([probabilities.tolist(), predicted, same.tolist()]))\n"
+    command = [sys.executable, "-c", block + told]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    probabilities, predicted, same = json.loads(done.stdout.splitlines()[-1])
+
+    rows = "size,colour,sold\n7.5,red,2013-07-06 10:00:00\n,,2013-07-06 10:00:00\n1,never seen,\n"
+    (folder / "served.csv").write_text(rows)
+    run = quatrain("predict", "runs/toys/latest/model", "served.csv", "-o", "s.parquet", cwd=folder)
+    assert run.returncode == 0, run.stderr
+    written = pq.read_table(folder / "s.parquet").to_pydict()
+    assert list(written) == ["probability_false", "probability_true", "predicted_class"]
+    assert predicted == written["predicted_class"]
+    assert [p[1] for p in probabilities] == pytest.approx(written["probability_true"], abs=1e-6)
+    assert same[0] == pytest.approx(probabilities[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "transform.json"])
+def test_the_serving_page_tells_every_key_of_the_model(passed: Outcome, name: str) -> None:
+    section = re.split(rf"^## {name}$", SERVING, flags=re.M)[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", section, flags=re.M)
+    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == set(passed.json(f"model/{name}"))
+
+
+def test_the_serving_page_tells_the_columns_of_rejected_rows(passed: Outcome) -> None:
+    section = SERVING.split("## rejected/")[1]
+    told = re.findall(r"^\| `(\w+)` \| (\w+) \|", section, flags=re.M)
+    written = pq.read_table(passed.run / "rejected").schema
+    assert told == [(f.name, str(f.type)) for f in written]
 
 
 def test_report_prints_how_a_run_went(passed: Outcome, folder: Path) -> None:

@@ -227,9 +227,14 @@ class Loop:
         return tf.reduce_sum(weights * self._losses(labels, outputs))
 
     def _move_average(self) -> None:
-        """Moves the average towards the weights; early on it is their plain mean."""
+        """Moves the average towards the weights.
+
+        The momentum of step n is min(averaging, (1 + n) / (10 + n)), as with `num_updates` of
+        tf.train.ExponentialMovingAverage: a plain mean of the first steps would stay near the
+        initial weights, and few steps would never leave them.
+        """
         step = tf.cast(self.step, tf.float32)
-        momentum = tf.minimum(self._settings.averaging, (step - 1.0) / step)
+        momentum = tf.minimum(self._settings.averaging, (1.0 + step) / (10.0 + step))
 
         def move(average: Any, weight: Any) -> Any:
             return average.assign(weight + momentum * (average - weight))
