@@ -25,7 +25,8 @@ import pyarrow as pa
 from components.errors import DataError, QuatrainError
 from components.evaluate.serving import ServedModel, read_metadata
 from components.wording import near
-from trainer.features import TIMES, Input, Transform, raw_inputs
+from trainer.features import TIMES, Input, raw_inputs
+from trainer.transform import Transform
 
 MAX_BODY_BYTES = 1_500_000
 """Vertex's own bound of a request to an online endpoint is 1.5 MB."""

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Transform, raw_inputs
+from trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 from trainer.settings import TrainerError
+from trainer.transform import Transform
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,10 @@ import tensorflow as tf
 from trainer.cluster import Cluster
 from trainer.epochs import Run
 from trainer.examples import Examples
-from trainer.features import Input, Transform
+from trainer.features import Input
 from trainer.job import Job
 from trainer.settings import TrainerError
+from trainer.transform import Transform
 
 VERSION = 1
 PROOF_ROWS = 256

@@ -26,7 +26,8 @@ from components.preprocess.reading import read_range
 from components.preprocess.rejection import Block
 from components.preprocess.sources import Range, plan_ranges
 from components.spec.schema import Source
-from trainer.features import Transform, raw_inputs
+from trainer.features import raw_inputs
+from trainer.transform import Transform
 
 MODEL_PLACES = ("model", "model/model", "champion/model")
 """Where a run, a training job and the runs of a model keep it."""

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from components.artifacts import read_manifest, sha256_of
 from components.errors import ArtifactError
-from trainer.features import LABEL, Transform
+from trainer.features import LABEL
+from trainer.transform import Transform
 
 BATCH_ROWS = 8192
 PADDING = 256

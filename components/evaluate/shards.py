@@ -32,7 +32,8 @@ from components.evaluate.serving import (
     prediction_table,
 )
 from components.evaluate.survey import OTHER, TOO_MANY, Survey, as_text
-from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Transform, raw_inputs
+from trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
+from trainer.transform import Transform
 
 TRAIN_BATCH_ROWS = 65_536
 

@@ -24,18 +24,9 @@ from components.preprocess.sources import Range
 from components.preprocess.splitting import assign, bad_split
 from components.preprocess.summary import Summary, counted_columns
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import (
-    LABEL,
-    RAW_PREFIX,
-    WEIGHT,
-    Input,
-    Label,
-    TextFormat,
-    Transform,
-    fit_features,
-    raw_inputs,
-)
+from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input, raw_inputs
 from trainer.settings import TrainerError
+from trainer.transform import Label, TextFormat, Transform, fit_features
 
 SPILL = ".spill"
 _SPLIT = "\0split"  # YAML holds no NUL, so no column of a spec has this name

@@ -10,7 +10,8 @@ import pytest
 from components.errors import DataError
 from components.evaluate.serving import ServedModel
 from pipelines.server import MAX_BODY_BYTES, Service, read_rows
-from trainer.features import Input, Label, Transform, raw_inputs
+from trainer.features import Input, raw_inputs
+from trainer.transform import Label, Transform
 
 INPUTS = (
     Input("delay", "float"),

@@ -11,21 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.features import (
-    Cross,
-    Cyclic,
-    Feature,
-    Input,
-    Label,
-    Standardize,
-    Transform,
-    Vocabulary,
-    fit_features,
-    raw_inputs,
-)
+from trainer.features import Cross, Cyclic, Feature, Input, Standardize, Vocabulary, raw_inputs
 from trainer.job import Job, Outputs
 from trainer.settings import Hyperparameters
 from trainer.statistics import TableStatistics
+from trainer.transform import Label, Transform, fit_features
 
 INPUTS = (
     Input("delay", "float"),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer import features as ft
+from trainer import transform as tr
 from trainer.settings import TrainerError
 from trainer.statistics import TableStatistics
 
@@ -185,14 +186,14 @@ def test_a_transform_survives_its_json() -> None:
     ]
     numbers = TableStatistics.of({"u": np.array([1.0, 2.0, 3.0])}, 3).columns
     texts = TableStatistics.of({"u": pa.array(["a", "é\n"])}, 2).columns
-    fitted = (*ft.fit_features(made[:2], numbers), *ft.fit_features(made[2:], texts))
-    transform = ft.Transform("binary", ft.Label("y", ("no", "yes")), None, (), fitted)
-    assert ft.Transform.from_json(transform.to_json()) == transform
+    fitted = (*tr.fit_features(made[:2], numbers), *tr.fit_features(made[2:], texts))
+    transform = tr.Transform("binary", tr.Label("y", ("no", "yes")), None, (), fitted)
+    assert tr.Transform.from_json(transform.to_json()) == transform
 
 
 def test_a_transform_of_another_version_is_refused() -> None:
     with pytest.raises(TrainerError, match="version 99"):
-        ft.Transform.from_json('{"version": 99}')
+        tr.Transform.from_json('{"version": 99}')
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from components.artifacts import sha256_of, sha256_of_files, write_json
 from components.spec.reading import read_parameter
-from trainer.features import Input, Label, Standardize, Transform, Vocabulary, raw_inputs
+from trainer.features import Input, Standardize, Vocabulary, raw_inputs
+from trainer.transform import Label, Transform
 
 INPUTS = (Input("delay", "float"), Input("carrier", "string"))
 FEATURES = (

@@ -24,7 +24,7 @@ from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.sources import plan_ranges
 from components.preprocess.summary import Summary
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import Transform
+from trainer.transform import Transform
 
 Make = Callable[..., ModelSpec]
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,126 @@
+"""The fitted transform: what lies between raw inputs and engineered columns, as one JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.features import FEATURES, Engineered, Feature, Input, Raw, Task, Tensors
+from trainer.settings import TrainerError
+from trainer.statistics import ColumnStatistics
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Label:
+    """The label's column and, for classification, its classes in the order of their indices."""
+
+    name: str
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How the table was written as text; predictions read new rows the same way."""
+
+    nulls: tuple[str, ...] = ("", "NA")
+    delimiter: str = ","
+    quoted_newlines: bool = False
+
+
+@dataclass(frozen=True)
+class Transform:
+    """The fitted transform: everything between raw inputs and engineered columns, as JSON.
+
+    Attributes:
+        task: binary, multiclass or regression.
+        label: The label; `classes[1]` is the positive class of a binary task.
+        weight: The column of example weights, or None.
+        inputs: Raw inputs that the features need, in the order of the spec's columns.
+        features: Fitted features, in the order of the spec.
+        text: How the source was written, when it is a CSV.
+    """
+
+    task: Task
+    label: Label
+    weight: str | None
+    inputs: tuple[Input, ...]
+    features: tuple[Feature, ...]
+    text: TextFormat = TextFormat()
+
+    @property
+    def engineered(self) -> tuple[Engineered, ...]:
+        """The engineered columns, in order."""
+        return tuple(o for f in self.features for o in f.outputs)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The names of the float32 columns, in order."""
+        return tuple(c.name for c in self.engineered if c.cardinality is None)
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """The names of the int32 columns, in order."""
+        return tuple(c.name for c in self.engineered if c.cardinality is not None)
+
+    def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
+        """Applies every feature to raw inputs; `[N] float32` or `[N] int32` by engineered name."""
+        return {name: v for f in self.features for name, v in f.numpy(raw).items()}
+
+    def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """The same on tensors, for the serving graph, which must track `resources`."""
+        return {name: v for f in self.features for name, v in f.tensor(raw).items()}
+
+    @property
+    def resources(self) -> list[Any]:
+        """The lookup tables of every feature."""
+        return [r for f in self.features for r in f.resources]
+
+    def to_json(self) -> str:
+        """The text of transform.json."""
+        return json.dumps({"version": VERSION, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Transform:
+        """Reads the text of transform.json.
+
+        Raises:
+            TrainerError: The version is unknown.
+        """
+        read = json.loads(text)
+        if read.get("version") != VERSION:
+            raise TrainerError(
+                f"transform.json has version {read.get('version')!r}; this trainer reads {VERSION}"
+            )
+        return cls(
+            task=read["task"],
+            label=Label(read["label"]["name"], tuple(read["label"]["classes"])),
+            weight=read["weight"],
+            inputs=tuple(Input(**i) for i in read["inputs"]),
+            features=tuple(_feature_from(entry) for entry in read["features"]),
+            text=TextFormat(**{**read["text"], "nulls": tuple(read["text"]["nulls"])}),
+        )
+
+
+def fit_features(
+    features: Sequence[Feature], columns: Mapping[str, ColumnStatistics]
+) -> tuple[Feature, ...]:
+    """Fits every feature to the statistics of the train split's raw inputs."""
+    return tuple(f.fit(columns) for f in features)
+
+
+def _feature_from(entry: dict[str, Any]) -> Feature:
+    cls = FEATURES[entry["transform"]]
+    known = {f.name for f in fields(cls)}
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k in known
+    }
+    return cls(**values)
