@@ -321,7 +321,7 @@ def test_a_schedule_of_the_same_name_that_is_not_ours_is_left_alone(service):
 
 def test_a_create_whose_answer_was_lost_does_not_make_two(service):
     service.google.faults.append(("create_schedule", 503, "after"))
-    with pytest.raises(CloudError, match="call the same again in a while"):
+    with pytest.raises(CloudError, match="the service did not answer; try again in a while"):
         service.apply(wanted())
     assert service.apply(wanted()) == (0, [])
     assert len(service.google.schedules) == 1
