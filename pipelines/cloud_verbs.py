@@ -198,7 +198,11 @@ def apply_verb(
             click.echo(f"would {action.words}")
     elif planned:
         click.echo(f"schedule of {ready.spec.name}:")
-        applying.apply()
+        try:
+            applying.apply()
+        except KeyboardInterrupt:
+            click.echo("cut off; the same apply goes on from here, call it soon", err=True)
+            raise
     if not planned:
         click.echo(f"the schedule of {ready.spec.name} is as asked; nothing to do")
     click.echo("next runs:")

@@ -34,8 +34,11 @@ def data_digest(source: Source, at: datetime.datetime, project: str, client: Any
 
     Raises:
         CloudError: No object is of the source.
-        DataUnknown: These credentials may not list it.
+        DataUnknown: These credentials may not list it, or it is no bucket.
     """
+    elsewhere = [uri for uri in source.uri if not uri.startswith("gs://")]
+    if elsewhere:
+        raise DataUnknown(f"{elsewhere[0]} is no object of a bucket: no label of the job's data")
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import exceptions, storage
 

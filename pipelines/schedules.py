@@ -401,6 +401,8 @@ class Applying:
             ScheduleError: What was created is not what was sent, or it does not come to rest.
             CloudError: A call was refused; the next apply goes on from there.
         """
+        from pipelines.vertex import Absent
+
         calls = 0
         for _ in range(MAX_ROUNDS):
             actions = self.plan()
@@ -410,7 +412,10 @@ class Applying:
                 self._say(f"the old one ends by itself at {_shown(actions[0].until)}")
                 return calls
             self._say(actions[0].words)
-            self._do(actions[0])
+            try:
+                self._do(actions[0])
+            except Absent:
+                self._say("it was deleted meanwhile; looking again")
             calls += actions[0].until is None
         raise ScheduleError(
             f"schedule {self._wanted.name} is still not as asked after {calls} calls: someone "

@@ -281,7 +281,7 @@ def _given(**values: str | None) -> dict[str, str]:
 
 
 def _check_source(spec: ModelSpec) -> None:
-    here = [uri for uri in spec.source.uri if "://" not in uri]
+    here = [u for u in spec.source.uri if "://" not in u or u.startswith("file://")]
     if here:
         raise CloudError(
             f"source.uri: {here[0]} is on this machine, which Vertex cannot read; copy it to a "
@@ -353,7 +353,7 @@ class Wait:
         """
         job_id = self._submission.job_id
         while True:
-            job = self._vertex.get_job(job_id)
+            job = self._look(job_id)
             self._show(job)
             state = _state(job)
             if state == "SUCCEEDED":
@@ -361,6 +361,16 @@ class Wait:
             if state in _ENDED:
                 raise JobFailed(self._failure(job, state))
             self._sleep(POLL_S)
+
+    def _look(self, job_id: str) -> dict[str, Any]:
+        from pipelines.vertex import Unanswered
+
+        try:
+            return self._vertex.get_job(job_id)
+        except Unanswered as error:
+            raise CloudError(
+                f"{error}\nthe job goes on: {console_link(self._vertex.cloud, job_id)}"
+            ) from error
 
     def _show(self, job: Mapping[str, Any]) -> None:
         tasks = {task["taskName"]: task for task in _tasks(job)}

@@ -52,17 +52,21 @@ class Unanswered(CloudError):
     """Nothing is known of the request: no answer came in time, or the service is down."""
 
 
+class Limited(Unanswered):
+    """The request was not taken, as a quota is used up: 429."""
+
+
 class Vertex:
     """The pipeline jobs and schedules of one project and location.
 
     Args:
         cloud: The project, the location and, in tests, the address.
-        patience_s: How long a call that may be repeated is tried again.
+        patience_s: How long a call that may be repeated is tried again; PATIENCE_S by default.
     """
 
-    def __init__(self, cloud: Cloud, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, cloud: Cloud, patience_s: float | None = None) -> None:
         self.cloud = cloud
-        self._patience_s = patience_s
+        self._patience_s = PATIENCE_S if patience_s is None else patience_s
         host = cloud.api_endpoint or f"{cloud.location}-aiplatform.googleapis.com"
         options: dict[str, Any] = {"transport": "rest", "client_options": {"api_endpoint": host}}
         if cloud.api_endpoint:
@@ -88,9 +92,15 @@ class Vertex:
         except Taken:
             # Only where an earlier attempt's answer was lost may the job be our own.
             found = self.get_job(job_id) if attempts.count > 1 else {}
-            if found.get("labels") != dict(job["labels"]):
+            if not dict(job["labels"]).items() <= found.get("labels", {}).items():
                 raise
             return found
+        except Limited:
+            raise
+        except Unanswered as error:
+            raise Unanswered(
+                f"{error}: whether the job was made is not known; --job-id {job_id} makes no second"
+            ) from error
 
     def get_job(self, job_id: str) -> dict[str, Any]:
         """Returns a pipeline job with the details of its tasks."""
@@ -266,7 +276,7 @@ _ADVICE: Sequence[tuple[tuple[type[BaseException], ...], type[CloudError], str]]
     ((exceptions.Conflict,), Taken, "choose another --job-id"),
     (
         (exceptions.TooManyRequests,),
-        Unanswered,
+        Limited,
         "a quota of project {project} is used up: wait, or ask for more at "
         "https://console.cloud.google.com/iam-admin/quotas?project={project}",
     ),
@@ -274,7 +284,7 @@ _ADVICE: Sequence[tuple[tuple[type[BaseException], ...], type[CloudError], str]]
     (
         _PASSING,
         Unanswered,
-        "the service did not answer; call the same again in a while, nothing is done twice",
+        "the service did not answer; try again in a while",
     ),
 )
 """By the first type that fits: what is raised, and what to do."""

@@ -87,7 +87,7 @@ def test_altered_bytes_are_refused(registry, repository, compiled, tmp_path):
         (401, "gcloud auth application-default login"),
         (404, "is it in project my-project"),
         (429, "a quota of project my-project is used up"),
-        (503, "call the same again in a while"),
+        (503, "the service did not answer; try again in a while"),
     ],
 )
 def test_a_refusal_says_what_to_do(registry, repository, compiled, code, advice):
@@ -99,7 +99,7 @@ def test_a_refusal_says_what_to_do(registry, repository, compiled, code, advice)
 
 def test_a_registry_that_does_not_answer_says_so(compiled):
     registry = Registry(Cloud(**CLOUD, registry="http://127.0.0.1:9/p/r"))
-    with pytest.raises(CloudError, match="call the same again in a while"):
+    with pytest.raises(CloudError, match="the service did not answer; try again in a while"):
         registry.upload(compiled)
 
 

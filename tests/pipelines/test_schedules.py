@@ -310,6 +310,23 @@ def test_a_schedule_deleted_behind_our_back_is_made_again(service):
     assert state(service) == [(1, "ACTIVE", True)]
 
 
+def test_a_schedule_deleted_in_the_middle_of_its_switch_is_followed_at_once(service):
+    service.apply(wanted(1))
+    (old,) = service.google.schedules
+
+    def delete(method):
+        started = [s for s in service.google.schedules.values() if s.start_time < schedules.PARKED]
+        if method == "list_schedules" and len(started) == 2:
+            service.google.schedules.pop(old, None)
+
+    service.google.after_call = delete
+    _, said = service.apply(wanted(2))
+    assert "it was deleted meanwhile; looking again" in said
+    service.clock.move(300)
+    assert state(service) == [(2, "ACTIVE", True)]
+    assert service.apply(wanted(2)) == (0, [])
+
+
 def test_a_schedule_of_the_same_name_that_is_not_ours_is_left_alone(service):
     theirs = wanted().as_schedule(service.client.cloud, None)
     theirs["createPipelineJobRequest"]["pipelineJob"]["labels"] = {}
@@ -321,7 +338,7 @@ def test_a_schedule_of_the_same_name_that_is_not_ours_is_left_alone(service):
 
 def test_a_create_whose_answer_was_lost_does_not_make_two(service):
     service.google.faults.append(("create_schedule", 503, "after"))
-    with pytest.raises(CloudError, match="call the same again in a while"):
+    with pytest.raises(CloudError, match="the service did not answer; try again in a while"):
         service.apply(wanted())
     assert service.apply(wanted()) == (0, [])
     assert len(service.google.schedules) == 1

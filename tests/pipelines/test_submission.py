@@ -12,9 +12,10 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from pipelines import cli, submission
+from pipelines import vertex as client
 from pipelines.cloud import Cloud, CloudError
 from pipelines.compiled import compile_pipeline
-from pipelines.vertex import Absent, Taken, Unanswered, Vertex
+from pipelines.vertex import Absent, Limited, Taken, Unanswered, Vertex
 from tests.emulators import registry as registry_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as emulator
@@ -254,6 +255,14 @@ def test_a_job_cancelled_in_the_console_says_so(google, quatrain):
     assert "error: job mine was cancelled\nlook: https://console." in err
 
 
+def test_a_job_that_cannot_be_looked_at_any_more_goes_on(google, quatrain, monkeypatch):
+    monkeypatch.setattr(client, "PATIENCE_S", 0.5)
+    google.faults = [("get_pipeline_job", 503, "before")] * 50
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    assert "the service did not answer; try again in a while\nthe job goes on: https://con" in err
+
+
 def test_a_job_deleted_while_waiting_says_so(google, quatrain):
     google.after_call = lambda method: method == "create_pipeline_job" and google.jobs.clear()
     code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
@@ -297,9 +306,9 @@ def job(training_path, google):
     ("code", "error", "advice"),
     [
         (403, CloudError, "roles/aiplatform.user, and roles/iam.serviceAccountUser on the job's"),
-        (429, Unanswered, "a quota of project my-project is used up"),
-        (500, Unanswered, "call the same again in a while"),
-        (503, Unanswered, "call the same again in a while"),
+        (429, Limited, "a quota of project my-project is used up"),
+        (500, Unanswered, "whether the job was made is not known; --job-id mine makes no second"),
+        (503, Unanswered, "whether the job was made is not known; --job-id mine makes no second"),
     ],
 )
 def test_an_answer_that_stays_bad_says_what_to_do(google, vertex, job, code, error, advice):
@@ -321,7 +330,7 @@ def test_a_lost_answer_is_no_second_job_and_no_conflict(google, vertex, job):
 
 def test_a_service_that_is_not_there_says_so(job):
     vertex = Vertex(Cloud(**{**CLOUD, "api_endpoint": "http://127.0.0.1:9"}), patience_s=0.5)
-    with pytest.raises(Unanswered, match="call the same again in a while"):
+    with pytest.raises(Unanswered, match="the service did not answer; try again"):
         vertex.create_job(job, "mine")
 
 
