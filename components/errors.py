@@ -13,6 +13,10 @@ class SourceError(QuatrainError):
     """The source cannot be read as the spec says."""
 
 
+class SourceDenied(SourceError):
+    """These credentials may not read or list the source; another account may."""
+
+
 class BucketError(QuatrainError):
     """A bucket of the run is not regional in the job's region, or cannot be asked."""
 

@@ -49,8 +49,9 @@ def _options(*options: Any) -> Callable[[Any], Any]:
 @_options(*_RUN)
 @click.option("--job-id", default="", metavar="ID", help="Name of the job; made by default.")
 @click.option("--at", default="", metavar="TIME", help="Where source.window ends; else now.")
+@click.option("--no-cache", "anew", is_flag=True, help="Preprocess again, though nothing changed.")
 @click.option("--wait", "waits", is_flag=True, help="Show the steps until the job has ended.")
-def submit(spec: Path, job_id: str, waits: bool, **settings: Any) -> None:
+def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) -> None:
     """Run the pipeline for SPEC on Vertex AI.
 
     \b
@@ -69,7 +70,7 @@ def submit(spec: Path, job_id: str, waits: bool, **settings: Any) -> None:
     from pipelines.vertex import Vertex
 
     vertex = Vertex(ready.cloud)
-    sent = ready.named(job_id or submission.new_job_id(ready.spec.name))
+    sent = ready.named(job_id or submission.new_job_id(ready.spec.name), anew=anew)
     vertex.create_job(sent.job, sent.job_id)
     click.echo(f"job    {sent.job_id}")
     click.echo(f"file   sha256 {sent.compiled.sha256}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
 from components.buckets import check_buckets, source_warnings
-from components.errors import QuatrainError
+from components.errors import QuatrainError, SourceDenied
 from components.preprocess.windows import window_end
 from components.spec.reading import load_spec
 from components.spec.schema import ModelSpec
@@ -101,9 +101,12 @@ class Ready:
     warnings: Sequence[str]
     at: datetime.datetime
 
-    def named(self, job_id: str) -> Submission:
-        """Returns the job under an id."""
-        return Submission(job_id, self.job, self.compiled)
+    def named(self, job_id: str, *, anew: bool = False) -> Submission:
+        """Returns the job under an id; `anew` takes no step of it from the cache."""
+        config = self.job["runtimeConfig"]
+        parameters = config["parameterValues"] | ({"cache_key": job_id} if anew else {})
+        job = {**self.job, "runtimeConfig": {**config, "parameterValues": parameters}}
+        return Submission(job_id, job, self.compiled)
 
 
 def prepare(request: Request, folder: Path) -> Ready:
@@ -149,20 +152,22 @@ def prepare(request: Request, folder: Path) -> Ready:
 
 
 def labelled(ready: Ready) -> Ready:
-    """Returns the job with the digest of the objects that it is going to read in its labels.
+    """Returns the job with the digest of the files that it is going to read in its labels.
 
-    Not for a schedule: its runs read others each time. What a run did read is in its manifest.
+    Not for a schedule: its runs read others each time. Of each run, it is what find-files gave.
 
     Raises:
-        CloudError: The source has no objects.
+        SourceError: The source has no files.
     """
-    from pipelines.data import DataUnknown, data_digest
+    from components.preprocess import finding
 
+    spec = ready.job["runtimeConfig"]["parameterValues"]["spec"]
     try:
-        digest = data_digest(ready.spec.source, ready.at, ready.cloud.project)
-    except DataUnknown as error:
-        return replace(ready, warnings=[*ready.warnings, str(error)])
-    labels = {**ready.job["labels"], "data": digest[:DIGEST_CHARS]}
+        found = finding.find(spec, project=ready.cloud.project, at=ready.at.isoformat(), clocks=())
+    except SourceDenied as error:
+        told = f"{error}; the job may read it all the same, but gets no label of its data"
+        return replace(ready, warnings=[*ready.warnings, told])
+    labels = {**ready.job["labels"], "data": found.digest[:DIGEST_CHARS]}
     return replace(ready, job={**ready.job, "labels": labels})
 
 

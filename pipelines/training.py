@@ -8,7 +8,7 @@ from kfp import dsl
 from components.evaluate.component import gate, measure
 from components.image import IMAGE
 from components.package.component import package
-from components.preprocess.component import preprocess
+from components.preprocess.component import find_files, preprocess
 from components.train.component import plan
 
 NAME = "quatrain-training"
@@ -17,7 +17,8 @@ NAME = "quatrain-training"
 def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     """Returns the pipeline, every component of which runs one image.
 
-    Nothing is cached: the rows behind an unchanged uri may be new.
+    Only preprocess is cached, by the digest of the files that it reads: the rows behind an
+    unchanged uri may be new. Training is not, as two jobs would write into one folder.
 
     Args:
         image: What every component and training replica runs in.
@@ -25,9 +26,35 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             nor the job, which Vertex restarts by itself.
     """
 
-    def ours(task: dsl.PipelineTask, *, again: bool = True) -> dsl.PipelineTask:
-        task.set_container_image(image).set_caching_options(False)
+    def ours(
+        task: dsl.PipelineTask, *, again: bool = True, cached: bool = False
+    ) -> dsl.PipelineTask:
+        task.set_container_image(image).set_caching_options(cached)
         return task.set_retry(num_retries=retries) if retries and again else task
+
+    @dsl.pipeline(name="preprocess")
+    def prepare(
+        spec: dict, runner: str, project: str, location: str, at: str, cache_key: str
+    ) -> dsl.Dataset:
+        found = ours(
+            find_files(
+                spec=spec,
+                project=project,
+                at=at,
+                scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
+                created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+            )
+        )
+        prepared = preprocess(
+            spec=spec,
+            runner=runner,
+            project=project,
+            location=location,
+            at=found.outputs["at"],
+            digest=found.outputs["digest"],
+            cache_key=cache_key,
+        )
+        return ours(prepared, cached=True).outputs["examples"]
 
     @dsl.pipeline(name="train")
     def train(
@@ -80,19 +107,18 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         psc_interface: dict = {},  # noqa: B006 - compiled, never called with it
         encryption_key: str = "",
         at: str = "",
+        cache_key: str = "",
     ) -> None:
-        prepared = ours(
-            preprocess(
-                spec=spec,
-                runner=runner,
-                project=project,
-                location=location,
-                at=at,
-                scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
-                created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
-            )
+        prepared = prepare(
+            spec=spec,
+            runner=runner,
+            project=project,
+            location=location,
+            at=at,
+            cache_key=cache_key,
         )
-        examples = prepared.outputs["examples"]
+        prepared.set_caching_options(False)  # it has inputs of its own: nobody knows the files yet
+        examples = prepared.output
         proved = ours(package(examples=examples, trainer_dir=trainer_dir))
         trained = train(
             spec=spec,

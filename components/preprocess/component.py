@@ -1,8 +1,32 @@
-"""The KFP doorway of the preprocess step."""
+"""The KFP doorways of the preprocess step."""
+
+from typing import NamedTuple
 
 from kfp import dsl
 
 from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def find_files(
+    spec: dict,
+    project: str,
+    at: str,
+    scheduled: str,
+    created: str,
+) -> NamedTuple("Found", at=str, digest=str):  # type: ignore[valid-type]
+    """Finds the files of a run, and what tells that they are the same as before.
+
+    Args:
+        spec: The model spec, as checked by `quatrain check`.
+        project: The project of the job.
+        at: The time of the run, where a window of the source ends; if empty, the next two say it.
+        scheduled: When the schedule meant the run to start; 1970 without a schedule.
+        created: When the run was made.
+    """
+    from components.preprocess import finding
+
+    return finding.find(spec, project=project, at=at, clocks=(scheduled, created))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -12,8 +36,8 @@ def preprocess(
     project: str,
     location: str,
     at: str,
-    scheduled: str,
-    created: str,
+    digest: str,
+    cache_key: str,
     examples: dsl.Output[dsl.Dataset],
 ) -> int:
     """Cleans, splits and engineers the rows of a table.
@@ -23,9 +47,9 @@ def preprocess(
         runner: Where Beam runs: local, dataflow or flink.
         project: The project of the job.
         location: The region of the job, where every bucket must be; local has none.
-        at: The time of the run, where a window of the source ends; if empty, the next two say it.
-        scheduled: When the schedule meant the run to start; 1970 without a schedule.
-        created: When the run was made.
+        at: The day of the run, where a window of the source ends; empty without a window.
+        digest: What tells that the files are the same as before.
+        cache_key: Takes no part; another one makes the step run anew where it would be cached.
         examples: Parquet shards for train, validation and test.
 
     Returns:
@@ -40,5 +64,5 @@ def preprocess(
         project=project,
         location=location,
         at=at,
-        clocks=(scheduled, created),
+        digest=digest,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.artifacts import commit, write_json
 from components.buckets import HERE, check_buckets, source_warnings
-from components.errors import DataError, QuatrainError, SpecError
-from components.preprocess import judging, shards
+from components.errors import DataError, QuatrainError, SourceError, SpecError
+from components.preprocess import contents, judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.shards import Fitted, Job, Written
 from components.preprocess.sources import Range, find_files, plan_ranges
@@ -48,7 +48,7 @@ def run(
     project: str = "",
     location: str = HERE,
     at: str = "",
-    clocks: Sequence[str] = (),
+    digest: str = "",
     runner_options: Mapping[str, Any] | None = None,
     range_bytes: int | None = None,
 ) -> int:
@@ -63,8 +63,8 @@ def run(
         out: The folder of the artifact `examples`; `gs://` is reached through its mount.
         project: The job's project.
         location: The job's region, where every bucket must be; `local` on this machine.
-        at: The time of the run, where a window of the source ends; may be empty.
-        clocks: Where else to find that time: when the run was scheduled, when it was made.
+        at: The time of the run, where a window of the source ends; may be empty without one.
+        digest: What `finding.find` said of the files; they must still be those, if it is given.
         runner_options: Further Beam options, as `direct_num_workers`.
         range_bytes: Size of a range; by default about 8 MB.
 
@@ -74,7 +74,7 @@ def run(
     Raises:
         BucketError: A bucket is not regional in the job's region; nothing was read.
         SpecError: A rule is not an expression over one row, or a type does not suit its use.
-        SourceError: The source cannot be read as the spec says.
+        SourceError: The source cannot be read as the spec says, or changed meanwhile.
         DataError: The rows cannot train a model.
     """
     model = read_parameter(spec)
@@ -82,7 +82,13 @@ def run(
     if problems := list(judging.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))
     check_buckets([out, *_staging(runner_options)], location, project)
-    files = find_files(model.source, run_time(at, clocks) if model.source.window else None)
+    files = find_files(model.source, run_time(at) if model.source.window else None)
+    before = contents.versions((path for path, _ in files.found), project)
+    if digest and contents.digest(before) != digest:
+        raise SourceError(
+            "the files of the source are not those that the run found when it began: one was "
+            "written, added or removed since; run again"
+        )
     for warning in (*source_warnings(model.source.uri, location, project), files.warning):
         if warning:
             print(f"preprocess: warning: {warning}", flush=True)
@@ -100,6 +106,7 @@ def run(
         )
         with beam.Pipeline(options=options) as pipeline:
             build(pipeline, job, ranges, in_one_worker=_n_workers(runner, runner_options) == 1)
+        contents.check_unchanged(before, contents.versions(before, project))
         shutil.rmtree(folder / shards.SPILL, ignore_errors=True)
         return _finish(folder)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from components.errors import SourceError
+from components.errors import SourceDenied, SourceError
 from components.preprocess.conversion import can_convert
 from components.preprocess.windows import days_before, fill
 from components.spec.schema import DATED, Source
@@ -221,7 +221,7 @@ def _match(uri: str) -> list[tuple[str, int]]:
             return _glob(filesystem, path, uri[: len(uri) - len(path)])
         info = filesystem.get_file_info(path)
     except PermissionError as error:
-        raise SourceError(f"source.uri: {uri} may not be listed; {_permission(uri)}") from error
+        raise SourceDenied(f"source.uri: {uri} may not be listed; {_permission(uri)}") from error
     except OSError as error:
         raise SourceError(f"source.uri: {uri} cannot be listed: {_first_line(error)}") from error
     if info.type == pafs.FileType.Directory:

@@ -36,6 +36,7 @@ def test_another_process_compiles_the_same_bytes(compiled, tmp_path):
 def test_four_steps_in_their_order(compiled):
     assert compiled.steps == ("preprocess", "package", "train", "evaluate")
     assert compiled.executors == {
+        "find_files": "preprocess",
         "preprocess": "preprocess",
         "package": "package",
         "plan": "train",
@@ -59,16 +60,31 @@ def test_the_job_takes_its_pools_and_folder_from_the_plan(compiled):
     assert parameters["persistent_resource_id"] == {"runtimeValue": {"constant": ""}}
 
 
-def test_preprocess_learns_the_region_and_the_time_of_the_run(compiled):
-    tasks = compiled.spec["root"]["dag"]["tasks"]
-    inputs = tasks["preprocess"]["inputs"]["parameters"]
-    for name in ("project", "location", "at"):
+def inner(compiled, step):
+    name = compiled.spec["root"]["dag"]["tasks"][step]["componentRef"]["name"]
+    return compiled.spec["components"][name].get("dag", {}).get("tasks", {})
+
+
+def test_the_time_of_the_run_decides_what_files_are_found(compiled):
+    inputs = inner(compiled, "preprocess")["find-files"]["inputs"]["parameters"]
+    for name in ("spec", "project", "at"):
         assert inputs[name] == {"componentInputParameter": name}
     constants = {n: p["runtimeValue"]["constant"] for n, p in inputs.items() if "runtimeValue" in p}
     assert constants == {
         "scheduled": "{{$.pipeline_job_schedule_time_utc}}",
         "created": "{{$.pipeline_job_create_time_utc}}",
     }
+
+
+def test_only_preprocess_is_cached_and_it_knows_the_files_but_not_the_time(compiled):
+    outer = compiled.spec["root"]["dag"]["tasks"]
+    every = [*outer.items(), *(t for s in compiled.steps for t in inner(compiled, s).items())]
+    cached = [task for _, task in every if task["cachingOptions"].get("enableCache")]
+    assert cached == [inner(compiled, "preprocess")["preprocess"]]
+    parameters = cached[0]["inputs"]["parameters"]
+    found = {n for n, p in parameters.items() if "taskOutputParameter" in p}
+    assert found == {"at", "digest"}
+    assert not any("runtimeValue" in p for p in parameters.values())
 
 
 def test_evaluate_takes_the_model_of_the_nested_pipeline(compiled):
@@ -90,10 +106,9 @@ def test_every_component_and_replica_runs_the_one_image(compiled):
     assert plan["inputs"]["parameters"]["image"] == {"runtimeValue": {"constant": IMAGE}}
 
 
-def test_nothing_is_installed_and_nothing_cached_at_run_time(compiled):
+def test_nothing_is_installed_at_run_time(compiled):
     text = compiled.path.read_text()
     assert "pip install" not in text
-    assert "enableCache: true" not in text
 
 
 def test_project_and_location_have_no_default(compiled):
@@ -107,5 +122,5 @@ def test_components_are_tried_again_but_neither_the_gate_nor_the_job(tmp_path):
     dags = [compiled.spec["root"], *compiled.spec["components"].values()]
     tasks = {n: t for d in dags for n, t in d.get("dag", {}).get("tasks", {}).items()}
     again = {n for n, t in tasks.items() if t.get("retryPolicy", {}).get("maxRetryCount") == 2}
-    assert again == {"preprocess", "package", "plan", "measure"}
+    assert again == {"find-files", "preprocess", "package", "plan", "measure"}
     assert "retryPolicy" not in str([tasks["gate"], tasks["custom-training-job"]])

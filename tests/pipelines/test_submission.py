@@ -52,6 +52,9 @@ def google(monkeypatch, tmp_path, spec):
     monkeypatch.setattr(submission, "POLL_S", 0.02)
     with emulator.serving(google) as url, storage_emulator.serving() as storage:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
+        key = storage_emulator.write_credentials(tmp_path / "key.json", storage.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
         storage.add_bucket("bucket")
         storage.put("gs://bucket/toy.csv", b"x,y\n1,true\n")
         google.storage = storage
@@ -116,6 +119,14 @@ def test_a_source_that_is_written_again_gives_the_job_another_label(google, quat
     assert data[0] == data[1] != data[2]
 
 
+def test_a_job_may_be_asked_to_take_nothing_from_the_cache(google, quatrain):
+    for arguments in ([], ["--no-cache"], ["--no-cache"]):
+        assert quatrain("submit", "toy.yaml", *arguments)[0] == 0
+    jobs = [aiplatform_v1.PipelineJob.pb(job) for job in google.jobs.values()]
+    keys = [job.runtime_config.parameter_values["cache_key"].string_value for job in jobs]
+    assert keys == ["", *(job.name.rsplit("/", 1)[1] for job in jobs[1:])]
+
+
 def test_key_interface_and_policy_reach_the_job_and_its_training(google, quatrain):
     settings = [f"--set-cloud={name}={value}" for name, value in FULL.items()]
     assert quatrain("submit", "toy.yaml", *settings)[0] == 0
@@ -151,7 +162,7 @@ def test_the_end_of_a_window_is_a_parameter_of_a_job_and_else_its_own_time(googl
         (["--set-cloud", "image=h/p/quatrain:1"], "can move; name it by its digest"),
         (["--set-cloud", "image=h/p/other@sha256:" + "0b" * 32], "but the cloud's image is"),
         (["--tier", "BASIK"], "unknown tier 'BASIK'; did you mean 'BASIC'?"),
-        (["--set", "source=gs://bucket/none.csv"], "no object is of gs://bucket/none.csv"),
+        (["--set", "source=gs://bucket/none.csv"], "gs://bucket/none.csv does not exist"),
         (["--job-id", "Toy"], "--job-id 'Toy': write a lower-case letter"),
         (["--template", "sha256:0"], "give one"),
         (["--set-cloud", "budget_usd=0.01"], "than the budget of 0.01 USD"),

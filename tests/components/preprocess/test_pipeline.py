@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.artifacts import sha256_of
-from components.errors import DataError, QuatrainError, SpecError
-from components.preprocess import pipeline, shards
+from components.errors import DataError, QuatrainError, SourceError, SpecError
+from components.preprocess import finding, pipeline, shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.sources import plan_ranges
 from components.preprocess.summary import Summary
@@ -353,3 +353,30 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
     run(spec, out)
     assert (out / "manifest.json").exists()
     assert sorted(os.listdir(tmp_path)) == ["delays.csv", "examples"]
+
+
+def test_files_that_are_not_those_that_were_found_are_not_read(
+    delays_spec: Make, tmp_path: Path
+) -> None:
+    spec, out = delays_spec(), tmp_path / "examples"
+    found = finding.find(spec.as_parameter(), project="", at="", clocks=())
+    assert run(spec, out, digest=found.digest) == 400
+    os.utime(spec.source.uri[0], ns=(1, 1))
+    with pytest.raises(SourceError, match=r"one was written, added or removed since; run again"):
+        run(spec, tmp_path / "other", digest=found.digest)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_file_that_is_written_while_it_is_read_leaves_no_examples(
+    delays_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, kept = delays_spec(), pipeline.fit_transform
+
+    def fit(*given: Any) -> shards.Fitted:
+        os.utime(spec.source.uri[0], ns=(1, 1))
+        return kept(*given)
+
+    monkeypatch.setattr(pipeline, "fit_transform", fit)
+    with pytest.raises(SourceError, match=r"delays.csv changed while the run read it"):
+        run(spec, tmp_path / "examples")
+    assert list(tmp_path.glob("*examples*")) == []

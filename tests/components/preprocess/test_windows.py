@@ -169,9 +169,8 @@ def test_a_run_reads_its_window_and_the_manifest_says_which(
     windowed: ModelSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "examples"
-    clocks = (f"{JULY:%Y-%m-%dT%H:%M:%SZ}", "2026-01-01T00:00:00Z")
-    read = pipeline.run(windowed.as_parameter(), runner="local", out=str(out), clocks=clocks)
-    assert read == 400
+    spec, at = windowed.as_parameter(), "2013-07-01"
+    assert pipeline.run(spec, runner="local", out=str(out), at=at) == 400
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["window"]["first"], manifest["window"]["last"]) == ("2013-06-28", "2013-06-30")
     assert "warning: 1 of the 3 days of the window have no file: 2013-06-29" in (

@@ -1,0 +1,109 @@
+"""What tells whether the files of a source are the same as before, without reading them.
+
+The digest is what a cached step is found by: a file that is written again is never a cache hit, and
+an unchanged one is. A file that changes while it is read stops the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import canonical_json
+from components.errors import SourceDenied, SourceError
+
+TIMEOUT_S = 30.0
+"""The longest wait for one page of a listing."""
+
+_SCHEME = "gs://"
+
+
+def versions(uris: Iterable[str], project: str = "", client: Any = None) -> dict[str, str]:
+    """Returns what changes whenever a file is written again, by the file's uri, in their order.
+
+    Of an object it is the generation, which Cloud Storage makes anew for each write
+    (https://cloud.google.com/storage/docs/generations-preconditions); of a local file its size and
+    the time of its last change in nanoseconds.
+
+    Args:
+        uris: Local paths and gs:// uris, as `find_files` gives them.
+        project: Who asks.
+        client: A `google.cloud.storage.Client`; made when there is something to ask.
+
+    Raises:
+        SourceDenied: The objects may not be listed, or their bucket does not answer.
+        SourceError: A file is not there any more.
+    """
+    wanted = list(uris)
+    found = {uri: _local(uri) for uri in wanted if not uri.startswith(_SCHEME)}
+    paths = {uri: _path(uri) for uri in wanted if uri.startswith(_SCHEME)}
+    generations = _generations(set(paths.values()), project, client) if paths else {}
+    for uri, path in paths.items():
+        if path not in generations:
+            raise SourceError(f"{uri} was there a moment ago and is not any more")
+        found[uri] = generations[path]
+    return {uri: found[uri] for uri in wanted}
+
+
+def digest(of: Mapping[str, str]) -> str:
+    """Returns the sha256 of files and their versions, whatever their order."""
+    return hashlib.sha256(canonical_json(sorted(of.items())).encode()).hexdigest()
+
+
+def check_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Checks that no file was written while it was read.
+
+    Raises:
+        SourceError: Which were.
+    """
+    changed = [uri for uri in before if after.get(uri) != before[uri]]
+    if changed:
+        more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+        raise SourceError(
+            f"{changed[0]}{more} changed while the run read it, so the rows would be of no one "
+            f"state of the table; run again when it is at rest"
+        )
+
+
+def _local(path: str) -> str:
+    name = path.removeprefix("file://")
+    try:
+        status = Path(name).stat()
+    except OSError as error:
+        raise SourceError(f"{path} was there a moment ago and is not any more") from error
+    return f"{status.st_size} bytes of {status.st_mtime_ns}"
+
+
+def _path(uri: str) -> str:
+    """Returns BUCKET/OBJECT; pyarrow writes gs://anonymous@BUCKET for a public bucket."""
+    bucket, _, name = uri.removeprefix(_SCHEME).partition("/")
+    return f"{bucket.rpartition('@')[2]}/{name}"
+
+
+def _generations(paths: set[str], project: str, client: Any) -> dict[str, str]:
+    """Asks for the generation of objects, by one listing for each bucket."""
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import storage
+
+    found: dict[str, str] = {}
+    try:
+        client = client or storage.Client(project=project or None)
+        for bucket in sorted({path.partition("/")[0] for path in paths}):
+            names = [p.partition("/")[2] for p in paths if p.startswith(f"{bucket}/")]
+            listed = client.list_blobs(
+                bucket,
+                prefix=os.path.commonprefix(names),  # noqa: RUF071 - objects have no folders
+                fields="items(name,generation),nextPageToken",
+                timeout=TIMEOUT_S,
+            )
+            found |= {f"{bucket}/{b.name}": str(b.generation) for b in listed}
+    except (GoogleAPICallError, RetryError, GoogleAuthError, OSError) as error:
+        raise SourceDenied(
+            f"the objects of the source cannot be listed: {str(error).splitlines()[0]}; whoever "
+            f"reads them needs roles/storage.objectViewer on their bucket"
+        ) from error
+    return {path: found[path] for path in paths if path in found}

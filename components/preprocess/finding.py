@@ -1,0 +1,42 @@
+"""What a run is going to read: the day that its window ends on, and the digest of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from components.preprocess.contents import digest, versions
+from components.preprocess.sources import find_files
+from components.preprocess.windows import run_time
+from components.spec.reading import read_parameter
+
+
+class Found(NamedTuple):
+    """What the rest of the step is given; the same for the same files, whenever the run is.
+
+    Attributes:
+        at: The day of the run in UTC, where a window ends; empty without a window.
+        digest: The sha256 of the files and their versions.
+    """
+
+    at: str
+    digest: str
+
+
+def find(spec: Mapping[str, Any], *, project: str, at: str, clocks: Sequence[str]) -> Found:
+    """Finds the files of a run.
+
+    Args:
+        spec: The model's spec, as `ModelSpec.as_parameter` gives it.
+        project: The job's project.
+        at: The time of the run; may be empty.
+        clocks: Where else to find that time: when the run was scheduled, when it was made.
+
+    Raises:
+        SourceError: There are none, or they may not be listed.
+    """
+    source = read_parameter(spec).source
+    time = run_time(at, clocks) if source.window else None
+    files = find_files(source, time)
+    named = [path for path, _ in files.found]
+    return Found(f"{time:%Y-%m-%d}" if time else "", digest(versions(named, project)))
