@@ -24,18 +24,15 @@ _UNKNOWN = -1
 def assign(split: HashSplit | TimeSplit | ColumnSplit, batch: pa.RecordBatch) -> np.ndarray:
     r"""Returns the split of each row: 0 train, 1 validation, 2 test, -1 unknown; `[N] int8`.
 
-    By hash: FarmHash's Fingerprint64 of the key columns as text, joined by the unit separator, then
-    modulo 1000 against the cumulative shares. A missing key is the empty text. A seed other than 0
-    is a first key. For `keys: [year, month, day]`, 80/10/10, BigQuery gives the same rows by
+    By hash: `ABS(MOD(FARM_FINGERPRINT(key), 1000))` against the cumulative shares; the key is the
+    key columns as text, joined by the unit separator. A missing key is the empty text. A seed other
+    than 0 is a first key. For `keys: [year, month, day]`, 80/10/10, BigQuery gives the same rows by
 
-        WITH hashed AS (
-          SELECT *, FARM_FINGERPRINT(CONCAT(CAST(year AS STRING), '\x1f',
-            CAST(month AS STRING), '\x1f', CAST(day AS STRING))) AS f FROM flights)
-        SELECT *, CASE WHEN p < 800 THEN 'train' WHEN p < 900 THEN 'validation' ELSE 'test' END
-        FROM (SELECT *, MOD(MOD(f, 1000) + IF(f < 0, 1616, 0), 1000) AS p FROM hashed)
+        SELECT *, IF(part < 800, 'train', IF(part < 900, 'validation', 'test')) AS split
+        FROM (SELECT *, ABS(MOD(FARM_FINGERPRINT(CONCAT(CAST(year AS STRING), '\x1f',
+          CAST(month AS STRING), '\x1f', CAST(day AS STRING))), 1000)) AS part FROM flights)
 
-    as FARM_FINGERPRINT is signed and 2**64 modulo 1000 is 616. Integers, strings, bools and dates
-    have BigQuery's spelling; timestamps and floats have Arrow's.
+    Integers, strings, bools and dates have BigQuery's spelling; timestamps and floats have Arrow's.
 
     By time: train before `validation_from`, test from `test_from`. By column: its own words. A
     missing time and an unknown word are -1.
@@ -60,10 +57,15 @@ def _by_hash(split: HashSplit, batch: pa.RecordBatch) -> np.ndarray:
     texts = [pc.fill_null(k.cast(pa.string()), "") for k in keys]
     if split.seed:
         texts.insert(0, pa.repeat(str(split.seed), len(texts[0])))
-    part = fingerprint64(pc.binary_join_element_wise(*texts, SEPARATOR)) % np.uint64(PARTS)
+    part = parts(pc.binary_join_element_wise(*texts, SEPARATOR))
     bounds = np.rint(np.cumsum([split.train, split.validation]) * PARTS)
-    side = np.searchsorted(bounds, part.astype(np.int64), side="right").astype(np.int8)
-    return side[rows]
+    return np.searchsorted(bounds, part, side="right").astype(np.int8)[rows]
+
+
+def parts(keys: pa.Array, n: int = PARTS) -> np.ndarray:
+    """Returns BigQuery's `ABS(MOD(FARM_FINGERPRINT(key), n))` of texts, `[N] int64` in [0, n)."""
+    # fmod keeps the sign of what is divided, as SQL's MOD; no remainder is int64's least value.
+    return np.abs(np.fmod(fingerprint64(keys).view(np.int64), np.int64(n)))
 
 
 @assign.register

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from components.errors import SpecError
-from components.preprocess.splitting import assign, threshold
+from components.preprocess.splitting import assign, parts, threshold
 from components.spec.schema import ColumnSplit, HashSplit, TimeSplit
 from trainer.fingerprint import fingerprint64
 
@@ -20,16 +21,21 @@ BIGQUERY = {
 }
 
 
+PARTS_BY_SQL = {"1footrue": 711, "2applefalse": 259, "3true": 312}
+"""ABS(MOD(fingerprint, 1000)): the last three digits, as MOD keeps the sign of what it divides."""
+
+
 @pytest.mark.parametrize("key", BIGQUERY)
-def test_the_split_is_bigquerys_fingerprint_modulo_1000(key: str) -> None:
-    unsigned = BIGQUERY[key] % 2**64
-    assert int(fingerprint64(pa.array([key]))[0]) == unsigned
-    signed_modulo = int(abs(BIGQUERY[key]) % 1000) * (1 if BIGQUERY[key] >= 0 else -1)
-    by_sql = (signed_modulo + (1616 if BIGQUERY[key] < 0 else 0)) % 1000
-    assert by_sql == unsigned % 1000
-    share = by_sql / 1000
-    split = HashSplit(keys=("k",), train=share or 0.001, validation=0.001, test=0.999 - share)
-    assert assign(split, pa.record_batch({"k": [key]})).tolist() == [1 if share else 0]
+def test_the_split_is_abs_of_mod_of_bigquerys_fingerprint(key: str) -> None:
+    assert int(fingerprint64(pa.array([key])).view(np.int64)[0]) == BIGQUERY[key]
+    part = PARTS_BY_SQL[key]
+    assert parts(pa.array([key])).tolist() == [part]
+    below, from_it = (
+        HashSplit(keys=("k",), train=t / 1000, validation=0.001, test=0.999 - t / 1000)
+        for t in (part + 1, part)
+    )
+    batch = pa.record_batch({"k": [key]})
+    assert [assign(s, batch).tolist() for s in (below, from_it)] == [[0], [1]]
 
 
 def test_keys_are_joined_as_text_by_the_unit_separator() -> None:
