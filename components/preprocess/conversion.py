@@ -6,6 +6,7 @@ block that is read value by value give the same rows.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -147,9 +148,11 @@ def _empty_is_missing(text: pa.Array) -> pa.Array:
 
 
 def _parse(text: pa.Array, type_: str) -> tuple[pa.Array, pa.Array | None]:
+    cast = _cast_timestamp if type_ == "timestamp" else lambda t: t.cast(TYPES[type_])
+    with contextlib.suppress(pa.ArrowInvalid):
+        return cast(text), None
     if type_ in _TRIMMED:
         text = pc.ascii_trim(text, characters=" \t")
-    cast = _cast_timestamp if type_ == "timestamp" else lambda t: t.cast(TYPES[type_])
     try:
         return cast(text), None
     except pa.ArrowInvalid:
@@ -173,6 +176,8 @@ def _casts(value: str, cast: Callable[[pa.Array], pa.Array]) -> bool:
 
 def _cast_timestamp(text: pa.Array) -> pa.Array:
     """Reads timestamps with and without an offset; without one they are UTC already."""
+    with contextlib.suppress(pa.ArrowInvalid):
+        return text.cast(ZONED).cast(TYPES["timestamp"])
     zoned = pc.match_substring_regex(text, pattern=ZONE)
     if not pc.any(zoned).as_py():
         return text.cast(TYPES["timestamp"])

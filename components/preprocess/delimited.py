@@ -149,11 +149,17 @@ def _read(piece: Piece, span: Range, source: Source, columns: Mapping[str, str])
         typed = parser.parse_typed(data, ends)
         if typed is not None and typed.num_rows == len(block.rows):
             return _filled(block, {n: settle(n, typed.column(n)) for n in columns})
+    if _may_be_unsound(data):
+        block = block.without(_unsound(block.rows, parser))
     return _read_slowly(block, parser)
 
 
 def _has_stray_return(data: bytes) -> bool:
     return b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
+
+
+def _may_be_unsound(data: bytes) -> bool:
+    return b'"' in data or _has_stray_return(data)
 
 
 def _raw_block(piece: Piece, span: Range) -> Block:
@@ -214,12 +220,15 @@ class _Parser:
         return self._parse(data, {n: pa.binary() for n in names})
 
     def n_values(self, rows: pa.Array) -> np.ndarray:
-        """Counts the values of sound rows, `[N] int32`."""
-        quoted = pc.match_substring(rows, pattern='"')
-        if pc.any(quoted).as_py():
+        """Counts the values of sound rows, `[N] int64`."""
+        characters = np.frombuffer(_bytes_of(rows), np.uint8)
+        if (characters == ord('"')).any():
             bare = pc.replace_substring_regex(rows, pattern=self._quoted, replacement=r"\1")
-            rows = pc.if_else(quoted, bare, rows)
-        return pc.count_substring(rows, pattern=self.source.delimiter).to_numpy() + 1
+            rows = pc.if_else(pc.match_substring(rows, pattern='"'), bare, rows)
+            characters = np.frombuffer(_bytes_of(rows), np.uint8)
+        delimiters = np.flatnonzero(characters == ord(self.source.delimiter))
+        ends = np.cumsum(pc.binary_length(rows).to_numpy())
+        return np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
 
     def _parse(self, data: bytes | pa.Buffer, types: dict[str, pa.DataType]) -> pa.RecordBatch:
         table = pacsv.read_csv(
@@ -251,16 +260,16 @@ def _has_zone(text: pa.Array) -> bool:
 
 
 def _read_slowly(block: Block, parser: _Parser) -> Block:
-    """Finds every malformed row and bad value of a block."""
-    block = block.without(_unsound(block.rows, parser))
-    block = block.without(_lengths(parser.n_values(block.rows), len(parser.header)))
-    if not len(block.rows):
-        return replace(block, batch=pa.RecordBatch.from_pylist([], _schema(parser.columns)))
-    text = parser.parse_text(_bytes_of(block.rows), list(parser.columns))
-    if text.num_rows != len(block.rows):
+    """Finds every row of another length and every bad value of a block of sound rows."""
+    block = block.without(_lengths(parser.n_values(_good(block)), len(parser.header)))
+    if not block.batch.num_rows:
+        return _filled(block, {n: (pa.array([], TYPES[t]), []) for n, t in parser.columns.items()})
+    text = parser.parse_text(_bytes_of(_good(block)), list(parser.columns))
+    if text.num_rows != block.batch.num_rows:
         raise SourceError(
-            f"{block.source}: {len(block.rows):,} rows near byte {block.positions[0].as_py():,} "
-            f"were read as {text.num_rows:,}; please report this as a bug"
+            f"{block.source}: {block.batch.num_rows:,} rows near byte "
+            f"{block.positions[0].as_py():,} were read as {text.num_rows:,}; please report this as "
+            f"a bug"
         )
     return _filled(block, {n: from_text(n, text.column(n), t) for n, t in parser.columns.items()})
 
@@ -293,6 +302,11 @@ def _lengths(n_values: np.ndarray, expected: int) -> list[Fault]:
     return faults
 
 
+def _good(block: Block) -> pa.Array:
+    """Returns the good rows as read, without a copy where all are."""
+    return block.rows if block.kept is None else block.rows.take(pa.array(block.kept))
+
+
 def _bytes_of(rows: pa.Array) -> pa.Buffer:
     """Returns the bytes of consecutive rows, without a copy."""
     offsets = np.frombuffer(rows.buffers()[1], np.int32)[rows.offset :]
@@ -305,7 +319,3 @@ def _filled(block: Block, columns: dict[str, tuple[pa.Array, list[Fault]]]) -> B
     return replace(block, batch=batch).without(
         [f for _, faults in columns.values() for f in faults]
     )
-
-
-def _schema(columns: Mapping[str, str]) -> pa.Schema:
-    return pa.schema([(name, TYPES[type_]) for name, type_ in columns.items()])

@@ -53,12 +53,15 @@ class Fault:
 class Block:
     """Consecutive rows of one file.
 
+    The rows as read are kept whole, as few of them are asked for; `kept` says which are still good.
+
     Attributes:
         source: The file's path or uri.
-        batch: Typed columns of the rows that are good so far.
-        positions: Where each row stands in the file, `[N] int64`.
-        rows: The rows as read, `[N]`: bytes (CSV) or structs (Parquet).
+        batch: Typed columns of the rows that are good so far, N of M.
+        positions: Where each row stands in the file, `[M] int64`.
+        rows: The rows as read, `[M]`: bytes (CSV) or structs (Parquet).
         rejected: The rows set aside, with the schema `REJECTED`, ascending by position.
+        kept: The indices of the good ones, `[N] int64`; None are all.
     """
 
     source: str
@@ -66,6 +69,7 @@ class Block:
     positions: pa.Array
     rows: pa.Array
     rejected: pa.RecordBatch = field(default_factory=none_rejected)
+    kept: np.ndarray | None = None
 
     def without(self, faults: Sequence[Fault]) -> Block:
         """Sets the faulty rows aside; the first fault in the sequence is a row's reason."""
@@ -75,14 +79,12 @@ class Block:
         keep = np.ones(self.batch.num_rows, bool)
         for fault in faults:
             keep[fault.rows] = False
-        mask = pa.array(keep)
         rejected = pa.concat_batches([self.rejected, self._rejected(faults)])
         return replace(
             self,
-            batch=self.batch.filter(mask),
-            positions=self.positions.filter(mask),
-            rows=self.rows.filter(mask),
+            batch=self.batch.filter(pa.array(keep)),
             rejected=rejected.take(pc.sort_indices(rejected.column("position"))),
+            kept=np.flatnonzero(keep) if self.kept is None else self.kept[keep],
         )
 
     def _rejected(self, faults: Sequence[Fault]) -> pa.RecordBatch:
@@ -90,7 +92,7 @@ class Block:
         order = np.argsort(rows, kind="stable")
         first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
         reason = pa.concat_arrays([pa.repeat(f.reason, len(f.rows)) for f in faults])
-        chosen = pa.array(rows[first])
+        chosen = pa.array(rows[first] if self.kept is None else self.kept[rows[first]])
         return pa.record_batch(
             [
                 pa.repeat(self.source, len(first)),

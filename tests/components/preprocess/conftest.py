@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 
 from components.preprocess.reading import read_range
+from components.preprocess.rejection import Block
 from components.preprocess.sources import plan_ranges
 from components.spec.reading import read_parameter
 from components.spec.schema import ModelSpec, Source
+
+
+def positions_of(block: Block) -> list[int]:
+    """Returns where the good rows of a block stand."""
+    kept = slice(None) if block.kept is None else block.kept
+    return block.positions.to_numpy()[kept].tolist()
 
 
 class Read:
@@ -21,7 +28,7 @@ class Read:
         self.ranges = plan_ranges(source, columns, range_bytes)
         blocks = [b for span in self.ranges for b in read_range(span, source, columns)]
         self.rows = [tuple(r.values()) for b in blocks for r in b.batch.to_pylist()]
-        self.positions = [p for b in blocks for p in b.positions.to_pylist()]
+        self.positions = [p for b in blocks for p in positions_of(b)]
         self.rejected = [r for b in blocks for r in b.rejected.to_pylist()]
 
     @property

@@ -56,7 +56,7 @@ def test_the_first_true_rule_is_the_reason_and_null_is_not_true() -> None:
     )
     assert reasons(cleaned) == [(0, "late"), (10, "far"), (30, "odd")]
     assert cleaned.batch.column("arr").to_pylist() == [1, 2]
-    assert cleaned.positions.to_pylist() == [20, 40]
+    assert cleaned.kept.tolist() == [2, 4]
     assert cleaned.rejected.column("row").to_pylist() == [b"row 0", b"row 1", b"row 3"]
     assert cleaned.rejected.column("detail")[1].as_py() == "arr > 5"
 

@@ -22,6 +22,7 @@ from components.preprocess.conversion import TYPES, from_text, settle
 from components.preprocess.reading import read_range
 from components.preprocess.sources import Range, plan_ranges
 from components.spec.schema import Source
+from tests.components.preprocess.conftest import positions_of
 
 Reader = Callable[..., Any]
 
@@ -279,7 +280,7 @@ def _outcome(source: Source, ranges: list[Range], block_bytes: int) -> list[Any]
     kept = [
         (p, tuple(r.values()))
         for b in blocks
-        for p, r in zip(b.positions.to_pylist(), b.batch.to_pylist(), strict=True)
+        for p, r in zip(positions_of(b), b.batch.to_pylist(), strict=True)
     ]
     rejected = [
         (r["position"], r["reason"], r["detail"], r["row"])
