@@ -621,8 +621,10 @@ class Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(vertex: Vertex) -> Iterator[str]:
-    """Serves on loopback and yields the address."""
+def serving(
+    vertex: Vertex, other: Callable[[str, str], tuple[int, Any] | None] = lambda verb, target: None
+) -> Iterator[str]:
+    """Serves on loopback and yields the address; `other` answers for other services."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -631,7 +633,9 @@ def serving(vertex: Vertex) -> Iterator[str]:
         def _answer(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
-                code, reply = vertex.answer(self.command, self.path, data)
+                code, reply = other(self.command, self.path) or vertex.answer(
+                    self.command, self.path, data
+                )
             except LookupError as error:
                 code, reply = 404, _error(404, "NOT_FOUND", str(error))
             if code == 0:
