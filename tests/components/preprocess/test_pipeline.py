@@ -21,6 +21,7 @@ from components.artifacts import sha256_of
 from components.errors import DataError, QuatrainError, SourceError, SpecError
 from components.preprocess import finding, pipeline, shards
 from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.folder import Folder
 from components.preprocess.sources import plan_ranges
 from components.preprocess.summary import Summary
 from components.spec.schema import SPLITS, ModelSpec
@@ -38,12 +39,12 @@ def run(spec: ModelSpec, out: Path, **options: Any) -> int:
 def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> shards.Fitted:
     """The same work without Beam, range by range; stops at a problem."""
     ranges = plan_ranges(spec.source, spec.columns, range_bytes)
-    job = shards.Job(spec, Rules.of(spec), str(out), len(ranges))
+    job = shards.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(job.rules)
-    total = sum((shards.clean_range(job, r, cleaner) for r in ranges), Summary())
-    fitted = shards.fit(job, total)
+    cleaned = [shards.clean_range(job, r, cleaner) for r in ranges]
+    fitted = shards.fit(job, sum((total for _, total in cleaned), Summary()))
     if fitted.problem is None:
-        written = [shards.engineer_range(job, r.index, fitted) for r in ranges]
+        written = [shards.engineer_range(job, of, fitted) for of, _ in cleaned]
         shards.write_documents(job, fitted, written)
     return fitted
 
@@ -335,8 +336,8 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
         "import json, sys, time\n"
         "from components.preprocess import pipeline, shards\n"
         "engineer = shards.engineer_range\n"
-        "def slowly(job, index, fitted):\n"
-        "    written = engineer(job, index, fitted)\n"
+        "def slowly(job, cleaned, fitted):\n"
+        "    written = engineer(job, cleaned, fitted)\n"
         "    time.sleep(60)\n"
         "    return written\n"
         "shards.engineer_range = slowly\n"
