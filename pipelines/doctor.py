@@ -18,11 +18,11 @@ import yaml
 from packaging.requirements import Requirement
 
 from components.errors import QuatrainError
+from components.image import PYTHON
 from components.spec.reading import load_spec
 from components.spec.schema import ModelSpec
 from components.train import prices, tiers
 from components.train.plan import resolve_tier
-from components.image import PYTHON
 from components.wording import near
 from pipelines import asking
 from pipelines.cloud import Cloud, load_cloud

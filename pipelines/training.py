@@ -34,7 +34,13 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 
     @dsl.pipeline(name="preprocess")
     def prepare(
-        spec: dict, runner: str, project: str, location: str, at: str, cache_key: str
+        spec: dict,
+        runner: str,
+        runner_options: dict,
+        project: str,
+        location: str,
+        at: str,
+        cache_key: str,
     ) -> dsl.Dataset:
         found = ours(
             find_files(
@@ -53,6 +59,8 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             at=found.outputs["at"],
             digest=found.outputs["digest"],
             cache_key=cache_key,
+            runner_options=runner_options,
+            image=image,
         )
         return ours(prepared, cached=True).outputs["examples"]
 
@@ -101,6 +109,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         location: str,
         tier: str = "",
         runner: str = "local",
+        runner_options: dict = {},  # noqa: B006 - compiled, never called with it
         trainer_dir: str = "",
         service_account: str = "",
         network: str = "",
@@ -112,6 +121,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         prepared = prepare(
             spec=spec,
             runner=runner,
+            runner_options=runner_options,
             project=project,
             location=location,
             at=at,

@@ -54,6 +54,8 @@ def defaults(
         "sdk_container_image": image,
         "sdk_location": "container",
         "no_use_public_ips": True,
+        # Beam would stage the list of this environment's packages, which takes seconds to make.
+        "experiments": ["use_runner_v2", "disable_logging_submission_environment"],
         "autoscaling_algorithm": "THROUGHPUT_BASED",
         "max_num_workers": min(MAX_WORKERS, max(n_ranges, 1)),
         "labels": [f"quatrain={name[:LABEL_CHARS]}"],
@@ -152,7 +154,7 @@ def _wait(result: Any) -> str:
 def _reason(result: Any) -> str:
     """Returns the last error that the job's log holds, in a line."""
     messages, _ = result._runner.dataflow_client.list_messages(result.job_id())
-    errors = [m.message_text for m in messages if "ERROR" in str(m.message_importance)]
+    errors = [m.message_text for m in messages if "ERROR" in m.message_importance.name]
     return f": {' '.join(errors[-1].split())[:500]}" if errors else ""
 
 

@@ -49,9 +49,9 @@ class Folder:
 
     @contextmanager
     def open(self, name: str) -> Iterator[pa.NativeFile]:
-        """Opens a file for reads at any place."""
+        """Opens a file to be read from its start."""
         filesystem, path = _of(self.path(name))
-        with filesystem.open_input_file(path) as file:
+        with filesystem.open_input_stream(path) as file:
             yield file
 
     def read(self, name: str) -> bytes | None:
@@ -59,7 +59,7 @@ class Folder:
         filesystem, path = _of(self.path(name))
         if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
             return None
-        with filesystem.open_input_stream(path) as file:
+        with self.open(name) as file:
             return bytes(file.read())
 
     def clear(self, name: str = "") -> None:

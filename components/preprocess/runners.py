@@ -65,9 +65,9 @@ def engine_of(runner: str) -> Engine:
         raise RunnerError(
             f"runner {runner!r} is not offered: {REFUSED[short]}; choose one of {_names()}"
         )
-    known = {engine.beam.rpartition(".")[2]: engine for engine in ENGINES.values()}
-    if engine := known.get(runner.rpartition(".")[2]):
-        return engine
+    for engine in ENGINES.values():
+        if runner in (engine.beam, engine.beam.rpartition(".")[2]):
+            return engine
     if not runner.endswith("Runner"):
         raise RunnerError(
             f"unknown runner {runner!r}{near(runner, ENGINES)}; choose one of {_names()}, or give "

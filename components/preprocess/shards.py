@@ -246,20 +246,19 @@ def _shard_schema(job: Job, transform: Transform, *, raw: bool) -> pa.Schema:
 
 
 @contextmanager
-def _spill_writer(job: Job, index: int) -> Iterator[pa.ipc.RecordBatchFileWriter]:
+def _spill_writer(job: Job, index: int) -> Iterator[pa.ipc.RecordBatchStreamWriter]:
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with (
         job.folder.create(job.spill(index)) as file,
-        pa.ipc.new_file(file, job.spilled, options=options) as writer,
+        pa.ipc.new_stream(file, job.spilled, options=options) as writer,
     ):
         yield writer
 
 
 def _spilled(job: Job, index: int) -> Iterator[pa.RecordBatch]:
+    options = pa.ipc.IpcReadOptions(use_threads=False)
     with job.folder.open(job.spill(index)) as file:
-        reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(use_threads=False))
-        for i in range(reader.num_record_batches):
-            yield reader.get_batch(i)
+        yield from pa.ipc.open_stream(file, options=options)
 
 
 @contextmanager

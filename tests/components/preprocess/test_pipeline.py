@@ -321,8 +321,22 @@ def test_the_component_runs_the_step_and_gives_the_rows_read(
 
     examples = SimpleNamespace(uri=str(tmp_path / "examples"))
     as_kfp_sends_it = json.loads(json.dumps(small_spec.as_parameter()), parse_int=float)
-    read = preprocess.python_func(as_kfp_sends_it, "local", "p", "local", "", "", "", examples)
+    resources = tmp_path / "gcp_resources"
+    read = preprocess.python_func(
+        as_kfp_sends_it,
+        runner="local",
+        project="p",
+        location="local",
+        at="",
+        digest="",
+        cache_key="",
+        runner_options={"direct_num_workers": 1.0},  # KFP has no whole numbers
+        image="quatrain:dev",
+        examples=examples,
+        gcp_resources=str(resources),
+    )
     assert read == 400
+    assert json.loads(resources.read_text()) == {"resources": []}
     manifest = json.loads((tmp_path / "examples" / "manifest.json").read_text())
     assert manifest["spec"] == small_spec.sha256
 
