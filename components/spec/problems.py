@@ -237,6 +237,7 @@ def _feature_problems(outline: _Outline) -> Iterator[str]:
             )
         if len(feature.types) == len(feature.columns) and (wrong := feature.check()):
             yield f"features[{i}]: {wrong}"
+            continue
         for name in feature.names:
             if problem := _name_problem(name, seen):
                 yield f"features[{i}].name: {problem}"

@@ -168,6 +168,12 @@ class Scaled(Number):
         ready = self.fit_parameters(x)
         with np.errstate(all="ignore"):
             mean, deviation = x.moments(lambda values: ready.shape(values, np))
+        if not np.isfinite(deviation):
+            low, high = x.quantile([0.0, 1.0]).tolist()
+            raise TrainerError(
+                f"feature {self.name!r} makes infinities of numbers from {low:g} to {high:g} in "
+                f"the train split; give another exponent, or reject such rows"
+            )
         return replace(ready, mean=mean, scale=deviation or 1.0)
 
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
