@@ -158,6 +158,7 @@ def _sha256(text: str) -> str:
 _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     int: (int, "N"),
     float: (float, "X"),
+    str: (str, "NAME"),
     tuple[int, ...]: (_whole_numbers, "N,N"),
 }
 
