@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from trainer.fingerprint import fingerprint64
 from trainer.settings import TrainerError
+from trainer.spelling import Case
 from trainer.statistics import Categories, ColumnStatistics, Distribution
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ Tensors = Mapping[str, "tf.Tensor"]
 
 @dataclass(frozen=True)
 class Input:
-    """A raw input of the serving signature: a column of the table and its type."""
+    """A raw input of the serving signature: a column of the table, its type, how it is tidied."""
 
     name: str
     type: Type
+    trim: bool = False
+    case: Case | None = None
 
     @property
     def is_number(self) -> bool:

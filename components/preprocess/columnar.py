@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.errors import SourceError
-from components.preprocess.conversion import from_typed
+from components.preprocess.conversion import USUAL, from_typed
 from components.preprocess.rejection import Block
 from components.preprocess.sources import Range, open_filesystem
+from trainer.spelling import Spelling
 
 BLOCK_ROWS = 1 << 16
 BUFFER_BYTES = 1 << 20
@@ -18,7 +19,10 @@ BUFFER_BYTES = 1 << 20
 
 
 def read_blocks(
-    span: Range, columns: Mapping[str, str], block_rows: int = BLOCK_ROWS
+    span: Range,
+    columns: Mapping[str, str],
+    block_rows: int = BLOCK_ROWS,
+    spellings: Mapping[str, Spelling] = {},
 ) -> Iterator[Block]:
     """Yields the rows of a range of row groups.
 
@@ -38,17 +42,26 @@ def read_blocks(
                 columns=list(columns),
                 use_threads=False,
             ):
-                yield _block(batch, span.path, position, columns)
+                yield typed_block(batch, span.path, position, columns, spellings)
                 position += batch.num_rows
     except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(f"{span.path} cannot be read: {error}") from error
 
 
-def _block(batch: pa.RecordBatch, path: str, position: int, columns: Mapping[str, str]) -> Block:
+def typed_block(
+    batch: pa.RecordBatch,
+    source: str,
+    position: int,
+    columns: Mapping[str, str],
+    spellings: Mapping[str, Spelling],
+) -> Block:
+    """Makes the block of a batch of typed columns, whose first row stands at `position`."""
     batch = _without_views(batch)
-    converted = {n: from_typed(n, batch.column(n), t) for n, t in columns.items()}
+    converted = {
+        n: from_typed(n, batch.column(n), t, spellings.get(n, USUAL)) for n, t in columns.items()
+    }
     block = Block(
-        path,
+        source,
         pa.record_batch([c for c, _ in converted.values()], names=list(converted)),
         pa.array(range(position, position + batch.num_rows), pa.int64()),
         batch.to_struct_array(),

@@ -92,7 +92,7 @@ def run(
     for warning in (*source_warnings(model.source.uri, location, project), files.warning):
         if warning:
             print(f"preprocess: warning: {warning}", flush=True)
-    ranges = plan_ranges(model.source, model.columns, range_bytes, files.found)
+    ranges = plan_ranges(model.source, model.columns, range_bytes, files.found, model.spellings)
     n_files = len({r.path for r in ranges})
     print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
     with commit(out.replace("gs://", "/gcs/", 1)) as folder:

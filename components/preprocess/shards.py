@@ -119,7 +119,8 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> Summary:
 
 def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Block, pa.Array]]:
     """Yields blocks of the rows that some split takes, and their splits, `[N] int8`."""
-    for read in read_range(span, job.spec.source, job.spec.columns):
+    spec = job.spec
+    for read in read_range(span, spec.source, spec.columns, spec.spellings):
         block = cleaner.clean(read)
         split = assign(job.spec.split, block.batch)
         yield block.without([bad_split(job.spec.split, split)]), pa.array(split[split >= 0])
@@ -143,8 +144,7 @@ def fit(job: Job, total: Summary) -> Fitted:
         features = fit_features(spec.features, total.splits["train"].columns)
     except TrainerError as error:
         return Fitted(problem=str(error))
-    source, label = spec.source, Label(spec.label, classes)
-    text = TextFormat(source.nulls, source.delimiter, source.quoted_newlines)
+    label, text = Label(spec.label, classes), _text_format(spec)
     transform = Transform(spec.task, label, spec.weight, spec.inputs, features, text)
     warnings = judging.warnings(spec, total, classes)
     return Fitted(
@@ -157,6 +157,15 @@ def fit(job: Job, total: Summary) -> Fitted:
             "spec": spec.sha256,
             "warnings": warnings,
         },
+    )
+
+
+def _text_format(spec: ModelSpec) -> TextFormat:
+    """How the source is written; of columns that are not inputs nothing needs to be known."""
+    source, inputs = spec.source, {i.name for i in spec.inputs}
+    columns = {name: s for name, s in spec.spellings.items() if name in inputs}
+    return TextFormat(
+        source.nulls, source.delimiter, source.quoted_newlines, source.optional_keys, columns
     )
 
 

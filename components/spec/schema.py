@@ -19,10 +19,12 @@ from pydantic import (
 )
 
 from components.artifacts import canonical_json
+from components.spec.columns import ColumnEntry
 from components.train.pools import Pool
 from components.wording import near
 from trainer.features import FEATURES, Feature, Input, Task, Type
 from trainer.settings import Hyperparameters
+from trainer.spelling import Spelling
 
 SPLITS = ("train", "validation", "test")
 DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
@@ -52,10 +54,11 @@ class Source(_Section):
     """Where the rows are and how they are written."""
 
     uri: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
-    format: Literal["csv", "parquet"] = "csv"
+    format: Literal["csv", "parquet", "jsonl"] = "csv"
     nulls: tuple[str, ...] = ("", "NA")
     delimiter: Annotated[str, Field(pattern=DELIMITER)] = ","
     quoted_newlines: bool = False
+    optional_keys: bool = False
     window: Annotated[str | None, BeforeValidator(_read_window)] = None
 
     @model_validator(mode="after")
@@ -254,7 +257,7 @@ class ModelSpec(_Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
     source: Source
-    columns: Annotated[dict[str, Type], Field(min_length=1)]
+    declared: Annotated[dict[str, ColumnEntry], Field(alias="columns", min_length=1)]
     clean: Clean = Clean()
     label: str
     task: Task
@@ -265,6 +268,17 @@ class ModelSpec(_Section):
     evaluate: Evaluate = Evaluate()
 
     @cached_property
+    def columns(self) -> dict[str, Type]:
+        """The types of the columns that are read."""
+        return {name: column.type for name, column in self.declared.items()}
+
+    @cached_property
+    def spellings(self) -> dict[str, Spelling]:
+        """How the columns are written that are not written the usual way."""
+        written = {name: column.spelling for name, column in self.declared.items()}
+        return {name: spelling for name, spelling in written.items() if spelling != Spelling()}
+
+    @cached_property
     def features(self) -> tuple[Feature, ...]:
         """The features, unfitted, with the types of their columns."""
         return tuple(typed(e.feature, self.columns) for e in self.entries)
@@ -273,7 +287,8 @@ class ModelSpec(_Section):
     def inputs(self) -> tuple[Input, ...]:
         """The raw inputs that the features need, in the order of `columns`."""
         used = {c for f in self.features for c in f.columns}
-        return tuple(Input(n, t) for n, t in self.columns.items() if n in used)
+        columns = self.declared.items()
+        return tuple(Input(n, c.type, c.trim, c.case) for n, c in columns if n in used)
 
     @cached_property
     def sha256(self) -> str:
