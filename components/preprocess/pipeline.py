@@ -24,6 +24,7 @@ from components.buckets import HERE, check_buckets, source_warnings
 from components.errors import DataError, QuatrainError, SourceError, SpecError
 from components.preprocess import contents, judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.duplicates import LeaveOutDuplicates
 from components.preprocess.shards import Fitted, Job, Written
 from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
@@ -112,12 +113,14 @@ def run(
 
 
 def build(pipeline: beam.Pipeline, job: Job, ranges: list[Range], *, in_one_worker: bool) -> None:
-    """Adds the steps to a Beam pipeline; seven, as each costs about 0.05 CPU-s."""
-    cleaned = (
-        pipeline
-        | "Ranges" >> beam.Create(ranges, reshuffle=not in_one_worker)
-        | "Clean" >> beam.ParDo(Clean(job)).with_outputs(_SUMMARY, main="range")
-    )
+    """Adds the steps to a Beam pipeline; seven, as each costs about 0.05 CPU-s.
+
+    Duplicates cost steps of their own, and a second reading, where the spec asks for it.
+    """
+    spans = pipeline | "Ranges" >> beam.Create(ranges, reshuffle=not in_one_worker)
+    if job.spec.clean.deduplicate:
+        spans = spans | "Deduplicate" >> LeaveOutDuplicates(job)
+    cleaned = spans | "Clean" >> beam.ParDo(Clean(job)).with_outputs(_SUMMARY, main="range")
     cleaned.range.element_type = int
     cleaned[_SUMMARY].element_type = Summary
     fitted = (
@@ -145,6 +148,8 @@ class Clean(beam.DoFn):
     def process(self, span: Range) -> Iterator[Any]:
         """Cleans one range."""
         try:
+            if span.problem:
+                raise QuatrainError(span.problem)
             total = shards.clean_range(self._job, span, self._cleaner)
         except QuatrainError as error:
             total = Summary(problem=(span.index, str(error)))

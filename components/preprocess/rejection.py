@@ -72,6 +72,11 @@ class Block:
     rejected: pa.RecordBatch = field(default_factory=none_rejected)
     kept: np.ndarray | None = None
 
+    @property
+    def good_positions(self) -> pa.Array:
+        """Where the rows of `batch` stand in the file, `[N] int64`."""
+        return self.positions if self.kept is None else self.positions.take(pa.array(self.kept))
+
     def without(self, faults: Sequence[Fault]) -> Block:
         """Sets the faulty rows aside; the first fault in the sequence is a row's reason."""
         faults = [f for f in faults if len(f.rows)]

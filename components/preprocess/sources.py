@@ -65,6 +65,8 @@ class Range:
         start: First byte (CSV, JSON Lines) or row group (Parquet).
         stop: The one after the last; None is the end of the file.
         header: The columns of the file, in its order; of JSON Lines the keys of its first rows.
+        dropped: Where the rows stand that are left out, since another row has their keys.
+        problem: Why the range cannot be read, when that is known already.
     """
 
     index: int
@@ -72,6 +74,8 @@ class Range:
     start: int
     stop: int | None
     header: tuple[str, ...]
+    dropped: tuple[int, ...] = ()
+    problem: str = ""
 
 
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:

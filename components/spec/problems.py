@@ -13,7 +13,9 @@ from components.spec.schema import (
     Bound,
     Clean,
     ColumnSplit,
+    Deduplicate,
     Evaluate,
+    FoldSplit,
     HashSplit,
     ModelSpec,
     Source,
@@ -30,7 +32,7 @@ from trainer.settings import Hyperparameters
 
 REASONS = (
     *("short_row", "long_row", "unclosed_quote", "stray_return", "bad_json", "missing_key"),
-    *("bad_encoding", "bad_value"),
+    *("bad_encoding", "bad_value", "duplicate"),
     *("label_missing", "bad_label", "weight_missing", "bad_weight", "bad_split"),
 )
 """Why rows are rejected without a rule."""
@@ -44,7 +46,12 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "train": Train,
     "evaluate": Evaluate,
 }
-_SPLITS: dict[str, type[BaseModel]] = {"hash": HashSplit, "time": TimeSplit, "column": ColumnSplit}
+_SPLITS: dict[str, type[BaseModel]] = {
+    "hash": HashSplit,
+    "time": TimeSplit,
+    "column": ColumnSplit,
+    "fold": FoldSplit,
+}
 _EXPECTED = {
     "string_type": "must be text",
     "int_type": "must be a whole number",
@@ -129,6 +136,8 @@ def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
         return list(Column.model_fields)
     if "gate" in loc:
         return list(Bound.model_fields)
+    if "deduplicate" in loc:
+        return list(Deduplicate.model_fields)
     if "pools" in loc:
         return list(Pool.model_fields)
     names = list(_SECTIONS[head].model_fields)
@@ -216,7 +225,7 @@ def _reference_problems(outline: _Outline) -> Iterator[str]:
     for place, name in _references(outline):
         if isinstance(name, str) and name not in outline.known:
             yield f"{place}: unknown column {name!r}{near(name, outline.known)}"
-        elif place.startswith("split") and name == outline.get("label"):
+        elif place.startswith(("split.keys", "split.column")) and name == outline.get("label"):
             yield f"{place}: {name!r} is the label; each class would fall into one split"
     slices = outline.get("evaluate", "slices")
     for i, name in enumerate(slices if isinstance(slices, list) else []):
@@ -229,10 +238,12 @@ def _references(outline: _Outline) -> Iterator[tuple[str, Any]]:
     yield "label", outline.get("label")
     yield "weight", outline.get("weight")
     yield "split.column", outline.get("split", "column")
-    for section, key in (("split", "keys"), ("evaluate", "slices")):
-        names = as_list(outline.get(section, key))
+    yield "split.stratify", outline.get("split", "stratify")
+    yield "clean.deduplicate.keep_newest_by", outline.get("clean", "deduplicate", "keep_newest_by")
+    for path in (("split", "keys"), ("evaluate", "slices"), ("clean", "deduplicate", "keys")):
+        names = as_list(outline.get(*path))
         if isinstance(names, list | tuple):
-            yield from ((f"{section}.{key}[{i}]", name) for i, name in enumerate(names))
+            yield from ((f"{'.'.join(path)}[{i}]", name) for i, name in enumerate(names))
 
 
 def _feature_problems(outline: _Outline) -> Iterator[str]:

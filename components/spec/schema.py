@@ -96,11 +96,19 @@ def _directives(form: str) -> list[str]:
     return re.findall(r"%.?", form)
 
 
+class Deduplicate(_Section):
+    """Which rows are duplicates: those with equal keys, but for the newest or first of them."""
+
+    keys: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
+    keep_newest_by: str | None = None
+
+
 class Clean(_Section):
-    """Rejection rules and derived columns, as SQL expressions over one row."""
+    """Rejection rules, derived columns (SQL expressions over one row), and duplicates."""
 
     reject: dict[str, str] = {}
     derive: dict[str, str] = {}
+    deduplicate: Deduplicate | None = None
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
@@ -112,6 +120,7 @@ class HashSplit(_Section):
     train: Annotated[float, Field(gt=0, lt=1)] = 0.8
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    stratify: str | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -146,13 +155,39 @@ class ColumnSplit(_Section):
     column: str
 
 
+def _as_text(value: Any) -> Any:
+    """YAML reads an unquoted 3 as a number, and KFP makes 3.0 of it; a fold is a text."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value) if type(value) in (int, float) else value
+
+
+Fold = Annotated[str, BeforeValidator(_as_text)]
+
+
+class FoldSplit(_Section):
+    """By a column of folds of one's own: two are validation and test, all others train."""
+
+    by: Literal["fold"]
+    column: str
+    validation: Fold
+    test: Fold
+
+    @model_validator(mode="after")
+    def _are_two(self) -> "FoldSplit":
+        if self.validation == self.test:
+            raise ValueError(f"validation and test are both fold {self.test!r}; name two")
+        return self
+
+
 def _by_hash(value: Any) -> Any:
     """A split that names no kind is by hash."""
     return {"by": "hash", **value} if isinstance(value, Mapping) else value
 
 
 Split = Annotated[
-    HashSplit | TimeSplit | ColumnSplit, Field(discriminator="by"), BeforeValidator(_by_hash)
+    HashSplit | TimeSplit | ColumnSplit | FoldSplit,
+    Field(discriminator="by"),
+    BeforeValidator(_by_hash),
 ]
 
 
