@@ -30,6 +30,7 @@ from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
 from components.preprocess.windows import run_time
 from components.spec.reading import read_parameter
+from components.spec.schema import is_table
 
 RUNNERS = {
     # By name: Beam's DirectRunner first tries to download another runner.
@@ -93,7 +94,13 @@ def run(
     for warning in (*source_warnings(model.source.uri, location, project), files.warning):
         if warning:
             print(f"preprocess: warning: {warning}", flush=True)
-    ranges = plan_ranges(model.source, model.columns, range_bytes, files.found, model.spellings)
+    ranges = plan_ranges(
+        model.source, model.columns, range_bytes, files.found, model.spellings, project
+    )
+    # A table is read as it was when its session was opened: it may change from here on.
+    tables = {uri: version for uri, version in before.items() if is_table(uri)}
+    contents.check_unchanged(tables, contents.versions(tables, project))
+    files_before = {uri: version for uri, version in before.items() if uri not in tables}
     n_files = len({r.path for r in ranges})
     print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
     with commit(out.replace("gs://", "/gcs/", 1)) as folder:
@@ -107,7 +114,7 @@ def run(
         )
         with beam.Pipeline(options=options) as pipeline:
             build(pipeline, job, ranges, in_one_worker=_n_workers(runner, runner_options) == 1)
-        contents.check_unchanged(before, contents.versions(before, project))
+        contents.check_unchanged(files_before, contents.versions(files_before, project))
         shutil.rmtree(folder / shards.SPILL, ignore_errors=True)
         return _finish(folder)
 

@@ -44,6 +44,8 @@ def _blocks(
     span: Range, source: Source, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
 ) -> Iterator[Block]:
     own = {name: spelling for name, spelling in spellings.items() if name in columns}
+    if source.format == "bigquery":
+        return columnar.read_stream(span, columns, own)
     if source.format == "parquet":
         return columnar.read_blocks(span, columns, spellings=own)
     if source.format == "jsonl":

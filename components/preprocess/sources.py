@@ -18,10 +18,11 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from components.errors import SourceDenied, SourceError
+from components.preprocess import bigquery
 from components.preprocess.conversion import USUAL, can_convert
 from components.preprocess.partitions import partition_values
 from components.preprocess.windows import days_before, fill
-from components.spec.schema import DATED, Source
+from components.spec.schema import DATED, Source, is_table
 from components.wording import near
 from trainer.spelling import Spelling
 
@@ -62,11 +63,12 @@ class Range:
     Attributes:
         index: The number of its shard.
         path: The file's path or uri.
-        start: First byte (CSV, JSON Lines) or row group (Parquet).
+        start: First byte (CSV, JSON Lines) or row group (Parquet), or the stream's number.
         stop: The one after the last; None is the end of the file.
         header: The columns of the file, in its order; of JSON Lines the keys of its first rows.
         dropped: Where the rows stand that are left out, since another row has their keys.
         problem: Why the range cannot be read, when that is known already.
+        stream: The stream of a read session, of a table of BigQuery.
     """
 
     index: int
@@ -76,6 +78,7 @@ class Range:
     header: tuple[str, ...]
     dropped: tuple[int, ...] = ()
     problem: str = ""
+    stream: str = ""
 
 
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -182,6 +185,7 @@ def plan_ranges(
     range_bytes: int | None = None,
     files: Sequence[tuple[str, int]] | None = None,
     spellings: Mapping[str, Spelling] = {},
+    project: str = "",
 ) -> list[Range]:
     """Cuts the files of a source into ranges, by their sizes alone.
 
@@ -191,6 +195,7 @@ def plan_ranges(
         range_bytes: The size of a range; larger when there would be over a thousand.
         files: What `find_files` found; by default it is asked.
         spellings: How columns are written that are not written the usual way.
+        project: Who pays for reading a table; by default its own project.
 
     Raises:
         SourceError: A file is absent, empty, not what its name says, or lacks a column.
@@ -198,6 +203,8 @@ def plan_ranges(
     files = find_files(source).found if files is None else files
     size = range_bytes or max(RANGE_BYTES, math.ceil(sum(s for _, s in files) / MAX_RANGES))
     table = _Table(source, columns, spellings)
+    if source.format == "bigquery":
+        return _streams(files, table, size, project)
     spans = [(p, *span) for p, n in files for span in _CUTS[source.format](p, n, table, size)]
     return [
         Range(i, path, start, stop, names) for i, (path, start, stop, names) in enumerate(spans)
@@ -281,6 +288,9 @@ def _named(uri: str) -> list[tuple[str, int]]:
 
 def _match(uri: str) -> list[tuple[str, int]]:
     """Returns the files that a uri or glob names; none when there are none."""
+    if is_table(uri):
+        found = bigquery.find_table(uri)
+        return [(uri, found.n_bytes)] if found else []
     filesystem, path = open_filesystem(uri)
     try:
         if _GLOB.search(uri):
@@ -442,12 +452,7 @@ def _cut_parquet(path: str, n_bytes: int, table: _Table, size: int) -> list[Span
     names = tuple(schema.names)
     columns = table.columns_in(path, names)
     check_columns(path, names, columns, "")
-    for name, type_ in columns.items():
-        if not can_convert(type_, schema.field(name).type, table.spellings.get(name, USUAL)):
-            raise SourceError(
-                f"{path}: column {name!r} is {schema.field(name).type} and cannot be read as "
-                f"{type_}; correct its type under `columns`"
-            )
+    _check_types(path, schema, columns, table.spellings)
     bounds, filled = [0], 0
     for group in range(metadata.num_row_groups):
         filled += metadata.row_group(group).total_byte_size
@@ -455,6 +460,36 @@ def _cut_parquet(path: str, n_bytes: int, table: _Table, size: int) -> list[Span
             bounds.append(group + 1)
             filled = 0
     return [(a, b, names) for a, b in pairwise(bounds)] or [(0, 0, names)]
+
+
+def _check_types(
+    path: str, schema: pa.Schema, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
+) -> None:
+    for name, type_ in columns.items():
+        if not can_convert(type_, schema.field(name).type, spellings.get(name, USUAL)):
+            raise SourceError(
+                f"{path}: column {name!r} is {schema.field(name).type} and cannot be read as "
+                f"{type_}; correct its type under `columns`"
+            )
+
+
+def _streams(
+    tables: Sequence[tuple[str, int]], table: _Table, size: int, project: str
+) -> list[Range]:
+    """Opens a read session for each table; its streams are the ranges."""
+    ranges: list[Range] = []
+    columns = table.columns
+    for uri, n_bytes in tables:
+        found = bigquery.find_table(uri)
+        if found is None:
+            raise SourceError(f"source.uri: {uri} does not exist")
+        check_columns(uri, found.columns, columns, "")
+        session = bigquery.open_session(uri, list(columns), n_bytes, size, project)
+        _check_types(uri, session.schema, columns, table.spellings)
+        for number, stream in enumerate(session.streams):
+            at = len(ranges)
+            ranges.append(Range(at, uri, number, None, tuple(columns), stream=stream))
+    return ranges
 
 
 _CUTS = {"csv": _cut_csv, "jsonl": _cut_json, "parquet": _cut_parquet}

@@ -34,6 +34,15 @@ DATED = re.compile(r"\{date(?::(?P<form>[^{}]*))?\}")
 DAY = "%Y-%m-%d"
 
 
+TABLE = r"bq://([a-z][a-z0-9.:-]*)\.(\w+)\.([^./`]+)"
+"""A table of BigQuery: its project, dataset and name."""
+
+
+def is_table(uri: str) -> bool:
+    """Tells a table of BigQuery from a file."""
+    return uri.startswith("bq://")
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -54,12 +63,32 @@ class Source(_Section):
     """Where the rows are and how they are written."""
 
     uri: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
-    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    format: Literal["csv", "parquet", "jsonl", "bigquery"] = "csv"
     nulls: tuple[str, ...] = ("", "NA")
     delimiter: Annotated[str, Field(pattern=DELIMITER)] = ","
     quoted_newlines: bool = False
     optional_keys: bool = False
     window: Annotated[str | None, BeforeValidator(_read_window)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_say_their_format(cls, value: Any) -> Any:
+        """A bq:// uri needs no format beside it."""
+        uris = as_list(value.get("uri")) if isinstance(value, Mapping) else None
+        if not isinstance(uris, list | tuple) or "format" in value:
+            return value
+        tables = [u for u in uris if isinstance(u, str) and is_table(u)]
+        return {**value, "format": "bigquery"} if tables else value
+
+    @model_validator(mode="after")
+    def _tables_are_apart(self) -> "Source":
+        tables = [uri for uri in self.uri if is_table(uri)]
+        for uri in tables:
+            if not re.fullmatch(TABLE, DATED.sub("x", uri)):
+                raise ValueError(f"{uri!r} is no table; write it as bq://project.dataset.table")
+        if (self.format == "bigquery") != bool(tables) or 0 < len(tables) < len(self.uri):
+            raise ValueError("tables (bq://) are of format bigquery, and do not stand beside files")
+        return self
 
     @model_validator(mode="after")
     def _holds_no_password(self) -> "Source":
