@@ -25,7 +25,9 @@ BUCKETS = 32
 WIDE = 100
 """With more columns than this a number gets one feature, not two."""
 ROWS_A_LEVEL = 20
+MOST_LEVELS = 1000
 MOSTLY_MISSING = 0.995
+MOSTLY_UNSEEN = 0.5
 GATE_ROWS = 100
 """In fewer rows of the sample a bound would be a guess."""
 SLICES = 3
@@ -108,23 +110,34 @@ def infer(uri: str, target: str) -> Draft:
         SpecError: The target cannot be predicted, or no column is left to predict it from.
     """
     found = sample(uri)
+    if not found.table.num_rows:
+        raise SpecError(f"{uri}: there are no rows that can be read, only a header")
     nulls = find_nulls(found, target)
     columns = find_columns(found, nulls)
     goal = find_goal(found, columns, target)
-    split, remarks = find_parting(found, columns, goal, target)
     inputs = [c for n, c in columns.items() if n != target]
+    if not any(c.kind not in ("empty", "constant") for c in inputs):
+        what = "has one value or none" if inputs else "is missing: there is none"
+        raise SpecError(f"{uri}: every column beside the target {target!r} {what}")
+    split, remarks = find_parting(found, columns, goal, target)
     leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant", "text")])
     table = _Table(found, columns, target, goal, split, leaks)
-    features = _features(table)
+    left_out = _left_out(table)
+    features = _features(table, left_out)
     if not any(f.used for f in features):
-        reasons = "; ".join(f"{n!r}: {why}" for n, why in list(_left_out(table).items())[:5])
+        reasons = "; ".join(f"{n!r}: {why}" for n, why in list(left_out.items())[:5])
         raise SpecError(f"{uri}: no column is left to predict {target!r} from ({reasons})")
     remarks = [*_remarks(table, nulls), *remarks]
-    return _draft(uri, table, nulls, features, remarks)
+    return _draft(uri, table, nulls, left_out, features, remarks)
 
 
 def _draft(
-    uri: str, table: _Table, nulls: Nulls, features: list[Entry], remarks: list[str]
+    uri: str,
+    table: _Table,
+    nulls: Nulls,
+    left_out: dict[str, str],
+    features: list[Entry],
+    remarks: list[str],
 ) -> Draft:
     goal, split = table.goal, table.split
     derive = {goal.label: goal.sql} if goal.sql else {}
@@ -135,7 +148,7 @@ def _draft(
         clean["max_rejected"] = rejected
     evaluate, why_gate = _evaluation(table, features)
     train, why_train = _training(table)
-    columns = _columns(table, features, evaluate)
+    columns = _columns(table, left_out, features, evaluate)
     document = {
         "name": model_name(uri),
         "source": _source(table.sample, nulls),
@@ -205,9 +218,27 @@ def _why_not(table: _Table, column: Column) -> str | None:
         return "rows are split by it, so the test rows have values that train never saw"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):
         return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
-    if column.type == "string" and column.kind in ("quantity", "time"):
+    if table.split.document["by"] == "time" and _is_ahead(table, column):
+        return "it grows with time: most test rows have a value that train never saw"
+    repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
+    if column.type == "string" and (
+        column.kind == "time" or (column.kind == "quantity" and not repeats)
+    ):
         return f"{column.note}; a feature takes a column as it stands, so write it plainly there"
     return _case_twin(table, column)
+
+
+def _is_ahead(table: _Table, column: Column) -> bool:
+    """Whether most test rows lie beyond train, as months and numbers of invoices do."""
+    if column.kind == "time":
+        return False
+    train, test = (column.codes[table.split.parts == part] for part in (0, 2))
+    unseen = ~np.isin(test, train)
+    if column.is_number and column.n_distinct > FEW_LEVELS:
+        x = column.numbers
+        low, high = np.nanmin(x[table.split.parts == 0]), np.nanmax(x[table.split.parts == 0])
+        unseen = (x[table.split.parts == 2] < low) | (x[table.split.parts == 2] > high)
+    return bool(len(test)) and float(np.mean(unseen & (test >= 0))) > MOSTLY_UNSEEN
 
 
 def _case_twin(table: _Table, column: Column) -> str | None:
@@ -222,9 +253,8 @@ def _case_twin(table: _Table, column: Column) -> str | None:
     return None
 
 
-def _features(table: _Table) -> list[Entry]:
+def _features(table: _Table, left_out: dict[str, str]) -> list[Entry]:
     """Returns the features of every column, in the order of the table."""
-    left_out = _left_out(table)
     wide = len(table.columns) - len(left_out) > WIDE
     min_count = _min_count(table.train_rows)
     taken = {LABEL, WEIGHT}
@@ -324,9 +354,10 @@ def _has_levels(table: _Table, column: Column) -> bool:
     return by_level > 1.1 * max(table.trial.gain(bins(column, BUCKETS)), 1e-4)
 
 
-def _columns(table: _Table, features: list[Entry], evaluate: dict[str, Any]) -> dict[str, Entry]:
+def _columns(
+    table: _Table, left_out: dict[str, str], features: list[Entry], evaluate: dict[str, Any]
+) -> dict[str, Entry]:
     """Returns every column of the header: those that are read, and as comments the others."""
-    left_out = _left_out(table)
     read = {f.value["from"] for f in features if f.used}
     read |= {table.target, *table.split.keys, *evaluate["slices"]}
     entries = {}
@@ -353,6 +384,8 @@ def _told(table: _Table, column: Column, left_out: str | None) -> str:
         told.append(f"{column.n_bad:,} cells do not convert; their rows are rejected")
     if column.kind == "code":
         told.append("digits that name something")
+    if column.kind == "quantity" and column.name != table.target:
+        told.append(f"{column.note}, used as categories: a feature takes a column as it stands")
     if column.note and column.kind == "time":
         told.append(column.note)
     if missing := column.values.null_count:
@@ -426,6 +459,9 @@ def _remarks(table: _Table, nulls: Nulls) -> list[str]:
     if alike := _named_alike(table, list(inputs)):
         listed = ", ".join(map(repr, alike))
         found.append(f"named like the target: {listed}; is each known when the prediction is made?")
+    if with_it := [n for n, c in inputs.items() if _misses_together(table.goal.known, c)]:
+        listed = ", ".join(map(repr, with_it))
+        found.append(f"missing where the target is: {listed}; is each known before the target is?")
     kept = [c for c in inputs.values() if c.kind not in ("empty", "constant", "text", "identifier")]
     for first, second, told in find_twins(kept):
         found.append(f"{first!r} and {second!r} may be the same: {told}")
@@ -442,6 +478,13 @@ def _named_alike(table: _Table, names: list[str]) -> list[str]:
     target = {w for w in words(table.target) if len(w) > 2}
     alike = [n for n in names if words(n) & target and n not in table.leaks]
     return alike if len(alike) <= max(len(names) / 2, 1) else []
+
+
+def _misses_together(known: np.ndarray, column: Column) -> bool:
+    """Whether nearly all values that are missing are so where the label is, and it has many."""
+    missing, without = column.codes < 0, ~known
+    both = int((missing & without).sum())
+    return bool(both >= 10 and both > 0.85 * max(missing.sum(), without.sum()))
 
 
 def _sentinel(column: Column) -> str | None:

@@ -28,6 +28,7 @@ MOST_ROWS_EACH = 50
 """An id with more rows on average is a category that later rows will have, too."""
 LEAST_IDS = 30
 MAX_KEYS = 6
+FEW_KEYS = 100
 _BORN = {"birth", "birthday", "birthdate", "born", "dob", "expiry", "expires", "due"}
 
 
@@ -81,6 +82,13 @@ def find_parting(
             f"{', '.join(sample.source.uri)}: no split by hash of {', '.join(keys)} gives train, "
             f"validation and test rows with a label of two values; are the rows too few or all the "
             f"same? write a column that says train, validation or test, and split by it"
+        )
+    distinct = _combinations([columns[k] for k in keys])[1]
+    if distinct < min(FEW_KEYS, len(goal.values) / 2):
+        remarks.append(
+            f"rows are split by their {distinct} different values in "
+            f"{', '.join(map(repr, keys))}, as no column tells them apart: the split is coarse, "
+            f"and a test row is like no train row; a column that numbers the rows would help"
         )
     return replace(found, why="these tell rows apart, so equal rows stand on one side"), remarks
 
@@ -173,23 +181,30 @@ def _has_one_shape(column: Column) -> bool:
 
 def _row_keys(columns: dict[str, Column]) -> tuple[str, ...]:
     """Returns the columns that tell rows apart best: an identifier, or the fewest that do."""
-    kept = [c for c in columns.values() if c.kind not in ("empty", "constant", "text")]
+    kept = [c for c in columns.values() if c.kind not in ("empty", "constant")]
     ids = [c for c in kept if c.kind == "identifier" and not c.values.null_count]
     if ids:
         return (ids[0].name,)
-    kept = kept or list(columns.values())
-    ranked = sorted(kept, key=lambda c: -c.n_distinct)
-    keys: list[str] = []
-    codes, distinct = np.zeros(len(ranked[0].values) if ranked else 0, np.int64), 1
+    ranked = sorted(kept or columns.values(), key=lambda c: (c.kind == "text", -c.n_distinct))
+    chosen: list[Column] = []
+    distinct = 0
     for column in ranked:
-        together = codes * (column.n_distinct + 1) + column.codes + 1
-        _, together = np.unique(together, return_inverse=True)
-        if (n := int(together.max(initial=0)) + 1) > 1.001 * distinct or not keys:
-            codes, distinct = together, n
-            keys.append(column.name)
-        if len(keys) == MAX_KEYS or distinct == len(codes):
+        _, n = _combinations([*chosen, column])
+        if n > 1.001 * distinct:
+            chosen.append(column)
+            distinct = n
+        if len(chosen) == MAX_KEYS or distinct == len(column.values):
             break
-    return tuple(keys)
+    return tuple(c.name for c in chosen)
+
+
+def _combinations(columns: list[Column]) -> tuple[np.ndarray, int]:
+    """Returns the combination of values of each row, `[N] int64`, and how many there are."""
+    codes = np.zeros(len(columns[0].values), np.int64)
+    for column in columns:
+        together = codes * (column.n_distinct + 1) + column.codes + 1
+        _, codes = np.unique(together, return_inverse=True)
+    return codes, int(codes.max(initial=-1)) + 1
 
 
 def _by_hash(keys: tuple[str, ...], columns: dict[str, Column], goal: Goal) -> Parting | None:

@@ -37,8 +37,8 @@ POSSIBLE = ("None", "none", "NONE", "nil", "na", "-", "--", ".", "*", "missing",
 """Spellings that mean it in a column of numbers or times; among words they may be a value."""
 TOLERATED = 0.005
 """Up to so many cells of a typed column may not convert: their rows are rejected."""
-FIRST = 200
-"""A column is no number when too many of its first distinct values are none."""
+FIRST = 20
+"""A column is no number when more than a tenth of its first distinct values are none."""
 ORDER: tuple[Type, ...] = ("int", "float", "bool", "date", "timestamp")
 UNIQUE = 0.9
 """A share of distinct values above which text identifies its row."""
@@ -252,11 +252,13 @@ def _reading(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
     best: tuple[int, Type] = (total, "string")
     for type_ in ORDER:
         few = values.slice(0, FIRST)
-        if _bad(few, np.ones(len(few)), type_) > 0.05 * len(few):
+        if len(values) > FIRST and _bad(few, np.ones(len(few)), type_) > 0.1 * len(few):
             continue
         bad = _bad(values, counts, type_)
         if bad <= TOLERATED * total and bad < best[0]:
             best = (int(bad), type_)
+        if not best[0]:
+            break
     if best[1] == "float" and _all_match(values, r"^[-+]?\d+$"):
         return "string", 0  # whole numbers that float64 cannot hold
     if best[1] == "int" and pc.any(pc.match_substring_regex(values, pattern=r"^0\d")).as_py():
@@ -368,11 +370,11 @@ def _kind_of_number(column: Column) -> Column:
 
 
 def _counts_rows(numbers: np.ndarray) -> bool:
-    """Whether numbers grow from row to row, or fill a range without repeating."""
+    """Whether numbers that do not repeat fill a range, or grow by one from row to row."""
     present = numbers[~np.isnan(numbers)]
     steps = np.diff(present)
     dense = np.ptp(present) <= 1.1 * len(present)
-    return bool(dense or (steps > 0).all())
+    return bool(dense or ((steps > 0).all() and np.median(steps) == 1))
 
 
 def _is_code(column: Column) -> bool:
@@ -423,7 +425,7 @@ def _unusual(column: Column, values: pa.Array, prefers_comma: bool) -> Column:
 
 
 def _dated(column: Column, values: pa.Array) -> Column:
-    if not _all_match(values.slice(0, FIRST), r"^\D{0,12}\d.*[/.\- ,].*\d"):
+    if not _all_match(values.slice(0, 200), r"^\D{0,12}\d.*[/.\- ,].*\d"):
         return column
     formats = _formats(values)
     if not formats:

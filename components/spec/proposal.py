@@ -10,7 +10,7 @@ from components.errors import SpecError
 from components.preprocess.checking import check
 from components.spec.inference import Draft, infer, model_name
 from components.spec.reading import load_spec
-from components.spec.schema import SPLITS, ModelSpec
+from components.spec.schema import ModelSpec
 from components.spec.writing import write
 
 
@@ -60,7 +60,7 @@ def propose(data: str, target: str, output: Path | None = None) -> Proposal:
     try:
         part.write_text(write(draft, path.name), encoding="utf-8")
         spec = load_spec(part)
-        warnings = _checked(spec, data)
+        warnings = _checked(spec)
         os.replace(part, path)
     except SpecError as error:
         raise SpecError(f"no spec that runs can be written for {data}: {error}") from error
@@ -77,11 +77,8 @@ def _seen_from(path: Path, data: str) -> str:
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
 
 
-def _checked(spec: ModelSpec, data: str) -> list[str]:
+def _checked(spec: ModelSpec) -> list[str]:
     found = check(spec)
     if found.problems:
         raise SpecError("; ".join(found.problems))
-    rows = found.sample.rows if found.sample else {}
-    if empty := [s for s in SPLITS if not rows.get(s)]:
-        raise SpecError(f"{data}: the {' and the '.join(empty)} split has no rows in the sample")
     return found.warnings

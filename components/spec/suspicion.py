@@ -15,7 +15,10 @@ BINS = 64
 PRIOR_ROWS = 10.0
 """Rows of prior mixed into each bin, as in components/evaluate/baseline.py."""
 ALMOST_SURE = 0.995
-"""AUC, accuracy or share of variance above which a column is suspected to give the label away."""
+"""AUC or accuracy above which a column is suspected to give the label away."""
+SURE_ROWS = 20
+ALL_VARIANCE = 0.999
+"""The share of a number's variance above which it is; an honest size may well explain 99 %."""
 SAME = 0.999
 """Correlation of ranks above which two columns of numbers say the same."""
 PAIR_ROWS = 5000
@@ -108,6 +111,11 @@ class Trial:
         answers = np.repeat(self.prior[None], self.test.sum(), axis=0)
         return self._measured(answers)
 
+    @cached_property
+    def rarest(self) -> int:
+        """Rows to measure of the class that has the second most; the only rare one of two."""
+        return int(np.sort(self.goal.marks[self.test].sum(axis=0))[-2])
+
     def answers(self, codes: np.ndarray) -> np.ndarray:
         """Returns the answers of the model of a binned column, `[M, C]`."""
         n, marks = int(codes.max(initial=0)) + 1, self.goal.marks
@@ -168,7 +176,9 @@ def find_leaks(goal: Goal, columns: list[Column]) -> dict[str, str]:
 def _gives_away(trial: Trial, column: Column) -> str | None:
     if trial.goal.task == "regression":
         share = max(trial.measure(bins(column, 256)), _same_order(trial.goal.values, column))
-        return f"explains {share:.2%} of the label's variance" if share > ALMOST_SURE else None
+        return f"explains {share:.2%} of the label's variance" if share > ALL_VARIANCE else None
+    if trial.rarest < SURE_ROWS and column.n_distinct > 2 * len(trial.goal.classes):
+        return None  # a value that a few rows of a class share by chance proves nothing
     codes = bins(column, 256)
     if trial.goal.task == "binary":
         found = trial.measure(codes)
@@ -245,12 +255,12 @@ def find_twins(columns: list[Column]) -> Iterator[tuple[str, str, str]]:
 
 
 def _pairs(columns: list[Column]) -> Iterator[tuple[Column, Column]]:
-    """Yields the pairs that may say the same: as many distinct values, or numbers."""
+    """Yields the pairs that may say the same: as many distinct values that repeat, or ranks."""
     columns = columns[:PAIR_COLUMNS]
     close = _close_numbers([c for c in columns if c.is_number and c.n_distinct > 2])
     for i, first in enumerate(columns):
         for second in columns[i + 1 :]:
-            same_count = first.n_distinct == second.n_distinct
+            same_count = first.n_distinct == second.n_distinct <= first.n_present / 2
             if same_count or (first.name, second.name) in close:
                 yield first, second
 
@@ -281,7 +291,8 @@ def _same(first: Column, second: Column) -> str | None:
     a, b = levels(first), levels(second)
     n = int(b.max(initial=0)) + 1
     together = len(np.unique(a * n + b))
-    if together == len(np.unique(a)) == len(np.unique(b)):
+    repeat = first.n_distinct <= first.n_present / 2
+    if repeat and together == len(np.unique(a)) == len(np.unique(b)):
         return "each value of one stands with one value of the other"
     if first.is_number and second.is_number and first.n_distinct > 2 < second.n_distinct:
         known = ~np.isnan(first.numbers) & ~np.isnan(second.numbers)
