@@ -95,7 +95,7 @@ def _of_numbers(column: Column) -> Goal:
     remarks = []
     if len(present) <= 30:
         remarks.append(f"{len(present)} different numbers are taken as amounts, not as classes")
-    if _is_skewed(x[~np.isnan(x)]):
+    if is_skewed(x):
         name = quoted(column.name)
         remarks.append(
             "a few labels are far larger than the rest and decide the loss; "
@@ -104,7 +104,9 @@ def _of_numbers(column: Column) -> Goal:
     return Goal(column.name, "regression", x, remarks=tuple(remarks))
 
 
-def _is_skewed(x: np.ndarray) -> bool:
+def is_skewed(numbers: np.ndarray) -> bool:
+    """Whether a few amounts are far larger than most; NaN is missing."""
+    x = numbers[~np.isnan(numbers)]
     median, high = np.quantile(x, [0.5, 0.99])
     return bool(x.min() >= 0 and high > 20 * max(median, 1e-9) and len(np.unique(x)) > 30)
 

@@ -12,18 +12,17 @@ import numpy as np
 
 from components.errors import SpecError
 from components.spec import parting
-from components.spec.goal import find_goal, plain
+from components.spec.goal import find_goal, is_skewed, plain
 from components.spec.parting import Parting, find_parting
 from components.spec.profile import Column, Nulls, find_columns, find_nulls, words
 from components.spec.sampling import Sample, sample
 from components.spec.suspicion import Goal, Trial, bins, find_leaks, find_twins, levels
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT
+from trainer.settings import Hyperparameters
 
-FEW_LEVELS = 32
-"""Up to so many whole numbers each has a value of its own beside its size."""
-BUCKETS = 32
-WIDE = 100
-"""With more columns than this a number gets one feature, not two."""
+PIECES = Hyperparameters().bins
+"""Up to so many different numbers each have a weight of their own in the network."""
+TEXT_BUCKETS = 64
 ROWS_A_LEVEL = 20
 MOST_LEVELS = 1000
 MOSTLY_MISSING = 0.995
@@ -32,8 +31,8 @@ GATE_ROWS = 100
 """In fewer rows of the sample a bound would be a guess."""
 SLICES = 3
 SLICE_LEVELS = 12
-STEPS = 3000
-"""About as many steps a training may take before patience ends it."""
+LARGE, STEPS = 1_000_000, 6_000
+"""Of more train rows than this a first run takes so many steps, not twelve whole epochs."""
 DAY, WEEK = 86_400, 604_800
 
 
@@ -120,7 +119,7 @@ def infer(uri: str, target: str) -> Draft:
         what = "has one value or none" if inputs else "is missing: there is none"
         raise SpecError(f"{uri}: every column beside the target {target!r} {what}")
     split, remarks = find_parting(found, columns, goal, target)
-    leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant", "text")])
+    leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
     table = _Table(found, columns, target, goal, split, leaks)
     left_out = _left_out(table)
     features = _features(table, left_out)
@@ -158,14 +157,14 @@ def _draft(
         "task": goal.task,
         "split": split.document,
         "features": [],
-        "train": train,
+        **({"train": train} if train else {}),
         "evaluate": evaluate,
     }
     comments = {
         "clean.max_rejected": why_rejected,
         "task": "; ".join(goal.remarks),
         "split": split.why,
-        "train": why_train,
+        "train.max_steps": why_train,
         "evaluate.gate": why_gate,
     }
     about = [
@@ -208,7 +207,6 @@ def _why_not(table: _Table, column: Column) -> str | None:
         "empty": "no value in the sample",
         "constant": "one value in the whole sample",
         "identifier": "an identifier: another value in nearly each row",
-        "text": "free text, which no transform reads",
     }
     if column.name in table.leaks:
         return f"may give the label away: it {table.leaks[column.name]}"
@@ -234,7 +232,7 @@ def _is_ahead(table: _Table, column: Column) -> bool:
         return False
     train, test = (column.codes[table.split.parts == part] for part in (0, 2))
     unseen = ~np.isin(test, train)
-    if column.is_number and column.n_distinct > FEW_LEVELS:
+    if column.is_number and column.n_distinct > PIECES:
         x = column.numbers
         low, high = np.nanmin(x[table.split.parts == 0]), np.nanmax(x[table.split.parts == 0])
         unseen = (x[table.split.parts == 2] < low) | (x[table.split.parts == 2] > high)
@@ -255,58 +253,43 @@ def _case_twin(table: _Table, column: Column) -> str | None:
 
 def _features(table: _Table, left_out: dict[str, str]) -> list[Entry]:
     """Returns the features of every column, in the order of the table."""
-    wide = len(table.columns) - len(left_out) > WIDE
-    min_count = _min_count(table.train_rows)
     taken = {LABEL, WEIGHT}
     entries: list[Entry] = []
     for name, column in table.columns.items():
         if name == table.target:
             continue
         stem = _feature_name(name, len(entries), taken)
-        made = list(_of_column(table, column, stem, min_count, wide))
+        made = list(_of_column(table, column, stem))
         for feature in made:
-            taken.update((feature["name"], f"{feature['name']}_sin", f"{feature['name']}_cos"))
+            taken.update(f"{feature['name']}{end}" for end in ("", "_sin", "_cos", "_missing"))
         entries += [Entry(f, left_out.get(name, ""), name not in left_out) for f in made]
     return entries
-
-
-def _min_count(train_rows: int) -> int:
-    """Rows below which a category is as good as unseen; measured for the default model."""
-    return 1 if train_rows < 200 else int(min(max(train_rows / 640, 3), 100))
 
 
 def _feature_name(name: str, number: int, taken: set[str]) -> str:
     stem = plain(name) or f"column_{number}"
     if stem.startswith(RAW_PREFIX):
         stem = f"c_{stem}"
-    while any(f"{stem}{end}" in taken for end in ("", "_level", "_bucket", "_hour", "_weekday")):
+    while any(
+        f"{stem}{end}" in taken for end in ("", "_level", "_hour", "_weekday", "_month", "_missing")
+    ):
         stem += "_"
     return stem
 
 
-def _of_column(
-    table: _Table, column: Column, stem: str, min_count: int, wide: bool
-) -> Iterator[dict[str, Any]]:
+def _of_column(table: _Table, column: Column, stem: str) -> Iterator[dict[str, Any]]:
     """Yields the features of one column."""
     start = {"name": stem, "from": column.name}
-    vocabulary = {"transform": "vocabulary", "min_count": min_count}
     if column.kind == "time" and column.type != "string":
         yield from _of_time(column, stem)
+    elif column.kind == "text":
+        yield {**start, "transform": "text", "buckets": TEXT_BUCKETS}
     elif column.type in ("string", "bool") or column.kind == "code":
-        yield {**start, **vocabulary}
+        yield {**start, "transform": "vocabulary"}
     else:
-        yield {**start, "transform": "log" if _is_skewed(column) else "standardize"}
-        if column.n_distinct <= 2 or (wide and not column.values.null_count):
-            return
+        yield {**start, "transform": "log" if is_skewed(column.numbers) else "standardize"}
         if column.type == "int" and _has_levels(table, column):
-            yield {**start, "name": f"{stem}_level", **vocabulary}
-        else:
-            yield {
-                **start,
-                "name": f"{stem}_bucket",
-                "transform": "bucketize",
-                "buckets": BUCKETS,
-            }
+            yield {**start, "name": f"{stem}_level", "transform": "vocabulary"}
 
 
 def _of_time(column: Column, stem: str) -> Iterator[dict[str, Any]]:
@@ -338,20 +321,15 @@ def _epoch_scale(column: Column) -> float:
     return {"s": 1.0, "ms": 1e3, "us": 1e6}.get(unit, 0.0)
 
 
-def _is_skewed(column: Column) -> bool:
-    x = column.numbers[~np.isnan(column.numbers)]
-    middle, high = np.quantile(x, [0.5, 0.99])
-    return bool(x.min() >= 0 and column.n_distinct > FEW_LEVELS and high > 10 * max(middle, 1e-9))
-
-
 def _has_levels(table: _Table, column: Column) -> bool:
-    """Whether a whole number's value says more than its size: few, or better out of sample."""
-    if column.n_distinct <= FEW_LEVELS:
-        return True
-    if column.n_distinct > column.n_present / ROWS_A_LEVEL:
+    """Whether each value of a whole number says more than its size, out of sample.
+
+    The network tells up to as many values apart as a number's embedding has pieces.
+    """
+    if not PIECES < column.n_distinct <= column.n_present / ROWS_A_LEVEL:
         return False
     by_level = table.trial.gain(levels(column))
-    return by_level > 1.1 * max(table.trial.gain(bins(column, BUCKETS)), 1e-4)
+    return by_level > 1.1 * max(table.trial.gain(bins(column, PIECES)), 1e-4)
 
 
 def _columns(
@@ -405,12 +383,12 @@ def _max_rejected(table: _Table) -> tuple[float | None, str]:
 
 
 def _training(table: _Table) -> tuple[dict[str, Any], str]:
-    rows = max(table.train_rows, 1)
-    sizes = ((1000, 32), (4000, 128), (50_000, 256), (200_000, 512), (1_000_000, 2048))
-    batch = next((size for most, size in sizes if rows <= most), 4096)
-    epochs = int(np.clip(math.ceil(STEPS * batch / rows), 20, 200))
-    told = f"for about {rows:,} train rows"
-    return {"batch_size": batch, "epochs": epochs, "patience": max(3, epochs // 10)}, told
+    """Bounds the training of a large table; else the trainer's defaults follow the rows."""
+    rows = table.train_rows
+    if rows <= LARGE:
+        return {}, ""
+    told = f"of about {rows:,} train rows, for a first look; without it twelve epochs or more"
+    return {"max_steps": STEPS}, told
 
 
 def _evaluation(table: _Table, features: list[Entry]) -> tuple[dict[str, Any], str]:

@@ -55,7 +55,8 @@ def propose(data: str, target: str, output: Path | None = None) -> Proposal:
         raise SpecError(f"{path}: there is no folder {path.parent}; make it first")
     inferred = infer(data, target)
     source = {**inferred.document["source"], "uri": _seen_from(path, data)}
-    draft = replace(inferred, document={**inferred.document, "source": source})
+    named = {"name": model_name(path.name), "source": source}
+    draft = replace(inferred, document={**inferred.document, **named})
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_text(write(draft, path.name), encoding="utf-8")

@@ -221,10 +221,19 @@ def test_floats_of_two_values_become_classes(init, chance) -> None:
     assert (written.spec.label, written.spec.task) == ("alive_class", "binary")
 
 
-def test_a_wide_table_gets_one_feature_a_number(init, chance) -> None:
-    table = {f"f{i}": [round(chance.gauss(0, 1), 3) for _ in range(60)] for i in range(110)}
-    written = init({**table, "y": [chance.choice("ab") for _ in range(60)]}, "y")
-    assert len(written.spec.features) == 110
+def test_a_whole_number_gets_levels_where_they_say_more_than_its_size(init, chance) -> None:
+    store = [chance.randint(1, 40) for _ in range(2000)]
+    size = [chance.randint(1, 40) for _ in store]
+    y = [(s * 7919 % 13) + v + chance.random() for s, v in zip(store, size, strict=True)]
+    written = init({"store": store, "size": size, "y": y}, "y")
+    assert [f.name for f in written.spec.features] == ["store", "store_level", "size"]
+
+
+def test_free_text_is_hashed_by_its_words(init, chance) -> None:
+    y = [chance.choice(["ham", "spam"]) for _ in range(300)]
+    told = [f"the {chance.choice('abc')} cat number {i} is {v}" for i, v in enumerate(y)]
+    [feature] = init({"told": told, "y": y}, "y").spec.features
+    assert (feature.name, type(feature).__name__) == ("told", "Text")
 
 
 def test_types_of_parquet_are_taken_as_they_are(tmp_path: Path, chance: random.Random) -> None:
