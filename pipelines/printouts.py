@@ -6,11 +6,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.artifacts import read_manifest
 from components.errors import QuatrainError
 from components.train import tiers
+
+if TYPE_CHECKING:
+    from components.spec.proposal import Proposal
 
 
 def tier_table() -> str:
@@ -40,6 +43,19 @@ def tier_details(name: str) -> str:
     lines += ["", *(f"  - {note}" for note in tier.notes)]
     lines += [f"  ! {warning}" for warning in tiers.warnings(tier)]
     return "\n".join(lines)
+
+
+def proposal_lines(proposal: Proposal) -> Iterator[str]:
+    """Yields what was written for a table, and what to look at in it."""
+    spec, draft = proposal.spec, proposal.draft
+    used = f"{len(spec.inputs)} of {len(draft.columns)} columns"
+    yield (
+        f"{proposal.path}: {spec.label} ({spec.task}) from {used}, {len(spec.features)} features, "
+        f"split by {spec.split.by}"
+    )
+    for remark in [*draft.remarks, *proposal.warnings]:
+        yield f"look at: {remark}"
+    yield f"next: quatrain run {proposal.path}"
 
 
 def find_run(path: Path) -> Path:
