@@ -114,12 +114,15 @@ class _Session:
         job = json.loads(_option(command, "--payload"))
         if lacking := custom_job.hardware_of(job):
             self.console.say(f"      no {', '.join(lacking)} here: training runs on the CPU")
-        replicas = custom_job.read_replicas(job, _task_environment())
-        if len(replicas) > 1:
-            self.console.say(f"      {len(replicas)} replicas as processes of this machine")
+        if (replicas := custom_job.replicas_of(job)) > 1:
+            self.console.say(f"      {replicas} replicas as processes of this machine")
         _write_gcp_resources(Path(_option(command, "--gcp_resources")), log)
-        return custom_job.run_replicas(
-            replicas, log, custom_job.timeout_of(job), tick=lambda: self._tick(step, log)
+        return custom_job.run_job(
+            job,
+            _task_environment(),
+            log,
+            tick=lambda: self._tick(step, log),
+            say=lambda text: self.console.say(f"      {text}"),
         )
 
     def _tick(self, step: Step, log: Path) -> None:

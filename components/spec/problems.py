@@ -22,6 +22,7 @@ from components.spec.schema import (
     read_feature,
     typed,
 )
+from components.train.old_config import OldConfig, ReplicaConfig
 from components.train.pools import Pool
 from components.wording import near
 from trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
@@ -125,6 +126,9 @@ def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
         return list(Bound.model_fields)
     if "pools" in loc:
         return list(Pool.model_fields)
+    if "config" in loc:
+        section = OldConfig if loc[-1] == "config" else ReplicaConfig
+        return [str(f.alias) for f in section.model_fields.values()]
     names = list(_SECTIONS[head].model_fields)
     if head == "train":
         names += [f.name for f in fields(Hyperparameters)]

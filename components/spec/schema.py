@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from components.artifacts import canonical_json
+from components.train.old_config import OldConfig
 from components.train.pools import Pool
 from components.wording import near
 from trainer.features import FEATURES, Feature, Input, Task, Type
@@ -182,6 +183,9 @@ class Train(_Section):
     tier: str = "BASIC"
     replicas: Annotated[int, Field(ge=1)] | None = None
     pools: tuple[Pool, ...] | None = None
+    config: OldConfig | None = None
+    scheduling: Literal["STANDARD", "SPOT", "FLEX_START"] | None = None
+    batch_rule: Literal["constant", "square_root"] | None = None
     settings: Hyperparameters = Hyperparameters()
 
     @model_validator(mode="before")

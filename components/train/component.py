@@ -15,7 +15,15 @@ def plan(
     examples: dsl.Input[dsl.Dataset],
     package: dsl.Input[dsl.Artifact],
     model: dsl.Output[dsl.Model],
-) -> NamedTuple("Plan", worker_pool_specs=list, base_output_directory=str):  # type: ignore[valid-type]
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Plan",
+    worker_pool_specs=list,
+    base_output_directory=str,
+    strategy=str,
+    timeout=str,
+    restart_job_on_worker_restart=bool,
+    max_wait_duration=str,
+):
     """Resolves the tier into worker pools and the trainer's command.
 
     Args:
@@ -29,5 +37,10 @@ def plan(
     from components.train import plan as planning
 
     return planning.plan(
-        spec, package.uri, package.path, examples.uri, model.uri, tier=tier, image=image
+        spec,
+        planning.Input(package.uri, package.path),
+        planning.Input(examples.uri, examples.path),
+        model.uri,
+        tier=tier,
+        image=image,
     )

@@ -32,15 +32,15 @@ def package(tmp_path):
         "checks": [],
     }
     (tmp_path / "package.json").write_text(json.dumps(published))
+    (tmp_path / "manifest.json").write_text(json.dumps({"rows": {"train": 500_000}}))
     return tmp_path
 
 
 def planned(package, value, tier=""):
     return planning.plan(
         value,
-        package_uri="gs://b/package",
-        package_path=str(package),
-        examples_uri="gs://b/examples",
+        planning.Input("gs://b/package", str(package)),
+        planning.Input("gs://b/examples", str(package)),
         model_uri="gs://b/model",
         tier=tier,
         image="img@sha256:1",
@@ -61,6 +61,39 @@ def test_every_replica_boots_the_package_by_its_digest(package):
     ]
     assert container["image_uri"] == "img@sha256:1"
     assert plan.base_output_directory == "gs://b/model"
+
+
+def arguments(plan):
+    args = plan.worker_pool_specs[0]["container_spec"]["args"]
+    return dict(zip(args[5::2], args[6::2], strict=True))
+
+
+def test_the_job_asks_the_scheduler_for_what_the_tier_says(package):
+    scheduling = [planned(package, spec(), tier)[2:6] for tier in ("", "STANDARD_1", "A100_FLEX")]
+    assert scheduling == [
+        ("STANDARD", "604800s", False, "0s"),
+        ("STANDARD", "604800s", True, "0s"),
+        ("FLEX_START", "604800s", False, "86400s"),
+    ]
+    assert planned(package, spec(scheduling="SPOT"), "A100").strategy == "SPOT"
+
+
+def test_eight_accelerators_take_the_largest_batch_that_keeps_100_steps(package, capsys):
+    # 500 000 rows in batches of 1024 are 488 steps: 4 times the batch leaves 122, 8 times 61
+    scaled = arguments(planned(package, spec(batch_size=1024, learning_rate=0.001), "A100_8"))
+    assert (scaled["--batch-size"], scaled["--learning-rate"]) == ("4096", "0.002")
+    assert "batch_size 1024 is 4096, learning_rate 0.001 is 0.002" in capsys.readouterr().out
+    own = spec(batch_size=1024, batch_rule="constant")
+    assert arguments(planned(package, own, "A100_8"))["--batch-size"] == "1024"
+    assert (
+        arguments(planned(package, spec(batch_size=1024), "STANDARD_1"))["--batch-size"] == "1024"
+    )
+
+
+def test_an_old_file_s_changes_are_told(package, capsys):
+    old = {"scaleTier": "CUSTOM", "masterType": "standard", "parameterServerCount": 2}
+    planned(package, spec(tier="CUSTOM", config={"trainingInput": old}))
+    assert "plan: 2 parameter servers without a type are left out" in capsys.readouterr().out
 
 
 def test_arguments_are_strings_and_cover_every_setting(package):
