@@ -20,7 +20,11 @@ from trainer.settings import Hyperparameters
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/spec.md").read_text()
-PAGES = sorted(p for p in ROOT.rglob("*.md") if not {".venv", "runs"} & set(p.parts))
+PAGES = sorted(
+    page
+    for folder in (".", "benchmarks", "deploy", "docs", "examples", "tests", "trainer")
+    for page in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
+)
 
 
 def tables_of(heading: str) -> list[list[list[str]]]:
