@@ -32,9 +32,14 @@ TAKEN_AWAY = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
 CPU_STRATEGIES = {"tpu": "one_device"}
 """Strategies that need hardware, and what takes their place here; the others run on a CPU."""
 
+_NONE: Mapping[str, str] = {}
 _SERVICE_PREFIXES = ("AIP_", "CLOUD_ML_")
 _SERVICE_NAMES = ("CLUSTER_SPEC", "TF_CONFIG")
 _PYTHONS = ("python", "python3")
+
+
+class Stopped(Exception):
+    """What `tick` raises to stop a job."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,17 @@ class Outcome:
     taken_away: bool = False
 
 
-def read_replicas(job: Mapping[str, Any], environ: Mapping[str, str]) -> list[Replica]:
+def read_replicas(
+    job: Mapping[str, Any],
+    environ: Mapping[str, str],
+    service: Mapping[str, str] = _NONE,
+) -> list[Replica]:
     """Returns the replicas of a job, the chief first.
 
     Args:
         job: The `--payload` of the custom-job launcher: a Vertex CustomJob.
         environ: The environment that the replicas inherit, without the service's variables.
+        service: Further variables of the service, as a tuning trial has.
 
     Raises:
         TrainingFailed: The pools have a hole, or roles that do not exist.
@@ -92,6 +102,7 @@ def read_replicas(job: Mapping[str, Any], environ: Mapping[str, str]) -> list[Re
                 **inherited,
                 **_own_env(pools[pool]["container_spec"]),
                 **_service_env(addresses, pool, index, base),
+                **service,
             },
         )
         for pool, count in enumerate(counts)
@@ -105,6 +116,7 @@ def run_job(
     log: Path,
     tick: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda text: None,
+    service: Mapping[str, str] = _NONE,
 ) -> Outcome:
     """Runs a job; where a replica is killed, all start again and go on from the last checkpoint.
 
@@ -112,8 +124,9 @@ def run_job(
         job: A Vertex CustomJob.
         environ: The environment that the replicas inherit.
         log: The chief's log.
-        tick: Called while it runs.
+        tick: Called while it runs; it may raise `Stopped`.
         say: Told of each restart.
+        service: Further variables of the service.
 
     Raises:
         TrainingFailed: The pools have a hole, or roles that do not exist.
@@ -121,7 +134,7 @@ def run_job(
     deadline = time.monotonic() + timeout_of(job)
     cpu_s = 0.0
     for restart in range(1, MAX_RESTARTS + 2):
-        replicas = read_replicas(job, environ)
+        replicas = read_replicas(job, environ, service)
         outcome = run_replicas(replicas, log, deadline - time.monotonic(), tick)
         cpu_s += outcome.cpu_s
         again = outcome.taken_away and (len(replicas) == 1 or _restarts_together(job))
@@ -148,6 +161,7 @@ def run_replicas(
     """
     logs = [log if r.pool == 0 else log.with_name(f"{log.stem}-{r.name}.log") for r in replicas]
     processes: list[Process] = []
+    why = f"the job took longer than {timeout_s:g} s"
     deadline = time.monotonic() + timeout_s
     try:
         for replica, path in zip(replicas, logs, strict=True):
@@ -157,11 +171,13 @@ def run_replicas(
             time.sleep(POLL_S)
         if ended == 0 and processes[0].code == 0:
             _let_finish(processes[1:])
+    except Stopped:
+        ended, why = None, "the job was stopped"
     finally:
         stop_all(processes)
     cpu_s = sum(process.cpu_s for process in processes)
     if ended is None:
-        return Outcome(False, f"the job took longer than {timeout_s:g} s", log, cpu_s)
+        return Outcome(False, why, log, cpu_s)
     name, code = replicas[ended].name, processes[ended].wait()
     reason = f"{name}: {describe_exit(code, logs[ended])}"
     return Outcome(code == 0, reason, logs[ended], cpu_s, code in TAKEN_AWAY)

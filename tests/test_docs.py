@@ -71,6 +71,7 @@ def test_the_page_lists_the_reasons_of_rejection() -> None:
         ("split", 1, sections.TimeSplit),
         ("split", 2, sections.ColumnSplit),
         ("train", 0, sections.Train),
+        ("train", 1, sections.Tune),
         ("evaluate", 0, sections.Evaluate),
     ],
 )
@@ -90,7 +91,7 @@ def test_every_section_stands_in_the_reference() -> None:
 
 
 def test_every_setting_of_the_trainer_stands_in_the_reference() -> None:
-    table = tables_of("train")[1]
+    table = tables_of("train")[2]
     told, coded = (
         keys_of(table),
         {f.name: shown(f.default) for f in dataclasses.fields(Hyperparameters)},

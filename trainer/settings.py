@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 BOUNDS = ("epochs", "max_steps", "max_seconds")  # say when to stop, not what a step does
@@ -16,22 +16,61 @@ class TrainerError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Search:
+    """Where tuning looks for a setting: between `min` and `max`, or among choices.
+
+    Attributes:
+        min: The least value.
+        max: The largest.
+        scale: linear or log.
+        choices: Instead of them.
+    """
+
+    min: float = 0.0
+    max: float = 0.0
+    scale: str = "linear"
+    choices: tuple[Any, ...] = ()
+
+
+LARGE_TABLE = 100_000
+"""Train rows from which `search_large` takes the place of `search`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
     """Everything that changes the trained model, apart from the rows.
 
-    Each field is a key of the spec's `train` section and an option of `python -m trainer.task`.
+    Each field is a key of the spec's `train` section and an option of `python -m trainer.task`. A
+    field with a `search` is tuned there by `train.tune: auto`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     epochs: int = field(default=20, metadata={"help": "most passes over the train split"})
     batch_size: int = field(default=1024, metadata={"help": "rows a step, over all replicas"})
-    learning_rate: float = field(default=1e-3, metadata={"help": "AdamW's step size"})
-    weight_decay: float = field(default=1e-4, metadata={"help": "AdamW's decay, on kernels"})
-    hidden_units: tuple[int, ...] = field(
-        default=(128, 64), metadata={"help": "widths of the hidden layers"}
+    learning_rate: float = field(
+        default=1e-3,
+        metadata={"help": "AdamW's step size", "search": Search(min=3e-4, max=1e-2, scale="log")},
     )
-    dropout: float = field(default=0.1, metadata={"help": "share of hidden units dropped"})
+    weight_decay: float = field(
+        default=1e-4,
+        metadata={
+            "help": "AdamW's decay, on kernels",
+            "search": Search(min=1e-5, max=1e-2, scale="log"),
+        },
+    )
+    hidden_units: tuple[int, ...] = field(
+        default=(128, 64),
+        metadata={
+            "help": "widths of the hidden layers",
+            "search": Search(choices=((64, 32), (128, 64), (256, 128))),
+            "search_large": Search(choices=((128, 64), (256, 128), (512, 256))),
+        },
+    )
+    dropout: float = field(
+        default=0.1,
+        metadata={"help": "share of hidden units dropped", "search": Search(max=0.5)},
+    )
     averaging: float = field(
         default=0.99, metadata={"help": "momentum of the weights' moving average; 0: none"}
     )
@@ -57,6 +96,15 @@ class Hyperparameters:
         ]
         if wrong:
             raise ValueError("; ".join(wrong))
+
+
+def search_space(rows: int) -> dict[str, Search]:
+    """Returns what `train.tune: auto` tunes on a train split of so many rows, and where."""
+    size = "search_large" if rows >= LARGE_TABLE else "search"
+    found = {
+        f.name: f.metadata.get(size) or f.metadata.get("search") for f in fields(Hyperparameters)
+    }
+    return {name: search for name, search in found.items() if search}
 
 
 _Range = tuple[str, Callable[[Any], bool]]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from trainer.job import Job, Outputs
-from trainer.settings import STRATEGIES, Hyperparameters
+from trainer.settings import STRATEGIES, Hyperparameters, TrainerError
 
 if TYPE_CHECKING:
     from trainer.checkpoints import Epoch
@@ -66,9 +66,17 @@ def parse_job(arguments: Sequence[str] | None = None) -> Job:
 
 
 def tuning_report() -> Callable[[Epoch], None]:
-    """Returns what writes the validation loss where Vertex's tuning reads it, one JSON a line."""
+    """Returns what writes the validation loss where Vertex's tuning reads it, one JSON a line.
+
+    Raises:
+        TrainerError: This is a trial, but nothing says where.
+    """
     path = os.environ.get("CLOUD_ML_HP_METRIC_FILE")
     trial = os.environ.get("CLOUD_ML_TRIAL_ID", "0")
+    if path is None and "CLOUD_ML_TRIAL_ID" in os.environ:
+        raise TrainerError(
+            f"trial {trial} can report no metric: CLOUD_ML_HP_METRIC_FILE is not set"
+        )
 
     def report(epoch: Epoch) -> None:
         if path is None:
@@ -119,6 +127,14 @@ def _add_hyperparameters(group: argparse._ArgumentGroup) -> None:
         )
 
 
+def _whole_number(text: str) -> int:
+    """Reads `256`, and the `256.0` in which a tuning study may give a discrete setting."""
+    number = float(text) if "." in text else int(text)
+    if int(number) != number:
+        raise ValueError(text)
+    return int(number)
+
+
 def _whole_numbers(text: str) -> tuple[int, ...]:
     """Reads `128,64`; nothing is no hidden layer."""
     return tuple(int(part) for part in text.split(",") if part.strip())
@@ -131,7 +147,7 @@ def _sha256(text: str) -> str:
 
 
 _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
-    int: (int, "N"),
+    int: (_whole_number, "N"),
     float: (float, "X"),
     tuple[int, ...]: (_whole_numbers, "N,N"),
 }

@@ -18,6 +18,7 @@ from components.spec.schema import (
     Source,
     TimeSplit,
     Train,
+    Tune,
     as_list,
     read_feature,
     typed,
@@ -126,6 +127,8 @@ def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
         return list(Bound.model_fields)
     if "pools" in loc:
         return list(Pool.model_fields)
+    if "tune" in loc:
+        return list(Tune.model_fields)
     if "config" in loc:
         section = OldConfig if loc[-1] == "config" else ReplicaConfig
         return [str(f.alias) for f in section.model_fields.values()]

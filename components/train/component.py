@@ -1,4 +1,4 @@
-"""The KFP doorway of the plan; the job itself is CustomTrainingJobOp."""
+"""The KFP doorways of the plan and of the best trial; the jobs are Google's own components."""
 
 from typing import NamedTuple
 
@@ -23,6 +23,12 @@ def plan(
     timeout=str,
     restart_job_on_worker_restart=bool,
     max_wait_duration=str,
+    trials=int,
+    parallel_trials=int,
+    failed_trials=int,
+    study_metrics=list,
+    study_parameters=list,
+    tuning_directory=str,
 ):
     """Resolves the tier into worker pools and the trainer's command.
 
@@ -44,3 +50,17 @@ def plan(
         tier=tier,
         image=image,
     )
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def choose(gcp_resources: str, worker_pool_specs: list, tuning: dsl.Output[dsl.Artifact]) -> list:
+    """Gives the best trial's settings to the final training.
+
+    Args:
+        gcp_resources: Names the finished tuning job.
+        worker_pool_specs: The pools of the trials.
+        tuning: All trials, in `tuning.json`.
+    """
+    from components.train import best
+
+    return best.choose(gcp_resources, worker_pool_specs, tuning.path)

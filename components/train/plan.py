@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from components.artifacts import read_manifest
 from components.spec.reading import read_parameter
-from components.spec.schema import ModelSpec
+from components.spec.schema import ModelSpec, Tune
 from components.train import batch, tiers
+from components.train.space import as_text, study_parameters
 from trainer.settings import Hyperparameters
 
 COMMAND = ("python", "-m", "components.train.bootstrap")
@@ -23,7 +24,7 @@ class Input(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What CustomTrainingJobOp takes."""
+    """What CustomTrainingJobOp takes, and HyperparameterTuningJobRunOp where `trials` is not 0."""
 
     worker_pool_specs: list[dict[str, Any]]
     base_output_directory: str
@@ -31,6 +32,12 @@ class Plan(NamedTuple):
     timeout: str
     restart_job_on_worker_restart: bool
     max_wait_duration: str
+    trials: int
+    parallel_trials: int
+    failed_trials: int
+    study_metrics: list[dict[str, Any]]
+    study_parameters: list[dict[str, Any]]
+    tuning_directory: str
 
 
 def plan(
@@ -67,7 +74,32 @@ def plan(
     arguments += trainer_arguments(settings, examples.uri, chosen)
     _tell(chosen, model_spec.train.settings, settings)
     container = {"image_uri": image, "command": list(COMMAND), "args": arguments}
-    return Plan(chosen.worker_pools(container), model_uri, *chosen.job_scheduling)
+    return Plan(
+        chosen.worker_pools(container),
+        model_uri,
+        **chosen.job_scheduling._asdict(),
+        **_study(model_spec.train.tune, rows["train"]),
+        tuning_directory=f"{model_uri}/tuning",
+    )
+
+
+def _study(tune: Tune | None, rows: int) -> dict[str, Any]:
+    """Returns the fields of the plan that describe the trials."""
+    if tune is None:
+        return {**_NO_STUDY, "study_metrics": [], "study_parameters": []}
+    parameters = study_parameters(tune.searches, rows)
+    names = ", ".join(parameter["parameter_id"] for parameter in parameters)
+    print(f"plan: tuning {names} in {tune.trials} trials, {tune.parallel} at once")
+    return {
+        "trials": tune.trials,
+        "parallel_trials": min(tune.parallel, tune.trials),
+        "failed_trials": -(-tune.trials // 2),
+        "study_metrics": [{"metric_id": tune.metric, "goal": tune.goal.upper()}],
+        "study_parameters": parameters,
+    }
+
+
+_NO_STUDY = {"trials": 0, "parallel_trials": 0, "failed_trials": 0}
 
 
 def _tell(tier: tiers.Tier, asked: Hyperparameters, settings: Hyperparameters) -> None:
@@ -112,9 +144,5 @@ def trainer_arguments(settings: Hyperparameters, examples_uri: str, tier: tiers.
     """Returns the arguments of `trainer.task`, all of them strings as Vertex wants them."""
     arguments = ["--examples", examples_uri, "--strategy", tier.strategy, "--tier", tier.name]
     for name, value in asdict(settings).items():
-        arguments += [f"--{name.replace('_', '-')}", _as_text(value)]
+        arguments += [f"--{name.replace('_', '-')}", as_text(value)]
     return arguments
-
-
-def _as_text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

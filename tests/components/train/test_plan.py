@@ -7,6 +7,7 @@ import pytest
 from components.errors import ArtifactError, TierError
 from components.spec.reading import read_parameter
 from components.train import plan as planning
+from trainer.settings import search_space
 
 SPEC = {
     "name": "toy",
@@ -88,6 +89,31 @@ def test_eight_accelerators_take_the_largest_batch_that_keeps_100_steps(package,
     assert (
         arguments(planned(package, spec(batch_size=1024), "STANDARD_1"))["--batch-size"] == "1024"
     )
+
+
+def test_a_tuning_is_a_job_that_vertex_accepts(package):
+    from google.cloud import aiplatform_v1
+
+    space = {"dropout": {"min": 0, "max": 0.5}, "hidden_units": [[8, 4], [16]]}
+    plan = planned(package, spec(tune={"trials": 5, "parallel": 9, "space": space}))
+    job = aiplatform_v1.HyperparameterTuningJob(
+        display_name="toy",
+        study_spec={"metrics": plan.study_metrics, "parameters": plan.study_parameters},
+        max_trial_count=plan.trials,
+        parallel_trial_count=plan.parallel_trials,
+        max_failed_trial_count=plan.failed_trials,
+        trial_job_spec={"worker_pool_specs": plan.worker_pool_specs},
+    )
+    assert [p.parameter_id for p in job.study_spec.parameters] == ["dropout", "hidden_units"]
+    assert job.study_spec.metrics[0].goal.name == "MINIMIZE"
+    assert (job.max_trial_count, job.parallel_trial_count, job.max_failed_trial_count) == (5, 5, 3)
+    assert plan.tuning_directory == "gs://b/model/tuning"
+
+
+def test_auto_tunes_the_trainer_s_own_space(package):
+    tuned = planned(package, spec(tune="auto")).study_parameters
+    assert [p["parameter_id"] for p in tuned] == list(search_space(500_000))
+    assert planned(package, spec()).trials == 0
 
 
 def test_an_old_file_s_changes_are_told(package, capsys):
