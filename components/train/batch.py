@@ -17,7 +17,8 @@ def scaled(rule: str, settings: Hyperparameters, devices: int, train_rows: int) 
     `constant` changes nothing. `square_root` multiplies the batch by the largest power of two that
     is at most the number of accelerators and leaves MIN_STEPS in an epoch, and the learning rate
     by its square root: the noise of an adaptive method then stays the same (Malladi, Lyu, Panigrahi
-    & Arora 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms").
+    & Arora 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms"). Epochs and
+    patience stay those of the unscaled batch.
 
     Args:
         rule: constant or square_root.
@@ -25,12 +26,13 @@ def scaled(rule: str, settings: Hyperparameters, devices: int, train_rows: int) 
         devices: Accelerators in all.
         train_rows: Rows of the train split.
     """
-    fits = min(devices, train_rows // (MIN_STEPS * settings.batch_size))
+    settled = settings.settled(train_rows, replicas=1)
+    fits = min(devices, train_rows // (MIN_STEPS * settled.batch_size))
     if rule == "constant" or fits < 2:
         return settings
     times = 1 << (fits.bit_length() - 1)
     return replace(
-        settings,
-        batch_size=settings.batch_size * times,
-        learning_rate=settings.learning_rate * math.sqrt(times),
+        settled,
+        batch_size=settled.batch_size * times,
+        learning_rate=settled.learning_rate * math.sqrt(times),
     )

@@ -112,9 +112,8 @@ def _tell(tier: tiers.Tier, asked: Hyperparameters, settings: Hyperparameters) -
     print(f"plan: tier {tier.name}, {tier.scheduling}, strategy {tier.strategy}: {pools}")
     if settings != asked:
         print(
-            f"plan: batch rule {tier.batch_rule} of {tier.devices} accelerators: batch_size "
-            f"{asked.batch_size} is {settings.batch_size}, learning_rate "
-            f"{asked.learning_rate:g} is {settings.learning_rate:g}"
+            f"plan: batch rule {tier.batch_rule} of {tier.devices} accelerators: batch_size is "
+            f"{settings.batch_size}, learning_rate {settings.learning_rate:g}"
         )
 
 

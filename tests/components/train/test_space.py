@@ -22,18 +22,18 @@ def parameters(space):
 
 def test_each_setting_has_the_kind_of_its_type():
     assert parameters(SPACE) == [
+        {"parameter_id": "batch_size", "discrete_value_spec": {"values": [256.0, 512.0]}},
         {
             "parameter_id": "learning_rate",
             "double_value_spec": {"min_value": 0.0001, "max_value": 0.01},
             "scale_type": "UNIT_LOG_SCALE",
         },
+        {"parameter_id": "hidden_units", "categorical_value_spec": {"values": ["128,64", "256"]}},
         {
             "parameter_id": "dropout",
             "double_value_spec": {"min_value": 0.0, "max_value": 0.5},
             "scale_type": "UNIT_LINEAR_SCALE",
         },
-        {"parameter_id": "batch_size", "discrete_value_spec": {"values": [256.0, 512.0]}},
-        {"parameter_id": "hidden_units", "categorical_value_spec": {"values": ["128,64", "256"]}},
         {
             "parameter_id": "patience",
             "integer_value_spec": {"min_value": 2, "max_value": 9},
