@@ -19,6 +19,7 @@ LINKS: dict[str, tuple[str, str]] = {
     "examples": ("examples", ""),
     "rejected": ("examples", "rejected"),
     "model": ("model", "model"),
+    "tuning.json": ("tuning", "tuning.json"),
     "metrics.json": ("evaluation", "metrics.json"),
     "report.html": ("evaluation", "report.html"),
 }

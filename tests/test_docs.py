@@ -80,6 +80,7 @@ def test_the_page_lists_the_reasons_of_rejection() -> None:
         ("split", 2, sections.ColumnSplit),
         ("split", 3, sections.FoldSplit),
         ("train", 0, sections.Train),
+        ("train", 1, sections.Tune),
         ("evaluate", 0, sections.Evaluate),
     ],
 )
@@ -99,7 +100,7 @@ def test_every_section_stands_in_the_reference() -> None:
 
 
 def test_every_setting_of_the_trainer_stands_in_the_reference() -> None:
-    table = tables_of("train")[1]
+    table = tables_of("train")[2]
     told, coded = (
         keys_of(table),
         {f.name: shown(f.default) for f in dataclasses.fields(Hyperparameters)},

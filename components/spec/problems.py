@@ -21,10 +21,12 @@ from components.spec.schema import (
     Source,
     TimeSplit,
     Train,
+    Tune,
     as_list,
     read_feature,
     typed,
 )
+from components.train.old_config import OldConfig, ReplicaConfig
 from components.train.pools import Pool
 from components.wording import near
 from trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
@@ -140,6 +142,11 @@ def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
         return list(Deduplicate.model_fields)
     if "pools" in loc:
         return list(Pool.model_fields)
+    if "tune" in loc:
+        return list(Tune.model_fields)
+    if "config" in loc:
+        section = OldConfig if loc[-1] == "config" else ReplicaConfig
+        return [str(f.alias) for f in section.model_fields.values()]
     names = list(_SECTIONS[head].model_fields)
     if head == "train":
         names += [f.name for f in fields(Hyperparameters)]
