@@ -127,7 +127,7 @@ def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Bl
 
 def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
     """Counts a cleaned block of range `index`."""
-    kept = Summary.of_kept(block.batch, split, job.counted)
+    kept = Summary.of_kept(block.batch, split, job.counted, job.spec.features)
     if not block.rejected.num_rows:
         return kept
     return kept + Summary.of_rejected(index, block.rejected)
