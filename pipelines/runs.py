@@ -18,6 +18,7 @@ from pipelines.compiled import Compiled
 LINKS: dict[str, tuple[str, str]] = {
     "examples": ("examples", ""),
     "rejected": ("examples", "rejected"),
+    "drift.json": ("drift", "drift.json"),
     "model": ("model", "model"),
     "metrics.json": ("evaluation", "metrics.json"),
     "report.html": ("evaluation", "report.html"),

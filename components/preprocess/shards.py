@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from components.errors import QuatrainError
 from components.preprocess import judging, summary
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.conversion import TYPES
+from components.preprocess.evidence import Evidence
 from components.preprocess.reading import read_range
 from components.preprocess.rejection import REJECTED, Block
 from components.preprocess.sources import Range
@@ -127,7 +128,10 @@ def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Bl
 
 def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
     """Counts a cleaned block of range `index`."""
-    kept = Summary.of_kept(block.batch, split, job.counted)
+    kept = replace(
+        Summary.of_kept(block.batch, split, job.counted),
+        evidence=Evidence.of(job.spec, block.batch, split),
+    )
     if not block.rejected.num_rows:
         return kept
     return kept + Summary.of_rejected(index, block.rejected)
@@ -149,7 +153,7 @@ def fit(job: Job, total: Summary) -> Fitted:
     warnings = judging.warnings(spec, total, classes)
     return Fitted(
         transform.to_json(),
-        summary.document(total, job.counted, warnings),
+        summary.document(total, spec, job.counted, warnings),
         {
             "version": 1,
             "rows": total.rows,

@@ -12,6 +12,7 @@ from components.spec.schema import (
     Bound,
     Clean,
     ColumnSplit,
+    Drift,
     Evaluate,
     HashSplit,
     ModelSpec,
@@ -40,6 +41,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "source": Source,
     "clean": Clean,
     "train": Train,
+    "drift": Drift,
     "evaluate": Evaluate,
 }
 _SPLITS: dict[str, type[BaseModel]] = {"hash": HashSplit, "time": TimeSplit, "column": ColumnSplit}
