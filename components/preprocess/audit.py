@@ -8,10 +8,9 @@ may tell the label is known to whoever knows the table.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +25,8 @@ REPEATED = 0.01
 """Share of repeated rows from which on it is a finding; a metric moves by about as much."""
 CHANCE = 1e-4
 """A split is beyond chance when one as far off comes once in 10 000 draws, or less often."""
+ALMOST_ALL = 0.98
+"""Share of the label that one input explains from which on it gives the label away."""
 FEW_DRAWS = 100
 """Below so many effective draws the sizes of a split are mostly luck."""
 
@@ -49,9 +50,9 @@ class Check:
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
-def document(spec: ModelSpec, summary: Summary) -> list[dict[str, Any]]:
-    """Returns the audit of statistics.json."""
-    return [asdict(check) for check in _checks(spec, summary)]
+def document(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> list[dict[str, Any]]:
+    """Returns the audit of statistics.json; `derived` has the types of the derived columns."""
+    return [asdict(check) for check in _checks(spec, derived, summary)]
 
 
 def findings(checks: list[dict[str, Any]]) -> list[str]:
@@ -59,13 +60,13 @@ def findings(checks: list[dict[str, Any]]) -> list[str]:
     return [c["sentence"] for c in checks if c["verdict"] == "finding"]
 
 
-def _checks(spec: ModelSpec, summary: Summary) -> Iterator[Check]:
+def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> Iterator[Check]:
     evidence = summary.evidence
     if isinstance(spec.split, HashSplit):
         yield _keys(spec.split, evidence.keys)
     yield _identical_rows(spec, evidence.rows)
     yield from _time_order(spec, evidence)
-    yield predictors.check(spec, evidence.rows)
+    yield _predictors(spec, derived, evidence.rows)
     if isinstance(spec.split, HashSplit):
         yield from _sizes(spec.split, summary, evidence.keys)
 
@@ -89,7 +90,7 @@ def _keys(split: HashSplit, keys: Sketch) -> Check:
 def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
     """How many distinct rows of a later split stand in an earlier one, too, in every column."""
     counts = dict(zip(SPLITS, rows.counts.T, strict=True))
-    pairs = []
+    pairs: list[dict[str, Any]] = []
     for earlier, later in combinations(SPLITS, 2):
         there = counts[later] > 0
         n, repeated = int(there.sum()), int(np.sum(there & (counts[earlier] > 0)))
@@ -133,8 +134,8 @@ def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[Check]:
         if own is not None and column != own:
             continue  # the time that the table is ordered by is said
         ends = {s: evidence.times[column, s] for s in SPLITS if (column, s) in evidence.times}
-        told = ", ".join(f"{s} {_day(a)} to {_day(b)}" for s, (a, b) in ends.items())
-        numbers = {"column": column, "splits": {s: [_day(t) for t in e] for s, e in ends.items()}}
+        told = ", ".join(f"{s} {_time(a)[:10]} to {_time(b)[:10]}" for s, (a, b) in ends.items())
+        numbers = {"column": column, "splits": {s: [_time(t) for t in e] for s, e in ends.items()}}
         overlap = _overlap(ends)
         if not overlap:
             sentence = f"by {column} the splits follow each other: {told}"
@@ -153,14 +154,37 @@ def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[Check]:
 def _overlap(ends: dict[str, Extent]) -> str:
     """Returns the first split that begins before the one before it has ended."""
     present = [s for s in SPLITS if s in ends]
-    return next(
-        (b for a, b in zip(present, present[1:], strict=False) if ends[b][0] <= ends[a][1]), ""
+    return next((b for a, b in pairwise(present) if ends[b][0] <= ends[a][1]), "")
+
+
+def _time(micros: int) -> str:
+    return str(np.datetime64(micros, "us"))[:19]
+
+
+def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: Sketch) -> Check:
+    """Whether one input alone tells the label."""
+    shares = predictors.explained(spec, {**spec.columns, **derived}, rows)
+    where = _sampled(rows, "distinct rows")
+    if not shares:
+        sentence = f"{spec.label} varies too little in {where} to say which input tells it"
+        return Check("predictors", "note", sentence)
+    numbers = {"explained": shares}
+    measure = "spares {:.2%} of the errors of guessing it"
+    if spec.task == "regression":
+        measure = "explains {:.2%} of the variance of its ranks"
+    name, share = next(iter(shares.items()))
+    if share < ALMOST_ALL:
+        sentence = (
+            f"no input alone tells {spec.label}: the best, {name}, {measure.format(share)}, on "
+            f"{where}"
+        )
+        return Check("predictors", "passed", sentence, numbers)
+    leaks = [f"{n} {measure.format(s)}" for n, s in shares.items() if s >= ALMOST_ALL]
+    sentence = (
+        f"one input alone gives {spec.label} away: {', '.join(leaks)}, on {where}; is it known "
+        f"when the prediction is made?"
     )
-
-
-def _day(micros: int) -> str:
-    time = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
-    return str(np.datetime64(time, "us") + np.timedelta64(micros, "us"))[:16].removesuffix("T00:00")
+    return Check("predictors", "finding", sentence, numbers)
 
 
 def _sizes(split: HashSplit, summary: Summary, keys: Sketch) -> Iterator[Check]:

@@ -28,7 +28,8 @@ def histogram(column: Distribution, *, whole: bool) -> tuple[list[float], list[i
         whole: Whether they are integers; the edges then are, too.
     """
     cells = list(_cells(column.keys, np.concatenate([[0], np.cumsum(column.counts)]), column.shift))
-    edges, counts = [], [cells[0][1] if cells else 0]
+    edges: list[float] = []
+    counts = [cells[0][1] if cells else 0]
     for start, rows in cells[1:]:
         edge = float(ordered(np.array([start << column.shift])).view(np.float64)[0])
         edge = float(np.ceil(edge)) + 0.0 if whole and np.isfinite(edge) else edge

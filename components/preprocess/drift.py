@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,43 +93,34 @@ def check(spec: Mapping[str, Any], examples: Path | str, root: str, out: Path | 
     found = compare_all(history.recall(root, model.name), now, limits)
     with commit(out) as folder:
         write_json(folder / "drift.json", found)
-    for sentence in [found["note"], *sentences(found, "warn")]:
-        if sentence:
-            print(f"preprocess: drift: {sentence}", flush=True)
+    for sentence in filter(None, [found["note"], *sentences(found, "warn")]):
+        print(f"preprocess: drift: {sentence}", flush=True)
     if failed := sentences(found, "fail"):
+        told = "\n".join(f"  {sentence}" for sentence in failed)
         raise DriftFailed(
-            "\n".join(
-                [
-                    "the rows differ from an earlier run's by more than the spec allows:",
-                    *(f"  {sentence}" for sentence in failed),
-                    "nothing was trained; correct the source, or accept the change once by a "
-                    "higher limit: --set drift.<measure>.fail=<limit>; all of it: "
-                    f"{Path(out, 'drift.json')}",
-                ]
-            )
+            f"the rows differ from an earlier run's by more than the spec allows:\n{told}\n"
+            f"nothing was trained, and {Path(out, 'drift.json')} has all of it; correct the "
+            f"source, or accept the change once by --set drift.MEASURE.fail=null"
         )
 
 
 def sentences(found: Mapping[str, Any], verdict: str) -> list[str]:
     """Returns the sentences of a verdict, each with what it is against."""
     return [
-        f"against {history.ROLES[c['against'][0]]}, {c['sentence']}"
+        f"against {history.ROLES[comparison['against'][0]]}, {check['sentence']}"
         for comparison in found["comparisons"]
-        for c in ({**c, "against": comparison["against"]} for c in _checks(comparison))
-        if c["verdict"] == verdict
+        for column in comparison["columns"]
+        for check in column["checks"]
+        if check["verdict"] == verdict
     ]
-
-
-def _checks(comparison: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for column in comparison["columns"]:
-        yield from column["checks"]
 
 
 def compare_all(
     past: Mapping[str, Mapping[str, Any]], now: Mapping[str, Any], limits: Mapping[str, Limit]
 ) -> dict[str, Any]:
     """Returns drift.json: a comparison with each distinct earlier run, and why there is none."""
-    note, comparisons = "", []
+    note = ""
+    comparisons: list[dict[str, Any]] = []
     for role, record in past.items():
         if record["statistics"]["version"] != now["version"]:
             note = (
@@ -261,7 +253,7 @@ def _bin_names(edges: Sequence[float], whole: bool) -> list[str]:
     if not edges:
         return ["all"]
     inner = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         last = high - 1 if whole else high
         one = last == low if whole else high == np.nextafter(low, np.inf)
         inner.append(f"{low:,.6g}" if one else f"{low:,.6g} to {last:,.6g}")

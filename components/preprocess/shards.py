@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from components.artifacts import sha256_of, write_json
 from components.errors import QuatrainError
-from components.preprocess import judging, summary
+from components.preprocess import audit, judging, summary
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.conversion import TYPES
 from components.preprocess.evidence import Evidence
@@ -150,10 +150,12 @@ def fit(job: Job, total: Summary) -> Fitted:
     source, label = spec.source, Label(spec.label, classes)
     text = TextFormat(source.nulls, source.delimiter, source.quoted_newlines)
     transform = Transform(spec.task, label, spec.weight, spec.inputs, features, text)
-    warnings = judging.warnings(spec, total, classes)
+    checks = audit.document(spec, derived, total)
+    warnings = [*judging.warnings(spec, total, classes), *audit.findings(checks)]
+    statistics = summary.document(total, spec, job.counted, warnings)
     return Fitted(
         transform.to_json(),
-        summary.document(total, spec, job.counted, warnings),
+        {**statistics, "audit": checks},
         {
             "version": 1,
             "rows": total.rows,

@@ -39,11 +39,13 @@ class Sketch:
         keys: Their fingerprints, ascending, `[K] uint64`; all of them when K is below `SIZE`.
         counts: How many rows of each split each one stands for, `[K, 3] int64`.
         words: What `words` says of some of their columns, `[K, C] uint64`.
+        n_rows: Rows of the table.
     """
 
     keys: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
     counts: np.ndarray = field(default_factory=lambda: np.zeros((0, len(SPLITS)), np.int64))
     words: U64 = field(default_factory=lambda: np.zeros((0, 0), np.uint64))
+    n_rows: int = 0
 
     @classmethod
     def of(cls, keys: U64, split: np.ndarray, columns: Sequence[U64] = ()) -> Sketch:
@@ -57,23 +59,26 @@ class Sketch:
         rows, counts = _grouped(keys, split)
         words = [column[rows] for column in columns]
         kept = np.stack(words, axis=1) if words else np.zeros((len(rows), 0), np.uint64)
-        return cls._summed(keys[rows], counts, kept)
+        return cls._summed(keys[rows], counts, kept, len(keys))
 
     @classmethod
-    def _summed(cls, keys: U64, counts: np.ndarray, words: U64) -> Sketch:
+    def _summed(cls, keys: U64, counts: np.ndarray, words: U64, n_rows: int) -> Sketch:
         order = np.argsort(keys)
         keys = keys[order]
         first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
         if len(first):
             counts = np.add.reduceat(counts[order], first)
         first = first[:SIZE]
-        return cls(keys[first], counts[: len(first)], words[order[first]])
+        return cls(keys[first], counts[: len(first)], words[order[first]], n_rows)
 
     def __add__(self, other: Sketch) -> Sketch:
         if not len(self.keys) or not len(other.keys):
             return self if len(self.keys) else other
-        pairs = ((getattr(self, n), getattr(other, n)) for n in ("keys", "counts", "words"))
-        return self._summed(*(np.concatenate(pair) for pair in pairs))
+        keys, counts, words = (
+            np.concatenate([getattr(self, n), getattr(other, n)])
+            for n in ("keys", "counts", "words")
+        )
+        return self._summed(keys, counts, words, self.n_rows + other.n_rows)
 
     @property
     def complete(self) -> bool:
@@ -82,13 +87,13 @@ class Sketch:
 
     @property
     def distinct(self) -> int:
-        """Distinct rows of the table: exact, or estimated with a deviation of 1.1 % (k - 2)^-0.5.
+        """Distinct rows of the table: exact, or estimated with a deviation of 1.1 %, k^-0.5.
 
         Source: Bar-Yossef et al., "Counting distinct elements in a data stream", 2002; unbiased.
         """
         if self.complete:
             return len(self.keys)
-        return round((len(self.keys) - 1) * 2.0**64 / float(self.keys[-1]))
+        return min(self.n_rows, round((len(self.keys) - 1) * 2.0**64 / float(self.keys[-1])))
 
 
 def words(column: pa.Array) -> U64:
