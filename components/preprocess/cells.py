@@ -33,7 +33,7 @@ def histogram(column: Distribution, *, whole: bool) -> tuple[list[float], list[i
     for start, rows in cells[1:]:
         edge = float(ordered(np.array([start << column.shift])).view(np.float64)[0])
         edge = float(np.ceil(edge)) + 0.0 if whole and np.isfinite(edge) else edge
-        if not np.isfinite(edge) or (not rows and not counts[-1]) or edge in edges[-1:]:
+        if not np.isfinite(edge) or edge in edges[-1:]:
             counts[-1] += rows
         else:
             edges.append(edge)
@@ -60,7 +60,7 @@ def _cells(keys: np.ndarray, cumulative: np.ndarray, shift: int) -> Iterator[tup
 
 
 def _alone(start: int, size: int, key: int, rows: int) -> Iterator[tuple[int, int]]:
-    """Cuts one value out of its bin: what lies beside it is empty."""
+    """Cuts one value out of its bin: what lies beside it is empty, so it needs no finer cuts."""
     if key > start:
         yield start, 0
     yield key, rows

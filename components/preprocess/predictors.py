@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -36,27 +36,37 @@ def explained(spec: ModelSpec, types: Mapping[str, str], rows: Sketch) -> dict[s
     else:
         target = np.unique(label, return_inverse=True)[1].astype(float)
     learns = np.arange(len(label)) % 2 == 0
+    if len(label) < 2:
+        return None
     prior = _errors(spec, np.zeros(len(label), np.int64), target, learns)
-    if prior is None or prior < LEAST_ERRORS:
+    if prior < LEAST_ERRORS:
         return None
     found = {}
     for column, input_ in zip(rows.words.T, spec.inputs, strict=False):
-        codes = _codes(column, input_.type, learns)
-        found[input_.name] = 1 - (_errors(spec, codes, target, learns) or 0.0) / prior
+        ways = _groups(column, input_.type, learns)
+        found[input_.name] = 1 - min(_errors(spec, g, target, learns) for g in ways) / prior
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _codes(column: U64, type_: str, learns: np.ndarray) -> np.ndarray:
-    """Numbers the categories, or the quantile bins, of a column; missing values are one of them."""
+def _groups(column: U64, type_: str, learns: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields ways to group the rows by a column, `[K] int64`; missing values are a group.
+
+    Categories are groups. Numbers are grouped by quantiles, which tell a trend, and by the nearest
+    value that was learned, which tells a threshold exactly, however rare a class is.
+    """
     if type_ == "string":
-        return np.unique(column, return_inverse=True)[1]
+        yield np.unique(column, return_inverse=True)[1]
+        return
     values, missing = _numbers(column, type_), column == MISSING
-    known = values[learns & ~missing]
-    shares = np.linspace(0, 1, N_BINS + 1)[1:-1]
+    known = np.unique(values[learns & ~missing])
     if not len(known):
-        return missing.astype(np.int64)
-    edges = np.unique(np.quantile(known, shares, method="lower"))
-    return np.where(missing, 0, 1 + np.searchsorted(edges, values, side="left"))
+        yield missing.astype(np.int64)
+        return
+    shares = np.linspace(0, 1, N_BINS + 1)[1:-1]
+    quantiles = np.unique(np.quantile(values[learns & ~missing], shares, method="lower"))
+    halfway = known[:-1] + np.diff(known) / 2
+    for edges in (quantiles, halfway):
+        yield np.where(missing, 0, 1 + np.searchsorted(edges, values, side="left"))
 
 
 def _numbers(column: U64, type_: str) -> np.ndarray:
@@ -64,14 +74,10 @@ def _numbers(column: U64, type_: str) -> np.ndarray:
     return bits.view(np.float64) if type_ == "float" else bits.view(np.int64).astype(np.float64)
 
 
-def _errors(
-    spec: ModelSpec, codes: np.ndarray, target: np.ndarray, learns: np.ndarray
-) -> float | None:
-    """Returns the errors on the rows that are measured; None where there are none to learn from."""
-    if not learns.any() or learns.all():
-        return None
-    taught, asked = codes[learns], codes[~learns]
-    n = int(codes.max()) + 1
+def _errors(spec: ModelSpec, groups: np.ndarray, target: np.ndarray, learns: np.ndarray) -> float:
+    """Returns the errors on the rows that are measured, each guessed from its group."""
+    taught, asked = groups[learns], groups[~learns]
+    n = int(groups.max()) + 1
     rows = np.bincount(taught, minlength=n)
     if spec.task == "regression":
         sums = np.bincount(taught, target[learns], minlength=n)
