@@ -298,7 +298,8 @@ def doctor(
       quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
     """  # noqa: D301
     from components.train.prices import OWN
-    from pipelines.doctor import Request, examine, lines
+    from pipelines.doctor import Request, examine
+    from pipelines.findings import lines
 
     request = Request(
         spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline=offline

@@ -20,7 +20,11 @@ from trainer.settings import Hyperparameters
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/spec.md").read_text()
-PAGES = sorted(p for p in ROOT.rglob("*.md") if not {".venv", "runs"} & set(p.parts))
+PAGES = sorted(
+    page
+    for folder in (".", "benchmarks", "deploy", "docs", "examples", "tests", "trainer")
+    for page in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
+)
 
 
 def tables_of(heading: str) -> list[list[list[str]]]:
@@ -29,7 +33,10 @@ def tables_of(heading: str) -> list[list[list[str]]]:
     section = re.split(r"^## ", section, flags=re.M)[0]
     blocks = re.findall(r"(?:^\|.*\n)+", section, flags=re.M)
     return [
-        [[c.strip() for c in r.strip("|\n").split(" | ")] for r in b.splitlines()[2:]]
+        [
+            [c.strip().replace("\\|", "|") for c in r.strip("|\n").split(" | ")]
+            for r in b.splitlines()[2:]
+        ]
         for b in blocks
     ]
 
@@ -48,6 +55,8 @@ def shown(default: Any) -> Any:
         return (
             default.model_dump(exclude_none=True) if isinstance(default, sections.Limit) else "{}"
         )
+    if isinstance(default, bool):
+        return str(default).lower()
     return "none" if default is None else default
 
 
@@ -109,6 +118,12 @@ def test_every_transform_and_its_settings_stand_in_the_reference() -> None:
         for setting in dataclasses.fields(cls):
             if setting.name not in hidden:
                 assert f"`{setting.name}` ({shown(setting.default)})" in rows[name]
+
+
+def test_every_transform_says_what_becomes_of_missing_unseen_and_extreme_values() -> None:
+    told = tables_of("features")[1]
+    assert [row[0].strip("`") for row in told] == list(FEATURES)
+    assert {len(row) for row in told} == {4}
 
 
 def test_every_metric_of_the_gate_stands_in_the_reference() -> None:

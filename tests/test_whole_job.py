@@ -42,7 +42,10 @@ def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shapes.yaml").write_text(yaml.safe_dump(SPEC))
     with vertex.serving(google) as url, storage.serving() as served:
+        key = storage.write_credentials(tmp_path / "key.json", served.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.url)
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", served.url)
         served.add_bucket("bucket")
         served.put("gs://bucket/shapes.csv", (buckets / "bucket/shapes.csv").read_bytes())
         settings = {

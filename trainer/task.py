@@ -9,13 +9,16 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
+from trainer import failure
+from trainer.failure import Failure
 from trainer.job import Job, Outputs
-from trainer.settings import STRATEGIES, Hyperparameters
+from trainer.settings import STRATEGIES, Hyperparameters, TrainerError
 
 if TYPE_CHECKING:
     from trainer.checkpoints import Epoch
@@ -27,8 +30,11 @@ TUNING_METRIC = "validation_loss"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parses the arguments, trains and exports.
 
+    A failure ends the process with the exit code of `trainer.failure`, its traceback in the log and
+    `failure.json` beside the folder of the model; wrong arguments end it with code 2.
+
     Raises:
-        TrainerError: Outputs have no place, or the rows or settings cannot train a model.
+        TrainerError: Outputs have no place.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     job = parse_job(arguments)
@@ -38,9 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         job.tier or "(none)",
         job.strategy,
     )
-    from trainer.model import train  # TensorFlow: seconds, and --help must not pay for it
+    failure.forget(job.outputs)
+    try:
+        from trainer.model import train  # TensorFlow: seconds, and --help must not pay for it
 
-    log.info("model exported to %s", train(job, tuning_report()))
+        log.info("model exported to %s", train(job, tuning_report()))
+    except Exception as error:
+        traceback.print_exception(error)
+        failed = Failure.of(error)
+        failure.record(failed, job.outputs)
+        sys.exit(failed.exit_code)
 
 
 def parse_job(arguments: Sequence[str] | None = None) -> Job:
@@ -86,8 +99,20 @@ def tuning_report() -> Callable[[Epoch], None]:
     return report
 
 
+class _Parser(argparse.ArgumentParser):
+    """Leaves failure.json for wrong arguments too, where Vertex's variables say the place."""
+
+    def error(self, message: str) -> NoReturn:
+        try:
+            outputs = Outputs.of(None, os.environ)
+        except TrainerError:
+            super().error(message)
+        failure.record(Failure("arguments", message, "", 2), outputs)
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m trainer.task",
         description="Trains a model on the examples that preprocessing committed, and exports it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainer.features import FEATURES, Engineered, Feature, Input, Raw, Task, Tensors
 from trainer.settings import TrainerError
-from trainer.statistics import ColumnStatistics
+from trainer.statistics import ColumnStatistics, TableStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -110,11 +110,31 @@ class Transform:
         )
 
 
+def count(features: Sequence[Feature], raw: Raw, rows: int) -> TableStatistics:
+    """Counts the raw inputs of a batch, and what the features make of them to be fitted to."""
+    made = {name: values for f in features for name, values in f.quantities(raw).items()}
+    return TableStatistics.of({**raw, **made}, rows)
+
+
 def fit_features(
     features: Sequence[Feature], columns: Mapping[str, ColumnStatistics]
 ) -> tuple[Feature, ...]:
-    """Fits every feature to the statistics of the train split's raw inputs."""
-    return tuple(f.fit(columns) for f in features)
+    """Fits every feature to the statistics that `count` made of the train split.
+
+    Raises:
+        TrainerError: A feature has nothing to be fitted to, or two give a column of one name.
+    """
+    fitted = tuple(f.fit(columns) for f in features)
+    given: dict[str, str] = {}
+    for feature in fitted:
+        for column in feature.outputs:
+            if column.name in given:
+                raise TrainerError(
+                    f"features {given[column.name]!r} and {feature.name!r} both give a column "
+                    f"{column.name!r}; rename one of them"
+                )
+            given[column.name] = feature.name
+    return fitted
 
 
 def _feature_from(entry: dict[str, Any]) -> Feature:

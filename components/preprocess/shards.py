@@ -129,7 +129,7 @@ def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Bl
 def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
     """Counts a cleaned block of range `index`."""
     kept = replace(
-        Summary.of_kept(block.batch, split, job.counted),
+        Summary.of_kept(block.batch, split, job.counted, job.spec.features),
         evidence=Evidence.of(job.spec, block.batch, split),
     )
     if not block.rejected.num_rows:

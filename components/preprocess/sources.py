@@ -24,6 +24,8 @@ from components.wording import near
 RANGE_BYTES = 8 << 20
 """About 85 000 flights: few enough shards, small enough to spread."""
 MAX_RANGES = 1000
+PATIENCE_S = 60
+"""How long a bucket that does not answer is tried; Arrow's default is 15 minutes."""
 HEADER_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
 COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -39,6 +41,10 @@ MAGIC = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+NO_CREDENTIALS = (
+    "there are no credentials for Google here, or their server does not answer; "
+    "run gcloud auth application-default login"
+)
 _GLOB = re.compile(r"[*?\[]")
 _COMPRESSED = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
 
@@ -70,6 +76,8 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """
     if "://" not in uri:
         return pafs.LocalFileSystem(), uri
+    if uri.startswith("gs://") and "?" not in uri:
+        uri += f"?retry_limit_seconds={PATIENCE_S}"
     try:
         return pafs.FileSystem.from_uri(uri)
     except pa.ArrowInvalid as error:
@@ -223,6 +231,8 @@ def _match(uri: str) -> list[tuple[str, int]]:
     except PermissionError as error:
         raise SourceDenied(f"source.uri: {uri} may not be listed; {_permission(uri)}") from error
     except OSError as error:
+        if "access token" in str(error):
+            raise SourceError(f"source.uri: {uri} cannot be listed: {NO_CREDENTIALS}") from error
         raise SourceError(f"source.uri: {uri} cannot be listed: {_first_line(error)}") from error
     if info.type == pafs.FileType.Directory:
         raise SourceError(f"source.uri: {uri} is a folder; name its files, as {uri}/*.csv")
@@ -376,4 +386,7 @@ def _footer(path: str, n_bytes: int) -> tuple[pq.FileMetaData, pa.Schema]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+    """Returns what an error says, without the names of Google's own error within it."""
+    line = str(error).splitlines()[0]
+    found = re.search(r"last message of (.*?)(?: error_info=|$)", line)
+    return found[1] if found else line

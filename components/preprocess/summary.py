@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from components.preprocess.cells import histogram
 from components.preprocess.evidence import Evidence
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import Input, raw_inputs
+from trainer.features import Feature, Input, raw_inputs
 from trainer.statistics import Categories, ColumnStatistics, Distribution, TableStatistics
+from trainer.transform import count
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 20
@@ -76,12 +77,26 @@ class Summary:
         )
 
     @classmethod
-    def of_kept(cls, batch: pa.RecordBatch, split: pa.Array, columns: tuple[Input, ...]) -> Summary:
-        """Counts the kept rows of a block; `split` is 0 train, 1 validation, 2 test, `[N] int8`."""
+    def of_kept(
+        cls,
+        batch: pa.RecordBatch,
+        split: pa.Array,
+        columns: tuple[Input, ...],
+        features: tuple[Feature, ...],
+    ) -> Summary:
+        """Counts the kept rows of a block.
+
+        Args:
+            batch: Typed columns.
+            split: 0 train, 1 validation, 2 test, `[N] int8`.
+            columns: The columns that have statistics.
+            features: What is fitted to the train split.
+        """
         splits = {}
         for i, name in enumerate(SPLITS):
             part = batch.filter(pc.equal(split, i))
-            splits[name] = TableStatistics.of(raw_inputs(part, columns), part.num_rows)
+            raw, fitted = raw_inputs(part, columns), features if name == "train" else ()
+            splits[name] = count(fitted, raw, part.num_rows)
         return cls(batch.num_rows, {}, splits)
 
     def __add__(self, other: Summary) -> Summary:
@@ -144,7 +159,10 @@ def document(
         }
         for name, table in summary.splits.items()
     }
-    kept = kept_rows(reduce(add, summary.splits.values()), spec, columns)
+    tables = summary.splits.values()
+    merged = {c.name: reduce(add, (t.columns[c.name] for t in tables)) for c in columns}
+    whole = TableStatistics(sum(t.rows for t in tables), merged)
+    kept = kept_rows(whole, spec, columns)
     return {"version": VERSION, "splits": splits, "kept": kept, "warnings": warnings}
 
 

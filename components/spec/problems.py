@@ -239,10 +239,11 @@ def _feature_problems(outline: _Outline) -> Iterator[str]:
             )
         if len(feature.types) == len(feature.columns) and (wrong := feature.check()):
             yield f"features[{i}]: {wrong}"
-        for output in feature.outputs:
-            if problem := _name_problem(output.name, seen):
+            continue
+        for name in feature.names:
+            if problem := _name_problem(name, seen):
                 yield f"features[{i}].name: {problem}"
-            seen.setdefault(output.name, i)
+            seen.setdefault(name, i)
 
 
 def _name_problem(name: str, seen: Mapping[str, int]) -> str | None:

@@ -240,10 +240,11 @@ def read_feature(entry: Any) -> Feature:
             raise ValueError(f"{fitted}: unknown key; it is not a setting of {transform}")
     columns = as_list(values.pop("from", None))
     if not isinstance(columns, Sequence):
-        raise ValueError("from: name the column, or list the columns of a cross")
+        raise ValueError("from: name the column, or list the columns of a transform of several")
     low, high = cls.n_columns
     if not low <= len(columns) <= high:
-        allowed = "one column" if high == 1 else f"{low} to {high} columns"
+        several = f"{low} columns" if low == high else f"{low} to {high} columns"
+        allowed = "one column" if high == 1 else several
         raise ValueError(f"from: {transform} takes {allowed}, not {len(columns)}")
     return TypeAdapter(cls).validate_python({**values, "columns": tuple(columns)})
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from components.errors import BucketError, SourceError
-from components.preprocess import checking, pipeline
+from components.preprocess import checking, pipeline, sources
 from components.preprocess.sources import find_files, plan_ranges
 from components.preprocess.windows import days_before, fill, run_time
 from components.spec.schema import ModelSpec, Source
@@ -131,6 +131,17 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulato
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
         monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", served.url)
         yield served
+
+
+def test_absent_credentials_are_a_sentence_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GCE_METADATA_ROOT", "127.0.0.1:9")
+    monkeypatch.setattr(sources, "PATIENCE_S", 1)
+    with pytest.raises(SourceError, match="run gcloud auth application-default login"):
+        find_files(Source(uri=("gs://b/x.csv",)))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "*.csv", "{date}.csv"])
