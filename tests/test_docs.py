@@ -52,7 +52,10 @@ def shown(default: Any) -> Any:
     if isinstance(default, tuple):
         default = list(default)
     if isinstance(default, BaseModel):
-        return "{}"
+        # Limits are defaults worth telling; a section tells its own in its table.
+        return (
+            default.model_dump(exclude_none=True) if isinstance(default, sections.Limit) else "{}"
+        )
     if isinstance(default, bool):
         return str(default).lower()
     return "none" if default is None else default
@@ -79,6 +82,7 @@ def test_the_page_lists_the_reasons_of_rejection() -> None:
         ("split", 1, sections.TimeSplit),
         ("split", 2, sections.ColumnSplit),
         ("split", 3, sections.FoldSplit),
+        ("drift", 0, sections.Drift),
         ("train", 0, sections.Train),
         ("train", 1, sections.Tune),
         ("evaluate", 0, sections.Evaluate),

@@ -14,6 +14,7 @@ from components.spec.schema import (
     Clean,
     ColumnSplit,
     Deduplicate,
+    Drift,
     Evaluate,
     FoldSplit,
     HashSplit,
@@ -46,6 +47,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "source": Source,
     "clean": Clean,
     "train": Train,
+    "drift": Drift,
     "evaluate": Evaluate,
 }
 _SPLITS: dict[str, type[BaseModel]] = {

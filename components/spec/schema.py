@@ -278,6 +278,30 @@ def _auto(value: Any) -> Any:
     return {} if value == "auto" else value
 
 
+class Limit(_Section):
+    """How far a measure may be from an earlier run's before the run warns, or fails."""
+
+    warn: Annotated[float, Field(gt=0)] | None = None
+    fail: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> "Limit":
+        if self.warn is not None and self.fail is not None and self.warn > self.fail:
+            raise ValueError(f"warn {self.warn:g} is above fail {self.fail:g}")
+        return self
+
+
+class Drift(_Section):
+    """Limits of each measure between the rows of a run and those of an earlier one."""
+
+    psi: Limit = Limit(warn=0.2)
+    missing: Limit = Limit(warn=0.05)
+    mean: Limit = Limit(warn=0.5)
+    stddev: Limit = Limit(warn=0.5)
+    new: Limit = Limit(warn=0.01)
+    label: Limit = Limit(warn=0.05)
+
+
 class Train(_Section):
     """The tier and the settings of the trainer."""
 
@@ -368,6 +392,7 @@ class ModelSpec(_Section):
     weight: str | None = None
     split: Split
     entries: Annotated[tuple[Entry, ...], Field(alias="features", min_length=1)]
+    drift: Drift = Drift()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
