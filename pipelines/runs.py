@@ -20,6 +20,7 @@ LINKS: dict[str, tuple[str, str]] = {
     "rejected": ("examples", "rejected"),
     "drift.json": ("drift", "drift.json"),
     "model": ("model", "model"),
+    "tuning.json": ("tuning", "tuning.json"),
     "metrics.json": ("evaluation", "metrics.json"),
     "report.html": ("evaluation", "report.html"),
 }

@@ -3,13 +3,16 @@
 from typing import Any, NamedTuple
 
 from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
+from google_cloud_pipeline_components.v1.hyperparameter_tuning_job import (
+    HyperparameterTuningJobRunOp,
+)
 from kfp import dsl
 
 from components.evaluate.component import gate, measure
 from components.image import IMAGE
 from components.package.component import package
 from components.preprocess.component import compare, find_files, preprocess
-from components.train.component import plan
+from components.train.component import choose, plan
 
 NAME = "quatrain-training"
 
@@ -79,21 +82,53 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         package: dsl.Input[dsl.Artifact],
     ) -> dsl.Model:
         planned = ours(plan(spec=spec, tier=tier, image=image, examples=examples, package=package))
-        # Pools come from an upstream output: inline lists with run-time values stay unresolved.
-        job = CustomTrainingJobOp(
-            display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-            worker_pool_specs=planned.outputs["worker_pool_specs"],
-            base_output_directory=planned.outputs["base_output_directory"],
-            project=project,
-            location=location,
-            service_account=service_account,
-            network=network,
-            psc_interface_config=psc_interface,
-            encryption_spec_key_name=encryption_key,
-            persistent_resource_id="",
-        )
-        job.set_caching_options(False)
-        return planned.outputs["model"]
+        out = planned.outputs
+
+        def job(pools: Any) -> None:
+            # Pools come from an upstream output: inline lists with run-time values stay unresolved.
+            task = CustomTrainingJobOp(
+                display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                worker_pool_specs=pools,
+                base_output_directory=out["base_output_directory"],
+                strategy=out["strategy"],
+                timeout=out["timeout"],
+                restart_job_on_worker_restart=out["restart_job_on_worker_restart"],
+                max_wait_duration=out["max_wait_duration"],
+                project=project,
+                location=location,
+                service_account=service_account,
+                network=network,
+                psc_interface_config=psc_interface,
+                encryption_spec_key_name=encryption_key,
+                persistent_resource_id="",
+            )
+            task.set_caching_options(False)
+
+        with dsl.If(out["trials"] > 0):
+            study = HyperparameterTuningJobRunOp(
+                display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                base_output_directory=out["tuning_directory"],
+                worker_pool_specs=out["worker_pool_specs"],
+                study_spec_metrics=out["study_metrics"],
+                study_spec_parameters=out["study_parameters"],
+                max_trial_count=out["trials"],
+                parallel_trial_count=out["parallel_trials"],
+                max_failed_trial_count=out["failed_trials"],
+                project=project,
+                location=location,
+                service_account=service_account,
+                network=network,
+                encryption_spec_key_name=encryption_key,
+            )
+            study.set_caching_options(False)
+            best = choose(
+                gcp_resources=study.outputs["gcp_resources"],
+                worker_pool_specs=out["worker_pool_specs"],
+            )
+            job(ours(best).outputs["Output"])
+        with dsl.Else():
+            job(out["worker_pool_specs"])
+        return out["model"]
 
     @dsl.pipeline(name="evaluate")
     def evaluate(
