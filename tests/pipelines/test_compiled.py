@@ -38,6 +38,7 @@ def test_four_steps_in_their_order(compiled):
     assert compiled.executors == {
         "find_files": "preprocess",
         "preprocess": "preprocess",
+        "compare": "preprocess",
         "package": "package",
         "plan": "train",
         TUNING_LAUNCHER: "train",
