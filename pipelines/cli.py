@@ -217,6 +217,8 @@ def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
         raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in found.problems))
     for warning in [*found.warnings, *tiers.warnings(tier, kinds=tiers.HARDWARE)]:
         click.echo(f"warning: {warning}", err=True)
+    for note in tier.notes if tier.name == "CUSTOM" else ():
+        click.echo(f"train.tier CUSTOM: {note}")
     n_features, n_columns = len(model_spec.features), len(model_spec.columns)
     click.echo(
         f"{spec.name} suits its data: {n_columns} columns, {n_features} features, "
@@ -224,18 +226,30 @@ def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
     )
 
 
+_PRICES = click.option(
+    "--prices",
+    type=click.Path(path_type=Path),
+    envvar="QUATRAIN_PRICES",
+    metavar="FILE",
+    help="Your prices, in the form of components/train/prices.yaml.",
+    show_envvar=True,
+)
+
+
 @cli.command()
 @click.argument("tier", required=False)
-def tiers(tier: str | None) -> None:
+@_PRICES
+def tiers(tier: str | None, prices: Path | None) -> None:
     """Show what the tiers mean today, or one TIER in full.
 
     \b
     Example:
       quatrain tiers STANDARD_1
     """  # noqa: D301
+    from components.train.prices import OWN
     from pipelines.printouts import tier_details, tier_table
 
-    click.echo(tier_details(tier) if tier else tier_table())
+    click.echo(tier_details(tier, prices or OWN) if tier else tier_table())
 
 
 @cli.command()
@@ -306,7 +320,7 @@ def report(run: Path, opens: bool) -> None:
 @click.option("--set-cloud", multiple=True, metavar="A.B=C", help="Override a value of them.")
 @click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
 @click.option("--pipeline", type=click.Path(path_type=Path), metavar="FILE", help="Compiled file.")
-@click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Your prices.")
+@_PRICES
 @click.option("--offline", is_flag=True, help="Ask nobody; say what was not asked.")
 def doctor(
     spec: Path,
