@@ -56,10 +56,37 @@ def cli(debug: bool) -> None:
 
     \b
     Example:
-      quatrain check examples/flights/flights.yaml
-      quatrain run examples/flights/flights.yaml
-      quatrain report runs/flights/latest
+      quatrain init rows.csv --target price
+      quatrain run rows.yaml
+      quatrain report runs/rows/latest
     """  # noqa: D301
+
+
+@cli.command()
+@click.argument("data", metavar="DATA")
+@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="SPEC",
+    help="The spec's file.  [default: rows.yaml for rows.csv, in this folder]",
+)
+def init(data: str, target: str, output: Path | None) -> None:
+    """Write a spec for the table DATA, with comments on what was found in it.
+
+    DATA is a CSV or Parquet file, a glob of them, or a gs:// uri. A bounded sample of it is read.
+    The spec runs as it is; columns that look like an answer or an identifier are left out in it.
+
+    \b
+    Example:
+      quatrain init taxi.csv --target tips -o taxi.yaml
+    """  # noqa: D301
+    from components.spec.proposal import propose
+    from pipelines.printouts import proposal_lines
+
+    for line in proposal_lines(propose(data, target, output)):
+        click.echo(line)
 
 
 @cli.command()

@@ -195,6 +195,7 @@ def run_pipeline(
     """
     compiled = read_compiled(path)
     options = {"tier": tier, "runner": runner, "project": HERE, "location": HERE}
+    options["root"] = str(root.absolute())
     if at:
         options["at"] = at
     arguments = {"spec": spec.as_parameter(), **options}
@@ -223,7 +224,8 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
         stack.enter_context(_seam(session))
-        stack.enter_context(_times({_SCHEDULED: scheduled, _CREATED: run.started}))
+        known = {_SCHEDULED: scheduled, _CREATED: run.started, _NAME: run.folder.name}
+        stack.enter_context(_known(known))
         pipeline = components.load_component_from_file(str(run.training_path))
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
@@ -254,16 +256,17 @@ def _seam(session: _Session) -> Iterator[None]:
 
 _SCHEDULED = dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER
 _CREATED = dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER
+_NAME = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
 
 
 @contextlib.contextmanager
-def _times(times: Mapping[str, str]) -> Iterator[None]:
-    """Gives kfp the two placeholders that Vertex knows and kfp.local 2.17 ends at (IndexError)."""
+def _known(values: Mapping[str, str]) -> Iterator[None]:
+    """Gives kfp the run's own name, and two times at which kfp.local 2.17 ends (IndexError)."""
     kept = placeholder_utils.resolve_individual_placeholder
 
     def resolve(element: str, **known: Any) -> str:
-        for placeholder, time_ in times.items():
-            element = element.replace(placeholder, time_)
+        for placeholder, value in values.items():
+            element = element.replace(placeholder, value)
         return kept(element, **known)
 
     placeholder_utils.resolve_individual_placeholder = resolve

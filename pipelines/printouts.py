@@ -6,13 +6,16 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.artifacts import read_manifest
 from components.errors import QuatrainError
 from components.train import tiers
 from components.train.pools import load
 from components.train.prices import PriceError, load_prices
+
+if TYPE_CHECKING:
+    from components.spec.proposal import Proposal
 
 
 def tier_table() -> str:
@@ -55,6 +58,19 @@ def tier_details(name: str, table: Path) -> str:
     lines += ["", *(f"  - {note}" for note in tier.notes)] if tier.notes else [""]
     lines += [f"  ! {warning}" for warning in tiers.warnings(tier)]
     return "\n".join(lines)
+
+
+def proposal_lines(proposal: Proposal) -> Iterator[str]:
+    """Yields what was written for a table, and what to look at in it."""
+    spec, draft = proposal.spec, proposal.draft
+    used = f"{len(spec.inputs)} of {len(draft.columns)} columns"
+    yield (
+        f"{proposal.path}: {spec.label} ({spec.task}) from {used}, {len(spec.features)} features, "
+        f"split by {spec.split.by}"
+    )
+    for remark in [*draft.remarks, *proposal.warnings]:
+        yield f"look at: {remark}"
+    yield f"next: quatrain run {proposal.path}"
 
 
 def _tier_price(tier: tiers.Tier, table: Path) -> str:

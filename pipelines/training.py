@@ -1,6 +1,6 @@
 """The training pipeline: four steps, wiring only."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
 from google_cloud_pipeline_components.v1.hyperparameter_tuning_job import (
@@ -11,10 +11,17 @@ from kfp import dsl
 from components.evaluate.component import gate, measure
 from components.image import IMAGE
 from components.package.component import package
-from components.preprocess.component import find_files, preprocess
+from components.preprocess.component import compare, find_files, preprocess
 from components.train.component import choose, plan
 
 NAME = "quatrain-training"
+
+
+class Prepared(NamedTuple):
+    """What the preprocess step gives to the others."""
+
+    examples: dsl.Dataset
+    drift: dsl.Artifact
 
 
 def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
@@ -37,8 +44,8 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 
     @dsl.pipeline(name="preprocess")
     def prepare(
-        spec: dict, runner: str, project: str, location: str, at: str, cache_key: str
-    ) -> dsl.Dataset:
+        spec: dict, root: str, runner: str, project: str, location: str, at: str, cache_key: str
+    ) -> Prepared:
         found = ours(
             find_files(
                 spec=spec,
@@ -57,7 +64,9 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             digest=found.outputs["digest"],
             cache_key=cache_key,
         )
-        return ours(prepared, cached=True).outputs["examples"]
+        examples = ours(prepared, cached=True).outputs["examples"]
+        compared = ours(compare(spec=spec, root=root, examples=examples))
+        return Prepared(examples=examples, drift=compared.outputs["drift"])
 
     @dsl.pipeline(name="train")
     def train(
@@ -122,9 +131,23 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         return out["model"]
 
     @dsl.pipeline(name="evaluate")
-    def evaluate(spec: dict, examples: dsl.Input[dsl.Dataset], model: dsl.Input[dsl.Model]) -> None:
-        measured = ours(measure(spec=spec, examples=examples, model=model))
-        ours(gate(evaluation=measured.outputs["evaluation"], model=model), again=False)
+    def evaluate(
+        spec: dict,
+        root: str,
+        examples: dsl.Input[dsl.Dataset],
+        drift: dsl.Input[dsl.Artifact],
+        model: dsl.Input[dsl.Model],
+    ) -> None:
+        measured = ours(measure(spec=spec, examples=examples, drift=drift, model=model))
+        judged = gate(
+            root=root,
+            run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            made=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+            examples=examples,
+            evaluation=measured.outputs["evaluation"],
+            model=model,
+        )
+        ours(judged, again=False)
 
     @dsl.pipeline(
         name=NAME,
@@ -134,6 +157,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         spec: dict,
         project: str,
         location: str,
+        root: str = "",
         tier: str = "",
         runner: str = "local",
         trainer_dir: str = "",
@@ -146,6 +170,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     ) -> None:
         prepared = prepare(
             spec=spec,
+            root=root,
             runner=runner,
             project=project,
             location=location,
@@ -153,7 +178,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             cache_key=cache_key,
         )
         prepared.set_caching_options(False)  # it has inputs of its own: nobody knows the files yet
-        examples = prepared.output
+        examples = prepared.outputs["examples"]
         proved = ours(package(examples=examples, trainer_dir=trainer_dir))
         trained = train(
             spec=spec,
@@ -168,7 +193,13 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             package=proved.outputs["package"],
         )
         trained.set_caching_options(False)
-        evaluated = evaluate(spec=spec, examples=examples, model=trained.output)
+        evaluated = evaluate(
+            spec=spec,
+            root=root,
+            examples=examples,
+            drift=prepared.outputs["drift"],
+            model=trained.output,
+        )
         evaluated.set_caching_options(False)
 
     return training
