@@ -16,11 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer import golden
 from trainer.cluster import Cluster
-from trainer.epochs import Run
 from trainer.examples import Examples
 from trainer.features import Input
 from trainer.job import Job
+from trainer.predictor import Predictor
 from trainer.settings import TrainerError
 from trainer.transform import Transform
 
@@ -135,7 +136,9 @@ def _is_plain(name: str) -> bool:
     return fits and not keyword.iskeyword(name) and name != "self"
 
 
-def export(exported: Exported, job: Job, run: Run, cluster: Cluster, examples: Examples) -> None:
+def export(
+    exported: Exported, job: Job, predictor: Predictor, cluster: Cluster, examples: Examples
+) -> None:
     """Writes the model's folder, proves it, and commits it with metadata.json.
 
     A local folder appears whole, by a rename; on an object store metadata.json comes last.
@@ -149,8 +152,10 @@ def export(exported: Exported, job: Job, run: Run, cluster: Cluster, examples: E
     _remove(folder)
     tf.saved_model.save(exported, folder, signatures=exported.signatures())
     _write(f"{folder}/transform.json", examples.transform_text)
-    prove(folder, examples)
-    metadata = _metadata(job, run, cluster, examples)
+    signatures = tf.saved_model.load(folder).signatures
+    prove(signatures, examples)
+    _write(f"{folder}/{golden.NAME}", _golden(signatures["serving_default"], examples))
+    metadata = _metadata(job, predictor, cluster, examples)
     metadata["files"] = {name: _sha256(f"{folder}/{name}") for name in _files(folder)}
     _write(f"{folder}/metadata.json", json.dumps(metadata, indent=1, ensure_ascii=False) + "\n")
     if is_local:
@@ -158,16 +163,15 @@ def export(exported: Exported, job: Job, run: Run, cluster: Cluster, examples: E
         os.rename(folder, target)
 
 
-def prove(folder: str, examples: Examples) -> None:
-    """Loads the model and replays validation rows, raw and engineered.
+def prove(signatures: Mapping[str, Any], examples: Examples) -> None:
+    """Asks the loaded model validation rows, raw and engineered.
 
     Raises:
         TrainerError: The answers differ by more than 1e-5 (of a regression: relatively).
     """
-    signatures = tf.saved_model.load(folder).signatures
     raw = _named(examples.raw_rows("validation", PROOF_ROWS))
     engineered = _named(examples.engineered_rows("validation", PROOF_ROWS))
-    output = "prediction" if examples.transform.task == "regression" else "probabilities"
+    output = _output(examples)
     from_raw = signatures["serving_default"](**raw)[output].numpy()
     expected = signatures["engineered"](**engineered)[output].numpy()
     differences = np.abs(from_raw - expected) / np.maximum(1.0, np.abs(expected))
@@ -180,13 +184,29 @@ def prove(folder: str, examples: Examples) -> None:
         )
 
 
+def _golden(signature: Any, examples: Examples) -> str:
+    """Returns golden.json: validation rows, after one in which everything is missing."""
+    rows = examples.raw_rows("validation", golden.ROWS - 1)
+    first = {i.name: np.nan if i.is_number else "" for i in examples.transform.inputs}
+    columns = {n: np.concatenate([[first[n]], np.asarray(v)]) for n, v in rows.items()}
+    asked = {name: tensor.numpy() for name, tensor in _named(columns).items()}
+    output = _output(examples)
+    return golden.write(asked, signature(**_named(columns))[output].numpy(), output)
+
+
+def _output(examples: Examples) -> str:
+    return "prediction" if examples.transform.task == "regression" else "probabilities"
+
+
 def _named(columns: Mapping[str, Any]) -> dict[str, tf.Tensor]:
     arguments = argument_names(columns)
     return {arguments[n]: tf.constant(np.asarray(v)) for n, v in columns.items()}
 
 
-def _metadata(job: Job, run: Run, cluster: Cluster, examples: Examples) -> dict[str, Any]:
-    transform, progress = examples.transform, run.progress
+def _metadata(
+    job: Job, predictor: Predictor, cluster: Cluster, examples: Examples
+) -> dict[str, Any]:
+    transform, progress = examples.transform, predictor.progress
     inputs = argument_names(i.name for i in transform.inputs)
     columns = argument_names(c.name for c in transform.engineered)
     return {
@@ -214,7 +234,7 @@ def _metadata(job: Job, run: Run, cluster: Cluster, examples: Examples) -> dict[
         "replicas": cluster.strategy.num_replicas_in_sync,
         "steps": progress.steps,
         "epochs": progress.epochs,
-        "stopped": run.stopped,
+        "stopped": predictor.stopped,
         "best_epoch": progress.best_epoch,
         "history": [asdict(e) for e in progress.history],
     }

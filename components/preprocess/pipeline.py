@@ -22,12 +22,14 @@ from components.errors import DataError, QuatrainError, RunnerError, SourceError
 from components.image import IMAGE
 from components.preprocess import contents, dataflow, judging, pool, runners, shards
 from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.duplicates import LeaveOutDuplicates
 from components.preprocess.folder import Folder, attempt
 from components.preprocess.shards import Cleaned, Fitted, Job, Written
 from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
 from components.preprocess.windows import run_time
 from components.spec.reading import read_parameter
+from components.spec.schema import is_table
 
 PROBLEM, MANIFEST = "problem.json", "manifest.json"
 _SUMMARY = "summary"
@@ -96,7 +98,13 @@ def run(
     for warning in (*source_warnings(model.source.uri, location, project), files.warning):
         if warning:
             print(f"preprocess: warning: {warning}", flush=True)
-    ranges = plan_ranges(model.source, model.columns, range_bytes, files.found)
+    ranges = plan_ranges(
+        model.source, model.columns, range_bytes, files.found, model.spellings, project
+    )
+    # A table is read as it was when its session was opened: it may change from here on.
+    tables = {uri: version for uri, version in before.items() if is_table(uri)}
+    contents.check_unchanged(tables, contents.versions(tables, project))
+    files_before = {uri: version for uri, version in before.items() if uri not in tables}
     n_files = len({r.path for r in ranges})
     print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
     defaults: dict[str, Any] = {}
@@ -121,18 +129,20 @@ def run(
         else:
             dataflow.write_resources(gcp_resources)
             pipeline.run().wait_until_finish()
-        contents.check_unchanged(before, contents.versions(before, project))
+        contents.check_unchanged(files_before, contents.versions(files_before, project))
         folder.clear(shards.SPILL)
         return _finish(folder)
 
 
 def build(pipeline: beam.Pipeline, job: Job, ranges: list[Range], *, in_one_worker: bool) -> None:
-    """Adds the steps to a Beam pipeline; seven, as each costs about 0.05 CPU-s."""
-    cleaned = (
-        pipeline
-        | "Ranges" >> beam.Create(ranges, reshuffle=not in_one_worker)
-        | "Clean" >> beam.ParDo(Clean(job)).with_outputs(_SUMMARY, main="range")
-    )
+    """Adds the steps to a Beam pipeline; seven, as each costs about 0.05 CPU-s.
+
+    Duplicates cost steps of their own, and a second reading, where the spec asks for it.
+    """
+    spans = pipeline | "Ranges" >> beam.Create(ranges, reshuffle=not in_one_worker)
+    if job.spec.clean.deduplicate:
+        spans = spans | "Deduplicate" >> LeaveOutDuplicates(job)
+    cleaned = spans | "Clean" >> beam.ParDo(Clean(job)).with_outputs(_SUMMARY, main="range")
     cleaned.range.element_type = Cleaned
     cleaned[_SUMMARY].element_type = Summary
     fitted = (
@@ -160,6 +170,8 @@ class Clean(beam.DoFn):
     def process(self, span: Range) -> Iterator[Any]:
         """Cleans one range."""
         try:
+            if span.problem:
+                raise QuatrainError(span.problem)
             cleaned, total = shards.clean_range(self._job, span, self._cleaner)
         except QuatrainError as error:
             cleaned, total = Cleaned(span.index), Summary(problem=(span.index, str(error)))

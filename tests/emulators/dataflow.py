@@ -148,7 +148,6 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(service: Dataflow) -> Iterator[str]:
     """Serves it on loopback; give its address as `dataflow_endpoint`."""
-
     handler = type("Handler", (_Handler,), {"service": service})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
