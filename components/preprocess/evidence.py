@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,12 +47,19 @@ class Evidence:
             keys = Sketch.of(fingerprints([coded[k] for k in spec.split.keys]), sides)
         return cls(rows, keys, dict(_extents(spec, batch, sides)))
 
+    @classmethod
+    def total(cls, parts: Sequence[Evidence]) -> Evidence:
+        """Returns the sum of any number."""
+        times: dict[tuple[str, str], Extent] = {}
+        for part in parts:
+            for place, (first, last) in part.times.items():
+                low, high = times.get(place, (first, last))
+                times[place] = min(first, low), max(last, high)
+        rows, keys = ([getattr(p, n) for p in parts] for n in ("rows", "keys"))
+        return cls(Sketch.total(rows), Sketch.total(keys), times)
+
     def __add__(self, other: Evidence) -> Evidence:
-        times = dict(self.times)
-        for place, (first, last) in other.times.items():
-            low, high = times.get(place, (first, last))
-            times[place] = min(first, low), max(last, high)
-        return Evidence(self.rows + other.rows, self.keys + other.keys, times)
+        return self.total([self, other])
 
 
 def _extents(

@@ -71,14 +71,19 @@ class Sketch:
         first = first[:SIZE]
         return cls(keys[first], counts[: len(first)], words[order[first]], n_rows)
 
-    def __add__(self, other: Sketch) -> Sketch:
-        if not len(self.keys) or not len(other.keys):
-            return self if len(self.keys) else other
+    @classmethod
+    def total(cls, parts: Sequence[Sketch]) -> Sketch:
+        """Returns the sum of any number, by one sort."""
+        filled = [p for p in parts if len(p.keys)]
+        if len(filled) < 2:
+            return filled[0] if filled else cls()
         keys, counts, words = (
-            np.concatenate([getattr(self, n), getattr(other, n)])
-            for n in ("keys", "counts", "words")
+            np.concatenate([getattr(p, n) for p in filled]) for n in ("keys", "counts", "words")
         )
-        return self._summed(keys, counts, words, self.n_rows + other.n_rows)
+        return cls._summed(keys, counts, words, sum(p.n_rows for p in filled))
+
+    def __add__(self, other: Sketch) -> Sketch:
+        return self.total([self, other])
 
     @property
     def complete(self) -> bool:
