@@ -133,6 +133,7 @@ def run(
     """  # noqa: D301
     import tempfile
 
+    from components.package.publishing import check_trainer
     from components.preprocess.windows import window_end
     from components.spec.reading import load_spec
     from components.train.plan import resolve_tier
@@ -143,6 +144,7 @@ def run(
         )
     model_spec = load_spec(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
+    check_trainer(model_spec.train.trainer or "")
     window_end(model_spec.source, at)
     from pipelines.compiled import compile_pipeline
     from pipelines.local import run_pipeline

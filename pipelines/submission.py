@@ -297,6 +297,12 @@ def _check_source(spec: ModelSpec) -> None:
             f"bucket (`gcloud storage cp {here[0]} gs://BUCKET/`) and name it in the spec, or by "
             f"--set source.uri=gs://BUCKET/..."
         )
+    own = spec.train.trainer
+    if own and "://" not in own:
+        raise CloudError(
+            f"train.trainer: {own} is on this machine; copy it to a bucket (`gcloud storage cp -r "
+            f"{own} gs://BUCKET/`), and set train.trainer=gs://BUCKET/..."
+        )
 
 
 def _check_image(compiled: Compiled, cloud: Cloud) -> None:
