@@ -210,6 +210,11 @@ class Hash(Feature):
         return self
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    @property
     def outputs(self) -> tuple[Engineered, ...]:
         """One index: missing, buckets."""
         return (Engineered(self.name, 1 + self.buckets),)
@@ -337,11 +342,9 @@ class Bag(Counted, Tokens):
 
     def quantities(self, raw: Raw) -> dict[str, Any]:
         """The values of all rows, unless they are hashed."""
-        return (
-            {}
-            if self.buckets is not None
-            else {self.counted: self._pieces(raw[self.columns[0]])[1]}
-        )
+        if self.buckets is not None:
+            return {}
+        return {self.counted: self._pieces(raw[self.columns[0]])[1]}
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
         """Fits the tokens, unless values are hashed."""
