@@ -140,10 +140,10 @@ def counted_columns(spec: ModelSpec, derived: Mapping[str, str]) -> tuple[Input,
 
 
 def sampled_columns(spec: ModelSpec) -> frozenset[str]:
-    """Returns the columns whose values need not be known one by one: nothing is fitted to them."""
+    """Returns the texts that need not be known one by one: nothing is fitted to them."""
     known = {spec.label, spec.weight, *spec.evaluate.slices}
     known |= {name for f in spec.features for name in f.needs}
-    return frozenset(i.name for i in spec.inputs) - known
+    return frozenset(i.name for i in spec.inputs if not i.is_number) - known
 
 
 def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
