@@ -56,6 +56,13 @@ _SPLITS: dict[str, type[BaseModel]] = {
     "column": ColumnSplit,
     "fold": FoldSplit,
 }
+_PARTS: dict[str, type[BaseModel]] = {
+    "columns": Column,
+    "gate": Bound,
+    "deduplicate": Deduplicate,
+    "pools": Pool,
+    "tune": Tune,
+}
 _EXPECTED = {
     "string_type": "must be text",
     "int_type": "must be a whole number",
@@ -136,16 +143,9 @@ def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
         cls = FEATURES[value["features"][loc[1]]["transform"]]
         hidden = ("columns", "types", *cls.fitted)
         return ["from", "transform", *(f.name for f in fields(cls) if f.name not in hidden)]
-    if head == "columns":
-        return list(Column.model_fields)
-    if "gate" in loc:
-        return list(Bound.model_fields)
-    if "deduplicate" in loc:
-        return list(Deduplicate.model_fields)
-    if "pools" in loc:
-        return list(Pool.model_fields)
-    if "tune" in loc:
-        return list(Tune.model_fields)
+    inner = next((part for key, part in _PARTS.items() if key in loc), None)
+    if inner:
+        return list(inner.model_fields)
     if "config" in loc:
         section = OldConfig if loc[-1] == "config" else ReplicaConfig
         return [str(f.alias) for f in section.model_fields.values()]
