@@ -168,6 +168,7 @@ def tensorflow_arithmetic() -> Any:
         isfinite=tf.math.is_finite,
         log1p=tf.math.log1p,
         take=tf.gather,
+        unstack=tf.unstack,
     )
 
 

@@ -306,8 +306,8 @@ class Counted(Feature):
         cell, n_cells = bucket * n_rows + row, self.n_buckets * n_rows
         counts = tf.math.unsorted_segment_sum(tf.ones_like(cell, tf.float64), cell, n_cells)
         levels = self.level(tf.reshape(counts, [self.n_buckets, n_rows]), tensorflow_arithmetic())
-        levels = tf.cast(levels, tf.float32)
-        return {o.name: levels[i] for i, o in enumerate(self.outputs)}
+        columns = tf.unstack(tf.cast(levels, tf.float32), self.n_buckets)
+        return {o.name: column for o, column in zip(self.outputs, columns, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)

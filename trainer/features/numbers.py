@@ -417,8 +417,8 @@ class PiecewiseLinear(Number):
         if xp is np:  # a bin after the other: a table of all is 4 times as slow
             shares = [_held_share(half, *bin_, np) for bin_ in zip(low, width, strict=True)]
         else:
-            shares = _held_share(half[None, :], low[:, None], width[:, None], xp)
-        return {name: shares[i] for i, name in enumerate(self.shaped_names)}
+            shares = xp.unstack(_held_share(half[None, :], low[:, None], width[:, None], xp))
+        return dict(zip(self.shaped_names, shares, strict=True))
 
 
 def _held_share(x: Any, low: Any, width: Any, xp: Any) -> Any:
