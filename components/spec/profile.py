@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +58,9 @@ _DAYS = (
     *("%d %B %Y", "%B %d, %Y", "%b %d %Y"),
 )
 _HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
+_TIDY: tuple[tuple[bool, Case | None], ...] = (
+    *((False, None), (True, None), (False, "lower"), (True, "lower")),
+)
 _EPOCH = {"s": 1_000_000, "ms": 1000, "us": 1}
 """By how much an epoch in each unit is multiplied to be microseconds."""
 
@@ -332,15 +335,14 @@ def _timed(column: Column, text: pa.Array) -> Column:
 
 def _tidied(column: Column) -> Column:
     """Trims and folds categories where some differ in nothing else."""
-    written: dict[str, Any] = {}
-    values = column.values
-    for trim, case in ((True, None), (False, "lower")):
-        tidied = tidy_numpy(values, trim, cast(Case | None, case))
-        if len(tidied.drop_null().unique()) < len(values.drop_null().unique()):
-            written |= {"trim": True} if trim else {"case": case}
-            values = pc.if_else(pc.equal(tidied, ""), None, tidied)
-    if not written:
+    tidied = [tidy_numpy(column.values, trim, case) for trim, case in _TIDY]
+    counts = [len(values.unique()) for values in tidied]
+    best = counts.index(min(counts))
+    if not best:
         return column
+    trim, case = _TIDY[best]
+    written = {**({"trim": True} if trim else {}), **({"case": case} if case else {})}
+    values = pc.if_else(pc.equal(tidied[best], ""), None, tidied[best])
     note = "some values differ by blanks or by case alone, and are one so"
     return _kind_of(replace(column, values=values, written=written, note=note))
 
