@@ -180,8 +180,9 @@ def model_name(uri: str) -> str:
 
 def _source(found: Sample, nulls: Nulls) -> dict[str, Any]:
     source = found.source
-    if source.format == "parquet":
-        return {"uri": source.uri[0], "format": "parquet"}
+    if source.format != "csv":
+        lacks = {"optional_keys": True} if source.optional_keys else {}
+        return {"uri": source.uri[0], "format": source.format, **lacks}
     document: dict[str, Any] = {"uri": source.uri[0], "nulls": list(nulls.spellings)}
     if source.delimiter != ",":
         document["delimiter"] = source.delimiter

@@ -182,7 +182,7 @@ def find_nulls(sample: Sample, target: str) -> Nulls:
     Numbers and times settle it: what stands among them and is none of them is missing. Among words
     only the conventional spellings are; a class of the target is a value unless conventional.
     """
-    if sample.source.format == "parquet":
+    if sample.source.format != "csv":
         return Nulls((), ())
     seen: dict[str, list[str]] = {}
     needed: set[str] = set()

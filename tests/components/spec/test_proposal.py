@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -248,6 +249,25 @@ def test_types_of_parquet_are_taken_as_they_are(tmp_path: Path, chance: random.R
     pq.write_table(table, tmp_path / "t.parquet")
     spec = propose(str(tmp_path / "t.parquet"), "flag", tmp_path / "t.yaml").spec
     assert spec.columns == {"cat": "string", "ts": "timestamp", "flag": "bool"}
+
+
+def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
+    rows = []
+    for i in range(300):
+        row = {"id": f"r{i}", "n": i % 7, "time": 1_600_000_000 + 3600 * i, "tags": ["a"]}
+        row |= {"size": chance.random()} if i % 3 else {}
+        rows.append(json.dumps({**row, "good": chance.random() > 0.5}))
+    written = init("\n".join(rows) + "\n", "good", name="t.jsonl")
+    assert written.spec.source.format == "jsonl"
+    assert written.spec.source.optional_keys
+    assert written.spec.columns == {
+        "n": "int",
+        "time": "timestamp",
+        "size": "float",
+        "good": "bool",
+    }
+    assert lines_of(written, "time: ")[0].startswith("time: {type: timestamp, epoch: s}")
+    assert "left out: it is list<item: string>" in lines_of(written, "# tags")[0]
 
 
 @pytest.mark.parametrize(
