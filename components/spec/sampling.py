@@ -25,7 +25,7 @@ from components.preprocess.sources import (
     read_header,
     read_keys,
 )
-from components.spec.schema import Source
+from components.spec.schema import Source, is_table
 
 PLACES = 16
 PLACE_BYTES = 1 << 20
@@ -86,6 +86,11 @@ def sample(uri: str) -> Sample:
     Raises:
         SourceError: It is not there, or is no table that can be read.
     """
+    if is_table(uri):
+        raise SourceError(
+            f"{uri}: init reads files; export some rows to Parquet, let it write the spec for "
+            f"them, and put the table as source.uri into it"
+        )
     files = list_files(Source(uri=(uri,)))
     head = _head(files[0][0])
     if head.startswith(_PARQUET):
