@@ -75,8 +75,9 @@ def cli(debug: bool) -> None:
 def init(data: str, target: str, output: Path | None) -> None:
     """Write a spec for the table DATA, with comments on what was found in it.
 
-    DATA is a CSV or Parquet file, a glob of them, or a gs:// uri. A bounded sample of it is read.
-    The spec runs as it is; columns that look like an answer or an identifier are left out in it.
+    DATA is a CSV, JSON Lines or Parquet file, a glob of them, or a gs:// uri. A bounded sample of
+    it is read. The spec runs as it is; columns that look like an answer or an identifier are left
+    out in it.
 
     \b
     Example:
