@@ -18,10 +18,10 @@ import tensorflow as tf
 
 from trainer import golden
 from trainer.cluster import Cluster
-from trainer.epochs import Run
 from trainer.examples import Examples
 from trainer.features import Input
 from trainer.job import Job
+from trainer.predictor import Predictor
 from trainer.settings import TrainerError
 from trainer.transform import Transform
 
@@ -136,7 +136,9 @@ def _is_plain(name: str) -> bool:
     return fits and not keyword.iskeyword(name) and name != "self"
 
 
-def export(exported: Exported, job: Job, run: Run, cluster: Cluster, examples: Examples) -> None:
+def export(
+    exported: Exported, job: Job, predictor: Predictor, cluster: Cluster, examples: Examples
+) -> None:
     """Writes the model's folder, proves it, and commits it with metadata.json.
 
     A local folder appears whole, by a rename; on an object store metadata.json comes last.
@@ -153,7 +155,7 @@ def export(exported: Exported, job: Job, run: Run, cluster: Cluster, examples: E
     signatures = tf.saved_model.load(folder).signatures
     prove(signatures, examples)
     _write(f"{folder}/{golden.NAME}", _golden(signatures["serving_default"], examples))
-    metadata = _metadata(job, run, cluster, examples)
+    metadata = _metadata(job, predictor, cluster, examples)
     metadata["files"] = {name: _sha256(f"{folder}/{name}") for name in _files(folder)}
     _write(f"{folder}/metadata.json", json.dumps(metadata, indent=1, ensure_ascii=False) + "\n")
     if is_local:
@@ -201,8 +203,10 @@ def _named(columns: Mapping[str, Any]) -> dict[str, tf.Tensor]:
     return {arguments[n]: tf.constant(np.asarray(v)) for n, v in columns.items()}
 
 
-def _metadata(job: Job, run: Run, cluster: Cluster, examples: Examples) -> dict[str, Any]:
-    transform, progress = examples.transform, run.progress
+def _metadata(
+    job: Job, predictor: Predictor, cluster: Cluster, examples: Examples
+) -> dict[str, Any]:
+    transform, progress = examples.transform, predictor.progress
     inputs = argument_names(i.name for i in transform.inputs)
     columns = argument_names(c.name for c in transform.engineered)
     return {
@@ -230,7 +234,7 @@ def _metadata(job: Job, run: Run, cluster: Cluster, examples: Examples) -> dict[
         "replicas": cluster.strategy.num_replicas_in_sync,
         "steps": progress.steps,
         "epochs": progress.epochs,
-        "stopped": run.stopped,
+        "stopped": predictor.stopped,
         "best_epoch": progress.best_epoch,
         "history": [asdict(e) for e in progress.history],
     }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 BOUNDS = ("epochs", "max_steps", "max_seconds")  # say when to stop, not what a step does
+MODELS = ("tabm", "linear")
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
 
@@ -16,27 +17,89 @@ class TrainerError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Search:
+    """Where tuning looks for a setting: between `min` and `max`, or among choices.
+
+    Attributes:
+        min: The least value.
+        max: The largest.
+        scale: linear or log.
+        choices: Instead of them.
+    """
+
+    min: float = 0.0
+    max: float = 0.0
+    scale: str = "linear"
+    choices: tuple[Any, ...] = ()
+
+
+LARGE_TABLE = 100_000
+"""Train rows from which `search_large` takes the place of `search`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
     """Everything that changes the trained model, apart from the rows.
 
-    Each field is a key of the spec's `train` section and an option of `python -m trainer.task`.
+    Each field is a key of the spec's `train` section and an option of `python -m trainer.task`. A
+    field with a `search` is tuned there by `train.tune: auto`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    epochs: int = field(default=20, metadata={"help": "most passes over the train split"})
-    batch_size: int = field(default=1024, metadata={"help": "rows a step, over all replicas"})
-    learning_rate: float = field(default=1e-3, metadata={"help": "AdamW's step size"})
-    weight_decay: float = field(default=1e-4, metadata={"help": "AdamW's decay, on kernels"})
-    hidden_units: tuple[int, ...] = field(
-        default=(128, 64), metadata={"help": "widths of the hidden layers"}
+    model: str = field(default="tabm", metadata={"help": "tabm or linear"})
+    epochs: int = field(
+        default=0, metadata={"help": "most passes over the train split; 0: by its rows"}
     )
-    dropout: float = field(default=0.1, metadata={"help": "share of hidden units dropped"})
+    batch_size: int = field(
+        default=0, metadata={"help": "rows a step, over all replicas; 0: by the train split's rows"}
+    )
+    learning_rate: float = field(
+        default=4e-3,
+        metadata={"help": "AdamW's step size", "search": Search(min=1e-3, max=1e-2, scale="log")},
+    )
+    weight_decay: float = field(
+        default=3e-4,
+        metadata={
+            "help": "AdamW's decay, on kernels",
+            "search": Search(min=1e-5, max=1e-1, scale="log"),
+        },
+    )
+    members: int = field(default=8, metadata={"help": "networks that tabm trains as one"})
+    hidden_units: tuple[int, ...] = field(
+        default=(128, 128),
+        metadata={
+            "help": "widths of the hidden layers of tabm",
+            "search": Search(choices=((64, 64), (128, 128), (128, 128, 128), (256, 256))),
+            "search_large": Search(choices=((128, 128), (128, 128, 128), (256, 256), (384, 384))),
+        },
+    )
+    bins: int = field(
+        default=32,
+        metadata={
+            "help": "pieces of a number's piecewise-linear embedding",
+            "search": Search(choices=(16, 32, 64)),
+        },
+    )
+    embedding_size: int = field(
+        default=8,
+        metadata={
+            "help": "width of the embedding of a number or an index",
+            "search": Search(choices=(4, 8, 16)),
+        },
+    )
+    dropout: float = field(
+        default=0.1,
+        metadata={"help": "share of hidden units dropped", "search": Search(max=0.5)},
+    )
     averaging: float = field(
-        default=0.99, metadata={"help": "momentum of the weights' moving average; 0: none"}
+        default=0.995, metadata={"help": "momentum of the weights' moving average; 0: none"}
     )
     patience: int = field(
-        default=3, metadata={"help": "epochs without a better validation loss before stopping"}
+        default=0,
+        metadata={
+            "help": "epochs without a better validation loss before stopping; 0: by the rows"
+        },
     )
     max_steps: int = field(default=0, metadata={"help": "stop after this many steps; 0: no bound"})
     max_seconds: float = field(
@@ -58,20 +121,60 @@ class Hyperparameters:
         if wrong:
             raise ValueError("; ".join(wrong))
 
+    def settled(self, rows: int, replicas: int) -> Hyperparameters:
+        """Returns the settings with a number wherever 0 leaves it to the rows.
+
+        Args:
+            rows: Of the train split.
+            replicas: How many share a batch.
+        """
+        batch = self.batch_size or -(-_batch_size(rows) // replicas) * replicas
+        steps = -(-rows // batch)
+        return replace(
+            self,
+            batch_size=batch,
+            epochs=self.epochs or max(LEAST_EPOCHS, -(-MOST_STEPS // steps)),
+            patience=self.patience or max(LEAST_PATIENCE, -(-PATIENT_STEPS // steps)),
+        )
+
+
+# The budget of a training that says none: few rows get many epochs, many rows few.
+MOST_STEPS, LEAST_EPOCHS = 12_000, 12
+PATIENT_STEPS, LEAST_PATIENCE = 500, 6
+_BATCH_SIZES = ((4_000, 128), (50_000, 256), (200_000, 512))
+
+
+def _batch_size(rows: int) -> int:
+    """Returns 128 below 4 000 rows, 256 below 50 000, 512 below 200 000, else 1024."""
+    return next((size for bound, size in _BATCH_SIZES if rows < bound), 1024)
+
+
+def search_space(rows: int) -> dict[str, Search]:
+    """Returns what `train.tune: auto` tunes on a train split of so many rows, and where."""
+    size = "search_large" if rows >= LARGE_TABLE else "search"
+    found = {
+        f.name: f.metadata.get(size) or f.metadata.get("search") for f in fields(Hyperparameters)
+    }
+    return {name: search for name, search in found.items() if search}
+
 
 _Range = tuple[str, Callable[[Any], bool]]
 _AT_LEAST_1: _Range = ("at least 1", lambda x: x >= 1)
 _SHARE: _Range = ("at least 0 and below 1", lambda x: 0 <= x < 1)
 _NOT_NEGATIVE: _Range = ("a number of at least 0", lambda x: 0 <= x < math.inf)
 _RANGES: dict[str, _Range] = {
-    "epochs": _AT_LEAST_1,
-    "batch_size": _AT_LEAST_1,
+    "model": (f"one of {', '.join(MODELS)}", lambda x: x in MODELS),
+    "epochs": _NOT_NEGATIVE,
+    "batch_size": _NOT_NEGATIVE,
     "learning_rate": ("a number above 0", lambda x: 0 < x < math.inf),
     "weight_decay": _NOT_NEGATIVE,
-    "hidden_units": ("widths of at least 1", lambda x: all(width >= 1 for width in x)),
+    "members": _AT_LEAST_1,
+    "bins": _AT_LEAST_1,
+    "embedding_size": _AT_LEAST_1,
+    "hidden_units": ("one or more widths of at least 1", lambda x: min(x, default=0) >= 1),
     "dropout": _SHARE,
     "averaging": _SHARE,
-    "patience": _AT_LEAST_1,
+    "patience": _NOT_NEGATIVE,
     "max_steps": _NOT_NEGATIVE,
     "max_seconds": _NOT_NEGATIVE,
     "seed": ("between 0 and 2147482", lambda x: 0 <= x <= 2_147_482),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from components.artifacts import sha256_of, write_json
 from components.errors import QuatrainError, SourceError
-from components.preprocess import judging, summary
+from components.preprocess import audit, judging, summary
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.conversion import TYPES
+from components.preprocess.evidence import Evidence
 from components.preprocess.reading import read_range
 from components.preprocess.rejection import REJECTED, Block, Fault
 from components.preprocess.sources import Range
@@ -147,7 +148,10 @@ def _kept_instead(spec: ModelSpec) -> str:
 
 def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
     """Counts a cleaned block of range `index`."""
-    kept = Summary.of_kept(block.batch, split, job.counted, job.spec.features)
+    kept = replace(
+        Summary.of_kept(block.batch, split, job.counted, job.spec.features),
+        evidence=Evidence.of(job.spec, block.batch, split),
+    )
     if not block.rejected.num_rows:
         return kept
     return kept + Summary.of_rejected(index, block.rejected)
@@ -165,10 +169,12 @@ def fit(job: Job, total: Summary) -> Fitted:
         return Fitted(problem=str(error))
     label, text = Label(spec.label, classes), _text_format(spec)
     transform = Transform(spec.task, label, spec.weight, spec.inputs, features, text)
-    warnings = judging.warnings(spec, total, classes)
+    checks = audit.document(spec, derived, total)
+    warnings = [*judging.warnings(spec, total, classes), *audit.findings(checks)]
+    statistics = summary.document(total, spec, job.counted, warnings)
     return Fitted(
         transform.to_json(),
-        summary.document(total, job.counted, warnings),
+        {**statistics, "audit": checks},
         {
             "version": 1,
             "rows": total.rows,

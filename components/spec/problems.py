@@ -14,6 +14,7 @@ from components.spec.schema import (
     Clean,
     ColumnSplit,
     Deduplicate,
+    Drift,
     Evaluate,
     FoldSplit,
     HashSplit,
@@ -21,10 +22,12 @@ from components.spec.schema import (
     Source,
     TimeSplit,
     Train,
+    Tune,
     as_list,
     read_feature,
     typed,
 )
+from components.train.old_config import OldConfig, ReplicaConfig
 from components.train.pools import Pool
 from components.wording import near
 from trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
@@ -44,6 +47,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "source": Source,
     "clean": Clean,
     "train": Train,
+    "drift": Drift,
     "evaluate": Evaluate,
 }
 _SPLITS: dict[str, type[BaseModel]] = {
@@ -51,6 +55,13 @@ _SPLITS: dict[str, type[BaseModel]] = {
     "time": TimeSplit,
     "column": ColumnSplit,
     "fold": FoldSplit,
+}
+_PARTS: dict[str, type[BaseModel]] = {
+    "columns": Column,
+    "gate": Bound,
+    "deduplicate": Deduplicate,
+    "pools": Pool,
+    "tune": Tune,
 }
 _EXPECTED = {
     "string_type": "must be text",
@@ -132,14 +143,12 @@ def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
         cls = FEATURES[value["features"][loc[1]]["transform"]]
         hidden = ("columns", "types", *cls.fitted)
         return ["from", "transform", *(f.name for f in fields(cls) if f.name not in hidden)]
-    if head == "columns":
-        return list(Column.model_fields)
-    if "gate" in loc:
-        return list(Bound.model_fields)
-    if "deduplicate" in loc:
-        return list(Deduplicate.model_fields)
-    if "pools" in loc:
-        return list(Pool.model_fields)
+    inner = next((part for key, part in _PARTS.items() if key in loc), None)
+    if inner:
+        return list(inner.model_fields)
+    if "config" in loc:
+        section = OldConfig if loc[-1] == "config" else ReplicaConfig
+        return [str(f.alias) for f in section.model_fields.values()]
     names = list(_SECTIONS[head].model_fields)
     if head == "train":
         names += [f.name for f in fields(Hyperparameters)]

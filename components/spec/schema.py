@@ -20,10 +20,12 @@ from pydantic import (
 
 from components.artifacts import canonical_json
 from components.spec.columns import ColumnEntry
+from components.train.old_config import OldConfig
 from components.train.pools import Pool
+from components.train.space import read_search, write_search
 from components.wording import near
 from trainer.features import FEATURES, Feature, Input, Task, Type
-from trainer.settings import Hyperparameters
+from trainer.settings import Hyperparameters, Search
 from trainer.spelling import Spelling
 
 SPLITS = ("train", "validation", "test")
@@ -243,12 +245,73 @@ class Evaluate(_Section):
     skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
 
 
+def _read_space(value: Any) -> Any:
+    """Checks the search space: auto, or a mapping from settings to where they are looked for."""
+    if value == "auto" or not isinstance(value, Mapping):
+        return value
+    return {str(name): read_search(str(name), search) for name, search in value.items()}
+
+
+Space = Annotated[
+    Literal["auto"] | dict[str, Annotated[Any, PlainSerializer(write_search)]],
+    BeforeValidator(_read_space),
+]
+
+
+class Tune(_Section):
+    """Trials with other settings before the final training, which gets the best of them."""
+
+    space: Space = "auto"
+    trials: Annotated[int, Field(ge=1, le=1000)] = 20
+    parallel: Annotated[int, Field(ge=1, le=100)] = 2
+    metric: Annotated[str, Field(min_length=1)] = "validation_loss"
+    goal: Literal["minimize", "maximize"] = "minimize"
+
+    @property
+    def searches(self) -> dict[str, Search] | None:
+        """Where to look for each setting; none where the trainer's own space is taken."""
+        return None if self.space == "auto" else self.space
+
+
+def _auto(value: Any) -> Any:
+    """`tune: auto` is a tuning with all its defaults."""
+    return {} if value == "auto" else value
+
+
+class Limit(_Section):
+    """How far a measure may be from an earlier run's before the run warns, or fails."""
+
+    warn: Annotated[float, Field(gt=0)] | None = None
+    fail: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> "Limit":
+        if self.warn is not None and self.fail is not None and self.warn > self.fail:
+            raise ValueError(f"warn {self.warn:g} is above fail {self.fail:g}")
+        return self
+
+
+class Drift(_Section):
+    """Limits of each measure between the rows of a run and those of an earlier one."""
+
+    psi: Limit = Limit(warn=0.2)
+    missing: Limit = Limit(warn=0.05)
+    mean: Limit = Limit(warn=0.5)
+    stddev: Limit = Limit(warn=0.5)
+    new: Limit = Limit(warn=0.01)
+    label: Limit = Limit(warn=0.05)
+
+
 class Train(_Section):
     """The tier and the settings of the trainer."""
 
     tier: str = "BASIC"
     replicas: Annotated[int, Field(ge=1)] | None = None
     pools: tuple[Pool, ...] | None = None
+    config: OldConfig | None = None
+    scheduling: Literal["STANDARD", "SPOT", "FLEX_START"] | None = None
+    batch_rule: Literal["constant", "square_root"] | None = None
+    tune: Annotated[Tune | None, BeforeValidator(_auto)] = None
     settings: Hyperparameters = Hyperparameters()
 
     @model_validator(mode="before")
@@ -329,6 +392,7 @@ class ModelSpec(_Section):
     weight: str | None = None
     split: Split
     entries: Annotated[tuple[Entry, ...], Field(alias="features", min_length=1)]
+    drift: Drift = Drift()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 

@@ -24,7 +24,14 @@ INPUTS = (
     Input("time", "timestamp"),
 )
 SMALL = Hyperparameters(
-    epochs=3, batch_size=64, hidden_units=(16, 8), learning_rate=0.01, patience=3
+    epochs=3,
+    batch_size=64,
+    members=2,
+    hidden_units=(16, 8),
+    bins=8,
+    embedding_size=4,
+    learning_rate=0.01,
+    patience=3,
 )
 
 

@@ -5,11 +5,12 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from tests.trainer.small import job
+from tests.trainer.small import SMALL, job
 from trainer.cluster import join_cluster
 from trainer.model import train
 from trainer.settings import TrainerError
@@ -46,8 +47,9 @@ def test_two_workers_follow_the_curve_of_one_process(
 ) -> None:
     chief, worker = (f"127.0.0.1:{port}" for port in free_ports(2))
     arguments = ["--examples", str(examples), "--job-dir", str(tmp_path / "two")]
-    arguments += ["--epochs=3", "--batch-size=64", "--hidden-units=16,8", "--learning-rate=0.01"]
-    arguments += ["--patience=3", "--strategy=multi_worker", "--max-seconds=500"]
+    given = {f.name: getattr(SMALL, f.name) for f in fields(SMALL)} | {"max_seconds": 500}
+    given["hidden_units"] = ",".join(map(str, SMALL.hidden_units))
+    arguments += ["--strategy=multi_worker", *(f"--{k}={v}" for k, v in given.items())]
     running = []
     for role in ("chief", "worker"):
         cluster = {"chief": [chief], "worker": [worker]}

@@ -10,16 +10,17 @@ from tests.trainer.small import SMALL
 from trainer.cluster import join_cluster
 from trainer.examples import read_examples
 from trainer.loop import Loop
-from trainer.model import Head, build_network
+from trainer.model import head_of
+from trainer.network import Columns, build_tabm
 from trainer.settings import Hyperparameters
 
 
 def new_loop(folder: Path, settings: Hyperparameters) -> Loop:
     examples = read_examples(str(folder))
     rows = examples.split("train"), examples.split("validation")
-    head = Head.of(examples, rows[0])
-    build = partial(build_network, examples.transform.engineered, head.units, settings)
-    return Loop(join_cluster("one_device"), build, head.losses, settings, *rows)
+    head = head_of(examples, rows[0])
+    build = partial(build_tabm, Columns.of(examples, rows[0], settings.bins), head.units, settings)
+    return Loop(join_cluster("one_device"), build, head, settings, *rows)
 
 
 @pytest.mark.parametrize(

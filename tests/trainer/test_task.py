@@ -33,10 +33,11 @@ def test_the_defaults_are_those_of_the_hyperparameters() -> None:
 def test_every_hyperparameter_is_an_option() -> None:
     arguments = []
     for f in fields(Hyperparameters):
-        value = "8,4" if f.name == "hidden_units" else "0.5" if f.type == "float" else "7"
+        own = {"hidden_units": "8,4", "model": "linear"}
+        value = own.get(f.name, "0.5" if f.type == "float" else "7")
         arguments += [f"--{f.name.replace('_', '-')}", value]
     settings = asdict(parse_job([*NEEDED, *arguments]).settings)
-    assert settings.pop("hidden_units") == (8, 4)
+    assert (settings.pop("hidden_units"), settings.pop("model")) == ((8, 4), "linear")
     assert set(settings.values()) == {7, 0.5}
 
 
@@ -44,8 +45,10 @@ def test_a_tuning_study_may_name_an_option_like_its_field() -> None:
     assert parse_job([*NEEDED, "--learning_rate=0.25"]).settings.learning_rate == 0.25
 
 
-def test_no_hidden_units_is_a_linear_model() -> None:
-    assert parse_job([*NEEDED, "--hidden-units="]).settings.hidden_units == ()
+def test_an_unknown_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, "--model", "mlp", "--hidden-units=")
+    assert "model is 'mlp'; it must be one of tabm, linear" in said
+    assert "hidden_units is (); it must be one or more widths of at least 1" in said
 
 
 def test_an_unknown_argument_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,8 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.small import SMALL, job, write_examples
-from trainer.model import Head, embedding_size, train
+from trainer.model import train
+from trainer.predictor import Head
 from trainer.settings import TrainerError
 
 STEPS = 6  # an epoch: 333 rows in batches of 64
@@ -52,7 +53,7 @@ def test_each_epoch_lowers_the_loss(trained: Path) -> None:
 def test_the_same_job_gives_the_same_weights(trained: Path, examples: Path, tmp_path: Path) -> None:
     train(job(examples, tmp_path))
     pairs = list(zip(weights(trained), weights(tmp_path), strict=True))
-    assert len(pairs) == 8  # two embeddings, three kernels, three biases
+    assert len(pairs) == 12  # numbers' linear, bias and pieces; two tables; 7 of three layers
     for one, other in pairs:
         np.testing.assert_array_equal(one, other)
 
@@ -69,28 +70,46 @@ def test_tensorboard_gets_the_losses_and_the_speed(trained: Path) -> None:
     assert {tag for tag, _, _ in found} == {"loss", "validation_loss", "steps_per_second"}
 
 
-def test_killed_after_an_epoch_it_goes_on_bit_for_bit(
-    trained: Path, examples: Path, tmp_path: Path
+KILLED = """
+import itertools, os, signal, sys
+from pathlib import Path
+from tests.trainer.small import job
+from trainer import epochs
+from trainer.loop import Loop
+from trainer.model import train
+
+epochs.STEPS_A_CALL, epochs.SAVE_EVERY_S = 2, 0.0
+calls, run_steps = itertools.count(1), Loop.run_steps
+
+def run(*arguments):
+    if next(calls) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_steps(*arguments)
+
+Loop.run_steps = run
+train(job(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+
+# 6 steps an epoch in calls of 2: the 5th call begins at step 2 of the second epoch
+@pytest.mark.parametrize(("call", "left"), [(5, "epoch-00001_0000002.npz"), (7, "epoch-00002.npz")])
+def test_killed_at_any_step_it_goes_on_bit_for_bit(
+    trained: Path, examples: Path, tmp_path: Path, call: int, left: str
 ) -> None:
-    code = (
-        "import os, signal, sys\n"
-        "from pathlib import Path\n"
-        "from tests.trainer.small import job\n"
-        "from trainer.model import train\n"
-        "kill = lambda epoch: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "train(job(Path(sys.argv[1]), Path(sys.argv[2])), kill)\n"
-    )
-    command = [sys.executable, "-c", code, str(examples), str(tmp_path)]
+    command = [sys.executable, "-c", KILLED, str(examples), str(tmp_path), str(call)]
     killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["epoch-00001.npz"]
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [left]
     assert not (tmp_path / "model").exists()
 
     train(job(examples, tmp_path))
     for one, other in zip(weights(trained), weights(tmp_path), strict=True):
         np.testing.assert_array_equal(one, other)
-    losses = [[e["loss"] for e in metadata(f)["history"]] for f in (trained, tmp_path)]
+    histories = [metadata(folder)["history"] for folder in (trained, tmp_path)]
+    losses = [[e["validation_loss"] for e in history] for history in histories]
     assert losses[0] == losses[1]
+    sums = [[e["loss"] for e in history] for history in histories]
+    assert sums[1] == pytest.approx(sums[0], rel=1e-6)  # added in calls of another length
 
 
 def test_a_finished_job_started_again_only_exports(trained: Path, examples: Path) -> None:
@@ -147,13 +166,14 @@ def loss_of(model: Any, folder: Path) -> float:
     return float(-np.log(np.where(labels == 1, late, 1 - late)).mean())
 
 
-def test_a_loss_that_is_not_a_number_ends_it_with_its_step(tmp_path: Path) -> None:
-    def overflow(shard: pa.Table) -> pa.Table:
-        place = shard.column_names.index("delay")
-        return shard.set_column(place, "delay", [np.full(len(shard), 3e38, np.float32)])
+def test_a_loss_that_is_not_a_number_ends_it_with_its_step_and_column(tmp_path: Path) -> None:
+    def spoil(shard: pa.Table) -> pa.Table:
+        values = shard.column("delay").to_numpy().copy()
+        values[7] = np.nan
+        return shard.set_column(shard.column_names.index("delay"), "delay", [values])
 
-    folder = write_examples(tmp_path / "examples", spoil={"train": overflow})
-    with pytest.raises(TrainerError, match=r"not a number at step 1 \(step 1 of its epoch\)"):
+    folder = write_examples(tmp_path / "examples", spoil={"train": spoil})
+    with pytest.raises(TrainerError, match="a number of the batch is nan, in column 'delay'"):
         train(job(folder, tmp_path))
     assert not (tmp_path / "model").exists()
 
@@ -165,19 +185,14 @@ def test_the_unit_of_the_weights_changes_nothing(trained: Path, tmp_path: Path) 
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
-def test_a_linear_model_trains_without_hidden_units(examples: Path, tmp_path: Path) -> None:
-    train(job(examples, tmp_path, hidden_units=(), max_steps=1))
-    assert len(weights(tmp_path)) == 4  # two embeddings, a kernel and a bias
-
-
-def test_an_embedding_grows_with_its_levels() -> None:
-    # 1.6 * 10**0.56 = 5.8; 1.6 * 1000**0.56 = 76.6, held at 16
-    assert [embedding_size(n) for n in (10, 1000)] == [6, 16]
+def test_a_linear_model_is_slopes_and_weights_of_levels(examples: Path, tmp_path: Path) -> None:
+    train(job(examples, tmp_path, model="linear", max_steps=1))
+    assert len(weights(tmp_path)) == 4  # a weight a level of two indices, a kernel and a bias
 
 
 def test_a_regression_of_one_value_is_not_divided_by_zero() -> None:
     head = Head("regression", (), 5.0, 1.0)
-    assert head.losses(tf.constant([5.0]), tf.constant([[0.0]])).numpy() == [0.0]
+    assert head.losses(tf.constant([5.0]), tf.constant([[[0.0]]])).numpy() == [0.0]
 
 
 def test_settings_of_the_bounds_may_change_between_starts(examples: Path, tmp_path: Path) -> None:

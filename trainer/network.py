@@ -1,0 +1,159 @@
+"""The networks, and how one is fitted: `build_tabm` is the default, `build_linear` the least."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.checkpoints import Checkpoints, Epoch
+from trainer.cluster import Cluster
+from trainer.epochs import run_epochs
+from trainer.examples import Examples, Split
+from trainer.job import Job
+from trainer.knots import knots_of
+from trainer.layers import (
+    Dropout,
+    IndexEmbedding,
+    MemberDense,
+    MemberHeads,
+    NumberEmbedding,
+    SharedDense,
+)
+from trainer.loop import Loop
+from trainer.predictor import Head, Predictor
+from trainer.settings import BOUNDS, Hyperparameters
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What a network must know of the engineered columns.
+
+    Attributes:
+        knots: Of each number, ascending `[P] float32`.
+        levels: Of each index, how many.
+    """
+
+    knots: list[np.ndarray]
+    levels: list[int]
+
+    @classmethod
+    def of(cls, examples: Examples, train: Split, bins: int) -> Columns:
+        """Finds the knots of the train split's numbers."""
+        engineered = examples.transform.engineered
+        levels = [c.cardinality for c in engineered if c.cardinality is not None]
+        return cls([knots_of(column, bins) for column in train.numbers.T], levels)
+
+
+def fit_network(
+    job: Job,
+    cluster: Cluster,
+    examples: Examples,
+    head: Head,
+    train: Split,
+    validation: Split,
+    report: Callable[[Epoch], None],
+) -> Predictor:
+    """Trains the network of `job.settings.model`, from the newest checkpoint of the job.
+
+    Args:
+        job: Settled settings, and the folders of checkpoints and logs.
+        cluster: Where the replicas run.
+        examples: What the rows are.
+        head: The task.
+        train: The rows to learn from.
+        validation: The rows that decide when to stop.
+        report: Called by the chief after each epoch.
+
+    Raises:
+        TrainerError: The rows or the settings cannot train a network.
+    """
+    columns = Columns.of(examples, train, job.settings.bins)
+
+    def build(step: tf.Variable) -> keras.Model:
+        return BUILDERS[job.settings.model](columns, head.units, job.settings, step)
+
+    loop = Loop(cluster, build, head, job.settings, train, validation)
+    checkpoints = Checkpoints(job.outputs.checkpoints, _identity(job, examples), cluster.is_chief)
+    run = run_epochs(loop, cluster, job, checkpoints, head.loss_unit, report)
+    with tf.init_scope():
+        network = build(tf.Variable(0, dtype=tf.int64))
+    network.set_weights(run.best_weights)
+
+    def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        return head.predicted(network([numbers, indices], training=False))
+
+    return Predictor(predict, [v.value for v in network.variables], run.progress, run.stopped)
+
+
+def build_tabm(
+    columns: Columns, units: int, settings: Hyperparameters, step: tf.Variable
+) -> keras.Model:
+    """Returns TabM-mini with piecewise-linear embeddings (Gorishniy et al. 2025).
+
+    Args:
+        columns: The engineered columns.
+        units: Width of a member's output.
+        settings: Members, widths, dropout and seed.
+        step: Counts the training steps; dropout depends on it.
+
+    Returns:
+        A model from numbers `[B, F] float32` and indices `[B, K] int32` to
+        `[B, members, units] float32`.
+    """
+    seeds = iter(range(1000 * settings.seed, 1000 * (settings.seed + 1), 10))
+    inputs = _inputs(columns)
+    parts, chunks = [], []
+    if columns.knots:
+        embedding = NumberEmbedding(columns.knots, settings.embedding_size, next(seeds))
+        parts.append(embedding(inputs[0]))
+        chunks += [settings.embedding_size] * len(columns.knots)
+    if columns.levels:
+        table = IndexEmbedding(columns.levels, settings.embedding_size, next(seeds))
+        parts.append(table(inputs[1]))
+        chunks += table.widths
+    x = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+    first, *others = settings.hidden_units
+    x = MemberDense(settings.members, first, chunks, next(seeds))(x)
+    x = Dropout(settings.dropout, step, next(seeds))(x)
+    for width in others:
+        x = SharedDense(width, next(seeds))(x)
+        x = Dropout(settings.dropout, step, next(seeds))(x)
+    return keras.Model(inputs, MemberHeads(units, next(seeds))(x))
+
+
+def build_linear(
+    columns: Columns, units: int, settings: Hyperparameters, step: tf.Variable
+) -> keras.Model:
+    """Returns a sum of a slope a number and a weight a level, as one member."""
+    inputs = _inputs(columns)
+    parts = [keras.layers.Dense(units, kernel_initializer="zeros")(inputs[0])]
+    parts += [
+        keras.layers.Embedding(n, units, "zeros")(inputs[1][:, k])
+        for k, n in enumerate(columns.levels)
+    ]
+    x = keras.layers.Add()(parts) if len(parts) > 1 else parts[0]
+    return keras.Model(inputs, keras.layers.Reshape([1, units])(x))
+
+
+BUILDERS = {"tabm": build_tabm, "linear": build_linear}
+
+
+def _inputs(columns: Columns) -> list[tf.Tensor]:
+    return [
+        keras.Input([len(columns.knots)], dtype="float32", name="numbers"),
+        keras.Input([len(columns.levels)], dtype="int32", name="indices"),
+    ]
+
+
+def _identity(job: Job, examples: Examples) -> dict[str, object]:
+    """Returns what a checkpoint's job must share with this one: the rows and the settings."""
+    settings = {k: v for k, v in asdict(job.settings).items() if k not in BOUNDS}
+    return {
+        "transform": examples.transform_sha256,
+        "examples": examples.manifest["files"],
+        **settings,
+    }

@@ -1,0 +1,120 @@
+"""What a task asks of a model, and what a model of any kind gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log
+
+import tensorflow as tf
+
+from trainer.checkpoints import Progress
+from trainer.features import Task
+
+Predict = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""Maps numbers `[B, F] float32` and indices `[B, K] int32` to what `Head.answer` takes."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model of any kind.
+
+    Attributes:
+        predict: Plain TensorFlow operations: class probabilities `[B, C]`, or labels `[B, 1]`.
+        variables: What `predict` reads.
+        progress: The history of its training.
+        stopped: What ended it.
+    """
+
+    predict: Predict
+    variables: Sequence[tf.Variable]
+    progress: Progress
+    stopped: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a task makes of the outputs of a network's members.
+
+    Attributes:
+        task: binary (one logit), multiclass (a logit a class) or regression (a standardized value).
+        classes: The labels' names.
+        mean: Of a regression's train labels; 0 for classes.
+        scale: Their standard deviation; 1 for classes.
+    """
+
+    task: Task
+    classes: tuple[str, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def units(self) -> int:
+        """Width of a member's output."""
+        return len(self.classes) if self.task == "multiclass" else 1
+
+    @property
+    def loss_unit(self) -> float:
+        """Turns a loss into the label's units: squared for a regression."""
+        return self.scale**2
+
+    def losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the mean of the members' losses: log-loss, or the standardized square.
+
+        Args:
+            labels: `[B]`.
+            outputs: `[B, members, units] float32`.
+
+        Returns:
+            `[B] float32`.
+        """
+        if self.task == "regression":
+            each = tf.square(self._standardized(labels)[:, None] - outputs[:, :, 0])
+        else:
+            each = -self._log_likelihoods(labels, outputs)
+        return tf.reduce_mean(each, axis=1)
+
+    def averaged_losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of the members' averaged prediction, which is what is served."""
+        if self.task == "regression":
+            return tf.square(self._standardized(labels) - tf.reduce_mean(outputs[:, :, 0], axis=1))
+        each = self._log_likelihoods(labels, outputs)
+        return log(outputs.shape[1]) - tf.reduce_logsumexp(each, axis=1)
+
+    def _standardized(self, labels: tf.Tensor) -> tf.Tensor:
+        return (labels - self.mean) / self.scale
+
+    def _log_likelihoods(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the log of each member's probability of the label, `[B, members]`."""
+        if self.task == "binary":
+            sign = 2.0 * tf.cast(labels, tf.float32) - 1.0
+            return tf.math.log_sigmoid(sign[:, None] * outputs[:, :, 0])
+        chosen = tf.one_hot(labels, self.units)[:, None, :]
+        return tf.reduce_sum(chosen * tf.nn.log_softmax(outputs), axis=2)
+
+    def predicted(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the averaged prediction of `[B, members, units]`, as `answer` takes it."""
+        if self.task == "regression":
+            return tf.reduce_mean(outputs, axis=1) * self.scale + self.mean
+        if self.task == "binary":
+            outputs = tf.concat([-outputs, outputs], axis=2)
+            return tf.reduce_mean(tf.sigmoid(outputs), axis=1)
+        return tf.reduce_mean(tf.nn.softmax(outputs), axis=1)
+
+    def answer(self, predicted: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns what the signatures say.
+
+        Args:
+            predicted: Class probabilities `[B, C] float32`, or labels `[B, 1]`.
+
+        Returns:
+            `prediction` `[B]`; or `probabilities` and `classes` `[B, C]`, `predicted_class` `[B]`.
+        """
+        if self.task == "regression":
+            return {"prediction": predicted[:, 0]}
+        names = tf.constant(self.classes)
+        return {
+            "probabilities": predicted,
+            "classes": tf.broadcast_to(names, tf.shape(predicted)),
+            "predicted_class": tf.gather(names, tf.argmax(predicted, axis=1)),
+        }
