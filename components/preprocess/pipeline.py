@@ -25,6 +25,7 @@ from components.errors import DataError, QuatrainError, SourceError, SpecError
 from components.preprocess import contents, judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.duplicates import LeaveOutDuplicates
+from components.preprocess.failures import told
 from components.preprocess.shards import Fitted, Job, Written
 from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
@@ -78,6 +79,7 @@ def run(
         SpecError: A rule is not an expression over one row, or a type does not suit its use.
         SourceError: The source cannot be read as the spec says, or changed meanwhile.
         DataError: The rows cannot train a model.
+        ArtifactError: The folder cannot be written, as when the disk is full.
     """
     model = read_parameter(spec)
     rules = Rules.of(model)
@@ -103,7 +105,7 @@ def run(
     files_before = {uri: version for uri, version in before.items() if uri not in tables}
     n_files = len({r.path for r in ranges})
     print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
-    with commit(out.replace("gs://", "/gcs/", 1)) as folder:
+    with told(out), commit(out.replace("gs://", "/gcs/", 1)) as folder:
         window = files.as_json() if files.days else None
         job = Job(model, rules, str(folder), len(ranges), window)
         options = PipelineOptions(
