@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import fields
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import custom_job
 from tests.trainer.small import SMALL, job
 from trainer.cluster import join_cluster
 from trainer.model import train
@@ -34,35 +34,49 @@ def assert_same_curve(replicas: int, several: Path, one_process: Path) -> None:
         assert curve == pytest.approx([epoch[measure] for epoch in one["history"]], rel=1e-4)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+TASK = """
+import json, os, signal, sys
+from pathlib import Path
+from trainer import task
+from trainer.loop import Loop
+
+killed, run_steps = Path(sys.argv[1]), Loop.run_steps
+role = json.loads(os.environ["TF_CONFIG"])["task"]["type"]
+
+def run(loop, order, first, steps):
+    if role == "worker" and int(loop.step.numpy()) == 6 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_steps(loop, order, first, steps)
+
+Loop.run_steps = run
+task.main(sys.argv[2:])
+"""
 
 
-def test_two_workers_follow_the_curve_of_one_process(
+def test_two_workers_of_which_one_is_killed_follow_the_curve_of_one_process(
     examples: Path, one_process: Path, tmp_path: Path
 ) -> None:
-    chief, worker = (f"127.0.0.1:{port}" for port in free_ports(2))
-    arguments = ["--examples", str(examples), "--job-dir", str(tmp_path / "two")]
+    arguments = ["-c", TASK, str(tmp_path / "killed"), "--examples", str(examples)]
     given = {f.name: getattr(SMALL, f.name) for f in fields(SMALL)} | {"max_seconds": 500}
     given["hidden_units"] = ",".join(map(str, SMALL.hidden_units))
     arguments += ["--strategy=multi_worker", *(f"--{k}={v}" for k, v in given.items())]
-    running = []
-    for role in ("chief", "worker"):
-        cluster = {"chief": [chief], "worker": [worker]}
-        config = {"cluster": cluster, "task": {"type": role, "index": 0}}
-        command = [sys.executable, "-m", "trainer.task", *arguments]
-        environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
-        running.append(
-            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        )
-    said = [process.communicate(timeout=300)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(said)
-
-    assert_same_curve(2, tmp_path / "two", one_process)
+    container = {"image_uri": "toy", "command": ["python"], "args": arguments}
+    payload = {
+        "job_spec": {
+            "worker_pool_specs": [{"replica_count": 1, "container_spec": container}] * 2,
+            "scheduling": {"restart_job_on_worker_restart": True, "timeout": "600s"},
+            "base_output_directory": {"output_uri_prefix": str(tmp_path)},
+        }
+    }
+    told: list[str] = []
+    log = tmp_path / "chief.log"
+    done = custom_job.run_job(payload, dict(os.environ), log, say=told.append)
+    assert done.succeeded, done.reason
+    (restart,) = told
+    assert restart.startswith("workerpool1-0: it was killed by SIGKILL")
+    assert "resumed after epoch 1, step 6" in log.read_text()
+    assert_same_curve(2, tmp_path, one_process)
 
 
 def test_four_devices_that_resume_follow_the_curve_of_one(
