@@ -313,7 +313,7 @@ def test_the_best_trial_s_settings_train_the_model(regression: Outcome) -> None:
     best = tuning["trials"][values.index(min(values))]
     assert [t["state"] for t in tuning["trials"]] == ["SUCCEEDED"] * 2
     assert tuning["best"] == best["id"]
-    settings = regression.json("model/metadata.json")["settings"]
+    settings = regression.json("model/metadata.json")["hyperparameters"]
     assert {p["parameterId"]: settings[p["parameterId"]] for p in best["parameters"]} == {
         p["parameterId"]: p["value"] for p in best["parameters"]
     }
