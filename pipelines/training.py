@@ -32,8 +32,8 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 
     Args:
         image: What every component and training replica runs in.
-        retries: How often a component is tried again. The gate is not, as it would say the same,
-            nor the job, which Vertex restarts by itself.
+        retries: How often a component is tried again. The comparison and the gate are not, as they
+            would say the same, nor the job, which Vertex restarts by itself.
     """
 
     def ours(
@@ -65,7 +65,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             cache_key=cache_key,
         )
         examples = ours(prepared, cached=True).outputs["examples"]
-        compared = ours(compare(spec=spec, root=root, examples=examples))
+        compared = ours(compare(spec=spec, root=root, examples=examples), again=False)
         return Prepared(examples=examples, drift=compared.outputs["drift"])
 
     @dsl.pipeline(name="train")

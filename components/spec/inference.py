@@ -255,10 +255,10 @@ def _features(table: _Table, left_out: dict[str, str]) -> list[Entry]:
     """Returns the features of every column, in the order of the table."""
     taken = {LABEL, WEIGHT}
     entries: list[Entry] = []
-    for name, column in table.columns.items():
+    for number, (name, column) in enumerate(table.columns.items(), start=1):
         if name == table.target:
             continue
-        stem = _feature_name(name, len(entries), taken)
+        stem = _feature_name(name, number, taken)
         made = list(_of_column(table, column, stem))
         for feature in made:
             taken.update(f"{feature['name']}{end}" for end in ("", "_sin", "_cos", "_missing"))

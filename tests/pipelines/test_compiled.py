@@ -38,6 +38,7 @@ def test_four_steps_in_their_order(compiled):
     assert compiled.executors == {
         "find_files": "preprocess",
         "preprocess": "preprocess",
+        "compare": "preprocess",
         "package": "package",
         "plan": "train",
         TUNING_LAUNCHER: "train",
@@ -113,7 +114,7 @@ def test_only_preprocess_is_cached_and_it_knows_the_files_but_not_the_time(compi
     every = [task for dag in dags for task in dag.get("dag", {}).get("tasks", {}).items()]
     options = [task["cachingOptions"] for name, task in every if "condition" not in name]
     cached = [task for _, task in every if task.get("cachingOptions", {}).get("enableCache")]
-    assert len(options) == 13
+    assert len(options) == 14
     assert cached == [inner(compiled, "preprocess")["preprocess"]]
     parameters = cached[0]["inputs"]["parameters"]
     found = {n for n, p in parameters.items() if "taskOutputParameter" in p}
