@@ -226,6 +226,11 @@ def make_job(
     """
     _check_source(spec)
     _check_image(compiled, cloud)
+    if spec.train.tune and cloud.psc_interface:
+        raise CloudError(
+            "train.tune and psc_interface do not go together: Google's component for tuning jobs "
+            "has no field for it; leave one of them out"
+        )
     parameters = {
         "spec": spec.as_parameter(),
         "project": cloud.project,

@@ -84,13 +84,10 @@ class Loop:
         """
         strategy = cluster.strategy
         replicas = strategy.num_replicas_in_sync
-        if settings.batch_size % replicas:
-            raise TrainerError(
-                f"batch_size={settings.batch_size} cannot be shared by {replicas} replicas; "
-                f"choose a multiple of {replicas}"
-            )
         self._strategy, self._head, self._settings = strategy, head, settings
-        self._replica_rows = settings.batch_size // replicas
+        # The last replica's share ends with fillers where the batch cannot be shared equally.
+        self._replica_rows = -(-settings.batch_size // replicas)
+        self._fillers = self._replica_rows * replicas - settings.batch_size
         self.train_rows = Resident(train, settings.batch_size)
         self.validation_rows = Resident(validation, settings.batch_size)
         with strategy.scope():
@@ -199,18 +196,19 @@ class Loop:
         size = self._settings.batch_size
         return tf.slice(order, [number * size], [size])
 
-    def _own(self, places: tf.Tensor) -> tf.Tensor:
+    def _own(self, places: tf.Tensor, filler: int) -> tf.Tensor:
         """Returns this replica's share of a global batch."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         start = tf.cast(replica, tf.int32) * self._replica_rows
-        return tf.slice(places, [start], [self._replica_rows])
+        filled = tf.pad(places, [[0, self._fillers]], constant_values=filler)
+        return tf.slice(filled, [start], [self._replica_rows])
 
     def _train_step(self, places: tf.Tensor) -> tf.Tensor:
         rows = self.train_rows
         real = tf.reduce_sum(tf.cast(places < rows.rows, tf.float32))
         # Weights have mean 1 over the split, so the gradient does not depend on their unit.
         scale = rows.rows / (rows.weight * real)
-        numbers, indices, labels, weights = rows.gather(self._own(places))
+        numbers, indices, labels, weights = rows.gather(self._own(places, rows.rows))
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self.network([numbers, indices], training=True)
@@ -229,7 +227,8 @@ class Loop:
         return [g / context.num_replicas_in_sync for g in clipped]
 
     def _evaluate_step(self, places: tf.Tensor) -> tf.Tensor:
-        numbers, indices, labels, weights = self.validation_rows.gather(self._own(places))
+        rows = self.validation_rows
+        numbers, indices, labels, weights = rows.gather(self._own(places, rows.rows))
         outputs = self.average([numbers, indices], training=False)
         return tf.reduce_sum(weights * self._head.averaged_losses(labels, outputs))
 
