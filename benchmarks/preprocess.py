@@ -31,9 +31,7 @@ def _ours(name: str, *arguments: str) -> Case:
 
 def _peer(name: str, script: str, requirements: Sequence[str], out: str, *arguments: str) -> Case:
     script = PEERS + script
-    return Case(
-        name, script, (script, PEERS + "job.py"), arguments, (*requirements, *ARROW), out
-    )
+    return Case(name, script, (script, PEERS + "job.py"), arguments, (*requirements, *ARROW), out)
 
 
 CASES = (
@@ -100,7 +98,7 @@ def main() -> None:
         runs = wanted(given.rows.split(","), given.only)
         interleave(results, runs, given.repeats, given.core)
     if given.write:
-        pass  #(results, CASES, EXTRAS)
+        pass  # (results, CASES, EXTRAS)
 
 
 if __name__ == "__main__":

@@ -230,6 +230,7 @@ def make_job(
         "spec": spec.as_parameter(),
         "project": cloud.project,
         "location": cloud.location,
+        "root": cloud.root.rstrip("/"),
         "tier": tier,
         "runner": runner,
         "service_account": cloud.service_account,

@@ -47,7 +47,7 @@ class Distribution:
         present = values[np.isfinite(values)]
         # -0.0 + 0.0 is 0.0: both zeros are one value.
         counted = pc.value_counts(pa.array((present + 0.0).view(np.int64)))
-        keys = _ordered(counted.field("values").to_numpy())
+        keys = ordered(counted.field("values").to_numpy())
         order = np.argsort(keys)
         counts = counted.field("counts").to_numpy()[order]
         return cls(keys[order], counts, len(values) - len(present))._bounded()
@@ -86,7 +86,7 @@ class Distribution:
     def values(self) -> np.ndarray:
         """The value of each bin, ascending, `[K] float64`: exact, or the middle of the bin."""
         half = np.int64(1 << (self.shift - 1)) if self.shift else np.int64(0)
-        return _ordered((self.keys << np.int64(self.shift)) + half).view(np.float64)
+        return ordered((self.keys << np.int64(self.shift)) + half).view(np.float64)
 
     def quantile(self, q: np.ndarray | list[float]) -> np.ndarray:
         """Returns the lower quantiles: the smallest value with at least a share `q` of the rows.
@@ -230,7 +230,7 @@ class TableStatistics:
         return TableStatistics(self.rows + other.rows, columns)
 
 
-def _ordered(bits: np.ndarray) -> np.ndarray:
+def ordered(bits: np.ndarray) -> np.ndarray:
     """Maps float64 bits to integers of the same order as the floats, and back."""
     return np.where(bits < 0, ~bits ^ _SIGN, bits)
 

@@ -79,9 +79,17 @@ def parse_job(arguments: Sequence[str] | None = None) -> Job:
 
 
 def tuning_report() -> Callable[[Epoch], None]:
-    """Returns what writes the validation loss where Vertex's tuning reads it, one JSON a line."""
+    """Returns what writes the validation loss where Vertex's tuning reads it, one JSON a line.
+
+    Raises:
+        TrainerError: This is a trial, but nothing says where.
+    """
     path = os.environ.get("CLOUD_ML_HP_METRIC_FILE")
     trial = os.environ.get("CLOUD_ML_TRIAL_ID", "0")
+    if path is None and "CLOUD_ML_TRIAL_ID" in os.environ:
+        raise TrainerError(
+            f"trial {trial} can report no metric: CLOUD_ML_HP_METRIC_FILE is not set"
+        )
 
     def report(epoch: Epoch) -> None:
         if path is None:
@@ -144,6 +152,14 @@ def _add_hyperparameters(group: argparse._ArgumentGroup) -> None:
         )
 
 
+def _whole_number(text: str) -> int:
+    """Reads `256`, and the `256.0` in which a tuning study may give a discrete setting."""
+    try:
+        return int(re.sub(r"\.0*$", "", text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
+
+
 def _whole_numbers(text: str) -> tuple[int, ...]:
     """Reads `128,64`; nothing is no hidden layer."""
     return tuple(int(part) for part in text.split(",") if part.strip())
@@ -156,7 +172,7 @@ def _sha256(text: str) -> str:
 
 
 _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
-    int: (int, "N"),
+    int: (_whole_number, "N"),
     float: (float, "X"),
     str: (str, "NAME"),
     tuple[int, ...]: (_whole_numbers, "N,N"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainer.features import FEATURES, Engineered, Feature, Input, Raw, Task, Tensors
 from trainer.settings import TrainerError
+from trainer.spelling import Spelling, tidy_numpy, tidy_tensor
 from trainer.statistics import ColumnStatistics, TableStatistics
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ class TextFormat:
     nulls: tuple[str, ...] = ("", "NA")
     delimiter: str = ","
     quoted_newlines: bool = False
+    optional_keys: bool = False
+    columns: Mapping[str, Spelling] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, read: Mapping[str, Any]) -> TextFormat:
+        """Reads what `asdict` gave."""
+        columns = {name: Spelling(**_tuples(entry)) for name, entry in read["columns"].items()}
+        return cls(**{**_tuples(read), "columns": columns})
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Transform:
         weight: The column of example weights, or None.
         inputs: Raw inputs that the features need, in the order of the spec's columns.
         features: Fitted features, in the order of the spec.
-        text: How the source was written, when it is a CSV.
+        text: How the source was written, when it is text.
     """
 
     task: Task
@@ -73,11 +82,18 @@ class Transform:
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
         """Applies every feature to raw inputs; `[N] float32` or `[N] int32` by engineered name."""
-        return {name: v for f in self.features for name, v in f.numpy(raw).items()}
+        tidy = self._tidied(raw, tidy_numpy)
+        return {name: v for f in self.features for name, v in f.numpy(tidy).items()}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """The same on tensors, for the serving graph, which must track `resources`."""
-        return {name: v for f in self.features for name, v in f.tensor(raw).items()}
+        tidy = self._tidied(raw, tidy_tensor)
+        return {name: v for f in self.features for name, v in f.tensor(tidy).items()}
+
+    def _tidied(self, raw: Mapping[str, Any], tidy: Callable[..., Any]) -> dict[str, Any]:
+        """Trims and folds what the spec says; rows that were cleaned so already do not change."""
+        texts = [i for i in self.inputs if i.trim or i.case]
+        return {**raw, **{i.name: tidy(raw[i.name], i.trim, i.case) for i in texts}}
 
     @property
     def resources(self) -> list[Any]:
@@ -106,7 +122,7 @@ class Transform:
             weight=read["weight"],
             inputs=tuple(Input(**i) for i in read["inputs"]),
             features=tuple(_feature_from(entry) for entry in read["features"]),
-            text=TextFormat(**{**read["text"], "nulls": tuple(read["text"]["nulls"])}),
+            text=TextFormat.of(read["text"]),
         )
 
 
@@ -140,7 +156,9 @@ def fit_features(
 def _feature_from(entry: dict[str, Any]) -> Feature:
     cls = FEATURES[entry["transform"]]
     known = {f.name for f in fields(cls)}
-    values: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k in known
-    }
-    return cls(**values)
+    return cls(**_tuples({k: v for k, v in entry.items() if k in known}))
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

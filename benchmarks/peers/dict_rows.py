@@ -35,7 +35,11 @@ class Parse(beam.DoFn):
             cells = line.split(",")
             if len(cells) != len(NAMES):
                 raise ValueError("length")
-            row = {n: _value(c, job.TYPES[n]) for n, c in zip(NAMES, cells, strict=True) if n in job.TYPES}
+            row = {
+                n: _value(c, job.TYPES[n])
+                for n, c in zip(NAMES, cells, strict=True)
+                if n in job.TYPES
+            }
             if row["dep_time"] is None or row["arr_delay"] is None:
                 raise ValueError("never left or never arrived")
         except ValueError:
@@ -83,7 +87,12 @@ class Moments(beam.CombineFn):
             for name, (n, missing, s, q, low, high) in total.items():
                 m = merged[name]
                 merged[name] = [
-                    m[0] + n, m[1] + missing, m[2] + s, m[3] + q, min(m[4], low), max(m[5], high)
+                    m[0] + n,
+                    m[1] + missing,
+                    m[2] + s,
+                    m[3] + q,
+                    min(m[4], low),
+                    max(m[5], high),
                 ]
         return merged
 
@@ -104,13 +113,17 @@ def engineer(row: Row, moments: Any, edges: list[float], tokens: dict[str, list[
     found["dep_delay_bucket"] = 0 if delay is None else 1 + sum(e <= delay for e in edges)
     weekday = datetime.fromtimestamp(row["time_hour"], UTC).weekday()
     for name, turns in (
-        ("departs", row["hour"] / 24), ("season", row["month"] / 12), ("weekday", weekday / 7)
+        ("departs", row["hour"] / 24),
+        ("season", row["month"] / 12),
+        ("weekday", weekday / 7),
     ):
         found[f"{name}_sin"] = math.sin(2 * math.pi * turns)
         found[f"{name}_cos"] = math.cos(2 * math.pi * turns)
     for name in job.VOCABULARIES:
         known = tokens[name]
-        found[name] = 0 if row[name] is None else known.index(row[name]) + 2 if row[name] in known else 1
+        found[name] = (
+            0 if row[name] is None else known.index(row[name]) + 2 if row[name] in known else 1
+        )
     for name, (parts, buckets) in job.CROSSES.items():
         found[name] = 1 + crc32("\x1f".join(str(row[p]) for p in parts).encode()) % buckets
     found["label"] = int(row["late"])
@@ -129,7 +142,10 @@ def with_raw(row: Row, *given: Any) -> Row:
 
 def schema(raw: bool) -> pa.Schema:
     """The columns of a split's files."""
-    floats = [*job.STANDARDIZED, *(f"{n}_{f}" for n in ("departs", "season", "weekday") for f in ("sin", "cos"))]
+    floats = [
+        *job.STANDARDIZED,
+        *(f"{n}_{f}" for n in ("departs", "season", "weekday") for f in ("sin", "cos")),
+    ]
     ints = ["dep_delay_bucket", *job.VOCABULARIES, *job.CROSSES, "label"]
     fields = [(n, pa.float32()) for n in floats] + [(n, pa.int32()) for n in ints]
     kinds = {"int": pa.int64(), "string": pa.string(), "timestamp": pa.float64()}
@@ -180,7 +196,10 @@ def run(path: str, out: Path) -> None:
                 )
                 | f"write {name}"
                 >> beam.io.WriteToParquet(
-                    str(out / name), schema(name != "train"), file_name_suffix=".parquet", codec="snappy"
+                    str(out / name),
+                    schema(name != "train"),
+                    file_name_suffix=".parquet",
+                    codec="snappy",
                 )
             )
 

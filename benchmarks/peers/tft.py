@@ -143,7 +143,8 @@ def run(path: str, out: Path) -> None:
         )
         fn | tft_beam.WriteTransformFn(str(out / "transform"))
         others = [
-            ((part, config), fn) | f"transform {n}" >> tft_beam.TransformDataset(output_record_batches=True)
+            ((part, config), fn)
+            | f"transform {n}" >> tft_beam.TransformDataset(output_record_batches=True)
             for n, part in zip(job.SPLITS[1:], decoded[1:], strict=True)
         ]
         for name, (data, metadata) in zip(job.SPLITS, [train, *others], strict=True):
@@ -151,7 +152,8 @@ def run(path: str, out: Path) -> None:
             _ = (
                 data
                 | f"encode {name}" >> beam.FlatMapTuple(lambda b, _, e=encoder: e.encode(b))
-                | f"write {name}" >> beam.io.WriteToTFRecord(str(out / name), file_name_suffix=".tfrecord")
+                | f"write {name}"
+                >> beam.io.WriteToTFRecord(str(out / name), file_name_suffix=".tfrecord")
             )
     shutil.rmtree(temporary)
 

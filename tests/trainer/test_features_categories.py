@@ -123,7 +123,7 @@ def test_many_rows_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     fitted = fit("text", [""], buckets=4)
     texts = [f"w{i % 7} w{i % 3}" for i in range(40)]
     whole = rows_of(fitted, texts)
-    monkeypatch.setattr("trainer.features.categories._CELLS", 12)  # three rows at a time
+    monkeypatch.setattr("trainer.features.categories._ROWS", 7)
     assert rows_of(fitted, texts) == whole
 
 

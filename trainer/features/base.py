@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.spelling import Case
 from trainer.statistics import ColumnStatistics
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ Tensors = Mapping[str, "tf.Tensor"]
 
 @dataclass(frozen=True)
 class Input:
-    """A raw input of the serving signature: a column of the table and its type."""
+    """A raw input of the serving signature: a column of the table, its type, how it is tidied."""
 
     name: str
     type: Type
+    trim: bool = False
+    case: Case | None = None
 
     @property
     def is_number(self) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 MAX_BUCKETS = 1 << 24  # an index is int32, and each has a row in an embedding
 MAX_COLUMNS = 1024  # of one feature; each is a float32 of every row
-_CELLS = 1 << 20
+_ROWS = 4096  # counted at once: what pieces of a text take lasts for so many rows alone
 
 
 def rare(column: ColumnStatistics) -> int:
@@ -263,11 +263,11 @@ class Counted(Feature):
         """The number of buckets; before the fit, as many as there may be."""
 
     @abstractmethod
-    def buckets_numpy(self, raw: Raw) -> tuple[np.ndarray, np.ndarray]:
-        """The row and the bucket of each piece, `[P] int64` each, rows ascending."""
+    def buckets_numpy(self, text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        """The row and the bucket of each piece, `[P] int64` each."""
 
     @abstractmethod
-    def buckets_tensor(self, raw: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+    def buckets_tensor(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The same on tensors."""
 
     def level(self, counts: Any, xp: Any) -> Any:
@@ -281,26 +281,23 @@ class Counted(Feature):
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
         """What stands for the pieces in each bucket; `[N] float32` each."""
-        row, bucket = self.buckets_numpy(raw)
-        n_rows = len(raw[self.columns[0]])
-        levels = np.empty((self.n_buckets, n_rows), np.float32)
-        step = max(1, _CELLS // self.n_buckets)  # counts are 8 bytes a cell: never of all rows
-        for first in range(0, n_rows, step):
-            last = min(first + step, n_rows)
-            part = slice(*np.searchsorted(row, [first, last]).tolist())
-            cell = bucket[part] * (last - first) + row[part] - first
-            counts = np.bincount(cell, minlength=self.n_buckets * (last - first))
-            levels[:, first:last] = self.level(counts.astype(np.float64), np).reshape(
-                self.n_buckets, -1
-            )
+        text = raw[self.columns[0]]
+        levels = np.empty((self.n_buckets, len(text)), np.float32)
+        for first in range(0, len(text), _ROWS):
+            part = text[first : first + _ROWS]
+            row, bucket = self.buckets_numpy(part)
+            cells = (self.n_buckets, len(part))
+            counts = np.bincount(bucket * len(part) + row, minlength=cells[0] * cells[1])
+            level = self.level(counts.astype(np.float64), np)
+            levels[:, first : first + _ROWS] = level.reshape(cells)
         return {o.name: levels[i] for i, o in enumerate(self.outputs)}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """The same on tensors."""
         import tensorflow as tf
 
-        row, bucket = self.buckets_tensor(raw)
-        n_rows = tf.size(raw[self.columns[0]], tf.int64)
+        text = raw[self.columns[0]]
+        (row, bucket), n_rows = self.buckets_tensor(text), tf.size(text, tf.int64)
         cell, n_cells = bucket * n_rows + row, self.n_buckets * n_rows
         counts = tf.math.unsorted_segment_sum(tf.ones_like(cell, tf.float64), cell, n_cells)
         levels = self.level(tf.reshape(counts, [self.n_buckets, n_rows]), tensorflow_arithmetic())
@@ -340,7 +337,11 @@ class Bag(Counted, Tokens):
 
     def quantities(self, raw: Raw) -> dict[str, Any]:
         """The values of all rows, unless they are hashed."""
-        return {} if self.buckets is not None else {self.counted: self._pieces_numpy(raw)[1]}
+        return (
+            {}
+            if self.buckets is not None
+            else {self.counted: self._pieces(raw[self.columns[0]])[1]}
+        )
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
         """Fits the tokens, unless values are hashed."""
@@ -361,19 +362,19 @@ class Bag(Counted, Tokens):
         """1 for any number of the same value; the logarithm where values share a bucket."""
         return super().level(counts, xp) if self.buckets is not None else xp.minimum(counts, 1.0)
 
-    def buckets_numpy(self, raw: Raw) -> tuple[np.ndarray, np.ndarray]:
+    def buckets_numpy(self, text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """The row and the bucket of each value."""
-        row, pieces = self._pieces_numpy(raw)
+        row, pieces = self._pieces(text)
         if self.buckets is not None:
             return row, (fingerprint64(pieces) % np.uint64(self.buckets)).astype(np.int64)
         rank = self.rank_numpy(pieces)
         return row, np.where(rank < 0, self.n_buckets - 1, rank).astype(np.int64)
 
-    def buckets_tensor(self, raw: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+    def buckets_tensor(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The same on tensors."""
         import tensorflow as tf
 
-        cut = tf.strings.split(raw[self.columns[0]], self.separator)
+        cut = tf.strings.split(text, self.separator)
         pieces, row = tf.strings.strip(cut.flat_values), cut.value_rowids()
         row, pieces = (tf.boolean_mask(part, pieces != "") for part in (row, pieces))
         if self.buckets is not None:
@@ -381,9 +382,9 @@ class Bag(Counted, Tokens):
         rank = self.rank_tensor(pieces)
         return row, tf.cast(tf.where(rank < 0, self.n_buckets - 1, rank), tf.int64)
 
-    def _pieces_numpy(self, raw: Raw) -> tuple[np.ndarray, pa.Array]:
+    def _pieces(self, text: Any) -> tuple[np.ndarray, pa.Array]:
         """The row and the text of each value, `[P]` each."""
-        cut = pc.split_pattern(raw[self.columns[0]], self.separator)
+        cut = pc.split_pattern(text, self.separator)
         pieces, row = pc.ascii_trim_whitespace(cut.flatten()), pc.list_parent_indices(cut)
         held = ~is_empty(pieces)
         return row.to_numpy()[held], pieces.filter(pa.array(held))

@@ -402,10 +402,18 @@ class PiecewiseLinear(Number):
 
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
         """The share of each bin below the number, halved as in `QuantileNormal`."""
-        half = np.asarray(self.edges) / 2.0
-        low, width = half[:-1, None], np.maximum(np.diff(half), _TINY)[:, None]
-        shares = xp.clip((x[None, :] / 2.0 - low) / width, 0.0, 1.0)
+        edges = np.asarray(self.edges) / 2.0
+        low, width = edges[:-1], np.maximum(np.diff(edges), _TINY)
+        half = x / 2.0
+        if xp is np:  # a bin after the other: a table of all is 4 times as slow
+            shares = [_held_share(half, *bin_, np) for bin_ in zip(low, width, strict=True)]
+        else:
+            shares = _held_share(half[None, :], low[:, None], width[:, None], xp)
         return {name: shares[i] for i, name in enumerate(self.shaped_names)}
+
+
+def _held_share(x: Any, low: Any, width: Any, xp: Any) -> Any:
+    return xp.clip((x - low) / width, 0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

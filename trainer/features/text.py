@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from trainer.features.base import Feature, Raw, Tensors, in_range
+from trainer.features.base import Feature, in_range
 from trainer.features.categories import MAX_COLUMNS, Counted
 from trainer.fingerprint import fingerprint_spans, text_bytes
 from trainer.statistics import ColumnStatistics
@@ -64,26 +64,25 @@ class Text(Counted):
         """How many words or characters the pieces have."""
         return list(range(1, self.words + 1)) if self.characters is None else [self.characters]
 
-    def buckets_numpy(self, raw: Raw) -> tuple[np.ndarray, np.ndarray]:
+    def buckets_numpy(self, text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """The row and the bucket of each n-gram; no n-gram becomes a string of its own."""
-        text, words = _plain(*text_bytes(cast(pa.Array, raw[self.columns[0]])))
-        units = words if self.characters is None else _characters(text, words)
+        plain, words = _plain(*text_bytes(text))
+        units = words if self.characters is None else _characters(plain, words)
         pieces = [_joined(units, size) for size in self._sizes]
         start, end, row = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-        bucket = fingerprint_spans(text, start, end - start) % np.uint64(self.buckets)
-        order = np.argsort(row, kind="stable")
-        return row[order], bucket[order].astype(np.int64)
+        bucket = fingerprint_spans(plain, start, end - start) % np.uint64(self.buckets)
+        return row, bucket.astype(np.int64)
 
-    def buckets_tensor(self, raw: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+    def buckets_tensor(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The same on tensors."""
         import tensorflow as tf
 
-        text = tf.strings.lower(raw[self.columns[0]])  # without an encoding: ASCII alone
-        text = tf.strings.strip(tf.strings.regex_replace(text, SEPARATORS, " "))
+        lower = tf.strings.lower(text)  # without an encoding: ASCII alone
+        plain = tf.strings.strip(tf.strings.regex_replace(lower, SEPARATORS, " "))
         if self.characters is None:
-            cut, between = tf.strings.split(text, " "), " "
+            cut, between = tf.strings.split(plain, " "), " "
         else:
-            cut, between = tf.strings.unicode_split(text, "UTF-8"), ""
+            cut, between = tf.strings.unicode_split(plain, "UTF-8"), ""
         unit, row = cut.flat_values, cut.value_rowids()
         row, unit = (tf.boolean_mask(part, unit != "") for part in (row, unit))
         rows, pieces = [], []
