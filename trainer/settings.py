@@ -38,6 +38,8 @@ class Hyperparameters:
     hidden_units: tuple[int, ...] = field(
         default=(128, 128), metadata={"help": "widths of the hidden layers of tabm"}
     )
+    rounds: int = field(default=1000, metadata={"help": "most rounds of boosting of the trees"})
+    shrinkage: float = field(default=0.05, metadata={"help": "step size of a round of boosting"})
     bins: int = field(
         default=32, metadata={"help": "pieces of a number's piecewise-linear embedding"}
     )
@@ -94,6 +96,7 @@ class Hyperparameters:
 # The budget of a training that says none: few rows get many epochs, many rows few.
 MOST_STEPS, LEAST_EPOCHS = 12_000, 12
 PATIENT_STEPS, LEAST_PATIENCE = 500, 6
+MOST_TREES = 2_000  # of all classes: a row costs about 20 ns a tree
 _BATCH_SIZES = ((4_000, 128), (50_000, 256), (200_000, 512))
 
 
@@ -113,6 +116,8 @@ _RANGES: dict[str, _Range] = {
     "learning_rate": ("a number above 0", lambda x: 0 < x < math.inf),
     "weight_decay": _NOT_NEGATIVE,
     "members": _AT_LEAST_1,
+    "rounds": _AT_LEAST_1,
+    "shrinkage": ("above 0 and at most 1", lambda x: 0 < x <= 1),
     "bins": _AT_LEAST_1,
     "embedding_size": _AT_LEAST_1,
     "hidden_units": ("one or more widths of at least 1", lambda x: min(x, default=0) >= 1),
