@@ -22,7 +22,9 @@ RUN python -m pip install --no-deps --no-build-isolation --no-index .
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.title="quatrain" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      quatrain.beam="2.77.0"
 # boot starts Beam's worker harness; a pipeline step or a training job gives its own command.
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 COPY --from=build /opt/quatrain /opt/quatrain

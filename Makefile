@@ -21,12 +21,13 @@ run: $(READY) $(FLIGHTS)  ## train, evaluate and report on 336 776 real flights
 test: $(READY)  ## run the whole test suite
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-check: $(READY)  ## lint, types, import rules, dependencies
+check: $(READY)  ## lint, types, import rules, dependencies, Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry .
+	$(BIN)/hadolint Dockerfile
 
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt

@@ -25,6 +25,10 @@ class DataError(QuatrainError):
     """The rows were read but cannot train a model."""
 
 
+class DriftFailed(QuatrainError):
+    """The rows differ from an earlier run's by more than the spec allows; nothing was trained."""
+
+
 class PackageError(QuatrainError):
     """The trainer package failed one of its proofs."""
 

@@ -56,10 +56,37 @@ def cli(debug: bool) -> None:
 
     \b
     Example:
-      quatrain check examples/flights/flights.yaml
-      quatrain run examples/flights/flights.yaml
-      quatrain report runs/flights/latest
+      quatrain init rows.csv --target price
+      quatrain run rows.yaml
+      quatrain report runs/rows/latest
     """  # noqa: D301
+
+
+@cli.command()
+@click.argument("data", metavar="DATA")
+@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="SPEC",
+    help="The spec's file.  [default: rows.yaml for rows.csv, in this folder]",
+)
+def init(data: str, target: str, output: Path | None) -> None:
+    """Write a spec for the table DATA, with comments on what was found in it.
+
+    DATA is a CSV or Parquet file, a glob of them, or a gs:// uri. A bounded sample of it is read.
+    The spec runs as it is; columns that look like an answer or an identifier are left out in it.
+
+    \b
+    Example:
+      quatrain init taxi.csv --target tips -o taxi.yaml
+    """  # noqa: D301
+    from components.spec.proposal import propose
+    from pipelines.printouts import proposal_lines
+
+    for line in proposal_lines(propose(data, target, output)):
+        click.echo(line)
 
 
 @cli.command()
@@ -190,6 +217,8 @@ def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
         raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in found.problems))
     for warning in [*found.warnings, *tiers.warnings(tier, kinds=tiers.HARDWARE)]:
         click.echo(f"warning: {warning}", err=True)
+    for note in tier.notes if tier.name == "CUSTOM" else ():
+        click.echo(f"train.tier CUSTOM: {note}")
     n_features, n_columns = len(model_spec.features), len(model_spec.columns)
     click.echo(
         f"{spec.name} suits its data: {n_columns} columns, {n_features} features, "
@@ -197,18 +226,30 @@ def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
     )
 
 
+_PRICES = click.option(
+    "--prices",
+    type=click.Path(path_type=Path),
+    envvar="QUATRAIN_PRICES",
+    metavar="FILE",
+    help="Your prices, in the form of components/train/prices.yaml.",
+    show_envvar=True,
+)
+
+
 @cli.command()
 @click.argument("tier", required=False)
-def tiers(tier: str | None) -> None:
+@_PRICES
+def tiers(tier: str | None, prices: Path | None) -> None:
     """Show what the tiers mean today, or one TIER in full.
 
     \b
     Example:
       quatrain tiers STANDARD_1
     """  # noqa: D301
+    from components.train.prices import OWN
     from pipelines.printouts import tier_details, tier_table
 
-    click.echo(tier_details(tier) if tier else tier_table())
+    click.echo(tier_details(tier, prices or OWN) if tier else tier_table())
 
 
 @cli.command()
@@ -279,7 +320,7 @@ def report(run: Path, opens: bool) -> None:
 @click.option("--set-cloud", multiple=True, metavar="A.B=C", help="Override a value of them.")
 @click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
 @click.option("--pipeline", type=click.Path(path_type=Path), metavar="FILE", help="Compiled file.")
-@click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Your prices.")
+@_PRICES
 @click.option("--offline", is_flag=True, help="Ask nobody; say what was not asked.")
 def doctor(
     spec: Path,
@@ -298,7 +339,8 @@ def doctor(
       quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
     """  # noqa: D301
     from components.train.prices import OWN
-    from pipelines.doctor import Request, examine, lines
+    from pipelines.doctor import Request, examine
+    from pipelines.findings import lines
 
     request = Request(
         spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline=offline

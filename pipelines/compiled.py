@@ -17,6 +17,11 @@ from components.wording import near
 LAUNCHER = "google_cloud_pipeline_components.container.v1.custom_job.launcher"
 """The module by which CustomTrainingJobOp starts a CustomJob (components 2.22.0)."""
 
+TUNING_LAUNCHER = "google_cloud_pipeline_components.container.v1.hyperparameter_tuning_job.launcher"
+"""The module by which HyperparameterTuningJobRunOp starts a study."""
+
+_LAUNCHERS = (LAUNCHER, TUNING_LAUNCHER)
+
 _FUNCTION = "--function_to_execute"
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "STRING": (str,),
@@ -59,9 +64,9 @@ class Compiled:
 
     @cached_property
     def images(self) -> frozenset[str]:
-        """The images of the Python components; the job launcher has Google's own."""
+        """The images of the Python components; the launchers have Google's own."""
         containers = [e["container"] for e in self.spec["deploymentSpec"]["executors"].values()]
-        ours = (c for c in containers if LAUNCHER not in c.get("command", []))
+        ours = (c for c in containers if not set(_LAUNCHERS) & set(c.get("command", [])))
         return frozenset(c["image"] for c in ours)
 
     def step_of(self, command: Sequence[str]) -> str:
@@ -104,18 +109,19 @@ class Compiled:
 
 
 def executor_of(command: Sequence[str]) -> str:
-    """Returns what a task runs: the name of a component's function, or the job launcher.
+    """Returns what a task runs: the name of a component's function, or a job's launcher.
 
     Raises:
         PipelineError: It is another container, which has no local form.
     """
-    if LAUNCHER in command:
-        return LAUNCHER
+    for launcher in _LAUNCHERS:
+        if launcher in command:
+            return launcher
     if _FUNCTION in command:
         return command[list(command).index(_FUNCTION) + 1]
     raise PipelineError(
         f"a step runs the container command {list(command)[:3]}, which cannot run locally; "
-        f"local runs know Python components and CustomTrainingJobOp"
+        f"local runs know Python components, CustomTrainingJobOp and HyperparameterTuningJobRunOp"
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,24 @@ ROLES = ("chief", "worker")
 LAST_REPLICA_GRACE_S = 30.0
 """How long the workers may go on after the chief has ended well."""
 
+MAX_RESTARTS = 3
+"""How often a job whose machine was taken away starts again, as on Vertex:
+https://cloud.google.com/vertex-ai/docs/training/understanding-training-service."""
+
+TAKEN_AWAY = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
+"""How a replica ends whose machine is taken away. Any other failure is the code's and stays one."""
+
 CPU_STRATEGIES = {"tpu": "one_device"}
 """Strategies that need hardware, and what takes their place here; the others run on a CPU."""
 
+_NONE: Mapping[str, str] = {}
 _SERVICE_PREFIXES = ("AIP_", "CLOUD_ML_")
 _SERVICE_NAMES = ("CLUSTER_SPEC", "TF_CONFIG")
 _PYTHONS = ("python", "python3")
+
+
+class Stopped(Exception):
+    """What `tick` raises to stop a job."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +65,20 @@ class Outcome:
     reason: str
     log: Path
     cpu_s: float
+    taken_away: bool = False
 
 
-def read_replicas(job: Mapping[str, Any], environ: Mapping[str, str]) -> list[Replica]:
+def read_replicas(
+    job: Mapping[str, Any],
+    environ: Mapping[str, str],
+    service: Mapping[str, str] = _NONE,
+) -> list[Replica]:
     """Returns the replicas of a job, the chief first.
 
     Args:
         job: The `--payload` of the custom-job launcher: a Vertex CustomJob.
         environ: The environment that the replicas inherit, without the service's variables.
+        service: Further variables of the service, as a tuning trial has.
 
     Raises:
         TrainingFailed: The pools have a hole, or roles that do not exist.
@@ -83,11 +102,51 @@ def read_replicas(job: Mapping[str, Any], environ: Mapping[str, str]) -> list[Re
                 **inherited,
                 **_own_env(pools[pool]["container_spec"]),
                 **_service_env(addresses, pool, index, base),
+                **service,
             },
         )
         for pool, count in enumerate(counts)
         for index in range(count)
     ]
+
+
+def run_job(
+    job: Mapping[str, Any],
+    environ: Mapping[str, str],
+    log: Path,
+    tick: Callable[[], None] = lambda: None,
+    say: Callable[[str], None] = lambda text: None,
+    service: Mapping[str, str] = _NONE,
+) -> Outcome:
+    """Runs a job; where a replica is killed, all start again and go on from the last checkpoint.
+
+    Args:
+        job: A Vertex CustomJob.
+        environ: The environment that the replicas inherit.
+        log: The chief's log.
+        tick: Called while it runs; it may raise `Stopped`.
+        say: Told of each restart.
+        service: Further variables of the service.
+
+    Raises:
+        TrainingFailed: The pools have a hole, or roles that do not exist.
+    """
+    deadline = time.monotonic() + timeout_of(job)
+    cpu_s = 0.0
+    for restart in range(1, MAX_RESTARTS + 2):
+        replicas = read_replicas(job, environ, service)
+        outcome = run_replicas(replicas, log, deadline - time.monotonic(), tick)
+        cpu_s += outcome.cpu_s
+        again = outcome.taken_away and (len(replicas) == 1 or _restarts_together(job))
+        if not again or restart > MAX_RESTARTS:
+            break
+        say(f"{outcome.reason.splitlines()[0]}; starting again, {restart} of {MAX_RESTARTS}")
+    return replace(outcome, cpu_s=cpu_s)
+
+
+def _restarts_together(job: Mapping[str, Any]) -> bool:
+    """Tells whether one replica's end starts all again: in step, none goes on without another."""
+    return bool(job["job_spec"].get("scheduling", {}).get("restart_job_on_worker_restart"))
 
 
 def run_replicas(
@@ -102,6 +161,7 @@ def run_replicas(
     """
     logs = [log if r.pool == 0 else log.with_name(f"{log.stem}-{r.name}.log") for r in replicas]
     processes: list[Process] = []
+    why = f"the job took longer than {timeout_s:g} s"
     deadline = time.monotonic() + timeout_s
     try:
         for replica, path in zip(replicas, logs, strict=True):
@@ -111,19 +171,27 @@ def run_replicas(
             time.sleep(POLL_S)
         if ended == 0 and processes[0].code == 0:
             _let_finish(processes[1:])
+    except Stopped:
+        ended, why = None, "the job was stopped"
     finally:
         stop_all(processes)
     cpu_s = sum(process.cpu_s for process in processes)
     if ended is None:
-        return Outcome(False, f"the job took longer than {timeout_s:g} s", log, cpu_s)
+        return Outcome(False, why, log, cpu_s)
     name, code = replicas[ended].name, processes[ended].wait()
-    return Outcome(code == 0, f"{name}: {describe_exit(code, logs[ended])}", logs[ended], cpu_s)
+    reason = f"{name}: {describe_exit(code, logs[ended])}"
+    return Outcome(code == 0, reason, logs[ended], cpu_s, code in TAKEN_AWAY)
 
 
 def timeout_of(job: Mapping[str, Any]) -> float:
     """Returns the job's time limit in seconds; Vertex's default is seven days."""
     text = job["job_spec"].get("scheduling", {}).get("timeout") or "604800s"
     return float(text.removesuffix("s"))
+
+
+def replicas_of(job: Mapping[str, Any]) -> int:
+    """Returns how many replicas a job has."""
+    return sum(int(pool.get("replica_count", 1)) for pool in job["job_spec"]["worker_pool_specs"])
 
 
 def hardware_of(job: Mapping[str, Any]) -> list[str]:
@@ -203,11 +271,11 @@ def _service_env(
 
 
 def _ended(processes: Sequence[Process]) -> int | None:
-    """Returns which replica decides the job: a failed one, or else the finished chief."""
+    """Returns which replica decides the job: a killed or failed one, or else the finished chief."""
     codes = [process.poll() for process in processes]
-    failed = next((i for i, code in enumerate(codes) if code), None)
-    if failed is not None:
-        return failed
+    failed = [i for i, code in enumerate(codes) if code]
+    if failed:  # those that lost a killed one may have failed since
+        return min(failed, key=lambda i: (codes[i] not in TAKEN_AWAY, i))
     return 0 if codes[0] == 0 else None
 
 

@@ -12,50 +12,29 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import yaml
 from packaging.requirements import Requirement
 
-from components import buckets
-from components.errors import BucketError, QuatrainError
+from components.errors import QuatrainError
 from components.spec.reading import load_spec
 from components.spec.schema import ModelSpec
 from components.train import prices, tiers
 from components.train.plan import resolve_tier
 from components.wording import near
+from pipelines import asking
 from pipelines.cloud import Cloud, load_cloud
-
-Severity = Literal["ok", "warning", "error", "unasked"]
+from pipelines.findings import Finding
 
 IMAGE_PYTHON = "3.11"
 """The Python of the image; the test of the versions reads it from the Dockerfile."""
-
-ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")
-"""What the job's service account needs on the project: docs/security.md."""
 
 OLD = datetime.timedelta(days=365)
 """How old a table of prices may be before doctor warns."""
 
 _REGIONS = Path(prices.__file__).with_name("regions.yaml")
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found.
-
-    Attributes:
-        check: What was looked at, in a word.
-        severity: `error` makes the run fail, `unasked` may.
-        sentence: What is so.
-        mend: The command or the setting that mends it; empty where nothing is to mend.
-    """
-
-    check: str
-    severity: Severity
-    sentence: str
-    mend: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,8 +93,8 @@ def examine(request: Request) -> Iterator[Finding]:
         told = f"the rest was not looked at: {' and '.join(wrong)} must be right first"
         yield Finding("more", "unasked", told)
     if spec and cloud:
-        yield from _unasked(cloud) if request.offline else _asked(spec, cloud)
-        yield from _never_asked(cloud, tier)
+        ask = asking.unasked if request.offline else asking.asked
+        yield from ask(spec, cloud, tier)
 
 
 def _tried(
@@ -264,180 +243,3 @@ def price(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier, table: Path = prices.
 def _usd(span: prices.Range) -> str:
     low, high = f"{span.low:.2f}", f"{span.high:.2f}"
     return f"{low} USD" if low == high else f"{low} to {high} USD"
-
-
-def _asked(spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
-    """Asks Google, with the credentials of this machine."""
-    credentials = None
-    if not cloud.api_endpoint:
-        credentials, finding = _credentials(cloud)
-        yield finding
-        if credentials is None:
-            yield from _unasked(cloud)
-            return
-    yield from _project(spec, cloud)
-    yield from _buckets(spec, cloud)
-    yield _image(cloud, credentials)
-
-
-def _credentials(cloud: Cloud) -> tuple[Any, Finding]:
-    import google.auth
-    from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import Request as Refresh
-
-    login = "gcloud auth application-default login"
-    try:
-        credentials, project = google.auth.default(
-            scopes=["https://www.googleapis.com/auth/cloud-platform"]
-        )
-        credentials.refresh(Refresh())
-    except (GoogleAuthError, OSError) as error:
-        first = str(error).splitlines()[0]
-        return None, Finding("credentials", "error", f"there are none that work: {first}", login)
-    who = getattr(credentials, "service_account_email", "") or "your account"
-    if project and project != cloud.project:
-        return credentials, Finding(
-            "credentials",
-            "warning",
-            f"they are of {who} in project {project}, the job is in {cloud.project}",
-            f"gcloud auth application-default set-quota-project {cloud.project}",
-        )
-    return credentials, Finding("credentials", "ok", f"they are of {who}")
-
-
-def _project(spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
-    """Asks Vertex for something harmless: project, region, API and the caller's role are right."""
-    from pipelines.vertex import Vertex
-
-    _, finding = _tried(
-        "project",
-        lambda: Vertex(cloud, patience_s=15.0).list_schedules(spec.name),
-        lambda _: f"Vertex AI answers for {cloud.parent}",
-    )
-    yield finding
-
-
-def _buckets(spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
-    roots = [cloud.root]
-    try:
-        problems = buckets.bucket_problems(roots, cloud.location, cloud.project)
-        warnings = buckets.source_warnings(spec.source.uri, cloud.location, cloud.project)
-    except BucketError as error:
-        yield Finding("buckets", "error", str(error))
-        return
-    for problem in problems:
-        severity: Severity = "unasked" if problem.unanswered else "error"
-        yield Finding("buckets", severity, problem.sentence, problem.command)
-    yield from (Finding("source", "warning", warning) for warning in warnings)
-    if not problems:
-        yield Finding("buckets", "ok", f"{cloud.root} is regional, in {cloud.location}")
-
-
-def _image(cloud: Cloud, credentials: Any) -> Finding:
-    """Asks the registry for the image's manifest, as Vertex will."""
-    import requests
-
-    host, _, rest = cloud.image.partition("/")
-    name, _, digest = rest.partition("@")
-    scheme = "http" if host.split(":")[0] in ("localhost", "127.0.0.1") else "https"
-    kinds = "application/vnd.oci.image.manifest.v1+json"
-    kinds += ", application/vnd.oci.image.index.v1+json"
-    kinds += ", application/vnd.docker.distribution.manifest.v2+json"
-    headers = {"Accept": kinds}
-    if credentials is not None and host.endswith(".pkg.dev"):
-        headers["Authorization"] = f"Bearer {credentials.token}"
-    try:
-        answer = requests.head(
-            f"{scheme}://{host}/v2/{name}/manifests/{digest}",
-            headers=headers,
-            timeout=15.0,
-            allow_redirects=True,
-        )
-    except requests.RequestException as error:
-        return Finding(
-            "image", "unasked", f"{host} did not answer: {type(error).__name__}", _describe(cloud)
-        )
-    if answer.status_code == 200:
-        return Finding("image", "ok", f"{cloud.image} is there")
-    if answer.status_code == 404:
-        return Finding(
-            "image",
-            "error",
-            f"{cloud.image} is not in the registry; push it and name the digest that this prints:",
-            f"docker push {host}/{name} && gcloud artifacts docker images describe {host}/{name}",
-        )
-    return Finding(
-        "image",
-        "unasked",
-        f"{host} answered {answer.status_code}; these credentials may lack "
-        f"roles/artifactregistry.reader, or the registry is not Google's",
-        _describe(cloud),
-    )
-
-
-def _describe(cloud: Cloud) -> str:
-    return f"gcloud artifacts docker images describe {cloud.image}"
-
-
-def _unasked(cloud: Cloud) -> Iterator[Finding]:
-    """What only Google knows, with the command that asks it."""
-    bucket = cloud.root.removeprefix("gs://").split("/")[0]
-    for check, sentence, command in (
-        (
-            "credentials",
-            "whether there are credentials that work",
-            "gcloud auth application-default print-access-token >/dev/null",
-        ),
-        (
-            "project",
-            f"whether Vertex AI is on in {cloud.project}",
-            f"gcloud services list --project={cloud.project} "
-            f"--filter=name:aiplatform.googleapis.com",
-        ),
-        (
-            "buckets",
-            f"whether gs://{bucket} is regional, in {cloud.location}",
-            f"gcloud storage buckets describe gs://{bucket} "
-            f"--format='value(location,location_type)'",
-        ),
-        ("image", "whether the image is there", _describe(cloud)),
-    ):
-        yield Finding(check, "unasked", sentence, command)
-
-
-def _never_asked(cloud: Cloud, tier: tiers.Tier | None) -> Iterator[Finding]:
-    """What doctor does not ask: it needs more rights than submitting does."""
-    yield Finding(
-        "roles",
-        "unasked",
-        f"whether {cloud.service_account} has {', '.join(ROLES)} on {cloud.project}, and its roles "
-        f"on the buckets (docs/security.md)",
-        f"gcloud projects get-iam-policy {cloud.project} --flatten=bindings "
-        f"--filter=bindings.members:{cloud.service_account} --format='value(bindings.role)'",
-    )
-    used = sorted({p.accelerator_type for p in tier.pools if p.accelerator_type}) if tier else []
-    kinds = f"accelerators ({', '.join(used)}) and machines" if used else "machines"
-    yield Finding(
-        "quota",
-        "unasked",
-        f"whether {cloud.location} has the {kinds}, and your quota is enough",
-        f"open 'https://console.cloud.google.com/iam-admin/quotas?project={cloud.project}' "
-        f"and filter by 'Custom model training' and {cloud.location}",
-    )
-
-
-def lines(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yields findings as text: the worst last, where they are read, and a sum."""
-    order: tuple[Severity, ...] = ("ok", "unasked", "warning", "error")
-    for finding in sorted(findings, key=lambda f: order.index(f.severity)):
-        head, *more = finding.sentence.splitlines()
-        mark = "not asked" if finding.severity == "unasked" else finding.severity
-        yield f"{mark:<9}  {finding.check:<11}  {head}"
-        yield from (f"{'':<24}{line}" for line in more)
-        if finding.mend:
-            yield f"{'':<24}-> {finding.mend}"
-    count = {s: sum(f.severity == s for f in findings) for s in order}
-    yield (
-        f"{count['error']} errors, {count['warning']} warnings, {count['unasked']} not asked, "
-        f"{count['ok']} ok; {datetime.date.today()}"
-    )

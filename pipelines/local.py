@@ -25,7 +25,7 @@ from components.buckets import HERE
 from components.errors import QuatrainError
 from components.spec.schema import ModelSpec
 from pipelines import custom_job
-from pipelines.compiled import LAUNCHER, Compiled, executor_of, read_compiled
+from pipelines.compiled import LAUNCHER, TUNING_LAUNCHER, Compiled, executor_of, read_compiled
 from pipelines.console import Console, summarize
 from pipelines.failures import describe_exit
 from pipelines.processes import POLL_S, Process, stop_all
@@ -46,7 +46,6 @@ class _Session:
         self.run, self.compiled, self.console = run, compiled, console
         self.failure = ""
         self._artifacts: dict[str, str] = {}
-        self._left = {s: list(compiled.executors.values()).count(s) for s in compiled.steps}
 
     def run_task(self, command: Sequence[str], env: Mapping[str, str]) -> bool:
         """Runs one task and returns whether it succeeded."""
@@ -55,8 +54,11 @@ class _Session:
         log = self.run.log_path(step.name)
         self._artifacts.update(_output_uris(command))
         try:
-            if executor_of(command) == LAUNCHER:
+            executor = executor_of(command)
+            if executor == LAUNCHER:
                 outcome = self._run_job(command, step, log)
+            elif executor == TUNING_LAUNCHER:
+                outcome = self._run_study(command, step, log)
             else:
                 outcome = self._run_component(command, env, step, log)
         except QuatrainError as error:
@@ -65,14 +67,14 @@ class _Session:
         step.cpu_s += outcome.cpu_s
         step.wall_s = time.monotonic() - step.started
         self.run.link(self._artifacts)
-        if outcome.succeeded:
-            self._task_ended(step)
-        else:
+        self.run.write()
+        if not outcome.succeeded:
             self._fail(step, outcome)
         return outcome.succeeded
 
     def _step(self, name: str) -> Step:
         if not self.run.steps or self.run.steps[-1].name != name:
+            self.end_step()
             self.run.steps.append(Step(name))
             self.run.write()
             self.console.step_started(self._number(name), name)
@@ -81,13 +83,17 @@ class _Session:
     def _number(self, name: str) -> int:
         return self.compiled.steps.index(name) + 1
 
-    def _task_ended(self, step: Step) -> None:
-        self._left[step.name] -= 1
-        if self._left[step.name] == 0:
+    def end_step(self) -> None:
+        """Marks the last step as done: the next one begins, or none is left.
+
+        Which tasks a step has is known at its end only, as conditions leave some of them out.
+        """
+        if self.run.steps and self.run.steps[-1].status == "running":
+            step = self.run.steps[-1]
             step.status = "succeeded"
             made, self._artifacts = summarize(self._artifacts), {}
             self.console.step_ended(self._number(step.name), step.name, step.wall_s, made)
-        self.run.write()
+            self.run.write()
 
     def _fail(self, step: Step, outcome: custom_job.Outcome) -> None:
         step.status = "failed"
@@ -114,13 +120,28 @@ class _Session:
         job = json.loads(_option(command, "--payload"))
         if lacking := custom_job.hardware_of(job):
             self.console.say(f"      no {', '.join(lacking)} here: training runs on the CPU")
-        replicas = custom_job.read_replicas(job, _task_environment())
-        if len(replicas) > 1:
-            self.console.say(f"      {len(replicas)} replicas as processes of this machine")
+        if (replicas := custom_job.replicas_of(job)) > 1:
+            self.console.say(f"      {replicas} replicas as processes of this machine")
         _write_gcp_resources(Path(_option(command, "--gcp_resources")), log)
-        return custom_job.run_replicas(
-            replicas, log, custom_job.timeout_of(job), tick=lambda: self._tick(step, log)
+        return custom_job.run_job(
+            job,
+            _task_environment(),
+            log,
+            tick=lambda: self._tick(step, log),
+            say=lambda text: self.console.say(f"      {text}"),
         )
+
+    def _run_study(self, command: Sequence[str], step: Step, log: Path) -> custom_job.Outcome:
+        """Runs the trials of the launcher's payload, and says where the study is."""
+        from pipelines.study import Study
+
+        job = json.loads(_option(command, "--payload"))
+        count, at_once = int(job["max_trial_count"]), int(job["parallel_trial_count"])
+        self.console.say(f"      tuning: {count} trials, {at_once} at once")
+        study = Study(job, _task_environment(), log, lambda text: self.console.say(f"  {text}"))
+        outcome = study.run(lambda: self._tick(step, log))
+        _write_gcp_resources(Path(_option(command, "--gcp_resources")), study.path)
+        return outcome
 
     def _tick(self, step: Step, log: Path) -> None:
         elapsed = time.monotonic() - step.started
@@ -174,6 +195,7 @@ def run_pipeline(
     """
     compiled = read_compiled(path)
     options = {"tier": tier, "runner": runner, "project": HERE, "location": HERE}
+    options["root"] = str(root.absolute())
     if at:
         options["at"] = at
     arguments = {"spec": spec.as_parameter(), **options}
@@ -202,7 +224,8 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
         stack.enter_context(_seam(session))
-        stack.enter_context(_times({_SCHEDULED: scheduled, _CREATED: run.started}))
+        known = {_SCHEDULED: scheduled, _CREATED: run.started, _NAME: run.folder.name}
+        stack.enter_context(_known(known))
         pipeline = components.load_component_from_file(str(run.training_path))
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
@@ -214,6 +237,8 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
         except RuntimeError:
             if not session.failure:
                 raise
+    if not session.failure:
+        session.end_step()
     return session.failure
 
 
@@ -231,16 +256,17 @@ def _seam(session: _Session) -> Iterator[None]:
 
 _SCHEDULED = dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER
 _CREATED = dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER
+_NAME = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
 
 
 @contextlib.contextmanager
-def _times(times: Mapping[str, str]) -> Iterator[None]:
-    """Gives kfp the two placeholders that Vertex knows and kfp.local 2.17 ends at (IndexError)."""
+def _known(values: Mapping[str, str]) -> Iterator[None]:
+    """Gives kfp the run's own name, and two times at which kfp.local 2.17 ends (IndexError)."""
     kept = placeholder_utils.resolve_individual_placeholder
 
     def resolve(element: str, **known: Any) -> str:
-        for placeholder, time_ in times.items():
-            element = element.replace(placeholder, time_)
+        for placeholder, value in values.items():
+            element = element.replace(placeholder, value)
         return kept(element, **known)
 
     placeholder_utils.resolve_individual_placeholder = resolve
@@ -286,8 +312,8 @@ def _output_uris(command: Sequence[str]) -> dict[str, str]:
     return {name: entry["artifacts"][0]["uri"] for name, entry in artifacts.items()}
 
 
-def _write_gcp_resources(path: Path, log: Path) -> None:
-    """Writes what the launcher leaves for the console: here, where the job's log is."""
-    resource = {"resourceType": "CustomJob", "resourceUri": log.as_uri()}
+def _write_gcp_resources(path: Path, made: Path) -> None:
+    """Writes what a launcher leaves of its job: here, where the log or the study is."""
+    resource = {"resourceType": "Local", "resourceUri": made.absolute().as_uri()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"resources": [resource]}), encoding="utf-8")

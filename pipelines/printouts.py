@@ -6,40 +6,80 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.artifacts import read_manifest
 from components.errors import QuatrainError
 from components.train import tiers
+from components.train.pools import load
+from components.train.prices import PriceError, load_prices
+
+if TYPE_CHECKING:
+    from components.spec.proposal import Proposal
 
 
 def tier_table() -> str:
     """Returns all tiers, one a line, with what they were in the old service."""
-    rows = [("tier", "today", "strategy", "was")]
+    rows = [("tier", "today", "scheduling", "strategy", "was")]
     for name in tiers.names():
         tier = tiers.describe(name)
-        today = " and ".join(map(str, tier.pools)) or tier.summary
-        rows.append((name, today, tier.strategy, tier.was))
+        today = " and ".join(map(str, tier.pools)) or "your train.pools or train.config"
+        rows.append((name, today, tier.scheduling, tier.strategy, tier.was))
     lines = align(rows)
     lines += ["", "`quatrain tiers NAME` shows one in full; every tier runs here too, on the CPU."]
     return "\n".join(lines)
 
 
-def tier_details(name: str) -> str:
+def tier_details(name: str, table: Path) -> str:
     """Returns all about one tier, with warnings that follow today's date.
+
+    Args:
+        name: The tier.
+        table: The table of prices.
 
     Raises:
         TierError: No tier has this name.
+        PriceError: The table cannot be read.
     """
     tier = tiers.describe(name)
-    price = "" if tier.price_usd_h is None else f" ({tier.price_usd_h:g} $/h then)"
-    rows = [("today", tier.summary), ("strategy", tier.strategy), ("was", tier.was + price)]
+    then = "" if tier.price_usd_h is None else f" ({tier.price_usd_h:g} $/h then)"
+    rows = [("today", tier.summary)]
+    rows += [("was", tier.was + then)] if tier.was else []
     roles = ("chief", "workers")
     rows += [(role, str(pool)) for role, pool in zip(roles, tier.pools, strict=False)]
+    rules = load()
+    rows += [
+        ("strategy", tier.strategy),
+        ("batch", rules["batch_rules"][tier.batch_rule]),
+        ("scheduling", f"{tier.scheduling}: {rules['scheduling'][tier.scheduling]['says']}"),
+    ]
+    rows += [("price", _tier_price(tier, table))] if tier.pools else []
     lines = [name, *(f"  {line}" for line in align(rows))]
-    lines += ["", *(f"  - {note}" for note in tier.notes)]
+    lines += ["", *(f"  - {note}" for note in tier.notes)] if tier.notes else [""]
     lines += [f"  ! {warning}" for warning in tiers.warnings(tier)]
     return "\n".join(lines)
+
+
+def proposal_lines(proposal: Proposal) -> Iterator[str]:
+    """Yields what was written for a table, and what to look at in it."""
+    spec, draft = proposal.spec, proposal.draft
+    used = f"{len(spec.inputs)} of {len(draft.columns)} columns"
+    yield (
+        f"{proposal.path}: {spec.label} ({spec.task}) from {used}, {len(spec.features)} features, "
+        f"split by {spec.split.by}"
+    )
+    for remark in [*draft.remarks, *proposal.warnings]:
+        yield f"look at: {remark}"
+    yield f"next: quatrain run {proposal.path}"
+
+
+def _tier_price(tier: tiers.Tier, table: Path) -> str:
+    prices = load_prices(table)
+    try:
+        hour = prices.of_tier(tier)
+    except PriceError as error:
+        return f"unknown: {error}"
+    return f"{hour.low:.2f} to {hour.high:.2f} $/h by region, by the prices of {prices.checked}"
 
 
 def find_run(path: Path) -> Path:

@@ -18,7 +18,9 @@ from pipelines.compiled import Compiled
 LINKS: dict[str, tuple[str, str]] = {
     "examples": ("examples", ""),
     "rejected": ("examples", "rejected"),
+    "drift.json": ("drift", "drift.json"),
     "model": ("model", "model"),
+    "tuning.json": ("tuning", "tuning.json"),
     "metrics.json": ("evaluation", "metrics.json"),
     "report.html": ("evaluation", "report.html"),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import json
 import re
 import secrets
 import time
@@ -23,6 +25,7 @@ from pipelines.cloud import Cloud, CloudError, load_cloud
 from pipelines.compiled import Compiled, read_compiled
 from pipelines.console import Console
 from pipelines.registry import Registry
+from trainer import failure
 
 if TYPE_CHECKING:
     from pipelines.vertex import Vertex
@@ -227,6 +230,7 @@ def make_job(
         "spec": spec.as_parameter(),
         "project": cloud.project,
         "location": cloud.location,
+        "root": cloud.root.rstrip("/"),
         "tier": tier,
         "runner": runner,
         "service_account": cloud.service_account,
@@ -317,11 +321,27 @@ def report_link(uri: str) -> str:
     return f"https://storage.cloud.google.com/{quote(uri.removeprefix('gs://'))}"
 
 
+def _failure_told(job: Mapping[str, Any]) -> str:
+    """Returns what the trainer's failure.json says, or nothing where there is none."""
+    from components.preprocess.sources import open_filesystem
+
+    artifacts = [a for t in _tasks(job) for a in _outputs(t, "model")]
+    for artifact in artifacts:
+        files, path = open_filesystem(f"{artifact['uri']}/{failure.NAME}")
+        with contextlib.suppress(OSError), files.open_input_stream(path) as stream:
+            return str(failure.Failure(**json.loads(stream.read())))
+    return ""
+
+
+def _outputs(task: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = task.get("outputs", {}).get(name, {}).get("artifacts", [])
+    return found
+
+
 def report_uri(job: Mapping[str, Any]) -> str:
     """Returns the report of a job, or nothing before there is one."""
     for task in _tasks(job):
-        artifacts = task.get("outputs", {}).get(_EVALUATION, {}).get("artifacts", [])
-        if artifacts:
+        if artifacts := _outputs(task, _EVALUATION):
             return f"{artifacts[0]['uri']}/report.html"
     return ""
 
@@ -398,6 +418,8 @@ class Wait:
         job_id = self._submission.job_id
         reasons = list(_reasons(job)) or [job.get("error", {}).get("message", "")]
         reason = "".join(f": {reason}" for reason in reasons[:1] if reason)
+        if told := _failure_told(job):
+            reason += f"\ntraining: {told}"
         look = f"look: {console_link(self._vertex.cloud, job_id)}"
         report = report_uri(job)
         return "\n".join(

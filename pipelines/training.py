@@ -1,17 +1,27 @@
 """The training pipeline: four steps, wiring only."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
+from google_cloud_pipeline_components.v1.hyperparameter_tuning_job import (
+    HyperparameterTuningJobRunOp,
+)
 from kfp import dsl
 
 from components.evaluate.component import gate, measure
 from components.image import IMAGE
 from components.package.component import package
-from components.preprocess.component import find_files, preprocess
-from components.train.component import plan
+from components.preprocess.component import compare, find_files, preprocess
+from components.train.component import choose, plan
 
 NAME = "quatrain-training"
+
+
+class Prepared(NamedTuple):
+    """What the preprocess step gives to the others."""
+
+    examples: dsl.Dataset
+    drift: dsl.Artifact
 
 
 def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
@@ -22,8 +32,8 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 
     Args:
         image: What every component and training replica runs in.
-        retries: How often a component is tried again. The gate is not, as it would say the same,
-            nor the job, which Vertex restarts by itself.
+        retries: How often a component is tried again. The comparison and the gate are not, as they
+            would say the same, nor the job, which Vertex restarts by itself.
     """
 
     def ours(
@@ -34,8 +44,8 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 
     @dsl.pipeline(name="preprocess")
     def prepare(
-        spec: dict, runner: str, project: str, location: str, at: str, cache_key: str
-    ) -> dsl.Dataset:
+        spec: dict, root: str, runner: str, project: str, location: str, at: str, cache_key: str
+    ) -> Prepared:
         found = ours(
             find_files(
                 spec=spec,
@@ -54,7 +64,9 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             digest=found.outputs["digest"],
             cache_key=cache_key,
         )
-        return ours(prepared, cached=True).outputs["examples"]
+        examples = ours(prepared, cached=True).outputs["examples"]
+        compared = ours(compare(spec=spec, root=root, examples=examples), again=False)
+        return Prepared(examples=examples, drift=compared.outputs["drift"])
 
     @dsl.pipeline(name="train")
     def train(
@@ -70,26 +82,72 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         package: dsl.Input[dsl.Artifact],
     ) -> dsl.Model:
         planned = ours(plan(spec=spec, tier=tier, image=image, examples=examples, package=package))
-        # Pools come from an upstream output: inline lists with run-time values stay unresolved.
-        job = CustomTrainingJobOp(
-            display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-            worker_pool_specs=planned.outputs["worker_pool_specs"],
-            base_output_directory=planned.outputs["base_output_directory"],
-            project=project,
-            location=location,
-            service_account=service_account,
-            network=network,
-            psc_interface_config=psc_interface,
-            encryption_spec_key_name=encryption_key,
-            persistent_resource_id="",
-        )
-        job.set_caching_options(False)
-        return planned.outputs["model"]
+        out = planned.outputs
+
+        def job(pools: Any) -> None:
+            # Pools come from an upstream output: inline lists with run-time values stay unresolved.
+            task = CustomTrainingJobOp(
+                display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                worker_pool_specs=pools,
+                base_output_directory=out["base_output_directory"],
+                strategy=out["strategy"],
+                timeout=out["timeout"],
+                restart_job_on_worker_restart=out["restart_job_on_worker_restart"],
+                max_wait_duration=out["max_wait_duration"],
+                project=project,
+                location=location,
+                service_account=service_account,
+                network=network,
+                psc_interface_config=psc_interface,
+                encryption_spec_key_name=encryption_key,
+                persistent_resource_id="",
+            )
+            task.set_caching_options(False)
+
+        with dsl.If(out["trials"] > 0):
+            study = HyperparameterTuningJobRunOp(
+                display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                base_output_directory=out["tuning_directory"],
+                worker_pool_specs=out["worker_pool_specs"],
+                study_spec_metrics=out["study_metrics"],
+                study_spec_parameters=out["study_parameters"],
+                max_trial_count=out["trials"],
+                parallel_trial_count=out["parallel_trials"],
+                max_failed_trial_count=out["failed_trials"],
+                project=project,
+                location=location,
+                service_account=service_account,
+                network=network,
+                encryption_spec_key_name=encryption_key,
+            )
+            study.set_caching_options(False)
+            best = choose(
+                gcp_resources=study.outputs["gcp_resources"],
+                worker_pool_specs=out["worker_pool_specs"],
+            )
+            job(ours(best).outputs["Output"])
+        with dsl.Else():
+            job(out["worker_pool_specs"])
+        return out["model"]
 
     @dsl.pipeline(name="evaluate")
-    def evaluate(spec: dict, examples: dsl.Input[dsl.Dataset], model: dsl.Input[dsl.Model]) -> None:
-        measured = ours(measure(spec=spec, examples=examples, model=model))
-        ours(gate(evaluation=measured.outputs["evaluation"], model=model), again=False)
+    def evaluate(
+        spec: dict,
+        root: str,
+        examples: dsl.Input[dsl.Dataset],
+        drift: dsl.Input[dsl.Artifact],
+        model: dsl.Input[dsl.Model],
+    ) -> None:
+        measured = ours(measure(spec=spec, examples=examples, drift=drift, model=model))
+        judged = gate(
+            root=root,
+            run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            made=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+            examples=examples,
+            evaluation=measured.outputs["evaluation"],
+            model=model,
+        )
+        ours(judged, again=False)
 
     @dsl.pipeline(
         name=NAME,
@@ -99,6 +157,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         spec: dict,
         project: str,
         location: str,
+        root: str = "",
         tier: str = "",
         runner: str = "local",
         trainer_dir: str = "",
@@ -111,6 +170,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     ) -> None:
         prepared = prepare(
             spec=spec,
+            root=root,
             runner=runner,
             project=project,
             location=location,
@@ -118,7 +178,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             cache_key=cache_key,
         )
         prepared.set_caching_options(False)  # it has inputs of its own: nobody knows the files yet
-        examples = prepared.output
+        examples = prepared.outputs["examples"]
         proved = ours(package(examples=examples, trainer_dir=trainer_dir))
         trained = train(
             spec=spec,
@@ -133,7 +193,13 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             package=proved.outputs["package"],
         )
         trained.set_caching_options(False)
-        evaluated = evaluate(spec=spec, examples=examples, model=trained.output)
+        evaluated = evaluate(
+            spec=spec,
+            root=root,
+            examples=examples,
+            drift=prepared.outputs["drift"],
+            model=trained.output,
+        )
         evaluated.set_caching_options(False)
 
     return training

@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from components.evaluate.metrics import METRICS
 from components.spec import schema as sections
+from components.spec.columns import Column
 from components.spec.problems import REASONS
 from pipelines import cli
 from trainer.features import FEATURES
@@ -20,7 +21,11 @@ from trainer.settings import Hyperparameters
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/spec.md").read_text()
-PAGES = sorted(p for p in ROOT.rglob("*.md") if not {".venv", "runs"} & set(p.parts))
+PAGES = sorted(
+    page
+    for folder in (".", "benchmarks", "deploy", "docs", "examples", "tests", "trainer")
+    for page in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
+)
 
 
 def tables_of(heading: str) -> list[list[list[str]]]:
@@ -29,7 +34,10 @@ def tables_of(heading: str) -> list[list[list[str]]]:
     section = re.split(r"^## ", section, flags=re.M)[0]
     blocks = re.findall(r"(?:^\|.*\n)+", section, flags=re.M)
     return [
-        [[c.strip() for c in r.strip("|\n").split(" | ")] for r in b.splitlines()[2:]]
+        [
+            [c.strip().replace("\\|", "|") for c in r.strip("|\n").split(" | ")]
+            for r in b.splitlines()[2:]
+        ]
         for b in blocks
     ]
 
@@ -44,7 +52,12 @@ def shown(default: Any) -> Any:
     if isinstance(default, tuple):
         default = list(default)
     if isinstance(default, BaseModel):
-        return "{}"
+        # Limits are defaults worth telling; a section tells its own in its table.
+        return (
+            default.model_dump(exclude_none=True) if isinstance(default, sections.Limit) else "{}"
+        )
+    if isinstance(default, bool):
+        return str(default).lower()
     return "none" if default is None else default
 
 
@@ -62,11 +75,16 @@ def test_the_page_lists_the_reasons_of_rejection() -> None:
     ("heading", "number", "section"),
     [
         ("source", 0, sections.Source),
+        ("columns", 1, Column),
         ("clean", 0, sections.Clean),
+        ("clean", 1, sections.Deduplicate),
         ("split", 0, sections.HashSplit),
         ("split", 1, sections.TimeSplit),
         ("split", 2, sections.ColumnSplit),
+        ("split", 3, sections.FoldSplit),
+        ("drift", 0, sections.Drift),
         ("train", 0, sections.Train),
+        ("train", 1, sections.Tune),
         ("evaluate", 0, sections.Evaluate),
     ],
 )
@@ -82,11 +100,11 @@ def test_every_key_of_a_section_stands_in_the_reference_with_its_default(
 def test_every_section_stands_in_the_reference() -> None:
     first = re.findall(r"(?:^\|.*\n)+", PAGE, flags=re.M)[0]
     told = set(re.findall(r"^\| `(\w+)`", first, flags=re.M))
-    assert told == {"features" if n == "entries" else n for n in sections.ModelSpec.model_fields}
+    assert told == {f.alias or n for n, f in sections.ModelSpec.model_fields.items()}
 
 
 def test_every_setting_of_the_trainer_stands_in_the_reference() -> None:
-    table = tables_of("train")[1]
+    table = tables_of("train")[2]
     told, coded = (
         keys_of(table),
         {f.name: shown(f.default) for f in dataclasses.fields(Hyperparameters)},
@@ -105,6 +123,12 @@ def test_every_transform_and_its_settings_stand_in_the_reference() -> None:
         for setting in dataclasses.fields(cls):
             if setting.name not in hidden:
                 assert f"`{setting.name}` ({shown(setting.default)})" in rows[name]
+
+
+def test_every_transform_says_what_becomes_of_missing_unseen_and_extreme_values() -> None:
+    told = tables_of("features")[1]
+    assert [row[0].strip("`") for row in told] == list(FEATURES)
+    assert {len(row) for row in told} == {4}
 
 
 def test_every_metric_of_the_gate_stands_in_the_reference() -> None:

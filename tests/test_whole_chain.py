@@ -112,6 +112,15 @@ def failed(folder: Path, passed: Outcome) -> Outcome:
 
 
 @pytest.fixture(scope="module")
+def drifted(folder: Path, failed: Outcome) -> Outcome:
+    """The table without its small toys, under limits that this breaks."""
+    clean = {"reject": {"unsold": "sold IS NULL", "small": "size < 5"}, "max_rejected": 0.9}
+    clean["derive"] = SPEC["clean"]["derive"]
+    spec = {**SPEC, "clean": clean, "drift": {"mean": {"warn": 0.2, "fail": 0.5}}}
+    return run_spec(spec, folder)
+
+
+@pytest.fixture(scope="module")
 def regression(folder: Path, passed: Outcome) -> Outcome:
     """Another table, task and format through the very file of the first run."""
     pq.write_table(
@@ -236,6 +245,33 @@ def test_a_missed_gate_fails_the_run_with_the_number_and_keeps_the_report(failed
     assert failed.json("run.json")["status"] == "failed"
     assert failed.json("metrics.json")["gate"]["passed"] is False
     assert "not promoted" in (failed.run / "report.html").read_text()
+
+
+def test_a_first_run_has_nothing_to_compare_with(passed: Outcome) -> None:
+    assert passed.json("drift.json")["comparisons"] == []
+    assert "There is nothing to compare with" in (passed.run / "report.html").read_text()
+
+
+def test_a_run_is_compared_with_the_last_that_passed_its_gate(
+    passed: Outcome, failed: Outcome
+) -> None:
+    (found,) = failed.json("drift.json")["comparisons"]
+    assert (found["run"], found["against"]) == (passed.run.name, ["previous", "champion"])
+    checks = [check for column in found["columns"] for check in column["checks"]]
+    assert {check["verdict"] for check in checks} == {"passed"}
+    assert max(check["value"] for check in checks) == 0
+    assert passed.run.name in (failed.run / "report.html").read_text()
+
+
+def test_too_much_drift_stops_the_run_before_it_trains(passed: Outcome, drifted: Outcome) -> None:
+    assert drifted.done.returncode == 1
+    assert "step preprocess failed" in drifted.done.stderr
+    assert "size: mean=" in drifted.done.stderr
+    assert "is above drift.mean.fail 0.5" in drifted.done.stderr
+    assert "Traceback" not in drifted.done.stderr
+    assert [s["name"] for s in drifted.json("run.json")["steps"]] == ["preprocess"]
+    (found,) = drifted.json("drift.json")["comparisons"]
+    assert found["run"] == passed.run.name  # the run that failed its gate left no statistics
 
 
 def test_two_replicas_train_the_job_together(failed: Outcome) -> None:

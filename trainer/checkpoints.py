@@ -1,4 +1,4 @@
-"""Checkpoints: one file an epoch with all that a killed training needs to go on bit for bit.
+"""Checkpoints: all that a killed training needs to go on bit for bit, after and within epochs.
 
 A file holds arrays by place (network, average, optimizer, best weights) and the progress as JSON.
 It does not depend on the strategy, so 1 replica can go on where 4 were stopped.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -38,16 +38,33 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """How far an epoch is that is not over; its shuffle follows from the seed and its number.
+
+    Attributes:
+        steps: Steps of it that are done.
+        loss: Sum of their rows' losses, each times its weight.
+        seconds: Training time since the start; 0 where none is done.
+    """
+
+    steps: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a training is.
 
     Attributes:
         history: The epochs done.
         best_epoch: The epoch with the lowest validation loss; 0 before the first.
+        begun: The epoch after them.
     """
 
     history: tuple[Epoch, ...] = ()
     best_epoch: int = 0
+    begun: Begun = Begun()
 
     @property
     def epochs(self) -> int:
@@ -56,13 +73,13 @@ class Progress:
 
     @property
     def steps(self) -> int:
-        """Steps done."""
+        """Steps of the epochs done."""
         return self.history[-1].step if self.history else 0
 
     @property
     def seconds(self) -> float:
         """Training time so far."""
-        return self.history[-1].seconds if self.history else 0.0
+        return self.begun.seconds or (self.history[-1].seconds if self.history else 0.0)
 
     @property
     def since_best(self) -> int:
@@ -78,7 +95,7 @@ class Progress:
         """Returns the progress with one more epoch."""
         better = epoch.validation_loss < self.best_loss
         best = epoch.epoch if better else self.best_epoch
-        return replace(self, history=(*self.history, epoch), best_epoch=best)
+        return Progress((*self.history, epoch), best)
 
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
@@ -99,7 +116,11 @@ class Checkpoints:
     is_chief: bool = True
 
     def save(self, progress: Progress, arrays: Arrays) -> None:
-        """Writes `epoch-00001.npz` under a temporary name, renames it and deletes older ones."""
+        """Writes a file under a temporary name, renames it and deletes older ones.
+
+        After the first epoch it is `epoch-00001.npz`; 300 steps later, which sorts after it,
+        `epoch-00001_0000300.npz`.
+        """
         if not self.is_chief:
             return
         header = {"identity": self.identity, "progress": asdict(progress)}
@@ -109,7 +130,8 @@ class Checkpoints:
         buffer = io.BytesIO()
         np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
         tf.io.gfile.makedirs(self.folder)
-        path = f"{self.folder}/epoch-{progress.epochs:05d}.npz"
+        within = f"_{progress.begun.steps:07d}" if progress.begun.steps else ""
+        path = f"{self.folder}/epoch-{progress.epochs:05d}{within}.npz"
         with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
             file.write(buffer.getvalue())
         tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
@@ -132,8 +154,9 @@ class Checkpoints:
         groups: dict[str, list[np.ndarray]] = {}
         for key in sorted(k for k in stored.files if k != "header"):
             groups.setdefault(key.split(":")[0], []).append(stored[key])
-        history = tuple(Epoch(**e) for e in header["progress"]["history"])
-        return Progress(history, header["progress"]["best_epoch"]), groups
+        progress = header["progress"]
+        history = tuple(Epoch(**e) for e in progress["history"])
+        return Progress(history, progress["best_epoch"], Begun(**progress["begun"])), groups
 
     def _paths(self) -> list[str]:
         return sorted(tf.io.gfile.glob(f"{self.folder}/epoch-*.npz"))

@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.checkpoints import Checkpoints, Epoch, Progress
+from trainer.checkpoints import Begun, Checkpoints, Epoch, Progress
 from trainer.cluster import Cluster
 from trainer.job import Job
 from trainer.loop import Loop
@@ -20,6 +20,7 @@ from trainer.settings import Hyperparameters, TrainerError
 
 log = logging.getLogger("trainer")
 STEPS_A_CALL = 100  # a call costs 0.3 ms beside its steps; the clock is read between calls
+SAVE_EVERY_S = 60.0  # within an epoch: what a machine that is taken away costs at most
 Stopped = Literal["epochs", "early_stopping", "max_steps", "max_seconds"]
 
 
@@ -62,11 +63,15 @@ def run_epochs(
     """
     progress, best = _resume(loop, cluster, checkpoints)
     clock = _Clock(cluster, progress.seconds)
+
+    def save(progress: Progress) -> None:
+        checkpoints.save(progress, {**loop.state(), "best": best})
+
     stopped = _stopped(job.settings, progress, clock.seconds())
     with _summaries(job.outputs.logs, cluster) as summaries:
         while stopped is None:
-            started, steps_before = clock.seconds(), progress.steps
-            loss = _run_epoch(loop, job.settings, progress, clock) * loss_unit
+            started, first, steps_before = clock.seconds(), progress.begun.steps, progress.steps
+            loss = _run_epoch(loop, job.settings, progress, clock, save) * loss_unit
             validation_loss = loop.evaluate() * loss_unit
             step, seconds = int(loop.step.numpy()), clock.seconds()
             epoch = Epoch(progress.epochs + 1, step, loss, validation_loss, round(seconds, 3))
@@ -75,10 +80,10 @@ def run_epochs(
                 best = loop.average.get_weights()
             stopped = _stopped(job.settings, progress, seconds)
             if step - steps_before == loop.train_rows.steps:
-                checkpoints.save(progress, {**loop.state(), "best": best})
+                save(progress)
             if cluster.is_chief:
                 # Workers agree on seconds in float32, by which a short epoch may take none.
-                _log(summaries, epoch, (step - steps_before) / max(seconds - started, 1e-3))
+                _log(summaries, epoch, (step - steps_before - first) / max(seconds - started, 1e-3))
                 report(epoch)
     log.info("stopped by %s; the best epoch is %d", stopped, progress.best_epoch)
     return Run(progress, stopped, best)
@@ -88,30 +93,41 @@ def _resume(
     loop: Loop, cluster: Cluster, checkpoints: Checkpoints
 ) -> tuple[Progress, list[np.ndarray]]:
     found = checkpoints.restore()
-    epochs = found[0].epochs if found else 0
-    if cluster.agree(epochs) != epochs:
+    progress = found[0] if found else Progress()
+    at = (progress.epochs, progress.begun.steps)
+    if any(cluster.agree(number) != number for number in at):
         raise TrainerError(
-            f"this worker would go on after epoch {epochs}, another one elsewhere; all workers "
-            f"must see the same checkpoints, now {checkpoints.folder}"
+            f"this worker would go on after epoch {at[0]} and {at[1]} steps, another one "
+            f"elsewhere; all workers must see the same checkpoints, now {checkpoints.folder}"
         )
     if found is None:
         return Progress(), loop.average.get_weights()
-    progress, arrays = found
+    arrays = found[1]
     loop.load(arrays)
-    log.info("resumed after epoch %d, step %d", progress.epochs, progress.steps)
+    log.info("resumed after epoch %d, step %d", progress.epochs, int(loop.step.numpy()))
     return progress, list(arrays["best"])
 
 
-def _run_epoch(loop: Loop, settings: Hyperparameters, progress: Progress, clock: _Clock) -> float:
-    """Runs an epoch, or what the bounds leave of it; returns the mean train loss."""
-    order, done, total = loop.shuffled(progress.epochs), 0, 0.0
-    allowed = loop.train_rows.steps
+def _run_epoch(
+    loop: Loop,
+    settings: Hyperparameters,
+    progress: Progress,
+    clock: _Clock,
+    save: Callable[[Progress], None],
+) -> float:
+    """Runs an epoch, or what is left of it and the bounds allow; returns the mean train loss."""
+    order, allowed = loop.shuffled(progress.epochs), loop.train_rows.steps
+    done, total = progress.begun.steps, progress.begun.loss
     if settings.max_steps:
         allowed = min(allowed, settings.max_steps - progress.steps)
-    while done < allowed and not (done and _is_late(settings, clock.seconds())):
+    saved = now = clock.seconds()
+    while done < allowed and not (done and _is_late(settings, now)):
         steps = min(STEPS_A_CALL, allowed - done)
         total += loop.run_steps(order, done, steps)
-        done += steps
+        done, now = done + steps, clock.seconds()
+        if done < allowed and now - saved >= SAVE_EVERY_S:
+            save(replace(progress, begun=Begun(done, total, now)))
+            saved = now
     return total / loop.weight_of(order, done)
 
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer import golden
 from trainer.cluster import Cluster
 from trainer.examples import Examples
 from trainer.features import Input
@@ -151,7 +152,9 @@ def export(
     _remove(folder)
     tf.saved_model.save(exported, folder, signatures=exported.signatures())
     _write(f"{folder}/transform.json", examples.transform_text)
-    prove(folder, examples)
+    signatures = tf.saved_model.load(folder).signatures
+    prove(signatures, examples)
+    _write(f"{folder}/{golden.NAME}", _golden(signatures["serving_default"], examples))
     metadata = _metadata(job, predictor, cluster, examples)
     metadata["files"] = {name: _sha256(f"{folder}/{name}") for name in _files(folder)}
     _write(f"{folder}/metadata.json", json.dumps(metadata, indent=1, ensure_ascii=False) + "\n")
@@ -160,16 +163,15 @@ def export(
         os.rename(folder, target)
 
 
-def prove(folder: str, examples: Examples) -> None:
-    """Loads the model and replays validation rows, raw and engineered.
+def prove(signatures: Mapping[str, Any], examples: Examples) -> None:
+    """Asks the loaded model validation rows, raw and engineered.
 
     Raises:
         TrainerError: The answers differ by more than 1e-5 (of a regression: relatively).
     """
-    signatures = tf.saved_model.load(folder).signatures
     raw = _named(examples.raw_rows("validation", PROOF_ROWS))
     engineered = _named(examples.engineered_rows("validation", PROOF_ROWS))
-    output = "prediction" if examples.transform.task == "regression" else "probabilities"
+    output = _output(examples)
     from_raw = signatures["serving_default"](**raw)[output].numpy()
     expected = signatures["engineered"](**engineered)[output].numpy()
     differences = np.abs(from_raw - expected) / np.maximum(1.0, np.abs(expected))
@@ -180,6 +182,20 @@ def prove(folder: str, examples: Examples) -> None:
             f"{expected[row]} to the same row engineered; the transform differs between "
             "preprocessing and serving, so nothing was exported"
         )
+
+
+def _golden(signature: Any, examples: Examples) -> str:
+    """Returns golden.json: validation rows, after one in which everything is missing."""
+    rows = examples.raw_rows("validation", golden.ROWS - 1)
+    first = {i.name: np.nan if i.is_number else "" for i in examples.transform.inputs}
+    columns = {n: np.concatenate([[first[n]], np.asarray(v)]) for n, v in rows.items()}
+    asked = {name: tensor.numpy() for name, tensor in _named(columns).items()}
+    output = _output(examples)
+    return golden.write(asked, signature(**_named(columns))[output].numpy(), output)
+
+
+def _output(examples: Examples) -> str:
+    return "prediction" if examples.transform.task == "regression" else "probabilities"
 
 
 def _named(columns: Mapping[str, Any]) -> dict[str, tf.Tensor]:

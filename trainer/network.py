@@ -15,7 +15,14 @@ from trainer.epochs import run_epochs
 from trainer.examples import Examples, Split
 from trainer.job import Job
 from trainer.knots import knots_of
-from trainer.layers import Dropout, IndexEmbedding, MemberDense, MemberHeads, NumberEmbedding
+from trainer.layers import (
+    Dropout,
+    IndexEmbedding,
+    MemberDense,
+    MemberHeads,
+    NumberEmbedding,
+    SharedDense,
+)
 from trainer.loop import Loop
 from trainer.predictor import Head, Predictor
 from trainer.settings import BOUNDS, Hyperparameters
@@ -111,10 +118,9 @@ def build_tabm(
     x = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
     first, *others = settings.hidden_units
     x = MemberDense(settings.members, first, chunks, next(seeds))(x)
-    x = Dropout(settings.dropout, step, next(seeds))(keras.ops.relu(x))
+    x = Dropout(settings.dropout, step, next(seeds))(x)
     for width in others:
-        start = keras.initializers.HeUniform(seed=next(seeds))
-        x = keras.layers.Dense(width, activation="relu", kernel_initializer=start)(x)
+        x = SharedDense(width, next(seeds))(x)
         x = Dropout(settings.dropout, step, next(seeds))(x)
     return keras.Model(inputs, MemberHeads(units, next(seeds))(x))
 

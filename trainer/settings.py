@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 BOUNDS = ("epochs", "max_steps", "max_seconds")  # say when to stop, not what a step does
@@ -17,10 +17,32 @@ class TrainerError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Search:
+    """Where tuning looks for a setting: between `min` and `max`, or among choices.
+
+    Attributes:
+        min: The least value.
+        max: The largest.
+        scale: linear or log.
+        choices: Instead of them.
+    """
+
+    min: float = 0.0
+    max: float = 0.0
+    scale: str = "linear"
+    choices: tuple[Any, ...] = ()
+
+
+LARGE_TABLE = 100_000
+"""Train rows from which `search_large` takes the place of `search`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
     """Everything that changes the trained model, apart from the rows.
 
-    Each field is a key of the spec's `train` section and an option of `python -m trainer.task`.
+    Each field is a key of the spec's `train` section and an option of `python -m trainer.task`. A
+    field with a `search` is tuned there by `train.tune: auto`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -32,21 +54,46 @@ class Hyperparameters:
     batch_size: int = field(
         default=0, metadata={"help": "rows a step, over all replicas; 0: by the train split's rows"}
     )
-    learning_rate: float = field(default=4e-3, metadata={"help": "AdamW's step size"})
-    weight_decay: float = field(default=3e-4, metadata={"help": "AdamW's decay, on kernels"})
+    learning_rate: float = field(
+        default=4e-3,
+        metadata={"help": "AdamW's step size", "search": Search(min=1e-3, max=1e-2, scale="log")},
+    )
+    weight_decay: float = field(
+        default=3e-4,
+        metadata={
+            "help": "AdamW's decay, on kernels",
+            "search": Search(min=1e-5, max=1e-1, scale="log"),
+        },
+    )
     members: int = field(default=8, metadata={"help": "networks that tabm trains as one"})
     hidden_units: tuple[int, ...] = field(
-        default=(128, 128), metadata={"help": "widths of the hidden layers of tabm"}
+        default=(128, 128),
+        metadata={
+            "help": "widths of the hidden layers of tabm",
+            "search": Search(choices=((64, 64), (128, 128), (128, 128, 128), (256, 256))),
+            "search_large": Search(choices=((128, 128), (128, 128, 128), (256, 256), (384, 384))),
+        },
     )
     rounds: int = field(default=1000, metadata={"help": "most rounds of boosting of the trees"})
     shrinkage: float = field(default=0.05, metadata={"help": "step size of a round of boosting"})
     bins: int = field(
-        default=32, metadata={"help": "pieces of a number's piecewise-linear embedding"}
+        default=32,
+        metadata={
+            "help": "pieces of a number's piecewise-linear embedding",
+            "search": Search(choices=(16, 32, 64)),
+        },
     )
     embedding_size: int = field(
-        default=8, metadata={"help": "width of the embedding of a number or an index"}
+        default=8,
+        metadata={
+            "help": "width of the embedding of a number or an index",
+            "search": Search(choices=(4, 8, 16)),
+        },
     )
-    dropout: float = field(default=0.1, metadata={"help": "share of hidden units dropped"})
+    dropout: float = field(
+        default=0.1,
+        metadata={"help": "share of hidden units dropped", "search": Search(max=0.5)},
+    )
     averaging: float = field(
         default=0.995, metadata={"help": "momentum of the weights' moving average; 0: none"}
     )
@@ -103,6 +150,15 @@ _BATCH_SIZES = ((4_000, 128), (50_000, 256), (200_000, 512))
 def _batch_size(rows: int) -> int:
     """Returns 128 below 4 000 rows, 256 below 50 000, 512 below 200 000, else 1024."""
     return next((size for bound, size in _BATCH_SIZES if rows < bound), 1024)
+
+
+def search_space(rows: int) -> dict[str, Search]:
+    """Returns what `train.tune: auto` tunes on a train split of so many rows, and where."""
+    size = "search_large" if rows >= LARGE_TABLE else "search"
+    found = {
+        f.name: f.metadata.get(size) or f.metadata.get("search") for f in fields(Hyperparameters)
+    }
+    return {name: search for name, search in found.items() if search}
 
 
 _Range = tuple[str, Callable[[Any], bool]]

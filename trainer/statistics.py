@@ -47,7 +47,7 @@ class Distribution:
         present = values[np.isfinite(values)]
         # -0.0 + 0.0 is 0.0: both zeros are one value.
         counted = pc.value_counts(pa.array((present + 0.0).view(np.int64)))
-        keys = _ordered(counted.field("values").to_numpy())
+        keys = ordered(counted.field("values").to_numpy())
         order = np.argsort(keys)
         counts = counted.field("counts").to_numpy()[order]
         return cls(keys[order], counts, len(values) - len(present))._bounded()
@@ -86,7 +86,7 @@ class Distribution:
     def values(self) -> np.ndarray:
         """The value of each bin, ascending, `[K] float64`: exact, or the middle of the bin."""
         half = np.int64(1 << (self.shift - 1)) if self.shift else np.int64(0)
-        return _ordered((self.keys << np.int64(self.shift)) + half).view(np.float64)
+        return ordered((self.keys << np.int64(self.shift)) + half).view(np.float64)
 
     def quantile(self, q: np.ndarray | list[float]) -> np.ndarray:
         """Returns the lower quantiles: the smallest value with at least a share `q` of the rows.
@@ -102,6 +102,30 @@ class Distribution:
         cumulative = np.cumsum(self.counts)
         ranks = np.ceil(np.asarray(q) * cumulative[-1]).clip(1, cumulative[-1])
         return self.values[np.searchsorted(cumulative, ranks)]
+
+    def mode(self) -> float:
+        """Returns the most frequent value, the least of equally frequent ones."""
+        return float(self.values[np.argmax(self.counts)])
+
+    def knots(self, n: int) -> np.ndarray:
+        """Returns up to `n` (at least 2) bins, ascending, that part the rows most evenly.
+
+        A bin with more rows than a part is among them, and what is left of `n` parts the other
+        rows into equal shares; so a frequent value takes no place from the rest. (LightGBM's
+        `GreedyFindBin` rests on the same thought.) The least and the greatest bin are always in.
+
+        Returns:
+            Their positions in `values`, `[<=n] int64`.
+        """
+        if len(self.counts) <= n:
+            return np.arange(len(self.counts))
+        rest, n_left = np.arange(len(self.counts)), n
+        while (heavy := self.counts[rest] * (n_left - 1) > self.counts[rest].sum()).any():
+            rest, n_left = rest[~heavy], n_left - int(heavy.sum())
+        cumulative = np.cumsum(self.counts[rest])
+        ranks = np.ceil(np.arange(n_left) / (n_left - 1) * cumulative[-1]).clip(1, cumulative[-1])
+        chosen = rest[np.searchsorted(cumulative, ranks)]
+        return np.union1d(chosen, np.setdiff1d(np.arange(len(self.counts)), rest))
 
     def moments(self, function: Any = None) -> tuple[float, float]:
         """Returns the mean and the population standard deviation of `function(value)`."""
@@ -206,7 +230,7 @@ class TableStatistics:
         return TableStatistics(self.rows + other.rows, columns)
 
 
-def _ordered(bits: np.ndarray) -> np.ndarray:
+def ordered(bits: np.ndarray) -> np.ndarray:
     """Maps float64 bits to integers of the same order as the floats, and back."""
     return np.where(bits < 0, ~bits ^ _SIGN, bits)
 

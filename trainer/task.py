@@ -9,13 +9,16 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
+from trainer import failure
+from trainer.failure import Failure
 from trainer.job import Job, Outputs
-from trainer.settings import STRATEGIES, Hyperparameters
+from trainer.settings import STRATEGIES, Hyperparameters, TrainerError
 
 if TYPE_CHECKING:
     from trainer.checkpoints import Epoch
@@ -27,8 +30,11 @@ TUNING_METRIC = "validation_loss"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parses the arguments, trains and exports.
 
+    A failure ends the process with the exit code of `trainer.failure`, its traceback in the log and
+    `failure.json` beside the folder of the model; wrong arguments end it with code 2.
+
     Raises:
-        TrainerError: Outputs have no place, or the rows or settings cannot train a model.
+        TrainerError: Outputs have no place.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     job = parse_job(arguments)
@@ -38,9 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         job.tier or "(none)",
         job.strategy,
     )
-    from trainer.model import train  # TensorFlow: seconds, and --help must not pay for it
+    failure.forget(job.outputs)
+    try:
+        from trainer.model import train  # TensorFlow: seconds, and --help must not pay for it
 
-    log.info("model exported to %s", train(job, tuning_report()))
+        log.info("model exported to %s", train(job, tuning_report()))
+    except Exception as error:
+        traceback.print_exception(error)
+        failed = Failure.of(error)
+        failure.record(failed, job.outputs)
+        sys.exit(failed.exit_code)
 
 
 def parse_job(arguments: Sequence[str] | None = None) -> Job:
@@ -66,9 +79,17 @@ def parse_job(arguments: Sequence[str] | None = None) -> Job:
 
 
 def tuning_report() -> Callable[[Epoch], None]:
-    """Returns what writes the validation loss where Vertex's tuning reads it, one JSON a line."""
+    """Returns what writes the validation loss where Vertex's tuning reads it, one JSON a line.
+
+    Raises:
+        TrainerError: This is a trial, but nothing says where.
+    """
     path = os.environ.get("CLOUD_ML_HP_METRIC_FILE")
     trial = os.environ.get("CLOUD_ML_TRIAL_ID", "0")
+    if path is None and "CLOUD_ML_TRIAL_ID" in os.environ:
+        raise TrainerError(
+            f"trial {trial} can report no metric: CLOUD_ML_HP_METRIC_FILE is not set"
+        )
 
     def report(epoch: Epoch) -> None:
         if path is None:
@@ -86,8 +107,20 @@ def tuning_report() -> Callable[[Epoch], None]:
     return report
 
 
+class _Parser(argparse.ArgumentParser):
+    """Leaves failure.json for wrong arguments too, where Vertex's variables say the place."""
+
+    def error(self, message: str) -> NoReturn:
+        try:
+            outputs = Outputs.of(None, os.environ)
+        except TrainerError:
+            super().error(message)
+        failure.record(Failure("arguments", message, "", 2), outputs)
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m trainer.task",
         description="Trains a model on the examples that preprocessing committed, and exports it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -119,6 +152,14 @@ def _add_hyperparameters(group: argparse._ArgumentGroup) -> None:
         )
 
 
+def _whole_number(text: str) -> int:
+    """Reads `256`, and the `256.0` in which a tuning study may give a discrete setting."""
+    try:
+        return int(re.sub(r"\.0*$", "", text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
+
+
 def _whole_numbers(text: str) -> tuple[int, ...]:
     """Reads `128,64`; nothing is no hidden layer."""
     return tuple(int(part) for part in text.split(",") if part.strip())
@@ -131,7 +172,7 @@ def _sha256(text: str) -> str:
 
 
 _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
-    int: (int, "N"),
+    int: (_whole_number, "N"),
     float: (float, "X"),
     str: (str, "NAME"),
     tuple[int, ...]: (_whole_numbers, "N,N"),

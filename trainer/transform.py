@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainer.features import FEATURES, Engineered, Feature, Input, Raw, Task, Tensors
 from trainer.settings import TrainerError
-from trainer.statistics import ColumnStatistics
+from trainer.spelling import Spelling, tidy_numpy, tidy_tensor
+from trainer.statistics import ColumnStatistics, TableStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -34,6 +35,14 @@ class TextFormat:
     nulls: tuple[str, ...] = ("", "NA")
     delimiter: str = ","
     quoted_newlines: bool = False
+    optional_keys: bool = False
+    columns: Mapping[str, Spelling] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, read: Mapping[str, Any]) -> TextFormat:
+        """Reads what `asdict` gave."""
+        columns = {name: Spelling(**_tuples(entry)) for name, entry in read["columns"].items()}
+        return cls(**{**_tuples(read), "columns": columns})
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Transform:
         weight: The column of example weights, or None.
         inputs: Raw inputs that the features need, in the order of the spec's columns.
         features: Fitted features, in the order of the spec.
-        text: How the source was written, when it is a CSV.
+        text: How the source was written, when it is text.
     """
 
     task: Task
@@ -73,11 +82,18 @@ class Transform:
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
         """Applies every feature to raw inputs; `[N] float32` or `[N] int32` by engineered name."""
-        return {name: v for f in self.features for name, v in f.numpy(raw).items()}
+        tidy = self._tidied(raw, tidy_numpy)
+        return {name: v for f in self.features for name, v in f.numpy(tidy).items()}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """The same on tensors, for the serving graph, which must track `resources`."""
-        return {name: v for f in self.features for name, v in f.tensor(raw).items()}
+        tidy = self._tidied(raw, tidy_tensor)
+        return {name: v for f in self.features for name, v in f.tensor(tidy).items()}
+
+    def _tidied(self, raw: Mapping[str, Any], tidy: Callable[..., Any]) -> dict[str, Any]:
+        """Trims and folds what the spec says; rows that were cleaned so already do not change."""
+        texts = [i for i in self.inputs if i.trim or i.case]
+        return {**raw, **{i.name: tidy(raw[i.name], i.trim, i.case) for i in texts}}
 
     @property
     def resources(self) -> list[Any]:
@@ -106,21 +122,43 @@ class Transform:
             weight=read["weight"],
             inputs=tuple(Input(**i) for i in read["inputs"]),
             features=tuple(_feature_from(entry) for entry in read["features"]),
-            text=TextFormat(**{**read["text"], "nulls": tuple(read["text"]["nulls"])}),
+            text=TextFormat.of(read["text"]),
         )
+
+
+def count(features: Sequence[Feature], raw: Raw, rows: int) -> TableStatistics:
+    """Counts the raw inputs of a batch, and what the features make of them to be fitted to."""
+    made = {name: values for f in features for name, values in f.quantities(raw).items()}
+    return TableStatistics.of({**raw, **made}, rows)
 
 
 def fit_features(
     features: Sequence[Feature], columns: Mapping[str, ColumnStatistics]
 ) -> tuple[Feature, ...]:
-    """Fits every feature to the statistics of the train split's raw inputs."""
-    return tuple(f.fit(columns) for f in features)
+    """Fits every feature to the statistics that `count` made of the train split.
+
+    Raises:
+        TrainerError: A feature has nothing to be fitted to, or two give a column of one name.
+    """
+    fitted = tuple(f.fit(columns) for f in features)
+    given: dict[str, str] = {}
+    for feature in fitted:
+        for column in feature.outputs:
+            if column.name in given:
+                raise TrainerError(
+                    f"features {given[column.name]!r} and {feature.name!r} both give a column "
+                    f"{column.name!r}; rename one of them"
+                )
+            given[column.name] = feature.name
+    return fitted
 
 
 def _feature_from(entry: dict[str, Any]) -> Feature:
     cls = FEATURES[entry["transform"]]
     known = {f.name for f in fields(cls)}
-    values: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k in known
-    }
-    return cls(**values)
+    return cls(**_tuples({k: v for k, v in entry.items() if k in known}))
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

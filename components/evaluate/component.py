@@ -13,6 +13,7 @@ from components.image import IMAGE
 def measure(
     spec: dict,
     examples: dsl.Input[dsl.Dataset],
+    drift: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
@@ -23,6 +24,7 @@ def measure(
     Args:
         spec: The model spec, as checked by `quatrain check`.
         examples: Parquet shards of the preprocess step.
+        drift: How far their columns have moved since earlier runs.
         model: What the training job wrote; the SavedModel is in its folder `model`.
         evaluation: metrics.json, report.html and the predictions of the test rows.
         metrics: The metrics of the model, one number each.
@@ -30,20 +32,35 @@ def measure(
     """
     from components.evaluate import run
 
-    measured = run.evaluate_model(spec, examples.path, model.path, evaluation.path)
+    measured = run.evaluate_model(
+        spec, examples.path, model.path, evaluation.path, drift=drift.path
+    )
     run.record(measured, metrics, classification)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def gate(evaluation: dsl.Input[dsl.Artifact], model: dsl.Input[dsl.Model]) -> None:
-    """Fails the run when the model missed a bound of the gate.
+def gate(
+    root: str,
+    run: str,
+    made: str,
+    examples: dsl.Input[dsl.Dataset],
+    evaluation: dsl.Input[dsl.Artifact],
+    model: dsl.Input[dsl.Model],
+) -> None:
+    """Fails the run when the model missed a bound of the gate; else later runs compare with it.
 
     Args:
+        root: The folder of all runs, where its statistics are kept; if empty, they are not.
+        run: The name of the run.
+        made: When it was made.
+        examples: What the model was trained on.
         evaluation: What `measure` found.
         model: The model, for the message: it is kept, and not promoted.
     """
     from components.artifacts import read_manifest
     from components.evaluate.gate import require_passed
+    from components.preprocess import history
 
     measured = read_manifest(evaluation.path, "metrics.json", "evaluate")
     require_passed(measured, model.uri)
+    history.keep(root, measured["name"], run, made, examples.path)

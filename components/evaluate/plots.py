@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -268,6 +268,54 @@ def interval(
         shapes.append(axes.dot(place, 0.5, css, f"{value:.4f}", 3.5))
     body = "".join(shapes)
     return Markup(f'<svg class="mini" viewBox="0 0 160 18" aria-hidden="true">{body}</svg>')  # noqa: S704
+
+
+Bins = Sequence[Mapping[str, Any]]
+"""Of each bin its name, `bin`, and its shares of the rows, `before` and `now`."""
+
+
+def before_and_now(bins: Bins) -> Markup:
+    """The shares of bins in two runs, as pairs of lying bars."""
+    most = max(max(b["before"], b["now"]) for b in bins) or 1.0
+    row, left, right = 26.0, 176.0, 58.0
+    height = row * len(bins) + 8
+    shapes = []
+    for i, b in enumerate(bins):
+        top = 4 + i * row
+        name = b["bin"] if len(b["bin"]) <= 24 else f"{b['bin'][:23]}…"
+        shapes.append(_text(left - 8, top + row / 2 + 4, name, "tick", "end"))
+        title = f"<title>{escape(_told(b))}</title>"
+        for key, y, css in (("before", top + 3, "past"), ("now", top + row / 2, "bar")):
+            width = (480 - left - right) * b[key] / most
+            shapes.append(
+                f'<rect class="{css}" x="{left:g}" y="{y:.1f}" width="{max(width, 0.5):.1f}" '
+                f'height="{row / 2 - 3:g}">{title}</rect>'
+            )
+        end = left + (480 - left - right) * max(b["before"], b["now"]) / most
+        shapes.append(_text(end + 6, top + row / 2 + 4, f"{b['now']:.1%}", "tick", "start"))
+    body = "".join(shapes)
+    return Markup(  # noqa: S704  every text in it is escaped above
+        f'<svg viewBox="0 0 480 {height:g}" role="img" aria-label="Shares before and now">'
+        f"{body}</svg>"
+    )
+
+
+def before_and_now_small(bins: Bins) -> Markup:
+    """The same in the size of a line: standing bars, this run's in front."""
+    if not bins:
+        return Markup("")
+    axes = Axes((0, len(bins)), (0, max(max(b["before"], b["now"]) for b in bins) or 1.0), "", "")
+    axes = replace(axes, width=160, height=30, right=4, top=1, bottom=1)
+    shapes = []
+    for i, b in enumerate(bins):
+        shapes.append(axes.box((i + 0.05, 0), (i + 0.95, b["before"]), "past", _told(b)))
+        shapes.append(axes.box((i + 0.3, 0), (i + 0.7, b["now"]), "bar", _told(b)))
+    body = "".join(shapes)
+    return Markup(f'<svg class="mini tall" viewBox="0 0 160 30" aria-hidden="true">{body}</svg>')  # noqa: S704
+
+
+def _told(b: Mapping[str, Any]) -> str:
+    return f"{b['bin']}: {b['before']:.2%} before, {b['now']:.2%} now"
 
 
 def _end_labels(axes: Axes, lines: Mapping[str, Sequence[Point]]) -> list[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
 from uuid import uuid4
 
 import pyarrow as pa
@@ -27,10 +26,13 @@ from components.preprocess.rejection import Block
 from components.preprocess.sources import Range, plan_ranges
 from components.spec.schema import Source
 from trainer.features import raw_inputs
-from trainer.transform import Transform
+from trainer.spelling import Spelling
+from trainer.transform import TextFormat, Transform
 
 MODEL_PLACES = ("model", "model/model", "champion/model")
 """Where a run, a training job and the runs of a model keep it."""
+_FORMATS = ("parquet", "jsonl")
+"""Suffixes that name their format; any other file is a CSV."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ def predict(model: Path | str, source: Path | str, output: Path | str | None = N
     read_metadata(folder)
     target = _target(Path(source), None if output is None else Path(output))
     transform = Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
-    form: Literal["parquet", "csv"] = "parquet" if Path(source).suffix == ".parquet" else "csv"
-    described = Source(uri=(str(source),), format=form, **asdict(transform.text))
+    described, spellings = _described(source, transform.text), transform.text.columns
     columns = {i.name: i.type for i in transform.inputs}
-    spans = plan_ranges(described, columns)  # a wrong file is told before TensorFlow is imported
+    # A wrong file is told before TensorFlow is imported.
+    spans = plan_ranges(described, columns, spellings=spellings)
     served = ServedModel.load(folder)
     schema, rows = prediction_schema(transform), 0
     with _writer(target, schema) as writer:
-        for batch in _read(spans, described, columns):
+        for batch in _read(spans, described, columns, spellings):
             answers = served.answer(raw_inputs(batch, transform.inputs))
             writer.write_table(prediction_table(transform, answers))
             rows += batch.num_rows
@@ -93,11 +95,22 @@ def find_model(folder: Path) -> Path:
     )
 
 
+def _described(source: Path | str, text: TextFormat) -> Source:
+    """Returns the file as a source: its name says the format, the rest is as in training."""
+    names = Path(source).name.split(".")[1:]
+    form = next((form for form in _FORMATS if form in names), "csv")
+    written = {f.name: getattr(text, f.name) for f in fields(text) if f.name != "columns"}
+    return Source.model_validate({"uri": str(source), "format": form, **written})
+
+
 def _read(
-    spans: Sequence[Range], source: Source, columns: Mapping[str, str]
+    spans: Sequence[Range],
+    source: Source,
+    columns: Mapping[str, str],
+    spellings: Mapping[str, Spelling],
 ) -> Iterator[pa.RecordBatch]:
     for span in spans:
-        for block in read_range(span, source, columns):
+        for block in read_range(span, source, columns, spellings):
             _require_readable(block, source)
             for start in range(0, block.batch.num_rows, BATCH_ROWS):
                 yield block.batch.slice(start, BATCH_ROWS)

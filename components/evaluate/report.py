@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from components.evaluate import plots
+from components.evaluate import plots, rows
 from components.evaluate.gate import show_small
 from components.evaluate.metrics import METRICS, Metric
 from components.evaluate.survey import OTHER, TOP_VALUES
@@ -44,6 +44,9 @@ def render(
     manifest: Mapping[str, Any],
     model: Mapping[str, Any],
     spec: Mapping[str, Any],
+    *,
+    audit: Sequence[Mapping[str, Any]] = (),
+    drift: Mapping[str, Any] | None = None,
 ) -> str:
     """Returns the page.
 
@@ -52,6 +55,8 @@ def render(
         manifest: manifest.json of the examples.
         model: metadata.json of the model.
         spec: The spec, as it travels.
+        audit: What statistics.json says of the splits.
+        drift: drift.json, if the rows were compared.
     """
     environment = Environment(
         loader=PackageLoader("components.evaluate", "."),
@@ -68,6 +73,10 @@ def render(
         manifest=manifest,
         model=model,
         table=list(_metric_rows(metrics)),
+        audit=rows.audit_rows(audit),
+        drift=drift,
+        comparisons=list(rows.comparisons(drift)) if drift else [],
+        measures=rows.MEASURES,
         split_bar=list(_split_bar(manifest["rows"])),
         reasons=sorted(manifest["reasons"].items(), key=lambda r: (-r[1]["rows"], r[0])),
         stopped=STOPPED.get(model["stopped"], model["stopped"]),
@@ -165,9 +174,9 @@ def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[MetricRow]:
         )
 
 
-def _split_bar(rows: Mapping[str, int]) -> Iterator[tuple[str, int, float]]:
+def _split_bar(counts: Mapping[str, int]) -> Iterator[tuple[str, int, float]]:
     for name in (*SPLITS, "rejected"):
-        yield name, rows[name], rows[name] / max(rows["read"], 1)
+        yield name, counts[name], counts[name] / max(counts["read"], 1)
 
 
 def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[Figure]:
@@ -239,15 +248,15 @@ def _confusion(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     classes = metrics["classes"]
     if not 2 <= len(classes) <= MAX_CLASSES_SHOWN:
         return []
-    rows = []
+    matrix = []
     for label, counts in zip(classes, metrics["curves"]["confusion"], strict=True):
         total = sum(counts)
         cells = [
             {"count": c, "share": c / total if total else 0.0, "right": name == label}
             for name, c in zip(classes, counts, strict=True)
         ]
-        rows.append({"label": label, "total": total, "cells": cells})
-    return rows
+        matrix.append({"label": label, "total": total, "cells": cells})
+    return matrix
 
 
 def _slices(metrics: Mapping[str, Any]) -> Iterator[tuple[str, list[SliceRow]]]:
@@ -258,14 +267,14 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[tuple[str, list[SliceRow]]]:
         found = [s for s in metrics["slices"] if s["column"] == column]
         ends = _ends([(s["metrics"][metric.name], s["rows"]) for s in found], overall)
         sign = 1 if metric.better == "higher" else -1
-        rows = [_slice_row(s, metric, overall, ends) for s in found]
-        yield column, sorted(rows, key=lambda r: _badness(r, metric, sign))
+        lines = [_slice_row(s, metric, overall, ends) for s in found]
+        yield column, sorted(lines, key=lambda r: _badness(r, metric, sign))
 
 
 def _ends(estimates: Sequence[tuple[Mapping[str, Any], int]], overall: float | None) -> plots.Point:
     """The scale of the intervals: of the large slices, or of all when these span nothing."""
     for least in (FEW_ROWS, 0):
-        told = [e for e, rows in estimates if rows >= least]
+        told = [e for e, n in estimates if n >= least]
         known = {v for e in told for v in e.values() if v is not None}
         if len(known) > 1:
             break

@@ -23,7 +23,12 @@ VERSION = 1
 
 
 def evaluate_model(
-    spec: Mapping[str, Any], examples: Path | str, model: Path | str, out: Path | str
+    spec: Mapping[str, Any],
+    examples: Path | str,
+    model: Path | str,
+    out: Path | str,
+    *,
+    drift: Path | str | None = None,
 ) -> dict[str, Any]:
     """Evaluates a model and writes predictions, report.html and, last, metrics.json.
 
@@ -32,6 +37,7 @@ def evaluate_model(
         examples: The artifact of the preprocess step.
         model: The artifact of the train step; the SavedModel is in its folder `model`.
         out: The artifact to write.
+        drift: The artifact that compares the examples with those of earlier runs, if they were.
 
     Returns:
         metrics.json; `gate.require_passed` raises what its gate found.
@@ -41,6 +47,8 @@ def evaluate_model(
     """
     checked, examples, model = read_parameter(spec), Path(examples), Path(model, "model")
     manifest = read_manifest(examples, "manifest.json", "preprocess")
+    statistics = read_manifest(examples, "statistics.json", "preprocess")
+    compared = None if drift is None else read_manifest(drift, "drift.json", "preprocess")
     metadata = read_metadata(model)
     _require_same_transform(examples, metadata)
     with commit(out) as folder:
@@ -51,7 +59,14 @@ def evaluate_model(
         print(f"evaluate: {rows:,} test rows in {len(test):,} shards", flush=True)
         measured = scoring.score(plan, train, test)
         metrics = _metrics(checked, manifest, metadata, measured)
-        page = render(metrics, manifest, metadata, checked.as_document())
+        page = render(
+            metrics,
+            manifest,
+            metadata,
+            checked.as_document(),
+            audit=statistics["audit"],
+            drift=compared,
+        )
         (folder / "report.html").write_text(page, encoding="utf-8")
         write_json(folder / "metrics.json", metrics)
     return metrics

@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from components.artifacts import read_manifest, sha256_of
 from components.errors import ArtifactError
+from trainer import golden
 from trainer.features import LABEL
+from trainer.settings import TrainerError
 from trainer.transform import Transform
 
 BATCH_ROWS = 8192
@@ -65,10 +67,14 @@ class ServedModel:
 
     @classmethod
     def load(cls, folder: Path | str) -> ServedModel:
-        """Loads an exported model; imports TensorFlow, 5 CPU-seconds the first time.
+        """Loads an exported model and asks its golden rows again.
+
+        It imports TensorFlow, 5 CPU-seconds the first time. A model of a trainer that keeps no
+        golden rows is loaded without.
 
         Raises:
-            ArtifactError: TensorFlow cannot read it, or a signature is absent.
+            ArtifactError: TensorFlow cannot read it, a signature is absent, or a golden row is
+                answered otherwise than when it was exported.
         """
         import tensorflow as tf
 
@@ -84,6 +90,12 @@ class ServedModel:
                 f"{sorted(model.signatures)}; export it with the trainer's export"
             )
         metadata = read_manifest(folder, "metadata.json", "train")
+        if golden.NAME in metadata["files"]:
+            try:
+                kept = Path(folder, golden.NAME).read_text(encoding="utf-8")
+                golden.replay(kept, model.signatures["serving_default"])
+            except TrainerError as error:
+                raise ArtifactError(f"{folder}: {error}") from error
         arguments = {
             signature: {column["name"]: column["argument"] for column in metadata[key]}
             for signature, key in (("serving_default", "inputs"), ("engineered", "engineered"))

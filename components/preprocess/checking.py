@@ -50,7 +50,7 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
     findings = rules.problems or list(judging.spec_problems(spec, rules.derived))
     try:
         files = find_files(spec.source, at or datetime.datetime.now(datetime.UTC))
-        ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES, files.found)
+        ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES, files.found, spec.spellings)
         if findings:
             return Checked(findings, [], None)
         job = Job(spec, rules, "", len(ranges))

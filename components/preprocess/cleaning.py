@@ -1,4 +1,4 @@
-"""Rejection rules and derived columns: SQL over one row, run by DuckDB on Arrow batches.
+"""Tidy texts, then rejection rules and derived columns: SQL over one row, by DuckDB on batches.
 
 DuckDB gives back only the index of the first true rule and the derived columns; rows are filtered
 with Arrow. Measured: 0.02 CPU-s a million rows and 2 ms a call, so batches should be large.
@@ -7,7 +7,7 @@ with Arrow. Measured: 0.02 CPU-s a million rows and 2 ms a call, so batches shou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import duckdb
@@ -24,7 +24,9 @@ from components.preprocess.expressions import (
     types_of,
 )
 from components.preprocess.rejection import Block, Fault
+from components.spec.columns import Column
 from components.spec.schema import ModelSpec
+from trainer.spelling import tidy_numpy
 
 _BROKEN = "index of the broken rule"  # derived columns are identifiers: none has this name
 
@@ -39,6 +41,7 @@ class Rules:
         derive: SQL by the name of the derived column.
         label: The column that must be present.
         weight: The column that must be a finite number, at least 0; or None.
+        tidied: The columns that are trimmed or folded before anything else is asked of them.
     """
 
     columns: Mapping[str, str]
@@ -46,11 +49,13 @@ class Rules:
     derive: Mapping[str, str]
     label: str
     weight: str | None = None
+    tidied: Mapping[str, Column] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: ModelSpec) -> Rules:
         """Takes the rules out of a spec."""
-        return cls(spec.columns, spec.clean.reject, spec.clean.derive, spec.label, spec.weight)
+        clean, tidied = spec.clean, {n: c for n, c in spec.declared.items() if c.trim or c.case}
+        return cls(spec.columns, clean.reject, clean.derive, spec.label, spec.weight, tidied)
 
     @cached_property
     def _bound(self) -> dict[tuple[str, str], str | ExpressionError]:
@@ -105,7 +110,7 @@ class Cleaner:
         self._connection = connect()
 
     def clean(self, block: Block) -> Block:
-        """Adds the derived columns and sets rejected rows aside.
+        """Tidies the texts, adds the derived columns and sets rejected rows aside.
 
         A rule that is NULL is not true. After the rules come `label_missing`, `bad_label` (too
         large for float32), `weight_missing` and `bad_weight` (negative, or too large for float32).
@@ -113,7 +118,7 @@ class Cleaner:
         Raises:
             DataError: An expression fails on a value.
         """
-        block, faults = self._derived(block)
+        block, faults = self._derived(_tidied(block, self._rules.tidied))
         label = self._rules.label
         values = block.batch.column(label)
         faults.append(Fault.where(pc.is_null(values), "label_missing", f"{label} is missing"))
@@ -153,6 +158,16 @@ class Cleaner:
             self._connection.unregister("source_rows")
         columns = [c.combine_chunks() for c in answer.columns]
         return pa.record_batch(columns, names=answer.column_names)
+
+
+def _tidied(block: Block, columns: Mapping[str, Column]) -> Block:
+    """Trims and folds texts as the exported model will; one that is empty then is missing."""
+    batch = block.batch
+    for name, column in columns.items():
+        text = tidy_numpy(batch.column(name), column.trim, column.case)
+        at = batch.schema.get_field_index(name)
+        batch = batch.set_column(at, name, pc.if_else(pc.equal(text, ""), None, text))
+    return replace(block, batch=batch)
 
 
 def _fits_float32(values: pa.Array) -> pa.Array:

@@ -14,6 +14,8 @@ from typing import Any
 
 from components.artifacts import canonical_json
 from components.errors import SourceDenied, SourceError
+from components.preprocess.bigquery import find_table
+from components.spec.schema import is_table
 
 TIMEOUT_S = 30.0
 """The longest wait for one page of a listing."""
@@ -25,11 +27,11 @@ def versions(uris: Iterable[str], project: str = "", client: Any = None) -> dict
     """Returns what changes whenever a file is written again, by the file's uri, in their order.
 
     Of an object it is the generation, which Cloud Storage makes anew for each write
-    (https://cloud.google.com/storage/docs/generations-preconditions); of a local file its size and
-    the time of its last change in nanoseconds.
+    (https://cloud.google.com/storage/docs/generations-preconditions); of a table of BigQuery the
+    time of its last change in milliseconds; of a local file its size and that time in nanoseconds.
 
     Args:
-        uris: Local paths and gs:// uris, as `find_files` gives them.
+        uris: Local paths, gs:// and bq:// uris, as `find_files` gives them.
         project: Who asks.
         client: A `google.cloud.storage.Client`; made when there is something to ask.
 
@@ -38,7 +40,8 @@ def versions(uris: Iterable[str], project: str = "", client: Any = None) -> dict
         SourceError: A file is not there any more.
     """
     wanted = list(uris)
-    found = {uri: _local(uri) for uri in wanted if not uri.startswith(_SCHEME)}
+    found = {uri: _table(uri) for uri in wanted if is_table(uri)}
+    found |= {u: _local(u) for u in wanted if not u.startswith(_SCHEME) and not is_table(u)}
     paths = {uri: _path(uri) for uri in wanted if uri.startswith(_SCHEME)}
     generations = _generations(set(paths.values()), project, client) if paths else {}
     for uri, path in paths.items():
@@ -66,6 +69,13 @@ def check_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None
             f"{changed[0]}{more} changed while the run read it, so the rows would be of no one "
             f"state of the table; run again when it is at rest"
         )
+
+
+def _table(uri: str) -> str:
+    table = find_table(uri)
+    if table is None:
+        raise SourceError(f"{uri} was there a moment ago and is not any more")
+    return table.version
 
 
 def _local(path: str) -> str:

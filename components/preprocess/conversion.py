@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 
 from components.errors import SourceError
 from components.preprocess.rejection import Fault
+from components.preprocess.sql import ask
+from components.spec.columns import DIRECTIVE, DIRECTIVES
+from trainer.spelling import Spelling
 
 TYPES: dict[str, pa.DataType] = {
     "int": pa.int64(),
@@ -49,16 +52,22 @@ _PLAIN = {
 }
 _TRIMMED = {"int", "float", "date"}  # pyarrow's CSV reader ignores blanks around these
 
+USUAL = Spelling()
+EPOCH_UNITS = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
+FIRST_S, LAST_S = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999 in seconds since 1970: a time beyond them was written in another unit."""
+
 Column = tuple[pa.Array, list[Fault]]
 
 
-def from_text(name: str, text: pa.Array, type_: str) -> Column:
+def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL) -> Column:
     """Converts a column of text.
 
     Args:
         name: The column, for the sentences.
         text: `[N]` binary, null where missing.
         type_: The declared type.
+        spelling: How the values are written.
 
     Returns:
         The typed column, null where missing or bad, and its faults.
@@ -72,16 +81,81 @@ def from_text(name: str, text: pa.Array, type_: str) -> Column:
     if type_ == "string":
         return checked, faults
     if type_ == "bool":
-        known = pc.is_in(checked, pa.array(TRUE + FALSE))
-        values, wrong = pc.is_in(checked, pa.array(TRUE)), pc.invert(known)
-        missing = pc.is_null(checked)
-        values, wrong = pc.if_else(missing, None, values), pc.and_not(wrong, missing)
+        values, wrong = _parse_bool(checked, spelling)
+    elif spelling.format:
+        values, wrong = _parse_format(checked, type_, spelling.format)
+    elif spelling.epoch:
+        values, wrong = _parse(checked, "int")
     else:
         values, wrong = _parse(checked, type_)
     if wrong is not None:
-        faults.append(_bad_value(name, checked, wrong, f"is not {_A[type_]}"))
-    settled, more = settle(name, values)
+        faults.append(_bad_value(name, checked, wrong, f"is not {_described(type_, spelling)}"))
+    if spelling.epoch:
+        settled, more = _since_1970(name, values, spelling.epoch)
+    else:
+        settled, more = settle(name, values)
     return settled, [*faults, *more]
+
+
+def _described(type_: str, spelling: Spelling) -> str:
+    if spelling.format:
+        return f"a {type_} as {spelling.format}"
+    if spelling.epoch:
+        return f"a whole number of {spelling.epoch} since 1970"
+    if spelling.true_values:
+        return f"a bool ({', '.join([*spelling.true_values, *spelling.false_values])})"
+    return _A[type_]
+
+
+def _parse_bool(text: pa.Array, spelling: Spelling) -> tuple[pa.Array, pa.Array]:
+    true, false = spelling.true_values or TRUE, spelling.false_values or FALSE
+    if spelling.true_values:
+        text = pc.ascii_trim(text, characters=" \t")
+    wrong = pc.invert(pc.is_in(text, pa.array([*true, *false])))
+    values, missing = pc.is_in(text, pa.array(list(true))), pc.is_null(text)
+    return pc.if_else(missing, None, values), pc.and_not(wrong, missing)
+
+
+def _parse_format(text: pa.Array, type_: str, form: str) -> tuple[pa.Array, pa.Array]:
+    """Reads times as strptime does, and refuses what it would guess: %Y takes four digits."""
+    text = pc.ascii_trim(text, characters=" \t")
+    pattern, at = r"\A", 0
+    for found in DIRECTIVE.finditer(form):
+        pattern += _literal(form[at : found.start()]) + DIRECTIVES[found[1]]
+        at = found.end()
+    pattern += _literal(form[at:]) + r"\z"
+    encoded = text.dictionary_encode()
+    distinct = encoded.dictionary
+    fits = pc.match_substring_regex(distinct, pattern=pattern)
+    times = _strptime(pc.if_else(fits, distinct, None), form).cast(TYPES[type_], safe=False)
+    values = times.take(encoded.indices)
+    return values, pc.and_(pc.is_valid(text), pc.is_null(values))
+
+
+def _literal(text: str) -> str:
+    """The regular expression of a text; RE2 does not take all that re.escape writes."""
+    return "".join(c if c.isalnum() else f"\\x{{{ord(c):x}}}" for c in text)
+
+
+def _strptime(text: pa.Array, form: str) -> pa.Array:
+    """Returns `[N] timestamp[us]` in UTC, null where a text is no such time."""
+    if "%z" in form:  # DuckDB knows no Z
+        text = pc.replace_substring_regex(text, pattern=r"Z(\D*)\z", replacement=r"+0000\1")
+    query = "SELECT try_strptime(text, $1) AS time FROM read"
+    found = ask(query, pa.table({"text": text}), [form])
+    return found.column("time").combine_chunks().cast(ZONED).cast(TYPES["timestamp"])
+
+
+def _since_1970(name: str, whole: pa.Array, epoch: str) -> Column:
+    """Reads whole numbers of a unit since 1970; a time beyond the year 9999 is a bad value."""
+    units, faults = EPOCH_UNITS[epoch], []
+    if epoch != "ns":  # 64 bits of them end in 2262
+        before = pc.less(whole, FIRST_S * units)
+        beyond = pc.or_(before, pc.greater_equal(whole, (LAST_S + 1) * units))
+        why = f"{epoch} since 1970 is not in the years 1 to 9999; is the unit another one?"
+        faults = [_bad_value(name, whole, beyond, why)]
+        whole = pc.if_else(beyond, None, whole)
+    return whole.cast(pa.timestamp(epoch)).cast(TYPES["timestamp"], safe=False), faults
 
 
 def settle(name: str, values: pa.Array) -> Column:
@@ -109,8 +183,8 @@ def settle(name: str, values: pa.Array) -> Column:
     return values, []
 
 
-def from_typed(name: str, column: pa.Array, type_: str) -> Column:
-    """Converts a column of a Parquet file to its declared type.
+def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USUAL) -> Column:
+    """Converts a column of a Parquet file or of BigQuery to its declared type.
 
     Raises:
         SourceError: No value of the column's type can be converted.
@@ -118,21 +192,33 @@ def from_typed(name: str, column: pa.Array, type_: str) -> Column:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if _is_text(column.type):
-        return from_text(name, _empty_is_missing(column.cast(pa.string())).cast(pa.binary()), type_)
+        text = _empty_is_missing(column.cast(pa.string())).cast(pa.binary())
+        return from_text(name, text, type_, spelling)
+    if spelling.epoch and _is_number(column.type):
+        plain = pa.types.is_signed_integer(column.type)  # nanoseconds are beyond 2**53
+        whole, faults = (column.cast(pa.int64()), []) if plain else from_typed(name, column, "int")
+        times, late = _since_1970(name, whole, spelling.epoch)
+        return times, [*faults, *late]
     for accepts, convert in _FROM[type_]:
         if accepts(column.type):
             return convert(name, column)
     raise SourceError(
-        f"column {name!r} is {column.type} in the Parquet file and cannot be read as {type_}; "
+        f"column {name!r} is {column.type} in the source and cannot be read as {type_}; "
         f"correct its type under `columns`"
     )
 
 
-def can_convert(type_: str, found: pa.DataType) -> bool:
-    """Whether `from_typed` takes a Parquet column of type `found`."""
+def can_convert(type_: str, found: pa.DataType, spelling: Spelling = USUAL) -> bool:
+    """Whether `from_typed` takes a column of type `found`."""
     if pa.types.is_dictionary(found):
         found = found.value_type
+    if spelling.epoch and _is_number(found):
+        return True
     return _is_text(found) or any(accepts(found) for accepts, _ in _FROM[type_])
+
+
+def _is_number(found: pa.DataType) -> bool:
+    return any(accepts(found) for accepts, _ in _FROM["int"])
 
 
 def _is_text(found: pa.DataType) -> bool:

@@ -1,4 +1,4 @@
-"""CSV blocks: bytes cut at row ends, read typed at once; value by value where one is wrong."""
+"""CSV blocks: read typed at once; value by value where one is wrong."""
 
 from __future__ import annotations
 
@@ -12,25 +12,32 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from components.errors import SourceError
-from components.preprocess.conversion import FALSE, TRUE, TYPES, ZONE, ZONED, from_text, settle
+from components.preprocess.conversion import (
+    FALSE,
+    TRUE,
+    TYPES,
+    USUAL,
+    ZONE,
+    ZONED,
+    Column,
+    from_text,
+    settle,
+)
+from components.preprocess.lines import BLOCK_BYTES, Piece, pieces, raw_block
 from components.preprocess.rejection import Block, Fault
-from components.preprocess.sources import Range, compression_of, open_filesystem
+from components.preprocess.sources import Range
 from components.spec.schema import Source
+from trainer.spelling import Spelling
 
-BLOCK_BYTES = 4 << 20
-"""About 43 000 flights: more costs memory (8 MB: 45 MB at the peak), less costs DuckDB calls."""
-MAX_ROW_BYTES = 64 << 20
-"""A longer row is an error of the file; one bound keeps memory bounded."""
-_LINE_FEED, _RETURN = 10, 13
-_SCAN_BYTES = 1 << 16
 _PEEK_ROWS = 100
-
-Piece = tuple[int, bytes, np.ndarray]
-"""Where it starts in the file, its bytes, and where each of its rows ends, `[N] int64`."""
 
 
 def read_blocks(
-    span: Range, source: Source, columns: Mapping[str, str], block_bytes: int = BLOCK_BYTES
+    span: Range,
+    source: Source,
+    columns: Mapping[str, str],
+    block_bytes: int = BLOCK_BYTES,
+    spellings: Mapping[str, Spelling] = {},
 ) -> Iterator[Block]:
     """Yields the rows of a range of a CSV file.
 
@@ -40,115 +47,20 @@ def read_blocks(
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
-    streamed = source.quoted_newlines or compression_of(span.path) is not None
-    pieces = _stream(span, source, block_bytes) if streamed else _cut(span, block_bytes)
-    try:
-        for piece in pieces:
-            yield _read(piece, span, source, columns)
-    except OSError as error:
-        raise SourceError(f"{span.path} cannot be read: {error}") from error
+    parser = _Parser(span.header, source, columns, spellings)
+    for piece in pieces(span, block_bytes, quoted_newlines=source.quoted_newlines):
+        yield _read(piece, span, parser)
 
 
-def row_ends(data: bytes, quoted_newlines: bool) -> np.ndarray:
-    """Returns where each row that has a line end stops, `[N] int64`."""
-    characters = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(characters == _LINE_FEED)
-    if quoted_newlines and b'"' in data:
-        quotes = np.flatnonzero(characters == ord('"'))
-        ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
-    return ends + 1
-
-
-def _cut(span: Range, block_bytes: int) -> Iterator[Piece]:
-    """Cuts the rows that start in [start, stop); a neighbour finds the same bounds."""
-    filesystem, path = open_filesystem(span.path)
-    with filesystem.open_input_file(path) as file:
-        stop = file.size() if span.stop is None else min(span.stop, file.size())
-        position = _next_row(file, span.start)
-        end = _next_row(file, stop)
-        wanted = block_bytes
-        while position < end:
-            data = file.read_at(min(wanted, end - position), position)
-            ends = row_ends(data, quoted_newlines=False)
-            if position + len(data) == end:
-                ends = _with_last(ends, len(data))
-            if len(ends):
-                yield position, data[: ends[-1]], ends
-                position, wanted = position + int(ends[-1]), block_bytes
-            else:
-                wanted = _longer(wanted, len(data), span.path, position)
-
-
-def _next_row(file: pa.NativeFile, at: int) -> int:
-    """Returns where the first row at or after a byte starts, or the size of the file."""
-    size = file.size()
-    start = at - 1
-    while start < size:
-        found = file.read_at(_SCAN_BYTES, start).find(b"\n")
-        if found >= 0:
-            return int(start + found + 1)
-        start += _SCAN_BYTES
-    return int(size)
-
-
-def _stream(span: Range, source: Source, block_bytes: int) -> Iterator[Piece]:
-    filesystem, path = open_filesystem(span.path)
-    with filesystem.open_input_stream(path, compression=compression_of(span.path)) as stream:
-        stream.read(span.start)
-        position, left = span.start, b""
-        while True:
-            read = stream.read(block_bytes)
-            data = left + read
-            ends = row_ends(data, source.quoted_newlines)
-            if not read:
-                _require_closed(data, ends, span.path, position, source)
-                ends = _with_last(ends, len(data))
-            if not len(ends):
-                if not read:
-                    return
-                _longer(len(data), len(data), span.path, position)
-                left = data
-                continue
-            yield position, data[: ends[-1]], ends
-            position, left = position + int(ends[-1]), data[ends[-1] :]
-
-
-def _require_closed(
-    data: bytes, ends: np.ndarray, path: str, position: int, source: Source
-) -> None:
-    """Refuses a quote that is open at the end: it would make one row of all that follows."""
-    if source.quoted_newlines and data.count(b'"') % 2:
-        row = position + int(ends[-1] if len(ends) else 0)
-        raise SourceError(
-            f"{path}: a quote in the row at byte {row:,} never closes, so where rows end after it "
-            f"cannot be told; close it, or set source.quoted_newlines: false"
-        )
-
-
-def _with_last(ends: np.ndarray, size: int) -> np.ndarray:
-    """Adds the end of a last row that has no line end."""
-    return ends if size == (ends[-1] if len(ends) else 0) else np.append(ends, size)
-
-
-def _longer(wanted: int, seen: int, path: str, position: int) -> int:
-    if seen > MAX_ROW_BYTES:
-        raise SourceError(
-            f"{path}: the row at byte {position:,} is longer than {MAX_ROW_BYTES >> 20} MB; "
-            f"is a quote left open, or is the file not a CSV?"
-        )
-    return wanted * 2
-
-
-def _read(piece: Piece, span: Range, source: Source, columns: Mapping[str, str]) -> Block:
-    block = _raw_block(piece, span)
+def _read(piece: Piece, span: Range, parser: _Parser) -> Block:
+    block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
     _, data, ends = piece
-    parser = _Parser(span.header, source, columns)
     last = block.rows.slice(max(len(block.rows) - 1, 0))
     # An open quote joins its line to the next, so the count differs; the last line has no next one.
     if not _has_stray_return(data) and parser.is_sound(last):
         typed = parser.parse_typed(data, ends)
         if typed is not None and typed.num_rows == len(block.rows):
-            return _filled(block, {n: settle(n, typed.column(n)) for n in columns})
+            return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
     if _may_be_unsound(data):
         block = block.without(_unsound(block.rows, parser))
     return _read_slowly(block, parser)
@@ -162,33 +74,20 @@ def _may_be_unsound(data: bytes) -> bool:
     return b'"' in data or _has_stray_return(data)
 
 
-def _raw_block(piece: Piece, span: Range) -> Block:
-    """Makes the block of raw rows; they share the piece's bytes."""
-    position, data, ends = piece
-    starts = np.concatenate([[0], ends[:-1]])
-    rows = pa.Array.from_buffers(
-        pa.binary(),
-        len(ends),
-        [None, pa.py_buffer(np.append(starts, ends[-1]).astype(np.int32)), pa.py_buffer(data)],
-    )
-    positions = pa.array(starts + position)
-    if len(span.header) > 1:
-        short = np.flatnonzero(ends - starts <= 2)
-        empty = [i for i in short if not data[starts[i] : ends[i]].strip(b"\r\n")]
-        if empty:
-            keep = np.ones(len(ends), bool)
-            keep[empty] = False
-            rows, positions = rows.filter(pa.array(keep)), positions.filter(pa.array(keep))
-    return Block(span.path, pa.record_batch({"row": rows}), positions, rows)
-
-
 class _Parser:
     """pyarrow's CSV reader, set up for the columns of one file."""
 
-    def __init__(self, header: tuple[str, ...], source: Source, columns: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        header: tuple[str, ...],
+        source: Source,
+        columns: Mapping[str, str],
+        spellings: Mapping[str, Spelling],
+    ) -> None:
         self.header = header
         self.source = source
         self.columns = columns
+        self.spellings = spellings
         delimiter = re.escape(source.delimiter)
         plain = rf'(?:[^"{delimiter}\r\n][^{delimiter}\r\n]*)'
         field = rf'(?:"(?:[^"]|"")*"{plain}?|{plain})?'
@@ -206,14 +105,25 @@ class _Parser:
     def parse_typed(self, data: bytes, ends: np.ndarray) -> pa.RecordBatch | None:
         """Reads typed columns, or gives None when something does not convert."""
         types = {name: TYPES[type_] for name, type_ in self.columns.items()}
-        times = [name for name, type_ in self.columns.items() if type_ == "timestamp"]
+        usual = [name for name in self.columns if name not in self.spellings]
+        times = [name for name in usual if self.columns[name] == "timestamp"]
         try:
             if times:
                 peeked = self.parse_text(data[: ends[min(_PEEK_ROWS, len(ends)) - 1]], times)
                 types |= {name: ZONED for name in times if _has_zone(peeked.column(name))}
-            return self._parse(data, types)
+            return self._parse(data, types | dict.fromkeys(self.spellings, pa.binary()))
         except pa.ArrowInvalid:
             return None
+
+    def settled(self, name: str, column: pa.Array) -> Column:
+        """Finishes a column that `parse_typed` read."""
+        if name in self.spellings:
+            return self.converted(name, column)
+        return settle(name, column)
+
+    def converted(self, name: str, text: pa.Array) -> Column:
+        """Converts a column that `parse_text` read."""
+        return from_text(name, text, self.columns[name], self.spellings.get(name, USUAL))
 
     def parse_text(self, data: bytes | pa.Buffer, names: list[str]) -> pa.RecordBatch:
         """Reads columns as they are written; every row must have all columns."""
@@ -271,7 +181,7 @@ def _read_slowly(block: Block, parser: _Parser) -> Block:
             f"{block.positions[0].as_py():,} were read as {text.num_rows:,}; please report this as "
             f"a bug"
         )
-    return _filled(block, {n: from_text(n, text.column(n), t) for n, t in parser.columns.items()})
+    return _filled(block, {n: parser.converted(n, text.column(n)) for n in parser.columns})
 
 
 def _unsound(rows: pa.Array, parser: _Parser) -> list[Fault]:

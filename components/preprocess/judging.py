@@ -9,7 +9,7 @@ from operator import add
 from components.preprocess.expressions import columns_used
 from components.preprocess.splitting import threshold
 from components.preprocess.summary import Summary, classes_of
-from components.spec.schema import SPLITS, ModelSpec, Split
+from components.spec.schema import SPLITS, Deduplicate, ModelSpec, Split
 from trainer.statistics import Categories, ColumnStatistics
 
 NAMED_REASONS = 3
@@ -18,6 +18,9 @@ LABEL_TYPES = {
     "multiclass": ("string", "int", "bool"),
     "regression": ("float", "int"),
 }
+NUMBER_TYPES = ("timestamp", "date", "int", "float")
+FOLD_TYPES = ("int", "string")
+CLASS_TYPES = ("string", "int", "bool")
 WEIGHT_TYPES = ("float", "int", "bool")
 
 
@@ -31,12 +34,19 @@ def spec_problems(spec: ModelSpec, derived: dict[str, str]) -> Iterator[str]:
     if spec.weight is not None and types[spec.weight] not in WEIGHT_TYPES:
         yield f"weight: {spec.weight!r} is {types[spec.weight]}; a weight is a number"
     yield from _split_problems(spec.split, types)
+    yield from _duplicate_problems(spec.clean.deduplicate, types)
     yield from _leaks(spec)
 
 
 def _split_problems(split: Split, types: dict[str, str]) -> Iterator[str]:
     if split.by == "column" and types[split.column] != "string":
         yield f"split.column: {split.column!r} is {types[split.column]}, not a string"
+    if split.by == "fold" and types[split.column] not in FOLD_TYPES:
+        allowed = " or ".join(FOLD_TYPES)
+        yield f"split.column: {split.column!r} is {types[split.column]}; a fold is {allowed}"
+    if split.by == "hash" and split.stratify and types[split.stratify] not in CLASS_TYPES:
+        found, allowed = types[split.stratify], ", ".join(CLASS_TYPES)
+        yield f"split.stratify: {split.stratify!r} is {found}; its values must be few: {allowed}"
     if split.by != "time":
         return
     if types[split.column] not in ("timestamp", "date"):
@@ -48,6 +58,18 @@ def _split_problems(split: Split, types: dict[str, str]) -> Iterator[str]:
             f"split: validation_from {split.validation_from} is not before test_from "
             f"{split.test_from}; validation lies between train and test"
         )
+
+
+def _duplicate_problems(rule: Deduplicate | None, types: dict[str, str]) -> Iterator[str]:
+    if rule is None:
+        return
+    for i, key in enumerate(rule.keys):
+        if types[key] == "float":
+            yield f"clean.deduplicate.keys[{i}]: {key!r} is float; a key is no measured number"
+    newest = rule.keep_newest_by
+    if newest and types[newest] not in NUMBER_TYPES:
+        allowed = ", ".join(NUMBER_TYPES)
+        yield f"clean.deduplicate.keep_newest_by: {newest!r} is {types[newest]}, not {allowed}"
 
 
 def _leaks(spec: ModelSpec) -> Iterator[str]:
@@ -107,15 +129,22 @@ def table_problems(
 
 
 def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
-    """Returns the most frequent reasons with a sample row each, past `max_rejected`, or None."""
-    if summary.rejected <= spec.clean.max_rejected * summary.read:
+    """Returns the most frequent reasons with a sample row each, past `max_rejected`, or None.
+
+    Duplicates do not count, on either side: who asks for their removal knows that there are some.
+    """
+    again = summary.reasons.get("duplicate")
+    n_again = again.rows if again else 0
+    rejected, read = summary.rejected - n_again, summary.read - n_again
+    if rejected <= spec.clean.max_rejected * read:
         return None
-    share, limit = summary.rejected / summary.read, spec.clean.max_rejected
+    share, limit = rejected / read, spec.clean.max_rejected
     lines = [
-        f"{summary.rejected:,} of {summary.read:,} rows ({share:.1%}) were rejected, more than "
+        f"{rejected:,} of {read:,} rows ({share:.1%}) were rejected, more than "
         f"clean.max_rejected ({limit:.1%}); the most frequent reasons:"
     ]
-    for name, reason in summary.frequent[:NAMED_REASONS]:
+    bad = [found for found in summary.frequent if found[0] != "duplicate"]
+    for name, reason in bad[:NAMED_REASONS]:
         detail = f" ({reason.detail})" if reason.detail else ""
         lines.append(f"  {name}: {reason.rows:,} rows{detail}, as: {reason.sample}")
     lines.append("correct the source or the rules, or raise clean.max_rejected")

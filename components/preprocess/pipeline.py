@@ -24,11 +24,13 @@ from components.buckets import HERE, check_buckets, source_warnings
 from components.errors import DataError, QuatrainError, SourceError, SpecError
 from components.preprocess import contents, judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.duplicates import LeaveOutDuplicates
 from components.preprocess.shards import Fitted, Job, Written
 from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
 from components.preprocess.windows import run_time
 from components.spec.reading import read_parameter
+from components.spec.schema import is_table
 
 RUNNERS = {
     # By name: Beam's DirectRunner first tries to download another runner.
@@ -92,7 +94,13 @@ def run(
     for warning in (*source_warnings(model.source.uri, location, project), files.warning):
         if warning:
             print(f"preprocess: warning: {warning}", flush=True)
-    ranges = plan_ranges(model.source, model.columns, range_bytes, files.found)
+    ranges = plan_ranges(
+        model.source, model.columns, range_bytes, files.found, model.spellings, project
+    )
+    # A table is read as it was when its session was opened: it may change from here on.
+    tables = {uri: version for uri, version in before.items() if is_table(uri)}
+    contents.check_unchanged(tables, contents.versions(tables, project))
+    files_before = {uri: version for uri, version in before.items() if uri not in tables}
     n_files = len({r.path for r in ranges})
     print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
     with commit(out.replace("gs://", "/gcs/", 1)) as folder:
@@ -106,18 +114,20 @@ def run(
         )
         with beam.Pipeline(options=options) as pipeline:
             build(pipeline, job, ranges, in_one_worker=_n_workers(runner, runner_options) == 1)
-        contents.check_unchanged(before, contents.versions(before, project))
+        contents.check_unchanged(files_before, contents.versions(files_before, project))
         shutil.rmtree(folder / shards.SPILL, ignore_errors=True)
         return _finish(folder)
 
 
 def build(pipeline: beam.Pipeline, job: Job, ranges: list[Range], *, in_one_worker: bool) -> None:
-    """Adds the steps to a Beam pipeline; seven, as each costs about 0.05 CPU-s."""
-    cleaned = (
-        pipeline
-        | "Ranges" >> beam.Create(ranges, reshuffle=not in_one_worker)
-        | "Clean" >> beam.ParDo(Clean(job)).with_outputs(_SUMMARY, main="range")
-    )
+    """Adds the steps to a Beam pipeline; seven, as each costs about 0.05 CPU-s.
+
+    Duplicates cost steps of their own, and a second reading, where the spec asks for it.
+    """
+    spans = pipeline | "Ranges" >> beam.Create(ranges, reshuffle=not in_one_worker)
+    if job.spec.clean.deduplicate:
+        spans = spans | "Deduplicate" >> LeaveOutDuplicates(job)
+    cleaned = spans | "Clean" >> beam.ParDo(Clean(job)).with_outputs(_SUMMARY, main="range")
     cleaned.range.element_type = int
     cleaned[_SUMMARY].element_type = Summary
     fitted = (
@@ -145,6 +155,8 @@ class Clean(beam.DoFn):
     def process(self, span: Range) -> Iterator[Any]:
         """Cleans one range."""
         try:
+            if span.problem:
+                raise QuatrainError(span.problem)
             total = shards.clean_range(self._job, span, self._cleaner)
         except QuatrainError as error:
             total = Summary(problem=(span.index, str(error)))

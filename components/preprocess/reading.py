@@ -4,27 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from components.preprocess import columnar, delimited
+from components.preprocess import columnar, delimited, json_lines
+from components.preprocess.partitions import partition_values, with_partition
 from components.preprocess.rejection import Block
 from components.preprocess.sources import Range
 from components.spec.schema import Source
+from trainer.spelling import Spelling
 
 
-def read_range(span: Range, source: Source, columns: Mapping[str, str]) -> Iterator[Block]:
+def read_range(
+    span: Range,
+    source: Source,
+    columns: Mapping[str, str],
+    spellings: Mapping[str, Spelling] = {},
+) -> Iterator[Block]:
     """Yields the rows of a range as typed blocks; malformed rows are in `rejected`.
 
     Only `columns` are converted. An empty text is missing; `source.nulls` are the other spellings
-    of a missing value in a CSV (Parquet has its own nulls). A block holds about 4 MB of CSV, or
-    65 536 Parquet rows.
+    of a missing value in a CSV (Parquet and JSON have their own nulls). A block holds about 4 MB of
+    text, or 65 536 Parquet rows. Columns that are not in a file are taken from its path.
 
     Args:
         span: One range of `sources.plan_ranges`.
         source: How the rows are written.
         columns: The declared types of the columns that are read.
+        spellings: How columns are written that are not written the usual way.
 
     Raises:
         SourceError: The file cannot be read.
     """
+    absent = [name for name in columns if name not in span.header]
+    outside = partition_values(span.path, absent, columns, spellings) if absent else {}
+    inside = {name: type_ for name, type_ in columns.items() if name not in outside}
+    for block in _blocks(span, source, inside, spellings):
+        yield with_partition(block, outside, columns) if outside else block
+
+
+def _blocks(
+    span: Range, source: Source, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
+) -> Iterator[Block]:
+    own = {name: spelling for name, spelling in spellings.items() if name in columns}
+    if source.format == "bigquery":
+        return columnar.read_stream(span, columns, own)
     if source.format == "parquet":
-        return columnar.read_blocks(span, columns)
-    return delimited.read_blocks(span, source, columns)
+        return columnar.read_blocks(span, columns, spellings=own)
+    if source.format == "jsonl":
+        return json_lines.read_blocks(span, source, columns, spellings=own)
+    return delimited.read_blocks(span, source, columns, spellings=own)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from components.preprocess.sql import ask
 
 REJECTED = pa.schema(
     [
@@ -71,6 +72,11 @@ class Block:
     rejected: pa.RecordBatch = field(default_factory=none_rejected)
     kept: np.ndarray | None = None
 
+    @property
+    def good_positions(self) -> pa.Array:
+        """Where the rows of `batch` stand in the file, `[N] int64`."""
+        return self.positions if self.kept is None else self.positions.take(pa.array(self.kept))
+
     def without(self, faults: Sequence[Fault]) -> Block:
         """Sets the faulty rows aside; the first fault in the sequence is a row's reason."""
         faults = [f for f in faults if len(f.rows)]
@@ -109,10 +115,7 @@ def as_read(rows: pa.Array) -> pa.Array:
     """Returns the bytes of rows: CSV rows without their line end, Parquet rows as JSON text."""
     if pa.types.is_binary(rows.type):
         return pc.replace_substring_regex(rows, pattern=r"\r?\n\z", replacement="")
-    with duckdb.connect() as connection:
-        connection.execute("SET threads=1; SET TimeZone='UTC'; SET enable_external_access=false")
-        connection.register("read", pa.table({"row": rows}))
-        text = connection.sql("SELECT to_json(row) AS text FROM read").to_arrow_table()
+    text = ask("SELECT to_json(row) AS text FROM read", pa.table({"row": rows}))
     return text.column("text").combine_chunks().cast(pa.binary())
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.artifacts import sha256_of, write_json
-from components.errors import QuatrainError
-from components.preprocess import judging, summary
+from components.errors import QuatrainError, SourceError
+from components.preprocess import audit, judging, summary
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.conversion import TYPES
+from components.preprocess.evidence import Evidence
 from components.preprocess.reading import read_range
-from components.preprocess.rejection import REJECTED, Block
+from components.preprocess.rejection import REJECTED, Block, Fault
 from components.preprocess.sources import Range
 from components.preprocess.splitting import assign, bad_split
 from components.preprocess.summary import Summary, counted_columns
@@ -119,15 +121,37 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> Summary:
 
 def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Block, pa.Array]]:
     """Yields blocks of the rows that some split takes, and their splits, `[N] int8`."""
-    for read in read_range(span, job.spec.source, job.spec.columns):
+    spec, n_dropped = job.spec, 0
+    for read in read_range(span, spec.source, spec.columns, spec.spellings):
         block = cleaner.clean(read)
-        split = assign(job.spec.split, block.batch)
-        yield block.without([bad_split(job.spec.split, split)]), pa.array(split[split >= 0])
+        split = assign(spec.split, block.batch)
+        faults = [bad_split(spec.split, split)]
+        if span.dropped:
+            again = np.isin(block.good_positions.to_numpy(), span.dropped)
+            faults.append(Fault.where(again, "duplicate", _kept_instead(spec)))
+            split[again], n_dropped = -1, n_dropped + int(again.sum())
+        yield block.without(faults), pa.array(split[split >= 0])
+    if n_dropped != len(span.dropped):
+        raise SourceError(
+            f"{span.path} changed while the run read it; run again when it is at rest"
+        )
+
+
+def _kept_instead(spec: ModelSpec) -> str:
+    """Says which row stays where another one is a duplicate."""
+    rule = spec.clean.deduplicate
+    if rule is None:
+        return ""
+    which = f"the newest by {rule.keep_newest_by}" if rule.keep_newest_by else "the first"
+    return f"of the rows with its {', '.join(rule.keys)}, {which} is kept"
 
 
 def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
     """Counts a cleaned block of range `index`."""
-    kept = Summary.of_kept(block.batch, split, job.counted)
+    kept = replace(
+        Summary.of_kept(block.batch, split, job.counted, job.spec.features),
+        evidence=Evidence.of(job.spec, block.batch, split),
+    )
     if not block.rejected.num_rows:
         return kept
     return kept + Summary.of_rejected(index, block.rejected)
@@ -143,13 +167,14 @@ def fit(job: Job, total: Summary) -> Fitted:
         features = fit_features(spec.features, total.splits["train"].columns)
     except TrainerError as error:
         return Fitted(problem=str(error))
-    source, label = spec.source, Label(spec.label, classes)
-    text = TextFormat(source.nulls, source.delimiter, source.quoted_newlines)
+    label, text = Label(spec.label, classes), _text_format(spec)
     transform = Transform(spec.task, label, spec.weight, spec.inputs, features, text)
-    warnings = judging.warnings(spec, total, classes)
+    checks = audit.document(spec, derived, total)
+    warnings = [*judging.warnings(spec, total, classes), *audit.findings(checks)]
+    statistics = summary.document(total, spec, job.counted, warnings)
     return Fitted(
         transform.to_json(),
-        summary.document(total, job.counted, warnings),
+        {**statistics, "audit": checks},
         {
             "version": 1,
             "rows": total.rows,
@@ -157,6 +182,15 @@ def fit(job: Job, total: Summary) -> Fitted:
             "spec": spec.sha256,
             "warnings": warnings,
         },
+    )
+
+
+def _text_format(spec: ModelSpec) -> TextFormat:
+    """How the source is written; of columns that are not inputs nothing needs to be known."""
+    source, inputs = spec.source, {i.name for i in spec.inputs}
+    columns = {name: s for name, s in spec.spellings.items() if name in inputs}
+    return TextFormat(
+        source.nulls, source.delimiter, source.quoted_newlines, source.optional_keys, columns
     )
 
 

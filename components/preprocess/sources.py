@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,10 +18,13 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from components.errors import SourceDenied, SourceError
-from components.preprocess.conversion import can_convert
+from components.preprocess import bigquery
+from components.preprocess.conversion import USUAL, can_convert
+from components.preprocess.partitions import partition_values
 from components.preprocess.windows import days_before, fill
-from components.spec.schema import DATED, Source
+from components.spec.schema import DATED, Source, is_table
 from components.wording import near
+from trainer.spelling import Spelling
 
 RANGE_BYTES = 8 << 20
 """About 85 000 flights: few enough shards, small enough to spread."""
@@ -27,6 +32,8 @@ MAX_RANGES = 1000
 PATIENCE_S = 60
 """How long a bucket that does not answer is tried; Arrow's default is 15 minutes."""
 HEADER_BYTES = 1 << 20
+PEEK_ROWS = 100
+"""Rows of JSON Lines that are asked for their keys."""
 BOM = b"\xef\xbb\xbf"
 COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 MAGIC = {
@@ -56,9 +63,12 @@ class Range:
     Attributes:
         index: The number of its shard.
         path: The file's path or uri.
-        start: First byte (CSV) or row group (Parquet).
+        start: First byte (CSV, JSON Lines) or row group (Parquet), or the stream's number.
         stop: The one after the last; None is the end of the file.
-        header: The columns of the file, in its order.
+        header: The columns of the file, in its order; of JSON Lines the keys of its first rows.
+        dropped: Where the rows stand that are left out, since another row has their keys.
+        problem: Why the range cannot be read, when that is known already.
+        stream: The stream of a read session, of a table of BigQuery.
     """
 
     index: int
@@ -66,6 +76,9 @@ class Range:
     start: int
     stop: int | None
     header: tuple[str, ...]
+    dropped: tuple[int, ...] = ()
+    problem: str = ""
+    stream: str = ""
 
 
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -171,25 +184,53 @@ def plan_ranges(
     columns: Mapping[str, str],
     range_bytes: int | None = None,
     files: Sequence[tuple[str, int]] | None = None,
+    spellings: Mapping[str, Spelling] = {},
+    project: str = "",
 ) -> list[Range]:
     """Cuts the files of a source into ranges, by their sizes alone.
 
     Args:
         source: What is read.
-        columns: The declared columns; each must be in every file.
+        columns: The declared columns; each must be in every file, or in its path.
         range_bytes: The size of a range; larger when there would be over a thousand.
         files: What `find_files` found; by default it is asked.
+        spellings: How columns are written that are not written the usual way.
+        project: Who pays for reading a table; by default its own project.
 
     Raises:
         SourceError: A file is absent, empty, not what its name says, or lacks a column.
     """
     files = find_files(source).found if files is None else files
     size = range_bytes or max(RANGE_BYTES, math.ceil(sum(s for _, s in files) / MAX_RANGES))
-    cut = _cut_parquet if source.format == "parquet" else _cut_csv
-    spans = [(p, *span) for p, n in files for span in cut(p, n, source, columns, size)]
+    table = _Table(source, columns, spellings)
+    if source.format == "bigquery":
+        return _streams(files, table, size, project)
+    spans = [(p, *span) for p, n in files for span in _CUTS[source.format](p, n, table, size)]
     return [
         Range(i, path, start, stop, names) for i, (path, start, stop, names) in enumerate(spans)
     ]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What every file is read by."""
+
+    source: Source
+    columns: Mapping[str, str]
+    spellings: Mapping[str, Spelling]
+
+    def columns_in(self, path: str, names: Sequence[str]) -> dict[str, str]:
+        """Returns the declared columns that stand in a file and not in its path.
+
+        Raises:
+            SourceError: A value in the path has not its column's type, or there is no other column.
+        """
+        absent = [name for name in self.columns if name not in names]
+        outside = partition_values(path, absent, self.columns, self.spellings)
+        inside = {n: type_ for n, type_ in self.columns.items() if n not in outside}
+        if not inside:
+            raise SourceError(f"{path}: every declared column is in the path and none in the file")
+        return inside
 
 
 def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
@@ -198,18 +239,42 @@ def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
     Raises:
         SourceError: The file is empty, is not a CSV, or its header cannot be read.
     """
-    head = _head(path)
-    _check_magic(path, head)
-    if compression_of(path):
-        head = _head(path, compression_of(path))
-        _check_magic(path, head, inside=True)
+    head = _checked_head(path, "a CSV")
     line, newline, _ = head.partition(b"\n")
+    if line.startswith(b'{"'):
+        raise SourceError(f"{path} holds JSON, not a CSV; set source.format: jsonl")
     if not line.strip(BOM + b"\r"):
         what = "starts with an empty line" if newline else "is empty"
         raise SourceError(f"{path} {what}; a CSV starts with the names of its columns")
     if not newline and len(head) == HEADER_BYTES:
         raise SourceError(f"{path}: no line end in the first {HEADER_BYTES:,} bytes; is it a CSV?")
     return _names(path, line, source.delimiter), len(line) + len(newline)
+
+
+def read_keys(path: str) -> tuple[tuple[str, ...], int]:
+    """Returns the keys of the first rows of JSON Lines and the byte where the rows start.
+
+    Raises:
+        SourceError: The file is no JSON Lines.
+    """
+    head = _checked_head(path, "JSON Lines")
+    start = len(BOM) if head.startswith(BOM) else 0
+    lines = head[start:].split(b"\n")
+    if len(head) == HEADER_BYTES:
+        lines.pop()  # cut off in the middle
+    keys: dict[str, None] = {}
+    rows = [line for line in lines if line.strip()][:PEEK_ROWS]
+    for line in rows:
+        with contextlib.suppress(ValueError):
+            value = json.loads(line)
+            keys.update(dict.fromkeys(value if isinstance(value, dict) else ()))
+    if rows and not keys:
+        shown = rows[0][:60].decode(errors="replace")
+        raise SourceError(
+            f'{path} is not JSON Lines: each line must be one object, as {{"a": 1}}, and the first '
+            f"is {shown!r}"
+        )
+    return tuple(keys), start
 
 
 def _named(uri: str) -> list[tuple[str, int]]:
@@ -223,6 +288,9 @@ def _named(uri: str) -> list[tuple[str, int]]:
 
 def _match(uri: str) -> list[tuple[str, int]]:
     """Returns the files that a uri or glob names; none when there are none."""
+    if is_table(uri):
+        found = bigquery.find_table(uri)
+        return [(uri, found.n_bytes)] if found else []
     filesystem, path = open_filesystem(uri)
     try:
         if _GLOB.search(uri):
@@ -273,6 +341,16 @@ def glob_regex(pattern: str) -> str:
     )
 
 
+def _checked_head(path: str, what: str) -> bytes:
+    """Returns the first bytes of a text file, once it is known to be one."""
+    head = _head(path)
+    _check_magic(path, head, what)
+    if compression_of(path):
+        head = _head(path, compression_of(path))
+        _check_magic(path, head, what, inside=True)
+    return head
+
+
 def _head(path: str, compression: str | None = None) -> bytes:
     filesystem, inner = open_filesystem(path)
     try:
@@ -282,7 +360,7 @@ def _head(path: str, compression: str | None = None) -> bytes:
         raise SourceError(f"{path} cannot be read: {error}") from error
 
 
-def _check_magic(path: str, head: bytes, *, inside: bool = False) -> None:
+def _check_magic(path: str, head: bytes, what: str, *, inside: bool = False) -> None:
     found = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
     expected = None if inside else _COMPRESSED.get(compression_of(path) or "")
     if found == expected:
@@ -290,16 +368,17 @@ def _check_magic(path: str, head: bytes, *, inside: bool = False) -> None:
     if expected and head:
         raise SourceError(f"{path} is not a {expected} file, though its name says so")
     if found == "Parquet":
-        raise SourceError(f"{path} is a Parquet file, not a CSV; set source.format: parquet")
+        raise SourceError(f"{path} is a Parquet file, not {what}; set source.format: parquet")
     if found == "UTF-16":
         raise SourceError(f"{path} is UTF-16 text; save it as UTF-8")
     if found:
-        raise SourceError(f"{path} is a {found} file, not a CSV{_as_named(found)}")
+        raise SourceError(f"{path} is a {found} file, not {what}{_as_named(found, what)}")
 
 
-def _as_named(found: str) -> str:
+def _as_named(found: str, what: str) -> str:
     suffix = next((s for s, c in COMPRESSION.items() if _COMPRESSED[c] == found), None)
-    return f"; if it holds a compressed CSV, name it .csv{suffix}" if suffix else ""
+    plain = ".csv" if what == "a CSV" else ".jsonl"
+    return f"; if it holds {what}, compressed, name it {plain}{suffix}" if suffix else ""
 
 
 def _names(path: str, line: bytes, delimiter: str) -> tuple[str, ...]:
@@ -337,31 +416,43 @@ def check_columns(path: str, names: Sequence[str], columns: Mapping[str, str], w
         raise SourceError(f"{path}: {'; '.join(problems)}{why}")
 
 
-def _cut_csv(
-    path: str, n_bytes: int, source: Source, columns: Mapping[str, str], size: int
-) -> list[tuple[int, int | None, tuple[str, ...]]]:
-    names, start = read_header(path, source)
+Span = tuple[int, int | None, tuple[str, ...]]
+"""The start, stop and header of a `Range`."""
+
+
+def _cut_csv(path: str, n_bytes: int, table: _Table, size: int) -> list[Span]:
+    names, start = read_header(path, table.source)
+    columns = table.columns_in(path, names)
     only = len(names) == 1 and len(columns) > 1
-    why = f"; is source.delimiter {source.delimiter!r} right?" if only else ""
+    why = f"; is source.delimiter {table.source.delimiter!r} right?" if only else ""
     check_columns(path, names, columns, why)
-    if source.quoted_newlines or compression_of(path):
+    if table.source.quoted_newlines or compression_of(path):
         return [(start, None, names)]
+    return _cut_at(start, n_bytes, size, names)
+
+
+def _cut_json(path: str, n_bytes: int, table: _Table, size: int) -> list[Span]:
+    keys, start = read_keys(path)
+    columns = table.columns_in(path, keys)
+    if keys and not table.source.optional_keys:
+        why = "; if rows may lack keys, set source.optional_keys: true"
+        check_columns(path, keys, columns, why)
+    if compression_of(path):
+        return [(start, None, keys)]
+    return _cut_at(0, n_bytes, size, keys)
+
+
+def _cut_at(start: int, n_bytes: int, size: int, names: tuple[str, ...]) -> list[Span]:
     starts = range(start, max(n_bytes, start + 1), size)
     return [(at, min(at + size, n_bytes), names) for at in starts]
 
 
-def _cut_parquet(
-    path: str, n_bytes: int, source: Source, columns: Mapping[str, str], size: int
-) -> list[tuple[int, int | None, tuple[str, ...]]]:
+def _cut_parquet(path: str, n_bytes: int, table: _Table, size: int) -> list[Span]:
     metadata, schema = _footer(path, n_bytes)
     names = tuple(schema.names)
+    columns = table.columns_in(path, names)
     check_columns(path, names, columns, "")
-    for name, type_ in columns.items():
-        if not can_convert(type_, schema.field(name).type):
-            raise SourceError(
-                f"{path}: column {name!r} is {schema.field(name).type} and cannot be read as "
-                f"{type_}; correct its type under `columns`"
-            )
+    _check_types(path, schema, columns, table.spellings)
     bounds, filled = [0], 0
     for group in range(metadata.num_row_groups):
         filled += metadata.row_group(group).total_byte_size
@@ -369,6 +460,39 @@ def _cut_parquet(
             bounds.append(group + 1)
             filled = 0
     return [(a, b, names) for a, b in pairwise(bounds)] or [(0, 0, names)]
+
+
+def _check_types(
+    path: str, schema: pa.Schema, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
+) -> None:
+    for name, type_ in columns.items():
+        if not can_convert(type_, schema.field(name).type, spellings.get(name, USUAL)):
+            raise SourceError(
+                f"{path}: column {name!r} is {schema.field(name).type} and cannot be read as "
+                f"{type_}; correct its type under `columns`"
+            )
+
+
+def _streams(
+    tables: Sequence[tuple[str, int]], table: _Table, size: int, project: str
+) -> list[Range]:
+    """Opens a read session for each table; its streams are the ranges."""
+    ranges: list[Range] = []
+    columns = table.columns
+    for uri, n_bytes in tables:
+        found = bigquery.find_table(uri)
+        if found is None:
+            raise SourceError(f"source.uri: {uri} does not exist")
+        check_columns(uri, found.columns, columns, "")
+        session = bigquery.open_session(uri, list(columns), n_bytes, size, project)
+        _check_types(uri, session.schema, columns, table.spellings)
+        for number, stream in enumerate(session.streams):
+            at = len(ranges)
+            ranges.append(Range(at, uri, number, None, tuple(columns), stream=stream))
+    return ranges
+
+
+_CUTS = {"csv": _cut_csv, "jsonl": _cut_json, "parquet": _cut_parquet}
 
 
 def _footer(path: str, n_bytes: int) -> tuple[pq.FileMetaData, pa.Schema]:

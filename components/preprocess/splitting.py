@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import singledispatch
 
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 
 from components.errors import SpecError
 from components.preprocess.rejection import Fault
-from components.spec.schema import SPLITS, ColumnSplit, HashSplit, TimeSplit
+from components.spec.schema import SPLITS, ColumnSplit, FoldSplit, HashSplit, Split, TimeSplit
 from trainer.fingerprint import fingerprint64
 
 PARTS = 1000
@@ -21,12 +22,14 @@ _UNKNOWN = -1
 
 
 @singledispatch
-def assign(split: HashSplit | TimeSplit | ColumnSplit, batch: pa.RecordBatch) -> np.ndarray:
+def assign(split: Split, batch: pa.RecordBatch) -> np.ndarray:
     r"""Returns the split of each row: 0 train, 1 validation, 2 test, -1 unknown; `[N] int8`.
 
     By hash: `ABS(MOD(FARM_FINGERPRINT(key), 1000))` against the cumulative shares; the key is the
     key columns as text, joined by the unit separator. A missing key is the empty text. A seed other
-    than 0 is a first key. For `keys: [year, month, day]`, 80/10/10, BigQuery gives the same rows by
+    than 0 is a first key, the stratified column a next one: the draws of one class say nothing of
+    another's, and of n keys of a class the share p of a split falls into it, give or take
+    sqrt(p (1 - p) / n). For `keys: [year, month, day]`, 80/10/10, BigQuery gives the same rows by
 
         SELECT *, IF(part < 800, 'train', IF(part < 900, 'validation', 'test')) AS split
         FROM (SELECT *, ABS(MOD(FARM_FINGERPRINT(CONCAT(CAST(year AS STRING), '\x1f',
@@ -34,8 +37,9 @@ def assign(split: HashSplit | TimeSplit | ColumnSplit, batch: pa.RecordBatch) ->
 
     Integers, strings, bools and dates have BigQuery's spelling; timestamps and floats have Arrow's.
 
-    By time: train before `validation_from`, test from `test_from`. By column: its own words. A
-    missing time and an unknown word are -1.
+    By time: train before `validation_from`, test from `test_from`. By column: its own words. By
+    fold: `validation` and `test` are compared as text. A missing time or fold and an unknown word
+    are -1.
 
     Raises:
         SpecError: A threshold is not a timestamp.
@@ -43,23 +47,29 @@ def assign(split: HashSplit | TimeSplit | ColumnSplit, batch: pa.RecordBatch) ->
     raise TypeError(f"no way to split by {type(split).__name__}")
 
 
-def bad_split(split: HashSplit | TimeSplit | ColumnSplit, assigned: np.ndarray) -> Fault:
+def bad_split(split: Split, assigned: np.ndarray) -> Fault:
     """Returns the fault of the rows that no split takes."""
     if isinstance(split, HashSplit):
         return Fault.where(assigned == _UNKNOWN, "bad_split")
-    allowed = "is missing" if split.by == "time" else f"is none of {', '.join(SPLITS)}"
+    allowed = f"is none of {', '.join(SPLITS)}" if split.by == "column" else "is missing"
     return Fault.where(assigned == _UNKNOWN, "bad_split", f"{split.column} {allowed}")
 
 
 @assign.register
 def _by_hash(split: HashSplit, batch: pa.RecordBatch) -> np.ndarray:
-    rows, keys = _distinct([batch.column(k) for k in split.keys])
-    texts = [pc.fill_null(k.cast(pa.string()), "") for k in keys]
+    first = [split.stratify] if split.stratify else []
+    rows, keys = _distinct([batch.column(k) for k in (*first, *split.keys)])
     if split.seed:
-        texts.insert(0, pa.repeat(str(split.seed), len(texts[0])))
-    part = parts(pc.binary_join_element_wise(*texts, SEPARATOR))
+        keys.insert(0, pa.repeat(str(split.seed), len(keys[0])))
+    part = parts(joined(keys))
     bounds = np.rint(np.cumsum([split.train, split.validation]) * PARTS)
     return np.searchsorted(bounds, part, side="right").astype(np.int8)[rows]
+
+
+def joined(keys: Sequence[pa.Array]) -> pa.Array:
+    """Returns the keys of each row as one text, `[N] string`; a missing key is empty."""
+    texts = [pc.fill_null(k.cast(pa.string()), "") for k in keys]
+    return pc.binary_join_element_wise(*texts, SEPARATOR)
 
 
 def parts(keys: pa.Array, n: int = PARTS) -> np.ndarray:
@@ -74,6 +84,15 @@ def _by_time(split: TimeSplit, batch: pa.RecordBatch) -> np.ndarray:
     starts = [threshold(getattr(split, name)) for name in ("validation_from", "test_from")]
     side = sum(pc.greater_equal(times, s).cast(pa.int8()).fill_null(0).to_numpy() for s in starts)
     missing = times.is_null().to_numpy(zero_copy_only=False)
+    return np.where(missing, _UNKNOWN, side).astype(np.int8)
+
+
+@assign.register
+def _by_fold(split: FoldSplit, batch: pa.RecordBatch) -> np.ndarray:
+    folds = batch.column(split.column).cast(pa.string())
+    held_out = pc.index_in(folds, pa.array([split.validation, split.test]))
+    side = pc.fill_null(held_out, -1).to_numpy(zero_copy_only=False) + 1
+    missing = folds.is_null().to_numpy(zero_copy_only=False)
     return np.where(missing, _UNKNOWN, side).astype(np.int8)
 
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.preprocess.cells import histogram
+from components.preprocess.evidence import Evidence
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import Input, raw_inputs
+from trainer.features import Feature, Input, raw_inputs
 from trainer.statistics import Categories, ColumnStatistics, Distribution, TableStatistics
+from trainer.transform import count
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 20
+LISTED = 200
+"""Most frequent categories that another run can be compared by."""
 SAMPLE_CHARACTERS = 200
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Summary:
         reasons: Rejected rows by reason.
         splits: Statistics of the kept rows by split.
         problem: What stopped a range, with the range's index; the first one wins.
+        evidence: What the audit of the splits needs.
     """
 
     read: int = 0
@@ -57,6 +66,7 @@ class Summary:
         default_factory=lambda: {s: TableStatistics() for s in SPLITS}
     )
     problem: tuple[int, str] | None = None
+    evidence: Evidence = field(default_factory=Evidence)
 
     @classmethod
     def of_rejected(cls, index: int, rejected: pa.RecordBatch) -> Summary:
@@ -67,12 +77,26 @@ class Summary:
         )
 
     @classmethod
-    def of_kept(cls, batch: pa.RecordBatch, split: pa.Array, columns: tuple[Input, ...]) -> Summary:
-        """Counts the kept rows of a block; `split` is 0 train, 1 validation, 2 test, `[N] int8`."""
+    def of_kept(
+        cls,
+        batch: pa.RecordBatch,
+        split: pa.Array,
+        columns: tuple[Input, ...],
+        features: tuple[Feature, ...],
+    ) -> Summary:
+        """Counts the kept rows of a block.
+
+        Args:
+            batch: Typed columns.
+            split: 0 train, 1 validation, 2 test, `[N] int8`.
+            columns: The columns that have statistics.
+            features: What is fitted to the train split.
+        """
         splits = {}
         for i, name in enumerate(SPLITS):
             part = batch.filter(pc.equal(split, i))
-            splits[name] = TableStatistics.of(raw_inputs(part, columns), part.num_rows)
+            raw, fitted = raw_inputs(part, columns), features if name == "train" else ()
+            splits[name] = count(fitted, raw, part.num_rows)
         return cls(batch.num_rows, {}, splits)
 
     def __add__(self, other: Summary) -> Summary:
@@ -81,7 +105,13 @@ class Summary:
             reasons[name] = reasons[name] + reason if name in reasons else reason
         splits = {s: self.splits[s] + other.splits[s] for s in SPLITS}
         problems = [p for p in (self.problem, other.problem) if p]
-        return Summary(self.read + other.read, reasons, splits, min(problems) if problems else None)
+        return Summary(
+            self.read + other.read,
+            reasons,
+            splits,
+            min(problems) if problems else None,
+            self.evidence + other.evidence,
+        )
 
     @property
     def rejected(self) -> int:
@@ -118,8 +148,10 @@ def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
     return tuple(str(int(v)) for v in statistics.values)
 
 
-def document(summary: Summary, columns: tuple[Input, ...], warnings: list[str]) -> dict[str, Any]:
-    """Returns the content of statistics.json."""
+def document(
+    summary: Summary, spec: ModelSpec, columns: tuple[Input, ...], warnings: list[str]
+) -> dict[str, Any]:
+    """Returns the content of statistics.json, still without the audit."""
     splits = {
         name: {
             "rows": table.rows,
@@ -127,7 +159,43 @@ def document(summary: Summary, columns: tuple[Input, ...], warnings: list[str]) 
         }
         for name, table in summary.splits.items()
     }
-    return {"version": 1, "splits": splits, "warnings": warnings}
+    tables = summary.splits.values()
+    merged = {c.name: reduce(add, (t.columns[c.name] for t in tables)) for c in columns}
+    whole = TableStatistics(sum(t.rows for t in tables), merged)
+    kept = kept_rows(whole, spec, columns)
+    return {"version": VERSION, "splits": splits, "kept": kept, "warnings": warnings}
+
+
+def kept_rows(
+    table: TableStatistics, spec: ModelSpec, columns: tuple[Input, ...]
+) -> dict[str, Any]:
+    """Returns what another run compares its rows with: those of all splits together."""
+    described = {c.name: _comparable(table.columns[c.name], c.type) for c in columns}
+    label: dict[str, Any] = {"column": spec.label}
+    if spec.task != "regression":
+        found = table.columns[spec.label]
+        type_ = next(c.type for c in columns if c.name == spec.label)
+        rows = zip(classes_of(found, type_), found.counts.tolist(), strict=True)
+        label["classes"] = dict(sorted(rows, key=lambda r: (-r[1], r[0]))[:LISTED])
+    return {"rows": table.rows, "label": label, "columns": described}
+
+
+def _comparable(column: ColumnStatistics, type_: str) -> dict[str, Any]:
+    shared = {"type": type_, "count": column.count, "missing": column.missing}
+    if isinstance(column, Categories):
+        distinct = len(column.values)
+        return {**shared, "distinct": distinct, "values": dict(column.top(LISTED))}
+    if not column.count:
+        return shared
+    mean, stddev = column.moments()
+    edges, counts = histogram(column, whole=type_ in ("int", "bool"))
+    return {
+        **shared,
+        "mean": mean,
+        "stddev": stddev,
+        "kurtosis": column.moments(lambda v: ((v - mean) / (stddev or 1.0)) ** 4)[0],
+        "histogram": {"edges": edges, "counts": counts},
+    }
 
 
 def _described(column: ColumnStatistics, type_: str) -> dict[str, Any]:

@@ -8,27 +8,34 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from components.evaluate.metrics import METRICS, metrics_of
+from components.spec.columns import Column
 from components.spec.schema import (
     Bound,
     Clean,
     ColumnSplit,
+    Deduplicate,
+    Drift,
     Evaluate,
+    FoldSplit,
     HashSplit,
     ModelSpec,
     Source,
     TimeSplit,
     Train,
+    Tune,
     as_list,
     read_feature,
     typed,
 )
+from components.train.old_config import OldConfig, ReplicaConfig
 from components.train.pools import Pool
 from components.wording import near
 from trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
 from trainer.settings import Hyperparameters
 
 REASONS = (
-    *("short_row", "long_row", "unclosed_quote", "stray_return", "bad_encoding", "bad_value"),
+    *("short_row", "long_row", "unclosed_quote", "stray_return", "bad_json", "missing_key"),
+    *("bad_encoding", "bad_value", "duplicate"),
     *("label_missing", "bad_label", "weight_missing", "bad_weight", "bad_split"),
 )
 """Why rows are rejected without a rule."""
@@ -40,9 +47,22 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "source": Source,
     "clean": Clean,
     "train": Train,
+    "drift": Drift,
     "evaluate": Evaluate,
 }
-_SPLITS: dict[str, type[BaseModel]] = {"hash": HashSplit, "time": TimeSplit, "column": ColumnSplit}
+_SPLITS: dict[str, type[BaseModel]] = {
+    "hash": HashSplit,
+    "time": TimeSplit,
+    "column": ColumnSplit,
+    "fold": FoldSplit,
+}
+_PARTS: dict[str, type[BaseModel]] = {
+    "columns": Column,
+    "gate": Bound,
+    "deduplicate": Deduplicate,
+    "pools": Pool,
+    "tune": Tune,
+}
 _EXPECTED = {
     "string_type": "must be text",
     "int_type": "must be a whole number",
@@ -80,7 +100,7 @@ def schema_problems(errors: Sequence[Any], value: Any) -> list[str]:
 
 def _sentence(error: Any, value: Any) -> str:
     loc, kind, seen = error["loc"], error["type"], error.get("input")
-    at = _place(loc)
+    at = _place(loc, value)
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{at}: unknown key{near(loc[-1], _keys_at(loc[:-1], value))}"
@@ -92,7 +112,7 @@ def _sentence(error: Any, value: Any) -> str:
     if kind in ("literal_error", "union_tag_invalid"):
         ctx = error["ctx"]
         allowed = re.findall(r"'([^']+)'", str(ctx.get("expected") or ctx["expected_tags"]))
-        noun = "type" if loc[0] == "columns" else str(loc[-1])
+        noun = str(loc[-1])
         word = ctx.get("tag", seen)
         return f"{at}: unknown {noun} {word!r}{near(word, allowed)}"
     shown = "" if seen in (None, [], ()) or isinstance(seen, dict) else f", not {seen!r}"
@@ -103,8 +123,10 @@ def _sentence(error: Any, value: Any) -> str:
     return f"{at}: {_EXPECTED.get(kind, message)}{shown}"
 
 
-def _place(loc: Sequence[Any]) -> str:
+def _place(loc: Sequence[Any], value: Any) -> str:
     parts = [p for p in loc if p != "settings"]
+    if parts[:1] == ["columns"] and len(parts) > 2 and isinstance(value["columns"][parts[1]], str):
+        del parts[2:]  # a text alone is the type
     if parts[:1] == ["split"] and len(parts) > 1:
         del parts[1]  # pydantic names the kind of split here
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
@@ -114,17 +136,19 @@ def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
     """Returns the keys that are allowed at a place of the spec."""
     head = str(loc[0]) if loc else ""
     if not head:
-        return ["features" if n == "entries" else n for n in ModelSpec.model_fields]
+        return [field.alias or name for name, field in ModelSpec.model_fields.items()]
     if head == "split":
         return list(_SPLITS[str(loc[1])].model_fields)
     if head == "features":
         cls = FEATURES[value["features"][loc[1]]["transform"]]
         hidden = ("columns", "types", *cls.fitted)
         return ["from", "transform", *(f.name for f in fields(cls) if f.name not in hidden)]
-    if "gate" in loc:
-        return list(Bound.model_fields)
-    if "pools" in loc:
-        return list(Pool.model_fields)
+    inner = next((part for key, part in _PARTS.items() if key in loc), None)
+    if inner:
+        return list(inner.model_fields)
+    if "config" in loc:
+        section = OldConfig if loc[-1] == "config" else ReplicaConfig
+        return [str(f.alias) for f in section.model_fields.values()]
     names = list(_SECTIONS[head].model_fields)
     if head == "train":
         names += [f.name for f in fields(Hyperparameters)]
@@ -156,6 +180,7 @@ def _outline(value: Any) -> _Outline:
     bare = _Outline(value if isinstance(value, Mapping) else {}, {}, {}, {})
     columns, derived = bare.get("columns"), bare.get("clean", "derive")
     columns = columns if isinstance(columns, Mapping) else {}
+    columns = {n: str(c.get("type") if isinstance(c, Mapping) else c) for n, c in columns.items()}
     entries = bare.get("features")
     features = {}
     for i, entry in enumerate(entries if isinstance(entries, list) else []):
@@ -209,7 +234,7 @@ def _reference_problems(outline: _Outline) -> Iterator[str]:
     for place, name in _references(outline):
         if isinstance(name, str) and name not in outline.known:
             yield f"{place}: unknown column {name!r}{near(name, outline.known)}"
-        elif place.startswith("split") and name == outline.get("label"):
+        elif place.startswith(("split.keys", "split.column")) and name == outline.get("label"):
             yield f"{place}: {name!r} is the label; each class would fall into one split"
     slices = outline.get("evaluate", "slices")
     for i, name in enumerate(slices if isinstance(slices, list) else []):
@@ -222,10 +247,12 @@ def _references(outline: _Outline) -> Iterator[tuple[str, Any]]:
     yield "label", outline.get("label")
     yield "weight", outline.get("weight")
     yield "split.column", outline.get("split", "column")
-    for section, key in (("split", "keys"), ("evaluate", "slices")):
-        names = as_list(outline.get(section, key))
+    yield "split.stratify", outline.get("split", "stratify")
+    yield "clean.deduplicate.keep_newest_by", outline.get("clean", "deduplicate", "keep_newest_by")
+    for path in (("split", "keys"), ("evaluate", "slices"), ("clean", "deduplicate", "keys")):
+        names = as_list(outline.get(*path))
         if isinstance(names, list | tuple):
-            yield from ((f"{section}.{key}[{i}]", name) for i, name in enumerate(names))
+            yield from ((f"{'.'.join(path)}[{i}]", name) for i, name in enumerate(names))
 
 
 def _feature_problems(outline: _Outline) -> Iterator[str]:
@@ -237,10 +264,11 @@ def _feature_problems(outline: _Outline) -> Iterator[str]:
             )
         if len(feature.types) == len(feature.columns) and (wrong := feature.check()):
             yield f"features[{i}]: {wrong}"
-        for output in feature.outputs:
-            if problem := _name_problem(output.name, seen):
+            continue
+        for name in feature.names:
+            if problem := _name_problem(name, seen):
                 yield f"features[{i}].name: {problem}"
-            seen.setdefault(output.name, i)
+            seen.setdefault(name, i)
 
 
 def _name_problem(name: str, seen: Mapping[str, int]) -> str | None:

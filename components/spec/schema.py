@@ -19,10 +19,14 @@ from pydantic import (
 )
 
 from components.artifacts import canonical_json
+from components.spec.columns import ColumnEntry
+from components.train.old_config import OldConfig
 from components.train.pools import Pool
+from components.train.space import read_search, write_search
 from components.wording import near
 from trainer.features import FEATURES, Feature, Input, Task, Type
-from trainer.settings import Hyperparameters
+from trainer.settings import Hyperparameters, Search
+from trainer.spelling import Spelling
 
 SPLITS = ("train", "validation", "test")
 DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
@@ -30,6 +34,15 @@ DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
 DATED = re.compile(r"\{date(?::(?P<form>[^{}]*))?\}")
 """Where a uri has the day: {date}, or {date:%Y/%m/%d}."""
 DAY = "%Y-%m-%d"
+
+
+TABLE = r"bq://([a-z][a-z0-9.:-]*)\.(\w+)\.([^./`]+)"
+"""A table of BigQuery: its project, dataset and name."""
+
+
+def is_table(uri: str) -> bool:
+    """Tells a table of BigQuery from a file."""
+    return uri.startswith("bq://")
 
 
 class _Section(BaseModel):
@@ -52,11 +65,32 @@ class Source(_Section):
     """Where the rows are and how they are written."""
 
     uri: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
-    format: Literal["csv", "parquet"] = "csv"
+    format: Literal["csv", "parquet", "jsonl", "bigquery"] = "csv"
     nulls: tuple[str, ...] = ("", "NA")
     delimiter: Annotated[str, Field(pattern=DELIMITER)] = ","
     quoted_newlines: bool = False
+    optional_keys: bool = False
     window: Annotated[str | None, BeforeValidator(_read_window)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_say_their_format(cls, value: Any) -> Any:
+        """A bq:// uri needs no format beside it."""
+        uris = as_list(value.get("uri")) if isinstance(value, Mapping) else None
+        if not isinstance(uris, list | tuple) or "format" in value:
+            return value
+        tables = [u for u in uris if isinstance(u, str) and is_table(u)]
+        return {**value, "format": "bigquery"} if tables else value
+
+    @model_validator(mode="after")
+    def _tables_are_apart(self) -> "Source":
+        tables = [uri for uri in self.uri if is_table(uri)]
+        for uri in tables:
+            if not re.fullmatch(TABLE, DATED.sub("x", uri)):
+                raise ValueError(f"{uri!r} is no table; write it as bq://project.dataset.table")
+        if (self.format == "bigquery") != bool(tables) or 0 < len(tables) < len(self.uri):
+            raise ValueError("tables (bq://) are of format bigquery, and do not stand beside files")
+        return self
 
     @model_validator(mode="after")
     def _holds_no_password(self) -> "Source":
@@ -93,11 +127,19 @@ def _directives(form: str) -> list[str]:
     return re.findall(r"%.?", form)
 
 
+class Deduplicate(_Section):
+    """Which rows are duplicates: those with equal keys, but for the newest or first of them."""
+
+    keys: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
+    keep_newest_by: str | None = None
+
+
 class Clean(_Section):
-    """Rejection rules and derived columns, as SQL expressions over one row."""
+    """Rejection rules, derived columns (SQL expressions over one row), and duplicates."""
 
     reject: dict[str, str] = {}
     derive: dict[str, str] = {}
+    deduplicate: Deduplicate | None = None
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
@@ -109,6 +151,7 @@ class HashSplit(_Section):
     train: Annotated[float, Field(gt=0, lt=1)] = 0.8
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    stratify: str | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -143,13 +186,39 @@ class ColumnSplit(_Section):
     column: str
 
 
+def _as_text(value: Any) -> Any:
+    """YAML reads an unquoted 3 as a number, and KFP makes 3.0 of it; a fold is a text."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value) if type(value) in (int, float) else value
+
+
+Fold = Annotated[str, BeforeValidator(_as_text)]
+
+
+class FoldSplit(_Section):
+    """By a column of folds of one's own: two are validation and test, all others train."""
+
+    by: Literal["fold"]
+    column: str
+    validation: Fold
+    test: Fold
+
+    @model_validator(mode="after")
+    def _are_two(self) -> "FoldSplit":
+        if self.validation == self.test:
+            raise ValueError(f"validation and test are both fold {self.test!r}; name two")
+        return self
+
+
 def _by_hash(value: Any) -> Any:
     """A split that names no kind is by hash."""
     return {"by": "hash", **value} if isinstance(value, Mapping) else value
 
 
 Split = Annotated[
-    HashSplit | TimeSplit | ColumnSplit, Field(discriminator="by"), BeforeValidator(_by_hash)
+    HashSplit | TimeSplit | ColumnSplit | FoldSplit,
+    Field(discriminator="by"),
+    BeforeValidator(_by_hash),
 ]
 
 
@@ -176,12 +245,73 @@ class Evaluate(_Section):
     skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
 
 
+def _read_space(value: Any) -> Any:
+    """Checks the search space: auto, or a mapping from settings to where they are looked for."""
+    if value == "auto" or not isinstance(value, Mapping):
+        return value
+    return {str(name): read_search(str(name), search) for name, search in value.items()}
+
+
+Space = Annotated[
+    Literal["auto"] | dict[str, Annotated[Any, PlainSerializer(write_search)]],
+    BeforeValidator(_read_space),
+]
+
+
+class Tune(_Section):
+    """Trials with other settings before the final training, which gets the best of them."""
+
+    space: Space = "auto"
+    trials: Annotated[int, Field(ge=1, le=1000)] = 20
+    parallel: Annotated[int, Field(ge=1, le=100)] = 2
+    metric: Annotated[str, Field(min_length=1)] = "validation_loss"
+    goal: Literal["minimize", "maximize"] = "minimize"
+
+    @property
+    def searches(self) -> dict[str, Search] | None:
+        """Where to look for each setting; none where the trainer's own space is taken."""
+        return None if self.space == "auto" else self.space
+
+
+def _auto(value: Any) -> Any:
+    """`tune: auto` is a tuning with all its defaults."""
+    return {} if value == "auto" else value
+
+
+class Limit(_Section):
+    """How far a measure may be from an earlier run's before the run warns, or fails."""
+
+    warn: Annotated[float, Field(gt=0)] | None = None
+    fail: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> "Limit":
+        if self.warn is not None and self.fail is not None and self.warn > self.fail:
+            raise ValueError(f"warn {self.warn:g} is above fail {self.fail:g}")
+        return self
+
+
+class Drift(_Section):
+    """Limits of each measure between the rows of a run and those of an earlier one."""
+
+    psi: Limit = Limit(warn=0.2)
+    missing: Limit = Limit(warn=0.05)
+    mean: Limit = Limit(warn=0.5)
+    stddev: Limit = Limit(warn=0.5)
+    new: Limit = Limit(warn=0.01)
+    label: Limit = Limit(warn=0.05)
+
+
 class Train(_Section):
     """The tier and the settings of the trainer."""
 
     tier: str = "BASIC"
     replicas: Annotated[int, Field(ge=1)] | None = None
     pools: tuple[Pool, ...] | None = None
+    config: OldConfig | None = None
+    scheduling: Literal["STANDARD", "SPOT", "FLEX_START"] | None = None
+    batch_rule: Literal["constant", "square_root"] | None = None
+    tune: Annotated[Tune | None, BeforeValidator(_auto)] = None
     settings: Hyperparameters = Hyperparameters()
 
     @model_validator(mode="before")
@@ -216,10 +346,11 @@ def read_feature(entry: Any) -> Feature:
             raise ValueError(f"{fitted}: unknown key; it is not a setting of {transform}")
     columns = as_list(values.pop("from", None))
     if not isinstance(columns, Sequence):
-        raise ValueError("from: name the column, or list the columns of a cross")
+        raise ValueError("from: name the column, or list the columns of a transform of several")
     low, high = cls.n_columns
     if not low <= len(columns) <= high:
-        allowed = "one column" if high == 1 else f"{low} to {high} columns"
+        several = f"{low} columns" if low == high else f"{low} to {high} columns"
+        allowed = "one column" if high == 1 else several
         raise ValueError(f"from: {transform} takes {allowed}, not {len(columns)}")
     return TypeAdapter(cls).validate_python({**values, "columns": tuple(columns)})
 
@@ -254,15 +385,27 @@ class ModelSpec(_Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
     source: Source
-    columns: Annotated[dict[str, Type], Field(min_length=1)]
+    declared: Annotated[dict[str, ColumnEntry], Field(alias="columns", min_length=1)]
     clean: Clean = Clean()
     label: str
     task: Task
     weight: str | None = None
     split: Split
     entries: Annotated[tuple[Entry, ...], Field(alias="features", min_length=1)]
+    drift: Drift = Drift()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+
+    @cached_property
+    def columns(self) -> dict[str, Type]:
+        """The types of the columns that are read."""
+        return {name: column.type for name, column in self.declared.items()}
+
+    @cached_property
+    def spellings(self) -> dict[str, Spelling]:
+        """How the columns are written that are not written the usual way."""
+        written = {name: column.spelling for name, column in self.declared.items()}
+        return {name: spelling for name, spelling in written.items() if spelling != Spelling()}
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
@@ -273,7 +416,8 @@ class ModelSpec(_Section):
     def inputs(self) -> tuple[Input, ...]:
         """The raw inputs that the features need, in the order of `columns`."""
         used = {c for f in self.features for c in f.columns}
-        return tuple(Input(n, t) for n, t in self.columns.items() if n in used)
+        columns = self.declared.items()
+        return tuple(Input(n, c.type, c.trim, c.case) for n, c in columns if n in used)
 
     @cached_property
     def sha256(self) -> str:

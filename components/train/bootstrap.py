@@ -11,6 +11,8 @@ repository cannot be imported there, so the code that trains is the code in the 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +24,9 @@ from types import FrameType
 from components.artifacts import sha256_of
 from components.errors import PackageError
 from components.package import isolation
+from trainer import failure
+from trainer.job import Outputs
+from trainer.settings import TrainerError
 
 
 def fetch(uri: str, folder: Path) -> Path:
@@ -96,7 +101,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bootstrap: sha256 {options.sha256} matches {archive.name}", flush=True)
         print(f"bootstrap: running {origin}", flush=True)
         command = [sys.executable, "-m", "trainer.task", *options.arguments]
-        return run([*command, "--package-sha256", options.sha256], env, cwd)
+        code = run([*command, "--package-sha256", options.sha256], env, cwd)
+        if code > 128:
+            _record_kill(code - 128)
+        return code
+
+
+def _record_kill(number: int) -> None:
+    """Leaves failure.json for a trainer that was killed and could leave none itself."""
+    with contextlib.suppress(TrainerError):  # nothing says where outputs go
+        told = f"the trainer was killed by {signal.Signals(number).name}"
+        hint = "often for want of memory: " + failure.MORE_MEMORY
+        killed = failure.Failure(
+            "train", told, hint if number == signal.SIGKILL else "", 128 + number
+        )
+        failure.record(killed, Outputs.of(None, os.environ))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The KFP doorway of the plan; the job itself is CustomTrainingJobOp."""
+"""The KFP doorways of the plan and of the best trial; the jobs are Google's own components."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,21 @@ def plan(
     examples: dsl.Input[dsl.Dataset],
     package: dsl.Input[dsl.Artifact],
     model: dsl.Output[dsl.Model],
-) -> NamedTuple("Plan", worker_pool_specs=list, base_output_directory=str):  # type: ignore[valid-type]
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Plan",
+    worker_pool_specs=list,
+    base_output_directory=str,
+    strategy=str,
+    timeout=str,
+    restart_job_on_worker_restart=bool,
+    max_wait_duration=str,
+    trials=int,
+    parallel_trials=int,
+    failed_trials=int,
+    study_metrics=list,
+    study_parameters=list,
+    tuning_directory=str,
+):
     """Resolves the tier into worker pools and the trainer's command.
 
     Args:
@@ -29,5 +43,24 @@ def plan(
     from components.train import plan as planning
 
     return planning.plan(
-        spec, package.uri, package.path, examples.uri, model.uri, tier=tier, image=image
+        spec,
+        planning.Input(package.uri, package.path),
+        planning.Input(examples.uri, examples.path),
+        model.uri,
+        tier=tier,
+        image=image,
     )
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def choose(gcp_resources: str, worker_pool_specs: list, tuning: dsl.Output[dsl.Artifact]) -> list:
+    """Gives the best trial's settings to the final training.
+
+    Args:
+        gcp_resources: Names the finished tuning job.
+        worker_pool_specs: The pools of the trials.
+        tuning: All trials, in `tuning.json`.
+    """
+    from components.train import best
+
+    return best.choose(gcp_resources, worker_pool_specs, tuning.path)

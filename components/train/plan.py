@@ -8,24 +8,42 @@ from typing import Any, NamedTuple
 
 from components.artifacts import read_manifest
 from components.spec.reading import read_parameter
-from components.spec.schema import ModelSpec
-from components.train import tiers
+from components.spec.schema import ModelSpec, Tune
+from components.train import batch, tiers
+from components.train.space import as_text, study_parameters
+from trainer.settings import Hyperparameters
 
 COMMAND = ("python", "-m", "components.train.bootstrap")
 
 
+class Input(NamedTuple):
+    """An artifact: as the replicas reach it, and as this process reads it."""
+
+    uri: str
+    path: str
+
+
 class Plan(NamedTuple):
-    """What CustomTrainingJobOp takes."""
+    """What CustomTrainingJobOp takes, and HyperparameterTuningJobRunOp where `trials` is not 0."""
 
     worker_pool_specs: list[dict[str, Any]]
     base_output_directory: str
+    strategy: str
+    timeout: str
+    restart_job_on_worker_restart: bool
+    max_wait_duration: str
+    trials: int
+    parallel_trials: int
+    failed_trials: int
+    study_metrics: list[dict[str, Any]]
+    study_parameters: list[dict[str, Any]]
+    tuning_directory: str
 
 
 def plan(
     spec: Mapping[str, Any],
-    package_uri: str,
-    package_path: str,
-    examples_uri: str,
+    package: Input,
+    examples: Input,
     model_uri: str,
     tier: str,
     image: str,
@@ -34,55 +52,96 @@ def plan(
 
     Args:
         spec: The model spec, as the pipeline parameter has it.
-        package_uri: The package artifact, as the replicas reach it.
-        package_path: The same, as this process reads it.
-        examples_uri: The examples artifact.
+        package: The proved trainer package.
+        examples: Its rows.
         model_uri: The job's base output directory; the model goes to `model/` below it.
         tier: Takes the place of the spec's tier, unless empty.
         image: The image that runs the bootstrap.
 
     Raises:
         TierError: The tier is unknown, or Vertex would refuse its pools.
-        ArtifactError: There is no complete package.
+        ArtifactError: There is no complete package, or no complete examples.
     """
     model_spec = read_parameter(spec)
     chosen = resolve_tier(model_spec, tier)
-    published = read_manifest(package_path, "package.json", made_by="package")
-    arguments = ["--package", f"{package_uri}/{published['file']}"]
+    published = read_manifest(package.path, "package.json", made_by="package")
+    rows = read_manifest(examples.path, "manifest.json", made_by="preprocess")["rows"]
+    settings = batch.scaled(
+        chosen.batch_rule, model_spec.train.settings, chosen.devices, rows["train"]
+    )
+    arguments = ["--package", f"{package.uri}/{published['file']}"]
     arguments += ["--sha256", published["sha256"], "--"]
-    arguments += trainer_arguments(model_spec, examples_uri, chosen)
-    for warning in tiers.warnings(chosen, kinds=tiers.HARDWARE):
-        print(f"plan: warning: {warning}")
-    pools = ", ".join(map(str, chosen.pools))
-    print(f"plan: tier {chosen.name}, strategy {chosen.strategy}: {pools}")
+    arguments += trainer_arguments(settings, examples.uri, chosen)
+    _tell(chosen, model_spec.train.settings, settings)
     container = {"image_uri": image, "command": list(COMMAND), "args": arguments}
-    return Plan(chosen.worker_pools(container), model_uri)
+    return Plan(
+        chosen.worker_pools(container),
+        model_uri,
+        **chosen.job_scheduling._asdict(),
+        **_study(model_spec.train.tune, rows["train"]),
+        tuning_directory=f"{model_uri}/tuning",
+    )
+
+
+def _study(tune: Tune | None, rows: int) -> dict[str, Any]:
+    """Returns the fields of the plan that describe the trials."""
+    if tune is None:
+        return {**_NO_STUDY, "study_metrics": [], "study_parameters": []}
+    parameters = study_parameters(tune.searches, rows)
+    names = ", ".join(parameter["parameter_id"] for parameter in parameters)
+    print(f"plan: tuning {names} in {tune.trials} trials, {tune.parallel} at once")
+    return {
+        "trials": tune.trials,
+        "parallel_trials": min(tune.parallel, tune.trials),
+        "failed_trials": -(-tune.trials // 2),
+        "study_metrics": [{"metric_id": tune.metric, "goal": tune.goal.upper()}],
+        "study_parameters": parameters,
+    }
+
+
+_NO_STUDY = {"trials": 0, "parallel_trials": 0, "failed_trials": 0}
+
+
+def _tell(tier: tiers.Tier, asked: Hyperparameters, settings: Hyperparameters) -> None:
+    for warning in tiers.warnings(tier, kinds=tiers.HARDWARE):
+        print(f"plan: warning: {warning}")
+    if tier.name == "CUSTOM":
+        for note in tier.notes:
+            print(f"plan: {note}")
+    pools = ", ".join(map(str, tier.pools))
+    print(f"plan: tier {tier.name}, {tier.scheduling}, strategy {tier.strategy}: {pools}")
+    if settings != asked:
+        print(
+            f"plan: batch rule {tier.batch_rule} of {tier.devices} accelerators: batch_size is "
+            f"{settings.batch_size}, learning_rate {settings.learning_rate:g}"
+        )
 
 
 def resolve_tier(spec: ModelSpec, tier: str = "") -> tiers.Tier:
     """Returns the tier of a run: `tier` if it is not empty, else the spec's.
 
-    The spec's replicas also cut another tier of several machines; its pools belong to CUSTOM.
+    The spec's replicas also cut another tier of several machines, and its scheduling and batch rule
+    hold for any; its pools belong to CUSTOM.
 
     Raises:
         TierError: The tier is unknown, or Vertex would refuse its pools.
     """
     own = spec.train
-    if not tier or tier == own.tier:
-        return tiers.resolve(own.tier, replicas=own.replicas, pools=own.pools)
-    if tier == "CUSTOM":
-        return tiers.resolve(tier, replicas=own.replicas, pools=own.pools)
-    several = tiers.describe(tier).replicas > 1
-    return tiers.resolve(tier, replicas=own.replicas if several else None)
+    name = tier or own.tier
+    is_own = name in (own.tier, "CUSTOM")
+    return tiers.resolve(
+        name,
+        replicas=own.replicas if is_own or tiers.describe(name).replicas > 1 else None,
+        pools=own.pools if is_own else None,
+        config=own.config if is_own else None,
+        scheduling=own.scheduling,
+        batch_rule=own.batch_rule,
+    )
 
 
-def trainer_arguments(spec: ModelSpec, examples_uri: str, tier: tiers.Tier) -> list[str]:
+def trainer_arguments(settings: Hyperparameters, examples_uri: str, tier: tiers.Tier) -> list[str]:
     """Returns the arguments of `trainer.task`, all of them strings as Vertex wants them."""
     arguments = ["--examples", examples_uri, "--strategy", tier.strategy, "--tier", tier.name]
-    for name, value in asdict(spec.train.settings).items():
-        arguments += [f"--{name.replace('_', '-')}", _as_text(value)]
+    for name, value in asdict(settings).items():
+        arguments += [f"--{name.replace('_', '-')}", as_text(value)]
     return arguments
-
-
-def _as_text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

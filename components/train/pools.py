@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,6 +54,19 @@ def strategy_of(pools: Sequence[Pool]) -> str:
     return "mirrored" if any((pool.accelerator_count or 0) > 1 for pool in pools) else "one_device"
 
 
+def devices_of(pools: Sequence[Pool]) -> int:
+    """Returns how many accelerators train, or machines where there are none."""
+    return sum(
+        pool.replica_count
+        * (
+            math.prod(int(side) for side in pool.tpu_topology.split("x"))
+            if pool.tpu_topology
+            else pool.accelerator_count or 1
+        )
+        for pool in pools
+    )
+
+
 def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
     """Checks the roles of the pools and the hardware of each.
 
@@ -73,18 +87,41 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
         raise TierError("a TPU job has one pool with one replica; leave out train.pools[1]")
     for index, pool in enumerate(pools):
         where = f"train.pools[{index}]"
-        _check_support(pool, where, today)
-        _check_machine(pool, where)
-
-
-def _check_support(pool: Pool, where: str, today: datetime.date) -> None:
-    for end in load()["ends"]:
-        used = {"machine": pool.machine_type, "accelerator": pool.accelerator_type}
-        if used.get(end["kind"]) == end["name"] and end["date"] <= today:
+        for end in _ended(pool, today):
             raise TierError(
                 f"{where}: {end['name']} is no longer for training, its support ended on "
                 f"{end['date']}; use {end['instead']}"
             )
+        _check_machine(pool, where)
+    gpus = [(pool.accelerator_type, pool.accelerator_count) for pool in pools]
+    if len(set(gpus)) > 1:
+        raise TierError(
+            f"train.pools are {pools[0]} and {pools[1]}; replicas that train in step have the same "
+            f"accelerators: give pool 1 those of pool 0"
+        )
+
+
+def successor(pool: Pool, today: datetime.date) -> Pool:
+    """Returns the pool with what is named in the place of machines and GPUs that have ended."""
+    for end in _ended(pool, today):
+        pool = pool.model_copy(update={_FIELDS[end["kind"]]: end["instead"]})
+    return pool
+
+
+def fitting_count(machine: str, accelerator: str, asked: int) -> int:
+    """Returns the number of attached GPUs nearest to `asked` that a machine takes."""
+    rules = load()["attachable"]
+    fits: dict[str, list[int]] = next((r["counts"] for r in rules if machine in r["machines"]), {})
+    return min(fits.get(accelerator, [asked]), key=lambda count: abs(count - asked))
+
+
+_FIELDS = {"machine": "machine_type", "accelerator": "accelerator_type"}
+
+
+def _ended(pool: Pool, today: datetime.date) -> list[dict[str, Any]]:
+    """Returns the ends of support that concern a pool and have passed."""
+    used = {kind: getattr(pool, field) for kind, field in _FIELDS.items()}
+    return [e for e in load()["ends"] if used.get(e["kind"]) == e["name"] and e["date"] <= today]
 
 
 def _check_machine(pool: Pool, where: str) -> None:
@@ -158,7 +195,7 @@ def _check_attached(pool: Pool, where: str) -> None:
         )
     counts = fits[accelerator]
     if asked not in counts:
-        nearest = min(counts, key=lambda count: abs(count - asked))
+        nearest = fitting_count(pool.machine_type, accelerator, asked)
         raise TierError(
             f"{where}: {pool.machine_type} takes {', '.join(map(str, counts))} "
             f"{accelerator}, not {asked}; the nearest is {nearest}"

@@ -71,6 +71,7 @@ class Prices(_Section):
     families: Mapping[str, Family]
     accelerators: Mapping[str, _Usd]
     machines: Mapping[str, _Usd]
+    scheduling: Mapping[str, Range]
     regions: Mapping[str, _Usd]
     elsewhere: Range
     run: Hours
@@ -105,8 +106,22 @@ class Prices(_Section):
             machine += (pool.accelerator_count or 1) * each
         return machine * pool.replica_count
 
+    def of_tier(self, tier: Tier, location: str = "") -> Range:
+        """Returns USD an hour of all machines of a tier, in a region or in any.
+
+        Raises:
+            PriceError: The table lacks a machine, an accelerator or the tier's scheduling.
+        """
+        if tier.scheduling not in self.scheduling:
+            raise PriceError(
+                f"scheduling {tier.scheduling} is not in the table of prices of {self.checked}; "
+                f"add it to a copy and give --prices FILE"
+            )
+        machines = sum(self.of_pool(pool) for pool in tier.pools)
+        return self.of_region(location).times(self.scheduling[tier.scheduling]) * machines
+
     def of_region(self, location: str) -> Range:
-        """Returns the factor of a region over us-central1."""
+        """Returns the factor of a region over us-central1; of one that is not listed, a range."""
         if location in self.regions:
             return Range(low=self.regions[location], high=self.regions[location])
         return self.elsewhere
@@ -169,7 +184,7 @@ def estimate(
         PriceError: The table lacks a machine or an accelerator.
     """
     factor, run = prices.of_region(location), prices.run
-    hour = factor * sum(prices.of_pool(pool) for pool in tier.pools)
+    hour = prices.of_tier(tier, location)
     steps = (factor * prices.of_machine(run.step_machine)).times(run.steps_h)
     steps = Range(low=steps.low + run.fee, high=steps.high * (1 + retries) + run.fee)
     most_h = max_seconds / 3600 if max_seconds else run.training_h.high

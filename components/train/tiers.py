@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import TierError
-from components.train.pools import Pool, check_pools, load, strategy_of
+from components.train.old_config import OldConfig, translate
+from components.train.pools import Pool, check_pools, devices_of, load, strategy_of
+from components.train.scheduling import Scheduling, check_scheduling, scheduling_of
 from components.wording import near
 
 NOTICE = datetime.timedelta(days=183)
@@ -21,7 +23,19 @@ EVERYTHING = (*HARDWARE, "image")
 
 @dataclass(frozen=True)
 class Tier:
-    """A tier as it is today: pool 0 is the chief, pool 1 (if any) the workers."""
+    """A tier as it is today.
+
+    Attributes:
+        name: Its name.
+        summary: What it is, in a few words.
+        was: The machines of the old service; empty for a newer tier.
+        price_usd_h: What they cost an hour.
+        strategy: one_device, mirrored, multi_worker or tpu.
+        pools: Pool 0 is the chief, pool 1 (if any) the workers.
+        scheduling: STANDARD, SPOT or FLEX_START, as Vertex calls it.
+        batch_rule: The rule by which batch and learning rate follow the accelerators.
+        notes: What changed and why; of CUSTOM, what an old file's translation changed.
+    """
 
     name: str
     summary: str
@@ -29,12 +43,24 @@ class Tier:
     price_usd_h: float | None
     strategy: str
     pools: tuple[Pool, ...]
+    scheduling: str
+    batch_rule: str
     notes: tuple[str, ...]
 
     @property
     def replicas(self) -> int:
         """Machines in all."""
         return sum(pool.replica_count for pool in self.pools)
+
+    @property
+    def devices(self) -> int:
+        """Accelerators in all, or machines where there are none."""
+        return devices_of(self.pools)
+
+    @property
+    def job_scheduling(self) -> Scheduling:
+        """What the job asks of Vertex's scheduler."""
+        return scheduling_of(self.scheduling, self.pools)
 
     def worker_pools(self, container_spec: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Returns the `worker_pool_specs` of a CustomJob that runs one container everywhere."""
@@ -57,6 +83,9 @@ def resolve(
     name: str,
     replicas: int | None = None,
     pools: Sequence[Pool] | None = None,
+    config: OldConfig | None = None,
+    scheduling: str | None = None,
+    batch_rule: str | None = None,
     today: datetime.date | None = None,
 ) -> Tier:
     """Returns a tier whose pools Vertex would accept today.
@@ -65,21 +94,31 @@ def resolve(
         name: A name of `tiers.yaml`.
         replicas: Cuts a tier of several machines to this many in all, the chief included.
         pools: CUSTOM's worker pools, as the spec's `train.pools`.
+        config: Or its file of the old service, as the spec's `train.config`.
+        scheduling: Takes the place of the tier's scheduling.
+        batch_rule: Takes the place of the tier's batch rule.
         today: The day that ends of support are compared with; by default this one.
 
     Raises:
         TierError: An unknown tier, or a combination that Vertex refuses.
     """
-    tier = _tier(name)
+    tier, day = _tier(name), today or datetime.date.today()
     if name == "CUSTOM":
-        tier = replace(tier, pools=_own_pools(pools))
-    elif pools:
+        own, notes = _own_pools(pools, config, day)
+        tier = replace(tier, pools=own, notes=notes)
+    elif pools or config:
+        key = "train.pools" if pools else "train.config"
         raise TierError(
-            f"train.pools has {len(pools)} pools, but tier {name} brings its own; "
-            f"set train.tier to CUSTOM or leave out train.pools"
+            f"{key} has machines, but tier {name} brings its own; "
+            f"set train.tier to CUSTOM or leave out {key}"
         )
-    tier = _cut(tier, replicas)
-    check_pools(tier.pools, today or datetime.date.today())
+    tier = replace(
+        _cut(tier, replicas),
+        scheduling=scheduling or tier.scheduling,
+        batch_rule=batch_rule or tier.batch_rule,
+    )
+    check_pools(tier.pools, day)
+    check_scheduling(tier.scheduling, tier.pools)
     return replace(tier, strategy=strategy_of(tier.pools))
 
 
@@ -118,24 +157,35 @@ def _tier(name: str) -> Tier:
     if name not in tiers:
         raise TierError(f"unknown tier {name!r}{near(name.upper(), tiers)}")
     data = tiers[name]
+    was = data["was"] or {"machines": "", "price_usd_h": None}
     return Tier(
         name=name,
         summary=data["summary"],
-        was=data["was"]["machines"],
-        price_usd_h=data["was"]["price_usd_h"],
+        was=was["machines"],
+        price_usd_h=was["price_usd_h"],
         strategy=data["strategy"] or "from the pools",
         pools=tuple(Pool(**pool) for pool in data["pools"]),
+        scheduling=data["scheduling"],
+        batch_rule=data["batch_rule"],
         notes=tuple(data["notes"]),
     )
 
 
-def _own_pools(pools: Sequence[Pool] | None) -> tuple[Pool, ...]:
+def _own_pools(
+    pools: Sequence[Pool] | None, config: OldConfig | None, today: datetime.date
+) -> tuple[tuple[Pool, ...], tuple[str, ...]]:
+    """Returns CUSTOM's pools, and what the translation of an old file changed."""
+    if pools and config:
+        raise TierError("tier CUSTOM has train.pools and train.config; leave one of them out")
+    if config:
+        return translate(config, today)
     if not pools:
         raise TierError(
             "tier CUSTOM needs train.pools; for example\n"
-            "  pools: [{machine_type: n1-standard-8, replica_count: 1}]"
+            "  pools: [{machine_type: n1-standard-8, replica_count: 1}]\n"
+            "or the old service's file as train.config: {trainingInput: ...}"
         )
-    return tuple(pools)
+    return tuple(pools), ()
 
 
 def _cut(tier: Tier, replicas: int | None) -> Tier:

@@ -1,4 +1,4 @@
-"""A small, strict stand-in for Vertex AI's pipeline jobs and schedules, over REST.
+"""A small, strict stand-in for Vertex AI over REST: pipeline jobs, schedules, custom jobs, models.
 
 It takes what the real service takes and refuses what that refuses; each rule names its source:
 proto = the field's comment in google.cloud.aiplatform_v1 1.165, which is the API's reference;
@@ -26,6 +26,8 @@ import google.protobuf.message
 from cronsim import CronSim, CronSimError
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
+
+from tests.emulators import jobs
 
 UTC = datetime.UTC
 TERMINAL = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
@@ -71,13 +73,15 @@ def invalid(message: str) -> Refusal:
 
 
 class Vertex:
-    """One project's jobs and schedules.
+    """One project's jobs, schedules and models.
 
     Args:
         project: The only project that there is.
         location: The only region that this endpoint serves.
         execute: Runs a job in a thread: it gets the job's message and `update`, a function to call
             after each change. None leaves jobs PENDING.
+        run_custom_job: Runs a custom job to its end before it is looked at, and returns why it
+            failed, or nothing. None lets a job advance by one state at each look.
         now: The clock.
     """
 
@@ -87,10 +91,13 @@ class Vertex:
         location: str = "europe-west1",
         execute: Callable[[Any, Callable[[], None]], None] | None = None,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(UTC),
+        run_custom_job: Callable[[Any], str] | None = None,
     ) -> None:
         self.project, self.location, self.now = project, location, now
-        self.execute = execute
+        self.execute, self.run_custom_job = execute, run_custom_job
         self.jobs: dict[str, Any] = {}
+        self.custom_jobs: dict[str, Any] = {}
+        self.models: dict[str, Any] = {}
         self.schedules: dict[str, Any] = {}
         self.calls: list[str] = []
         self.bodies: list[dict[str, Any]] = []
@@ -142,6 +149,69 @@ class Vertex:
             raise Refusal(400, "FAILED_PRECONDITION", f"{name} is {job.state.name}")
         job.state = aiplatform_v1.PipelineState.PIPELINE_STATE_CANCELLING
         return None
+
+    # -- custom jobs
+
+    def create_custom_job(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
+        job = _parse(body, aiplatform_v1.CustomJob)
+        _checked(jobs.check_custom_job, job)
+        _check_labels(job.labels)
+        job.name = self._named("customJobs")
+        job.state = aiplatform_v1.JobState.JOB_STATE_PENDING
+        _stamp(aiplatform_v1.CustomJob.pb(job).create_time, self.now())
+        self.custom_jobs[job.name] = job
+        if self.run_custom_job:
+            reason = self.run_custom_job(job)
+            if reason:
+                job.error = {"code": 3, "message": reason}
+            job.state = _JOB_STATES[3 if reason else 2]
+        return job
+
+    def get_custom_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
+        job = _found(self.custom_jobs, name, "CustomJob")
+        seen = aiplatform_v1.CustomJob(job)
+        if job.state in _JOB_STATES[:2]:  # PENDING, RUNNING, then SUCCEEDED
+            job.state = _JOB_STATES[_JOB_STATES.index(job.state) + 1]
+        return seen
+
+    def list_custom_jobs(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
+        page, token = _page(list(self.custom_jobs.values()), query)
+        return aiplatform_v1.ListCustomJobsResponse(custom_jobs=page, next_page_token=token)
+
+    def cancel_custom_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
+        job = _found(self.custom_jobs, name, "CustomJob")
+        if job.state in _JOB_STATES[2:]:
+            raise Refusal(400, "FAILED_PRECONDITION", f"{name} is {job.state.name}")
+        job.state = aiplatform_v1.JobState.JOB_STATE_CANCELLED
+
+    # -- models
+
+    def upload_model(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
+        if set(body) - {"parent", "parentModel", "modelId", "model", "serviceAccount"}:
+            raise invalid(f"unknown fields in {sorted(body)}")  # proto: UploadModelRequest
+        model = _parse(body.get("model", {}), aiplatform_v1.Model)
+        _checked(jobs.check_model, model)
+        model.name = self._named("models")
+        self.models[model.name] = model
+        return {
+            "name": f"{model.name}/operations/{next(self._ids)}",
+            "done": True,
+            "response": {
+                "@type": "type.googleapis.com/google.cloud.aiplatform.v1.UploadModelResponse",
+                "model": model.name,
+            },
+        }
+
+    def get_model(self, query: Mapping[str, str], body: Any, name: str) -> Any:
+        return _found(self.models, name, "Model")
+
+    def list_models(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
+        page, token = _page(list(self.models.values()), query)
+        return aiplatform_v1.ListModelsResponse(models=page, next_page_token=token)
+
+    def _named(self, collection: str) -> str:
+        parent = f"projects/{PROJECT_NUMBER}/locations/{self.location}"
+        return f"{parent}/{collection}/{next(self._ids)}"
 
     # -- schedules
 
@@ -431,6 +501,11 @@ def parse_cron(text: str) -> tuple[str, datetime.tzinfo]:
     return found[2], zone
 
 
+_JOB_STATES = [
+    aiplatform_v1.JobState[f"JOB_STATE_{name}"]
+    for name in ("PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
+]
+
 _ROUTES = [
     ("POST", rf"({_PARENT})/pipelineJobs", "create_pipeline_job", "parent"),
     ("GET", rf"({_PARENT})/pipelineJobs", "list_pipeline_jobs", "parent"),
@@ -443,12 +518,26 @@ _ROUTES = [
     ("DELETE", rf"({_PARENT}/schedules/[^/:]+)", "delete_schedule", "name"),
     ("POST", rf"({_PARENT}/schedules/[^/:]+):pause", "pause_schedule", "name"),
     ("POST", rf"({_PARENT}/schedules/[^/:]+):resume", "resume_schedule", "name"),
+    ("POST", rf"({_PARENT})/customJobs", "create_custom_job", "parent"),
+    ("GET", rf"({_PARENT})/customJobs", "list_custom_jobs", "parent"),
+    ("GET", rf"({_PARENT}/customJobs/[^/:]+)", "get_custom_job", "name"),
+    ("POST", rf"({_PARENT}/customJobs/[^/:]+):cancel", "cancel_custom_job", "name"),
+    ("POST", rf"({_PARENT})/models:upload", "upload_model", "parent"),
+    ("GET", rf"({_PARENT})/models", "list_models", "parent"),
+    ("GET", rf"({_PARENT}/models/[^/:]+)", "get_model", "name"),
 ]
+
+
+def _checked(check: Callable[[Any], None], message: Any) -> None:
+    try:
+        check(message)
+    except jobs.Invalid as error:
+        raise invalid(str(error)) from error
 
 
 def _route(verb: str, path: str) -> tuple[str, dict[str, str]]:
     for method, pattern, name, argument in _ROUTES:
-        found = re.fullmatch(f"/v1/{pattern}", path)
+        found = re.fullmatch(f"/(?:v1|v1beta1)/{pattern}", path)
         if method == verb and found:
             return name, {argument: found[1]}
     raise LookupError(f"{verb} {path} is no method of this API")
@@ -532,8 +621,10 @@ class Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(vertex: Vertex) -> Iterator[str]:
-    """Serves on loopback and yields the address."""
+def serving(
+    vertex: Vertex, other: Callable[[str, str], tuple[int, Any] | None] = lambda verb, target: None
+) -> Iterator[str]:
+    """Serves on loopback and yields the address; `other` answers for other services."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -542,7 +633,9 @@ def serving(vertex: Vertex) -> Iterator[str]:
         def _answer(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
-                code, reply = vertex.answer(self.command, self.path, data)
+                code, reply = other(self.command, self.path) or vertex.answer(
+                    self.command, self.path, data
+                )
             except LookupError as error:
                 code, reply = 404, _error(404, "NOT_FOUND", str(error))
             if code == 0:

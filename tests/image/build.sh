@@ -41,3 +41,7 @@ buildah bud --quiet --pull-never --isolation chroot \
     --volume "$folder/uv.toml:/etc/uv/uv.toml:ro" \
     --tag "$tag" --file "$here/Dockerfile" "$here"
 buildah images --format '{{.Name}}:{{.Tag}} {{.Size}}' "$tag"
+container=$(buildah from --pull-never "$tag")
+echo "MB of its largest packages:"
+(cd "$(buildah mount "$container")/opt/quatrain/lib/python3.11/site-packages" && du -sm -- * | sort -rn | head -12)
+buildah rm "$container" > /dev/null

@@ -13,7 +13,18 @@ import yaml
 from pipelines import cli
 
 ROOT = Path(__file__).parents[2]
-VERBS = ["run", "compile", "check", "tiers", "predict", "report", "doctor", "submit", "upload"]
+VERBS = [
+    "init",
+    "run",
+    "compile",
+    "check",
+    "tiers",
+    "predict",
+    "report",
+    "doctor",
+    "submit",
+    "upload",
+]
 
 
 def quatrain(capsys, *arguments):
@@ -53,7 +64,7 @@ def test_every_verb_s_help_fits_a_screen_and_has_an_example(capsys, verb):
     ("arguments", "sentence"),
     [
         (["rnu"], "error: no verb 'rnu'; did you mean 'run'?"),
-        (["frobnicate"], "choose one of run, compile"),
+        (["frobnicate"], "choose one of init, run, compile"),
         (["run"], "error: Missing argument 'SPEC'; try `quatrain run --help`"),
         (["run", "x.yaml", "--teir", "B"], "No such option"),
         (["compile", "-o", "training.txt"], "must end in .yaml"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.compiled import LAUNCHER, compile_pipeline, read_compiled
+from pipelines.compiled import LAUNCHER, TUNING_LAUNCHER, compile_pipeline, read_compiled
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "region-docker.pkg.dev/p/r/quatrain@sha256:0a"
@@ -38,26 +38,59 @@ def test_four_steps_in_their_order(compiled):
     assert compiled.executors == {
         "find_files": "preprocess",
         "preprocess": "preprocess",
+        "compare": "preprocess",
         "package": "package",
         "plan": "train",
+        TUNING_LAUNCHER: "train",
+        "choose": "train",
         LAUNCHER: "train",
         "measure": "evaluate",
         "gate": "evaluate",
     }
 
 
-def test_the_job_takes_its_pools_and_folder_from_the_plan(compiled):
-    tasks = compiled.spec["components"]["comp-train"]["dag"]["tasks"]
-    parameters = tasks["custom-training-job"]["inputs"]["parameters"]
-    for name in ("worker_pool_specs", "base_output_directory"):
-        assert parameters[name] == {
-            "taskOutputParameter": {"outputParameterKey": name, "producerTask": "plan"}
-        }
-    for name in ("project", "location", "service_account", "network"):
-        assert parameters[name] == {"componentInputParameter": name}
-    assert parameters["psc_interface_config"] == {"componentInputParameter": "psc_interface"}
-    assert parameters["encryption_spec_key_name"] == {"componentInputParameter": "encryption_key"}
-    assert parameters["persistent_resource_id"] == {"runtimeValue": {"constant": ""}}
+def test_trials_run_where_the_plan_has_any(compiled):
+    branches = inner(compiled, "train")["condition-branches-1"]["componentRef"]["name"]
+    tasks = compiled.spec["components"][branches]["dag"]["tasks"]
+    conditions = [task["triggerPolicy"]["condition"] for task in tasks.values()]
+    trials = "int(inputs.parameter_values['pipelinechannel--plan-trials']) > 0"
+    assert [" ".join(condition.split()) for condition in conditions] == [trials, f"!({trials})"]
+
+
+def test_both_jobs_take_what_they_are_from_the_plan(compiled):
+    with_trials, without = (branch(compiled, n) for n in (2, 3))
+    jobs = [with_trials["custom-training-job"], without["custom-training-job-2"]]
+    for name in (
+        *("worker_pool_specs", "base_output_directory", "strategy", "timeout"),
+        *("restart_job_on_worker_restart", "max_wait_duration"),
+    ):
+        channel = {"componentInputParameter": f"pipelinechannel--plan-{name}"}
+        assert jobs[1]["inputs"]["parameters"][name] == channel
+    for parameters in (job["inputs"]["parameters"] for job in jobs):
+        for name in ("project", "location", "service_account", "network"):
+            channel = {"componentInputParameter": f"pipelinechannel--{name}"}
+            assert parameters[name] == channel
+        assert "psc_interface" in str(parameters["psc_interface_config"])
+        assert "encryption_key" in str(parameters["encryption_spec_key_name"])
+        assert parameters["persistent_resource_id"] == {"runtimeValue": {"constant": ""}}
+
+
+def test_the_final_training_takes_its_pools_from_the_best_trial(compiled):
+    tasks = branch(compiled, 2)
+    best = {"taskOutputParameter": {"outputParameterKey": "Output", "producerTask": "choose"}}
+    assert tasks["custom-training-job"]["inputs"]["parameters"]["worker_pool_specs"] == best
+    study = tasks["choose"]["inputs"]["parameters"]["gcp_resources"]["taskOutputParameter"]
+    assert study["producerTask"] == "hyperparameter-tuning-job"
+    constants = [
+        name
+        for name, value in tasks["hyperparameter-tuning-job"]["inputs"]["parameters"].items()
+        if "runtimeValue" in value
+    ]
+    assert constants == ["display_name"]
+
+
+def branch(compiled, number):
+    return compiled.spec["components"][f"comp-condition-{number}"]["dag"]["tasks"]
 
 
 def inner(compiled, step):
@@ -77,9 +110,11 @@ def test_the_time_of_the_run_decides_what_files_are_found(compiled):
 
 
 def test_only_preprocess_is_cached_and_it_knows_the_files_but_not_the_time(compiled):
-    outer = compiled.spec["root"]["dag"]["tasks"]
-    every = [*outer.items(), *(t for s in compiled.steps for t in inner(compiled, s).items())]
-    cached = [task for _, task in every if task["cachingOptions"].get("enableCache")]
+    dags = [compiled.spec["root"], *compiled.spec["components"].values()]
+    every = [task for dag in dags for task in dag.get("dag", {}).get("tasks", {}).items()]
+    options = [task["cachingOptions"] for name, task in every if "condition" not in name]
+    cached = [task for _, task in every if task.get("cachingOptions", {}).get("enableCache")]
+    assert len(options) == 14
     assert cached == [inner(compiled, "preprocess")["preprocess"]]
     parameters = cached[0]["inputs"]["parameters"]
     found = {n for n, p in parameters.items() if "taskOutputParameter" in p}
@@ -99,8 +134,8 @@ def test_evaluate_takes_the_model_of_the_nested_pipeline(compiled):
 def test_every_component_and_replica_runs_the_one_image(compiled):
     executors = compiled.spec["deploymentSpec"]["executors"]
     images = {name: e["container"]["image"] for name, e in executors.items()}
-    launcher = images.pop("exec-custom-training-job")
-    assert "google-cloud-pipeline-components:2.22" in launcher
+    for job in ("custom-training-job", "custom-training-job-2", "hyperparameter-tuning-job"):
+        assert "google-cloud-pipeline-components:2.22" in images.pop(f"exec-{job}")
     assert set(images.values()) == {IMAGE}
     plan = compiled.spec["components"]["comp-train"]["dag"]["tasks"]["plan"]
     assert plan["inputs"]["parameters"]["image"] == {"runtimeValue": {"constant": IMAGE}}
@@ -122,5 +157,6 @@ def test_components_are_tried_again_but_neither_the_gate_nor_the_job(tmp_path):
     dags = [compiled.spec["root"], *compiled.spec["components"].values()]
     tasks = {n: t for d in dags for n, t in d.get("dag", {}).get("tasks", {}).items()}
     again = {n for n, t in tasks.items() if t.get("retryPolicy", {}).get("maxRetryCount") == 2}
-    assert again == {"find-files", "preprocess", "package", "plan", "measure"}
-    assert "retryPolicy" not in str([tasks["gate"], tasks["custom-training-job"]])
+    assert again == {"find-files", "preprocess", "package", "plan", "choose", "measure"}
+    jobs = ("custom-training-job", "custom-training-job-2", "hyperparameter-tuning-job")
+    assert "retryPolicy" not in str([tasks[name] for name in ("gate", *jobs)])

@@ -1,6 +1,10 @@
 """A CustomJob's payload becomes processes with Vertex's environment."""
 
+import os
+import signal
 import sys
+
+import pytest
 
 from pipelines import custom_job
 
@@ -46,3 +50,56 @@ def test_the_time_limit_is_the_job_s(tmp_path):
     outcome = custom_job.run_replicas([slow], tmp_path / "log", timeout_s=0.2)
     assert not outcome.succeeded
     assert outcome.reason == "the job took longer than 0.2 s"
+
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+starts = Path(sys.argv[1]) / "starts"
+with starts.open("a") as file:
+    file.write("x")
+if len(starts.read_text()) <= int(sys.argv[2]):
+    os.kill(os.getpid(), int(sys.argv[3]))
+"""
+
+
+def killed_job(tmp_path, times, number=signal.SIGKILL, workers=0, **scheduling):
+    arguments = ["-c", KILL, str(tmp_path), str(times), str(int(number))]
+    wait = ["-c", "import time; time.sleep(1)"]
+    pools = [pool(args=arguments), *([pool(workers, wait)] if workers else [])]
+    for one in pools:
+        one["container_spec"]["command"] = ["python"]
+    told = []
+    log = tmp_path / "log"
+    run = job(*pools, scheduling=scheduling)
+    return custom_job.run_job(run, dict(os.environ), log, say=told.append), told
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_replica_whose_machine_is_taken_away_starts_again(tmp_path, number):
+    outcome, told = killed_job(tmp_path, 2, number)
+    assert outcome.succeeded
+    assert [text[-13:] for text in told] == ["again, 1 of 3", "again, 2 of 3"]
+    assert (tmp_path / "starts").read_text() == "xxx"
+
+
+def test_a_job_starts_again_three_times_and_then_fails(tmp_path):
+    outcome, told = killed_job(tmp_path, 9)
+    assert not outcome.succeeded
+    assert outcome.reason.startswith("workerpool0-0: it was killed by SIGKILL")
+    assert len(told) == 3
+
+
+def test_an_error_of_the_code_does_not_start_again(tmp_path):
+    outcome, told = killed_job(tmp_path, 9, signal.SIGABRT)
+    assert not outcome.succeeded
+    assert told == []
+
+
+def test_replicas_in_step_start_again_together_where_the_job_says_so(tmp_path):
+    outcome, told = killed_job(tmp_path, 1, workers=1)
+    assert (outcome.succeeded, told) == (False, [])
+    (tmp_path / "starts").unlink()
+    outcome, told = killed_job(tmp_path, 1, workers=1, restart_job_on_worker_restart=True)
+    assert outcome.succeeded
+    assert "starting again, 1 of 3" in told[0]

@@ -2,23 +2,28 @@
 
 import contextlib
 import datetime
+import json
 import re
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from pipelines import doctor
+from pipelines import asking, doctor
 from pipelines.doctor import Request, examine
+from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as vertex_emulator
 from tests.pipelines.conftest import SPEC
 from tests.pipelines.test_cli import quatrain
 
 DIGEST = "sha256:" + "0a" * 32
+BEAM = metadata.version("apache-beam")
 CLOUD = {
     "project": "my-project",
     "location": "europe-west1",
@@ -26,6 +31,15 @@ CLOUD = {
     "image": f"europe-west1-docker.pkg.dev/my-project/r/quatrain@{DIGEST}",
     "service_account": "trainer@my-project.iam.gserviceaccount.com",
 }
+
+
+@dataclass
+class Google:
+    """The services on loopback, and the settings that lead to them."""
+
+    storage: storage_emulator.Storage
+    iam: iam_emulator.Iam
+    settings: dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +77,9 @@ def test_offline_nothing_is_wrong_and_what_was_not_asked_is_told(files):
     findings = list(examine(files(spec={"train": {"max_seconds": 600}})))
     assert {f.severity for f in findings} == {"ok", "unasked"}
     unasked = {f.check: f.mend for f in findings if f.severity == "unasked"}
-    assert set(unasked) == {"credentials", "project", "buckets", "image", "roles", "quota"}
+    assert set(unasked) == {
+        *("credentials", "project", "buckets", "image", "roles", "hardware", "quota")
+    }
     assert "gcloud storage buckets describe gs://my-bucket " in unasked["buckets"]
     assert f"describe {CLOUD['image']}" in unasked["image"]
 
@@ -175,14 +191,32 @@ def test_the_image_s_python_is_the_one_that_doctor_compares_with():
     assert set(re.findall(r"python:?(3\.\d+)", dockerfile)) == {doctor.IMAGE_PYTHON}
 
 
+def test_the_labels_of_the_image_are_the_versions_that_are_installed():
+    dockerfile = (Path(doctor.__file__).parents[1] / "Dockerfile").read_text()
+    labels = dict(re.findall(r'([a-z.]+)="([^"]+)"', dockerfile))
+    for package, label in asking.IMAGE_LABELS.items():
+        assert labels[label] == metadata.version(package)
+
+
 @contextlib.contextmanager
-def registry(status):
-    """A registry that answers every question for a manifest with one status."""
+def registry(status, labels=None):
+    """A registry of one image for two platforms; it answers for its manifest with one status."""
+    platforms = [
+        {"digest": f"sha256:{name}", "platform": {"os": "linux", "architecture": name}}
+        for name in ("arm64", "amd64")
+    ]
+    held = {
+        f"manifests/{DIGEST}": {"manifests": platforms},
+        "manifests/sha256:amd64": {"config": {"digest": "sha256:config"}},
+        "blobs/sha256:config": {"config": {"Labels": labels}},
+    }
 
     class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_response(status if self.path.endswith(f"/manifests/{DIGEST}") else 400)
+        def do_GET(self):
+            document = held.get(self.path.removeprefix("/v2/p/quatrain/"))
+            self.send_response(status if document is not None else 400)
             self.end_headers()
+            self.wfile.write(json.dumps(document).encode())
 
         def log_message(self, *_):
             pass
@@ -200,38 +234,45 @@ def registry(status):
 
 @pytest.fixture
 def google(monkeypatch):
-    """Cloud Storage and Vertex AI on loopback."""
+    """Cloud Storage, Vertex AI, IAM and Compute Engine on loopback."""
+    roles = {
+        "projects/my-project": asking.PROJECT_ROLES,
+        CLOUD["service_account"]: asking.ACCOUNT_ROLES,
+        "gs://my-bucket": ["roles/storage.admin"],
+    }
+    zones = {
+        "europe-west1-b": ["n1-standard-4", "n1-standard-8", "nvidia-tesla-t4"],
+        "europe-west4-a": ["n1-standard-4", "n1-standard-8", "ct5lp-hightpu-8t"],
+    }
+    iam = iam_emulator.Iam(roles, f"serviceAccount:{CLOUD['service_account']}", zones)
     with (
         storage_emulator.serving() as storage,
-        vertex_emulator.serving(vertex_emulator.Vertex()) as url,
+        vertex_emulator.serving(vertex_emulator.Vertex(), iam.answer) as url,
+        registry(200, {"org.opencontainers.image.version": "0.1.0", "quatrain.beam": BEAM}) as host,
     ):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
         storage.add_bucket("data")
-        yield storage, url
+        storage.add_bucket("my-bucket")
+        image = f"{host}/p/quatrain@{DIGEST}"
+        yield Google(storage, iam, {"api_endpoint": url, "image": image, "offline": False})
 
 
 def test_online_everything_is_asked_and_answered(files, google):
-    storage, url = google
-    storage.add_bucket("my-bucket")
-    with registry(200) as host:
-        request = files(offline=False, api_endpoint=url, image=f"{host}/p/quatrain@{DIGEST}")
-        findings = list(examine(request))
-    assert {f.check for f in findings if f.severity != "ok"} == {"price", "roles", "quota"}
-    for check in ("project", "buckets", "image"):
+    findings = list(examine(files(**google.settings)))
+    assert {f.check for f in findings if f.severity != "ok"} == {"price", "quota"}
+    for check in ("project", "buckets", "image", "roles"):
         assert of(findings, check).severity == "ok"
+    assert of(findings, "hardware").sentence == "n1-standard-4 is in europe-west1-b"
 
 
-def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, tmp_path, capsys):
-    storage, url = google
-    storage.add_bucket("my-bucket", "eu", "multi-region")
-    storage.buckets["data"].location = "us-east1"
+def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsys):
+    google.storage.buckets["my-bucket"].location = "eu"
+    google.storage.buckets["my-bucket"].location_type = "multi-region"
+    google.storage.buckets["data"].location = "us-east1"
+    google.iam.policies["projects/other-project"] = asking.PROJECT_ROLES
     with registry(404) as host:
-        request = files(
-            offline=False,
-            api_endpoint=url,
-            image=f"{host}/p/quatrain@{DIGEST}",
-            project="other-project",
-        )
+        changed = {"image": f"{host}/p/quatrain@{DIGEST}", "project": "other-project"}
+        request = files(**{**google.settings, **changed})
         findings = list(examine(request))
         code, out, _ = quatrain(capsys, "doctor", request.spec, "--cloud", request.cloud)
     errors = {f.check: f for f in findings if f.severity == "error"}
@@ -242,6 +283,59 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, tmp_p
     assert "the source gs://data is in us-east1" in of(findings, "source").sentence
     assert code == 1
     assert out.splitlines()[-1].startswith("3 errors, ")
+
+
+def test_an_image_of_other_versions_is_an_error(files, google):
+    with registry(200, {"org.opencontainers.image.version": "0.0.9"}) as host:
+        image = f"{host}/p/quatrain@{DIGEST}"
+        (finding,) = found(files(**{**google.settings, "image": image}), "image")
+    assert finding.severity == "error"
+    assert finding.sentence.endswith(
+        f"but quatrain is 0.0.9 there and 0.1.0 here and apache-beam is not told there and "
+        f"{BEAM} here"
+    )
+
+
+def test_roles_that_the_account_lacks_are_told_with_the_commands_that_give_them(files, google):
+    google.iam.policies["projects/my-project"] = {"roles/editor"}
+    google.iam.policies["gs://my-bucket"] = {"roles/storage.objectUser"}
+    google.iam.policies[CLOUD["service_account"]] = set()
+    (finding,) = found(files(**google.settings), "roles")
+    assert finding.severity == "error"
+    assert finding.sentence == (
+        "trainer@my-project.iam.gserviceaccount.com lacks roles/iam.serviceAccountUser on itself, "
+        "roles/storage.legacyBucketReader on gs://my-bucket, unless a group or a folder gives it"
+    )
+    assert finding.mend.splitlines()[1] == (
+        "gcloud storage buckets add-iam-policy-binding gs://my-bucket "
+        "--member=serviceAccount:trainer@my-project.iam.gserviceaccount.com "
+        "--role=roles/storage.legacyBucketReader"
+    )
+
+
+def test_an_account_that_is_not_there_is_an_error(files, google):
+    del google.iam.policies[CLOUD["service_account"]]
+    (finding,) = found(files(**google.settings), "roles")
+    assert finding.mend == "gcloud iam service-accounts create trainer --project=my-project"
+
+
+def test_policies_that_may_not_be_read_are_told_as_not_asked(files, google):
+    google.iam.forbidden = True
+    (finding,) = found(files(**google.settings), "roles")
+    assert finding.severity == "unasked"
+    assert finding.sentence.endswith("answered 403 to these credentials")
+    assert finding.mend.startswith("gcloud projects get-iam-policy my-project ")
+
+
+def test_hardware_that_the_region_lacks_is_an_error_that_says_where_it_is(files, google):
+    (finding,) = found(files(**google.settings, tier="BASIC_TPU"), "hardware")
+    assert finding.severity == "error"
+    assert finding.sentence == (
+        "no zone of europe-west1 has ct5lp-hightpu-8t; it is in europe-west4"
+    )
+    machine, accelerator = found(files(**google.settings, tier="BASIC_GPU"), "hardware")
+    assert machine.sentence == "n1-standard-8 is in europe-west1-b"
+    assert accelerator.sentence == "nvidia-tesla-t4 is in europe-west1-b"
 
 
 def test_without_credentials_the_rest_is_told_as_not_asked(files, monkeypatch, tmp_path):
@@ -258,7 +352,7 @@ def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files):
     arguments = ["doctor", request.spec, "--cloud", request.cloud, "--offline"]
     code, out, _ = quatrain(capsys, *arguments)
     assert code == 0
-    assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 6 not asked, ")
+    assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 7 not asked, ")
     code, out, _ = quatrain(capsys, *arguments, "--set", "label=z", "--set-cloud", "location=EU")
     assert code == 1
     assert "error      spec" in out and "error      cloud" in out

@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import json
 import os
 import signal
 import time
@@ -223,6 +224,11 @@ def script(*frames, state="PIPELINE_STATE_SUCCEEDED", error=""):
                         outputs={"evaluation": Task.ArtifactList(artifacts=[artifact])},
                     )
                 )
+            if "train" in frame:
+                artifact = aiplatform_v1.Artifact(uri="gs://bucket/quatrain/1/model")
+                outputs = {"model": Task.ArtifactList(artifacts=[artifact])}
+                done = Task.State.SUCCEEDED
+                tasks.append(Task(task_id=98, task_name="plan", state=done, outputs=outputs))
             job.job_detail = aiplatform_v1.PipelineJobDetail(task_details=tasks)
         job.state = State[state]
 
@@ -256,6 +262,15 @@ def test_a_job_that_fails_in_a_step_says_which_and_why(google, quatrain, step):
     code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
     assert code == 1
     assert f"error: job mine failed: task {step}: no rows\nlook: https://console." in err
+
+
+def test_a_failed_training_says_what_its_trainer_left(google, quatrain):
+    left = {"phase": "train", "reason": "no rows", "hint": "add some", "exit_code": 3}
+    google.storage.put("gs://bucket/quatrain/1/model/failure.json", json.dumps(left).encode())
+    google.execute = script({"train": "FAILED"}, state="PIPELINE_STATE_FAILED", error="exit 3")
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    assert "failed: task train: exit 3\ntraining: no rows; add some\nlook: https://console." in err
 
 
 def test_a_job_cancelled_in_the_console_says_so(google, quatrain):

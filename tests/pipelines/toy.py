@@ -76,7 +76,13 @@ def make_toy(script: str):
 
     @dsl.pipeline(name="toy")
     def toy(
-        spec: dict, project: str, location: str, runner: str = "", tier: str = "", at: str = ""
+        spec: dict,
+        project: str,
+        location: str,
+        root: str = "",
+        runner: str = "",
+        tier: str = "",
+        at: str = "",
     ):
         prepared = prepare(
             spec=spec,

@@ -12,7 +12,7 @@ def test_the_shards_of_a_split_are_read_in_order(examples: Path) -> None:
     read = read_examples(str(examples))
     train = read.split("train")
     assert train.rows == 333
-    assert train.numbers.shape == (333, 3)
+    assert train.numbers.shape == (333, 4)  # a delay, whether it is missing, sine and cosine
     assert train.numbers.dtype == np.float32
     assert train.indices.shape == (333, 2)
     assert train.indices.dtype == np.int32

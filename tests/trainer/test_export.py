@@ -2,7 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.small import job, write_examples
+from trainer import golden
 from trainer.examples import Examples, read_examples
 from trainer.export import _named, argument_names
 from trainer.model import train
@@ -152,6 +156,53 @@ def test_metadata_names_the_arguments_and_the_digest_of_every_file(binary: Any) 
     }
     assert written["files"] == on_disk
     assert "saved_model.pb" in on_disk
+
+
+def test_golden_rows_begin_with_one_in_which_everything_is_missing(binary: Any) -> None:
+    model, _, folder = binary
+    kept = json.loads((folder / "golden.json").read_text())
+    assert {name: column[0] for name, column in kept["inputs"].items()} == {
+        "delay": None,
+        "arg_carrier_code": "",
+        "stops": None,
+        "time": None,
+    }
+    assert [len(column) for column in kept["inputs"].values()] == [32] * 4
+    assert np.shape(kept["answers"]) == (32, 2)
+    golden.replay(json.dumps(kept), model.signatures["serving_default"])
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_another_answer_to_a_golden_row_is_an_error(request: Any, task: str) -> None:
+    model, _, folder = request.getfixturevalue(task)
+    kept = json.loads((folder / "golden.json").read_text())
+    wrong = np.array(kept["answers"])
+    wrong[5] += 0.001 * max(1.0, float(np.abs(wrong).max()))
+    kept["answers"] = wrong.tolist()
+    with pytest.raises(TrainerError, match="to golden row 5, where it answered"):
+        golden.replay(json.dumps(kept), model.signatures["serving_default"])
+
+
+def test_tensorflow_s_own_tool_runs_the_model_in_a_fresh_process(binary: Any) -> None:
+    model, _, folder = binary
+    fed = {"delay": [40.0, -20.0], "stops": [2.0, 0.0], "time": [1.357e9, 1.35704e9]}
+    given = [f"{name}={values}" for name, values in fed.items()]
+    given.append("arg_carrier_code=['AA', 'DL']")
+    tool = Path(sys.executable).with_name("saved_model_cli")
+    command = [str(tool), "run", "--dir", str(folder), "--tag_set", "serve"]
+    command += ["--signature_def", "serving_default", "--input_exprs", ";".join(given)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = {**fed, "arg_carrier_code": ["AA", "DL"]}
+    said = answers(model, "serving_default", **{k: tf.constant(v) for k, v in _typed(rows)})
+    printed = re.search(r"key probabilities:\n(\[\[.*?\]\])", done.stdout, re.S)
+    assert printed is not None, done.stdout
+    found = np.array([float(n) for n in re.findall(r"[\d.e-]+", printed[1])]).reshape(2, 2)
+    np.testing.assert_allclose(found, said["probabilities"], atol=1e-6)
+
+
+def _typed(rows: dict[str, list[Any]]) -> Iterator[tuple[str, Any]]:
+    for name, values in rows.items():
+        yield name, np.array(values, object if isinstance(values[0], str) else np.float64)
 
 
 def test_no_temporary_folder_is_left(binary: Any) -> None:

@@ -86,3 +86,20 @@ def test_the_zero_of_a_table_changes_nothing() -> None:
     for merged in (TableStatistics() + table, table + TableStatistics()):
         assert merged.rows == 1
         assert same(merged.columns["x"], table.columns["x"])
+
+
+def test_the_most_frequent_value_is_the_least_of_equally_frequent_ones() -> None:
+    assert Distribution.of(np.array([5.0, 5.0, 2.0, 2.0, 9.0])).mode() == 2.0
+
+
+def test_knots_part_the_rows_evenly_and_hold_the_ends() -> None:
+    d = Distribution.of(np.arange(100.0))
+    assert d.values[d.knots(5)].tolist() == [0, 24, 49, 74, 99]
+    assert d.values[d.knots(2)].tolist() == [0, 99]
+    assert d.knots(100).tolist() == list(range(100))
+
+
+def test_a_frequent_value_is_a_knot_beside_an_even_parting_of_the_rest() -> None:
+    d = Distribution.of(np.array([*range(-10, 0), *[0.0] * 50, *range(1, 11)], float))
+    # 0 has 50 of 70 rows, more than a third; three knots part the other twenty
+    assert d.values[d.knots(4)].tolist() == [-10, -1, 0, 10]

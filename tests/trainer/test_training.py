@@ -70,28 +70,46 @@ def test_tensorboard_gets_the_losses_and_the_speed(trained: Path) -> None:
     assert {tag for tag, _, _ in found} == {"loss", "validation_loss", "steps_per_second"}
 
 
-def test_killed_after_an_epoch_it_goes_on_bit_for_bit(
-    trained: Path, examples: Path, tmp_path: Path
+KILLED = """
+import itertools, os, signal, sys
+from pathlib import Path
+from tests.trainer.small import job
+from trainer import epochs
+from trainer.loop import Loop
+from trainer.model import train
+
+epochs.STEPS_A_CALL, epochs.SAVE_EVERY_S = 2, 0.0
+calls, run_steps = itertools.count(1), Loop.run_steps
+
+def run(*arguments):
+    if next(calls) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_steps(*arguments)
+
+Loop.run_steps = run
+train(job(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+
+# 6 steps an epoch in calls of 2: the 5th call begins at step 2 of the second epoch
+@pytest.mark.parametrize(("call", "left"), [(5, "epoch-00001_0000002.npz"), (7, "epoch-00002.npz")])
+def test_killed_at_any_step_it_goes_on_bit_for_bit(
+    trained: Path, examples: Path, tmp_path: Path, call: int, left: str
 ) -> None:
-    code = (
-        "import os, signal, sys\n"
-        "from pathlib import Path\n"
-        "from tests.trainer.small import job\n"
-        "from trainer.model import train\n"
-        "kill = lambda epoch: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "train(job(Path(sys.argv[1]), Path(sys.argv[2])), kill)\n"
-    )
-    command = [sys.executable, "-c", code, str(examples), str(tmp_path)]
+    command = [sys.executable, "-c", KILLED, str(examples), str(tmp_path), str(call)]
     killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["epoch-00001.npz"]
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [left]
     assert not (tmp_path / "model").exists()
 
     train(job(examples, tmp_path))
     for one, other in zip(weights(trained), weights(tmp_path), strict=True):
         np.testing.assert_array_equal(one, other)
-    losses = [[e["loss"] for e in metadata(f)["history"]] for f in (trained, tmp_path)]
+    histories = [metadata(folder)["history"] for folder in (trained, tmp_path)]
+    losses = [[e["validation_loss"] for e in history] for history in histories]
     assert losses[0] == losses[1]
+    sums = [[e["loss"] for e in history] for history in histories]
+    assert sums[1] == pytest.approx(sums[0], rel=1e-6)  # added in calls of another length
 
 
 def test_a_finished_job_started_again_only_exports(trained: Path, examples: Path) -> None:

@@ -100,6 +100,7 @@ def write_examples(
         "spec": read_parameter(spec or make_spec(task)).sha256,
         "warnings": [],
     }
+    write_json(folder / "statistics.json", {"version": 2, "kept": {}, "audit": []})
     write_json(folder / "manifest.json", {**manifest, "files": sha256_of_files(folder)})
     return folder
 

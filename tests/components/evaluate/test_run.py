@@ -19,6 +19,8 @@ from components.evaluate import scoring
 from components.evaluate.component import gate, measure
 from components.evaluate.run import evaluate_model
 from components.evaluate.shards import Plan, Shard
+from components.preprocess import history
+from components.preprocess.component import compare
 from tests.components.evaluate.handmade import (
     make_rows,
     make_spec,
@@ -158,10 +160,12 @@ def run_component(tmp_path: Path, spec: dict[str, Any], model: Path) -> tuple[An
     scalars, curves = dsl.Metrics(), dsl.ClassificationMetrics()
     trained, evaluation = dsl.Model(uri=str(model)), dsl.Artifact(uri=str(tmp_path / "evaluation"))
     examples = dsl.Dataset(uri=str(tmp_path / "examples"))
-    measure.python_func(spec, examples, trained, evaluation, scalars, curves)
+    drift = dsl.Artifact(uri=str(tmp_path / "drift"))
+    compare.python_func(spec, str(tmp_path / "runs"), examples, drift)
+    measure.python_func(spec, examples, drift, trained, evaluation, scalars, curves)
     error = None
     try:
-        gate.python_func(evaluation, trained)
+        gate.python_func(str(tmp_path / "runs"), "one", "2026-11-25", examples, evaluation, trained)
     except GateFailed as failed:
         error = failed
     return {**scalars.metadata, **curves.metadata}, error
@@ -180,12 +184,17 @@ def test_a_failed_gate_raises_after_everything_is_recorded(
     assert 0.6 < recorded["auc"] < 0.99
     assert len(recorded["confidenceMetrics"]) > 80
     assert [len(r["row"]) for r in recorded["confusionMatrix"]["rows"]] == [2, 2]
+    assert history.recall(str(tmp_path / "runs"), "hand-made") == {}
 
 
-def test_a_passed_gate_raises_nothing(tmp_path: Path, models: dict[str, Path]) -> None:
+def test_a_passed_gate_raises_nothing_and_keeps_the_statistics_for_later_runs(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
     recorded, error = run_component(tmp_path, SPEC, models["binary"].parent)
     assert error is None
     assert recorded["gate_passed"] == 1.0
+    kept = history.recall(str(tmp_path / "runs"), "hand-made")
+    assert {role: r["run"] for role, r in kept.items()} == {"previous": "one", "champion": "one"}
 
 
 def copied(tmp_path: Path, models: dict[str, Path]) -> tuple[Path, Path]:

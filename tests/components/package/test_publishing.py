@@ -82,7 +82,8 @@ def test_a_trainer_that_fails_a_check_is_not_published(examples, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     text = (publishing.default_trainer_dir() / "pyproject.toml").read_text()
-    (folder / "pyproject.toml").write_text(text.replace('readme = "README.md"\n', ""))
+    text = text.replace('readme = "README.md"\n', "").replace(', "trainer.features"', "")
+    (folder / "pyproject.toml").write_text(text)
     for name, content in {"__init__.py": "", "task.py": TASK, "model.py": ""}.items():
         (folder / name).write_text(content)
     with pytest.raises(PackageError) as raised:

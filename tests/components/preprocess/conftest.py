@@ -13,6 +13,7 @@ from components.preprocess.rejection import Block
 from components.preprocess.sources import plan_ranges
 from components.spec.reading import read_parameter
 from components.spec.schema import ModelSpec, Source
+from trainer.spelling import Spelling
 
 
 def positions_of(block: Block) -> list[int]:
@@ -24,9 +25,15 @@ def positions_of(block: Block) -> list[int]:
 class Read:
     """What was read from a table: typed rows, their positions, and rejected rows."""
 
-    def __init__(self, source: Source, columns: Mapping[str, str], range_bytes: int | None) -> None:
-        self.ranges = plan_ranges(source, columns, range_bytes)
-        blocks = [b for span in self.ranges for b in read_range(span, source, columns)]
+    def __init__(
+        self,
+        source: Source,
+        columns: Mapping[str, str],
+        range_bytes: int | None = None,
+        spellings: Mapping[str, Spelling] = {},
+    ) -> None:
+        self.ranges = plan_ranges(source, columns, range_bytes, spellings=spellings)
+        blocks = [b for r in self.ranges for b in read_range(r, source, columns, spellings)]
         self.rows = [tuple(r.values()) for b in blocks for r in b.batch.to_pylist()]
         self.positions = [p for b in blocks for p in positions_of(b)]
         self.rejected = [r for b in blocks for r in b.rejected.to_pylist()]
@@ -43,6 +50,7 @@ def table(tmp_path: Path) -> Callable[..., str]:
 
     def write(data: bytes | str, name: str = "t.csv") -> str:
         path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.encode() if isinstance(data, str) else data)
         return str(path)
 
@@ -59,10 +67,11 @@ def read(table: Callable[..., str]) -> Callable[..., Read]:
         *,
         name: str = "t.csv",
         range_bytes: int | None = None,
+        spellings: Mapping[str, Spelling] = {},
         **source: Any,
     ) -> Read:
         types = dict(c.split() for c in columns.split(", "))
-        return Read(Source(uri=(table(data, name),), **source), types, range_bytes)
+        return Read(Source(uri=(table(data, name),), **source), types, range_bytes, spellings)
 
     return run
 

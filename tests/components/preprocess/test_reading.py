@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.errors import SourceError
-from components.preprocess import delimited
+from components.preprocess import delimited, lines
 from components.preprocess.conversion import TYPES, from_text, settle
 from components.preprocess.reading import read_range
 from components.preprocess.sources import Range, plan_ranges
@@ -165,12 +165,21 @@ def test_a_cell_of_10_mb_is_read(read: Reader, quoted_newlines: bool) -> None:
 def test_a_row_beyond_the_bound_is_an_error_with_its_place(
     read: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delimited, "MAX_ROW_BYTES", 5 << 20)
+    monkeypatch.setattr(lines, "MAX_ROW_BYTES", 5 << 20)
     with pytest.raises(SourceError, match=r"t\.csv: the row at byte 4 is longer than 5 MB"):
         read("a,b\n1," + "x" * 9_000_000, "a int")
 
 
-@pytest.mark.parametrize(("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
+def _zstd(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", _zstd)]
+)
 def test_compressed_files_are_one_range(
     read: Reader, suffix: str, compress: Callable[[bytes], bytes]
 ) -> None:
@@ -339,9 +348,9 @@ def test_a_value_read_alone_is_the_value_that_the_csv_reader_reads(value: str, t
 def _typed(value: str, type_: str) -> list[Any] | None:
     """The value as the typed fast path reads it, or None when it refuses."""
     source = Source(uri=("x",), nulls=())
-    parser = delimited._Parser(("a", "b"), source, {"a": type_})
+    parser = delimited._Parser(("a", "b"), source, {"a": type_}, {})
     data = f'"{value}",1\n'.encode()
-    batch = parser.parse_typed(data, delimited.row_ends(data, False))
+    batch = parser.parse_typed(data, lines.row_ends(data, False))
     if batch is None:
         return None
     settled, faults = settle("a", batch.column("a"))

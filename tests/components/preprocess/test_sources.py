@@ -59,7 +59,7 @@ def test_a_header_without_the_columns_is_shown_once_and_cut(table: Table) -> Non
     assert "\0" not in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["bq://project.dataset.table", "gopher://x/t.csv"])
+@pytest.mark.parametrize("uri", ["s4://x/t.csv", "gopher://x/t.csv"])
 def test_a_uri_of_no_known_file_system_is_one_sentence(uri: str) -> None:
     with pytest.raises(SourceError, match=r"cannot be read .*; use a local path or gs://"):
         list_files(Source(uri=(uri,)))

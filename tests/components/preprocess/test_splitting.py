@@ -7,10 +7,11 @@ from datetime import date, datetime
 import numpy as np
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from components.errors import SpecError
-from components.preprocess.splitting import assign, parts, threshold
-from components.spec.schema import ColumnSplit, HashSplit, TimeSplit
+from components.preprocess.splitting import assign, bad_split, parts, threshold
+from components.spec.schema import ColumnSplit, FoldSplit, HashSplit, TimeSplit
 from trainer.fingerprint import fingerprint64
 
 # FARM_FINGERPRINT's own example in BigQuery's documentation.
@@ -88,3 +89,37 @@ def test_a_threshold_with_an_offset_is_utc() -> None:
 def test_a_column_of_split_names_is_taken_at_its_word() -> None:
     batch = pa.record_batch({"s": ["test", "train", "validation", "Train", None]})
     assert assign(ColumnSplit(by="column", column="s"), batch).tolist() == [2, 0, 1, -1, -1]
+
+
+def test_a_stratified_key_is_the_class_before_the_keys() -> None:
+    batch = pa.record_batch({"late": pa.array([True, False, None]), "id": ["a", "a", "b"]})
+    joined = pa.record_batch({"j": ["true\x1fa", "false\x1fa", "\x1fb"]})
+    stratified = assign(HashSplit(keys=("id",), stratify="late"), batch)
+    assert stratified.tolist() == assign(HashSplit(keys=("j",)), joined).tolist()
+
+
+def test_each_class_has_its_share_of_every_split_within_chance() -> None:
+    n, rare = 40_000, 400
+    batch = pa.record_batch({"id": pa.array(range(n)), "late": [i < rare for i in range(n)]})
+    assigned = assign(HashSplit(keys=("id",), stratify="late"), batch)
+    for rows in (slice(0, rare), slice(rare, n)):
+        size = rows.stop - rows.start
+        for side, share in enumerate((0.8, 0.1, 0.1)):
+            chance = (share * (1 - share) / size) ** 0.5
+            assert abs((assigned[rows] == side).mean() - share) < 3 * chance
+
+
+def test_folds_are_compared_as_text_and_the_others_are_train() -> None:
+    batch = pa.record_batch({"f": pa.array([1, 2, 3, 4, None])})
+    split = FoldSplit(by="fold", column="f", validation=3, test=4.0)
+    assert assign(split, batch).tolist() == [0, 0, 1, 2, -1]
+    assert bad_split(split, assign(split, batch)).detail == "f is missing"
+    text = pa.record_batch({"f": ["a", "b", "c"]})
+    assert assign(FoldSplit(by="fold", column="f", validation="c", test="a"), text).tolist() == [
+        *(2, 0, 1),
+    ]
+
+
+def test_one_fold_cannot_be_both_validation_and_test() -> None:
+    with pytest.raises(ValidationError, match="validation and test are both fold '3'; name two"):
+        FoldSplit(by="fold", column="f", validation=3, test="3")

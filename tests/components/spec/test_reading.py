@@ -242,3 +242,15 @@ def test_a_file_that_is_no_spec_is_refused(tmp_path: Path, text: str, word: str)
 def test_a_spec_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="cannot be read: No such file"):
         load_spec(tmp_path / "none.yaml")
+
+
+def test_folds_survive_the_pipeline_parameter_and_wrong_ones_are_a_sentence() -> None:
+    fold = {"by": "fold", "column": "id", "validation": 3, "test": 4}
+    spec = read_parameter(changed("split", fold))
+    assert read_parameter(as_kfp_sends_it(spec.as_parameter())) == spec
+    assert "split.tst: unknown key" in refusal(changed("split", {**fold, "tst": 1}))
+    stratified = {"keys": ["id"], "stratify": "bg"}
+    assert "split.stratify: unknown column 'bg'; did you mean" in refusal(
+        changed("split", stratified)
+    )
+    assert read_parameter(changed("split.stratify", "big")).split.stratify == "big"

@@ -15,6 +15,7 @@ import pytest
 
 from components.errors import PackageError
 from components.train import bootstrap
+from trainer.job import VARIABLES
 
 TASK = """
 import json, os, signal, sys, time
@@ -31,6 +32,8 @@ print(json.dumps(report), flush=True)
 if "--sleep" in sys.argv:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
     time.sleep(60)
+if "--die" in sys.argv:
+    os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(3 if "--fail" in sys.argv else 0)
 """
 PYPROJECT = """
@@ -103,6 +106,18 @@ def test_a_signal_reaches_the_trainer_and_its_exit_code_returns(package):
     time.sleep(0.1)
     os.kill(child.pid, signal.SIGTERM)
     assert child.wait(timeout=20) == 7
+
+
+def test_a_trainer_that_is_killed_leaves_its_failure(package, tmp_path):
+    places = {n: f"{tmp_path}/{n}/" for n in VARIABLES.values()}
+    done = subprocess.run(command(package, "--die"), env={**os.environ, **places}, check=False)
+    assert done.returncode == 137
+    assert json.loads((tmp_path / "failure.json").read_text()) == {
+        "phase": "train",
+        "reason": "the trainer was killed by SIGKILL",
+        "hint": "often for want of memory: lower batch_size, or take a tier with more memory",
+        "exit_code": 137,
+    }
 
 
 def test_another_digest_runs_nothing(package):

@@ -7,6 +7,7 @@ import pytest
 from components.errors import ArtifactError, TierError
 from components.spec.reading import read_parameter
 from components.train import plan as planning
+from trainer.settings import search_space
 
 SPEC = {
     "name": "toy",
@@ -32,15 +33,15 @@ def package(tmp_path):
         "checks": [],
     }
     (tmp_path / "package.json").write_text(json.dumps(published))
+    (tmp_path / "manifest.json").write_text(json.dumps({"rows": {"train": 500_000}}))
     return tmp_path
 
 
 def planned(package, value, tier=""):
     return planning.plan(
         value,
-        package_uri="gs://b/package",
-        package_path=str(package),
-        examples_uri="gs://b/examples",
+        planning.Input("gs://b/package", str(package)),
+        planning.Input("gs://b/examples", str(package)),
         model_uri="gs://b/model",
         tier=tier,
         image="img@sha256:1",
@@ -61,6 +62,64 @@ def test_every_replica_boots_the_package_by_its_digest(package):
     ]
     assert container["image_uri"] == "img@sha256:1"
     assert plan.base_output_directory == "gs://b/model"
+
+
+def arguments(plan):
+    args = plan.worker_pool_specs[0]["container_spec"]["args"]
+    return dict(zip(args[5::2], args[6::2], strict=True))
+
+
+def test_the_job_asks_the_scheduler_for_what_the_tier_says(package):
+    scheduling = [planned(package, spec(), tier)[2:6] for tier in ("", "STANDARD_1", "A100_FLEX")]
+    assert scheduling == [
+        ("STANDARD", "604800s", False, "0s"),
+        ("STANDARD", "604800s", True, "0s"),
+        ("FLEX_START", "604800s", False, "86400s"),
+    ]
+    assert planned(package, spec(scheduling="SPOT"), "A100").strategy == "SPOT"
+
+
+def test_eight_accelerators_take_the_largest_batch_that_keeps_100_steps(package, capsys):
+    # 500 000 rows in batches of 1024 are 488 steps: 4 times the batch leaves 122, 8 times 61
+    scaled = arguments(planned(package, spec(batch_size=1024, learning_rate=0.001), "A100_8"))
+    assert (scaled["--batch-size"], scaled["--learning-rate"]) == ("4096", "0.002")
+    assert "batch_size is 4096, learning_rate 0.002" in capsys.readouterr().out
+    own = spec(batch_size=1024, batch_rule="constant")
+    assert arguments(planned(package, own, "A100_8"))["--batch-size"] == "1024"
+    assert (
+        arguments(planned(package, spec(batch_size=1024), "STANDARD_1"))["--batch-size"] == "1024"
+    )
+
+
+def test_a_tuning_is_a_job_that_vertex_accepts(package):
+    from google.cloud import aiplatform_v1
+
+    space = {"dropout": {"min": 0, "max": 0.5}, "hidden_units": [[8, 4], [16]]}
+    plan = planned(package, spec(tune={"trials": 5, "parallel": 9, "space": space}))
+    job = aiplatform_v1.HyperparameterTuningJob(
+        display_name="toy",
+        study_spec={"metrics": plan.study_metrics, "parameters": plan.study_parameters},
+        max_trial_count=plan.trials,
+        parallel_trial_count=plan.parallel_trials,
+        max_failed_trial_count=plan.failed_trials,
+        trial_job_spec={"worker_pool_specs": plan.worker_pool_specs},
+    )
+    assert [p.parameter_id for p in job.study_spec.parameters] == ["hidden_units", "dropout"]
+    assert job.study_spec.metrics[0].goal.name == "MINIMIZE"
+    assert (job.max_trial_count, job.parallel_trial_count, job.max_failed_trial_count) == (5, 5, 3)
+    assert plan.tuning_directory == "gs://b/model/tuning"
+
+
+def test_auto_tunes_the_trainer_s_own_space(package):
+    tuned = planned(package, spec(tune="auto")).study_parameters
+    assert [p["parameter_id"] for p in tuned] == list(search_space(500_000))
+    assert planned(package, spec()).trials == 0
+
+
+def test_an_old_file_s_changes_are_told(package, capsys):
+    old = {"scaleTier": "CUSTOM", "masterType": "standard", "parameterServerCount": 2}
+    planned(package, spec(tier="CUSTOM", config={"trainingInput": old}))
+    assert "plan: 2 parameter servers without a type are left out" in capsys.readouterr().out
 
 
 def test_arguments_are_strings_and_cover_every_setting(package):

@@ -28,8 +28,8 @@ def custom_job():
     return aiplatform_v1.CustomJob
 
 
-def resolved(name, pools=None, replicas=None):
-    return tiers.resolve(name, replicas=replicas, pools=pools, today=DAY)
+def resolved(name, pools=None, **more):
+    return tiers.resolve(name, pools=pools, today=DAY, **more)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,12 @@ def resolved(name, pools=None, replicas=None):
     ids=lambda tier: f"{tier.name}-{tier.replicas}",
 )
 def test_every_tier_is_a_job_that_vertex_accepts(tier, custom_job):
-    specs = json.loads(json.dumps(tier.worker_pools(CONTAINER)))
-    job = custom_job({"display_name": "d", "job_spec": {"worker_pool_specs": specs}})
+    spec = {
+        "worker_pool_specs": tier.worker_pools(CONTAINER),
+        "scheduling": tier.job_scheduling._asdict(),
+    }
+    job = custom_job({"display_name": "d", "job_spec": json.loads(json.dumps(spec))})
+    assert job.job_spec.scheduling.strategy.name == tier.scheduling
     assert [p.replica_count for p in job.job_spec.worker_pool_specs] == [
         p.replica_count for p in tier.pools
     ]
@@ -88,6 +92,16 @@ def test_replicas_cut_a_tier_with_the_chief_counted():
         ("BASIC", {"replicas": 2}, "choose 1 to 1"),
         ("STANDARD_1", {"replicas": 9}, "has 5 machines"),
         ("BASIC", {"pools": [pool("n1-standard-8")]}, "set train.tier to CUSTOM"),
+        (
+            "BASIC",
+            {"scheduling": "FLEX_START"},
+            "no such GPU, and FLEX_START waits for",
+        ),
+        (
+            "H100_SPOT",
+            {"scheduling": "STANDARD"},
+            "set train.scheduling to SPOT or FLEX_START",
+        ),
         ("CUSTOM", {}, "needs train.pools"),
     ],
 )
@@ -114,6 +128,7 @@ def test_a_tier_that_cannot_be_is_refused_with_the_way_out(name, kwargs, sentenc
         ([pool("ct5lp-hightpu-8t", tpu_topology="4x4")], "choose one of 2x4"),
         ([pool("ct5lp-hightpu-4t", 2, tpu_topology="2x2")], "exactly 1 replica"),
         ([pool("n1-standard-8", tpu_topology="2x2")], "has no TPU"),
+        ([GPU, pool("n1-standard-8", 2)], "same accelerators: give pool 1 those of pool 0"),
         (
             [pool("n1-standard-8", accelerator_type="NVIDIA_TESLA_P100", accelerator_count=1)],
             "ended on 2026-09-15; use NVIDIA_TESLA_T4",
@@ -123,6 +138,33 @@ def test_a_tier_that_cannot_be_is_refused_with_the_way_out(name, kwargs, sentenc
 def test_pools_that_vertex_would_refuse_are_refused_here(pools, sentence):
     with pytest.raises(TierError, match=sentence):
         resolved("CUSTOM", pools)
+
+
+def test_spare_capacity_has_no_tpu_pods():
+    four = [pool("ct5lp-hightpu-4t", tpu_topology="2x2")]
+    assert resolved("CUSTOM", four, scheduling="SPOT").devices == 4
+    eight = [pool("ct5lp-hightpu-4t", tpu_topology="2x4")]  # two hosts of four chips
+    with pytest.raises(TierError, match=r"is a TPU pod.*set train\.scheduling to STANDARD"):
+        resolved("CUSTOM", eight, scheduling="SPOT")
+
+
+def test_a_flexible_start_takes_one_kind_of_machine():
+    l4 = {"accelerator_type": "NVIDIA_L4", "accelerator_count": 1}
+    pools = [pool("g2-standard-8", **l4), pool("g2-standard-16", **l4)]
+    with pytest.raises(TierError, match="not g2-standard-16 and g2-standard-8; make them equal"):
+        resolved("CUSTOM", pools, scheduling="FLEX_START")
+
+
+def test_one_machine_s_end_starts_all_again_where_several_train_in_step():
+    assert resolved("STANDARD_1_SPOT").job_scheduling.restart_job_on_worker_restart
+    assert not resolved("L4_SPOT").job_scheduling.restart_job_on_worker_restart
+
+
+@pytest.mark.parametrize(
+    ("tier", "devices"), [("STANDARD_1", 5), ("A100_8", 8), ("BASIC_TPU", 8), ("L4", 1)]
+)
+def test_devices_are_accelerators_or_else_machines(tier, devices):
+    assert resolved(tier).devices == devices
 
 
 def test_support_that_ends_soon_is_a_warning_and_an_ended_one_an_error():
@@ -152,6 +194,7 @@ def test_the_launcher_s_whole_payload_is_a_job_that_vertex_accepts(custom_job):
                 "timeout": "604800s",
                 "restart_job_on_worker_restart": False,
                 "strategy": "STANDARD",
+                "max_wait_duration": "0s",
             },
             "service_account": "",
             "network": "",

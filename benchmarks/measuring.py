@@ -1,0 +1,232 @@
+"""What every benchmark shares: one measured run, environments for peers, interleaving, tables.
+
+A measured run is a process of its own: it imports what it needs, then calls `measured(work)`, which
+prints one line of JSON. CPU-seconds are user and system time of the process and of the children
+that it waited for, by getrusage, from after the imports to the end of the work. The peak is the
+largest resident set of the process (VmHWM, imports included), or of one of its children.
+
+Only the standard library: this module is imported in the environment of each peer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build/bench"
+PAGE = ROOT / "docs/benchmarks.md"
+_RESULT = "measured: "
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to measure.
+
+    Attributes:
+        name: Its row in the table.
+        script: What its process runs, below the root.
+        sources: Files or folders; runs count for as long as they hold the same bytes.
+        arguments: Of the script, after those that the size gives.
+        requirements: What its environment holds, each pinned; none is the project's environment.
+        leaves_out: What it does not do of the job.
+    """
+
+    name: str
+    script: str
+    sources: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    leaves_out: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells whether an earlier run was of the same code."""
+        digest = hashlib.sha256(repr((self.script, self.arguments, self.requirements)).encode())
+        for source in self.sources:
+            path = ROOT / source
+            files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+            for file in files:
+                digest.update(file.read_bytes())
+        return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a case on one input."""
+
+    case: str
+    size: str
+    key: str
+    cpu_s: float
+    wall_s: float
+    peak_mb: float
+    busy: float
+    at: str
+    said: dict[str, Any]
+
+
+def measured(work: Callable[[], None], check: Callable[[], Mapping[str, Any]]) -> None:
+    """Does the work and prints what it cost, and what the check, which costs it nothing, says."""
+    before, started = _cpu_s(), time.monotonic()
+    work()
+    wall_s, cpu_s = time.monotonic() - started, _cpu_s() - before
+    line = {"cpu_s": cpu_s, "wall_s": wall_s, "peak_mb": _peak_mb(), "said": dict(check())}
+    print(_RESULT + json.dumps(line), flush=True)
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def _peak_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    own = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index]
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
+
+
+def python_of(requirements: Sequence[str]) -> str:
+    """Returns the interpreter of an environment, made if it is not there with these packages."""
+    if not requirements:
+        return sys.executable
+    folder = BUILD / "environments" / requirements[0]
+    python, done = folder / "bin/python", folder / "requirements.txt"
+    text = "\n".join(requirements) + "\n"
+    if done.exists() and done.read_text() == text:
+        return str(python)
+    print(f"making {folder.relative_to(ROOT)}: {', '.join(requirements)}", flush=True)
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "venv", "-q", "--clear", "-p", sys.executable, folder], check=True)
+    install = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", python]
+    subprocess.run([*install, *requirements], check=True)
+    done.write_text(text)
+    return str(python)
+
+
+def measure(case: Case, size: str, arguments: Sequence[str], core: int | None = None) -> Run:
+    """Runs a case once in a process of its own, pinned to one core unless `core` is None.
+
+    The process is given the arguments, then a folder of its own, which is removed, then the case's.
+
+    Raises:
+        subprocess.CalledProcessError: It failed; its output was shown.
+    """
+    python = python_of(case.requirements)
+    pin = [] if core is None else ["taskset", "-c", str(core)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    idle = _cpu_times()
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        words = [python, case.script, *arguments, f"{folder}/out", *case.arguments]
+        done = subprocess.run(
+            [*pin, *words], env=environment, capture_output=True, text=True, cwd=ROOT
+        )
+    busy = _busy(idle, _cpu_times())
+    if done.returncode:
+        sys.stderr.write(done.stdout[-4000:] + done.stderr[-8000:])
+        done.check_returncode()
+    line = next(t for t in reversed(done.stdout.splitlines()) if t.startswith(_RESULT))
+    at = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    result = json.loads(line.removeprefix(_RESULT))
+    return Run(case.name, size, case.key, busy=busy, at=at, **result)
+
+
+def _cpu_times() -> list[int]:
+    return [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+
+
+def _busy(before: list[int], after: list[int]) -> float:
+    """Returns the share of all cores that was busy, with whatever."""
+    passed = [b - a for a, b in zip(before, after, strict=True)]
+    return 1 - (passed[3] + passed[4]) / max(sum(passed), 1)
+
+
+class Results:
+    """All runs of a benchmark, a line each, in build/bench."""
+
+    def __init__(self, name: str) -> None:
+        self._path = BUILD / f"{name}.jsonl"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+
+    def add(self, run: Run) -> None:
+        """Keeps a run."""
+        with self._path.open("a") as file:
+            file.write(json.dumps(asdict(run)) + "\n")
+
+    def of(self, case: Case, size: str) -> list[Run]:
+        """Returns the runs of a case as its sources are now, on an input."""
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        runs = (Run(**json.loads(line)) for line in lines)
+        return [r for r in runs if (r.case, r.size, r.key) == (case.name, size, case.key)]
+
+
+def interleave(
+    results: Results,
+    cases: Iterable[tuple[Case, str, Sequence[str]]],
+    repeats: int,
+    core: int | None = None,
+) -> None:
+    """Runs cases in turn until each has its number of runs, so that a change of load meets all."""
+    wanted = list(cases)
+    for turn in range(1, repeats + 1):
+        for case, size, arguments in wanted:
+            if len(results.of(case, size)) >= turn:
+                continue
+            run = measure(case, size, arguments, core)
+            results.add(run)
+            print(
+                f"{size:>6} {case.name:<24} {run.cpu_s:8.2f} CPU-s {run.wall_s:8.1f} s "
+                f"{run.peak_mb:7.0f} MB  busy {run.busy:.0%}  {run.said}",
+                flush=True,
+            )
+
+
+def median(values: Iterable[float]) -> float:
+    """Returns the median; NaN of nothing."""
+    known = list(values)
+    return statistics.median(known) if known else float("nan")
+
+
+def machine() -> str:
+    """Returns the machine in a line."""
+    text = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"model name\s*:\s*(.+)", text)
+    memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
+    return (
+        f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, "
+        f"{int(memory[1]) / 2**20 if memory else 0:.0f} GB, {platform.system()} "
+        f"{platform.release()}, Python {platform.python_version()}"
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Returns a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def write_section(name: str, text: str) -> None:
+    """Puts a benchmark's section into docs/benchmarks.md, in the place of its former one."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    title = "# Benchmarks\n\nWritten by `make bench`; do not edit by hand.\n"
+    page = PAGE.read_text() if PAGE.exists() else title
+    section = f"{begin}\n{text.strip()}\n{end}"
+    if begin in page:
+        before, rest = page.split(begin, 1)
+        page = before + section + rest.split(end, 1)[1]
+    else:
+        page = page.rstrip() + f"\n\n{section}\n"
+    PAGE.write_text(page)

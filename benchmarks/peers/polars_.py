@@ -1,0 +1,138 @@
+"""The flights job in polars: `polars_.py INPUT OUT eager|streaming`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.measuring import measured
+from benchmarks.peers import job
+
+
+def scan(path: str) -> pl.LazyFrame:
+    """Reads the columns of the job; what does not convert is missing, as polars does it."""
+    schema = {name: pl.Int64 if type_ == "int" else pl.String for name, type_ in job.TYPES.items()}
+    return (
+        pl.scan_csv(
+            path,
+            schema_overrides=schema,
+            null_values=["", "NA"],
+            ignore_errors=True,
+            truncate_ragged_lines=True,
+        )
+        .select(job.COLUMNS)
+        .with_columns(pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", strict=False))
+    )
+
+
+def cleaned(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Returns the rows that are kept, with label and split, and those that are not."""
+    reason = (
+        pl.when(pl.col("dep_time").is_null())
+        .then(pl.lit("never_left"))
+        .when(pl.col("arr_delay").is_null())
+        .then(pl.lit("no_arrival_delay"))
+    )
+    rows = rows.with_columns(reason=reason)
+    days = pl.LazyFrame(
+        {k: v for k, v in zip(("month", "day", "split"), job.DAYS, strict=True)},
+        schema={"month": pl.Int64, "day": pl.Int64, "split": pl.Int8},
+    )
+    kept = (
+        rows.filter(pl.col("reason").is_null())
+        .drop("reason")
+        .with_columns(late=pl.col("arr_delay") >= 15)
+        .join(days, on=["month", "day"], how="left", maintain_order="left")
+    )
+    return kept, rows.filter(pl.col("reason").is_not_null())
+
+
+def statistics(part: pl.LazyFrame, streaming: bool) -> dict[str, Any]:
+    """Counts, moments, quantiles of numbers and times; distinct and top values of texts."""
+    asked = []
+    for name in job.NUMBERS:
+        column = pl.col(name)
+        values = column.cast(pl.Float64)
+        asked += [
+            column.null_count().alias(f"{name}|missing"),
+            values.mean().alias(f"{name}|mean"),
+            values.std(ddof=0).alias(f"{name}|stddev"),
+            column.n_unique().alias(f"{name}|distinct"),
+            values.quantile(list(job.QUANTILES), "lower").alias(f"{name}|quantiles"),
+        ]
+    edges = pl.col("dep_delay").cast(pl.Float64).quantile(job.EDGES, "lower")
+    asked.append(edges.alias("edges"))
+    asked += [pl.col(n).value_counts(sort=True).implode().alias(f"{n}|top") for n in job.TEXTS]
+    found = part.select(pl.len().alias("rows"), *asked).collect(engine=engine(streaming))
+    return found.row(0, named=True)
+
+
+def engine(streaming: bool) -> Any:
+    """The name of polars' engine."""
+    return "streaming" if streaming else "in-memory"
+
+
+def engineered(kept: pl.LazyFrame, train: dict[str, Any]) -> pl.LazyFrame:
+    """The features of flights.yaml, fitted to the train split's statistics."""
+    columns: list[pl.Expr] = []
+    for name in job.STANDARDIZED:
+        mean, stddev = train[f"{name}|mean"], train[f"{name}|stddev"]
+        median = train[f"{name}|quantiles"][job.MEDIAN]
+        scaled = (pl.col(name).cast(pl.Float64).fill_null(median) - mean) / stddev
+        columns.append(scaled.cast(pl.Float32).alias(name))
+    edges = pl.Series(np.unique(train["edges"]))
+    bucket = pl.lit(edges).search_sorted(pl.col("dep_delay").cast(pl.Float64), side="right") + 1
+    bucket = pl.when(pl.col("dep_delay").is_null()).then(0).otherwise(bucket)
+    columns.append(bucket.cast(pl.Int32).alias("dep_delay_bucket"))
+    for name, turns in (
+        ("departs", pl.col("hour") / 24),
+        ("season", pl.col("month") / 12),
+        ("weekday", (pl.col("time_hour").dt.weekday() - 1) / 7),
+    ):
+        angle = turns.cast(pl.Float64) * (2 * np.pi)
+        columns.append(angle.sin().cast(pl.Float32).alias(f"{name}_sin"))
+        columns.append(angle.cos().cast(pl.Float32).alias(f"{name}_cos"))
+    for name, least in job.VOCABULARIES.items():
+        tokens = [v[name] for v in train[f"{name}|top"] if v["count"] >= least and v[name]]
+        index = pl.col(name).replace_strict(
+            tokens, list(range(2, len(tokens) + 2)), default=1, return_dtype=pl.Int32
+        )
+        columns.append(pl.when(pl.col(name).is_null()).then(0).otherwise(index).alias(name))
+    for name, (parts, buckets) in job.CROSSES.items():
+        text = pl.concat_str([pl.col(p).cast(pl.String) for p in parts], separator="\x1f")
+        columns.append((text.hash(0) % buckets + 1).cast(pl.Int32).alias(name))
+    label = pl.col("late").cast(pl.Int32).alias("label")
+    raw = [pl.col(c).alias(f"raw_{c}") for c in job.RAW]
+    return kept.select(*columns, label, *raw, pl.col("split"))
+
+
+def run(path: str, out: Path, streaming: bool) -> None:
+    """The whole job."""
+    out.mkdir(parents=True, exist_ok=True)
+    kept, rejected = cleaned(scan(path))
+    if not streaming:
+        both = pl.collect_all([kept, rejected])
+        kept, rejected = (frame.lazy() for frame in both)
+    rejected.sink_parquet(out / "rejected.parquet", compression="snappy", engine=engine(streaming))
+    splits = {
+        s: statistics(kept.filter(pl.col("split") == i), streaming)
+        for i, s in enumerate(job.SPLITS)
+    }
+    job.write_statistics(out, splits)
+    rows = engineered(kept, splits["train"])
+    if not streaming:
+        rows = rows.collect().lazy()
+    for i, split in enumerate(job.SPLITS):
+        part = rows.filter(pl.col("split") == i).drop("split")
+        part = part.drop([f"raw_{c}" for c in job.RAW]) if split == "train" else part
+        part.sink_parquet(out / f"{split}.parquet", compression="snappy", engine=engine(streaming))
+
+
+if __name__ == "__main__":
+    source, target, how = sys.argv[1:]
+    folder = Path(target)
+    measured(lambda: run(source, folder, how == "streaming"), lambda: job.said(folder))

@@ -1,0 +1,53 @@
+"""The flights job by Quatrain: `quatrain.py INPUT OUT beam|kernels [key=value ...]`.
+
+`kernels` is the same work without Beam: the functions that its steps call, range by range.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+# What the runner imports when it starts is an import, not work.
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: F401
+
+from benchmarks.measuring import ROOT, measured
+from benchmarks.peers import job
+from components.preprocess import pipeline, shards
+from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.sources import plan_ranges
+from components.preprocess.summary import Summary
+from components.spec.reading import load_spec
+
+
+def kernels(spec: Any, out: Path) -> None:
+    """Both passes in a loop, in this process and thread."""
+    pa.set_memory_pool(pa.system_memory_pool())
+    ranges = plan_ranges(spec.source, spec.columns)
+    of = shards.Job(spec, Rules.of(spec), str(out), len(ranges))
+    cleaner = Cleaner(of.rules)
+    total = sum((shards.clean_range(of, r, cleaner) for r in ranges), Summary())
+    fitted = shards.fit(of, total)
+    written = [shards.engineer_range(of, r.index, fitted) for r in ranges]
+    shards.write_documents(of, fitted, written)
+
+
+def run(source: str, out: Path, how: str, options: dict[str, Any]) -> None:
+    """The whole job."""
+    spec = load_spec(ROOT / "examples/flights/flights.yaml", [f"source.uri={source}"])
+    if how == "kernels":
+        kernels(spec, out)
+    else:
+        pipeline.run(
+            spec.as_parameter(), runner="local", out=str(out), runner_options=options or None
+        )
+
+
+if __name__ == "__main__":
+    path, target, which, *pairs = sys.argv[1:]
+    given = dict(pair.split("=", 1) for pair in pairs)
+    folder = Path(target)
+    measured(lambda: run(path, folder, which, given), lambda: job.said(folder))

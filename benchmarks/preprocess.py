@@ -1,0 +1,105 @@
+"""Measures preprocessing against its peers: `python -m benchmarks.preprocess [--write]`.
+
+Every case does the flights job (examples/flights/flights.yaml) from one CSV file to Parquet shards
+(tf.Example for tensorflow-transform): reject, label, split, statistics, fit, engineer, write.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+# PAGE
+from benchmarks.measuring import BUILD, ROOT, Case, Results, interleave
+from benchmarks.rows import write_rows
+
+SIZES = {"0.34M": 1, "3.4M": 10, "10M": 30}
+"""How often the 336 776 flights are written, by the size's name."""
+PEERS = "benchmarks/peers/"
+ARROW = ("pyarrow==25.0.1", "numpy==2.4.6")
+FRAMES_LEAVE_OUT = (
+    "bad cells become missing, short rows are filled; rejected rows have no position and text; "
+    "crosses have another hash"
+)
+
+
+def _ours(name: str, *arguments: str) -> Case:
+    script = PEERS + "quatrain.py"
+    return Case(name, script, ("components", "trainer", script), arguments)
+
+
+def _peer(name: str, script: str, requirements: Sequence[str], out: str, *arguments: str) -> Case:
+    script = PEERS + script
+    return Case(name, script, (script, PEERS + "job.py"), arguments, (*requirements, *ARROW), out)
+
+
+CASES = (
+    _ours("quatrain", "beam"),
+    _ours("quatrain, no Beam", "kernels"),
+    _peer("polars, eager", "polars_.py", ["polars==2.1.0"], FRAMES_LEAVE_OUT, "eager"),
+    _peer("polars, streaming", "polars_.py", ["polars==2.1.0"], FRAMES_LEAVE_OUT, "streaming"),
+    _peer("pandas", "pandas_.py", ["pandas==3.1.1"], FRAMES_LEAVE_OUT),
+    _peer(
+        "tensorflow-transform",
+        "tft.py",
+        ["tensorflow-transform==1.21.0", "tensorflow==2.21.0", "apache-beam==2.77.0"],
+        "no rejected rows, no statistics but those of the features, no raw columns; quantiles "
+        "are approximate",
+    ),
+    _peer(
+        "Beam, a dict a row",
+        "dict_rows.py",
+        ["apache-beam==2.77.0"],
+        "statistics are moments, rejected rows have no reason; quantiles are approximate",
+    ),
+)
+EXTRAS = (
+    (_ours("quatrain, clean file", "beam"), "3.4M", "-clean"),
+    (_ours("quatrain, 2 workers", "beam", "workers=2"), "10M", ""),
+    (_ours("quatrain, 40 rows", "beam"), "40", ""),
+)
+"""What is measured at one size, and of which file."""
+LARGE = {"10M": ("tensorflow-transform", "Beam, a dict a row")}
+"""Cases that a size leaves out: they would run for a quarter of an hour."""
+
+
+def table_of(size: str, kind: str = "") -> Path:
+    """Returns the CSV file of a size, made if it is not there."""
+    flights = ROOT / "examples/flights/data/flights.csv"
+    target = BUILD / f"data/flights-{size}{kind}.csv"
+    if size == "40":
+        lines = flights.read_bytes().split(b"\n")[: 400 * 41]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"\n".join([lines[0], *lines[1::400]]) + b"\n")
+        return target
+    return write_rows(flights, target, SIZES[size], dirty=not kind)
+
+
+def wanted(sizes: Sequence[str], only: str) -> list[tuple[Case, str, list[str]]]:
+    """Returns what to run: cases, sizes and the arguments of their processes."""
+    of_all = [(c, s, "") for s in sizes for c in CASES if c.name not in LARGE.get(s, ())]
+    extras = [extra for extra in EXTRAS if extra[1] in (*sizes, "40")]
+    chosen = [(c, s, kind) for c, s, kind in [*of_all, *extras] if only in c.name]
+    return [(c, s, [str(table_of(s, kind))]) for c, s, kind in chosen]
+
+
+def main() -> None:
+    """Runs what has not run as often as asked, then writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", default=",".join(SIZES), help="sizes, as 0.34M,3.4M")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--core", type=int, help="pin each process to this core")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    given = parser.parse_args()
+    results = Results("preprocess")
+    if given.repeats:
+        runs = wanted(given.rows.split(","), given.only)
+        interleave(results, runs, given.repeats, given.core)
+    if given.write:
+        pass  # (results, CASES, EXTRAS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""The leakage audit of the splits: what the first pass saw, judged.
+
+Each check ends as passed, as a note (worth knowing, and often intended) or as a finding (a warning
+of the run), with its number in a sentence. None stops the run: whether rows may repeat or an input
+may tell the label is known to whoever knows the table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import combinations, pairwise
+from typing import Any, Literal
+
+import numpy as np
+
+from components.preprocess import predictors
+from components.preprocess.evidence import Evidence, Extent
+from components.preprocess.sketch import SIZE, Sketch
+from components.preprocess.summary import Summary
+from components.spec.schema import SPLITS, HashSplit, ModelSpec
+
+REPEATED = 0.01
+"""Share of repeated rows from which on it is a finding; a metric moves by about as much."""
+CHANCE = 1e-4
+"""A split is beyond chance when one as far off comes once in 10 000 draws, or less often."""
+ALMOST_ALL = {"binary": 0.95, "multiclass": 0.95, "regression": 0.98}
+"""Share of the label that one input explains from which on it gives the label away.
+
+Of a rare class the sample has some dozen rows: a few fall on the wrong side of a threshold. The
+ranks of a number are often explained to 95 % by an honest input (a diamond's price by its weight).
+"""
+FEW_DRAWS = 100
+"""Below so many effective draws the sizes of a split are mostly luck."""
+
+Verdict = Literal["passed", "note", "finding"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to the splits and its answer.
+
+    Attributes:
+        check: Which: keys, identical_rows, time_order, predictors or sizes.
+        verdict: passed, note or finding.
+        sentence: What was found, with its number.
+        numbers: The same for machines.
+    """
+
+    check: str
+    verdict: Verdict
+    sentence: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def document(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> list[dict[str, Any]]:
+    """Returns the audit of statistics.json; `derived` has the types of the derived columns."""
+    return [asdict(check) for check in _checks(spec, derived, summary)]
+
+
+def findings(checks: list[dict[str, Any]]) -> list[str]:
+    """Returns the sentences of the findings."""
+    return [c["sentence"] for c in checks if c["verdict"] == "finding"]
+
+
+def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> Iterator[Check]:
+    evidence = summary.evidence
+    if isinstance(spec.split, HashSplit):
+        yield _keys(spec.split, evidence.keys)
+    yield _identical_rows(spec, evidence.rows)
+    yield from _time_order(spec, evidence)
+    yield _predictors(spec, derived, evidence.rows)
+    if isinstance(spec.split, HashSplit):
+        yield from _sizes(spec.split, summary, evidence.keys)
+
+
+def _sampled(sketch: Sketch, noun: str) -> str:
+    if sketch.complete:
+        return f"{sketch.distinct:,} {noun}"
+    return f"{SIZE:,} sampled of about {sketch.distinct:,} {noun}"
+
+
+def _keys(split: HashSplit, keys: Sketch) -> Check:
+    shared = int(np.sum(np.count_nonzero(keys.counts, axis=1) > 1))
+    named = ", ".join(split.keys)
+    where = _sampled(keys, f"distinct keys ({named})")
+    if not shared:
+        return Check("keys", "passed", f"no key stands in two splits, of {where}")
+    sentence = f"{shared:,} keys stand in two splits, of {where}"
+    return Check("keys", "finding", sentence, {"shared": shared})
+
+
+def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
+    """How many distinct rows of a later split stand in an earlier one, too, in every column."""
+    counts = dict(zip(SPLITS, rows.counts.T, strict=True))
+    pairs: list[dict[str, Any]] = []
+    for earlier, later in combinations(SPLITS, 2):
+        there = counts[later] > 0
+        n, repeated = int(there.sum()), int(np.sum(there & (counts[earlier] > 0)))
+        share, low, high = _share(repeated, n, exact=rows.complete)
+        pair = {"rows_of": later, "also_in": earlier, "distinct": n, "repeated": repeated}
+        pairs.append({**pair, "share": share, "low": low, "high": high})
+    worst = max(pairs, key=lambda p: (p["low"], p["share"]))
+    numbers = {"distinct": rows.distinct, "exact": rows.complete, "pairs": pairs}
+    everywhere = f"in all {len(spec.columns)} declared columns"
+    if not any(p["repeated"] for p in pairs):
+        at_most = "" if rows.complete else f"; at most {worst['high']:.2%} of them (95 %)"
+        where = _sampled(rows, "distinct rows")
+        sentence = f"no row stands in two splits, {everywhere}, of {where}{at_most}"
+        return Check("identical_rows", "passed", sentence, numbers)
+    verdict: Verdict = "finding" if worst["low"] > REPEATED else "note"
+    interval = "" if rows.complete else f" ({worst['low']:.2%} to {worst['high']:.2%}, 95 %)"
+    sentence = (
+        f"{worst['share']:.2%}{interval} of the distinct {worst['rows_of']} rows stand in "
+        f"{worst['also_in']} too, identical {everywhere}: they are copies, or these columns do not "
+        f"tell rows apart"
+    )
+    return Check("identical_rows", verdict, sentence, numbers)
+
+
+def _share(part: int, n: int, *, exact: bool) -> tuple[float, float, float]:
+    """A share and its 95 % interval (Wilson 1927), over the draw of the sample."""
+    if not n:
+        return 0.0, 0.0, 0.0 if exact else 1.0
+    share, z2 = part / n, 1.96**2 / n
+    if exact:
+        return share, share, share
+    middle = share + z2 / 2
+    half = math.sqrt(z2 * (share * (1 - share) + z2 / 4))
+    return share, max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+
+
+def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[Check]:
+    """Whether training ends before the later splits begin, by each declared time."""
+    own = spec.split.column if spec.split.by == "time" else None
+    for column in dict.fromkeys(name for name, _ in evidence.times):
+        if own is not None and column != own:
+            continue  # the time that the table is ordered by is said
+        ends = {s: evidence.times[column, s] for s in SPLITS if (column, s) in evidence.times}
+        told = ", ".join(f"{s} {_time(a)[:10]} to {_time(b)[:10]}" for s, (a, b) in ends.items())
+        numbers = {"column": column, "splits": {s: [_time(t) for t in e] for s, e in ends.items()}}
+        overlap = _overlap(ends)
+        if not overlap:
+            sentence = f"by {column} the splits follow each other: {told}"
+            yield Check("time_order", "passed", sentence, numbers)
+        elif own is not None:
+            sentence = f"the splits overlap by their own time {column}: {told}"
+            yield Check("time_order", "finding", sentence, numbers)
+        else:
+            sentence = (
+                f"the splits share their time by {column}, so training knows what comes after "
+                f"{overlap} rows ({told}); split by time where the model is to foretell"
+            )
+            yield Check("time_order", "note", sentence, numbers)
+
+
+def _overlap(ends: dict[str, Extent]) -> str:
+    """Returns the first split that begins before the one before it has ended."""
+    present = [s for s in SPLITS if s in ends]
+    return next((b for a, b in pairwise(present) if ends[b][0] <= ends[a][1]), "")
+
+
+def _time(micros: int) -> str:
+    return str(np.datetime64(micros, "us"))[:19]
+
+
+def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: Sketch) -> Check:
+    """Whether one input alone tells the label."""
+    shares = predictors.explained(spec, {**spec.columns, **derived}, rows)
+    where = _sampled(rows, "distinct rows")
+    if not shares:
+        sentence = f"{spec.label} varies too little in {where} to say which input tells it"
+        return Check("predictors", "note", sentence)
+    numbers = {"explained": shares}
+    measure = "spares {:.2%} of the errors of guessing it"
+    if spec.task == "regression":
+        measure = "explains {:.2%} of the variance of its ranks"
+    name, share = next(iter(shares.items()))
+    limit = ALMOST_ALL[spec.task]
+    if share < limit:
+        sentence = (
+            f"no input alone tells {spec.label}: the best, {name}, {measure.format(share)}, on "
+            f"{where}"
+        )
+        return Check("predictors", "passed", sentence, numbers)
+    leaks = [f"{n} {measure.format(s)}" for n, s in shares.items() if s >= limit]
+    sentence = (
+        f"one input alone gives {spec.label} away: {', '.join(leaks)}, on {where}; is it known "
+        f"when the prediction is made?"
+    )
+    return Check("predictors", "finding", sentence, numbers)
+
+
+def _sizes(split: HashSplit, summary: Summary, keys: Sketch) -> Iterator[Check]:
+    """Whether the splits have the sizes that were asked for.
+
+    A key is a draw, not a row. Keys of unlike sizes count as fewer: of the sizes w of the keys they
+    are (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling"). The bound on the share of the keys is
+    the exact binomial tail, that on the share of the rows the normal one over the effective draws.
+    """
+    sizes = keys.counts.sum(axis=1).astype(float)
+    draws = keys.distinct * float(sizes.mean() ** 2 / np.mean(sizes**2))
+    counted = len(keys.keys)
+    n_rows = sum(summary.rows[s] for s in SPLITS)
+    parts, off = [], []
+    for name, in_split in zip(SPLITS, keys.counts.T, strict=True):
+        asked = float(getattr(split, name))
+        n_keys, share = int(np.sum(in_split > 0)), summary.rows[name] / n_rows
+        z = abs(share - asked) / math.sqrt(asked * (1 - asked) / draws)
+        chance = min(_two_sided(n_keys, counted, asked), math.erfc(z / math.sqrt(2)))
+        parts.append({"split": name, "asked": asked, "rows": share, "keys": n_keys / counted})
+        parts[-1]["chance"] = chance
+        if chance < CHANCE:
+            off.append(f"{name} has {n_keys / counted:.1%} of the keys and {share:.1%} of the rows")
+            off[-1] += f", asked {asked:.1%} (chance {chance:.0e})"
+    numbers = {"keys": keys.distinct, "effective_draws": draws, "splits": parts}
+    told = ", ".join(f"{p['split']} {p['rows']:.1%} of {p['asked']:.1%}" for p in parts)
+    where = f"{keys.distinct:,} keys, worth {draws:,.0f} draws"
+    if off:
+        sentence = f"split sizes differ from the request beyond chance ({where}): {'; '.join(off)}"
+        yield Check("sizes", "finding", sentence, numbers)
+    elif draws < FEW_DRAWS:
+        sentence = f"the sizes are mostly luck, as there are only {where}: {told}"
+        yield Check("sizes", "note", sentence, numbers)
+    else:
+        sentence = f"the splits have the sizes asked for, within chance of {where}: {told}"
+        yield Check("sizes", "passed", sentence, numbers)
+
+
+def _two_sided(k: int, n: int, p: float) -> float:
+    """The chance of a binomial count at least as far out as `k`: twice its smaller tail."""
+    terms = np.array([_log_binomial(i, n, p) for i in range(n + 1)])
+    chance = np.exp(terms)
+    return float(min(1.0, 2 * min(chance[: k + 1].sum(), chance[k:].sum())))
+
+
+def _log_binomial(k: int, n: int, p: float) -> float:
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return ways + k * math.log(p) + (n - k) * math.log1p(-p)

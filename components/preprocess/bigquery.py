@@ -1,0 +1,179 @@
+"""BigQuery tables: each range is a stream of one read session, so all are of one moment.
+
+https://cloud.google.com/bigquery/docs/reference/storage: a session is a snapshot of the table at
+the time when it is made; it lasts some hours, and its streams can be read again from any row.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from components.errors import SourceDenied, SourceError
+from components.spec.schema import TABLE
+
+EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
+"""Names a server of the storage API, without encryption; Google's client has no such variable."""
+TIMEOUT_S = 60.0
+MAX_STREAMS = 1000
+"""https://cloud.google.com/bigquery/quotas#createreadsession-max-streams, as of a session."""
+_ROLES = "roles/bigquery.dataViewer on it, and roles/bigquery.readSessionUser in the job's project"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What BigQuery says of a table.
+
+    Attributes:
+        version: The time of its last change, in milliseconds since 1970.
+        n_bytes: Its logical size, all columns together.
+        columns: Their names, in order.
+    """
+
+    version: str
+    n_bytes: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A read session: the names of its streams, and the Arrow schema of what they give."""
+
+    streams: tuple[str, ...]
+    schema: pa.Schema
+
+
+def find_table(uri: str) -> Table | None:
+    """Asks for a table; None when there is none.
+
+    Raises:
+        SourceDenied: It may not be asked for.
+        SourceError: It is a view, or BigQuery does not answer.
+    """
+    from google.api_core.exceptions import NotFound
+    from google.cloud import bigquery
+
+    project, dataset, name = _parts(uri)
+    with _refusals(uri):
+        client = bigquery.Client(project=project)
+        try:
+            found = client.get_table(f"{project}.{dataset}.{name}", timeout=TIMEOUT_S)
+        except NotFound:
+            return None
+    if found.table_type != "TABLE":
+        raise SourceError(
+            f"{uri} is a {found.table_type.lower()}, and the storage API reads tables only; write "
+            f"its rows to a table"
+        )
+    version = str(round(found.modified.timestamp() * 1000))
+    return Table(version, found.num_bytes or 0, tuple(field.name for field in found.schema))
+
+
+def open_session(uri: str, columns: Sequence[str], n_bytes: int, size: int, payer: str) -> Session:
+    """Opens a session that reads some columns of a table.
+
+    Args:
+        uri: The table.
+        columns: What is read; nothing else leaves BigQuery.
+        n_bytes: The size of the table.
+        size: How much of it a stream should have.
+        payer: The project that pays; by default the table's own.
+
+    Raises:
+        SourceDenied: The table may not be read.
+        SourceError: It cannot be read.
+    """
+    from google.cloud.bigquery_storage_v1 import types
+
+    project, dataset, name = _parts(uri)
+    compression = types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
+    asked = types.ReadSession(
+        table=f"projects/{project}/datasets/{dataset}/tables/{name}",
+        data_format=types.DataFormat.ARROW,
+        read_options=types.ReadSession.TableReadOptions(
+            selected_fields=list(columns),
+            arrow_serialization_options={"buffer_compression": compression},
+        ),
+    )
+    n_streams = min(max(1, math.ceil(n_bytes / size)), MAX_STREAMS)
+    with _refusals(uri), _client() as client:
+        session = client.create_read_session(
+            parent=f"projects/{payer or project}",
+            read_session=asked,
+            max_stream_count=n_streams,
+            timeout=TIMEOUT_S,
+        )
+    schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
+    return Session(tuple(stream.name for stream in session.streams), schema)
+
+
+def read_stream(uri: str, stream: str) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of a stream as BigQuery sends them; goes on where a connection broke.
+
+    Raises:
+        SourceDenied: The table may not be read.
+        SourceError: The stream cannot be read, or not any more.
+    """
+    schema = None
+    with _refusals(uri), _client() as client:
+        for message in client.read_rows(stream, timeout=TIMEOUT_S):
+            if message.arrow_schema.serialized_schema:  # in the first one only
+                schema = pa.ipc.read_schema(pa.py_buffer(message.arrow_schema.serialized_schema))
+            sent = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
+            yield pa.ipc.read_record_batch(sent, schema)
+
+
+def _parts(uri: str) -> tuple[str, str, str]:
+    match = re.fullmatch(TABLE, uri)
+    if match is None:
+        raise SourceError(f"source.uri: {uri} is no table; write it as bq://project.dataset.table")
+    return match[1], match[2], match[3]
+
+
+@contextmanager
+def _client() -> Iterator[Any]:
+    from google.cloud.bigquery_storage_v1 import BigQueryReadClient
+
+    client = BigQueryReadClient(transport=_emulated())
+    try:
+        yield client
+    finally:
+        client.transport.close()
+
+
+def _emulated() -> Any:
+    """Returns a transport to the emulator, or None for Google."""
+    host = os.environ.get(EMULATOR)
+    if not host:
+        return None
+    import grpc  # type: ignore[import-untyped]
+    from google.cloud.bigquery_storage_v1.services.big_query_read import transports
+
+    return transports.BigQueryReadGrpcTransport(channel=grpc.insecure_channel(host))
+
+
+@contextmanager
+def _refusals(uri: str) -> Iterator[None]:
+    """Turns what Google's clients raise into sentences."""
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError) as error:
+        raise SourceDenied(
+            f"{uri} may not be read ({_first_line(error)}); whoever reads it needs {_ROLES}"
+        ) from error
+    except (exceptions.GoogleAPICallError, exceptions.RetryError, OSError) as error:
+        raise SourceError(f"{uri} cannot be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,359 @@
+"""How far the rows of a run are from those of an earlier one, and whether that is too far.
+
+Both are known by their statistics.json. Each measure has a noise floor: what two samples of one
+distribution exceed by chance `Z` deviations out, about seven times in a million. A measure counts
+as drift only above its limit and above that floor, so a small table does not warn by its size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.artifacts import commit, read_manifest, write_json
+from components.errors import DriftFailed
+from components.preprocess import history
+from components.preprocess.cells import common
+from components.spec.reading import read_parameter
+from components.spec.schema import Limit
+
+VERSION = 1
+Z = 4.5
+EXPECTED = 5
+"""Rows that a bin must have in the smaller table (Cochran 1954, "Some methods for chi-squared")."""
+NUMBERS, CATEGORIES = 1 / 16, 1 / 100
+"""Least share of a bin of numbers, and of a category that is not counted with the other ones."""
+TIMES = ("timestamp", "date")
+OTHER = "other values"
+NAMED = 5
+
+Column = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number of one column.
+
+    Attributes:
+        measure: Its name, as under `drift` in the spec.
+        value: How far the two runs are apart.
+        noise: How far chance alone takes two samples of these sizes.
+        before: The earlier run in words.
+        now: This run in words.
+    """
+
+    measure: str
+    value: float
+    noise: float
+    before: str
+    now: str
+
+    def judged(self, column: str, limit: Limit) -> dict[str, Any]:
+        """Returns it with a verdict (passed, warn, fail or chance) and a sentence for the last."""
+        over = [
+            (level, bound)
+            for level in ("fail", "warn")
+            if (bound := getattr(limit, level)) is not None and self.value > bound
+        ]
+        level, bound = over[0] if over else ("passed", None)
+        if over and self.value <= self.noise:
+            level = "chance"
+        verdict = {"measure": self.measure, "value": self.value, "noise": self.noise}
+        verdict |= {"before": self.before, "now": self.now, "verdict": level}
+        if bound is not None:
+            verdict["sentence"] = (
+                f"{column}: {self.measure}={self.value:.3g} is above drift.{self.measure}."
+                f"{over[0][0]} {bound:g} ({self.before} before, {self.now} now; chance alone gives "
+                f"up to {self.noise:.2g})"
+            )
+        return verdict
+
+
+def check(spec: Mapping[str, Any], examples: Path | str, root: str, out: Path | str) -> None:
+    """Compares a run's rows with those of the earlier ones; writes drift.json.
+
+    Args:
+        spec: The model's spec, as it travels.
+        examples: The artifact of the preprocess step.
+        root: The folder of all runs.
+        out: The artifact to write.
+
+    Raises:
+        DriftFailed: A measure is above its `fail`; drift.json is written all the same.
+    """
+    model = read_parameter(spec)
+    limits: dict[str, Limit] = {n: getattr(model.drift, n) for n in type(model.drift).model_fields}
+    now = read_manifest(examples, "statistics.json", "preprocess")
+    found = compare_all(history.recall(root, model.name), now, limits)
+    with commit(out) as folder:
+        write_json(folder / "drift.json", found)
+    for sentence in filter(None, [found["note"], *sentences(found, "warn")]):
+        print(f"preprocess: drift: {sentence}", flush=True)
+    if failed := sentences(found, "fail"):
+        told = "\n".join(f"  {sentence}" for sentence in failed)
+        raise DriftFailed(
+            f"the rows differ from an earlier run's by more than the spec allows:\n{told}\n"
+            f"nothing was trained, and {Path(out, 'drift.json')} has all of it; correct the "
+            f"source, or accept the change once by --set drift.MEASURE.fail=null"
+        )
+
+
+def sentences(found: Mapping[str, Any], verdict: str) -> list[str]:
+    """Returns the sentences of a verdict, each with what it is against."""
+    return [
+        f"against {history.ROLES[comparison['against'][0]]}, {check['sentence']}"
+        for comparison in found["comparisons"]
+        for column in comparison["columns"]
+        for check in column["checks"]
+        if check["verdict"] == verdict
+    ]
+
+
+def compare_all(
+    past: Mapping[str, Mapping[str, Any]], now: Mapping[str, Any], limits: Mapping[str, Limit]
+) -> dict[str, Any]:
+    """Returns drift.json: a comparison with each distinct earlier run, and why there is none."""
+    note = ""
+    comparisons: list[dict[str, Any]] = []
+    for role, record in past.items():
+        if record["statistics"]["version"] != now["version"]:
+            note = (
+                f"the statistics of {history.ROLES[role]} are of version "
+                f"{record['statistics']['version']}, these are of {now['version']}: not compared"
+            )
+        elif comparisons and comparisons[-1]["run"] == record["run"]:
+            comparisons[-1]["against"].append(role)
+        else:
+            about = {"against": [role], "run": record["run"], "made": record["made"]}
+            compared = compare(record["statistics"]["kept"], now["kept"], limits)
+            comparisons.append({**about, **compared})
+    if not past:
+        note = "there is nothing to compare with: no run of this model has passed its gate yet"
+    return {"version": VERSION, "note": note, "comparisons": comparisons}
+
+
+def compare(
+    before: Mapping[str, Any], now: Mapping[str, Any], limits: Mapping[str, Limit]
+) -> dict[str, Any]:
+    """Compares the kept rows of two runs, column by column.
+
+    Args:
+        before: `kept` of the earlier statistics.json.
+        now: `kept` of this run's.
+        limits: By measure.
+
+    Returns:
+        Rows of both, notes on what cannot be compared, and the columns with their checks and bins.
+    """
+    label = now["label"]["column"]
+    notes = list(_notes(before, now))
+    columns = []
+    for name, current in now["columns"].items():
+        earlier = before["columns"].get(name)
+        if earlier is None or earlier["type"] != current["type"]:
+            continue
+        measured, bins = _column(earlier, current)
+        if name == label:
+            measured, bins = _label(before, now, measured, bins)
+        checks = [m.judged(name, limits[m.measure]) for m in measured]
+        columns.append({"column": name, "label": name == label, "checks": checks, "bins": bins})
+    rows = {"before": before["rows"], "now": now["rows"]}
+    return {"rows": rows, "notes": notes, "columns": columns}
+
+
+def _notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    was, is_ = before["label"]["column"], now["label"]["column"]
+    if was != is_:
+        yield f"the label was {was!r}, it is {is_!r}"
+    for name, column in now["columns"].items():
+        earlier = before["columns"].get(name)
+        if earlier is None:
+            yield f"column {name!r} was not used before"
+        elif earlier["type"] != column["type"]:
+            yield f"column {name!r} was {earlier['type']}, it is {column['type']}"
+        elif not _complete(earlier):
+            yield (
+                f"column {name!r} had {earlier['distinct']:,} values, of which the "
+                f"{len(earlier['values']):,} most frequent are known: new ones are not looked for"
+            )
+    for name in before["columns"]:
+        if name not in now["columns"]:
+            yield f"column {name!r} is no longer used"
+
+
+def _column(before: Column, now: Column) -> tuple[list[Measured], list[dict[str, Any]]]:
+    found = [_missing(before, now)]
+    if not before["count"] or not now["count"] or before["type"] in TIMES:
+        return found, []  # the values of a time move on by themselves
+    if "values" in before:
+        psi, bins = _categories(before, now)
+        return [*found, psi, *_new(before, now)], bins
+    psi, bins = _numbers(before, now)
+    return [*found, *_moments(before, now), psi], bins
+
+
+def _missing(before: Column, now: Column) -> Measured:
+    rows = [c["count"] + c["missing"] for c in (before, now)]
+    return _shares("missing", [before["missing"], now["missing"]], rows)
+
+
+def _shares(measure: str, counts: Sequence[int], rows: Sequence[int]) -> Measured:
+    """The difference of two shares; its deviation is that of two binomial samples."""
+    a, b = (c / n for c, n in zip(counts, rows, strict=True))
+    # One row more of each kind, so that a share of 0 has a deviation too (Agresti & Caffo 2000).
+    pooled = (sum(counts) + 1) / (sum(rows) + 2)
+    noise = Z * math.sqrt(pooled * (1 - pooled) * (1 / rows[0] + 1 / rows[1]))
+    return Measured(measure, abs(b - a), noise, f"{a:.2%}", f"{b:.2%}")
+
+
+def _moments(before: Column, now: Column) -> Iterator[Measured]:
+    """The change of the mean in deviations of before, and of the deviation by its logarithm."""
+    (n, m), (a, b) = ([c[key] for c in (before, now)] for key in ("count", "stddev"))
+    if not a > 0:
+        return
+    means = [c["mean"] for c in (before, now)]
+    noise = Z * math.sqrt(1 / n + (b / a) ** 2 / m)
+    yield Measured("mean", abs(means[1] - means[0]) / a, noise, *(f"{v:.4g}" for v in means))
+    if b > 0:
+        # Var(ln s) is (kurtosis - 1) / 4n: the delta method on the sample variance.
+        tails = [max(c["kurtosis"] - 1, 0) / (4 * c["count"]) for c in (before, now)]
+        noise = Z * math.sqrt(sum(tails))
+        yield Measured("stddev", abs(math.log(b / a)), noise, f"{a:.4g}", f"{b:.4g}")
+
+
+def _numbers(before: Column, now: Column) -> tuple[Measured, list[dict[str, Any]]]:
+    pairs = [(c["histogram"]["edges"], c["histogram"]["counts"]) for c in (before, now)]
+    edges, a, b = common(*pairs)
+    starts = _starts(a, b)
+    a, b = (np.add.reduceat(c, starts) for c in (a, b))
+    names = _bin_names([float(edges[s - 1]) for s in starts[1:]], before["type"] in ("int", "bool"))
+    return _psi(a, b, before, now), _bins(names, a, b)
+
+
+def _starts(a: np.ndarray, b: np.ndarray) -> list[int]:
+    """Joins neighbours until each bin has its least share; returns the first of each bin."""
+    share = (a / a.sum() + b / b.sum()) / 2
+    least = max(NUMBERS, EXPECTED / min(a.sum(), b.sum()))
+    starts, held = [0], 0.0
+    for i, part in enumerate(share):
+        if held >= least:
+            starts.append(i)
+            held = 0.0
+        held += part
+    return starts[:-1] if held < least and len(starts) > 1 else starts
+
+
+def _bin_names(edges: Sequence[float], whole: bool) -> list[str]:
+    if not edges:
+        return ["all"]
+    inner = []
+    for low, high in pairwise(edges):
+        last = high - 1 if whole else high
+        one = last == low if whole else high == np.nextafter(low, np.inf)
+        inner.append(f"{low:,.6g}" if one else f"{low:,.6g} to {last:,.6g}")
+    return [f"below {edges[0]:,.6g}", *inner, f"from {edges[-1]:,.6g}"]
+
+
+def _complete(column: Column) -> bool:
+    """Whether every category is known."""
+    return "values" not in column or len(column["values"]) == column["distinct"]
+
+
+def _categories(before: Column, now: Column) -> tuple[Measured, list[dict[str, Any]]]:
+    """Counts the categories that are known of both runs, and all other ones together."""
+    both = [
+        value
+        for value in {**before["values"], **now["values"]}
+        if all(value in c["values"] or _complete(c) for c in (before, now))
+    ]
+    names, a, b = _frequent(both, before, now)
+    return _psi(a, b, before, now), _bins(names, a, b)
+
+
+def _frequent(
+    values: Sequence[str], before: Column, now: Column
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    counts = np.array([[c["values"].get(v, 0) for v in values] for c in (before, now)], np.int64)
+    totals = np.array([before["count"], now["count"]])
+    share = (counts / totals[:, None]).mean(axis=0)
+    least = max(CATEGORIES, EXPECTED / totals.min())
+    order = [i for i in np.argsort(-share, kind="stable") if share[i] >= least]
+    rest = totals - counts[:, order].sum(axis=1)
+    names = [values[i] for i in order]
+    a, b = (np.append(counts[i, order], rest[i]) for i in (0, 1))
+    return ([*names, OTHER], a, b) if rest.any() else (names, a[:-1], b[:-1])
+
+
+def _psi(a: np.ndarray, b: np.ndarray, before: Column, now: Column) -> Measured:
+    """The population stability index of two tables of counts, `[K]` each.
+
+    Half a row is added to every bin, so that an empty one has a logarithm. Of one distribution it
+    is (1/n + 1/m) times a chi-squared of K - 1 (Yurdakul & Naranjo 2020, "Statistical properties of
+    the population stability index"), of which the floor is the quantile (Wilson & Hilferty 1931).
+    """
+    p, q = ((c + 0.5) / (c.sum() + 0.5 * len(c)) for c in (a, b))
+    value = float(np.sum((q - p) * np.log(q / p)))
+    free, noise = len(a) - 1, 0.0
+    if free:
+        spread = 2 / (9 * free)
+        quantile = free * (1 - spread + Z * math.sqrt(spread)) ** 3
+        noise = quantile * (1 / before["count"] + 1 / now["count"])
+    return Measured("psi", value, noise, f"{before['count']:,} rows", f"{now['count']:,} rows")
+
+
+def _bins(names: Sequence[str], a: np.ndarray, b: np.ndarray) -> list[dict[str, Any]]:
+    shares = (a / a.sum()).tolist(), (b / b.sum()).tolist()
+    rows = zip(names, *shares, strict=True)
+    return [{"bin": name, "before": before, "now": now} for name, before, now in rows]
+
+
+def _new(before: Column, now: Column) -> Iterator[Measured]:
+    """The share of rows whose category was not there before.
+
+    Of one distribution that is the share of categories seen once before (Good 1953, "The population
+    frequencies of species").
+    """
+    if not _complete(before):
+        return
+    unseen = {v: n for v, n in now["values"].items() if v not in before["values"]}
+    rows = [before["count"], now["count"]]
+    once = (sum(n == 1 for n in before["values"].values()) + 1) / rows[0]
+    noise = once + Z * math.sqrt(once * (1 / rows[0] + 1 / rows[1]))
+    named = ", ".join(f"{v!r} {n:,}" for v, n in list(unseen.items())[:NAMED])
+    share = sum(unseen.values()) / rows[1]
+    yield Measured("new", share, noise, f"{len(before['values']):,} categories", named or "none")
+
+
+def _label(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    measured: list[Measured],
+    bins: list[dict[str, Any]],
+) -> tuple[list[Measured], list[dict[str, Any]]]:
+    """The label of a classifier: its shares in place of all else; of a regression: its mean."""
+    tables = [t["label"].get("classes") for t in (before, now)]
+    if before["label"]["column"] != now["label"]["column"] or None in tables:
+        return [_renamed(m) for m in measured if m.measure != "missing"], bins
+    rows = [before["rows"], now["rows"]]
+    found = {
+        class_: _shares("label", [t.get(class_, 0) for t in tables], rows)
+        for class_ in {**tables[0], **tables[1]}
+    }
+    most = max(found, key=lambda c: found[c].value)
+    shares = [{c: t.get(c, 0) / n for c in found} for t, n in zip(tables, rows, strict=True)]
+    bins = [{"bin": c, "before": shares[0][c], "now": shares[1][c]} for c in found]
+    told = found[most]
+    words = (f"{most} {told.before}", f"{most} {told.now}")
+    return [Measured("label", told.value, told.noise, *words)], bins
+
+
+def _renamed(measured: Measured) -> Measured:
+    if measured.measure != "mean":
+        return measured
+    return Measured("label", measured.value, measured.noise, measured.before, measured.now)

@@ -1,0 +1,154 @@
+"""Duplicate rows: of the rows with equal keys one is kept, the same one on every runner.
+
+    ranges -> Keys -> GroupByKey -> Losers -> join with ranges -> ranges that know what to leave out
+
+The source is read twice: first only the keys travel, in batches by their fingerprint, then
+the ranges are cleaned as always, each without the rows that lost. So the rows themselves are never
+shuffled, and a rejected duplicate stands in `rejected/` as it was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.errors import QuatrainError
+from components.preprocess import shards
+from components.preprocess.cleaning import Cleaner
+from components.preprocess.rejection import Block
+from components.preprocess.shards import Job
+from components.preprocess.sources import Range
+from components.preprocess.splitting import joined, parts
+from components.spec.schema import Deduplicate
+
+_PROBLEM = "problem"
+_NEWEST, _RANGE, _POSITION = "\0newest", "\0range", "\0position"  # no column has such a name
+
+
+def keys_of(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[int, bytes]]:
+    """Yields the keys of the rows that a range would keep, by part of their fingerprint.
+
+    There are as many parts as ranges, so the keys of one take about the memory of a range's. A row
+    without any key is no duplicate and is left out.
+    """
+    rule = _rule(job)
+    for block, _ in shards.cleaned_blocks(job, span, cleaner):
+        entries = _entries(block, rule, span.index)
+        part = parts(joined([entries.column(k) for k in rule.keys]), job.n_shards)
+        order = np.argsort(part, kind="stable")
+        entries = entries.take(pa.array(order))
+        numbers, starts = np.unique(part[order], return_index=True)
+        for number, start, stop in zip(numbers, starts, [*starts[1:], len(part)], strict=True):
+            yield int(number), _packed(entries.slice(start, stop - start))
+
+
+def losers_of(rule: Deduplicate, packed: Iterable[bytes]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yields the rows of one part that another row beats, by range: where they stand in it.
+
+    The newest row wins, a missing time being the oldest; of equal ones that of the earliest range,
+    and in it the earliest row. Missing keys are equal, as in SQL's GROUP BY.
+    """
+    entries = pa.concat_tables([_unpacked(p) for p in packed])
+    by = [(key, "ascending") for key in rule.keys]
+    newest = [(_NEWEST, "descending")] if rule.keep_newest_by else []
+    order = [*by, *newest, (_RANGE, "ascending"), (_POSITION, "ascending")]
+    entries = entries.take(pc.sort_indices(entries, sort_keys=order)).combine_chunks()
+    again = reduce(and_, (_like_the_last(entries.column(key)) for key in rule.keys))
+    found = entries.column(_RANGE).to_numpy()[again]
+    positions = entries.column(_POSITION).to_numpy()[again]
+    for index in np.unique(found).tolist():
+        yield index, tuple(np.sort(positions[found == index]).tolist())
+
+
+class LeaveOutDuplicates(beam.PTransform):
+    """Turns ranges into ranges that know which of their rows are duplicates."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+
+    def expand(self, spans: beam.PCollection) -> beam.PCollection:
+        """Ranges in, ranges out, in any order."""
+        keys = spans | "Keys" >> beam.ParDo(Keys(self._job)).with_outputs(_PROBLEM, main="keys")
+        keys.keys.element_type = beam.typehints.KV[int, bytes]
+        rule = _rule(self._job)
+        losers = (
+            keys.keys
+            | beam.GroupByKey()
+            | "Losers" >> beam.FlatMap(lambda e: losers_of(rule, e[1]))
+        )
+        by_index = spans | "Index" >> beam.Map(lambda span: (span.index, span))
+        found = {"spans": by_index, "losers": losers, "problems": keys[_PROBLEM]}
+        return found | beam.CoGroupByKey() | "Leave out" >> beam.Map(_leaving_out)
+
+
+class Keys(beam.DoFn):
+    """Reads the keys of a range; a problem travels to the range that has it."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def setup(self) -> None:
+        """Opens DuckDB."""
+        self._cleaner = Cleaner(self._job.rules)
+
+    def process(self, span: Range) -> Iterator[Any]:
+        """Reads one range."""
+        try:
+            yield from keys_of(self._job, span, self._cleaner)
+        except QuatrainError as error:
+            yield beam.pvalue.TaggedOutput(_PROBLEM, (span.index, str(error)))
+
+
+def _leaving_out(joined: tuple[int, dict[str, Any]]) -> Range:
+    [span] = joined[1]["spans"]
+    dropped = tuple(sorted(p for positions in joined[1]["losers"] for p in positions))
+    return replace(span, dropped=dropped, problem="".join(joined[1]["problems"]))
+
+
+def _rule(job: Job) -> Deduplicate:
+    rule = job.spec.clean.deduplicate
+    assert rule is not None  # noqa: S101 - who asks for duplicates has a rule
+    return rule
+
+
+def _entries(block: Block, rule: Deduplicate, index: int) -> pa.RecordBatch:
+    batch = block.batch
+    columns: dict[str, Any] = {key: batch.column(key) for key in rule.keys}
+    known = np.logical_or.reduce([~_is_null(column) for column in columns.values()])
+    if rule.keep_newest_by:
+        columns[_NEWEST] = batch.column(rule.keep_newest_by)
+    columns[_RANGE] = pa.repeat(pa.scalar(index, pa.int32()), batch.num_rows)
+    columns[_POSITION] = block.good_positions
+    return pa.record_batch(columns).filter(pa.array(known))
+
+
+def _like_the_last(column: pa.ChunkedArray) -> np.ndarray:
+    """Marks the values that equal the one before them, `[N] bool`; missing equals missing."""
+    column = column.combine_chunks()
+    equal = pc.fill_null(pc.equal(column[1:], column[:-1]), False).to_numpy(zero_copy_only=False)
+    missing = _is_null(column)
+    return np.concatenate([[False], equal | (missing[1:] & missing[:-1])])
+
+
+def _is_null(column: pa.Array) -> np.ndarray:
+    return pc.is_null(column).to_numpy(zero_copy_only=False)
+
+
+def _packed(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def _unpacked(packed: bytes) -> pa.Table:
+    return pa.ipc.open_stream(packed).read_all()

@@ -1,0 +1,71 @@
+"""What later runs of a model know of its earlier ones: statistics at `<root>/<name>/statistics/`.
+
+A run that passed its gate leaves them there, a copy, so that they outlive its artifacts. The place
+follows from the pipeline's parameters, which a schedule never changes.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import read_manifest, write_json
+from components.errors import ArtifactError
+
+VERSION = 1
+ROLES = {
+    "previous": "the last successful run",
+    "champion": "the champion's training data",
+}
+"""Whose statistics are kept, by the name of the file. A passed gate is both, so far."""
+
+
+def keep(root: str, name: str, run: str, made: str, examples: Path | str) -> None:
+    """Keeps the statistics of a run that passed its gate, each file whole or as it was.
+
+    Args:
+        root: The folder of all runs, local or gs://; if empty, nothing is kept.
+        name: The model's name.
+        run: The run.
+        made: When it was made.
+        examples: The artifact of its preprocess step.
+    """
+    if not root:
+        return
+    statistics = read_manifest(examples, "statistics.json", "preprocess")
+    record = {
+        "version": VERSION,
+        "run": run,
+        "made": made,
+        "statistics": {key: statistics[key] for key in ("version", "kept")},
+    }
+    folder = _folder(root, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for role in ROLES:
+        write_json(folder / f"{role}.json", record)
+
+
+def recall(root: str, name: str) -> dict[str, dict[str, Any]]:
+    """Returns what was kept, by role; nothing before the first run has passed its gate.
+
+    Raises:
+        ArtifactError: A file is there and cannot be read.
+    """
+    found = {}
+    for role in ROLES if root else ():
+        path = _folder(root, name) / f"{role}.json"
+        try:
+            found[role] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise ArtifactError(
+                f"{path}, the statistics of {ROLES[role]}, cannot be read ({error}); remove it to "
+                f"compare with nothing"
+            ) from error
+    return found
+
+
+def _folder(root: str, name: str) -> Path:
+    return Path(root.replace("gs://", "/gcs/", 1), name, "statistics")

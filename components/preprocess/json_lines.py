@@ -1,0 +1,144 @@
+"""JSON Lines blocks: one object a line, read by DuckDB, each value then as a cell of text is.
+
+A fragment is a value as JSON writes it; `null` is a missing value, no fragment a missing key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.preprocess.conversion import SHOWN, USUAL, Column, from_text
+from components.preprocess.lines import BLOCK_BYTES, pieces, raw_block
+from components.preprocess.rejection import Block, Fault
+from components.preprocess.sources import Range
+from components.preprocess.sql import ask
+from components.spec.schema import Source
+from trainer.spelling import Spelling
+
+_KINDS = {
+    "string": ("text", "whole"),
+    "bool": ("bool", "text", "whole"),
+    "int": ("whole", "text"),
+    "float": ("whole", "fraction", "text"),
+    "timestamp": ("text",),
+    "date": ("text",),
+}
+"""The kinds of JSON values that each type takes; a number with a fraction has no one spelling."""
+_EPOCH_KINDS = ("whole", "text")
+_PATTERNS = {
+    "text": r'\A"',
+    "whole": r"\A-?[0-9]+(?:\.0+)?\z",
+    "fraction": r"\A-?(?:[0-9]|NaN|Inf)",
+    "bool": r"\A[tf]",
+}
+
+
+def read_blocks(
+    span: Range,
+    source: Source,
+    columns: Mapping[str, str],
+    block_bytes: int = BLOCK_BYTES,
+    spellings: Mapping[str, Spelling] = {},
+) -> Iterator[Block]:
+    """Yields the rows of a range of a file of JSON Lines.
+
+    A row is a line; an empty line is not one. `bad_json` is a line that holds no object,
+    `missing_key` one that lacks a declared column, unless `source.optional_keys` allows it.
+
+    Raises:
+        SourceError: The file cannot be read, or a row is too long.
+    """
+    for piece in pieces(span, block_bytes, quoted_newlines=False):
+        block = raw_block(piece, span, empty_is_row=False)
+        yield _typed(_objects(block), source, columns, spellings)
+
+
+def _objects(block: Block) -> Block:
+    """Sets aside the lines that are no UTF-8 or no object; the rest are texts."""
+    rows, faults = block.rows, []
+    try:
+        text = rows.cast(pa.string())
+    except pa.ArrowInvalid:
+        wrong = np.array([not _is_utf8(row) for row in rows.to_pylist()], bool)
+        faults = [Fault.where(wrong, "bad_encoding", "the line is not valid UTF-8")]
+        text = pc.if_else(pa.array(wrong), None, rows).cast(pa.string())
+    query = "SELECT CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' END AS is FROM read"
+    known = ask(query, pa.table({"text": text})).column("is").combine_chunks()
+    wrong = pc.invert(pc.fill_null(known, False))
+    faults.append(Fault.where(wrong, "bad_json", "the line is not one JSON object"))
+    return replace(block, batch=pa.record_batch({"text": text})).without(faults)
+
+
+def _is_utf8(row: bytes) -> bool:
+    try:
+        row.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _typed(
+    block: Block, source: Source, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
+) -> Block:
+    fragments = _fragments(block.batch.column("text"), list(columns))
+    faults = [] if source.optional_keys else _missing(fragments)
+    converted = {
+        name: _convert(name, fragments[name], type_, spellings.get(name, USUAL))
+        for name, type_ in columns.items()
+    }
+    faults += [fault for _, found in converted.values() for fault in found]
+    batch = pa.record_batch([c for c, _ in converted.values()], names=list(converted))
+    return replace(block, batch=batch).without(faults)
+
+
+def _fragments(text: pa.Array, names: list[str]) -> dict[str, pa.Array]:
+    """Returns the fragment of each key, `[N] string`, null where a row lacks it."""
+    pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
+    query = "SELECT json_extract(text, $1::VARCHAR[]) AS found FROM read"
+    found = ask(query, pa.table({"text": text}), [pointers]).column("found").combine_chunks()
+    at = np.arange(len(text)) * len(names)
+    values = found.flatten()
+    return {name: values.take(pa.array(at + i)).cast(pa.string()) for i, name in enumerate(names)}
+
+
+def _missing(fragments: Mapping[str, pa.Array]) -> list[Fault]:
+    hint = "; if rows may lack keys, set `source.optional_keys: true`"
+    return [
+        Fault.where(pc.is_null(found), "missing_key", f"there is no key {name!r}{hint}")
+        for name, found in fragments.items()
+    ]
+
+
+def _convert(name: str, fragments: pa.Array, type_: str, spelling: Spelling) -> Column:
+    fragments = pc.if_else(pc.equal(fragments, "null"), None, fragments)
+    kinds = _EPOCH_KINDS if spelling.epoch else _KINDS[type_]
+    pattern = "|".join(_PATTERNS[kind] for kind in kinds)
+    wrong = pc.invert(pc.match_substring_regex(fragments, pattern=pattern))
+    good = pc.if_else(wrong, None, fragments)
+    if type_ == "int" or spelling.epoch:  # 3.0 is whole, as pandas writes integers beside nulls
+        good = pc.replace_substring_regex(good, pattern=r"\A(-?[0-9]+)\.0+\z", replacement=r"\1")
+    column, faults = from_text(name, _unquoted(good).cast(pa.binary()), type_, spelling)
+    return column, [_wrong_kind(name, fragments, wrong, type_), *faults]
+
+
+def _unquoted(fragments: pa.Array) -> pa.Array:
+    """Returns the texts of fragments, null where they are empty; numbers as they are."""
+    text = pc.replace_substring_regex(fragments, pattern=r'(?s)\A"(.*)"\z', replacement=r"\1")
+    escaped = pc.fill_null(pc.match_substring(fragments, "\\"), False)
+    if pc.any(escaped).as_py():
+        plain = pa.array([json.loads(f) for f in fragments.filter(escaped).to_pylist()])
+        text = pc.replace_with_mask(text, escaped, plain)
+    return pc.if_else(pc.equal(text, ""), None, text)
+
+
+def _wrong_kind(name: str, fragments: pa.Array, wrong: pa.Array, type_: str) -> Fault:
+    rows = Fault.where(wrong, "bad_value").rows
+    cut = pc.utf8_slice_codeunits(fragments.take(pa.array(rows)), 0, SHOWN)
+    why = f" is no JSON value of a column of type {type_}"
+    return Fault(rows, "bad_value", pc.binary_join_element_wise(f"{name}: ", cut, why, ""))

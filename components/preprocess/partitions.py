@@ -1,0 +1,55 @@
+"""Hive partitions: columns whose value stands in the path, as year=2013/month=7/rows.parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from components.errors import SourceError
+from components.preprocess.conversion import USUAL, from_text
+from components.preprocess.rejection import Block
+from trainer.spelling import Spelling
+
+MISSING = ("", "__HIVE_DEFAULT_PARTITION__")
+"""How Hive and Spark write a missing value into a path."""
+
+
+def partition_of(path: str, names: Iterable[str]) -> dict[str, str]:
+    """Returns the text of those columns that a file's folders name, as they are written."""
+    folders = [folder.partition("=") for folder in path.split("/")[:-1]]
+    found = {unquote(key): unquote(value) for key, equals, value in folders if equals}
+    return {name: found[name] for name in names if name in found}
+
+
+def partition_values(
+    path: str,
+    names: Iterable[str],
+    columns: Mapping[str, str],
+    spellings: Mapping[str, Spelling],
+) -> dict[str, pa.Scalar]:
+    """Returns the typed value of those columns that a file's folders name.
+
+    Raises:
+        SourceError: A value has not the column's type.
+    """
+    values = {}
+    for name, text in partition_of(path, names).items():
+        written = pa.array([None if text in MISSING else text.encode()], pa.binary())
+        typed, faults = from_text(name, written, columns[name], spellings.get(name, USUAL))
+        for fault in faults:
+            if len(fault.rows):
+                raise SourceError(f"{path}: the folder {name}={text}: {fault.detail[0]}")
+        values[name] = typed[0]
+    return values
+
+
+def with_partition(block: Block, values: Mapping[str, pa.Scalar], order: Iterable[str]) -> Block:
+    """Adds the columns of a path to a block of its file; all columns in `order`."""
+    n = block.batch.num_rows
+    columns = [
+        pa.repeat(values[name], n) if name in values else block.batch.column(name) for name in order
+    ]
+    return replace(block, batch=pa.record_batch(columns, names=list(order)))

@@ -1,0 +1,168 @@
+"""A sample of the distinct rows of a table that does not depend on their order; mergeable.
+
+Every row gets a 64-bit fingerprint of its values, and the sample is the `SIZE` distinct rows with
+the smallest fingerprints (a bottom-k sketch: Cohen & Kaplan, "Summarizing data using bottom-k
+sketches", 2007). What is not among the smallest of a part cannot be among the smallest of the
+whole, so the rows of each sampled fingerprint are counted exactly, however the table was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.spec.schema import SPLITS
+from trainer.fingerprint import fingerprint64
+
+U64 = np.ndarray[Any, np.dtype[np.uint64]]
+
+SIZE = 8192
+"""With 819 of them in a test split of a tenth, a share of rows is known to 0.4 % at 1 % (95 %)."""
+MISSING = np.uint64(0x9E3779B97F4A7C15)
+"""The word of a missing value; as a number it is one that no column holds, about -2e-162."""
+_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
+_SHIFT = np.uint64(32)
+_WORD, _SHORT = 8, 64
+_MASKS = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """Some of the distinct rows of a table; `Sketch()` is the zero of `+`.
+
+    Attributes:
+        keys: Their fingerprints, ascending, `[K] uint64`; all of them when K is below `SIZE`.
+        counts: How many rows of each split each one stands for, `[K, 3] int64`.
+        words: What `words` says of some of their columns, `[K, C] uint64`.
+        n_rows: Rows of the table.
+    """
+
+    keys: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros((0, len(SPLITS)), np.int64))
+    words: U64 = field(default_factory=lambda: np.zeros((0, 0), np.uint64))
+    n_rows: int = 0
+
+    @classmethod
+    def of(cls, keys: U64, split: np.ndarray, columns: Sequence[U64] = ()) -> Sketch:
+        """Samples a batch.
+
+        Args:
+            keys: The fingerprint of each row, `[N] uint64`.
+            split: Its split, `[N]`: 0 train, 1 validation, 2 test.
+            columns: The words of each column to keep, `[N] uint64`.
+        """
+        rows, counts = _grouped(keys, split)
+        words = [column[rows] for column in columns]
+        kept = np.stack(words, axis=1) if words else np.zeros((len(rows), 0), np.uint64)
+        return cls._summed(keys[rows], counts, kept, len(keys))
+
+    @classmethod
+    def _summed(cls, keys: U64, counts: np.ndarray, words: U64, n_rows: int) -> Sketch:
+        order = np.argsort(keys)
+        keys = keys[order]
+        first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
+        if len(first):
+            counts = np.add.reduceat(counts[order], first)
+        first = first[:SIZE]
+        return cls(keys[first], counts[: len(first)], words[order[first]], n_rows)
+
+    def __add__(self, other: Sketch) -> Sketch:
+        if not len(self.keys) or not len(other.keys):
+            return self if len(self.keys) else other
+        keys, counts, words = (
+            np.concatenate([getattr(self, n), getattr(other, n)])
+            for n in ("keys", "counts", "words")
+        )
+        return self._summed(keys, counts, words, self.n_rows + other.n_rows)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every distinct row is in it."""
+        return len(self.keys) < SIZE
+
+    @property
+    def distinct(self) -> int:
+        """Distinct rows of the table: exact, or estimated with a deviation of 1.1 %, k^-0.5.
+
+        Source: Bar-Yossef et al., "Counting distinct elements in a data stream", 2002; unbiased.
+        """
+        if self.complete:
+            return len(self.keys)
+        return min(self.n_rows, round((len(self.keys) - 1) * 2.0**64 / float(self.keys[-1])))
+
+
+def words(column: pa.Array) -> U64:
+    """Returns 64 bits of each value, `[N] uint64`, equal where and only where the values are.
+
+    Of a number or a time they are the number's own bits, of a text a hash. '' and null are missing.
+    """
+    if pa.types.is_string(column.type):
+        return _of_texts(column)
+    if pa.types.is_floating(column.type):
+        # -0.0 + 0.0 is 0.0: both zeros are one value.
+        column = pc.add(column.cast(pa.float64()), 0.0).view(pa.int64())
+    elif pa.types.is_date32(column.type):
+        column = column.cast(pa.int32())
+    values = column.cast(pa.int64())
+    if values.null_count:
+        values = pc.fill_null(values, pa.scalar(int(MISSING.view(np.int64)), pa.int64()))
+    return values.to_numpy(zero_copy_only=False).view(np.uint64)
+
+
+def fingerprints(columns: Sequence[U64]) -> U64:
+    """Returns the fingerprint of each row from the words of its columns, `[N] uint64`."""
+    state = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        state = _mixed(state ^ column)
+    return _mixed(state)
+
+
+def _mixed(state: U64) -> U64:
+    """Spreads the bits of `[N] uint64` in place, as a step of splitmix64 does; a bijection."""
+    state *= _MULTIPLIER
+    state ^= state >> _SHIFT
+    return state
+
+
+def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows that have at least the `SIZE` smallest keys, and how many of each split."""
+    if len(keys) > SIZE:
+        rows = np.flatnonzero(keys <= np.partition(keys, SIZE - 1)[SIZE - 1])
+        if np.count_nonzero(np.diff(np.sort(keys[rows]))) + 1 >= SIZE:
+            return rows, np.eye(len(SPLITS), dtype=np.int64)[split[rows]]
+    # Few keys or many copies: one pass over all rows.
+    group = pa.array(keys).dictionary_encode().indices.to_numpy().astype(np.int64)
+    n_groups = int(group.max(initial=-1)) + 1
+    rows = np.zeros(n_groups, np.int64)
+    rows[group] = np.arange(len(keys))
+    counts = np.bincount(group * len(SPLITS) + split, minlength=n_groups * len(SPLITS))
+    return rows, counts.reshape(n_groups, len(SPLITS))
+
+
+def _of_texts(column: pa.Array) -> U64:
+    """Hashes texts by words of eight bytes; those of more than 64 bytes by FarmHash."""
+    column = pc.fill_null(column, "")
+    _, offsets, data = column.buffers()
+    ends = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1].astype(np.int64)
+    first, last = (int(ends[0]), int(ends[-1])) if len(column) else (0, 0)
+    text = np.zeros(last - first + _WORD, np.uint8)
+    if last > first:
+        text[: last - first] = np.frombuffer(data, np.uint8)[first:last]
+    # Every eight bytes of the text as one word, whatever they are aligned to.
+    loaded = np.ndarray((last - first + 1,), np.uint64, text, strides=(1,))
+    start, length = ends[:-1] - first, np.diff(ends)
+    state = length.astype(np.uint64) * _MULTIPLIER
+    longest, shortest = int(length.max(initial=0)), int(length.min(initial=_SHORT))
+    for at in range(0, min(longest, _SHORT), _WORD):
+        live = slice(None) if shortest > at else np.flatnonzero(length > at)
+        word = loaded[start[live] + at] & _MASKS[np.minimum(length[live] - at, _WORD)]
+        state[live] = _mixed(state[live] ^ word)
+    if len(long := np.flatnonzero(length > _SHORT)):
+        state[long] = fingerprint64(column.take(pa.array(long)))
+    state[length == 0] = MISSING
+    return state

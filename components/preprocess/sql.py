@@ -1,0 +1,28 @@
+"""DuckDB for our own questions about a batch; one connection a thread: opening it costs 20 ms."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+
+def ask(query: str, batch: pa.Table, parameters: Sequence[Any] = ()) -> pa.Table:
+    """Returns the answer to a query over `batch`, which it calls `read`; times are UTC."""
+    connection = _connection(threading.get_ident())
+    connection.register("read", batch)
+    try:
+        return connection.sql(query, params=list(parameters)).to_arrow_table()
+    finally:
+        connection.unregister("read")
+
+
+@cache
+def _connection(thread: int) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET threads=1; SET TimeZone='UTC'; SET enable_external_access=false")
+    return connection

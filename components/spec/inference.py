@@ -1,0 +1,480 @@
+"""Infers a spec from a table: what `quatrain init` decides, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.errors import SpecError
+from components.spec import parting
+from components.spec.goal import find_goal, is_skewed, plain
+from components.spec.parting import Parting, find_parting
+from components.spec.profile import Column, Nulls, find_columns, find_nulls, words
+from components.spec.sampling import Sample, sample
+from components.spec.suspicion import Goal, Trial, bins, find_leaks, find_twins, levels
+from trainer.features import LABEL, RAW_PREFIX, WEIGHT
+from trainer.settings import Hyperparameters
+
+PIECES = Hyperparameters().bins
+"""Up to so many different numbers each have a weight of their own in the network."""
+TEXT_BUCKETS = 64
+ROWS_A_LEVEL = 20
+MOST_LEVELS = 1000
+MOSTLY_MISSING = 0.995
+MOSTLY_UNSEEN = 0.5
+GATE_ROWS = 100
+"""In fewer rows of the sample a bound would be a guess."""
+SLICES = 3
+SLICE_LEVELS = 12
+LARGE, STEPS = 1_000_000, 6_000
+"""Of more train rows than this a first run takes so many steps, not twelve whole epochs."""
+DAY, WEEK = 86_400, 604_800
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a draft: a column with its type, or a feature.
+
+    Attributes:
+        value: What the line holds.
+        comment: What stands behind it.
+        used: Whether the line is no comment itself.
+    """
+
+    value: Any
+    comment: str = ""
+    used: bool = True
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A spec with its comments; `writing.write` makes the YAML of it.
+
+    Attributes:
+        document: The sections of the spec, in order.
+        columns: A type and a comment by column; those that are not used are comments.
+        features: The features; those that are left out are comments.
+        about: How it was made.
+        remarks: What a reader should look at.
+        comments: Behind which key of the document a comment stands, by `section.key`.
+    """
+
+    document: dict[str, Any]
+    columns: dict[str, Entry]
+    features: list[Entry]
+    about: list[str]
+    remarks: list[str]
+    comments: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """All that is known of a table before features are chosen."""
+
+    sample: Sample
+    columns: dict[str, Column]
+    target: str
+    goal: Goal
+    split: Parting
+    leaks: dict[str, str]
+
+    @property
+    def train_rows(self) -> int:
+        """Rows of the train split, estimated from the sample."""
+        share = float(np.mean(self.split.parts == 0))
+        return round((self.sample.rows or self.sample.table.num_rows) * share)
+
+    @property
+    def trial(self) -> Trial:
+        """One-column models, fitted and measured as the written split says."""
+        known, parts = self.goal.known, self.split.parts
+        test = known & (parts == 2)
+        if test.sum() < GATE_ROWS:
+            test = known & (parts > 0)
+        return Trial(self.goal, known & (parts == 0), test)
+
+
+def infer(uri: str, target: str) -> Draft:
+    """Returns a draft of a spec for the files of a uri.
+
+    The same files give the same draft.
+
+    Raises:
+        SourceError: The files cannot be read.
+        SpecError: The target cannot be predicted, or no column is left to predict it from.
+    """
+    found = sample(uri)
+    if not found.table.num_rows:
+        raise SpecError(f"{uri}: there are no rows that can be read, only a header")
+    nulls = find_nulls(found, target)
+    columns = find_columns(found, nulls)
+    goal = find_goal(found, columns, target)
+    inputs = [c for n, c in columns.items() if n != target]
+    if not any(c.kind not in ("empty", "constant") for c in inputs):
+        what = "has one value or none" if inputs else "is missing: there is none"
+        raise SpecError(f"{uri}: every column beside the target {target!r} {what}")
+    split, remarks = find_parting(found, columns, goal, target)
+    leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
+    table = _Table(found, columns, target, goal, split, leaks)
+    left_out = _left_out(table)
+    features = _features(table, left_out)
+    if not any(f.used for f in features):
+        reasons = "; ".join(f"{n!r}: {why}" for n, why in list(left_out.items())[:5])
+        raise SpecError(f"{uri}: no column is left to predict {target!r} from ({reasons})")
+    remarks = [*_remarks(table, nulls), *remarks]
+    return _draft(uri, table, nulls, left_out, features, remarks)
+
+
+def _draft(
+    uri: str,
+    table: _Table,
+    nulls: Nulls,
+    left_out: dict[str, str],
+    features: list[Entry],
+    remarks: list[str],
+) -> Draft:
+    goal, split = table.goal, table.split
+    derive = {goal.label: goal.sql} if goal.sql else {}
+    derive |= split.derive
+    clean: dict[str, Any] = {"derive": derive} if derive else {}
+    rejected, why_rejected = _max_rejected(table)
+    if rejected:
+        clean["max_rejected"] = rejected
+    evaluate, why_gate = _evaluation(table, features)
+    train, why_train = _training(table)
+    columns = _columns(table, left_out, features, evaluate)
+    document = {
+        "name": model_name(uri),
+        "source": _source(table.sample, nulls),
+        "columns": {},
+        **({"clean": clean} if clean else {}),
+        "label": goal.label,
+        "task": goal.task,
+        "split": split.document,
+        "features": [],
+        **({"train": train} if train else {}),
+        "evaluate": evaluate,
+    }
+    comments = {
+        "clean.max_rejected": why_rejected,
+        "task": "; ".join(goal.remarks),
+        "split": split.why,
+        "train.max_steps": why_train,
+        "evaluate.gate": why_gate,
+    }
+    about = [
+        f"The label is {table.target!r}; types, split, features and gate come from "
+        f"{table.sample.sentence}.",
+    ]
+    return Draft(document, columns, features, about, remarks, comments)
+
+
+def model_name(uri: str) -> str:
+    """Returns the name of a model after its file: lower-case letters, digits and hyphens."""
+    stem = Path(uri.rstrip("/")).name.partition(".")[0]
+    name = plain(stem).replace("_", "-")[:60].strip("-")
+    return name if name[:1].isalpha() else "model"
+
+
+def _source(found: Sample, nulls: Nulls) -> dict[str, Any]:
+    source = found.source
+    if source.format == "parquet":
+        return {"uri": source.uri[0], "format": "parquet"}
+    document: dict[str, Any] = {"uri": source.uri[0], "nulls": list(nulls.spellings)}
+    if source.delimiter != ",":
+        document["delimiter"] = source.delimiter
+    if source.quoted_newlines:
+        document["quoted_newlines"] = True
+    return document
+
+
+def _left_out(table: _Table) -> dict[str, str]:
+    """Returns why columns are no features, by name."""
+    reasons = dict(table.sample.unreadable)
+    for name, column in table.columns.items():
+        if name != table.target and (why := _why_not(table, column)):
+            reasons[name] = why
+    return reasons
+
+
+def _why_not(table: _Table, column: Column) -> str | None:
+    by_kind = {
+        "empty": "no value in the sample",
+        "constant": "one value in the whole sample",
+        "identifier": "an identifier: another value in nearly each row",
+    }
+    if column.name in table.leaks:
+        return f"may give the label away: it {table.leaks[column.name]}"
+    if why := by_kind.get(column.kind):
+        return why
+    if column.name in table.split.spent:
+        return "rows are split by it, so the test rows have values that train never saw"
+    if column.values.null_count > MOSTLY_MISSING * len(column.values):
+        return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
+    if table.split.document["by"] == "time" and _is_ahead(table, column):
+        return "it grows with time: most test rows have a value that train never saw"
+    repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
+    if column.type == "string" and (
+        column.kind == "time" or (column.kind == "quantity" and not repeats)
+    ):
+        return f"{column.note}; a feature takes a column as it stands, so write it plainly there"
+    return _case_twin(table, column)
+
+
+def _is_ahead(table: _Table, column: Column) -> bool:
+    """Whether most test rows lie beyond train, as months and numbers of invoices do."""
+    if column.kind == "time":
+        return False
+    train, test = (column.codes[table.split.parts == part] for part in (0, 2))
+    unseen = ~np.isin(test, train)
+    if column.is_number and column.n_distinct > PIECES:
+        x = column.numbers
+        low, high = np.nanmin(x[table.split.parts == 0]), np.nanmax(x[table.split.parts == 0])
+        unseen = (x[table.split.parts == 2] < low) | (x[table.split.parts == 2] > high)
+    return bool(len(test)) and float(np.mean(unseen & (test >= 0))) > MOSTLY_UNSEEN
+
+
+def _case_twin(table: _Table, column: Column) -> str | None:
+    """SQL folds the case of names; two that differ in nothing else cannot stand beside it."""
+    if not table.goal.sql and not table.split.derive:
+        return None
+    needed = {table.target, *table.split.keys}
+    for name in table.columns:
+        same = name != column.name and name.casefold() == column.name.casefold()
+        if same and (name in needed or name < column.name) and column.name not in needed:
+            return f"SQL cannot tell it from {name!r}"
+    return None
+
+
+def _features(table: _Table, left_out: dict[str, str]) -> list[Entry]:
+    """Returns the features of every column, in the order of the table."""
+    taken = {LABEL, WEIGHT}
+    entries: list[Entry] = []
+    for number, (name, column) in enumerate(table.columns.items(), start=1):
+        if name == table.target:
+            continue
+        stem = _feature_name(name, number, taken)
+        made = list(_of_column(table, column, stem))
+        for feature in made:
+            taken.update(f"{feature['name']}{end}" for end in ("", "_sin", "_cos", "_missing"))
+        entries += [Entry(f, left_out.get(name, ""), name not in left_out) for f in made]
+    return entries
+
+
+def _feature_name(name: str, number: int, taken: set[str]) -> str:
+    stem = plain(name) or f"column_{number}"
+    if stem.startswith(RAW_PREFIX):
+        stem = f"c_{stem}"
+    while any(
+        f"{stem}{end}" in taken for end in ("", "_level", "_hour", "_weekday", "_month", "_missing")
+    ):
+        stem += "_"
+    return stem
+
+
+def _of_column(table: _Table, column: Column, stem: str) -> Iterator[dict[str, Any]]:
+    """Yields the features of one column."""
+    start = {"name": stem, "from": column.name}
+    if column.kind == "time" and column.type != "string":
+        yield from _of_time(column, stem)
+    elif column.kind == "text":
+        yield {**start, "transform": "text", "buckets": TEXT_BUCKETS}
+    elif column.type in ("string", "bool") or column.kind == "code":
+        yield {**start, "transform": "vocabulary"}
+    else:
+        yield {**start, "transform": "log" if is_skewed(column.numbers) else "standardize"}
+        if column.type == "int" and _has_levels(table, column):
+            yield {**start, "name": f"{stem}_level", "transform": "vocabulary"}
+
+
+def _of_time(column: Column, stem: str) -> Iterator[dict[str, Any]]:
+    """Yields the hour, the weekday and the season, where the times have seen enough of each."""
+    x = parting.moments(column) / 1e6
+    x = x[~np.isnan(x)]
+    span = float(np.ptp(x))
+    parts = {
+        "hour": DAY if span > 3 * DAY and len(np.unique(x % DAY)) > 1 else 0,
+        "weekday": WEEK if span > 4 * WEEK else 0,
+        "month": 365.2425 * DAY if span > 2 * 365 * DAY else 0,
+    }
+    scale = _epoch_scale(column)
+    for part, period in parts.items():
+        named = {"weekday": "day_of_week"}.get(part, part)
+        if period and column.type in ("timestamp", "date"):
+            setting: dict[str, Any] = {"part": named}
+        elif period and scale:
+            whole = period * scale
+            setting = {"period": int(whole) if whole == int(whole) else whole}
+        else:
+            continue
+        yield {"name": f"{stem}_{part}", "from": column.name, "transform": "cyclic", **setting}
+
+
+def _epoch_scale(column: Column) -> float:
+    """How many units of an epoch a second has; 0 when the column is no epoch."""
+    unit = column.note.partition(" since")[0]
+    return {"s": 1.0, "ms": 1e3, "us": 1e6}.get(unit, 0.0)
+
+
+def _has_levels(table: _Table, column: Column) -> bool:
+    """Whether each value of a whole number says more than its size, out of sample.
+
+    The network tells up to as many values apart as a number's embedding has pieces.
+    """
+    if not PIECES < column.n_distinct <= column.n_present / ROWS_A_LEVEL:
+        return False
+    by_level = table.trial.gain(levels(column))
+    return by_level > 1.1 * max(table.trial.gain(bins(column, PIECES)), 1e-4)
+
+
+def _columns(
+    table: _Table, left_out: dict[str, str], features: list[Entry], evaluate: dict[str, Any]
+) -> dict[str, Entry]:
+    """Returns every column of the header: those that are read, and as comments the others."""
+    read = {f.value["from"] for f in features if f.used}
+    read |= {table.target, *table.split.keys, *evaluate["slices"]}
+    entries = {}
+    for name in dict.fromkeys(table.sample.names):
+        column = table.columns.get(name)
+        if column is None:
+            why = table.sample.unreadable.get(name, "it cannot be read")
+            entries[name] = Entry("string", f"left out: {why}", False)
+        elif name in read:
+            entries[name] = Entry(column.type, _told(table, column, left_out.get(name)))
+        else:
+            why = left_out.get(name) or "no feature is made of it"
+            entries[name] = Entry(column.type, f"left out: {why}", False)
+    return entries
+
+
+def _told(table: _Table, column: Column, left_out: str | None) -> str:
+    told = []
+    if column.name == table.target:
+        told.append("the target")
+    elif column.name in table.split.keys:
+        told.append("for the split" if left_out else "also for the split")
+    if column.n_bad:
+        told.append(f"{column.n_bad:,} cells do not convert; their rows are rejected")
+    if column.kind == "code":
+        told.append("digits that name something")
+    if column.kind == "quantity" and column.name != table.target:
+        told.append(f"{column.note}, used as categories: a feature takes a column as it stands")
+    if column.note and column.kind == "time":
+        told.append(column.note)
+    if missing := column.values.null_count:
+        share = missing / len(column.values)
+        told.append(f"{share:.1%} missing" if share >= 0.001 else f"{missing:,} missing")
+    return "; ".join(told)
+
+
+def _max_rejected(table: _Table) -> tuple[float | None, str]:
+    """Rows without a label are rejected; their share may be larger than the default allows."""
+    n = len(table.goal.values)
+    share = float(np.mean(~table.goal.known)) if n else 0.0
+    if share <= 0.05:
+        return None, ""
+    told = f"{share:.1%} of the sample has no label, and such rows are rejected"
+    return min(math.ceil((share * 1.1 + 0.05) * 100) / 100, 1.0), told
+
+
+def _training(table: _Table) -> tuple[dict[str, Any], str]:
+    """Bounds the training of a large table; else the trainer's defaults follow the rows."""
+    rows = table.train_rows
+    if rows <= LARGE:
+        return {}, ""
+    told = f"of about {rows:,} train rows, for a first look; without it twelve epochs or more"
+    return {"max_steps": STEPS}, told
+
+
+def _evaluation(table: _Table, features: list[Entry]) -> tuple[dict[str, Any], str]:
+    slices = [
+        c.name
+        for c in table.columns.values()
+        if c.name in {f.value["from"] for f in features if f.used} and _is_slice(c)
+    ][:SLICES]
+    gate, why = _gate(table, features)
+    return {"slices": slices, "gate": gate}, why
+
+
+def _is_slice(column: Column) -> bool:
+    return column.kind in ("category", "code") and 2 <= column.n_distinct <= SLICE_LEVELS
+
+
+def _gate(table: _Table, features: list[Entry]) -> tuple[dict[str, Any], str]:
+    """Asks for half of what the best single column gives in the sample, split as written."""
+    trial = table.trial
+    names = {f.value["from"] for f in features if f.used}
+    if min(trial.train.sum(), trial.test.sum()) < GATE_ROWS:
+        return {}, "too few rows for a bound; beating the trivial answer is always asked"
+    gains = {n: trial.gain(bins(table.columns[n])) for n in names}
+    best = max(sorted(gains), key=lambda n: gains[n])
+    half = gains[best] / 2
+    least = {"auc": 0.02, "log_loss": 0.0, "r2": 0.02}[trial.metric]
+    if half <= least / 2:
+        told = "no column alone says much of the label; beating the trivial answer is always asked"
+        return {}, told
+    told = f"half of what {best!r} alone gives in the sample; raise it once you know the model"
+    if trial.metric == "log_loss":
+        return {"log_loss": {"max": math.ceil((trial.trivial - half) * 1000) / 1000}}, told
+    bound = trial.trivial + half if trial.metric == "auc" else half
+    return {trial.metric: {"min": math.floor(bound * 100) / 100}}, told
+
+
+def _remarks(table: _Table, nulls: Nulls) -> list[str]:
+    """Returns what a reader should look at."""
+    found = []
+    for name, told in table.leaks.items():
+        found.append(
+            f"{name!r} may give the label away, so it is left out: it {told}. If it is known when "
+            f"the prediction is made, take the # from its lines"
+        )
+    inputs = {n: c for n, c in table.columns.items() if n != table.target}
+    if alike := _named_alike(table, list(inputs)):
+        listed = ", ".join(map(repr, alike))
+        found.append(f"named like the target: {listed}; is each known when the prediction is made?")
+    if with_it := [n for n, c in inputs.items() if _misses_together(table.goal.known, c)]:
+        listed = ", ".join(map(repr, with_it))
+        found.append(f"missing where the target is: {listed}; is each known before the target is?")
+    kept = [c for c in inputs.values() if c.kind not in ("empty", "constant", "text", "identifier")]
+    for first, second, told in find_twins(kept):
+        found.append(f"{first!r} and {second!r} may be the same: {told}")
+    found += nulls.remarks
+    found += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]
+    if rejected := table.sample.rejected:
+        listed = ", ".join(f"{n:,} {reason}" for reason, n in sorted(rejected.items()))
+        found.append(f"rows that do not parse, in the sample: {listed}; they are rejected")
+    return found
+
+
+def _named_alike(table: _Table, names: list[str]) -> list[str]:
+    """Returns the columns that share a word with the target, unless most columns do."""
+    target = {w for w in words(table.target) if len(w) > 2}
+    alike = [n for n in names if words(n) & target and n not in table.leaks]
+    return alike if len(alike) <= max(len(names) / 2, 1) else []
+
+
+def _misses_together(known: np.ndarray, column: Column) -> bool:
+    """Whether nearly all values that are missing are so where the label is, and it has many."""
+    missing, without = column.codes < 0, ~known
+    both = int((missing & without).sum())
+    return bool(both >= 10 and both > 0.85 * max(missing.sum(), without.sum()))
+
+
+def _sentinel(column: Column) -> str | None:
+    """Tells of a frequent number far from all others that may spell a missing value."""
+    if not column.is_number or column.kind != "number" or column.n_distinct < 10:
+        return None
+    x = np.sort(column.numbers[~np.isnan(column.numbers)])
+    for value in (x[0], x[-1]):
+        others = x[x != value]
+        nines = set(f"{abs(value):.0f}") == {"9"} or value == -1
+        far = min(abs(others - value)) > np.ptp(others) or value == -1
+        if nines and far and len(x) - len(others) > 0.005 * len(x):
+            share = 1 - len(others) / len(x)
+            return f"{value:g} in {share:.1%} of the rows may spell a missing value"
+    return None

@@ -1,0 +1,457 @@
+"""What the columns of a sample look like: types, kinds and spellings of missing values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.preprocess.conversion import TYPES, from_text, from_typed
+from components.preprocess.expressions import SQL_TYPES, connect
+from components.spec.sampling import Sample
+from trainer.features import Type
+
+Kind = Literal[
+    "number",  # a size or a count
+    "code",  # digits whose order says nothing
+    "category",  # text with values that repeat
+    "identifier",  # another value in nearly each row
+    "text",  # free text
+    "time",
+    "quantity",  # a number with a currency, thousands marks or a decimal comma
+    "constant",
+    "empty",
+]
+CONVENTIONAL = (
+    *("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "Null", "\\N"),
+    *("<NA>", "NaT", "?"),
+)
+"""Spellings that mean a missing value wherever they stand."""
+POSSIBLE = ("None", "none", "NONE", "nil", "na", "-", "--", ".", "*", "missing", "unknown")
+"""Spellings that mean it in a column of numbers or times; among words they may be a value."""
+TOLERATED = 0.005
+"""Up to so many cells of a typed column may not convert: their rows are rejected."""
+FIRST = 20
+"""A column is no number when more than a tenth of its first distinct values are none."""
+ORDER: tuple[Type, ...] = ("int", "float", "bool", "date", "timestamp")
+UNIQUE = 0.9
+"""A share of distinct values above which text identifies its row."""
+FEW_ROWS = 20
+"""In fewer rows nothing is told from values that do not repeat."""
+
+_ID = {"id", "ids", "uuid", "guid", "identifier", "key", "rowid", "idx", "index", "rownum"}
+_CODE = {"code", "codes", "zip", "zipcode", "postcode", "postal", "plz", "fips", "class", "type"}
+_TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created", "unixtime"}
+_GLUED = re.compile(r"(?:user|customer|client|patient|order|session|product|item|device|account)id")
+_DOT = r"^\s*[-+]?[$€£¥₹]?\s*[-+]?\d{1,3}(?:[, ']?\d{3})*(?:\.\d+)?\s*[$€£¥₹%]?\s*$"
+_COMMA = r"^\s*[-+]?[$€£¥₹]?\s*[-+]?\d{1,3}(?:[. ']?\d{3})*(?:,\d+)?\s*[$€£¥₹%]?\s*$"
+_DAYS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y"),
+    *("%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y"),
+    *("%d %B %Y", "%B %d, %Y", "%b %d %Y"),
+)
+_HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
+_EPOCH = {"s": 1_000_000, "ms": 1000, "us": 1}
+"""By how much an epoch in each unit is multiplied to be microseconds."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column looks like.
+
+    Attributes:
+        name: Its name in the header.
+        type: As which the spec reads it.
+        kind: What its values are for.
+        values: Typed, null where missing or bad, `[N]`.
+        n_bad: Cells that do not convert; their rows will be rejected.
+        sql: The expression of its number or time where the column itself is another type.
+        note: What is odd about it, for a comment.
+    """
+
+    name: str
+    type: Type
+    kind: Kind
+    values: pa.Array = field(repr=False)
+    n_bad: int = 0
+    sql: str | None = None
+    note: str = ""
+
+    @cached_property
+    def encoded(self) -> pa.DictionaryArray:
+        """The values as indices of distinct ones."""
+        return self.values.dictionary_encode()
+
+    @property
+    def n_distinct(self) -> int:
+        """Distinct values, the missing one not among them."""
+        return len(self.encoded.dictionary)
+
+    @property
+    def n_present(self) -> int:
+        """Rows that have a value."""
+        return len(self.values) - self.values.null_count
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """The index of each row's value, `[N] int64`; -1 is missing."""
+        return np.asarray(pc.fill_null(self.encoded.indices, -1).to_numpy(), np.int64)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the values are numbers, be they sizes or codes."""
+        return self.type in ("int", "float")
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """The values of a number, or the microseconds of a time, `[N] float64`; NaN is missing."""
+        values = self.values
+        if pa.types.is_temporal(values.type):
+            values = values.cast(TYPES["timestamp"]).cast(pa.int64())
+        values = values.cast(pa.float64(), safe=False)
+        return np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
+
+    @property
+    def words(self) -> set[str]:
+        """The words of its name, in lower case."""
+        return words(self.name)
+
+
+def words(name: str) -> set[str]:
+    """Returns the words of a name: `PassengerId`, `passenger_id` and `passenger id` have two."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return set(re.findall(r"[^\W_]+", parted.lower()))
+
+
+def names_an_entity(name: str) -> bool:
+    """Whether a name says that the column tells whose row it is."""
+    return bool(words(name) & _ID) or _GLUED.search(re.sub(r"[\W_]", "", name.lower())) is not None
+
+
+def names_a_time(name: str) -> bool:
+    """Whether a name says that a number is a time."""
+    return bool(words(name) & _TIME)
+
+
+def quoted(name: str) -> str:
+    """Returns a column's name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def derive(columns: Mapping[str, pa.Array], sql: str, type_: Type) -> pa.Array:
+    """Returns what an expression gives over the rows of columns, as a spec's derived column."""
+    with connect() as connection:
+        connection.register("source_rows", pa.table(dict(columns)))
+        query = f"SELECT CAST(({sql}) AS {SQL_TYPES[type_]}) FROM source_rows"  # noqa: S608 - ours
+        return connection.sql(query).to_arrow_table().column(0).combine_chunks()
+
+
+@dataclass(frozen=True)
+class Nulls:
+    """How missing values are spelled.
+
+    Attributes:
+        spellings: What the source's `nulls` should be.
+        remarks: What a reader should know of them.
+    """
+
+    spellings: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def find_nulls(sample: Sample, target: str) -> Nulls:
+    """Decides which spellings mean a missing value.
+
+    Numbers and times settle it: what stands among them and is none of them is missing. Among words
+    only the conventional spellings are; a class of the target is a value unless conventional.
+    """
+    if sample.source.format == "parquet":
+        return Nulls((), ())
+    seen: dict[str, list[str]] = {}
+    needed: set[str] = set()
+    among_words: set[str] = set()
+    protected: set[str] = set()
+    for name in sample.table.column_names:
+        found, rest = _spelled(_counted(sample.table.column(name)))
+        for spelling in found:
+            seen.setdefault(spelling, []).append(name)
+        if found and len(rest[0]) and _reading(*rest)[0] != "string":
+            needed.update(found)
+        elif found:
+            among_words.update(s for s in found if s in CONVENTIONAL)
+            protected.update(s for s in found if s in POSSIBLE and name == target)
+    chosen = (needed | among_words) - protected
+    if not sample.whole:
+        chosen.add("NA")  # as a spec without `nulls` has it: a rare one may not be in the sample
+    spellings = ("", *(s for s in (*CONVENTIONAL, *POSSIBLE) if s in chosen))
+    return Nulls(spellings, tuple(_null_remarks(sample, seen, chosen, needed, target)))
+
+
+def _null_remarks(
+    sample: Sample, seen: Mapping[str, list[str]], chosen: set[str], needed: set[str], target: str
+) -> Iterator[str]:
+    for spelling, names in seen.items():
+        told = f"{spelling!r} in {_listed(names)}"
+        if spelling not in chosen:
+            yield (
+                f"{told} is read as a value, not as missing; if it is missing, add it to "
+                f"source.nulls"
+            )
+        elif target in names:
+            yield f"{told} is read as missing, and a row without {target!r} is rejected"
+        elif coded := [n for n in names if _looks_like_codes(sample.table.column(n), spelling)]:
+            yield (
+                f"{spelling!r} in {_listed(coded)} may be a value: the others there are codes of as"
+                f" many letters; it is read as missing, unless source.nulls leaves it out"
+            )
+        elif spelling in needed and spelling in POSSIBLE and len(names) > 1:
+            yield f"{told} is read as missing in all of them, as source.nulls holds for the table"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" * (len(names) > 3))
+
+
+def _counted(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+    """Returns the distinct values of a column of text and their counts; none for another type."""
+    if not pa.types.is_string(column.type):
+        return pa.array([], pa.string()), np.zeros(0, np.int64)
+    counted = column.drop_null().combine_chunks().value_counts()
+    return counted.field("values"), counted.field("counts").to_numpy()
+
+
+def _spelled(
+    counted: tuple[pa.Array, np.ndarray],
+) -> tuple[list[str], tuple[pa.Array, np.ndarray]]:
+    """Parts distinct values into spellings of missing values and the rest with its counts."""
+    values, counts = counted
+    isnull = pc.is_in(values, pa.array([*CONVENTIONAL, *POSSIBLE]))
+    rest = pc.invert(isnull)
+    return values.filter(isnull).to_pylist(), (
+        values.filter(rest),
+        counts[rest.to_numpy(zero_copy_only=False)],
+    )
+
+
+def _looks_like_codes(column: pa.ChunkedArray, spelling: str) -> bool:
+    """Whether the values are a few capital letters each, as many as the spelling has."""
+    values = _counted(column)[0]
+    matched = pc.match_substring_regex(values, pattern=rf"^[A-Z]{{{len(spelling)}}}$")
+    return len(values) > 2 and pc.sum(matched).as_py() >= 0.9 * len(values)
+
+
+def _reading(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
+    """Returns the type that fits distinct texts best, and how many cells are none of it."""
+    total = int(counts.sum())
+    best: tuple[int, Type] = (total, "string")
+    for type_ in ORDER:
+        few = values.slice(0, FIRST)
+        if len(values) > FIRST and _bad(few, np.ones(len(few)), type_) > 0.1 * len(few):
+            continue
+        bad = _bad(values, counts, type_)
+        if bad <= TOLERATED * total and bad < best[0]:
+            best = (int(bad), type_)
+        if not best[0]:
+            break
+    if best[1] == "float" and _all_match(values, r"^[-+]?\d+$"):
+        return "string", 0  # whole numbers that float64 cannot hold
+    if best[1] == "int" and pc.any(pc.match_substring_regex(values, pattern=r"^0\d")).as_py():
+        return "string", 0  # a number has no leading zeros
+    return best[1], best[0] if best[1] != "string" else 0
+
+
+def _bad(values: pa.Array, counts: np.ndarray, type_: Type) -> float:
+    _, faults = from_text("", values.cast(pa.binary()), type_)
+    rows = np.unique(np.concatenate([f.rows for f in faults])) if faults else np.zeros(0, int)
+    return float(counts[rows].sum())
+
+
+def _all_match(values: pa.Array, pattern: str) -> bool:
+    return bool(len(values)) and bool(
+        pc.all(pc.match_substring_regex(values, pattern=pattern)).as_py()
+    )
+
+
+def find_columns(sample: Sample, nulls: Nulls) -> dict[str, Column]:
+    """Returns what each column of a sample looks like, by name."""
+    found = {}
+    for name in sample.table.column_names:
+        values = sample.table.column(name).combine_chunks()
+        if pa.types.is_string(values.type):
+            found[name] = _of_text(name, values, nulls, sample.source.delimiter == ";")
+        else:
+            found[name] = _of_typed(name, values)
+    return found
+
+
+def _of_text(name: str, text: pa.Array, nulls: Nulls, prefers_comma: bool) -> Column:
+    text = pc.if_else(pc.is_in(text, pa.array(nulls.spellings, pa.string())), None, text)
+    text = pc.if_else(pc.equal(text, ""), None, text)
+    counted = text.drop_null().value_counts()
+    values, counts = counted.field("values"), counted.field("counts").to_numpy()
+    if not len(values):
+        return Column(name, "string", "empty", text)
+    type_, bad = _reading(values, counts)
+    typed, _ = from_text(name, text.cast(pa.binary()), type_)
+    column = Column(name, type_, "category", typed, bad)
+    if type_ != "string":
+        return _kind_of(column)
+    return _kind_of(_unusual(column, values, prefers_comma))
+
+
+def _of_typed(name: str, values: pa.Array) -> Column:
+    """Reads a column of a Parquet file that is typed there."""
+    tests: tuple[tuple[bool, Type], ...] = (
+        (pa.types.is_integer(values.type), "int"),
+        (pa.types.is_boolean(values.type), "bool"),
+        (pa.types.is_date(values.type), "date"),
+        (pa.types.is_timestamp(values.type), "timestamp"),
+        (pa.types.is_floating(values.type), "float"),
+    )
+    type_: Type = next((t for holds, t in tests if holds), "string")
+    typed, faults = from_typed(name, values, type_)
+    bad = sum(len(f.rows) for f in faults)
+    if type_ == "int" and bad > TOLERATED * len(values):  # beyond 2**53: no number of float64
+        type_, bad = "string", 0
+        typed, _ = from_typed(name, values, type_)
+    return _kind_of(Column(name, type_, "category", typed, bad))
+
+
+def _kind_of(column: Column) -> Column:
+    """Returns the column with its kind."""
+    if not column.n_present:
+        return replace(column, kind="empty")
+    if column.n_distinct == 1:
+        return replace(column, kind="constant")
+    if column.kind != "category":
+        return column
+    if column.type in ("date", "timestamp"):
+        return replace(column, kind="time")
+    if column.type == "string":
+        return replace(column, kind=_kind_of_text(column))
+    if column.type == "bool":
+        return column
+    return _kind_of_number(column)
+
+
+def _kind_of_text(column: Column) -> Kind:
+    values, share = column.encoded.dictionary, column.n_distinct / column.n_present
+    if _all_match(values, r"^\d+$"):
+        return "identifier" if _is_unique(column) else "code"
+    spaces = float(pc.mean(pc.count_substring(values, " ")).as_py())
+    length = float(pc.mean(pc.utf8_length(values)).as_py())
+    if (share > 0.2 and spaces >= 2 and column.n_distinct > FEW_ROWS) or length > 100:
+        return "text"
+    return "identifier" if _is_unique(column) else "category"
+
+
+def _is_unique(column: Column) -> bool:
+    return column.n_present >= FEW_ROWS and column.n_distinct > UNIQUE * column.n_present
+
+
+def _kind_of_number(column: Column) -> Column:
+    if time := _time_in_a_number(column):
+        return time
+    if column.type == "float":
+        return replace(column, kind="number")
+    if column.n_distinct == column.n_present >= FEW_ROWS and (
+        names_an_entity(column.name) or _counts_rows(column.numbers)
+    ):
+        return replace(column, kind="identifier")
+    if _is_code(column):
+        return replace(column, kind="code")
+    return replace(column, kind="number")
+
+
+def _counts_rows(numbers: np.ndarray) -> bool:
+    """Whether numbers that do not repeat fill a range, or grow by one from row to row."""
+    present = numbers[~np.isnan(numbers)]
+    steps = np.diff(present)
+    dense = np.ptp(present) <= 1.1 * len(present)
+    return bool(dense or ((steps > 0).all() and np.median(steps) == 1))
+
+
+def _is_code(column: Column) -> bool:
+    """Whether whole numbers name something: by their name, or all have as many digits."""
+    if column.words & _CODE or names_an_entity(column.name):
+        return True
+    values = column.encoded.dictionary
+    low, high = pc.min_max(values).as_py().values()
+    repeats = column.n_distinct <= column.n_present / 20
+    return repeats and low >= 10_000 and len(str(low)) == len(str(high))
+
+
+def _time_in_a_number(column: Column) -> Column | None:
+    """Returns a column of epochs or of days as 20130131 as a time, or None."""
+    present = column.numbers[~np.isnan(column.numbers)]
+    low, high = float(present.min()), float(present.max())
+    name = quoted(column.name)
+    if column.type == "int" and low >= 19_000_101 and high <= 21_001_231:
+        sql = f"try_strptime(CAST({name} AS VARCHAR), '%Y%m%d')"
+        times = derive({column.name: column.values}, sql, "timestamp")
+        if times.null_count == column.values.null_count:
+            return replace(column, kind="time", sql=sql, note="days as 20130131")
+    if not names_a_time(column.name) or column.n_distinct < FEW_ROWS:
+        return None
+    for unit, factor in _EPOCH.items():
+        start, end = 631_152_000 * 1e6 / factor, 2_208_988_800 * 1e6 / factor  # 1990 to 2040
+        if start <= low and high < end:
+            sql = f"make_timestamp(CAST({name} * {factor} AS BIGINT))"
+            return replace(column, kind="time", sql=sql, note=f"{unit} since 1970")
+    return None
+
+
+def _unusual(column: Column, values: pa.Array, prefers_comma: bool) -> Column:
+    """Finds numbers and times in text that the spec's types do not read."""
+    if _all_match(values, r"^\d+$"):
+        return column
+    name = quoted(column.name)
+    dot, comma = _all_match(values, _DOT), _all_match(values, _COMMA)
+    if comma and (prefers_comma or not dot):
+        text = f"replace(regexp_replace({name}, '[^0-9,+-]', '', 'g'), ',', '.')"
+        note = "numbers with a decimal comma"
+    elif dot:
+        text = f"regexp_replace({name}, '[^0-9.+-]', '', 'g')"
+        note = "numbers with a currency, a percent sign or thousands marks"
+    else:
+        return _dated(column, values)
+    return replace(column, kind="quantity", sql=f"TRY_CAST({text} AS DOUBLE)", note=note)
+
+
+def _dated(column: Column, values: pa.Array) -> Column:
+    if not _all_match(values.slice(0, 200), r"^\D{0,12}\d.*[/.\- ,].*\d"):
+        return column
+    formats = _formats(values)
+    if not formats:
+        return column
+    seen = values[0].as_py()
+    orders = {f.index("%d") < f.lower().index("%m") for f in formats if "%m" in f and "/" in f}
+    if len(orders) > 1:
+        return replace(
+            column,
+            kind="time",
+            note=f"{seen!r} may have the day or the month first; nothing in the sample tells which",
+        )
+    sql = f"try_strptime({quoted(column.name)}, '{formats[0]}')"
+    return replace(column, kind="time", sql=sql, note=f"times as {seen!r}")
+
+
+def _formats(values: pa.Array) -> list[str]:
+    """Returns the formats in which nearly all distinct texts are times."""
+    fitting = [day + hour for day in _DAYS for hour in _HOURS]
+    with connect() as connection:
+        for n in (50, len(values)):
+            connection.register("source_rows", pa.table({"v": values.slice(0, n)}))
+            counts = ", ".join(f"count(try_strptime(v, '{f}'))" for f in fitting)
+            found = connection.sql(f"SELECT {counts} FROM source_rows").fetchall()[0]  # noqa: S608
+            least = (1 - TOLERATED) * min(n, len(values))
+            fitting = [f for f, count in zip(fitting, found, strict=True) if count >= least]
+            if not fitting:
+                break
+    return fitting

@@ -1,0 +1,131 @@
+"""Reads a finished tuning job and gives the best trial's settings to the final training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from components.artifacts import commit, write_json
+from components.errors import TrainingFailed
+
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+GOOGLE = "-aiplatform.googleapis.com"
+TIMEOUT_S = 60.0
+
+
+def choose(gcp_resources: str, pools: Sequence[Mapping[str, Any]], tuning: str) -> list[Any]:
+    """Returns the pools with the best trial's settings as further arguments of every replica.
+
+    Args:
+        gcp_resources: Of HyperparameterTuningJobRunOp; names the job.
+        pools: The `worker_pool_specs` of the trials.
+        tuning: The folder to write `tuning.json` into: the job with all its trials.
+
+    Raises:
+        TrainingFailed: No trial reported the metric.
+    """
+    (resource,) = json.loads(gcp_resources)["resources"]
+    job = read_job(resource["resourceUri"])
+    best = best_trial(job)
+    arguments = [f"--{p['parameterId']}={argument(p['value'])}" for p in best["parameters"]]
+    (metric,) = job["studySpec"]["metrics"]
+    print(
+        f"choose: trial {best['id']} of {len(job['trials'])}: {metric['metricId']} {value_of(best)}"
+    )
+    print(f"choose: the final training gets {' '.join(arguments)}")
+    with commit(tuning) as folder:
+        write_json(folder / "tuning.json", {"best": best["id"], **job})
+    return with_arguments(pools, arguments)
+
+
+def best_trial(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the trial with the best metric; of equal ones the first.
+
+    Args:
+        job: A HyperparameterTuningJob as Vertex's REST interface writes it.
+
+    Raises:
+        TrainingFailed: No trial reported the metric.
+    """
+    (metric,) = job["studySpec"]["metrics"]
+    trials = job.get("trials", [])
+    done = [t for t in trials if t["state"] == "SUCCEEDED" and value_of(t) is not None]
+    if not done:
+        reasons = "; ".join(f"trial {t['id']}: {_why(t, metric['metricId'])}" for t in trials[:3])
+        raise TrainingFailed(
+            f"none of {len(trials)} trials reported the metric {metric['metricId']!r}, so none is "
+            f"the best: {reasons or 'there was no trial'}"
+        )
+    sign = -1.0 if metric["goal"] == "MAXIMIZE" else 1.0
+    return min(done, key=lambda trial: (sign * (value_of(trial) or 0.0), int(trial["id"])))
+
+
+def value_of(trial: Mapping[str, Any]) -> float | None:
+    """Returns the final value of the study's one metric, or none where it was not reported."""
+    metrics = trial.get("finalMeasurement", {}).get("metrics", [])
+    # REST leaves out a value of 0.
+    return float(metrics[0].get("value", 0.0)) if metrics else None
+
+
+def _why(trial: Mapping[str, Any], metric: str) -> str:
+    return trial.get("infeasibleReason") or f"it reported no metric {metric!r}"
+
+
+def argument(value: Any) -> str:
+    """Returns a parameter's value as an argument: 256.0 of a discrete setting is 256."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def with_arguments(pools: Sequence[Mapping[str, Any]], arguments: Sequence[str]) -> list[Any]:
+    """Returns pools whose containers get further arguments; the last of two equal ones counts."""
+    restored: list[Any] = _whole_numbers(pools)
+    for pool in restored:
+        container = pool["container_spec"]
+        container["args"] = [*container.get("args", []), *arguments]
+    return restored
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Returns a copy of JSON in which 1.0 is 1 again, as a count must be: KFP makes all floats."""
+    if isinstance(value, Mapping):
+        return {key: _whole_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_whole_numbers(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def read_job(uri: str, get: Callable[[str], Any] | None = None) -> dict[str, Any]:
+    """Returns a HyperparameterTuningJob as Vertex's REST interface writes it.
+
+    Args:
+        uri: Of the job at Vertex AI; or of a file, where the job ran here.
+        get: Asks Vertex AI; by default with the credentials of this machine.
+
+    Raises:
+        TrainingFailed: It is neither, or Vertex AI does not answer.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return dict(json.loads(Path(unquote(parts.path)).read_text(encoding="utf-8")))
+    if parts.scheme != "https" or not str(parts.hostname).endswith(GOOGLE):
+        raise TrainingFailed(f"{uri} is no tuning job of Vertex AI, whose hosts end in {GOOGLE}")
+    return dict((get or _get)(uri))
+
+
+def _get(uri: str) -> Any:
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession
+
+    try:
+        credentials, _ = google.auth.default(scopes=[SCOPE])
+        answer = AuthorizedSession(credentials).get(uri, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+    except (GoogleAuthError, OSError) as error:  # requests' errors are OSErrors
+        raise TrainingFailed(f"{uri} cannot be read: {error}") from error
+    return answer.json()

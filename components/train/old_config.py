@@ -1,0 +1,190 @@
+"""The old service's `config.yaml` as worker pools of today, with a sentence for each change.
+
+AI Platform Training took `trainingInput: {scaleTier: CUSTOM, masterType: ..., workerCount: ...}`
+(https://cloud.google.com/ai-platform/training/docs/reference/rest/v1/projects.jobs#traininginput).
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from components.errors import TierError
+from components.train.pools import Pool, fitting_count, load, successor
+from components.wording import near
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AcceleratorConfig(_Section):
+    """GPUs or TPU cores of one machine."""
+
+    type: str
+    count: Annotated[int, Field(ge=1)] = 1
+
+
+class ReplicaConfig(_Section):
+    """What a role of the old service had beside its machine; only the accelerators count here."""
+
+    accelerator_config: AcceleratorConfig | None = Field(default=None, alias="acceleratorConfig")
+    image_uri: str | None = Field(default=None, alias="imageUri")
+    tpu_tf_version: str | None = Field(default=None, alias="tpuTfVersion")
+    container_command: Any = Field(default=None, alias="containerCommand")
+    container_args: Any = Field(default=None, alias="containerArgs")
+    disk_config: Any = Field(default=None, alias="diskConfig")
+
+
+class TrainingInput(_Section):
+    """The machines of a job of the old service, and its other keys, which must be known."""
+
+    model_config = ConfigDict(extra="allow")
+
+    scale_tier: str = Field(alias="scaleTier")
+    master_type: str = Field(default="", alias="masterType")
+    master_config: ReplicaConfig = Field(default=ReplicaConfig(), alias="masterConfig")
+    worker_type: str = Field(default="", alias="workerType")
+    worker_count: _Count = Field(default=0, alias="workerCount")
+    worker_config: ReplicaConfig = Field(default=ReplicaConfig(), alias="workerConfig")
+    parameter_server_type: str = Field(default="", alias="parameterServerType")
+    parameter_server_count: _Count = Field(default=0, alias="parameterServerCount")
+    parameter_server_config: ReplicaConfig = Field(
+        default=ReplicaConfig(), alias="parameterServerConfig"
+    )
+    evaluator_type: str = Field(default="", alias="evaluatorType")
+    evaluator_count: _Count = Field(default=0, alias="evaluatorCount")
+    evaluator_config: ReplicaConfig = Field(default=ReplicaConfig(), alias="evaluatorConfig")
+
+    @model_validator(mode="after")
+    def _knows_the_rest(self) -> TrainingInput:
+        known = load()["old_keys"]
+        for key in self.rest:
+            if key not in known:
+                raise ValueError(f"unknown key {key!r}{near(key, [*_own_keys(), *known])}")
+        return self
+
+    @property
+    def rest(self) -> tuple[str, ...]:
+        """The keys that say nothing about machines."""
+        return tuple(self.model_extra or ())
+
+
+def _own_keys() -> list[str]:
+    return [field.alias for field in TrainingInput.model_fields.values() if field.alias]
+
+
+class OldConfig(_Section):
+    """The whole file."""
+
+    training_input: TrainingInput = Field(alias="trainingInput")
+
+
+class Translation(NamedTuple):
+    """Pools of today, and what differs from the file."""
+
+    pools: tuple[Pool, ...]
+    sentences: tuple[str, ...]
+
+
+def translate(config: OldConfig, today: datetime.date) -> Translation:
+    """Returns the pools that take the place of the old machines.
+
+    Args:
+        config: The old file.
+        today: The day that ends of support are compared with.
+
+    Raises:
+        TierError: The file is for another scale tier, lacks its master, or has a TPU pod.
+    """
+    old = config.training_input
+    if old.scale_tier != "CUSTOM":
+        raise TierError(
+            f"train.config has scaleTier {old.scale_tier}; only CUSTOM takes machines from it: "
+            f"set train.tier to {old.scale_tier} and leave out train.config"
+        )
+    if not old.master_type:
+        raise TierError("train.config has no masterType, which scaleTier CUSTOM needs")
+    if old.worker_count and not old.worker_type:
+        raise TierError(f"train.config has workerCount {old.worker_count}, but no workerType")
+    now = load()["old_keys"]
+    told = [f"{key} of train.config is not used; {now[key]} says it now" for key in old.rest]
+    told += _left_out(old)
+    tpu = _tpu_of(old)
+    if tpu:
+        return Translation((tpu,), (*told, f"the TPU and its {old.master_type} are {tpu}"))
+    pools = [_pool("masterType", old.master_type, 1, old.master_config, today, told)]
+    if old.worker_count:
+        worker = old.worker_type, old.worker_count, old.worker_config
+        pools.append(_pool("workerType", *worker, today, told))
+    return Translation(tuple(pools), tuple(told))
+
+
+def _left_out(old: TrainingInput) -> list[str]:
+    told = []
+    if old.parameter_server_count:
+        machine = old.parameter_server_type or "without a type"
+        told.append(
+            f"{old.parameter_server_count} parameter servers {machine} are left out: Keras 3 has "
+            f"none, the replicas sum their gradients in step"
+        )
+    if old.evaluator_count:
+        told.append(
+            f"{old.evaluator_count} evaluator {old.evaluator_type} is left out: the chief "
+            f"validates after each epoch, and the evaluate step tests"
+        )
+    configs = (old.master_config, old.worker_config)
+    if any(config.image_uri for config in configs):
+        told.append("imageUri of train.config is not used: every replica runs Quatrain's image")
+    return told
+
+
+def _tpu_of(old: TrainingInput) -> Pool | None:
+    """Returns the TPU machine that takes the place of a TPU worker, or none."""
+    rule = load()["old_tpus"]
+    accelerator = old.worker_config.accelerator_config or old.master_config.accelerator_config
+    is_tpu = accelerator is not None and accelerator.type in rule["types"]
+    if old.worker_type != "cloud_tpu" and not is_tpu:
+        return None
+    cores = accelerator.count if accelerator else rule["cores"]
+    if cores != rule["cores"] or old.worker_count > 1:
+        raise TierError(
+            f"train.config asks for {old.worker_count} worker with {cores} TPU cores; only one "
+            f"with {rule['cores']} is translated: give train.pools with a tpu_topology"
+        )
+    return Pool(**rule["pool"])
+
+
+def _pool(
+    role: str,
+    machine: str,
+    count: int,
+    config: ReplicaConfig,
+    today: datetime.date,
+    told: list[str],
+) -> Pool:
+    """Returns a pool of machines of today, and tells what is another than in the file."""
+    old = load()["old_machines"]
+    known = [*old, *(f"{f}-{size}" for f, sizes in load()["machines"].items() for size in sizes)]
+    if machine not in old and "-" not in machine:
+        raise TierError(f"train.config: unknown {role} {machine!r}{near(machine, known)}")
+    asked = dict(old.get(machine, {"machine_type": machine}))
+    if accelerators := config.accelerator_config:
+        asked |= {
+            "accelerator_type": accelerators.type,
+            "accelerator_count": accelerators.count,
+        }
+    before = Pool(**asked, replica_count=count)
+    pool = successor(before, today)
+    if pool.accelerator_type:
+        fits = fitting_count(pool.machine_type, pool.accelerator_type, pool.accelerator_count or 1)
+        pool = pool.model_copy(update={"accelerator_count": fits})
+    if pool != before:
+        told.append(f"{role}: {before} is no longer for training, so {pool} takes its place")
+    elif machine in old:
+        told.append(f"{role}: {machine} was the name of {pool}")
+    return pool

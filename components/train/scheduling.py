@@ -1,0 +1,82 @@
+"""What a job asks of Vertex's scheduler, and the rules of `tiers.yaml` for it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from components.errors import TierError
+from components.train.pools import Pool, load
+from components.wording import near
+
+
+class Scheduling(NamedTuple):
+    """Vertex's `Scheduling`, by the arguments of CustomTrainingJobOp."""
+
+    strategy: str
+    timeout: str
+    restart_job_on_worker_restart: bool
+    max_wait_duration: str
+
+
+def scheduling_of(strategy: str, pools: Sequence[Pool]) -> Scheduling:
+    """Returns the scheduling of a job.
+
+    Replicas that train in step cannot go on without one of them: where there are several, the
+    restart of one starts all again, from the last checkpoint.
+    """
+    rule = load()["scheduling"][strategy]
+    several = sum(pool.replica_count for pool in pools) > 1
+    return Scheduling(strategy, rule["timeout"], several, rule["max_wait_duration"])
+
+
+def check_scheduling(strategy: str, pools: Sequence[Pool]) -> None:
+    """Checks that the machines are to be had that way.
+
+    Raises:
+        TierError: Names the rule that is broken and the nearest legal choice.
+    """
+    rules = load()["scheduling"]
+    if strategy not in rules:
+        raise TierError(f"train.scheduling: unknown {strategy!r}{near(strategy.upper(), rules)}")
+    for index, pool in enumerate(pools):
+        where = f"train.pools[{index}]"
+        allowed = load()["not_on_demand"].get(pool.machine_type)
+        if allowed and strategy not in allowed:
+            raise TierError(
+                f"{where}: {pool.machine_type} is not to be had on demand; "
+                f"set train.scheduling to {' or '.join(allowed)}"
+            )
+        if strategy == "SPOT" and _is_pod(pool):
+            raise TierError(
+                f"{where}: topology {pool.tpu_topology} of {pool.machine_type} is a TPU pod of "
+                f"several hosts, which SPOT does not give; set train.scheduling to STANDARD"
+            )
+    if strategy == "FLEX_START":
+        _check_flex_start(pools, rules[strategy])
+
+
+def _is_pod(pool: Pool) -> bool:
+    if not pool.tpu_topology:
+        return False
+    chips = math.prod(int(side) for side in pool.tpu_topology.split("x"))
+    own = re.search(r"(\d+)t$", pool.machine_type)
+    return own is None or chips > int(own[1])
+
+
+def _check_flex_start(pools: Sequence[Pool], rule: dict[str, Any]) -> None:
+    for index, pool in enumerate(pools):
+        if pool.accelerator_type not in rule["accelerators"]:
+            has = pool.accelerator_type or "no such GPU"
+            raise TierError(
+                f"train.pools[{index}]: {pool.machine_type} has {has}, and FLEX_START waits for "
+                f"{', '.join(rule['accelerators'])}; set train.scheduling to STANDARD or SPOT"
+            )
+    machines = {pool.machine_type for pool in pools}
+    if len(machines) > 1:
+        raise TierError(
+            f"FLEX_START takes the same machine in all pools, not "
+            f"{' and '.join(sorted(machines))}; make them equal"
+        )

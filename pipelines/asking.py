@@ -1,0 +1,408 @@
+"""What doctor asks Google, by the credentials of this machine, and what it could not ask.
+
+Each question needs a right that its asker may lack: then it is told as not asked, with the command
+that answers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from components import buckets
+from components.errors import BucketError, QuatrainError
+from components.spec.schema import ModelSpec
+from components.train import tiers
+from pipelines.cloud import Cloud
+from pipelines.findings import Finding, Severity
+
+TIMEOUT_S = 15.0
+
+PROJECT_ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")
+ACCOUNT_ROLES = ("roles/iam.serviceAccountUser",)
+BUCKET_ROLES = ("roles/storage.objectUser", "roles/storage.legacyBucketReader")
+"""What the run's service account needs on the project, on itself and on the bucket of the runs."""
+
+STRONGER = {
+    "roles/aiplatform.user": ("roles/aiplatform.admin", "roles/editor", "roles/owner"),
+    "roles/logging.logWriter": ("roles/logging.admin", "roles/editor", "roles/owner"),
+    "roles/iam.serviceAccountUser": ("roles/editor", "roles/owner"),
+    "roles/storage.objectUser": ("roles/storage.objectAdmin", "roles/storage.admin"),
+    "roles/storage.legacyBucketReader": (
+        "roles/storage.legacyBucketWriter",
+        "roles/storage.legacyBucketOwner",
+        "roles/storage.admin",
+    ),
+}
+"""Roles that hold what a needed one holds (https://cloud.google.com/iam/docs/roles-permissions)."""
+
+IMAGE_LABELS = {"quatrain": "org.opencontainers.image.version", "apache-beam": "quatrain.beam"}
+"""Packages whose version an image's label tells; both must be this machine's."""
+
+_OCI = "application/vnd.oci.image."
+_DOCKER = "application/vnd.docker.distribution.manifest."
+_MANIFESTS = f"{_OCI}manifest.v1+json, {_OCI}index.v1+json, {_DOCKER}v2+json, {_DOCKER}list.v2+json"
+
+
+class Unasked(Exception):
+    """Google did not answer, or does not let these credentials ask."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Asks Google's services over REST.
+
+    Attributes:
+        cloud: The project and, in tests, the address that takes the place of Google's.
+        credentials: Of this machine; None where that address asks for none.
+    """
+
+    cloud: Cloud
+    credentials: Any = None
+
+    def ask(self, service: str, path: str, body: Any = None, **query: str) -> dict[str, Any] | None:
+        """Returns what a service answers; None is that there is no such thing.
+
+        Args:
+            service: The first word of its host, as `compute`.
+            path: With its version.
+            body: Sent by POST; without one it is a GET.
+            **query: Parameters.
+
+        Raises:
+            Unasked: It does not answer, or not to these credentials.
+        """
+        base = self.cloud.api_endpoint or f"https://{service}.googleapis.com"
+        answer = self.fetch(f"{base}/{path}", body=body, params=query, authorized=True)
+        return answer.json() if answer is not None else None
+
+    def fetch(self, url: str, *, authorized: bool, body: Any = None, **options: Any) -> Any:
+        """Returns the response to a request, or None for one of 404.
+
+        Raises:
+            Unasked: As `ask`.
+        """
+        import requests
+
+        headers = dict(options.pop("headers", {}))
+        if authorized and self.credentials is not None:
+            headers["Authorization"] = f"Bearer {self.credentials.token}"
+        method = "GET" if body is None else "POST"
+        try:
+            answer = requests.request(
+                method, url, json=body, headers=headers, timeout=TIMEOUT_S, **options
+            )
+        except requests.RequestException as error:
+            raise Unasked(f"{_host(url)} did not answer: {type(error).__name__}") from error
+        if answer.status_code == 404:
+            return None
+        if answer.status_code != 200:
+            raise Unasked(f"{_host(url)} answered {answer.status_code} to these credentials")
+        return answer
+
+
+def asked(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None) -> Iterator[Finding]:
+    """Asks Google what a run needs of it."""
+    credentials = None
+    if not cloud.api_endpoint:
+        credentials, finding = _credentials(cloud)
+        yield finding
+        if credentials is None:
+            yield from unasked(spec, cloud, tier)
+            return
+    session = Session(cloud, credentials)
+    yield _project(spec, cloud)
+    yield from _buckets(spec, cloud)
+    yield from _image(session)
+    yield _roles(session)
+    yield from _hardware(session, tier)
+    yield _quota(cloud)
+
+
+def unasked(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None) -> Iterator[Finding]:
+    """What only Google knows, with the command that asks it."""
+    bucket = cloud.root.removeprefix("gs://").split("/")[0]
+    for check, sentence, command in (
+        (
+            "credentials",
+            "whether there are credentials that work",
+            "gcloud auth application-default print-access-token >/dev/null",
+        ),
+        (
+            "project",
+            f"whether Vertex AI is on in {cloud.project}",
+            f"gcloud services list --project={cloud.project} "
+            f"--filter=name:aiplatform.googleapis.com",
+        ),
+        (
+            "buckets",
+            f"whether gs://{bucket} is regional, in {cloud.location}",
+            f"gcloud storage buckets describe gs://{bucket} "
+            f"--format='value(location,location_type)'",
+        ),
+        ("image", "whether the image is there, and of this version", _describe(cloud)),
+        ("roles", _roles_told(cloud), _policy_command(cloud)),
+    ):
+        yield Finding(check, "unasked", sentence, command)
+    yield from (_where_it_is(name, kind, cloud) for name, kind in _used(tier))
+    yield _quota(cloud)
+
+
+def _credentials(cloud: Cloud) -> tuple[Any, Finding]:
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import Request as Refresh
+
+    login = "gcloud auth application-default login"
+    try:
+        credentials, project = google.auth.default(
+            scopes=["https://www.googleapis.com/auth/cloud-platform"]
+        )
+        credentials.refresh(Refresh())
+    except (GoogleAuthError, OSError) as error:
+        first = str(error).splitlines()[0]
+        return None, Finding("credentials", "error", f"there are none that work: {first}", login)
+    who = getattr(credentials, "service_account_email", "") or "your account"
+    if project and project != cloud.project:
+        return credentials, Finding(
+            "credentials",
+            "warning",
+            f"they are of {who} in project {project}, the job is in {cloud.project}",
+            f"gcloud auth application-default set-quota-project {cloud.project}",
+        )
+    return credentials, Finding("credentials", "ok", f"they are of {who}")
+
+
+def _project(spec: ModelSpec, cloud: Cloud) -> Finding:
+    """Asks Vertex for something harmless: project, region, API and the caller's role are right."""
+    from pipelines.vertex import Vertex
+
+    try:
+        Vertex(cloud, patience_s=TIMEOUT_S).list_schedules(spec.name)
+    except QuatrainError as error:
+        return Finding("project", "error", str(error))
+    return Finding("project", "ok", f"Vertex AI answers for {cloud.parent}")
+
+
+def _buckets(spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
+    roots = [cloud.root]
+    try:
+        problems = buckets.bucket_problems(roots, cloud.location, cloud.project)
+        warnings = buckets.source_warnings(spec.source.uri, cloud.location, cloud.project)
+    except BucketError as error:
+        yield Finding("buckets", "error", str(error))
+        return
+    for problem in problems:
+        severity: Severity = "unasked" if problem.unanswered else "error"
+        yield Finding("buckets", severity, problem.sentence, problem.command)
+    yield from (Finding("source", "warning", warning) for warning in warnings)
+    if not problems:
+        yield Finding("buckets", "ok", f"{cloud.root} is regional, in {cloud.location}")
+
+
+def _image(session: Session) -> Iterator[Finding]:
+    """Asks the registry for the image's manifest, as Vertex will, and for its labels."""
+    cloud = session.cloud
+    host, _, rest = cloud.image.partition("/")
+    name, _, digest = rest.partition("@")
+    scheme = "http" if host.split(":")[0] in ("localhost", "127.0.0.1") else "https"
+    base, ours = f"{scheme}://{host}/v2/{name}", host.endswith(".pkg.dev")
+
+    def read(path: str) -> dict[str, Any] | None:
+        answer = session.fetch(f"{base}/{path}", authorized=ours, headers={"Accept": _MANIFESTS})
+        return answer.json() if answer is not None else None
+
+    try:
+        manifest = read(f"manifests/{digest}")
+        if manifest is None:
+            push = f"docker push {host}/{name} && gcloud artifacts docker images describe "
+            told = f"{cloud.image} is not in the registry; push it and name the digest this prints:"
+            yield Finding("image", "error", told, f"{push}{host}/{name}")
+            return
+        labels = _labels(read, manifest)
+    except Unasked as error:
+        yield Finding(
+            "image",
+            "unasked",
+            f"{error}; they may lack roles/artifactregistry.reader, or the registry is not "
+            f"Google's",
+            _describe(cloud),
+        )
+        return
+    yield _versions_of(labels, cloud)
+
+
+def _labels(read: Callable[[str], Any], manifest: dict[str, Any]) -> dict[str, str]:
+    """Returns the labels of an image; of several platforms, those of linux/amd64."""
+    if "manifests" in manifest:
+        machines = [
+            m["digest"]
+            for m in manifest["manifests"]
+            if (m["platform"]["os"], m["platform"]["architecture"]) == ("linux", "amd64")
+        ]
+        manifest = read(f"manifests/{machines[0]}") if machines else {}
+    config = read(f"blobs/{manifest['config']['digest']}") if manifest else None
+    return (config or {}).get("config", {}).get("Labels") or {}
+
+
+def _versions_of(labels: dict[str, str], cloud: Cloud) -> Finding:
+    """Compares the versions that an image tells with those that compile and submit here."""
+    here = {package: metadata.version(package) for package in IMAGE_LABELS}
+    differ = [
+        f"{package} is {labels.get(label) or 'not told'} there and {here[package]} here"
+        for package, label in IMAGE_LABELS.items()
+        if labels.get(label) != here[package]
+    ]
+    if not differ:
+        return Finding("image", "ok", f"{cloud.image} is there, with quatrain {here['quatrain']}")
+    told = f"{cloud.image} is there, but {' and '.join(differ)}"
+    return Finding("image", "error", told, "make image, push it, and name its digest")
+
+
+def _roles(session: Session) -> Finding:
+    """Asks for the policies of the project, the account and the bucket."""
+    cloud = session.cloud
+    account, bucket = cloud.service_account, cloud.root.removeprefix("gs://").split("/")[0]
+    itself = f"v1/projects/-/serviceAccounts/{account}"
+    try:
+        policies = (
+            (
+                f"project {cloud.project}",
+                PROJECT_ROLES,
+                session.ask(
+                    "cloudresourcemanager", f"v1/projects/{cloud.project}:getIamPolicy", {}
+                ),
+                f"gcloud projects add-iam-policy-binding {cloud.project} --condition=None",
+            ),
+            (
+                "itself",
+                ACCOUNT_ROLES,
+                session.ask("iam", f"{itself}:getIamPolicy", {}),
+                f"gcloud iam service-accounts add-iam-policy-binding {account} "
+                f"--project={cloud.project}",
+            ),
+            (
+                f"gs://{bucket}",
+                BUCKET_ROLES,
+                session.ask("storage", f"storage/v1/b/{bucket}/iam"),
+                f"gcloud storage buckets add-iam-policy-binding gs://{bucket}",
+            ),
+        )
+    except Unasked as error:
+        return Finding("roles", "unasked", f"{_roles_told(cloud)}: {error}", _policy_command(cloud))
+    if policies[1][2] is None:
+        return Finding(
+            "roles",
+            "error",
+            f"there is no account {account}",
+            f"gcloud iam service-accounts create {account.split('@')[0]} --project={cloud.project}",
+        )
+    lacking, commands = [], []
+    for where, roles, policy, command in policies:
+        absent = [role for role in roles if not _has(policy or {}, role, account)]
+        lacking += [f"{role} on {where}" for role in absent]
+        commands += [f"{command} --member=serviceAccount:{account} --role={r}" for r in absent]
+    if not lacking:
+        return Finding("roles", "ok", f"{account} has every role that its steps need")
+    told = f"{account} lacks {', '.join(lacking)}, unless a group or a folder gives it"
+    return Finding("roles", "error", told, "\n".join(commands))
+
+
+def _has(policy: dict[str, Any], role: str, account: str) -> bool:
+    enough = {role, *STRONGER[role]}
+    return any(
+        binding["role"] in enough and f"serviceAccount:{account}" in binding.get("members", [])
+        for binding in policy.get("bindings", [])
+    )
+
+
+def _hardware(session: Session, tier: tiers.Tier | None) -> Iterator[Finding]:
+    """Asks Compute Engine, whose machines Vertex trains on, what there is in the region."""
+    cloud = session.cloud
+    for name, kind in _used(tier):
+        try:
+            listed = session.ask(
+                "compute",
+                f"compute/v1/projects/{cloud.project}/aggregated/{kind}",
+                filter=f'name="{name}"',
+                returnPartialSuccess="true",
+            )
+        except Unasked as error:
+            finding = _where_it_is(name, kind, cloud)
+            yield Finding("hardware", "unasked", f"{finding.sentence}: {error}", finding.mend)
+            continue
+        zones = sorted(
+            zone.removeprefix("zones/")
+            for zone, found in ((listed or {}).get("items") or {}).items()
+            if found.get(kind)
+        )
+        here = [zone for zone in zones if zone.rpartition("-")[0] == cloud.location]
+        if here:
+            yield Finding("hardware", "ok", f"{name} is in {', '.join(here)}")
+            continue
+        regions = sorted({zone.rpartition("-")[0] for zone in zones})
+        told = f"no zone of {cloud.location} has {name}"
+        elsewhere = f"it is in {', '.join(regions)}" if regions else "nor has any other region"
+        yield Finding("hardware", "error", f"{told}; {elsewhere}", "quatrain tiers")
+
+
+def _used(tier: tiers.Tier | None) -> list[tuple[str, str]]:
+    """Returns the names of Compute Engine for a tier's machines and accelerators, and their kind.
+
+    Vertex's NVIDIA_TESLA_T4 is Compute Engine's nvidia-tesla-t4.
+    """
+    if tier is None:
+        return []
+    machines = {pool.machine_type for pool in tier.pools}
+    accelerators = {p.accelerator_type for p in tier.pools if p.accelerator_type}
+    return [
+        *((name, "machineTypes") for name in sorted(machines)),
+        *((a.lower().replace("_", "-"), "acceleratorTypes") for a in sorted(accelerators)),
+    ]
+
+
+def _where_it_is(name: str, kind: str, cloud: Cloud) -> Finding:
+    list_of = {"machineTypes": "machine-types", "acceleratorTypes": "accelerator-types"}[kind]
+    return Finding(
+        "hardware",
+        "unasked",
+        f"whether {cloud.location} has {name}",
+        f"gcloud compute {list_of} list --project={cloud.project} "
+        f"--filter='name={name} AND zone:{cloud.location}'",
+    )
+
+
+def _quota(cloud: Cloud) -> Finding:
+    """What nobody is asked: quotas of Vertex have no method that tells one before it is used."""
+    return Finding(
+        "quota",
+        "unasked",
+        f"whether your quota of training in {cloud.location} is enough",
+        f"open 'https://console.cloud.google.com/iam-admin/quotas?project={cloud.project}' "
+        f"and filter by 'Custom model training' and {cloud.location}",
+    )
+
+
+def _roles_told(cloud: Cloud) -> str:
+    on_project: Sequence[str] = PROJECT_ROLES
+    return (
+        f"whether {cloud.service_account} has {', '.join(on_project)} on {cloud.project}, and its "
+        f"roles on itself and on the bucket (docs/security.md)"
+    )
+
+
+def _policy_command(cloud: Cloud) -> str:
+    return (
+        f"gcloud projects get-iam-policy {cloud.project} --flatten=bindings "
+        f"--filter=bindings.members:{cloud.service_account} --format='value(bindings.role)'"
+    )
+
+
+def _describe(cloud: Cloud) -> str:
+    return f"gcloud artifacts docker images describe {cloud.image}"
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2]

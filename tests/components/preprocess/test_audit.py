@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.preprocess import audit
+from components.preprocess.evidence import Evidence
+from components.preprocess.splitting import assign
+from components.preprocess.summary import Summary
+from components.spec.reading import read_parameter
+from components.spec.schema import ModelSpec
+from trainer.statistics import TableStatistics
+
+TYPES = {"int": pa.int64(), "float": pa.float64(), "string": pa.string(), "date": pa.date32()}
+COLUMNS = {"id": "int", "x": "float", "kind": "string", "y": "int"}
+HASH = {"by": "hash", "keys": ["id"], "train": 0.6, "validation": 0.2, "test": 0.2}
+
+
+def spec_of(columns: dict[str, str], **changes: Any) -> ModelSpec:
+    return read_parameter(
+        {
+            "name": "t",
+            "source": {"uri": "t.csv"},
+            "columns": columns,
+            "label": "y",
+            "task": "binary",
+            "split": HASH,
+            "features": [
+                {"name": n, "from": n, "transform": t}
+                for n, t in (("x", "standardize"), ("kind", "vocabulary"))
+                if n in columns
+            ],
+            **changes,
+        }
+    )
+
+
+def audited(
+    spec: ModelSpec, rows: dict[str, Any], split: np.ndarray | None = None, cuts: int = 3
+) -> dict[str, dict[str, Any]]:
+    """The checks of a table by name; the split is the spec's unless it is given."""
+    columns = [pa.array(list(rows[n]), TYPES[t]) for n, t in spec.columns.items()]
+    batch = pa.record_batch(columns, names=list(spec.columns))
+    side = assign(spec.split, batch) if split is None else np.asarray(split, np.int8)
+    evidence = Evidence()
+    for at in np.array_split(np.arange(batch.num_rows), cuts):
+        evidence += Evidence.of(spec, batch.take(pa.array(at)), pa.array(side[at]))
+    splits = {
+        s: TableStatistics(int(np.sum(side == i)))
+        for i, s in enumerate(("train", "validation", "test"))
+    }
+    summary = Summary(batch.num_rows, {}, splits, None, evidence)
+    return {c["check"]: c for c in audit.document(spec, {}, summary)}
+
+
+def plain(n: int, seed: int = 0) -> dict[str, Any]:
+    """Rows of which nothing is wrong: a noisy label, no copies."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 1, n)
+    y = (x + rng.normal(0, 1, n) > 0).astype(int)
+    return {"id": np.arange(n), "x": x, "kind": rng.choice(["a", "b"], n), "y": y}
+
+
+def test_a_plain_table_passes_every_check() -> None:
+    found = audited(spec_of(COLUMNS), plain(2000))
+    assert {c: v["verdict"] for c, v in found.items()} == dict.fromkeys(
+        ("keys", "identical_rows", "predictors", "sizes"), "passed"
+    )
+    assert "the best, x, spares" in found["predictors"]["sentence"]
+    assert (
+        "no row stands in two splits, in all 4 declared columns, of 2,000 distinct rows"
+        in (found["identical_rows"]["sentence"])
+    )
+
+
+def test_rows_copied_into_the_test_split_are_a_finding_with_their_share() -> None:
+    rows = plain(1000)
+    # 500 train rows, 100 validation, and 400 test rows of which 40 are copies of train rows.
+    twice = {n: np.concatenate([v[:960], v[:40]]) for n, v in rows.items()}
+    split = np.repeat([0, 1, 2], [500, 100, 400])
+    by = {"by": "column", "column": "kind"}
+    found = audited(spec_of(COLUMNS, split=by), twice, split)["identical_rows"]
+    assert found["verdict"] == "finding"
+    assert found["sentence"].startswith("10.00% of the distinct test rows stand in train too")
+    pair = next(p for p in found["numbers"]["pairs"] if p["repeated"])
+    assert (pair["rows_of"], pair["also_in"]) == ("test", "train")
+    assert (pair["distinct"], pair["repeated"]) == (400, 40)
+
+
+def test_the_share_of_copies_in_a_large_table_lies_in_its_interval() -> None:
+    rows = plain(40_000)
+    twice = {n: np.concatenate([v, v[:1000]]) for n, v in rows.items()}
+    split = np.repeat([0, 2, 2], [30_000, 10_000, 1_000])
+    by = {"by": "column", "column": "kind"}
+    found = audited(spec_of(COLUMNS, split=by), twice, split)["identical_rows"]
+    pair = next(p for p in found["numbers"]["pairs"] if p["repeated"])
+    assert not found["numbers"]["exact"]
+    assert pair["low"] <= 1_000 / 11_000 <= pair["high"]
+    assert pair["high"] - pair["low"] < 0.03
+    assert found["verdict"] == "finding"
+
+
+def test_a_key_in_two_splits_is_a_finding() -> None:
+    rows = plain(300)
+    rows["id"] = np.arange(300) // 3
+    split = np.zeros(300, int)
+    split[[0, 30]] = 2
+    found = audited(spec_of(COLUMNS), rows, split)["keys"]
+    assert found["verdict"] == "finding"
+    assert found["sentence"] == "2 keys stand in two splits, of 100 distinct keys (id)"
+
+
+@pytest.mark.parametrize("kind", ["number", "category"])
+def test_an_input_that_is_the_label_in_other_words_is_a_finding(kind: str) -> None:
+    rows = plain(3000)
+    if kind == "number":
+        rows["x"] = np.where(rows["y"] == 1, 100.0, -7.0) + rows["x"]
+    else:
+        rows["kind"] = np.where(rows["y"] == 1, "late", "in time")
+    found = audited(spec_of(COLUMNS), rows)["predictors"]
+    assert found["verdict"] == "finding"
+    name = "x" if kind == "number" else "kind"
+    assert f"gives y away: {name} spares 100.00% of the errors of guessing it" in found["sentence"]
+    assert next(iter(found["numbers"]["explained"])) == name
+
+
+def test_a_threshold_gives_even_a_rare_class_away() -> None:
+    rows = plain(8000)
+    rows["y"] = (rows["x"] > 2.0).astype(int)  # 2.3 % of the rows
+    found = audited(spec_of(COLUMNS), rows)["predictors"]
+    assert found["verdict"] == "finding"
+    assert found["numbers"]["explained"]["x"] > 0.95
+
+
+def test_an_identifier_does_not_tell_the_label() -> None:
+    rows = plain(3000)
+    rows["kind"] = [f"k{i}" for i in range(3000)]
+    found = audited(spec_of(COLUMNS), rows)["predictors"]
+    assert found["verdict"] == "passed"
+    assert found["numbers"]["explained"]["kind"] == 0.0
+
+
+@pytest.mark.parametrize(("noise", "verdict"), [(0.0, "finding"), (1.0, "passed")])
+def test_a_regression_is_given_away_by_any_rising_function_of_its_label(
+    noise: float, verdict: str
+) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(0, 1, 4000)
+    rows = {**plain(4000), "x": np.exp(3 * (y + noise * rng.normal(0, 1, 4000))), "y": y}
+    spec = spec_of({**COLUMNS, "y": "float"}, task="regression")
+    assert audited(spec, rows)["predictors"]["verdict"] == verdict
+
+
+def test_a_label_of_few_positives_cannot_be_judged() -> None:
+    rows = {**plain(1000), "y": (np.arange(1000) < 9).astype(int)}
+    found = audited(spec_of(COLUMNS), rows)["predictors"]
+    assert found["verdict"] == "note"
+    assert found["sentence"].startswith("y varies too little")
+
+
+DAYS = [datetime.date(1970, 1, 1) + datetime.timedelta(i) for i in range(365)]
+DATED = {**COLUMNS, "day": "date"}
+BY_TIME = {
+    "by": "time",
+    "column": "day",
+    "validation_from": "1970-07-01",
+    "test_from": "1970-10-01",
+}
+
+
+def test_a_split_by_time_follows_the_time() -> None:
+    rows = {**plain(365), "day": DAYS}
+    found = audited(spec_of(DATED, split=BY_TIME), rows)
+    assert found["time_order"]["verdict"] == "passed"
+    assert "train 1970-01-01 to 1970-06-30" in found["time_order"]["sentence"]
+    assert "keys" not in found
+    assert "sizes" not in found
+
+
+def test_a_split_by_time_that_overlaps_is_a_finding() -> None:
+    rows = {**plain(365), "day": DAYS}
+    split = np.repeat([0, 1, 2], [200, 100, 65])
+    split[:3] = 2
+    found = audited(spec_of(DATED, split=BY_TIME), rows, split)["time_order"]
+    assert found["verdict"] == "finding"
+    assert "overlap by their own time day" in found["sentence"]
+
+
+def test_a_split_by_hash_of_dated_rows_is_a_note() -> None:
+    rows = {**plain(365), "day": DAYS}
+    found = audited(spec_of(DATED), rows)["time_order"]
+    assert found["verdict"] == "note"
+    assert "training knows what comes after validation rows" in found["sentence"]
+
+
+def test_sizes_beyond_chance_are_a_finding_with_the_chance() -> None:
+    rows = plain(1000)
+    split = np.repeat([0, 1, 2], [600, 300, 100])  # asked 60, 20 and 20 %
+    found = audited(spec_of(COLUMNS), rows, split)["sizes"]
+    assert found["verdict"] == "finding"
+    assert (
+        "validation has 30.0% of the keys and 30.0% of the rows, asked 20.0%" in (found["sentence"])
+    )
+    assert "train has" not in found["sentence"]
+
+
+def test_few_keys_of_unlike_sizes_make_the_sizes_luck() -> None:
+    # Four keys of 1, 1, 1 and 97 rows: (100)^2 / (97^2 + 3) = 1.06 draws.
+    rows = plain(100)
+    rows["id"] = np.repeat([0, 1, 2, 3], [1, 1, 1, 97])
+    split = np.repeat([0, 1, 2, 0], [1, 1, 1, 97])
+    found = audited(spec_of(COLUMNS), rows, split)["sizes"]
+    assert found["verdict"] == "note"
+    assert "4 keys, worth 1 draws" in found["sentence"]
+    assert found["numbers"]["effective_draws"] == pytest.approx(1.0625, abs=1e-3)
+
+
+def test_the_binomial_tail_is_that_of_the_textbook() -> None:
+    # 8 or more heads of 10: (45 + 10 + 1) / 1024, twice.
+    assert audit._two_sided(8, 10, 0.5) == pytest.approx(2 * 56 / 1024)
+
+
+def test_any_cut_of_the_rows_gives_the_same_audit() -> None:
+    rows, spec = plain(20_000), spec_of(COLUMNS)
+    assert audited(spec, rows, cuts=1) == audited(spec, rows, cuts=7)

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.errors import ArtifactError, DriftFailed
+from components.preprocess import drift, history
+from components.preprocess.summary import VERSION, kept_rows
+from components.spec.reading import read_parameter
+from components.spec.schema import Drift, Limit, ModelSpec
+from trainer.features import Input
+from trainer.statistics import TableStatistics
+
+COLUMNS = (
+    Input("size", "float"),
+    Input("stops", "int"),
+    Input("kind", "string"),
+    Input("day", "date"),
+    Input("late", "bool"),
+)
+LIMITS = {n: getattr(Drift(), n) for n in Drift.model_fields}
+
+
+@cache
+def spec(task: str = "binary", label: str = "late", name: str = "t") -> ModelSpec:
+    return read_parameter(
+        {
+            "name": name,
+            "source": {"uri": "t.csv"},
+            "columns": {i.name: i.type for i in COLUMNS},
+            "label": label,
+            "task": task,
+            "split": {"by": "hash", "keys": ["day"]},
+            "features": [{"name": "kind", "from": "kind", "transform": "vocabulary"}],
+        }
+    )
+
+
+def sample(n: int, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    return {
+        "size": np.where(rng.random(n) < 0.1, np.nan, rng.lognormal(0, 1, n)),
+        "stops": rng.poisson(2, n).astype(float),
+        "kind": np.array(list("abcdefghijklmnopqrst"))[rng.zipf(1.5, n).clip(1, 20) - 1],
+        "day": rng.integers(0, 90, n) * 86400.0,
+        "late": (rng.random(n) < 0.2).astype(float),
+    }
+
+
+def kept(rows: dict[str, Any], of: ModelSpec | None = None) -> dict[str, Any]:
+    raw = {n: pa.array(v, pa.string()) if n == "kind" else v for n, v in rows.items()}
+    columns = tuple(c for c in COLUMNS if c.name in rows)
+    return kept_rows(TableStatistics.of(raw, len(rows["late"])), of or spec(), columns)
+
+
+def compared(before: dict[str, Any], now: dict[str, Any], **limits: Limit) -> dict[str, Any]:
+    """The checks by column and measure, through JSON as the files hold them."""
+    tables = [json.loads(json.dumps(kept(rows))) for rows in (before, now)]
+    found = drift.compare(*tables, {**LIMITS, **limits})
+    return {c["column"]: {m["measure"]: m for m in c["checks"]} for c in found["columns"]}
+
+
+def verdicts(found: dict[str, Any]) -> set[tuple[str, str]]:
+    return {
+        (column, measure)
+        for column, checks in found.items()
+        for measure, check in checks.items()
+        if check["verdict"] in ("warn", "fail")
+    }
+
+
+@pytest.mark.parametrize("sizes", [(60, 60), (200, 80), (1000, 5000)])
+def test_another_sample_of_the_same_distribution_does_not_warn(sizes: tuple[int, int]) -> None:
+    tight = {n: Limit(warn=1e-9) for n in LIMITS}  # only the noise floor is left
+    found = [
+        compared(sample(sizes[0], 2 * seed), sample(sizes[1], 2 * seed + 1), **tight)
+        for seed in range(15)
+    ]
+    assert not [v for f in found for v in verdicts(f)]
+
+
+def test_the_noise_floor_of_psi_is_not_far_above_what_chance_gives() -> None:
+    found = [compared(sample(400, 2 * s), sample(400, 2 * s + 1)) for s in range(15)]
+    for column in ("size", "stops", "kind"):
+        checks = [f[column]["psi"] for f in found]
+        mean = np.mean([c["value"] for c in checks])
+        # The mean of a chi-squared of 6 to 12 is 1/6 to 1/4 of its quantile 4.5 deviations out.
+        assert 0.1 * checks[0]["noise"] < mean < 0.4 * checks[0]["noise"]
+
+
+def test_a_column_that_moved_warns_and_the_others_do_not() -> None:
+    before, now = sample(2000, 0), sample(2000, 1)
+    now["size"] = now["size"] * 4
+    found = compared(before, now)
+    assert verdicts(found) == {("size", "psi"), ("size", "mean"), ("size", "stddev")}
+    assert found["size"]["psi"]["sentence"].startswith("size: psi=")
+    assert "is above drift.psi.warn 0.2" in found["size"]["psi"]["sentence"]
+
+
+def test_psi_is_that_of_the_textbook() -> None:
+    # 60/40 against 30/70: (0.3 - 0.6) ln(0.3/0.6) + (0.7 - 0.4) ln(0.7/0.4) = 0.3758.
+    before, now = sample(10_000, 0), sample(10_000, 1)
+    before["kind"] = np.repeat(["a", "b"], [6000, 4000])
+    now["kind"] = np.repeat(["a", "b"], [3000, 7000])
+    assert compared(before, now)["kind"]["psi"]["value"] == pytest.approx(0.3758, abs=2e-4)
+
+
+def test_missing_values_are_compared_by_their_share() -> None:
+    before, now = sample(1000, 0), sample(1000, 1)
+    before["stops"][:100] = np.nan
+    now["stops"][:300] = np.nan
+    check = compared(before, now, missing=Limit(warn=0.1, fail=0.15))["stops"]["missing"]
+    assert check["value"] == pytest.approx(0.2)
+    assert (check["before"], check["now"], check["verdict"]) == ("10.00%", "30.00%", "fail")
+
+
+def test_a_column_that_went_missing_whole_is_told() -> None:
+    before, now = sample(500, 0), sample(500, 1)
+    now["size"][:] = np.nan
+    assert verdicts(compared(before, now)) == {("size", "missing")}
+
+
+def test_new_categories_are_named_with_their_rows() -> None:
+    before, now = sample(1000, 0), sample(1000, 1)
+    now["kind"] = np.concatenate([now["kind"][:900], np.repeat("new", 100)])
+    check = compared(before, now)["kind"]["new"]
+    assert check["value"] == pytest.approx(0.1)
+    assert (check["verdict"], check["now"]) == ("warn", "'new' 100")
+
+
+def test_an_identifier_has_no_new_categories_as_all_of_them_are_rare() -> None:
+    before, now = sample(150, 0), sample(150, 1)
+    before["kind"] = np.array([f"k{i}" for i in range(150)])
+    now["kind"] = np.array([f"k{i + 150}" for i in range(150)])
+    found = compared(before, now)["kind"]
+    assert found["new"]["value"] == 1.0
+    assert found["new"]["verdict"] == "chance"
+    assert found["psi"]["value"] == pytest.approx(0.0)
+
+
+def test_beyond_the_known_categories_new_ones_are_not_looked_for() -> None:
+    before, now = sample(1000, 0), sample(1000, 1)
+    before["kind"] = np.array([f"k{i}" for i in range(1000)])
+    found = drift.compare(kept(before), kept(now), LIMITS)
+    assert (
+        "column 'kind' had 1,000 values, of which the 200 most frequent are known"
+        in (found["notes"][0])
+    )
+    checks = next(c["checks"] for c in found["columns"] if c["column"] == "kind")
+    assert [c["measure"] for c in checks] == ["missing", "psi"]
+
+
+def test_the_label_of_a_classifier_is_compared_by_its_shares_alone() -> None:
+    before, now = sample(4000, 0), sample(4000, 1)
+    before["late"] = np.repeat([0.0, 1.0], [3200, 800])
+    now["late"] = np.repeat([0.0, 1.0], [2800, 1200])
+    found = compared(before, now)["late"]
+    assert list(found) == ["label"]
+    assert found["label"]["value"] == pytest.approx(0.1)
+    assert found["label"]["now"] in ("true 30.00%", "false 70.00%")
+    assert found["label"]["verdict"] == "warn"
+
+
+def test_the_label_of_a_regression_is_compared_by_its_mean() -> None:
+    of = spec("regression", "size")
+    before, now = sample(4000, 0), sample(4000, 1)
+    now["size"] = now["size"] + 3 * np.nanstd(now["size"])
+    found = drift.compare(kept(before, of), kept(now, of), LIMITS)
+    label = next(c for c in found["columns"] if c["label"])
+    checks = {c["measure"]: c for c in label["checks"]}
+    assert set(checks) == {"label", "stddev", "psi"}
+    assert checks["label"]["value"] == pytest.approx(3, rel=0.2)
+
+
+def test_times_are_compared_by_their_missing_values_only() -> None:
+    before, now = sample(1000, 0), sample(1000, 1)
+    now["day"] = now["day"] + 365 * 86400
+    assert list(compared(before, now)["day"]) == ["missing"]
+
+
+def test_columns_of_one_run_alone_are_noted() -> None:
+    before, now = sample(100, 0), sample(100, 1)
+    del before["size"], now["stops"]
+    found = drift.compare(kept(before), kept(now), LIMITS)
+    assert found["notes"] == [
+        "column 'size' was not used before",
+        "column 'stops' is no longer used",
+    ]
+    assert [c["column"] for c in found["columns"]] == ["kind", "day", "late"]
+
+
+def examples(folder: Path, rows: dict[str, Any]) -> Path:
+    folder.mkdir()
+    (folder / "statistics.json").write_text(json.dumps({"version": VERSION, "kept": kept(rows)}))
+    return folder
+
+
+def parameter(**limits: Any) -> dict[str, Any]:
+    return {**spec().as_parameter(), "drift": limits}
+
+
+def test_a_first_run_has_nothing_to_compare_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = examples(tmp_path / "examples", sample(100, 0))
+    drift.check(parameter(), made, str(tmp_path / "runs"), tmp_path / "drift")
+    found = json.loads((tmp_path / "drift/drift.json").read_text())
+    assert found["comparisons"] == []
+    assert "there is nothing to compare with" in found["note"]
+    assert found["note"] in capsys.readouterr().out
+
+
+def test_too_much_drift_stops_the_run_with_a_sentence_and_keeps_the_comparison(
+    tmp_path: Path,
+) -> None:
+    root = str(tmp_path / "runs")
+    rows = sample(1000, 0)
+    history.keep(root, "t", "one", "2026-11-25T00:00:00", examples(tmp_path / "one", rows))
+    made = examples(tmp_path / "two", {**rows, "stops": rows["stops"] + 10})
+    with pytest.raises(DriftFailed) as raised:
+        drift.check(parameter(mean={"fail": 1.0}), made, root, tmp_path / "drift")
+    assert "against the last successful run, stops: mean=" in str(raised.value)
+    assert "is above drift.mean.fail 1 " in str(raised.value)
+    assert "--set drift.MEASURE.fail=null" in str(raised.value)
+    assert (tmp_path / "drift/drift.json").exists()
+    drift.check(parameter(mean={"fail": None}), made, root, tmp_path / "again")
+
+
+def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path: Path) -> None:
+    root = str(tmp_path / "runs")
+    history.keep(root, "t", "old", "2026-11-01", examples(tmp_path / "old", sample(500, 0)))
+    champion = (tmp_path / "runs/t/statistics/champion.json").read_bytes()
+    history.keep(root, "t", "new", "2026-11-08", examples(tmp_path / "new", sample(500, 1)))
+    both = history.recall(root, "t")
+    now = json.loads((tmp_path / "new/statistics.json").read_text())
+    found = drift.compare_all(both, now, LIMITS)["comparisons"]
+    assert [c["against"] for c in found] == [["previous", "champion"]]
+    (tmp_path / "runs/t/statistics/champion.json").write_bytes(champion)
+    found = drift.compare_all(history.recall(root, "t"), now, LIMITS)["comparisons"]
+    assert [(c["against"], c["run"]) for c in found] == [
+        (["previous"], "new"),
+        (["champion"], "old"),
+    ]
+
+
+def test_statistics_of_another_version_are_not_compared_and_said_so(tmp_path: Path) -> None:
+    root = str(tmp_path / "runs")
+    made = examples(tmp_path / "one", sample(100, 0))
+    history.keep(root, "t", "one", "2026-11-25", made)
+    past = history.recall(root, "t")
+    for record in past.values():
+        record["statistics"]["version"] = 1
+    found = drift.compare_all(past, json.loads((made / "statistics.json").read_text()), LIMITS)
+    assert found["comparisons"] == []
+    assert "are of version 1, these are of 2: not compared" in found["note"]
+
+
+def test_damaged_statistics_are_an_error_and_no_root_is_nothing(tmp_path: Path) -> None:
+    history.keep("", "t", "one", "2026-11-25", tmp_path / "absent")
+    assert history.recall("", "t") == {}
+    place = tmp_path / "runs/t/statistics"
+    place.mkdir(parents=True)
+    (place / "previous.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"previous\.json, the statistics of the last success"):
+        history.recall(str(tmp_path / "runs"), "t")

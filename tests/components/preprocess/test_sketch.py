@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.preprocess import sketch
+from components.preprocess.sketch import MISSING, Sketch, fingerprints, words
+
+TEXTS = ["", "a", "b", "ab", "ba", "12345678", "123456789", "1234567812345678", "x" * 64]
+LONG = ["x" * 65, "x" * 64 + "y", "x" * 130, "x" * 129 + "z"]
+
+
+def table(rows: int, distinct: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Fingerprints with copies, and the split of each row."""
+    rng = np.random.default_rng(seed)
+    return fingerprints([rng.integers(0, distinct, rows).astype(np.uint64)]), rng.integers(
+        0, 3, rows
+    )
+
+
+def test_texts_have_equal_words_only_when_they_are_equal() -> None:
+    values = [*TEXTS, *LONG, "a\0", "é"]
+    twice = words(pa.array([*values, *values], pa.string()))
+    assert twice[: len(values)].tolist() == twice[len(values) :].tolist()
+    assert len(set(twice.tolist())) == len(values)
+
+
+def test_a_slice_of_a_column_has_the_words_of_the_column() -> None:
+    column = pa.array(["skipped", None, *LONG, "", "end"], pa.string())
+    assert words(column.slice(1, 5)).tolist() == words(column)[1:6].tolist()
+    assert words(pa.array([], pa.string())).tolist() == []
+
+
+@given(st.lists(st.text(alphabet="ab\0é", max_size=20), min_size=2, max_size=6))
+def test_words_tell_any_texts_apart(values: list[str]) -> None:
+    assert len(set(words(pa.array(values)).tolist())) == len(set(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "type_"),
+    [
+        ([1, None, -1], pa.int64()),
+        ([1.5, None, -1.5], pa.float64()),
+        ([True, None, False], pa.bool_()),
+        ([0, None, 1], pa.date32()),
+        ([0, None, 1], pa.timestamp("us")),
+        (["", None, "a"], pa.string()),
+    ],
+)
+def test_a_missing_value_has_one_word_in_any_type(values: list, type_: pa.DataType) -> None:
+    found = words(pa.array(values, type_))
+    assert found[1] == MISSING
+    assert (found == MISSING).sum() == (2 if type_ == pa.string() else 1)
+
+
+def test_both_zeros_are_one_value() -> None:
+    assert len(set(words(pa.array([0.0, -0.0])).tolist())) == 1
+
+
+def test_the_order_of_columns_matters_to_a_row() -> None:
+    a, b = words(pa.array([1, 2])), words(pa.array([2, 1]))
+    assert fingerprints([a, b])[0] != fingerprints([b, a])[0]
+    assert fingerprints([a, b])[0] == fingerprints([b, a])[1]
+
+
+@pytest.mark.parametrize("distinct", [10, 100, 2000])
+def test_any_cut_and_order_gives_the_same_sketch(
+    distinct: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sketch, "SIZE", 64)
+    keys, split = table(3000, distinct)
+    whole = Sketch.of(keys, split, [keys])
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        order = rng.permutation(len(keys))
+        cuts = np.split(order, np.sort(rng.integers(0, len(keys), 5)))
+        parts = [Sketch.of(keys[c], split[c], [keys[c]]) for c in cuts]
+        merged = reduce(add, parts, Sketch())
+        assert merged.keys.tolist() == whole.keys.tolist()
+        assert merged.counts.tolist() == whole.counts.tolist()
+        assert merged.words.tolist() == whole.words.tolist()
+        assert merged.n_rows == 3000
+
+
+def test_the_rows_of_each_sampled_key_are_counted_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sketch, "SIZE", 64)
+    keys, split = table(3000, 500)
+    found = Sketch.of(keys[:1000], split[:1000]) + Sketch.of(keys[1000:], split[1000:])
+    smallest = np.unique(keys)[:64]
+    assert found.keys.tolist() == smallest.tolist()
+    expected = [[int(np.sum((keys == k) & (split == s))) for s in range(3)] for k in smallest]
+    assert found.counts.tolist() == expected
+
+
+def test_distinct_rows_are_counted_exactly_or_estimated() -> None:
+    few, many = (Sketch.of(*table(60_000, n)) for n in (1000, 50_000))
+    assert (few.complete, few.distinct) == (True, 1000)
+    true = len(np.unique(table(60_000, 50_000)[0]))
+    assert not many.complete
+    assert many.distinct == pytest.approx(true, rel=0.05)

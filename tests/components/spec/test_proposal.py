@@ -1,0 +1,305 @@
+"""`quatrain init`: the spec that is written for a table suits it, or a sentence says why."""
+
+from __future__ import annotations
+
+import datetime
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.errors import QuatrainError, SpecError
+from components.preprocess.checking import check
+from components.spec.proposal import Proposal, propose
+from components.spec.reading import load_spec
+from components.spec.schema import HashSplit, TimeSplit
+
+TABLES = Path(__file__).with_name("tables")
+EXAMPLES = Path(__file__).parents[3] / "examples"
+SAMPLES = [
+    ("taxi.csv", "tips", "regression"),
+    ("diamonds.csv", "price", "regression"),
+    ("shuttle.csv.gz", "anomaly", "binary"),
+    ("birdstrikes.csv", "Effect Amount of damage", "multiclass"),
+    ("randhie.csv", "mdvis", "regression"),
+    ("flights-3m.parquet", "delay", "regression"),
+    ("flights.csv", "arr_delay", "regression"),
+]
+
+
+def lines_of(proposal: Proposal, word: str) -> list[str]:
+    return [line.strip() for line in proposal.path.read_text().splitlines() if word in line]
+
+
+@pytest.mark.parametrize(("file", "target", "task"), SAMPLES)
+def test_a_spec_is_written_for_a_sample_of_each_real_table(
+    tmp_path: Path, file: str, target: str, task: str
+) -> None:
+    written = propose(str(TABLES / file), target, tmp_path / "t.yaml")
+    assert (written.spec.label, written.spec.task) == (target, task)
+    assert len(written.spec.features) >= 4
+
+
+@pytest.mark.parametrize(("file", "target", "task"), SAMPLES)
+def test_the_spec_of_each_example_suits_a_sample_of_its_table(
+    file: str, target: str, task: str
+) -> None:
+    name = file.partition(".")[0]
+    path = EXAMPLES / name / ("delay.yaml" if name == "flights" else f"{name}.yaml")
+    spec = load_spec(path, [f"source.uri={TABLES / file}"])
+    assert (spec.label, spec.task) == (target, task)
+    assert check(spec).problems == []
+
+
+def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
+    texts = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        propose(str(TABLES / "taxi.csv"), "tips", folder / "t.yaml")
+        texts.append((folder / "t.yaml").read_bytes())
+    assert texts[0] == texts[1]
+
+
+def test_headers_of_any_letters_and_any_case_get_features(init, chance) -> None:
+    size = [chance.random() for _ in range(300)]
+    table = {
+        "Größe (cm)": size,
+        "城市": [chance.choice(["北京", "上海"]) for _ in size],
+        "label": [chance.choice("ab") for _ in size],
+        "raw_x": [chance.random() for _ in size],
+        "2013": [chance.randint(0, 9) for _ in size],
+        "null": ["groß" if s > 0.5 else "klein" for s in size],
+    }
+    written = init(table, "null")
+    assert written.spec.task == "binary"
+    names = ["groe_cm", "column_2", "label_", "c_raw_x", "c_2013"]
+    assert [f.name for f in written.spec.features] == names
+
+
+def test_equal_and_empty_headers_are_left_out_and_told(init, chance) -> None:
+    rows = "".join(f"{i},{i % 3},{i % 7},{chance.random()},{i % 2}\n" for i in range(200))
+    written = init(f",a,a,b,y\n{rows}", "y")
+    assert list(written.spec.columns) == ["b", "y"]
+    assert "left out: 2 columns have this name" in lines_of(written, "# a: string")[0]
+
+
+def test_a_class_of_two_rows_is_told_and_stands_in_train(init, chance) -> None:
+    y = [chance.choice(["lo", "hi"]) for _ in range(200)]
+    y[10] = y[20] = "rare"
+    written = init({"x": [chance.random() for _ in y], "y": y}, "y")
+    assert written.spec.task == "multiclass"
+    assert "'rare' (2)" in lines_of(written, "too rare")[0]
+
+
+def test_a_label_that_is_often_missing_raises_the_share_of_rejected_rows(init, chance) -> None:
+    y = [chance.choice(["yes", "no", ""]) for _ in range(900)]
+    share = y.count("") / len(y)
+    written = init({"x": [chance.random() for _ in y], "Churned?": y}, "Churned?")
+    assert share + 0.05 < written.spec.clean.max_rejected < share + 0.1
+    assert "# the positive class is 'yes', the second in order" in lines_of(written, "task: ")[0]
+
+
+def test_amounts_with_a_currency_become_a_derived_number(init, chance) -> None:
+    rooms = [chance.randint(1, 9) for _ in range(300)]
+    price = [f'"${r * 1000 + chance.randint(0, 900):,}"' for r in rooms]
+    written = init({"rooms": rooms, "price": price}, "price")
+    assert (written.spec.label, written.spec.task) == ("price_number", "regression")
+    assert written.spec.columns["price"] == "string"
+
+
+def test_decimal_commas_between_semicolons_become_a_derived_number(init, chance) -> None:
+    area = [chance.uniform(20, 200) for _ in range(300)]
+    price = [f"{a * 3:,.2f}".translate(str.maketrans(",.", ".,")) for a in area]
+    place = [chance.choice(["Mitte", "Nord"]) for _ in area]
+    written = init({"Lage": place, "Nr": range(300), "Preis": price}, "Preis", delimiter=";")
+    assert (written.spec.source.delimiter, written.spec.label) == (";", "preis_number")
+
+
+def days(n: int, form: str = "%Y-%m-%d") -> list[str]:
+    first = datetime.date(2013, 1, 1)
+    return [(first + datetime.timedelta(i)).strftime(form) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("times", "column"),
+    [
+        (days(400), "day"),
+        (days(400, "%d/%m/%Y"), "day_time"),
+        ([str(1_356_998_400_000 + i * 86_400_000) for i in range(400)], "day_time"),
+        (days(400, "%Y%m%d"), "day_time"),
+    ],
+)
+def test_rows_with_a_time_are_split_by_it_however_it_is_written(
+    init, chance, times: Sequence[Any], column: str
+) -> None:
+    x = [chance.random() for _ in times]
+    header = "day" if not times[0].startswith("1356") else "day time"
+    written = init({header: times, "x": x, "y": [v + chance.random() for v in x]}, "y")
+    split = written.spec.split
+    assert isinstance(split, TimeSplit)
+    assert split.column.startswith(column.split("_")[0])
+    # 80 % and 90 % of 400 days after 2013-01-01 are days 319 and 359
+    assert (split.validation_from, split.test_from) == ("2013-11-16", "2013-12-26")
+
+
+def test_a_birthday_splits_no_rows_and_an_ambiguous_date_is_told(init, chance) -> None:
+    x = [chance.random() for _ in range(400)]
+    born = init({"birth_date": days(400), "x": x, "y": x[::-1]}, "y")
+    assert isinstance(born.spec.split, HashSplit)
+    dates = [f"{chance.randint(1, 12):02d}/{chance.randint(1, 12):02d}/2013" for _ in x]
+    written = init({"when": dates, "x": x, "y": x[::-1]}, "y")
+    assert isinstance(written.spec.split, HashSplit)
+    assert "may have the day or the month first" in "\n".join(written.draft.remarks)
+
+
+def test_numbers_that_grow_with_time_are_left_out_of_a_split_by_time(init, chance) -> None:
+    x = [chance.random() for _ in range(400)]
+    months = [d[5:7].lstrip("0") for d in days(360)] + ["12"] * 40
+    table = {"day": days(400), "month": months, "x": x, "y": [v + chance.random() for v in x]}
+    written = init(table, "y")
+    assert "month" not in written.spec.columns
+    assert "it grows with time" in lines_of(written, "it grows")[0]
+
+
+def test_rows_of_one_id_stand_on_one_side(init, chance) -> None:
+    ids = [i // 8 for i in range(1200)]
+    level = [chance.gauss(0, 3) for _ in range(150)]
+    table = {
+        "patient_id": ids,
+        "m": [level[i] + chance.gauss(0, 1) for i in ids],
+        "score": [2 * level[i] + chance.gauss(0, 1) for i in ids],
+    }
+    written = init(table, "score")
+    assert isinstance(written.spec.split, HashSplit)
+    assert written.spec.split.keys == ("patient_id",)
+    assert [i.name for i in written.spec.inputs] == ["m"]
+
+
+def test_fifty_rows_get_parts_of_a_fifth_and_no_bound(init, chance) -> None:
+    x = [chance.random() for _ in range(50)]
+    written = init({"x": x, "y": [int(v > 0.5) for v in x]}, "y")
+    assert isinstance(written.spec.split, HashSplit)
+    assert (written.spec.split.validation, written.spec.split.test) == (0.2, 0.2)
+    assert written.spec.evaluate.gate == {}
+
+
+def test_a_column_that_gives_the_label_away_is_a_comment(init, chance) -> None:
+    y = [chance.choice(["dead", "alive"]) for _ in range(400)]
+    table = {"age": [chance.random() for _ in y], "code": [len(v) for v in y], "outcome": y}
+    written = init(table, "outcome")
+    assert [i.name for i in written.spec.inputs] == ["age"]
+    assert written.draft.remarks[0].startswith("'code' may give the label away, so it is left out")
+    assert any(line.startswith("# - {name: code, from: code") for line in lines_of(written, "code"))
+
+
+def test_columns_that_are_missing_where_the_target_is_are_asked_about(init, chance) -> None:
+    x = [chance.random() for _ in range(400)]
+    gone = set(range(0, 400, 20))
+    table = {
+        "x": x,
+        "landed": ["" if i in gone else chance.random() for i in range(400)],
+        "late": ["" if i in gone else v + chance.random() for i, v in enumerate(x)],
+    }
+    remarks = init(table, "late").draft.remarks
+    assert remarks == ["missing where the target is: 'landed'; is each known before the target is?"]
+
+
+def test_floats_of_two_values_become_classes(init, chance) -> None:
+    y = [chance.choice(["0.0", "1.0", ""]) if i % 9 else "1.0" for i in range(400)]
+    written = init({"x": [chance.random() for _ in y], "alive": y}, "alive")
+    assert (written.spec.label, written.spec.task) == ("alive_class", "binary")
+
+
+def test_a_whole_number_gets_levels_where_they_say_more_than_its_size(init, chance) -> None:
+    store = [chance.randint(1, 40) for _ in range(2000)]
+    size = [chance.randint(1, 40) for _ in store]
+    y = [(s * 7919 % 13) + v + chance.random() for s, v in zip(store, size, strict=True)]
+    written = init({"store": store, "size": size, "y": y}, "y")
+    assert [f.name for f in written.spec.features] == ["store", "store_level", "size"]
+
+
+def test_free_text_is_hashed_by_its_words(init, chance) -> None:
+    y = [chance.choice(["ham", "spam"]) for _ in range(300)]
+    told = [f"the {chance.choice('abc')} cat number {i} is {v}" for i, v in enumerate(y)]
+    [feature] = init({"told": told, "y": y}, "y").spec.features
+    assert (feature.name, type(feature).__name__) == ("told", "Text")
+
+
+def test_types_of_parquet_are_taken_as_they_are(tmp_path: Path, chance: random.Random) -> None:
+    n = 400
+    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    table = pa.table(
+        {
+            "cat": pa.array([chance.choice(["u", "v"]) for _ in range(n)]).dictionary_encode(),
+            "dec": pa.array(range(n), pa.int64()).cast(pa.decimal128(30, 2)),
+            "lst": pa.array([[1]] * n),
+            "big": pa.array([2**63 + i for i in range(n)], pa.uint64()),
+            "ts": pa.array([start + datetime.timedelta(hours=i) for i in range(n)]),
+            "nul": pa.nulls(n),
+            "flag": pa.array([chance.random() > 0.5 for _ in range(n)]),
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    spec = propose(str(tmp_path / "t.parquet"), "flag", tmp_path / "t.yaml").spec
+    assert spec.columns == {"cat": "string", "ts": "timestamp", "flag": "bool"}
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (["1"] * 100, "--target 'y': it is 1 in all 100 rows that have a value"),
+        ([str(i) for i in range(100)], "it has 100 different values in 100 rows, so it names"),
+        ([""] * 100, "it has no value in 100 rows"),
+        (days(100), "it is a time; write a duration"),
+        ([f"w{i}" for i in range(150)] * 2, "it has 150 classes, more than 100"),
+        ([f"the cat sat on the mat {i}" for i in range(100)], "it is free text"),
+        (["1", "2"], "only 2 rows have a value; a model needs at least 10"),
+    ],
+)
+def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
+    init, chance, values: list[str], sentence: str
+) -> None:
+    with pytest.raises(SpecError, match="--target 'y'") as refused:
+        init({"x": [chance.random() for _ in values], "y": values}, "y")
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ("a,y\n", "there are no rows that can be read, only a header"),
+        ("y\n" + "1\n2\n" * 50, "every column beside the target 'y' is missing: there is none"),
+        ("a,y\n" + "1,2\n1,3\n" * 50, "every column beside the target 'y' has one value or none"),
+        ("a,b\n1,2\n", "--target 'y': there is no such column"),
+        ("", "is empty; a CSV starts with the names of its columns"),
+        (b"gr\xf6\xdfe,y\n1,2\n", "the header is not UTF-8"),
+    ],
+)
+def test_a_table_without_a_spec_is_refused_with_the_reason(
+    init, tmp_path: Path, table: str | bytes, sentence: str
+) -> None:
+    with pytest.raises(QuatrainError) as refused:
+        init(table, "y")
+    assert sentence in str(refused.value)
+    assert not (tmp_path / "t.yaml").exists()
+
+
+def test_a_spec_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("mine")
+    with pytest.raises(SpecError, match="is there already; remove it, or write another one by -o"):
+        propose(str(TABLES / "taxi.csv"), "tips", tmp_path / "t.yaml")
+    assert (tmp_path / "t.yaml").read_text() == "mine"
+
+
+def test_what_a_file_says_never_leaves_its_comment(init, chance) -> None:
+    x = [chance.random() for _ in range(300)]
+    bad = '"a\nlabel: x"'
+    header = 'x,"b",y\n'
+    rows = "".join(f"{v},{bad},{chance.choice('ab')}\n" for v in x)
+    written = init(header + rows, "y")
+    assert written.spec.source.quoted_newlines
+    assert written.spec.label == "y"

@@ -1,0 +1,101 @@
+"""The best trial of a finished tuning job gives its settings to the final training."""
+
+import json
+
+import pytest
+from google.cloud import aiplatform_v1
+
+from components.errors import TrainingFailed
+from components.train import best
+
+POOL = {
+    "machine_spec": {"machine_type": "n1-standard-8", "accelerator_count": 1.0},
+    "replica_count": 1.0,
+    "container_spec": {"image_uri": "i", "args": ["--", "--learning-rate", "0.001"]},
+}
+URI = "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/l/x/1"
+
+
+def job(*values, goal="MINIMIZE"):
+    """As Vertex answers; a value of None is a trial that reported nothing."""
+    trials = [
+        aiplatform_v1.Trial(
+            id=str(number),
+            state="INFEASIBLE" if value is None else "SUCCEEDED",
+            parameters=[
+                {"parameter_id": "learning_rate", "value": number / 1000},
+                {"parameter_id": "batch_size", "value": 256.0},
+                {"parameter_id": "hidden_units", "value": "64,32"},
+            ],
+            final_measurement=None
+            if value is None
+            else {"metrics": [{"metric_id": "validation_loss", "value": value}]},
+        )
+        for number, value in enumerate(values, 1)
+    ]
+    metric = {"metric_id": "validation_loss", "goal": goal}
+    made = aiplatform_v1.HyperparameterTuningJob(
+        display_name="toy", study_spec={"metrics": [metric]}, trials=trials
+    )
+    return json.loads(
+        aiplatform_v1.HyperparameterTuningJob.to_json(
+            made, use_integers_for_enums=False, including_default_value_fields=False
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "goal", "winner"),
+    [
+        ((0.3, 0.2, 0.25), "MINIMIZE", "2"),
+        ((0.3, 0.2, 0.25), "MAXIMIZE", "1"),
+        ((None, 0.2, 0.2), "MINIMIZE", "2"),  # of equal ones the first
+        ((0.5, 0.0, -1.0), "MINIMIZE", "3"),
+        ((0.5, 0.0, None), "MINIMIZE", "2"),  # REST leaves a 0 out
+    ],
+)
+def test_the_best_trial_follows_the_goal(values, goal, winner):
+    assert best.best_trial(job(*values, goal=goal))["id"] == winner
+
+
+def test_without_a_reported_metric_there_is_no_best_trial():
+    with pytest.raises(TrainingFailed) as raised:
+        best.best_trial(job(None, None))
+    assert str(raised.value) == (
+        "none of 2 trials reported the metric 'validation_loss', so none is the best: trial 1: it "
+        "reported no metric 'validation_loss'; trial 2: it reported no metric 'validation_loss'"
+    )
+
+
+def test_its_settings_follow_the_command_s_own_and_all_trials_are_kept(tmp_path):
+    study = tmp_path / "a study.json"
+    study.write_text(json.dumps(job(0.3, 0.2)))
+    resources = {"resources": [{"resourceType": "Local", "resourceUri": study.as_uri()}]}
+    (pool,) = best.choose(json.dumps(resources), [POOL], str(tmp_path / "tuning"))
+    assert pool["container_spec"]["args"] == [
+        *["--", "--learning-rate", "0.001"],
+        *["--learning_rate=0.002", "--batch_size=256", "--hidden_units=64,32"],
+    ]
+    assert repr((pool["replica_count"], pool["machine_spec"]["accelerator_count"])) == "(1, 1)"
+    kept = json.loads((tmp_path / "tuning" / "tuning.json").read_text())
+    assert (kept["best"], len(kept["trials"])) == ("2", 2)
+    assert POOL["container_spec"]["args"] == ["--", "--learning-rate", "0.001"]
+
+
+def test_vertex_is_asked_for_a_job_that_ran_there():
+    asked = []
+    assert best.read_job(URI, lambda uri: asked.append(uri) or {"a": 1}) == {"a": 1}
+    assert asked == [URI]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://example.com/v1/x",
+        "http://europe-west1-aiplatform.googleapis.com/v1/x",
+        "https://x-aiplatform.googleapis.com.example.com/",
+    ],
+)
+def test_a_token_goes_to_vertex_alone(uri):
+    with pytest.raises(TrainingFailed, match="is no tuning job of Vertex AI"):
+        best.read_job(uri, lambda _: {})

@@ -1,0 +1,148 @@
+"""Google's own host names on loopback, for clients that take no other address.
+
+A proxy that the clients' environment names tunnels every CONNECT to one gRPC server, whose
+certificate for the asked name is signed by an authority made for the test alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from google.cloud import aiplatform_v1
+from google.protobuf import json_format
+
+from tests.emulators.vertex import Vertex
+
+SERVICE = "google.cloud.aiplatform.v1.JobService"
+_CODES = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 503: "UNAVAILABLE"}
+
+
+def make_certificate(host: str) -> tuple[bytes, bytes]:
+    """Returns a self-signed certificate of a host, which is its own authority, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.UTC)
+    hour = datetime.timedelta(hours=1)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - hour)
+        .not_valid_after(now + hour)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+@contextlib.contextmanager
+def serving(vertex: Vertex, host: str, folder: Path) -> Iterator[dict[str, str]]:
+    """Serves the custom jobs of `vertex` as `host`; yields the environment that leads there."""
+    certificate, key = make_certificate(host)
+    roots = folder / "roots.pem"
+    roots.write_bytes(certificate)
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    handlers = {
+        "CreateCustomJob": _method(_create(vertex), aiplatform_v1.CreateCustomJobRequest),
+        "GetCustomJob": _method(_get(vertex), aiplatform_v1.GetCustomJobRequest),
+    }
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
+    credentials = grpc.ssl_server_credentials([(key, certificate)])
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    try:
+        with _proxy(port) as proxy:
+            yield {
+                "https_proxy": proxy,
+                "no_proxy": "127.0.0.1,localhost",
+                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(roots),
+            }
+    finally:
+        server.stop(None)
+
+
+def _create(vertex: Vertex) -> Callable[[Any], tuple[str, str, bytes]]:
+    def ask(request: Any) -> tuple[str, str, bytes]:
+        job = json_format.MessageToJson(aiplatform_v1.CustomJob.pb(request.custom_job))
+        return "POST", f"/v1/{request.parent}/customJobs", job.encode()
+
+    return lambda request: _answer(vertex, *ask(request))
+
+
+def _get(vertex: Vertex) -> Callable[[Any], Any]:
+    return lambda request: _answer(vertex, "GET", f"/v1/{request.name}", b"")
+
+
+def _answer(vertex: Vertex, verb: str, path: str, body: bytes) -> Any:
+    code, reply = vertex.answer(verb, path, body)
+    if code != 200:
+        raise LookupError(code, reply["error"]["message"])
+    return aiplatform_v1.CustomJob.from_json(json.dumps(reply))
+
+
+def _method(answer: Callable[[Any], Any], request: Any) -> grpc.RpcMethodHandler:
+    def call(message: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return answer(message)
+        except LookupError as error:
+            code, told = error.args
+            context.abort(grpc.StatusCode[_CODES.get(code, "INTERNAL")], told)
+
+    return grpc.unary_unary_rpc_method_handler(
+        call,
+        request_deserializer=request.deserialize,
+        response_serializer=aiplatform_v1.CustomJob.serialize,
+    )
+
+
+@contextlib.contextmanager
+def _proxy(port: int) -> Iterator[str]:
+    """Yields the address of a proxy that tunnels whatever is asked to one port of loopback."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=tunnel, args=(client,), daemon=True).start()
+
+    def tunnel(client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        assert head.startswith(b"CONNECT "), head
+        server = socket.create_connection(("127.0.0.1", port))
+        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        threading.Thread(target=pump, args=(client, server), daemon=True).start()
+        pump(server, client)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.close()

@@ -1,0 +1,158 @@
+"""A tuning job's payload becomes trials: custom jobs with arguments of their own, judged here."""
+
+import json
+import os
+import time
+
+import pytest
+from google.cloud import aiplatform_v1
+from google.protobuf import json_format
+
+from components.train import best
+from pipelines.study import Study
+
+TRIAL = """
+import json, os, sys, time
+given = dict(a[2:].split("=") for a in sys.argv[2:] if "=" in a)
+x, units = float(given["x"]), given["units"]
+file, number = os.environ["CLOUD_ML_HP_METRIC_FILE"], os.environ["CLOUD_ML_TRIAL_ID"]
+with open(os.environ["AIP_MODEL_DIR"].rstrip("/") + ".json", "w") as told:
+    json.dump({"argv": sys.argv[2:], "trial": number}, told)
+def report(value, tag="loss"):
+    with open(file, "a") as lines:
+        lines.write(json.dumps({"trial": number, "global_step": "1", tag: str(value)}) + "\\n")
+exec(sys.argv[1])
+"""
+GOOD = "for epoch in range(3): report((x - 3) ** 2 + 3 - epoch)"
+PARAMETERS = [
+    {
+        "parameter_id": "x",
+        "double_value_spec": {"min_value": 0.0, "max_value": 10.0},
+        "scale_type": "UNIT_LINEAR_SCALE",
+    },
+    {"parameter_id": "units", "categorical_value_spec": {"values": ["8,4", "16"]}},
+]
+
+
+def payload(folder, program, trials, at_once=2, failed=0, goal="MINIMIZE"):
+    """What HyperparameterTuningJobRunOp 2.22 gives its launcher."""
+    arguments = ["-c", TRIAL, program, "--x", "9.5", "--units", "16"]
+    container = {"image_uri": "toy", "command": ["python"], "args": arguments}
+    pool = {"machine_spec": {"machine_type": "n1-standard-4"}, "replica_count": 1.0}
+    return {
+        "display_name": "toy",
+        "study_spec": {
+            "metrics": [{"metric_id": "loss", "goal": goal}],
+            "parameters": PARAMETERS,
+            "algorithm": "ALGORITHM_UNSPECIFIED",
+            "measurement_selection_type": "BEST_MEASUREMENT",
+        },
+        "max_trial_count": trials,
+        "parallel_trial_count": at_once,
+        "max_failed_trial_count": failed,
+        "trial_job_spec": {
+            "worker_pool_specs": [{**pool, "container_spec": container}],
+            "service_account": "",
+            "network": "",
+            "base_output_directory": {"output_uri_prefix": str(folder)},
+        },
+        "encryption_spec": {"kms_key_name": ""},
+    }
+
+
+def run(folder, program, trials, **options):
+    folder.mkdir(parents=True)
+    table = []
+    for number in range(1, trials + 1):
+        (folder / str(number)).mkdir()
+    job = payload(folder, program, trials, **options)
+    study = Study(job, dict(os.environ), folder / "train.log", table.append)
+    return study, study.run(lambda: None), table
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("study") / "study", GOOD, 12)
+
+
+def test_a_trial_gets_its_settings_after_the_command_s_own_and_a_folder_of_its_own(ended):
+    study, outcome, _ = ended
+    assert outcome.succeeded
+    told = json.loads((study.path.parent / "2" / "model.json").read_text())
+    assert told["trial"] == "2"
+    assert told["argv"][1:4] == ["9.5", "--units", "16"]
+    assert [a.split("=")[0] for a in told["argv"][4:]] == ["--x", "--units"]
+
+
+def test_the_first_trial_has_the_settings_of_the_command(ended):
+    assert ended[0].trials[0].parameters == {"x": 9.5, "units": "16"}
+
+
+def test_it_finds_what_is_best_and_shows_each_trial(ended):
+    study, _, table = ended
+    winner = best.best_trial(json.loads(study.path.read_text()))
+    x = next(p["value"] for p in winner["parameters"] if p["parameterId"] == "x")
+    assert abs(x - 3) < 1
+    assert best.value_of(winner) == pytest.approx((x - 3) ** 2 + 1)
+    assert table[0].split() == ["trial", "loss", "epochs", "x", "units"]
+    assert [line.split()[0] for line in table[1:]] == [str(n) for n in range(1, 13)]
+    assert table[int(winner["id"])].endswith("best")
+
+
+def test_the_study_is_written_as_vertex_would_answer_it(ended):
+    written = json.loads(ended[0].path.read_text())
+    job = aiplatform_v1.HyperparameterTuningJob.pb(aiplatform_v1.HyperparameterTuningJob())
+    json_format.ParseDict(written, job)
+    assert [trial.state for trial in job.trials][:2] == [4, 4]  # SUCCEEDED
+    assert job.trials[0].final_measurement.metrics[0].metric_id == "loss"
+
+
+def test_the_payload_is_a_job_that_vertex_accepts(tmp_path):
+    job = payload(tmp_path, GOOD, 3)
+    del job["trial_job_spec"]["worker_pool_specs"][0]["replica_count"]  # 1.0 by KFP here
+    made = aiplatform_v1.HyperparameterTuningJob(job)
+    assert made.study_spec.parameters[0].double_value_spec.max_value == 10.0
+
+
+def test_the_time_that_trials_take_changes_nothing(ended, tmp_path):
+    slow = f"time.sleep(0.1 * (int(number) % 3))\n{GOOD}"
+    again, _, _ = run(tmp_path / "study", slow, 12)
+    assert [t.parameters for t in again.trials] == [t.parameters for t in ended[0].trials]
+    assert [t.values for t in again.trials] == [t.values for t in ended[0].trials]
+
+
+def test_a_hopeless_trial_is_stopped_and_does_not_win(tmp_path):
+    behind = "[report(100 + epoch) for epoch in range(3)]; time.sleep(60)"
+    program = f"exec({GOOD!r} if number != '4' else {behind!r})"
+    started = time.monotonic()
+    study, outcome, table = run(tmp_path / "study", program, 5, at_once=1)
+    assert time.monotonic() - started < 30
+    assert outcome.succeeded
+    assert [t.state for t in study.trials] == [*["SUCCEEDED"] * 3, "STOPPING", "SUCCEEDED"]
+    assert study.trials[3].values == [100.0, 101.0, 102.0]
+    assert "stopped" in table[4]
+
+
+def test_a_trial_that_reports_no_metric_fails_with_that_sentence(tmp_path):
+    study, outcome, _ = run(tmp_path / "study", "report(1, 'auc')", 4, failed=2)
+    assert not outcome.succeeded
+    assert outcome.reason == (
+        "2 of 2 trials failed; trial 1: it reported no metric 'loss', but auc"
+    )
+    written = json.loads(study.path.read_text())
+    assert written["state"] == "JOB_STATE_FAILED"
+    assert written["trials"][0]["state"] == "INFEASIBLE"
+
+
+def test_some_trials_may_fail(tmp_path):
+    program = f"exec({GOOD!r} if number != '1' else 'raise ValueError(7)')"
+    study, outcome, table = run(tmp_path / "study", program, 2, failed=2)
+    assert outcome.succeeded
+    assert study.trials[0].reason == "workerpool0-0: ValueError: 7"
+    assert "failed" in table[1]
+
+
+def test_a_metric_can_be_one_to_maximize(tmp_path):
+    study, _, _ = run(tmp_path / "study", "report(x)", 4, goal="MAXIMIZE")
+    winner = best.best_trial(json.loads(study.path.read_text()))
+    assert best.value_of(winner) == max(t.values[0] for t in study.trials)
