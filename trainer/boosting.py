@@ -91,10 +91,13 @@ def boost(
         seconds = time.monotonic() - started
         epoch = _epoch(booster, progress.epochs + 1, head.loss_unit, seconds)
         progress = progress.add(epoch)
-        log.info("trees: %d rounds, validation loss %.5f", epoch.step, epoch.validation_loss)
         report(epoch)
         stopped = "early_stopping" if is_grown else _stopped(settings, progress, rounds)
     best = progress.history[progress.best_epoch - 1].step
+    log.info(
+        "trees: %d rounds, kept %d, validation loss %.5f, %.1f s",
+        *(progress.steps, best, progress.best_loss, progress.seconds),
+    )
     dumped = booster.dump_model(num_iteration=best)["tree_info"]
     trees = [_read_tree(tree["tree_structure"]) for tree in dumped]
     n_numbers = train.numbers.shape[1]

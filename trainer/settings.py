@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 BOUNDS = ("epochs", "max_steps", "max_seconds")  # say when to stop, not what a step does
-MODELS = ("tabm", "linear")
+MODELS = ("auto", "tabm", "trees", "blend", "linear")
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
 
@@ -47,7 +47,9 @@ class Hyperparameters:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    model: str = field(default="tabm", metadata={"help": "tabm or linear"})
+    model: str = field(
+        default="auto", metadata={"help": "auto, tabm, trees, blend of these two, or linear"}
+    )
     epochs: int = field(
         default=0, metadata={"help": "most passes over the train split; 0: by its rows"}
     )

@@ -143,17 +143,26 @@ class Trees:
         by_unit = values.reshape(len(numbers), -1, self.units)
         return by_unit.sum(axis=1, dtype=np.float64).astype(np.float32)
 
-    def tensor(self, numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    def variables(self) -> list[tf.Variable]:
+        """Returns what `tensor` reads: levels, words and leaves, so that graphs can share them."""
+        import tensorflow as tf
+
+        tables = (self.levels, self.words, self.leaves.reshape(-1))
+        return [tf.Variable(table, trainable=False) for table in tables]
+
+    def tensor(
+        self, numbers: tf.Tensor, indices: tf.Tensor, variables: Sequence[tf.Tensor]
+    ) -> tf.Tensor:
         """The same on tensors, added up in float32: `[B, units]`."""
         import tensorflow as tf
 
-        levels = self._levels(numbers, indices)
+        groups, words, leaves = (tf.convert_to_tensor(variable) for variable in variables)
+        levels = self._levels(numbers, indices, groups)
         rows, n_trees = tf.shape(levels)[1], len(self.leaves)
         size = tf.clip_by_value(rows, 1, max(1, _CHUNK_WORDS // n_trees))
         chunks = tf.maximum(1, -(-rows // size))  # no rows are one chunk of filling
         padded = tf.pad(levels, [[0, 0], [0, chunks * size - rows]])
         chunked = tf.transpose(tf.reshape(padded, [len(self.asked), chunks, size]), [1, 0, 2])
-        words, leaves = tf.constant(self.words), tf.constant(self.leaves.reshape(-1))
         places = LEAVES * tf.range(n_trees)
 
         def add(chunk: tf.Tensor) -> tf.Tensor:
@@ -169,14 +178,14 @@ class Trees:
         sums = tf.map_fn(add, chunked, parallel_iterations=1, fn_output_signature=spec)
         return tf.reshape(sums, [-1, self.units])[:rows]
 
-    def _levels(self, numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    def _levels(self, numbers: tf.Tensor, indices: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
         """Returns the level of each asked column, `[asked, B] int32`."""
         import tensorflow as tf
 
         x = tf.transpose(numbers)
         interval = tf.searchsorted(tf.constant(self.thresholds), x, out_type=tf.int32)
         level = tf.where(tf.math.is_nan(x), 0, 1 + interval) + self.first[:, None]
-        group = tf.gather(tf.constant(self.levels), indices + self.starts)
+        group = tf.gather(groups, indices + self.starts)
         levels = tf.concat([level, tf.transpose(group)], axis=0)
         return tf.gather(levels, tf.constant(self.asked, tf.int32))
 

@@ -1,5 +1,7 @@
 """Boosted trees: the arrays by hand, in numpy and TensorFlow, and against LightGBM itself."""
 
+from collections.abc import Callable
+
 import lightgbm
 import numpy as np
 import pytest
@@ -26,6 +28,11 @@ def handmade() -> Trees:
     return Trees.of([(first, [1.0, 2.0, 4.0]), (second, [10.0, 20.0])], 1, [4], 1)
 
 
+def in_tensorflow(trees: Trees) -> Callable[..., tf.Tensor]:
+    variables = trees.variables()
+    return lambda numbers, indices: trees.tensor(numbers, indices, variables)
+
+
 @pytest.mark.parametrize(
     ("number", "index", "expected"),
     [
@@ -42,7 +49,7 @@ def handmade() -> Trees:
 def test_a_row_takes_one_leaf_of_each_tree(number: float, index: int, expected: float) -> None:
     numbers, indices = np.array([[number]], np.float32), np.array([[index]], np.int32)
     assert handmade().numpy(numbers, indices) == [[expected]]
-    assert handmade().tensor(tf.constant(numbers), tf.constant(indices)).numpy() == [[expected]]
+    assert in_tensorflow(handmade())(numbers, indices).numpy() == [[expected]]
 
 
 def test_trees_take_turns_among_the_units() -> None:
@@ -50,7 +57,7 @@ def test_trees_take_turns_among_the_units() -> None:
     built = Trees.of(trees, 1, [], 2)
     numbers, indices = np.zeros((3, 1), np.float32), np.zeros((3, 0), np.int32)
     np.testing.assert_array_equal(built.numpy(numbers, indices), [[11.0, 22.0]] * 3)
-    np.testing.assert_array_equal(built.tensor(numbers, indices), [[11.0, 22.0]] * 3)
+    np.testing.assert_array_equal(in_tensorflow(built)(numbers, indices), [[11.0, 22.0]] * 3)
     assert built.rounds == 2
 
 
@@ -69,7 +76,7 @@ def test_any_batch_gives_a_row_the_same_answer() -> None:
     rows = 40_000  # two chunks of 2**16 words for two trees
     numbers = random.normal(size=(rows, 1)).astype(np.float32)
     indices = random.integers(0, 4, (rows, 1)).astype(np.int32)
-    graph = tf.function(trees.tensor)
+    graph = tf.function(in_tensorflow(trees))
     at_once = graph(tf.constant(numbers), tf.constant(indices)).numpy()
     np.testing.assert_array_equal(at_once, trees.numpy(numbers, indices))
     assert graph(tf.constant(numbers[:0]), tf.constant(indices[:0])).shape == (0, 1)
@@ -128,7 +135,7 @@ def test_the_arrays_answer_as_lightgbm_does(
     expected = np.reshape(expected, [len(columns), -1])
     got = boosted.trees.numpy(asked.numbers, asked.indices)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
-    graph = tf.function(boosted.trees.tensor)
+    graph = tf.function(in_tensorflow(boosted.trees))
     in_graph = graph(tf.constant(asked.numbers), tf.constant(asked.indices)).numpy()
     np.testing.assert_allclose(in_graph, got, rtol=0, atol=1e-5)
 
