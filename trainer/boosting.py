@@ -116,8 +116,8 @@ def _booster(
         import lightgbm  # scipy comes with it: a network alone need not wait for that
     except (ImportError, OSError) as error:
         raise TrainerError(
-            f"--model={settings.model} needs LightGBM, which cannot be imported: {error}; install "
-            "lightgbm and libgomp1, or use --model=tabm"
+            f"LightGBM, which fits the trees, cannot be imported ({error}); install lightgbm and "
+            "Debian's libgomp1, or use --model=tabm"
         ) from error
     parameters = {
         **PARAMETERS,
