@@ -60,7 +60,7 @@ def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> s
     kind = "number of the batch farthest from 0"
     if not np.isfinite(numbers[row, column]):
         kind = "number of the batch that is none"
-    return f"the {kind} is {numbers[row, column]:g}, in column {names[column]!r}"
+    return f"the {kind} is {numbers[row, column]:g}, in column {names[int(column)]!r}"
 
 
 def _oddity(values: np.ndarray) -> np.ndarray:
