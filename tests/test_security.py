@@ -88,7 +88,7 @@ def test_columns_and_texts_of_a_spec_never_reach_a_command():
     nasty = "--epochs $(touch x)"
     columns = {"x": "float", "y": "bool", nasty: "string"}
     spec = read_parameter(spec_of(columns=columns, evaluate={"slices": [nasty]}))
-    arguments = trainer_arguments(spec, "gs://b/examples", resolve_tier(spec))
+    arguments = trainer_arguments(spec.train.settings, "gs://b/examples", resolve_tier(spec))
     assert not [argument for argument in arguments if "touch" in argument]
     assert all(isinstance(argument, str) for argument in arguments)
 

@@ -41,8 +41,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     examples = read_examples(job.examples)
     train_rows, validation_rows = examples.split("train"), examples.split("validation")
     log.info("%d rows to train, %d to validate", train_rows.rows, validation_rows.rows)
-    replicas = cluster.strategy.num_replicas_in_sync
-    job = replace(job, settings=job.settings.settled(train_rows.rows, replicas))
+    job = replace(job, settings=job.settings.settled(train_rows.rows))
     head = head_of(examples, train_rows)
     fit = FITS[job.settings.model]
     predictor = fit(job, cluster, examples, head, train_rows, validation_rows, report)

@@ -121,14 +121,12 @@ class Hyperparameters:
         if wrong:
             raise ValueError("; ".join(wrong))
 
-    def settled(self, rows: int, replicas: int) -> Hyperparameters:
-        """Returns the settings with a number wherever 0 leaves it to the rows.
+    def settled(self, rows: int) -> Hyperparameters:
+        """Returns the settings with a number wherever 0 leaves it to the rows of the train split.
 
-        Args:
-            rows: Of the train split.
-            replicas: How many share a batch.
+        The number of replicas changes none: they share the same global batch.
         """
-        batch = self.batch_size or -(-_batch_size(rows) // replicas) * replicas
+        batch = self.batch_size or _batch_size(rows)
         steps = -(-rows // batch)
         return replace(
             self,

@@ -305,6 +305,7 @@ class Drift(_Section):
 class Train(_Section):
     """The tier and the settings of the trainer."""
 
+    trainer: str | None = None
     tier: str = "BASIC"
     replicas: Annotated[int, Field(ge=1)] | None = None
     pools: tuple[Pool, ...] | None = None

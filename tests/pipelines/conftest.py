@@ -17,6 +17,7 @@ SPEC = {
     "task": "binary",
     "split": {"by": "hash", "keys": ["x"]},
     "features": [{"name": "x", "from": "x", "transform": "standardize"}],
+    "train": {"epochs": 20},
 }
 
 

@@ -114,12 +114,12 @@ def test_only_preprocess_is_cached_and_it_knows_the_files_but_not_the_time(compi
     every = [task for dag in dags for task in dag.get("dag", {}).get("tasks", {}).items()]
     options = [task["cachingOptions"] for name, task in every if "condition" not in name]
     cached = [task for _, task in every if task.get("cachingOptions", {}).get("enableCache")]
-    assert len(options) == 13
+    assert len(options) == 14
     assert cached == [inner(compiled, "preprocess")["preprocess"]]
     parameters = cached[0]["inputs"]["parameters"]
     found = {n for n, p in parameters.items() if "taskOutputParameter" in p}
     assert found == {"at", "digest"}
-    assert not any("runtimeValue" in p for p in parameters.values())
+    assert {n for n, p in parameters.items() if "runtimeValue" in p} == {"image"}
 
 
 def test_evaluate_takes_the_model_of_the_nested_pipeline(compiled):
