@@ -30,12 +30,14 @@ class Split:
         indices: `[N, K] int32`, the index columns in the transform's order.
         labels: `[N]`, int32 class or float32 value.
         weights: `[N] float32`, ones without a weight column.
+        names: Of the float columns.
     """
 
     numbers: np.ndarray
     indices: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+    names: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -87,6 +89,7 @@ class Examples:
             _matrix(table, transform.indices, np.int32),
             table.column(LABEL).to_numpy().astype(label),
             _checked_weights(weights, name),
+            transform.numbers,
         )
 
     def raw_rows(self, name: str, rows: int) -> dict[str, Any]:

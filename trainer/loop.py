@@ -19,8 +19,6 @@ from trainer.examples import Split
 from trainer.predictor import Head
 from trainer.settings import Hyperparameters, TrainerError
 
-# XLA costs 2.7 CPU-s once and saves a fifth of each step (6 ms for 2048 rows, hidden 128 and 64).
-COMPILED_FROM_STEPS = 5_000
 CLIP_NORM = 1.0  # of all gradients together: AdamW at 4e-3 leaves the track without
 
 
@@ -29,7 +27,7 @@ class Resident:
 
     def __init__(self, split: Split, batch_size: int) -> None:
         """Pads each array with a row of zeros; index `rows` is the filler."""
-        self.rows = split.rows
+        self.rows, self.names = split.rows, split.names
         self.batch_size = batch_size
         self.steps = -(-split.rows // batch_size)
         self.weight = float(split.weights.sum(dtype=np.float64))
@@ -52,6 +50,22 @@ class Resident:
             tf.gather(self.labels, rows),
             tf.gather(self.weights, rows),
         )
+
+
+def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
+    """Returns what in a batch may have made the loss no number."""
+    if not numbers.shape[1]:
+        return f"the batch's label farthest from 0 is {labels[np.argmax(_oddity(labels))]:g}"
+    row, column = np.unravel_index(np.argmax(_oddity(numbers)), numbers.shape)
+    kind = "number of the batch farthest from 0"
+    if not np.isfinite(numbers[row, column]):
+        kind = "number of the batch that is none"
+    return f"the {kind} is {numbers[row, column]:g}, in column {names[int(column)]!r}"
+
+
+def _oddity(values: np.ndarray) -> np.ndarray:
+    """Returns the magnitude; of what is no number infinity."""
+    return np.nan_to_num(np.abs(values.astype(np.float64)), nan=np.inf, posinf=np.inf)
 
 
 class Loop:
@@ -84,13 +98,10 @@ class Loop:
         """
         strategy = cluster.strategy
         replicas = strategy.num_replicas_in_sync
-        if settings.batch_size % replicas:
-            raise TrainerError(
-                f"batch_size={settings.batch_size} cannot be shared by {replicas} replicas; "
-                f"choose a multiple of {replicas}"
-            )
         self._strategy, self._head, self._settings = strategy, head, settings
-        self._replica_rows = settings.batch_size // replicas
+        # The last replica's share ends with fillers where the batch cannot be shared equally.
+        self._replica_rows = -(-settings.batch_size // replicas)
+        self._fillers = self._replica_rows * replicas - settings.batch_size
         self.train_rows = Resident(train, settings.batch_size)
         self.validation_rows = Resident(validation, settings.batch_size)
         with strategy.scope():
@@ -100,10 +111,9 @@ class Loop:
             self.optimizer = _adamw(settings, self.network.trainable_variables)
             self.optimizer.build(self.network.trainable_variables)
         self.average.set_weights(self.network.get_weights())
-        planned = settings.max_steps or settings.epochs * self.train_rows.steps
-        jit = cluster.compiles and planned >= COMPILED_FROM_STEPS
-        self._run_steps = tf.function(self._train_graph, jit_compile=jit)
-        self._run_evaluation = tf.function(self._evaluate_graph, jit_compile=jit)
+        # Not by XLA: on a CPU its batched products make a step of tabm five times slower.
+        self._run_steps = tf.function(self._train_graph)
+        self._run_evaluation = tf.function(self._evaluate_graph)
         self._validation_order = self.validation_rows.order()
 
     def shuffled(self, epoch: int) -> tf.Tensor:
@@ -128,11 +138,13 @@ class Loop:
         start, count = tf.constant(first, tf.int32), tf.constant(steps, tf.int32)
         total, wrong = self._run_steps(order, start, count)
         if int(wrong) < steps:
-            step = int(self.optimizer.iterations) - steps + int(wrong) + 1
+            done = int(self.optimizer.iterations) - steps + int(wrong)
+            places = self._batch(order, tf.constant(first + int(wrong)))
+            numbers, _, labels, _ = (t.numpy() for t in self.train_rows.gather(places))
             raise TrainerError(
-                f"the loss is not a number at step {step} (step {first + int(wrong) + 1} of its "
-                f"epoch); lower learning_rate, now {self._settings.learning_rate:g}, or look for "
-                "extreme numbers in the columns"
+                f"the loss is not a number at step {done + 1}: "
+                f"{_suspect(numbers, labels, self.train_rows.names)}; "
+                f"correct the column, or lower learning_rate, now {self._settings.learning_rate:g}"
             )
         return float(total)
 
@@ -199,18 +211,19 @@ class Loop:
         size = self._settings.batch_size
         return tf.slice(order, [number * size], [size])
 
-    def _own(self, places: tf.Tensor) -> tf.Tensor:
+    def _own(self, places: tf.Tensor, filler: int) -> tf.Tensor:
         """Returns this replica's share of a global batch."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         start = tf.cast(replica, tf.int32) * self._replica_rows
-        return tf.slice(places, [start], [self._replica_rows])
+        filled = tf.pad(places, [[0, self._fillers]], constant_values=filler)
+        return tf.slice(filled, [start], [self._replica_rows])
 
     def _train_step(self, places: tf.Tensor) -> tf.Tensor:
         rows = self.train_rows
         real = tf.reduce_sum(tf.cast(places < rows.rows, tf.float32))
         # Weights have mean 1 over the split, so the gradient does not depend on their unit.
         scale = rows.rows / (rows.weight * real)
-        numbers, indices, labels, weights = rows.gather(self._own(places))
+        numbers, indices, labels, weights = rows.gather(self._own(places, rows.rows))
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self.network([numbers, indices], training=True)
@@ -229,7 +242,8 @@ class Loop:
         return [g / context.num_replicas_in_sync for g in clipped]
 
     def _evaluate_step(self, places: tf.Tensor) -> tf.Tensor:
-        numbers, indices, labels, weights = self.validation_rows.gather(self._own(places))
+        rows = self.validation_rows
+        numbers, indices, labels, weights = rows.gather(self._own(places, rows.rows))
         outputs = self.average([numbers, indices], training=False)
         return tf.reduce_sum(weights * self._head.averaged_losses(labels, outputs))
 

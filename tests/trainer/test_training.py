@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from tests.trainer.small import SMALL, job, write_examples
+from tests.trainer.small import job, write_examples
 from trainer.model import train
 from trainer.predictor import Head
 from trainer.settings import TrainerError
@@ -53,7 +52,7 @@ def test_each_epoch_lowers_the_loss(trained: Path) -> None:
 def test_the_same_job_gives_the_same_weights(trained: Path, examples: Path, tmp_path: Path) -> None:
     train(job(examples, tmp_path))
     pairs = list(zip(weights(trained), weights(tmp_path), strict=True))
-    assert len(pairs) == 12  # numbers' linear, bias and pieces; two tables; 7 of three layers
+    assert len(pairs) == 12  # 3 of the numbers' embedding, two tables, 7 of three layers
     for one, other in pairs:
         np.testing.assert_array_equal(one, other)
 
@@ -126,7 +125,7 @@ def test_a_checkpoint_of_another_job_is_refused(trained: Path, examples: Path) -
 
 
 def test_max_steps_ends_it_within_an_epoch(examples: Path, tmp_path: Path) -> None:
-    train(job(examples, tmp_path, max_steps=STEPS + 1))
+    train(job(examples, tmp_path, model="linear", max_steps=STEPS + 1))
     written = metadata(tmp_path)
     assert (written["stopped"], written["steps"], written["epochs"]) == ("max_steps", 7, 2)
 
@@ -134,7 +133,7 @@ def test_max_steps_ends_it_within_an_epoch(examples: Path, tmp_path: Path) -> No
 def test_max_seconds_ends_it_after_the_call_that_passed_them(
     examples: Path, tmp_path: Path
 ) -> None:
-    train(job(examples, tmp_path, max_seconds=1e-3))
+    train(job(examples, tmp_path, model="linear", max_seconds=1e-3))
     written = metadata(tmp_path)
     assert (written["stopped"], written["steps"]) == ("max_seconds", STEPS)
 
@@ -145,7 +144,8 @@ def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(tmp_path
         return shard.set_column(shard.column_names.index("label"), "label", [noise])
 
     folder = write_examples(tmp_path / "examples", spoil={"train": shuffle_labels})
-    told = job(folder, tmp_path, epochs=50, patience=2, learning_rate=0.05, averaging=0.0)
+    changes = {"epochs": 50, "patience": 2, "learning_rate": 0.05, "averaging": 0.0}
+    told = job(folder, tmp_path, model="linear", **changes)
     train(told)
     written = metadata(tmp_path)
     losses = [e["validation_loss"] for e in written["history"]]
@@ -166,15 +166,16 @@ def loss_of(model: Any, folder: Path) -> float:
     return float(-np.log(np.where(labels == 1, late, 1 - late)).mean())
 
 
-def test_a_loss_that_is_not_a_number_ends_it_with_its_step_and_column(tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_ends_it_with_its_step_and_column(tmp_path: Path) -> None:
     def spoil(shard: pa.Table) -> pa.Table:
         values = shard.column("delay").to_numpy().copy()
         values[7] = np.nan
         return shard.set_column(shard.column_names.index("delay"), "delay", [values])
 
     folder = write_examples(tmp_path / "examples", spoil={"train": spoil})
-    with pytest.raises(TrainerError, match="a number of the batch is nan, in column 'delay'"):
-        train(job(folder, tmp_path))
+    said = r"at step 4: the number .* that is none is nan, in column 'delay'"
+    with pytest.raises(TrainerError, match=said):
+        train(job(folder, tmp_path, model="linear"))
     assert not (tmp_path / "model").exists()
 
 
@@ -196,8 +197,8 @@ def test_a_regression_of_one_value_is_not_divided_by_zero() -> None:
 
 
 def test_settings_of_the_bounds_may_change_between_starts(examples: Path, tmp_path: Path) -> None:
-    told = job(examples, tmp_path, epochs=1)
+    told = job(examples, tmp_path, model="linear", epochs=1)
     train(told)
-    train(replace(told, settings=SMALL))
+    train(job(examples, tmp_path, model="linear"))
     assert metadata(tmp_path)["epochs"] == 3
     assert os.listdir(tmp_path / "checkpoints") == ["epoch-00003.npz"]
