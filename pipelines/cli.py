@@ -275,7 +275,7 @@ def predict(model: Path, rows: Path, output: Path | None) -> None:
     """Predict raw rows with an exported model.
 
     MODEL is a model's folder, a run's, or that of all runs (then the last that passed its gate).
-    INPUT is a CSV or a Parquet file; a row that cannot be read refuses it whole.
+    INPUT is a CSV, .parquet or .jsonl file; a row that cannot be read refuses it whole.
 
     \b
     Example:

@@ -20,7 +20,6 @@ from tests.emulators import storage as emulator
 ROOT = Path(__file__).parents[3]
 CHILDREN = """
 import json, os, resource, signal, sys
-from components import artifacts
 from components.preprocess import pipeline, shards
 
 parameter, folder, scenarios = (json.loads(text) for text in sys.argv[1:])
@@ -29,16 +28,13 @@ def begin(module, name, after):
     if module is None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (after, after))
         return
-    module = {"shards": shards, "os": artifacts.os}[module]
-    real, calls = getattr(module, name), []
+    real, calls = getattr(shards, name), []
     def killed(*given):
-        if name != "replace" or "manifest" not in str(given[-1]):
-            calls.append(given)
-        made = real(*given)
+        calls.append(real(*given))
         if len(calls) == after:
             os.kill(os.getpid(), signal.SIGKILL)
-        return made
-    setattr(module, name, killed)
+        return calls[-1]
+    setattr(shards, name, killed)
 
 for number, scenario in enumerate(scenarios):
     child = os.fork()
@@ -66,51 +62,61 @@ def undisturbed(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory)
     return out
 
 
-def disturbed(spec: ModelSpec, folder: Path, scenarios: list[Any]) -> list[Any]:
-    """Runs the step in a child for each scenario; gives what each said, and how it ended."""
-    arguments = [json.dumps(a) for a in (spec.as_parameter(), str(folder), scenarios)]
+POINTS = [
+    ("shards", "clean_range", 3),
+    ("shards", "engineer_range", 3),
+    ("shards", "write_documents", 1),  # the manifest is written, the folder not renamed
+]
+
+
+@pytest.fixture(scope="module")
+def limits(undisturbed: Path) -> list[int]:
+    """Sizes at which a file is cut off: what is spilled, a shard, a document."""
+    sizes = {path: len(data) for path, data in contents(undisturbed).items()}
+    documents = min(sizes["statistics.json"], sizes["transform.json"]) - 1
+    largest = max(size for path, size in sizes.items() if path.startswith("train")) - 1
+    assert 100 < largest < documents
+    return [100, largest, documents]
+
+
+@pytest.fixture(scope="module")
+def disturbed(
+    small_spec: ModelSpec, limits: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Any]]:
+    """A run for each point and each limit, each in a process of its own: what each said."""
+    folder = tmp_path_factory.mktemp("disturbed")
+    scenarios = [*POINTS, *((None, "", limit) for limit in limits)]
+    arguments = [json.dumps(a) for a in (small_spec.as_parameter(), str(folder), scenarios)]
     command = [sys.executable, "-c", CHILDREN, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    return folder, [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
 
 
 def test_a_run_that_is_killed_at_any_point_leaves_nothing_and_can_be_run_again(
-    small_spec: ModelSpec, undisturbed: Path, tmp_path: Path
+    small_spec: ModelSpec, undisturbed: Path, disturbed: tuple[Path, list[Any]]
 ) -> None:
-    points = [
-        ("shards", "clean_range", 3),
-        ("shards", "engineer_range", 3),
-        ("shards", "write_documents", 1),  # the manifest is written, the folder not renamed
-    ]
-    said = disturbed(small_spec, tmp_path, points)
-    assert said == [[i, "status", 9] for i in range(len(points))]
-    for i in range(len(points)):
-        assert not (tmp_path / str(i) / "out").exists()
-        assert os.listdir(tmp_path / str(i)) != []
-        again = str(tmp_path / str(i) / "out")
-        pipeline.run(small_spec.as_parameter(), runner="local", out=again, range_bytes=1000)
-        assert contents(Path(again)) == contents(undisturbed)
-        assert os.listdir(tmp_path / str(i)) == ["out"]
+    folder, said = disturbed
+    assert [s for s in said if s[0] < len(POINTS)] == [[i, "status", 9] for i in range(len(POINTS))]
+    for i in range(len(POINTS)):
+        assert not (folder / str(i) / "out").exists()
+        assert os.listdir(folder / str(i)) != []
+    again = folder / str(len(POINTS) - 1) / "out"
+    pipeline.run(small_spec.as_parameter(), runner="local", out=str(again), range_bytes=1000)
+    assert contents(again) == contents(undisturbed)
+    assert os.listdir(again.parent) == ["out"]
 
 
 def test_a_disk_that_is_full_at_any_point_is_a_sentence_and_leaves_nothing(
-    small_spec: ModelSpec, undisturbed: Path, tmp_path: Path
+    limits: list[int], disturbed: tuple[Path, list[Any]]
 ) -> None:
-    sizes = {path: len(data) for path, data in contents(undisturbed).items()}
-    documents = min(sizes["statistics.json"], sizes["transform.json"]) - 1
-    shards_too = max(size for path, size in sizes.items() if path.startswith("train")) - 1
-    assert 100 < shards_too < documents
-    limits = [100, shards_too, documents]
-    said = disturbed(small_spec, tmp_path, [(None, "", limit) for limit in limits])
-    assert [s for s in said if s[1] == "status"] == [[i, "status", 0] for i in range(len(limits))]
-    told = [s for s in said if s[1] != "status"]
-    assert [s[:2] for s in told] == [[i, "ArtifactError"] for i in range(len(limits))]
-    for i, _, sentence in told:
-        assert sentence == (
-            f"{tmp_path}/{i}/out cannot be written: a file may not be larger; nothing was left "
+    folder, said = disturbed
+    for i in range(len(POINTS), len(POINTS) + len(limits)):
+        sentence = (
+            f"{folder}/{i}/out cannot be written: a file may not be larger; nothing was left "
             f"there. Make room, or name another place as the root"
         )
-        assert os.listdir(tmp_path / str(i)) == []
+        assert [s for s in said if s[0] == i] == [[i, "ArtifactError", sentence], [i, "status", 0]]
+        assert os.listdir(folder / str(i)) == []
 
 
 @pytest.mark.parametrize(
@@ -184,3 +190,36 @@ def test_a_busy_bucket_gives_the_same_bytes_or_in_the_end_a_sentence(
     for (_, sentence), name in zip(told, ("429", "503"), strict=True):
         assert sentence.startswith(f"gs://b/never/year=1/{name}.csv cannot be read: ")
     assert not (tmp_path / "never").exists()
+
+
+KILLER = """
+import os, sys
+
+if any("sdk_worker_main" in word for word in sys.orig_argv):
+    from components.preprocess import shards
+
+    def clean_range(*_):
+        os.kill(os.getpid(), 9)
+
+    shards.clean_range = clean_range
+"""
+
+
+@pytest.mark.whole
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_process_that_is_killed_is_a_sentence_and_leaves_nothing(
+    small_spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(KILLER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}/site:{ROOT}")
+    options = {"direct_num_workers": 2, "direct_running_mode": "multi_processing"}
+    with pytest.raises(QuatrainError, match="a worker process of Beam was lost"):
+        pipeline.run(
+            small_spec.as_parameter(),
+            runner="local",
+            out=str(tmp_path / "out"),
+            range_bytes=1000,
+            runner_options=options,
+        )
+    assert os.listdir(tmp_path) == ["site"]
