@@ -30,7 +30,7 @@ def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> s
     kind = "number of the batch farthest from 0"
     if not np.isfinite(numbers[row, column]):
         kind = "number of the batch that is none"
-    return f"the {kind} is {numbers[row, column]:g}, in column {names[column]!r}"
+    return f"the {kind} is {numbers[row, column]:g}, in column {names[int(column)]!r}"
 
 
 def _oddity(values: np.ndarray) -> np.ndarray:
@@ -69,13 +69,10 @@ class Loop:
         """
         strategy = cluster.strategy
         replicas = strategy.num_replicas_in_sync
-        if settings.batch_size % replicas:
-            raise TrainerError(
-                f"batch_size={settings.batch_size} cannot be shared by {replicas} replicas; "
-                f"choose a multiple of {replicas}"
-            )
         self._strategy, self._head, self._settings = strategy, head, settings
-        self._replica_rows = settings.batch_size // replicas
+        # The last replica's share ends with fillers where the batch cannot be shared equally.
+        self._replica_rows = -(-settings.batch_size // replicas)
+        self._fillers = self._replica_rows * replicas - settings.batch_size
         self.train_rows, self.validation_rows = train, validation
         self.steps = -(-train.rows // settings.batch_size)
         with strategy.scope():
@@ -183,11 +180,12 @@ class Loop:
         size = self._settings.batch_size
         return tf.slice(order, [number * size], [size])
 
-    def _own(self, places: tf.Tensor) -> tf.Tensor:
+    def _own(self, places: tf.Tensor, filler: tf.Tensor) -> tf.Tensor:
         """Returns this replica's share of a global batch."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         start = tf.cast(replica, tf.int32) * self._replica_rows
-        return tf.slice(places, [start], [self._replica_rows])
+        filled = tf.pad(places, [[0, self._fillers]], constant_values=filler)
+        return tf.slice(filled, [start], [self._replica_rows])
 
     def _train_step(self, tensors: Tensors, places: tf.Tensor) -> tf.Tensor:
         rows = self.train_rows
@@ -195,7 +193,7 @@ class Loop:
         real = tf.reduce_sum(tf.cast(places < filler, tf.float32))
         # Weights have mean 1 over the split, so the gradient does not depend on their unit.
         scale = rows.rows / (rows.weight * real)
-        own = self._own(places)
+        own = self._own(places, filler)
         numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
@@ -215,7 +213,7 @@ class Loop:
         return [g / context.num_replicas_in_sync for g in clipped]
 
     def _evaluate_step(self, tensors: Tensors, places: tf.Tensor) -> tf.Tensor:
-        own = self._own(places)
+        own = self._own(places, tf.shape(tensors[2])[0] - 1)
         numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
         outputs = self.average([numbers, indices], training=False)
         return tf.reduce_sum(weights * self._head.averaged_losses(labels, outputs))

@@ -255,3 +255,8 @@ def test_more_classes_than_outputs_should_have_are_refused(examples: Path) -> No
     many = replace(read, transform=replace(read.transform, task="multiclass", label=label))
     with pytest.raises(TrainerError, match="the label has 10,001 classes, more than 10,000"):
         head_of(many, read.split("train"))
+
+
+def test_trees_are_not_fitted_to_streamed_rows(examples: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match="model trees needs all rows in memory.*resident_mb=0"):
+        train(job(examples, tmp_path, model="trees", resident_mb=0))

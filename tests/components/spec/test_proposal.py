@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,25 +126,27 @@ def days(n: int, form: str = "%Y-%m-%d") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("times", "column"),
+    "times",
     [
-        (days(400), "day"),
-        (days(400, "%d/%m/%Y"), "day_time"),
-        ([str(1_356_998_400_000 + i * 86_400_000) for i in range(400)], "day_time"),
-        (days(400, "%Y%m%d"), "day_time"),
+        days(400),
+        days(400, "%d/%m/%Y"),
+        days(400, "%Y%m%d"),
+        [str(1_356_998_400_000 + i * 86_400_000) for i in range(400)],
     ],
+    ids=["iso", "strptime", "digits", "epoch"],
 )
 def test_rows_with_a_time_are_split_by_it_however_it_is_written(
-    init, chance, times: Sequence[Any], column: str
+    init, chance, times: Sequence[Any]
 ) -> None:
     x = [chance.random() for _ in times]
-    header = "day" if not times[0].startswith("1356") else "day time"
-    written = init({header: times, "x": x, "y": [v + chance.random() for v in x]}, "y")
-    split = written.spec.split
+    split = init({"day time": times, "x": x, "y": [v + chance.random() for v in x]}, "y").spec.split
     assert isinstance(split, TimeSplit)
-    assert split.column.startswith(column.split("_")[0])
     # 80 % and 90 % of 400 days after 2013-01-01 are days 319 and 359
-    assert (split.validation_from, split.test_from) == ("2013-11-16", "2013-12-26")
+    assert (split.column, split.validation_from, split.test_from) == (
+        "day time",
+        "2013-11-16",
+        "2013-12-26",
+    )
 
 
 def test_a_birthday_splits_no_rows_and_an_ambiguous_date_is_told(init, chance) -> None:
@@ -246,6 +249,25 @@ def test_types_of_parquet_are_taken_as_they_are(tmp_path: Path, chance: random.R
     pq.write_table(table, tmp_path / "t.parquet")
     spec = propose(str(tmp_path / "t.parquet"), "flag", tmp_path / "t.yaml").spec
     assert spec.columns == {"cat": "string", "ts": "timestamp", "flag": "bool"}
+
+
+def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
+    rows = []
+    for i in range(300):
+        row = {"id": f"r{i}", "n": i % 7, "time": 1_600_000_000 + 3600 * i, "tags": ["a"]}
+        row |= {"size": chance.random()} if i % 3 else {}
+        rows.append(json.dumps({**row, "good": chance.random() > 0.5}))
+    written = init("\n".join(rows) + "\n", "good", name="t.jsonl")
+    assert written.spec.source.format == "jsonl"
+    assert written.spec.source.optional_keys
+    assert written.spec.columns == {
+        "n": "int",
+        "time": "timestamp",
+        "size": "float",
+        "good": "bool",
+    }
+    assert lines_of(written, "time: ")[0].startswith("time: {type: timestamp, epoch: s}")
+    assert "left out: it is list<item: string>" in lines_of(written, "# tags")[0]
 
 
 @pytest.mark.parametrize(
