@@ -75,8 +75,9 @@ def cli(debug: bool) -> None:
 def init(data: str, target: str, output: Path | None) -> None:
     """Write a spec for the table DATA, with comments on what was found in it.
 
-    DATA is a CSV or Parquet file, a glob of them, or a gs:// uri. A bounded sample of it is read.
-    The spec runs as it is; columns that look like an answer or an identifier are left out in it.
+    DATA is a CSV, JSON Lines or Parquet file, a glob of them, or a gs:// uri. A bounded sample of
+    it is read. The spec runs as it is; columns that look like an answer or an identifier are left
+    out in it.
 
     \b
     Example:
@@ -137,6 +138,7 @@ def run(
     """  # noqa: D301
     import tempfile
 
+    from components.package.publishing import check_trainer
     from components.preprocess.windows import window_end
     from components.spec.reading import load_spec
     from components.train.plan import resolve_tier
@@ -147,6 +149,7 @@ def run(
         engines.check_here(runner)
     model_spec = load_spec(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
+    check_trainer(model_spec.train.trainer or "")
     window_end(model_spec.source, at)
     from pipelines.compiled import compile_pipeline
     from pipelines.local import run_pipeline
@@ -272,7 +275,7 @@ def predict(model: Path, rows: Path, output: Path | None) -> None:
     """Predict raw rows with an exported model.
 
     MODEL is a model's folder, a run's, or that of all runs (then the last that passed its gate).
-    INPUT is a CSV or a Parquet file; a row that cannot be read refuses it whole.
+    INPUT is a CSV, .parquet or .jsonl file; a row that cannot be read refuses it whole.
 
     \b
     Example:

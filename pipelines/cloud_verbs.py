@@ -29,8 +29,8 @@ RUNNER_OPTION = click.option(
     "--runner-option",
     "runner_options",
     multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of Beam's for the runner; may be repeated.",
+    metavar="K=V",
+    help="An option of the runner's; may be repeated.",
 )
 _RUN = (
     *_CLOUD,

@@ -214,14 +214,16 @@ def price(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier, table: Path = prices.
     try:
         listed = prices.load_prices(table)
         seconds = spec.train.settings.max_seconds
-        cost = prices.estimate(listed, tier, cloud.location, seconds, cloud.retries)
+        trials = spec.train.tune.trials if spec.train.tune else 0
+        cost = prices.estimate(listed, tier, cloud.location, seconds, cloud.retries, trials)
     except prices.PriceError as error:
         return Finding("price", "error" if budget else "unasked", str(error))
     says = (
         f"about {cost.total.low:.2f} to {cost.total.high:.2f} USD a run by the list prices of "
         f"{listed.checked}; an hour of training {_usd(cost.hour)}; "
     )
-    says += f"with train.max_seconds {seconds:g}" if cost.bounded else "no train.max_seconds"
+    says += f"with {trials} trials and " if trials else "with " if cost.bounded else ""
+    says += f"train.max_seconds {seconds:g}" if cost.bounded else "no train.max_seconds"
     old = datetime.date.today() - listed.checked > OLD
     hint = f"write a newer table by {prices.OWN.name} and give --prices FILE" if old else ""
     if budget is None:

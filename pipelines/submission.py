@@ -233,6 +233,11 @@ def make_job(
     """
     _check_source(spec)
     _check_image(compiled, cloud)
+    if spec.train.tune and cloud.psc_interface:
+        raise CloudError(
+            "train.tune and psc_interface do not go together: Google's component for tuning jobs "
+            "has no field for it; leave one of them out"
+        )
     parameters = {
         "spec": spec.as_parameter(),
         "project": cloud.project,
@@ -327,6 +332,12 @@ def _check_source(spec: ModelSpec) -> None:
             f"source.uri: {here[0]} is on this machine, which Vertex cannot read; copy it to a "
             f"bucket (`gcloud storage cp {here[0]} gs://BUCKET/`) and name it in the spec, or by "
             f"--set source.uri=gs://BUCKET/..."
+        )
+    own = spec.train.trainer
+    if own and "://" not in own:
+        raise CloudError(
+            f"train.trainer: {own} is on this machine; copy it to a bucket (`gcloud storage cp -r "
+            f"{own} gs://BUCKET/`), and set train.trainer=gs://BUCKET/..."
         )
 
 

@@ -170,7 +170,6 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         tier: str = "",
         runner: str = "local",
         runner_options: dict = {},  # noqa: B006 - compiled, never called with it
-        trainer_dir: str = "",
         service_account: str = "",
         network: str = "",
         psc_interface: dict = {},  # noqa: B006 - compiled, never called with it
@@ -190,7 +189,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         )
         prepared.set_caching_options(False)  # it has inputs of its own: nobody knows the files yet
         examples = prepared.outputs["examples"]
-        proved = ours(package(examples=examples, trainer_dir=trainer_dir))
+        proved = ours(package(spec=spec, examples=examples))
         trained = train(
             spec=spec,
             tier=tier,

@@ -23,11 +23,6 @@ class Cluster:
     strategy: tf.distribute.Strategy
     is_chief: bool
 
-    @property
-    def compiles(self) -> bool:
-        """Whether XLA may compile the whole loop: merge calls between replicas cannot be."""
-        return isinstance(self.strategy, type(tf.distribute.get_strategy()))
-
     def agree(self, value: float) -> float:
         """Returns the mean of a number over the replicas, so that all decide alike."""
         if self.strategy.num_replicas_in_sync == 1:

@@ -24,6 +24,7 @@ from components.image import IMAGE
 from components.preprocess import contents, dataflow, judging, pool, runners, shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.duplicates import LeaveOutDuplicates
+from components.preprocess.failures import told
 from components.preprocess.folder import Folder, attempt
 from components.preprocess.shards import Cleaned, Fitted, Job, Written
 from components.preprocess.sources import Range, find_files, plan_ranges
@@ -78,6 +79,7 @@ def run(
         SpecError: A rule is not an expression over one row, or a type does not suit its use.
         SourceError: The source cannot be read as the spec says, or changed meanwhile.
         DataError: The rows cannot train a model.
+        ArtifactError: The folder cannot be written, as when the disk is full.
     """
     model = read_parameter(spec)
     rules = Rules.of(model)
@@ -122,7 +124,7 @@ def run(
         )
     options = runners.read_options(runner, given, defaults)
     pool.check(options)
-    with attempt(out, remote=remote) as folder:
+    with told(out), attempt(out, remote=remote) as folder:
         window = files.as_json() if files.days else None
         job = Job(model, rules, folder, len(ranges), window)
         pipeline = beam.Pipeline(options=options)

@@ -158,7 +158,7 @@ def _kept_instead(spec: ModelSpec) -> str:
 def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
     """Counts a cleaned block of range `index`."""
     kept = replace(
-        Summary.of_kept(block.batch, split, job.counted, job.spec.features),
+        Summary.of_kept(block.batch, split, job.counted, job.spec),
         evidence=Evidence.of(job.spec, block.batch, split),
     )
     if not block.rejected.num_rows:
