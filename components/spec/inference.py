@@ -222,6 +222,8 @@ def _why_not(table: _Table, column: Column) -> str | None:
         return "rows are split by it, so the test rows have values that train never saw"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):
         return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
+    if not (column.codes[table.split.parts == 0] >= 0).any():
+        return "no value in the train rows"
     if table.split.document["by"] == "time" and _is_ahead(table, column):
         return "it grows with time: most test rows have a value that train never saw"
     repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
