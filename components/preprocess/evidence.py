@@ -44,7 +44,8 @@ class Evidence:
         rows = Sketch.of(fingerprints(list(coded.values())), sides, kept)
         keys = Sketch()
         if spec.split.by == "hash":
-            keys = Sketch.of(fingerprints([coded[k] for k in spec.split.keys]), sides)
+            drawn = [coded[k] if k in coded else words(batch.column(k)) for k in spec.split.drawn]
+            keys = Sketch.of(fingerprints(drawn), sides)
         return cls(rows, keys, dict(_extents(spec, batch, sides)))
 
     def __add__(self, other: Evidence) -> Evidence:
