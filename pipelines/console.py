@@ -89,6 +89,9 @@ def _package(manifest: dict[str, Any]) -> str:
 
 def _model(metadata: dict[str, Any]) -> str:
     text = f"{metadata['steps']:,} steps, {metadata['epochs']} epochs ({metadata['stopped']})"
+    if chosen := metadata.get("model"):  # a trainer of the user's own may not say
+        loss = chosen["validation_losses"][chosen["kind"]]
+        return f"{chosen['kind']}: {text}, validation loss {loss:.4f}"
     losses = [e["validation_loss"] for e in metadata["history"] if e.get("validation_loss")]
     return f"{text}, best validation loss {min(losses):.4f}" if losses else text
 

@@ -223,6 +223,11 @@ def _metadata(
             "rows": examples.manifest["rows"],
         },
         "hyperparameters": asdict(job.settings),
+        "model": {
+            "kind": predictor.kind,
+            "shares": dict(predictor.shares),
+            "validation_losses": dict(predictor.losses),
+        },
         "versions": {
             "tensorflow": tf.__version__,
             "keras": keras.__version__,

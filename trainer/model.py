@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
+from trainer.blend import fit_blend, fit_trees
 from trainer.checkpoints import Epoch
-from trainer.cluster import join_cluster
+from trainer.cluster import Cluster, join_cluster
 from trainer.examples import Examples, Split, read_examples
 from trainer.export import Exported, export
 from trainer.job import Job
@@ -22,8 +23,17 @@ from trainer.predictor import Head, Predictor
 from trainer.settings import TrainerError
 
 log = logging.getLogger("trainer")
-FITS = {"tabm": fit_network, "linear": fit_network}
-"""By `settings.model`: what makes a `Predictor` of the rows."""
+Fit = Callable[
+    [Job, Cluster, Examples, Head, Split, Split, Callable[[Epoch], None]], Predictor | None
+]
+FITS: dict[str, Fit] = {
+    "auto": fit_blend,
+    "tabm": fit_network,
+    "trees": fit_trees,
+    "blend": fit_blend,
+    "linear": fit_network,
+}
+"""By `settings.model`: what makes a `Predictor` of the rows; None where the chief alone fits."""
 
 
 def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str:
@@ -45,7 +55,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     head = head_of(examples, train_rows)
     fit = FITS[job.settings.model]
     predictor = fit(job, cluster, examples, head, train_rows, validation_rows, report)
-    if cluster.is_chief:
+    if cluster.is_chief and predictor is not None:
         export(_exported(predictor, head, examples), job, predictor, cluster, examples)
     cluster.agree(0.0)  # a worker that leaves early would take the chief's cluster down
     return job.outputs.model

@@ -86,7 +86,14 @@ def fit_network(
     def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
         return head.predicted(network([numbers, indices], training=False))
 
-    return Predictor(predict, [v.value for v in network.variables], run.progress, run.stopped)
+    return Predictor(
+        predict,
+        [v.value for v in network.variables],
+        run.progress,
+        run.stopped,
+        {job.settings.model: 1.0},
+        {job.settings.model: run.progress.best_loss},
+    )
 
 
 def build_tabm(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -22,14 +22,23 @@ class Predictor:
     Attributes:
         predict: Plain TensorFlow operations: class probabilities `[B, C]`, or labels `[B, 1]`.
         variables: What `predict` reads.
-        progress: The history of its training.
+        progress: The history of its training; of a blend, the network's.
         stopped: What ended it.
+        shares: Of each part in the prediction, by the part's name; they sum to 1.
+        losses: The validation loss of each kind of model that was fitted, by its name.
     """
 
     predict: Predict
     variables: Sequence[tf.Variable]
     progress: Progress
     stopped: str
+    shares: Mapping[str, float]
+    losses: Mapping[str, float]
+
+    @property
+    def kind(self) -> str:
+        """The only part, or blend."""
+        return "blend" if len(self.shares) > 1 else next(iter(self.shares))
 
 
 @dataclass(frozen=True)

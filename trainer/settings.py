@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 BOUNDS = ("epochs", "max_steps", "max_seconds")  # say when to stop, not what a step does
-MODELS = ("tabm", "linear")
+MODELS = ("auto", "tabm", "trees", "blend", "linear")
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
 
@@ -47,7 +47,9 @@ class Hyperparameters:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    model: str = field(default="tabm", metadata={"help": "tabm or linear"})
+    model: str = field(
+        default="auto", metadata={"help": "auto, tabm, trees, blend of these two, or linear"}
+    )
     epochs: int = field(
         default=0, metadata={"help": "most passes over the train split; 0: by its rows"}
     )
@@ -74,6 +76,8 @@ class Hyperparameters:
             "search_large": Search(choices=((128, 128), (128, 128, 128), (256, 256), (384, 384))),
         },
     )
+    rounds: int = field(default=1000, metadata={"help": "most rounds of boosting of the trees"})
+    shrinkage: float = field(default=0.05, metadata={"help": "step size of a round of boosting"})
     bins: int = field(
         default=32,
         metadata={
@@ -139,6 +143,7 @@ class Hyperparameters:
 # The budget of a training that says none: few rows get many epochs, many rows few.
 MOST_STEPS, LEAST_EPOCHS = 12_000, 12
 PATIENT_STEPS, LEAST_PATIENCE = 500, 6
+MOST_TREES = 2_000  # of all classes: a row costs about 20 ns a tree
 _BATCH_SIZES = ((4_000, 128), (50_000, 256), (200_000, 512))
 
 
@@ -167,6 +172,8 @@ _RANGES: dict[str, _Range] = {
     "learning_rate": ("a number above 0", lambda x: 0 < x < math.inf),
     "weight_decay": _NOT_NEGATIVE,
     "members": _AT_LEAST_1,
+    "rounds": _AT_LEAST_1,
+    "shrinkage": ("above 0 and at most 1", lambda x: 0 < x <= 1),
     "bins": _AT_LEAST_1,
     "embedding_size": _AT_LEAST_1,
     "hidden_units": ("one or more widths of at least 1", lambda x: min(x, default=0) >= 1),

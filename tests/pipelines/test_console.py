@@ -51,6 +51,21 @@ def test_key_numbers_come_from_the_artifacts_manifests(tmp_path):
     assert summarize({"model": str(tmp_path / "absent")}) == ""
 
 
+def test_the_loss_is_that_of_what_was_exported(tmp_path):
+    model = {
+        "model": {"kind": "blend", "validation_losses": {"tabm": 0.25, "blend": 0.2}},
+        "steps": 1200,
+        "epochs": 3,
+        "stopped": "epochs",
+        "history": [{"validation_loss": 0.25}],
+    }
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "metadata.json").write_text(json.dumps(model))
+    assert summarize({"model": str(tmp_path)}) == (
+        "blend: 1,200 steps, 3 epochs (epochs), validation loss 0.2000"
+    )
+
+
 def test_a_metric_that_the_rows_cannot_tell_is_left_out(tmp_path):
     values = {"auc": None, "log_loss": 0.25, "accuracy": 1.0, "brier": 0.125}
     metrics = {

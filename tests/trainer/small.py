@@ -24,6 +24,7 @@ INPUTS = (
     Input("time", "timestamp"),
 )
 SMALL = Hyperparameters(
+    model="tabm",
     epochs=3,
     batch_size=64,
     members=2,

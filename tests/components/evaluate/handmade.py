@@ -154,6 +154,11 @@ def make_metadata(folder: Path, task: str) -> dict[str, Any]:
         "engineered": [{"name": f.name, "argument": f.name} for f in FEATURES],
         "package_sha256": "0" * 64,
         "examples": {"transform": sha256_of(folder / "transform.json"), "rows": {"train": 600}},
+        "model": {
+            "kind": "blend",
+            "shares": {"tabm": 0.75, "trees": 0.25},
+            "validation_losses": {"tabm": 0.6, "trees": 0.62, "blend": 0.59},
+        },
         "hyperparameters": {"epochs": 3, "batch_size": 64},
         "versions": {"tensorflow": "2.21.0", "python": "3.11.7"},
         "tier": "BASIC",

@@ -188,6 +188,11 @@ def test_the_page_names_the_source_and_its_rows(tmp_path: Path) -> None:
     assert "<dt>Source</dt><dd><code>rows.csv</code>: 11,620 rows</dd>" in page(tmp_path)
 
 
+def test_the_page_tells_what_the_model_is_made_of(tmp_path: Path) -> None:
+    text = " ".join(re.sub(r"<[^>]+>", " ", page(tmp_path)).split())
+    assert "Model blend of 75.0% tabm and 25.0% trees; validation losses: tabm 0.6000," in text
+
+
 def test_a_long_list_of_sources_is_cut() -> None:
     uris = ["a.csv", "b.csv", "c.csv", "d.csv", "e.csv"]
     assert report._source(uris) == "a.csv, b.csv, c.csv and 2 more"

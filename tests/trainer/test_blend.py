@@ -1,0 +1,122 @@
+"""Trees beside the network: the shares by hand, and what is exported."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.trainer.small import job, write_examples
+from trainer.blend import SHARES, choose_share, losses_by_share
+from trainer.examples import Split, read_examples
+from trainer.export import argument_names
+from trainer.model import train
+from trainer.predictor import Head
+from trainer.settings import TrainerError
+
+BINARY = Head("binary", ("no", "yes"))
+REGRESSION = Head("regression", (), 0.0, 1.0)
+
+
+def labelled(labels: list[float], weights: list[float]) -> Split:
+    nothing = np.zeros((len(labels), 0), np.float32)
+    kind = np.float32 if isinstance(labels[0], float) else np.int32
+    return Split(
+        nothing, nothing.astype(np.int32), np.array(labels, kind), np.array(weights, np.float32)
+    )
+
+
+def test_a_blend_averages_probabilities_and_weighs_rows() -> None:
+    network = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
+    trees = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)
+    losses = losses_by_share(network, trees, BINARY, labelled([0, 1], [3.0, 1.0]))
+    half = (3 * -np.log(0.5) - np.log(0.5)) / 4
+    only = [(3 * -np.log(p) - np.log(0.5)) / 4 for p in (0.25, 0.75)]
+    assert losses[[0, 10, 20]] == pytest.approx([only[0], half, only[1]])
+
+
+def test_a_blend_of_regressions_averages_labels() -> None:
+    network, trees = np.array([[2.0], [4.0]], np.float32), np.array([[0.0], [0.0]], np.float32)
+    losses = losses_by_share(network, trees, REGRESSION, labelled([1.0, 2.0], [1.0, 1.0]))
+    assert losses[[0, 10, 20]].tolist() == [2.5, 0.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("head", "ends", "best", "frugal"),
+    [
+        (BINARY, (0.300, 0.310), 0.296, 0.5),  # 1.3 % less than the better part
+        (BINARY, (0.300, 0.310), 0.298, 0.0),  # 0.7 %
+        (BINARY, (0.310, 0.300), 0.298, 1.0),
+        (REGRESSION, (0.300, 0.310), 0.296, 0.0),  # of squares: 0.7 % of the root
+        (REGRESSION, (0.300, 0.310), 0.293, 0.5),  # 1.2 % of the root
+    ],
+)
+def test_frugally_a_blend_must_gain_one_percent(
+    head: Head, ends: tuple[float, float], best: float, frugal: float
+) -> None:
+    losses = np.full(len(SHARES), 0.5)
+    losses[0], losses[10], losses[20] = ends[0], best, ends[1]
+    assert choose_share(losses, head, frugal=False) == 0.5
+    assert choose_share(losses, head, frugal=True) == frugal
+
+
+def answers(folder: Path, examples: Path) -> np.ndarray:
+    """Returns what the exported model says of the engineered validation rows."""
+    rows = read_examples(str(examples)).engineered_rows("validation", 10**6)
+    arguments = argument_names(rows)
+    signature = tf.saved_model.load(str(folder / "model")).signatures["engineered"]
+    answer = signature(**{arguments[n]: tf.constant(v) for n, v in rows.items()})
+    return answer.get("probabilities", answer.get("prediction")).numpy()
+
+
+def metadata(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "model" / "metadata.json").read_text())
+
+
+def test_a_blend_is_exported_with_the_loss_that_it_says(examples: Path, tmp_path: Path) -> None:
+    reported = []
+    train(job(examples, tmp_path, model="blend", rounds=30), reported.append)
+    written = metadata(tmp_path)
+    model, losses = written["model"], written["model"]["validation_losses"]
+    assert model["kind"] == "blend"
+    assert set(model["shares"]) == {"tabm", "trees"}
+    assert sum(model["shares"].values()) == pytest.approx(1.0)
+    assert losses["blend"] <= min(losses["tabm"], losses["trees"])
+    labels = read_examples(str(examples)).split("validation").labels
+    said = answers(tmp_path, examples)[np.arange(len(labels)), labels]
+    assert -np.log(said).mean() == pytest.approx(losses["blend"], rel=1e-5)
+    assert reported[-1].validation_loss == losses["blend"]
+    assert written["best_epoch"] <= written["epochs"] == 3  # the network's
+    assert written["hyperparameters"]["model"] == "blend"
+
+
+def test_trees_alone_learn_a_regression_and_repeat_it(tmp_path: Path) -> None:
+    folder = write_examples(tmp_path / "examples", "regression")
+    for name in ("one", "two"):
+        train(job(folder, tmp_path / name, model="trees", rounds=200, shrinkage=0.1))
+    written = metadata(tmp_path / "one")
+    assert (written["model"]["kind"], written["model"]["shares"]) == ("trees", {"trees": 1.0})
+    one, two = (answers(tmp_path / name, folder) for name in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+    labels = read_examples(str(folder)).split("validation").labels
+    loss = float(np.mean((one - labels) ** 2))
+    assert loss == pytest.approx(written["model"]["validation_losses"]["trees"], rel=1e-4)
+    assert loss < 0.5 * labels.var()
+
+
+def test_without_lightgbm_the_way_out_is_told(
+    examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(TrainerError, match=r"LightGBM.* use --model=tabm"):
+        train(job(examples, tmp_path, model="trees"))
+
+
+def test_a_network_alone_does_not_import_lightgbm() -> None:
+    import subprocess
+
+    code = "import sys, trainer.model; sys.exit('lightgbm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,199 @@
+"""Boosted trees: the arrays by hand, in numpy and TensorFlow, and against LightGBM itself."""
+
+from collections.abc import Callable
+
+import lightgbm
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.boosting import boost, most_rounds
+from trainer.examples import Split
+from trainer.predictor import Head
+from trainer.settings import Hyperparameters
+from trainer.trees import Node, Trees
+
+BINARY = Head("binary", ("no", "yes"))
+NAN = float("nan")
+
+
+def handmade() -> Trees:
+    """Returns two trees of one number and one index of 4 levels.
+
+    The first: number <= 0.5 ? (index in {1, 3} ? 1 : 2) : 4. The second: number <= -1 ? 10 : 20,
+    where NaN goes left.
+    """
+    first = [Node(1, 0b01, left=(1, 3)), Node(0, 0b11, 0.5)]
+    second = [Node(0, 0b1, -1.0, missing_left=True)]
+    return Trees.of([(first, [1.0, 2.0, 4.0]), (second, [10.0, 20.0])], 1, [4], 1)
+
+
+def in_tensorflow(trees: Trees) -> Callable[..., tf.Tensor]:
+    variables = trees.variables()
+    return lambda numbers, indices: trees.tensor(numbers, indices, variables)
+
+
+@pytest.mark.parametrize(
+    ("number", "index", "expected"),
+    [
+        (-2.0, 1, 11.0),
+        (-1.0, 0, 12.0),  # a threshold itself goes left
+        (0.5, 3, 21.0),
+        (0.6, 3, 24.0),
+        (0.6, 2, 24.0),
+        (NAN, 1, 14.0),
+        (np.inf, 1, 24.0),
+        (-np.inf, 2, 12.0),
+    ],
+)
+def test_a_row_takes_one_leaf_of_each_tree(number: float, index: int, expected: float) -> None:
+    numbers, indices = np.array([[number]], np.float32), np.array([[index]], np.int32)
+    assert handmade().numpy(numbers, indices) == [[expected]]
+    assert in_tensorflow(handmade())(numbers, indices).numpy() == [[expected]]
+
+
+def test_trees_take_turns_among_the_units() -> None:
+    trees = [([], [float(t)]) for t in (1, 2, 10, 20)]
+    built = Trees.of(trees, 1, [], 2)
+    numbers, indices = np.zeros((3, 1), np.float32), np.zeros((3, 0), np.int32)
+    np.testing.assert_array_equal(built.numpy(numbers, indices), [[11.0, 22.0]] * 3)
+    np.testing.assert_array_equal(in_tensorflow(built)(numbers, indices), [[11.0, 22.0]] * 3)
+    assert built.rounds == 2
+
+
+def test_a_threshold_between_two_float32_parts_them() -> None:
+    low = np.float32(0.1)
+    high = np.nextafter(low, np.float32(1))
+    between = (float(low) + float(high)) / 2
+    built = Trees.of([([Node(0, 0b1, between)], [0.0, 1.0])], 1, [], 1)
+    numbers = np.array([[low], [high]])
+    assert built.numpy(numbers, np.zeros((2, 0), np.int32)).tolist() == [[0.0], [1.0]]
+
+
+def test_any_batch_gives_a_row_the_same_answer() -> None:
+    trees = handmade()
+    random = np.random.default_rng(0)
+    rows = 40_000  # two chunks of 2**16 words for two trees
+    numbers = random.normal(size=(rows, 1)).astype(np.float32)
+    indices = random.integers(0, 4, (rows, 1)).astype(np.int32)
+    graph = tf.function(in_tensorflow(trees))
+    at_once = graph(tf.constant(numbers), tf.constant(indices)).numpy()
+    np.testing.assert_array_equal(at_once, trees.numpy(numbers, indices))
+    assert graph(tf.constant(numbers[:0]), tf.constant(indices[:0])).shape == (0, 1)
+    np.testing.assert_array_equal(
+        graph(tf.constant(numbers[-1:]), tf.constant(indices[-1:])), at_once[-1:]
+    )
+
+
+def rows_of(task: str, rows: int, seed: int, missing: bool = False) -> Split:
+    """Returns rows whose label depends on two numbers and a category of 200 levels."""
+    random = np.random.default_rng(seed)
+    numbers = random.normal(size=(rows, 3)).astype(np.float32)
+    indices = np.stack(
+        [np.minimum(random.geometric(0.05, rows), 199), random.integers(0, 3, rows)], axis=1
+    ).astype(np.int32)
+    score = numbers[:, 0] * (indices[:, 1] - 1) + np.sin(indices[:, 0]) + 0.3 * numbers[:, 1] ** 2
+    score += random.normal(size=rows) * 0.3
+    if missing:
+        numbers[random.random(rows) < 0.2, 0] = NAN
+    labels = {
+        "binary": (score > 0).astype(np.int32),
+        "multiclass": np.digitize(score, [-0.5, 0.5]).astype(np.int32),
+        "regression": (score * 1000 + 1e5).astype(np.float32),
+    }[task]
+    return Split(numbers, indices, labels, random.uniform(0, 2, rows).astype(np.float32))
+
+
+HEADS = {
+    "binary": BINARY,
+    "multiclass": Head("multiclass", ("low", "mid", "high")),
+    "regression": Head("regression", (), 1e5, 1000.0),
+}
+FEW = Hyperparameters(rounds=30)
+
+
+@pytest.mark.parametrize("task", HEADS)
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_arrays_answer_as_lightgbm_does(
+    task: str, missing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boosters = []
+    original = lightgbm.Booster.dump_model
+
+    def keep(self: lightgbm.Booster, num_iteration: int) -> dict[str, object]:
+        boosters.append((self, num_iteration))
+        return original(self, num_iteration=num_iteration)
+
+    monkeypatch.setattr(lightgbm.Booster, "dump_model", keep)
+    train, validation = rows_of(task, 2000, 0, missing), rows_of(task, 500, 1, missing)
+    boosted = boost(train, validation, [1000, 3], HEADS[task], FEW)
+    ((booster, rounds),) = boosters
+    asked = rows_of(task, 1000, 2, missing=True)  # NaN also where training saw none
+    asked.indices[:5, 0] = [999, 500, 0, 198, 300]  # never seen in training
+    columns = np.concatenate([asked.numbers, asked.indices.astype(np.float32)], axis=1)
+    expected = booster.predict(columns, num_iteration=rounds, raw_score=True)
+    expected = np.reshape(expected, [len(columns), -1])
+    got = boosted.trees.numpy(asked.numbers, asked.indices)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+    graph = tf.function(in_tensorflow(boosted.trees))
+    in_graph = graph(tf.constant(asked.numbers), tf.constant(asked.indices)).numpy()
+    np.testing.assert_allclose(in_graph, got, rtol=0, atol=1e-5)
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    train, validation = rows_of("binary", 5000, 0), rows_of("binary", 500, 1)
+    one, three = (
+        boost(train, validation, [200, 3], BINARY, Hyperparameters(max_steps=5), threads=n).trees
+        for n in (1, 3)
+    )
+    np.testing.assert_array_equal(one.words, three.words)
+    np.testing.assert_array_equal(one.leaves, three.leaves)
+    np.testing.assert_array_equal(one.thresholds, three.thresholds)
+
+
+def test_trees_stop_when_validation_no_longer_improves_and_keep_the_best() -> None:
+    train, validation = rows_of("binary", 500, 0), rows_of("binary", 500, 1)
+    boosted = boost(train, validation, [200, 3], BINARY, Hyperparameters(shrinkage=0.3))
+    losses = [e.validation_loss for e in boosted.progress.history]
+    best = int(np.argmin(losses))
+    assert boosted.stopped == "early_stopping"
+    assert (boosted.progress.best_epoch, len(losses)) == (best + 1, best + 6)
+    assert boosted.trees.rounds == 10 * (best + 1)
+    logit = boosted.trees.numpy(validation.numbers, validation.indices)[:, 0]
+    each = np.log1p(np.exp(np.where(validation.labels == 1, -logit, logit)))
+    assert np.average(each, weights=validation.weights) == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_a_weight_counts_as_so_many_rows() -> None:
+    # 0 leaves a row out of the losses and the leaves: labels of such rows may be anything.
+    train, validation = rows_of("binary", 1000, 0), rows_of("binary", 300, 1)
+    train.weights[:] = validation.weights[:] = 1.0
+    train.weights[:500] = validation.weights[:150] = 0.0
+    trees = []
+    for spoiled in (0, 1):
+        train.labels[:500] = validation.labels[:150] = spoiled
+        trees.append(boost(train, validation, [200, 3], BINARY, FEW).trees)
+    np.testing.assert_array_equal(trees[0].leaves, trees[1].leaves)
+
+
+def test_rows_without_a_pattern_give_a_constant() -> None:
+    nothing = Split(
+        np.zeros((40, 1), np.float32),
+        np.zeros((40, 0), np.int32),
+        np.repeat([0, 1], [30, 10]).astype(np.int32),
+        np.ones(40, np.float32),
+    )
+    boosted = boost(nothing, nothing, [], BINARY, FEW)
+    logit = boosted.trees.numpy(nothing.numbers[:1], nothing.indices[:1])
+    assert boosted.stopped == "early_stopping"
+    assert logit == pytest.approx(np.log(10 / 30), abs=1e-5)
+
+
+def test_many_classes_get_fewer_rounds() -> None:
+    # 2 000 trees in all, at least 10 rounds
+    assert [most_rounds(Hyperparameters(), units) for units in (1, 2, 26, 10_000)] == [
+        1000,
+        1000,
+        76,
+        10,
+    ]
