@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from components.errors import SourceError
 from components.preprocess import shards
 from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.folder import Folder
 from components.preprocess.shards import Job
 from components.preprocess.sources import plan_ranges
 from components.preprocess.summary import Summary
@@ -68,7 +69,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Job, Clea
             columns=COLUMNS,
             evaluate={"slices": ["day", "arrival", "at"]},
         )
-        job = Job(spec, Rules.of(spec), str(folder / str(quoted)), 1)
+        job = Job(spec, Rules.of(spec), Folder(str(folder / str(quoted))), 1)
         made[quoted] = (job, Cleaner(job.rules))
     return made
 
