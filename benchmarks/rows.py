@@ -1,4 +1,4 @@
-"""Writes the flights table many times over, with jitter and rows that are wrong, always the same."""
+"""Writes the flights table many times over, with jitter and wrong rows, always the same."""
 
 from __future__ import annotations
 

@@ -34,12 +34,16 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def json_bytes(value: Any) -> bytes:
+    """Returns indented JSON, as every document of an artifact is written."""
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes indented JSON; the file is whole or absent, and flushed to the disk."""
     partial = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(partial, "wb") as file:
+        file.write(json_bytes(value))
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

@@ -21,6 +21,10 @@ class BucketError(QuatrainError):
     """A bucket of the run is not regional in the job's region, or cannot be asked."""
 
 
+class RunnerError(QuatrainError):
+    """The engine of the preprocess step is refused, set wrongly, or did not end well."""
+
+
 class DataError(QuatrainError):
     """The rows were read but cannot train a model."""
 

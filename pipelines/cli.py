@@ -13,7 +13,7 @@ import click
 
 from components.errors import QuatrainError
 from components.wording import near
-from pipelines import cloud_verbs
+from pipelines import cloud_verbs, engines
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
@@ -75,8 +75,9 @@ def cli(debug: bool) -> None:
 def init(data: str, target: str, output: Path | None) -> None:
     """Write a spec for the table DATA, with comments on what was found in it.
 
-    DATA is a CSV or Parquet file, a glob of them, or a gs:// uri. A bounded sample of it is read.
-    The spec runs as it is; columns that look like an answer or an identifier are left out in it.
+    DATA is a CSV, JSON Lines or Parquet file, a glob of them, or a gs:// uri. A bounded sample of
+    it is read. The spec runs as it is; columns that look like an answer or an identifier are left
+    out in it.
 
     \b
     Example:
@@ -105,8 +106,10 @@ def init(data: str, target: str, output: Path | None) -> None:
     default="local",
     metavar="R",
     show_default=True,
-    help="Where Beam runs; local is the one of this release.",
+    help="Where Beam runs: local, flink, spark or a runner of Beam's.",
 )
+@cloud_verbs.RUNNER_OPTION
+@click.option("--workers", type=int, metavar="N", help="Processes of runner local; 0: a core each.")
 @click.option(
     "--pipeline",
     type=click.Path(path_type=Path),
@@ -120,6 +123,8 @@ def run(
     root: Path,
     overrides: tuple[str, ...],
     runner: str,
+    runner_options: tuple[str, ...],
+    workers: int | None,
     pipeline: Path | None,
     at: str,
 ) -> None:
@@ -133,16 +138,18 @@ def run(
     """  # noqa: D301
     import tempfile
 
+    from components.package.publishing import check_trainer
     from components.preprocess.windows import window_end
     from components.spec.reading import load_spec
     from components.train.plan import resolve_tier
 
-    if runner != "local" and pipeline is None:
-        raise QuatrainError(
-            f"runner {runner!r}: this release runs Beam locally only; leave --runner out"
-        )
+    options = engines.read_pairs(runner, runner_options, workers)
+    if pipeline is None:
+        engines.check(runner, options)
+        engines.check_here(runner)
     model_spec = load_spec(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
+    check_trainer(model_spec.train.trainer or "")
     window_end(model_spec.source, at)
     from pipelines.compiled import compile_pipeline
     from pipelines.local import run_pipeline
@@ -150,7 +157,9 @@ def run(
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
-        done = run_pipeline(path, model_spec, root, tier=tier, runner=runner, at=at)
+        done = run_pipeline(
+            path, model_spec, root, tier=tier, runner=runner, runner_options=options, at=at
+        )
     for name in ("report.html", "metrics.json", "model"):
         if (done.folder / name).exists():
             click.echo(f"{name:<13} {shown(done.folder / name)}")
@@ -266,7 +275,7 @@ def predict(model: Path, rows: Path, output: Path | None) -> None:
     """Predict raw rows with an exported model.
 
     MODEL is a model's folder, a run's, or that of all runs (then the last that passed its gate).
-    INPUT is a CSV or a Parquet file; a row that cannot be read refuses it whole.
+    INPUT is a CSV, .parquet or .jsonl file; a row that cannot be read refuses it whole.
 
     \b
     Example:

@@ -69,6 +69,7 @@ class Cloud(BaseModel):
         psc_interface: The network attachment of Private Service Connect, in place of a network.
         encryption_key: The customer-managed key of all that the job makes.
         labels: Your own labels of every job.
+        runner_options: Beam's options of any runner but local, as `subnetwork` of Dataflow.
         failure_policy: fast stops a run at the first failed task.
         retries: How often a step that prepares or measures is tried again.
         budget_usd: `doctor` and `submit` refuse a run that may cost more.
@@ -87,6 +88,7 @@ class Cloud(BaseModel):
     psc_interface: str | None = None
     encryption_key: str | None = None
     labels: dict[str, str] = {}
+    runner_options: dict[str, str | bool | int | float | list[str]] = {}
     failure_policy: Literal["fast", "slow"] = "fast"
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     budget_usd: Annotated[float, Field(gt=0)] | None = None

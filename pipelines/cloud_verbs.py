@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines import engines
+
 if TYPE_CHECKING:
     from pipelines.submission import Submission
     from pipelines.vertex import Vertex
@@ -23,11 +25,19 @@ _CLOUD = (
     ),
     click.option("--set-cloud", multiple=True, metavar="A.B=C", help="Override a cloud setting."),
 )
+RUNNER_OPTION = click.option(
+    "--runner-option",
+    "runner_options",
+    multiple=True,
+    metavar="K=V",
+    help="An option of the runner's; may be repeated.",
+)
 _RUN = (
     *_CLOUD,
     click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override the spec."),
     click.option("--tier", default="", metavar="T", help="Take this tier, not the spec's."),
-    click.option("--runner", default="local", metavar="R", help="Where Beam runs. [local]"),
+    click.option("--runner", default="local", metavar="R", help="local, dataflow, flink, ..."),
+    RUNNER_OPTION,
     click.option("--pipeline", type=_PATH, metavar="FILE", help="Send this compiled file."),
     click.option("--template", default="", metavar="DIGEST", help="Send what upload printed."),
     click.option("--allow-tag", is_flag=True, help="Accept an image named by a tag."),
@@ -306,7 +316,8 @@ def run_verb(name: str, **settings: Any) -> None:
 def _request(spec: Path, settings: dict[str, Any]) -> Any:
     from pipelines.submission import Request
 
-    return Request(spec=spec, **settings)
+    options = engines.read_pairs(settings["runner"], settings.pop("runner_options"))
+    return Request(spec=spec, runner_options=options, **settings)
 
 
 def _vertex(settings: dict[str, Any]) -> Vertex:

@@ -18,6 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from components.errors import QuatrainError
+from components.image import PYTHON
 from components.spec.reading import load_spec
 from components.spec.schema import ModelSpec
 from components.train import prices, tiers
@@ -26,9 +27,6 @@ from components.wording import near
 from pipelines import asking
 from pipelines.cloud import Cloud, load_cloud
 from pipelines.findings import Finding
-
-IMAGE_PYTHON = "3.11"
-"""The Python of the image; the test of the versions reads it from the Dockerfile."""
 
 OLD = datetime.timedelta(days=365)
 """How old a table of prices may be before doctor warns."""
@@ -138,13 +136,13 @@ def _versions() -> Iterator[Finding]:
     if wrong:
         yield Finding("versions", "error", "; ".join(wrong), "make setup")
     here = ".".join(map(str, sys.version_info[:2]))
-    if here != IMAGE_PYTHON:
+    if here != PYTHON:
         yield Finding(
             "versions",
             "warning",
-            f"Python is {here} here and {IMAGE_PYTHON} in the image; the requirements are locked "
-            f"for {IMAGE_PYTHON}",
-            f"make setup PYTHON=python{IMAGE_PYTHON}",
+            f"Python is {here} here and {PYTHON} in the image; the requirements are locked "
+            f"for {PYTHON}",
+            f"make setup PYTHON=python{PYTHON}",
         )
     if not wrong:
         yield Finding("versions", "ok", f"{len(required)} requirements are met")
@@ -216,14 +214,16 @@ def price(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier, table: Path = prices.
     try:
         listed = prices.load_prices(table)
         seconds = spec.train.settings.max_seconds
-        cost = prices.estimate(listed, tier, cloud.location, seconds, cloud.retries)
+        trials = spec.train.tune.trials if spec.train.tune else 0
+        cost = prices.estimate(listed, tier, cloud.location, seconds, cloud.retries, trials)
     except prices.PriceError as error:
         return Finding("price", "error" if budget else "unasked", str(error))
     says = (
         f"about {cost.total.low:.2f} to {cost.total.high:.2f} USD a run by the list prices of "
         f"{listed.checked}; an hour of training {_usd(cost.hour)}; "
     )
-    says += f"with train.max_seconds {seconds:g}" if cost.bounded else "no train.max_seconds"
+    says += f"with {trials} trials and " if trials else "with " if cost.bounded else ""
+    says += f"train.max_seconds {seconds:g}" if cost.bounded else "no train.max_seconds"
     old = datetime.date.today() - listed.checked > OLD
     hint = f"write a newer table by {prices.OWN.name} and give --prices FILE" if old else ""
     if budget is None:

@@ -173,6 +173,7 @@ def run_pipeline(
     *,
     tier: str = "",
     runner: str = "local",
+    runner_options: Mapping[str, Any] | None = None,
     at: str = "",
     scheduled: str = UNSCHEDULED,
     stream: TextIO | None = None,
@@ -185,6 +186,7 @@ def run_pipeline(
         root: The folder of all runs.
         tier: Takes the place of the spec's tier, unless empty.
         runner: Where Beam runs.
+        runner_options: Beam's options of the runner.
         at: The time of the run, where a window of the source ends; if empty, now.
         scheduled: What the placeholder of the schedule time becomes, as on Vertex.
         stream: Where progress goes; by default stderr.
@@ -194,10 +196,15 @@ def run_pipeline(
         StepFailed: A step failed; nothing after it ran.
     """
     compiled = read_compiled(path)
-    options = {"tier": tier, "runner": runner, "project": HERE, "location": HERE}
-    options["root"] = str(root.absolute())
-    if at:
-        options["at"] = at
+    options: dict[str, Any] = {
+        "tier": tier,
+        "runner": runner,
+        "project": HERE,
+        "location": HERE,
+        "root": str(root.absolute()),
+        **({"at": at} if at else {}),
+        **({"runner_options": dict(runner_options)} if runner_options else {}),
+    }
     arguments = {"spec": spec.as_parameter(), **options}
     compiled.check_arguments(arguments)
     run = start_run(root, compiled, spec, options)

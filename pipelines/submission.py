@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from components.spec.reading import load_spec
 from components.spec.schema import ModelSpec
 from components.train import tiers
 from components.train.plan import resolve_tier
+from pipelines import engines
 from pipelines.cloud import Cloud, CloudError, load_cloud
 from pipelines.compiled import Compiled, read_compiled
 from pipelines.console import Console
@@ -75,6 +76,7 @@ class Request:
         overrides: Overrides of the spec.
         tier: Takes the place of the spec's tier, unless empty.
         runner: Where Beam runs.
+        runner_options: Beam's options of the runner, beside those of the cloud.
         pipeline: A compiled file to send as it is.
         template: The digest of a template to send, unless empty.
         allow_tag: Accepts an image that is named by a tag.
@@ -87,6 +89,7 @@ class Request:
     overrides: Sequence[str] = ()
     tier: str = ""
     runner: str = "local"
+    runner_options: Mapping[str, Any] = field(default_factory=dict)
     pipeline: Path | None = None
     template: str = ""
     allow_tag: bool = False
@@ -141,6 +144,7 @@ def prepare(request: Request, folder: Path) -> Ready:
         cloud,
         tier=request.tier,
         runner=request.runner,
+        runner_options=request.runner_options,
         template_uri=template.uri if template else "",
         at=request.at,
     )
@@ -206,6 +210,7 @@ def make_job(
     *,
     tier: str = "",
     runner: str = "local",
+    runner_options: Mapping[str, Any] | None = None,
     template_uri: str = "",
     at: str = "",
 ) -> dict[str, Any]:
@@ -217,15 +222,22 @@ def make_job(
         cloud: Where, as whom and in which image.
         tier: Takes the place of the spec's tier, unless empty.
         runner: Where Beam runs.
+        runner_options: Beam's options of the runner, beside those of the cloud.
         template_uri: Where the registry has the file, by its digest.
         at: The time of the run, where a window of the source ends; if empty, the job's own.
 
     Raises:
         PipelineError: The pipeline takes other parameters.
+        RunnerError: The engine is refused, or an option of it is wrong.
         CloudError: The source is on this machine, or the file runs another image.
     """
     _check_source(spec)
     _check_image(compiled, cloud)
+    if spec.train.tune and cloud.psc_interface:
+        raise CloudError(
+            "train.tune and psc_interface do not go together: Google's component for tuning jobs "
+            "has no field for it; leave one of them out"
+        )
     parameters = {
         "spec": spec.as_parameter(),
         "project": cloud.project,
@@ -238,6 +250,8 @@ def make_job(
     }
     if cloud.psc_interface:
         parameters["psc_interface"] = {"network_attachment": cloud.psc_interface}
+    if options := _runner_options(runner, runner_options or {}, spec, cloud):
+        parameters["runner_options"] = options
     compiled.check_arguments(parameters)
     job: dict[str, Any] = {
         "displayName": spec.name,
@@ -256,6 +270,28 @@ def make_job(
     if cloud.encryption_key:
         job["encryptionSpec"] = {"kmsKeyName": cloud.encryption_key}
     return job
+
+
+def _runner_options(
+    runner: str, given: Mapping[str, Any], spec: ModelSpec, cloud: Cloud
+) -> dict[str, Any]:
+    """Returns the options of an engine: the cloud's, then the request's; Dataflow's from both.
+
+    Raises:
+        RunnerError: The engine is refused, or an option of it is wrong.
+    """
+    ours: dict[str, Any] = {} if runner == engines.LOCAL else dict(cloud.runner_options)
+    if runner == "dataflow":
+        labels = {**cloud.labels, "quatrain": spec.name, "spec": spec.sha256[:DIGEST_CHARS]}
+        ours = {
+            "service_account_email": cloud.service_account,
+            "labels": [f"{name}={value}" for name, value in labels.items()],
+            **_given(dataflow_kms_key=cloud.encryption_key),
+            **ours,
+        }
+    options = {**ours, **given}
+    engines.check(runner, options)
+    return options
 
 
 def labels_of(compiled: Compiled, spec: ModelSpec, cloud: Cloud) -> dict[str, str]:
@@ -296,6 +332,12 @@ def _check_source(spec: ModelSpec) -> None:
             f"source.uri: {here[0]} is on this machine, which Vertex cannot read; copy it to a "
             f"bucket (`gcloud storage cp {here[0]} gs://BUCKET/`) and name it in the spec, or by "
             f"--set source.uri=gs://BUCKET/..."
+        )
+    own = spec.train.trainer
+    if own and "://" not in own:
+        raise CloudError(
+            f"train.trainer: {own} is on this machine; copy it to a bucket (`gcloud storage cp -r "
+            f"{own} gs://BUCKET/`), and set train.trainer=gs://BUCKET/..."
         )
 
 

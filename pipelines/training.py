@@ -44,7 +44,14 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 
     @dsl.pipeline(name="preprocess")
     def prepare(
-        spec: dict, root: str, runner: str, project: str, location: str, at: str, cache_key: str
+        spec: dict,
+        root: str,
+        runner: str,
+        runner_options: dict,
+        project: str,
+        location: str,
+        at: str,
+        cache_key: str,
     ) -> Prepared:
         found = ours(
             find_files(
@@ -63,6 +70,8 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             at=found.outputs["at"],
             digest=found.outputs["digest"],
             cache_key=cache_key,
+            runner_options=runner_options,
+            image=image,
         )
         examples = ours(prepared, cached=True).outputs["examples"]
         compared = ours(compare(spec=spec, root=root, examples=examples), again=False)
@@ -160,7 +169,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         root: str = "",
         tier: str = "",
         runner: str = "local",
-        trainer_dir: str = "",
+        runner_options: dict = {},  # noqa: B006 - compiled, never called with it
         service_account: str = "",
         network: str = "",
         psc_interface: dict = {},  # noqa: B006 - compiled, never called with it
@@ -172,6 +181,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             spec=spec,
             root=root,
             runner=runner,
+            runner_options=runner_options,
             project=project,
             location=location,
             at=at,
@@ -179,7 +189,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         )
         prepared.set_caching_options(False)  # it has inputs of its own: nobody knows the files yet
         examples = prepared.outputs["examples"]
-        proved = ours(package(examples=examples, trainer_dir=trainer_dir))
+        proved = ours(package(spec=spec, examples=examples))
         trained = train(
             spec=spec,
             tier=tier,

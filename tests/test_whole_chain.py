@@ -122,7 +122,7 @@ def drifted(folder: Path, failed: Outcome) -> Outcome:
 
 @pytest.fixture(scope="module")
 def regression(folder: Path, passed: Outcome) -> Outcome:
-    """Another table, task and format through the very file of the first run."""
+    """Another table, task and format through the very file of the first run, tuned."""
     pq.write_table(
         pacsv.read_csv(folder / "toys.csv", parse_options=LENIENT), folder / "toys.parquet"
     )
@@ -140,7 +140,9 @@ def regression(folder: Path, passed: Outcome) -> Outcome:
         ],
         "evaluate": {"skew_tolerance": 0.001},
     }
-    return run_spec(spec, folder, "--pipeline", passed.run / "training.yaml")
+    tune = "{trials: 2, parallel: 2, space: {learning_rate: [0.01, 0.02], bins: [4, 8]}}"
+    options = ["--pipeline", passed.run / "training.yaml", "--set", f"train.tune={tune}"]
+    return run_spec(spec, folder, *options)
 
 
 LENIENT = pacsv.ParseOptions(invalid_row_handler=lambda row: "skip")
@@ -303,3 +305,23 @@ def test_the_same_file_trains_another_table(passed: Outcome, regression: Outcome
     assert measured["task"] == "regression"
     assert measured["metrics"]["rmse"]["value"] > 0
     assert regression.json("examples/manifest.json")["reasons"]["label_missing"]["rows"] > 0
+
+
+def test_the_best_trial_s_settings_train_the_model(regression: Outcome) -> None:
+    tuning = regression.json("tuning.json")
+    values = [t["finalMeasurement"]["metrics"][0]["value"] for t in tuning["trials"]]
+    best = tuning["trials"][values.index(min(values))]
+    assert [t["state"] for t in tuning["trials"]] == ["SUCCEEDED"] * 2
+    assert tuning["best"] == best["id"]
+    settings = regression.json("model/metadata.json")["hyperparameters"]
+    assert {p["parameterId"]: settings[p["parameterId"]] for p in best["parameters"]} == {
+        p["parameterId"]: p["value"] for p in best["parameters"]
+    }
+    assert settings["batch_size"] == 64
+    said = regression.done.stderr
+    assert "tuning: 2 trials, 2 at once" in said
+    assert [s["name"] for s in regression.json("run.json")["steps"]][2] == "train"
+
+
+def test_a_run_that_does_not_tune_has_no_trials(passed: Outcome) -> None:
+    assert not list(passed.run.rglob("*tuning*"))

@@ -109,6 +109,10 @@ class Hyperparameters:
     max_seconds: float = field(
         default=0.0, metadata={"help": "stop after this many seconds; 0: no bound"}
     )
+    resident_mb: int = field(
+        default=4096,
+        metadata={"help": "a split of more megabytes is streamed in windows of a quarter of it"},
+    )
     seed: int = field(default=0, metadata={"help": "seed of weights, dropout and shuffle"})
 
     def __post_init__(self) -> None:
@@ -125,14 +129,12 @@ class Hyperparameters:
         if wrong:
             raise ValueError("; ".join(wrong))
 
-    def settled(self, rows: int, replicas: int) -> Hyperparameters:
-        """Returns the settings with a number wherever 0 leaves it to the rows.
+    def settled(self, rows: int) -> Hyperparameters:
+        """Returns the settings with a number wherever 0 leaves it to the rows of the train split.
 
-        Args:
-            rows: Of the train split.
-            replicas: How many share a batch.
+        The number of replicas changes none: they share the same global batch.
         """
-        batch = self.batch_size or -(-_batch_size(rows) // replicas) * replicas
+        batch = self.batch_size or _batch_size(rows)
         steps = -(-rows // batch)
         return replace(
             self,
@@ -144,7 +146,7 @@ class Hyperparameters:
 
 # The budget of a training that says none: few rows get many epochs, many rows few.
 MOST_STEPS, LEAST_EPOCHS = 12_000, 12
-PATIENT_STEPS, LEAST_PATIENCE = 500, 6
+PATIENT_STEPS, LEAST_PATIENCE = 500, 3
 MOST_TREES = 2_000  # of all classes: a row costs about 20 ns a tree
 _BATCH_SIZES = ((4_000, 128), (50_000, 256), (200_000, 512))
 
@@ -184,5 +186,6 @@ _RANGES: dict[str, _Range] = {
     "patience": _NOT_NEGATIVE,
     "max_steps": _NOT_NEGATIVE,
     "max_seconds": _NOT_NEGATIVE,
+    "resident_mb": _NOT_NEGATIVE,
     "seed": ("between 0 and 2147482", lambda x: 0 <= x <= 2_147_482),
 }

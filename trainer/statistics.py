@@ -7,15 +7,19 @@ any order; everything derived (mean, quantiles, top values) is computed once, in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.fingerprint import fingerprint64
+
 MAX_BINS = 1 << 16
+MAX_VALUES = 1 << 14
+"""Of a column whose strings need not be known one by one; the number is then known to 1 %."""
 _SIGN = np.int64(np.iinfo(np.int64).min)
 
 
@@ -143,48 +147,93 @@ class Distribution:
 class Categories:
     """Exact counts of distinct strings; '' and null are missing.
 
+    With a `limit`, as of texts that no transform needs to know one by one, the counts are those of
+    a sample of the distinct strings once they are more: of those whose fingerprint begins with
+    `shift` zero bits, the fewest that leave `limit` of them (adaptive sampling: Flajolet, "On
+    adaptive sampling", Computing 43, 1990). As of a `Distribution`, the final shift does not depend
+    on how the rows were cut and merged.
+
     Attributes:
         values: Distinct strings in byte order, `[K]`.
         counts: Rows of each, `[K] int64`.
         missing: Rows without a value.
+        left_out: Rows of the strings that are not in the sample.
+        shift: How many bits must be zero; 0 when all strings are there.
+        limit: The most strings that are kept; None: all.
     """
 
     values: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     missing: int = 0
+    left_out: int = 0
+    shift: int = 0
+    limit: int | None = None
 
     @classmethod
-    def of(cls, values: pa.Array) -> Categories:
+    def of(cls, values: pa.Array, limit: int | None = None) -> Categories:
         """Counts `[N]` strings."""
         counted = pc.value_counts(pc.fill_null(values, ""))
-        return cls._sorted(counted.field("values"), counted.field("counts").to_numpy(), 0)
+        counts = counted.field("counts").to_numpy()
+        return cls(limit=limit)._with(counted.field("values"), counts)
 
-    @classmethod
-    def _sorted(cls, values: pa.Array, counts: np.ndarray, missing: int) -> Categories:
+    def _with(self, values: pa.Array, counts: np.ndarray) -> Categories:
+        """Replaces the strings by distinct ones in any order; '' among them is missing."""
         order = pc.sort_indices(values)
-        values, counts = values.take(order), counts[order.to_numpy()]
+        values, counts, missing = values.take(order), counts[order.to_numpy()], self.missing
         if len(values) and values[0].as_py() == "":
             missing += int(counts[0])
             values, counts = values.slice(1), counts[1:]
-        return cls(values, counts, missing)
+        return replace(self, values=values, counts=counts, missing=missing)._bounded()
 
     def __add__(self, other: Categories) -> Categories:
+        shift = max(self.shift, other.shift)
+        a, b = self._at(shift), other._at(shift)
         table = pa.table(
             {
-                "value": pa.chunked_array([self.values, other.values], pa.string()),
-                "count": np.concatenate([self.counts, other.counts]),
+                "value": pa.chunked_array([a.values, b.values], pa.string()),
+                "count": np.concatenate([a.counts, b.counts]),
             }
         )
         merged = table.group_by("value").aggregate([("count", "sum")]).combine_chunks()
-        values = merged.column("value").combine_chunks()
-        return self._sorted(
-            values, merged.column("count_sum").to_numpy(), self.missing + other.missing
+        left_out, missing = a.left_out + b.left_out, a.missing + b.missing
+        limit = self.limit if self.limit is not None else other.limit
+        return Categories(missing=missing, left_out=left_out, shift=shift, limit=limit)._with(
+            merged.column("value").combine_chunks(), merged.column("count_sum").to_numpy()
         )
+
+    def _at(self, shift: int) -> Categories:
+        if shift == self.shift:
+            return self
+        kept = fingerprint64(self.values) < np.uint64(1 << (64 - shift))
+        return replace(
+            self,
+            values=self.values.filter(pa.array(kept)),
+            counts=self.counts[kept],
+            left_out=self.left_out + int(self.counts[~kept].sum()),
+            shift=shift,
+        )
+
+    def _bounded(self) -> Categories:
+        if self.limit is None or len(self.values) <= self.limit:
+            return self
+        # The first string too many must go, and with it all that share its leading zero bits.
+        too_many = int(np.partition(fingerprint64(self.values), self.limit)[self.limit])
+        return self._at(64 - too_many.bit_length() + 1)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every distinct string is there."""
+        return self.shift == 0
+
+    @property
+    def distinct(self) -> int:
+        """The number of distinct strings; of a sample an estimate (deviation 1.2 / sqrt(limit))."""
+        return len(self.values) << self.shift
 
     @property
     def count(self) -> int:
         """Rows that have a value."""
-        return int(self.counts.sum())
+        return int(self.counts.sum()) + self.left_out
 
     def top(self, k: int | None = None, min_count: int = 1) -> list[tuple[str, int]]:
         """Returns up to `k` (value, rows) pairs, most frequent first, ties in byte order."""
@@ -210,14 +259,25 @@ class TableStatistics:
     columns: Mapping[str, ColumnStatistics] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, raw: Mapping[str, np.ndarray | pa.Array], rows: int) -> TableStatistics:
-        """Counts the columns of a batch, as `trainer.features.raw_inputs` gives them."""
+    def of(
+        cls,
+        raw: Mapping[str, np.ndarray | pa.Array],
+        rows: int,
+        sampled: Collection[str] = (),
+    ) -> TableStatistics:
+        """Counts the columns of a batch, as `trainer.features.raw_inputs` gives them.
+
+        Args:
+            raw: The columns by name.
+            rows: How many rows they have.
+            sampled: The columns of which no more than `MAX_VALUES` distinct strings are kept.
+        """
         return cls(
             rows,
             {
                 name: Distribution.of(values)
                 if isinstance(values, np.ndarray)
-                else Categories.of(values)
+                else Categories.of(values, MAX_VALUES if name in sampled else None)
                 for name, values in raw.items()
             },
         )

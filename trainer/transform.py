@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -126,10 +126,19 @@ class Transform:
         )
 
 
-def count(features: Sequence[Feature], raw: Raw, rows: int) -> TableStatistics:
-    """Counts the raw inputs of a batch, and what the features make of them to be fitted to."""
+def count(
+    features: Sequence[Feature], raw: Raw, rows: int, sampled: Collection[str] = ()
+) -> TableStatistics:
+    """Counts the raw inputs of a batch, and what the features make of them to be fitted to.
+
+    Args:
+        features: What is to be fitted.
+        raw: Raw inputs, and further columns to count.
+        rows: How many rows they have.
+        sampled: The columns of strings that no feature `needs`.
+    """
     made = {name: values for f in features for name, values in f.quantities(raw).items()}
-    return TableStatistics.of({**raw, **made}, rows)
+    return TableStatistics.of({**raw, **made}, rows, sampled)
 
 
 def fit_features(

@@ -18,10 +18,27 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from benchmarks.measuring import measured
 from benchmarks.peers import job
 
-NAMES = (
-    "year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay carrier "
-    "flight tailnum origin dest air_time distance hour minute time_hour"
-).split()
+NAMES = [
+    "year",
+    "month",
+    "day",
+    "dep_time",
+    "sched_dep_time",
+    "dep_delay",
+    "arr_time",
+    "sched_arr_time",
+    "arr_delay",
+    "carrier",
+    "flight",
+    "tailnum",
+    "origin",
+    "dest",
+    "air_time",
+    "distance",
+    "hour",
+    "minute",
+    "time_hour",
+]
 SIDES = {(m, d): side for m, d, side in zip(*job.DAYS, strict=True)}
 Row = dict[str, Any]
 

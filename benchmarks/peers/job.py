@@ -1,4 +1,4 @@
-"""The flights job of examples/flights/flights.yaml, as data that every peer reads; and its check."""
+"""The flights job of examples/flights/flights.yaml as data for every peer; and its check."""
 
 from __future__ import annotations
 

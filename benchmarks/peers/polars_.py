@@ -39,7 +39,7 @@ def cleaned(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     )
     rows = rows.with_columns(reason=reason)
     days = pl.LazyFrame(
-        {k: v for k, v in zip(("month", "day", "split"), job.DAYS, strict=True)},
+        dict(zip(("month", "day", "split"), job.DAYS, strict=True)),
         schema={"month": pl.Int64, "day": pl.Int64, "split": pl.Int8},
     )
     kept = (

@@ -18,6 +18,7 @@ from benchmarks.measuring import ROOT, measured
 from benchmarks.peers import job
 from components.preprocess import pipeline, shards
 from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.folder import Folder
 from components.preprocess.sources import plan_ranges
 from components.preprocess.summary import Summary
 from components.spec.reading import load_spec
@@ -27,11 +28,15 @@ def kernels(spec: Any, out: Path) -> None:
     """Both passes in a loop, in this process and thread."""
     pa.set_memory_pool(pa.system_memory_pool())
     ranges = plan_ranges(spec.source, spec.columns)
-    of = shards.Job(spec, Rules.of(spec), str(out), len(ranges))
+    of = shards.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(of.rules)
-    total = sum((shards.clean_range(of, r, cleaner) for r in ranges), Summary())
+    cleaned, total = [], Summary()
+    for span in ranges:
+        one, counted = shards.clean_range(of, span, cleaner)
+        cleaned.append(one)
+        total += counted
     fitted = shards.fit(of, total)
-    written = [shards.engineer_range(of, r.index, fitted) for r in ranges]
+    written = [shards.engineer_range(of, one, fitted) for one in cleaned]
     shards.write_documents(of, fitted, written)
 
 

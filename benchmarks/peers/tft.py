@@ -1,9 +1,9 @@
 """The flights job by tensorflow-transform in its canonical form: `tft.py INPUT OUT`.
 
-As its own census example: lines are repaired and filtered in Python, decoded by tfx_bsl's CSV coder
-to Arrow batches, analyzed and transformed by a `preprocessing_fn`, written as tf.Example in TFRecord
-files beside the transform function. Rules that the CSV coder cannot hold (it ends the run at a value
-that is no integer) are in the filter of the lines, as that example's `FixCommas` is.
+As its own census example: lines are repaired and filtered in Python, decoded by tfx_bsl's CSV
+coder to Arrow batches, analyzed and transformed by a `preprocessing_fn`, written as tf.Example in
+TFRecord files beside the transform function. Rules that the CSV coder cannot hold (it ends the run
+at a value that is no integer) are in the filter of the lines, as that example's `FixCommas` is.
 """
 
 from __future__ import annotations
@@ -26,10 +26,27 @@ from tfx_bsl.public import tfxio
 from benchmarks.measuring import measured
 from benchmarks.peers import job
 
-NAMES = (
-    "year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay carrier "
-    "flight tailnum origin dest air_time distance hour minute time_hour"
-).split()
+NAMES = [
+    "year",
+    "month",
+    "day",
+    "dep_time",
+    "sched_dep_time",
+    "dep_delay",
+    "arr_time",
+    "sched_arr_time",
+    "arr_delay",
+    "carrier",
+    "flight",
+    "tailnum",
+    "origin",
+    "dest",
+    "air_time",
+    "distance",
+    "hour",
+    "minute",
+    "time_hour",
+]
 WANTED = {
     "month": tf.int64,
     "sched_dep_time": tf.int64,
@@ -43,9 +60,9 @@ WANTED = {
     "hour": tf.int64,
     "time_hour": tf.string,
 }
-INTEGERS = {n: tf.int64 for n in NAMES} | {
-    n: tf.string for n in ("carrier", "tailnum", "origin", "dest", "time_hour")
-}
+INTEGERS = dict.fromkeys(NAMES, tf.int64) | dict.fromkeys(
+    ("carrier", "tailnum", "origin", "dest", "time_hour"), tf.string
+)
 SCHEMA = tft.DatasetMetadata.from_feature_spec(
     {n: tf.io.VarLenFeature(INTEGERS[n]) for n in NAMES}
 ).schema

@@ -45,7 +45,7 @@ class Predictions:
 
 
 def predict(model: Path | str, source: Path | str, output: Path | str | None = None) -> Predictions:
-    """Predicts every row of a raw CSV or Parquet file, in its order.
+    """Predicts every row of a raw CSV, Parquet or JSON Lines file, in its order.
 
     A CSV is read as the training table was: its spellings of missing, its delimiter.
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,15 +14,17 @@ from components.artifacts import commit, write_json
 from components.errors import PackageError
 from components.package.proof import prove
 from components.package.sdist import build_sdist
+from components.package.sources import LEFT_OUT, PACKAGE, check_sources
 
 
-def publish(examples: Path, out: Path, trainer_dir: str = "") -> str:
+def publish(examples: Path, out: Path, trainer: str = "") -> str:
     """Builds and proves the trainer package, and writes the package artifact.
 
     Args:
         examples: The folder of engineered rows; a handful of them trains the proof.
         out: The package artifact; it is there with `package.json`, or not at all.
-        trainer_dir: The trainer's sources; by default those beside this code.
+        trainer: A folder that takes the trainer's place, or a file that takes the place of its
+            `model.py`; `gs://` is reached through its mount. By default the one beside this code.
 
     Returns:
         The sha256 of the package.
@@ -26,8 +32,7 @@ def publish(examples: Path, out: Path, trainer_dir: str = "") -> str:
     Raises:
         PackageError: The sources are refused or a check failed; nothing was published.
     """
-    sources = Path(trainer_dir) if trainer_dir else default_trainer_dir()
-    with commit(out) as folder:
+    with commit(out) as folder, sources_of(trainer) as sources:
         built = build_sdist(sources, folder)
         checks = prove(sources, examples, built)
         record = {"version": 1, "file": built.path.name, "sha256": built.sha256, "checks": checks}
@@ -36,9 +41,41 @@ def publish(examples: Path, out: Path, trainer_dir: str = "") -> str:
     return built.sha256
 
 
+def check_trainer(trainer: str) -> None:
+    """Checks a trainer of the user's own before anything is run, as `check_sources` does.
+
+    Raises:
+        PackageError: It is not there, or cannot become a package.
+    """
+    if trainer:
+        with sources_of(trainer) as folder:
+            check_sources(folder)
+
+
+@contextmanager
+def sources_of(trainer: str) -> Iterator[Path]:
+    """Yields the folder that the package is built from, as `publish` is told.
+
+    Raises:
+        PackageError: There is no such folder or file.
+    """
+    if not trainer:
+        yield default_trainer_dir()
+        return
+    own = Path(trainer.replace("gs://", "/gcs/", 1))
+    if not own.is_file():
+        yield own
+        return
+    with tempfile.TemporaryDirectory(prefix="quatrain-trainer-") as folder:
+        copy = Path(folder, PACKAGE)
+        shutil.copytree(default_trainer_dir(), copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        shutil.copyfile(own, copy / "model.py")
+        yield copy
+
+
 def default_trainer_dir() -> Path:
     """Returns the folder of this installation's trainer, without importing it."""
     spec = find_spec("trainer")
     if spec is None or spec.origin is None:
-        raise PackageError("no trainer is installed beside components; give trainer_dir")
+        raise PackageError("no trainer is installed beside components; give train.trainer")
     return Path(os.path.abspath(spec.origin)).parent

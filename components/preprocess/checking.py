@@ -11,6 +11,7 @@ from operator import add
 from components.errors import QuatrainError
 from components.preprocess import judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.folder import Folder
 from components.preprocess.shards import Job
 from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
@@ -53,7 +54,7 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
         ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES, files.found, spec.spellings)
         if findings:
             return Checked(findings, [], None)
-        job = Job(spec, rules, "", len(ranges))
+        job = Job(spec, rules, Folder(""), len(ranges))
         sample = _sample(job, [ranges[i] for i in _spread(len(ranges))])
     except QuatrainError as error:
         return Checked([*findings, str(error)], [], None)

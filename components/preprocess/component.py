@@ -55,19 +55,25 @@ def preprocess(
     at: str,
     digest: str,
     cache_key: str,
+    runner_options: dict,
+    image: str,
     examples: dsl.Output[dsl.Dataset],
+    gcp_resources: dsl.OutputPath(str),  # type: ignore[valid-type]
 ) -> int:
     """Cleans, splits and engineers the rows of a table.
 
     Args:
         spec: The model spec, as checked by `quatrain check`.
-        runner: Where Beam runs: local, dataflow or flink.
+        runner: Where Beam runs: local, dataflow, flink, spark, or another runner of Beam's.
         project: The project of the job.
         location: The region of the job, where every bucket must be; local has none.
         at: The day of the run, where a window of the source ends; empty without a window.
         digest: What tells that the files are the same as before.
         cache_key: Takes no part; another one makes the step run anew where it would be cached.
+        runner_options: Beam's options of the runner, by their names.
+        image: The image that this step runs, and workers elsewhere too.
         examples: Parquet shards for train, validation and test.
+        gcp_resources: Links to the job of Dataflow, if there is one.
 
     Returns:
         Rows read.
@@ -82,4 +88,7 @@ def preprocess(
         location=location,
         at=at,
         digest=digest,
+        runner_options=runner_options,
+        image=image,
+        gcp_resources=gcp_resources,
     )

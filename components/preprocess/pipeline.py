@@ -10,35 +10,29 @@ raised once, by `run`.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.artifacts import commit, write_json
+from components.artifacts import json_bytes
 from components.buckets import HERE, check_buckets, source_warnings
-from components.errors import DataError, QuatrainError, SourceError, SpecError
-from components.preprocess import contents, judging, shards
+from components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
+from components.image import IMAGE
+from components.preprocess import contents, dataflow, judging, pool, runners, shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.duplicates import LeaveOutDuplicates
-from components.preprocess.shards import Fitted, Job, Written
+from components.preprocess.failures import told
+from components.preprocess.folder import Folder, attempt
+from components.preprocess.shards import Cleaned, Fitted, Job, Written
 from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
 from components.preprocess.windows import run_time
 from components.spec.reading import read_parameter
 from components.spec.schema import is_table
 
-RUNNERS = {
-    # By name: Beam's DirectRunner first tries to download another runner.
-    "local": "apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "dataflow": "DataflowRunner",
-    "flink": "FlinkRunner",
-}
-PROBLEM = "problem.json"
+PROBLEM, MANIFEST = "problem.json", "manifest.json"
 _SUMMARY = "summary"
 
 
@@ -53,6 +47,8 @@ def run(
     digest: str = "",
     runner_options: Mapping[str, Any] | None = None,
     range_bytes: int | None = None,
+    image: str = IMAGE,
+    gcp_resources: str = "",
 ) -> int:
     """Cleans, splits and engineers the rows of a table.
 
@@ -61,29 +57,39 @@ def run(
 
     Args:
         spec: The model's spec, as `ModelSpec.as_parameter` gives it.
-        runner: local, dataflow, flink or the name of another Beam runner.
-        out: The folder of the artifact `examples`; `gs://` is reached through its mount.
+        runner: A name of `runners.ENGINES`, or of another Beam runner.
+        out: The folder of the artifact `examples`; `gs://` is reached through its mount, but by
+            workers elsewhere.
         project: The job's project.
         location: The job's region, where every bucket must be; `local` on this machine.
         at: The time of the run, where a window of the source ends; may be empty without one.
         digest: What `finding.find` said of the files; they must still be those, if it is given.
-        runner_options: Further Beam options, as `direct_num_workers`.
+        runner_options: Beam's options of the runner, as `direct_num_workers`.
         range_bytes: Size of a range; by default about 8 MB.
+        image: The image that this step runs, and workers elsewhere too.
+        gcp_resources: The file by which the page of Vertex AI links to a job of Dataflow.
 
     Returns:
         How many rows were read.
 
     Raises:
+        RunnerError: The engine is refused, set wrongly, or did not end well.
         BucketError: A bucket is not regional in the job's region; nothing was read.
         SpecError: A rule is not an expression over one row, or a type does not suit its use.
         SourceError: The source cannot be read as the spec says, or changed meanwhile.
         DataError: The rows cannot train a model.
+        ArtifactError: The folder cannot be written, as when the disk is full.
     """
     model = read_parameter(spec)
     rules = Rules.of(model)
     if problems := list(judging.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))
-    check_buckets([out, *_staging(runner_options)], location, project)
+    given = dict(runner_options or {})
+    remote = runners.engine_of(runner).remote
+    runners.check_options(runner, given)
+    if runner == runners.DATAFLOW:
+        dataflow.check_launch(given, image, out)
+    check_buckets([out, *_staging(given)], location, project)
     files = find_files(model.source, run_time(at) if model.source.window else None)
     before = contents.versions((path for path, _ in files.found), project)
     if digest and contents.digest(before) != digest:
@@ -103,19 +109,30 @@ def run(
     files_before = {uri: version for uri, version in before.items() if uri not in tables}
     n_files = len({r.path for r in ranges})
     print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
-    with commit(out.replace("gs://", "/gcs/", 1)) as folder:
-        window = files.as_json() if files.days else None
-        job = Job(model, rules, str(folder), len(ranges), window)
-        options = PipelineOptions(
-            [],
-            runner=RUNNERS.get(runner, runner),
-            save_main_session=False,
-            **(runner_options or {}),
+    defaults: dict[str, Any] = {}
+    if runner == runners.DATAFLOW:
+        defaults = dataflow.defaults(
+            name=model.name,
+            project=project,
+            location=location,
+            image=image,
+            out=out,
+            n_ranges=len(ranges),
         )
-        with beam.Pipeline(options=options) as pipeline:
-            build(pipeline, job, ranges, in_one_worker=_n_workers(runner, runner_options) == 1)
+    options = runners.read_options(runner, given, defaults)
+    pool.check(options)
+    with told(out), attempt(out, remote=remote) as folder:
+        window = files.as_json() if files.days else None
+        job = Job(model, rules, folder, len(ranges), window)
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline, job, ranges, in_one_worker=runners.n_workers(options) == 1)
+        if runner == runners.DATAFLOW:
+            dataflow.run(pipeline, gcp_resources)
+        else:
+            dataflow.write_resources(gcp_resources)
+            pipeline.run().wait_until_finish()
         contents.check_unchanged(files_before, contents.versions(files_before, project))
-        shutil.rmtree(folder / shards.SPILL, ignore_errors=True)
+        folder.clear(shards.SPILL)
         return _finish(folder)
 
 
@@ -128,7 +145,7 @@ def build(pipeline: beam.Pipeline, job: Job, ranges: list[Range], *, in_one_work
     if job.spec.clean.deduplicate:
         spans = spans | "Deduplicate" >> LeaveOutDuplicates(job)
     cleaned = spans | "Clean" >> beam.ParDo(Clean(job)).with_outputs(_SUMMARY, main="range")
-    cleaned.range.element_type = int
+    cleaned.range.element_type = Cleaned
     cleaned[_SUMMARY].element_type = Summary
     fitted = (
         cleaned[_SUMMARY]
@@ -142,7 +159,7 @@ def build(pipeline: beam.Pipeline, job: Job, ranges: list[Range], *, in_one_work
 
 
 class Clean(beam.DoFn):
-    """First pass over a range; gives its index, and its summary on the side."""
+    """First pass over a range; gives what it wrote, and its summary on the side."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -157,11 +174,11 @@ class Clean(beam.DoFn):
         try:
             if span.problem:
                 raise QuatrainError(span.problem)
-            total = shards.clean_range(self._job, span, self._cleaner)
+            cleaned, total = shards.clean_range(self._job, span, self._cleaner)
         except QuatrainError as error:
-            total = Summary(problem=(span.index, str(error)))
+            cleaned, total = Cleaned(span.index), Summary(problem=(span.index, str(error)))
         yield beam.pvalue.TaggedOutput(_SUMMARY, total)
-        yield span.index
+        yield cleaned
 
 
 class SumSummaries(beam.CombineFn):
@@ -200,10 +217,10 @@ class Engineer(beam.DoFn):
     def __init__(self, job: Job) -> None:
         self._job = job
 
-    def process(self, index: int, fitted: Fitted) -> Iterator[Written]:
+    def process(self, cleaned: Cleaned, fitted: Fitted) -> Iterator[Written]:
         """Writes the shards of one range."""
         if fitted.problem is None:
-            yield shards.engineer_range(self._job, index, fitted)
+            yield shards.engineer_range(self._job, cleaned, fitted)
 
 
 class Commit(beam.DoFn):
@@ -217,24 +234,24 @@ class Commit(beam.DoFn):
         if fitted.problem is None:
             shards.write_documents(self._job, fitted, list(written))
         else:
-            write_json(Path(self._job.folder, PROBLEM), {"problem": fitted.problem})
+            self._job.folder.write(PROBLEM, json_bytes({"problem": fitted.problem}))
 
 
-def _staging(options: Mapping[str, Any] | None) -> list[str]:
+def _staging(options: Mapping[str, Any]) -> list[str]:
     """Returns where a remote runner keeps its own files."""
-    given = (options or {}).get
-    return [uri for name in ("temp_location", "staging_location") if (uri := given(name))]
+    return [uri for name in ("temp_location", "staging_location") if (uri := options.get(name))]
 
 
-def _n_workers(runner: str, options: Mapping[str, Any] | None) -> int | None:
-    return int((options or {}).get("direct_num_workers", 1)) if runner == "local" else None
-
-
-def _finish(folder: Path) -> int:
+def _finish(folder: Folder) -> int:
     """Raises the problem that stopped the run, or returns the rows read."""
-    problem = folder / PROBLEM
-    if problem.exists():
-        raise DataError(json.loads(problem.read_text(encoding="utf-8"))["problem"])
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if problem := folder.read(PROBLEM):
+        raise DataError(json.loads(problem)["problem"])
+    written = folder.read(MANIFEST)
+    if written is None:
+        raise RunnerError(
+            "the engine says that all is done, but there is no manifest.json, which is written "
+            "last: it lost work; run again with --runner local"
+        )
+    manifest = json.loads(written)
     print(f"preprocess: files written: {len(manifest['files']):,}", flush=True)
     return int(manifest["rows"]["read"])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.artifacts import sha256_of, write_json
+from components.artifacts import json_bytes
 from components.errors import QuatrainError, SourceError
 from components.preprocess import audit, judging, summary
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.conversion import TYPES
 from components.preprocess.evidence import Evidence
+from components.preprocess.folder import Digested, Folder
 from components.preprocess.reading import read_range
 from components.preprocess.rejection import REJECTED, Block, Fault
 from components.preprocess.sources import Range
@@ -48,7 +48,7 @@ class Job:
 
     spec: ModelSpec
     rules: Rules
-    folder: str
+    folder: Folder
     n_shards: int
     window: dict[str, Any] | None = None
 
@@ -73,9 +73,9 @@ class Job:
         """Returns a shard's path in the artifact, as train-00000-of-00004.parquet."""
         return f"{stem}-{index:05d}-of-{self.n_shards:05d}.parquet"
 
-    def spill_path(self, index: int) -> Path:
+    def spill(self, index: int) -> str:
         """Returns where a range's cleaned rows wait for the second pass."""
-        return Path(self.folder, SPILL, f"{index:05d}.arrow")
+        return f"{SPILL}/{index:05d}.arrow"
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,14 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class Cleaned:
+    """A range after the first pass, and the files it wrote, by their path in the artifact."""
+
+    index: int
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Written:
     """Files of one range by their path in the artifact, and how many rows each holds."""
 
@@ -103,12 +111,13 @@ class Written:
     rows: dict[str, int]
 
 
-def clean_range(job: Job, span: Range, cleaner: Cleaner) -> Summary:
+def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summary]:
     """First pass: reads, cleans, splits and counts a range; spills the rows that are kept."""
     total = Summary()
+    name = f"rejected/{job.shard('rejected', span.index)}"
     with ExitStack() as stack:
         spill = stack.enter_context(_spill_writer(job, span.index))
-        rejected = stack.enter_context(_parquet_writer(_rejected_path(job, span.index), REJECTED))
+        file, rejected = stack.enter_context(_parquet_writer(job.folder, name, REJECTED))
         for block, split in cleaned_blocks(job, span, cleaner):
             total += summarize(job, span.index, block, split)
             batch = block.batch.select([c.name for c in job.counted])
@@ -116,7 +125,7 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> Summary:
                 spill.write_batch(batch.append_column(_SPLIT, split).cast(job.spilled))
             if block.rejected.num_rows:
                 rejected.write_batch(block.rejected)
-    return total
+    return Cleaned(span.index, {name: file.sha256}), total
 
 
 def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Block, pa.Array]]:
@@ -149,7 +158,7 @@ def _kept_instead(spec: ModelSpec) -> str:
 def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
     """Counts a cleaned block of range `index`."""
     kept = replace(
-        Summary.of_kept(block.batch, split, job.counted, job.spec.features),
+        Summary.of_kept(block.batch, split, job.counted, job.spec),
         evidence=Evidence.of(job.spec, block.batch, split),
     )
     if not block.rejected.num_rows:
@@ -194,26 +203,27 @@ def _text_format(spec: ModelSpec) -> TextFormat:
     )
 
 
-def engineer_range(job: Job, index: int, fitted: Fitted) -> Written:
+def engineer_range(job: Job, cleaned: Cleaned, fitted: Fitted) -> Written:
     """Second pass: applies the transform to the spilled rows of a range and writes its shards."""
     transform = Transform.from_json(fitted.transform)
     schemas = {s: _shard_schema(job, transform, raw=s != "train") for s in SPLITS}
+    names = {s: job.shard(s, cleaned.index) for s in SPLITS}
     rows = dict.fromkeys(SPLITS, 0)
     with ExitStack() as stack:
-        writers = {
-            s: stack.enter_context(_parquet_writer(Path(job.folder, job.shard(s, index)), schema))
+        files = {
+            s: stack.enter_context(_parquet_writer(job.folder, names[s], schema))
             for s, schema in schemas.items()
         }
-        for batch in _spilled(job, index):
+        for batch in _spilled(job, cleaned.index):
             columns = _engineered(job, transform, batch)
             for i, name in enumerate(SPLITS):
                 chosen = pc.equal(batch.column(_SPLIT), i)
                 part = pa.table({c: columns[c] for c in schemas[name].names}).filter(chosen)
                 rows[name] += part.num_rows
                 if part.num_rows:
-                    writers[name].write_table(part.cast(schemas[name]))
-    paths = [*(job.shard(s, index) for s in SPLITS), f"rejected/{job.shard('rejected', index)}"]
-    return Written({p: sha256_of(Path(job.folder, p)) for p in paths}, rows)
+                    files[name][1].write_table(part.cast(schemas[name]))
+    digests = {names[s]: file.sha256 for s, (file, _) in files.items()}
+    return Written({**digests, **cleaned.digests}, rows)
 
 
 def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
@@ -222,20 +232,21 @@ def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
     Raises:
         QuatrainError: The shards do not hold the rows that were counted.
     """
-    folder = Path(job.folder)
     manifest = dict(fitted.manifest or {})
     for name in SPLITS:
         found, counted = sum(w.rows[name] for w in written), manifest["rows"][name]
         if found != counted:
             raise QuatrainError(f"{name} shards hold {found:,} rows, but {counted:,} were counted")
     digests = {path: digest for w in written for path, digest in w.digests.items()}
-    write_json(folder / "statistics.json", fitted.statistics)
-    (folder / "transform.json").write_text(fitted.transform, encoding="utf-8")
-    for name in ("statistics.json", "transform.json"):
-        digests[name] = sha256_of(folder / name)
+    documents = {
+        "statistics.json": json_bytes(fitted.statistics),
+        "transform.json": fitted.transform.encode(),
+    }
+    digests |= {name: job.folder.write(name, data) for name, data in documents.items()}
     if job.window:
         manifest["window"] = job.window
-    write_json(folder / "manifest.json", {**manifest, "files": dict(sorted(digests.items()))})
+    manifest["files"] = dict(sorted(digests.items()))
+    job.folder.write("manifest.json", json_bytes(manifest))
 
 
 def _engineered(job: Job, transform: Transform, batch: pa.RecordBatch) -> dict[str, Any]:
@@ -268,34 +279,38 @@ def _shard_schema(job: Job, transform: Transform, *, raw: bool) -> pa.Schema:
     return pa.schema([*engineered, *own, *as_read])
 
 
-def _spill_writer(job: Job, index: int) -> pa.ipc.RecordBatchFileWriter:
-    path = job.spill_path(index)
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _spill_writer(job: Job, index: int) -> Iterator[pa.ipc.RecordBatchStreamWriter]:
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    return pa.ipc.new_file(str(path), job.spilled, options=options)
+    with (
+        job.folder.create(job.spill(index)) as file,
+        pa.ipc.new_stream(file, job.spilled, options=options) as writer,
+    ):
+        yield writer
 
 
 def _spilled(job: Job, index: int) -> Iterator[pa.RecordBatch]:
-    with pa.OSFile(str(job.spill_path(index))) as file:
-        reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(use_threads=False))
-        for i in range(reader.num_record_batches):
-            yield reader.get_batch(i)
+    options = pa.ipc.IpcReadOptions(use_threads=False)
+    with job.folder.open(job.spill(index)) as file:
+        yield from pa.ipc.open_stream(file, options=options)
 
 
-def _rejected_path(job: Job, index: int) -> Path:
-    return Path(job.folder, "rejected", job.shard("rejected", index))
-
-
-def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+@contextmanager
+def _parquet_writer(
+    folder: Folder, name: str, schema: pa.Schema
+) -> Iterator[tuple[Digested, pq.ParquetWriter]]:
     """Opens a shard; the settings are fixed, so that the same rows give the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     repeating = [f.name for f in schema if not pa.types.is_floating(f.type) and f.name != "row"]
-    return pq.ParquetWriter(
-        str(path),
-        schema,
-        version="2.6",
-        data_page_version="1.0",
-        compression="snappy",
-        use_dictionary=repeating,
-        write_statistics=False,
-    )
+    with (
+        folder.create(name) as file,
+        pq.ParquetWriter(
+            file,
+            schema,
+            version="2.6",
+            data_page_version="1.0",
+            compression="snappy",
+            use_dictionary=repeating,
+            write_statistics=False,
+        ) as writer,
+    ):
+        yield file, writer

@@ -52,6 +52,8 @@ NO_CREDENTIALS = (
     "there are no credentials for Google here, or their server does not answer; "
     "run gcloud auth application-default login"
 )
+_BUCKET_OPTIONS = re.compile(r"(.*?)(\?\w+=[^/]*)?", re.DOTALL)
+"""What Arrow takes after a gs:// uri, as ?retry_limit_seconds=5; another ? is a glob's."""
 _GLOB = re.compile(r"[*?\[]")
 _COMPRESSED = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
 
@@ -84,15 +86,21 @@ class Range:
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """Returns the file system of a uri or local path, and the path in it.
 
+    The name of an object is taken as it is written: blanks, %41 and # are parts of it.
+
     Raises:
         SourceError: No file system is known for the uri.
     """
     if "://" not in uri:
         return pafs.LocalFileSystem(), uri
-    if uri.startswith("gs://") and "?" not in uri:
-        uri += f"?retry_limit_seconds={PATIENCE_S}"
     try:
-        return pafs.FileSystem.from_uri(uri)
+        if not uri.startswith("gs://"):
+            return pafs.FileSystem.from_uri(uri)
+        name, query = _BUCKET_OPTIONS.fullmatch(uri[5:]).groups()  # type: ignore[union-attr]
+        authority = name.partition("/")[0]
+        query = query or f"?retry_limit_seconds={PATIENCE_S}"
+        filesystem, _ = pafs.FileSystem.from_uri(f"gs://{authority}{query}")
+        return filesystem, name.partition("@")[2] if "@" in authority else name
     except pa.ArrowInvalid as error:
         raise SourceError(
             f"source.uri: {uri} cannot be read ({error}); use a local path or gs://"

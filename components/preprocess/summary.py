@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from components.preprocess.cells import histogram
 from components.preprocess.evidence import Evidence
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import Feature, Input, raw_inputs
+from trainer.features import Input, raw_inputs
 from trainer.statistics import Categories, ColumnStatistics, Distribution, TableStatistics
 from trainer.transform import count
 
@@ -82,7 +82,7 @@ class Summary:
         batch: pa.RecordBatch,
         split: pa.Array,
         columns: tuple[Input, ...],
-        features: tuple[Feature, ...],
+        spec: ModelSpec,
     ) -> Summary:
         """Counts the kept rows of a block.
 
@@ -90,13 +90,13 @@ class Summary:
             batch: Typed columns.
             split: 0 train, 1 validation, 2 test, `[N] int8`.
             columns: The columns that have statistics.
-            features: What is fitted to the train split.
+            spec: What is fitted to the train split.
         """
-        splits = {}
+        splits, sampled = {}, sampled_columns(spec)
         for i, name in enumerate(SPLITS):
             part = batch.filter(pc.equal(split, i))
-            raw, fitted = raw_inputs(part, columns), features if name == "train" else ()
-            splits[name] = count(fitted, raw, part.num_rows)
+            raw, fitted = raw_inputs(part, columns), spec.features if name == "train" else ()
+            splits[name] = count(fitted, raw, part.num_rows, sampled)
         return cls(batch.num_rows, {}, splits)
 
     def __add__(self, other: Summary) -> Summary:
@@ -137,6 +137,13 @@ def counted_columns(spec: ModelSpec, derived: Mapping[str, str]) -> tuple[Input,
     if spec.weight is not None:
         wanted.add(spec.weight)
     return tuple(Input(name, type_) for name, type_ in types.items() if name in wanted)
+
+
+def sampled_columns(spec: ModelSpec) -> frozenset[str]:
+    """Returns the texts that need not be known one by one: nothing is fitted to them."""
+    known = {spec.label, spec.weight, *spec.evaluate.slices}
+    known |= {name for f in spec.features for name in f.needs}
+    return frozenset(i.name for i in spec.inputs if not i.is_number) - known
 
 
 def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
@@ -183,8 +190,7 @@ def kept_rows(
 def _comparable(column: ColumnStatistics, type_: str) -> dict[str, Any]:
     shared = {"type": type_, "count": column.count, "missing": column.missing}
     if isinstance(column, Categories):
-        distinct = len(column.values)
-        return {**shared, "distinct": distinct, "values": dict(column.top(LISTED))}
+        return {**shared, "distinct": column.distinct, "values": dict(column.top(LISTED))}
     if not column.count:
         return shared
     mean, stddev = column.moments()
@@ -202,7 +208,7 @@ def _described(column: ColumnStatistics, type_: str) -> dict[str, Any]:
     shared = {"type": type_, "count": column.count, "missing": column.missing}
     if isinstance(column, Categories):
         top = [{"value": v, "count": n} for v, n in column.top(TOP)]
-        return {**shared, "distinct": len(column.values), "top": top}
+        return {**shared, "distinct": column.distinct, "exact": column.exact, "top": top}
     return {**shared, **_numbers(column, type_)}
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from components.errors import SpecError
-from components.spec import parting
 from components.spec.goal import find_goal, is_skewed, plain
 from components.spec.parting import Parting, find_parting
 from components.spec.profile import Column, Nulls, find_columns, find_nulls, words
@@ -33,7 +32,7 @@ SLICES = 3
 SLICE_LEVELS = 12
 LARGE, STEPS = 1_000_000, 6_000
 """Of more train rows than this a first run takes so many steps, not twelve whole epochs."""
-DAY, WEEK = 86_400, 604_800
+DAY = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,13 @@ def infer(uri: str, target: str) -> Draft:
     leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
     table = _Table(found, columns, target, goal, split, leaks)
     left_out = _left_out(table)
+    if leaks and not set(columns) - set(left_out) - {target}:
+        table = replace(table, leaks={})
+        left_out = _left_out(table)
+        remarks += [
+            f"{name!r} may give the label away: it {told}; it stays, as no other column is left"
+            for name, told in leaks.items()
+        ]
     features = _features(table, left_out)
     if not any(f.used for f in features):
         reasons = "; ".join(f"{n!r}: {why}" for n, why in list(left_out.items())[:5])
@@ -139,9 +145,7 @@ def _draft(
     remarks: list[str],
 ) -> Draft:
     goal, split = table.goal, table.split
-    derive = {goal.label: goal.sql} if goal.sql else {}
-    derive |= split.derive
-    clean: dict[str, Any] = {"derive": derive} if derive else {}
+    clean: dict[str, Any] = {"derive": {goal.label: goal.sql}} if goal.sql else {}
     rejected, why_rejected = _max_rejected(table)
     if rejected:
         clean["max_rejected"] = rejected
@@ -183,8 +187,9 @@ def model_name(uri: str) -> str:
 
 def _source(found: Sample, nulls: Nulls) -> dict[str, Any]:
     source = found.source
-    if source.format == "parquet":
-        return {"uri": source.uri[0], "format": "parquet"}
+    if source.format != "csv":
+        lacks = {"optional_keys": True} if source.optional_keys else {}
+        return {"uri": source.uri[0], "format": source.format, **lacks}
     document: dict[str, Any] = {"uri": source.uri[0], "nulls": list(nulls.spellings)}
     if source.delimiter != ",":
         document["delimiter"] = source.delimiter
@@ -241,7 +246,7 @@ def _is_ahead(table: _Table, column: Column) -> bool:
 
 def _case_twin(table: _Table, column: Column) -> str | None:
     """SQL folds the case of names; two that differ in nothing else cannot stand beside it."""
-    if not table.goal.sql and not table.split.derive:
+    if not table.goal.sql:
         return None
     needed = {table.target, *table.split.keys}
     for name in table.columns:
@@ -294,31 +299,16 @@ def _of_column(table: _Table, column: Column, stem: str) -> Iterator[dict[str, A
 
 def _of_time(column: Column, stem: str) -> Iterator[dict[str, Any]]:
     """Yields the hour, the weekday and the season, where the times have seen enough of each."""
-    x = parting.moments(column) / 1e6
-    x = x[~np.isnan(x)]
+    x = column.numbers[~np.isnan(column.numbers)] / 1e6
     span = float(np.ptp(x))
     parts = {
-        "hour": DAY if span > 3 * DAY and len(np.unique(x % DAY)) > 1 else 0,
-        "weekday": WEEK if span > 4 * WEEK else 0,
-        "month": 365.2425 * DAY if span > 2 * 365 * DAY else 0,
+        "hour": span > 3 * DAY and len(np.unique(x % DAY)) > 1,
+        "day_of_week": span > 28 * DAY,
+        "month": span > 2 * 365 * DAY,
     }
-    scale = _epoch_scale(column)
-    for part, period in parts.items():
-        named = {"weekday": "day_of_week"}.get(part, part)
-        if period and column.type in ("timestamp", "date"):
-            setting: dict[str, Any] = {"part": named}
-        elif period and scale:
-            whole = period * scale
-            setting = {"period": int(whole) if whole == int(whole) else whole}
-        else:
-            continue
-        yield {"name": f"{stem}_{part}", "from": column.name, "transform": "cyclic", **setting}
-
-
-def _epoch_scale(column: Column) -> float:
-    """How many units of an epoch a second has; 0 when the column is no epoch."""
-    unit = column.note.partition(" since")[0]
-    return {"s": 1.0, "ms": 1e3, "us": 1e6}.get(unit, 0.0)
+    for part in (part for part, seen in parts.items() if seen):
+        name = {"day_of_week": "weekday"}.get(part, part)
+        yield {"name": f"{stem}_{name}", "from": column.name, "transform": "cyclic", "part": part}
 
 
 def _has_levels(table: _Table, column: Column) -> bool:
@@ -345,10 +335,10 @@ def _columns(
             why = table.sample.unreadable.get(name, "it cannot be read")
             entries[name] = Entry("string", f"left out: {why}", False)
         elif name in read:
-            entries[name] = Entry(column.type, _told(table, column, left_out.get(name)))
+            entries[name] = Entry(column.declared, _told(table, column, left_out.get(name)))
         else:
             why = left_out.get(name) or "no feature is made of it"
-            entries[name] = Entry(column.type, f"left out: {why}", False)
+            entries[name] = Entry(column.declared, f"left out: {why}", False)
     return entries
 
 
@@ -364,7 +354,7 @@ def _told(table: _Table, column: Column, left_out: str | None) -> str:
         told.append("digits that name something")
     if column.kind == "quantity" and column.name != table.target:
         told.append(f"{column.note}, used as categories: a feature takes a column as it stands")
-    if column.note and column.kind == "time":
+    if column.note and column.kind == "category":
         told.append(column.note)
     if missing := column.values.null_count:
         share = missing / len(column.values)

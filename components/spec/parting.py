@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 
 from components.errors import SpecError
 from components.preprocess.splitting import assign
-from components.spec.goal import plain
-from components.spec.profile import Column, derive, names_an_entity
+from components.spec.profile import Column, names_an_entity
 from components.spec.sampling import Sample
 from components.spec.schema import HashSplit, TimeSplit
 from components.spec.suspicion import Goal
@@ -40,7 +39,6 @@ class Parting:
         document: The section `split`.
         parts: The split of each row of the sample, `[N] int8`.
         why: For a comment.
-        derive: A time that is derived for it, name to SQL.
         keys: Columns that it needs.
         spent: Columns that are no feature, since test rows have values never seen in train.
     """
@@ -48,7 +46,6 @@ class Parting:
     document: dict[str, Any]
     parts: np.ndarray
     why: str
-    derive: dict[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     spent: tuple[str, ...] = ()
 
@@ -65,11 +62,11 @@ def find_parting(
     remarks = [
         f"{c.name!r} holds times that are not used: {c.note}"
         for c in inputs.values()
-        if c.kind == "time" and c.type == "string" and c.sql is None
+        if c.kind == "time" and c.type == "string"
     ]
     times = sorted(_times(sample, inputs), key=lambda c: (not _grows(c), c.values.null_count))
     for column in times:
-        if found := _by_time(column, goal, columns):
+        if found := _by_time(column, goal):
             return found, remarks
     for column in sorted(_entities(inputs), key=lambda c: c.n_distinct):
         if found := _by_hash((column.name,), columns, goal):
@@ -96,7 +93,7 @@ def find_parting(
 def _times(sample: Sample, columns: dict[str, Column]) -> Iterator[Column]:
     """Yields the columns that say when a row was made."""
     for column in columns.values():
-        readable = column.kind == "time" and (column.sql or column.type in ("timestamp", "date"))
+        readable = column.kind == "time" and column.type in ("timestamp", "date")
         born = bool(column.words & _BORN)
         missing = column.values.null_count / max(len(column.values), 1)
         if sample.is_spread and readable and not born and missing <= 0.02:
@@ -105,37 +102,25 @@ def _times(sample: Sample, columns: dict[str, Column]) -> Iterator[Column]:
 
 def _grows(column: Column) -> bool:
     """Whether the rows stand in the order of a time."""
-    return bool((np.diff(moments(column).view(np.int64)) >= 0).all())
+    return bool((np.diff(column.numbers) >= 0).all())
 
 
-def moments(column: Column) -> np.ndarray:
-    """Returns the times of a column in microseconds, `[N] float64`; NaN is missing."""
-    if column.sql is None:
-        return column.numbers
-    times = derive({column.name: column.values}, column.sql, "timestamp")
-    return replace(column, type="timestamp", values=times, sql=None).numbers
-
-
-def _by_time(column: Column, goal: Goal, columns: dict[str, Column]) -> Parting | None:
-    x = moments(column)
+def _by_time(column: Column, goal: Goal) -> Parting | None:
+    x = column.numbers
     present = x[~np.isnan(x)]
     first, last = np.quantile(present, LATE)
     bounds = [_rounded(q, np.ptp(present)) for q in (first, last)]
-    name, derived = column.name, {}
-    if column.sql is not None:
-        name = free_name(f"{plain(column.name) or 'row'}_time", columns)
-        derived = {name: column.sql}
-    document = {"by": "time", "column": name}
+    document = {"by": "time", "column": column.name}
     document |= {"validation_from": bounds[0], "test_from": bounds[1]}
     if bounds[0] >= bounds[1]:
         return None
     split = TimeSplit.model_validate(document)
     times = pa.array(x, from_pandas=True).cast(pa.int64(), safe=False).cast(pa.timestamp("us"))
-    parts = assign(split, pa.record_batch({name: times}))
+    parts = assign(split, pa.record_batch({column.name: times}))
     if not _suits(parts, goal, least=max(2, len(parts) // 50)):
         return None
     why = "the newest rows are the test, as the next rows will be newer still"
-    return Parting(document, parts, why, derived, (column.name,))
+    return Parting(document, parts, why, (column.name,))
 
 
 def _rounded(micros: float, span: float) -> str:
@@ -145,14 +130,6 @@ def _rounded(micros: float, span: float) -> str:
     if span > 20 * 86_400e6:
         return time.date().isoformat()
     return time.replace(tzinfo=None).isoformat()
-
-
-def free_name(name: str, taken: dict[str, Column]) -> str:
-    """Returns a name that no column has, whatever its case."""
-    folded = {n.casefold() for n in taken}
-    while name.casefold() in folded:
-        name += "_"
-    return name
 
 
 def _entities(columns: dict[str, Column]) -> Iterator[Column]:
@@ -216,12 +193,12 @@ def _by_hash(keys: tuple[str, ...], columns: dict[str, Column], goal: Goal) -> P
     shares = {"train": 0.6, "validation": 0.2, "test": 0.2} if small else {}
     shares = shares or {"train": 0.8, "validation": 0.1, "test": 0.1}
     for least in (10, 1):
-        for seed in range(SEEDS if small else 1):
+        for seed in range(SEEDS):
             more = {"seed": seed} if seed else {}
             document = {"by": "hash", "keys": list(keys), **shares, **more}
             parts = assign(HashSplit.model_validate(document), batch)
             if _suits(parts, goal, least, each_class=small and least > 1):
-                return Parting(document, parts, "", {}, keys)
+                return Parting(document, parts, "", keys)
     return None
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from components.preprocess.conversion import TYPES, from_text, from_typed
 from components.preprocess.expressions import SQL_TYPES, connect
 from components.spec.sampling import Sample
 from trainer.features import Type
+from trainer.spelling import Case, Spelling, tidy_numpy
 
 Kind = Literal[
     "number",  # a size or a count
@@ -33,7 +34,7 @@ CONVENTIONAL = (
     *("<NA>", "NaT", "?"),
 )
 """Spellings that mean a missing value wherever they stand."""
-POSSIBLE = ("None", "none", "NONE", "nil", "na", "-", "--", ".", "*", "missing", "unknown")
+POSSIBLE = ("None", "none", "NONE", "nil", "na", "-", "--", ".", "*", "missing", "unknown", " ")
 """Spellings that mean it in a column of numbers or times; among words they may be a value."""
 TOLERATED = 0.005
 """Up to so many cells of a typed column may not convert: their rows are rejected."""
@@ -57,6 +58,9 @@ _DAYS = (
     *("%d %B %Y", "%B %d, %Y", "%b %d %Y"),
 )
 _HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
+_TIDY: tuple[tuple[bool, Case | None], ...] = (
+    *((False, None), (True, None), (False, "lower"), (True, "lower")),
+)
 _EPOCH = {"s": 1_000_000, "ms": 1000, "us": 1}
 """By how much an epoch in each unit is multiplied to be microseconds."""
 
@@ -71,7 +75,8 @@ class Column:
         kind: What its values are for.
         values: Typed, null where missing or bad, `[N]`.
         n_bad: Cells that do not convert; their rows will be rejected.
-        sql: The expression of its number or time where the column itself is another type.
+        written: How the spec says that it is spelled, beside its type: `format`, `epoch`, `case`.
+        sql: The expression of the number that a quantity holds.
         note: What is odd about it, for a comment.
     """
 
@@ -80,6 +85,7 @@ class Column:
     kind: Kind
     values: pa.Array = field(repr=False)
     n_bad: int = 0
+    written: Mapping[str, Any] = field(default_factory=dict)
     sql: str | None = None
     note: str = ""
 
@@ -102,6 +108,11 @@ class Column:
     def codes(self) -> np.ndarray:
         """The index of each row's value, `[N] int64`; -1 is missing."""
         return np.asarray(pc.fill_null(self.encoded.indices, -1).to_numpy(), np.int64)
+
+    @property
+    def declared(self) -> Any:
+        """The column as the spec declares it: its type, or that and its spelling."""
+        return {"type": self.type, **self.written} if self.written else self.type
 
     @property
     def is_number(self) -> bool:
@@ -171,7 +182,7 @@ def find_nulls(sample: Sample, target: str) -> Nulls:
     Numbers and times settle it: what stands among them and is none of them is missing. Among words
     only the conventional spellings are; a class of the target is a value unless conventional.
     """
-    if sample.source.format == "parquet":
+    if sample.source.format != "csv":
         return Nulls((), ())
     seen: dict[str, list[str]] = {}
     needed: set[str] = set()
@@ -299,10 +310,41 @@ def _of_text(name: str, text: pa.Array, nulls: Nulls, prefers_comma: bool) -> Co
         return Column(name, "string", "empty", text)
     type_, bad = _reading(values, counts)
     typed, _ = from_text(name, text.cast(pa.binary()), type_)
-    column = Column(name, type_, "category", typed, bad)
-    if type_ != "string":
-        return _kind_of(column)
-    return _kind_of(_unusual(column, values, prefers_comma))
+    column = _kind_of(Column(name, type_, "category", typed, bad))
+    if column.type == "string" and column.kind in ("category", "identifier", "text"):
+        column = _unusual(column, values, prefers_comma)
+    if column.type == "string" and column.kind == "category":
+        return _tidied(column)
+    return _timed(column, text)
+
+
+def _timed(column: Column, text: pa.Array) -> Column:
+    """Reads a column whose `written` says that it is a time."""
+    if column.kind != "time" or not column.written:
+        return column
+    spelling = Spelling(**column.written)
+    dated = spelling.format and not re.search(r"%[HI]", spelling.format)
+    type_: Type = "date" if dated else "timestamp"
+    if pa.types.is_string(text.type):
+        values, faults = from_text(column.name, text.cast(pa.binary()), type_, spelling)
+    else:
+        values, faults = from_typed(column.name, text, type_, spelling)
+    bad = sum(len(f.rows) for f in faults)
+    return replace(column, type=type_, values=values, n_bad=bad)
+
+
+def _tidied(column: Column) -> Column:
+    """Trims and folds categories where some differ in nothing else."""
+    tidied = [tidy_numpy(column.values, trim, case) for trim, case in _TIDY]
+    counts = [len(values.unique()) for values in tidied]
+    best = counts.index(min(counts))
+    if not best:
+        return column
+    trim, case = _TIDY[best]
+    written = {**({"trim": True} if trim else {}), **({"case": case} if case else {})}
+    values = pc.if_else(pc.equal(tidied[best], ""), None, tidied[best])
+    note = "some values differ by blanks or by case alone, and are one so"
+    return _kind_of(replace(column, values=values, written=written, note=note))
 
 
 def _of_typed(name: str, values: pa.Array) -> Column:
@@ -320,7 +362,7 @@ def _of_typed(name: str, values: pa.Array) -> Column:
     if type_ == "int" and bad > TOLERATED * len(values):  # beyond 2**53: no number of float64
         type_, bad = "string", 0
         typed, _ = from_typed(name, values, type_)
-    return _kind_of(Column(name, type_, "category", typed, bad))
+    return _timed(_kind_of(Column(name, type_, "category", typed, bad)), values)
 
 
 def _kind_of(column: Column) -> Column:
@@ -388,22 +430,19 @@ def _is_code(column: Column) -> bool:
 
 
 def _time_in_a_number(column: Column) -> Column | None:
-    """Returns a column of epochs or of days as 20130131 as a time, or None."""
+    """Returns a column of epochs or of days as 20130131 as a time that is still to be read."""
     present = column.numbers[~np.isnan(column.numbers)]
     low, high = float(present.min()), float(present.max())
-    name = quoted(column.name)
     if column.type == "int" and low >= 19_000_101 and high <= 21_001_231:
-        sql = f"try_strptime(CAST({name} AS VARCHAR), '%Y%m%d')"
-        times = derive({column.name: column.values}, sql, "timestamp")
-        if times.null_count == column.values.null_count:
-            return replace(column, kind="time", sql=sql, note="days as 20130131")
-    if not names_a_time(column.name) or column.n_distinct < FEW_ROWS:
+        text = column.values.drop_null().unique().cast(pa.string()).cast(pa.binary())
+        if not from_text("", text, "date", Spelling("%Y%m%d"))[1][0].rows.size:
+            return replace(column, kind="time", written={"format": "%Y%m%d"})
+    if column.type != "int" or not names_a_time(column.name) or column.n_distinct < FEW_ROWS:
         return None
     for unit, factor in _EPOCH.items():
         start, end = 631_152_000 * 1e6 / factor, 2_208_988_800 * 1e6 / factor  # 1990 to 2040
         if start <= low and high < end:
-            sql = f"make_timestamp(CAST({name} * {factor} AS BIGINT))"
-            return replace(column, kind="time", sql=sql, note=f"{unit} since 1970")
+            return replace(column, kind="time", written={"epoch": unit})
     return None
 
 
@@ -438,8 +477,7 @@ def _dated(column: Column, values: pa.Array) -> Column:
             kind="time",
             note=f"{seen!r} may have the day or the month first; nothing in the sample tells which",
         )
-    sql = f"try_strptime({quoted(column.name)}, '{formats[0]}')"
-    return replace(column, kind="time", sql=sql, note=f"times as {seen!r}")
+    return replace(column, kind="time", written={"format": formats[0]})
 
 
 def _formats(values: pa.Array) -> list[str]:

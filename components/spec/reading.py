@@ -66,7 +66,7 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
     """Reads a spec from YAML.
 
     Args:
-        path: The file; relative local sources are relative to it.
+        path: The file; a local source and a trainer of one's own are relative to it.
         overrides: `a.b=value` settings, the value in YAML.
 
     Raises:
@@ -87,6 +87,7 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
     for text in overrides:
         override(value, text)
     _resolve_source(value, where.resolve().parent)
+    _resolve_trainer(value, where.resolve().parent)
     return _checked(value, where.name)
 
 
@@ -123,6 +124,13 @@ def _resolve_source(value: dict[str, Any], folder: Path) -> None:
         return
     uris = [u for u in as_list(source["uri"]) if isinstance(u, str)]
     source["uri"] = [u if "://" in u else str(folder / u) for u in uris]
+
+
+def _resolve_trainer(value: dict[str, Any], folder: Path) -> None:
+    train = value.get("train")
+    if isinstance(train, dict) and isinstance(train.get("trainer"), str):
+        own = train["trainer"]
+        train["trainer"] = own if "://" in own else str(folder / own)
 
 
 def _checked(value: Any, where: str) -> ModelSpec:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import pyarrow as pa
+import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from components.errors import SourceError
 from components.preprocess.delimited import read_blocks
+from components.preprocess.lines import BLOCK_BYTES, pieces
 from components.preprocess.rejection import Block
 from components.preprocess.sources import (
     Range,
@@ -21,8 +24,9 @@ from components.preprocess.sources import (
     open_filesystem,
     plan_ranges,
     read_header,
+    read_keys,
 )
-from components.spec.schema import Source
+from components.spec.schema import Source, is_table
 
 PLACES = 16
 PLACE_BYTES = 1 << 20
@@ -83,10 +87,17 @@ def sample(uri: str) -> Sample:
     Raises:
         SourceError: It is not there, or is no table that can be read.
     """
+    if is_table(uri):
+        raise SourceError(
+            f"{uri}: init reads files; export some rows to Parquet, let it write the spec for "
+            f"them, and put the table as source.uri into it"
+        )
     files = list_files(Source(uri=(uri,)))
     head = _head(files[0][0])
     if head.startswith(_PARQUET):
         return _of_parquet(Source(uri=(uri,), format="parquet", nulls=()), files)
+    if re.match(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]', head):
+        return _of_json(Source(uri=(uri,), format="jsonl", nulls=(), optional_keys=True), files)
     delimiter = sniff_delimiter(head)
     source = Source(uri=(uri,), nulls=(), delimiter=delimiter)
     found = _of_csv(source, files)
@@ -206,6 +217,50 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
     table = pa.concat_tables(tables, promote_options="permissive")
     found = Sample(source, tuple(schema.names), table, unreadable, total)
     return replace(found, whole=whole, places=len(chosen))
+
+
+def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:
+    """Reads JSON Lines as their values are typed; a key that rows lack is missing there."""
+    names, _ = read_keys(files[0][0])
+    ranges = plan_ranges(source, dict.fromkeys(names, "string"), PLACE_BYTES, files)
+    chosen = [ranges[i] for i in spread(len(ranges), PLACES)]
+    tables, n_bytes, exhausted = [], 0, True
+    for span in chosen:
+        read = pieces(span, BLOCK_BYTES, quoted_newlines=False)
+        for _, data, _ in islice(read, STREAMED_BLOCKS):
+            tables.append(_parsed(span.path, data))
+            n_bytes += len(data)
+        exhausted &= next(read, None) is None
+    if not tables:
+        raise SourceError(f"{files[0][0]}: there are no rows")
+    table = pa.concat_tables(tables, promote_options="permissive")
+    unreadable = {f.name: f"it is {f.type}" for f in table.schema if not is_flat(f.type)}
+    table = table.drop_columns(list(unreadable))
+    whole = exhausted and len(chosen) == len(ranges)
+    rows = table.num_rows if whole else 0
+    if exhausted and not whole:
+        rows = round(sum(size for _, size in files) * table.num_rows / n_bytes)
+    lacks = any(column.null_count for column in table.columns)
+    return Sample(
+        replace_source(source, optional_keys=lacks),
+        tuple(dict.fromkeys((*names, *table.column_names))),
+        table,
+        unreadable,
+        rows,
+        whole,
+        len(chosen) if exhausted else 1,
+    )
+
+
+def _parsed(path: str, data: bytes) -> pa.Table:
+    options = pa_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    try:
+        return pa_json.read_json(pa.BufferReader(data), options)
+    except pa.ArrowInvalid as error:
+        message = str(error).splitlines()[0]
+        raise SourceError(
+            f"{path}: {message}; each line must be one object, and the values of a key of one kind"
+        ) from error
 
 
 def is_flat(type_: pa.DataType) -> bool:

@@ -247,8 +247,10 @@ class Evaluate(_Section):
 
 def _read_space(value: Any) -> Any:
     """Checks the search space: auto, or a mapping from settings to where they are looked for."""
-    if value == "auto" or not isinstance(value, Mapping):
+    if value == "auto":
         return value
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"write auto, or a mapping from settings to where to look, not {value!r}")
     return {str(name): read_search(str(name), search) for name, search in value.items()}
 
 
@@ -305,6 +307,7 @@ class Drift(_Section):
 class Train(_Section):
     """The tier and the settings of the trainer."""
 
+    trainer: str | None = None
     tier: str = "BASIC"
     replicas: Annotated[int, Field(ge=1)] | None = None
     pools: tuple[Pool, ...] | None = None

@@ -61,7 +61,7 @@ def _sections(draft: Draft) -> Iterator[str]:
         if key == "columns":
             yield "columns:"
             for name, entry in draft.columns.items():
-                yield from _entry(f"{scalar(name)}: {entry.value}", entry)
+                yield from _entry(f"{scalar(name)}: {scalar(entry.value)}", entry)
         elif key == "features":
             yield "features:"
             for feature in _grouped(draft.features):

@@ -26,7 +26,7 @@ def scaled(rule: str, settings: Hyperparameters, devices: int, train_rows: int) 
         devices: Accelerators in all.
         train_rows: Rows of the train split.
     """
-    settled = settings.settled(train_rows, replicas=1)
+    settled = settings.settled(train_rows)
     fits = min(devices, train_rows // (MIN_STEPS * settled.batch_size))
     if rule == "constant" or fits < 2:
         return settings

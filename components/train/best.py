@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -99,12 +99,12 @@ def _whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def read_job(uri: str, get: Callable[[str], Any] | None = None) -> dict[str, Any]:
+def read_job(uri: str) -> dict[str, Any]:
     """Returns a HyperparameterTuningJob as Vertex's REST interface writes it.
 
     Args:
-        uri: Of the job at Vertex AI; or of a file, where the job ran here.
-        get: Asks Vertex AI; by default with the credentials of this machine.
+        uri: Of the job at Vertex AI, which is asked with the credentials of this machine; or of a
+            file, where the job ran here.
 
     Raises:
         TrainingFailed: It is neither, or Vertex AI does not answer.
@@ -114,10 +114,10 @@ def read_job(uri: str, get: Callable[[str], Any] | None = None) -> dict[str, Any
         return dict(json.loads(Path(unquote(parts.path)).read_text(encoding="utf-8")))
     if parts.scheme != "https" or not str(parts.hostname).endswith(GOOGLE):
         raise TrainingFailed(f"{uri} is no tuning job of Vertex AI, whose hosts end in {GOOGLE}")
-    return dict((get or _get)(uri))
+    return dict(_ask(uri))
 
 
-def _get(uri: str) -> Any:
+def _ask(uri: str) -> Any:
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import AuthorizedSession

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -133,19 +133,21 @@ class Estimate:
 
     Attributes:
         hour: An hour of the training machines.
+        hours: An hour of them and of each trial's of a tuning.
         steps: The run's fee and its other steps.
         total: The whole run.
         bounded: Whether the spec bounds the time of training; else `total.high` assumes one.
     """
 
     hour: Range
+    hours: Range
     steps: Range
     total: Range
     bounded: bool
 
     def seconds_within(self, budget_usd: float, start_h: float) -> int:
         """Returns the largest `train.max_seconds` that keeps a run within a budget; 0 is none."""
-        left_h = (budget_usd - self.steps.high) / self.hour.high - start_h
+        left_h = (budget_usd - self.steps.high) / self.hours.high - start_h
         return max(0, int(left_h * 3600))
 
 
@@ -169,7 +171,12 @@ def load_prices(path: Path = OWN) -> Prices:
 
 
 def estimate(
-    prices: Prices, tier: Tier, location: str, max_seconds: float, retries: int = 0
+    prices: Prices,
+    tier: Tier,
+    location: str,
+    max_seconds: float,
+    retries: int = 0,
+    trials: int = 0,
 ) -> Estimate:
     """Returns what a run may cost.
 
@@ -179,6 +186,7 @@ def estimate(
         location: The job's region.
         max_seconds: The spec's bound of the training; 0 is none.
         retries: How often a step may be tried again; it counts for the high end.
+        trials: Of a tuning, each as long as the training, and always on demand.
 
     Raises:
         PriceError: The table lacks a machine or an accelerator.
@@ -189,4 +197,5 @@ def estimate(
     steps = Range(low=steps.low + run.fee, high=steps.high * (1 + retries) + run.fee)
     most_h = max_seconds / 3600 if max_seconds else run.training_h.high
     training = Range(low=min(run.training_h.low, most_h), high=most_h) + run.start_h
-    return Estimate(hour, steps, steps + hour.times(training), bool(max_seconds))
+    hours = hour + prices.of_tier(replace(tier, scheduling="STANDARD"), location) * trials
+    return Estimate(hour, hours, steps, steps + hours.times(training), bool(max_seconds))

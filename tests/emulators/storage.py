@@ -126,6 +126,7 @@ class _Fault:
     pattern: re.Pattern[str]
     status: int
     left: int
+    skip: int
 
 
 class Storage:
@@ -163,16 +164,19 @@ class Storage:
         bucket, _, name = uri.removeprefix("gs://").partition("/")
         return self.buckets[bucket].objects[name].data
 
-    def fail(self, pattern: str, status: int, times: int = 1) -> None:
-        """Answers the next `times` requests that match "METHOD path" with a status."""
-        self._faults.append(_Fault(re.compile(pattern), status, times))
+    def fail(self, pattern: str, status: int, times: int = 1, skip: int = 0) -> None:
+        """Answers `times` requests that match "METHOD path" with a status, after `skip` of them."""
+        self._faults.append(_Fault(re.compile(pattern), status, times, skip))
 
     def check_fault(self, line: str) -> None:
         """Notes a request and raises the fault that was ordered for it."""
         with self._lock:
             self.requests.append(line)
             for fault in self._faults:
-                if fault.left and fault.pattern.search(line):
+                if not fault.left or not fault.pattern.search(line):
+                    continue
+                fault.skip -= 1
+                if fault.skip < 0:
                     fault.left -= 1
                     raise Refused(fault.status, "ordered by the test")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.train.prices import OWN
 from pipelines import cli
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +130,20 @@ def test_tiers_shows_the_machines_of_today_and_what_changed(capsys):
     assert "4 x n1-standard-8" in out
     assert "n1-highcpu-8 is no longer a training machine" in out
     assert "ended on 2026-07-11" in out
+    assert "2.18 to 3.50 $/h by region, by the prices of 2026-09-08" in out
+
+
+def test_tiers_takes_a_table_of_prices_from_an_option_or_the_environment(
+    capsys, tmp_path, monkeypatch
+):
+    table = yaml.safe_load(OWN.read_text())
+    own = tmp_path / "prices.yaml"
+    own.write_text(yaml.safe_dump({**table, "machines": {"n1-standard-4": 7.0}}))
+    _, out, _ = quatrain(capsys, "tiers", "BASIC", "--prices", own)
+    assert "7.00 to 11.20 $/h" in out
+    monkeypatch.setenv("QUATRAIN_PRICES", str(own))
+    _, out, _ = quatrain(capsys, "tiers", "A100")
+    assert "price       unknown: machine a2-highgpu-1g is not in the table of prices" in out
 
 
 def test_a_compiled_file_is_run_as_it_is_and_its_report_read(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components import image
 from pipelines import asking, doctor
 from pipelines.doctor import Request, examine
 from tests.emulators import iam as iam_emulator
@@ -186,9 +187,10 @@ def test_versions_that_are_not_the_required_ones_are_found(monkeypatch):
     assert "kfp is 2." in finding.sentence and "gone is none" in finding.sentence
 
 
-def test_the_image_s_python_is_the_one_that_doctor_compares_with():
+def test_the_image_s_python_and_beam_are_those_that_a_launch_compares_with():
     dockerfile = (Path(doctor.__file__).parents[1] / "Dockerfile").read_text()
-    assert set(re.findall(r"python:?(3\.\d+)", dockerfile)) == {doctor.IMAGE_PYTHON}
+    assert set(re.findall(r"python:?(3\.\d+)", dockerfile)) == {image.PYTHON}
+    assert set(re.findall(r"sdk:(2\.\d+\.\d+)", dockerfile)) == {image.BEAM}
 
 
 def test_the_labels_of_the_image_are_the_versions_that_are_installed():

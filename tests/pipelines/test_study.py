@@ -7,6 +7,9 @@ import time
 import pytest
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
+from google_cloud_pipeline_components.container.v1.gcp_launcher.utils.json_util import (
+    recursive_remove_empty,
+)
 
 from components.train import best
 from pipelines.study import Study
@@ -107,8 +110,8 @@ def test_the_study_is_written_as_vertex_would_answer_it(ended):
     assert job.trials[0].final_measurement.metrics[0].metric_id == "loss"
 
 
-def test_the_payload_is_a_job_that_vertex_accepts(tmp_path):
-    job = payload(tmp_path, GOOD, 3)
+def test_the_payload_is_a_job_that_vertex_accepts_as_the_launcher_prunes_it(tmp_path):
+    job = recursive_remove_empty(payload(tmp_path, GOOD, 3))
     del job["trial_job_spec"]["worker_pool_specs"][0]["replica_count"]  # 1.0 by KFP here
     made = aiplatform_v1.HyperparameterTuningJob(job)
     assert made.study_spec.parameters[0].double_value_spec.max_value == 10.0

@@ -139,6 +139,14 @@ def test_key_interface_and_policy_reach_the_job_and_its_training(google, quatrai
     assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_SLOW"
 
 
+def test_a_tuning_does_not_go_with_a_psc_interface(google, quatrain):
+    interface = f"--set-cloud=psc_interface={FULL['psc_interface']}"
+    code, _, err = quatrain("submit", "toy.yaml", interface, "--set=train.tune=auto")
+    assert code == 1
+    assert "train.tune and psc_interface do not go together" in err
+    assert not google.jobs
+
+
 def test_the_end_of_a_window_is_a_parameter_of_a_job_and_else_its_own_time(google, quatrain):
     window = ["--set=source.uri=gs://bucket/{date}.csv", "--set=source.window=9d"]
     yesterday = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=1)

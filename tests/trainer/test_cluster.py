@@ -1,8 +1,7 @@
-"""Two workers on loopback follow the curve of one process."""
+"""Two workers on loopback, and four devices, follow the curve of one process."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import fields
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import custom_job
 from tests.trainer.small import SMALL, job
 from trainer.cluster import join_cluster
 from trainer.model import train
@@ -23,49 +23,63 @@ def one_process(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def assert_same_curve(two_replicas: Path, one_process: Path) -> None:
-    two, one = (
+def assert_same_curve(replicas: int, several: Path, one_process: Path) -> None:
+    many, one = (
         json.loads((folder / "model" / "metadata.json").read_text())
-        for folder in (two_replicas, one_process)
+        for folder in (several, one_process)
     )
-    assert (two["replicas"], one["replicas"]) == (2, 1)
+    assert (many["replicas"], one["replicas"]) == (replicas, 1)
     for measure in ("loss", "validation_loss"):
-        curve = [epoch[measure] for epoch in two["history"]]
+        curve = [epoch[measure] for epoch in many["history"]]
         assert curve == pytest.approx([epoch[measure] for epoch in one["history"]], rel=1e-4)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+TASK = """
+import json, os, signal, sys
+from pathlib import Path
+from trainer import task
+from trainer.loop import Loop
+
+killed, run_steps = Path(sys.argv[1]), Loop.run_steps
+role = json.loads(os.environ["TF_CONFIG"])["task"]["type"]
+
+def run(loop, order, first, steps):
+    if role == "worker" and int(loop.step.numpy()) == 6 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_steps(loop, order, first, steps)
+
+Loop.run_steps = run
+task.main(sys.argv[2:])
+"""
 
 
-def test_two_workers_follow_the_curve_of_one_process(
+def test_two_workers_of_which_one_is_killed_follow_the_curve_of_one_process(
     examples: Path, one_process: Path, tmp_path: Path
 ) -> None:
-    chief, worker = (f"127.0.0.1:{port}" for port in free_ports(2))
-    arguments = ["--examples", str(examples), "--job-dir", str(tmp_path / "two")]
+    arguments = ["-c", TASK, str(tmp_path / "killed"), "--examples", str(examples)]
     given = {f.name: getattr(SMALL, f.name) for f in fields(SMALL)} | {"max_seconds": 500}
     given["hidden_units"] = ",".join(map(str, SMALL.hidden_units))
     arguments += ["--strategy=multi_worker", *(f"--{k}={v}" for k, v in given.items())]
-    running = []
-    for role in ("chief", "worker"):
-        cluster = {"chief": [chief], "worker": [worker]}
-        config = {"cluster": cluster, "task": {"type": role, "index": 0}}
-        command = [sys.executable, "-m", "trainer.task", *arguments]
-        environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
-        running.append(
-            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        )
-    said = [process.communicate(timeout=300)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(said)
+    container = {"image_uri": "toy", "command": ["python"], "args": arguments}
+    payload = {
+        "job_spec": {
+            "worker_pool_specs": [{"replica_count": 1, "container_spec": container}] * 2,
+            "scheduling": {"restart_job_on_worker_restart": True, "timeout": "600s"},
+            "base_output_directory": {"output_uri_prefix": str(tmp_path)},
+        }
+    }
+    told: list[str] = []
+    log = tmp_path / "chief.log"
+    done = custom_job.run_job(payload, dict(os.environ), log, say=told.append)
+    assert done.succeeded, done.reason
+    (restart,) = told
+    assert restart.startswith("workerpool1-0: it was killed by SIGKILL")
+    assert "resumed after epoch 1, step 6" in log.read_text()
+    assert_same_curve(2, tmp_path, one_process)
 
-    assert_same_curve(tmp_path / "two", one_process)
 
-
-def test_two_devices_that_resume_follow_the_curve_of_one(
+def test_four_devices_that_resume_follow_the_curve_of_one(
     examples: Path, one_process: Path, tmp_path: Path
 ) -> None:
     code = (
@@ -74,22 +88,23 @@ def test_two_devices_that_resume_follow_the_curve_of_one(
         "from pathlib import Path\n"
         "import tensorflow as tf\n"
         "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
-        "tf.config.set_logical_device_configuration(cpu, two)\n"
+        "four = [tf.config.LogicalDeviceConfiguration()] * 4\n"
+        "tf.config.set_logical_device_configuration(cpu, four)\n"
         "from tests.trainer.small import job\n"
         "from trainer.model import train\n"
         "examples, folder = map(Path, sys.argv[1:])\n"
         "train(replace(job(examples, folder, epochs=1), strategy='mirrored'))\n"
         "train(replace(job(examples, folder), strategy='mirrored'))\n"
-        "train(replace(job(examples, folder / 'odd', batch_size=63), strategy='mirrored'))\n"
+        "odd = job(examples, folder / 'odd', epochs=1, batch_size=66)\n"
+        "train(replace(odd, strategy='mirrored'))\n"
     )
     command = [sys.executable, "-c", code, str(examples), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stderr.strip().splitlines()[-1] == (
-        "trainer.settings.TrainerError: batch_size=63 cannot be shared by 2 replicas; "
-        "choose a multiple of 2"
-    )
-    assert_same_curve(tmp_path, one_process)
+    assert done.returncode == 0, done.stderr
+    assert_same_curve(4, tmp_path, one_process)
+    # Shares of 17, 17, 17 and 15 rows.
+    train(job(examples, tmp_path / "alone", epochs=1, batch_size=66))
+    assert_same_curve(4, tmp_path / "odd", tmp_path / "alone")
 
 
 def test_a_cluster_that_the_strategy_would_ignore_is_refused(

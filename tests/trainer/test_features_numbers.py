@@ -192,6 +192,13 @@ def test_a_grid_merges_a_cell_of_few_rows_into_the_unseen_one() -> None:
         ("clip", {"min": 0.0}, ("float",), "give either `min` and `max`, or"),
         ("clip", {"min": 0.0, "max": 1.0, "quantiles": (0.1, 0.9)}, ("float",), "give either"),
         ("clip", {"quantiles": (0.9, 0.1)}, ("float",), "not in order within"),
+        (
+            "robust",
+            {"impute": "average"},
+            ("float",),
+            "impute is 'average'; it must be",
+        ),
+        ("clip", {"min": 0.0, "max": 1.0, "impute": "x"}, ("float",), "impute is 'x'"),
         ("quantile_normal", {"quantiles": 1}, ("float",), "quantiles is 1; it must be between 2"),
         (
             "piecewise_linear",

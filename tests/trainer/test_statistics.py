@@ -103,3 +103,42 @@ def test_a_frequent_value_is_a_knot_beside_an_even_parting_of_the_rest() -> None
     d = Distribution.of(np.array([*range(-10, 0), *[0.0] * 50, *range(1, 11)], float))
     # 0 has 50 of 70 rows, more than a third; three knots part the other twenty
     assert d.values[d.knots(4)].tolist() == [-10, -1, 0, 10]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_limited_column_keeps_the_same_sample_for_any_cut_and_order(seed: int) -> None:
+    values = np.array([f"v{i}" for i in range(500)] * 2 + ["", "v0"])
+    whole = Categories.of(pa.array(values), limit=64)
+    rng = np.random.default_rng(seed)
+    parts = np.split(rng.permutation(values), sorted(rng.integers(0, len(values), 6)))
+    merged = Categories()
+    for part in parts:
+        merged = merged + Categories.of(pa.array(part, pa.string()), limit=64)
+    for name in ("values", "missing", "left_out", "shift"):
+        assert getattr(merged, name) == getattr(whole, name)
+    assert merged.counts.tolist() == whole.counts.tolist()
+    assert (merged.count, merged.missing, merged.exact) == (1001, 1, False)
+    assert 32 <= len(merged.values) <= 64
+    assert 400 <= merged.distinct <= 600  # 500, to three deviations of 1.2 / 8
+
+
+def test_a_column_at_its_limit_is_exact() -> None:
+    counted = Categories.of(pa.array(["a", "b", "b"]), limit=2)
+    assert (counted.exact, counted.distinct, counted.top()) == (True, 2, [("b", 2), ("a", 1)])
+
+
+def test_a_column_that_is_not_sampled_keeps_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.statistics.MAX_VALUES", 2)
+    raw = {"a": pa.array(["x", "y", "z"]), "b": pa.array(["x", "y", "z"])}
+    columns = TableStatistics.of(raw, 3, sampled={"a"}).columns
+    assert len(columns["a"].values) <= 2 < len(columns["b"].values)
+    assert columns["a"].count == columns["b"].count == 3
+
+
+def test_values_that_span_16_powers_of_two_are_known_to_a_8192th() -> None:
+    values = 2.0 ** np.random.default_rng(0).uniform(0, 16, 200_000)
+    d = Distribution.of(values)
+    assert d.shift == 40  # 2^16 bins over 2^4 powers of two: 2^12 each, so half a bin is 2^-13
+    for share in (0.1, 0.5, 0.9):
+        exact = np.sort(values)[int(share * len(values)) - 1]
+        assert abs(d.quantile([share])[0] - exact) <= exact * 2.0**-13

@@ -107,6 +107,11 @@ class Feature(ABC):
         """Under which name the statistics of what it transforms stand."""
         return self.columns[0]
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The statistics that `fit` needs in full; of others the number of rows is enough."""
+        return (self.counted,)
+
     def quantities(self, raw: Raw) -> dict[str, np.ndarray | pa.Array]:
         """What `fit` needs counted beside the raw inputs of a batch of the train split, by name."""
         return {}
@@ -163,6 +168,7 @@ def tensorflow_arithmetic() -> Any:
         isfinite=tf.math.is_finite,
         log1p=tf.math.log1p,
         take=tf.gather,
+        unstack=tf.unstack,
     )
 
 

@@ -210,6 +210,11 @@ class Hash(Feature):
         return self
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    @property
     def outputs(self) -> tuple[Engineered, ...]:
         """One index: missing, buckets."""
         return (Engineered(self.name, 1 + self.buckets),)
@@ -301,8 +306,8 @@ class Counted(Feature):
         cell, n_cells = bucket * n_rows + row, self.n_buckets * n_rows
         counts = tf.math.unsorted_segment_sum(tf.ones_like(cell, tf.float64), cell, n_cells)
         levels = self.level(tf.reshape(counts, [self.n_buckets, n_rows]), tensorflow_arithmetic())
-        levels = tf.cast(levels, tf.float32)
-        return {o.name: levels[i] for i, o in enumerate(self.outputs)}
+        columns = tf.unstack(tf.cast(levels, tf.float32), self.n_buckets)
+        return {o.name: column for o, column in zip(self.outputs, columns, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,11 +342,9 @@ class Bag(Counted, Tokens):
 
     def quantities(self, raw: Raw) -> dict[str, Any]:
         """The values of all rows, unless they are hashed."""
-        return (
-            {}
-            if self.buckets is not None
-            else {self.counted: self._pieces(raw[self.columns[0]])[1]}
-        )
+        if self.buckets is not None:
+            return {}
+        return {self.counted: self._pieces(raw[self.columns[0]])[1]}
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
         """Fits the tokens, unless values are hashed."""

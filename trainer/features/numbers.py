@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_DEVIATIONS = 1e6  # bounds a scaled value, so that it stays finite as float32
 _TINY = float(np.finfo(np.float64).tiny)
-Impute = Literal["mean", "median", "most_frequent"] | float
+IMPUTE = ("median", "mean", "most_frequent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,16 @@ class Number(Feature):
     is_column: ClassVar[bool] = True
     """Whether the number is a raw input itself, not made of raw inputs."""
 
-    impute: Impute = "median"
+    impute: str | float = "median"
     indicator: bool | None = None
     fill: float = 0.0
     flag: bool = False
+
+    def check(self) -> str | None:
+        """A word for what stands in, or a number."""
+        if not isinstance(self.impute, str) or self.impute in IMPUTE:
+            return None
+        return f"impute is {self.impute!r}; it must be {', '.join(IMPUTE)} or a number"
 
     def value(self, raw: Any, xp: Any) -> Any:
         """The number of each row, `[N] float64`, not finite where missing.
@@ -211,7 +217,10 @@ class Clip(Scaled):
     quantiles: tuple[float, float] | None = None
 
     def check(self) -> str | None:
-        """Bounds, or the shares that they leave below and at most, in order."""
+        """Bounds, or the shares of the rows at or below them, in order."""
+        return super().check() or self._bounds_problem()
+
+    def _bounds_problem(self) -> str | None:
         given = (self.min, self.max) != (None, None)
         if given == (self.quantiles is not None) or (given and None in (self.min, self.max)):
             return "give either `min` and `max`, or `quantiles` of the train split as [0.01, 0.99]"
@@ -347,7 +356,7 @@ class QuantileNormal(Number):
 
     def check(self) -> str | None:
         """Between 2 and 10000 quantiles."""
-        return in_range("quantiles", self.quantiles, 2, 10_000)
+        return super().check() or in_range("quantiles", self.quantiles, 2, 10_000)
 
     def fit_shape(self, x: Distribution) -> Self:
         """Fits the knots and their scores."""
@@ -387,7 +396,7 @@ class PiecewiseLinear(Number):
 
     def check(self) -> str | None:
         """Between 1 and 256 bins."""
-        return in_range("bins", self.bins, 1, 256)
+        return super().check() or in_range("bins", self.bins, 1, 256)
 
     def fit_shape(self, x: Distribution) -> Self:
         """Fits the edges; a column of one value has one bin, of no width."""
@@ -408,8 +417,8 @@ class PiecewiseLinear(Number):
         if xp is np:  # a bin after the other: a table of all is 4 times as slow
             shares = [_held_share(half, *bin_, np) for bin_ in zip(low, width, strict=True)]
         else:
-            shares = _held_share(half[None, :], low[:, None], width[:, None], xp)
-        return {name: shares[i] for i, name in enumerate(self.shaped_names)}
+            shares = xp.unstack(_held_share(half[None, :], low[:, None], width[:, None], xp))
+        return dict(zip(self.shaped_names, shares, strict=True))
 
 
 def _held_share(x: Any, low: Any, width: Any, xp: Any) -> Any:

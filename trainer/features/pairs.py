@@ -35,7 +35,7 @@ class Difference(Scaled):
             return f"the difference of two times takes `unit`: {', '.join(SECONDS)}"
         if not n_times and self.unit is not None:
             return "the difference of two numbers takes no `unit`"
-        return None
+        return super().check()
 
     def value(self, raw: Any, xp: Any) -> Any:
         """The difference of each row."""

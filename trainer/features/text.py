@@ -55,6 +55,11 @@ class Text(Counted):
         return self
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    @property
     def n_buckets(self) -> int:
         """The given buckets."""
         return self.buckets

@@ -54,6 +54,20 @@ def test_a_regression_and_parquet_have_one_prediction(
     assert found["prediction"].to_pylist() == pytest.approx([1.6, -0.5])
 
 
+def test_json_lines_are_answered_as_the_same_rows_of_a_csv(
+    source: Path, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    lines = [
+        {"delay": 30, "carrier": "UA"},
+        {"carrier": None, "delay": None},
+        {"carrier": "XX", "delay": "-10.5"},
+    ]
+    (tmp_path / "raw.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    expected = predict(models["binary"], source, tmp_path / "csv.csv")
+    made = predict(models["binary"], tmp_path / "raw.jsonl", tmp_path / "json.csv")
+    assert made.path.read_bytes() == expected.path.read_bytes()
+
+
 def test_the_default_output_is_named_after_the_input(
     source: Path, tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from components.errors import DataError, QuatrainError, SpecError
 from components.preprocess import duplicates, pipeline
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.duplicates import keys_of, losers_of
+from components.preprocess.folder import Folder
 from components.preprocess.shards import Job
 from components.preprocess.sources import plan_ranges
 from components.spec.schema import SPLITS, ModelSpec
@@ -37,7 +38,7 @@ def rows_of(copies: int) -> str:
 def losers(spec: ModelSpec, range_bytes: int | None, *, backwards: bool = False) -> list[int]:
     """Where the duplicates stand, worked out without Beam."""
     ranges = plan_ranges(spec.source, spec.columns, range_bytes)
-    job = Job(spec, Rules.of(spec), "", len(ranges))
+    job = Job(spec, Rules.of(spec), Folder(""), len(ranges))
     parts, cleaner = dict[int, list[bytes]](), Cleaner(job.rules)
     for span in reversed(ranges) if backwards else ranges:
         for part, packed in keys_of(job, span, cleaner):
@@ -151,7 +152,7 @@ def test_a_pipeline_that_is_not_asked_has_no_step_for_it(delays_spec: Make) -> N
     for rule, asked in ((None, False), ({"keys": ["day"]}, True)):
         spec = delays_spec(**cleaned(rule)) if rule else delays_spec()
         made = beam.Pipeline(runner="FnApiRunner")
-        pipeline.build(made, Job(spec, Rules.of(spec), "", 1), [], in_one_worker=True)
+        pipeline.build(made, Job(spec, Rules.of(spec), Folder(""), 1), [], in_one_worker=True)
         assert any(label.startswith("Deduplicate") for label in made.applied_labels) == asked
 
 

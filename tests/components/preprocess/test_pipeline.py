@@ -21,6 +21,7 @@ from components.artifacts import sha256_of
 from components.errors import DataError, QuatrainError, SourceError, SpecError
 from components.preprocess import finding, pipeline, shards
 from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.folder import Folder
 from components.preprocess.sources import plan_ranges
 from components.preprocess.summary import Summary
 from components.spec.schema import SPLITS, ModelSpec
@@ -38,12 +39,12 @@ def run(spec: ModelSpec, out: Path, **options: Any) -> int:
 def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> shards.Fitted:
     """The same work without Beam, range by range; stops at a problem."""
     ranges = plan_ranges(spec.source, spec.columns, range_bytes)
-    job = shards.Job(spec, Rules.of(spec), str(out), len(ranges))
+    job = shards.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(job.rules)
-    total = sum((shards.clean_range(job, r, cleaner) for r in ranges), Summary())
-    fitted = shards.fit(job, total)
+    cleaned = [shards.clean_range(job, r, cleaner) for r in ranges]
+    fitted = shards.fit(job, sum((total for _, total in cleaned), Summary()))
     if fitted.problem is None:
-        written = [shards.engineer_range(job, r.index, fitted) for r in ranges]
+        written = [shards.engineer_range(job, of, fitted) for of, _ in cleaned]
         shards.write_documents(job, fitted, written)
     return fitted
 
@@ -320,8 +321,22 @@ def test_the_component_runs_the_step_and_gives_the_rows_read(
 
     examples = SimpleNamespace(uri=str(tmp_path / "examples"))
     as_kfp_sends_it = json.loads(json.dumps(small_spec.as_parameter()), parse_int=float)
-    read = preprocess.python_func(as_kfp_sends_it, "local", "p", "local", "", "", "", examples)
+    resources = tmp_path / "gcp_resources"
+    read = preprocess.python_func(
+        as_kfp_sends_it,
+        runner="local",
+        project="p",
+        location="local",
+        at="",
+        digest="",
+        cache_key="",
+        runner_options={"direct_num_workers": 1.0},  # KFP has no whole numbers
+        image="quatrain:dev",
+        examples=examples,
+        gcp_resources=str(resources),
+    )
     assert read == 400
+    assert json.loads(resources.read_text()) == {"resources": []}
     manifest = json.loads((tmp_path / "examples" / "manifest.json").read_text())
     assert manifest["spec"] == small_spec.sha256
 
@@ -335,8 +350,8 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
         "import json, sys, time\n"
         "from components.preprocess import pipeline, shards\n"
         "engineer = shards.engineer_range\n"
-        "def slowly(job, index, fitted):\n"
-        "    written = engineer(job, index, fitted)\n"
+        "def slowly(job, cleaned, fitted):\n"
+        "    written = engineer(job, cleaned, fitted)\n"
         "    time.sleep(60)\n"
         "    return written\n"
         "shards.engineer_range = slowly\n"

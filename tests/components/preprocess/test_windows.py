@@ -167,6 +167,22 @@ def test_a_window_over_a_bucket_lists_each_day(storage: emulator.Storage) -> Non
     assert [(r.path, r.start, r.stop) for r in ranges] == [(uri, 4, 8) for uri in uris]
 
 
+def test_the_name_of_an_object_is_taken_as_it_is_written(storage: emulator.Storage) -> None:
+    storage.add_bucket("b")
+    names = ["city=S%C3%A3o Paulo/é #1.csv", "a/x1.csv", "a/x22.csv"]
+    for name in names:
+        storage.put(f"gs://b/{name}", b"a,b\n1,2\n")
+    for uri, found in (
+        (f"gs://b/{names[0]}", names[:1]),
+        ("gs://b/*/* #?.csv", names[:1]),
+        ("gs://b/a/x?.csv", names[1:2]),
+    ):
+        files = find_files(Source(uri=(uri,))).found
+        assert [path for path, _ in files] == [f"gs://b/{name}" for name in found]
+        [span] = plan_ranges(Source(uri=(uri,)), {"a": "int"}, files=files)
+        assert (span.start, span.stop) == (4, 8)
+
+
 @pytest.fixture
 def windowed(delays_spec: Callable[..., ModelSpec], tmp_path: Path) -> ModelSpec:
     """The small table, cut into two days of a window of three."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +46,7 @@ def looked(folder: Path, values: list[str], name: str = "x", other: str = "z") -
         ("n", [f"the cat sat on mat {i}" for i in range(30)], "string", "text"),
         ("n", ["5", "5", "5"], "int", "constant"),
         ("n", ["", "NA", ""], "string", "empty"),
-        ("day", ["20130131", "20130201", "20130202"], "int", "time"),
+        ("day", ["20130131", "20130201", "20130202"], "date", "time"),
         ("n", ["20130131", "20139901", "20130202"], "int", "number"),
         ("price", ["$1,234.50", "$9.00", "-$3"], "string", "quantity"),
         ("share", ["12%", "7.5%", "100%"], "string", "quantity"),
@@ -67,27 +69,35 @@ def test_a_decimal_comma_is_read_by_an_expression(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "sql"),
+    ("values", "declared"),
     [
-        (["31/12/2013", "01/02/2014"], "try_strptime(\"x\", '%d/%m/%Y')"),
-        (["12/31/2013", "01/02/2014"], "try_strptime(\"x\", '%m/%d/%Y')"),
-        (["31.12.2013 10:30", "1.2.2014 9:05"], "try_strptime(\"x\", '%d.%m.%Y %H:%M')"),
-        (["03/04/2013", "01/02/2014"], None),
+        (["31/12/2013", "01/02/2014"], {"type": "date", "format": "%d/%m/%Y"}),
+        (["12/31/2013", "01/02/2014"], {"type": "date", "format": "%m/%d/%Y"}),
+        (["31.12.2013 10:30", "1.2.2014 9:05"], {"type": "timestamp", "format": "%d.%m.%Y %H:%M"}),
+        (["20130131", "20130201"], {"type": "date", "format": "%Y%m%d"}),
+        (["03/04/2013", "01/02/2014"], "string"),
     ],
 )
 def test_dates_in_other_forms_are_times_unless_day_and_month_cannot_be_told_apart(
-    tmp_path: Path, values: list[str], sql: str | None
+    tmp_path: Path, values: list[str], declared: Any
 ) -> None:
     column = looked(tmp_path, values)
-    assert (column.type, column.kind, column.sql) == ("string", "time", sql)
+    assert (column.declared, column.kind) == (declared, "time")
 
 
 def test_an_epoch_is_a_time_where_the_name_says_so(tmp_path: Path) -> None:
     values = [str(1_400_000_000 + 7 * i * i) for i in range(30)]
     column = looked(tmp_path, values, "start_time")
-    assert (column.type, column.kind, column.note) == ("int", "time", "s since 1970")
-    assert column.sql == 'make_timestamp(CAST("start_time" * 1000000 AS BIGINT))'
+    assert (column.declared, column.kind) == ({"type": "timestamp", "epoch": "s"}, "time")
+    assert column.values[0].as_py() == datetime.datetime(2014, 5, 13, 16, 53, 20)
     assert looked(tmp_path, values, "amount").kind == "number"
+
+
+def test_categories_that_differ_by_blanks_or_case_alone_are_one(tmp_path: Path) -> None:
+    column = looked(tmp_path, ["Yes", "yes ", "no", "No"] * 5)
+    assert column.declared == {"type": "string", "trim": True, "case": "lower"}
+    assert sorted(column.values.unique().to_pylist()) == ["no", "yes"]
+    assert looked(tmp_path, ["Yes", "No"] * 5).declared == "string"
 
 
 def test_a_few_cells_that_do_not_convert_leave_the_type(tmp_path: Path) -> None:

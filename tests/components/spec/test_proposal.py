@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from components.errors import QuatrainError, SpecError
 from components.preprocess.checking import check
+from components.preprocess.splitting import assign
 from components.spec.proposal import Proposal, propose
 from components.spec.reading import load_spec
 from components.spec.schema import HashSplit, TimeSplit
@@ -72,7 +74,7 @@ def test_headers_of_any_letters_and_any_case_get_features(init, chance) -> None:
         "label": [chance.choice("ab") for _ in size],
         "raw_x": [chance.random() for _ in size],
         "2013": [chance.randint(0, 9) for _ in size],
-        "null": ["groß" if s > 0.5 else "klein" for s in size],
+        "null": [chance.choice(["groß", "klein"]) for s in size],
     }
     written = init(table, "null")
     assert written.spec.task == "binary"
@@ -125,25 +127,27 @@ def days(n: int, form: str = "%Y-%m-%d") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("times", "column"),
+    "times",
     [
-        (days(400), "day"),
-        (days(400, "%d/%m/%Y"), "day_time"),
-        ([str(1_356_998_400_000 + i * 86_400_000) for i in range(400)], "day_time"),
-        (days(400, "%Y%m%d"), "day_time"),
+        days(400),
+        days(400, "%d/%m/%Y"),
+        days(400, "%Y%m%d"),
+        [str(1_356_998_400_000 + i * 86_400_000) for i in range(400)],
     ],
+    ids=["iso", "strptime", "digits", "epoch"],
 )
 def test_rows_with_a_time_are_split_by_it_however_it_is_written(
-    init, chance, times: Sequence[Any], column: str
+    init, chance, times: Sequence[Any]
 ) -> None:
     x = [chance.random() for _ in times]
-    header = "day" if not times[0].startswith("1356") else "day time"
-    written = init({header: times, "x": x, "y": [v + chance.random() for v in x]}, "y")
-    split = written.spec.split
+    split = init({"day time": times, "x": x, "y": [v + chance.random() for v in x]}, "y").spec.split
     assert isinstance(split, TimeSplit)
-    assert split.column.startswith(column.split("_")[0])
     # 80 % and 90 % of 400 days after 2013-01-01 are days 319 and 359
-    assert (split.validation_from, split.test_from) == ("2013-11-16", "2013-12-26")
+    assert (split.column, split.validation_from, split.test_from) == (
+        "day time",
+        "2013-11-16",
+        "2013-12-26",
+    )
 
 
 def test_a_birthday_splits_no_rows_and_an_ambiguous_date_is_told(init, chance) -> None:
@@ -196,6 +200,22 @@ def test_a_column_that_gives_the_label_away_is_a_comment(init, chance) -> None:
     assert any(line.startswith("# - {name: code, from: code") for line in lines_of(written, "code"))
 
 
+def test_the_only_column_stays_though_it_gives_the_label_away(init, chance) -> None:
+    x = [chance.uniform(0, 100) for _ in range(400)]
+    written = init({"x": x, "y": [int(v > 50) for v in x]}, "y")
+    assert [i.name for i in written.spec.inputs] == ["x"]
+    assert "it stays, as no other column is left" in written.draft.remarks[0]
+
+
+def test_a_rare_class_stands_in_every_part(init, chance) -> None:
+    x, rare = range(700), [i for i in range(700) if i % 97 == 0]
+    table = {"x": x, "n": [chance.random() for _ in x], "fraud": [int(i in rare) for i in x]}
+    split = init(table, "fraud").spec.split
+    assert isinstance(split, HashSplit)
+    assert split.keys == ("x",)
+    assert set(assign(split, pa.record_batch({"x": pa.array(rare)}))) >= {0, 2}
+
+
 def test_columns_that_are_missing_where_the_target_is_are_asked_about(init, chance) -> None:
     x = [chance.random() for _ in range(400)]
     gone = set(range(0, 400, 20))
@@ -246,6 +266,25 @@ def test_types_of_parquet_are_taken_as_they_are(tmp_path: Path, chance: random.R
     pq.write_table(table, tmp_path / "t.parquet")
     spec = propose(str(tmp_path / "t.parquet"), "flag", tmp_path / "t.yaml").spec
     assert spec.columns == {"cat": "string", "ts": "timestamp", "flag": "bool"}
+
+
+def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
+    rows = []
+    for i in range(300):
+        row = {"id": f"r{i}", "n": i % 7, "time": 1_600_000_000 + 3600 * i, "tags": ["a"]}
+        row |= {"size": chance.random()} if i % 3 else {}
+        rows.append(json.dumps({**row, "good": chance.random() > 0.5}))
+    written = init("\n".join(rows) + "\n", "good", name="t.jsonl")
+    assert written.spec.source.format == "jsonl"
+    assert written.spec.source.optional_keys
+    assert written.spec.columns == {
+        "n": "int",
+        "time": "timestamp",
+        "size": "float",
+        "good": "bool",
+    }
+    assert lines_of(written, "time: ")[0].startswith("time: {type: timestamp, epoch: s}")
+    assert "left out: it is list<item: string>" in lines_of(written, "# tags")[0]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
 """The best trial of a finished tuning job gives its settings to the final training."""
 
 import json
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import pytest
 from google.cloud import aiplatform_v1
 
 from components.errors import TrainingFailed
 from components.train import best
+from tests.emulators import storage, tls
 
 POOL = {
     "machine_spec": {"machine_type": "n1-standard-8", "accelerator_count": 1.0},
@@ -82,10 +87,53 @@ def test_its_settings_follow_the_command_s_own_and_all_trials_are_kept(tmp_path)
     assert POOL["container_spec"]["args"] == ["--", "--learning-rate", "0.001"]
 
 
-def test_vertex_is_asked_for_a_job_that_ran_there():
+@pytest.fixture
+def google(tmp_path, monkeypatch):
+    """Vertex's own host on loopback; returns the requests it got."""
     asked = []
-    assert best.read_job(URI, lambda uri: asked.append(uri) or {"a": 1}) == {"a": 1}
-    assert asked == [URI]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers["Authorization"]))
+            found = self.path == urlsplit(URI).path
+            body = json.dumps(job(0.3, 0.2) if found else {"error": {"code": 404}}).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    certificate, key = tls.make_certificate(urlsplit(URI).hostname)
+    (tmp_path / "both.pem").write_bytes(key + certificate)
+    (tmp_path / "roots.pem").write_bytes(certificate)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with storage.serving() as tokens, tls._proxy(server.server_port) as proxy:
+        credentials = storage.write_credentials(tmp_path / "key.json", tokens.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
+        monkeypatch.setenv("https_proxy", proxy)
+        monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "roots.pem"))
+        yield asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_vertex_is_asked_with_the_credentials_of_the_run(google):
+    assert best.best_trial(best.read_job(URI))["id"] == "2"
+    ((path, authorization),) = google
+    assert path == "/v1/projects/p/locations/l/x/1"
+    assert authorization.startswith("Bearer ")
+
+
+def test_a_job_that_vertex_does_not_know_is_named(google):
+    with pytest.raises(TrainingFailed, match=r"x/2 cannot be read: 404"):
+        best.read_job(URI.replace("/1", "/2"))
 
 
 @pytest.mark.parametrize(
@@ -98,4 +146,4 @@ def test_vertex_is_asked_for_a_job_that_ran_there():
 )
 def test_a_token_goes_to_vertex_alone(uri):
     with pytest.raises(TrainingFailed, match="is no tuning job of Vertex AI"):
-        best.read_job(uri, lambda _: {})
+        best.read_job(uri)

@@ -1,0 +1,182 @@
+"""A job of Dataflow: its options, its start from the preprocess step, and its end."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions
+from apache_beam.runners.runner import PipelineState
+
+from components.errors import RunnerError
+from components.image import BEAM, PYTHON
+
+POLL_S = 10.0
+"""How often a job is looked at."""
+MAX_WORKERS = 50
+"""The bound of autoscaling, unless `max_num_workers` says another."""
+LABEL_CHARS = 63
+
+
+def defaults(
+    *, name: str, project: str, location: str, image: str, out: str, n_ranges: int
+) -> dict[str, Any]:
+    """Returns the options of a job where none are given.
+
+    Workers run our image as it is, have no public addresses and stay in the job's region.
+
+    Args:
+        name: The model's name.
+        project: The job's project.
+        location: The job's region.
+        image: The image of the step that launches, by its reference.
+        out: Where the step writes; temporary files go beside it.
+        n_ranges: How many ranges there are to read; more workers than these are of no use.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    return {
+        "project": project,
+        "region": location,
+        "job_name": f"quatrain-{name}-{stamp}-{secrets.token_hex(2)}",
+        "temp_location": f"{out.rstrip('/')}.dataflow/temp",
+        "staging_location": f"{out.rstrip('/')}.dataflow/staging",
+        "sdk_container_image": image,
+        "sdk_location": "container",
+        "no_use_public_ips": True,
+        # Beam would stage the list of this environment's packages, which takes seconds to make.
+        "experiments": ["use_runner_v2", "disable_logging_submission_environment"],
+        "autoscaling_algorithm": "THROUGHPUT_BASED",
+        "max_num_workers": min(MAX_WORKERS, max(n_ranges, 1)),
+        "labels": [f"quatrain={name[:LABEL_CHARS]}"],
+    }
+
+
+def check_launch(given: Mapping[str, Any], image: str, out: str) -> None:
+    """Checks what would make workers fail after minutes, before anything starts.
+
+    Workers unpickle what this process pickles, so both need the same code, Beam and Python.
+
+    Args:
+        given: The options that the run was given.
+        image: The image of the step that launches.
+        out: Where the step writes.
+
+    Raises:
+        RunnerError: Workers could not write to `out`, or would have another Python or Beam.
+    """
+    if not out.startswith("gs://"):
+        raise RunnerError(
+            f"runner 'dataflow' writes to a bucket, and this run to {out}, which its workers do "
+            f"not have; `quatrain submit --runner dataflow` launches it from Vertex AI"
+        )
+    chosen = str(given.get("sdk_container_image", image))
+    if chosen != image:
+        raise RunnerError(
+            f"runner option sdk_container_image is {chosen}, but the step that launches runs "
+            f"{image}: workers need the very same code, Python and Beam; leave the option out"
+        )
+    here = {"Beam": metadata.version("apache-beam"), "Python": _python()}
+    for what, there in (("Beam", BEAM), ("Python", PYTHON)):
+        if here[what] != there:
+            raise RunnerError(
+                f"this process has {what} {here[what]}, and the image of the workers {there}; "
+                f"launch from the image itself"
+            )
+
+
+def _python() -> str:
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def run(pipeline: beam.Pipeline, gcp_resources: str) -> None:
+    """Starts a pipeline's job, tells where it is, and waits for it; cancels it on SIGTERM.
+
+    Args:
+        pipeline: What is to be run, with its options.
+        gcp_resources: The file by which the page of Vertex AI links to the job; may be empty.
+
+    Raises:
+        RunnerError: The job did not end well.
+    """
+    options = pipeline.options.view_as(GoogleCloudOptions)
+    with _stopped_by_sigterm():
+        result = pipeline.run()
+        job = f"projects/{options.project}/locations/{options.region}/jobs/{result.job_id()}"
+        try:
+            write_resources(gcp_resources, job)
+            link = _link(options, result.job_id())
+            print(f"preprocess: Dataflow job {result.job_id()}: {link}", flush=True)
+            state = _wait(result)
+        except BaseException:
+            print(f"preprocess: cancelling Dataflow job {result.job_id()}", flush=True)
+            if not PipelineState.is_terminal(result.state):
+                result.cancel()
+            raise
+    if state != PipelineState.DONE:
+        raise RunnerError(
+            f"Dataflow job {result.job_id()} ended as {state}{_reason(result)}; look: {link}"
+        )
+
+
+def write_resources(path: str, job: str = "") -> None:
+    """Writes the resources of a step, as google-cloud-pipeline-components does."""
+    if not path:
+        return
+    uri = f"https://dataflow.googleapis.com/v1b3/{job}"
+    found = [{"resourceType": "DataflowJob", "resourceUri": uri}] if job else []
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps({"resources": found}), encoding="utf-8")
+
+
+def _wait(result: Any) -> str:
+    begun, told = time.monotonic(), ""
+    while True:
+        state = str(result.state)
+        if state != told:
+            told = state
+            print(f"preprocess: Dataflow: {state} ({time.monotonic() - begun:.0f} s)", flush=True)
+        if PipelineState.is_terminal(state):
+            return state
+        time.sleep(POLL_S)
+
+
+def _reason(result: Any) -> str:
+    """Returns the last error that the job's log holds, in a line."""
+    messages, _ = result._runner.dataflow_client.list_messages(result.job_id())
+    errors = [m.message_text for m in messages if "ERROR" in m.message_importance.name]
+    return f": {' '.join(errors[-1].split())[:500]}" if errors else ""
+
+
+def _link(options: GoogleCloudOptions, job_id: str) -> str:
+    return (
+        f"https://console.cloud.google.com/dataflow/jobs/{options.region}/{job_id}"
+        f"?project={options.project}"
+    )
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Makes SIGTERM, by which Vertex AI cancels a step, an exception of the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    kept = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, kept)

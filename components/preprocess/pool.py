@@ -1,0 +1,90 @@
+"""A worker pool outside this process: asked before a run, as Beam would wait for it without end."""
+
+from __future__ import annotations
+
+import platform
+import socket
+import threading
+from importlib import metadata
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+
+from components.errors import RunnerError
+from components.preprocess.runners import ENGINES, LOCAL
+
+CONNECT_S, START_S = 5.0, 60.0
+"""How long a pool has to take a connection, and then to start a worker that answers."""
+
+
+def check(options: PipelineOptions) -> None:
+    """Checks that a pool starts workers, and that they have this process's Beam and Python.
+
+    Does nothing without one. The pool is that of `python -m
+    apache_beam.runners.worker.worker_pool_main`; it starts the `python` of its PATH.
+
+    Raises:
+        RunnerError: Nobody listens, no worker answers, or it has other versions.
+    """
+    portable = options.view_as(PortableOptions)
+    local = options.view_as(StandardOptions).runner == ENGINES[LOCAL].beam
+    if not local or portable.environment_type != "EXTERNAL":
+        return
+    at = str(portable.environment_config)
+    host, _, port = at.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise RunnerError(
+            f"no worker pool listens at {at} ({error}); start one by "
+            f"`python -m apache_beam.runners.worker.worker_pool_main --service_port=PORT` and "
+            f"give --runner-option environment_config=HOST:PORT"
+        ) from error
+    failures: list[Exception] = []
+    asked = threading.Thread(target=_ask, args=(options, versions(), failures), daemon=True)
+    asked.start()
+    asked.join(START_S)
+    if asked.is_alive():
+        raise RunnerError(
+            f"the worker pool at {at} took the connection, but no worker answered within "
+            f"{START_S:g} s; it starts the `python` of its PATH, which must have this version of "
+            f"Quatrain and Beam"
+        )
+    if failures:
+        raise RunnerError(
+            f"a worker of the pool at {at} is of no use: {_sentence(failures[0])}"
+        ) from failures[0]
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that must be the same where rows are pickled and unpickled."""
+    return {
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "Beam": metadata.version("apache-beam"),
+    }
+
+
+def compare(there: dict[str, str]) -> None:
+    """Compares the versions of who launches with those of the process that this runs in.
+
+    Raises:
+        RunnerError: They differ.
+    """
+    here = versions()
+    if differ := [f"{k} {here[k]} and not {v}" for k, v in there.items() if here[k] != v]:
+        raise RunnerError(f"it has {' and '.join(differ)}, as who launches")
+
+
+def _ask(options: PipelineOptions, expected: dict[str, str], failures: list[Exception]) -> None:
+    try:
+        with beam.Pipeline(options=options) as pipeline:
+            _ = pipeline | beam.Create([expected]) | beam.Map(compare)
+    except Exception as error:  # a thread has no caller: who waits for it raises this
+        failures.append(error)
+
+
+def _sentence(error: Exception) -> str:
+    """Returns what a worker raised, out of the traceback that Beam makes of it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if "RunnerError: " in line]
+    return (told or lines or [type(error).__name__])[-1].partition("RunnerError: ")[2] or lines[-1]

@@ -1,0 +1,171 @@
+"""The engines that Beam runs on, by name, and their options, checked by Beam's own declarations."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apache_beam.options import pipeline_options
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.errors import RunnerError
+from components.wording import near
+
+LOCAL, DATAFLOW = "local", "dataflow"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine.
+
+    Attributes:
+        beam: Beam's name of its runner.
+        remote: Whether workers may be on other machines, so that they write to a bucket.
+        needs: Options without which it cannot start.
+    """
+
+    beam: str
+    remote: bool = True
+    needs: tuple[str, ...] = ()
+
+
+ENGINES: dict[str, Engine] = {
+    # By name: Beam's DirectRunner first tries to download another runner.
+    LOCAL: Engine("apache_beam.runners.portability.fn_api_runner.FnApiRunner", remote=False),
+    DATAFLOW: Engine(
+        "DataflowRunner", needs=("project", "region", "temp_location", "sdk_container_image")
+    ),
+    # https://beam.apache.org/documentation/runners/flink/ and .../spark/: a job server is named by
+    # job_endpoint, or started from flink_job_server_jar and spark_job_server_jar.
+    "flink": Engine("FlinkRunner"),
+    "spark": Engine("SparkRunner"),
+    "portable": Engine("PortableRunner", needs=("job_endpoint",)),
+}
+REFUSED = {
+    "dask": "it loses rows and reports success: of several outputs only the last is written, and "
+    "what a bundle gives when it finishes is dropped",
+    "direct": "it tries to download another runner first; local is the one of this process",
+    "interactive": "it keeps intermediate rows on the driver",
+}
+"""Engines that are not run, and why; Beam 2.77."""
+
+
+def engine_of(runner: str) -> Engine:
+    """Returns an engine by our name of it, or by Beam's.
+
+    Raises:
+        RunnerError: It is refused, or nobody knows it.
+    """
+    if runner in ENGINES:
+        return ENGINES[runner]
+    short = runner.rpartition(".")[2].removesuffix("Runner").lower()
+    if short in REFUSED:
+        raise RunnerError(
+            f"runner {runner!r} is not offered: {REFUSED[short]}; choose one of {_names()}"
+        )
+    for engine in ENGINES.values():
+        if runner in (engine.beam, engine.beam.rpartition(".")[2]):
+            return engine
+    if not runner.endswith("Runner"):
+        raise RunnerError(
+            f"unknown runner {runner!r}{near(runner, ENGINES)}; choose one of {_names()}, or give "
+            f"the name of a Beam runner, as PrismRunner"
+        )
+    return Engine(runner)
+
+
+def check_options(runner: str, given: Mapping[str, Any]) -> None:
+    """Checks a runner and its options as far as can be told without the defaults of a job.
+
+    Raises:
+        RunnerError: The runner is refused, or an option is unknown or has a wrong value.
+    """
+    engine_of(runner)
+    _parse(runner, given)
+
+
+def read_options(
+    runner: str, given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> PipelineOptions:
+    """Returns Beam's options of a run.
+
+    Args:
+        runner: The engine.
+        given: Options by Beam's names. A list repeats one; KFP gives whole numbers as floats.
+        defaults: What holds for options that are not given.
+
+    Raises:
+        RunnerError: An option is unknown, has a wrong value or is not there.
+    """
+    engine = engine_of(runner)
+    merged = {**(defaults or {}), **given}
+    if lacking := [name for name in engine.needs if not merged.get(name)]:
+        raise RunnerError(
+            f"runner {runner!r} needs {', '.join(lacking)}; give "
+            f"{' '.join(f'--runner-option {name}=...' for name in lacking)}"
+        )
+    read = _parse(runner, merged)
+    if runner == LOCAL and read.get("direct_num_workers", 1) != 1:
+        # In one process, further workers only wait for each other.
+        read.setdefault("direct_running_mode", "multi_processing")
+    return PipelineOptions([], runner=engine.beam, save_main_session=False, **read)
+
+
+def n_workers(options: PipelineOptions) -> int | None:
+    """Returns how many workers a local run has; None when others decide."""
+    own = options.view_as(pipeline_options.DirectOptions)
+    elsewhere = options.view_as(pipeline_options.PortableOptions).environment_type
+    local = options.view_as(pipeline_options.StandardOptions).runner == ENGINES[LOCAL].beam
+    return int(own.direct_num_workers or 0) if local and not elsewhere else None
+
+
+class _Parser(pipeline_options._BeamArgumentParser):
+    """Every option of Beam; a mistake becomes a sentence."""
+
+    def error(self, message: str) -> Any:
+        raise RunnerError(message)
+
+
+def _parse(runner: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options as Beam's own declarations read them."""
+    parser = _Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    for group in _groups(PipelineOptions):
+        group._add_argparse_args(parser)
+    known = {o.removeprefix("--") for o in parser._option_string_actions}
+    if unknown := [name for name in given if name not in known]:
+        raise RunnerError(
+            f"runner option {unknown[0]!r} is none of Beam's{near(unknown[0], sorted(known))}"
+        )
+    read: dict[str, Any] = {}
+    for name, value in given.items():
+        action = parser._option_string_actions[f"--{name}"]
+        try:
+            parsed = parser.parse_args(list(_arguments(name, value, action)))
+        except RunnerError as error:
+            raise RunnerError(f"runner option {name}={value!r}: {error}") from error
+        read[action.dest] = getattr(parsed, action.dest)
+    return read
+
+
+def _groups(of: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]:
+    for group in of.__subclasses__():
+        if group.__module__ == pipeline_options.__name__:
+            yield group
+            yield from _groups(group)
+
+
+def _arguments(name: str, value: Any, action: argparse.Action) -> Iterator[str]:
+    if action.nargs == 0:  # a switch
+        if value not in (True, "true", "True"):
+            raise RunnerError("it is a switch; write true, or leave it out")
+        yield f"--{name}"
+        return
+    for each in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+        whole = isinstance(each, float) and each.is_integer()
+        yield f"--{name}={int(each) if whole else each}"
+
+
+def _names() -> str:
+    return ", ".join(ENGINES)

@@ -1,0 +1,225 @@
+"""Faults from outside: the same bytes or a sentence, never a folder that only looks complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.errors import ArtifactError, QuatrainError
+from components.preprocess import failures, pipeline
+from components.spec.schema import ModelSpec
+from tests.components.preprocess.conftest import delays, model_of
+from tests.emulators import storage as emulator
+
+ROOT = Path(__file__).parents[3]
+CHILDREN = """
+import json, os, resource, signal, sys
+from components.preprocess import pipeline, shards
+
+parameter, folder, scenarios = (json.loads(text) for text in sys.argv[1:])
+
+def begin(module, name, after):
+    if module is None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (after, after))
+        return
+    real, calls = getattr(shards, name), []
+    def killed(*given):
+        calls.append(real(*given))
+        if len(calls) == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return calls[-1]
+    setattr(shards, name, killed)
+
+for number, scenario in enumerate(scenarios):
+    child = os.fork()
+    if not child:
+        begin(*scenario)
+        try:
+            pipeline.run(parameter, runner="local", out=f"{folder}/{number}/out", range_bytes=1000)
+        except BaseException as error:
+            print(json.dumps([number, type(error).__name__, str(error)]), flush=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(json.dumps([number, "status", status]), flush=True)
+"""
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small table's examples, in ranges of 1000 bytes."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    pipeline.run(small_spec.as_parameter(), runner="local", out=str(out), range_bytes=1000)
+    return out
+
+
+POINTS = [
+    ("shards", "clean_range", 3),
+    ("shards", "engineer_range", 3),
+    ("shards", "write_documents", 1),  # the manifest is written, the folder not renamed
+]
+
+
+@pytest.fixture(scope="module")
+def limits(undisturbed: Path) -> list[int]:
+    """Sizes at which a file is cut off: what is spilled, a shard, a document."""
+    sizes = {path: len(data) for path, data in contents(undisturbed).items()}
+    documents = min(sizes["statistics.json"], sizes["transform.json"]) - 1
+    largest = max(size for path, size in sizes.items() if path.startswith("train")) - 1
+    assert 100 < largest < documents
+    return [100, largest, documents]
+
+
+@pytest.fixture(scope="module")
+def disturbed(
+    small_spec: ModelSpec, limits: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Any]]:
+    """A run for each point and each limit, each in a process of its own: what each said."""
+    folder = tmp_path_factory.mktemp("disturbed")
+    scenarios = [*POINTS, *((None, "", limit) for limit in limits)]
+    arguments = [json.dumps(a) for a in (small_spec.as_parameter(), str(folder), scenarios)]
+    command = [sys.executable, "-c", CHILDREN, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return folder, [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+
+
+def test_a_run_that_is_killed_at_any_point_leaves_nothing_and_can_be_run_again(
+    small_spec: ModelSpec, undisturbed: Path, disturbed: tuple[Path, list[Any]]
+) -> None:
+    folder, said = disturbed
+    assert [s for s in said if s[0] < len(POINTS)] == [[i, "status", 9] for i in range(len(POINTS))]
+    for i in range(len(POINTS)):
+        assert not (folder / str(i) / "out").exists()
+        assert os.listdir(folder / str(i)) != []
+    again = folder / str(len(POINTS) - 1) / "out"
+    pipeline.run(small_spec.as_parameter(), runner="local", out=str(again), range_bytes=1000)
+    assert contents(again) == contents(undisturbed)
+    assert os.listdir(again.parent) == ["out"]
+
+
+def test_a_disk_that_is_full_at_any_point_is_a_sentence_and_leaves_nothing(
+    limits: list[int], disturbed: tuple[Path, list[Any]]
+) -> None:
+    folder, said = disturbed
+    for i in range(len(POINTS), len(POINTS) + len(limits)):
+        sentence = (
+            f"{folder}/{i}/out cannot be written: a file may not be larger; nothing was left "
+            f"there. Make room, or name another place as the root"
+        )
+        assert [s for s in said if s[0] == i] == [[i, "ArtifactError", sentence], [i, "status", 0]]
+        assert os.listdir(folder / str(i)) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (OSError(28, "No space left on device"), ArtifactError, "out cannot be written: no space"),
+        (RuntimeError("...\nOSError: [Errno 122] Error"), ArtifactError, "a quota is used up"),
+        (RuntimeError("Channel closed prematurely."), QuatrainError, "a worker process of Beam"),
+        (OSError(13, "Permission denied"), OSError, "Permission denied"),
+        (KeyError("a bug"), KeyError, "a bug"),
+    ],
+)
+def test_what_comes_from_outside_is_a_sentence_and_a_bug_stays_a_bug(
+    error: Exception, kind: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(kind, match=sentence), failures.told("out"):
+        raise error
+
+
+BUCKET = """
+import json, sys
+from components.preprocess import pipeline, sources
+
+busy, calm, never = (json.loads(text) for text in sys.argv[1:4])
+pipeline.run(busy, runner="local", out=f"{sys.argv[4]}/busy")
+pipeline.run(calm, runner="local", out=f"{sys.argv[4]}/calm")
+sources.PATIENCE_S = 1
+for spec in never:
+    try:
+        pipeline.run(spec, runner="local", out=f"{sys.argv[4]}/never")
+    except Exception as error:
+        print(json.dumps([type(error).__name__, str(error)]))
+"""
+
+
+def test_a_busy_bucket_gives_the_same_bytes_or_in_the_end_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow waits for a bucket with the interpreter's lock, so the client is another process."""
+    columns = {"day": "int", "delay": "int", "carrier": "string", "arrival": "float", "year": "int"}
+
+    def spec(uri: str) -> str:
+        model = model_of(uri, columns=columns, evaluate={"slices": ["year"]})
+        return json.dumps(model.as_parameter())
+
+    header, *rows = delays().splitlines(keepends=True)
+    with emulator.serving() as storage:
+        key = emulator.write_credentials(tmp_path / "key.json", storage.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
+        storage.add_bucket("b")
+        for name, part in (("year=2013/a", rows[:200]), ("year=2014/b", rows[200:])):
+            storage.put(f"gs://b/{name}.csv", (header + "".join(part)).encode())
+        for name in ("429", "503"):
+            storage.put(f"gs://b/never/year=1/{name}.csv", header.encode())
+            storage.fail(f"GET .*/o/.*{name}.csv", int(name), times=1000)
+        # A listing, a header, and a file's rows.
+        storage.fail("GET .*/b/o$", 503)
+        storage.fail("GET .*/o/.*a.csv", 429)
+        storage.fail("GET .*/o/.*b.csv", 503, skip=3)
+        never = "[" + ",".join(spec(f"gs://b/never/*/{n}.csv") for n in ("429", "503")) + "]"
+        uri = spec("gs://b/*/?.csv")
+        command = [sys.executable, "-c", BUCKET, uri, uri, never, str(tmp_path)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert not any(fault.left for fault in storage._faults if fault.left < 900)
+    assert contents(tmp_path / "busy") == contents(tmp_path / "calm")
+    assert json.loads((tmp_path / "calm/manifest.json").read_text())["rows"]["read"] == 400
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [kind for kind, _ in told] == ["SourceError", "SourceError"]
+    for (_, sentence), name in zip(told, ("429", "503"), strict=True):
+        assert sentence.startswith(f"gs://b/never/year=1/{name}.csv cannot be read: ")
+    assert not (tmp_path / "never").exists()
+
+
+KILLER = """
+import os, sys
+
+if any("sdk_worker_main" in word for word in sys.orig_argv):
+    from components.preprocess import shards
+
+    def clean_range(*_):
+        os.kill(os.getpid(), 9)
+
+    shards.clean_range = clean_range
+"""
+
+
+@pytest.mark.whole
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_process_that_is_killed_is_a_sentence_and_leaves_nothing(
+    small_spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(KILLER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}/site:{ROOT}")
+    options = {"direct_num_workers": 2, "direct_running_mode": "multi_processing"}
+    with pytest.raises(QuatrainError, match="a worker process of Beam was lost"):
+        pipeline.run(
+            small_spec.as_parameter(),
+            runner="local",
+            out=str(tmp_path / "out"),
+            range_bytes=1000,
+            runner_options=options,
+        )
+    assert os.listdir(tmp_path) == ["site"]
