@@ -16,13 +16,15 @@ from typing import Any, Literal
 import numpy as np
 
 from components.preprocess import predictors
-from components.preprocess.evidence import Evidence, Extent
+from components.preprocess.evidence import Evidence, Extent, deciding_columns
 from components.preprocess.sketch import SIZE, Sketch
 from components.preprocess.summary import Summary
 from components.spec.schema import SPLITS, HashSplit, ModelSpec
 
 REPEATED = 0.01
 """Share of repeated rows from which on it is a finding; a metric moves by about as much."""
+TOLD_APART = 0.5
+"""Share of the rows that are distinct below which repeated ones are the table's nature."""
 CHANCE = 1e-4
 """A split is beyond chance when one as far off comes once in 10 000 draws, or less often."""
 ALMOST_ALL = {"binary": 0.95, "multiclass": 0.95, "regression": 0.98}
@@ -70,7 +72,7 @@ def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> It
         yield _keys(spec.split, evidence.keys)
     yield _identical_rows(spec, evidence.rows)
     yield from _time_order(spec, evidence)
-    yield _predictors(spec, derived, evidence.rows)
+    yield _predictors(spec, derived, evidence.sample)
     if isinstance(spec.split, HashSplit):
         yield from _sizes(spec.split, summary, evidence.keys)
 
@@ -92,7 +94,10 @@ def _keys(split: HashSplit, keys: Sketch) -> Check:
 
 
 def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
-    """How many distinct rows of a later split stand in an earlier one, too, in every column."""
+    """How many distinct rows of a later split stand in an earlier one, too.
+
+    The columns that decide the split are left out: with them no row could stand in two.
+    """
     counts = dict(zip(SPLITS, rows.counts.T, strict=True))
     pairs: list[dict[str, Any]] = []
     for earlier, later in combinations(SPLITS, 2):
@@ -103,18 +108,23 @@ def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
         pairs.append({**pair, "share": share, "low": low, "high": high})
     worst = max(pairs, key=lambda p: (p["low"], p["share"]))
     numbers = {"distinct": rows.distinct, "exact": rows.complete, "pairs": pairs}
-    everywhere = f"in all {len(spec.columns)} declared columns"
+    deciding = deciding_columns(spec)
+    n_columns = len(spec.columns) - len(deciding)
+    everywhere = f"in the {n_columns} declared columns beside {', '.join(deciding)}"
+    if not deciding:
+        everywhere = f"in all {n_columns} declared columns"
     if not any(p["repeated"] for p in pairs):
         at_most = "" if rows.complete else f"; at most {worst['high']:.2%} of them (95 %)"
         where = _sampled(rows, "distinct rows")
         sentence = f"no row stands in two splits, {everywhere}, of {where}{at_most}"
         return Check("identical_rows", "passed", sentence, numbers)
-    verdict: Verdict = "finding" if worst["low"] > REPEATED else "note"
+    is_told_apart = rows.distinct > TOLD_APART * rows.n_rows
+    verdict: Verdict = "finding" if worst["low"] > REPEATED and is_told_apart else "note"
     interval = "" if rows.complete else f" ({worst['low']:.2%} to {worst['high']:.2%}, 95 %)"
     sentence = (
         f"{worst['share']:.2%}{interval} of the distinct {worst['rows_of']} rows stand in "
-        f"{worst['also_in']} too, identical {everywhere}: they are copies, or these columns do not "
-        f"tell rows apart"
+        f"{worst['also_in']} too, identical {everywhere}: "
+        + ("they may be copies" if is_told_apart else "these columns do not tell rows apart")
     )
     return Check("identical_rows", verdict, sentence, numbers)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from components.preprocess.sketch import Sketch, fingerprints, words
+from components.preprocess.sketch import MISSING, U64, Sketch, fingerprints, words
 from components.spec.schema import SPLITS, ModelSpec
 
-TIMES = ("timestamp", "date")
+MICROS = {"timestamp": 1, "date": 86_400_000_000}
+"""Microseconds in the unit of each type of time."""
 Extent = tuple[int, int]
 """The first and the last time, in microseconds since 1970 UTC."""
 
@@ -22,13 +22,16 @@ class Evidence:
     """Samples and extents of some of the kept rows; `Evidence()` is the zero of `+`.
 
     Attributes:
-        rows: A sample of the distinct rows, by all declared columns; its words are those of the
+        rows: A sample of the distinct rows, by all declared columns but those that decide the
+            split: with them no row could stand in two.
+        sample: A sample of the distinct rows by all declared columns; its words are those of the
             features' inputs, and the label's last.
         keys: A sample of the distinct keys of a split by hash; empty for any other split.
         times: By declared time column and split, its first and last value.
     """
 
     rows: Sketch = field(default_factory=Sketch)
+    sample: Sketch = field(default_factory=Sketch)
     keys: Sketch = field(default_factory=Sketch)
     times: Mapping[tuple[str, str], Extent] = field(default_factory=dict)
 
@@ -41,28 +44,43 @@ class Evidence:
         coded = {name: words(batch.column(name)) for name in spec.columns}
         label = coded[spec.label] if spec.label in coded else words(batch.column(spec.label))
         kept = [*(coded[i.name] for i in spec.inputs), label]
-        rows = Sketch.of(fingerprints(list(coded.values())), sides, kept)
+        deciding = deciding_columns(spec)
+        content = fingerprints([w for n, w in coded.items() if n not in deciding] or [label])
+        whole = fingerprints([coded[n] for n in deciding], content)
         keys = Sketch()
         if spec.split.by == "hash":
-            keys = Sketch.of(fingerprints([coded[k] for k in spec.split.keys]), sides)
-        return cls(rows, keys, dict(_extents(spec, batch, sides)))
+            keys = Sketch.of(fingerprints([coded[k] for k in deciding]), sides)
+        rows, sample = Sketch.of(content, sides), Sketch.of(whole, sides, kept)
+        return cls(rows, sample, keys, dict(_extents(spec, coded, sides)))
+
+    @classmethod
+    def total(cls, parts: Sequence[Evidence]) -> Evidence:
+        """Returns the sum of any number."""
+        times: dict[tuple[str, str], Extent] = {}
+        for part in parts:
+            for place, (first, last) in part.times.items():
+                low, high = times.get(place, (first, last))
+                times[place] = min(first, low), max(last, high)
+        names = ("rows", "sample", "keys")
+        rows, sample, keys = (Sketch.total([getattr(p, n) for p in parts]) for n in names)
+        return cls(rows, sample, keys, times)
 
     def __add__(self, other: Evidence) -> Evidence:
-        times = dict(self.times)
-        for place, (first, last) in other.times.items():
-            low, high = times.get(place, (first, last))
-            times[place] = min(first, low), max(last, high)
-        return Evidence(self.rows + other.rows, self.keys + other.keys, times)
+        return self.total([self, other])
+
+
+def deciding_columns(spec: ModelSpec) -> tuple[str, ...]:
+    """Returns the declared columns that decide the split of a row."""
+    columns = spec.split.keys if spec.split.by == "hash" else (spec.split.column,)
+    return tuple(name for name in columns if name in spec.columns)
 
 
 def _extents(
-    spec: ModelSpec, batch: pa.RecordBatch, sides: np.ndarray
-) -> list[tuple[tuple[str, str], Extent]]:
-    found = []
-    for name in (n for n, type_ in spec.columns.items() if type_ in TIMES):
-        times = batch.column(name).cast(pa.timestamp("us")).cast(pa.int64())
+    spec: ModelSpec, coded: Mapping[str, U64], sides: np.ndarray
+) -> Iterator[tuple[tuple[str, str], Extent]]:
+    for name in (n for n, type_ in spec.columns.items() if type_ in MICROS):
+        known = coded[name] != MISSING
+        times = coded[name][known].view(np.int64) * MICROS[spec.columns[name]]
         for i, split in enumerate(SPLITS):
-            ends = pc.min_max(times.filter(pa.array(sides == i)))
-            if ends["min"].is_valid:
-                found.append(((name, split), (ends["min"].as_py(), ends["max"].as_py())))
-    return found
+            if len(part := times[sides[known] == i]):
+                yield (name, split), (int(part.min()), int(part.max()))

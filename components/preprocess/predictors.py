@@ -25,12 +25,12 @@ def explained(spec: ModelSpec, types: Mapping[str, str], rows: Sketch) -> dict[s
     Args:
         spec: The model.
         types: The type of each column, derived ones included.
-        rows: The sample of `Evidence`.
+        rows: `Evidence.sample`.
 
     Returns:
         By input, best first; below 0 an input is worse than none. None when there are too few rows.
     """
-    label = rows.words[:, -1]
+    label = rows.words[-1]
     if spec.task == "regression":
         target = np.argsort(np.argsort(_numbers(label, types[spec.label]))).astype(float)
     else:
@@ -42,7 +42,7 @@ def explained(spec: ModelSpec, types: Mapping[str, str], rows: Sketch) -> dict[s
     if prior < LEAST_ERRORS:
         return None
     found = {}
-    for column, input_ in zip(rows.words.T, spec.inputs, strict=False):
+    for column, input_ in zip(rows.words[:-1], spec.inputs, strict=True):
         ways = _groups(column, input_.type, learns)
         found[input_.name] = 1 - min(_errors(spec, g, target, learns) for g in ways) / prior
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

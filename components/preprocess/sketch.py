@@ -21,8 +21,8 @@ from trainer.fingerprint import fingerprint64
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
-SIZE = 8192
-"""With 819 of them in a test split of a tenth, a share of rows is known to 0.4 % at 1 % (95 %)."""
+SIZE = 4096
+"""With 410 of them in a test split of a tenth, a share of 1 % does not go unseen (95 %)."""
 MISSING = np.uint64(0x9E3779B97F4A7C15)
 """The word of a missing value; as a number it is one that no column holds, about -2e-162."""
 _MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
@@ -38,7 +38,7 @@ class Sketch:
     Attributes:
         keys: Their fingerprints, ascending, `[K] uint64`; all of them when K is below `SIZE`.
         counts: How many rows of each split each one stands for, `[K, 3] int64`.
-        words: What `words` says of some of their columns, `[K, C] uint64`.
+        words: What `words` says of some of their columns, `[C, K] uint64`.
         n_rows: Rows of the table.
     """
 
@@ -57,28 +57,34 @@ class Sketch:
             columns: The words of each column to keep, `[N] uint64`.
         """
         rows, counts = _grouped(keys, split)
-        words = [column[rows] for column in columns]
-        kept = np.stack(words, axis=1) if words else np.zeros((len(rows), 0), np.uint64)
-        return cls._summed(keys[rows], counts, kept, len(keys))
+        order = np.argsort(keys[rows])
+        rows = rows[order]
+        first, counts = _runs(keys[rows], counts[order])
+        rows = rows[first]
+        kept = [column[rows] for column in columns]
+        words = np.array(kept, np.uint64).reshape(len(columns), len(rows))
+        return cls(keys[rows], counts, words, len(keys))
 
     @classmethod
-    def _summed(cls, keys: U64, counts: np.ndarray, words: U64, n_rows: int) -> Sketch:
+    def total(cls, parts: Sequence[Sketch]) -> Sketch:
+        """Returns the sum of any number, by one sort."""
+        filled = [p for p in parts if len(p.keys)]
+        if len(filled) < 2:
+            return filled[0] if filled else cls()
+        # Of full sketches nothing above the last key of any is among the smallest.
+        ends = [s.keys[-1] for s in filled if not s.complete]
+        last = min(ends) if ends else max(s.keys[-1] for s in filled)
+        cut = [(s, np.searchsorted(s.keys, last, side="right")) for s in filled]
+        keys = np.concatenate([s.keys[:stop] for s, stop in cut])
+        counts = np.concatenate([s.counts[:stop] for s, stop in cut])
+        words = np.concatenate([s.words[..., :stop] for s, stop in cut], axis=-1)
         order = np.argsort(keys)
-        keys = keys[order]
-        first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
-        if len(first):
-            counts = np.add.reduceat(counts[order], first)
-        first = first[:SIZE]
-        return cls(keys[first], counts[: len(first)], words[order[first]], n_rows)
+        first, counts = _runs(keys[order], counts[order])
+        order = order[first]
+        return cls(keys[order], counts, words[..., order], sum(s.n_rows for s in filled))
 
     def __add__(self, other: Sketch) -> Sketch:
-        if not len(self.keys) or not len(other.keys):
-            return self if len(self.keys) else other
-        keys, counts, words = (
-            np.concatenate([getattr(self, n), getattr(other, n)])
-            for n in ("keys", "counts", "words")
-        )
-        return self._summed(keys, counts, words, self.n_rows + other.n_rows)
+        return self.total([self, other])
 
     @property
     def complete(self) -> bool:
@@ -87,7 +93,7 @@ class Sketch:
 
     @property
     def distinct(self) -> int:
-        """Distinct rows of the table: exact, or estimated with a deviation of 1.1 %, k^-0.5.
+        """Distinct rows of the table: exact, or estimated with a deviation of 1.6 %, k^-0.5.
 
         Source: Bar-Yossef et al., "Counting distinct elements in a data stream", 2002; unbiased.
         """
@@ -114,19 +120,30 @@ def words(column: pa.Array) -> U64:
     return values.to_numpy(zero_copy_only=False).view(np.uint64)
 
 
-def fingerprints(columns: Sequence[U64]) -> U64:
-    """Returns the fingerprint of each row from the words of its columns, `[N] uint64`."""
-    state = np.zeros(len(columns[0]), np.uint64)
+def fingerprints(columns: Sequence[U64], state: U64 | None = None) -> U64:
+    """Returns the fingerprint of each row from the words of its columns, `[N] uint64`.
+
+    Args:
+        columns: The words of each column, `[N] uint64`; at least one without a state.
+        state: Fingerprints of other columns, to be gone on with.
+    """
+    state = np.zeros(len(columns[0]), np.uint64) if state is None else state.copy()
+    spare = np.empty_like(state)
     for column in columns:
-        state = _mixed(state ^ column)
-    return _mixed(state)
-
-
-def _mixed(state: U64) -> U64:
-    """Spreads the bits of `[N] uint64` in place, as a step of splitmix64 does; a bijection."""
-    state *= _MULTIPLIER
-    state ^= state >> _SHIFT
+        state ^= column
+        _mix(state, spare)
+    _mix(state, spare)
     return state
+
+
+def _mix(state: U64, spare: U64) -> None:
+    """Spreads the bits of `[N] uint64` in place, as a step of splitmix64 does; a bijection.
+
+    Nothing is allocated but once a block: fresh pages cost more than the arithmetic.
+    """
+    state *= _MULTIPLIER
+    np.right_shift(state, _SHIFT, out=spare)
+    state ^= spare
 
 
 def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +151,7 @@ def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(keys) > SIZE:
         rows = np.flatnonzero(keys <= np.partition(keys, SIZE - 1)[SIZE - 1])
         if np.count_nonzero(np.diff(np.sort(keys[rows]))) + 1 >= SIZE:
-            return rows, np.eye(len(SPLITS), dtype=np.int64)[split[rows]]
+            return rows, (split[rows, None] == np.arange(len(SPLITS))).astype(np.int64)
     # Few keys or many copies: one pass over all rows.
     group = pa.array(keys).dictionary_encode().indices.to_numpy().astype(np.int64)
     n_groups = int(group.max(initial=-1)) + 1
@@ -142,6 +159,14 @@ def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows[group] = np.arange(len(keys))
     counts = np.bincount(group * len(SPLITS) + split, minlength=n_groups * len(SPLITS))
     return rows, counts.reshape(n_groups, len(SPLITS))
+
+
+def _runs(keys: U64, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where each of the first `SIZE` distinct keys begins, and the sum of its counts."""
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
+    if len(first) < len(keys):
+        counts = np.add.reduceat(counts, first)
+    return first[:SIZE], counts[:SIZE]
 
 
 def _of_texts(column: pa.Array) -> U64:
@@ -160,9 +185,14 @@ def _of_texts(column: pa.Array) -> U64:
     longest, shortest = int(length.max(initial=0)), int(length.min(initial=_SHORT))
     for at in range(0, min(longest, _SHORT), _WORD):
         live = slice(None) if shortest > at else np.flatnonzero(length > at)
-        word = loaded[start[live] + at] & _MASKS[np.minimum(length[live] - at, _WORD)]
-        state[live] = _mixed(state[live] ^ word)
+        # Codes have one length: one mask serves all.
+        left = longest - at if longest == shortest else length[live] - at
+        word = loaded.take(start[live] + at) & _MASKS[np.minimum(left, _WORD)]
+        word ^= state[live]
+        _mix(word, np.empty_like(word))
+        state[live] = word
     if len(long := np.flatnonzero(length > _SHORT)):
         state[long] = fingerprint64(column.take(pa.array(long)))
-    state[length == 0] = MISSING
+    if shortest == 0:
+        state[length == 0] = MISSING
     return state

@@ -133,3 +133,12 @@ def test_a_column_that_is_not_sampled_keeps_every_value(monkeypatch: pytest.Monk
     columns = TableStatistics.of(raw, 3, sampled={"a"}).columns
     assert len(columns["a"].values) <= 2 < len(columns["b"].values)
     assert columns["a"].count == columns["b"].count == 3
+
+
+def test_values_that_span_16_powers_of_two_are_known_to_a_8192th() -> None:
+    values = 2.0 ** np.random.default_rng(0).uniform(0, 16, 200_000)
+    d = Distribution.of(values)
+    assert d.shift == 40  # 2^16 bins over 2^4 powers of two: 2^12 each, so half a bin is 2^-13
+    for share in (0.1, 0.5, 0.9):
+        exact = np.sort(values)[int(share * len(values)) - 1]
+        assert abs(d.quantile([share])[0] - exact) <= exact * 2.0**-13

@@ -71,9 +71,8 @@ def test_a_plain_table_passes_every_check() -> None:
         ("keys", "identical_rows", "predictors", "sizes"), "passed"
     )
     assert "the best, x, spares" in found["predictors"]["sentence"]
-    assert (
-        "no row stands in two splits, in all 4 declared columns, of 2,000 distinct rows"
-        in (found["identical_rows"]["sentence"])
+    assert found["identical_rows"]["sentence"] == (
+        "no row stands in two splits, in the 3 declared columns beside id, of 2,000 distinct rows"
     )
 
 
@@ -91,6 +90,23 @@ def test_rows_copied_into_the_test_split_are_a_finding_with_their_share() -> Non
     assert (pair["distinct"], pair["repeated"]) == (400, 40)
 
 
+def test_a_copy_under_another_key_stands_in_two_splits_by_hash() -> None:
+    rows = plain(1000)
+    twice = {n: np.concatenate([v, v[:500]]) for n, v in rows.items()}
+    twice["id"] = np.arange(1500)
+    found = audited(spec_of(COLUMNS), twice)["identical_rows"]
+    assert found["verdict"] == "finding"
+    assert found["sentence"].endswith("in the 3 declared columns beside id: they may be copies")
+
+
+def test_columns_that_do_not_tell_rows_apart_are_a_note() -> None:
+    rows = {**plain(1000), "x": np.zeros(1000)}
+    found = audited(spec_of(COLUMNS), rows)["identical_rows"]
+    assert found["verdict"] == "note"
+    assert found["sentence"].startswith("100.00% of the distinct")
+    assert found["sentence"].endswith("these columns do not tell rows apart")
+
+
 def test_the_share_of_copies_in_a_large_table_lies_in_its_interval() -> None:
     rows = plain(40_000)
     twice = {n: np.concatenate([v, v[:1000]]) for n, v in rows.items()}
@@ -100,7 +116,7 @@ def test_the_share_of_copies_in_a_large_table_lies_in_its_interval() -> None:
     pair = next(p for p in found["numbers"]["pairs"] if p["repeated"])
     assert not found["numbers"]["exact"]
     assert pair["low"] <= 1_000 / 11_000 <= pair["high"]
-    assert pair["high"] - pair["low"] < 0.03
+    assert pair["high"] - pair["low"] < 0.04
     assert found["verdict"] == "finding"
 
 
