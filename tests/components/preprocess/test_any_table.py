@@ -130,7 +130,7 @@ def test_any_table_reconciles_and_its_rejected_rows_stand_as_they_were_read(
     assert len(rejected) == total.rejected
     assert all(expected[r["position"]] == r["row"] for r in rejected)
     with pa.OSFile(job.folder.path(job.spill(0))) as file:
-        kept = pa.ipc.open_file(file).read_all().to_pylist()
+        kept = pa.ipc.open_stream(file).read_all().to_pylist()
     good = [
         row for at, row in sorted(expected.items()) if at not in {r["position"] for r in rejected}
     ]
