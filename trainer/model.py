@@ -33,8 +33,8 @@ FITS: dict[str, Fit] = {
     "blend": fit_blend,
     "linear": fit_network,
 }
-"""By `settings.model`: what makes a `Predictor` of two splits, `Split` or `Streamed`; None where the
-chief alone fits."""
+"""By `settings.model`: what makes a `Predictor` of two splits, `Split` or `Streamed`; or None, where
+the chief alone fits."""
 
 
 def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str:

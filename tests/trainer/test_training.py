@@ -258,5 +258,5 @@ def test_more_classes_than_outputs_should_have_are_refused(examples: Path) -> No
 
 
 def test_trees_are_not_fitted_to_streamed_rows(examples: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match="model trees needs all rows in memory.*resident_mb=0"):
+    with pytest.raises(TrainerError, match=r"model trees needs all rows in memory.*resident_mb=0"):
         train(job(examples, tmp_path, model="trees", resident_mb=0))
