@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,23 +49,30 @@ class Evidence:
         whole = fingerprints([coded[n] for n in deciding], content)
         keys = Sketch()
         if spec.split.by == "hash":
-            keys = Sketch.of(fingerprints([coded[k] for k in deciding]), sides)
+            drawn = [coded[k] if k in coded else words(batch.column(k)) for k in spec.split.drawn]
+            keys = Sketch.of(fingerprints(drawn), sides)
         rows, sample = Sketch.of(content, sides), Sketch.of(whole, sides, kept)
         return cls(rows, sample, keys, dict(_extents(spec, coded, sides)))
 
+    @classmethod
+    def total(cls, parts: Sequence[Evidence]) -> Evidence:
+        """Returns the sum of any number."""
+        times: dict[tuple[str, str], Extent] = {}
+        for part in parts:
+            for place, (first, last) in part.times.items():
+                low, high = times.get(place, (first, last))
+                times[place] = min(first, low), max(last, high)
+        names = ("rows", "sample", "keys")
+        rows, sample, keys = (Sketch.total([getattr(p, n) for p in parts]) for n in names)
+        return cls(rows, sample, keys, times)
+
     def __add__(self, other: Evidence) -> Evidence:
-        times = dict(self.times)
-        for place, (first, last) in other.times.items():
-            low, high = times.get(place, (first, last))
-            times[place] = min(first, low), max(last, high)
-        return Evidence(
-            self.rows + other.rows, self.sample + other.sample, self.keys + other.keys, times
-        )
+        return self.total([self, other])
 
 
 def deciding_columns(spec: ModelSpec) -> tuple[str, ...]:
     """Returns the declared columns that decide the split of a row."""
-    columns = spec.split.keys if spec.split.by == "hash" else (spec.split.column,)
+    columns = spec.split.drawn if spec.split.by == "hash" else (spec.split.column,)
     return tuple(name for name in columns if name in spec.columns)
 
 

@@ -10,8 +10,8 @@ from tests.trainer.small import SMALL
 from trainer.cluster import join_cluster
 from trainer.examples import read_examples
 from trainer.loop import Loop
-from trainer.model import head_of
 from trainer.network import Columns, build_tabm
+from trainer.predictor import head_of
 from trainer.rows import Resident
 from trainer.settings import Hyperparameters
 

@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from tests.trainer.small import job, write_examples
 from trainer.examples import read_examples
-from trainer.model import head_of, train
-from trainer.predictor import Head
+from trainer.model import train
+from trainer.predictor import Head, head_of
 from trainer.settings import TrainerError
 
 STEPS = 6  # an epoch: 333 rows in batches of 64
@@ -77,8 +77,7 @@ from pathlib import Path
 from tests.trainer.small import job
 from trainer import epochs
 from trainer.loop import Loop
-from trainer.examples import read_examples
-from trainer.model import head_of, train
+from trainer.model import train
 
 epochs.STEPS_A_CALL, epochs.SAVE_EVERY_S = 2, 0.0
 calls, run_steps = itertools.count(1), Loop.run_steps

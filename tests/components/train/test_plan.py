@@ -112,7 +112,7 @@ def test_a_tuning_is_a_job_that_vertex_accepts(package):
 
 def test_auto_tunes_the_trainer_s_own_space(package):
     tuned = planned(package, spec(tune="auto")).study_parameters
-    assert [p["parameter_id"] for p in tuned] == list(search_space(500_000))
+    assert [p["parameter_id"] for p in tuned] == list(search_space(500_000, "auto"))
     assert planned(package, spec()).trials == 0
 
 
