@@ -6,7 +6,7 @@ FLIGHTS := examples/flights/data/flights.csv
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test check lock image image-test clean
+.PHONY: help setup data run test check bench lock image image-test clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -28,6 +28,9 @@ check: $(READY)  ## lint, types, import rules, dependencies, Dockerfile
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry .
 	$(BIN)/hadolint Dockerfile
+
+bench: $(READY) $(FLIGHTS)  ## measure preprocessing and its peers, some hours; ROWS=0.34M for one size
+	$(BIN)/python -m benchmarks.preprocess --write $(if $(ROWS),--rows $(ROWS))
 
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-# PAGE
+from benchmarks import preprocess_page
 from benchmarks.measuring import BUILD, ROOT, Case, Results, interleave
 from benchmarks.rows import write_rows
 
@@ -56,8 +56,9 @@ CASES = (
 )
 EXTRAS = (
     (_ours("quatrain, clean file", "beam"), "3.4M", "-clean"),
-    (_ours("quatrain, 2 workers", "beam", "workers=2"), "10M", ""),
+    (_ours("quatrain, 2 workers", "beam", "direct_num_workers=2"), "10M", ""),
     (_ours("quatrain, 40 rows", "beam"), "40", ""),
+    (_ours("quatrain, no Beam, 40 rows", "kernels"), "40", ""),
 )
 """What is measured at one size, and of which file."""
 LARGE = {"10M": ("tensorflow-transform", "Beam, a dict a row")}
@@ -98,7 +99,7 @@ def main() -> None:
         runs = wanted(given.rows.split(","), given.only)
         interleave(results, runs, given.repeats, given.core)
     if given.write:
-        pass  # (results, CASES, EXTRAS)
+        preprocess_page.write(results, CASES, EXTRAS, list(SIZES))
 
 
 if __name__ == "__main__":

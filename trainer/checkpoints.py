@@ -44,11 +44,13 @@ class Begun:
     Attributes:
         steps: Steps of it that are done.
         loss: Sum of their rows' losses, each times its weight.
+        weight: Sum of the weights.
         seconds: Training time since the start; 0 where none is done.
     """
 
     steps: int = 0
     loss: float = 0.0
+    weight: float = 0.0
     seconds: float = 0.0
 
 

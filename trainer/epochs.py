@@ -16,6 +16,7 @@ from trainer.checkpoints import Begun, Checkpoints, Epoch, Progress
 from trainer.cluster import Cluster
 from trainer.job import Job
 from trainer.loop import Loop
+from trainer.rows import Window
 from trainer.settings import Hyperparameters, TrainerError
 
 log = logging.getLogger("trainer")
@@ -79,7 +80,7 @@ def run_epochs(
             if progress.since_best == 0:
                 best = loop.average.get_weights()
             stopped = _stopped(job.settings, progress, seconds)
-            if step - steps_before == loop.train_rows.steps:
+            if step - steps_before == loop.steps:
                 save(progress)
             if cluster.is_chief:
                 # Workers agree on seconds in float32, by which a short epoch may take none.
@@ -116,19 +117,40 @@ def _run_epoch(
     save: Callable[[Progress], None],
 ) -> float:
     """Runs an epoch, or what is left of it and the bounds allow; returns the mean train loss."""
-    order, allowed = loop.shuffled(progress.epochs), loop.train_rows.steps
-    done, total = progress.begun.steps, progress.begun.loss
+    begun, saved, allowed = progress.begun, clock.seconds(), loop.steps
+    now = saved
     if settings.max_steps:
         allowed = min(allowed, settings.max_steps - progress.steps)
-    saved = now = clock.seconds()
-    while done < allowed and not (done and _is_late(settings, now)):
-        steps = min(STEPS_A_CALL, allowed - done)
-        total += loop.run_steps(order, done, steps)
-        done, now = done + steps, clock.seconds()
-        if done < allowed and now - saved >= SAVE_EVERY_S:
-            save(replace(progress, begun=Begun(done, total, now)))
+    for window, first, steps in _calls(loop.windows(progress.epochs), begun.steps, allowed):
+        loss, weight = loop.run_steps(window, first, steps)
+        now = clock.seconds()
+        begun = Begun(begun.steps + steps, begun.loss + loss, begun.weight + weight, now)
+        if _is_late(settings, now):
+            break
+        if begun.steps < allowed and now - saved >= SAVE_EVERY_S:
+            save(replace(progress, begun=begun))
             saved = now
-    return total / loop.weight_of(order, done)
+    return begun.loss / begun.weight
+
+
+def _calls(
+    windows: Iterator[Window], first: int, allowed: int
+) -> Iterator[tuple[Window, int, int]]:
+    """Yields window, first step in it and number of steps of each call.
+
+    Args:
+        windows: Of an epoch.
+        first: How many steps of the epoch are done.
+        allowed: How many may be done in all.
+    """
+    before = 0  # steps of the windows before
+    for window in windows:
+        end = min(window.steps, allowed - before)
+        for start in range(max(first - before, 0), end, STEPS_A_CALL):
+            yield window, start, min(STEPS_A_CALL, end - start)
+        before += window.steps
+        if before >= allowed:
+            return
 
 
 def _is_late(settings: Hyperparameters, seconds: float) -> bool:

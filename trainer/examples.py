@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,100 @@ class Split:
         """How many rows."""
         return len(self.labels)
 
+    @property
+    def size_bytes(self) -> int:
+        """What the arrays take."""
+        return sum(a.nbytes for a in (self.numbers, self.indices, self.labels, self.weights))
+
+    def take(self, rows: np.ndarray) -> Split:
+        """Returns some of the rows."""
+        return Split(
+            self.numbers[rows],
+            self.indices[rows],
+            self.labels[rows],
+            self.weights[rows],
+            self.names,
+        )
+
+
+def joined(parts: Sequence[Split]) -> Split:
+    """Returns the rows of all parts, in order."""
+    return Split(
+        np.concatenate([p.numbers for p in parts]),
+        np.concatenate([p.indices for p in parts]),
+        np.concatenate([p.labels for p in parts]),
+        np.concatenate([p.weights for p in parts]),
+        parts[0].names,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What the labels of a split are; `+` joins parts (Chan, Golub & LeVeque 1979).
+
+    Attributes:
+        rows: How many.
+        counts: Of each class, `[C] int64`; `[0]` of a regression.
+        mean: Of a regression.
+        squares: Sum of its squared deviations from the mean.
+    """
+
+    rows: int = 0
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    mean: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, labels: np.ndarray, transform: Transform) -> Labels:
+        """Counts classes, or takes the moments.
+
+        Raises:
+            TrainerError: A label is not a finite number, or not the index of a class.
+        """
+        if transform.task == "regression":
+            values = labels.astype(np.float64)
+            if not np.isfinite(values).all():
+                raise TrainerError("a label of the train split is not finite; reject its row")
+            mean = float(values.mean()) if len(values) else 0.0
+            return cls(len(values), mean=mean, squares=float(np.square(values - mean).sum()))
+        n_classes = len(transform.label.classes)
+        if len(labels) and not 0 <= labels.min() <= labels.max() < n_classes:
+            raise TrainerError(
+                f"a label of the train split is {labels.min()} or {labels.max()}, but "
+                f"transform.json names {n_classes} classes; run the preprocessing again"
+            )
+        return cls(len(labels), np.bincount(labels, minlength=n_classes))
+
+    def __add__(self, other: Labels) -> Labels:
+        if not self.rows or not other.rows:
+            return other if other.rows else self
+        rows, apart = self.rows + other.rows, other.mean - self.mean
+        squares = self.squares + other.squares + apart**2 * self.rows * other.rows / rows
+        mean = self.mean + apart * other.rows / rows
+        return Labels(rows, self.counts + other.counts, mean, squares)
+
+    @property
+    def deviation(self) -> float:
+        """The population standard deviation of a regression's labels."""
+        return (self.squares / self.rows) ** 0.5
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row group of a shard.
+
+    Attributes:
+        split: Where it belongs.
+        shard: The file's name.
+        place: Its number in the file.
+        rows: How many.
+    """
+
+    split: str
+    shard: str
+    place: int
+    rows: int
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -72,17 +166,55 @@ class Examples:
         Raises:
             TrainerError: The split has no rows, or a shard is not what the manifest says.
         """
-        transform, weighted = self.transform, self.transform.weight is not None
-        wanted = [*(c.name for c in transform.engineered), LABEL, *([WEIGHT] if weighted else [])]
-        table = pa.concat_tables(self.shards(name, wanted))
+        table = pa.concat_tables(self.shards(name, self._wanted))
         if table.num_rows == 0:
-            raise TrainerError(
-                f"the {name} split has no rows ({self.manifest['rows']}); "
-                "change the spec's split so that it gets some"
-            )
+            raise self._empty(name)
+        split = self._split(table, name)
+        if not split.weights.sum() > 0:
+            raise TrainerError(f"the weights of the {name} split are all 0")
+        return split
+
+    def groups(self, name: str) -> Iterator[Group]:
+        """Yields the row groups of a split, in the order of the source, and checks its shards.
+
+        Raises:
+            TrainerError: The split has no rows, or a shard is not what the manifest says.
+        """
+        total = 0
+        for shard in self._names(name):
+            self._check(shard, self._digest(shard))
+            metadata = pq.read_metadata(self._file(shard))
+            for place in range(metadata.num_row_groups):
+                rows = metadata.row_group(place).num_rows
+                total += rows
+                yield Group(name, shard, place, rows)
+        if not total:
+            raise self._empty(name)
+
+    def read_group(self, group: Group) -> Split:
+        """Reads one row group."""
+        wanted = self._wanted
+        with self._file(group.shard) as stream:
+            file = pq.ParquetFile(stream)
+            table = file.read_row_group(group.place, wanted, use_threads=False)
+        return self._split(table.select(wanted), group.split)
+
+    @property
+    def _wanted(self) -> list[str]:
+        weight = [WEIGHT] if self.transform.weight is not None else []
+        return [*(c.name for c in self.transform.engineered), LABEL, *weight]
+
+    def _empty(self, name: str) -> TrainerError:
+        return TrainerError(
+            f"the {name} split has no rows ({self.manifest['rows']}); "
+            "change the spec's split so that it gets some"
+        )
+
+    def _split(self, table: pa.Table, name: str) -> Split:
+        transform = self.transform
         label = np.float32 if transform.task == "regression" else np.int32
         weights = np.ones(table.num_rows, np.float32)
-        if weighted:
+        if transform.weight is not None:
             weights = table.column(WEIGHT).to_numpy().astype(np.float32)
         return Split(
             _matrix(table, transform.numbers, np.float32),
@@ -114,11 +246,14 @@ class Examples:
         Raises:
             TrainerError: There is no shard, or one is not what the manifest says.
         """
+        for name in self._names(split):
+            yield self._shard(name, columns)
+
+    def _names(self, split: str) -> list[str]:
         names = sorted(n for n in self.manifest["files"] if n.startswith(f"{split}-"))
         if not names:
             raise TrainerError(f"{self.uri}: the manifest names no {split} shard")
-        for name in names:
-            yield self._shard(name, columns)
+        return names
 
     def _first(self, split: str, columns: Sequence[str], rows: int) -> pa.Table:
         """Reads no more shards than it takes for so many rows."""
@@ -130,19 +265,34 @@ class Examples:
                 break
         return pa.concat_tables(parts)
 
-    def _shard(self, name: str, columns: Sequence[str] | None) -> pa.Table:
+    def _file(self, name: str) -> pa.NativeFile:
+        files, folder = _file_system(self.uri)
         try:
-            data = read_bytes(self.uri, name)
+            return files.open_input_file(f"{folder}/{name}")
         except FileNotFoundError as error:
             raise TrainerError(
                 f"{self.uri}/{name} is in the manifest but not there; run the preprocessing again"
             ) from error
-        digest = hashlib.sha256(data).hexdigest()
+
+    def _digest(self, name: str) -> str:
+        """Returns the sha256 of a shard, read piece by piece."""
+        digest = hashlib.sha256()
+        with self._file(name) as file:
+            while piece := file.read(1 << 22):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def _check(self, name: str, digest: str) -> None:
         if digest != self.manifest["files"][name]:
             raise TrainerError(
                 f"{self.uri}/{name} has sha256 {digest}, the manifest says "
                 f"{self.manifest['files'][name]}; run the preprocessing again"
             )
+
+    def _shard(self, name: str, columns: Sequence[str] | None) -> pa.Table:
+        with self._file(name) as stream:
+            data = stream.read()
+        self._check(name, hashlib.sha256(data).hexdigest())
         file = pq.ParquetFile(pa.BufferReader(data))
         held = file.schema_arrow.names
         wanted = list(held if columns is None else columns)
@@ -169,12 +319,18 @@ def read_examples(uri: str) -> Examples:
 
 def read_bytes(folder: str, name: str) -> bytes:
     """Reads a file of a local folder or of an object store."""
+    files, path = _file_system(folder)
+    with files.open_input_stream(f"{path}/{name}", compression=None) as stream:
+        return bytes(stream.read())
+
+
+def _file_system(folder: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """Returns what opens a folder's files, and the path that it calls it by."""
     if "://" in folder:
         files, path = pyarrow.fs.FileSystem.from_uri(folder)
     else:
         files, path = pyarrow.fs.LocalFileSystem(), folder
-    with files.open_input_stream(f"{path.rstrip('/')}/{name}", compression=None) as stream:
-        return bytes(stream.read())
+    return files, path.rstrip("/")
 
 
 def _matrix(table: pa.Table, names: Sequence[str], dtype: type) -> np.ndarray:
@@ -186,9 +342,9 @@ def _matrix(table: pa.Table, names: Sequence[str], dtype: type) -> np.ndarray:
 
 
 def _checked_weights(weights: np.ndarray, split: str) -> np.ndarray:
-    if not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() <= 0:
+    if not np.isfinite(weights).all() or weights.min(initial=0) < 0:
         raise TrainerError(
-            f"the weights of the {split} split must be numbers of at least 0, not all 0; "
+            f"the weights of the {split} split must be numbers of at least 0; "
             f"they lie between {weights.min()} and {weights.max()}"
         )
     return weights

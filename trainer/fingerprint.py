@@ -47,6 +47,36 @@ def text_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return text, offsets
 
 
+def distinct_rows(columns: list[pa.Array]) -> tuple[np.ndarray, list[pa.Array]]:
+    """Returns the combination of each row, `[N]`, and the columns of the distinct combinations.
+
+    Columns as the parts of a day have few combinations: only those are written as text and hashed.
+    """
+    encoded = [c.dictionary_encode(null_encoding="encode") for c in columns]
+    sizes = [max(len(e.dictionary), 1) for e in encoded]
+    if np.prod([float(s) for s in sizes]) >= 2.0**62:
+        return np.arange(len(columns[0])), columns
+    codes = np.zeros(len(columns[0]), np.int64)
+    for column, size in zip(encoded, sizes, strict=True):
+        codes = codes * size + column.indices.to_numpy()
+    rows, left = _renumbered(codes, int(np.prod(sizes)))
+    keys: list[pa.Array] = []
+    for column, size in zip(reversed(encoded), reversed(sizes), strict=True):
+        left, code = np.divmod(left, size)
+        keys.insert(0, column.dictionary.take(pa.array(code)))
+    return rows, keys
+
+
+def _renumbered(codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns codes below `n` by their number among those that occur, `[N]`, and these, `[K]`."""
+    if n > 4 * len(codes):
+        encoded = pa.array(codes).dictionary_encode()
+        return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
+    occurs = np.zeros(n, bool)
+    occurs[codes] = True
+    return (np.cumsum(occurs) - 1)[codes], np.flatnonzero(occurs)
+
+
 def _hash_distinct(values: pa.Array) -> U64:
     text, offsets = text_bytes(values)
     return fingerprint_spans(text, offsets[:-1], np.diff(offsets))

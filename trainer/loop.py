@@ -1,4 +1,4 @@
-"""The training loop inside the graph: rows stay resident, one call runs many steps.
+"""The training loop inside the graph: one call runs many steps on rows in memory.
 
 One piece of code serves one device, MirroredStrategy, MultiWorkerMirroredStrategy and TPUStrategy.
 The rows of a global batch and the dropout of each row depend on the seed, the epoch and the row's
@@ -7,7 +7,7 @@ place alone, so 1, 2 and 4 replicas follow the same curve up to the order of flo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,48 +15,18 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.cluster import Cluster
-from trainer.examples import Split
 from trainer.predictor import Head
+from trainer.rows import Rows, Tensors, Window
 from trainer.settings import Hyperparameters, TrainerError
 
 CLIP_NORM = 1.0  # of all gradients together: AdamW at 4e-3 leaves the track without
-
-
-class Resident:
-    """A split as tensors in memory, with one more row of weight 0 that fills the last batch."""
-
-    def __init__(self, split: Split, batch_size: int) -> None:
-        """Pads each array with a row of zeros; index `rows` is the filler."""
-        self.rows, self.names = split.rows, split.names
-        self.batch_size = batch_size
-        self.steps = -(-split.rows // batch_size)
-        self.weight = float(split.weights.sum(dtype=np.float64))
-        self.numbers = tf.constant(np.pad(split.numbers, ((0, 1), (0, 0))))
-        self.indices = tf.constant(np.pad(split.indices, ((0, 1), (0, 0))))
-        self.labels = tf.constant(np.pad(split.labels, (0, 1)))
-        self.weights = tf.constant(np.pad(split.weights, (0, 1)))
-
-    def order(self, permutation: np.ndarray | None = None) -> tf.Tensor:
-        """Returns the row at each place, `[steps * batch_size] int32`; or the source's order."""
-        places = np.full(self.steps * self.batch_size, self.rows, np.int32)
-        places[: self.rows] = np.arange(self.rows) if permutation is None else permutation
-        return tf.constant(places)
-
-    def gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns numbers `[B, F]`, indices `[B, K]`, labels `[B]` and weights `[B]`."""
-        return (
-            tf.gather(self.numbers, rows),
-            tf.gather(self.indices, rows),
-            tf.gather(self.labels, rows),
-            tf.gather(self.weights, rows),
-        )
 
 
 def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
     """Returns what in a batch may have made the loss no number."""
     if not numbers.shape[1]:
         return f"the batch's label farthest from 0 is {labels[np.argmax(_oddity(labels))]:g}"
-    row, column = np.unravel_index(np.argmax(_oddity(numbers)), numbers.shape)
+    row, column = map(int, np.unravel_index(np.argmax(_oddity(numbers)), numbers.shape))
     kind = "number of the batch farthest from 0"
     if not np.isfinite(numbers[row, column]):
         kind = "number of the batch that is none"
@@ -75,6 +45,7 @@ class Loop:
         network: The network that the gradients move.
         average: Its exponential moving average, which is evaluated and exported.
         optimizer: AdamW; its `iterations` are the steps done.
+        steps: Of an epoch.
     """
 
     def __init__(
@@ -83,8 +54,8 @@ class Loop:
         build: Callable[[tf.Variable], keras.Model],
         head: Head,
         settings: Hyperparameters,
-        train: Split,
-        validation: Split,
+        train: Rows,
+        validation: Rows,
     ) -> None:
         """Builds the variables under the strategy and the two graph functions.
 
@@ -102,8 +73,8 @@ class Loop:
         # The last replica's share ends with fillers where the batch cannot be shared equally.
         self._replica_rows = -(-settings.batch_size // replicas)
         self._fillers = self._replica_rows * replicas - settings.batch_size
-        self.train_rows = Resident(train, settings.batch_size)
-        self.validation_rows = Resident(validation, settings.batch_size)
+        self.train_rows, self.validation_rows = train, validation
+        self.steps = -(-train.rows // settings.batch_size)
         with strategy.scope():
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
             self.network = build(self.step)
@@ -114,39 +85,38 @@ class Loop:
         # Not by XLA: on a CPU its batched products make a step of tabm five times slower.
         self._run_steps = tf.function(self._train_graph)
         self._run_evaluation = tf.function(self._evaluate_graph)
-        self._validation_order = self.validation_rows.order()
 
-    def shuffled(self, epoch: int) -> tf.Tensor:
-        """Returns the order of an epoch, drawn by PCG64 from (seed, epoch)."""
-        generator = np.random.Generator(np.random.PCG64([self._settings.seed, epoch]))
-        return self.train_rows.order(generator.permutation(self.train_rows.rows))
+    def windows(self, epoch: int) -> Iterator[Window]:
+        """Yields the windows of an epoch, shuffled by (seed, epoch)."""
+        shuffle = (self._settings.seed, epoch)
+        return self.train_rows.windows(self._settings.batch_size, shuffle)
 
-    def run_steps(self, order: tf.Tensor, first: int, steps: int) -> float:
-        """Runs `steps` steps of an epoch in one graph call.
+    def run_steps(self, window: Window, first: int, steps: int) -> tuple[float, float]:
+        """Runs `steps` steps of a window in one graph call.
 
         Args:
-            order: The epoch's rows, from `shuffled`.
-            first: The first step, counted from 0 in the epoch.
+            window: From `windows`.
+            first: The first step, counted from 0 in the window.
             steps: How many.
 
         Returns:
-            The sum of the rows' losses, each times its weight.
+            The sum of the rows' losses, each times its weight, and the sum of the weights.
 
         Raises:
             TrainerError: The loss was not a number.
         """
         start, count = tf.constant(first, tf.int32), tf.constant(steps, tf.int32)
-        total, wrong = self._run_steps(order, start, count)
+        total, weight, wrong = self._run_steps(window.tensors, window.order, start, count)
         if int(wrong) < steps:
             done = int(self.optimizer.iterations) - steps + int(wrong)
-            places = self._batch(order, tf.constant(first + int(wrong)))
-            numbers, _, labels, _ = (t.numpy() for t in self.train_rows.gather(places))
+            places = self._batch(window.order, first + int(wrong))
+            numbers, _, labels, _ = (tf.gather(t, places).numpy() for t in window.tensors)
             raise TrainerError(
                 f"the loss is not a number at step {done + 1}: "
                 f"{_suspect(numbers, labels, self.train_rows.names)}; "
                 f"correct the column, or lower learning_rate, now {self._settings.learning_rate:g}"
             )
-        return float(total)
+        return float(total), float(weight)
 
     def evaluate(self) -> float:
         """Returns the averaged network's mean loss on the validation split, weighted by example.
@@ -154,7 +124,10 @@ class Loop:
         Raises:
             TrainerError: It is not a number.
         """
-        total = float(self._run_evaluation(self._validation_order))
+        windows = self.validation_rows.windows(self._settings.batch_size, None)
+        total = sum(
+            float(self._run_evaluation(w.tensors, w.order, tf.constant(w.steps))) for w in windows
+        )
         if not np.isfinite(total):
             raise TrainerError(
                 f"the validation loss is {total} after step {int(self.step.numpy())}; lower "
@@ -162,11 +135,6 @@ class Loop:
                 "numbers in the validation split"
             )
         return total / self.validation_rows.weight
-
-    def weight_of(self, order: tf.Tensor, steps: int) -> float:
-        """Returns the weight of the rows in the first steps of an epoch."""
-        places = order[: steps * self._settings.batch_size]
-        return float(np.sum(tf.gather(self.train_rows.weights, places).numpy(), dtype=np.float64))
 
     def state(self) -> dict[str, list[np.ndarray]]:
         """Returns the arrays that a checkpoint holds."""
@@ -186,44 +154,47 @@ class Loop:
             variable.assign(value)
 
     def _train_graph(
-        self, order: tf.Tensor, first: tf.Tensor, steps: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the loss sum and the first step whose sum is not finite (`steps`: none)."""
-        total, wrong = tf.constant(0.0), steps
+        self, tensors: Tensors, order: tf.Tensor, first: tf.Tensor, steps: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the sums of losses and weights, and the first step whose loss is not finite."""
+        total, weight, wrong = tf.constant(0.0), tf.constant(0.0), steps
         for i in tf.range(steps):
             places = self._batch(order, first + i)
-            per_replica = self._strategy.run(self._train_step, args=(places,))
+            per_replica = self._strategy.run(self._train_step, args=(tensors, places))
             total += self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+            weight += tf.reduce_sum(tf.gather(tensors[3], places))
             wrong = tf.where(tf.math.is_finite(total), wrong, tf.minimum(wrong, i))
             self.step.assign_add(1)
             self._move_average()
-        return total, wrong
+        return total, weight, wrong
 
-    def _evaluate_graph(self, order: tf.Tensor) -> tf.Tensor:
+    def _evaluate_graph(self, tensors: Tensors, order: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
         total = tf.constant(0.0)
-        for i in tf.range(self.validation_rows.steps):
+        for i in tf.range(steps):
             places = self._batch(order, i)
-            per_replica = self._strategy.run(self._evaluate_step, args=(places,))
+            per_replica = self._strategy.run(self._evaluate_step, args=(tensors, places))
             total += self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
         return total
 
-    def _batch(self, order: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    def _batch(self, order: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
         size = self._settings.batch_size
         return tf.slice(order, [number * size], [size])
 
-    def _own(self, places: tf.Tensor, filler: int) -> tf.Tensor:
+    def _own(self, places: tf.Tensor, filler: tf.Tensor) -> tf.Tensor:
         """Returns this replica's share of a global batch."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         start = tf.cast(replica, tf.int32) * self._replica_rows
         filled = tf.pad(places, [[0, self._fillers]], constant_values=filler)
         return tf.slice(filled, [start], [self._replica_rows])
 
-    def _train_step(self, places: tf.Tensor) -> tf.Tensor:
+    def _train_step(self, tensors: Tensors, places: tf.Tensor) -> tf.Tensor:
         rows = self.train_rows
-        real = tf.reduce_sum(tf.cast(places < rows.rows, tf.float32))
+        filler = tf.shape(tensors[2])[0] - 1
+        real = tf.reduce_sum(tf.cast(places < filler, tf.float32))
         # Weights have mean 1 over the split, so the gradient does not depend on their unit.
         scale = rows.rows / (rows.weight * real)
-        numbers, indices, labels, weights = rows.gather(self._own(places, rows.rows))
+        own = self._own(places, filler)
+        numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self.network([numbers, indices], training=True)
@@ -241,9 +212,9 @@ class Loop:
         clipped, _ = tf.clip_by_global_norm(total, CLIP_NORM)
         return [g / context.num_replicas_in_sync for g in clipped]
 
-    def _evaluate_step(self, places: tf.Tensor) -> tf.Tensor:
-        rows = self.validation_rows
-        numbers, indices, labels, weights = rows.gather(self._own(places, rows.rows))
+    def _evaluate_step(self, tensors: Tensors, places: tf.Tensor) -> tf.Tensor:
+        own = self._own(places, tf.shape(tensors[2])[0] - 1)
+        numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
         outputs = self.average([numbers, indices], training=False)
         return tf.reduce_sum(weights * self._head.averaged_losses(labels, outputs))
 

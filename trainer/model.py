@@ -1,6 +1,7 @@
 """The model: reads the rows, fits the predictor that `settings.model` names, exports it.
 
-Bring your own by replacing this module; `task.py` calls `train(job, report)` and nothing else.
+Bring your own by replacing this module, as docs/own-model.md shows: `task.py` calls
+`train(job, report)` and nothing else.
 """
 
 from __future__ import annotations
@@ -8,24 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.blend import fit_blend, fit_trees
 from trainer.checkpoints import Epoch
 from trainer.cluster import Cluster, join_cluster
-from trainer.examples import Examples, Split, read_examples
-from trainer.export import Exported, export
+from trainer.examples import Examples, read_examples
+from trainer.export import export
 from trainer.job import Job
 from trainer.network import fit_network
-from trainer.predictor import Head, Predictor
-from trainer.settings import TrainerError
+from trainer.predictor import Head, Predictor, head_of
+from trainer.rows import Streamed, read_rows
+from trainer.settings import Hyperparameters, TrainerError
 
 log = logging.getLogger("trainer")
-Fit = Callable[
-    [Job, Cluster, Examples, Head, Split, Split, Callable[[Epoch], None]], Predictor | None
-]
+Fit = Callable[[Job, Cluster, Examples, Head, Any, Any, Callable[[Epoch], None]], Predictor | None]
 FITS: dict[str, Fit] = {
     "auto": fit_blend,
     "tabm": fit_network,
@@ -33,7 +33,8 @@ FITS: dict[str, Fit] = {
     "blend": fit_blend,
     "linear": fit_network,
 }
-"""By `settings.model`: what makes a `Predictor` of the rows; None where the chief alone fits."""
+"""By `settings.model`: makes a `Predictor` of two `Split` or `Streamed`; None where the chief
+alone fits."""
 
 
 def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str:
@@ -49,35 +50,33 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     tf.config.experimental.enable_op_determinism()
     cluster = join_cluster(job.strategy)
     examples = read_examples(job.examples)
-    train_rows, validation_rows = examples.split("train"), examples.split("validation")
+    held = job.settings.resident_mb
+    train_rows, validation_rows = (
+        read_rows(examples, name, held) for name in ("train", "validation")
+    )
     log.info("%d rows to train, %d to validate", train_rows.rows, validation_rows.rows)
     job = replace(job, settings=job.settings.settled(train_rows.rows))
     head = head_of(examples, train_rows)
+    if isinstance(train_rows, Streamed) or isinstance(validation_rows, Streamed):
+        job = replace(job, settings=_streaming(job.settings))
     fit = FITS[job.settings.model]
     predictor = fit(job, cluster, examples, head, train_rows, validation_rows, report)
     if cluster.is_chief and predictor is not None:
-        export(_exported(predictor, head, examples), job, predictor, cluster, examples)
+        export(job, predictor, head, cluster, examples)
     cluster.agree(0.0)  # a worker that leaves early would take the chief's cluster down
     return job.outputs.model
 
 
-def head_of(examples: Examples, train_rows: Split) -> Head:
-    """Returns the head of the examples' task.
+def _streaming(settings: Hyperparameters) -> Hyperparameters:
+    """Returns the settings of rows that are streamed, which trees cannot be fitted to.
 
     Raises:
-        TrainerError: A label of the train split is not finite.
+        TrainerError: They ask for trees.
     """
-    task, classes = examples.transform.task, examples.transform.label.classes
-    if task != "regression":
-        return Head(task, classes)
-    labels = train_rows.labels.astype(np.float64)
-    if not np.isfinite(labels).all():
-        raise TrainerError(f"{examples.uri}: a label of the train split is not finite")
-    return Head(task, (), float(labels.mean()), float(labels.std()) or 1.0)
-
-
-def _exported(predictor: Predictor, head: Head, examples: Examples) -> Exported:
-    def answer(numbers: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        return head.answer(predictor.predict(numbers, indices))
-
-    return Exported(examples.transform, answer, predictor.variables)
+    if settings.model in ("trees", "blend"):
+        raise TrainerError(
+            f"model {settings.model} needs all rows in memory, and they take more than "
+            f"resident_mb={settings.resident_mb}; raise it, or choose model tabm"
+        )
+    log.info("the rows take more than resident_mb=%d and are streamed", settings.resident_mb)
+    return replace(settings, model="tabm") if settings.model == "auto" else settings

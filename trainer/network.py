@@ -25,6 +25,7 @@ from trainer.layers import (
 )
 from trainer.loop import Loop
 from trainer.predictor import Head, Predictor
+from trainer.rows import Resident, Streamed
 from trainer.settings import BOUNDS, Hyperparameters
 
 
@@ -41,11 +42,12 @@ class Columns:
     levels: list[int]
 
     @classmethod
-    def of(cls, examples: Examples, train: Split, bins: int) -> Columns:
+    def of(cls, examples: Examples, train: Split | Streamed, bins: int) -> Columns:
         """Finds the knots of the train split's numbers."""
+        numbers = train.numbers if isinstance(train, Split) else train.sample
         engineered = examples.transform.engineered
         levels = [c.cardinality for c in engineered if c.cardinality is not None]
-        return cls([knots_of(column, bins) for column in train.numbers.T], levels)
+        return cls([knots_of(column, bins) for column in numbers.T], levels)
 
 
 def fit_network(
@@ -53,8 +55,8 @@ def fit_network(
     cluster: Cluster,
     examples: Examples,
     head: Head,
-    train: Split,
-    validation: Split,
+    train: Split | Streamed,
+    validation: Split | Streamed,
     report: Callable[[Epoch], None],
 ) -> Predictor:
     """Trains the network of `job.settings.model`, from the newest checkpoint of the job.
@@ -76,7 +78,8 @@ def fit_network(
     def build(step: tf.Variable) -> keras.Model:
         return BUILDERS[job.settings.model](columns, head.units, job.settings, step)
 
-    loop = Loop(cluster, build, head, job.settings, train, validation)
+    rows = (Resident(r) if isinstance(r, Split) else r for r in (train, validation))
+    loop = Loop(cluster, build, head, job.settings, *rows)
     checkpoints = Checkpoints(job.outputs.checkpoints, _identity(job, examples), cluster.is_chief)
     run = run_epochs(loop, cluster, job, checkpoints, head.loss_unit, report)
     with tf.init_scope():

@@ -109,6 +109,10 @@ class Hyperparameters:
     max_seconds: float = field(
         default=0.0, metadata={"help": "stop after this many seconds; 0: no bound"}
     )
+    resident_mb: int = field(
+        default=4096,
+        metadata={"help": "a split of more megabytes is streamed in windows of a quarter of it"},
+    )
     seed: int = field(default=0, metadata={"help": "seed of weights, dropout and shuffle"})
 
     def __post_init__(self) -> None:
@@ -142,7 +146,7 @@ class Hyperparameters:
 
 # The budget of a training that says none: few rows get many epochs, many rows few.
 MOST_STEPS, LEAST_EPOCHS = 12_000, 12
-PATIENT_STEPS, LEAST_PATIENCE = 500, 6
+PATIENT_STEPS, LEAST_PATIENCE = 500, 3
 MOST_TREES = 2_000  # of all classes: a row costs about 20 ns a tree
 _BATCH_SIZES = ((4_000, 128), (50_000, 256), (200_000, 512))
 
@@ -182,5 +186,6 @@ _RANGES: dict[str, _Range] = {
     "patience": _NOT_NEGATIVE,
     "max_steps": _NOT_NEGATIVE,
     "max_seconds": _NOT_NEGATIVE,
+    "resident_mb": _NOT_NEGATIVE,
     "seed": ("between 0 and 2147482", lambda x: 0 <= x <= 2_147_482),
 }

@@ -7,7 +7,7 @@ any order; everything derived (mean, quantiles, top values) is computed once, in
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,13 +56,18 @@ class Distribution:
         counts = counted.field("counts").to_numpy()[order]
         return cls(keys[order], counts, len(values) - len(present))._bounded()
 
-    def __add__(self, other: Distribution) -> Distribution:
-        shift = max(self.shift, other.shift)
-        a, b = self._at(shift), other._at(shift)
+    @classmethod
+    def total(cls, parts: Sequence[Distribution]) -> Distribution:
+        """Returns the sum of one or more, by one sort."""
+        shift = max(p.shift for p in parts)
+        level = [p._at(shift) for p in parts]
         keys, counts = _sum_by_key(
-            np.concatenate([a.keys, b.keys]), np.concatenate([a.counts, b.counts])
+            np.concatenate([p.keys for p in level]), np.concatenate([p.counts for p in level])
         )
-        return Distribution(keys, counts, self.missing + other.missing, shift)._bounded()
+        return cls(keys, counts, sum(p.missing for p in parts), shift)._bounded()
+
+    def __add__(self, other: Distribution) -> Distribution:
+        return self.total([self, other])
 
     def _at(self, shift: int) -> Distribution:
         if shift == self.shift:
@@ -185,21 +190,21 @@ class Categories:
             values, counts = values.slice(1), counts[1:]
         return replace(self, values=values, counts=counts, missing=missing)._bounded()
 
+    @classmethod
+    def total(cls, parts: Sequence[Categories]) -> Categories:
+        """Returns the sum of one or more, by one pass."""
+        shift = max(p.shift for p in parts)
+        level = [p._at(shift) for p in parts]
+        encoded = pa.concat_arrays([p.values for p in level]).dictionary_encode()
+        counts = np.zeros(len(encoded.dictionary), np.int64)
+        np.add.at(counts, encoded.indices.to_numpy(), np.concatenate([p.counts for p in level]))
+        left_out, missing = sum(p.left_out for p in level), sum(p.missing for p in level)
+        limit = next((p.limit for p in parts if p.limit is not None), None)
+        empty = cls(missing=missing, left_out=left_out, shift=shift, limit=limit)
+        return empty._with(encoded.dictionary, counts)
+
     def __add__(self, other: Categories) -> Categories:
-        shift = max(self.shift, other.shift)
-        a, b = self._at(shift), other._at(shift)
-        table = pa.table(
-            {
-                "value": pa.chunked_array([a.values, b.values], pa.string()),
-                "count": np.concatenate([a.counts, b.counts]),
-            }
-        )
-        merged = table.group_by("value").aggregate([("count", "sum")]).combine_chunks()
-        left_out, missing = a.left_out + b.left_out, a.missing + b.missing
-        limit = self.limit if self.limit is not None else other.limit
-        return Categories(missing=missing, left_out=left_out, shift=shift, limit=limit)._with(
-            merged.column("value").combine_chunks(), merged.column("count_sum").to_numpy()
-        )
+        return self.total([self, other])
 
     def _at(self, shift: int) -> Categories:
         if shift == self.shift:
@@ -282,12 +287,18 @@ class TableStatistics:
             },
         )
 
+    @classmethod
+    def total(cls, parts: Sequence[TableStatistics]) -> TableStatistics:
+        """Returns the sum of any number; those that counted no batch have no columns."""
+        counted = [p.columns for p in parts if p.columns]
+        columns: dict[str, ColumnStatistics] = {}
+        for name, first in (counted[0] if counted else {}).items():
+            total: Any = type(first).total  # of one class or the other, as all of a column are
+            columns[name] = total([c[name] for c in counted])
+        return cls(sum(p.rows for p in parts), columns)
+
     def __add__(self, other: TableStatistics) -> TableStatistics:
-        if not self.columns or not other.columns:
-            columns = self.columns or other.columns
-        else:
-            columns = {n: self.columns[n] + other.columns[n] for n in self.columns}  # type: ignore[operator]
-        return TableStatistics(self.rows + other.rows, columns)
+        return self.total([self, other])
 
 
 def ordered(bits: np.ndarray) -> np.ndarray:

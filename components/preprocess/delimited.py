@@ -47,23 +47,30 @@ def read_blocks(
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
-    parser = _Parser(span.header, source, columns, spellings)
+    parser, clean = _Parser(span.header, source, columns, spellings), True
     for piece in pieces(span, block_bytes, quoted_newlines=source.quoted_newlines):
-        yield _read(piece, span, parser)
+        block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
+        # Where one block had a wrong row, the next one likely has one too: to try costs a third.
+        read = _read_typed(block, piece, parser) if clean else None
+        if read is None:
+            sound = (
+                block.without(_unsound(block.rows, parser)) if _may_be_unsound(piece[1]) else block
+            )
+            read = _read_slowly(sound, parser)
+        clean = read.kept is None
+        yield read
 
 
-def _read(piece: Piece, span: Range, parser: _Parser) -> Block:
-    block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
+def _read_typed(block: Block, piece: Piece, parser: _Parser) -> Block | None:
     _, data, ends = piece
     last = block.rows.slice(max(len(block.rows) - 1, 0))
     # An open quote joins its line to the next, so the count differs; the last line has no next one.
-    if not _has_stray_return(data) and parser.is_sound(last):
-        typed = parser.parse_typed(data, ends)
-        if typed is not None and typed.num_rows == len(block.rows):
-            return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
-    if _may_be_unsound(data):
-        block = block.without(_unsound(block.rows, parser))
-    return _read_slowly(block, parser)
+    if _has_stray_return(data) or not parser.is_sound(last):
+        return None
+    typed = parser.parse_typed(data, ends)
+    if typed is None or typed.num_rows != len(block.rows):
+        return None
+    return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
 
 
 def _has_stray_return(data: bytes) -> bool:

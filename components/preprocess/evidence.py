@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,14 +54,20 @@ class Evidence:
         rows, sample = Sketch.of(content, sides), Sketch.of(whole, sides, kept)
         return cls(rows, sample, keys, dict(_extents(spec, coded, sides)))
 
+    @classmethod
+    def total(cls, parts: Sequence[Evidence]) -> Evidence:
+        """Returns the sum of any number."""
+        times: dict[tuple[str, str], Extent] = {}
+        for part in parts:
+            for place, (first, last) in part.times.items():
+                low, high = times.get(place, (first, last))
+                times[place] = min(first, low), max(last, high)
+        names = ("rows", "sample", "keys")
+        rows, sample, keys = (Sketch.total([getattr(p, n) for p in parts]) for n in names)
+        return cls(rows, sample, keys, times)
+
     def __add__(self, other: Evidence) -> Evidence:
-        times = dict(self.times)
-        for place, (first, last) in other.times.items():
-            low, high = times.get(place, (first, last))
-            times[place] = min(first, low), max(last, high)
-        return Evidence(
-            self.rows + other.rows, self.sample + other.sample, self.keys + other.keys, times
-        )
+        return self.total([self, other])
 
 
 def deciding_columns(spec: ModelSpec) -> tuple[str, ...]:

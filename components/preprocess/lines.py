@@ -57,9 +57,12 @@ def _cut(span: Range, block_bytes: int) -> Iterator[Piece]:
         stop = file.size() if span.stop is None else min(span.stop, file.size())
         position = _next_row(file, span.start)
         end = _next_row(file, stop)
+        # Blocks of equal size: a small rest would cost the calls of a whole one.
+        block_bytes = -(-(end - position) // max(round((end - position) / block_bytes), 1))
         wanted = block_bytes
         while position < end:
-            data = file.read_at(min(wanted, end - position), position)
+            left = end - position
+            data = file.read_at(left if left < wanted * 5 // 4 else wanted, position)
             ends = row_ends(data, quoted_newlines=False)
             if position + len(data) == end:
                 ends = _with_last(ends, len(data))

@@ -24,7 +24,7 @@ from components.preprocess.reading import read_range
 from components.preprocess.rejection import REJECTED, Block, Fault
 from components.preprocess.sources import Range
 from components.preprocess.splitting import assign, bad_split
-from components.preprocess.summary import Summary, counted_columns
+from components.preprocess.summary import Fold, Summary, counted_columns
 from components.spec.schema import SPLITS, ModelSpec
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input, raw_inputs
 from trainer.settings import TrainerError
@@ -113,19 +113,19 @@ class Written:
 
 def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summary]:
     """First pass: reads, cleans, splits and counts a range; spills the rows that are kept."""
-    total = Summary()
+    fold = Fold()
     name = f"rejected/{job.shard('rejected', span.index)}"
     with ExitStack() as stack:
         spill = stack.enter_context(_spill_writer(job, span.index))
         file, rejected = stack.enter_context(_parquet_writer(job.folder, name, REJECTED))
         for block, split in cleaned_blocks(job, span, cleaner):
-            total += summarize(job, span.index, block, split)
+            fold.add(summarize(job, span.index, block, split))
             batch = block.batch.select([c.name for c in job.counted])
             if batch.num_rows:
                 spill.write_batch(batch.append_column(_SPLIT, split).cast(job.spilled))
             if block.rejected.num_rows:
                 rejected.write_batch(block.rejected)
-    return Cleaned(span.index, {name: file.sha256}), total
+    return Cleaned(span.index, {name: file.sha256}), fold.total
 
 
 def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Block, pa.Array]]:

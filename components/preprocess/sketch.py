@@ -65,20 +65,26 @@ class Sketch:
         words = np.array(kept, np.uint64).reshape(len(columns), len(rows))
         return cls(keys[rows], counts, words, len(keys))
 
-    def __add__(self, other: Sketch) -> Sketch:
-        if not len(self.keys) or not len(other.keys):
-            return self if len(self.keys) else other
-        # Of two full sketches nothing above either's last key is among the smallest.
-        ends = [s.keys[-1] for s in (self, other) if not s.complete]
-        last = min(ends) if ends else max(self.keys[-1], other.keys[-1])
-        parts = [(s, np.searchsorted(s.keys, last, side="right")) for s in (self, other)]
-        keys = np.concatenate([s.keys[:stop] for s, stop in parts])
-        counts = np.concatenate([s.counts[:stop] for s, stop in parts])
-        words = np.concatenate([s.words[..., :stop] for s, stop in parts], axis=-1)
+    @classmethod
+    def total(cls, parts: Sequence[Sketch]) -> Sketch:
+        """Returns the sum of any number, by one sort."""
+        filled = [p for p in parts if len(p.keys)]
+        if len(filled) < 2:
+            return filled[0] if filled else cls()
+        # Of full sketches nothing above the last key of any is among the smallest.
+        ends = [s.keys[-1] for s in filled if not s.complete]
+        last = min(ends) if ends else max(s.keys[-1] for s in filled)
+        cut = [(s, np.searchsorted(s.keys, last, side="right")) for s in filled]
+        keys = np.concatenate([s.keys[:stop] for s, stop in cut])
+        counts = np.concatenate([s.counts[:stop] for s, stop in cut])
+        words = np.concatenate([s.words[..., :stop] for s, stop in cut], axis=-1)
         order = np.argsort(keys)
         first, counts = _runs(keys[order], counts[order])
         order = order[first]
-        return Sketch(keys[order], counts, words[..., order], self.n_rows + other.n_rows)
+        return cls(keys[order], counts, words[..., order], sum(s.n_rows for s in filled))
+
+    def __add__(self, other: Sketch) -> Sketch:
+        return self.total([self, other])
 
     @property
     def complete(self) -> bool:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from components.errors import SpecError
 from components.preprocess.rejection import Fault
 from components.spec.schema import SPLITS, ColumnSplit, FoldSplit, HashSplit, Split, TimeSplit
-from trainer.fingerprint import fingerprint64
+from trainer.fingerprint import distinct_rows, fingerprint64
 
 PARTS = 1000
 """The hash split cuts the fingerprints in this many parts; shares are rounded to it."""
@@ -57,7 +57,7 @@ def bad_split(split: Split, assigned: np.ndarray) -> Fault:
 
 @assign.register
 def _by_hash(split: HashSplit, batch: pa.RecordBatch) -> np.ndarray:
-    rows, keys = _distinct([batch.column(k) for k in split.drawn])
+    rows, keys = distinct_rows([batch.column(k) for k in split.drawn])
     if split.seed:
         keys.insert(0, pa.repeat(str(split.seed), len(keys[0])))
     part = parts(joined(keys))
@@ -115,24 +115,3 @@ def threshold(text: str) -> pa.Scalar:
         ) from error
     utc = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     return pa.scalar(utc.replace(tzinfo=None), pa.timestamp("us"))
-
-
-def _distinct(columns: list[pa.Array]) -> tuple[np.ndarray, list[pa.Array]]:
-    """Returns the combination of each row, `[N]`, and the columns of the distinct combinations.
-
-    Keys as days have few combinations: only those are written as text and hashed.
-    """
-    encoded = [c.dictionary_encode(null_encoding="encode") for c in columns]
-    sizes = [max(len(e.dictionary), 1) for e in encoded]
-    if np.prod([float(s) for s in sizes]) >= 2.0**62:
-        return np.arange(len(columns[0])), columns
-    codes = np.zeros(len(columns[0]), np.int64)
-    for column, size in zip(encoded, sizes, strict=True):
-        codes = codes * size + column.indices.to_numpy()
-    combined = pa.array(codes).dictionary_encode()
-    left = combined.dictionary.to_numpy()
-    keys: list[pa.Array] = []
-    for column, size in zip(reversed(encoded), reversed(sizes), strict=True):
-        left, code = np.divmod(left, size)
-        keys.insert(0, column.dictionary.take(pa.array(code)))
-    return combined.indices.to_numpy(), keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -23,6 +23,7 @@ TOP = 20
 LISTED = 200
 """Most frequent categories that another run can be compared by."""
 SAMPLE_CHARACTERS = 200
+AT_ONCE = 16
 VERSION = 2
 
 
@@ -99,19 +100,23 @@ class Summary:
             splits[name] = count(fitted, raw, part.num_rows, sampled)
         return cls(batch.num_rows, {}, splits)
 
-    def __add__(self, other: Summary) -> Summary:
-        reasons = dict(self.reasons)
-        for name, reason in other.reasons.items():
-            reasons[name] = reasons[name] + reason if name in reasons else reason
-        splits = {s: self.splits[s] + other.splits[s] for s in SPLITS}
-        problems = [p for p in (self.problem, other.problem) if p]
-        return Summary(
-            self.read + other.read,
+    @classmethod
+    def total(cls, parts: Sequence[Summary]) -> Summary:
+        """Returns the sum of any number; many at once cost one sort a column, not one each."""
+        reasons: dict[str, Reason] = {}
+        for part in parts:
+            for name, reason in part.reasons.items():
+                reasons[name] = reasons[name] + reason if name in reasons else reason
+        return cls(
+            sum(p.read for p in parts),
             reasons,
-            splits,
-            min(problems) if problems else None,
-            self.evidence + other.evidence,
+            {s: TableStatistics.total([p.splits[s] for p in parts]) for s in SPLITS},
+            min((p.problem for p in parts if p.problem), default=None),
+            Evidence.total([p.evidence for p in parts]),
         )
+
+    def __add__(self, other: Summary) -> Summary:
+        return self.total([self, other])
 
     @property
     def rejected(self) -> int:
@@ -128,6 +133,25 @@ class Summary:
         """The counts of the manifest: read, each split, rejected."""
         kept = {s: self.splits[s].rows for s in SPLITS}
         return {"read": self.read, **kept, "rejected": self.rejected}
+
+
+class Fold:
+    """Sums summaries as they come, `AT_ONCE` at a time, so that few are in memory."""
+
+    def __init__(self) -> None:
+        self._parts: list[Summary] = []
+
+    def add(self, *parts: Summary) -> Fold:
+        """Takes more of them."""
+        self._parts += parts
+        if len(self._parts) >= AT_ONCE:
+            self._parts = [Summary.total(self._parts)]
+        return self
+
+    @property
+    def total(self) -> Summary:
+        """The sum of all."""
+        return Summary.total(self._parts)
 
 
 def counted_columns(spec: ModelSpec, derived: Mapping[str, str]) -> tuple[Input, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,13 @@ def infer(uri: str, target: str) -> Draft:
     leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
     table = _Table(found, columns, target, goal, split, leaks)
     left_out = _left_out(table)
+    if leaks and not set(columns) - set(left_out) - {target}:
+        table = replace(table, leaks={})
+        left_out = _left_out(table)
+        remarks += [
+            f"{name!r} may give the label away: it {told}; it stays, as no other column is left"
+            for name, told in leaks.items()
+        ]
     features = _features(table, left_out)
     if not any(f.used for f in features):
         reasons = "; ".join(f"{n!r}: {why}" for n, why in list(left_out.items())[:5])

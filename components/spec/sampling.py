@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -95,7 +96,7 @@ def sample(uri: str) -> Sample:
     head = _head(files[0][0])
     if head.startswith(_PARQUET):
         return _of_parquet(Source(uri=(uri,), format="parquet", nulls=()), files)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    if re.match(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]', head):
         return _of_json(Source(uri=(uri,), format="jsonl", nulls=(), optional_keys=True), files)
     delimiter = sniff_delimiter(head)
     source = Source(uri=(uri,), nulls=(), delimiter=delimiter)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -360,11 +360,17 @@ def read_feature(entry: Any) -> Feature:
         several = f"{low} columns" if low == high else f"{low} to {high} columns"
         allowed = "one column" if high == 1 else several
         raise ValueError(f"from: {transform} takes {allowed}, not {len(columns)}")
-    return TypeAdapter(cls).validate_python({**values, "columns": tuple(columns)})
+    return _adapter(cls).validate_python({**values, "columns": tuple(columns)})
+
+
+@cache
+def _adapter(cls: type[Feature]) -> TypeAdapter[Any]:
+    """Made once a class: it costs some milliseconds, and a spec is read and written many times."""
+    return TypeAdapter(cls)
 
 
 def _write_feature(feature: Feature) -> dict[str, Any]:
-    written = TypeAdapter(type(feature)).dump_python(feature, mode="json", exclude_none=True)
+    written = _adapter(type(feature)).dump_python(feature, mode="json", exclude_none=True)
     columns = written.pop("columns")
     for name in ("types", *feature.fitted):
         written.pop(name, None)

@@ -12,6 +12,8 @@ from components.spec.profile import Column
 from trainer.features import Task
 
 BINS = 64
+BIN_ROWS = 20
+"""Rows that a bin should have when a column is suspected."""
 PRIOR_ROWS = 10.0
 """Rows of prior mixed into each bin, as in components/evaluate/baseline.py."""
 ALMOST_SURE = 0.995
@@ -174,12 +176,12 @@ def find_leaks(goal: Goal, columns: list[Column]) -> dict[str, str]:
 
 
 def _gives_away(trial: Trial, column: Column) -> str | None:
+    codes = bins(column, int(np.clip(trial.train.sum() / BIN_ROWS, 16, 256)))
     if trial.goal.task == "regression":
-        share = max(trial.measure(bins(column, 256)), _same_order(trial.goal.values, column))
+        share = max(trial.measure(codes), _same_order(trial.goal.values, column))
         return f"explains {share:.2%} of the label's variance" if share > ALL_VARIANCE else None
     if trial.rarest < SURE_ROWS and column.n_distinct > 2 * len(trial.goal.classes):
         return None  # a value that a few rows of a class share by chance proves nothing
-    codes = bins(column, 256)
     if trial.goal.task == "binary":
         found = trial.measure(codes)
         return f"alone has an AUC of {found:.4f}" if found > ALMOST_SURE else None

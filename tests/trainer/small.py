@@ -87,6 +87,7 @@ def write_examples(
     rows: Sequence[int] = (200, 133, 90),
     spoil: Mapping[str, Callable[[pa.Table], pa.Table]] | None = None,
     weighted: bool = False,
+    group_rows: int | None = None,
 ) -> Path:
     """Commits examples: `rows[0]` and `rows[1]` in two train shards, `rows[2]` to validate.
 
@@ -115,7 +116,7 @@ def write_examples(
             for column in table.column_names:
                 shard = shard.append_column(f"raw_{column}", table.column(column))
         spoiled = (spoil or {}).get(name.split("-")[0], lambda rows: rows)(shard)
-        pq.write_table(spoiled, folder / f"{name}.parquet")
+        pq.write_table(spoiled, folder / f"{name}.parquet", row_group_size=group_rows)
     empty = pq.read_table(folder / f"{names[2]}.parquet").slice(0, 0)
     pq.write_table(empty, folder / "validation-00001-of-00002.parquet")
     (folder / "transform.json").write_text(transform.to_json())

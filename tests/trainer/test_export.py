@@ -196,7 +196,7 @@ def test_tensorflow_s_own_tool_runs_the_model_in_a_fresh_process(binary: Any) ->
     said = answers(model, "serving_default", **{k: tf.constant(v) for k, v in _typed(rows)})
     printed = re.search(r"key probabilities:\n(\[\[.*?\]\])", done.stdout, re.S)
     assert printed is not None, done.stdout
-    found = np.array([float(n) for n in re.findall(r"[\d.e-]+", printed[1])]).reshape(2, 2)
+    found = np.array([float(n) for n in re.findall(r"[\d.e+-]+", printed[1])]).reshape(2, 2)
     np.testing.assert_allclose(found, said["probabilities"], atol=1e-6)
 
 

@@ -2,14 +2,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.layers import Dropout
+from trainer.layers import Dropout, MemberDense, NumberEmbedding
 
-ROWS = tf.ones([400, 33])
+ROWS = tf.ones([400, 2, 33])
 
 
 def masks(rate: float = 0.25, step: int = 1, salt: int = 0) -> np.ndarray:
     layer = Dropout(rate, tf.Variable(step, dtype=tf.int64), salt)
-    return layer(ROWS, training=True).numpy()
+    dropped = layer(ROWS, training=True).numpy()
+    np.testing.assert_array_equal(dropped[:, 0], dropped[:, 1])  # members share their row's mask
+    return dropped[:, 0]
 
 
 def test_the_stated_share_is_dropped_and_the_mean_is_kept() -> None:
@@ -34,3 +36,34 @@ def test_compiled_by_xla_the_mask_is_the_same() -> None:
     layer = Dropout(0.25, tf.Variable(7, dtype=tf.int64), 1)
     compiled = tf.function(lambda x: layer(x, training=True), jit_compile=True)
     np.testing.assert_array_equal(compiled(ROWS), layer(ROWS, training=True))
+
+
+def test_a_piece_rises_between_its_knots_and_stays_beyond_them() -> None:
+    layer = NumberEmbedding([np.float32([0, 1, 3]), np.float32([5])], size=1, seed=0)
+    layer.build([None, 2])
+    # The first number's pieces weigh 10 and 100; its linear part and the second number's are 0.
+    layer.set_weights(
+        [np.zeros([2, 1]), np.zeros([2, 1]), np.array([[[10.0], [100.0]], [[7.0], [7.0]]])]
+    )
+    first = np.float32([-9, 0, 0.5, 1, 2, 3, 3e38])
+    embedded = layer(tf.stack([first, np.full(7, 5, np.float32)], axis=1))
+    np.testing.assert_allclose(embedded[:, 0], [0, 0, 5, 10, 60, 110, 110])
+    np.testing.assert_array_equal(embedded[:, 1], np.zeros(7))  # one value has no piece
+
+
+def test_members_scale_the_inputs_of_one_kernel() -> None:
+    layer = MemberDense(members=2, units=2, chunks=[1, 1], seed=0)
+    layer.build([None, 2])
+    kernel, bias = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.5, -20.0])
+    layer.set_weights([kernel, np.array([[1.0, 1.0], [-1.0, 2.0]]), bias])
+    # [1, 2] times the kernel is [7, 10]; scaled to [-1, 4] it is [11, 14].
+    np.testing.assert_allclose(layer(tf.constant([[1.0, 2.0]])), [[[7.5, 0.0], [11.5, 0.0]]])
+
+
+def test_the_scalings_of_a_column_start_with_one_sign() -> None:
+    layer = MemberDense(members=8, units=4, chunks=[3, 2], seed=0)
+    layer.build([None, 5])
+    scalings = layer.get_weights()[1]
+    assert set(np.unique(scalings)) == {-1.0, 1.0}
+    assert (scalings[:, :3] == scalings[:, :1]).all()
+    assert (scalings[:, 3:] == scalings[:, 3:4]).all()

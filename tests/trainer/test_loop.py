@@ -10,8 +10,9 @@ from tests.trainer.small import SMALL
 from trainer.cluster import join_cluster
 from trainer.examples import read_examples
 from trainer.loop import Loop
-from trainer.model import head_of
 from trainer.network import Columns, build_tabm
+from trainer.predictor import head_of
+from trainer.rows import Resident
 from trainer.settings import Hyperparameters
 
 
@@ -20,7 +21,7 @@ def new_loop(folder: Path, settings: Hyperparameters) -> Loop:
     rows = examples.split("train"), examples.split("validation")
     head = head_of(examples, rows[0])
     build = partial(build_tabm, Columns.of(examples, rows[0], settings.bins), head.units, settings)
-    return Loop(join_cluster("one_device"), build, head, settings, *rows)
+    return Loop(join_cluster("one_device"), build, head, settings, *map(Resident, rows))
 
 
 @pytest.mark.parametrize(
@@ -36,9 +37,9 @@ def test_the_average_leaves_the_initial_weights_in_the_first_steps(
 ) -> None:
     settings = Hyperparameters(**{**vars(SMALL), "averaging": averaging})
     loop = new_loop(examples, settings)
-    order, expected = loop.shuffled(1), loop.network.get_weights()
+    (window,), expected = loop.windows(1), loop.network.get_weights()
     for step, momentum in enumerate(momenta):
-        loop.run_steps(order, step, 1)
+        loop.run_steps(window, step, 1)
         pairs = zip(expected, loop.network.get_weights(), strict=True)
         expected = [momentum * old + (1 - momentum) * new for old, new in pairs]
         for average, by_hand in zip(loop.average.get_weights(), expected, strict=True):

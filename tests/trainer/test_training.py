@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.small import job, write_examples
+from trainer.examples import read_examples
 from trainer.model import train
-from trainer.predictor import Head
+from trainer.predictor import Head, head_of
 from trainer.settings import TrainerError
 
 STEPS = 6  # an epoch: 333 rows in batches of 64
@@ -156,7 +158,6 @@ def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(tmp_path
 
 
 def loss_of(model: Any, folder: Path) -> float:
-    from trainer.examples import read_examples
     from trainer.export import _named
 
     read = read_examples(str(folder))
@@ -173,7 +174,7 @@ def test_a_loss_that_is_no_number_ends_it_with_its_step_and_column(tmp_path: Pat
         return shard.set_column(shard.column_names.index("delay"), "delay", [values])
 
     folder = write_examples(tmp_path / "examples", spoil={"train": spoil})
-    said = r"at step 4: the number .* that is none is nan, in column 'delay'"
+    said = r"at step 5: the number .* that is none is nan, in column 'delay'"
     with pytest.raises(TrainerError, match=said):
         train(job(folder, tmp_path, model="linear"))
     assert not (tmp_path / "model").exists()
@@ -202,3 +203,59 @@ def test_settings_of_the_bounds_may_change_between_starts(examples: Path, tmp_pa
     train(job(examples, tmp_path, model="linear"))
     assert metadata(tmp_path)["epochs"] == 3
     assert os.listdir(tmp_path / "checkpoints") == ["epoch-00003.npz"]
+
+
+def test_a_streamed_job_learns_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    folder = write_examples(tmp_path / "examples", group_rows=40)
+    settings = {"model": "linear", "resident_mb": 0}
+    train(job(folder, tmp_path / "whole", **settings))
+    train(job(folder, tmp_path / "parts", max_steps=STEPS, **settings))
+    train(job(folder, tmp_path / "parts", **settings))
+    whole, parts = (metadata(tmp_path / run)["history"] for run in ("whole", "parts"))
+    assert [e["validation_loss"] for e in whole] == [e["validation_loss"] for e in parts]
+    assert [e["step"] for e in whole] == [STEPS, 2 * STEPS, 3 * STEPS]
+    assert whole[2]["validation_loss"] < whole[0]["validation_loss"] < math.log(2)
+
+
+def with_labels(change: Any) -> Any:
+    def spoil(shard: pa.Table) -> pa.Table:
+        labels = change(shard.column("label").to_numpy().copy())
+        return shard.set_column(shard.column_names.index("label"), "label", [labels])
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda labels: np.minimum(labels, 1), "no row of 1 of 3 classes, as 'late'"),
+        (lambda labels: labels + 1, "a label of the train split is 1 or 3, but .* names 3 classes"),
+    ],
+)
+def test_labels_that_are_not_the_classes_are_refused(
+    tmp_path: Path, change: Any, said: str
+) -> None:
+    spoil = {"train": with_labels(change)}
+    folder = write_examples(tmp_path / "examples", "multiclass", spoil=spoil)
+    with pytest.raises(TrainerError, match=said):
+        train(job(folder, tmp_path))
+
+
+def test_shards_of_one_class_each_train_a_model(tmp_path: Path) -> None:
+    spoil = {"train": with_labels(lambda labels: np.full_like(labels, len(labels) == 200))}
+    folder = write_examples(tmp_path / "examples", spoil=spoil)
+    train(job(folder, tmp_path, model="linear", epochs=1))
+    assert metadata(tmp_path)["epochs"] == 1
+
+
+def test_more_classes_than_outputs_should_have_are_refused(examples: Path) -> None:
+    read = read_examples(str(examples))
+    label = replace(read.transform.label, classes=tuple(map(str, range(10_001))))
+    many = replace(read, transform=replace(read.transform, task="multiclass", label=label))
+    with pytest.raises(TrainerError, match="the label has 10,001 classes, more than 10,000"):
+        head_of(many, read.split("train"))
+
+
+def test_trees_are_not_fitted_to_streamed_rows(examples: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match=r"model trees needs all rows in memory.*resident_mb=0"):
+        train(job(examples, tmp_path, model="trees", resident_mb=0))

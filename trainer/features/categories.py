@@ -23,7 +23,7 @@ from trainer.features.base import (
     in_range,
     tensorflow_arithmetic,
 )
-from trainer.fingerprint import fingerprint64
+from trainer.fingerprint import distinct_rows, fingerprint64
 from trainer.settings import TrainerError
 from trainer.statistics import Categories, ColumnStatistics
 
@@ -221,9 +221,10 @@ class Hash(Feature):
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
         """The bucket of each value; `[N] int32`."""
-        text = self._join_numpy([text_numpy(raw[c]) for c in self.columns])
+        rows, columns = distinct_rows([pa.array(raw[c]) for c in self.columns])
+        text = self._join_numpy([text_numpy(_as_raw(c)) for c in columns])
         bucket = 1 + (fingerprint64(text) % np.uint64(self.buckets)).astype(np.int32)
-        return {self.name: np.where(is_empty(text), 0, bucket).astype(np.int32)}
+        return {self.name: np.where(is_empty(text), 0, bucket).astype(np.int32)[rows]}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """The same on tensors."""
@@ -412,6 +413,11 @@ def _categories(columns: Mapping[str, ColumnStatistics], name: str, type_: Type)
     text = text_numpy(counted.values)
     order = pc.sort_indices(text)
     return Categories(text.take(order), counted.counts[order.to_numpy()], counted.missing)
+
+
+def _as_raw(values: pa.Array) -> np.ndarray | pa.Array:
+    """Numbers as `raw_inputs` gives them; texts as they are."""
+    return values.to_numpy(zero_copy_only=False) if pa.types.is_floating(values.type) else values
 
 
 def text_numpy(values: np.ndarray | pa.Array) -> pa.Array:

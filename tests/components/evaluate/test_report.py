@@ -94,7 +94,46 @@ def page(
         "reasons": {hostile: {"rows": 120, "sample": hostile * 100}},
         "warnings": [hostile],
     }
-    return render(metrics, manifest, model, {**make_spec(), "name": hostile})
+    audit = [
+        {"check": "keys", "verdict": "passed", "sentence": "no key stands in two splits"},
+        {"check": "predictors", "verdict": "finding", "sentence": hostile},
+    ]
+    return render(
+        metrics,
+        manifest,
+        model,
+        {**make_spec(), "name": hostile},
+        audit=audit,
+        drift=drift_from(hostile),
+    )
+
+
+def drift_from(hostile: str) -> dict[str, Any]:
+    """One comparison: a number that moved too far, a category that chance moved, the label."""
+
+    def check(measure: str, value: float, verdict: str) -> dict[str, Any]:
+        told = {"before": hostile, "now": hostile, "sentence": f"{measure} {hostile}"}
+        return {"measure": measure, "value": value, "noise": 0.01, "verdict": verdict, **told}
+
+    bins = [{"bin": hostile, "before": 0.25, "now": 0.75}, {"bin": "b", "before": 0.75, "now": 0.0}]
+    columns = [
+        ("calm", False, [check("psi", 0.05, "passed"), check("new", 0.0, "passed")]),
+        ("lucky", False, [check("psi", 0.4, "chance"), check("new", 0.3, "chance")]),
+        ("moved", False, [check("psi", 0.3, "warn"), check("mean", 2.0, "passed")]),
+        (hostile, True, [check("label", 0.1, "passed")]),
+    ]
+    compared = {
+        "against": ["previous", "champion"],
+        "run": hostile,
+        "made": "2026-11-25T10:00:00Z",
+        "rows": {"before": 900, "now": 1000},
+        "notes": [hostile],
+        "columns": [
+            {"column": name, "label": label, "checks": checks, "bins": bins}
+            for name, label, checks in columns
+        ],
+    }
+    return {"version": 1, "note": "", "comparisons": [compared]}
 
 
 class Tags(HTMLParser):
@@ -134,6 +173,29 @@ def test_hostile_values_stay_text(task: str, passed: bool, tmp_path: Path) -> No
     assert not [name for name, _ in tags.attributes if name.startswith("on")]
     assert not tags.open
     assert HOSTILE in "".join(tags.text)
+
+
+def test_findings_of_the_audit_come_first(tmp_path: Path) -> None:
+    section = page(tmp_path).split("<h2>Leakage audit</h2>")[1].split("<h2>")[0]
+    assert section.index("Inputs that tell the label") < section.index("no key stands in two")
+    assert section.count('class="failed"') == section.count('class="passed"') == 1
+
+
+def test_columns_that_moved_come_first_and_are_drawn_with_the_label(tmp_path: Path) -> None:
+    section = page(tmp_path).split("<h2>Drift</h2>")[1].split("<h2>")[0]
+    names = re.findall(r"<tr><th>(\w+)", section)
+    assert names[1:] == ["moved", "lucky", "x", "calm"]  # after the table's head
+    assert re.findall(r"<h3>(\w+): before and now", section) == ["moved", "x"]
+    assert section.count('<span class="mark bad">warn</span>') == 1
+    assert section.count('<span class="mark dim">chance</span>') == 2
+
+
+def test_bars_are_as_long_as_their_shares() -> None:
+    svg = plots.before_and_now([{"bin": "a", "before": 0.2, "now": 0.4}])
+    before, now = (float(w) for w in re.findall(r'<rect [^>]*width="([\d.]+)"', svg))
+    assert now == pytest.approx(2 * before)
+    assert "a: 20.00% before, 40.00% now" in svg
+    assert plots.before_and_now_small([]) == ""
 
 
 def test_the_report_asks_nothing_of_the_network(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from components.errors import QuatrainError, SpecError
 from components.preprocess.checking import check
+from components.preprocess.splitting import assign
 from components.spec.proposal import Proposal, propose
 from components.spec.reading import load_spec
 from components.spec.schema import HashSplit, TimeSplit
@@ -73,7 +74,7 @@ def test_headers_of_any_letters_and_any_case_get_features(init, chance) -> None:
         "label": [chance.choice("ab") for _ in size],
         "raw_x": [chance.random() for _ in size],
         "2013": [chance.randint(0, 9) for _ in size],
-        "null": ["groß" if s > 0.5 else "klein" for s in size],
+        "null": [chance.choice(["groß", "klein"]) for s in size],
     }
     written = init(table, "null")
     assert written.spec.task == "binary"
@@ -197,6 +198,22 @@ def test_a_column_that_gives_the_label_away_is_a_comment(init, chance) -> None:
     assert [i.name for i in written.spec.inputs] == ["age"]
     assert written.draft.remarks[0].startswith("'code' may give the label away, so it is left out")
     assert any(line.startswith("# - {name: code, from: code") for line in lines_of(written, "code"))
+
+
+def test_the_only_column_stays_though_it_gives_the_label_away(init, chance) -> None:
+    x = [chance.uniform(0, 100) for _ in range(400)]
+    written = init({"x": x, "y": [int(v > 50) for v in x]}, "y")
+    assert [i.name for i in written.spec.inputs] == ["x"]
+    assert "it stays, as no other column is left" in written.draft.remarks[0]
+
+
+def test_a_rare_class_stands_in_every_part(init, chance) -> None:
+    x, rare = range(700), [i for i in range(700) if i % 97 == 0]
+    table = {"x": x, "n": [chance.random() for _ in x], "fraud": [int(i in rare) for i in x]}
+    split = init(table, "fraud").spec.split
+    assert isinstance(split, HashSplit)
+    assert split.keys == ("x",)
+    assert set(assign(split, pa.record_batch({"x": pa.array(rare)}))) >= {0, 2}
 
 
 def test_columns_that_are_missing_where_the_target_is_are_asked_about(init, chance) -> None:

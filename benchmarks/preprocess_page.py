@@ -1,0 +1,134 @@
+"""The section of docs/benchmarks.md on preprocessing, written from the runs that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from benchmarks.measuring import Case, Results, Run, machine, median, table, write_section
+
+Extra = tuple[Case, str, str]
+
+
+def write(
+    results: Results, cases: Sequence[Case], extras: Sequence[Extra], sizes: Sequence[str]
+) -> None:
+    """Writes the section; what was not measured says so."""
+    runs = {(c.name, s): results.of(c, s) for s in sizes for c in cases}
+    runs |= {(c.name, s): results.of(c, s) for c, s, _ in extras}
+    every = [run for found in runs.values() for run in found]
+    text = f"""## Preprocessing
+
+The flights job of [flights.yaml](../examples/flights/flights.yaml), from one CSV file to its
+shards: reject, label, split, statistics, fit, engineer, write. The table is the 336 776 flights
+once, 10 and 30 times, with jitter; one row in 10 000 is wrong. CPU-seconds are user and system
+time of the process and its children after its imports, by getrusage; the peak is the largest
+resident set, imports included. Medians of interleaved runs; `busy` is the median share of all
+cores that was busy meanwhile, with whatever: on a shared machine CPU-seconds grow with it, so
+compare runs of a row of the same load.
+
+{machine()}; {_dates(every)}. `make bench` makes this page; `make bench ROWS=0.34M` runs one size.
+
+{_measured(runs, cases, sizes)}
+
+All cases of a size must agree on rows by split and on the mean of two columns of the test split:
+{_agreement(runs, cases, sizes)}
+
+{table(("target", "bound", "measured", "met"), _targets(runs))}
+
+{_left_out(cases)}
+"""
+    write_section("preprocessing", text)
+
+
+Runs = dict[tuple[str, str], list[Run]]
+
+
+def _measured(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
+    rows = []
+    for case in cases:
+        for size in sizes:
+            if found := runs[case.name, size]:
+                rows.append(_row(case.name, size, found))
+    rows += [
+        _row(name, size, found)
+        for (name, size), found in runs.items()
+        if found and name not in {c.name for c in cases}
+    ]
+    return table(("what", "rows", "CPU-s", "from - to", "peak MB", "busy", "runs"), rows)
+
+
+def _row(name: str, size: str, found: list[Run]) -> tuple[str, ...]:
+    cpu = [r.cpu_s for r in found]
+    peak, busy = median(r.peak_mb for r in found), median(r.busy for r in found)
+    spread = f"{min(cpu):.2f} - {max(cpu):.2f}"
+    return name, size, f"{median(cpu):.2f}", spread, f"{peak:.0f}", f"{busy:.0%}", str(len(found))
+
+
+def _agreement(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
+    told = []
+    for size in sizes:
+        said = {str(r.said) for c in cases for r in runs[c.name, size]}
+        n = len([c for c in cases if runs[c.name, size]])
+        rows = ("train", "validation", "test")
+        counts = {str({k: r.said[k] for k in rows}) for c in cases for r in runs[c.name, size]}
+        if len(said) == 1:
+            told.append(f"{size}: all {n} do.")
+        elif len(counts) == 1:
+            told.append(f"{size}: all {n} do in rows; means differ by approximate statistics.")
+        elif said:
+            told.append(f"{size}: they do NOT: {sorted(counts)}.")
+    return " ".join(told)
+
+
+def _targets(runs: Runs) -> Iterator[tuple[str, ...]]:
+    def cpu(name: str, size: str) -> float:
+        return median(r.cpu_s for r in runs.get((name, size), []))
+
+    def least(what: str, bound: float, value: float, unit: str = " times") -> tuple[str, ...]:
+        return _judged(what, f"at least {bound:g}{unit}", value, value >= bound)
+
+    def most(what: str, bound: float, value: float, unit: str = "") -> tuple[str, ...]:
+        return _judged(what, f"at most {bound:g}{unit}", value, value <= bound)
+
+    ours = {size: cpu("quatrain", size) for size in ("0.34M", "3.4M", "10M")}
+    for size, bound in (("0.34M", 25), ("3.4M", 35)):
+        ratio = cpu("tensorflow-transform", size) / ours[size]
+        yield least(f"tensorflow-transform / ours, {size}", bound, ratio)
+    for size, bound in (("3.4M", 0.9), ("10M", 1.2)):
+        yield least(f"polars, eager / ours, {size}", bound, cpu("polars, eager", size) / ours[size])
+    kernels = cpu("quatrain, no Beam", "3.4M")
+    yield least("our kernels without Beam / ours, 3.4M", 0.8, kernels / ours["3.4M"])
+    peaks = [median(r.peak_mb for r in runs["quatrain", s]) for s in ours if runs["quatrain", s]]
+    yield most("peak, any size", 350, max(peaks, default=float("nan")), " MB")
+    fixed = cpu("quatrain, 40 rows", "40") - cpu("quatrain, no Beam, 40 rows", "40")
+    yield most("Beam's fixed cost a run (with and without Beam, 40 rows)", 0.6, fixed, " CPU-s")
+    clean = cpu("quatrain, clean file", "3.4M")
+    yield most("dirty / clean file, 3.4M", 1.4, ours["3.4M"] / clean)
+    one, two = (median(r.wall_s for r in runs.get(k, [])) for k in _WORKERS)
+    yield least("wall of one worker / of two, 10M", 1.6, one / two)
+    low = (ours["3.4M"] - ours["0.34M"]) / 9
+    high = (ours["10M"] - ours["3.4M"]) / 20
+    yield most("change of the cost a row, 0.34-3.4M to 3.4-10M", 0.1, abs(high / low - 1))
+
+
+_WORKERS = (("quatrain", "10M"), ("quatrain, 2 workers", "10M"))
+
+
+def _judged(what: str, bound: str, value: float, met: bool) -> tuple[str, ...]:
+    if value != value:
+        return what, bound, "not measured", "-"
+    return what, bound, f"{value:.2f}", "yes" if met else "**no**"
+
+
+def _left_out(cases: Sequence[Case]) -> str:
+    lines = [
+        f"- **{c.name}**{' with ' + ', '.join(c.requirements) if c.requirements else ''}: "
+        f"`{c.script}`{'; leaves out: ' + c.leaves_out if c.leaves_out else ''}."
+        for c in cases
+    ]
+    return "Who they are, and what a peer leaves out of the job:\n\n" + "\n".join(lines)
+
+
+def _dates(every: Sequence[Run]) -> str:
+    times = sorted(run.at for run in every)
+    return f"measured from {times[0]} to {times[-1]} UTC" if times else "nothing was measured"

@@ -1,0 +1,44 @@
+"""What a task makes of the outputs of members."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.predictor import Head
+
+
+def logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def test_members_learn_alone_and_are_judged_by_their_average() -> None:
+    head = Head("binary", ("no", "yes"))
+    outputs = tf.constant([[[logit(0.2)], [logit(0.6)]]] * 2)
+    losses = head.losses(tf.constant([1, 0]), outputs).numpy()
+    assert losses == pytest.approx(
+        [-(math.log(0.2) + math.log(0.6)) / 2, -(math.log(0.8) + math.log(0.4)) / 2], rel=1e-5
+    )
+    averaged = head.averaged_losses(tf.constant([1, 0]), outputs).numpy()
+    assert averaged == pytest.approx([-math.log(0.4), -math.log(0.6)], rel=1e-5)
+    np.testing.assert_allclose(head.predicted(outputs), [[0.6, 0.4]] * 2, rtol=1e-5)
+
+
+def test_classes_are_averaged_as_probabilities() -> None:
+    head = Head("multiclass", ("a", "b", "c"))
+    members = np.float32([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]])
+    outputs = tf.constant(np.log(members)[None])
+    np.testing.assert_allclose(head.predicted(outputs), [[0.4, 0.2, 0.4]], rtol=1e-5)
+    label = tf.constant([2])
+    assert head.averaged_losses(label, outputs).numpy() == pytest.approx([-math.log(0.4)], rel=1e-5)
+    mean = -(math.log(0.1) + math.log(0.7)) / 2
+    assert head.losses(label, outputs).numpy() == pytest.approx([mean], rel=1e-5)
+
+
+def test_a_regression_is_averaged_in_the_labels_unit() -> None:
+    head = Head("regression", (), mean=10.0, scale=2.0)
+    outputs, label = tf.constant([[[1.0], [3.0]]]), tf.constant([12.0])
+    assert head.predicted(outputs).numpy().tolist() == [[14.0]]
+    assert head.losses(label, outputs).numpy().tolist() == [2.0]  # (1 - 1)**2 and (1 - 3)**2
+    assert head.averaged_losses(label, outputs).numpy().tolist() == [1.0]
