@@ -65,7 +65,7 @@ class Outcome:
 def quatrain(*words: object, cwd: Path) -> subprocess.CompletedProcess:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [*QUATRAIN, *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
 
 
 def run_spec(spec: dict[str, Any], folder: Path, *options: object) -> Outcome:
@@ -122,7 +122,7 @@ def drifted(folder: Path, failed: Outcome) -> Outcome:
 
 @pytest.fixture(scope="module")
 def regression(folder: Path, passed: Outcome) -> Outcome:
-    """Another table, task and format through the very file of the first run, tuned."""
+    """Another table, task, format and a tuned model of its own through the file of the first."""
     pq.write_table(
         pacsv.read_csv(folder / "toys.csv", parse_options=LENIENT), folder / "toys.parquet"
     )
@@ -138,6 +138,7 @@ def regression(folder: Path, passed: Outcome) -> Outcome:
             {"name": "route", "from": ["colour", "weekend"], "transform": "cross", "buckets": 20},
             {"name": "weekend", "from": "weekend", "transform": "clip", "min": 0, "max": 1},
         ],
+        "train": {**SPEC["train"], "trainer": str(ROOT / "examples/own-model/model.py")},
         "evaluate": {"skew_tolerance": 0.001},
     }
     tune = "{trials: 2, parallel: 2, space: {learning_rate: [0.01, 0.02], bins: [4, 8]}}"
@@ -325,3 +326,10 @@ def test_the_best_trial_s_settings_train_the_model(regression: Outcome) -> None:
 
 def test_a_run_that_does_not_tune_has_no_trials(passed: Outcome) -> None:
     assert not list(passed.run.rglob("*tuning*"))
+
+
+def test_a_model_of_one_s_own_takes_the_place_of_ours(passed: Outcome, regression: Outcome) -> None:
+    ours, own = (o.json("model/metadata.json") for o in (passed, regression))
+    assert ours["package_sha256"] != own["package_sha256"]
+    assert (own["stopped"], own["epochs"]) == ("epochs", 4)
+    assert "golden.json" in own["files"]

@@ -21,7 +21,7 @@ from trainer.cluster import Cluster
 from trainer.examples import Examples
 from trainer.features import Input
 from trainer.job import Job
-from trainer.predictor import Predictor
+from trainer.predictor import Head, Predictor
 from trainer.settings import TrainerError
 from trainer.transform import Transform
 
@@ -137,15 +137,27 @@ def _is_plain(name: str) -> bool:
 
 
 def export(
-    exported: Exported, job: Job, predictor: Predictor, cluster: Cluster, examples: Examples
+    job: Job, predictor: Predictor, head: Head, cluster: Cluster, examples: Examples
 ) -> None:
     """Writes the model's folder, proves it, and commits it with metadata.json.
 
     A local folder appears whole, by a rename; on an object store metadata.json comes last.
 
+    Args:
+        job: Where the model goes.
+        predictor: The trained model.
+        head: What the signatures make of its predictions.
+        cluster: How many replicas trained it, for the record.
+        examples: What it was trained on; its transform is exported with it.
+
     Raises:
         TrainerError: Raw rows through the saved model differ from engineered ones.
     """
+
+    def answer(numbers: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        return head.answer(predictor.predict(numbers, indices))
+
+    exported = Exported(examples.transform, answer, predictor.variables)
     target = job.outputs.model
     is_local = "://" not in target
     folder = _partial(target) if is_local else target

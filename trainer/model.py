@@ -1,6 +1,7 @@
 """The model: reads the rows, fits the predictor that `settings.model` names, exports it.
 
-Bring your own by replacing this module; `task.py` calls `train(job, report)` and nothing else.
+Bring your own by replacing this module, as docs/own-model.md shows: `task.py` calls
+`train(job, report)` and nothing else.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ import tensorflow as tf
 from trainer.blend import fit_blend, fit_trees
 from trainer.checkpoints import Epoch
 from trainer.cluster import Cluster, join_cluster
-from trainer.examples import Examples, Labels, Split, read_examples
-from trainer.export import Exported, export
+from trainer.examples import Examples, read_examples
+from trainer.export import export
 from trainer.job import Job
 from trainer.network import fit_network
-from trainer.predictor import Head, Predictor
+from trainer.predictor import Head, Predictor, head_of
 from trainer.rows import Streamed, read_rows
 from trainer.settings import Hyperparameters, TrainerError
 
 log = logging.getLogger("trainer")
-MAX_CLASSES = 10_000
 Fit = Callable[[Job, Cluster, Examples, Head, Any, Any, Callable[[Epoch], None]], Predictor | None]
 FITS: dict[str, Fit] = {
     "auto": fit_blend,
@@ -33,8 +33,8 @@ FITS: dict[str, Fit] = {
     "blend": fit_blend,
     "linear": fit_network,
 }
-"""By `settings.model`: what makes a `Predictor` of two splits, `Split` or `Streamed`; None where the
-chief alone fits."""
+"""By `settings.model`: makes a `Predictor` of two `Split` or `Streamed`; None where the chief
+alone fits."""
 
 
 def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str:
@@ -62,7 +62,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     fit = FITS[job.settings.model]
     predictor = fit(job, cluster, examples, head, train_rows, validation_rows, report)
     if cluster.is_chief and predictor is not None:
-        export(_exported(predictor, head, examples), job, predictor, cluster, examples)
+        export(job, predictor, head, cluster, examples)
     cluster.agree(0.0)  # a worker that leaves early would take the chief's cluster down
     return job.outputs.model
 
@@ -80,38 +80,3 @@ def _streaming(settings: Hyperparameters) -> Hyperparameters:
         )
     log.info("the rows take more than resident_mb=%d and are streamed", settings.resident_mb)
     return replace(settings, model="tabm") if settings.model == "auto" else settings
-
-
-def head_of(examples: Examples, train: Split | Streamed) -> Head:
-    """Returns the head of the examples' task.
-
-    Raises:
-        TrainerError: A label is not what the task takes, a class has no row, or there are more
-            classes than a network should have outputs.
-    """
-    task, classes = examples.transform.task, examples.transform.label.classes
-    if len(classes) > MAX_CLASSES:
-        raise TrainerError(
-            f"the label has {len(classes):,} classes, more than {MAX_CLASSES:,}; is it an "
-            "identifier, or a number that asks for task: regression?"
-        )
-    if isinstance(train, Split):
-        labels = Labels.of(train.labels, examples.transform)
-    else:
-        labels = train.labels
-    if task == "regression":
-        return Head(task, (), labels.mean, labels.deviation or 1.0)
-    absent = [name for name, count in zip(classes, labels.counts, strict=True) if not count]
-    if absent:
-        raise TrainerError(
-            f"the train split has no row of {len(absent)} of {len(classes)} classes, as "
-            f"{absent[0]!r}; reject their rows, merge them, or change the split"
-        )
-    return Head(task, classes)
-
-
-def _exported(predictor: Predictor, head: Head, examples: Examples) -> Exported:
-    def answer(numbers: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        return head.answer(predictor.predict(numbers, indices))
-
-    return Exported(examples.transform, answer, predictor.variables)

@@ -9,8 +9,12 @@ from math import log
 import tensorflow as tf
 
 from trainer.checkpoints import Progress
+from trainer.examples import Examples, Labels, Split
 from trainer.features import Task
+from trainer.rows import Streamed
+from trainer.settings import TrainerError
 
+MAX_CLASSES = 10_000
 Predict = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Maps numbers `[B, F] float32` and indices `[B, K] int32` to what `Head.answer` takes."""
 
@@ -127,3 +131,31 @@ class Head:
             "classes": tf.broadcast_to(names, tf.shape(predicted)),
             "predicted_class": tf.gather(names, tf.argmax(predicted, axis=1)),
         }
+
+
+def head_of(examples: Examples, train: Split | Streamed) -> Head:
+    """Returns the head of the examples' task.
+
+    Raises:
+        TrainerError: A label is not what the task takes, a class has no row, or there are more
+            classes than a network should have outputs.
+    """
+    task, classes = examples.transform.task, examples.transform.label.classes
+    if len(classes) > MAX_CLASSES:
+        raise TrainerError(
+            f"the label has {len(classes):,} classes, more than {MAX_CLASSES:,}; is it an "
+            "identifier, or a number that asks for task: regression?"
+        )
+    if isinstance(train, Split):
+        labels = Labels.of(train.labels, examples.transform)
+    else:
+        labels = train.labels
+    if task == "regression":
+        return Head(task, (), labels.mean, labels.deviation or 1.0)
+    absent = [name for name, count in zip(classes, labels.counts, strict=True) if not count]
+    if absent:
+        raise TrainerError(
+            f"the train split has no row of {len(absent)} of {len(classes)} classes, as "
+            f"{absent[0]!r}; reject their rows, merge them, or change the split"
+        )
+    return Head(task, classes)

@@ -25,12 +25,14 @@ class Search:
         max: The largest.
         scale: linear or log.
         choices: Instead of them.
+        models: The kinds of model that `auto` tunes it for.
     """
 
     min: float = 0.0
     max: float = 0.0
     scale: str = "linear"
     choices: tuple[Any, ...] = ()
+    models: tuple[str, ...] = ("tabm",)
 
 
 LARGE_TABLE = 100_000
@@ -58,13 +60,16 @@ class Hyperparameters:
     )
     learning_rate: float = field(
         default=4e-3,
-        metadata={"help": "AdamW's step size", "search": Search(min=1e-3, max=1e-2, scale="log")},
+        metadata={
+            "help": "AdamW's step size",
+            "search": Search(min=1e-3, max=1e-2, scale="log", models=("tabm", "linear")),
+        },
     )
     weight_decay: float = field(
         default=3e-4,
         metadata={
             "help": "AdamW's decay, on kernels",
-            "search": Search(min=1e-5, max=1e-1, scale="log"),
+            "search": Search(min=1e-5, max=1e-1, scale="log", models=("tabm", "linear")),
         },
     )
     members: int = field(default=8, metadata={"help": "networks that tabm trains as one"})
@@ -77,7 +82,13 @@ class Hyperparameters:
         },
     )
     rounds: int = field(default=1000, metadata={"help": "most rounds of boosting of the trees"})
-    shrinkage: float = field(default=0.05, metadata={"help": "step size of a round of boosting"})
+    shrinkage: float = field(
+        default=0.05,
+        metadata={
+            "help": "step size of a round of boosting",
+            "search": Search(min=0.01, max=0.2, scale="log", models=("trees",)),
+        },
+    )
     bins: int = field(
         default=32,
         metadata={
@@ -146,7 +157,7 @@ class Hyperparameters:
 
 # The budget of a training that says none: few rows get many epochs, many rows few.
 MOST_STEPS, LEAST_EPOCHS = 12_000, 12
-PATIENT_STEPS, LEAST_PATIENCE = 500, 3
+PATIENT_STEPS, LEAST_PATIENCE = 500, 2
 MOST_TREES = 2_000  # of all classes: a row costs about 20 ns a tree
 _BATCH_SIZES = ((4_000, 128), (50_000, 256), (200_000, 512))
 
@@ -156,13 +167,19 @@ def _batch_size(rows: int) -> int:
     return next((size for bound, size in _BATCH_SIZES if rows < bound), 1024)
 
 
-def search_space(rows: int) -> dict[str, Search]:
-    """Returns what `train.tune: auto` tunes on a train split of so many rows, and where."""
+def search_space(rows: int, model: str) -> dict[str, Search]:
+    """Returns what `train.tune: auto` tunes, and where.
+
+    Args:
+        rows: Of the train split.
+        model: The kind; auto and blend are tabm and trees.
+    """
+    kinds = {"tabm", "trees"} if model in ("auto", "blend") else {model}
     size = "search_large" if rows >= LARGE_TABLE else "search"
     found = {
         f.name: f.metadata.get(size) or f.metadata.get("search") for f in fields(Hyperparameters)
     }
-    return {name: search for name, search in found.items() if search}
+    return {name: s for name, s in found.items() if s and kinds & set(s.models)}
 
 
 _Range = tuple[str, Callable[[Any], bool]]

@@ -1,4 +1,6 @@
-"""Trains a boosted-tree library with its defaults: boosted.py ROWS TASK LABEL LIBRARY SEED OUT.
+"""Trains a boosted-tree library with its defaults.
+
+boosted.py ROWS TASK LABEL LIBRARY SEED PREDICTIONS OUT; the last, the run's folder, is not used.
 
 Writes the test rows' predictions (probabilities of the classes in their order, or values) as .npy.
 LightGBM, XGBoost and CatBoost are given the validation rows where that is their default use:
@@ -20,7 +22,9 @@ from benchmarks.measuring import measured
 THREADS = 1
 
 
-def main(rows: str, task: str, label: str, library: str, seed: str, out: str) -> None:
+def main(
+    rows: str, task: str, label: str, library: str, seed: str, predictions: str, _: str
+) -> None:
     """Trains, measures and writes the predictions."""
     frame = pd.read_csv(rows, na_values=["?", "NA"])
     split = frame.pop("split")
@@ -39,7 +43,7 @@ def main(rows: str, task: str, label: str, library: str, seed: str, out: str) ->
 
     measured(work, dict)
     prepared = PREPARE[library](parts, text)["test"][0]
-    np.save(out, model.predict_proba(prepared) if is_class else model.predict(prepared))
+    np.save(predictions, model.predict_proba(prepared) if is_class else model.predict(prepared))
 
 
 def _categories(parts: dict[str, Any], text: list[str]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _sampled(sketch: Sketch, noun: str) -> str:
 
 def _keys(split: HashSplit, keys: Sketch) -> Check:
     shared = int(np.sum(np.count_nonzero(keys.counts, axis=1) > 1))
-    named = ", ".join(split.keys)
+    named = ", ".join(split.drawn)
     where = _sampled(keys, f"distinct keys ({named})")
     if not shared:
         return Check("keys", "passed", f"no key stands in two splits, of {where}")

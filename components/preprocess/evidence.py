@@ -49,7 +49,8 @@ class Evidence:
         whole = fingerprints([coded[n] for n in deciding], content)
         keys = Sketch()
         if spec.split.by == "hash":
-            keys = Sketch.of(fingerprints([coded[k] for k in deciding]), sides)
+            drawn = [coded[k] if k in coded else words(batch.column(k)) for k in spec.split.drawn]
+            keys = Sketch.of(fingerprints(drawn), sides)
         rows, sample = Sketch.of(content, sides), Sketch.of(whole, sides, kept)
         return cls(rows, sample, keys, dict(_extents(spec, coded, sides)))
 
@@ -71,7 +72,7 @@ class Evidence:
 
 def deciding_columns(spec: ModelSpec) -> tuple[str, ...]:
     """Returns the declared columns that decide the split of a row."""
-    columns = spec.split.keys if spec.split.by == "hash" else (spec.split.column,)
+    columns = spec.split.drawn if spec.split.by == "hash" else (spec.split.column,)
     return tuple(name for name in columns if name in spec.columns)
 
 

@@ -40,7 +40,7 @@ def keep(root: str, name: str, run: str, made: str, examples: Path | str) -> Non
         "made": made,
         "statistics": {key: statistics[key] for key in ("version", "kept")},
     }
-    folder = _folder(root, name)
+    folder = folder_of(root, name)
     folder.mkdir(parents=True, exist_ok=True)
     for role in ROLES:
         write_json(folder / f"{role}.json", record)
@@ -54,7 +54,7 @@ def recall(root: str, name: str) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for role in ROLES if root else ():
-        path = _folder(root, name) / f"{role}.json"
+        path = folder_of(root, name) / f"{role}.json"
         try:
             found[role] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -67,5 +67,6 @@ def recall(root: str, name: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _folder(root: str, name: str) -> Path:
+def folder_of(root: str, name: str) -> Path:
+    """Returns where a model's statistics are kept; `gs://` is reached through its mount."""
     return Path(root.replace("gs://", "/gcs/", 1), name, "statistics")

@@ -57,8 +57,7 @@ def bad_split(split: Split, assigned: np.ndarray) -> Fault:
 
 @assign.register
 def _by_hash(split: HashSplit, batch: pa.RecordBatch) -> np.ndarray:
-    first = [split.stratify] if split.stratify else []
-    rows, keys = distinct_rows([batch.column(k) for k in (*first, *split.keys)])
+    rows, keys = distinct_rows([batch.column(k) for k in split.drawn])
     if split.seed:
         keys.insert(0, pa.repeat(str(split.seed), len(keys[0])))
     part = parts(joined(keys))

@@ -12,8 +12,9 @@ import numpy as np
 
 from components.errors import SpecError
 from components.spec.goal import find_goal, is_skewed, plain
+from components.spec.nulls import Nulls, find_nulls
 from components.spec.parting import Parting, find_parting
-from components.spec.profile import Column, Nulls, find_columns, find_nulls, words
+from components.spec.profile import Column, find_columns, words
 from components.spec.sampling import Sample, sample
 from components.spec.suspicion import Goal, Trial, bins, find_leaks, find_twins, levels
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT
@@ -111,7 +112,7 @@ def infer(uri: str, target: str) -> Draft:
     if not found.table.num_rows:
         raise SpecError(f"{uri}: there are no rows that can be read, only a header")
     nulls = find_nulls(found, target)
-    columns = find_columns(found, nulls)
+    columns = find_columns(found, nulls.spellings)
     goal = find_goal(found, columns, target)
     inputs = [c for n, c in columns.items() if n != target]
     if not any(c.kind not in ("empty", "constant") for c in inputs):
@@ -221,6 +222,8 @@ def _why_not(table: _Table, column: Column) -> str | None:
         return "rows are split by it, so the test rows have values that train never saw"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):
         return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
+    if not (column.codes[table.split.parts == 0] >= 0).any():
+        return "no value in the train rows"
     if table.split.document["by"] == "time" and _is_ahead(table, column):
         return "it grows with time: most test rows have a value that train never saw"
     repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)

@@ -1,9 +1,9 @@
-"""What the columns of a sample look like: types, kinds and spellings of missing values."""
+"""What the columns of a sample look like: their types, and what their values are for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -29,13 +29,6 @@ Kind = Literal[
     "constant",
     "empty",
 ]
-CONVENTIONAL = (
-    *("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "Null", "\\N"),
-    *("<NA>", "NaT", "?"),
-)
-"""Spellings that mean a missing value wherever they stand."""
-POSSIBLE = ("None", "none", "NONE", "nil", "na", "-", "--", ".", "*", "missing", "unknown", " ")
-"""Spellings that mean it in a column of numbers or times; among words they may be a value."""
 TOLERATED = 0.005
 """Up to so many cells of a typed column may not convert: their rows are rejected."""
 FIRST = 20
@@ -163,101 +156,7 @@ def derive(columns: Mapping[str, pa.Array], sql: str, type_: Type) -> pa.Array:
         return connection.sql(query).to_arrow_table().column(0).combine_chunks()
 
 
-@dataclass(frozen=True)
-class Nulls:
-    """How missing values are spelled.
-
-    Attributes:
-        spellings: What the source's `nulls` should be.
-        remarks: What a reader should know of them.
-    """
-
-    spellings: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-
-def find_nulls(sample: Sample, target: str) -> Nulls:
-    """Decides which spellings mean a missing value.
-
-    Numbers and times settle it: what stands among them and is none of them is missing. Among words
-    only the conventional spellings are; a class of the target is a value unless conventional.
-    """
-    if sample.source.format != "csv":
-        return Nulls((), ())
-    seen: dict[str, list[str]] = {}
-    needed: set[str] = set()
-    among_words: set[str] = set()
-    protected: set[str] = set()
-    for name in sample.table.column_names:
-        found, rest = _spelled(_counted(sample.table.column(name)))
-        for spelling in found:
-            seen.setdefault(spelling, []).append(name)
-        if found and len(rest[0]) and _reading(*rest)[0] != "string":
-            needed.update(found)
-        elif found:
-            among_words.update(s for s in found if s in CONVENTIONAL)
-            protected.update(s for s in found if s in POSSIBLE and name == target)
-    chosen = (needed | among_words) - protected
-    if not sample.whole:
-        chosen.add("NA")  # as a spec without `nulls` has it: a rare one may not be in the sample
-    spellings = ("", *(s for s in (*CONVENTIONAL, *POSSIBLE) if s in chosen))
-    return Nulls(spellings, tuple(_null_remarks(sample, seen, chosen, needed, target)))
-
-
-def _null_remarks(
-    sample: Sample, seen: Mapping[str, list[str]], chosen: set[str], needed: set[str], target: str
-) -> Iterator[str]:
-    for spelling, names in seen.items():
-        told = f"{spelling!r} in {_listed(names)}"
-        if spelling not in chosen:
-            yield (
-                f"{told} is read as a value, not as missing; if it is missing, add it to "
-                f"source.nulls"
-            )
-        elif target in names:
-            yield f"{told} is read as missing, and a row without {target!r} is rejected"
-        elif coded := [n for n in names if _looks_like_codes(sample.table.column(n), spelling)]:
-            yield (
-                f"{spelling!r} in {_listed(coded)} may be a value: the others there are codes of as"
-                f" many letters; it is read as missing, unless source.nulls leaves it out"
-            )
-        elif spelling in needed and spelling in POSSIBLE and len(names) > 1:
-            yield f"{told} is read as missing in all of them, as source.nulls holds for the table"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" * (len(names) > 3))
-
-
-def _counted(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """Returns the distinct values of a column of text and their counts; none for another type."""
-    if not pa.types.is_string(column.type):
-        return pa.array([], pa.string()), np.zeros(0, np.int64)
-    counted = column.drop_null().combine_chunks().value_counts()
-    return counted.field("values"), counted.field("counts").to_numpy()
-
-
-def _spelled(
-    counted: tuple[pa.Array, np.ndarray],
-) -> tuple[list[str], tuple[pa.Array, np.ndarray]]:
-    """Parts distinct values into spellings of missing values and the rest with its counts."""
-    values, counts = counted
-    isnull = pc.is_in(values, pa.array([*CONVENTIONAL, *POSSIBLE]))
-    rest = pc.invert(isnull)
-    return values.filter(isnull).to_pylist(), (
-        values.filter(rest),
-        counts[rest.to_numpy(zero_copy_only=False)],
-    )
-
-
-def _looks_like_codes(column: pa.ChunkedArray, spelling: str) -> bool:
-    """Whether the values are a few capital letters each, as many as the spelling has."""
-    values = _counted(column)[0]
-    matched = pc.match_substring_regex(values, pattern=rf"^[A-Z]{{{len(spelling)}}}$")
-    return len(values) > 2 and pc.sum(matched).as_py() >= 0.9 * len(values)
-
-
-def _reading(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
+def reading(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
     """Returns the type that fits distinct texts best, and how many cells are none of it."""
     total = int(counts.sum())
     best: tuple[int, Type] = (total, "string")
@@ -289,26 +188,31 @@ def _all_match(values: pa.Array, pattern: str) -> bool:
     )
 
 
-def find_columns(sample: Sample, nulls: Nulls) -> dict[str, Column]:
-    """Returns what each column of a sample looks like, by name."""
+def find_columns(sample: Sample, spellings: Sequence[str]) -> dict[str, Column]:
+    """Returns what each column of a sample looks like, by name.
+
+    Args:
+        sample: The rows.
+        spellings: What is a missing value in a CSV.
+    """
     found = {}
     for name in sample.table.column_names:
         values = sample.table.column(name).combine_chunks()
         if pa.types.is_string(values.type):
-            found[name] = _of_text(name, values, nulls, sample.source.delimiter == ";")
+            found[name] = _of_text(name, values, spellings, sample.source.delimiter == ";")
         else:
             found[name] = _of_typed(name, values)
     return found
 
 
-def _of_text(name: str, text: pa.Array, nulls: Nulls, prefers_comma: bool) -> Column:
-    text = pc.if_else(pc.is_in(text, pa.array(nulls.spellings, pa.string())), None, text)
+def _of_text(name: str, text: pa.Array, spellings: Sequence[str], prefers_comma: bool) -> Column:
+    text = pc.if_else(pc.is_in(text, pa.array(spellings, pa.string())), None, text)
     text = pc.if_else(pc.equal(text, ""), None, text)
     counted = text.drop_null().value_counts()
     values, counts = counted.field("values"), counted.field("counts").to_numpy()
     if not len(values):
         return Column(name, "string", "empty", text)
-    type_, bad = _reading(values, counts)
+    type_, bad = reading(values, counts)
     typed, _ = from_text(name, text.cast(pa.binary()), type_)
     column = _kind_of(Column(name, type_, "category", typed, bad))
     if column.type == "string" and column.kind in ("category", "identifier", "text"):

@@ -154,6 +154,11 @@ class HashSplit(_Section):
     stratify: str | None = None
     seed: int = 0
 
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The columns whose values together are one draw."""
+        return (self.stratify, *self.keys) if self.stratify else self.keys
+
     @model_validator(mode="after")
     def _sums_to_one(self) -> "HashSplit":
         total = self.train + self.validation + self.test

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from components.artifacts import read_manifest
 from components.spec.reading import read_parameter
-from components.spec.schema import ModelSpec, Tune
+from components.spec.schema import ModelSpec, Train
 from components.train import batch, tiers
 from components.train.space import as_text, study_parameters
 from trainer.settings import Hyperparameters
@@ -78,16 +78,17 @@ def plan(
         chosen.worker_pools(container),
         model_uri,
         **chosen.job_scheduling._asdict(),
-        **_study(model_spec.train.tune, rows["train"]),
+        **_study(model_spec.train, rows["train"]),
         tuning_directory=f"{model_uri}/tuning",
     )
 
 
-def _study(tune: Tune | None, rows: int) -> dict[str, Any]:
+def _study(train: Train, rows: int) -> dict[str, Any]:
     """Returns the fields of the plan that describe the trials."""
+    tune = train.tune
     if tune is None:
         return {**_NO_STUDY, "study_metrics": [], "study_parameters": []}
-    parameters = study_parameters(tune.searches, rows)
+    parameters = study_parameters(tune.searches, rows, train.settings.model)
     names = ", ".join(parameter["parameter_id"] for parameter in parameters)
     print(f"plan: tuning {names} in {tune.trials} trials, {tune.parallel} at once")
     return {
@@ -142,6 +143,7 @@ def resolve_tier(spec: ModelSpec, tier: str = "") -> tiers.Tier:
 def trainer_arguments(settings: Hyperparameters, examples_uri: str, tier: tiers.Tier) -> list[str]:
     """Returns the arguments of `trainer.task`, all of them strings as Vertex wants them."""
     arguments = ["--examples", examples_uri, "--strategy", tier.strategy, "--tier", tier.name]
+    arguments += ["--gpus", str(tier.gpus)]
     for name, value in asdict(settings).items():
         arguments += [f"--{name.replace('_', '-')}", as_text(value)]
     return arguments

@@ -61,14 +61,17 @@ def _setting(name: str, value: Any) -> Any:
         raise ValueError(f"{name}: {value!r}: {said}") from error
 
 
-def study_parameters(space: Mapping[str, Search] | None, rows: int) -> list[dict[str, Any]]:
+def study_parameters(
+    space: Mapping[str, Search] | None, rows: int, model: str
+) -> list[dict[str, Any]]:
     """Returns the study's `ParameterSpec`s; Vertex gives a trial `--NAME=VALUE` of each.
 
     Args:
         space: The spec's; without it the trainer's own for a table of this size.
         rows: Of the train split.
+        model: The kind of model.
     """
-    found = search_space(rows) if space is None else space
+    found = search_space(rows, model) if space is None else space
     return [_parameter(name, found[name]) for name in _TYPES if name in found]
 
 

@@ -104,6 +104,7 @@ def test_a_job_says_whose_it_is_where_it_writes_and_what_runs(google, quatrain, 
     assert config["gcsOutputDirectory"] == "gs://bucket/quatrain"
     assert config["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_FAST"
     assert config["parameterValues"]["tier"] == "STANDARD_1"
+    assert config["parameterValues"]["root"] == config["gcsOutputDirectory"]
     assert config["parameterValues"]["service_account"] == job["serviceAccount"]
     assert job["labels"]["team"] == "search"
     assert job["labels"]["quatrain"] == "toy"

@@ -47,7 +47,7 @@ def test_a_tuning_study_may_name_an_option_like_its_field() -> None:
 
 def test_an_unknown_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(capsys, "--model", "mlp", "--hidden-units=")
-    assert "model is 'mlp'; it must be one of tabm, linear" in said
+    assert "model is 'mlp'; it must be one of auto, tabm, trees, blend, linear" in said
     assert "hidden_units is (); it must be one or more widths of at least 1" in said
 
 

@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from tests.trainer.small import job, write_examples
 from trainer.examples import read_examples
-from trainer.model import head_of, train
-from trainer.predictor import Head
+from trainer.model import train
+from trainer.predictor import Head, head_of
 from trainer.settings import TrainerError
 
 STEPS = 6  # an epoch: 333 rows in batches of 64
@@ -77,8 +77,7 @@ from pathlib import Path
 from tests.trainer.small import job
 from trainer import epochs
 from trainer.loop import Loop
-from trainer.examples import read_examples
-from trainer.model import head_of, train
+from trainer.model import train
 
 epochs.STEPS_A_CALL, epochs.SAVE_EVERY_S = 2, 0.0
 calls, run_steps = itertools.count(1), Loop.run_steps
@@ -258,5 +257,5 @@ def test_more_classes_than_outputs_should_have_are_refused(examples: Path) -> No
 
 
 def test_trees_are_not_fitted_to_streamed_rows(examples: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match="model trees needs all rows in memory.*resident_mb=0"):
+    with pytest.raises(TrainerError, match=r"model trees needs all rows in memory.*resident_mb=0"):
         train(job(examples, tmp_path, model="trees", resident_mb=0))

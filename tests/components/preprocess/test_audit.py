@@ -243,3 +243,23 @@ def test_the_binomial_tail_is_that_of_the_textbook() -> None:
 def test_any_cut_of_the_rows_gives_the_same_audit() -> None:
     rows, spec = plain(20_000), spec_of(COLUMNS)
     assert audited(spec, rows, cuts=1) == audited(spec, rows, cuts=7)
+
+
+def test_a_stratified_key_is_drawn_with_its_class_and_may_be_derived() -> None:
+    split = {**HASH, "keys": ["half"], "stratify": "y"}
+    spec = spec_of(COLUMNS, split=split, clean={"derive": {"half": "id // 2"}})
+    n = 4000
+    rows = {"id": range(n), "x": np.arange(n) * 0.5, "kind": ["a"] * n, "y": np.arange(n) % 2}
+    columns = [pa.array(list(rows[c]), TYPES[t]) for c, t in spec.columns.items()]
+    half = pa.array(np.arange(n) // 2)
+    batch = pa.record_batch([*columns, half], names=[*spec.columns, "half"])
+    side = assign(spec.split, batch)
+    evidence = Evidence.of(spec, batch, pa.array(side))
+    splits = {
+        s: TableStatistics(int(np.sum(side == i)))
+        for i, s in enumerate(("train", "validation", "test"))
+    }
+    summary = Summary(n, {}, splits, None, evidence)
+    checks = {c["check"]: c for c in audit.document(spec, {"half": "int"}, summary)}
+    assert checks["keys"]["sentence"].endswith("of 4,000 distinct keys (y, half)")
+    assert (checks["keys"]["verdict"], checks["sizes"]["verdict"]) == ("passed", "passed")

@@ -261,6 +261,10 @@ def test_statistics_of_another_version_are_not_compared_and_said_so(tmp_path: Pa
     assert "are of version 1, these are of 2: not compared" in found["note"]
 
 
+def test_in_a_bucket_statistics_are_reached_through_its_mount() -> None:
+    assert history.folder_of("gs://b/root", "t") == Path("/gcs/b/root/t/statistics")
+
+
 def test_damaged_statistics_are_an_error_and_no_root_is_nothing(tmp_path: Path) -> None:
     history.keep("", "t", "one", "2026-11-25", tmp_path / "absent")
     assert history.recall("", "t") == {}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from components.spec.profile import Column, Nulls, find_columns, find_nulls, names_an_entity, words
+from components.spec.nulls import Nulls, find_nulls
+from components.spec.profile import Column, find_columns, names_an_entity, words
 from components.spec.sampling import Sample, sample
 
 
@@ -22,7 +23,7 @@ def sampled(folder: Path, *columns: tuple[str, list[str]], delimiter: str = ",")
 
 def looked(folder: Path, values: list[str], name: str = "x", other: str = "z") -> Column:
     found = sampled(folder, (name, values), (other, ["1"] * len(values)))
-    return find_columns(found, find_nulls(found, other))[name]
+    return find_columns(found, find_nulls(found, other).spellings)[name]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_the_values_say_the_type_and_what_they_are_for(
 
 def test_a_decimal_comma_is_read_by_an_expression(tmp_path: Path) -> None:
     found = sampled(tmp_path, ("p", ["1.234,50", "7,5"]), ("z", ["1", "2"]), delimiter=";")
-    column = find_columns(found, find_nulls(found, "z"))["p"]
+    column = find_columns(found, find_nulls(found, "z").spellings)["p"]
     assert column.sql == (
         "TRY_CAST(replace(regexp_replace(\"p\", '[^0-9,+-]', '', 'g'), ',', '.') AS DOUBLE)"
     )

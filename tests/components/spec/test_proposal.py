@@ -169,6 +169,16 @@ def test_numbers_that_grow_with_time_are_left_out_of_a_split_by_time(init, chanc
     assert "it grows with time" in lines_of(written, "it grows")[0]
 
 
+def test_a_number_that_is_measured_since_yesterday_is_left_out_of_a_split_by_time(
+    init, chance
+) -> None:
+    x = [chance.random() for _ in range(400)]
+    late = [chance.random() if i >= 350 else "" for i in range(400)]
+    table = {"day": days(400), "late": late, "x": x, "y": [v + chance.random() for v in x]}
+    written = init(table, "y")
+    assert "no value in the train rows" in lines_of(written, "# late: ")[0]
+
+
 def test_rows_of_one_id_stand_on_one_side(init, chance) -> None:
     ids = [i // 8 for i in range(1200)]
     level = [chance.gauss(0, 3) for _ in range(150)]

@@ -112,7 +112,7 @@ def test_a_tuning_is_a_job_that_vertex_accepts(package):
 
 def test_auto_tunes_the_trainer_s_own_space(package):
     tuned = planned(package, spec(tune="auto")).study_parameters
-    assert [p["parameter_id"] for p in tuned] == list(search_space(500_000))
+    assert [p["parameter_id"] for p in tuned] == list(search_space(500_000, "auto"))
     assert planned(package, spec()).trials == 0
 
 
@@ -131,6 +131,7 @@ def test_arguments_are_strings_and_cover_every_setting(package):
     assert given["--epochs"] == "3"
     assert given["--hidden-units"] == "8,4"
     assert given["--strategy"] == "one_device"
+    assert given["--gpus"] == "0"
     assert given["--tier"] == "BASIC"
     assert {"--examples", "--batch-size", "--learning-rate", "--max-steps", "--seed"} <= set(given)
 

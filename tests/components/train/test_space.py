@@ -4,7 +4,7 @@ import pytest
 from google.cloud import aiplatform_v1
 
 from components.train.space import read_search, study_parameters, write_search
-from trainer.settings import Hyperparameters, Search, search_space
+from trainer.settings import MODELS, Hyperparameters, Search, search_space
 from trainer.task import parse_job
 
 SPACE = {
@@ -17,7 +17,7 @@ SPACE = {
 
 
 def parameters(space):
-    return study_parameters({n: read_search(n, s) for n, s in space.items()}, rows=0)
+    return study_parameters({n: read_search(n, s) for n, s in space.items()}, 0, "auto")
 
 
 def test_each_setting_has_the_kind_of_its_type():
@@ -43,13 +43,21 @@ def test_each_setting_has_the_kind_of_its_type():
 
 
 @pytest.mark.parametrize("rows", [1_000, 1_000_000])
-def test_the_trainer_s_own_space_is_a_study_that_vertex_accepts(rows):
-    spec = aiplatform_v1.StudySpec({"parameters": study_parameters(None, rows)})
-    assert {p.parameter_id for p in spec.parameters} == set(search_space(rows))
+@pytest.mark.parametrize("model", MODELS)
+def test_the_trainer_s_own_space_is_a_study_that_vertex_accepts(rows, model):
+    spec = aiplatform_v1.StudySpec({"parameters": study_parameters(None, rows, model)})
+    assert [p.parameter_id for p in spec.parameters] == list(search_space(rows, model))
+
+
+def test_the_trainer_s_own_space_is_that_of_its_kind_of_model():
+    assert list(search_space(1_000, "trees")) == ["shrinkage"]
+    assert list(search_space(1_000, "linear")) == ["learning_rate", "weight_decay"]
+    both = {*search_space(1_000, "tabm"), *search_space(1_000, "trees")}
+    assert set(search_space(1_000, "auto")) == set(search_space(1_000, "blend")) == both
 
 
 def test_the_default_of_a_setting_lies_in_its_own_space():
-    for name, search in search_space(1_000_000).items():
+    for name, search in search_space(1_000_000, "auto").items():
         default = getattr(Hyperparameters(), name)
         assert default in search.choices or search.min <= default <= search.max
 

@@ -1,0 +1,104 @@
+"""Measures training against its peers: `python -m benchmarks.training [--write]`.
+
+All cases take the engineered rows of examples/flights/flights.yaml: 262 462 to train, 18 columns.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks.measuring import (
+    BUILD,
+    ROOT,
+    Case,
+    Results,
+    interleave,
+    machine,
+    median,
+    table,
+    write_section,
+)
+from components.preprocess import pipeline
+from components.spec.reading import load_spec
+
+SCRIPT = "benchmarks/peers/training_.py"
+SIZE = "0.26M"
+
+
+def _case(name: str, argument: str) -> Case:
+    return Case(name, SCRIPT, ("trainer", SCRIPT), (argument,))
+
+
+LOOP, ARRAYS, DATASET = (
+    _case("the trainer's loop", "loop"),
+    _case("Model.fit on arrays", "fit-arrays"),
+    _case("Model.fit on a shuffled tf.data of dicts", "fit-dataset"),
+)
+WINDOWS, RECORDS = (
+    _case("Parquet row groups in windows", "windows"),
+    _case("TFRecord, shuffle, parse_example", "tfrecords"),
+)
+TABM, LIGHTGBM = _case("tabm, by default", "tabm"), _case("LightGBM, by default", "lightgbm")
+CASES = (LOOP, ARRAYS, DATASET, WINDOWS, RECORDS, TABM, LIGHTGBM)
+BOUNDS = ((LOOP, ARRAYS, 2.0), (LOOP, DATASET, 3.5), (WINDOWS, RECORDS, 7.0))
+"""How many times the second's units per CPU-second the first has to reach."""
+MOST_CPU = 12.0
+"""How many times LightGBM's CPU-seconds training by default may take."""
+
+
+def examples() -> str:
+    """Returns the folder of engineered flights, made if it is not there."""
+    folder = BUILD / "data/flights-examples"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        spec = load_spec(ROOT / "examples/flights/flights.yaml")
+        pipeline.run(spec.as_parameter(), runner="local", out=str(folder))
+    return str(folder)
+
+
+def speed(results: Results, case: Case) -> float:
+    """Returns the median of units per CPU-second: steps, rows or trainings."""
+    return median(r.said["units"] / r.cpu_s for r in results.of(case, SIZE))
+
+
+def page(results: Results) -> str:
+    """Returns the section of docs/benchmarks.md."""
+    rows = [
+        [case.name, len(results.of(case, SIZE)), f"{speed(results, case):,.3g}"] for case in CASES
+    ]
+    checks = [
+        f"- {first.name}: {speed(results, first) / speed(results, second):.1f} times the "
+        f"{second.name} (bound: at least {bound:g})"
+        for first, second, bound in BOUNDS
+    ]
+    cost = speed(results, LIGHTGBM) / speed(results, TABM)
+    losses = ", ".join(
+        f"{case.name} {median(r.said['validation_loss'] for r in results.of(case, SIZE)):.4f}"
+        for case in (TABM, LIGHTGBM)
+    )
+    checks.append(
+        f"- Training by default takes {cost:.1f} times LightGBM's CPU (bound: at most "
+        f"{MOST_CPU:g}); validation log-loss: {losses}"
+    )
+    header = ["case", "runs", "steps, rows or trainings per CPU-second (median)"]
+    return "\n\n".join(["## Training", f"On {machine()}.", table(header, rows), "\n".join(checks)])
+
+
+def main() -> None:
+    """Runs what has not run as often as asked, then writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--core", type=int, help="pin each process to this core")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    given = parser.parse_args()
+    results, folder = Results("training"), examples()
+    chosen = [(case, SIZE, [folder]) for case in CASES if given.only in case.name]
+    interleave(results, chosen, given.repeats, given.core)
+    print(page(results))
+    if given.write:
+        write_section("training", page(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""A logistic or linear regression by Keras's own `fit`: a whole model of one's own.
+
+train: {trainer: model.py} in a spec puts this file in the place of `trainer/model.py`. All else
+stays: preprocessing, the proof of the package, the job, the signatures, evaluation and gate.
+"""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from trainer.checkpoints import Epoch, Progress
+from trainer.cluster import join_cluster
+from trainer.examples import read_examples
+from trainer.export import export
+from trainer.job import Job
+from trainer.predictor import Predictor, head_of
+
+
+def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str:
+    """Trains and exports; returns the model's folder."""
+    examples = read_examples(job.examples)
+    rows, held = examples.split("train"), examples.split("validation")
+    head = head_of(examples, rows)
+    levels = [c.cardinality for c in examples.transform.engineered if c.cardinality]
+    numbers = keras.Input([rows.numbers.shape[1]])
+    indices = keras.Input([len(levels)], dtype="int32")
+    parts = [keras.layers.Embedding(n, head.units)(indices[:, k]) for k, n in enumerate(levels)]
+    parts.append(keras.layers.Dense(head.units)(numbers))
+    network = keras.Model([numbers, indices], keras.layers.Add()(parts) if levels else parts[0])
+    network.compile("adam", lambda labels, outputs: head.losses(labels[:, 0], outputs[:, None]))
+    settings = job.settings.settled(rows.rows)
+    history = network.fit(
+        [rows.numbers, rows.indices],
+        rows.labels,
+        settings.batch_size,
+        settings.epochs,
+        sample_weight=rows.weights,
+        validation_data=([held.numbers, held.indices], held.labels, held.weights),
+        verbose=2,
+    ).history
+    progress = Progress()
+    for n, losses in enumerate(zip(history["loss"], history["val_loss"], strict=True), 1):
+        epoch = Epoch(n, n * -(-rows.rows // settings.batch_size), *losses, 0.0)
+        progress = progress.add(epoch)
+        report(epoch)
+
+    def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        return head.predicted(network([numbers, indices])[:, None])
+
+    variables = [v.value for v in network.variables]
+    predictor = Predictor(predict, variables, progress, "epochs")
+    export(job, predictor, head, join_cluster(job.strategy), examples)
+    return job.outputs.model

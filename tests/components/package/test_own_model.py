@@ -1,0 +1,33 @@
+"""A model.py of the user's takes the place of the trainer's."""
+
+from pathlib import Path
+
+import pytest
+
+from components.errors import PackageError
+from components.package.publishing import check_trainer, default_trainer_dir, sources_of
+
+OWN = Path(__file__).parents[3] / "examples/own-model/model.py"
+
+
+def test_a_file_takes_the_place_of_model_py_and_all_else_stays() -> None:
+    with sources_of(str(OWN)) as folder:
+        assert (folder / "model.py").read_bytes() == OWN.read_bytes()
+        names = {p.name for p in folder.glob("*.py")}
+    assert names == {p.name for p in default_trainer_dir().glob("*.py")}
+    assert not folder.exists()
+
+
+def test_the_example_is_a_package_that_may_be_built() -> None:
+    check_trainer(str(OWN))
+
+
+def test_a_model_that_imports_what_the_image_lacks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import torch\n")
+    with pytest.raises(PackageError, match=r"model\.py:1: imports torch"):
+        check_trainer(str(tmp_path / "mine.py"))
+
+
+def test_a_trainer_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="mine is not there"):
+        check_trainer(str(tmp_path / "mine"))
