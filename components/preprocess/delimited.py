@@ -67,7 +67,7 @@ def _read_typed(block: Block, piece: Piece, parser: _Parser) -> Block | None:
     # An open quote joins its line to the next, so the count differs; the last line has no next one.
     if _has_stray_return(data) or not parser.is_sound(last):
         return None
-    typed = parser.parse_typed(data, ends)
+    typed = parser.parse_typed(data, data[: ends[min(_PEEK_ROWS, len(ends)) - 1]])
     if typed is None or typed.num_rows != len(block.rows):
         return None
     return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
@@ -95,6 +95,8 @@ class _Parser:
         self.source = source
         self.columns = columns
         self.spellings = spellings
+        # Columns that had a wrong value; None until a block was read value by value.
+        self.suspects: frozenset[str] | None = None
         delimiter = re.escape(source.delimiter)
         plain = rf'(?:[^"{delimiter}\r\n][^{delimiter}\r\n]*)'
         field = rf'(?:"(?:[^"]|"")*"{plain}?|{plain})?'
@@ -109,22 +111,30 @@ class _Parser:
         """Marks rows that hold one record, as pyarrow's reader sees it."""
         return pc.match_substring_regex(rows, pattern=self._sound)
 
-    def parse_typed(self, data: bytes, ends: np.ndarray) -> pa.RecordBatch | None:
-        """Reads typed columns, or gives None when something does not convert."""
+    def parse_typed(
+        self, data: bytes | pa.Buffer, peeked: bytes | pa.Buffer
+    ) -> pa.RecordBatch | None:
+        """Reads typed columns, suspects as text; gives None when something does not convert.
+
+        Args:
+            data: Rows.
+            peeked: The first of them, which tell whether times have zones.
+        """
         types = {name: TYPES[type_] for name, type_ in self.columns.items()}
-        usual = [name for name in self.columns if name not in self.spellings]
+        as_text = dict.fromkeys([*self.spellings, *(self.suspects or ())], pa.binary())
+        usual = [name for name in self.columns if name not in as_text]
         times = [name for name in usual if self.columns[name] == "timestamp"]
         try:
             if times:
-                peeked = self.parse_text(data[: ends[min(_PEEK_ROWS, len(ends)) - 1]], times)
-                types |= {name: ZONED for name in times if _has_zone(peeked.column(name))}
-            return self._parse(data, types | dict.fromkeys(self.spellings, pa.binary()))
+                first = self.parse_text(peeked, times)
+                types |= {name: ZONED for name in times if _has_zone(first.column(name))}
+            return self._parse(data, types | as_text)
         except pa.ArrowInvalid:
             return None
 
     def settled(self, name: str, column: pa.Array) -> Column:
         """Finishes a column that `parse_typed` read."""
-        if name in self.spellings:
+        if name in self.spellings or name in (self.suspects or ()):
             return self.converted(name, column)
         return settle(name, column)
 
@@ -181,14 +191,22 @@ def _read_slowly(block: Block, parser: _Parser) -> Block:
     block = block.without(_lengths(parser.n_values(_good(block)), len(parser.header)))
     if not block.batch.num_rows:
         return _filled(block, {n: (pa.array([], TYPES[t]), []) for n, t in parser.columns.items()})
-    text = parser.parse_text(_bytes_of(_good(block)), list(parser.columns))
+    good = _good(block)
+    if parser.suspects is not None:
+        typed = parser.parse_typed(_bytes_of(good), _bytes_of(good.slice(0, _PEEK_ROWS)))
+        if typed is not None and typed.num_rows == len(good):
+            return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
+    text = parser.parse_text(_bytes_of(good), list(parser.columns))
     if text.num_rows != block.batch.num_rows:
         raise SourceError(
             f"{block.source}: {block.batch.num_rows:,} rows near byte "
             f"{block.positions[0].as_py():,} were read as {text.num_rows:,}; please report this as "
             f"a bug"
         )
-    return _filled(block, {n: parser.converted(n, text.column(n)) for n in parser.columns})
+    columns = {n: parser.converted(n, text.column(n)) for n in parser.columns}
+    wrong = {n for n, (_, faults) in columns.items() if any(len(f.rows) for f in faults)}
+    parser.suspects = (parser.suspects or frozenset()) | wrong
+    return _filled(block, columns)
 
 
 def _unsound(rows: pa.Array, parser: _Parser) -> list[Fault]:

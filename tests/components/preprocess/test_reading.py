@@ -350,7 +350,7 @@ def _typed(value: str, type_: str) -> list[Any] | None:
     source = Source(uri=("x",), nulls=())
     parser = delimited._Parser(("a", "b"), source, {"a": type_}, {})
     data = f'"{value}",1\n'.encode()
-    batch = parser.parse_typed(data, lines.row_ends(data, False))
+    batch = parser.parse_typed(data, data)
     if batch is None:
         return None
     settled, faults = settle("a", batch.column("a"))
