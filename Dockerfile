@@ -11,8 +11,10 @@ RUN python -m venv /opt/quatrain
 ENV PATH=/opt/quatrain/bin:$PATH
 WORKDIR /src
 COPY requirements requirements
+# EXTRA=cuda adds CUDA for the tiers with GPUs: 3 GB more.
+ARG EXTRA=runtime
 RUN python -m pip install --require-hashes --only-binary :all: -r requirements/bootstrap.txt \
- && uv pip install --require-hashes --no-build-isolation --compile-bytecode -r requirements/runtime.txt \
+ && uv pip install --require-hashes --no-build-isolation --compile-bytecode -r requirements/runtime.txt -r "requirements/$EXTRA.txt" \
  && python -m pip uninstall --yes uv
 COPY pyproject.toml README.md LICENSE ./
 COPY pipelines pipelines

@@ -225,11 +225,13 @@ def _addresses(counts: Sequence[int]) -> list[list[str]]:
 
 
 def _command(container: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the container's command with this Python, and a strategy that a CPU can run."""
+    """Returns the container's command with this Python, for a CPU instead of accelerators."""
     command = [*container.get("command", []), *container.get("args", [])]
     for index, argument in enumerate(command[:-1]):
         if argument == "--strategy":
             command[index + 1] = CPU_STRATEGIES.get(command[index + 1], command[index + 1])
+        if argument == "--gpus":
+            command[index + 1] = "0"
     program = sys.executable if command[0] in _PYTHONS else command[0]
     return (program, *command[1:])
 

@@ -31,6 +31,22 @@ class Cluster:
         return float(self.strategy.reduce(tf.distribute.ReduceOp.MEAN, each, axis=None))
 
 
+def check_gpus(wanted: int) -> None:
+    """Checks that TensorFlow sees the GPUs that the tier pays for; it would train without a word.
+
+    Raises:
+        TrainerError: It sees fewer.
+    """
+    if not wanted:
+        return
+    found = len(tf.config.list_physical_devices("GPU"))
+    if found < wanted:
+        raise TrainerError(
+            f"the tier has {wanted} GPUs a machine, and TensorFlow {tf.__version__} sees {found}; "
+            f"build the image with --build-arg EXTRA=cuda, which adds CUDA, or take a tier of CPUs"
+        )
+
+
 def join_cluster(strategy: str) -> Cluster:
     """Makes the strategy of the tier; TF_CONFIG says who the other workers are.
 

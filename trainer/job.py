@@ -56,6 +56,7 @@ class Job:
         outputs: Where the model, the checkpoints and the logs go.
         settings: The hyperparameters.
         strategy: one_device, mirrored, multi_worker or tpu.
+        gpus: How many GPUs this machine should have; 0: none is needed.
         package_sha256: Digest of the package that trains, for the record; empty: unpackaged.
         tier: Name of the tier, for the record.
     """
@@ -64,5 +65,6 @@ class Job:
     outputs: Outputs
     settings: Hyperparameters
     strategy: str = "one_device"
+    gpus: int = 0
     package_sha256: str = ""
     tier: str = ""

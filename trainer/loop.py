@@ -83,8 +83,9 @@ class Loop:
             self.optimizer.build(self.network.trainable_variables)
         self.average.set_weights(self.network.get_weights())
         # Not by XLA: on a CPU its batched products make a step of tabm five times slower.
-        self._run_steps = tf.function(self._train_graph)
-        self._run_evaluation = tf.function(self._evaluate_graph)
+        # Windows differ in length, and would each be traced anew: 3 CPU-s.
+        self._run_steps = tf.function(self._train_graph, reduce_retracing=True)
+        self._run_evaluation = tf.function(self._evaluate_graph, reduce_retracing=True)
 
     def windows(self, epoch: int) -> Iterator[Window]:
         """Yields the windows of an epoch, shuffled by (seed, epoch)."""

@@ -157,7 +157,7 @@ class Hyperparameters:
 
 # The budget of a training that says none: few rows get many epochs, many rows few.
 MOST_STEPS, LEAST_EPOCHS = 12_000, 12
-PATIENT_STEPS, LEAST_PATIENCE = 500, 3
+PATIENT_STEPS, LEAST_PATIENCE = 500, 2
 MOST_TREES = 2_000  # of all classes: a row costs about 20 ns a tree
 _BATCH_SIZES = ((4_000, 128), (50_000, 256), (200_000, 512))
 

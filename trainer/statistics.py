@@ -291,8 +291,10 @@ class TableStatistics:
     def total(cls, parts: Sequence[TableStatistics]) -> TableStatistics:
         """Returns the sum of any number; those that counted no batch have no columns."""
         counted = [p.columns for p in parts if p.columns]
+        if len(counted) < 2:
+            return cls(sum(p.rows for p in parts), counted[0] if counted else {})
         columns: dict[str, ColumnStatistics] = {}
-        for name, first in (counted[0] if counted else {}).items():
+        for name, first in counted[0].items():
             total: Any = type(first).total  # of one class or the other, as all of a column are
             columns[name] = total([c[name] for c in counted])
         return cls(sum(p.rows for p in parts), columns)

@@ -46,8 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     failure.forget(job.outputs)
     try:
-        from trainer.model import train  # TensorFlow: seconds, and --help must not pay for it
+        from trainer.cluster import check_gpus  # TensorFlow: --help must not pay seconds for it
+        from trainer.model import train
 
+        check_gpus(job.gpus)
         log.info("model exported to %s", train(job, tuning_report()))
     except Exception as error:
         traceback.print_exception(error)
@@ -73,6 +75,7 @@ def parse_job(arguments: Sequence[str] | None = None) -> Job:
         outputs=Outputs.of(given["job_dir"], os.environ),
         settings=settings,
         strategy=given["strategy"],
+        gpus=given["gpus"],
         package_sha256=given["package_sha256"],
         tier=given["tier"],
     )
@@ -130,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--examples", required=True, metavar="URI", help="folder of examples, local or gs://")
     add("--job-dir", metavar="URI", help="folder for model/, checkpoints/, logs/; AIP_* wins")
     add("--strategy", choices=STRATEGIES, default="one_device", help="how replicas work together")
+    add("--gpus", type=int, default=0, metavar="N", help="fail where there are fewer GPUs")
     add("--package-sha256", type=_sha256, default="", metavar="HEX", help="digest, for the record")
     add("--tier", default="", metavar="NAME", help="name of the tier, for the record")
     _add_hyperparameters(parser.add_argument_group("hyperparameters"))

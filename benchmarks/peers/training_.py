@@ -26,8 +26,8 @@ from trainer.cluster import join_cluster
 from trainer.examples import Examples, Split, read_examples
 from trainer.job import Job, Outputs
 from trainer.loop import Loop
-from trainer.model import head_of
 from trainer.network import fit_network
+from trainer.predictor import head_of
 from trainer.rows import Resident, Streamed
 from trainer.settings import Hyperparameters
 

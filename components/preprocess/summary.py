@@ -23,7 +23,8 @@ TOP = 20
 LISTED = 200
 """Most frequent categories that another run can be compared by."""
 SAMPLE_CHARACTERS = 200
-AT_ONCE = 16
+AT_ONCE = 4
+"""Summaries in memory: each holds the audit's samples, nearly 1 MB."""
 VERSION = 2
 
 

@@ -143,6 +143,7 @@ def resolve_tier(spec: ModelSpec, tier: str = "") -> tiers.Tier:
 def trainer_arguments(settings: Hyperparameters, examples_uri: str, tier: tiers.Tier) -> list[str]:
     """Returns the arguments of `trainer.task`, all of them strings as Vertex wants them."""
     arguments = ["--examples", examples_uri, "--strategy", tier.strategy, "--tier", tier.name]
+    arguments += ["--gpus", str(tier.gpus)]
     for name, value in asdict(settings).items():
         arguments += [f"--{name.replace('_', '-')}", as_text(value)]
     return arguments

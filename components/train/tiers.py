@@ -58,6 +58,11 @@ class Tier:
         return devices_of(self.pools)
 
     @property
+    def gpus(self) -> int:
+        """GPUs of a machine; 0 where there are none."""
+        return max((pool.accelerator_count or 0 for pool in self.pools), default=0)
+
+    @property
     def job_scheduling(self) -> Scheduling:
         """What the job asks of Vertex's scheduler."""
         return scheduling_of(self.scheduling, self.pools)

@@ -32,6 +32,11 @@ def test_a_tpu_job_trains_on_the_cpu_and_the_hardware_it_lacks_is_known():
     assert custom_job.hardware_of(job(tpu)) == ["ct5lp-hightpu-8t"]
 
 
+def test_a_gpu_that_is_not_here_is_not_asked_for():
+    gpu = pool(args=["--gpus", "2"], accelerator_type="NVIDIA_L4", accelerator_count=2)
+    assert commands(job(gpu))[0][-2:] == ("--gpus", "0")
+
+
 def test_strategies_that_a_cpu_can_run_stay():
     gpu = pool(args=["--strategy", "mirrored"], accelerator_type="NVIDIA_L4", accelerator_count=2)
     assert commands(job(gpu))[0][-2:] == ("--strategy", "mirrored")

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import custom_job
 from tests.trainer.small import SMALL, job
-from trainer.cluster import join_cluster
+from trainer.cluster import check_gpus, join_cluster
 from trainer.model import train
 from trainer.settings import TrainerError
 
@@ -122,3 +122,9 @@ def test_a_cluster_that_the_strategy_would_ignore_is_refused(
 def test_alone_the_process_is_the_chief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
     assert join_cluster("one_device").is_chief
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_an_error_not_a_slow_training() -> None:
+    check_gpus(0)
+    with pytest.raises(TrainerError, match=r"the tier has 64 GPUs a machine, .* sees \d+; build"):
+        check_gpus(64)

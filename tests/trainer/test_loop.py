@@ -1,18 +1,19 @@
 """The loop: what its moving average holds after the first steps."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.trainer.small import SMALL
+from tests.trainer.small import SMALL, write_examples
 from trainer.cluster import join_cluster
 from trainer.examples import read_examples
 from trainer.loop import Loop
-from trainer.network import Columns, build_tabm
+from trainer.network import Columns, build_linear, build_tabm
 from trainer.predictor import head_of
-from trainer.rows import Resident
+from trainer.rows import Resident, Streamed
 from trainer.settings import Hyperparameters
 
 
@@ -44,3 +45,18 @@ def test_the_average_leaves_the_initial_weights_in_the_first_steps(
         expected = [momentum * old + (1 - momentum) * new for old, new in pairs]
         for average, by_hand in zip(loop.average.get_weights(), expected, strict=True):
             np.testing.assert_allclose(average, by_hand, rtol=1e-5, atol=1e-7)
+
+
+def test_windows_of_any_length_are_traced_twice_at_most(tmp_path: Path) -> None:
+    examples = read_examples(str(write_examples(tmp_path / "examples", group_rows=30)))
+    train = Streamed(examples, "train", 70 * 4 * 7)  # windows of 90 rows and what is left over
+    head = head_of(examples, train)
+    settings = replace(SMALL, batch_size=20)
+    build = partial(build_linear, Columns.of(examples, train, settings.bins), head.units, settings)
+    loop = Loop(join_cluster("one_device"), build, head, settings, train, train)
+    windows = list(loop.windows(0))
+    assert len({len(window.order) for window in windows}) > 1
+    for window in windows:
+        loop.run_steps(window, 0, window.steps)
+    assert loop._run_steps.experimental_get_tracing_count() <= 2
+    assert int(loop.step.numpy()) == loop.steps == 17

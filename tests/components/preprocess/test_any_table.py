@@ -21,7 +21,6 @@ from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.folder import Folder
 from components.preprocess.shards import Job
 from components.preprocess.sources import plan_ranges
-from components.preprocess.summary import Summary
 from tests.components.preprocess.conftest import model_of
 
 COLUMNS = {"day": "int", "delay": "int", "carrier": "string", "arrival": "float", "at": "timestamp"}
@@ -122,15 +121,15 @@ def test_any_table_reconciles_and_its_rejected_rows_stand_as_they_were_read(
         with pytest.raises(SourceError, match="never closes"):
             shards.clean_range(job, span, cleaner)
         return
-    total: Summary = shards.clean_range(job, span, cleaner)[1]
+    _, total = shards.clean_range(job, span, cleaner)
     expected = {span.start + at: row for at, row in _rows(body, quoted_newlines) if row}
     assert total.read == len(expected)
     assert total.rows["read"] == sum(total.rows[s] for s in total.splits) + total.rejected
-    rejected = pq.read_table(next(Path(job.folder.path("rejected")).iterdir())).to_pylist()
+    rejected = pq.read_table(next(Path(job.folder.uri, "rejected").iterdir())).to_pylist()
     assert len(rejected) == total.rejected
     assert all(expected[r["position"]] == r["row"] for r in rejected)
-    with pa.OSFile(job.folder.path(job.spill(0))) as file:
-        kept = pa.ipc.open_file(file).read_all().to_pylist()
+    with job.folder.open(job.spill(0)) as file:
+        kept = pa.ipc.open_stream(file).read_all().to_pylist()
     good = [
         row for at, row in sorted(expected.items()) if at not in {r["position"] for r in rejected}
     ]

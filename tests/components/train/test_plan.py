@@ -131,6 +131,7 @@ def test_arguments_are_strings_and_cover_every_setting(package):
     assert given["--epochs"] == "3"
     assert given["--hidden-units"] == "8,4"
     assert given["--strategy"] == "one_device"
+    assert given["--gpus"] == "0"
     assert given["--tier"] == "BASIC"
     assert {"--examples", "--batch-size", "--learning-rate", "--max-steps", "--seed"} <= set(given)
 

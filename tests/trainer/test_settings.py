@@ -1,0 +1,28 @@
+"""What the settings are where the spec leaves them to the rows."""
+
+import pytest
+
+from trainer.settings import Hyperparameters
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "epochs", "patience"),
+    [
+        (3_999, 128, 375, 16),  # 32 steps an epoch: 12 000 and 500 steps
+        (4_000, 256, 750, 32),  # 16
+        (49_999, 256, 62, 3),  # 196
+        (50_000, 512, 123, 6),  # 98
+        (199_999, 512, 31, 2),  # 391
+        (3_000_000, 1024, 12, 2),  # 2 930: never fewer epochs
+    ],
+)
+def test_the_rows_decide_what_the_spec_leaves_open(
+    rows: int, batch_size: int, epochs: int, patience: int
+) -> None:
+    settled = Hyperparameters().settled(rows)
+    assert (settled.batch_size, settled.epochs, settled.patience) == (batch_size, epochs, patience)
+
+
+def test_what_the_spec_says_is_kept() -> None:
+    given = Hyperparameters(batch_size=100, epochs=7, patience=1)
+    assert given.settled(10_000) == given
