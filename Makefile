@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+PART ?= preprocess
 FLIGHTS := examples/flights/data/flights.csv
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
@@ -29,8 +30,8 @@ check: $(READY)  ## lint, types, import rules, dependencies, Dockerfile
 	$(BIN)/deptry .
 	$(BIN)/hadolint Dockerfile
 
-bench: $(READY) $(FLIGHTS)  ## measure preprocessing and its peers, some hours; ROWS=0.34M for one size
-	$(BIN)/python -m benchmarks.preprocess --write $(if $(ROWS),--rows $(ROWS))
+bench: $(READY) $(FLIGHTS)  ## measure against peers, hours; PART=preprocess (ROWS=0.34M), training or quality
+	$(BIN)/python -m benchmarks.$(PART) --write $(if $(ROWS),--rows $(ROWS))
 
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ from components.spec.schema import SPLITS
 REFRESH_S = 0.5
 HEARTBEAT_S = 30.0
 """How often a long step says that it goes on where the output is not a terminal."""
+
+_SAID = re.compile(r"(?:[\d-]{10} [\d:]{8},\d{3} (?P<trainer>.+)|(?P<step>[a-z]+: .+))$")
+"""A line of the trainer's log, after its time, or of a step, which begins with the step's name."""
 
 
 class Console:
@@ -112,11 +116,12 @@ _SUMMARIES = {
 
 
 def _last_line(log: Path) -> str:
-    """Returns the last line of a log that begins with a word: not kfp's brackets, not JSON."""
+    """Returns what a step or its trainer said last in a log, not what libraries say."""
     if not log.exists():
         return ""
     with log.open("rb") as stream:
         stream.seek(0, 2)
-        stream.seek(max(0, stream.tell() - 2_000))
+        stream.seek(max(0, stream.tell() - 8_000))
         lines = stream.read().decode("utf-8", errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line[:1].isalnum()), "")
+    said = (_SAID.match(line) for line in reversed(lines))
+    return next((found["trainer"] or found["step"] for found in said if found), "")

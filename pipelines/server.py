@@ -106,21 +106,27 @@ def predict(model: ServedModel, instances: list[Mapping[str, Any]]) -> list[dict
 
 
 def read_rows(instances: list[Mapping[str, Any]], inputs: tuple[Input, ...]) -> pa.RecordBatch:
-    """Returns the instances as a typed batch; null is missing.
+    """Returns the instances as a typed batch; null is missing, as is an absent optional input.
 
     Raises:
         DataError: As `predict`.
     """
     names = [i.name for i in inputs]
+    required = [i.name for i in inputs if not i.optional]
     for number, instance in enumerate(instances):
         for name in instance:
             if name not in names:
                 raise DataError(f"instances[{number}]: unknown input {name!r}{near(name, names)}")
-        for name in names:
+        for name in required:
             if name not in instance:
-                raise DataError(f"instances[{number}]: input {name!r} is absent; null is missing")
+                raise DataError(
+                    f"instances[{number}]: input {name!r} is absent; null is missing, and a column "
+                    f"with `optional: true` in the spec may be left out"
+                )
     columns = {
-        i.name: pa.array([_value(row[i.name], i, n) for n, row in enumerate(instances)], _type(i))
+        i.name: pa.array(
+            [_value(row.get(i.name), i, n) for n, row in enumerate(instances)], _type(i)
+        )
         for i in inputs
     }
     return pa.record_batch(columns)

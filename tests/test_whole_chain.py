@@ -106,7 +106,7 @@ def passed(folder: Path) -> Outcome:
 @pytest.fixture(scope="module")
 def failed(folder: Path, passed: Outcome) -> Outcome:
     """The same table on two synchronous replicas, with a gate that no model passes."""
-    evaluate = {"slices": ["colour"], "gate": {"auc": {"min": 1.0}, "log_loss": {"max": 0}}}
+    evaluate = {"slices": ["colour"], "gate": {"log_loss": {"max": 0}}}
     spec = {**SPEC, "evaluate": evaluate}
     return run_spec(spec, folder, "--tier", "STANDARD_1", "--set", "train.replicas=2")
 
@@ -242,7 +242,7 @@ def test_report_prints_how_a_run_went(passed: Outcome, folder: Path) -> None:
 
 def test_a_missed_gate_fails_the_run_with_the_number_and_keeps_the_report(failed: Outcome) -> None:
     assert failed.done.returncode == 1
-    assert "is below the gate 1.0000" in failed.done.stderr
+    assert "is above the gate 0.0000" in failed.done.stderr
     assert "not promoted" in failed.done.stderr
     assert "Traceback" not in failed.done.stderr
     assert failed.json("run.json")["status"] == "failed"

@@ -35,6 +35,7 @@ class Column(BaseModel):
     false_values: tuple[str, ...] = ()
     trim: bool = False
     case: Case | None = None
+    optional: bool = False
 
     @model_validator(mode="after")
     def _suits_its_type(self) -> "Column":

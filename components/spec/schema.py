@@ -431,7 +431,7 @@ class ModelSpec(_Section):
         """The raw inputs that the features need, in the order of `columns`."""
         used = {c for f in self.features for c in f.columns}
         columns = self.declared.items()
-        return tuple(Input(n, c.type, c.trim, c.case) for n, c in columns if n in used)
+        return tuple(Input(n, c.type, c.trim, c.case, c.optional) for n, c in columns if n in used)
 
     @cached_property
     def sha256(self) -> str:

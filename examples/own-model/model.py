@@ -28,7 +28,12 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     parts = [keras.layers.Embedding(n, head.units)(indices[:, k]) for k, n in enumerate(levels)]
     parts.append(keras.layers.Dense(head.units)(numbers))
     network = keras.Model([numbers, indices], keras.layers.Add()(parts) if levels else parts[0])
-    network.compile("adam", lambda labels, outputs: head.losses(labels[:, 0], outputs[:, None]))
+
+    def loss(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        labels = tf.cast(tf.reshape(labels, [-1]), rows.labels.dtype)  # Keras makes them floats
+        return head.losses(labels, outputs[:, None])
+
+    network.compile("adam", loss)
     settings = job.settings.settled(rows.rows)
     history = network.fit(
         [rows.numbers, rows.indices],
@@ -49,6 +54,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
         return head.predicted(network([numbers, indices])[:, None])
 
     variables = [v.value for v in network.variables]
-    predictor = Predictor(predict, variables, progress, "epochs")
+    shares, losses = {"own": 1.0}, {"own": progress.best_loss}
+    predictor = Predictor(predict, variables, progress, "epochs", shares, losses)
     export(job, predictor, head, join_cluster(job.strategy), examples)
     return job.outputs.model

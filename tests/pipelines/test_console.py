@@ -14,7 +14,15 @@ class Terminal(io.StringIO):
 def test_a_terminal_s_last_line_moves_and_shows_what_the_step_says(tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.console.REFRESH_S", 0.0)
     log = tmp_path / "train.log"
-    log.write_text('epoch 1: loss 0.5\n[KFP Executor]: noise\n    "uri": 3\n}\n')
+    said = "2026-11-25 23:41:41,068 epoch 1: loss 0.5"
+    noise = [
+        "[KFP Executor]: noise",
+        '    "uri": 3',
+        "E0000 00:00:1795649927.242912 10688 cuda_platform.cc:52] failed call to cuInit",
+        "2026-11-25 23:41:42.123456: I tensorflow/core/platform: noise",
+        "To enable the following instructions: AVX2 FMA, in other operations, rebuild",
+    ]
+    log.write_text("\n".join(["package: help: 53 lines", said, *noise, ""]))
     stream = Terminal()
     console = Console(stream, 4)
     console.step_started(3, "train")

@@ -78,6 +78,12 @@ def test_a_wrong_value_is_named(change: dict[str, Any], sentence: str) -> None:
         read_rows([{**ROW, **change}], INPUTS)
 
 
+def test_an_optional_input_may_be_left_out_and_is_missing_then() -> None:
+    inputs = (Input("delay", "float"), Input("gate", "string", optional=True))
+    raw = raw_inputs(read_rows([{"delay": 1.0}, {"delay": 2.0, "gate": "B7"}], inputs), inputs)
+    assert raw["gate"].to_pylist() == ["", "B7"]
+
+
 def test_an_absent_input_is_not_taken_for_a_missing_one() -> None:
     with pytest.raises(DataError, match="input 'carrier' is absent; null is missing"):
         read_rows([{k: v for k, v in ROW.items() if k != "carrier"}], INPUTS)

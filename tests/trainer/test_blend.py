@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.small import job, write_examples
-from trainer.blend import SHARES, choose_share, losses_by_share
+from trainer.blend import SHARES, choose_share, fit_trees, losses_by_share
+from trainer.cluster import Cluster
 from trainer.examples import Split, read_examples
 from trainer.export import argument_names
 from trainer.model import train
@@ -92,6 +93,10 @@ def test_a_blend_is_exported_with_the_loss_that_it_says(examples: Path, tmp_path
     assert written["best_epoch"] <= written["epochs"] == 3  # the network's
     assert written["hyperparameters"]["model"] == "blend"
 
+    train(job(examples, tmp_path, model="blend", rounds=30))  # resumes the network, fits the trees
+    assert metadata(tmp_path)["model"] == model
+    np.testing.assert_array_equal(answers(tmp_path, examples)[np.arange(len(labels)), labels], said)
+
 
 def test_trees_alone_learn_a_regression_and_repeat_it(tmp_path: Path) -> None:
     folder = write_examples(tmp_path / "examples", "regression")
@@ -105,6 +110,14 @@ def test_trees_alone_learn_a_regression_and_repeat_it(tmp_path: Path) -> None:
     loss = float(np.mean((one - labels) ** 2))
     assert loss == pytest.approx(written["model"]["validation_losses"]["trees"], rel=1e-4)
     assert loss < 0.5 * labels.var()
+
+
+def test_only_the_chief_fits_trees(examples: Path, tmp_path: Path) -> None:
+    read = read_examples(str(examples))
+    rows = [read.split(name) for name in ("train", "validation")]
+    worker = Cluster(tf.distribute.get_strategy(), is_chief=False)
+    asked = job(examples, tmp_path, model="trees")
+    assert fit_trees(asked, worker, read, BINARY, *rows, lambda epoch: None) is None
 
 
 def test_without_lightgbm_the_way_out_is_told(

@@ -35,12 +35,16 @@ Tensors = Mapping[str, "tf.Tensor"]
 
 @dataclass(frozen=True)
 class Input:
-    """A raw input of the serving signature: a column of the table, its type, how it is tidied."""
+    """A raw input of the serving signature: a column of the table, its type, how it is tidied.
+
+    A client of the server may leave out an input that is `optional`: it is missing then.
+    """
 
     name: str
     type: Type
     trim: bool = False
     case: Case | None = None
+    optional: bool = False
 
     @property
     def is_number(self) -> bool:
