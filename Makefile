@@ -7,7 +7,7 @@ FLIGHTS := examples/flights/data/flights.csv
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test check bench lock image image-test clean
+.PHONY: help setup data run test check bench compat lock image image-test clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -32,6 +32,9 @@ check: $(READY)  ## lint, types, import rules, dependencies, Dockerfile
 
 bench: $(READY) $(FLIGHTS)  ## measure against peers, hours; PART=preprocess (ROWS=0.34M), training or quality
 	$(BIN)/python -m benchmarks.$(PART) --write $(if $(ROWS),--rows $(ROWS))
+
+compat: $(READY)  ## try the trainer's sdist on other Pythons and TensorFlows; CASES=3.11-lowest for one
+	$(BIN)/python -m pytest -q -s tests/compat/check_compat.py $(if $(CASES),-k $(CASES))
 
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt

@@ -1,0 +1,88 @@
+"""The trainer's sdist trains and answers on the Pythons and TensorFlows that its metadata allows.
+
+Not collected by `make test`: `make compat` names this file. Each case makes an environment of its
+own below build/compat, from the index; a Python that is not installed is left out, and said so.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from components.package.publishing import default_trainer_dir
+from components.package.sdist import build_sdist
+from tests.trainer.small import write_examples
+
+ROOT = Path(__file__).parents[2]
+UV = str(Path(sys.executable).with_name("uv"))
+CASES = [
+    (python, ends)
+    for python in ("3.10", "3.11", "3.12", "3.13")
+    for ends in ("lowest-direct", "highest")
+    if (python, ends) != ("3.13", "lowest-direct")  # TensorFlow has wheels of it since 2.20
+]
+ANSWER = """
+import json, sys
+import tensorflow as tf
+from trainer import golden
+model = tf.saved_model.load(sys.argv[1])
+golden.replay(open(sys.argv[1] + "/golden.json").read(), model.signatures["serving_default"])
+print(json.dumps([tf.__version__, sys.version_info[:2]]))
+"""
+
+
+def interpreter(version: str) -> str | None:
+    """Returns a Python of a version that runs, or None."""
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    for program in (f"python{version}", *map(str, reversed(pyenv))):
+        ask = [program, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        try:
+            done = subprocess.run(ask, capture_output=True, text=True)
+        except OSError:
+            continue
+        if done.returncode == 0 and done.stdout.strip() == version:
+            return program
+    return None
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_sdist(default_trainer_dir(), tmp_path_factory.mktemp("sdist")).path
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_examples(tmp_path_factory.mktemp("small") / "examples")
+
+
+@pytest.mark.parametrize(("python", "ends"), CASES)
+def test_the_sdist_trains_and_answers(
+    python: str, ends: str, sdist: Path, examples: Path, tmp_path: Path
+) -> None:
+    program = interpreter(python)
+    if program is None:
+        pytest.skip(f"Python {python} is not installed")
+    folder = ROOT / "build" / "compat" / f"{python}-{ends}"
+    ours = str(folder / "bin" / "python")
+    if not Path(ours).exists():
+        subprocess.run([UV, "venv", "-q", "--python", program, str(folder)], check=True)
+    # Named directly, so that `lowest-direct` takes the lowest of what the metadata allows.
+    project = tomllib.loads((default_trainer_dir() / "pyproject.toml").read_text())["project"]
+    install = [UV, "pip", "install", "-q", "--python", ours, "--resolution", ends]
+    install += ["--reinstall-package", "quatrain-trainer", str(sdist), *project["dependencies"]]
+    subprocess.run(install, check=True)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    options = ["--examples", str(examples), "--job-dir", str(tmp_path), "--epochs", "2"]
+    train = [ours, "-m", "trainer.task", *options]
+    done = subprocess.run(train, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ask = [ours, "-c", ANSWER, str(tmp_path / "model")]
+    done = subprocess.run(ask, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    tensorflow, version = json.loads(done.stdout.splitlines()[-1])
+    assert ".".join(map(str, version)) == python
+    print(f"Python {python}, TensorFlow {tensorflow}: trained and answered")
