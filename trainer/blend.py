@@ -97,7 +97,8 @@ def fit_blend(
     share = choose_share(losses, head, frugal=asked == "auto")
     predictor = _mixed(network, trees, share)
     found = {"tabm": losses[-1], "trees": losses[0], "blend": losses.min()}
-    log.info("share of the network %.2f; validation losses %s", share, found)
+    told = ", ".join(f"{name} {loss:.4f}" for name, loss in found.items())
+    log.info("share of the network %.2f; validation losses: %s", share, told)
     last = network.progress.history[-1]
     outcome = float(losses[np.searchsorted(SHARES, share)])
     steps = last.step + trees.progress.steps

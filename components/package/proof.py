@@ -134,6 +134,7 @@ def prove(trainer_dir: Path, examples: Path, built: Sdist) -> list[dict[str, Any
 
 
 def _checked(name: str, check: Callable[[], str]) -> Check:
+    print(f"package: {name} ...", flush=True)
     try:
         detail = check()
     except PackageError as error:

@@ -134,7 +134,7 @@ def compare_all(
             compared = compare(record["statistics"]["kept"], now["kept"], limits)
             comparisons.append({**about, **compared})
     if not past:
-        note = "there is nothing to compare with: no run of this model has passed its gate yet"
+        note = "there is nothing to compare with: no earlier run of this model has passed its gate"
     return {"version": VERSION, "note": note, "comparisons": comparisons}
 
 
