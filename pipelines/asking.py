@@ -25,7 +25,12 @@ ACCOUNT_ROLES = ("roles/iam.serviceAccountUser",)
 BUCKET_ROLES = ("roles/storage.objectUser", "roles/storage.legacyBucketReader")
 """What the run's service account needs on the project, on itself and on the bucket of the runs."""
 
+RUNNER_ROLES = {"dataflow": ("roles/dataflow.developer", "roles/dataflow.worker")}
+"""What the account needs on the project besides, by the runner: to launch, and as its workers."""
+
 STRONGER = {
+    "roles/dataflow.developer": ("roles/dataflow.admin", "roles/editor", "roles/owner"),
+    "roles/dataflow.worker": (),
     "roles/aiplatform.user": ("roles/aiplatform.admin", "roles/editor", "roles/owner"),
     "roles/logging.logWriter": ("roles/logging.admin", "roles/editor", "roles/owner"),
     "roles/iam.serviceAccountUser": ("roles/editor", "roles/owner"),
@@ -103,25 +108,27 @@ class Session:
         return answer
 
 
-def asked(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None) -> Iterator[Finding]:
+def asked(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
     """Asks Google what a run needs of it."""
     credentials = None
     if not cloud.api_endpoint:
         credentials, finding = _credentials(cloud)
         yield finding
         if credentials is None:
-            yield from unasked(spec, cloud, tier)
+            yield from unasked(spec, cloud, tier, runner)
             return
     session = Session(cloud, credentials)
     yield _project(spec, cloud)
     yield from _buckets(spec, cloud)
     yield from _image(session)
-    yield _roles(session)
+    yield _roles(session, runner)
     yield from _hardware(session, tier)
     yield _quota(cloud)
 
 
-def unasked(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None) -> Iterator[Finding]:
+def unasked(
+    spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str
+) -> Iterator[Finding]:
     """What only Google knows, with the command that asks it."""
     bucket = cloud.root.removeprefix("gs://").split("/")[0]
     for check, sentence, command in (
@@ -143,7 +150,7 @@ def unasked(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None) -> Iterator[
             f"--format='value(location,location_type)'",
         ),
         ("image", "whether the image is there, and of this version", _describe(cloud)),
-        ("roles", _roles_told(cloud), _policy_command(cloud)),
+        ("roles", _roles_told(cloud, runner), _policy_command(cloud)),
     ):
         yield Finding(check, "unasked", sentence, command)
     yield from (_where_it_is(name, kind, cloud) for name, kind in _used(tier))
@@ -261,7 +268,7 @@ def _versions_of(labels: dict[str, str], cloud: Cloud) -> Finding:
     return Finding("image", "error", told, "make image, push it, and name its digest")
 
 
-def _roles(session: Session) -> Finding:
+def _roles(session: Session, runner: str) -> Finding:
     """Asks for the policies of the project, the account and the bucket."""
     cloud = session.cloud
     account, bucket = cloud.service_account, cloud.root.removeprefix("gs://").split("/")[0]
@@ -270,7 +277,7 @@ def _roles(session: Session) -> Finding:
         policies = (
             (
                 f"project {cloud.project}",
-                PROJECT_ROLES,
+                _on_project(runner),
                 session.ask(
                     "cloudresourcemanager", f"v1/projects/{cloud.project}:getIamPolicy", {}
                 ),
@@ -291,7 +298,9 @@ def _roles(session: Session) -> Finding:
             ),
         )
     except Unasked as error:
-        return Finding("roles", "unasked", f"{_roles_told(cloud)}: {error}", _policy_command(cloud))
+        return Finding(
+            "roles", "unasked", f"{_roles_told(cloud, runner)}: {error}", _policy_command(cloud)
+        )
     if policies[1][2] is None:
         return Finding(
             "roles",
@@ -385,11 +394,15 @@ def _quota(cloud: Cloud) -> Finding:
     )
 
 
-def _roles_told(cloud: Cloud) -> str:
-    on_project: Sequence[str] = PROJECT_ROLES
+def _on_project(runner: str) -> Sequence[str]:
+    return (*PROJECT_ROLES, *RUNNER_ROLES.get(runner, ()))
+
+
+def _roles_told(cloud: Cloud, runner: str) -> str:
+    roles = ", ".join(_on_project(runner))
     return (
-        f"whether {cloud.service_account} has {', '.join(on_project)} on {cloud.project}, and its "
-        f"roles on itself and on the bucket (docs/security.md)"
+        f"whether {cloud.service_account} has {roles} on {cloud.project}, and its roles on itself "
+        f"and on the bucket (docs/security.md)"
     )
 
 

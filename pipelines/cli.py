@@ -330,6 +330,7 @@ def report(run: Path, opens: bool) -> None:
 @click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
 @click.option("--pipeline", type=click.Path(path_type=Path), metavar="FILE", help="Compiled file.")
 @_PRICES
+@click.option("--runner", default="local", metavar="R", help="Where Beam is to run.  [local]")
 @click.option("--offline", is_flag=True, help="Ask nobody; say what was not asked.")
 def doctor(
     spec: Path,
@@ -339,6 +340,7 @@ def doctor(
     tier: str,
     pipeline: Path | None,
     prices: Path | None,
+    runner: str,
     offline: bool,
 ) -> int:
     """Find what would make a run of SPEC on Vertex fail, before it costs anything.
@@ -352,7 +354,7 @@ def doctor(
     from pipelines.findings import lines
 
     request = Request(
-        spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline=offline
+        spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline, runner
     )
     if not offline:
         click.echo("asking Google Cloud ...", err=True)

@@ -48,6 +48,7 @@ class Request:
         pipeline: A compiled file to take instead of compiling one.
         prices: A table of prices in the place of ours.
         offline: Whether nobody is asked.
+        runner: Where Beam is to run.
     """
 
     spec: Path
@@ -58,6 +59,7 @@ class Request:
     pipeline: Path | None = None
     prices: Path = prices.OWN
     offline: bool = False
+    runner: str = "local"
 
 
 def examine(request: Request) -> Iterator[Finding]:
@@ -92,7 +94,7 @@ def examine(request: Request) -> Iterator[Finding]:
         yield Finding("more", "unasked", told)
     if spec and cloud:
         ask = asking.unasked if request.offline else asking.asked
-        yield from ask(spec, cloud, tier)
+        yield from ask(spec, cloud, tier, request.runner)
 
 
 def _tried(

@@ -128,7 +128,12 @@ def test_the_page_gives_the_same_roles_as_the_module():
     assert given - {"roles/cloudkms.cryptoKeyEncrypterDecrypter"} == set(
         re.findall(r"roles/[\w.]+", module)
     )
-    asked = {*asking.PROJECT_ROLES, *asking.ACCOUNT_ROLES, *asking.BUCKET_ROLES}
+    asked = {
+        *asking.PROJECT_ROLES,
+        *asking.RUNNER_ROLES["dataflow"],
+        *asking.ACCOUNT_ROLES,
+        *asking.BUCKET_ROLES,
+    }
     assert asked <= given
     services = r"\b[a-z]+\.googleapis\.com"
     assert set(re.findall(services, page)) == set(re.findall(services, module))

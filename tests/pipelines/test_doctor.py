@@ -315,6 +315,15 @@ def test_roles_that_the_account_lacks_are_told_with_the_commands_that_give_them(
     )
 
 
+def test_dataflow_needs_roles_of_its_own(files, google):
+    (finding,) = found(replace(files(**google.settings), runner="dataflow"), "roles")
+    assert finding.sentence == (
+        "trainer@my-project.iam.gserviceaccount.com lacks roles/dataflow.developer on project "
+        "my-project, roles/dataflow.worker on project my-project, unless a group or a folder "
+        "gives it"
+    )
+
+
 def test_an_account_that_is_not_there_is_an_error(files, google):
     del google.iam.policies[CLOUD["service_account"]]
     (finding,) = found(files(**google.settings), "roles")
