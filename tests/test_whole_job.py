@@ -24,7 +24,7 @@ SPEC = {
     "task": "binary",
     "split": {"by": "hash", "keys": ["id"], "train": 0.6, "validation": 0.2, "test": 0.2},
     "features": [{"name": "size", "from": "size", "transform": "standardize"}],
-    "train": {"epochs": 2, "batch_size": 64},
+    "train": {"model": "linear", "epochs": 2, "batch_size": 64},
 }
 
 
