@@ -20,7 +20,7 @@ run: $(READY) $(FLIGHTS)  ## train, evaluate and report on 336 776 real flights
 	$(BIN)/quatrain run examples/flights/flights.yaml
 
 test: $(READY)  ## run the whole test suite
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## lint, types, import rules, dependencies, Dockerfile
 	$(BIN)/ruff check .
