@@ -319,7 +319,12 @@ def test_ctrl_c_while_waiting_offers_to_cancel(google, quatrain, monkeypatch, an
 
     google.after_call = interrupt
     monkeypatch.setattr("sys.stdin", Terminal(answer or ""))
-    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    # A job in the background of a script is born with Ctrl-C ignored, and so are its tests.
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    finally:
+        signal.signal(signal.SIGINT, kept)
     assert code == 130
     assert ("cancel_pipeline_job" in google.calls) is cancelled
     assert ("mine goes on; cancel it on its page" in err) is not cancelled
