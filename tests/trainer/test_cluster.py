@@ -95,7 +95,7 @@ def test_four_devices_that_resume_follow_the_curve_of_one(
         "examples, folder = map(Path, sys.argv[1:])\n"
         "train(replace(job(examples, folder, epochs=1), strategy='mirrored'))\n"
         "train(replace(job(examples, folder), strategy='mirrored'))\n"
-        "odd = job(examples, folder / 'odd', epochs=1, batch_size=66, model='linear')\n"
+        "odd = job(examples, folder / 'odd', epochs=1, batch_size=66)\n"
         "train(replace(odd, strategy='mirrored'))\n"
     )
     command = [sys.executable, "-c", code, str(examples), str(tmp_path)]
@@ -103,7 +103,7 @@ def test_four_devices_that_resume_follow_the_curve_of_one(
     assert done.returncode == 0, done.stderr
     assert_same_curve(4, tmp_path, one_process)
     # Shares of 17, 17, 17 and 15 rows.
-    train(job(examples, tmp_path / "alone", epochs=1, batch_size=66, model="linear"))
+    train(job(examples, tmp_path / "alone", epochs=1, batch_size=66))
     assert_same_curve(4, tmp_path / "odd", tmp_path / "alone")
 
 
