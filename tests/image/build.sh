@@ -43,5 +43,5 @@ buildah bud --quiet --pull-never --isolation chroot \
 buildah images --format '{{.Name}}:{{.Tag}} {{.Size}}' "$tag"
 container=$(buildah from --pull-never "$tag")
 echo "MB of its largest packages:"
-(cd "$(buildah mount "$container")/opt/quatrain/lib/python3.11/site-packages" && du -sm -- * | sort -rn | head -12)
+(cd "$(buildah mount "$container")/opt/quatrain/lib/python3.11/site-packages" && du -sm -- * | sort -rn | sed -n 1,12p)
 buildah rm "$container" > /dev/null
