@@ -2,10 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from google_cloud_pipeline_components.v1.custom_job import CustomTrainingJobOp
-from google_cloud_pipeline_components.v1.hyperparameter_tuning_job import (
-    HyperparameterTuningJobRunOp,
-)
 from kfp import dsl
 
 from components.evaluate.component import gate, measure
@@ -13,6 +9,7 @@ from components.image import IMAGE
 from components.package.component import package
 from components.preprocess.component import compare, find_files, preprocess
 from components.train.component import choose, plan
+from pipelines.operators import CustomTrainingJobOp, HyperparameterTuningJobRunOp
 
 NAME = "quatrain-training"
 
