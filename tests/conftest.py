@@ -1,8 +1,18 @@
-"""Files that run a whole chain come first, so that no process waits for one at the end."""
+"""The order of the files, and no garbage collector while they are imported."""
+
+import gc
 
 import pytest
 
+gc.disable()  # every process imports TensorFlow and Beam, of which nothing is garbage: 1 CPU-s
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files that run a whole chain first, so that no process waits for one at the end."""
     whole = {item.path for item in items if item.get_closest_marker("whole")}
     items.sort(key=lambda item: item.path not in whole)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()

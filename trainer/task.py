@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
 from trainer import failure
 from trainer.failure import Failure
+from trainer.importing import uncollected
 from trainer.job import Job, Outputs
 from trainer.settings import STRATEGIES, Hyperparameters, TrainerError
 
@@ -46,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     failure.forget(job.outputs)
     try:
-        from trainer.cluster import check_gpus  # TensorFlow: --help must not pay seconds for it
-        from trainer.model import train
+        with uncollected():  # TensorFlow: --help must not pay seconds for it
+            from trainer.cluster import check_gpus
+            from trainer.model import train
 
         check_gpus(job.gpus)
         log.info("model exported to %s", train(job, tuning_report()))

@@ -30,7 +30,10 @@ def measure(
         metrics: The metrics of the model, one number each.
         classification: The ROC curve and the confusion matrix of a classifier.
     """
-    from components.evaluate import run
+    from trainer.importing import uncollected
+
+    with uncollected():
+        from components.evaluate import run
 
     measured = run.evaluate_model(
         spec, examples.path, model.path, evaluation.path, drift=drift.path

@@ -5,6 +5,7 @@
 Run with the package's environment: it imports TensorFlow and nothing of this repository.
 """
 
+import gc
 import json
 import math
 import sys
@@ -18,6 +19,7 @@ def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: An answer is not finite, or probabilities do not sum to one.
     """
+    gc.disable()  # nothing that this process makes is worth looking for
     import tensorflow as tf
 
     metadata = json.loads((Path(folder) / "metadata.json").read_text(encoding="utf-8"))

@@ -78,7 +78,10 @@ def preprocess(
     Returns:
         Rows read.
     """
-    from components.preprocess import pipeline
+    from trainer.importing import uncollected
+
+    with uncollected():
+        from components.preprocess import pipeline
 
     return pipeline.run(
         spec,
