@@ -1,5 +1,6 @@
 """Imports of large libraries without the garbage collector."""
 
+import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,5 +19,6 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)  # else C++ extensions tell of leaks when the process ends
         if enabled:
             gc.enable()

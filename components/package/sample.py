@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.artifacts import read_manifest, sha256_of_files, write_json
@@ -22,7 +24,8 @@ ROWS = 64
 def cut_sample(examples: Path, out: Path) -> Path:
     """Writes an examples folder of the first rows of each split, with a manifest of its own.
 
-    A second class is looked for when the first rows have only one.
+    Of classes that these rows lack it takes the first row: all of the train split, which a trainer
+    asks for, and a second one of the others.
 
     Raises:
         ArtifactError: The examples are not complete.
@@ -59,32 +62,30 @@ def raw_row(sample: Path) -> dict[str, Any]:
 
 
 def _first_rows(examples: Examples, split: str) -> pa.Table:
+    classes = len(examples.transform.label.classes)
+    lacking = classes if split == "train" else min(classes, 2)
     kept: list[pa.Table] = []
+    seen: set[int] = set()
     missing = ROWS
     for table in examples.shards(split):
-        kept.append(table.slice(0, missing))
-        missing -= kept[-1].num_rows
-        if missing == 0 and _has_two_classes(kept):
-            break
-        if missing == 0 and (other := _another_class(table, kept)) is not None:
-            kept.append(other)
+        first = table.slice(0, missing)
+        kept.append(first)
+        missing -= first.num_rows
+        seen.update(pc.unique(first["label"]).to_pylist() if classes else ())
+        if not missing and len(seen) < lacking:
+            others = _first_of_each(table, seen, lacking - len(seen))
+            kept.append(others)
+            seen.update(others["label"].to_pylist())
+        if not missing and len(seen) >= lacking:
             break
     return pa.concat_tables(kept)
 
 
-def _has_two_classes(tables: list[pa.Table]) -> bool:
-    labels = pa.chunked_array(
-        [c for t in tables for c in t["label"].chunks], tables[0]["label"].type
-    )
-    return len(labels.unique()) > 1
-
-
-def _another_class(table: pa.Table, kept: list[pa.Table]) -> pa.Table | None:
-    """Returns the first row of a shard whose label is not among those kept."""
-    seen = {label for part in kept for label in part["label"].to_pylist()}
-    labels = table["label"].to_pylist()
-    row = next((i for i, label in enumerate(labels) if label not in seen), None)
-    return None if row is None else table.slice(row, 1)
+def _first_of_each(table: pa.Table, seen: set[int], most: int) -> pa.Table:
+    """Returns the first row of each class that was not seen, of so many classes at most."""
+    found, first = np.unique(table["label"].to_numpy(), return_index=True)
+    rows = np.sort(first[~np.isin(found, list(seen))])[:most]
+    return table.take(pa.array(rows))
 
 
 def _python(column: Any) -> Any:

@@ -160,9 +160,6 @@ def warnings(spec: ModelSpec, summary: Summary, classes: tuple[str, ...]) -> lis
         if _n_distinct(train[i.name]) == 1
     ]
     found += leak_warnings(spec)
-    if classes and len(classes) > _n_distinct(train[spec.label]):
-        n = len(classes) - _n_distinct(train[spec.label])
-        found.append(f"{n} of {len(classes)} classes of {spec.label!r} are not in the train split")
     return found
 
 
@@ -183,10 +180,10 @@ def _label_problem(
             return None
         return f"the label {spec.label!r} has one value {where}; there is nothing to learn"
     classes = fitted_classes(spec, derived, summary)
-    if _n_distinct(label) < 2:
-        only = classes_of(label, {**spec.columns, **derived}[spec.label])
+    known = classes_of(label, {**spec.columns, **derived}[spec.label])
+    if len(known) < 2:
         return (
-            f"the label {spec.label!r} has one class {where}, {only[0]!r} in "
+            f"the label {spec.label!r} has one class {where}, {known[0]!r} in "
             f"{label.count:,} rows; a classifier needs two"
         )
     if not isinstance(label, Categories) and not label.exact:
@@ -196,6 +193,12 @@ def _label_problem(
         return (
             f"the label {spec.label!r} has {len(classes):,} classes ({shown}, ...); "
             f"a binary model takes two: derive one, or set task: multiclass"
+        )
+    if absent := sorted(set(classes) - set(known)):
+        return (
+            f"the label {spec.label!r} has no row {where} of {len(absent)} of its "
+            f"{len(classes):,} classes ({', '.join(absent[:5])}{', ...' * (len(absent) > 5)}): "
+            f"reject their rows by clean.reject, merge them with others, or change the split"
         )
     return None
 

@@ -14,7 +14,7 @@ from components.errors import SpecError
 from components.spec.goal import find_goal, is_skewed, plain
 from components.spec.nulls import Nulls, find_nulls
 from components.spec.parting import Parting, find_parting
-from components.spec.profile import Column, find_columns, words
+from components.spec.profile import Column, find_columns, quoted, words
 from components.spec.sampling import Sample, sample
 from components.spec.suspicion import Goal, Trial, bins, find_leaks, find_twins, levels
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT
@@ -90,6 +90,14 @@ class _Table:
         return round((self.sample.rows or self.sample.table.num_rows) * share)
 
     @property
+    def untrained(self) -> list[int]:
+        """Classes of several that have no train row, as the written split says."""
+        if self.goal.task != "multiclass":
+            return []
+        in_train = self.goal.values[self.goal.known & (self.split.parts == 0)]
+        return sorted(set(range(len(self.goal.classes))) - set(in_train.astype(int).tolist()))
+
+    @property
     def trial(self) -> Trial:
         """One-column models, fitted and measured as the written split says."""
         known, parts = self.goal.known, self.split.parts
@@ -147,6 +155,8 @@ def _draft(
 ) -> Draft:
     goal, split = table.goal, table.split
     clean: dict[str, Any] = {"derive": {goal.label: goal.sql}} if goal.sql else {}
+    if table.untrained:
+        clean["reject"] = {"class_not_in_train": _is_untrained(table)}
     rejected, why_rejected = _max_rejected(table)
     if rejected:
         clean["max_rejected"] = rejected
@@ -167,6 +177,7 @@ def _draft(
     }
     comments = {
         "clean.max_rejected": why_rejected,
+        "clean.reject": "no row of these classes falls to train, so they cannot be learned",
         "task": "; ".join(goal.remarks),
         "split": split.why,
         "train.max_steps": why_train,
@@ -365,13 +376,22 @@ def _told(table: _Table, column: Column, left_out: str | None) -> str:
     return "; ".join(told)
 
 
+def _is_untrained(table: _Table) -> str:
+    """Returns the rule in SQL that holds for the rows of `table.untrained`."""
+    names = [table.goal.classes[c] for c in table.untrained]
+    if table.columns[table.target].type == "string":
+        names = ["'" + name.replace("'", "''") + "'" for name in names]
+    return f"{quoted(table.target)} IN ({', '.join(names)})"
+
+
 def _max_rejected(table: _Table) -> tuple[float | None, str]:
     """Rows without a label are rejected; their share may be larger than the default allows."""
     n = len(table.goal.values)
-    share = float(np.mean(~table.goal.known)) if n else 0.0
+    rejected = ~table.goal.known | np.isin(table.goal.values, table.untrained)
+    share = float(np.mean(rejected)) if n else 0.0
     if share <= 0.05:
         return None, ""
-    told = f"{share:.1%} of the sample has no label, and such rows are rejected"
+    told = f"{share:.1%} of the sample has no label to learn, and such rows are rejected"
     return min(math.ceil((share * 1.1 + 0.05) * 100) / 100, 1.0), told
 
 

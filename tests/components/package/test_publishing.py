@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from components.errors import ArtifactError, PackageError
@@ -67,8 +68,6 @@ def test_the_record_names_the_package_and_every_check(package):
 
 
 def test_the_sample_is_small_complete_and_has_both_classes(examples, tmp_path):
-    import pyarrow.parquet as pq
-
     sample = cut_sample(examples, tmp_path / "sample")
     manifest = json.loads((sample / "manifest.json").read_text())
     for split in ("train", "validation", "test"):
@@ -76,6 +75,31 @@ def test_the_sample_is_small_complete_and_has_both_classes(examples, tmp_path):
         assert table.num_rows == manifest["rows"][split] <= ROWS + 1
         assert set(table["label"].to_pylist()) == {0, 1}
     assert set(raw_row(sample)) == {"x", "color"}
+
+
+def test_the_sample_has_a_row_of_each_class_that_training_asks_for(tmp_path):
+    from components.preprocess import pipeline
+
+    lines = [f"{i},{i % 7}.5,{'abc'[(i % 300) // 100]},{i % 2}" for i in range(900)]
+    rare = [f"{i},1.5,{name},0" for i, name in ((900, "d"), (901, "e"))]
+    (tmp_path / "toy.csv").write_text("\n".join(["id,x,kind,part", *lines, *rare]) + "\n")
+    features = [{"name": "x", "from": "x", "transform": "standardize"}]
+    document = {
+        **SPEC,
+        "source": {"uri": [str(tmp_path / "toy.csv")]},
+        "columns": {"id": "int", "x": "float", "kind": "string", "part": "int"},
+        "clean": {"derive": {"fold": "CASE WHEN id >= 900 THEN 0 ELSE id % 5 END"}},
+        "label": "kind",
+        "task": "multiclass",
+        "split": {"by": "fold", "column": "fold", "validation": "1", "test": "2"},
+        "features": features,
+    }
+    spec = read_parameter(document)
+    pipeline.run(spec.as_parameter(), runner="local", out=str(tmp_path / "examples"))
+    sample = cut_sample(tmp_path / "examples", tmp_path / "sample")
+    labels = pq.read_table(sample / "train-00000-of-00001.parquet")["label"].to_pylist()
+    assert set(labels[:ROWS]) < set(labels) == {0, 1, 2, 3, 4}
+    assert len(labels) <= ROWS + 4
 
 
 def test_a_trainer_that_fails_a_check_is_not_published(examples, tmp_path):

@@ -233,6 +233,18 @@ GOOD = HEADER + "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},0\n" for i in range(60)
             {"task": "binary", "label": "day", "split": {"by": "hash", "keys": ["arrival"]}},
             "has 60 classes (0, 1, 2, 3, 4, ...); a binary model takes two",
         ),
+        (
+            GOOD,
+            {
+                "task": "multiclass",
+                "label": "kind",
+                "clean": {
+                    "derive": {"kind": "CASE day WHEN 59 THEN 'C' WHEN 9 THEN 'B' ELSE 'A' END"}
+                },
+                "split": {"by": "fold", "column": "day", "validation": "59", "test": "58"},
+            },
+            "no row in the train split of 1 of its 3 classes (C): reject their rows",
+        ),
         (GOOD, {"weight": "weight"}, "weight: 'weight' is 0 in every row in the train split"),
         (
             ONE_CLASS,

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.errors import QuatrainError, SpecError
+from components.preprocess import pipeline
 from components.preprocess.checking import check
 from components.preprocess.splitting import assign
 from components.spec.proposal import Proposal, propose
@@ -95,6 +96,19 @@ def test_a_class_of_two_rows_is_told_and_stands_in_train(init, chance) -> None:
     written = init({"x": [chance.random() for _ in y], "y": y}, "y")
     assert written.spec.task == "multiclass"
     assert "'rare' (2)" in lines_of(written, "too rare")[0]
+
+
+def test_classes_that_train_lacks_are_rejected_by_a_rule(init, chance, tmp_path) -> None:
+    y = [chance.choice(["lo", "hi", "mid"]) for _ in range(400)]
+    y[:40] = [f"rare {i}'s" for i in range(40)]
+    written = init({"x": [chance.random() for _ in y], "y": y}, "y")
+    rule = written.spec.clean.reject["class_not_in_train"]
+    assert "'rare 1''s'" in rule
+    read = pipeline.run(written.spec.as_parameter(), runner="local", out=str(tmp_path / "out"))
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert read == 400
+    assert manifest["reasons"]["class_not_in_train"]["rows"] == rule.count("rare")
+    assert 0 < rule.count("rare") < 40
 
 
 def test_a_label_that_is_often_missing_raises_the_share_of_rejected_rows(init, chance) -> None:
