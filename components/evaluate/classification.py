@@ -154,6 +154,8 @@ class Classification:
         error = histogram.auc_error(positives, negatives, n_positives, n_negatives)
         precision, recall, f1, _ = (values[1] for values in self._by_class())
         predicted = float(self.confusion[:, 1].sum() / max(self.confusion.sum(), 1))
+        if not predicted:
+            precision = math.nan  # of no predicted positive none is right or wrong
         return {
             "auc": Estimate.normal(histogram.auc(positives, negatives), error, 0.0, 1.0),
             "average_precision": Estimate(histogram.average_precision(positives, negatives)),

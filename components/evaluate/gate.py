@@ -109,7 +109,8 @@ def _check(
     verdict = verdict.format(limit=limit_shown)
     sentence = f"{name}={shown} on {rows:,} test rows {verdict}"
     if value is None:
-        sentence = f"{name} cannot be computed on {rows:,} test rows (a class is absent)"
+        why = "none is predicted positive" if name == "precision" else "a class is absent"
+        sentence = f"{name} cannot be computed on {rows:,} test rows ({why})"
     return _result(name, value, bound, passed, rows, sentence)
 
 

@@ -104,6 +104,17 @@ class MetricRow:
     trivial: float | None
     gate: Sequence[Mapping[str, Any]]
 
+    def is_ahead(self, baseline: float | None) -> bool:
+        """Whether a baseline is better than the model."""
+        model = self.model["value"]
+        if model is None or baseline is None:
+            return False
+        if self.metric.better == "higher":
+            return bool(baseline > model)
+        if self.metric.better == "lower":
+            return bool(baseline < model)
+        return abs(baseline) < abs(model)
+
 
 @dataclass(frozen=True)
 class Figure:

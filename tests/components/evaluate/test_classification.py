@@ -35,6 +35,12 @@ def test_binary_metrics_are_those_worked_by_hand() -> None:
     assert tuple(found) == metrics_of("binary")
 
 
+def test_without_a_predicted_positive_precision_is_unknown() -> None:
+    found = Classification.of(BINARY, LABELS, two(P / 2)).metrics()
+    assert math.isnan(found["precision"].value)
+    assert found["recall"].value == found["f1"].value == 0
+
+
 def test_multiclass_metrics_are_those_worked_by_hand() -> None:
     labels = np.array([0, 0, 1, 2], np.int32)
     p = np.array([[0.6, 0.2, 0.2], [0.2, 0.6, 0.2], [0.2, 0.6, 0.2], [0.5, 0.25, 0.25]], np.float32)

@@ -72,6 +72,10 @@ def test_a_metric_that_cannot_be_computed_misses_its_bound() -> None:
     assert sentences(gate) == [
         "accuracy cannot be computed on 33,000 test rows (a class is absent)"
     ]
+    without = {**measured(), "metrics": {**measured()["metrics"], "precision": {"value": None}}}
+    assert sentences(check_gate(without, {"precision": {"min": 0.1}}, 1e-4)) == [
+        "precision cannot be computed on 33,000 test rows (none is predicted positive)"
+    ]
 
 
 def test_checking_a_spec_costs_neither_tensorflow_nor_beam() -> None:

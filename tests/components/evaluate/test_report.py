@@ -212,6 +212,31 @@ def test_the_verdict_comes_first_with_its_sentences(tmp_path: Path) -> None:
     assert verdict < text.index("skew=0.5 on 1,500 test rows") < text.index("How good it is")
 
 
+@pytest.mark.parametrize(
+    ("name", "model", "baseline", "ahead"),
+    [
+        ("auc", 0.7, 0.8, True),
+        ("auc", 0.8, 0.8, False),
+        ("log_loss", 0.7, 0.6, True),
+        ("log_loss", 0.6, 0.7, False),
+        ("mean_error", 0.5, -0.4, True),
+        ("mean_error", 0.5, -0.6, False),
+        ("auc", None, 0.5, False),
+    ],
+)
+def test_a_baseline_ahead_of_the_model_is_marked(
+    name: str, model: float | None, baseline: float, ahead: bool
+) -> None:
+    metric = next(m for ms in METRICS.values() for m in ms if m.name == name)
+    row = report.MetricRow(metric, {"value": model}, baseline, None, [])
+    assert row.is_ahead(baseline) is ahead
+    assert row.is_ahead(None) is False
+
+
+def test_the_page_marks_what_is_ahead_of_the_model(tmp_path: Path) -> None:
+    assert page(tmp_path).count('title="better than the model">ahead</span>') > 0
+
+
 def test_the_row_counts_reconcile_on_the_page(tmp_path: Path) -> None:
     expected = "11,620 rows read = 9,000 train + 1,000 validation + 1,500 test + 120 rejected."
     assert expected in page(tmp_path)
