@@ -1,5 +1,6 @@
 """The training pipeline: four steps, wiring only."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kfp import dsl
@@ -21,6 +22,10 @@ class Prepared(NamedTuple):
     drift: dsl.Artifact
 
 
+Ours = Callable[..., dsl.PipelineTask]
+"""Gives a task of ours its image, its retries and its caching."""
+
+
 def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     """Returns the pipeline, every component of which runs one image.
 
@@ -39,121 +44,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         task.set_container_image(image).set_caching_options(cached)
         return task.set_retry(num_retries=retries) if retries and again else task
 
-    @dsl.pipeline(name="preprocess")
-    def prepare(
-        spec: dict,
-        root: str,
-        runner: str,
-        runner_options: dict,
-        project: str,
-        location: str,
-        at: str,
-        cache_key: str,
-    ) -> Prepared:
-        found = ours(
-            find_files(
-                spec=spec,
-                project=project,
-                at=at,
-                scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
-                created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
-            )
-        )
-        prepared = preprocess(
-            spec=spec,
-            runner=runner,
-            project=project,
-            location=location,
-            at=found.outputs["at"],
-            digest=found.outputs["digest"],
-            cache_key=cache_key,
-            runner_options=runner_options,
-            image=image,
-        )
-        examples = ours(prepared, cached=True).outputs["examples"]
-        compared = ours(compare(spec=spec, root=root, examples=examples), again=False)
-        return Prepared(examples=examples, drift=compared.outputs["drift"])
-
-    @dsl.pipeline(name="train")
-    def train(
-        spec: dict,
-        tier: str,
-        project: str,
-        location: str,
-        service_account: str,
-        network: str,
-        psc_interface: dict,
-        encryption_key: str,
-        examples: dsl.Input[dsl.Dataset],
-        package: dsl.Input[dsl.Artifact],
-    ) -> dsl.Model:
-        planned = ours(plan(spec=spec, tier=tier, image=image, examples=examples, package=package))
-        out = planned.outputs
-
-        def job(pools: Any) -> None:
-            # Pools come from an upstream output: inline lists with run-time values stay unresolved.
-            task = CustomTrainingJobOp(
-                display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-                worker_pool_specs=pools,
-                base_output_directory=out["base_output_directory"],
-                strategy=out["strategy"],
-                timeout=out["timeout"],
-                restart_job_on_worker_restart=out["restart_job_on_worker_restart"],
-                max_wait_duration=out["max_wait_duration"],
-                project=project,
-                location=location,
-                service_account=service_account,
-                network=network,
-                psc_interface_config=psc_interface,
-                encryption_spec_key_name=encryption_key,
-                persistent_resource_id="",
-            )
-            task.set_caching_options(False)
-
-        with dsl.If(out["trials"] > 0):
-            study = HyperparameterTuningJobRunOp(
-                display_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-                base_output_directory=out["tuning_directory"],
-                worker_pool_specs=out["worker_pool_specs"],
-                study_spec_metrics=out["study_metrics"],
-                study_spec_parameters=out["study_parameters"],
-                max_trial_count=out["trials"],
-                parallel_trial_count=out["parallel_trials"],
-                max_failed_trial_count=out["failed_trials"],
-                project=project,
-                location=location,
-                service_account=service_account,
-                network=network,
-                encryption_spec_key_name=encryption_key,
-            )
-            study.set_caching_options(False)
-            best = choose(
-                gcp_resources=study.outputs["gcp_resources"],
-                worker_pool_specs=out["worker_pool_specs"],
-            )
-            job(ours(best).outputs["Output"])
-        with dsl.Else():
-            job(out["worker_pool_specs"])
-        return out["model"]
-
-    @dsl.pipeline(name="evaluate")
-    def evaluate(
-        spec: dict,
-        root: str,
-        examples: dsl.Input[dsl.Dataset],
-        drift: dsl.Input[dsl.Artifact],
-        model: dsl.Input[dsl.Model],
-    ) -> None:
-        measured = ours(measure(spec=spec, examples=examples, drift=drift, model=model))
-        judged = gate(
-            root=root,
-            run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-            made=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
-            examples=examples,
-            evaluation=measured.outputs["evaluation"],
-            model=model,
-        )
-        ours(judged, again=False)
+    prepare, train, evaluate = _prepare(ours, image), _train(ours, image), _evaluate(ours)
 
     @dsl.pipeline(
         name=NAME,
@@ -210,3 +101,130 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         evaluated.set_caching_options(False)
 
     return training
+
+
+def _prepare(ours: Ours, image: str) -> Any:
+    @dsl.pipeline(name="preprocess")
+    def prepare(
+        spec: dict,
+        root: str,
+        runner: str,
+        runner_options: dict,
+        project: str,
+        location: str,
+        at: str,
+        cache_key: str,
+    ) -> Prepared:
+        found = ours(
+            find_files(
+                spec=spec,
+                project=project,
+                at=at,
+                scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
+                created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+            )
+        )
+        prepared = preprocess(
+            spec=spec,
+            runner=runner,
+            project=project,
+            location=location,
+            at=found.outputs["at"],
+            digest=found.outputs["digest"],
+            cache_key=cache_key,
+            runner_options=runner_options,
+            image=image,
+        )
+        examples = ours(prepared, cached=True).outputs["examples"]
+        compared = ours(compare(spec=spec, root=root, examples=examples), again=False)
+        return Prepared(examples=examples, drift=compared.outputs["drift"])
+
+    return prepare
+
+
+def _train(ours: Ours, image: str) -> Any:
+    @dsl.pipeline(name="train")
+    def train(
+        spec: dict,
+        tier: str,
+        project: str,
+        location: str,
+        service_account: str,
+        network: str,
+        psc_interface: dict,
+        encryption_key: str,
+        examples: dsl.Input[dsl.Dataset],
+        package: dsl.Input[dsl.Artifact],
+    ) -> dsl.Model:
+        planned = ours(plan(spec=spec, tier=tier, image=image, examples=examples, package=package))
+        out = planned.outputs
+
+        where = {
+            "display_name": dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            "project": project,
+            "location": location,
+            "service_account": service_account,
+            "network": network,
+            "encryption_spec_key_name": encryption_key,
+        }
+
+        def job(pools: Any) -> None:
+            # Pools come from an upstream output: inline lists with run-time values stay unresolved.
+            task = CustomTrainingJobOp(
+                **where,
+                worker_pool_specs=pools,
+                base_output_directory=out["base_output_directory"],
+                strategy=out["strategy"],
+                timeout=out["timeout"],
+                restart_job_on_worker_restart=out["restart_job_on_worker_restart"],
+                max_wait_duration=out["max_wait_duration"],
+                psc_interface_config=psc_interface,
+                persistent_resource_id="",
+            )
+            task.set_caching_options(False)
+
+        with dsl.If(out["trials"] > 0):
+            study = HyperparameterTuningJobRunOp(
+                **where,
+                base_output_directory=out["tuning_directory"],
+                worker_pool_specs=out["worker_pool_specs"],
+                study_spec_metrics=out["study_metrics"],
+                study_spec_parameters=out["study_parameters"],
+                max_trial_count=out["trials"],
+                parallel_trial_count=out["parallel_trials"],
+                max_failed_trial_count=out["failed_trials"],
+            )
+            study.set_caching_options(False)
+            best = choose(
+                gcp_resources=study.outputs["gcp_resources"],
+                worker_pool_specs=out["worker_pool_specs"],
+            )
+            job(ours(best).outputs["Output"])
+        with dsl.Else():
+            job(out["worker_pool_specs"])
+        return out["model"]
+
+    return train
+
+
+def _evaluate(ours: Ours) -> Any:
+    @dsl.pipeline(name="evaluate")
+    def evaluate(
+        spec: dict,
+        root: str,
+        examples: dsl.Input[dsl.Dataset],
+        drift: dsl.Input[dsl.Artifact],
+        model: dsl.Input[dsl.Model],
+    ) -> None:
+        measured = ours(measure(spec=spec, examples=examples, drift=drift, model=model))
+        judged = gate(
+            root=root,
+            run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            made=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+            examples=examples,
+            evaluation=measured.outputs["evaluation"],
+            model=model,
+        )
+        ours(judged, again=False)
+
+    return evaluate
