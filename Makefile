@@ -33,8 +33,8 @@ check: $(READY)  ## lint, types, import rules, dependencies, Dockerfile
 bench: $(READY) $(FLIGHTS)  ## measure against peers, hours; PART=preprocess (ROWS=0.34M), training or quality
 	$(BIN)/python -m benchmarks.$(PART) --write $(if $(ROWS),--rows $(ROWS))
 
-compat: $(READY)  ## try the trainer's sdist on other Pythons and TensorFlows; CASES=3.11-lowest for one
-	$(BIN)/python -m pytest -q -s tests/compat/check_compat.py $(if $(CASES),-k $(CASES))
+compat: $(READY)  ## try the trainer's sdist on other Pythons and TensorFlows, and by gcloud; CASES=3.11-lowest for one
+	$(BIN)/python -m pytest -q -s tests/compat/check_compat.py $(if $(CASES),-k "$(CASES)")
 
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt

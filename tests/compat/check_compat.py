@@ -1,11 +1,13 @@
 """The trainer's sdist trains and answers on the Pythons and TensorFlows that its metadata allows.
 
 Not collected by `make test`: `make compat` names this file. Each case makes an environment of its
-own below build/compat, from the index; a Python that is not installed is left out, and said so.
+own below build/compat, from the index; a Python, or gcloud, that is not installed is left out, and
+said so.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -86,3 +88,26 @@ def test_the_sdist_trains_and_answers(
     tensorflow, version = json.loads(done.stdout.splitlines()[-1])
     assert ".".join(map(str, version)) == python
     print(f"Python {python}, TensorFlow {tensorflow}: trained and answered")
+
+
+def test_gcloud_trains_the_folder_here(examples: Path, tmp_path: Path) -> None:
+    """As the old AI Platform's `local train` did: the folder, not the sdist, by module name."""
+    gcloud = shutil.which("gcloud")
+    if gcloud is None:
+        pytest.skip("gcloud is not installed")
+    command = [gcloud, "ai-platform", "local", "train"]
+    command += ["--package-path", str(default_trainer_dir()), "--module-name", "trainer.task"]
+    command += ["--job-dir", str(tmp_path / "job"), "--"]
+    command += ["--examples", str(examples), "--epochs", "1", "--max-steps", "1"]
+    settings = {
+        "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
+        "CLOUDSDK_ML_ENGINE_LOCAL_PYTHON": sys.executable,
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+    }
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**environment, **settings}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "job/model/saved_model.pb").is_file(), done.stderr[-3000:]
+    print("gcloud ai-platform local train: trained")
