@@ -1,0 +1,84 @@
+"""Counts what the preprocess step moves, for docs/scale.md: `python -m benchmarks.counters [ROWS]`.
+
+It does what the Beam steps call, range by range and without Beam, and takes the size of everything
+that would travel between workers (pickled, as Beam's coder of Python objects does) or be written.
+ROWS is a size of benchmarks/preprocess.py, by default 10M.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import BUILD, ROOT, machine, table
+from benchmarks.preprocess import table_of
+from components.preprocess import shards
+from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.folder import Folder
+from components.preprocess.sources import plan_ranges
+from components.preprocess.summary import Fold
+from components.spec.reading import load_spec
+from components.spec.schema import SPLITS
+
+
+def count(source: Path, out: Path) -> list[tuple[str, str]]:
+    """Does the flights job on a file and returns its counters, each with what it counts."""
+    spec = load_spec(ROOT / "examples/flights/flights.yaml", [f"source.uri={source}"])
+    ranges = plan_ranges(spec.source, spec.columns)
+    job = shards.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
+    cleaner, fold, cleaned, summaries = Cleaner(job.rules), Fold(), [], []
+    for span in ranges:
+        one, summary = shards.clean_range(job, span, cleaner)
+        cleaned.append(one)
+        summaries.append(_travels(summary))
+        fold = fold.add(summary)
+    spilled = _size(out.rglob("*.arrow"))
+    n_spilled = sum(1 for _ in out.rglob("*.arrow"))
+    total = fold.total
+    fitted = shards.fit(job, total)
+    written = [shards.engineer_range(job, one, fitted) for one in cleaned]
+    shards.write_documents(job, fitted, written)
+    rejected = list(out.glob("rejected/*"))
+    engineered = [p for split in SPLITS for p in out.glob(f"{split}-*")]
+    return [
+        ("rows", f"{total.read:,}"),
+        ("source", _mb(source.stat().st_size)),
+        ("ranges, so elements", f"{len(ranges):,}"),
+        ("shuffled: a range, mean", f"{sum(map(_travels, ranges)) / len(ranges):,.0f} bytes"),
+        ("shuffled: a summary, mean", _mb(sum(summaries) / len(summaries))),
+        ("shuffled: all summaries", _mb(sum(summaries))),
+        ("their sum, so memory of Fit", _mb(_travels(total))),
+        ("sent to every worker: the transform", f"{_travels(fitted) / 1000:,.0f} KB"),
+        ("shuffled: digests, all", f"{sum(map(_travels, [*cleaned, *written])) / 1000:,.0f} KB"),
+        ("written between the passes", f"{_mb(spilled)} in {n_spilled:,} files"),
+        ("shards", f"{_mb(_size(engineered))} in {len(engineered):,} files"),
+        ("rejected rows, with their text", f"{_mb(_size(rejected))} in {len(rejected):,} files"),
+    ]
+
+
+def _travels(value: Any) -> int:
+    return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+
+
+def _size(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files)
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def main() -> None:
+    """Prints the counters."""
+    source = table_of(sys.argv[1] if len(sys.argv) > 1 else "10M")
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        counters = count(source, Path(folder))
+    print(f"On {machine()}.\n\n{table(['what', 'counted'], counters)}")
+
+
+if __name__ == "__main__":
+    main()
