@@ -115,6 +115,11 @@ class MetricRow:
             return bool(baseline < model)
         return abs(baseline) < abs(model)
 
+    def is_near(self, baseline: float) -> bool:
+        """Whether a baseline lies in the model's interval: another draw of rows may turn it."""
+        low, high = self.model["low"], self.model["high"]
+        return low is not None and high is not None and bool(low <= baseline <= high)
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -228,9 +228,10 @@ def test_a_baseline_ahead_of_the_model_is_marked(
     name: str, model: float | None, baseline: float, ahead: bool
 ) -> None:
     metric = next(m for ms in METRICS.values() for m in ms if m.name == name)
-    row = report.MetricRow(metric, {"value": model}, baseline, None, [])
+    row = report.MetricRow(metric, {"value": model, "low": 0.5, "high": 0.7}, baseline, None, [])
     assert row.is_ahead(baseline) is ahead
     assert row.is_ahead(None) is False
+    assert row.is_near(baseline) is (0.5 <= baseline <= 0.7)
 
 
 def test_the_page_marks_what_is_ahead_of_the_model(tmp_path: Path) -> None:
