@@ -1,14 +1,19 @@
-"""A job posted to the emulated Vertex AI is executed, and followed to its report."""
+"""A spec that `quatrain init` wrote, posted to the emulated Vertex AI, is run to a passed gate.
+
+It is of a hostile table: an odd header, a time in seconds, amounts as text, spellings of nothing.
+"""
 
 import hashlib
 import json
 import random
+from pathlib import Path
 
 import pytest
 import yaml
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
+from components.spec.proposal import propose
 from pipelines import cli, submission
 from pipelines.compiled import compile_pipeline
 from tests.emulators import execution, storage, vertex
@@ -16,38 +21,53 @@ from tests.emulators import execution, storage, vertex
 pytestmark = pytest.mark.whole
 
 IMAGE = "europe-west1-docker.pkg.dev/my-project/r/quatrain@sha256:" + "0a" * 32
-SPEC = {
-    "name": "shapes",
-    "source": "gs://bucket/shapes.csv",
-    "columns": {"id": "string", "size": "float", "round": "bool"},
-    "label": "round",
-    "task": "binary",
-    "split": {"by": "hash", "keys": ["id"], "train": 0.6, "validation": 0.2, "test": 0.2},
-    "features": [{"name": "size", "from": "size", "transform": "standardize"}],
-    "train": {"model": "linear", "epochs": 2, "batch_size": 64},
-}
+ROWS = 800
+
+
+def rents() -> str:
+    """Amounts with a decimal comma that grow with a size, by the hour, between semicolons."""
+    chance = random.Random(7)  # noqa: S311 - not for secrets
+    lines = ["start time;Größe m²;e-mail;Lage;label;Miete €"]
+    for i in range(ROWS):
+        size, place = chance.randint(20, 200), chance.choice(["Mitte", "Nord", "n/a"])
+        rent = f"{size * 12.5 + (300 if place == 'Mitte' else 0):,.2f}"
+        rent = rent.translate(str.maketrans(",.", ".,")) if i % 40 else ""
+        time = 1_600_000_000 + 7200 * i + chance.randint(0, 60)
+        lines.append(
+            f"{time};{size if i % 9 else '-'};{i % 5};{place};{chance.random():.3f};{rent}"
+        )
+    return "\ufeff" + "\r\n".join(lines) + "\r\n"
+
+
+def write_spec(table: Path) -> Path:
+    """Writes the spec that init proposes, and nothing else."""
+    path = table.with_name("rents.yaml")
+    proposed = propose(str(table), "Miete €", path)
+    assert (proposed.spec.label, proposed.spec.task) == ("miete_number", "regression")
+    source = yaml.safe_load(path.read_text())["source"]
+    assert source == {"uri": table.name, "nulls": ["", "n/a", "-"], "delimiter": ";"}
+    return path
 
 
 def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkeypatch, capsys):
     buckets = tmp_path / "buckets"
     (buckets / "bucket").mkdir(parents=True)
-    draw = random.Random(3)  # noqa: S311 - test data
-    sizes = [draw.uniform(0, 10) for _ in range(400)]
-    rows = [f"r{n},{size:.3f},{str(size > 5).lower()}" for n, size in enumerate(sizes)]
-    (buckets / "bucket/shapes.csv").write_text("\n".join(["id,size,round", *rows, ""]))
+    table = buckets / "bucket/rents.csv"
+    table.write_bytes(rents().encode())
     file = compile_pipeline(tmp_path / "training.yaml", IMAGE)
     executing = execution.LocalExecution(buckets)
     google = vertex.Vertex(execute=executing)
     monkeypatch.setattr(submission, "POLL_S", 0.5)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "shapes.yaml").write_text(yaml.safe_dump(SPEC))
+    spec = write_spec(table)
+    changed = ["--set", "source.uri=gs://bucket/rents.csv", "--set", "train.max_steps=300"]
     with vertex.serving(google) as url, storage.serving() as served:
         key = storage.write_credentials(tmp_path / "key.json", served.url)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.url)
         monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", served.url)
         served.add_bucket("bucket")
-        served.put("gs://bucket/shapes.csv", (buckets / "bucket/shapes.csv").read_bytes())
+        served.put("gs://bucket/rents.csv", table.read_bytes())
         settings = {
             "project": "my-project",
             "location": "europe-west1",
@@ -58,7 +78,7 @@ def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkey
         }
         (tmp_path / "cloud.yaml").write_text(yaml.safe_dump(settings))
         with pytest.raises(SystemExit) as ended:
-            cli.main(["submit", "shapes.yaml", "--pipeline", str(file), "--wait"])
+            cli.main(["submit", str(spec), *changed, "--pipeline", str(file), "--wait"])
     printed = capsys.readouterr()
     assert not ended.value.code, printed.err
     ended_steps = [line.split()[:2] for line in printed.err.splitlines() if "succeeded" in line]
@@ -69,7 +89,7 @@ def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkey
         ["[4/4]", "evaluate"],
     ]
     link = printed.out.splitlines()[-1].split()[-1]
-    assert link.startswith("https://storage.cloud.google.com/bucket/quatrain/shapes/")
+    assert link.startswith("https://storage.cloud.google.com/bucket/quatrain/rents/")
     page = buckets / link.removeprefix("https://storage.cloud.google.com/")
     assert "gate" in page.read_text()
     assert hashlib.sha256(file.read_bytes()).hexdigest() in printed.out
@@ -79,4 +99,7 @@ def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkey
     sent = json_format.MessageToDict(aiplatform_v1.PipelineJob.pb(job).pipeline_spec)
     assert sent == compiled
     assert yaml.safe_load((run / "training.yaml").read_bytes()) == compiled
-    assert json.loads((run / "metrics.json").read_text())["rows"] > 50
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["rows"] > 50
+    assert [c["metric"] for c in metrics["gate"]["checks"]] == ["r2", "rmse", "skew"]
+    assert metrics["gate"]["passed"]
