@@ -165,7 +165,7 @@ def _mixed(network: Predictor, trees: Predictor, share: float) -> Predictor:
 
 def predictions(predictor: Predictor, split: Split) -> np.ndarray:
     """Returns what a predictor predicts of a split, `[N, C] float32`."""
-    predict = tf.function(predictor.predict, reduce_retracing=True)
+    predict = tf.function(predictor.predict, autograph=False, reduce_retracing=True)
     cuts = range(0, split.rows, _BATCH)
     parts = [
         predict(
