@@ -59,7 +59,7 @@ class Exported(tf.Module):
         specs = {"examples": tf.TensorSpec([None], tf.string, name="examples")}
         return {
             "serving_default": _graph(self.serve, raw),
-            "examples": tf.function(self.serve_examples).get_concrete_function(**specs),
+            "examples": _traced(self.serve_examples, specs),
             "engineered": _graph(self.serve_engineered, engineered),
         }
 
@@ -110,7 +110,12 @@ def _graph(function: Callable[[Tensors], dict[str, tf.Tensor]], types: Mapping[s
     def call(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         return function({name: tensors[argument] for name, argument in arguments.items()})
 
-    return tf.function(call).get_concrete_function(**specs)
+    return _traced(call, specs)
+
+
+def _traced(function: Callable[..., Any], specs: Mapping[str, tf.TensorSpec]) -> Any:
+    """Returns the graph of a function; without autograph, which would read all of Keras."""
+    return tf.function(function, autograph=False).get_concrete_function(**specs)
 
 
 def argument_names(names: Iterable[str]) -> dict[str, str]:

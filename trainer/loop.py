@@ -8,7 +8,6 @@ place alone, so 1, 2 and 4 replicas follow the same curve up to the order of flo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,8 +17,7 @@ from trainer.cluster import Cluster
 from trainer.predictor import Head
 from trainer.rows import Rows, Tensors, Window
 from trainer.settings import Hyperparameters, TrainerError
-
-CLIP_NORM = 1.0  # of all gradients together: AdamW at 4e-3 leaves the track without
+from trainer.weights import AdamW, Weights, move_average
 
 
 def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
@@ -42,9 +40,9 @@ class Loop:
     """Trains and evaluates a network; holds what a checkpoint must hold.
 
     Attributes:
-        network: The network that the gradients move.
-        average: Its exponential moving average, which is evaluated and exported.
-        optimizer: AdamW; its `iterations` are the steps done.
+        network: The weights that the gradients move.
+        average: Their exponential moving average, which is evaluated and exported.
+        step: The steps done.
         steps: Of an epoch.
     """
 
@@ -77,15 +75,16 @@ class Loop:
         self.steps = -(-train.rows // settings.batch_size)
         with strategy.scope():
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-            self.network = build(self.step)
-            self.average = build(self.step)
-            self.optimizer = _adamw(settings, self.network.trainable_variables)
-            self.optimizer.build(self.network.trainable_variables)
-        self.average.set_weights(self.network.get_weights())
+        network = build(self.step)  # outside: the replicas read views of the vectors alone
+        with strategy.scope():
+            self.network, self.average = Weights(network), Weights(network)
+            self._optimizer = AdamW(self.network, settings.learning_rate, settings.weight_decay)
         # Not by XLA: on a CPU its batched products make a step of tabm five times slower.
+        # Nor by autograph, which would read all of Keras: two thirds of the calls of a short run.
         # Windows differ in length, and would each be traced anew: 3 CPU-s.
-        self._run_steps = tf.function(self._train_graph, reduce_retracing=True)
-        self._run_evaluation = tf.function(self._evaluate_graph, reduce_retracing=True)
+        traced = {"autograph": False, "reduce_retracing": True}
+        self._run_steps = tf.function(self._train_graph, **traced)
+        self._run_evaluation = tf.function(self._evaluate_graph, **traced)
 
     def windows(self, epoch: int) -> Iterator[Window]:
         """Yields the windows of an epoch, shuffled by (seed, epoch)."""
@@ -109,7 +108,7 @@ class Loop:
         start, count = tf.constant(first, tf.int32), tf.constant(steps, tf.int32)
         total, weight, wrong = self._run_steps(window.tensors, window.order, start, count)
         if int(wrong) < steps:
-            done = int(self.optimizer.iterations) - steps + int(wrong)
+            done = int(self.step.numpy()) - steps + int(wrong)
             places = self._batch(window.order, first + int(wrong))
             numbers, _, labels, _ = (tf.gather(t, places).numpy() for t in window.tensors)
             raise TrainerError(
@@ -139,43 +138,51 @@ class Loop:
 
     def state(self) -> dict[str, list[np.ndarray]]:
         """Returns the arrays that a checkpoint holds."""
-        return {
-            "step": [self.step.numpy()],
-            "network": self.network.get_weights(),
-            "average": self.average.get_weights(),
-            "optimizer": [v.numpy() for v in self.optimizer.variables],
-        }
+        return {name: [v.numpy() for v in group] for name, group in self._variables().items()}
 
     def load(self, state: Mapping[str, Sequence[np.ndarray]]) -> None:
         """Takes over the arrays of a checkpoint."""
-        self.step.assign(state["step"][0])
-        self.network.set_weights(state["network"])
-        self.average.set_weights(state["average"])
-        for variable, value in zip(self.optimizer.variables, state["optimizer"], strict=True):
-            variable.assign(value)
+        for name, group in self._variables().items():
+            for variable, value in zip(group, state[name], strict=True):
+                variable.assign(value)
+
+    def _variables(self) -> dict[str, list[tf.Variable]]:
+        return {
+            "step": [self.step],
+            "network": [self.network.vector],
+            "average": [self.average.vector],
+            "optimizer": self._optimizer.moments,
+        }
 
     def _train_graph(
         self, tensors: Tensors, order: tf.Tensor, first: tf.Tensor, steps: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the sums of losses and weights, and the first step whose loss is not finite."""
-        total, weight, wrong = tf.constant(0.0), tf.constant(0.0), steps
-        for i in tf.range(steps):
+
+        def body(
+            i: tf.Tensor, total: tf.Tensor, weight: tf.Tensor, wrong: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
             places = self._batch(order, first + i)
             per_replica = self._strategy.run(self._train_step, args=(tensors, places))
             total += self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
             weight += tf.reduce_sum(tf.gather(tensors[3], places))
             wrong = tf.where(tf.math.is_finite(total), wrong, tf.minimum(wrong, i))
             self.step.assign_add(1)
-            self._move_average()
-        return total, weight, wrong
+            return i + 1, total, weight, wrong
+
+        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0), steps)
+        return tf.while_loop(lambda i, *_: i < steps, body, start)[1:]
 
     def _evaluate_graph(self, tensors: Tensors, order: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
-        total = tf.constant(0.0)
-        for i in tf.range(steps):
+        def body(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             places = self._batch(order, i)
             per_replica = self._strategy.run(self._evaluate_step, args=(tensors, places))
-            total += self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-        return total
+            return i + 1, total + self._strategy.reduce(
+                tf.distribute.ReduceOp.SUM, per_replica, axis=None
+            )
+
+        start = (tf.constant(0), tf.constant(0.0))
+        return tf.while_loop(lambda i, _: i < steps, body, start)[1]
 
     def _batch(self, order: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
         size = self._settings.batch_size
@@ -196,52 +203,23 @@ class Loop:
         scale = rows.rows / (rows.weight * real)
         own = self._own(places, filler)
         numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
-        variables = self.network.trainable_variables
+        vector = tf.convert_to_tensor(self.network.vector)
         with tf.GradientTape() as tape:
-            outputs = self.network([numbers, indices], training=True)
+            tape.watch(vector)
+            outputs = self.network(vector, [numbers, indices], training=True)
             total = tf.reduce_sum(weights * self._head.losses(labels, outputs))
             mean = total * scale
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(mean, variables)]
-        gradients = self._clipped(gradients)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return total
-
-    def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Returns this replica's share of the summed and clipped gradients; Keras adds shares."""
         context = tf.distribute.get_replica_context()
-        total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        clipped, _ = tf.clip_by_global_norm(total, CLIP_NORM)
-        return [g / context.num_replicas_in_sync for g in clipped]
+        shared = tape.gradient(mean, vector)
+        gradient = context.all_reduce(tf.distribute.ReduceOp.SUM, shared)
+        step = self.step + 1
+        self._optimizer.apply(gradient, step)
+        move_average(self.average.vector, self.network.vector, step, self._settings.averaging)
+        return total
 
     def _evaluate_step(self, tensors: Tensors, places: tf.Tensor) -> tf.Tensor:
         own = self._own(places, tf.shape(tensors[2])[0] - 1)
         numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
-        outputs = self.average([numbers, indices], training=False)
+        vector = tf.convert_to_tensor(self.average.vector)
+        outputs = self.average(vector, [numbers, indices], training=False)
         return tf.reduce_sum(weights * self._head.averaged_losses(labels, outputs))
-
-    def _move_average(self) -> None:
-        """Moves the average towards the weights.
-
-        The momentum of step n is min(averaging, (1 + n) / (10 + n)), as with `num_updates` of
-        tf.train.ExponentialMovingAverage: a plain mean of the first steps would stay near the
-        initial weights, and few steps would never leave them.
-        """
-        step = tf.cast(self.step, tf.float32)
-        momentum = tf.minimum(self._settings.averaging, (1.0 + step) / (10.0 + step))
-
-        def move(average: Any, weight: Any) -> Any:
-            return average.assign(weight + momentum * (average - weight))
-
-        pairs = zip(self.average.trainable_variables, self.network.trainable_variables, strict=True)
-        for average, weight in pairs:
-            self._strategy.extended.update(average.value, move, args=(weight.value,))
-
-
-def _adamw(
-    settings: Hyperparameters, variables: Sequence[keras.Variable]
-) -> keras.optimizers.Optimizer:
-    """Returns AdamW that decays kernels alone."""
-    optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay)
-    others = [v for v in variables if not v.path.endswith("kernel")]
-    optimizer.exclude_from_weight_decay(var_list=others)
-    return optimizer

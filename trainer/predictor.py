@@ -24,7 +24,8 @@ class Predictor:
     """A trained model of any kind.
 
     Attributes:
-        predict: Plain TensorFlow operations: class probabilities `[B, C]`, or labels `[B, 1]`.
+        predict: Plain TensorFlow operations: class probabilities `[B, C]`, or labels `[B, 1]`. It
+            is traced without autograph: no Python `if` or `for` over tensors.
         variables: What `predict` reads.
         progress: The history of its training; of a blend, the network's.
         stopped: What ended it.

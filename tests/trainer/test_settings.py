@@ -23,6 +23,11 @@ def test_the_rows_decide_what_the_spec_leaves_open(
     assert (settled.batch_size, settled.epochs, settled.patience) == (batch_size, epochs, patience)
 
 
+@pytest.mark.parametrize(("rows", "members"), [(99_999, 8), (100_000, 4)])
+def test_many_rows_need_fewer_members(rows: int, members: int) -> None:
+    assert Hyperparameters().settled(rows).members == members
+
+
 def test_what_the_spec_says_is_kept() -> None:
-    given = Hyperparameters(batch_size=100, epochs=7, patience=1)
+    given = Hyperparameters(batch_size=100, members=3, epochs=7, patience=1)
     assert given.settled(10_000) == given

@@ -1,0 +1,90 @@
+"""Weights as one vector: what a step does to them is what Keras's AdamW does to each."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.weights import CLIP_NORM, AdamW, Weights, move_average
+
+RATE, DECAY, MOMENTUM = 0.01, 0.5, 0.2
+
+
+def network() -> keras.Model:
+    """Returns a number and an index, embedded, under a dense layer: 3 variables, one a kernel."""
+    number, index = keras.Input([1]), keras.Input([1], dtype="int32")
+    table = keras.layers.Embedding(5, 2, keras.initializers.RandomNormal(seed=1))(index[:, 0])
+    x = keras.layers.Concatenate()([number, table])
+    start = keras.initializers.GlorotUniform(seed=2)
+    return keras.Model([number, index], keras.layers.Dense(2, kernel_initializer=start)(x))
+
+
+def batch(step: int) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Returns 8 rows, of which several have one index, and what is asked of them."""
+    random = np.random.default_rng(step)
+    numbers = random.normal(size=(8, 1)).astype(np.float32)
+    indices = random.integers(0, 4, (8, 1)).astype(np.int32)  # level 4 is never seen
+    return [tf.constant(numbers), tf.constant(indices)], tf.constant(numbers + np.float32([1, -1]))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1000.0])  # gradients within CLIP_NORM, and far beyond
+def test_five_steps_are_those_of_keras_clipped_averaged_and_decaying_kernels_alone(
+    scale: float,
+) -> None:
+    by_keras = network()
+    optimizer = keras.optimizers.AdamW(RATE, weight_decay=DECAY)
+    optimizer.exclude_from_weight_decay(
+        var_list=[v for v in by_keras.variables if not v.path.endswith("kernel")]
+    )
+    weights, average = Weights(network()), Weights(network())
+    adamw = AdamW(weights, RATE, DECAY)
+    expected = by_keras.get_weights()
+    for step in range(1, 6):
+        inputs, asked = batch(step)
+        with tf.GradientTape() as tape:
+            loss = scale * tf.reduce_mean(tf.square(by_keras(inputs, training=True) - asked))
+        gradients = tape.gradient(loss, by_keras.trainable_variables)
+        gradients = [tf.convert_to_tensor(g) for g in gradients]  # sparse, Keras leaves levels out
+        gradients, norm = tf.clip_by_global_norm(gradients, CLIP_NORM)
+        optimizer.apply_gradients(zip(gradients, by_keras.trainable_variables, strict=True))
+
+        vector = tf.convert_to_tensor(weights.vector)
+        with tf.GradientTape() as tape:
+            tape.watch(vector)
+            said = weights(vector, inputs, training=True)
+            loss = scale * tf.reduce_mean(tf.square(said - asked))
+        adamw.apply(tape.gradient(loss, vector), tf.constant(step))
+        move_average(average.vector, weights.vector, tf.constant(step), MOMENTUM)
+
+        assert (norm > CLIP_NORM) == (scale > 1.0)
+        kept = min(MOMENTUM, (1 + step) / (10 + step))
+        expected = [
+            kept * old + (1 - kept) * new
+            for old, new in zip(expected, by_keras.get_weights(), strict=True)
+        ]
+        for found, wanted in [(weights, by_keras.get_weights()), (average, expected)]:
+            for mine, theirs in zip(found.get_weights(), wanted, strict=True):
+                np.testing.assert_allclose(mine, theirs, rtol=2e-5, atol=1e-6)
+
+
+def test_the_weights_of_kernels_are_told_by_place() -> None:
+    weights = Weights(network())
+    assert weights.of_kernels().tolist() == [False] * 10 + [True] * 6 + [False] * 2
+
+
+def test_weights_are_taken_over_by_variable() -> None:
+    weights, other = Weights(network()), network()
+    given = [np.full_like(w, place) for place, w in enumerate(other.get_weights())]
+    weights.set_weights(given)
+    other.set_weights(given)
+    for mine, theirs in zip(weights.get_weights(), given, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    inputs, _ = batch(0)
+    said = weights(tf.convert_to_tensor(weights.vector), inputs, training=False)
+    np.testing.assert_allclose(said, other(inputs), rtol=1e-6)
+
+
+def test_a_network_that_changes_weights_when_it_is_called_is_refused() -> None:
+    x = keras.Input([2])
+    with pytest.raises(ValueError, match=r"not \['norm/moving_mean', 'norm/moving_variance'\]"):
+        Weights(keras.Model(x, keras.layers.BatchNormalization(name="norm")(x)))
