@@ -48,7 +48,12 @@ class Exported(tf.Module):
             weights: The variables that `answer` reads.
         """
         super().__init__()
-        self._transform, self._answer = transform, answer
+        self._transform = transform
+        specs = [tf.TensorSpec([None, len(transform.numbers)], tf.float32)]
+        specs.append(tf.TensorSpec([None, len(transform.indices)], tf.int32))
+        # One graph for the three signatures: it is traced once, and its constants stand there once.
+        traced = tf.function(answer, input_signature=specs, autograph=False)
+        self._answer: Answer = lambda *columns: traced(*columns)  # itself it would be saved again
         self.weights, self.tables = list(weights), transform.resources
 
     def signatures(self) -> dict[str, Any]:

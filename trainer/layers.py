@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 ONE_HOT = 16  # up to this many levels an index has a value of its own for each
+BLOCK_WIDTH = 32  # outputs of all members' heads up to which zeros between them cost less
 SOFT_BOUND = 4.0  # deviations at which a standardized number starts to count less
 
 
@@ -93,7 +94,8 @@ class IndexEmbedding(keras.layers.Layer):
 
     def call(self, indices: tf.Tensor) -> tf.Tensor:
         """Returns `[B, sum of widths] float32` of `[B, K] int32`."""
-        parts = [tf.gather(table, indices[:, k]) for k, table in enumerate(self._tables)]
+        columns = tf.unstack(indices, len(self._tables), axis=1)
+        parts = [tf.gather(table, k) for table, k in zip(self._tables, columns, strict=True)]
         return tf.concat(parts, axis=1)
 
 
@@ -119,6 +121,7 @@ class MemberDense(keras.layers.Layer):
         """
         super().__init__(**kwargs)
         self._members, self._units, self._chunks, self._seed = members, units, chunks, seed
+        self._folded: list[np.ndarray] | None = None
 
     def build(self, shape: Any) -> None:
         """Adds the kernel, the scalings and the bias."""
@@ -139,11 +142,20 @@ class MemberDense(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns `[B, members, units] float32` of `[B, D] float32`."""
+        kernel, bias = self._folded or self._of_all_members()
+        # Product, bias and ReLU in this shape and order are one fused kernel.
+        outputs = tf.nn.bias_add(inputs @ kernel, bias)
+        return tf.reshape(tf.nn.relu(outputs), [-1, self._members, self._units])
+
+    def fold(self) -> None:
+        """Computes once what no row changes: as much as a row's own answer, where one is asked."""
+        self._folded = [part.numpy() for part in self._of_all_members()]
+
+    def _of_all_members(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the kernel `[D, members * units]` and the bias of the one product."""
         kernels = tf.transpose(self._scalings)[:, :, None] * self._kernel[:, None, :]
         kernel = tf.reshape(kernels, [-1, self._members * self._units])
-        # Product, bias and ReLU in this shape and order are one fused kernel.
-        outputs = tf.nn.bias_add(inputs @ kernel, tf.tile(self._bias, [self._members]))
-        return tf.reshape(tf.nn.relu(outputs), [-1, self._members, self._units])
+        return kernel, tf.tile(self._bias, [self._members])
 
 
 class SharedDense(keras.layers.Layer):
@@ -187,10 +199,11 @@ class MemberHeads(keras.layers.Layer):
         """
         super().__init__(**kwargs)
         self._units, self._seed = units, seed
+        self._folded: list[np.ndarray] | None = None
 
     def build(self, shape: Any) -> None:
         """Adds a kernel and a bias a member."""
-        _, members, width = shape
+        _, members, width = self._shape = shape
         bound = (6.0 / (width + self._units)) ** 0.5  # Glorot & Bengio 2010, of one member
         start = keras.initializers.RandomUniform(-bound, bound, seed=self._seed)
         self._kernels = self.add_weight(
@@ -202,7 +215,27 @@ class MemberHeads(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns `[B, members, units] float32` of `[B, members, H] float32`."""
-        return tf.einsum("bmh,mhu->bmu", inputs, self._kernels) + self._biases
+        if self._folded is None:
+            return tf.einsum("bmh,mhu->bmu", inputs, self._kernels) + self._biases
+        _, members, width = self._shape
+        kernel, bias = self._folded
+        outputs = tf.nn.bias_add(tf.reshape(inputs, [-1, members * width]) @ kernel, bias)
+        return tf.reshape(outputs, [-1, members, self._units])
+
+    def fold(self) -> None:
+        """Makes one product of all members' where that is faster, with zeros between members.
+
+        Eight members' heads of one unit are 2 % of the network's multiplications; the rows need
+        not be turned for it, which costs a tenth of the answer.
+        """
+        _, members, width = self._shape
+        if members * self._units > BLOCK_WIDTH:
+            return
+        kernel = np.zeros([members, width, members, self._units], np.float32)
+        for member, own in enumerate(np.asarray(self._kernels)):
+            kernel[member, :, member] = own
+        bias = np.asarray(self._biases).ravel()
+        self._folded = [kernel.reshape(members * width, -1), bias]
 
 
 class Dropout(keras.layers.Layer):

@@ -85,6 +85,9 @@ def fit_network(
     with tf.init_scope():
         network = build(tf.Variable(0, dtype=tf.int64))
     network.set_weights(run.best_weights)
+    for layer in network.layers:
+        if isinstance(layer, MemberDense | MemberHeads):
+            layer.fold()
 
     def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
         return head.predicted(network([numbers, indices], training=False))

@@ -88,7 +88,11 @@ class Transform:
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """The same on tensors, for the serving graph, which must track `resources`."""
         tidy = self._tidied(raw, tidy_tensor)
-        return {name: v for f in self.features for name, v in f.tensor(tidy).items()}
+        kinds: dict[type[Feature], list[Feature]] = {}
+        for feature in self.features:
+            kinds.setdefault(type(feature), []).append(feature)
+        given = [kind.tensors(features, tidy) for kind, features in kinds.items()]
+        return {name: values for columns in given for name, values in columns.items()}
 
     def _tidied(self, raw: Mapping[str, Any], tidy: Callable[..., Any]) -> dict[str, Any]:
         """Trims and folds what the spec says; rows that were cleaned so already do not change."""

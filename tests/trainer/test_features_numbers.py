@@ -229,3 +229,27 @@ def test_features_that_give_a_column_of_one_name_are_an_error() -> None:
     ]
     with pytest.raises(TrainerError, match="'x' and 'x_0' both give a column 'x_0'; rename"):
         tr.fit_features(made, tr.count(made, raw, 2).columns)
+
+
+def test_several_standardized_numbers_at_once_are_each_the_same_bits() -> None:
+    import tensorflow as tf
+
+    names = ("a", "b", "c")
+    raw = {
+        "a": np.array([1.0, 2.5, NAN, 1e300]),
+        "b": np.array([0.1, 0.2, 0.7, np.inf]),
+        "c": np.array([5.0, 5.0, 5.0, 5.0]),
+    }
+    made = [
+        ft.Standardize(name=n, columns=(n,), types=("float",), indicator=flag)
+        for n, flag in zip(names, (True, None, True), strict=True)
+    ]
+    fitted = tr.fit_features(made, tr.count(made, raw, 4).columns)
+    transform = tr.Transform("regression", tr.Label("y"), None, (), fitted)
+    graph, ours = (
+        transform.tensor({n: tf.constant(v) for n, v in raw.items()}),
+        transform.numpy(raw),
+    )
+    assert set(graph) == set(ours) == {*names, "a_missing", "b_missing", "c_missing"}
+    for name, column in ours.items():
+        np.testing.assert_array_equal(graph[name].numpy(), column)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.layers import Dropout, MemberDense, NumberEmbedding
+from trainer.layers import BLOCK_WIDTH, Dropout, MemberDense, MemberHeads, NumberEmbedding
 
 ROWS = tf.ones([400, 2, 33])
 
@@ -67,3 +67,25 @@ def test_the_scalings_of_a_column_start_with_one_sign() -> None:
     assert set(np.unique(scalings)) == {-1.0, 1.0}
     assert (scalings[:, :3] == scalings[:, :1]).all()
     assert (scalings[:, 3:] == scalings[:, 3:4]).all()
+
+
+def test_folded_layers_answer_as_before() -> None:
+    dense = MemberDense(members=3, units=4, chunks=[2, 3], seed=0)
+    heads = MemberHeads(units=2, seed=9)
+    rows = tf.constant(np.random.default_rng(0).normal(size=[7, 5]).astype(np.float32))
+    hidden = dense(rows)
+    outputs = heads(hidden)
+    heads.set_weights([heads.get_weights()[0], np.arange(6.0).reshape(3, 2)])
+    outputs += heads.get_weights()[1]
+    dense.fold()
+    heads.fold()
+    np.testing.assert_array_equal(dense(rows), hidden)
+    np.testing.assert_allclose(heads(hidden), outputs, rtol=1e-5, atol=1e-6)
+
+
+def test_heads_of_many_outputs_are_not_folded() -> None:
+    heads = MemberHeads(units=BLOCK_WIDTH // 2, seed=0)
+    hidden = tf.ones([2, 3, 4])
+    outputs = heads(hidden)
+    heads.fold()
+    np.testing.assert_array_equal(heads(hidden), outputs)

@@ -146,6 +146,11 @@ class Feature(ABC):
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """The same on tensors `[B] float64` or `[B] string`."""
 
+    @classmethod
+    def tensors(cls, features: Sequence[Any], raw: Tensors) -> dict[str, tf.Tensor]:
+        """What `tensor` of several features of this class gives, all columns by name."""
+        return {name: v for f in features for name, v in f.tensor(raw).items()}
+
     @cached_property
     def resources(self) -> tuple[Any, ...]:
         """What `tensor` uses and an exported module must track: lookup tables."""

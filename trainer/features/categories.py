@@ -73,7 +73,7 @@ class Tokens(Feature):
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
 
     def rank_tensor(self, text: tf.Tensor) -> tf.Tensor:
-        """The same on tensors."""
+        """The same on tensors, but -2 where the text is missing."""
         return self.resources[0].lookup(text)
 
     @cached_property
@@ -82,8 +82,8 @@ class Tokens(Feature):
         import tensorflow as tf
 
         with tf.init_scope():
-            tokens = tf.constant(self.tokens or ("",), tf.string)  # a table cannot be empty
-            rank = tf.range(len(tokens), dtype=tf.int32) - (0 if self.tokens else 1)
+            tokens = tf.constant(("", *(self.tokens or ())), tf.string)
+            rank = tf.concat([[-2], tf.range(len(tokens) - 1)], axis=0)
             initializer = tf.lookup.KeyValueTensorInitializer(tokens, rank)
             return (tf.lookup.StaticHashTable(initializer, -1),)
 
@@ -136,6 +136,8 @@ class Vocabulary(Tokens):
 
         text = self.text_tensor(raw)
         rank = self.rank_tensor(text)
+        if self.oov_buckets == 1:  # missing is -2, unseen -1
+            return {self.name: rank + 2}
         unseen = 1 + tf.cast(tf.strings.to_hash_bucket_fast(text, self.oov_buckets), tf.int32)
         index = tf.where(rank < 0, unseen, rank + 1 + self.oov_buckets)
         return {self.name: tf.where(text == "", tf.zeros_like(index), index)}

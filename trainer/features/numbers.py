@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -193,6 +193,26 @@ class Standardize(Scaled):
     """(x - mean) / standard deviation."""
 
     transform: Literal["standardize"] = "standardize"
+
+    @classmethod
+    def tensors(cls, features: Sequence[Any], raw: Tensors) -> dict[str, tf.Tensor]:
+        """The same operations on one `[features, B]`: a row alone waits for their number."""
+        import tensorflow as tf
+
+        fill, mean, scale = (
+            np.array([[getattr(f, name)] for f in features]) for name in ("fill", "mean", "scale")
+        )
+        x = tf.stack([raw[f.columns[0]] for f in features])
+        known = tf.math.is_finite(x)
+        scaled = (tf.where(known, x, fill) - mean) / scale
+        held = tf.clip_by_value(scaled, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+        columns = tf.unstack(tf.cast(held, tf.float32), len(features))
+        given = {f.name: column for f, column in zip(features, columns, strict=True)}
+        flagged = [place for place, f in enumerate(features) if f.flag]
+        flags = tf.cast(~tf.gather(known, flagged), tf.float32) if flagged else []
+        for number, place in enumerate(flagged):
+            given[f"{features[place].name}_missing"] = flags[number]
+        return given
 
 
 @dataclass(frozen=True, kw_only=True)
