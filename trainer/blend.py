@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.boosting import boost
-from trainer.checkpoints import Epoch
-from trainer.cluster import Cluster
-from trainer.examples import Examples, Split
-from trainer.job import Job
+from trainer.examples import Split
 from trainer.network import fit_network
-from trainer.predictor import Head, Predictor
+from trainer.predictor import Fitting, Head, Predictor
 
 log = logging.getLogger("trainer")
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -26,15 +22,7 @@ _BATCH = 8_192
 _LEAST_PROBABILITY = 1e-15
 
 
-def fit_trees(
-    job: Job,
-    cluster: Cluster,
-    examples: Examples,
-    head: Head,
-    train: Split,
-    validation: Split,
-    report: Callable[[Epoch], None],
-) -> Predictor | None:
+def fit_trees(fitting: Fitting) -> Predictor | None:
     """Fits boosted trees to all rows, on the chief; the other workers have nothing to do.
 
     The same rows give the same trees, so a job that is started again fits them again.
@@ -42,10 +30,11 @@ def fit_trees(
     Raises:
         TrainerError: LightGBM is not installed, or a loss is not a number.
     """
-    if not cluster.is_chief:
+    if not fitting.cluster.is_chief:
         return None
-    cardinalities = [c.cardinality for c in examples.transform.engineered if c.cardinality]
-    boosted = boost(train, validation, cardinalities, head, job.settings, report)
+    head, engineered = fitting.head, fitting.examples.transform.engineered
+    cardinalities = [c.cardinality for c in engineered if c.cardinality]
+    boosted = boost(*fitting.splits, cardinalities, head, fitting.job.settings, fitting.report)
     trees = boosted.trees
     with tf.init_scope():
         variables = trees.variables()
@@ -63,38 +52,25 @@ def fit_trees(
     )
 
 
-def fit_blend(
-    job: Job,
-    cluster: Cluster,
-    examples: Examples,
-    head: Head,
-    train: Split,
-    validation: Split,
-    report: Callable[[Epoch], None],
-) -> Predictor | None:
+def fit_blend(fitting: Fitting) -> Predictor | None:
     """Fits the network, then the trees, and blends them; `auto` may keep one of them alone.
 
-    Args:
-        job: Settled settings, and the folders of checkpoints and logs.
-        cluster: The replicas train the network; the chief alone goes on.
-        examples: What the rows are.
-        head: The task.
-        train: The rows to learn from.
-        validation: The rows that decide when either stops, and the blend.
-        report: Called by the chief after each epoch of the network, and once for the outcome.
+    The replicas train the network; the chief alone goes on. After the network's epochs it reports
+    the outcome, once.
 
     Raises:
         TrainerError: The rows or the settings cannot train one of them.
     """
-    asked = job.settings.model
-    job = replace(job, settings=replace(job.settings, model="tabm"))
-    network = fit_network(job, cluster, examples, head, train, validation, report)
-    trees = fit_trees(job, cluster, examples, head, train, validation, lambda epoch: None)
+    job, head, report = fitting.job, fitting.head, fitting.report
+    _, validation = fitting.splits
+    tabm = replace(job, settings=replace(job.settings, model="tabm"))
+    network = fit_network(replace(fitting, job=tabm))
+    trees = fit_trees(replace(fitting, report=lambda epoch: None))
     if trees is None:
         return None
     predicted = [predictions(part, validation) for part in (network, trees)]
     losses = losses_by_share(predicted[0], predicted[1], head, validation)
-    share = choose_share(losses, head, frugal=asked == "auto")
+    share = choose_share(losses, head, frugal=job.settings.model == "auto")
     predictor = _mixed(network, trees, share)
     found = {"tabm": losses[-1], "trees": losses[0], "blend": losses.min()}
     told = ", ".join(f"{name} {loss:.4f}" for name, loss in found.items())

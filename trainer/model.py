@@ -9,32 +9,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import tensorflow as tf
 
 from trainer.blend import fit_blend, fit_trees
 from trainer.checkpoints import Epoch
-from trainer.cluster import Cluster, join_cluster
-from trainer.examples import Examples, read_examples
+from trainer.cluster import join_cluster
+from trainer.examples import read_examples
 from trainer.export import export
 from trainer.job import Job
 from trainer.network import fit_network
-from trainer.predictor import Head, Predictor, head_of
+from trainer.predictor import Fitting, Predictor, head_of
 from trainer.rows import Streamed, read_rows
 from trainer.settings import Hyperparameters, TrainerError
 
 log = logging.getLogger("trainer")
-Fit = Callable[[Job, Cluster, Examples, Head, Any, Any, Callable[[Epoch], None]], Predictor | None]
-FITS: dict[str, Fit] = {
+FITS: dict[str, Callable[[Fitting], Predictor | None]] = {
     "auto": fit_blend,
     "tabm": fit_network,
     "trees": fit_trees,
     "blend": fit_blend,
     "linear": fit_network,
 }
-"""By `settings.model`: makes a `Predictor` of two `Split` or `Streamed`; None where the chief
-alone fits."""
+"""By `settings.model`; a fit gives None where the chief alone fits."""
 
 
 def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str:
@@ -60,7 +57,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     if isinstance(train_rows, Streamed) or isinstance(validation_rows, Streamed):
         job = replace(job, settings=_streaming(job.settings))
     fit = FITS[job.settings.model]
-    predictor = fit(job, cluster, examples, head, train_rows, validation_rows, report)
+    predictor = fit(Fitting(job, cluster, examples, head, train_rows, validation_rows, report))
     if cluster.is_chief and predictor is not None:
         export(job, predictor, head, cluster, examples)
     cluster.agree(0.0)  # a worker that leaves early would take the chief's cluster down

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.checkpoints import Checkpoints, Epoch
-from trainer.cluster import Cluster
+from trainer.checkpoints import Checkpoints
 from trainer.epochs import run_epochs
 from trainer.examples import Examples, Split
 from trainer.job import Job
@@ -24,7 +22,7 @@ from trainer.layers import (
     SharedDense,
 )
 from trainer.loop import Loop
-from trainer.predictor import Head, Predictor
+from trainer.predictor import Fitting, Predictor
 from trainer.rows import Resident, Streamed
 from trainer.settings import BOUNDS, Hyperparameters
 
@@ -50,38 +48,24 @@ class Columns:
         return cls([knots_of(column, bins) for column in numbers.T], levels)
 
 
-def fit_network(
-    job: Job,
-    cluster: Cluster,
-    examples: Examples,
-    head: Head,
-    train: Split | Streamed,
-    validation: Split | Streamed,
-    report: Callable[[Epoch], None],
-) -> Predictor:
-    """Trains the network of `job.settings.model`, from the newest checkpoint of the job.
-
-    Args:
-        job: Settled settings, and the folders of checkpoints and logs.
-        cluster: Where the replicas run.
-        examples: What the rows are.
-        head: The task.
-        train: The rows to learn from.
-        validation: The rows that decide when to stop.
-        report: Called by the chief after each epoch.
+def fit_network(fitting: Fitting) -> Predictor:
+    """Trains the network of `settings.model`, from the newest checkpoint of the job.
 
     Raises:
         TrainerError: The rows or the settings cannot train a network.
     """
-    columns = Columns.of(examples, train, job.settings.bins)
+    job, head, cluster = fitting.job, fitting.head, fitting.cluster
+    columns = Columns.of(fitting.examples, fitting.train, job.settings.bins)
 
     def build(step: tf.Variable) -> keras.Model:
         return BUILDERS[job.settings.model](columns, head.units, job.settings, step)
 
-    rows = (Resident(r) if isinstance(r, Split) else r for r in (train, validation))
+    splits = (fitting.train, fitting.validation)
+    rows = (Resident(r) if isinstance(r, Split) else r for r in splits)
     loop = Loop(cluster, build, head, job.settings, *rows)
-    checkpoints = Checkpoints(job.outputs.checkpoints, _identity(job, examples), cluster.is_chief)
-    run = run_epochs(loop, cluster, job, checkpoints, head.loss_unit, report)
+    identity = _identity(job, fitting.examples)
+    checkpoints = Checkpoints(job.outputs.checkpoints, identity, cluster.is_chief)
+    run = run_epochs(loop, cluster, job, checkpoints, head.loss_unit, fitting.report)
     with tf.init_scope():
         network = build(tf.Variable(0, dtype=tf.int64))
     network.set_weights(run.best_weights)

@@ -8,9 +8,11 @@ from math import log
 
 import tensorflow as tf
 
-from trainer.checkpoints import Progress
+from trainer.checkpoints import Epoch, Progress
+from trainer.cluster import Cluster
 from trainer.examples import Examples, Labels, Split
 from trainer.features import Task
+from trainer.job import Job
 from trainer.rows import Streamed
 from trainer.settings import TrainerError
 
@@ -132,6 +134,40 @@ class Head:
             "classes": tf.broadcast_to(names, tf.shape(predicted)),
             "predicted_class": tf.gather(names, tf.argmax(predicted, axis=1)),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """What a model of any kind is fitted to, and how.
+
+    Attributes:
+        job: Settled settings, and the folders of checkpoints and logs.
+        cluster: Where the replicas run.
+        examples: What the rows are.
+        head: The task.
+        train: The rows to learn from.
+        validation: The rows that decide when to stop, and the blend.
+        report: Called by the chief after each epoch.
+    """
+
+    job: Job
+    cluster: Cluster
+    examples: Examples
+    head: Head
+    train: Split | Streamed
+    validation: Split | Streamed
+    report: Callable[[Epoch], None]
+
+    @property
+    def splits(self) -> tuple[Split, Split]:
+        """Both splits, of which all rows are in memory.
+
+        Raises:
+            TrainerError: They are streamed.
+        """
+        if isinstance(self.train, Streamed) or isinstance(self.validation, Streamed):
+            raise TrainerError(f"model {self.job.settings.model} needs all rows in memory")
+        return self.train, self.validation
 
 
 def head_of(examples: Examples, train: Split | Streamed) -> Head:

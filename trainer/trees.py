@@ -144,10 +144,15 @@ class Trees:
         return by_unit.sum(axis=1, dtype=np.float64).astype(np.float32)
 
     def variables(self) -> list[tf.Variable]:
-        """Returns what `tensor` reads: levels, words and leaves, so that graphs can share them."""
+        """Returns what `tensor` reads: levels, words and leaves, so that graphs can share them.
+
+        Two trees' words are one int64: an AND of them takes half the time.
+        """
         import tensorflow as tf
 
-        tables = (self.levels, self.words, self.leaves.reshape(-1))
+        odd = len(self.leaves) % 2
+        pairs = np.pad(self.words, [(0, 0), (0, odd)], constant_values=-1).view(np.int64)
+        tables = (self.levels, pairs, self.leaves.reshape(-1))
         return [tf.Variable(table, trainable=False) for table in tables]
 
     def tensor(
@@ -163,14 +168,16 @@ class Trees:
         chunks = tf.maximum(1, -(-rows // size))  # no rows are one chunk of filling
         padded = tf.pad(levels, [[0, 0], [0, chunks * size - rows]])
         chunked = tf.transpose(tf.reshape(padded, [len(self.asked), chunks, size]), [1, 0, 2])
-        places = LEAVES * tf.range(n_trees)
+        places = LEAVES * tf.range(n_trees) - 1
+        pairs = -(-n_trees // 2)
 
         def add(chunk: tf.Tensor) -> tf.Tensor:
-            left = tf.fill([size, n_trees], -1)
+            left = tf.fill([size, pairs], tf.constant(-1, tf.int64))
             for column in range(len(self.asked)):
                 left = tf.bitwise.bitwise_and(left, tf.gather(words, chunk[column]))
-            lowest = tf.bitwise.bitwise_and(left, -left)
-            leaf = tf.cast(tf.raw_ops.PopulationCount(x=lowest - 1), tf.int32)
+            bits = tf.reshape(tf.bitcast(left, tf.int32), [size, 2 * pairs])[:, :n_trees]
+            up_to_lowest = tf.bitwise.bitwise_xor(bits, bits - 1)
+            leaf = tf.cast(tf.raw_ops.PopulationCount(x=up_to_lowest), tf.int32)
             values = tf.gather(leaves, leaf + places)
             return tf.reduce_sum(tf.reshape(values, [size, -1, self.units]), axis=1)
 

@@ -27,7 +27,7 @@ from trainer.examples import Examples, Split, read_examples
 from trainer.job import Job, Outputs
 from trainer.loop import Loop
 from trainer.network import fit_network
-from trainer.predictor import head_of
+from trainer.predictor import Fitting, head_of
 from trainer.rows import Resident, Streamed
 from trainer.settings import Hyperparameters
 
@@ -146,7 +146,8 @@ def training(examples: Examples, split: Split, out: Path, model: str) -> Work:
         losses.append(epoch.validation_loss)
 
     def tabm() -> None:
-        fit_network(job, join_cluster("one_device"), examples, head, split, validation, report)
+        cluster = join_cluster("one_device")
+        fit_network(Fitting(job, cluster, examples, head, split, validation, report))
 
     return tabm, lambda: {"units": 1, "epochs": len(losses), "validation_loss": min(losses)}
 

@@ -15,7 +15,7 @@ from trainer.cluster import Cluster
 from trainer.examples import Split, read_examples
 from trainer.export import argument_names
 from trainer.model import train
-from trainer.predictor import Head
+from trainer.predictor import Fitting, Head
 from trainer.settings import TrainerError
 
 BINARY = Head("binary", ("no", "yes"))
@@ -117,7 +117,7 @@ def test_only_the_chief_fits_trees(examples: Path, tmp_path: Path) -> None:
     rows = [read.split(name) for name in ("train", "validation")]
     worker = Cluster(tf.distribute.get_strategy(), is_chief=False)
     asked = job(examples, tmp_path, model="trees")
-    assert fit_trees(asked, worker, read, BINARY, *rows, lambda epoch: None) is None
+    assert fit_trees(Fitting(asked, worker, read, BINARY, *rows, lambda epoch: None)) is None
 
 
 def test_without_lightgbm_the_way_out_is_told(

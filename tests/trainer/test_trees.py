@@ -52,6 +52,14 @@ def test_a_row_takes_one_leaf_of_each_tree(number: float, index: int, expected: 
     assert in_tensorflow(handmade())(numbers, indices).numpy() == [[expected]]
 
 
+def test_an_odd_number_of_trees_is_added_up() -> None:
+    nodes = [Node(0, 0b1, 0.5)]
+    built = Trees.of([(nodes, [t, 10 * t]) for t in (1.0, 2.0, 4.0)], 1, [], 1)
+    numbers, indices = np.array([[0.0], [1.0]], np.float32), np.zeros((2, 0), np.int32)
+    np.testing.assert_array_equal(built.numpy(numbers, indices), [[7.0], [70.0]])
+    np.testing.assert_array_equal(in_tensorflow(built)(numbers, indices), [[7.0], [70.0]])
+
+
 def test_trees_take_turns_among_the_units() -> None:
     trees = [([], [float(t)]) for t in (1, 2, 10, 20)]
     built = Trees.of(trees, 1, [], 2)
