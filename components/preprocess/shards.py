@@ -131,7 +131,7 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summa
 def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Block, pa.Array]]:
     """Yields blocks of the rows that some split takes, and their splits, `[N] int8`."""
     spec, n_dropped = job.spec, 0
-    for read in read_range(span, spec.source, spec.columns, spec.spellings):
+    for read in read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects):
         block = cleaner.clean(read)
         split = assign(spec.split, block.batch)
         faults = [bad_split(spec.split, split)]
