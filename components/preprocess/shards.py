@@ -18,6 +18,7 @@ from components.errors import QuatrainError, SourceError
 from components.preprocess import audit, judging, summary
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.conversion import TYPES
+from components.preprocess.encoding import Encoded, encode
 from components.preprocess.evidence import Evidence
 from components.preprocess.folder import Digested, Folder
 from components.preprocess.reading import read_range
@@ -56,6 +57,11 @@ class Job:
     def counted(self) -> tuple[Input, ...]:
         """The columns that have statistics."""
         return counted_columns(self.spec, self.rules.derived)
+
+    @property
+    def counted_names(self) -> list[str]:
+        """Their names."""
+        return [c.name for c in self.counted]
 
     @cached_property
     def raw_columns(self) -> tuple[str, ...]:
@@ -119,8 +125,9 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summa
         spill = stack.enter_context(_spill_writer(job, span.index))
         file, rejected = stack.enter_context(_parquet_writer(job.folder, name, REJECTED))
         for block, split in cleaned_blocks(job, span, cleaner):
-            fold.add(summarize(job, span.index, block, split))
-            batch = block.batch.select([c.name for c in job.counted])
+            encoded = encode(block.batch, job.counted_names)
+            fold.add(summarize(job, span.index, block, split, encoded))
+            batch = block.batch.select(job.counted_names)
             if batch.num_rows:
                 spill.write_batch(batch.append_column(_SPLIT, split).cast(job.spilled))
             if block.rejected.num_rows:
@@ -155,11 +162,11 @@ def _kept_instead(spec: ModelSpec) -> str:
     return f"of the rows with its {', '.join(rule.keys)}, {which} is kept"
 
 
-def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
-    """Counts a cleaned block of range `index`."""
+def summarize(job: Job, index: int, block: Block, split: pa.Array, encoded: Encoded) -> Summary:
+    """Counts a cleaned block of range `index`, whose counted columns are encoded."""
     kept = replace(
-        Summary.of_kept(block.batch, split, job.counted, job.spec),
-        evidence=Evidence.of(job.spec, block.batch, split),
+        Summary.of_kept(block.batch, encoded, split, job.counted, job.spec),
+        evidence=Evidence.of(job.spec, block.batch, split, encoded),
     )
     if not block.rejected.num_rows:
         return kept

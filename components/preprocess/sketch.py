@@ -66,6 +66,19 @@ class Sketch:
         return cls(keys[rows], counts, words, len(keys))
 
     @classmethod
+    def of_distinct(cls, keys: U64, counts: np.ndarray) -> Sketch:
+        """Samples a batch by its distinct rows.
+
+        Args:
+            keys: Their fingerprints, `[K] uint64`.
+            counts: How many rows of each split each stands for, `[K, 3] int64`.
+        """
+        order = np.argsort(keys)
+        first, n_rows = _runs(keys[order], counts[order])
+        kept = keys[order][first]
+        return cls(kept, n_rows, np.zeros((0, len(kept)), np.uint64), int(counts.sum()))
+
+    @classmethod
     def total(cls, parts: Sequence[Sketch]) -> Sketch:
         """Returns the sum of any number, by one sort."""
         filled = [p for p in parts if len(p.keys)]
@@ -106,7 +119,10 @@ def words(column: pa.Array) -> U64:
     """Returns 64 bits of each value, `[N] uint64`, equal where and only where the values are.
 
     Of a number or a time they are the number's own bits, of a text a hash. '' and null are missing.
+    A missing value of a dictionary is one of its values.
     """
+    if pa.types.is_dictionary(column.type):
+        return words(column.dictionary)[column.indices.to_numpy()]
     if pa.types.is_string(column.type):
         return _of_texts(column)
     if pa.types.is_floating(column.type):
