@@ -70,7 +70,7 @@ class Evidence:
         whole = fingerprints([coded[n] for n in deciding], content)
         keys = Sketch()
         if spec.split.by == "hash":
-            row, drawn = distinct_rows([batch.column(k) for k in spec.split.drawn])
+            row, drawn = distinct_rows([encoded.get(k, batch.column(k)) for k in spec.split.drawn])
             n_keys, n = len(drawn[0]), len(SPLITS)
             counts = np.bincount(row * n + sides, minlength=n_keys * n).reshape(n_keys, n)
             keys = Sketch.of_distinct(fingerprints([words(k) for k in drawn]), counts)

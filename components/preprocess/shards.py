@@ -32,6 +32,7 @@ from trainer.settings import TrainerError
 from trainer.transform import Label, TextFormat, Transform, fit_features
 
 SPILL = ".spill"
+BUFFER_BYTES = 1 << 18
 _SPLIT = "\0split"  # YAML holds no NUL, so no column of a spec has this name
 
 
@@ -316,8 +317,10 @@ def _parquet_writer(
     repeating = [f.name for f in schema if not pa.types.is_floating(f.type) and f.name != "row"]
     with (
         folder.create(name) as file,
+        # A shard has hundreds of small parts; each would call Python.
+        pa.BufferedOutputStream(pa.PythonFile(file, "w"), BUFFER_BYTES) as sink,
         pq.ParquetWriter(
-            file,
+            sink,
             schema,
             version="2.6",
             data_page_version="1.0",
