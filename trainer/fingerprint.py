@@ -51,11 +51,12 @@ def distinct_rows(columns: list[pa.Array]) -> tuple[np.ndarray, list[pa.Array]]:
     """Returns the combination of each row, `[N]`, and the columns of the distinct combinations.
 
     Columns as the parts of a day have few combinations: only those are written as text and hashed.
+    Columns that are encoded already, a missing value as one of the values, come back as values.
     """
-    encoded = [c.dictionary_encode(null_encoding="encode") for c in columns]
+    encoded = [_encoded(c) for c in columns]
     sizes = [max(len(e.dictionary), 1) for e in encoded]
     if np.prod([float(s) for s in sizes]) >= 2.0**62:
-        return np.arange(len(columns[0])), columns
+        return np.arange(len(columns[0])), [e.dictionary.take(e.indices) for e in encoded]
     codes = np.zeros(len(columns[0]), np.int64)
     for column, size in zip(encoded, sizes, strict=True):
         codes = codes * size + column.indices.to_numpy()
@@ -65,6 +66,12 @@ def distinct_rows(columns: list[pa.Array]) -> tuple[np.ndarray, list[pa.Array]]:
         left, code = np.divmod(left, size)
         keys.insert(0, column.dictionary.take(pa.array(code)))
     return rows, keys
+
+
+def _encoded(column: pa.Array) -> pa.DictionaryArray:
+    if pa.types.is_dictionary(column.type):
+        return column
+    return column.dictionary_encode(null_encoding="encode")
 
 
 def _renumbered(codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -48,13 +48,27 @@ class Distribution:
     @classmethod
     def of(cls, values: np.ndarray) -> Distribution:
         """Counts `[N] float64` values."""
-        present = values[np.isfinite(values)]
         # -0.0 + 0.0 is 0.0: both zeros are one value.
-        counted = pc.value_counts(pa.array((present + 0.0).view(np.int64)))
-        keys = ordered(counted.field("values").to_numpy())
-        order = np.argsort(keys)
-        counts = counted.field("counts").to_numpy()[order]
-        return cls(keys[order], counts, len(values) - len(present))._bounded()
+        counted = pc.value_counts(pa.array((values + 0.0).view(np.int64)))
+        distinct = counted.field("values").to_numpy().view(np.float64)
+        return cls.parts(distinct, counted.field("counts").to_numpy()[:, None])[0]
+
+    @classmethod
+    def parts(cls, values: np.ndarray, counts: np.ndarray) -> list[Distribution]:
+        """Returns the distribution of each of P parts of the rows, by one sort.
+
+        Args:
+            values: `[K] float64`.
+            counts: How many rows of each part have each of them, `[K, P] int64`.
+        """
+        known = np.isfinite(values)
+        keys, rows = _sum_by_key(ordered((values[known] + 0.0).view(np.int64)), counts[known])
+        missing = counts[~known].sum(axis=0).tolist()
+        there = rows.T > 0
+        return [
+            cls(keys[has], part[has], lacking)._bounded()
+            for has, part, lacking in zip(there, rows.T, missing, strict=True)
+        ]
 
     @classmethod
     def total(cls, parts: Sequence[Distribution]) -> Distribution:
@@ -177,18 +191,32 @@ class Categories:
     @classmethod
     def of(cls, values: pa.Array, limit: int | None = None) -> Categories:
         """Counts `[N]` strings."""
-        counted = pc.value_counts(pc.fill_null(values, ""))
+        counted = pc.value_counts(values)
         counts = counted.field("counts").to_numpy()
-        return cls(limit=limit)._with(counted.field("values"), counts)
+        return cls.parts(counted.field("values"), counts[:, None], limit)[0]
 
-    def _with(self, values: pa.Array, counts: np.ndarray) -> Categories:
-        """Replaces the strings by distinct ones in any order; '' among them is missing."""
+    @classmethod
+    def parts(
+        cls, values: pa.Array, counts: np.ndarray, limit: int | None = None
+    ) -> list[Categories]:
+        """Returns the categories of each of P parts of the rows, by one sort.
+
+        Args:
+            values: `[K]` strings, distinct but for '' and null.
+            counts: How many rows of each part have each of them, `[K, P] int64`.
+            limit: The most strings that are kept of a part; None: all.
+        """
+        known = pc.fill_null(pc.not_equal(values, ""), False)
+        is_known = known.to_numpy(zero_copy_only=False)
+        missing = counts[~is_known].sum(axis=0).tolist()
+        values, counts = values.filter(known), counts[is_known]
         order = pc.sort_indices(values)
-        values, counts, missing = values.take(order), counts[order.to_numpy()], self.missing
-        if len(values) and values[0].as_py() == "":
-            missing += int(counts[0])
-            values, counts = values.slice(1), counts[1:]
-        return replace(self, values=values, counts=counts, missing=missing)._bounded()
+        values, counts = values.take(order), counts[order.to_numpy()]
+        there = counts.T > 0
+        return [
+            cls(values.filter(pa.array(has)), part[has], lacking, limit=limit)._bounded()
+            for has, part, lacking in zip(there, counts.T, missing, strict=True)
+        ]
 
     @classmethod
     def total(cls, parts: Sequence[Categories]) -> Categories:
@@ -200,8 +228,9 @@ class Categories:
         np.add.at(counts, encoded.indices.to_numpy(), np.concatenate([p.counts for p in level]))
         left_out, missing = sum(p.left_out for p in level), sum(p.missing for p in level)
         limit = next((p.limit for p in parts if p.limit is not None), None)
-        empty = cls(missing=missing, left_out=left_out, shift=shift, limit=limit)
-        return empty._with(encoded.dictionary, counts)
+        order = pc.sort_indices(encoded.dictionary)
+        values, counts = encoded.dictionary.take(order), counts[order.to_numpy()]
+        return cls(values, counts, missing, left_out, shift, limit)._bounded()
 
     def __add__(self, other: Categories) -> Categories:
         return self.total([self, other])
@@ -288,6 +317,32 @@ class TableStatistics:
         )
 
     @classmethod
+    def parts(
+        cls,
+        values: Mapping[str, np.ndarray | pa.Array],
+        counts: Mapping[str, np.ndarray],
+        rows: Sequence[int],
+        sampled: Collection[str] = (),
+    ) -> list[TableStatistics]:
+        """Counts the columns of a batch for each of P parts of its rows, each column once.
+
+        Args:
+            values: The distinct values of each column, `[K]`, as `of` takes them.
+            counts: How many rows of each part have each of them, `[K, P] int64`.
+            rows: How many rows each part has, `[P]`.
+            sampled: The columns of which no more than `MAX_VALUES` distinct strings are kept.
+        """
+        columns: dict[str, Sequence[ColumnStatistics]] = {
+            name: Distribution.parts(found, counts[name])
+            if isinstance(found, np.ndarray)
+            else Categories.parts(found, counts[name], MAX_VALUES if name in sampled else None)
+            for name, found in values.items()
+        }
+        return [
+            cls(n, {name: parts[i] for name, parts in columns.items()}) for i, n in enumerate(rows)
+        ]
+
+    @classmethod
     def total(cls, parts: Sequence[TableStatistics]) -> TableStatistics:
         """Returns the sum of any number; those that counted no batch have no columns."""
         counted = [p.columns for p in parts if p.columns]
@@ -313,9 +368,12 @@ def _n_distinct_sorted(keys: np.ndarray) -> int:
 
 
 def _sum_by_key(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the distinct keys, ascending, and the sums of their counts, `[K]` or `[K, P]`."""
     if not len(keys):
         return keys, counts
     order = np.argsort(keys, kind="stable")
     keys, counts = keys[order], counts[order]
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    return keys[first], np.add.reduceat(counts, first)
+    if len(first) < len(keys):
+        keys, counts = keys[first], np.add.reduceat(counts, first)
+    return keys, counts

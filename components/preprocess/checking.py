@@ -11,6 +11,7 @@ from operator import add
 from components.errors import QuatrainError
 from components.preprocess import judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
+from components.preprocess.encoding import encode
 from components.preprocess.folder import Folder
 from components.preprocess.shards import Job
 from components.preprocess.sources import Range, find_files, plan_ranges
@@ -72,7 +73,7 @@ def _sample(job: Job, ranges: list[Range]) -> Summary:
     return reduce(
         add,
         (
-            shards.summarize(job, span.index, block, split)
+            shards.summarize(job, span.index, block, split, encode(block.batch, job.counted_names))
             for span in ranges
             for block, split in islice(shards.cleaned_blocks(job, span, cleaner), 1)
         ),

@@ -102,9 +102,15 @@ class Rules:
 
 
 class Cleaner:
-    """Applies rules to blocks over one DuckDB connection."""
+    """Applies rules to blocks over one DuckDB connection.
+
+    Attributes:
+        suspects: The columns that had a wrong value in what this worker has read; a hint to the
+            reader, which adds them.
+    """
 
     def __init__(self, rules: Rules) -> None:
+        self.suspects: set[str] = set()
         self._rules = rules
         self._query = rules.query
         self._connection = connect()

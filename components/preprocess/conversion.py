@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -65,13 +66,15 @@ def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL)
 
     Args:
         name: The column, for the sentences.
-        text: `[N]` binary, null where missing.
+        text: `[N]` binary, null where missing, or a dictionary of it.
         type_: The declared type.
         spelling: How the values are written.
 
     Returns:
         The typed column, null where missing or bad, and its faults.
     """
+    if pa.types.is_dictionary(text.type):
+        return _spread(text, from_text(name, text.dictionary, type_, spelling))
     try:
         checked, faults = text.cast(pa.string()), []
     except pa.ArrowInvalid:
@@ -95,6 +98,24 @@ def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL)
     else:
         settled, more = settle(name, values)
     return settled, [*faults, *more]
+
+
+def _spread(text: pa.DictionaryArray, distinct: Column) -> Column:
+    """Gives every row of a column what its distinct value became."""
+    values, faults = distinct
+    faulty = [f for f in faults if len(f.rows)]
+    codes = text.indices.fill_null(-1).to_numpy() if faulty else None
+    spread = []
+    for fault in faulty:
+        place = np.full(len(text.dictionary) + 1, -1)  # the last one is that of missing values
+        place[fault.rows] = np.arange(len(fault.rows))
+        at = place[codes]
+        rows = np.flatnonzero(at >= 0)
+        detail = fault.detail
+        if not isinstance(detail, str):
+            detail = detail.take(pa.array(at[rows]))
+        spread.append(Fault(rows, fault.reason, detail))
+    return values.take(text.indices), spread
 
 
 def _described(type_: str, spelling: Spelling) -> str:

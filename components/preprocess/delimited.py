@@ -1,4 +1,4 @@
-"""CSV blocks: read typed at once; value by value where one is wrong."""
+"""CSV blocks: read typed at once, but for what is known to be wrong; else value by value."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ from components.preprocess.conversion import (
     from_text,
     settle,
 )
-from components.preprocess.lines import BLOCK_BYTES, Piece, pieces, raw_block
+from components.preprocess.lines import Piece, pieces, raw_block
 from components.preprocess.rejection import Block, Fault
 from components.preprocess.sources import Range
 from components.spec.schema import Source
 from trainer.spelling import Spelling
 
+BLOCK_BYTES = 8 << 20
+"""About 90 000 flights: of a file that can be cut anywhere, a whole range."""
 _PEEK_ROWS = 100
+_WRITTEN = pa.dictionary(pa.int32(), pa.binary())
+"""A column as it is written: a value that occurs often is converted once."""
 
 
 def read_blocks(
@@ -38,38 +42,56 @@ def read_blocks(
     columns: Mapping[str, str],
     block_bytes: int = BLOCK_BYTES,
     spellings: Mapping[str, Spelling] = {},
+    suspects: set[str] | None = None,
 ) -> Iterator[Block]:
     """Yields the rows of a range of a CSV file.
 
     A row is a line, or with `source.quoted_newlines` a line that ends outside quotes. An empty line
     is not a row (it is the missing value of a file of one column).
 
+    Args:
+        span: The range.
+        source: How the rows are written.
+        columns: The declared types of the columns that are read.
+        block_bytes: About the size of a block.
+        spellings: How columns are written that are not written the usual way.
+        suspects: Columns that had a wrong value in what was read before. Their values are converted
+            one by one, which spares a second reading; the rows are the same. More are added.
+
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
-    parser, clean = _Parser(span.header, source, columns, spellings), True
+    known = set[str]() if suspects is None else suspects
+    parser, is_sound = _Parser(span.header, source, columns, spellings, known), True
     for piece in pieces(span, block_bytes, quoted_newlines=source.quoted_newlines):
         block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
-        # Where one block had a wrong row, the next one likely has one too: to try costs a third.
-        read = _read_typed(block, piece, parser) if clean else None
+        # Where one block had an open quote, the next one likely has one too: to try costs a third.
+        read = _read_typed(block, piece, parser) if is_sound else None
         if read is None:
-            sound = (
-                block.without(_unsound(block.rows, parser)) if _may_be_unsound(piece[1]) else block
-            )
-            read = _read_slowly(sound, parser)
-        clean = read.kept is None
+            unsound = _unsound(block.rows, parser) if _may_be_unsound(piece[1]) else []
+            read = _read_slowly(block.without(unsound), parser)
+            is_sound = not any(len(f.rows) for f in unsound)
         yield read
 
 
 def _read_typed(block: Block, piece: Piece, parser: _Parser) -> Block | None:
+    """Reads a block at once, but for rows of another length; None when that cannot be done."""
     _, data, ends = piece
-    last = block.rows.slice(max(len(block.rows) - 1, 0))
-    # An open quote joins its line to the next, so the count differs; the last line has no next one.
-    if _has_stray_return(data) or not parser.is_sound(last):
+    if parser.source.quoted_newlines and b'"' in data:
+        # Where rows end was told by counting quotes, which a quote inside a bare value upsets.
+        asked = block.rows.filter(pc.match_substring(block.rows, pattern='"'))
+    else:
+        # An open quote joins its line to the next, so the count differs; the last one has no next.
+        asked = block.rows.slice(max(len(block.rows) - 1, 0))
+    if _has_stray_return(data) or not parser.is_sound(asked):
         return None
-    typed = parser.parse_typed(data, data[: ends[min(_PEEK_ROWS, len(ends)) - 1]])
-    if typed is None or typed.num_rows != len(block.rows):
+    ragged: list[tuple[int, int]] = []
+    typed = parser.parse_typed(data, data[: ends[min(_PEEK_ROWS, len(ends)) - 1]], ragged)
+    if typed is None or typed.num_rows + len(ragged) != len(block.rows):
         return None
+    if ragged:
+        at, found = np.array(ragged, np.int64).T
+        block = block.without(_lengths(found, len(parser.header), at))
     return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
 
 
@@ -90,13 +112,13 @@ class _Parser:
         source: Source,
         columns: Mapping[str, str],
         spellings: Mapping[str, Spelling],
+        suspects: set[str],
     ) -> None:
         self.header = header
         self.source = source
         self.columns = columns
         self.spellings = spellings
-        # Columns that had a wrong value; None until a block was read value by value.
-        self.suspects: frozenset[str] | None = None
+        self.suspects = suspects
         delimiter = re.escape(source.delimiter)
         plain = rf'(?:[^"{delimiter}\r\n][^{delimiter}\r\n]*)'
         field = rf'(?:"(?:[^"]|"")*"{plain}?|{plain})?'
@@ -112,29 +134,37 @@ class _Parser:
         return pc.match_substring_regex(rows, pattern=self._sound)
 
     def parse_typed(
-        self, data: bytes | pa.Buffer, peeked: bytes | pa.Buffer
+        self,
+        data: bytes | pa.Buffer,
+        peeked: bytes | pa.Buffer,
+        ragged: list[tuple[int, int]] | None = None,
     ) -> pa.RecordBatch | None:
         """Reads typed columns, suspects as text; gives None when something does not convert.
 
         Args:
             data: Rows.
             peeked: The first of them, which tell whether times have zones.
+            ragged: Is given the number and the values of each row of another length, which is left
+                out; None: there is none.
         """
         types = {name: TYPES[type_] for name, type_ in self.columns.items()}
-        as_text = dict.fromkeys([*self.spellings, *(self.suspects or ())], pa.binary())
-        usual = [name for name in self.columns if name not in as_text]
-        times = [name for name in usual if self.columns[name] == "timestamp"]
+        as_text = dict.fromkeys(n for n in types if n in self.spellings or n in self.suspects)
+        times = [n for n, type_ in self.columns.items() if type_ == "timestamp"]
+        times = [name for name in times if name not in as_text]
+        # pyarrow cannot show us a row that is not UTF-8.
+        shown = ragged if ragged is not None and _is_utf8(data) else None
         try:
             if times:
-                first = self.parse_text(peeked, times)
+                left_out = None if shown is None else list[tuple[int, int]]()
+                first = self._parse(peeked, dict.fromkeys(times, pa.binary()), left_out)
                 types |= {name: ZONED for name in times if _has_zone(first.column(name))}
-            return self._parse(data, types | as_text)
+            return self._parse(data, types | dict.fromkeys(as_text, _WRITTEN), shown)
         except pa.ArrowInvalid:
             return None
 
     def settled(self, name: str, column: pa.Array) -> Column:
         """Finishes a column that `parse_typed` read."""
-        if name in self.spellings or name in (self.suspects or ()):
+        if pa.types.is_dictionary(column.type):
             return self.converted(name, column)
         return settle(name, column)
 
@@ -157,7 +187,16 @@ class _Parser:
         ends = np.cumsum(pc.binary_length(rows).to_numpy())
         return np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
 
-    def _parse(self, data: bytes | pa.Buffer, types: dict[str, pa.DataType]) -> pa.RecordBatch:
+    def _parse(
+        self,
+        data: bytes | pa.Buffer,
+        types: dict[str, pa.DataType],
+        ragged: list[tuple[int, int]] | None = None,
+    ) -> pa.RecordBatch:
+        def leave_out(row: pacsv.InvalidRow) -> str:
+            ragged.append((row.number - 1, row.actual_columns))  # type: ignore[union-attr]
+            return "skip"
+
         table = pacsv.read_csv(
             pa.BufferReader(data),
             read_options=pacsv.ReadOptions(
@@ -167,6 +206,7 @@ class _Parser:
                 delimiter=self.source.delimiter,
                 newlines_in_values=self.source.quoted_newlines,
                 ignore_empty_lines=len(self.header) > 1,
+                invalid_row_handler=None if ragged is None else leave_out,
             ),
             convert_options=pacsv.ConvertOptions(
                 column_types=types,
@@ -182,6 +222,16 @@ class _Parser:
         )
 
 
+def _is_utf8(data: bytes | pa.Buffer) -> bool:
+    ends = pa.py_buffer(np.array([0, len(data)]))
+    text = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(data)])
+    try:
+        text.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def _has_zone(text: pa.Array) -> bool:
     return bool(pc.any(pc.match_substring_regex(text, pattern=ZONE)).as_py())
 
@@ -192,10 +242,9 @@ def _read_slowly(block: Block, parser: _Parser) -> Block:
     if not block.batch.num_rows:
         return _filled(block, {n: (pa.array([], TYPES[t]), []) for n, t in parser.columns.items()})
     good = _good(block)
-    if parser.suspects is not None:
-        typed = parser.parse_typed(_bytes_of(good), _bytes_of(good.slice(0, _PEEK_ROWS)))
-        if typed is not None and typed.num_rows == len(good):
-            return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
+    typed = parser.parse_typed(_bytes_of(good), _bytes_of(good.slice(0, _PEEK_ROWS)))
+    if typed is not None and typed.num_rows == len(good):
+        return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
     text = parser.parse_text(_bytes_of(good), list(parser.columns))
     if text.num_rows != block.batch.num_rows:
         raise SourceError(
@@ -204,8 +253,7 @@ def _read_slowly(block: Block, parser: _Parser) -> Block:
             f"a bug"
         )
     columns = {n: parser.converted(n, text.column(n)) for n in parser.columns}
-    wrong = {n for n, (_, faults) in columns.items() if any(len(f.rows) for f in faults)}
-    parser.suspects = (parser.suspects or frozenset()) | wrong
+    parser.suspects |= {n for n, (_, faults) in columns.items() if any(len(f.rows) for f in faults)}
     return _filled(block, columns)
 
 
@@ -227,13 +275,14 @@ def _unsound(rows: pa.Array, parser: _Parser) -> list[Fault]:
     ]
 
 
-def _lengths(n_values: np.ndarray, expected: int) -> list[Fault]:
+def _lengths(n_values: np.ndarray, expected: int, rows: np.ndarray | None = None) -> list[Fault]:
+    """Returns the rows that have not the expected number of values; `rows` says which are given."""
     faults = []
     for reason, wrong in (("short_row", n_values < expected), ("long_row", n_values > expected)):
-        rows = np.flatnonzero(wrong)
-        found = pa.array(n_values[rows]).cast(pa.string())
+        at = np.flatnonzero(wrong)
+        found = pa.array(n_values[at]).cast(pa.string())
         detail = pc.binary_join_element_wise(found, f"values for {expected} columns", " ")
-        faults.append(Fault(rows, reason, detail))
+        faults.append(Fault(at if rows is None else rows[at], reason, detail))
     return faults
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 
+from components.preprocess.encoding import Encoded
 from components.preprocess.sketch import MISSING, U64, Sketch, fingerprints, words
 from components.spec.schema import SPLITS, ModelSpec
+from trainer.fingerprint import distinct_rows
 
 MICROS = {"timestamp": 1, "date": 86_400_000_000}
 """Microseconds in the unit of each type of time."""
@@ -36,21 +39,41 @@ class Evidence:
     times: Mapping[tuple[str, str], Extent] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, spec: ModelSpec, batch: pa.RecordBatch, split: pa.Array) -> Evidence:
-        """Takes what a block shows; `split` is 0 train, 1 validation, 2 test, `[N] int8`."""
+    def of(
+        cls,
+        spec: ModelSpec,
+        batch: pa.RecordBatch,
+        split: pa.Array,
+        encoded: Encoded = MappingProxyType({}),
+    ) -> Evidence:
+        """Takes what a block shows.
+
+        Args:
+            spec: Which columns there are, and which decide the split.
+            batch: Typed columns.
+            split: 0 train, 1 validation, 2 test, `[N] int8`.
+            encoded: Columns that are encoded already; a text is hashed once then.
+        """
         if not batch.num_rows:
             return cls()
         sides = split.to_numpy()
-        coded = {name: words(batch.column(name)) for name in spec.columns}
-        label = coded[spec.label] if spec.label in coded else words(batch.column(spec.label))
+
+        def of_column(name: str) -> U64:
+            column = batch.column(name)
+            return words(encoded.get(name, column) if pa.types.is_string(column.type) else column)
+
+        coded = {name: of_column(name) for name in spec.columns}
+        label = coded[spec.label] if spec.label in coded else of_column(spec.label)
         kept = [*(coded[i.name] for i in spec.inputs), label]
         deciding = deciding_columns(spec)
         content = fingerprints([w for n, w in coded.items() if n not in deciding] or [label])
         whole = fingerprints([coded[n] for n in deciding], content)
         keys = Sketch()
         if spec.split.by == "hash":
-            drawn = [coded[k] if k in coded else words(batch.column(k)) for k in spec.split.drawn]
-            keys = Sketch.of(fingerprints(drawn), sides)
+            row, drawn = distinct_rows([encoded.get(k, batch.column(k)) for k in spec.split.drawn])
+            n_keys, n = len(drawn[0]), len(SPLITS)
+            counts = np.bincount(row * n + sides, minlength=n_keys * n).reshape(n_keys, n)
+            keys = Sketch.of_distinct(fingerprints([words(k) for k in drawn]), counts)
         rows, sample = Sketch.of(content, sides), Sketch.of(whole, sides, kept)
         return cls(rows, sample, keys, dict(_extents(spec, coded, sides)))
 

@@ -127,8 +127,9 @@ def run(
     with told(out), attempt(out, remote=remote) as folder:
         window = files.as_json() if files.days else None
         job = Job(model, rules, folder, len(ranges), window)
-        pipeline = beam.Pipeline(options=options)
-        build(pipeline, job, ranges, in_one_worker=runners.n_workers(options) == 1)
+        n_workers = runners.n_workers(options)
+        pipeline = beam.Pipeline(_local_runner() if n_workers is not None else None, options)
+        build(pipeline, job, ranges, in_one_worker=n_workers == 1)
         if runner == runners.DATAFLOW:
             dataflow.run(pipeline, gcp_resources)
         else:
@@ -242,6 +243,12 @@ class Commit(beam.DoFn):
             shards.write_documents(self._job, fitted, list(written))
         else:
             self._job.folder.write(PROBLEM, json_bytes({"problem": fitted.problem}))
+
+
+def _local_runner() -> beam.runners.PipelineRunner:
+    from components.preprocess.local import LocalRunner
+
+    return LocalRunner()
 
 
 def _staging(options: Mapping[str, Any]) -> list[str]:

@@ -17,18 +17,21 @@ def read_range(
     source: Source,
     columns: Mapping[str, str],
     spellings: Mapping[str, Spelling] = {},
+    suspects: set[str] | None = None,
 ) -> Iterator[Block]:
     """Yields the rows of a range as typed blocks; malformed rows are in `rejected`.
 
     Only `columns` are converted. An empty text is missing; `source.nulls` are the other spellings
-    of a missing value in a CSV (Parquet and JSON have their own nulls). A block holds about 4 MB of
-    text, or 65 536 Parquet rows. Columns that are not in a file are taken from its path.
+    of a missing value in a CSV (Parquet and JSON have their own nulls). A block holds about 8 MB of
+    CSV, 4 MB of JSON, or 65 536 Parquet rows. Columns that are not in a file are taken from its
+    path.
 
     Args:
         span: One range of `sources.plan_ranges`.
         source: How the rows are written.
         columns: The declared types of the columns that are read.
         spellings: How columns are written that are not written the usual way.
+        suspects: Columns of a CSV that had a wrong value before; `delimited.read_blocks` adds more.
 
     Raises:
         SourceError: The file cannot be read.
@@ -36,12 +39,16 @@ def read_range(
     absent = [name for name in columns if name not in span.header]
     outside = partition_values(span.path, absent, columns, spellings) if absent else {}
     inside = {name: type_ for name, type_ in columns.items() if name not in outside}
-    for block in _blocks(span, source, inside, spellings):
+    for block in _blocks(span, source, inside, spellings, suspects):
         yield with_partition(block, outside, columns) if outside else block
 
 
 def _blocks(
-    span: Range, source: Source, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
+    span: Range,
+    source: Source,
+    columns: Mapping[str, str],
+    spellings: Mapping[str, Spelling],
+    suspects: set[str] | None,
 ) -> Iterator[Block]:
     own = {name: spelling for name, spelling in spellings.items() if name in columns}
     if source.format == "bigquery":
@@ -50,4 +57,4 @@ def _blocks(
         return columnar.read_blocks(span, columns, spellings=own)
     if source.format == "jsonl":
         return json_lines.read_blocks(span, source, columns, spellings=own)
-    return delimited.read_blocks(span, source, columns, spellings=own)
+    return delimited.read_blocks(span, source, columns, spellings=own, suspects=suspects)

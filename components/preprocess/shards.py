@@ -18,6 +18,7 @@ from components.errors import QuatrainError, SourceError
 from components.preprocess import audit, judging, summary
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.conversion import TYPES
+from components.preprocess.encoding import Encoded, Looked, apply, compact, encode, looked
 from components.preprocess.evidence import Evidence
 from components.preprocess.folder import Digested, Folder
 from components.preprocess.reading import read_range
@@ -26,11 +27,12 @@ from components.preprocess.sources import Range
 from components.preprocess.splitting import assign, bad_split
 from components.preprocess.summary import Fold, Summary, counted_columns
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input, raw_inputs
+from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input
 from trainer.settings import TrainerError
 from trainer.transform import Label, TextFormat, Transform, fit_features
 
 SPILL = ".spill"
+BUFFER_BYTES = 1 << 18
 _SPLIT = "\0split"  # YAML holds no NUL, so no column of a spec has this name
 
 
@@ -57,17 +59,16 @@ class Job:
         """The columns that have statistics."""
         return counted_columns(self.spec, self.rules.derived)
 
+    @property
+    def counted_names(self) -> list[str]:
+        """Their names."""
+        return [c.name for c in self.counted]
+
     @cached_property
     def raw_columns(self) -> tuple[str, ...]:
         """The columns that validation and test shards hold as read."""
         kept = {i.name for i in self.spec.inputs} | set(self.spec.evaluate.slices)
         return tuple(c.name for c in self.counted if c.name in kept)
-
-    @cached_property
-    def spilled(self) -> pa.Schema:
-        """The columns between the two passes."""
-        columns = [(c.name, TYPES[c.type]) for c in self.counted]
-        return pa.schema([*columns, (_SPLIT, pa.int8())])
 
     def shard(self, stem: str, index: int) -> str:
         """Returns a shard's path in the artifact, as train-00000-of-00004.parquet."""
@@ -97,9 +98,16 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A range after the first pass, and the files it wrote, by their path in the artifact."""
+    """A range after the first pass.
+
+    Attributes:
+        index: Its number.
+        n_blocks: How many blocks of rows wait for the second pass.
+        digests: The files that it wrote, by their path in the artifact.
+    """
 
     index: int
+    n_blocks: int = 0
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -113,25 +121,26 @@ class Written:
 
 def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summary]:
     """First pass: reads, cleans, splits and counts a range; spills the rows that are kept."""
-    fold = Fold()
+    fold, n_blocks = Fold(), 0
     name = f"rejected/{job.shard('rejected', span.index)}"
     with ExitStack() as stack:
-        spill = stack.enter_context(_spill_writer(job, span.index))
+        spill = stack.enter_context(job.folder.create(job.spill(span.index)))
         file, rejected = stack.enter_context(_parquet_writer(job.folder, name, REJECTED))
         for block, split in cleaned_blocks(job, span, cleaner):
-            fold.add(summarize(job, span.index, block, split))
-            batch = block.batch.select([c.name for c in job.counted])
-            if batch.num_rows:
-                spill.write_batch(batch.append_column(_SPLIT, split).cast(job.spilled))
+            encoded = encode(block.batch, job.counted_names)
+            fold.add(summarize(job, span.index, block, split, encoded))
+            if block.batch.num_rows:
+                _spill(compact(encoded).append_column(_SPLIT, split), spill)
+                n_blocks += 1
             if block.rejected.num_rows:
                 rejected.write_batch(block.rejected)
-    return Cleaned(span.index, {name: file.sha256}), fold.total
+    return Cleaned(span.index, n_blocks, {name: file.sha256}), fold.total
 
 
 def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Block, pa.Array]]:
     """Yields blocks of the rows that some split takes, and their splits, `[N] int8`."""
     spec, n_dropped = job.spec, 0
-    for read in read_range(span, spec.source, spec.columns, spec.spellings):
+    for read in read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects):
         block = cleaner.clean(read)
         split = assign(spec.split, block.batch)
         faults = [bad_split(spec.split, split)]
@@ -155,11 +164,11 @@ def _kept_instead(spec: ModelSpec) -> str:
     return f"of the rows with its {', '.join(rule.keys)}, {which} is kept"
 
 
-def summarize(job: Job, index: int, block: Block, split: pa.Array) -> Summary:
-    """Counts a cleaned block of range `index`."""
+def summarize(job: Job, index: int, block: Block, split: pa.Array, encoded: Encoded) -> Summary:
+    """Counts a cleaned block of range `index`, whose counted columns are encoded."""
     kept = replace(
-        Summary.of_kept(block.batch, split, job.counted, job.spec),
-        evidence=Evidence.of(job.spec, block.batch, split),
+        Summary.of_kept(block.batch, encoded, split, job.counted, job.spec),
+        evidence=Evidence.of(job.spec, block.batch, split, encoded),
     )
     if not block.rejected.num_rows:
         return kept
@@ -214,14 +223,14 @@ def engineer_range(job: Job, cleaned: Cleaned, fitted: Fitted) -> Written:
             s: stack.enter_context(_parquet_writer(job.folder, names[s], schema))
             for s, schema in schemas.items()
         }
-        for batch in _spilled(job, cleaned.index):
-            columns = _engineered(job, transform, batch)
+        for batch in spilled(job, cleaned):
+            columns, split = _engineered(job, transform, batch), batch.column(_SPLIT).to_numpy()
             for i, name in enumerate(SPLITS):
-                chosen = pc.equal(batch.column(_SPLIT), i)
-                part = pa.table({c: columns[c] for c in schemas[name].names}).filter(chosen)
-                rows[name] += part.num_rows
-                if part.num_rows:
-                    files[name][1].write_table(part.cast(schemas[name]))
+                at, schema = np.flatnonzero(split == i), schemas[name]
+                rows[name] += len(at)
+                if len(at):
+                    part = [columns[f.name].take(at).cast(f.type) for f in schema]
+                    files[name][1].write_table(pa.table(part, schema))
     digests = {names[s]: file.sha256 for s, (file, _) in files.items()}
     return Written({**digests, **cleaned.digests}, rows)
 
@@ -249,12 +258,14 @@ def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
     job.folder.write("manifest.json", json_bytes(manifest))
 
 
-def _engineered(job: Job, transform: Transform, batch: pa.RecordBatch) -> dict[str, Any]:
-    columns: dict[str, Any] = dict(transform.numpy(raw_inputs(batch, transform.inputs)))
-    columns[LABEL] = _labels(batch.column(job.spec.label), transform)
+def _engineered(job: Job, transform: Transform, batch: pa.RecordBatch) -> dict[str, Looked]:
+    columns = apply(transform, batch)
+    label = looked(batch.column(job.spec.label))
+    columns[LABEL] = replace(label, values=_labels(label.values, transform))
     if job.spec.weight is not None:
-        columns[WEIGHT] = batch.column(job.spec.weight).cast(pa.float32(), safe=False)
-    return columns | {RAW_PREFIX + name: batch.column(name) for name in job.raw_columns}
+        weight = looked(batch.column(job.spec.weight))
+        columns[WEIGHT] = replace(weight, values=weight.values.cast(pa.float32(), safe=False))
+    return columns | {RAW_PREFIX + name: looked(batch.column(name)) for name in job.raw_columns}
 
 
 def _labels(label: pa.Array, transform: Transform) -> pa.Array:
@@ -279,20 +290,23 @@ def _shard_schema(job: Job, transform: Transform, *, raw: bool) -> pa.Schema:
     return pa.schema([*engineered, *own, *as_read])
 
 
-@contextmanager
-def _spill_writer(job: Job, index: int) -> Iterator[pa.ipc.RecordBatchStreamWriter]:
-    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    with (
-        job.folder.create(job.spill(index)) as file,
-        pa.ipc.new_stream(file, job.spilled, options=options) as writer,
-    ):
-        yield writer
+def _spill(batch: pa.RecordBatch, file: Digested) -> None:
+    """Writes a block as a stream of its own: which columns are codes differs from block to block.
+
+    Codes are small; to compress them too would cost more than the rest of the writing.
+    """
+    is_coded = all(pa.types.is_dictionary(f.type) for f in batch.schema if f.name != _SPLIT)
+    options = pa.ipc.IpcWriteOptions(compression=None if is_coded else "lz4", use_threads=False)
+    with pa.ipc.new_stream(file, batch.schema, options=options) as writer:
+        writer.write_batch(batch)
 
 
-def _spilled(job: Job, index: int) -> Iterator[pa.RecordBatch]:
+def spilled(job: Job, cleaned: Cleaned) -> Iterator[pa.RecordBatch]:
+    """Yields the blocks of a range that wait for the second pass."""
     options = pa.ipc.IpcReadOptions(use_threads=False)
-    with job.folder.open(job.spill(index)) as file:
-        yield from pa.ipc.open_stream(file, options=options)
+    with job.folder.open(job.spill(cleaned.index)) as file:
+        for _ in range(cleaned.n_blocks):
+            yield from pa.ipc.open_stream(file, options=options)
 
 
 @contextmanager
@@ -303,8 +317,10 @@ def _parquet_writer(
     repeating = [f.name for f in schema if not pa.types.is_floating(f.type) and f.name != "row"]
     with (
         folder.create(name) as file,
+        # A shard has hundreds of small parts; each would call Python.
+        pa.BufferedOutputStream(pa.PythonFile(file, "w"), BUFFER_BYTES) as sink,
         pq.ParquetWriter(
-            file,
+            sink,
             schema,
             version="2.6",
             data_page_version="1.0",

@@ -27,6 +27,8 @@ MISSING = np.uint64(0x9E3779B97F4A7C15)
 """The word of a missing value; as a number it is one that no column holds, about -2e-162."""
 _MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
+_SLACK = 1.25
+"""So many keys are taken by their size alone: enough for up to a fifth of copies among them."""
 _WORD, _SHORT = 8, 64
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
 
@@ -64,6 +66,19 @@ class Sketch:
         kept = [column[rows] for column in columns]
         words = np.array(kept, np.uint64).reshape(len(columns), len(rows))
         return cls(keys[rows], counts, words, len(keys))
+
+    @classmethod
+    def of_distinct(cls, keys: U64, counts: np.ndarray) -> Sketch:
+        """Samples a batch by its distinct rows.
+
+        Args:
+            keys: Their fingerprints, `[K] uint64`.
+            counts: How many rows of each split each stands for, `[K, 3] int64`.
+        """
+        order = np.argsort(keys)
+        first, n_rows = _runs(keys[order], counts[order])
+        kept = keys[order][first]
+        return cls(kept, n_rows, np.zeros((0, len(kept)), np.uint64), int(counts.sum()))
 
     @classmethod
     def total(cls, parts: Sequence[Sketch]) -> Sketch:
@@ -106,7 +121,10 @@ def words(column: pa.Array) -> U64:
     """Returns 64 bits of each value, `[N] uint64`, equal where and only where the values are.
 
     Of a number or a time they are the number's own bits, of a text a hash. '' and null are missing.
+    A missing value of a dictionary is one of its values.
     """
+    if pa.types.is_dictionary(column.type):
+        return words(column.dictionary)[column.indices.to_numpy()]
     if pa.types.is_string(column.type):
         return _of_texts(column)
     if pa.types.is_floating(column.type):
@@ -148,8 +166,8 @@ def _mix(state: U64, spare: U64) -> None:
 
 def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns rows that have at least the `SIZE` smallest keys, and how many of each split."""
-    if len(keys) > SIZE:
-        rows = np.flatnonzero(keys <= np.partition(keys, SIZE - 1)[SIZE - 1])
+    if len(keys) > _SLACK * SIZE:
+        rows = np.flatnonzero(keys <= np.uint64(int(_SLACK * SIZE / len(keys) * 2.0**64)))
         if np.count_nonzero(np.diff(np.sort(keys[rows]))) + 1 >= SIZE:
             return rows, (split[rows, None] == np.arange(len(SPLITS))).astype(np.int64)
     # Few keys or many copies: one pass over all rows.

@@ -8,15 +8,16 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.preprocess.cells import histogram
+from components.preprocess.encoding import Encoded, count, distinct_inputs
 from components.preprocess.evidence import Evidence
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import Input, raw_inputs
+from trainer.features import QUANTITY, Input, raw_inputs
 from trainer.statistics import Categories, ColumnStatistics, Distribution, TableStatistics
-from trainer.transform import count
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 20
@@ -82,6 +83,7 @@ class Summary:
     def of_kept(
         cls,
         batch: pa.RecordBatch,
+        encoded: Encoded,
         split: pa.Array,
         columns: tuple[Input, ...],
         spec: ModelSpec,
@@ -90,15 +92,21 @@ class Summary:
 
         Args:
             batch: Typed columns.
+            encoded: The columns that have statistics, each encoded once for all splits.
             split: 0 train, 1 validation, 2 test, `[N] int8`.
             columns: The columns that have statistics.
             spec: What is fitted to the train split.
         """
-        splits, sampled = {}, sampled_columns(spec)
-        for i, name in enumerate(SPLITS):
-            part = batch.filter(pc.equal(split, i))
-            raw, fitted = raw_inputs(part, columns), spec.features if name == "train" else ()
-            splits[name] = count(fitted, raw, part.num_rows, sampled)
+        sides, sampled = split.to_numpy(), sampled_columns(spec)
+        rows = np.bincount(sides, minlength=len(SPLITS)).tolist()
+        counts = {c.name: count(encoded[c.name], sides, len(SPLITS)) for c in columns}
+        values = distinct_inputs(encoded, columns)
+        splits = dict(
+            zip(SPLITS, TableStatistics.parts(values, counts, rows, sampled), strict=True)
+        )
+        if made := _quantities(spec, batch, split):
+            train, fitted = splits["train"], TableStatistics.of(made, rows[0])
+            splits["train"] = TableStatistics(rows[0], {**train.columns, **fitted.columns})
         return cls(batch.num_rows, {}, splits)
 
     @classmethod
@@ -249,6 +257,17 @@ def _numbers(column: Distribution, type_: str) -> dict[str, Any]:
         values = zip(classes_of(column, type_), column.counts.tolist(), strict=True)
         counted["values"] = [{"value": v, "count": n} for v, n in values]
     return {**counted, "quantiles": by_share}
+
+
+def _quantities(spec: ModelSpec, batch: pa.RecordBatch, split: pa.Array) -> dict[str, Any]:
+    """Returns what features let count beside the columns themselves, of the train split."""
+    features = [f for f in spec.features if f.counted.startswith(QUANTITY)]
+    if not features:
+        return {}
+    inputs = [i for i in spec.inputs if any(i.name in f.columns for f in features)]
+    train = batch.select([i.name for i in inputs]).filter(pc.equal(split, 0))
+    raw = raw_inputs(train, inputs)
+    return {name: values for f in features for name, values in f.quantities(raw).items()}
 
 
 def _pairs(counts: pa.StructArray) -> list[tuple[str, int]]:

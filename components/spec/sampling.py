@@ -191,7 +191,7 @@ def _blocks(
     blocks: list[Block] = []
     exhausted = True
     for span in ranges:
-        read = read_blocks(span, source, columns)
+        read = read_blocks(span, source, columns, BLOCK_BYTES)
         blocks += islice(read, STREAMED_BLOCKS)
         exhausted &= next(read, None) is None
     return blocks, exhausted

@@ -142,3 +142,26 @@ def test_values_that_span_16_powers_of_two_are_known_to_a_8192th() -> None:
     for share in (0.1, 0.5, 0.9):
         exact = np.sort(values)[int(share * len(values)) - 1]
         assert abs(d.quantile([share])[0] - exact) <= exact * 2.0**-13
+
+
+def test_parts_of_the_rows_are_counted_as_they_would_be_alone() -> None:
+    rng = np.random.default_rng(5)
+    numbers = rng.choice([-0.0, 0.0, 1.5, np.nan, np.inf, -3.0], 300)
+    texts = pa.array(rng.choice(["b", "a", "", "c", "d"], 300).tolist(), pa.string())
+    part = rng.integers(0, 3, 300)
+    values, counts = {}, {}
+    for name, column in {"x": pa.array(numbers), "t": texts}.items():
+        encoded = column.dictionary_encode()
+        k = len(encoded.dictionary)
+        cells = encoded.indices.to_numpy() * 3 + part
+        values[name] = encoded.dictionary
+        counts[name] = np.bincount(cells, minlength=3 * k).reshape(k, 3)
+    values["x"] = values["x"].to_numpy()
+    found = TableStatistics.parts(values, counts, np.bincount(part).tolist())
+    for i, table in enumerate(found):
+        there = part == i
+        x, t = table.columns["x"], table.columns["t"]
+        assert table.rows == there.sum()
+        assert same(x, Distribution.of(numbers[there]))
+        alone = Categories.of(texts.filter(pa.array(there)))
+        assert (t.top(), t.missing) == (alone.top(), alone.missing)

@@ -284,8 +284,15 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ranges") / "t.csv"
 
 
-def _outcome(source: Source, ranges: list[Range], block_bytes: int) -> list[Any]:
-    blocks = [b for r in ranges for b in delimited.read_blocks(r, source, TYPES_ABC, block_bytes)]
+def _outcome(
+    source: Source, ranges: list[Range], block_bytes: int, suspects: frozenset[str] = frozenset()
+) -> list[Any]:
+    known = set(suspects)
+    blocks = [
+        b
+        for r in ranges
+        for b in delimited.read_blocks(r, source, TYPES_ABC, block_bytes, suspects=known)
+    ]
     kept = [
         (p, tuple(r.values()))
         for b in blocks
@@ -307,6 +314,7 @@ def _outcome(source: Source, ranges: list[Range], block_bytes: int) -> list[Any]
     range_bytes=st.integers(1, 200),
     block_bytes=st.integers(1, 200),
     quoted_newlines=st.booleans(),
+    suspects=st.frozensets(st.sampled_from(list(TYPES_ABC))),
 )
 def test_any_cut_into_ranges_and_blocks_reads_the_same_rows(
     scratch: Path,
@@ -316,6 +324,7 @@ def test_any_cut_into_ranges_and_blocks_reads_the_same_rows(
     range_bytes: int,
     block_bytes: int,
     quoted_newlines: bool,
+    suspects: frozenset[str],
 ) -> None:
     scratch.write_bytes(end.join([b"a,b,c", *lines]) + (end if is_ended else b""))
     source = Source(uri=(str(scratch),), quoted_newlines=quoted_newlines)
@@ -324,11 +333,18 @@ def test_any_cut_into_ranges_and_blocks_reads_the_same_rows(
             _outcome(source, plan_ranges(source, TYPES_ABC, range_bytes), block_bytes)
         return
     whole = _outcome(source, plan_ranges(source, TYPES_ABC), 1 << 20)
-    cut = _outcome(source, plan_ranges(source, TYPES_ABC, range_bytes), block_bytes)
+    cut = _outcome(source, plan_ranges(source, TYPES_ABC, range_bytes), block_bytes, suspects)
     assert cut == whole
     if not quoted_newlines:
         physical = b"\n".join([b"", *lines]).replace(b"\r\n", b"\n").split(b"\n")
         assert len(whole) == sum(line not in (b"", b"\r") for line in physical)
+
+
+def test_quotes_that_only_pair_up_by_count_do_not_join_rows(read: Reader) -> None:
+    lines = ['7,"open,1', '6,"a""b",1', '7,"open,1', '6,"a""b",1']
+    found = read("\n".join(["a,b,c", *lines, ""]), "a int, b string, c float", quoted_newlines=True)
+    assert found.rows == [(6, 'a"b', 1.0)]
+    assert found.reasons == [(6, "unclosed_quote")]
 
 
 VALUES = st.text("0123456789-+.eExX naifNAIF:TZ/", max_size=12) | st.sampled_from(
@@ -340,15 +356,17 @@ VALUES = st.text("0123456789-+.eExX naifNAIF:TZ/", max_size=12) | st.sampled_fro
 @settings(max_examples=200, deadline=None)
 @given(value=VALUES, type_=st.sampled_from(sorted(TYPES)))
 def test_a_value_read_alone_is_the_value_that_the_csv_reader_reads(value: str, type_: str) -> None:
-    column, faults = from_text("a", pa.array([value.encode() or None]), type_)
-    alone = None if any(len(f.rows) for f in faults) else column.to_pylist()
-    assert alone == _typed(value, type_)
+    text = pa.array([value.encode() or None])
+    for written in (text, text.dictionary_encode()):
+        column, faults = from_text("a", written, type_)
+        alone = None if any(len(f.rows) for f in faults) else column.to_pylist()
+        assert alone == _typed(value, type_)
 
 
 def _typed(value: str, type_: str) -> list[Any] | None:
     """The value as the typed fast path reads it, or None when it refuses."""
     source = Source(uri=("x",), nulls=())
-    parser = delimited._Parser(("a", "b"), source, {"a": type_}, {})
+    parser = delimited._Parser(("a", "b"), source, {"a": type_}, {}, set())
     data = f'"{value}",1\n'.encode()
     batch = parser.parse_typed(data, data)
     if batch is None:
@@ -365,3 +383,28 @@ def test_the_fast_path_is_taken_for_clean_files(
     [span] = plan_ranges(source, {"b": "timestamp"})
     [block] = delimited.read_blocks(span, source, {"b": "timestamp"})
     assert pc.year(block.batch.column("b")).to_pylist() == [2013]
+
+
+def test_a_block_with_ragged_rows_and_bad_values_of_suspects_is_read_at_once(
+    table: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(uri=(table("a,b\n1,x\n2\nq,y\n4,z,5\n6,w\n"),))
+    monkeypatch.delattr(delimited, "_read_slowly")
+    [span] = plan_ranges(source, {"a": "int"})
+    [block] = delimited.read_blocks(span, source, {"a": "int"}, suspects={"a"})
+    assert block.batch.column("a").to_pylist() == [1, 6]
+    assert block.rejected.column("reason").to_pylist() == ["short_row", "bad_value", "long_row"]
+    assert block.rejected.column("row").to_pylist() == [b"2", b"q,y", b"4,z,5"]
+    assert block.rejected.column("detail").to_pylist() == [
+        "1 values for 2 columns",
+        "a: 'q' is not an int",
+        "3 values for 2 columns",
+    ]
+
+
+def test_columns_with_wrong_values_are_told_to_who_reads_on(table: Callable[..., str]) -> None:
+    source = Source(uri=(table("a,b\n1,2\nx,3\n"),))
+    [span] = plan_ranges(source, {"a": "int", "b": "int"})
+    suspects: set[str] = set()
+    [_] = delimited.read_blocks(span, source, {"a": "int", "b": "int"}, suspects=suspects)
+    assert suspects == {"a"}

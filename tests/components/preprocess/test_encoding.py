@@ -1,0 +1,95 @@
+"""What is done once a distinct value gives what it gives row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.preprocess import encoding
+from components.preprocess.encoding import compact, count, encode
+from trainer.features import FEATURES, Input, raw_inputs
+from trainer.statistics import TableStatistics
+from trainer.transform import Label, Transform, fit_features
+
+INPUTS = (Input("a", "int"), Input("x", "float"), Input("t", "string", trim=True))
+FEATURE_COLUMNS = {
+    "standardize": ("a",),
+    "bucketize": ("x",),
+    "vocabulary": ("t",),
+    "cross": ("t", "a"),
+    "ratio": ("x", "a"),
+}
+
+
+def rows(n_values: int, n: int = 400) -> pa.RecordBatch:
+    draw = np.random.default_rng(n_values)
+    codes = draw.integers(0, n_values, (3, n))
+    missing = draw.random((3, n)) < 0.1
+    return pa.record_batch(
+        {
+            "a": pa.array(codes[0], mask=missing[0]),
+            "x": pa.array(codes[1] / 7, mask=missing[1]),
+            "t": pa.array([f" t{c}" for c in codes[2]], pa.string(), mask=missing[2]),
+        }
+    )
+
+
+def transform_of(batch: pa.RecordBatch) -> Transform:
+    types = {i.name: i.type for i in INPUTS}
+    made: dict[str, Any] = {"bucketize": {"buckets": 5}, "cross": {"buckets": 50}}
+    features = [
+        FEATURES[name](name=name, columns=c, types=tuple(types[n] for n in c), **made.get(name, {}))
+        for name, c in FEATURE_COLUMNS.items()
+    ]
+    raw = raw_inputs(batch, INPUTS)
+    extra = {k: v for f in features for k, v in f.quantities(raw).items()}
+    counted = TableStatistics.of({**raw, **extra}, batch.num_rows)
+    fitted = fit_features(features, counted.columns)
+    return Transform("binary", Label("late", ("false", "true")), None, INPUTS, fitted)
+
+
+@pytest.mark.parametrize("n_values", [2, 15, 200, 100_000])
+def test_features_of_distinct_values_are_those_of_the_rows(n_values: int) -> None:
+    batch = rows(n_values)
+    transform, at = transform_of(batch), np.array([3, 0, 399, 17])
+    expected = transform.numpy(raw_inputs(batch, INPUTS))
+    found = encoding.apply(transform, compact(encode(batch, batch.schema.names)))
+    assert list(found) == list(expected)
+    for name, column in found.items():
+        assert column.take(at).equals(pa.array(expected[name][at])), name
+
+
+def test_columns_come_back_as_they_were() -> None:
+    batch = rows(15)
+    back = compact(encode(batch, batch.schema.names))
+    assert back.to_pylist() == batch.to_pylist()
+    assert [t.index_type for t in back.schema.types] == [pa.int8()] * 3
+
+
+@pytest.mark.parametrize(
+    ("n_values", "type_"),
+    [(128, pa.int8()), (129, pa.int16()), (32_769, pa.int32())],
+)
+def test_codes_are_of_the_smallest_type_that_holds_them(n_values: int, type_: pa.DataType) -> None:
+    column = pa.array(np.tile(np.arange(n_values), 2))
+    [packed] = compact(encode(pa.record_batch({"a": column}), ["a"])).columns
+    assert packed.type == pa.dictionary(type_, pa.int64())
+    assert packed.dictionary_decode().equals(column)
+
+
+def test_a_column_of_distinct_values_stays_as_it_is() -> None:
+    batch = pa.record_batch({"a": pa.array(range(100))})
+    assert compact(encode(batch, ["a"])).equals(batch)
+
+
+def test_rows_of_each_part_are_counted_by_value() -> None:
+    [column] = encode(pa.record_batch({"a": ["u", None, "u", "v"]}), ["a"]).values()
+    counts = count(column, np.array([0, 2, 1, 0], np.int8), 3)
+    assert dict(zip(column.dictionary.to_pylist(), counts.tolist(), strict=True)) == {
+        "u": [1, 1, 0],
+        None: [0, 0, 1],
+        "v": [1, 0, 0],
+    }
