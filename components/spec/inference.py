@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.errors import SpecError
 from components.spec.goal import find_goal, is_skewed, plain
@@ -124,8 +126,12 @@ def infer(uri: str, target: str) -> Draft:
     goal = find_goal(found, columns, target)
     inputs = [c for n, c in columns.items() if n != target]
     if not any(c.kind not in ("empty", "constant") for c in inputs):
-        what = "has one value or none" if inputs else "is missing: there is none"
-        raise SpecError(f"{uri}: every column beside the target {target!r} {what}")
+        told = f"every column beside the target {target!r} has one value or none"
+        if not inputs:
+            told = f"there is no column beside the target {target!r} to predict it from"
+        if found.unreadable:
+            told += "; " + "; ".join(f"{n!r}: {why}" for n, why in found.unreadable.items())
+        raise SpecError(f"{uri}: {told}")
     split, remarks = find_parting(found, columns, goal, target)
     leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
     table = _Table(found, columns, target, goal, split, leaks)
@@ -233,16 +239,19 @@ def _why_not(table: _Table, column: Column) -> str | None:
         return "rows are split by it, so the test rows have values that train never saw"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):
         return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
-    if not (column.codes[table.split.parts == 0] >= 0).any():
-        return "no value in the train rows"
+    if not (column.codes[(table.split.parts == 0) & table.goal.known] >= 0).any():
+        return "no value in the train rows that have a label"
+    if column.type == "string" and (column.kind == "time" or _is_amount_as_text(column)):
+        return f"{column.note}; a feature takes a column as it stands, so write it plainly there"
     if table.split.document["by"] == "time" and _is_ahead(table, column):
         return "it grows with time: most test rows have a value that train never saw"
-    repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
-    if column.type == "string" and (
-        column.kind == "time" or (column.kind == "quantity" and not repeats)
-    ):
-        return f"{column.note}; a feature takes a column as it stands, so write it plainly there"
     return _case_twin(table, column)
+
+
+def _is_amount_as_text(column: Column) -> bool:
+    """Whether the values are amounts that do not repeat often enough to be categories."""
+    repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
+    return column.kind == "quantity" and not repeats
 
 
 def _is_ahead(table: _Table, column: Column) -> bool:
@@ -317,12 +326,18 @@ def _of_time(column: Column, stem: str) -> Iterator[dict[str, Any]]:
     span = float(np.ptp(x))
     parts = {
         "hour": span > 3 * DAY and len(np.unique(x % DAY)) > 1,
-        "day_of_week": span > 28 * DAY,
+        "day_of_week": span > 28 * DAY and not _is_monthly(column),
         "month": span > 2 * 365 * DAY,
     }
     for part in (part for part, seen in parts.items() if seen):
         name = {"day_of_week": "weekday"}.get(part, part)
         yield {"name": f"{stem}_{name}", "from": column.name, "transform": "cyclic", "part": part}
+
+
+def _is_monthly(column: Column) -> bool:
+    """Whether each time is the first day of a month: its weekday says nothing."""
+    days = column.values.drop_null().cast(pa.timestamp("us"))
+    return bool(pc.all(pc.equal(pc.day(days), 1)).as_py())
 
 
 def _has_levels(table: _Table, column: Column) -> bool:
@@ -428,6 +443,8 @@ def _gate(table: _Table, features: list[Entry]) -> tuple[dict[str, Any], str]:
     best = max(sorted(gains), key=lambda n: gains[n])
     half = gains[best] / 2
     least = {"auc": 0.02, "log_loss": 0.0, "r2": 0.02}[trial.metric]
+    if trial.metric == "r2":  # where labels move on, the trivial answer is far below 0
+        half = min(half, (trial.trivial + gains[best]) / 2)
     if half <= least / 2:
         told = "no column alone says much of the label; beating the trivial answer is always asked"
         return {}, told
@@ -457,11 +474,43 @@ def _remarks(table: _Table, nulls: Nulls) -> list[str]:
     for first, second, told in find_twins(kept):
         found.append(f"{first!r} and {second!r} may be the same: {told}")
     found += nulls.remarks
+    found += _amounts_as_text(table)
+    if moved := _moves_on(table):
+        found.append(moved)
     found += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]
     if rejected := table.sample.rejected:
         listed = ", ".join(f"{n:,} {reason}" for reason, n in sorted(rejected.items()))
         found.append(f"rows that do not parse, in the sample: {listed}; they are rejected")
     return found
+
+
+def _amounts_as_text(table: _Table) -> Iterator[str]:
+    """Tells of the amounts that are no feature as they are written, and how they would be one."""
+    amounts = [
+        c for c in table.columns.values() if c.name != table.target and _is_amount_as_text(c)
+    ]
+    if amounts:
+        listed = ", ".join(repr(c.name) for c in amounts)
+        plainly = ", ".join(f"{c.sql} AS {quoted(c.name)}" for c in amounts)
+        yield (
+            f"left out, as a feature takes a column as it stands: {listed}; written into the table "
+            f"as plain numbers they would be features, as by DuckDB: SELECT * REPLACE ({plainly})"
+        )
+
+
+def _moves_on(table: _Table) -> str | None:
+    """Tells of a number whose test labels lie beyond those of train, as a price over decades."""
+    if table.goal.task != "regression" or table.split.document["by"] != "time":
+        return None
+    parts, values = table.split.parts, table.goal.values
+    train, test = (values[table.goal.known & (parts == part)] for part in (0, 2))
+    beyond = float(np.mean((test < train.min()) | (test > train.max())))
+    if beyond <= MOSTLY_UNSEEN:
+        return None
+    return (
+        f"{beyond:.0%} of the test rows have a label beyond all of train, so no model may beat the "
+        f"mean; a change since the row before, or a ratio, is easier to predict"
+    )
 
 
 def _named_alike(table: _Table, names: list[str]) -> list[str]:

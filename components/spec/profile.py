@@ -41,6 +41,8 @@ FEW_ROWS = 20
 
 _ID = {"id", "ids", "uuid", "guid", "identifier", "key", "rowid", "idx", "index", "rownum"}
 _CODE = {"code", "codes", "zip", "zipcode", "postcode", "postal", "plz", "fips", "class", "type"}
+_YEAR = {"year", "yr", "years", "jahr", "annee", "ano", "season", "week", "month", "decade"}
+_PERSON = {"subject", "patient", "individual", "participant", "respondent", "household"}
 _TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created", "unixtime"}
 _GLUED = re.compile(r"(?:user|customer|client|patient|order|session|product|item|device|account)id")
 _DOT = r"^\s*[-+]?[$€£¥₹]?\s*[-+]?\d{1,3}(?:[, ']?\d{3})*(?:\.\d+)?\s*[$€£¥₹%]?\s*$"
@@ -135,7 +137,15 @@ def words(name: str) -> set[str]:
 
 def names_an_entity(name: str) -> bool:
     """Whether a name says that the column tells whose row it is."""
-    return bool(words(name) & _ID) or _GLUED.search(re.sub(r"[\W_]", "", name.lower())) is not None
+    found = words(name)
+    if found & _ID or (len(found) == 1 and found & _PERSON):
+        return True
+    return _GLUED.search(re.sub(r"[\W_]", "", name.lower())) is not None
+
+
+def names_something(name: str) -> bool:
+    """Whether a name says that numbers are codes or tell whose row it is: sums of them are none."""
+    return bool(words(name) & _CODE) or names_an_entity(name)
 
 
 def names_a_time(name: str) -> bool:
@@ -307,7 +317,8 @@ def _kind_of_number(column: Column) -> Column:
     if column.type == "float":
         return replace(column, kind="number")
     if column.n_distinct == column.n_present >= FEW_ROWS and (
-        names_an_entity(column.name) or _counts_rows(column.numbers)
+        names_an_entity(column.name)
+        or (_counts_rows(column.numbers) and not column.words & (_TIME | _YEAR))
     ):
         return replace(column, kind="identifier")
     if _is_code(column):
@@ -325,7 +336,7 @@ def _counts_rows(numbers: np.ndarray) -> bool:
 
 def _is_code(column: Column) -> bool:
     """Whether whole numbers name something: by their name, or all have as many digits."""
-    if column.words & _CODE or names_an_entity(column.name):
+    if names_something(column.name):
         return True
     values = column.encoded.dictionary
     low, high = pc.min_max(values).as_py().values()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,6 +33,10 @@ SAMPLES = [
     ("flights-3m.parquet", "delay", "regression"),
     ("flights.csv", "arr_delay", "regression"),
 ]
+
+
+def months(n: int) -> list[str]:
+    return [f"{1950 + i // 12}-{i % 12 + 1:02}-01" for i in range(n)]
 
 
 def lines_of(proposal: Proposal, word: str) -> list[str]:
@@ -335,7 +340,7 @@ def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
     ("table", "sentence"),
     [
         ("a,y\n", "there are no rows that can be read, only a header"),
-        ("y\n" + "1\n2\n" * 50, "every column beside the target 'y' is missing: there is none"),
+        ("y\n" + "1\n2\n" * 50, "there is no column beside the target 'y' to predict it from"),
         ("a,y\n" + "1,2\n1,3\n" * 50, "every column beside the target 'y' has one value or none"),
         ("a,b\n1,2\n", "--target 'y': there is no such column"),
         ("", "is empty; a CSV starts with the names of its columns"),
@@ -366,3 +371,68 @@ def test_what_a_file_says_never_leaves_its_comment(init, chance) -> None:
     written = init(header + rows, "y")
     assert written.spec.source.quoted_newlines
     assert written.spec.label == "y"
+
+
+def test_no_bound_is_asked_of_a_number_that_leaves_what_train_saw(init, chance) -> None:
+    n = 600
+    grows = [1000 + 10 * i + chance.random() for i in range(n)]
+    same = [chance.randint(0, 5) for _ in grows]
+    written = init({"day": months(n), "x": same, "y": grows}, "y")
+    assert written.spec.evaluate.gate == {}
+    assert "a label beyond all of train" in " ".join(lines_of(written, "#"))
+
+
+def test_a_monthly_series_has_no_weekday(init, chance) -> None:
+    y = [chance.random() for _ in range(240)]
+    written = init({"day": months(len(y)), "y": y}, "y")
+    assert [f.name for f in written.spec.features] == ["day_month"]
+
+
+def test_a_column_that_stands_only_beside_missing_labels_is_left_out(init, chance) -> None:
+    rows = [(i, chance.random(), "", chance.random()) for i in range(100)]
+    rows += [(i, chance.random(), chance.random(), "") for i in range(100, 200)]
+    id_, x, then, y = zip(*rows, strict=True)
+    written = init({"id": id_, "x": x, "then": then, "y": y}, "y")
+    assert [f.name for f in written.spec.features] == ["x"]
+
+
+def test_a_few_large_keys_leave_each_part_near_its_share(init, chance) -> None:
+    sizes = [200] * 4 + [20] * 30
+    ids = [f"K-{1000 + k}" for k, size in enumerate(sizes) for _ in range(size)]
+    table = {"key": ids, "x": [chance.random() for _ in ids]}
+    written = init({**table, "y": [chance.randint(0, 1) for _ in ids]}, "y")
+    split = written.spec.split
+    assert isinstance(split, HashSplit)
+    assert split.keys == ("key",)
+    counts = np.bincount(assign(split, pa.record_batch({"key": ids})))
+    assert min(counts[1:]) >= 0.05 * len(ids)
+
+
+def test_rows_of_classes_that_train_lacks_do_not_fill_a_part(init, tmp_path: Path) -> None:
+    names = [f"n{i // 2}" for i in range(14)] + ["a", "b", "c"]
+    written = init({"x": [f"ba{i}" for i in range(17)], "y": names}, "y")
+    assert pipeline.run(written.spec.as_parameter(), runner="local", out=str(tmp_path / "o")) == 17
+    rows = json.loads((tmp_path / "o/manifest.json").read_text())["rows"]
+    assert min(rows[part] for part in ("train", "validation", "test")) >= 1
+
+
+def test_a_year_that_does_not_repeat_is_a_number_and_no_identifier(init, chance) -> None:
+    level = [chance.random() for _ in range(98)]
+    written = init({"year": range(1875, 1973), "level": level}, "level")
+    assert [f.name for f in written.spec.features] == ["year"]
+
+
+def test_numbers_that_name_something_are_no_amount_to_predict(init, chance) -> None:
+    table = {"user_id": [i // 3 for i in range(600)], "x": [chance.random() for _ in range(600)]}
+    with pytest.raises(SpecError, match="named as numbers that name something"):
+        init(table, "user_id")
+
+
+def test_an_amount_as_text_is_told_with_the_sql_of_its_number(init, chance) -> None:
+    prices = [f"{chance.randint(1, 9)}.{i:03},50" for i in range(300)]
+    y = [chance.randint(0, 1) for _ in prices]
+    x = [chance.randint(0, 9) for _ in prices]
+    written = init({"day": months(300), "x": x, "price": prices, "y": y}, "y", delimiter=";")
+    told = " ".join(line.lstrip("# ") for line in lines_of(written, "#"))
+    assert "left out, as a feature takes a column as it stands: 'price'" in told
+    assert """, ',', '.') AS DOUBLE) AS "price")""" in told
