@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from components.errors import SpecError
 from components.spec.goal import find_goal, is_skewed, plain
+from components.spec.heads import check_head, looks_like_a_row
 from components.spec.nulls import Nulls, find_nulls
 from components.spec.parting import Parting, find_parting
 from components.spec.profile import Column, find_columns, quoted, words
@@ -36,6 +37,12 @@ SLICE_LEVELS = 12
 LARGE, STEPS = 1_000_000, 6_000
 """Of more train rows than this a first run takes so many steps, not twelve whole epochs."""
 DAY = 86_400.0
+MOST_BAD = 0.05
+"""As `clean.max_rejected` is by default."""
+_RECODE = (
+    "save it as UTF-8; of a file of Windows this does so: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
+)
+_NAMELESS = "a CSV starts with the names of its columns, so write a line of them above it"
 
 
 @dataclass(frozen=True)
@@ -118,11 +125,25 @@ def infer(uri: str, target: str) -> Draft:
         SourceError: The files cannot be read.
         SpecError: The target cannot be predicted, or no column is left to predict it from.
     """
+    check_head(uri)
     found = sample(uri)
+    bad = found.rejected["bad_encoding"]
+    if bad > MOST_BAD * (found.table.num_rows + found.rejected.total()):
+        raise SpecError(f"{uri}: {bad:,} rows of the sample are not UTF-8; {_RECODE}")
     if not found.table.num_rows:
-        raise SpecError(f"{uri}: there are no rows that can be read, only a header")
+        listed = _rejected(found)
+        why = f"no row can be read: {listed}" if listed else "there are no rows, only a header"
+        raise SpecError(f"{uri}: {why}")
     nulls = find_nulls(found, target)
     columns = find_columns(found, nulls.spellings)
+    remarks = []
+    if found.source.format == "csv" and looks_like_a_row(found.names):
+        remarks.append(f"the header seems to be a row: {_NAMELESS}")
+        if target not in found.names:
+            raise SpecError(
+                f"{uri}: --target {target!r}: there is no such column, and the first line seems to "
+                f"be a row: {_NAMELESS}"
+            )
     goal = find_goal(found, columns, target)
     inputs = [c for n, c in columns.items() if n != target]
     if not any(c.kind not in ("empty", "constant") for c in inputs):
@@ -132,7 +153,8 @@ def infer(uri: str, target: str) -> Draft:
         if found.unreadable:
             told += "; " + "; ".join(f"{n!r}: {why}" for n, why in found.unreadable.items())
         raise SpecError(f"{uri}: {told}")
-    split, remarks = find_parting(found, columns, goal, target)
+    split, odd = find_parting(found, columns, goal, target)
+    remarks += odd
     leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
     table = _Table(found, columns, target, goal, split, leaks)
     left_out = _left_out(table)
@@ -140,13 +162,14 @@ def infer(uri: str, target: str) -> Draft:
         table = replace(table, leaks={})
         left_out = _left_out(table)
         remarks += [
-            f"{name!r} may give the label away: it {told}; it stays, as no other column is left"
-            for name, told in leaks.items()
+            f"{name!r} may give the label away: it {how}; it stays, as no other column is left"
+            for name, how in leaks.items()
         ]
     features = _features(table, left_out)
     if not any(f.used for f in features):
         reasons = "; ".join(f"{n!r}: {why}" for n, why in list(left_out.items())[:5])
-        raise SpecError(f"{uri}: no column is left to predict {target!r} from ({reasons})")
+        told = "; ".join([f"({reasons})", *_amounts_as_text(table)])
+        raise SpecError(f"{uri}: no column is left to predict {target!r} from {told}")
     remarks = [*_remarks(table, nulls), *remarks]
     return _draft(uri, table, nulls, left_out, features, remarks)
 
@@ -478,10 +501,15 @@ def _remarks(table: _Table, nulls: Nulls) -> list[str]:
     if moved := _moves_on(table):
         found.append(moved)
     found += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]
-    if rejected := table.sample.rejected:
-        listed = ", ".join(f"{n:,} {reason}" for reason, n in sorted(rejected.items()))
-        found.append(f"rows that do not parse, in the sample: {listed}; they are rejected")
+    if listed := _rejected(table.sample):
+        recode = f"; {_RECODE}" if table.sample.rejected["bad_encoding"] else ""
+        found.append(f"rows that do not parse, in the sample: {listed}; they are rejected{recode}")
     return found
+
+
+def _rejected(found: Sample) -> str:
+    """Returns how many rows of a sample do not parse, by reason."""
+    return ", ".join(f"{n:,} {reason}" for reason, n in sorted(found.rejected.items()) if n)
 
 
 def _amounts_as_text(table: _Table) -> Iterator[str]:

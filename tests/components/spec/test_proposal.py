@@ -339,7 +339,7 @@ def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
-        ("a,y\n", "there are no rows that can be read, only a header"),
+        ("a,y\n", "there are no rows, only a header"),
         ("y\n" + "1\n2\n" * 50, "there is no column beside the target 'y' to predict it from"),
         ("a,y\n" + "1,2\n1,3\n" * 50, "every column beside the target 'y' has one value or none"),
         ("a,b\n1,2\n", "--target 'y': there is no such column"),
