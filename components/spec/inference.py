@@ -17,7 +17,7 @@ from components.spec.goal import find_goal, is_skewed, plain
 from components.spec.heads import check_head, looks_like_a_row
 from components.spec.nulls import Nulls, find_nulls
 from components.spec.parting import Parting, find_parting
-from components.spec.profile import Column, find_columns, quoted, words
+from components.spec.profile import Column, find_columns, names_an_entity, quoted, words
 from components.spec.sampling import Sample, sample
 from components.spec.suspicion import Goal, Trial, bins, find_leaks, find_twins, levels
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT
@@ -154,24 +154,45 @@ def infer(uri: str, target: str) -> Draft:
             told += "; " + "; ".join(f"{n!r}: {why}" for n, why in found.unreadable.items())
         raise SpecError(f"{uri}: {told}")
     split, odd = find_parting(found, columns, goal, target)
-    remarks += odd
     leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
     table = _Table(found, columns, target, goal, split, leaks)
+    table, let_pass = _with_a_feature(uri, table)
     left_out = _left_out(table)
-    if leaks and not set(columns) - set(left_out) - {target}:
-        table = replace(table, leaks={})
-        left_out = _left_out(table)
-        remarks += [
-            f"{name!r} may give the label away: it {how}; it stays, as no other column is left"
-            for name, how in leaks.items()
-        ]
     features = _features(table, left_out)
-    if not any(f.used for f in features):
-        reasons = "; ".join(f"{n!r}: {why}" for n, why in list(left_out.items())[:5])
-        told = "; ".join([f"({reasons})", *_amounts_as_text(table)])
-        raise SpecError(f"{uri}: no column is left to predict {target!r} from {told}")
-    remarks = [*_remarks(table, nulls), *remarks]
+    remarks = [*_remarks(table, nulls), *remarks, *odd, *let_pass]
     return _draft(uri, table, nulls, left_out, features, remarks)
+
+
+def _with_a_feature(uri: str, table: _Table) -> tuple[_Table, list[str]]:
+    """Returns a table of which a feature can be made, and what was let pass for it.
+
+    Raises:
+        SpecError: No column is left.
+    """
+    if _has_feature(table):
+        return table, []
+    if table.leaks:
+        told = [
+            f"{name!r} may give the label away: it {how}; it stays, as no other column is left"
+            for name, how in table.leaks.items()
+        ]
+        return replace(table, leaks={}), told
+    counted = {
+        n: replace(c, kind="number")
+        for n, c in table.columns.items()
+        if n != table.target and c.kind == "identifier" and c.is_number and not names_an_entity(n)
+    }
+    with_them = replace(table, columns={**table.columns, **counted})
+    if counted and _has_feature(with_them):
+        listed = ", ".join(map(repr, counted))
+        return with_them, [f"may do no more than count the rows: {listed}; no other column is left"]
+    reasons = "; ".join(f"{n!r}: {why}" for n, why in list(_left_out(table).items())[:5])
+    told = [f"({reasons})", *_amounts_as_text(table)]
+    raise SpecError(f"{uri}: no column is left to predict {table.target!r} from {'; '.join(told)}")
+
+
+def _has_feature(table: _Table) -> bool:
+    return any(f.used for f in _features(table, _left_out(table)))
 
 
 def _draft(
@@ -563,7 +584,8 @@ def _sentinel(column: Column) -> str | None:
     for value in (x[0], x[-1]):
         others = x[x != value]
         nines = set(f"{abs(value):.0f}") == {"9"} or value == -1
-        far = min(abs(others - value)) > np.ptp(others) or value == -1
+        alone = value < 0 <= others[0]  # the only number below 0
+        far = min(abs(others - value)) > np.ptp(others) or alone
         if nines and far and len(x) - len(others) > 0.005 * len(x):
             share = 1 - len(others) / len(x)
             return f"{value:g} in {share:.1%} of the rows may spell a missing value"

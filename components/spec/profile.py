@@ -39,14 +39,31 @@ UNIQUE = 0.9
 FEW_ROWS = 20
 """In fewer rows nothing is told from values that do not repeat."""
 
+FEW_UNITS = 10
+"""Of fewer different values with a unit nothing is told: they are categories as good."""
+
 _ID = {"id", "ids", "uuid", "guid", "identifier", "key", "rowid", "idx", "index", "rownum"}
 _CODE = {"code", "codes", "zip", "zipcode", "postcode", "postal", "plz", "fips", "class", "type"}
 _YEAR = {"year", "yr", "years", "jahr", "annee", "ano", "season", "week", "month", "decade"}
 _PERSON = {"subject", "patient", "individual", "participant", "respondent", "household"}
 _TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created", "unixtime"}
 _GLUED = re.compile(r"(?:user|customer|client|patient|order|session|product|item|device|account)id")
-_DOT = r"^\s*[-+]?[$€£¥₹]?\s*[-+]?\d{1,3}(?:[, ']?\d{3})*(?:\.\d+)?\s*[$€£¥₹%]?\s*$"
-_COMMA = r"^\s*[-+]?[$€£¥₹]?\s*[-+]?\d{1,3}(?:[. ']?\d{3})*(?:,\d+)?\s*[$€£¥₹%]?\s*$"
+_MONEY = r"(?:[$€£¥₹₩₽]|R\$|Rs\.?|kr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|BRL)"
+_SPACED = r"[ \x{a0}\x{202f}]*"
+_UNIT = r"(?:[ \x{a0}\x{202f}]+[A-Za-zµ°²³/]{1,8}|[a-zµ°][A-Za-zµ°²³/]{0,7})"
+_PLAIN = r"\d{1,3}(?:[,' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:\.\d+)?"
+_EUROPEAN = r"\d{1,3}(?:[.' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:,\d+)?"
+
+
+def _amount(number: str, sign: str = rf"(?:{_MONEY}|%|‰)") -> str:
+    """Returns the pattern of a number with a currency or a sign of its own."""
+    before = rf"[-+]?{_SPACED}(?:{_MONEY})?{_SPACED}[-+]?"
+    return rf"^\s*\(?{before}{number}{_SPACED}(?:{sign})?\)?\s*$"
+
+
+_DOT, _COMMA = _amount(_PLAIN), _amount(_EUROPEAN)
+_DOT_UNIT, _COMMA_UNIT = _amount(_PLAIN, _UNIT), _amount(_EUROPEAN, _UNIT)
+_MONTH = r"^\d{4}[-/]\d{2}$"
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y"),
     *("%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y"),
@@ -365,20 +382,54 @@ def _unusual(column: Column, values: pa.Array, prefers_comma: bool) -> Column:
     """Finds numbers and times in text that the spec's types do not read."""
     if _all_match(values, r"^\d+$"):
         return column
-    name = quoted(column.name)
-    dot, comma = _all_match(values, _DOT), _all_match(values, _COMMA)
-    if comma and (prefers_comma or not dot):
-        text = f"replace(regexp_replace({name}, '[^0-9,+-]', '', 'g'), ',', '.')"
-        note = "numbers with a decimal comma"
-    elif dot:
-        text = f"regexp_replace({name}, '[^0-9.+-]', '', 'g')"
-        note = "numbers with a currency, a percent sign or thousands marks"
-    else:
+    found = _quantity(column.name, values, prefers_comma)
+    if found is None:
         return _dated(column, values)
-    return replace(column, kind="quantity", sql=f"TRY_CAST({text} AS DOUBLE)", note=note)
+    sql, note = found
+    return replace(column, kind="quantity", sql=sql, note=note)
+
+
+def holds_numbers(values: pa.Array, counts: np.ndarray) -> bool:
+    """Whether distinct texts are numbers or times, or amounts as text."""
+    if not len(values):
+        return False
+    return reading(values, counts)[0] != "string" or (
+        not _all_match(values, r"^\d+$")
+        and (_all_match(values, _DOT) or _all_match(values, _COMMA))
+    )
+
+
+def _quantity(name: str, values: pa.Array, prefers_comma: bool) -> tuple[str, str] | None:
+    """Returns the SQL of the numbers that texts hold, and how they are written, or None."""
+    dot, comma = _all_match(values, _DOT), _all_match(values, _COMMA)
+    of_a_unit = not (dot or comma) and _has_one_unit(values)
+    if of_a_unit:
+        dot, comma = _all_match(values, _DOT_UNIT), _all_match(values, _COMMA_UNIT)
+    if not (dot or comma):
+        return None
+    column = quoted(name)
+    if comma and (prefers_comma or not dot):
+        text = f"replace(regexp_replace({column}, '[^0-9,+-]', '', 'g'), ',', '.')"
+        note = "numbers with a decimal comma"
+    else:
+        text = f"regexp_replace({column}, '[^0-9.+-]', '', 'g')"
+        note = "numbers with a currency, a percent sign or thousands marks"
+    sql = f"TRY_CAST({text} AS DOUBLE)"
+    if pc.any(pc.match_substring(values, "(")).as_py():
+        sql = f"CASE WHEN contains({column}, '(') THEN -1 ELSE 1 END * {sql}"
+    return sql, "numbers with a unit" if of_a_unit else note
+
+
+def _has_one_unit(values: pa.Array) -> bool:
+    """Whether many texts end with the same letters, as 300 kg and 20.5 kg."""
+    ends = pc.extract_regex(values, pattern=rf"\d(?P<unit>{_UNIT})\s*$").field("unit")
+    return len(values) >= FEW_UNITS and not ends.null_count and len(ends.unique()) == 1
 
 
 def _dated(column: Column, values: pa.Array) -> Column:
+    if _all_match(values, _MONTH):
+        told = "months: with a day, as 2024-03-01, they would be times, and might split the rows"
+        return replace(column, note=told)
     if not _all_match(values.slice(0, 200), r"^\D{0,12}\d.*[/.\- ,].*\d"):
         return column
     formats = _formats(values)

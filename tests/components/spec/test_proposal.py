@@ -436,3 +436,15 @@ def test_an_amount_as_text_is_told_with_the_sql_of_its_number(init, chance) -> N
     told = " ".join(line.lstrip("# ") for line in lines_of(written, "#"))
     assert "left out, as a feature takes a column as it stands: 'price'" in told
     assert """, ',', '.') AS DOUBLE) AS "price")""" in told
+
+
+def test_a_count_of_the_rows_is_a_feature_where_there_is_no_other(init, chance) -> None:
+    written = init({"n": range(24), "freq": [chance.randint(0, 99) for _ in range(24)]}, "freq")
+    assert [f.name for f in written.spec.features] == ["n"]
+    assert "may do no more than count the rows: 'n'" in lines_of(written, "count the rows")[0]
+
+
+def test_nines_below_0_among_numbers_that_are_not_may_be_missing(init, chance) -> None:
+    x = [chance.choice([-999, chance.randint(0, 5000)]) for _ in range(300)]
+    written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
+    assert "-999 in" in lines_of(written, "may spell a missing value")[0]
