@@ -124,9 +124,11 @@ def _badly_begun(lines: Sequence[str], path: str) -> str | None:
                 f"the rows' own names stand first, write a name for them at its beginning"
             )
         begins = widths[delimiter].index(n) + 1
+        below = f"starts with {lines[0][:60]!r}, and the table seems to begin in line {begins}"
+        if looks_like_a_row(next(csv.reader(lines[begins - 1 :], delimiter=delimiter))):
+            return f"{below}, without names; write those of its columns into one line above it"
         return (
-            f"starts with {lines[0][:60]!r}, and the table seems to begin in line {begins}; a CSV "
-            f"starts with the names of its columns, so remove what stands above: "
+            f"{below}; a CSV starts with the names of its columns, so remove what stands above: "
             f"tail -n +{begins} {shlex.quote(path)} > table.csv"
         )
     words = [len(line.split()) for line in lines]

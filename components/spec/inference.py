@@ -17,7 +17,14 @@ from components.spec.goal import find_goal, is_skewed, plain
 from components.spec.heads import check_head, looks_like_a_row
 from components.spec.nulls import Nulls, find_nulls
 from components.spec.parting import Parting, find_parting
-from components.spec.profile import Column, find_columns, names_an_entity, quoted, words
+from components.spec.profile import (
+    Column,
+    counts_years,
+    find_columns,
+    names_an_entity,
+    quoted,
+    words,
+)
 from components.spec.sampling import Sample, sample
 from components.spec.suspicion import Goal, Trial, bins, find_leaks, find_twins, levels
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT
@@ -519,6 +526,13 @@ def _remarks(table: _Table, nulls: Nulls) -> list[str]:
         found.append(f"{first!r} and {second!r} may be the same: {told}")
     found += nulls.remarks
     found += _amounts_as_text(table)
+    years = [c.name for c in inputs.values() if counts_years(c)]
+    if years and table.split.document["by"] == "hash":
+        found.append(
+            f"{years[0]!r} counts years, and rows of one year fall to train and to test; where "
+            f"later rows are predicted from earlier ones, write it into the table as a date, as "
+            f"1999-01-01, to split by it"
+        )
     if moved := _moves_on(table):
         found.append(moved)
     found += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]

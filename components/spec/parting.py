@@ -23,7 +23,7 @@ LATE = (0.8, 0.9)
 SMALL = 1000
 """Below so many rows the shares are 60/20/20, so that a tenth is not a handful."""
 SEEDS = 50
-NEAR = 0.5
+NEARER, NEAR = 0.75, 0.5
 """Of its share of the rows a part should have so much; a few large keys may give it far less."""
 MOST_ROWS_EACH = 50
 """An id with more rows on average is a category that later rows will have, too."""
@@ -201,7 +201,7 @@ def _by_hash(keys: tuple[str, ...], columns: dict[str, Column], goal: Goal) -> P
         for seed in range(SEEDS)
     ]
     assigned: dict[int, np.ndarray] = {}
-    for least, near in ((10, NEAR), (10, 0.0), (1, NEAR), (1, 0.0)):
+    for least, near in ((10, NEARER), (10, NEAR), (10, 0.0), (1, NEAR), (1, 0.0)):
         rows = [max(least, near * share * goal.known.sum()) for share in shares.values()]
         for seed, document in enumerate(documents):
             if seed not in assigned:

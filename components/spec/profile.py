@@ -42,12 +42,33 @@ FEW_ROWS = 20
 FEW_UNITS = 10
 """Of fewer different values with a unit nothing is told: they are categories as good."""
 
-_ID = {"id", "ids", "uuid", "guid", "identifier", "key", "rowid", "idx", "index", "rownum"}
+_ID = {
+    "hid",
+    "pid",
+    "uid",
+    "cid",
+    "sid",
+    "hhid",
+    "id",
+    "ids",
+    "uuid",
+    "guid",
+    "identifier",
+    "key",
+    "rowid",
+    "idx",
+    "index",
+    "rownum",
+}
 _CODE = {"code", "codes", "zip", "zipcode", "postcode", "postal", "plz", "fips", "class", "type"}
 _YEAR = {"year", "yr", "years", "jahr", "annee", "ano", "season", "week", "month", "decade"}
+_YEARS = {"year", "yr", "years", "jahr", "annee", "ano", "time", "date"}
+LEAST_YEARS = 5
 _PERSON = {"subject", "patient", "individual", "participant", "respondent", "household"}
 _TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created", "unixtime"}
-_GLUED = re.compile(r"(?:user|customer|client|patient|order|session|product|item|device|account)id")
+_GLUED = re.compile(
+    r"(?:user|customer|client|patient|order|session|product|item|device|account|case|person|subject|household|member|student|employee|company)id"
+)
 _MONEY = r"(?:[$€£¥₹₩₽]|R\$|Rs\.?|kr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|BRL)"
 _SPACED = r"[ \x{a0}\x{202f}]*"
 _UNIT = r"(?:[ \x{a0}\x{202f}]+[A-Za-zµ°²³/]{1,8}|[a-zµ°][A-Za-zµ°²³/]{0,7})"
@@ -158,6 +179,14 @@ def names_an_entity(name: str) -> bool:
     if found & _ID or (len(found) == 1 and found & _PERSON):
         return True
     return _GLUED.search(re.sub(r"[\W_]", "", name.lower())) is not None
+
+
+def counts_years(column: Column) -> bool:
+    """Whether a number's name and values say that it is a year, or a time in years."""
+    if column.kind != "number" or not column.words & _YEARS or column.n_distinct < LEAST_YEARS:
+        return False
+    low, high = np.nanmin(column.numbers), np.nanmax(column.numbers)
+    return bool(low >= 1500 and high < 2101)
 
 
 def names_something(name: str) -> bool:
@@ -365,17 +394,24 @@ def _time_in_a_number(column: Column) -> Column | None:
     """Returns a column of epochs or of days as 20130131 as a time that is still to be read."""
     present = column.numbers[~np.isnan(column.numbers)]
     low, high = float(present.min()), float(present.max())
-    if column.type == "int" and low >= 19_000_101 and high <= 21_001_231:
-        text = column.values.drop_null().unique().cast(pa.string()).cast(pa.binary())
-        if not from_text("", text, "date", Spelling("%Y%m%d"))[1][0].rows.size:
-            return replace(column, kind="time", written={"format": "%Y%m%d"})
+    days = column.type == "int" and low >= 19_000_101 and high <= 21_001_231
+    if days and _are_days(column, "%Y%m%d"):
+        return replace(column, kind="time", written={"format": "%Y%m%d"})
     if column.type != "int" or not names_a_time(column.name) or column.n_distinct < FEW_ROWS:
         return None
+    if low >= 100_101 and high <= 991_231 and _are_days(column, "%y%m%d"):
+        return replace(column, kind="time", written={"format": "%y%m%d"})
     for unit, factor in _EPOCH.items():
         start, end = 631_152_000 * 1e6 / factor, 2_208_988_800 * 1e6 / factor  # 1990 to 2040
         if start <= low and high < end:
             return replace(column, kind="time", written={"epoch": unit})
     return None
+
+
+def _are_days(column: Column, form: str) -> bool:
+    """Whether all whole numbers are days in a format."""
+    text = column.values.drop_null().unique().cast(pa.string()).cast(pa.binary())
+    return not sum(f.rows.size for f in from_text("", text, "date", Spelling(form))[1])
 
 
 def _unusual(column: Column, values: pa.Array, prefers_comma: bool) -> Column:

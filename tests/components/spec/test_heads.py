@@ -25,6 +25,7 @@ PLAIN = f"a,b,y\n{ROWS}"
         ("t.json", "[1, 2]\n[3, 4]\n", "holds a JSON array in each line"),
         ("t.csv", f"Sales of 2024\n\n{PLAIN}", "the table seems to begin in line 3"),
         ("t.csv", f"sep=;\n{PLAIN.replace(',', ';')}", "tail -n +2 "),
+        ("t.csv", "40,3,a,b\n" + "0.5,1.5,2\n" * 40, "seems to begin in line 2, without names"),
         ("t.csv", f"b,y\n{ROWS}", "names 2 columns in its first line, and most others have 3"),
         ("t.csv", PLAIN.replace(",", " "), "parts its 3 columns by blanks"),
         ("t.csv", f"<html>{PLAIN}", "is HTML or XML"),

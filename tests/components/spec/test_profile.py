@@ -48,6 +48,8 @@ def looked(folder: Path, values: list[str], name: str = "x", other: str = "z") -
         ("n", ["5", "5", "5"], "int", "constant"),
         ("n", ["", "NA", ""], "string", "empty"),
         ("day", ["20130131", "20130201", "20130202"], "date", "time"),
+        ("date", [f"8001{i:02}" for i in range(10, 31)], "date", "time"),
+        ("date", [f"8013{i:02}" for i in range(10, 31)], "int", "number"),
         ("n", ["20130131", "20139901", "20130202"], "int", "number"),
         ("price", ["$1,234.50", "$9.00", "-$3"], "string", "quantity"),
         ("share", ["12%", "7.5%", "100%"], "string", "quantity"),

@@ -448,3 +448,11 @@ def test_nines_below_0_among_numbers_that_are_not_may_be_missing(init, chance) -
     x = [chance.choice([-999, chance.randint(0, 5000)]) for _ in range(300)]
     written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
     assert "-999 in" in lines_of(written, "may spell a missing value")[0]
+
+
+def test_years_that_split_no_rows_are_told(init, chance) -> None:
+    table = {
+        "year": [1900 + i / 12 for i in range(300)],
+        "y": [chance.random() for _ in range(300)],
+    }
+    assert "counts years" in lines_of(init(table, "y"), "'year'")[0]
