@@ -162,6 +162,7 @@ def infer(uri: str, target: str) -> Draft:
         raise SpecError(f"{uri}: {told}")
     split, odd = find_parting(found, columns, goal, target)
     leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
+    leaks = {n: told for n, told in leaks.items() if n not in split.spent}
     table = _Table(found, columns, target, goal, split, leaks)
     table, let_pass = _with_a_feature(uri, table)
     left_out = _left_out(table)
@@ -597,7 +598,7 @@ def _sentinel(column: Column) -> str | None:
     x = np.sort(column.numbers[~np.isnan(column.numbers)])
     for value in (x[0], x[-1]):
         others = x[x != value]
-        nines = set(f"{abs(value):.0f}") == {"9"} or value == -1
+        nines = (value == round(value) and set(f"{abs(value):.0f}") == {"9"}) or value == -1
         alone = value < 0 <= others[0]  # the only number below 0
         far = min(abs(others - value)) > np.ptp(others) or alone
         if nines and far and len(x) - len(others) > 0.005 * len(x):

@@ -18,8 +18,9 @@ from components.spec.sampling import Sample
 from components.spec.schema import HashSplit, TimeSplit
 from components.spec.suspicion import Goal
 
-LATE = (0.8, 0.9)
-"""Of the rows in order of time, where validation and test begin."""
+LATE, LATE_OF_FEW = (0.8, 0.9), (0.7, 0.85)
+"""Of the rows in order of time, where validation and test begin; and so of fewer than `FEW`."""
+FEW = 200
 SMALL = 1000
 """Below so many rows the shares are 60/20/20, so that a tenth is not a handful."""
 SEEDS = 50
@@ -112,7 +113,7 @@ def _grows(column: Column) -> bool:
 def _by_time(column: Column, goal: Goal) -> Parting | None:
     x = column.numbers
     present = x[~np.isnan(x)]
-    first, last = np.quantile(present, LATE)
+    first, last = np.quantile(present, LATE_OF_FEW if len(x) < FEW else LATE)
     bounds = [_rounded(q, np.ptp(present)) for q in (first, last)]
     document = {"by": "time", "column": column.name}
     document |= {"validation_from": bounds[0], "test_from": bounds[1]}

@@ -448,6 +448,9 @@ def test_nines_below_0_among_numbers_that_are_not_may_be_missing(init, chance) -
     x = [chance.choice([-999, chance.randint(0, 5000)]) for _ in range(300)]
     written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
     assert "-999 in" in lines_of(written, "may spell a missing value")[0]
+    x = [chance.choice([9.42399, chance.random()]) for _ in range(300)]
+    written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
+    assert not lines_of(written, "may spell a missing value")
 
 
 def test_years_that_split_no_rows_are_told(init, chance) -> None:
@@ -456,3 +459,22 @@ def test_years_that_split_no_rows_are_told(init, chance) -> None:
         "y": [chance.random() for _ in range(300)],
     }
     assert "counts years" in lines_of(init(table, "y"), "'year'")[0]
+
+
+def test_an_id_that_splits_the_rows_is_not_told_as_a_leak(init, chance) -> None:
+    ids = [i // 4 for i in range(400)]
+    table = {
+        "user_id": ids,
+        "x": [chance.random() for _ in ids],
+        "y": [i * 7 % 50 % 2 for i in ids],
+    }
+    written = init(table, "y")
+    assert written.spec.split.keys == ("user_id",)
+    assert not lines_of(written, "give the label away")
+
+
+def test_of_few_rows_by_time_the_test_holds_more_than_a_tenth(init, chance) -> None:
+    y = [chance.random() for _ in range(120)]
+    split = init({"day": months(120), "x": y[::-1], "y": y}, "y").spec.split
+    assert isinstance(split, TimeSplit)
+    assert (split.validation_from, split.test_from) == ("1956-12-10", "1958-06-05")
