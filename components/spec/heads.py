@@ -117,19 +117,26 @@ def _badly_begun(lines: Sequence[str], path: str) -> str | None:
     if any(widths[d][0] == n for d, n in cut.items()):
         return None
     for delimiter, n in sorted(cut.items(), key=lambda found: -found[1]):
-        named = all(next(csv.reader(lines, delimiter=delimiter)))
-        if widths[delimiter][0] == n - 1 > 1 and named:
+        first, width = next(csv.reader(lines, delimiter=delimiter)), widths[delimiter][0]
+        differ = f"names {width} columns in its first line, and most others have {n} values"
+        if width == n - 1 > 1 and all(first):
             return (
-                f"names {n - 1} columns in its first line, and most others have {n} values; where "
-                f"the rows' own names stand first, write a name for them at its beginning"
+                f"{differ}; where the rows' own names stand first, write a name for them at its "
+                f"beginning"
             )
+        if width > n and not any(map(_is_number, first)):
+            return f"{differ}; a row has a value, or nothing between two {delimiter!r}, for each"
         begins = widths[delimiter].index(n) + 1
-        below = f"starts with {lines[0][:60]!r}, and the table seems to begin in line {begins}"
+        below = f"starts with {lines[0][:60]!r}, and "
         if looks_like_a_row(next(csv.reader(lines[begins - 1 :], delimiter=delimiter))):
-            return f"{below}, without names; write those of its columns into one line above it"
+            return (
+                f"{below}its rows seem to begin in line {begins}; write one line above them, with "
+                f"a name for each of the {n} columns, and remove what stands there"
+            )
         return (
-            f"{below}; a CSV starts with the names of its columns, so remove what stands above: "
-            f"tail -n +{begins} {shlex.quote(path)} > table.csv"
+            f"{below}the table seems to begin in line {begins}; a CSV starts with the names of its "
+            f"columns, so remove what stands above: tail -n +{begins} {shlex.quote(path)} "
+            f"> table.csv"
         )
     words = [len(line.split()) for line in lines]
     if not cut and words[0] > 1 and words.count(words[0]) >= ALIKE * len(words):

@@ -26,6 +26,7 @@ from components.spec.profile import (
     words,
 )
 from components.spec.sampling import Sample, sample
+from components.spec.schema import Clean
 from components.spec.suspicion import Goal, Trial, bins, find_leaks, find_twins, levels
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT
 from trainer.settings import Hyperparameters
@@ -44,8 +45,7 @@ SLICE_LEVELS = 12
 LARGE, STEPS = 1_000_000, 6_000
 """Of more train rows than this a first run takes so many steps, not twelve whole epochs."""
 DAY = 86_400.0
-MOST_BAD = 0.05
-"""As `clean.max_rejected` is by default."""
+MOST_BAD = Clean().max_rejected
 _RECODE = (
     "save it as UTF-8; of a file of Windows this does so: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
 )
@@ -287,6 +287,11 @@ def _why_not(table: _Table, column: Column) -> str | None:
         return f"may give the label away: it {table.leaks[column.name]}"
     if why := by_kind.get(column.kind):
         return why
+    if column.is_spoilt:
+        return (
+            f"{column.n_bad:,} cells do not convert, as infinity does not, and would take their "
+            f"rows along; write them as missing"
+        )
     if column.name in table.split.spent:
         return "rows are split by it, so the test rows have values that train never saw"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):

@@ -61,7 +61,7 @@ def find_parting(
     Raises:
         SpecError: No split gives every part rows to learn or to measure.
     """
-    inputs = {n: c for n, c in columns.items() if n != target}
+    inputs = {n: c for n, c in columns.items() if n != target and not c.is_spoilt}
     remarks = [
         f"{c.name!r} holds times that are not used: {c.note}"
         for c in inputs.values()

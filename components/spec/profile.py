@@ -143,6 +143,11 @@ class Column:
         return np.asarray(pc.fill_null(self.encoded.indices, -1).to_numpy(), np.int64)
 
     @property
+    def is_spoilt(self) -> bool:
+        """Whether so many cells do not convert, as infinity, that their rows would be missed."""
+        return self.n_bad > TOLERATED * len(self.values)
+
+    @property
     def declared(self) -> Any:
         """The column as the spec declares it: its type, or that and its spelling."""
         return {"type": self.type, **self.written} if self.written else self.type

@@ -478,3 +478,13 @@ def test_of_few_rows_by_time_the_test_holds_more_than_a_tenth(init, chance) -> N
     split = init({"day": months(120), "x": y[::-1], "y": y}, "y").spec.split
     assert isinstance(split, TimeSplit)
     assert (split.validation_from, split.test_from) == ("1956-12-10", "1958-06-05")
+
+
+def test_a_column_of_infinities_takes_no_rows_along(tmp_path: Path, chance) -> None:
+    x = [chance.random() for _ in range(200)]
+    ratio = [float("inf") if i % 7 == 0 else i / 7 for i in range(200)]
+    table = {"x": x, "ratio": ratio, "y": [int(v > 0.4) for v in reversed(x)]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    written = propose(str(tmp_path / "t.parquet"), "y", tmp_path / "t.yaml")
+    assert list(written.spec.columns) == ["x", "y"]
+    assert "29 cells do not convert, as infinity" in lines_of(written, "infinity")[0]
