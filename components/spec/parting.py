@@ -29,6 +29,7 @@ NEARER, NEAR = 0.75, 0.5
 MOST_ROWS_EACH = 50
 """An id with more rows on average is a category that later rows will have, too."""
 LEAST_IDS = 30
+LEAST_OTHERS = 3
 MAX_KEYS = 6
 FEW_KEYS = 100
 _BORN = {"birth", "birthday", "birthdate", "born", "dob", "expiry", "expires", "due"}
@@ -78,6 +79,13 @@ def find_parting(
     keys = _row_keys(inputs)
     found = _by_hash(keys, columns, goal)
     if found is None:
+        counts = np.unique(goal.values[goal.known], return_counts=True)[1]
+        if (rest := int(counts.sum() - counts.max())) < LEAST_OTHERS:
+            raise SpecError(
+                f"{', '.join(sample.source.uri)}: --target {target!r}: all but {rest} of "
+                f"{counts.sum():,} rows have one value; train and test need a row of another each, "
+                f"so there is too little to learn from"
+            )
         n = _combinations([columns[k] for k in keys])[1]
         raise SpecError(
             f"{', '.join(sample.source.uri)}: no split by the {n:,} different values of "

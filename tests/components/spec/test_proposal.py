@@ -488,3 +488,9 @@ def test_a_column_of_infinities_takes_no_rows_along(tmp_path: Path, chance) -> N
     written = propose(str(tmp_path / "t.parquet"), "y", tmp_path / "t.yaml")
     assert list(written.spec.columns) == ["x", "y"]
     assert "29 cells do not convert, as infinity" in lines_of(written, "infinity")[0]
+
+
+def test_a_label_of_one_value_but_for_a_row_is_refused_with_the_reason(init, chance) -> None:
+    y = [0.5] + [1.5] * 40
+    with pytest.raises(SpecError, match="all but 1 of 41 rows have one value"):
+        init({"x": [chance.random() for _ in y], "y": y}, "y")
