@@ -40,6 +40,8 @@ MOSTLY_MISSING = 0.995
 MOSTLY_UNSEEN = 0.5
 GATE_ROWS = 100
 """In fewer rows of the sample a bound would be a guess."""
+MOVED_ON = -0.05
+"""Where labels move on, the trivial answer has an r2 below 0: not all of a gain over it is any."""
 SLICES = 3
 SLICE_LEVELS = 12
 LARGE, STEPS = 1_000_000, 6_000
@@ -500,8 +502,8 @@ def _gate(table: _Table, features: list[Entry]) -> tuple[dict[str, Any], str]:
     best = max(sorted(gains), key=lambda n: gains[n])
     half = gains[best] / 2
     least = {"auc": 0.02, "log_loss": 0.0, "r2": 0.02}[trial.metric]
-    if trial.metric == "r2":  # where labels move on, the trivial answer is far below 0
-        half = min(half, (trial.trivial + gains[best]) / 2)
+    if trial.metric == "r2" and trial.trivial < MOVED_ON:
+        half = (trial.trivial + gains[best]) / 2
     if half <= least / 2:
         told = "no column alone says much of the label; beating the trivial answer is always asked"
         return {}, told
