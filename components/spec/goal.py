@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import SpecError
-from components.spec.profile import Column, derive, quoted
+from components.spec.profile import Column, derive, names_something, quoted
 from components.spec.sampling import Sample
 from components.spec.suspicion import Goal
 from components.wording import near
@@ -66,6 +66,12 @@ def _problem(column: Column) -> str | None:
         return (
             "it is a time; write a duration or a date's part into the table, or derive one, "
             "and predict that"
+        )
+    if column.kind == "code" and distinct > MAX_CLASSES and names_something(column.name):
+        return (
+            f"it is named as numbers that name something, so it is no amount, and its "
+            f"{distinct:,} different values are more than {MAX_CLASSES} classes; predict another "
+            f"column, or join its values into fewer in the table"
         )
     if column.type == "string" and column.kind != "quantity" and distinct > MAX_CLASSES:
         return (

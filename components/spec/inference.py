@@ -9,13 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.errors import SpecError
 from components.spec.goal import find_goal, is_skewed, plain
+from components.spec.heads import check_head, looks_like_a_row
 from components.spec.nulls import Nulls, find_nulls
 from components.spec.parting import Parting, find_parting
-from components.spec.profile import Column, find_columns, quoted, words
+from components.spec.profile import (
+    Column,
+    counts_years,
+    find_columns,
+    names_an_entity,
+    quoted,
+    words,
+)
 from components.spec.sampling import Sample, sample
+from components.spec.schema import Clean
 from components.spec.suspicion import Goal, Trial, bins, find_leaks, find_twins, levels
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT
 from trainer.settings import Hyperparameters
@@ -29,11 +40,18 @@ MOSTLY_MISSING = 0.995
 MOSTLY_UNSEEN = 0.5
 GATE_ROWS = 100
 """In fewer rows of the sample a bound would be a guess."""
+MOVED_ON = -0.05
+"""Where labels move on, the trivial answer has an r2 below 0: not all of a gain over it is any."""
 SLICES = 3
 SLICE_LEVELS = 12
 LARGE, STEPS = 1_000_000, 6_000
 """Of more train rows than this a first run takes so many steps, not twelve whole epochs."""
 DAY = 86_400.0
+MOST_BAD = Clean().max_rejected
+_RECODE = (
+    "save it as UTF-8; of a file of Windows this does so: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
+)
+_NAMELESS = "a CSV starts with the names of its columns, so write a line of them above it"
 
 
 @dataclass(frozen=True)
@@ -116,33 +134,75 @@ def infer(uri: str, target: str) -> Draft:
         SourceError: The files cannot be read.
         SpecError: The target cannot be predicted, or no column is left to predict it from.
     """
+    check_head(uri)
     found = sample(uri)
+    bad = found.rejected["bad_encoding"]
+    if bad > MOST_BAD * (found.table.num_rows + found.rejected.total()):
+        raise SpecError(f"{uri}: {bad:,} rows of the sample are not UTF-8; {_RECODE}")
     if not found.table.num_rows:
-        raise SpecError(f"{uri}: there are no rows that can be read, only a header")
+        listed = _rejected(found)
+        why = f"no row can be read: {listed}" if listed else "there are no rows, only a header"
+        raise SpecError(f"{uri}: {why}")
     nulls = find_nulls(found, target)
     columns = find_columns(found, nulls.spellings)
+    remarks = []
+    if found.source.format == "csv" and looks_like_a_row(found.names):
+        remarks.append(f"the header seems to be a row: {_NAMELESS}")
+        if target not in found.names:
+            raise SpecError(
+                f"{uri}: --target {target!r}: there is no such column, and the first line seems to "
+                f"be a row: {_NAMELESS}"
+            )
     goal = find_goal(found, columns, target)
     inputs = [c for n, c in columns.items() if n != target]
     if not any(c.kind not in ("empty", "constant") for c in inputs):
-        what = "has one value or none" if inputs else "is missing: there is none"
-        raise SpecError(f"{uri}: every column beside the target {target!r} {what}")
-    split, remarks = find_parting(found, columns, goal, target)
+        told = f"every column beside the target {target!r} has one value or none"
+        if not inputs:
+            told = f"there is no column beside the target {target!r} to predict it from"
+        if found.unreadable:
+            told += "; " + "; ".join(f"{n!r}: {why}" for n, why in found.unreadable.items())
+        raise SpecError(f"{uri}: {told}")
+    split, odd = find_parting(found, columns, goal, target)
     leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
+    leaks = {n: told for n, told in leaks.items() if n not in split.spent}
     table = _Table(found, columns, target, goal, split, leaks)
+    table, let_pass = _with_a_feature(uri, table)
     left_out = _left_out(table)
-    if leaks and not set(columns) - set(left_out) - {target}:
-        table = replace(table, leaks={})
-        left_out = _left_out(table)
-        remarks += [
-            f"{name!r} may give the label away: it {told}; it stays, as no other column is left"
-            for name, told in leaks.items()
-        ]
     features = _features(table, left_out)
-    if not any(f.used for f in features):
-        reasons = "; ".join(f"{n!r}: {why}" for n, why in list(left_out.items())[:5])
-        raise SpecError(f"{uri}: no column is left to predict {target!r} from ({reasons})")
-    remarks = [*_remarks(table, nulls), *remarks]
+    remarks = [*_remarks(table, nulls), *remarks, *odd, *let_pass]
     return _draft(uri, table, nulls, left_out, features, remarks)
+
+
+def _with_a_feature(uri: str, table: _Table) -> tuple[_Table, list[str]]:
+    """Returns a table of which a feature can be made, and what was let pass for it.
+
+    Raises:
+        SpecError: No column is left.
+    """
+    if _has_feature(table):
+        return table, []
+    if table.leaks:
+        told = [
+            f"{name!r} may give the label away: it {how}; it stays, as no other column is left"
+            for name, how in table.leaks.items()
+        ]
+        return replace(table, leaks={}), told
+    counted = {
+        n: replace(c, kind="number")
+        for n, c in table.columns.items()
+        if n != table.target and c.kind == "identifier" and c.is_number and not names_an_entity(n)
+    }
+    with_them = replace(table, columns={**table.columns, **counted})
+    if counted and _has_feature(with_them):
+        listed = ", ".join(map(repr, counted))
+        return with_them, [f"may do no more than count the rows: {listed}; no other column is left"]
+    reasons = "; ".join(f"{n!r}: {why}" for n, why in list(_left_out(table).items())[:5])
+    told = [f"({reasons})", *_amounts_as_text(table)]
+    raise SpecError(f"{uri}: no column is left to predict {table.target!r} from {'; '.join(told)}")
+
+
+def _has_feature(table: _Table) -> bool:
+    return any(f.used for f in _features(table, _left_out(table)))
 
 
 def _draft(
@@ -229,20 +289,28 @@ def _why_not(table: _Table, column: Column) -> str | None:
         return f"may give the label away: it {table.leaks[column.name]}"
     if why := by_kind.get(column.kind):
         return why
+    if column.is_spoilt:
+        return (
+            f"{column.n_bad:,} cells do not convert, as infinity does not, and would take their "
+            f"rows along; write them as missing"
+        )
     if column.name in table.split.spent:
         return "rows are split by it, so the test rows have values that train never saw"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):
         return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
-    if not (column.codes[table.split.parts == 0] >= 0).any():
-        return "no value in the train rows"
+    if not (column.codes[(table.split.parts == 0) & table.goal.known] >= 0).any():
+        return "no value in the train rows that have a label"
+    if column.type == "string" and (column.kind == "time" or _is_amount_as_text(column)):
+        return f"{column.note}; a feature takes a column as it stands, so write it plainly there"
     if table.split.document["by"] == "time" and _is_ahead(table, column):
         return "it grows with time: most test rows have a value that train never saw"
-    repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
-    if column.type == "string" and (
-        column.kind == "time" or (column.kind == "quantity" and not repeats)
-    ):
-        return f"{column.note}; a feature takes a column as it stands, so write it plainly there"
     return _case_twin(table, column)
+
+
+def _is_amount_as_text(column: Column) -> bool:
+    """Whether the values are amounts that do not repeat often enough to be categories."""
+    repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
+    return column.kind == "quantity" and not repeats
 
 
 def _is_ahead(table: _Table, column: Column) -> bool:
@@ -317,12 +385,18 @@ def _of_time(column: Column, stem: str) -> Iterator[dict[str, Any]]:
     span = float(np.ptp(x))
     parts = {
         "hour": span > 3 * DAY and len(np.unique(x % DAY)) > 1,
-        "day_of_week": span > 28 * DAY,
+        "day_of_week": span > 28 * DAY and not _is_monthly(column),
         "month": span > 2 * 365 * DAY,
     }
     for part in (part for part, seen in parts.items() if seen):
         name = {"day_of_week": "weekday"}.get(part, part)
         yield {"name": f"{stem}_{name}", "from": column.name, "transform": "cyclic", "part": part}
+
+
+def _is_monthly(column: Column) -> bool:
+    """Whether each time is the first day of a month: its weekday says nothing."""
+    days = column.values.drop_null().cast(pa.timestamp("us"))
+    return bool(pc.all(pc.equal(pc.day(days), 1)).as_py())
 
 
 def _has_levels(table: _Table, column: Column) -> bool:
@@ -428,6 +502,8 @@ def _gate(table: _Table, features: list[Entry]) -> tuple[dict[str, Any], str]:
     best = max(sorted(gains), key=lambda n: gains[n])
     half = gains[best] / 2
     least = {"auc": 0.02, "log_loss": 0.0, "r2": 0.02}[trial.metric]
+    if trial.metric == "r2" and trial.trivial < MOVED_ON:
+        half = (trial.trivial + gains[best]) / 2
     if half <= least / 2:
         told = "no column alone says much of the label; beating the trivial answer is always asked"
         return {}, told
@@ -457,11 +533,55 @@ def _remarks(table: _Table, nulls: Nulls) -> list[str]:
     for first, second, told in find_twins(kept):
         found.append(f"{first!r} and {second!r} may be the same: {told}")
     found += nulls.remarks
+    found += _amounts_as_text(table)
+    years = [c.name for c in inputs.values() if counts_years(c)]
+    if years and table.split.document["by"] == "hash":
+        found.append(
+            f"{years[0]!r} counts years, and rows of one year fall to train and to test; where "
+            f"later rows are predicted from earlier ones, write it into the table as a date, as "
+            f"1999-01-01, to split by it"
+        )
+    if moved := _moves_on(table):
+        found.append(moved)
     found += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]
-    if rejected := table.sample.rejected:
-        listed = ", ".join(f"{n:,} {reason}" for reason, n in sorted(rejected.items()))
-        found.append(f"rows that do not parse, in the sample: {listed}; they are rejected")
+    if listed := _rejected(table.sample):
+        recode = f"; {_RECODE}" if table.sample.rejected["bad_encoding"] else ""
+        found.append(f"rows that do not parse, in the sample: {listed}; they are rejected{recode}")
     return found
+
+
+def _rejected(found: Sample) -> str:
+    """Returns how many rows of a sample do not parse, by reason."""
+    return ", ".join(f"{n:,} {reason}" for reason, n in sorted(found.rejected.items()) if n)
+
+
+def _amounts_as_text(table: _Table) -> Iterator[str]:
+    """Tells of the amounts that are no feature as they are written, and how they would be one."""
+    amounts = [
+        c for c in table.columns.values() if c.name != table.target and _is_amount_as_text(c)
+    ]
+    if amounts:
+        listed = ", ".join(repr(c.name) for c in amounts)
+        plainly = ", ".join(f"{c.sql} AS {quoted(c.name)}" for c in amounts)
+        yield (
+            f"left out, as a feature takes a column as it stands: {listed}; written into the table "
+            f"as plain numbers they would be features, as by DuckDB: SELECT * REPLACE ({plainly})"
+        )
+
+
+def _moves_on(table: _Table) -> str | None:
+    """Tells of a number whose test labels lie beyond those of train, as a price over decades."""
+    if table.goal.task != "regression" or table.split.document["by"] != "time":
+        return None
+    parts, values = table.split.parts, table.goal.values
+    train, test = (values[table.goal.known & (parts == part)] for part in (0, 2))
+    beyond = float(np.mean((test < train.min()) | (test > train.max())))
+    if beyond <= MOSTLY_UNSEEN:
+        return None
+    return (
+        f"{beyond:.0%} of the test rows have a label beyond all of train, so no model may beat the "
+        f"mean; a change since the row before, or a ratio, is easier to predict"
+    )
 
 
 def _named_alike(table: _Table, names: list[str]) -> list[str]:
@@ -485,8 +605,9 @@ def _sentinel(column: Column) -> str | None:
     x = np.sort(column.numbers[~np.isnan(column.numbers)])
     for value in (x[0], x[-1]):
         others = x[x != value]
-        nines = set(f"{abs(value):.0f}") == {"9"} or value == -1
-        far = min(abs(others - value)) > np.ptp(others) or value == -1
+        nines = (value == round(value) and set(f"{abs(value):.0f}") == {"9"}) or value == -1
+        alone = value < 0 <= others[0]  # the only number below 0
+        far = min(abs(others - value)) > np.ptp(others) or alone
         if nines and far and len(x) - len(others) > 0.005 * len(x):
             share = 1 - len(others) / len(x)
             return f"{value:g} in {share:.1%} of the rows may spell a missing value"

@@ -9,16 +9,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.spec.profile import reading
+from components.spec.profile import holds_numbers
 from components.spec.sampling import Sample
 
 CONVENTIONAL = (
     *("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "Null", "\\N"),
-    *("<NA>", "NaT", "?"),
+    *("<NA>", "NaT", "?", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!"),
 )
 """Spellings that mean a missing value wherever they stand."""
 POSSIBLE = ("None", "none", "NONE", "nil", "na", "-", "--", ".", "*", "missing", "unknown", " ")
 """Spellings that mean it in a column of numbers or times; among words they may be a value."""
+
+
+MOST_WORDS = 5
+LEAST_NUMBERS = 20
+"""Up to so many words beside so many different numbers are taken for missing values."""
+LONGEST = 20
 
 
 @dataclass(frozen=True)
@@ -46,19 +52,31 @@ def find_nulls(sample: Sample, target: str) -> Nulls:
     needed: set[str] = set()
     among_words: set[str] = set()
     protected: set[str] = set()
+    odd: dict[str, list[str]] = {}
+    values: set[str] = set()
     for name in sample.table.column_names:
         found, rest = _spelled(_counted(sample.table.column(name)))
         for spelling in found:
             seen.setdefault(spelling, []).append(name)
-        if found and len(rest[0]) and reading(*rest)[0] != "string":
+        if found and holds_numbers(*rest):
             needed.update(found)
-        elif found:
-            among_words.update(s for s in found if s in CONVENTIONAL)
-            protected.update(s for s in found if s in POSSIBLE and name == target)
+            continue
+        words = _among_numbers(*rest)
+        for spelling in words:
+            odd.setdefault(spelling, []).append(name)
+        if words:
+            needed.update(found)
+            continue
+        values.update(v for v in rest[0].to_pylist() if len(v) <= LONGEST)
+        among_words.update(s for s in found if s in CONVENTIONAL)
+        protected.update(s for s in found if s in POSSIBLE and name == target)
+    odd = {spelling: names for spelling, names in odd.items() if spelling not in values}
+    seen |= odd
+    needed |= set(odd)
     chosen = (needed | among_words) - protected
     if not sample.whole:
         chosen.add("NA")  # as a spec without `nulls` has it: a rare one may not be in the sample
-    spellings = ("", *(s for s in (*CONVENTIONAL, *POSSIBLE) if s in chosen))
+    spellings = ("", *(s for s in (*CONVENTIONAL, *POSSIBLE, *odd) if s in chosen))
     return Nulls(spellings, tuple(_null_remarks(sample, seen, chosen, needed, target)))
 
 
@@ -74,6 +92,8 @@ def _null_remarks(
             )
         elif target in names:
             yield f"{told} is read as missing, and a row without {target!r} is rejected"
+        elif spelling not in CONVENTIONAL and spelling not in POSSIBLE:
+            yield f"{told} stands among numbers or times, and is read as missing"
         elif coded := [n for n in names if _looks_like_codes(sample.table.column(n), spelling)]:
             yield (
                 f"{spelling!r} in {_listed(coded)} may be a value: the others there are codes of as"
@@ -106,6 +126,17 @@ def _spelled(
         values.filter(rest),
         counts[rest.to_numpy(zero_copy_only=False)],
     )
+
+
+def _among_numbers(values: pa.Array, counts: np.ndarray) -> list[str]:
+    """Returns the few words without digits that stand among numbers or times, else none."""
+    isword = pc.match_substring_regex(values, pattern=rf"^\D{{1,{LONGEST}}}$")
+    words, isother = values.filter(isword), pc.invert(isword)
+    share = counts[isword.to_numpy(zero_copy_only=False)].sum() / max(counts.sum(), 1)
+    if not 0 < len(words) <= MOST_WORDS or len(values) - len(words) < LEAST_NUMBERS or share > 0.9:
+        return []
+    rest = values.filter(isother), counts[isother.to_numpy(zero_copy_only=False)]
+    return words.to_pylist() if holds_numbers(*rest) else []
 
 
 def _looks_like_codes(column: pa.ChunkedArray, spelling: str) -> bool:

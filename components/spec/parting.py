@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,14 +18,18 @@ from components.spec.sampling import Sample
 from components.spec.schema import HashSplit, TimeSplit
 from components.spec.suspicion import Goal
 
-LATE = (0.8, 0.9)
-"""Of the rows in order of time, where validation and test begin."""
+LATE, LATE_OF_FEW = (0.8, 0.9), (0.7, 0.85)
+"""Of the rows in order of time, where validation and test begin; and so of fewer than `FEW`."""
+FEW = 200
 SMALL = 1000
 """Below so many rows the shares are 60/20/20, so that a tenth is not a handful."""
 SEEDS = 50
+NEARER, NEAR = 0.75, 0.5
+"""Of its share of the rows a part should have so much; a few large keys may give it far less."""
 MOST_ROWS_EACH = 50
 """An id with more rows on average is a category that later rows will have, too."""
 LEAST_IDS = 30
+LEAST_OTHERS = 3
 MAX_KEYS = 6
 FEW_KEYS = 100
 _BORN = {"birth", "birthday", "birthdate", "born", "dob", "expiry", "expires", "due"}
@@ -58,7 +62,7 @@ def find_parting(
     Raises:
         SpecError: No split gives every part rows to learn or to measure.
     """
-    inputs = {n: c for n, c in columns.items() if n != target}
+    inputs = {n: c for n, c in columns.items() if n != target and not c.is_spoilt}
     remarks = [
         f"{c.name!r} holds times that are not used: {c.note}"
         for c in inputs.values()
@@ -75,10 +79,19 @@ def find_parting(
     keys = _row_keys(inputs)
     found = _by_hash(keys, columns, goal)
     if found is None:
+        counts = np.unique(goal.values[goal.known], return_counts=True)[1]
+        if (rest := int(counts.sum() - counts.max())) < LEAST_OTHERS:
+            raise SpecError(
+                f"{', '.join(sample.source.uri)}: --target {target!r}: all but {rest} of "
+                f"{counts.sum():,} rows have one value; train and test need a row of another each, "
+                f"so there is too little to learn from"
+            )
+        n = _combinations([columns[k] for k in keys])[1]
         raise SpecError(
-            f"{', '.join(sample.source.uri)}: no split by hash of {', '.join(keys)} gives train, "
-            f"validation and test rows with a label of two values; are the rows too few or all the "
-            f"same? write a column that says train, validation or test, and split by it"
+            f"{', '.join(sample.source.uri)}: no split by the {n:,} different values of "
+            f"{', '.join(keys)} gives train, validation and test rows with two labels; "
+            f"add a column that numbers the rows, or one that says train, validation or test, and "
+            f"split by it"
         )
     distinct = _combinations([columns[k] for k in keys])[1]
     if distinct < min(FEW_KEYS, len(goal.values) / 2):
@@ -108,7 +121,7 @@ def _grows(column: Column) -> bool:
 def _by_time(column: Column, goal: Goal) -> Parting | None:
     x = column.numbers
     present = x[~np.isnan(x)]
-    first, last = np.quantile(present, LATE)
+    first, last = np.quantile(present, LATE_OF_FEW if len(x) < FEW else LATE)
     bounds = [_rounded(q, np.ptp(present)) for q in (first, last)]
     document = {"by": "time", "column": column.name}
     document |= {"validation_from": bounds[0], "test_from": bounds[1]}
@@ -117,7 +130,7 @@ def _by_time(column: Column, goal: Goal) -> Parting | None:
     split = TimeSplit.model_validate(document)
     times = pa.array(x, from_pandas=True).cast(pa.int64(), safe=False).cast(pa.timestamp("us"))
     parts = assign(split, pa.record_batch({column.name: times}))
-    if not _suits(parts, goal, least=max(2, len(parts) // 50)):
+    if not _suits(parts, goal, least=[max(2, len(parts) // 50)] * 3):
         return None
     why = "the newest rows are the test, as the next rows will be newer still"
     return Parting(document, parts, why, (column.name,))
@@ -190,22 +203,33 @@ def _by_hash(keys: tuple[str, ...], columns: dict[str, Column], goal: Goal) -> P
         return None
     batch = pa.record_batch({k: columns[k].values for k in keys})
     small = len(goal.values) < SMALL
-    shares = {"train": 0.6, "validation": 0.2, "test": 0.2} if small else {}
-    shares = shares or {"train": 0.8, "validation": 0.1, "test": 0.1}
-    for least in (10, 1):
-        for seed in range(SEEDS):
-            more = {"seed": seed} if seed else {}
-            document = {"by": "hash", "keys": list(keys), **shares, **more}
-            parts = assign(HashSplit.model_validate(document), batch)
-            if _suits(parts, goal, least, each_class=small and least > 1):
-                return Parting(document, parts, "", keys)
+    train, other = (0.6, 0.2) if small else (0.8, 0.1)
+    shares = {"train": train, "validation": other, "test": other}
+    documents = [
+        {"by": "hash", "keys": list(keys), **shares, **({"seed": seed} if seed else {})}
+        for seed in range(SEEDS)
+    ]
+    assigned: dict[int, np.ndarray] = {}
+    for least, near in ((10, NEARER), (10, NEAR), (10, 0.0), (1, NEAR), (1, 0.0)):
+        rows = [max(least, near * share * goal.known.sum()) for share in shares.values()]
+        for seed, document in enumerate(documents):
+            if seed not in assigned:
+                assigned[seed] = assign(HashSplit.model_validate(document), batch)
+            if _suits(assigned[seed], goal, rows, each_class=small and least > 1):
+                return Parting(document, assigned[seed], "", keys)
     return None
 
 
-def _suits(parts: np.ndarray, goal: Goal, least: int, each_class: bool = False) -> bool:
-    """Whether every part has rows, train and test two labels, and test each frequent class."""
-    rows = [goal.known & (parts == part) for part in range(3)]
-    if min(r.sum() for r in rows) < least:
+def _suits(parts: np.ndarray, goal: Goal, least: Sequence[float], each_class: bool = False) -> bool:
+    """Whether every part has rows, train and test two labels, and test each frequent class.
+
+    Rows of a class that has no row in train are rejected, so they do not count.
+    """
+    used = goal.known
+    if goal.task == "multiclass":
+        used = used & np.isin(goal.values, goal.values[goal.known & (parts == 0)])
+    rows = [used & (parts == part) for part in range(3)]
+    if any(r.sum() < n for r, n in zip(rows, least, strict=True)):
         return False
     labels = [np.unique(goal.values[r]) for r in rows]
     if len(labels[0]) < 2 or (goal.task != "multiclass" and len(labels[2]) < 2):

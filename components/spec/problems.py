@@ -255,6 +255,15 @@ def _references(outline: _Outline) -> Iterator[tuple[str, Any]]:
             yield from ((f"{'.'.join(path)}[{i}]", name) for i, name in enumerate(names))
 
 
+def named_columns(value: Any) -> list[tuple[str, str]]:
+    """Returns every place of a spec that names a column beside `columns` and SQL, and the name."""
+    outline = _outline(value)
+    return [
+        *((place, name) for place, name in _references(outline) if isinstance(name, str)),
+        *((f"features[{i}].from", c) for i, f in outline.features.items() for c in f.columns),
+    ]
+
+
 def _feature_problems(outline: _Outline) -> Iterator[str]:
     seen: dict[str, int] = {}
     for i, feature in outline.features.items():

@@ -39,12 +39,52 @@ UNIQUE = 0.9
 FEW_ROWS = 20
 """In fewer rows nothing is told from values that do not repeat."""
 
-_ID = {"id", "ids", "uuid", "guid", "identifier", "key", "rowid", "idx", "index", "rownum"}
+FEW_UNITS = 10
+"""Of fewer different values with a unit nothing is told: they are categories as good."""
+
+_ID = {
+    "hid",
+    "pid",
+    "uid",
+    "cid",
+    "sid",
+    "hhid",
+    "id",
+    "ids",
+    "uuid",
+    "guid",
+    "identifier",
+    "key",
+    "rowid",
+    "idx",
+    "index",
+    "rownum",
+}
 _CODE = {"code", "codes", "zip", "zipcode", "postcode", "postal", "plz", "fips", "class", "type"}
+_YEAR = {"year", "yr", "years", "jahr", "annee", "ano", "season", "week", "month", "decade"}
+_YEARS = {"year", "yr", "years", "jahr", "annee", "ano", "time", "date"}
+LEAST_YEARS = 5
+_PERSON = {"subject", "patient", "individual", "participant", "respondent", "household"}
 _TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created", "unixtime"}
-_GLUED = re.compile(r"(?:user|customer|client|patient|order|session|product|item|device|account)id")
-_DOT = r"^\s*[-+]?[$€£¥₹]?\s*[-+]?\d{1,3}(?:[, ']?\d{3})*(?:\.\d+)?\s*[$€£¥₹%]?\s*$"
-_COMMA = r"^\s*[-+]?[$€£¥₹]?\s*[-+]?\d{1,3}(?:[. ']?\d{3})*(?:,\d+)?\s*[$€£¥₹%]?\s*$"
+_GLUED = re.compile(
+    r"(?:user|customer|client|patient|order|session|product|item|device|account|case|person|subject|household|member|student|employee|company)id"
+)
+_MONEY = r"(?:[$€£¥₹₩₽]|R\$|Rs\.?|kr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|BRL)"
+_SPACED = r"[ \x{a0}\x{202f}]*"
+_UNIT = r"(?:[ \x{a0}\x{202f}]+[A-Za-zµ°²³/]{1,8}|[a-zµ°][A-Za-zµ°²³/]{0,7})"
+_PLAIN = r"\d{1,3}(?:[,' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:\.\d+)?"
+_EUROPEAN = r"\d{1,3}(?:[.' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:,\d+)?"
+
+
+def _amount(number: str, sign: str = rf"(?:{_MONEY}|%|‰)") -> str:
+    """Returns the pattern of a number with a currency or a sign of its own."""
+    before = rf"[-+]?{_SPACED}(?:{_MONEY})?{_SPACED}[-+]?"
+    return rf"^\s*\(?{before}{number}{_SPACED}(?:{sign})?\)?\s*$"
+
+
+_DOT, _COMMA = _amount(_PLAIN), _amount(_EUROPEAN)
+_DOT_UNIT, _COMMA_UNIT = _amount(_PLAIN, _UNIT), _amount(_EUROPEAN, _UNIT)
+_MONTH = r"^\d{4}[-/]\d{2}$"
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y"),
     *("%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y"),
@@ -103,6 +143,11 @@ class Column:
         return np.asarray(pc.fill_null(self.encoded.indices, -1).to_numpy(), np.int64)
 
     @property
+    def is_spoilt(self) -> bool:
+        """Whether so many cells do not convert, as infinity, that their rows would be missed."""
+        return self.n_bad > TOLERATED * len(self.values)
+
+    @property
     def declared(self) -> Any:
         """The column as the spec declares it: its type, or that and its spelling."""
         return {"type": self.type, **self.written} if self.written else self.type
@@ -135,7 +180,23 @@ def words(name: str) -> set[str]:
 
 def names_an_entity(name: str) -> bool:
     """Whether a name says that the column tells whose row it is."""
-    return bool(words(name) & _ID) or _GLUED.search(re.sub(r"[\W_]", "", name.lower())) is not None
+    found = words(name)
+    if found & _ID or (len(found) == 1 and found & _PERSON):
+        return True
+    return _GLUED.search(re.sub(r"[\W_]", "", name.lower())) is not None
+
+
+def counts_years(column: Column) -> bool:
+    """Whether a number's name and values say that it is a year, or a time in years."""
+    if column.kind != "number" or not column.words & _YEARS or column.n_distinct < LEAST_YEARS:
+        return False
+    low, high = np.nanmin(column.numbers), np.nanmax(column.numbers)
+    return bool(low >= 1500 and high < 2101)
+
+
+def names_something(name: str) -> bool:
+    """Whether a name says that numbers are codes or tell whose row it is: sums of them are none."""
+    return bool(words(name) & _CODE) or names_an_entity(name)
 
 
 def names_a_time(name: str) -> bool:
@@ -307,7 +368,8 @@ def _kind_of_number(column: Column) -> Column:
     if column.type == "float":
         return replace(column, kind="number")
     if column.n_distinct == column.n_present >= FEW_ROWS and (
-        names_an_entity(column.name) or _counts_rows(column.numbers)
+        names_an_entity(column.name)
+        or (_counts_rows(column.numbers) and not column.words & (_TIME | _YEAR))
     ):
         return replace(column, kind="identifier")
     if _is_code(column):
@@ -325,7 +387,7 @@ def _counts_rows(numbers: np.ndarray) -> bool:
 
 def _is_code(column: Column) -> bool:
     """Whether whole numbers name something: by their name, or all have as many digits."""
-    if column.words & _CODE or names_an_entity(column.name):
+    if names_something(column.name):
         return True
     values = column.encoded.dictionary
     low, high = pc.min_max(values).as_py().values()
@@ -337,12 +399,13 @@ def _time_in_a_number(column: Column) -> Column | None:
     """Returns a column of epochs or of days as 20130131 as a time that is still to be read."""
     present = column.numbers[~np.isnan(column.numbers)]
     low, high = float(present.min()), float(present.max())
-    if column.type == "int" and low >= 19_000_101 and high <= 21_001_231:
-        text = column.values.drop_null().unique().cast(pa.string()).cast(pa.binary())
-        if not from_text("", text, "date", Spelling("%Y%m%d"))[1][0].rows.size:
-            return replace(column, kind="time", written={"format": "%Y%m%d"})
+    days = column.type == "int" and low >= 19_000_101 and high <= 21_001_231
+    if days and _are_days(column, "%Y%m%d"):
+        return replace(column, kind="time", written={"format": "%Y%m%d"})
     if column.type != "int" or not names_a_time(column.name) or column.n_distinct < FEW_ROWS:
         return None
+    if low >= 100_101 and high <= 991_231 and _are_days(column, "%y%m%d"):
+        return replace(column, kind="time", written={"format": "%y%m%d"})
     for unit, factor in _EPOCH.items():
         start, end = 631_152_000 * 1e6 / factor, 2_208_988_800 * 1e6 / factor  # 1990 to 2040
         if start <= low and high < end:
@@ -350,24 +413,64 @@ def _time_in_a_number(column: Column) -> Column | None:
     return None
 
 
+def _are_days(column: Column, form: str) -> bool:
+    """Whether all whole numbers are days in a format."""
+    text = column.values.drop_null().unique().cast(pa.string()).cast(pa.binary())
+    return not sum(f.rows.size for f in from_text("", text, "date", Spelling(form))[1])
+
+
 def _unusual(column: Column, values: pa.Array, prefers_comma: bool) -> Column:
     """Finds numbers and times in text that the spec's types do not read."""
     if _all_match(values, r"^\d+$"):
         return column
-    name = quoted(column.name)
-    dot, comma = _all_match(values, _DOT), _all_match(values, _COMMA)
-    if comma and (prefers_comma or not dot):
-        text = f"replace(regexp_replace({name}, '[^0-9,+-]', '', 'g'), ',', '.')"
-        note = "numbers with a decimal comma"
-    elif dot:
-        text = f"regexp_replace({name}, '[^0-9.+-]', '', 'g')"
-        note = "numbers with a currency, a percent sign or thousands marks"
-    else:
+    found = _quantity(column.name, values, prefers_comma)
+    if found is None:
         return _dated(column, values)
-    return replace(column, kind="quantity", sql=f"TRY_CAST({text} AS DOUBLE)", note=note)
+    sql, note = found
+    return replace(column, kind="quantity", sql=sql, note=note)
+
+
+def holds_numbers(values: pa.Array, counts: np.ndarray) -> bool:
+    """Whether distinct texts are numbers or times, or amounts as text."""
+    if not len(values):
+        return False
+    return reading(values, counts)[0] != "string" or (
+        not _all_match(values, r"^\d+$")
+        and (_all_match(values, _DOT) or _all_match(values, _COMMA))
+    )
+
+
+def _quantity(name: str, values: pa.Array, prefers_comma: bool) -> tuple[str, str] | None:
+    """Returns the SQL of the numbers that texts hold, and how they are written, or None."""
+    dot, comma = _all_match(values, _DOT), _all_match(values, _COMMA)
+    of_a_unit = not (dot or comma) and _has_one_unit(values)
+    if of_a_unit:
+        dot, comma = _all_match(values, _DOT_UNIT), _all_match(values, _COMMA_UNIT)
+    if not (dot or comma):
+        return None
+    column = quoted(name)
+    if comma and (prefers_comma or not dot):
+        text = f"replace(regexp_replace({column}, '[^0-9,+-]', '', 'g'), ',', '.')"
+        note = "numbers with a decimal comma"
+    else:
+        text = f"regexp_replace({column}, '[^0-9.+-]', '', 'g')"
+        note = "numbers with a currency, a percent sign or thousands marks"
+    sql = f"TRY_CAST({text} AS DOUBLE)"
+    if pc.any(pc.match_substring(values, "(")).as_py():
+        sql = f"CASE WHEN contains({column}, '(') THEN -1 ELSE 1 END * {sql}"
+    return sql, "numbers with a unit" if of_a_unit else note
+
+
+def _has_one_unit(values: pa.Array) -> bool:
+    """Whether many texts end with the same letters, as 300 kg and 20.5 kg."""
+    ends = pc.extract_regex(values, pattern=rf"\d(?P<unit>{_UNIT})\s*$").field("unit")
+    return len(values) >= FEW_UNITS and not ends.null_count and len(ends.unique()) == 1
 
 
 def _dated(column: Column, values: pa.Array) -> Column:
+    if _all_match(values, _MONTH):
+        told = "months: with a day, as 2024-03-01, they would be times, and might split the rows"
+        return replace(column, note=told)
     if not _all_match(values.slice(0, 200), r"^\D{0,12}\d.*[/.\- ,].*\d"):
         return column
     formats = _formats(values)

@@ -133,6 +133,15 @@ def _resolve_trainer(value: dict[str, Any], folder: Path) -> None:
         train["trainer"] = own if "://" in own else str(folder / own)
 
 
+def _typos(value: Any) -> dict[str, tuple[str, str]]:
+    """Returns the entries of `columns` that are a typo, where the spec names what it lacks."""
+    if not any("unknown column" in problem for problem in cross_problems(value)):
+        return {}
+    from components.spec.typos import column_typos  # reads the source: seldom needed, and slow
+
+    return column_typos(value)
+
+
 def _checked(value: Any, where: str) -> ModelSpec:
     """Checks a parsed spec.
 
@@ -146,10 +155,20 @@ def _checked(value: Any, where: str) -> ModelSpec:
     if not is_bounded(value):
         raise SpecError(f"{where}: holds more than {MAX_VALUES:,} values, each alias counted")
     spec, found = None, []
+    if typos := _typos(value):
+        value = {
+            **value,
+            "columns": {typos.get(n, (n,))[0]: c for n, c in value["columns"].items()},
+        }
+        found = [
+            f"columns.{name}: the source has no such column; write {meant!r}, which it has and "
+            f"{place} names"
+            for name, (meant, place) in typos.items()
+        ]
     try:
         spec = ModelSpec.model_validate(value)
     except ValidationError as error:
-        found = schema_problems(error.errors(), value)
+        found += schema_problems(error.errors(), value)
     found += cross_problems(value)
     if found:
         found += rule_problems(value)

@@ -172,7 +172,8 @@ def find_leaks(goal: Goal, columns: list[Column]) -> dict[str, str]:
     for column in columns:
         if told := _gives_away(trial, column):
             found[column.name] = told
-    return {**found, **_sums(goal, [c for c in columns if c.name not in found])}
+    rest = [c for c in columns if c.name not in found]
+    return {**found, **_sums(goal, rest), **_indicators(goal, rest)}
 
 
 def _gives_away(trial: Trial, column: Column) -> str | None:
@@ -215,9 +216,9 @@ def _ranks(x: np.ndarray) -> np.ndarray:
 
 
 def _sums(goal: Goal, columns: list[Column]) -> dict[str, str]:
-    """Finds two or three numbers whose weighted sum is the label."""
+    """Finds two or three numbers whose weighted sum is the label, a number or one of two."""
     numbers = [c for c in columns if c.is_number and not c.values.null_count]
-    if goal.task != "regression" or len(numbers) < 2:
+    if goal.task == "multiclass" or len(numbers) < 2:
         return {}
     rows = np.flatnonzero(goal.known)
     rows = rows[:: -(-len(rows) // PAIR_ROWS)]
@@ -233,11 +234,31 @@ def _sums(goal: Goal, columns: list[Column]) -> dict[str, str]:
         left = y - x[:, chosen] @ weights
         if len(chosen) > 1 and left @ left < 1e-4 * (y @ y):
             names = [numbers[i].name for i in chosen]
-            told = f"with {' and '.join(map(repr, names))} makes the label up by a weighted sum"
-            return dict.fromkeys(names, told)
+            return {name: _made_up_with([n for n in names if n != name]) for name in names}
         if len(chosen) == len(numbers):
             break
     return {}
+
+
+def _made_up_with(names: list[str]) -> str:
+    return f"makes the label up with {' and '.join(map(repr, names))}, by a weighted sum"
+
+
+def _indicators(goal: Goal, columns: list[Column]) -> dict[str, str]:
+    """Finds columns of two values that tell one class of several from all others, as dummies do."""
+    if goal.task != "multiclass":
+        return {}
+    found = {}
+    marks = goal.marks[goal.known] > 0
+    frequent = np.minimum(marks.sum(axis=0), (~marks).sum(axis=0)) >= SURE_ROWS
+    for column in columns:
+        if column.n_distinct == 2 and not column.values.null_count:
+            first = (column.codes[goal.known] == 0)[:, None]
+            exact = frequent & ((marks == first).all(axis=0) | (marks != first).all(axis=0))
+            if exact.any():
+                name = goal.classes[int(exact.argmax())]
+                found[column.name] = f"says exactly which rows are of class {name!r}"
+    return found
 
 
 def _scaled(x: np.ndarray) -> np.ndarray:

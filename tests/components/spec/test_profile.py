@@ -48,9 +48,17 @@ def looked(folder: Path, values: list[str], name: str = "x", other: str = "z") -
         ("n", ["5", "5", "5"], "int", "constant"),
         ("n", ["", "NA", ""], "string", "empty"),
         ("day", ["20130131", "20130201", "20130202"], "date", "time"),
+        ("date", [f"8001{i:02}" for i in range(10, 31)], "date", "time"),
+        ("date", [f"8013{i:02}" for i in range(10, 31)], "int", "number"),
         ("n", ["20130131", "20139901", "20130202"], "int", "number"),
         ("price", ["$1,234.50", "$9.00", "-$3"], "string", "quantity"),
         ("share", ["12%", "7.5%", "100%"], "string", "quantity"),
+        ("loss", ["(1,200.50)", "7.00", "1,000"], "string", "quantity"),
+        ("fee", ["USD 12.30", "USD 7", "USD 1,000"], "string", "quantity"),
+        ("gehalt", ["1\u202f200,50", "7,00", "12\u202f000"], "string", "quantity"),
+        ("mass", [f"{i}.5 kg" for i in range(12)], "string", "quantity"),
+        ("month", ["2024-01", "2024-02"] * 9, "string", "category"),
+        ("size", ["10 kg", "20 kg"] * 9, "string", "category"),
     ],
 )
 def test_the_values_say_the_type_and_what_they_are_for(
@@ -133,6 +141,22 @@ def test_a_class_of_the_target_is_kept_though_numbers_are_spelled_missing_by_it(
 ) -> None:
     found = nulls_of(tmp_path, "y", ("x", ["1", "None", "3"]), ("y", ["None", "B", "A"]))
     assert found.spellings == ("",)
+
+
+def test_a_word_among_many_numbers_is_missing_and_told(tmp_path: Path) -> None:
+    numbers = [f"{i}.5" for i in range(30)]
+    columns = ("x", [*numbers, "inf", "No data"]), ("y", ["a", "b"] * 16)
+    found = nulls_of(tmp_path, "y", *columns)
+    assert found.spellings == ("", "inf", "No data")
+    assert found.remarks[0] == (
+        "'inf' in 'x' stands among numbers or times, and is read as missing"
+    )
+    # What is a value among words elsewhere stays one.
+    columns = ("x", [*numbers, "a", "No data"]), ("y", ["a", "b"] * 16)
+    assert nulls_of(tmp_path, "y", *columns).spellings == ("", "No data")
+    # Amounts as text are numbers, too.
+    columns = ("x", [*(f"{n} $" for n in numbers), "-", "n.a."]), ("y", ["a", "b"] * 16)
+    assert nulls_of(tmp_path, "y", *columns).spellings == ("", "-", "n.a.")
 
 
 def test_names_are_cut_into_words() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,6 +33,10 @@ SAMPLES = [
     ("flights-3m.parquet", "delay", "regression"),
     ("flights.csv", "arr_delay", "regression"),
 ]
+
+
+def months(n: int) -> list[str]:
+    return [f"{1950 + i // 12}-{i % 12 + 1:02}-01" for i in range(n)]
 
 
 def lines_of(proposal: Proposal, word: str) -> list[str]:
@@ -334,8 +339,8 @@ def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
-        ("a,y\n", "there are no rows that can be read, only a header"),
-        ("y\n" + "1\n2\n" * 50, "every column beside the target 'y' is missing: there is none"),
+        ("a,y\n", "there are no rows, only a header"),
+        ("y\n" + "1\n2\n" * 50, "there is no column beside the target 'y' to predict it from"),
         ("a,y\n" + "1,2\n1,3\n" * 50, "every column beside the target 'y' has one value or none"),
         ("a,b\n1,2\n", "--target 'y': there is no such column"),
         ("", "is empty; a CSV starts with the names of its columns"),
@@ -366,3 +371,126 @@ def test_what_a_file_says_never_leaves_its_comment(init, chance) -> None:
     written = init(header + rows, "y")
     assert written.spec.source.quoted_newlines
     assert written.spec.label == "y"
+
+
+def test_no_bound_is_asked_of_a_number_that_leaves_what_train_saw(init, chance) -> None:
+    n = 600
+    grows = [1000 + 10 * i + chance.random() for i in range(n)]
+    same = [chance.randint(0, 5) for _ in grows]
+    written = init({"day": months(n), "x": same, "y": grows}, "y")
+    assert written.spec.evaluate.gate == {}
+    assert "a label beyond all of train" in " ".join(lines_of(written, "#"))
+
+
+def test_a_monthly_series_has_no_weekday(init, chance) -> None:
+    y = [chance.random() for _ in range(240)]
+    written = init({"day": months(len(y)), "y": y}, "y")
+    assert [f.name for f in written.spec.features] == ["day_month"]
+
+
+def test_a_column_that_stands_only_beside_missing_labels_is_left_out(init, chance) -> None:
+    rows = [(i, chance.random(), "", chance.random()) for i in range(100)]
+    rows += [(i, chance.random(), chance.random(), "") for i in range(100, 200)]
+    id_, x, then, y = zip(*rows, strict=True)
+    written = init({"id": id_, "x": x, "then": then, "y": y}, "y")
+    assert [f.name for f in written.spec.features] == ["x"]
+
+
+def test_a_few_large_keys_leave_each_part_near_its_share(init, chance) -> None:
+    sizes = [200] * 4 + [20] * 30
+    ids = [f"K-{1000 + k}" for k, size in enumerate(sizes) for _ in range(size)]
+    table = {"key": ids, "x": [chance.random() for _ in ids]}
+    written = init({**table, "y": [chance.randint(0, 1) for _ in ids]}, "y")
+    split = written.spec.split
+    assert isinstance(split, HashSplit)
+    assert split.keys == ("key",)
+    counts = np.bincount(assign(split, pa.record_batch({"key": ids})))
+    assert min(counts[1:]) >= 0.05 * len(ids)
+
+
+def test_rows_of_classes_that_train_lacks_do_not_fill_a_part(init, tmp_path: Path) -> None:
+    names = [f"n{i // 2}" for i in range(14)] + ["a", "b", "c"]
+    written = init({"x": [f"ba{i}" for i in range(17)], "y": names}, "y")
+    assert pipeline.run(written.spec.as_parameter(), runner="local", out=str(tmp_path / "o")) == 17
+    rows = json.loads((tmp_path / "o/manifest.json").read_text())["rows"]
+    assert min(rows[part] for part in ("train", "validation", "test")) >= 1
+
+
+def test_a_year_that_does_not_repeat_is_a_number_and_no_identifier(init, chance) -> None:
+    level = [chance.random() for _ in range(98)]
+    written = init({"year": range(1875, 1973), "level": level}, "level")
+    assert [f.name for f in written.spec.features] == ["year"]
+
+
+def test_numbers_that_name_something_are_no_amount_to_predict(init, chance) -> None:
+    table = {"user_id": [i // 3 for i in range(600)], "x": [chance.random() for _ in range(600)]}
+    with pytest.raises(SpecError, match="named as numbers that name something"):
+        init(table, "user_id")
+
+
+def test_an_amount_as_text_is_told_with_the_sql_of_its_number(init, chance) -> None:
+    prices = [f"{chance.randint(1, 9)}.{i:03},50" for i in range(300)]
+    y = [chance.randint(0, 1) for _ in prices]
+    x = [chance.randint(0, 9) for _ in prices]
+    written = init({"day": months(300), "x": x, "price": prices, "y": y}, "y", delimiter=";")
+    told = " ".join(line.lstrip("# ") for line in lines_of(written, "#"))
+    assert "left out, as a feature takes a column as it stands: 'price'" in told
+    assert """, ',', '.') AS DOUBLE) AS "price")""" in told
+
+
+def test_a_count_of_the_rows_is_a_feature_where_there_is_no_other(init, chance) -> None:
+    written = init({"n": range(24), "freq": [chance.randint(0, 99) for _ in range(24)]}, "freq")
+    assert [f.name for f in written.spec.features] == ["n"]
+    assert "may do no more than count the rows: 'n'" in lines_of(written, "count the rows")[0]
+
+
+def test_nines_below_0_among_numbers_that_are_not_may_be_missing(init, chance) -> None:
+    x = [chance.choice([-999, chance.randint(0, 5000)]) for _ in range(300)]
+    written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
+    assert "-999 in" in lines_of(written, "may spell a missing value")[0]
+    x = [chance.choice([9.42399, chance.random()]) for _ in range(300)]
+    written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
+    assert not lines_of(written, "may spell a missing value")
+
+
+def test_years_that_split_no_rows_are_told(init, chance) -> None:
+    table = {
+        "year": [1900 + i / 12 for i in range(300)],
+        "y": [chance.random() for _ in range(300)],
+    }
+    assert "counts years" in lines_of(init(table, "y"), "'year'")[0]
+
+
+def test_an_id_that_splits_the_rows_is_not_told_as_a_leak(init, chance) -> None:
+    ids = [i // 4 for i in range(400)]
+    table = {
+        "user_id": ids,
+        "x": [chance.random() for _ in ids],
+        "y": [i * 7 % 50 % 2 for i in ids],
+    }
+    written = init(table, "y")
+    assert written.spec.split.keys == ("user_id",)
+    assert not lines_of(written, "give the label away")
+
+
+def test_of_few_rows_by_time_the_test_holds_more_than_a_tenth(init, chance) -> None:
+    y = [chance.random() for _ in range(120)]
+    split = init({"day": months(120), "x": y[::-1], "y": y}, "y").spec.split
+    assert isinstance(split, TimeSplit)
+    assert (split.validation_from, split.test_from) == ("1956-12-10", "1958-06-05")
+
+
+def test_a_column_of_infinities_takes_no_rows_along(tmp_path: Path, chance) -> None:
+    x = [chance.random() for _ in range(200)]
+    ratio = [float("inf") if i % 7 == 0 else i / 7 for i in range(200)]
+    table = {"x": x, "ratio": ratio, "y": [int(v > 0.4) for v in reversed(x)]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    written = propose(str(tmp_path / "t.parquet"), "y", tmp_path / "t.yaml")
+    assert list(written.spec.columns) == ["x", "y"]
+    assert "29 cells do not convert, as infinity" in lines_of(written, "infinity")[0]
+
+
+def test_a_label_of_one_value_but_for_a_row_is_refused_with_the_reason(init, chance) -> None:
+    y = [0.5] + [1.5] * 40
+    with pytest.raises(SpecError, match="all but 1 of 41 rows have one value"):
+        init({"x": [chance.random() for _ in y], "y": y}, "y")

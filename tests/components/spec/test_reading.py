@@ -254,3 +254,32 @@ def test_folds_survive_the_pipeline_parameter_and_wrong_ones_are_a_sentence() ->
         changed("split", stratified)
     )
     assert read_parameter(changed("split.stratify", "big")).split.stratify == "big"
+
+
+def typo(folder: Path, header: str, columns: dict[str, str], *rules: str) -> str:
+    (folder / "toys.csv").write_text(f"{header}\n")
+    clean = {**GOOD["clean"], "reject": {f"rule_{i}": sql for i, sql in enumerate(rules)}}
+    document = {**GOOD, "columns": columns, "clean": clean}
+    (folder / "toys.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(SpecError) as caught:
+        load_spec(folder / "toys.yaml")
+    return str(caught.value)
+
+
+def test_a_declared_column_is_the_typo_where_the_source_has_what_a_feature_names(
+    tmp_path: Path,
+) -> None:
+    columns = {**GOOD["columns"], "color": "string"}
+    del columns["colour"]
+    told = typo(tmp_path, "id,size,colour,sold", columns)
+    assert told == (
+        "toys.yaml: columns.color: the source has no such column; write 'colour', which it has and "
+        "features[0].from names"
+    )
+    # A source that has what is declared, or neither, or cannot be read: the feature is the typo.
+    for header in ("id,size,color,sold", "id,size,sold", ""):
+        told = typo(tmp_path, header, columns)
+        assert told.endswith("features[0].from: unknown column 'colour'; did you mean 'color'?")
+    # So it is where the declared column is used itself, here by SQL.
+    told = typo(tmp_path, "id,size,colour,sold", columns, "color = 'red'")
+    assert told.endswith("features[0].from: unknown column 'colour'; did you mean 'color'?")

@@ -75,7 +75,7 @@ def test_two_numbers_that_add_up_to_the_label_are_a_leak_together() -> None:
     goal = Goal("y", "regression", np.array(X) + 2 * np.array(other))
     found = leaks(goal, number("a", X), number("b", other), number("c", X[::-1]))
     assert set(found) == {"a", "b"}
-    assert found["a"] == "with 'b' and 'a' makes the label up by a weighted sum"
+    assert found["a"] == "makes the label up with 'b', by a weighted sum"
 
 
 def test_a_perfect_column_among_few_rows_of_a_class_proves_nothing() -> None:
@@ -96,3 +96,12 @@ def test_numbers_of_the_same_order_are_twins() -> None:
     other = number("c", [float(i * 53 % 97) for i in range(400)])
     b = number("b", [x**3 + (0.1 if i % 2 else 0.0) for i, x in enumerate(X)])
     assert [t[:2] for t in find_twins([a, other, b])] == [("a", "b")]
+
+
+def test_dummies_of_the_classes_are_a_leak_together() -> None:
+    kind = np.arange(300) % 3
+    others = [number(f"is_{k}", [int(v == k) for v in kind]) for k in (1, 2)]
+    found = leaks(Goal("y", "multiclass", kind.astype(float), ("a", "b", "c")), *others)
+    assert found["is_1"] == "says exactly which rows are of class 'b'"
+    binary = leaks(Goal("y", "binary", (kind == 0).astype(float), ("no", "yes")), *others)
+    assert binary["is_2"] == "makes the label up with 'is_1', by a weighted sum"

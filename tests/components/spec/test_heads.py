@@ -1,0 +1,56 @@
+"""A file that is no table is refused by `quatrain init`, with what would make one of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from components.errors import QuatrainError
+
+OBJECTS = [{"a": i, "y": i % 2} for i in range(40)]
+ROWS = "".join(f"{i},{i % 7},{i % 2}\n" for i in range(40))
+PLAIN = f"a,b,y\n{ROWS}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("t.json", json.dumps(OBJECTS), "is one JSON array; "),
+        ("t.json", json.dumps(OBJECTS, indent=1), "jq -c '.[]' "),
+        ("t.json", json.dumps({"of": OBJECTS}), """jq -c '.["of"][]' """),
+        ("t.json", json.dumps({"of": OBJECTS}, indent=1), "over several lines"),
+        ("t.json", json.dumps({"a": [1, 2], "y": [0, 1]}), "is one JSON object of columns"),
+        ("t.json", "[1, 2]\n[3, 4]\n", "holds a JSON array in each line"),
+        ("t.csv", f"Sales of 2024\n\n{PLAIN}", "the table seems to begin in line 3"),
+        ("t.csv", f"sep=;\n{PLAIN.replace(',', ';')}", "tail -n +2 "),
+        ("t.csv", "40,3,a,b\n" + "0.5,1.5,2\n" * 40, "its rows seem to begin in line 2"),
+        ("t.csv", f"b,y\n{ROWS}", "names 2 columns in its first line, and most others have 3"),
+        ("t.csv", PLAIN.replace(",", " "), "parts its 3 columns by blanks"),
+        ("t.csv", f"a,b,y,z\n{ROWS}", "names 4 columns in its first line, and most others have 3"),
+        ("t.csv", f"<html>{PLAIN}", "is HTML or XML"),
+        ("t.csv", f"@RELATION r\n{PLAIN}", "is ARFF"),
+        ("t.xlsx", "PK", "is a workbook"),
+        ("t.csv", f"0.5,1e-3,-2\n{ROWS}", "the first line seems to be a row"),
+        ("t.csv", PLAIN.replace("6,", "\xfc,").encode("cp1252"), "iconv -f WINDOWS-1252"),
+        ("t.csv.gz", gzip.compress(json.dumps(OBJECTS).encode()), "is one JSON array"),
+    ],
+)
+def test_what_is_no_table_is_named_with_the_way_out(init, name: str, text, sentence: str) -> None:
+    with pytest.raises(QuatrainError) as refused:
+        init(text, "y", name)
+    assert sentence in str(refused.value)
+    assert name in str(refused.value)
+
+
+def test_a_decimal_comma_is_not_taken_for_the_delimiter_of_a_title(init, chance) -> None:
+    rows = "".join(f"{i % 9};0,{chance.randint(1, 99)};{i % 2}\n" for i in range(60))
+    assert init(f"a;b;y\n{rows}", "y").spec.source.delimiter == ";"
+
+
+def test_a_header_of_whole_numbers_is_a_header(init, chance) -> None:
+    rows = [[chance.randint(0, 9), chance.randint(0, 9), i % 2] for i in range(60)]
+    table = "0,1,2\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    assert "seems to be a row" not in init(table, "2").path.read_text()
+    assert "seems to be a row" in init(table.replace("0,1,2", "0.5,1.5,2", 1), "2").path.read_text()
