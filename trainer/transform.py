@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from trainer.features import FEATURES, Engineered, Feature, Input, Raw, Task, Tensors
 from trainer.settings import TrainerError
 from trainer.spelling import Spelling, tidy_numpy, tidy_tensor
-from trainer.statistics import ColumnStatistics, TableStatistics
+from trainer.statistics import ColumnStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -130,25 +130,10 @@ class Transform:
         )
 
 
-def count(
-    features: Sequence[Feature], raw: Raw, rows: int, sampled: Collection[str] = ()
-) -> TableStatistics:
-    """Counts the raw inputs of a batch, and what the features make of them to be fitted to.
-
-    Args:
-        features: What is to be fitted.
-        raw: Raw inputs, and further columns to count.
-        rows: How many rows they have.
-        sampled: The columns of strings that no feature `needs`.
-    """
-    made = {name: values for f in features for name, values in f.quantities(raw).items()}
-    return TableStatistics.of({**raw, **made}, rows, sampled)
-
-
 def fit_features(
     features: Sequence[Feature], columns: Mapping[str, ColumnStatistics]
 ) -> tuple[Feature, ...]:
-    """Fits every feature to the statistics that `count` made of the train split.
+    """Fits every feature to the statistics of the train split.
 
     Raises:
         TrainerError: A feature has nothing to be fitted to, or two give a column of one name.

@@ -115,7 +115,11 @@ def as_read(rows: pa.Array) -> pa.Array:
     """Returns the bytes of rows: CSV rows without their line end, Parquet rows as JSON text."""
     if pa.types.is_binary(rows.type):
         return pc.replace_substring_regex(rows, pattern=r"\r?\n\z", replacement="")
-    text = ask("SELECT to_json(row) AS text FROM read", pa.table({"row": rows}))
+    # DuckDB does not know numbers of two bytes.
+    fields = [f.with_type(pa.float32()) if f.type == pa.float16() else f for f in rows.type]
+    text = ask(
+        "SELECT to_json(row) AS text FROM read", pa.table({"row": rows.cast(pa.struct(fields))})
+    )
     return text.column("text").combine_chunks().cast(pa.binary())
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.features import Cross, Cyclic, Feature, Input, Standardize, Vocabulary, raw_inputs
+from trainer.features import (
+    Cross,
+    Cyclic,
+    Feature,
+    Input,
+    Raw,
+    Standardize,
+    Vocabulary,
+    raw_inputs,
+)
 from trainer.job import Job, Outputs
 from trainer.settings import Hyperparameters
 from trainer.statistics import TableStatistics
@@ -66,6 +75,14 @@ def features() -> tuple[Feature, ...]:
         ),
         Cyclic(name="hour", columns=("time",), types=("timestamp",), part="hour"),
     )
+
+
+def counted(
+    made: Sequence[Feature], raw: Raw, rows: int, sampled: Collection[str] = ()
+) -> TableStatistics:
+    """Returns what features are fitted to: statistics of the raw inputs, and of what is made."""
+    quantities = {name: values for f in made for name, values in f.quantities(raw).items()}
+    return TableStatistics.of({**raw, **quantities}, rows, sampled)
 
 
 def labels(table: pa.Table, task: str) -> np.ndarray:

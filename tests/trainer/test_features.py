@@ -11,6 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trainer.small import counted
 from trainer import features as ft
 from trainer import transform as tr
 from trainer.settings import TrainerError
@@ -96,7 +97,7 @@ def feature(transform: str, type_: ft.Type = "float", **parameters: Any) -> ft.F
 
 
 def fit(made: ft.Feature, raw: dict[str, Any]) -> ft.Feature:
-    return made.fit(tr.count([made], raw, len(next(iter(raw.values())))).columns)
+    return made.fit(counted([made], raw, len(next(iter(raw.values())))).columns)
 
 
 def assert_forms_agree(
@@ -308,7 +309,7 @@ def test_rows_shuffled_cut_and_merged_in_50_ways_give_the_same_bytes(
         order = random.permutation(rows) if way else np.arange(rows)
         cuts = np.sort(random.integers(0, rows, random.integers(0, 6)))
         parts = [
-            tr.count(
+            counted(
                 EVERY,
                 {n: v[p] if isinstance(v, np.ndarray) else v.take(p) for n, v in raw.items()},
                 len(p),
@@ -326,7 +327,7 @@ def test_rows_shuffled_cut_and_merged_in_50_ways_give_the_same_bytes(
 
 def test_every_transform_answers_alike_from_a_saved_module(tmp_path: Path) -> None:
     raw = every_raw(40)
-    fitted = tr.fit_features(EVERY, tr.count(EVERY, raw, 40).columns)
+    fitted = tr.fit_features(EVERY, counted(EVERY, raw, 40).columns)
     transform = tr.Transform("regression", tr.Label("y"), None, (), fitted)
     module = tf.Module()
     module.resources = transform.resources
@@ -346,7 +347,7 @@ def test_every_transform_answers_alike_from_a_saved_module(tmp_path: Path) -> No
 
 
 def test_a_transform_survives_its_json() -> None:
-    columns = tr.count(EVERY, every_raw(50), 50).columns
+    columns = counted(EVERY, every_raw(50), 50).columns
     fitted = tr.fit_features(EVERY, columns)
     transform = tr.Transform("binary", tr.Label("y", ("no", "yes")), None, (), fitted)
     assert tr.Transform.from_json(transform.to_json()) == transform

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.trainer.small import counted
 from trainer import features as ft
-from trainer import transform as tr
 from trainer.fingerprint import fingerprint64
 from trainer.statistics import Categories
 
@@ -15,7 +15,7 @@ from trainer.statistics import Categories
 def fit(transform: str, texts: list[str], **settings: Any) -> Any:
     made = ft.FEATURES[transform](name="f", columns=("u",), types=("string",), **settings)
     assert made.check() is None
-    return made.fit(tr.count([made], {"u": pa.array(texts)}, len(texts)).columns)
+    return made.fit(counted([made], {"u": pa.array(texts)}, len(texts)).columns)
 
 
 def rows_of(fitted: ft.Feature, texts: list[str]) -> list[list[float]]:

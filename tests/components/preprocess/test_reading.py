@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -234,6 +235,16 @@ def test_string_views_of_parquet_are_read_and_rejected_as_strings(tmp_path: Path
     [block] = [b for s in plan_ranges(source, types) for b in read_range(s, source, types)]
     assert block.batch.column("s").to_pylist() == ["a", None, None]
     assert block.rejected.column("row").to_pylist() == [b'{"s":"d","i":"x"}']
+
+
+def test_a_rejected_row_with_a_number_of_two_bytes_is_kept(tmp_path: Path) -> None:
+    halves = pa.array(np.array([1.5, 2.5], np.float16))
+    pq.write_table(pa.table({"x": halves, "i": ["1", "y"]}), tmp_path / "t.parquet")
+    source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
+    types = {"x": "float", "i": "int"}
+    [block] = [b for s in plan_ranges(source, types) for b in read_range(s, source, types)]
+    assert block.batch.column("x").to_pylist() == [1.5]
+    assert block.rejected.column("row").to_pylist() == [b'{"x":2.5,"i":"y"}']
 
 
 def test_text_columns_of_parquet_are_read_as_csv_values_are(tmp_path: Path) -> None:
