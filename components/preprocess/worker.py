@@ -7,12 +7,13 @@ the end is left to the system.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+
+from trainer.importing import uncollected
 
 
 def main() -> None:
@@ -25,13 +26,11 @@ def main() -> None:
 
 def load() -> ModuleType:
     """Imports what the steps are unpickled from, and returns Beam's worker."""
-    gc.disable()
-    with absent("google.auth"):
-        from apache_beam.runners.worker import sdk_worker_main
-    import components.preprocess.pipeline  # noqa: F401
+    with uncollected():
+        with absent("google.auth"):
+            from apache_beam.runners.worker import sdk_worker_main
+        import components.preprocess.pipeline  # noqa: F401
 
-    gc.freeze()
-    gc.enable()
     return sdk_worker_main
 
 
