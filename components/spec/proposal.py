@@ -8,7 +8,8 @@ from pathlib import Path
 
 from components.errors import SpecError
 from components.preprocess.checking import check
-from components.spec.inference import Draft, infer, model_name
+from components.spec.draft import Draft
+from components.spec.inference import infer, model_name
 from components.spec.reading import load_spec
 from components.spec.schema import ModelSpec
 from components.spec.writing import write
