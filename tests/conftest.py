@@ -1,5 +1,6 @@
 """The order of the files, and no garbage collector while they are imported."""
 
+import atexit
 import gc
 
 import pytest
@@ -16,7 +17,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    gc.unfreeze()  # else DuckDB tells of leaks when the process ends
+    atexit.register(gc.unfreeze)  # else DuckDB tells of leaks when the process ends
