@@ -110,15 +110,17 @@ def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
     numbers = {"distinct": rows.distinct, "exact": rows.complete, "pairs": pairs}
     deciding = deciding_columns(spec)
     n_columns = len(spec.columns) - len(deciding)
-    everywhere = f"in the {n_columns} declared columns beside {', '.join(deciding)}"
+    columns = f"{n_columns} declared column{'s' * (n_columns != 1)}"
+    everywhere = f"in the {columns} beside {', '.join(deciding)}"
     if not deciding:
-        everywhere = f"in all {n_columns} declared columns"
+        everywhere = f"in all {columns}"
     if not any(p["repeated"] for p in pairs):
         at_most = "" if rows.complete else f"; at most {worst['high']:.2%} of them (95 %)"
         where = _sampled(rows, "distinct rows")
         sentence = f"no row stands in two splits, {everywhere}, of {where}{at_most}"
         return Check("identical_rows", "passed", sentence, numbers)
-    is_told_apart = rows.distinct > TOLD_APART * rows.n_rows
+    has_input = any(i.name not in deciding for i in spec.inputs)  # equal labels are no copies
+    is_told_apart = has_input and rows.distinct > TOLD_APART * rows.n_rows
     verdict: Verdict = "finding" if worst["low"] > REPEATED and is_told_apart else "note"
     interval = "" if rows.complete else f" ({worst['low']:.2%} to {worst['high']:.2%}, 95 %)"
     sentence = (

@@ -59,8 +59,15 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
         sample = _sample(job, [ranges[i] for i in _spread(len(ranges))])
     except QuatrainError as error:
         return Checked([*findings, str(error)], [], None)
-    problems = _sample_problems(spec, rules.derived, sample)
-    return Checked(problems, judging.leak_warnings(spec), sample)
+    problems, warnings = _sample_problems(spec, rules.derived, sample), []
+    if not problems and len(ranges) <= SAMPLE_RANGES:  # each was read whole
+        whole = judging.run_problem(spec, rules.derived, sample)
+        problems += [whole] if whole else []
+    elif empty := [s for s in SPLITS if not sample.rows[s]]:
+        warnings.append(
+            f"no row of the sample falls to {' or '.join(empty)}; a run stops where none does"
+        )
+    return Checked(problems, [*judging.leak_warnings(spec), *warnings], sample)
 
 
 def _spread(n: int) -> list[int]:

@@ -96,8 +96,8 @@ def _null_remarks(
             yield f"{told} stands among numbers or times, and is read as missing"
         elif coded := [n for n in names if _looks_like_codes(sample.table.column(n), spelling)]:
             yield (
-                f"{spelling!r} in {_listed(coded)} may be a value: the others there are codes of as"
-                f" many letters; it is read as missing, unless source.nulls leaves it out"
+                f"{spelling!r} in {_listed(coded)} may be a value: the others there are codes of"
+                f" letters, too; it is read as missing, unless source.nulls leaves it out"
             )
         elif spelling in needed and spelling in POSSIBLE and len(names) > 1:
             yield f"{told} is read as missing in all of them, as source.nulls holds for the table"
@@ -140,7 +140,9 @@ def _among_numbers(values: pa.Array, counts: np.ndarray) -> list[str]:
 
 
 def _looks_like_codes(column: pa.ChunkedArray, spelling: str) -> bool:
-    """Whether the values are a few capital letters each, as many as the spelling has."""
+    """Whether most values are a few capital letters, and some as many as the spelling has."""
     values = _counted(column)[0]
-    matched = pc.match_substring_regex(values, pattern=rf"^[A-Z]{{{len(spelling)}}}$")
-    return len(values) > 2 and pc.sum(matched).as_py() >= 0.9 * len(values)
+    most = len(spelling) + 2
+    short = pc.sum(pc.match_substring_regex(values, pattern=rf"^[A-Z]{{1,{most}}}$")).as_py()
+    alike = pc.sum(pc.match_substring_regex(values, pattern=rf"^[A-Z]{{{len(spelling)}}}$")).as_py()
+    return len(values) > 2 and short >= 0.7 * len(values) and alike > 1

@@ -107,6 +107,14 @@ def test_columns_that_do_not_tell_rows_apart_are_a_note() -> None:
     assert found["sentence"].endswith("these columns do not tell rows apart")
 
 
+def test_equal_labels_alone_are_no_copies() -> None:
+    rows = {**plain(1000), "y": np.arange(1000) % 900}
+    split = {**HASH, "keys": ["id", "x", "kind"]}
+    found = audited(spec_of(COLUMNS, split=split), rows)["identical_rows"]
+    assert found["verdict"] == "note"
+    assert "in the 1 declared column beside id, x, kind" in found["sentence"]
+
+
 def test_the_share_of_copies_in_a_large_table_lies_in_its_interval() -> None:
     rows = plain(40_000)
     twice = {n: np.concatenate([v, v[:1000]]) for n, v in rows.items()}

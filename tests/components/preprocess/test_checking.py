@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components.preprocess import checking
 from components.preprocess.checking import check
 from components.spec.schema import ModelSpec
 
@@ -84,6 +85,24 @@ def test_a_label_of_one_class_and_a_missing_column_are_found(delays_spec: Make) 
         "the label 'late' has one class in a sample of 50 rows, 'false' in 50 rows"
     )
     assert findings[1].startswith("column 'delay' is missing in all 50 rows in a sample")
+
+
+def test_a_split_that_a_small_table_leaves_empty_is_found(delays_spec: Make) -> None:
+    rows = "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},1\n" for i in range(50))
+    by = {"by": "fold", "column": "day", "validation": "7", "test": "99"}
+    [finding] = check(delays_spec(HEADER + rows, split=by)).problems
+    assert finding.startswith("the test split has no rows (train 49, validation 1, test 0)")
+
+
+def test_a_split_that_a_sample_leaves_empty_is_a_warning(
+    delays_spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "SAMPLE_BYTES", 400)  # so that a few lines are many ranges
+    rows = "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},1\n" for i in range(2000))
+    by = {"by": "fold", "column": "day", "validation": "7", "test": "9999"}
+    found = check(delays_spec(HEADER + rows, split=by))
+    assert found.problems == []
+    assert any("falls to test; a run stops where none does" in w for w in found.warnings)
 
 
 def test_a_file_without_rows_is_found(delays_spec: Make) -> None:

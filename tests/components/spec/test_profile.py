@@ -130,8 +130,17 @@ def test_a_word_for_nothing_among_words_stays_a_value_and_is_told(tmp_path: Path
     assert found.remarks[0].startswith("'None' in 'y' is read as a value, not as missing")
 
 
-def test_na_among_codes_of_two_letters_may_be_a_value(tmp_path: Path) -> None:
-    found = nulls_of(tmp_path, "y", ("x", ["NA", "DE", "US", "FR"]), ("y", ["1", "2", "3", "4"]))
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ["NA", "DE", "US", "FR"],
+        ["NA", "EU", "LA", "APAC"],
+        ["NA", "DE", "US", "Côte d'Ivoire", "FR"],
+    ],
+)
+def test_na_among_codes_of_letters_may_be_a_value(tmp_path: Path, codes: list[str]) -> None:
+    y = [str(i) for i, _ in enumerate(codes)]
+    found = nulls_of(tmp_path, "y", ("x", codes), ("y", y))
     assert found.spellings == ("", "NA")
     assert found.remarks[0].startswith("'NA' in 'x' may be a value: the others there are codes")
 
