@@ -93,6 +93,8 @@ def _package(manifest: dict[str, Any]) -> str:
 
 def _model(metadata: dict[str, Any]) -> str:
     text = f"{metadata['steps']:,} steps, {metadata['epochs']} epochs ({metadata['stopped']})"
+    if metadata.get("model", {}).get("kind") == "trees":
+        text = f"{metadata['steps']:,} rounds ({metadata['stopped']})"
     if chosen := metadata.get("model"):  # a trainer of the user's own may not say
         loss = chosen["validation_losses"][chosen["kind"]]
         return f"{chosen['kind']}: {text}, validation loss {loss:.4f}"
@@ -104,7 +106,8 @@ def _evaluation(metrics: dict[str, Any]) -> str:
     known = [(n, m["value"]) for n, m in metrics["metrics"].items() if m["value"] is not None]
     values = ", ".join(f"{name} {value:.4f}" for name, value in known[:3])
     gate = "gate passed" if metrics["gate"]["passed"] else "gate failed"
-    return f"{metrics['rows']:,} test rows: {values}; {gate}"
+    noted = "".join(f"\n      caution: {text}" for text in metrics.get("cautions", ()))
+    return f"{metrics['rows']:,} test rows: {values}; {gate}{noted}"
 
 
 _SUMMARIES = {

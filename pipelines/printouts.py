@@ -171,3 +171,4 @@ def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
     yield f"gate {'passed' if gate['passed'] else 'failed'}"
     for check in gate["checks"]:
         yield f"  {'ok  ' if check['passed'] else 'MISS'} {check['sentence']}"
+    yield from (f"  note {text}" for text in metrics.get("cautions", ()))

@@ -80,6 +80,7 @@ def render(
         split_bar=list(_split_bar(manifest["rows"])),
         reasons=sorted(manifest["reasons"].items(), key=lambda r: (-r[1]["rows"], r[0])),
         stopped=STOPPED.get(model["stopped"], model["stopped"]),
+        unit=_unit(model),
         seconds=max((h["seconds"] for h in model["history"]), default=0),
         figures=list(_figures(metrics, model)),
         confusion=_confusion(metrics),
@@ -92,6 +93,17 @@ def render(
         versions={**model["versions"], **_versions()},
         few_rows=FEW_ROWS,
     )
+
+
+def _unit(model: Mapping[str, Any]) -> dict[str, str]:
+    """Returns how long a model was trained and what was kept, in the words of its kind."""
+    if model.get("model", {}).get("kind") == "trees":  # an epoch of their history is ten rounds
+        kept = model["history"][model["best_epoch"] - 1]["step"]
+        rounds = f"{model['steps']:,} rounds"
+        return {"many": rounds, "steps": "of boosting", "kept": f"{kept:,} of {rounds}"}
+    epochs = f"{model['epochs']:,} epochs"
+    kept = f"epoch {model['best_epoch']} of {model['epochs']}"
+    return {"many": epochs, "steps": f"{model['steps']:,} steps", "kept": kept}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from components.artifacts import commit, read_manifest, sha256_of, write_json
 from components.errors import ArtifactError
 from components.evaluate import scoring
+from components.evaluate.cautions import cautions
 from components.evaluate.gate import check_gate
 from components.evaluate.report import render
 from components.evaluate.serving import read_metadata
@@ -134,6 +135,7 @@ def _metrics(
     bounds = {name: bound.model_dump() for name, bound in spec.evaluate.gate.items()}
     tolerance = spec.evaluate.skew_tolerance
     gate = check_gate(measured, bounds, tolerance)
+    noted = cautions(measured, tuple(metadata["classes"]))
     return {
         "version": VERSION,
         "name": spec.name,
@@ -143,6 +145,7 @@ def _metrics(
         "weight": spec.weight,
         "rows": measured.pop("rows"),
         "gate": gate,
+        "cautions": noted,
         **measured,
         "skew": {**measured["skew"], "tolerance": tolerance},
         "made_by": {

@@ -78,6 +78,7 @@ def page(
         "classes": [] if task == "regression" else ["no", hostile],
         "weight": None,
         "gate": check_gate(measured, {}, 1e-4),
+        "cautions": [hostile],
         "made_by": {"spec": "1" * 64, "transform": "2" * 64, "package": "3" * 64},
     }
     metrics["skew"]["tolerance"] = 1e-4

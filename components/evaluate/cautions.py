@@ -1,0 +1,48 @@
+"""What a reader of a verdict should know, though no bound of the gate is missed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from components.evaluate.metrics import loss_of
+
+
+def cautions(measured: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:
+    """Returns sentences on a model that may be no better than what it costs nothing to have.
+
+    Args:
+        measured: Measurements, as in metrics.json.
+        classes: The names of the classes; none of a regression.
+    """
+    return [*_against_baselines(measured), *_never_predicted(measured, classes)]
+
+
+def _against_baselines(measured: Mapping[str, Any]) -> Iterator[str]:
+    name = loss_of(measured["task"])
+    model, baseline = measured["metrics"][name], measured["baseline"]
+    value, high = model["value"], model["high"]
+    prior, single = baseline["trivial"][name]["value"], baseline["single_input"]
+    alone = single["metrics"][name]["value"]
+    if value is None:
+        return
+    if prior is not None and high is not None and value < prior <= high:
+        what = "mean label" if measured["task"] == "regression" else "share of each class"
+        yield (
+            f"{name}={value:,.4f} is hardly below {prior:,.4f}, that of always predicting the "
+            f"train {what}: its 95 % interval reaches {high:,.4f}"
+        )
+    if alone is not None and alone < value:
+        yield f"the input {single['input']!r} alone has {name}={alone:,.4f}, the model {value:,.4f}"
+
+
+def _never_predicted(measured: Mapping[str, Any], classes: tuple[str, ...]) -> Iterator[str]:
+    confusion = measured["curves"].get("confusion", [])
+    if len(confusion) != 2:
+        return
+    for place, name in enumerate(classes):
+        if sum(row[place] for row in confusion) == 0 < sum(confusion[place]):
+            yield (
+                f"no test row is predicted {name!r}, which {sum(confusion[place]):,.0f} are: use "
+                f"the probabilities, and a threshold of your own"
+            )
