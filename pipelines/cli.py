@@ -271,15 +271,25 @@ def tiers(tier: str | None, prices: Path | None) -> None:
     metavar="OUT",
     help="CSV or Parquet, by its suffix.  [default: rows.predictions.csv for rows.csv]",
 )
-def predict(model: Path, rows: Path, output: Path | None) -> None:
+@click.option("--keep", multiple=True, metavar="COLUMN", help="Copy it from INPUT; repeatable.")
+@click.option(
+    "--rejected",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Put unreadable rows there, .csv or .parquet.",
+)
+def predict(
+    model: Path, rows: Path, output: Path | None, keep: tuple[str, ...], rejected: Path | None
+) -> None:
     """Predict raw rows with an exported model.
 
     MODEL is a model's folder, a run's, or that of all runs (then the last that passed its gate).
-    INPUT is a CSV, .parquet or .jsonl file; a row that cannot be read refuses it whole.
+    INPUT is a CSV, .parquet or .jsonl file; a row that cannot be read refuses it whole, unless
+    --rejected is given.
 
     \b
     Example:
-      quatrain predict runs/flights new_flights.csv -o late.csv
+      quatrain predict runs/flights new_flights.csv --keep id --rejected bad.csv
     """  # noqa: D301
     from pipelines.printouts import gate_warning
 
@@ -289,8 +299,9 @@ def predict(model: Path, rows: Path, output: Path | None) -> None:
     with _native_noise_hidden():
         from components.evaluate import prediction
 
-        done = prediction.predict(model, rows, output)
-    click.echo(f"{done.rows:,} rows to {done.path}: {', '.join(done.columns)}")
+        done = prediction.predict(model, rows, output, keep=keep, rejected=rejected)
+    aside = f"; {done.rejected:,} rejected rows to {rejected}" if rejected else ""
+    click.echo(f"{done.rows:,} rows to {done.path}: {', '.join(done.columns)}{aside}")
 
 
 @cli.command()

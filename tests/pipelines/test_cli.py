@@ -189,3 +189,20 @@ def test_a_place_that_cannot_be_written_is_one_sentence(capsys, tmp_path):
     code, _, err = quatrain(capsys, "compile", "-o", tmp_path / "file/below/training.yaml")
     assert code == 1
     assert err == f"error: {tmp_path}/file/below: Not a directory (--debug shows where)\n"
+
+
+def test_predict_tells_both_counts_and_copies_columns(capsys, tmp_path):
+    from tests.components.evaluate.handmade import export_model
+
+    export_model(tmp_path / "model", "regression")
+    (tmp_path / "rows.csv").write_text("id,delay,carrier\na,30,UA\nb,soon,AA\nc,,\n")
+    out, bad = tmp_path / "out.csv", tmp_path / "bad.csv"
+    arguments = ["predict", tmp_path / "model", tmp_path / "rows.csv", "-o", out, "--keep", "id"]
+    code, printed, err = quatrain(capsys, *arguments)
+    assert (code, printed) == (1, "")
+    assert "rows.csv, line 3: " in err
+    assert not out.exists()
+    code, printed, _ = quatrain(capsys, *arguments, "--rejected", bad)
+    assert (code, printed) == (0, f"2 rows to {out}: id, prediction; 1 rejected rows to {bad}\n")
+    assert [line.split(",")[0] for line in out.read_text().splitlines()] == ['"id"', '"a"', '"c"']
+    assert bad.read_text().splitlines()[1].endswith(',"b,soon,AA"')
