@@ -388,8 +388,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(_invoke(given))
     try:
         code = _invoke(given)
-    except KeyboardInterrupt:
-        click.echo("\nerror: interrupted", err=True)
+    except KeyboardInterrupt as error:
+        click.echo(f"\nerror: {str(error) or 'interrupted'}", err=True)
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone; nothing can be told to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -410,8 +410,10 @@ def _invoke(arguments: list[str]) -> int:
         hint = f"; try `{error.ctx.command_path} --help`" if error.ctx else ""
         click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True)
         return USAGE
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort as aborted:
+        cause = aborted.__cause__
+        told = cause.args if isinstance(cause, KeyboardInterrupt) else ()
+        raise KeyboardInterrupt(*told) from None
     return returned if isinstance(returned, int) else 0
 
 

@@ -3,8 +3,10 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -206,3 +208,28 @@ def test_predict_tells_both_counts_and_copies_columns(capsys, tmp_path):
     assert (code, printed) == (0, f"2 rows to {out}: id, prediction; 1 rejected rows to {bad}\n")
     assert [line.split(",")[0] for line in out.read_text().splitlines()] == ['"id"', '"a"', '"c"']
     assert bad.read_text().splitlines()[1].endswith(',"b,soon,AA"')
+
+
+def test_ctrl_c_is_kept_as_such_and_says_where_the_run_is(capsys, spec_path, toy_path, tmp_path):
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = start + "from pipelines.cli import main; main()"
+    options = ["--pipeline", toy_path, "--runner", json.dumps(["hang", [1]]), "--root", tmp_path]
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, "run", spec_path, *options],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    record = tmp_path / "toy" / "latest" / "run.json"
+    deadline = time.monotonic() + 30
+    while not record.exists() or not json.loads(record.read_text())["steps"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == cli.INTERRUPTED
+    folder = record.parent.resolve()
+    assert f"error: interrupted; what was done is in {folder}; to run again starts anew" in err
+    assert json.loads(record.read_text())["error"] == "interrupted"
+    _, out, _ = quatrain(capsys, "report", tmp_path / "toy")
+    assert out.splitlines()[-1] == "error: interrupted"
