@@ -226,7 +226,7 @@ def run_pipeline(
         raise
     run.finish(error)
     if error:
-        raise StepFailed(error)
+        raise StepFailed(run.with_report(error))
     return run
 
 
