@@ -18,6 +18,9 @@ from pipelines import cloud_verbs, engines
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
 
+SHOWN = 20
+"""How many folders an error names."""
+
 _SPEC = click.argument("spec", type=click.Path(path_type=Path))
 _AT = click.option(
     "--at", default="", metavar="TIME", help="Where source.window ends, as 2013-07-01; else now."
@@ -317,7 +320,10 @@ def report(run: Path, opens: bool) -> None:
       quatrain report runs/flights/latest --open
     """  # noqa: D301
     from pipelines.printouts import find_run, run_details
+    from pipelines.runs import models_below
 
+    if not (run / "run.json").is_file() and (models := models_below(run)):
+        raise QuatrainError(f"{run} is the folder of all runs; name one: {_joined(models)}")
     folder = find_run(run)
     click.echo(run_details(folder))
     page = folder / "report.html"
@@ -398,6 +404,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo(f"error: {_sentence(error)}", err=True)
         code = FAILED
     sys.exit(code)
+
+
+def _joined(paths: Sequence[Path]) -> str:
+    more = ", ..." if len(paths) > SHOWN else ""
+    return ", ".join(map(str, paths[:SHOWN])) + more
 
 
 def _invoke(arguments: list[str]) -> int:

@@ -144,6 +144,11 @@ def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[s
     return run
 
 
+def models_below(root: Path) -> list[Path]:
+    """Returns the folders that hold the runs of one model each, in a folder of all runs."""
+    return sorted(path.parents[1] for path in root.glob(f"*/{LATEST}/run.json"))
+
+
 def replace_link(link: Path, target: str) -> None:
     """Points a symbolic link somewhere, at once.
 

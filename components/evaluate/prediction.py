@@ -55,6 +55,7 @@ ASIDE = pa.schema(
     ]
 )
 """A row that was set aside: as in rejected/, with the line of a text file where it begins."""
+SHOWN_MODELS = 20
 LINE_BYTES = 1 << 20
 """How much is read at once to count lines."""
 Writer: TypeAlias = "pq.ParquetWriter | pacsv.CSVWriter | _BytesWriter"
@@ -131,10 +132,20 @@ def find_model(folder: Path) -> Path:
             return candidate
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is not a folder; name a model, a run, or <root>/<name>")
+    below = {folder / p.relative_to(folder).parts[0] for p in _metadata_below(folder)}
+    if below:
+        more = ", ..." if len(below) > SHOWN_MODELS else ""
+        names = ", ".join(map(str, sorted(below)[:SHOWN_MODELS]))
+        raise ArtifactError(f"{folder} is no model, but folders in it are; name one: {names}{more}")
     raise ArtifactError(
         f"{folder} holds no complete model: there is no metadata.json, which training writes last; "
         "name a run that reached it, as <root>/<name>/champion"
     )
+
+
+def _metadata_below(folder: Path) -> Iterator[Path]:
+    for inside in MODEL_PLACES:
+        yield from folder.glob(f"*/{inside}/metadata.json")
 
 
 def _described(source: Path | str, text: TextFormat) -> Source:

@@ -233,3 +233,15 @@ def test_ctrl_c_is_kept_as_such_and_says_where_the_run_is(capsys, spec_path, toy
     assert json.loads(record.read_text())["error"] == "interrupted"
     _, out, _ = quatrain(capsys, "report", tmp_path / "toy")
     assert out.splitlines()[-1] == "error: interrupted"
+
+
+def test_the_folder_of_all_runs_names_what_is_in_it(capsys, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "latest").mkdir(parents=True)
+        (tmp_path / name / "latest" / "run.json").write_text("{}")
+        (tmp_path / name / "champion" / "model").mkdir(parents=True)
+        (tmp_path / name / "champion" / "model" / "metadata.json").write_text("{}")
+    for arguments in (["report", tmp_path], ["predict", tmp_path, "rows.csv"]):
+        code, _, err = quatrain(capsys, *arguments)
+        assert code == 1
+        assert f"name one: {tmp_path}/a, {tmp_path}/b\n" in err
