@@ -373,9 +373,7 @@ def doctor(
     request = Request(
         spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline, runner
     )
-    if not offline:
-        click.echo("asking Google Cloud ...", err=True)
-    findings = list(examine(request))
+    findings = list(examine(request, lambda text: click.echo(text, err=True)))
     for line in lines(findings):
         click.echo(line)
     return FAILED if any(finding.severity == "error" for finding in findings) else 0
