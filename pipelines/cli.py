@@ -22,6 +22,9 @@ SHOWN = 20
 """How many folders an error names."""
 
 _SPEC = click.argument("spec", type=click.Path(path_type=Path))
+_TIER = click.option(
+    "--tier", default="", metavar="T", help="Take this tier instead of the spec's."
+)
 _AT = click.option(
     "--at", default="", metavar="TIME", help="Where source.window ends, as 2013-07-01; else now."
 )
@@ -95,7 +98,7 @@ def init(data: str, target: str, output: Path | None) -> None:
 
 @cli.command()
 @_SPEC
-@click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
+@_TIER
 @click.option(
     "--root",
     default="runs",
@@ -203,9 +206,10 @@ def compile_verb(output: Path, image: str) -> None:
 
 @cli.command()
 @_SPEC
+@_TIER
 @_SET
 @_AT
-def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
+def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
     """Check SPEC, and a sample of its rows, without running anything.
 
     \b
@@ -221,20 +225,20 @@ def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
     from pipelines.console import rows_in_words
 
     model_spec = load_spec(spec, overrides)
-    tier = resolve_tier(model_spec)
+    resolved = resolve_tier(model_spec, tier)
     found = checking.check(model_spec, window_end(model_spec.source, at))
     if found.sample:
         click.echo(f"sampled {rows_in_words(found.sample.rows)}")
     if found.problems:
         raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in found.problems))
-    for warning in [*found.warnings, *tiers.warnings(tier, kinds=tiers.HARDWARE)]:
+    for warning in [*found.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]:
         click.echo(f"warning: {warning}", err=True)
-    for note in tier.notes if tier.name == "CUSTOM" else ():
+    for note in resolved.notes if resolved.name == "CUSTOM" else ():
         click.echo(f"train.tier CUSTOM: {note}")
     n_features, n_columns = len(model_spec.features), len(model_spec.columns)
     click.echo(
         f"{spec.name} suits its data: {n_columns} columns, {n_features} features, "
-        f"label {model_spec.label} ({model_spec.task}), tier {tier.name}"
+        f"label {model_spec.label} ({model_spec.task}), tier {resolved.name}"
     )
 
 
@@ -344,7 +348,7 @@ def report(run: Path, opens: bool) -> None:
 )
 @_SET
 @click.option("--set-cloud", multiple=True, metavar="A.B=C", help="Override a value of them.")
-@click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
+@_TIER
 @click.option("--pipeline", type=click.Path(path_type=Path), metavar="FILE", help="Compiled file.")
 @_PRICES
 @click.option("--runner", default="local", metavar="R", help="Where Beam is to run.  [local]")

@@ -245,3 +245,8 @@ def test_the_folder_of_all_runs_names_what_is_in_it(capsys, tmp_path):
         code, _, err = quatrain(capsys, *arguments)
         assert code == 1
         assert f"name one: {tmp_path}/a, {tmp_path}/b\n" in err
+
+
+def test_check_takes_a_tier_as_run_does(capsys, spec_path):
+    code, _, err = quatrain(capsys, "check", spec_path, "--tier", "BASIK")
+    assert (code, err) == (1, "error: unknown tier 'BASIK'; did you mean 'BASIC'?\n")
