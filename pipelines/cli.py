@@ -307,7 +307,7 @@ def predict(
         from components.evaluate import prediction
 
         done = prediction.predict(model, rows, output, keep=keep, rejected=rejected)
-    aside = f"; {done.rejected:,} rejected rows to {rejected}" if rejected else ""
+    aside = f"; {done.rejected:,} rejected to {rejected}" if rejected else ""
     click.echo(f"{done.rows:,} rows to {done.path}: {', '.join(done.columns)}{aside}")
 
 

@@ -205,7 +205,7 @@ def test_predict_tells_both_counts_and_copies_columns(capsys, tmp_path):
     assert "rows.csv, line 3: " in err
     assert not out.exists()
     code, printed, _ = quatrain(capsys, *arguments, "--rejected", bad)
-    assert (code, printed) == (0, f"2 rows to {out}: id, prediction; 1 rejected rows to {bad}\n")
+    assert (code, printed) == (0, f"2 rows to {out}: id, prediction; 1 rejected to {bad}\n")
     assert [line.split(",")[0] for line in out.read_text().splitlines()] == ['"id"', '"a"', '"c"']
     assert bad.read_text().splitlines()[1].endswith(',"b,soon,AA"')
 
