@@ -18,7 +18,13 @@ from pipelines import cloud_verbs, engines
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
 
+SHOWN = 20
+"""How many folders an error names."""
+
 _SPEC = click.argument("spec", type=click.Path(path_type=Path))
+_TIER = click.option(
+    "--tier", default="", metavar="T", help="Take this tier instead of the spec's."
+)
 _AT = click.option(
     "--at", default="", metavar="TIME", help="Where source.window ends, as 2013-07-01; else now."
 )
@@ -92,7 +98,7 @@ def init(data: str, target: str, output: Path | None) -> None:
 
 @cli.command()
 @_SPEC
-@click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
+@_TIER
 @click.option(
     "--root",
     default="runs",
@@ -200,9 +206,10 @@ def compile_verb(output: Path, image: str) -> None:
 
 @cli.command()
 @_SPEC
+@_TIER
 @_SET
 @_AT
-def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
+def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
     """Check SPEC, and a sample of its rows, without running anything.
 
     \b
@@ -218,20 +225,20 @@ def check(spec: Path, overrides: tuple[str, ...], at: str) -> None:
     from pipelines.console import rows_in_words
 
     model_spec = load_spec(spec, overrides)
-    tier = resolve_tier(model_spec)
+    resolved = resolve_tier(model_spec, tier)
     found = checking.check(model_spec, window_end(model_spec.source, at))
     if found.sample:
         click.echo(f"sampled {rows_in_words(found.sample.rows)}")
     if found.problems:
         raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in found.problems))
-    for warning in [*found.warnings, *tiers.warnings(tier, kinds=tiers.HARDWARE)]:
+    for warning in [*found.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]:
         click.echo(f"warning: {warning}", err=True)
-    for note in tier.notes if tier.name == "CUSTOM" else ():
+    for note in resolved.notes if resolved.name == "CUSTOM" else ():
         click.echo(f"train.tier CUSTOM: {note}")
     n_features, n_columns = len(model_spec.features), len(model_spec.columns)
     click.echo(
         f"{spec.name} suits its data: {n_columns} columns, {n_features} features, "
-        f"label {model_spec.label} ({model_spec.task}), tier {tier.name}"
+        f"label {model_spec.label} ({model_spec.task}), tier {resolved.name}"
     )
 
 
@@ -271,15 +278,25 @@ def tiers(tier: str | None, prices: Path | None) -> None:
     metavar="OUT",
     help="CSV or Parquet, by its suffix.  [default: rows.predictions.csv for rows.csv]",
 )
-def predict(model: Path, rows: Path, output: Path | None) -> None:
+@click.option("--keep", multiple=True, metavar="COLUMN", help="Copy it from INPUT; repeatable.")
+@click.option(
+    "--rejected",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Put unreadable rows there, .csv or .parquet.",
+)
+def predict(
+    model: Path, rows: Path, output: Path | None, keep: tuple[str, ...], rejected: Path | None
+) -> None:
     """Predict raw rows with an exported model.
 
     MODEL is a model's folder, a run's, or that of all runs (then the last that passed its gate).
-    INPUT is a CSV, .parquet or .jsonl file; a row that cannot be read refuses it whole.
+    INPUT is a CSV, .parquet or .jsonl file; a row that cannot be read refuses it whole, unless
+    --rejected is given.
 
     \b
     Example:
-      quatrain predict runs/flights new_flights.csv -o late.csv
+      quatrain predict runs/flights new_flights.csv --keep id --rejected bad.csv
     """  # noqa: D301
     from pipelines.printouts import gate_warning
 
@@ -289,8 +306,9 @@ def predict(model: Path, rows: Path, output: Path | None) -> None:
     with _native_noise_hidden():
         from components.evaluate import prediction
 
-        done = prediction.predict(model, rows, output)
-    click.echo(f"{done.rows:,} rows to {done.path}: {', '.join(done.columns)}")
+        done = prediction.predict(model, rows, output, keep=keep, rejected=rejected)
+    aside = f"; {done.rejected:,} rejected to {rejected}" if rejected else ""
+    click.echo(f"{done.rows:,} rows to {done.path}: {', '.join(done.columns)}{aside}")
 
 
 @cli.command()
@@ -306,7 +324,10 @@ def report(run: Path, opens: bool) -> None:
       quatrain report runs/flights/latest --open
     """  # noqa: D301
     from pipelines.printouts import find_run, run_details
+    from pipelines.runs import models_below
 
+    if not (run / "run.json").is_file() and (models := models_below(run)):
+        raise QuatrainError(f"{run} is the folder of all runs; name one: {_joined(models)}")
     folder = find_run(run)
     click.echo(run_details(folder))
     page = folder / "report.html"
@@ -327,7 +348,7 @@ def report(run: Path, opens: bool) -> None:
 )
 @_SET
 @click.option("--set-cloud", multiple=True, metavar="A.B=C", help="Override a value of them.")
-@click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
+@_TIER
 @click.option("--pipeline", type=click.Path(path_type=Path), metavar="FILE", help="Compiled file.")
 @_PRICES
 @click.option("--runner", default="local", metavar="R", help="Where Beam is to run.  [local]")
@@ -356,9 +377,7 @@ def doctor(
     request = Request(
         spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline, runner
     )
-    if not offline:
-        click.echo("asking Google Cloud ...", err=True)
-    findings = list(examine(request))
+    findings = list(examine(request, lambda text: click.echo(text, err=True)))
     for line in lines(findings):
         click.echo(line)
     return FAILED if any(finding.severity == "error" for finding in findings) else 0
@@ -377,8 +396,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(_invoke(given))
     try:
         code = _invoke(given)
-    except KeyboardInterrupt:
-        click.echo("\nerror: interrupted", err=True)
+    except KeyboardInterrupt as error:
+        click.echo(f"\nerror: {str(error) or 'interrupted'}", err=True)
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone; nothing can be told to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -387,6 +406,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo(f"error: {_sentence(error)}", err=True)
         code = FAILED
     sys.exit(code)
+
+
+def _joined(paths: Sequence[Path]) -> str:
+    more = ", ..." if len(paths) > SHOWN else ""
+    return ", ".join(map(str, paths[:SHOWN])) + more
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -399,8 +423,10 @@ def _invoke(arguments: list[str]) -> int:
         hint = f"; try `{error.ctx.command_path} --help`" if error.ctx else ""
         click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True)
         return USAGE
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort as aborted:
+        cause = aborted.__cause__
+        told = cause.args if isinstance(cause, KeyboardInterrupt) else ()
+        raise KeyboardInterrupt(*told) from None
     return returned if isinstance(returned, int) else 0
 
 

@@ -62,8 +62,13 @@ class Request:
     runner: str = "local"
 
 
-def examine(request: Request) -> Iterator[Finding]:
-    """Yields every finding, the quick ones first."""
+def examine(request: Request, say: Callable[[str], None] | None = None) -> Iterator[Finding]:
+    """Yields every finding, the quick ones first.
+
+    Args:
+        request: What is examined.
+        say: Is told when Google is asked, which takes seconds.
+    """
     read = _tried("spec", lambda: load_spec(request.spec, request.overrides), _spec_told)
     spec = read[0]
     yield read[1]
@@ -94,6 +99,8 @@ def examine(request: Request) -> Iterator[Finding]:
         yield Finding("more", "unasked", told)
     if spec and cloud:
         ask = asking.unasked if request.offline else asking.asked
+        if say and not request.offline:
+            say("asking Google Cloud ...")
         yield from ask(spec, cloud, tier, request.runner)
 
 

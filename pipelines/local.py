@@ -194,6 +194,7 @@ def run_pipeline(
     Raises:
         PipelineError: The file is no pipeline, or takes other parameters.
         StepFailed: A step failed; nothing after it ran.
+        KeyboardInterrupt: It was interrupted; the message says where the run's folder is.
     """
     compiled = read_compiled(path)
     options: dict[str, Any] = {
@@ -214,12 +215,18 @@ def run_pipeline(
     try:
         with _termination_as_interrupt():
             error = _execute(session, arguments, scheduled)
+    except KeyboardInterrupt as raised:
+        why = f"interrupted by {raised}" if str(raised) else "interrupted"
+        run.finish(why)
+        raise KeyboardInterrupt(
+            f"{why}; what was done is in {run.folder}; to run again starts anew, in another folder"
+        ) from raised
     except BaseException as raised:
         run.finish(f"{type(raised).__name__}: {raised}")
         raise
     run.finish(error)
     if error:
-        raise StepFailed(error)
+        raise StepFailed(run.with_report(error))
     return run
 
 

@@ -95,6 +95,11 @@ class Run:
         if not error:
             replace_link(self.folder.parent / CHAMPION, self.folder.name)
 
+    def with_report(self, error: str) -> str:
+        """Returns why the run failed, and where its report is if it came that far."""
+        page = self.folder / "report.html"
+        return f"{error}\nreport: {page}" if page.exists() else error
+
     def link(self, artifacts: dict[str, str]) -> None:
         """Links what is there of the artifacts into the folder, relative, so it can be moved."""
         for name, (artifact, inside) in LINKS.items():
@@ -137,6 +142,11 @@ def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[s
     run = Run(folder, record)
     replace_link(folder.parent / LATEST, folder.name)
     return run
+
+
+def models_below(root: Path) -> list[Path]:
+    """Returns the folders that hold the runs of one model each, in a folder of all runs."""
+    return sorted(path.parents[1] for path in root.glob(f"*/{LATEST}/run.json"))
 
 
 def replace_link(link: Path, target: str) -> None:

@@ -244,6 +244,7 @@ def test_a_missed_gate_fails_the_run_with_the_number_and_keeps_the_report(failed
     assert failed.done.returncode == 1
     assert "is above the gate 0.0000" in failed.done.stderr
     assert "not promoted" in failed.done.stderr
+    assert failed.done.stderr.endswith(f"\nreport: {failed.run}/report.html\n")
     assert "Traceback" not in failed.done.stderr
     assert failed.json("run.json")["status"] == "failed"
     assert failed.json("metrics.json")["gate"]["passed"] is False

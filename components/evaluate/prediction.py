@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Self, TypeAlias
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -21,10 +24,21 @@ from components.evaluate.serving import (
     prediction_table,
     read_metadata,
 )
+from components.preprocess.conversion import TYPES, can_convert
 from components.preprocess.reading import read_range
-from components.preprocess.rejection import Block
-from components.preprocess.sources import Range, plan_ranges
+from components.preprocess.rejection import REJECTED, Block
+from components.preprocess.sources import (
+    Range,
+    check_columns,
+    compression_of,
+    list_files,
+    open_filesystem,
+    plan_ranges,
+    read_footer,
+)
+from components.preprocess.sql import ask
 from components.spec.schema import Source
+from components.wording import near
 from trainer.features import raw_inputs
 from trainer.spelling import Spelling
 from trainer.transform import TextFormat, Transform
@@ -33,18 +47,38 @@ MODEL_PLACES = ("model", "model/model", "champion/model")
 """Where a run, a training job and the runs of a model keep it."""
 _FORMATS = ("parquet", "jsonl")
 """Suffixes that name their format; any other file is a CSV."""
+ASIDE = pa.schema(
+    [
+        *(REJECTED.field(name) for name in ("source", "position")),
+        pa.field("line", pa.int64()),
+        *(REJECTED.field(name) for name in ("reason", "detail", "row")),
+    ]
+)
+"""A row that was set aside: as in rejected/, with the line of a text file where it begins."""
+SHOWN_MODELS = 20
+LINE_BYTES = 1 << 20
+"""How much is read at once to count lines."""
+Writer: TypeAlias = "pq.ParquetWriter | pacsv.CSVWriter | _BytesWriter"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Where the predictions are, how many, and their columns."""
+    """Where the predictions are, how many, their columns, and how many rows were set aside."""
 
     path: Path
     rows: int
     columns: tuple[str, ...]
+    rejected: int = 0
 
 
-def predict(model: Path | str, source: Path | str, output: Path | str | None = None) -> Predictions:
+def predict(
+    model: Path | str,
+    source: Path | str,
+    output: Path | str | None = None,
+    *,
+    keep: Sequence[str] = (),
+    rejected: Path | str | None = None,
+) -> Predictions:
     """Predicts every row of a raw CSV, Parquet or JSON Lines file, in its order.
 
     A CSV is read as the training table was: its spellings of missing, its delimiter.
@@ -54,28 +88,37 @@ def predict(model: Path | str, source: Path | str, output: Path | str | None = N
         source: The file; it needs the model's inputs, any other column is not read.
         output: CSV or Parquet by its suffix; by default beside no input but in the current folder,
             as rows.predictions.csv for rows.csv. It is whole or absent.
+        keep: Columns of the input that stand before the answers, as text.
+        rejected: Where the rows go that cannot be read, a file as `output`; they are then no error.
 
     Raises:
         ArtifactError: The model is incomplete or altered.
         SourceError: The file cannot be read or lacks a column.
-        DataError: A row cannot be read; no output is written.
+        DataError: A row cannot be read, and `rejected` names no file; no output is written.
     """
     folder = find_model(Path(model))
     read_metadata(folder)
-    target = _target(Path(source), None if output is None else Path(output))
+    target, aside = _targets(Path(source), output, rejected)
     transform = Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
-    described, spellings = _described(source, transform.text), transform.text.columns
-    columns = {i.name: i.type for i in transform.inputs}
     # A wrong file is told before TensorFlow is imported.
-    spans = plan_ranges(described, columns, spellings=spellings)
+    given = _Given.of(source, transform, keep)
+    schema = pa.schema(
+        [*((name, pa.string()) for name in given.keep), *prediction_schema(transform)]
+    )
     served = ServedModel.load(folder)
-    schema, rows = prediction_schema(transform), 0
-    with _writer(target, schema) as writer:
-        for batch in _read(spans, described, columns, spellings):
-            answers = served.answer(raw_inputs(batch, transform.inputs))
-            writer.write_table(prediction_table(transform, answers))
-            rows += batch.num_rows
-    return Predictions(target, rows, tuple(schema.names))
+    files = {target: schema} if aside is None else {aside: ASIDE, target: schema}
+    with _writers(files) as writers, _Rejects(given.source) as rejects:
+        for span, block in given.blocks():
+            rejects.take(block, None if aside is None else writers[aside])
+            if rejects.n and aside is None:
+                continue  # what is left is only counted
+            for batch, kept in given.batches(span, block):
+                answers = served.answer(raw_inputs(batch, transform.inputs))
+                answered = prediction_table(transform, answers).columns
+                writers[target].write_table(pa.table([*kept, *answered], schema=schema))
+        if rejects.n and aside is None:
+            raise DataError(rejects.sentence)
+    return Predictions(target, rejects.rows - rejects.n, tuple(schema.names), rejects.n)
 
 
 def find_model(folder: Path) -> Path:
@@ -89,10 +132,20 @@ def find_model(folder: Path) -> Path:
             return candidate
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is not a folder; name a model, a run, or <root>/<name>")
+    below = {folder / p.relative_to(folder).parts[0] for p in _metadata_below(folder)}
+    if below:
+        more = ", ..." if len(below) > SHOWN_MODELS else ""
+        names = ", ".join(map(str, sorted(below)[:SHOWN_MODELS]))
+        raise ArtifactError(f"{folder} is no model, but folders in it are; name one: {names}{more}")
     raise ArtifactError(
         f"{folder} holds no complete model: there is no metadata.json, which training writes last; "
         "name a run that reached it, as <root>/<name>/champion"
     )
+
+
+def _metadata_below(folder: Path) -> Iterator[Path]:
+    for inside in MODEL_PLACES:
+        yield from folder.glob(f"*/{inside}/metadata.json")
 
 
 def _described(source: Path | str, text: TextFormat) -> Source:
@@ -103,52 +156,300 @@ def _described(source: Path | str, text: TextFormat) -> Source:
     return Source.model_validate({"uri": str(source), "format": form, **written})
 
 
-def _read(
-    spans: Sequence[Range],
-    source: Source,
-    columns: Mapping[str, str],
-    spellings: Mapping[str, Spelling],
-) -> Iterator[pa.RecordBatch]:
-    for span in spans:
-        for block in read_range(span, source, columns, spellings):
-            _require_readable(block, source)
-            for start in range(0, block.batch.num_rows, BATCH_ROWS):
-                yield block.batch.slice(start, BATCH_ROWS)
+@dataclass(frozen=True)
+class _Given:
+    """The rows to predict.
+
+    Attributes:
+        source: How they are written.
+        spans: The ranges they are read in.
+        columns: The type of each column that is read: the inputs, and what checks the kept ones.
+        spellings: How inputs are written that are not written the usual way.
+        keep: The columns that stand before the answers.
+    """
+
+    source: Source
+    spans: Sequence[Range]
+    columns: Mapping[str, str]
+    spellings: Mapping[str, Spelling]
+    keep: tuple[str, ...]
+
+    @classmethod
+    def of(cls, path: Path | str, transform: Transform, keep: Sequence[str]) -> _Given:
+        """Looks at the file and its columns.
+
+        Raises:
+            SourceError: It cannot be read, or lacks an input or a column to keep.
+        """
+        answers = prediction_schema(transform).names
+        if taken := [name for name in keep if name in answers]:
+            raise SourceError(f"--keep {taken[0]}: an answer has this name; rename the column")
+        source, written = _described(path, transform.text), transform.text.columns
+        inputs = {i.name: i.type for i in transform.inputs}
+        spellings = {name: s for name, s in written.items() if name in inputs}
+        files = list_files(source)
+        columns = {**_kept_types(keep, source, files), **inputs}
+        spans = plan_ranges(
+            source,
+            columns,
+            files=files,
+            spellings=spellings,
+            lacks=lambda name, names: _needed(name, names) if name in inputs else near(name, names),
+        )
+        for span in spans if source.format == "jsonl" else ():
+            check_columns(span.path, span.header, dict.fromkeys(keep, "string"), "")
+        return cls(source, spans, columns, spellings, tuple(dict.fromkeys(keep)))
+
+    def blocks(self) -> Iterator[tuple[Range, Block]]:
+        """Yields the rows in their order."""
+        for span in self.spans:
+            for block in read_range(span, self.source, self.columns, self.spellings):
+                yield span, block
+
+    def batches(self, span: Range, block: Block) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
+        """Yields the good rows of a block, and the text of their kept columns."""
+        rows = block.rows if block.kept is None else block.rows.take(pa.array(block.kept))
+        inside = [name for name in self.keep if name in span.header]
+        for start in range(0, block.batch.num_rows, BATCH_ROWS):
+            batch = block.batch.slice(start, BATCH_ROWS)
+            read = rows.slice(start, BATCH_ROWS)
+            texts = _TEXTS[self.source.format](read, span, self.source, inside) if inside else {}
+            yield (
+                batch,
+                [
+                    texts[name] if name in texts else batch.column(name).cast(pa.string())
+                    for name in self.keep
+                ],
+            )
 
 
-def _require_readable(block: Block, source: Source) -> None:
-    if block.rejected.num_rows:
-        row = block.rejected.slice(0, 1).to_pylist()[0]
-        place = "row" if source.format == "parquet" else "byte"
+def _kept_types(
+    keep: Sequence[str], source: Source, files: Sequence[tuple[str, int]]
+) -> dict[str, str]:
+    """Returns the types that kept columns are read by, which only tell whether they are text."""
+    if source.format == "jsonl":
+        return {}  # a line is checked whole
+    if source.format == "csv":
+        return dict.fromkeys(keep, "string")
+    _, schema = read_footer(*files[0])
+    found = {name: schema.field(name).type for name in keep if schema.names.count(name) == 1}
+    return {
+        name: next((t for t in TYPES if name in found and can_convert(t, found[name])), "string")
+        for name in keep
+    }
+
+
+def _needed(name: str, names: Sequence[str]) -> str:
+    """Returns what to tell of an input that a file lacks."""
+    close = near(name, names)
+    if close.startswith("; did you mean"):
+        return close
+    return ", which the model needs; add it, with empty values where it is not known"
+
+
+def _texts_of_csv(
+    rows: pa.Array, span: Range, source: Source, names: Sequence[str]
+) -> dict[str, pa.Array]:
+    """Returns columns of sound rows as they are written, null where nothing is."""
+    data = b"".join(rows.to_pylist())
+    table = pacsv.read_csv(
+        pa.BufferReader(data),
+        read_options=pacsv.ReadOptions(
+            use_threads=False, block_size=len(data) + 1, column_names=span.header
+        ),
+        parse_options=pacsv.ParseOptions(
+            delimiter=source.delimiter,
+            newlines_in_values=source.quoted_newlines,
+            ignore_empty_lines=len(span.header) > 1,
+        ),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            include_columns=names,
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+    return {name: table.column(name).combine_chunks() for name in names}
+
+
+def _texts_of_json(
+    rows: pa.Array, _: Range, source: Source, names: Sequence[str]
+) -> dict[str, pa.Array]:
+    """Returns keys of objects: a text without its quotes, any other value as JSON writes it."""
+    pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
+    query = "SELECT json_extract_string(text, $1::VARCHAR[]) AS found FROM read"
+    lines = pa.table({"text": rows.cast(pa.string())})
+    values = ask(query, lines, [pointers]).column("found").combine_chunks().flatten()
+    at = np.arange(len(rows)) * len(names)
+    return {name: values.take(pa.array(at + i)) for i, name in enumerate(names)}
+
+
+def _texts_of_parquet(
+    rows: pa.Array, _: Range, source: Source, names: Sequence[str]
+) -> dict[str, pa.Array]:
+    return {name: rows.field(name).cast(pa.string()) for name in names}
+
+
+_TEXTS = {"csv": _texts_of_csv, "jsonl": _texts_of_json, "parquet": _texts_of_parquet}
+
+
+class _Rejects:
+    """The rows that cannot be read: counted, and written where a file is given for them."""
+
+    def __init__(self, source: Source) -> None:
+        self.rows = self.n = 0
+        self._is_text = source.format != "parquet"
+        self._first: dict[str, Any] = {}
+        self._lines = _Lines()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+
+    def take(self, block: Block, writer: Writer | None) -> None:
+        """Counts the rows of a block, and writes those that cannot be read."""
+        bad = block.rejected
+        self.rows += block.batch.num_rows + bad.num_rows
+        self.n += bad.num_rows
+        if bad.num_rows and (writer or not self._first):
+            table = self._located(pa.Table.from_batches([bad]) if writer else bad.slice(0, 1))
+            self._first = self._first or table.slice(0, 1).to_pylist()[0]
+            if writer:
+                writer.write_table(table)
+
+    def _located(self, bad: pa.Table | pa.RecordBatch) -> pa.Table:
+        positions = bad.column("position").to_pylist()
+        lines: list[int | None] = [None] * len(positions)
+        if self._is_text:
+            lines = self._lines.at(bad.column("source")[0].as_py(), positions)
+        columns = {name: bad.column(name) for name in bad.schema.names}
+        return pa.table({**columns, "line": pa.array(lines, pa.int64())}).select(ASIDE.names)
+
+    @property
+    def sentence(self) -> str:
+        """Says where the first one is, how many there are, and the ways out."""
+        row = self._first
+        line = f", line {row['line']:,}" if self._is_text else ""
+        place = "byte" if self._is_text else "row"
         shown = row["row"][:200].decode("utf-8", "replace")
-        raise DataError(
-            f"{row['source']}: the row at {place} {row['position']:,} cannot be read "
-            f"({row['reason']}: {row['detail']}): {shown!r}; mend or remove it. "
+        which = "it" if self.n == 1 else "such rows"
+        return (
+            f"{row['source']}{line}: the row at {place} {row['position']:,} cannot be read "
+            f"({row['reason']}: {row['detail']}): {shown!r}; mend or remove {which}, or give "
+            f"--rejected FILE, which takes {which} and lets the others be predicted. "
+            f"{self.n:,} of the {self.rows:,} rows cannot be read. "
             "Nothing was written, so that no prediction stands beside the wrong row"
         )
 
 
-def _target(source: Path, output: Path | None) -> Path:
+class _Lines:
+    """Tells on which line of a text a byte is, for bytes that ascend within a file."""
+
+    def __init__(self) -> None:
+        self._path, self._byte, self._line = "", 0, 1
+        self._stream: pa.NativeFile | None = None
+
+    def at(self, path: str, positions: Sequence[int]) -> list[int | None]:
+        """Returns the lines of bytes of a file, each one more than the line ends before it."""
+        if self._stream is None or path != self._path:
+            self.close()
+            filesystem, inner = open_filesystem(path)
+            self._path, self._byte, self._line = path, 0, 1
+            self._stream = filesystem.open_input_stream(
+                inner, compression=compression_of(path), buffer_size=LINE_BYTES
+            )
+        return [self._reach(self._stream, position) for position in positions]
+
+    def close(self) -> None:
+        """Closes the file that is open."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def _reach(self, stream: pa.NativeFile, position: int) -> int:
+        while self._byte < position:
+            data = stream.read(min(position - self._byte, LINE_BYTES))
+            if not data:
+                raise SourceError(f"{self._path} became shorter while it was read")
+            self._byte += len(data)
+            self._line += data.count(b"\n")
+        return self._line
+
+
+def _targets(
+    source: Path, output: Path | str | None, rejected: Path | str | None
+) -> tuple[Path, Path | None]:
+    """Returns where predictions and rejected rows go.
+
+    Raises:
+        SourceError: One cannot be written there.
+    """
     if output is None:
         name = source.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")
         suffix = ".parquet" if source.suffix == ".parquet" else ".csv"
-        return Path(f"{Path(name).stem}.predictions{suffix}")
+        target = Path(f"{Path(name).stem}.predictions{suffix}")
+    else:
+        target = _target(source, Path(output), "predictions")
+    aside = None if rejected is None else _target(source, Path(rejected), "rejected rows")
+    if aside is not None and aside.resolve() == target.resolve():
+        raise SourceError(f"{aside} is where the predictions go; name another file for the rows")
+    return target, aside
+
+
+def _target(source: Path, output: Path, what: str) -> Path:
     if output.suffix not in {".csv", ".parquet"}:
-        raise SourceError(f"{output}: predictions are written as .csv or .parquet; name one")
+        raise SourceError(f"{output}: {what} are written as .csv or .parquet; name one")
     if not output.parent.is_dir():
         raise SourceError(f"{output}: the folder {output.parent} does not exist; create it first")
+    if output.is_dir():
+        raise SourceError(f"{output} is a folder; name a file for the {what}")
     if output.exists() and source.exists() and output.samefile(source):
         raise SourceError(f"{output} is the input itself; name another output")
     return output
 
 
 @contextmanager
-def _writer(target: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter | pacsv.CSVWriter]:
-    partial = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
-    make = pq.ParquetWriter if target.suffix == ".parquet" else pacsv.CSVWriter
+def _writers(schemas: Mapping[Path, pa.Schema]) -> Iterator[dict[Path, Writer]]:
+    """Opens a writer for each file; in the end all of them are there, or none."""
+    partial = {target: target.with_name(f".{target.name}.{uuid4().hex}.tmp") for target in schemas}
     try:
-        with make(partial, schema) as writer:
-            yield writer
-        os.replace(partial, target)
+        with ExitStack() as stack:
+            yield {
+                target: stack.enter_context(_make(target, schema)(partial[target], schema))
+                for target, schema in schemas.items()
+            }
+        with ExitStack() as undo:
+            for target, path in partial.items():
+                os.replace(path, target)
+                undo.callback(target.unlink, missing_ok=True)
+            undo.pop_all()
     finally:
-        partial.unlink(missing_ok=True)
+        for path in partial.values():
+            path.unlink(missing_ok=True)
+
+
+def _make(target: Path, schema: pa.Schema) -> type[Writer]:
+    if target.suffix == ".parquet":
+        return pq.ParquetWriter
+    return _BytesWriter if schema == ASIDE else pacsv.CSVWriter
+
+
+class _BytesWriter:
+    """Writes rejected rows as CSV, byte for byte; pyarrow's writer refuses what is not UTF-8."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow(schema.names)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write_table(self, table: pa.Table) -> None:
+        """Writes rows; those of the column `row` as they are."""
+        for *cells, row in zip(*(c.to_pylist() for c in table.columns), strict=True):
+            self._rows.writerow([*cells, row.decode("utf-8", "surrogateescape")])

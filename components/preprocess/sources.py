@@ -7,8 +7,10 @@ import csv
 import datetime
 import json
 import math
+import os
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -34,6 +36,8 @@ PATIENCE_S = 60
 HEADER_BYTES = 1 << 20
 PEEK_ROWS = 100
 """Rows of JSON Lines that are asked for their keys."""
+PEEK_NAMES = 20
+"""Names, and characters of each, that an error shows of a header."""
 BOM = b"\xef\xbb\xbf"
 COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 MAGIC = {
@@ -56,6 +60,10 @@ _BUCKET_OPTIONS = re.compile(r"(.*?)(\?\w+=[^/]*)?", re.DOTALL)
 """What Arrow takes after a gs:// uri, as ?retry_limit_seconds=5; another ? is a glob's."""
 _GLOB = re.compile(r"[*?\[]")
 _COMPRESSED = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
+
+
+Lacks = Callable[[str, Sequence[str]], str]
+"""Says of a column that is absent, and the columns that are there, what can be done."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,7 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
         filesystem, _ = pafs.FileSystem.from_uri(f"gs://{authority}{query}")
         return filesystem, name.partition("@")[2] if "@" in authority else name
     except pa.ArrowInvalid as error:
-        raise SourceError(
-            f"source.uri: {uri} cannot be read ({error}); use a local path or gs://"
-        ) from error
+        raise SourceError(f"{uri} cannot be read ({error}); use a local path or gs://") from error
 
 
 def compression_of(path: str) -> str | None:
@@ -154,10 +160,19 @@ def find_files(source: Source, at: datetime.datetime | None = None) -> Files:
     Raises:
         SourceError: A uri names no file, or a folder; or no day of the window has a file.
     """
-    if source.window is None:
-        return Files(tuple(list_files(source)))
-    if at is None:
+    if source.window is not None and at is None:
         raise SourceError(f"source.window {source.window} ends at the run's time; give it")
+    try:
+        return _files_of(source, at)
+    except SourceError as error:
+        told = str(error)
+        where = "" if told.startswith("source.") else "source.uri: "
+        raise type(error)(f"{where}{told}") from error
+
+
+def _files_of(source: Source, at: datetime.datetime | None) -> Files:
+    if source.window is None or at is None:
+        return Files(tuple(list_files(source)))
     days = tuple(days_before(at, source.window))
     found: dict[tuple[str, int], None] = {}
     filled: set[datetime.date] = set()
@@ -182,7 +197,7 @@ def list_files(source: Source) -> list[tuple[str, int]]:
     """Returns the (path or uri, bytes) of every file of a source without a window, in order.
 
     Raises:
-        SourceError: A uri names no file, or a folder.
+        SourceError: A uri names no file, or a folder; no spec is named, as there may be none.
     """
     return list(dict.fromkeys(f for uri in source.uri for f in _named(uri)))
 
@@ -194,6 +209,7 @@ def plan_ranges(
     files: Sequence[tuple[str, int]] | None = None,
     spellings: Mapping[str, Spelling] = {},
     project: str = "",
+    lacks: Lacks = near,
 ) -> list[Range]:
     """Cuts the files of a source into ranges, by their sizes alone.
 
@@ -204,13 +220,14 @@ def plan_ranges(
         files: What `find_files` found; by default it is asked.
         spellings: How columns are written that are not written the usual way.
         project: Who pays for reading a table; by default its own project.
+        lacks: Says of a column that is not there, given those that are, what can be done.
 
     Raises:
         SourceError: A file is absent, empty, not what its name says, or lacks a column.
     """
     files = find_files(source).found if files is None else files
     size = range_bytes or max(RANGE_BYTES, math.ceil(sum(s for _, s in files) / MAX_RANGES))
-    table = _Table(source, columns, spellings)
+    table = _Table(source, columns, spellings, lacks)
     if source.format == "bigquery":
         return _streams(files, table, size, project)
     spans = [(p, *span) for p, n in files for span in _CUTS[source.format](p, n, table, size)]
@@ -226,6 +243,7 @@ class _Table:
     source: Source
     columns: Mapping[str, str]
     spellings: Mapping[str, Spelling]
+    lacks: Lacks
 
     def columns_in(self, path: str, names: Sequence[str]) -> dict[str, str]:
         """Returns the declared columns that stand in a file and not in its path.
@@ -256,7 +274,18 @@ def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
         raise SourceError(f"{path} {what}; a CSV starts with the names of its columns")
     if not newline and len(head) == HEADER_BYTES:
         raise SourceError(f"{path}: no line end in the first {HEADER_BYTES:,} bytes; is it a CSV?")
-    return _names(path, line, source.delimiter), len(line) + len(newline)
+    names = _names(path, line, source.delimiter)
+    if len(names) > 1 and not any(name and names.count(name) == 1 for name in names):
+        raise SourceError(
+            f"{path}: no column has a name of its own: the header is {_shown(names)}; "
+            "give each column another name there"
+        )
+    return names, len(line) + len(newline)
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > PEEK_NAMES else ""
+    return ", ".join(repr(name[:PEEK_NAMES]) for name in names[:PEEK_NAMES]) + more
 
 
 def read_keys(path: str) -> tuple[tuple[str, ...], int]:
@@ -288,9 +317,9 @@ def read_keys(path: str) -> tuple[tuple[str, ...], int]:
 def _named(uri: str) -> list[tuple[str, int]]:
     found = _match(uri)
     if not found and _GLOB.search(uri):
-        raise SourceError(f"source.uri: no file matches {uri}")
+        raise SourceError(f"no file matches {uri}")
     if not found:
-        raise SourceError(f"source.uri: {uri} does not exist")
+        raise SourceError(f"{uri} does not exist")
     return found
 
 
@@ -305,22 +334,26 @@ def _match(uri: str) -> list[tuple[str, int]]:
             return _glob(filesystem, path, uri[: len(uri) - len(path)])
         info = filesystem.get_file_info(path)
     except PermissionError as error:
-        raise SourceDenied(f"source.uri: {uri} may not be listed; {_permission(uri)}") from error
+        raise SourceDenied(f"{uri} may not be listed; {_permission(uri)}") from error
     except OSError as error:
         if "access token" in str(error):
-            raise SourceError(f"source.uri: {uri} cannot be listed: {NO_CREDENTIALS}") from error
-        raise SourceError(f"source.uri: {uri} cannot be listed: {_first_line(error)}") from error
+            raise SourceError(f"{uri} cannot be listed: {NO_CREDENTIALS}") from error
+        raise SourceError(f"{uri} cannot be listed: {_first_line(error)}") from error
     if info.type == pafs.FileType.Directory:
-        raise SourceError(f"source.uri: {uri} is a folder; name its files, as {uri}/*.csv")
+        raise SourceError(f"{uri} is a folder; name its files, as {uri}/*.csv")
     if info.type not in (pafs.FileType.File, pafs.FileType.NotFound):
         # A pipe would be waited for without end.
-        raise SourceError(f"source.uri: {uri} is not a regular file; write its rows to one")
-    return [] if info.type == pafs.FileType.NotFound else [(uri, info.size)]
+        raise SourceError(f"{uri} is not a regular file; write its rows to one")
+    if info.type == pafs.FileType.NotFound:
+        return []
+    if isinstance(filesystem, pafs.LocalFileSystem) and not os.access(path, os.R_OK):
+        raise SourceDenied(f"{uri} may not be read by this account; {_permission(uri)}")
+    return [(uri, info.size)]
 
 
 def _permission(uri: str) -> str:
     if not uri.startswith("gs://"):
-        return "give its reader the right to"
+        return f"give it the right to, as by chmod u+r {shlex.quote(uri)}"
     bucket = re.split(r"[/?]", uri.removeprefix("gs://"))[0].rpartition("@")[2]
     return (
         f"allow the account that reads it: gcloud storage buckets add-iam-policy-binding "
@@ -365,7 +398,8 @@ def _head(path: str, compression: str | None = None) -> bytes:
         with filesystem.open_input_stream(inner, compression=compression) as stream:
             return bytes(stream.read(HEADER_BYTES))
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error}") from error
+        why = os.strerror(error.errno) if error.errno else _first_line(error)
+        raise SourceError(f"{path} cannot be read: {why}") from error
 
 
 def _check_magic(path: str, head: bytes, what: str, *, inside: bool = False) -> None:
@@ -405,7 +439,13 @@ def _names(path: str, line: bytes, delimiter: str) -> tuple[str, ...]:
         raise SourceError(f"{path}: the header cannot be read: {error}") from error
 
 
-def check_columns(path: str, names: Sequence[str], columns: Mapping[str, str], why: str) -> None:
+def check_columns(
+    path: str,
+    names: Sequence[str],
+    columns: Mapping[str, str],
+    why: str,
+    lacks: Lacks = near,
+) -> None:
     """Checks that every declared column is in a file, once.
 
     Raises:
@@ -418,7 +458,7 @@ def check_columns(path: str, names: Sequence[str], columns: Mapping[str, str], w
     absent: dict[str, list[str]] = {}
     for name in columns:
         if name not in names:
-            absent.setdefault(near(name, names), []).append(repr(name))
+            absent.setdefault(lacks(name, names), []).append(repr(name))
     problems += [f"there is no column {' or '.join(group)}{hint}" for hint, group in absent.items()]
     if problems:
         raise SourceError(f"{path}: {'; '.join(problems)}{why}")
@@ -433,7 +473,7 @@ def _cut_csv(path: str, n_bytes: int, table: _Table, size: int) -> list[Span]:
     columns = table.columns_in(path, names)
     only = len(names) == 1 and len(columns) > 1
     why = f"; is source.delimiter {table.source.delimiter!r} right?" if only else ""
-    check_columns(path, names, columns, why)
+    check_columns(path, names, columns, why, table.lacks)
     if table.source.quoted_newlines or compression_of(path):
         return [(start, None, names)]
     return _cut_at(start, n_bytes, size, names)
@@ -444,7 +484,7 @@ def _cut_json(path: str, n_bytes: int, table: _Table, size: int) -> list[Span]:
     columns = table.columns_in(path, keys)
     if keys and not table.source.optional_keys:
         why = "; if rows may lack keys, set source.optional_keys: true"
-        check_columns(path, keys, columns, why)
+        check_columns(path, keys, columns, why, table.lacks)
     if compression_of(path):
         return [(start, None, keys)]
     return _cut_at(0, n_bytes, size, keys)
@@ -456,10 +496,10 @@ def _cut_at(start: int, n_bytes: int, size: int, names: tuple[str, ...]) -> list
 
 
 def _cut_parquet(path: str, n_bytes: int, table: _Table, size: int) -> list[Span]:
-    metadata, schema = _footer(path, n_bytes)
+    metadata, schema = read_footer(path, n_bytes)
     names = tuple(schema.names)
     columns = table.columns_in(path, names)
-    check_columns(path, names, columns, "")
+    check_columns(path, names, columns, "", table.lacks)
     _check_types(path, schema, columns, table.spellings)
     bounds, filled = [0], 0
     for group in range(metadata.num_row_groups):
@@ -491,7 +531,7 @@ def _streams(
         found = bigquery.find_table(uri)
         if found is None:
             raise SourceError(f"source.uri: {uri} does not exist")
-        check_columns(uri, found.columns, columns, "")
+        check_columns(uri, found.columns, columns, "", table.lacks)
         session = bigquery.open_session(uri, list(columns), n_bytes, size, project)
         _check_types(uri, session.schema, columns, table.spellings)
         for number, stream in enumerate(session.streams):
@@ -503,7 +543,12 @@ def _streams(
 _CUTS = {"csv": _cut_csv, "jsonl": _cut_json, "parquet": _cut_parquet}
 
 
-def _footer(path: str, n_bytes: int) -> tuple[pq.FileMetaData, pa.Schema]:
+def read_footer(path: str, n_bytes: int) -> tuple[pq.FileMetaData, pa.Schema]:
+    """Returns what a Parquet file of a size says of its row groups and columns.
+
+    Raises:
+        SourceError: It is no whole Parquet file.
+    """
     if not n_bytes:
         raise SourceError(f"{path} is empty; a Parquet file has at least a footer")
     filesystem, inner = open_filesystem(path)

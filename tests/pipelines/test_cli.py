@@ -3,8 +3,10 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -189,3 +191,62 @@ def test_a_place_that_cannot_be_written_is_one_sentence(capsys, tmp_path):
     code, _, err = quatrain(capsys, "compile", "-o", tmp_path / "file/below/training.yaml")
     assert code == 1
     assert err == f"error: {tmp_path}/file/below: Not a directory (--debug shows where)\n"
+
+
+def test_predict_tells_both_counts_and_copies_columns(capsys, tmp_path):
+    from tests.components.evaluate.handmade import export_model
+
+    export_model(tmp_path / "model", "regression")
+    (tmp_path / "rows.csv").write_text("id,delay,carrier\na,30,UA\nb,soon,AA\nc,,\n")
+    out, bad = tmp_path / "out.csv", tmp_path / "bad.csv"
+    arguments = ["predict", tmp_path / "model", tmp_path / "rows.csv", "-o", out, "--keep", "id"]
+    code, printed, err = quatrain(capsys, *arguments)
+    assert (code, printed) == (1, "")
+    assert "rows.csv, line 3: " in err
+    assert not out.exists()
+    code, printed, _ = quatrain(capsys, *arguments, "--rejected", bad)
+    assert (code, printed) == (0, f"2 rows to {out}: id, prediction; 1 rejected to {bad}\n")
+    assert [line.split(",")[0] for line in out.read_text().splitlines()] == ['"id"', '"a"', '"c"']
+    assert bad.read_text().splitlines()[1].endswith(',"b,soon,AA"')
+
+
+def test_ctrl_c_is_kept_as_such_and_says_where_the_run_is(capsys, spec_path, toy_path, tmp_path):
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = start + "from pipelines.cli import main; main()"
+    options = ["--pipeline", toy_path, "--runner", json.dumps(["hang", [1]]), "--root", tmp_path]
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, "run", spec_path, *options],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    record = tmp_path / "toy" / "latest" / "run.json"
+    deadline = time.monotonic() + 30
+    while not record.exists() or not json.loads(record.read_text())["steps"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == cli.INTERRUPTED
+    folder = record.parent.resolve()
+    assert f"error: interrupted; what was done is in {folder}; to run again starts anew" in err
+    assert json.loads(record.read_text())["error"] == "interrupted"
+    _, out, _ = quatrain(capsys, "report", tmp_path / "toy")
+    assert out.splitlines()[-1] == "error: interrupted"
+
+
+def test_the_folder_of_all_runs_names_what_is_in_it(capsys, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "latest").mkdir(parents=True)
+        (tmp_path / name / "latest" / "run.json").write_text("{}")
+        (tmp_path / name / "champion" / "model").mkdir(parents=True)
+        (tmp_path / name / "champion" / "model" / "metadata.json").write_text("{}")
+    for arguments in (["report", tmp_path], ["predict", tmp_path, "rows.csv"]):
+        code, _, err = quatrain(capsys, *arguments)
+        assert code == 1
+        assert f"name one: {tmp_path}/a, {tmp_path}/b\n" in err
+
+
+def test_check_takes_a_tier_as_run_does(capsys, spec_path):
+    code, _, err = quatrain(capsys, "check", spec_path, "--tier", "BASIK")
+    assert (code, err) == (1, "error: unknown tier 'BASIK'; did you mean 'BASIC'?\n")

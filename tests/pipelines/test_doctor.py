@@ -368,3 +368,17 @@ def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files):
     assert code == 1
     assert "error      spec" in out and "error      cloud" in out
     assert "the rest was not looked at: spec and cloud must be right first" in out
+
+
+def test_the_verb_says_that_it_asks_only_where_it_does(capsys, files, tmp_path):
+    code, out, err = quatrain(capsys, "doctor", files().spec, "--cloud", tmp_path / "absent.yaml")
+    assert code == 1
+    assert "error      cloud" in out
+    assert "asking" not in err
+
+
+def test_who_listens_is_told_before_google_is_asked(files, google):
+    said = []
+    findings = list(examine(files(**google.settings), said.append))
+    assert said == ["asking Google Cloud ..."]
+    assert of(findings, "project").severity == "ok"

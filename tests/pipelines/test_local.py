@@ -13,6 +13,7 @@ import pytest
 
 from pipelines import local
 from pipelines.compiled import PipelineError
+from pipelines.runs import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,6 +135,13 @@ def test_a_failed_step_says_why_and_where_and_marks_the_run(toy_path, spec, tmp_
     assert record["status"] == "failed"
     assert record["error"] == str(raised.value)
     assert [s["status"] for s in record["steps"]] == ["failed"]
+
+
+def test_a_run_that_came_as_far_as_its_report_says_where_it_is(tmp_path):
+    run = Run(tmp_path, {})
+    assert run.with_report("the gate failed") == "the gate failed"
+    (tmp_path / "report.html").write_text("page")
+    assert run.with_report("the gate failed") == f"the gate failed\nreport: {tmp_path}/report.html"
 
 
 def test_a_worker_that_dies_stops_the_others_and_its_log_is_named(toy_path, spec, tmp_path):

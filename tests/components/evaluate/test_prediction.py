@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -138,3 +139,126 @@ def test_an_output_that_cannot_be_is_refused(
     with pytest.raises(SourceError, match=why):
         predict(models["binary"], source, tmp_path / name)
     assert source.read_text() == CSV
+
+
+BAD = b"carrier,id,delay\nUA,007,30\nAA,8\n\nAA,9,soon\n\xff,10,1\nXX,NA,-10.5\n"
+
+
+def test_the_message_tells_the_line_and_how_many_rows_are_bad(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    (tmp_path / "raw.csv").write_bytes(BAD)
+    with pytest.raises(DataError, match=r"raw\.csv, line 3: the row at byte 27 .*'AA,8'") as raised:
+        predict(models["binary"], tmp_path / "raw.csv", tmp_path / "out.csv")
+    assert "--rejected FILE" in str(raised.value)
+    assert "3 of the 5 rows cannot be read" in str(raised.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw.csv"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_bad_rows_are_set_aside_as_read_and_the_others_predicted(
+    suffix: str, packed: bool, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    raw, aside = tmp_path / ("raw.csv.gz" if packed else "raw.csv"), tmp_path / f"bad.{suffix}"
+    raw.write_bytes(gzip.compress(BAD) if packed else BAD)
+    made = predict(models["binary"], raw, tmp_path / "out.csv", rejected=aside)
+    assert (made.rows, made.rejected) == (2, 3)
+    answered = pacsv.read_csv(made.path)["probability_true"].to_pylist()
+    assert answered == pytest.approx([sigmoid(1.6), sigmoid(-0.925)], abs=1e-6)
+    types = pacsv.ConvertOptions(column_types={"row": pa.binary()})
+    found = (
+        pq.read_table(aside)
+        if suffix == "parquet"
+        else pacsv.read_csv(aside, convert_options=types)
+    )
+    assert found.column_names == ["source", "position", "line", "reason", "detail", "row"]
+    assert found["position"].to_pylist() == [27, 33, 43]
+    assert found["line"].to_pylist() == [3, 5, 6]
+    assert found["reason"].to_pylist() == ["short_row", "bad_value", "bad_encoding"]
+    assert found["row"].to_pylist() == [b"AA,8", b"AA,9,soon", b"\xff,10,1"]
+
+
+def test_rows_of_parquet_are_set_aside_by_their_number(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    table = pa.table({"delay": ["30", "soon"], "carrier": ["UA", "AA"]})
+    pq.write_table(table, tmp_path / "raw.parquet")
+    aside = tmp_path / "bad.parquet"
+    made = predict(models["binary"], tmp_path / "raw.parquet", tmp_path / "o.csv", rejected=aside)
+    assert (made.rows, made.rejected) == (1, 1)
+    row = pq.read_table(aside).to_pylist()[0]
+    assert (row["position"], row["line"]) == (1, None)
+    assert json.loads(row["row"]) == {"delay": "soon", "carrier": "AA"}
+
+
+def test_no_bad_row_leaves_a_file_that_says_so(
+    source: Path, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    aside = tmp_path / "bad.parquet"
+    assert predict(models["binary"], source, tmp_path / "o.csv", rejected=aside).rejected == 0
+    assert pq.read_table(aside).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("out.csv", "is where the predictions go"), ("bad.txt", r"rejected rows are")]
+)
+def test_a_file_for_bad_rows_that_cannot_be_is_refused(
+    name: str, why: str, source: Path, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    with pytest.raises(SourceError, match=why):
+        predict(models["binary"], source, tmp_path / "out.csv", rejected=tmp_path / name)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw.csv"]
+
+
+def test_kept_columns_stand_before_the_answers_as_they_were_read(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    (tmp_path / "raw.csv").write_bytes(BAD)
+    files = {"output": tmp_path / "out.parquet", "rejected": tmp_path / "bad.csv"}
+    made = predict(models["binary"], tmp_path / "raw.csv", **files, keep=["id", "delay"])
+    found = pq.read_table(made.path)
+    assert found.column_names[:3] == ["id", "delay", "probability_false"]
+    assert found["id"].to_pylist() == ["007", "NA"]
+    assert found["delay"].to_pylist() == ["30", "-10.5"]
+    assert found["probability_true"].to_pylist()[0] == pytest.approx(sigmoid(1.6), abs=1e-6)
+
+
+def test_columns_of_json_and_parquet_are_kept_as_text(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    rows = [{"delay": 30.5, "carrier": "UA", "n": 1}, {"delay": None, "carrier": "AA", "n": 2}]
+    (tmp_path / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "raw.parquet")
+    for name in ("raw.jsonl", "raw.parquet"):
+        keep = ["n", "carrier", "delay"]
+        made = predict(models["binary"], tmp_path / name, tmp_path / "out.parquet", keep=keep)
+        kept = pq.read_table(made.path).select(keep).to_pydict()
+        assert kept == {"n": ["1", "2"], "carrier": ["UA", "AA"], "delay": ["30.5", None]}
+
+
+@pytest.mark.parametrize(
+    ("form", "keep", "why"),
+    [
+        ("csv", "ignord", r"no column 'ignord'; did you mean 'ignored'\?"),
+        ("jsonl", "carier", r"no column 'carier'; did you mean 'carrier'\?"),
+        ("csv", "predicted_class", "an answer has this name"),
+    ],
+)
+def test_a_column_that_cannot_be_kept_is_refused(
+    form: str, keep: str, why: str, source: Path, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    (tmp_path / "raw.jsonl").write_text('{"delay": 1, "carrier": "UA"}\n')
+    with pytest.raises(SourceError, match=why):
+        predict(models["binary"], tmp_path / f"raw.{form}", tmp_path / "out.csv", keep=[keep])
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_column_that_the_model_needs_may_be_added_empty(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    (tmp_path / "raw.csv").write_text("day,delay\n1,2\n")
+    with pytest.raises(SourceError, match=r"no column 'carrier', which the model needs; add it"):
+        predict(models["binary"], tmp_path / "raw.csv", tmp_path / "out.csv")
+    (tmp_path / "raw.csv").write_text("day,delay,carrier\n1,2,\n")
+    assert predict(models["binary"], tmp_path / "raw.csv", tmp_path / "out.csv").rows == 1

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.errors import SourceError
-from components.preprocess.sources import list_files, plan_ranges
+from components.errors import SourceDenied, SourceError
+from components.preprocess.sources import find_files, list_files, plan_ranges
 from components.spec.schema import Source
 
 Table = Callable[..., str]
@@ -115,3 +115,31 @@ def test_every_file_is_checked_and_may_order_its_columns(table: Table) -> None:
 def test_ranges_depend_on_sizes_alone(table: Table) -> None:
     spans = plan_ranges(Source(uri=(table("a,b\n" + "1,2\n" * 10),)), AB, range_bytes=15)
     assert [(s.index, s.start, s.stop) for s in spans] == [(0, 4, 19), (1, 19, 34), (2, 34, 44)]
+
+
+def test_only_the_files_of_a_spec_are_told_with_its_key(tmp_path: Path) -> None:
+    source = Source(uri=(f"{tmp_path}/nope.csv",))
+    with pytest.raises(SourceError) as alone:
+        list_files(source)
+    assert str(alone.value) == f"{tmp_path}/nope.csv does not exist"
+    with pytest.raises(SourceError) as of_spec:
+        find_files(source)
+    assert str(of_spec.value) == f"source.uri: {alone.value}"
+
+
+def test_a_file_that_may_not_be_read_is_one_plain_sentence(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table("a,b\n1,2\n")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read anything
+    with pytest.raises(SourceDenied) as raised:
+        list_files(Source(uri=(path,)))
+    assert str(raised.value) == (
+        f"{path} may not be read by this account; give it the right to, as by chmod u+r {path}"
+    )
+
+
+@pytest.mark.parametrize("header", ["a,a", "a,,a", ","])
+def test_a_header_without_a_name_of_its_own_says_the_way_out(header: str, table: Table) -> None:
+    with pytest.raises(SourceError, match=r"no column has a name of its own: .*; give each"):
+        plan_ranges(Source(uri=(table(f"{header}\n1,2\n"),)), {"a": "int"})
