@@ -2,7 +2,7 @@
 
 `loop`, `fit-arrays` and `fit-dataset` take `STEPS` steps of one perceptron (128 and 64 units) at
 batch 1024, after as many that trace and warm up. `windows` and `tfrecords` go through shuffled rows
-once, in batches of 1024. `tabm` and `lightgbm` train to the end, each with its defaults.
+in batches of 1024, after one epoch that warms up. `tabm` and `lightgbm` train to the end, each with its defaults.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ def windows(examples: Examples) -> Work:
                 places = window.order[step * BATCH : (step + 1) * BATCH]
                 _discard([tf.gather(t, places) for t in window.tensors])
 
+    work()
     return work, lambda: {"units": rows.rows}
 
 
@@ -120,6 +121,7 @@ def tfrecords(examples: Examples, split: Split, out: Path) -> Work:
         for batch in data:
             _discard(batch)
 
+    work()
     return work, lambda: {"units": split.rows}
 
 
