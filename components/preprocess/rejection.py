@@ -114,7 +114,7 @@ class Block:
 def as_read(rows: pa.Array) -> pa.Array:
     """Returns the bytes of rows: CSV rows without their line end, Parquet rows as JSON text."""
     if pa.types.is_binary(rows.type):
-        return pc.replace_substring_regex(rows, pattern=r"\r?\n\z", replacement="")
+        return pc.replace_substring_regex(rows, pattern=r"\r?\n?\z", replacement="")
     # DuckDB does not know numbers of two bytes.
     fields = [f.with_type(pa.float32()) if f.type == pa.float16() else f for f in rows.type]
     text = ask(

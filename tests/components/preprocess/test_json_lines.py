@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from components.errors import SourceError
@@ -165,6 +165,7 @@ OTHERS = st.binary(max_size=9).map(lambda b: b.replace(b"\n", b" "))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@example(rows=[b"x\r"], range_bytes=90, small=False)  # a last line ends without a line feed
 @given(
     rows=st.lists(ROWS | OTHERS, max_size=8), range_bytes=st.integers(1, 90), small=st.booleans()
 )
