@@ -2,7 +2,8 @@
 
 `loop`, `fit-arrays` and `fit-dataset` take `STEPS` steps of one perceptron (128 and 64 units) at
 batch 1024, after as many that trace and warm up. `windows` and `tfrecords` go through shuffled rows
-in batches of 1024, after one epoch that warms up. `tabm` and `lightgbm` train to the end, each with its defaults.
+in batches of 1024, after one epoch that warms up. `tabm` and `lightgbm` train to the end, each with
+its defaults.
 """
 
 from __future__ import annotations
