@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         TrainerError: Outputs have no place.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # not how it writes a SavedModel
     job = parse_job(arguments)
     log.info(
         "trainer package sha256 %s, tier %s, strategy %s",
