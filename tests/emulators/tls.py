@@ -130,7 +130,11 @@ def _proxy(port: int) -> Iterator[str]:
         while b"\r\n\r\n" not in head:
             head += client.recv(4096)
         assert head.startswith(b"CONNECT "), head
-        server = socket.create_connection(("127.0.0.1", port))
+        try:
+            server = socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:  # a client that asks again after its test has ended
+            client.close()
+            return
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         threading.Thread(target=pump, args=(client, server), daemon=True).start()
         pump(server, client)
