@@ -56,11 +56,11 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
         if findings:
             return Checked(findings, [], None)
         job = Job(spec, rules, Folder(""), len(ranges))
-        sample = _sample(job, [ranges[i] for i in _spread(len(ranges))])
+        sample, is_whole = _sample(job, [ranges[i] for i in _spread(len(ranges))])
     except QuatrainError as error:
         return Checked([*findings, str(error)], [], None)
     problems, warnings = _sample_problems(spec, rules.derived, sample), []
-    if not problems and len(ranges) <= SAMPLE_RANGES:  # each was read whole
+    if not problems and is_whole:
         whole = judging.run_problem(spec, rules.derived, sample)
         problems += [whole] if whole else []
     elif empty := [s for s in SPLITS if not sample.rows[s]]:
@@ -75,17 +75,17 @@ def _spread(n: int) -> list[int]:
     return sorted({i * n // SAMPLE_RANGES for i in range(SAMPLE_RANGES)}) if n else []
 
 
-def _sample(job: Job, ranges: list[Range]) -> Summary:
-    cleaner = Cleaner(job.rules)
-    return reduce(
-        add,
-        (
-            shards.summarize(job, span.index, block, split, encode(block.batch, job.counted_names))
-            for span in ranges
-            for block, split in islice(shards.cleaned_blocks(job, span, cleaner), 1)
-        ),
-        Summary(),
-    )
+def _sample(job: Job, ranges: list[Range]) -> tuple[Summary, bool]:
+    """Returns what the first block of each range shows, and whether these are all rows."""
+    cleaner, total, is_whole = Cleaner(job.rules), Summary(), len(ranges) == job.n_shards
+    for span in ranges:
+        blocks = shards.cleaned_blocks(job, span, cleaner)
+        for block, split in islice(blocks, 1):
+            encoded = encode(block.batch, job.counted_names)
+            total += shards.summarize(job, span.index, block, split, encoded)
+        # A range that cannot be cut, as a compressed file, may have more.
+        is_whole = is_whole and next(blocks, None) is None
+    return total, is_whole
 
 
 def _sample_problems(spec: ModelSpec, derived: dict[str, str], sample: Summary) -> list[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components.preprocess import checking
@@ -101,6 +104,18 @@ def test_a_split_that_a_sample_leaves_empty_is_a_warning(
     rows = "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},1\n" for i in range(2000))
     by = {"by": "fold", "column": "day", "validation": "7", "test": "9999"}
     found = check(delays_spec(HEADER + rows, split=by))
+    assert found.problems == []
+    assert any("falls to test; a run stops where none does" in w for w in found.warnings)
+
+
+def test_a_part_of_a_range_is_not_taken_for_the_whole(delays_spec: Make, tmp_path: Path) -> None:
+    n = 70_000  # more than one block, of one row group, which is no more than one range
+    columns = {"day": range(n), "delay": range(n), "carrier": ["A", "B"] * (n // 2)}
+    columns |= {"arrival": [float(i % 30) for i in range(n)], "weight": [1.0] * n}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    source = {"uri": str(tmp_path / "t.parquet"), "format": "parquet"}
+    by = {"by": "fold", "column": "day", "validation": "7", "test": str(n - 1)}
+    found = check(delays_spec(source=source, split=by))
     assert found.problems == []
     assert any("falls to test; a run stops where none does" in w for w in found.warnings)
 
