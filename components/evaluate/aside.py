@@ -1,0 +1,137 @@
+"""Rows that cannot be predicted: counted, told by their lines, and written where that is asked."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import pyarrow as pa
+
+from components.errors import SourceError
+from components.preprocess.rejection import REJECTED, Block
+from components.preprocess.sources import compression_of, open_filesystem
+from components.spec.schema import Source
+
+ASIDE = pa.schema(
+    [
+        *(REJECTED.field(name) for name in ("source", "position")),
+        pa.field("line", pa.int64()),
+        *(REJECTED.field(name) for name in ("reason", "detail", "row")),
+    ]
+)
+"""A row that was set aside: as in rejected/, with the line of a text file where it begins."""
+LINE_BYTES = 1 << 20
+"""How much is read at once to count lines."""
+
+
+class Writer(Protocol):
+    """Takes tables of one schema: pyarrow's writers, and `BytesWriter`."""
+
+    def write_table(self, table: pa.Table) -> None:
+        """Writes rows."""
+
+
+class Rejects:
+    """The rows that cannot be read: counted, and written where a file is given for them."""
+
+    def __init__(self, source: Source) -> None:
+        self.rows = self.n = 0
+        self._is_text = source.format != "parquet"
+        self._first: dict[str, Any] = {}
+        self._lines = _Lines()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+
+    def take(self, block: Block, writer: Writer | None) -> None:
+        """Counts the rows of a block, and writes those that cannot be read."""
+        bad = block.rejected
+        self.rows += block.batch.num_rows + bad.num_rows
+        self.n += bad.num_rows
+        if bad.num_rows and (writer or not self._first):
+            table = self._located(pa.Table.from_batches([bad]) if writer else bad.slice(0, 1))
+            self._first = self._first or table.slice(0, 1).to_pylist()[0]
+            if writer:
+                writer.write_table(table)
+
+    def _located(self, bad: pa.Table | pa.RecordBatch) -> pa.Table:
+        positions = bad.column("position").to_pylist()
+        lines: list[int | None] = [None] * len(positions)
+        if self._is_text:
+            lines = self._lines.at(bad.column("source")[0].as_py(), positions)
+        columns = {name: bad.column(name) for name in bad.schema.names}
+        return pa.table({**columns, "line": pa.array(lines, pa.int64())}).select(ASIDE.names)
+
+    @property
+    def sentence(self) -> str:
+        """Says where the first one is, how many there are, and the ways out."""
+        row = self._first
+        line = f", line {row['line']:,}" if self._is_text else ""
+        place = "byte" if self._is_text else "row"
+        shown = row["row"][:200].decode("utf-8", "replace")
+        which = "it" if self.n == 1 else "such rows"
+        return (
+            f"{row['source']}{line}: the row at {place} {row['position']:,} cannot be read "
+            f"({row['reason']}: {row['detail']}): {shown!r}; mend or remove {which}, or give "
+            f"--rejected FILE, which takes {which} and lets the others be predicted. "
+            f"{self.n:,} of the {self.rows:,} rows cannot be read. "
+            "Nothing was written, so that no prediction stands beside the wrong row"
+        )
+
+
+class _Lines:
+    """Tells on which line of a text a byte is, for bytes that ascend within a file."""
+
+    def __init__(self) -> None:
+        self._path, self._byte, self._line = "", 0, 1
+        self._stream: pa.NativeFile | None = None
+
+    def at(self, path: str, positions: Sequence[int]) -> list[int | None]:
+        """Returns the lines of bytes of a file, each one more than the line ends before it."""
+        if self._stream is None or path != self._path:
+            self.close()
+            filesystem, inner = open_filesystem(path)
+            self._path, self._byte, self._line = path, 0, 1
+            self._stream = filesystem.open_input_stream(
+                inner, compression=compression_of(path), buffer_size=LINE_BYTES
+            )
+        return [self._reach(self._stream, position) for position in positions]
+
+    def close(self) -> None:
+        """Closes the file that is open."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def _reach(self, stream: pa.NativeFile, position: int) -> int:
+        while self._byte < position:
+            data = stream.read(min(position - self._byte, LINE_BYTES))
+            if not data:
+                raise SourceError(f"{self._path} became shorter while it was read")
+            self._byte += len(data)
+            self._line += data.count(b"\n")
+        return self._line
+
+
+class BytesWriter:
+    """Writes rejected rows as CSV, byte for byte; pyarrow's writer refuses what is not UTF-8."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow(schema.names)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write_table(self, table: pa.Table) -> None:
+        """Writes rows; those of the column `row` as they are."""
+        for *cells, row in zip(*(c.to_pylist() for c in table.columns), strict=True):
+            self._rows.writerow([*cells, row.decode("utf-8", "surrogateescape")])
