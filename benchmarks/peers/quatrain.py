@@ -11,17 +11,18 @@ from typing import Any
 
 import pyarrow as pa
 
-# What the runner imports when it starts is an import, not work.
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: F401
-
+import components.beam
 from benchmarks.measuring import ROOT, measured
 from benchmarks.peers import job
-from components.preprocess import pipeline, shards
-from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.folder import Folder
-from components.preprocess.sources import plan_ranges
-from components.preprocess.summary import Summary
-from components.spec.reading import load_spec
+
+components.beam.import_local_beam()  # as the step does
+
+from components.preprocess import pipeline, shards  # noqa: E402
+from components.preprocess.cleaning import Cleaner, Rules  # noqa: E402
+from components.preprocess.folder import Folder  # noqa: E402
+from components.preprocess.sources import plan_ranges  # noqa: E402
+from components.preprocess.summary import Summary  # noqa: E402
+from components.spec.reading import load_spec  # noqa: E402
 
 
 def kernels(spec: Any, out: Path) -> None:

@@ -30,9 +30,11 @@ def measure(
         metrics: The metrics of the model, one number each.
         classification: The ROC curve and the confusion matrix of a classifier.
     """
+    from components.beam import import_local_beam
     from trainer.importing import uncollected
 
     with uncollected():
+        import_local_beam()
         from components.evaluate import run
 
     measured = run.evaluate_model(

@@ -78,9 +78,12 @@ def preprocess(
     Returns:
         Rows read.
     """
+    from components.beam import LOCAL, import_local_beam
     from trainer.importing import uncollected
 
     with uncollected():
+        if runner == LOCAL:
+            import_local_beam()
         from components.preprocess import pipeline
 
     return pipeline.run(

@@ -1,22 +1,79 @@
-"""Beam's local runner, with worker processes that start and end quickly."""
+"""Beam's local runner, with worker processes that are forked off one that is ready."""
 
 from __future__ import annotations
 
-import shlex
+import json
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from apache_beam.portability import python_urns
+from apache_beam.runners.job.utils import struct_to_dict
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    GrpcWorkerHandler,
+    WorkerHandler,
+)
+
+_FORKED = "quatrain:env:forked:v1"
 
 
-class LocalRunner(FnApiRunner):
-    """The runner of Beam; each of its processes runs `components.preprocess.worker`."""
+@contextmanager
+def local_runner(n_workers: int | None) -> Iterator[FnApiRunner | None]:
+    """Yields the runner of a local run, and waits for the end of its worker processes.
+
+    Args:
+        n_workers: 1 works in this process; 0 are as many as there are cores; None are elsewhere.
+    """
+    if n_workers is None or n_workers == 1:
+        yield None if n_workers is None else FnApiRunner()
+        return
+    command = [sys.executable, "-m", "components.preprocess.worker"]
+    reading, writing = os.pipe()
+    with subprocess.Popen(command, stdin=reading):
+        os.close(reading)
+        try:
+            yield _Runner(writing)
+        finally:
+            os.close(writing)
+
+
+class _Runner(FnApiRunner):
+    """Beam's runner; it writes to a descriptor what `components.preprocess.worker` forks off."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
 
     def run_via_runner_api(self, pipeline_proto: Any, options: Any) -> Any:
         """Runs a pipeline."""
         for environment in pipeline_proto.components.environments.values():
             if environment.urn == python_urns.SUBPROCESS_SDK:
-                command = [sys.executable, "-m", "components.preprocess.worker"]
-                environment.payload = shlex.join(command).encode()
+                environment.urn, environment.payload = _FORKED, str(self._descriptor).encode()
         return super().run_via_runner_api(pipeline_proto, options)
+
+
+@WorkerHandler.register_environment(_FORKED, bytes)
+class _Forked(GrpcWorkerHandler):
+    """Asks for a worker process, and speaks with it as with Beam's own."""
+
+    def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
+        super().__init__(state, provision_info, grpc_server)
+        self._descriptor = int(payload)
+
+    def start_worker(self) -> None:
+        """Sends the environment of a process of Beam's `sdk_worker_main`."""
+        services = {
+            "CONTROL_API_SERVICE_DESCRIPTOR": self.control_api_service_descriptor(),
+            "LOGGING_API_SERVICE_DESCRIPTOR": self.logging_api_service_descriptor(),
+        }
+        options = struct_to_dict(self.provision_info.provision_info.pipeline_options)
+        environment = {name: str(service) for name, service in services.items()}
+        environment |= {"PIPELINE_OPTIONS": json.dumps(options), "WORKER_ID": self.worker_id}
+        os.write(self._descriptor, json.dumps(environment).encode() + b"\n")
+
+    def stop_worker(self) -> None:
+        """Nothing: it ends when its connection does."""

@@ -26,12 +26,13 @@ from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.duplicates import LeaveOutDuplicates
 from components.preprocess.failures import told
 from components.preprocess.folder import Folder, attempt
+from components.preprocess.local import local_runner
 from components.preprocess.shards import Cleaned, Fitted, Job, Written
-from components.preprocess.sources import Range, find_files, plan_ranges
+from components.preprocess.sources import Files, Range, find_files, plan_ranges
 from components.preprocess.summary import Fold, Summary
 from components.preprocess.windows import run_time
 from components.spec.reading import read_parameter
-from components.spec.schema import is_table
+from components.spec.schema import ModelSpec, is_table
 
 PROBLEM, MANIFEST = "problem.json", "manifest.json"
 _SUMMARY = "summary"
@@ -81,63 +82,77 @@ def run(
         DataError: The rows cannot train a model.
         ArtifactError: The folder cannot be written, as when the disk is full.
     """
+    given = dict(runner_options or {})
+    runners.check_options(runner, given)
+    n_workers = runners.n_workers(runner, given)
+    # First of all: processes of several workers make themselves ready meanwhile.
+    with told(out), local_runner(n_workers) as own:
+        model, rules = _checked(spec)
+        remote = runners.engine_of(runner).remote
+        if runner == runners.DATAFLOW:
+            dataflow.check_launch(given, image, out)
+        check_buckets([out, *_staging(given)], location, project)
+        files, versions = _found(model, at, digest, project)
+        for warning in (*source_warnings(model.source.uri, location, project), files.warning):
+            if warning:
+                print(f"preprocess: warning: {warning}", flush=True)
+        ranges = plan_ranges(
+            model.source, model.columns, range_bytes, files.found, model.spellings, project
+        )
+        # A table is read as it was when its session was opened: it may change from here on.
+        tables = {uri: version for uri, version in versions.items() if is_table(uri)}
+        contents.check_unchanged(tables, contents.versions(tables, project))
+        n_files = len({r.path for r in ranges})
+        print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
+        if not ranges:  # so that the sum needs no default, which would be five steps
+            raise DataError(judging.run_problem(model, rules.derived, Summary()))
+        defaults: dict[str, Any] = {}
+        if runner == runners.DATAFLOW:
+            defaults = dataflow.defaults(
+                name=model.name,
+                project=project,
+                location=location,
+                image=image,
+                out=out,
+                n_ranges=len(ranges),
+            )
+        options = runners.read_options(runner, given, defaults)
+        pool.check(options)
+        with attempt(out, remote=remote) as folder:
+            window = files.as_json() if files.days else None
+            job = Job(model, rules, folder, len(ranges), window)
+            pipeline = beam.Pipeline(own, options)
+            build(pipeline, job, ranges, in_one_worker=n_workers == 1)
+            if runner == runners.DATAFLOW:
+                dataflow.run(pipeline, gcp_resources)
+            else:
+                dataflow.write_resources(gcp_resources)
+                pipeline.run().wait_until_finish()
+            rest = {uri: version for uri, version in versions.items() if uri not in tables}
+            contents.check_unchanged(rest, contents.versions(rest, project))
+            folder.clear(shards.SPILL)
+            return _finish(folder)
+
+
+def _checked(spec: Mapping[str, Any]) -> tuple[ModelSpec, Rules]:
+    """Reads a spec, and binds its rules."""
     model = read_parameter(spec)
     rules = Rules.of(model)
     if problems := list(judging.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))
-    given = dict(runner_options or {})
-    remote = runners.engine_of(runner).remote
-    runners.check_options(runner, given)
-    if runner == runners.DATAFLOW:
-        dataflow.check_launch(given, image, out)
-    check_buckets([out, *_staging(given)], location, project)
+    return model, rules
+
+
+def _found(model: ModelSpec, at: str, digest: str, project: str) -> tuple[Files, dict[str, str]]:
+    """Finds the files of the source, and what each is the version of."""
     files = find_files(model.source, run_time(at) if model.source.window else None)
-    before = contents.versions((path for path, _ in files.found), project)
-    if digest and contents.digest(before) != digest:
+    versions = contents.versions((path for path, _ in files.found), project)
+    if digest and contents.digest(versions) != digest:
         raise SourceError(
             "the files of the source are not those that the run found when it began: one was "
             "written, added or removed since; run again"
         )
-    for warning in (*source_warnings(model.source.uri, location, project), files.warning):
-        if warning:
-            print(f"preprocess: warning: {warning}", flush=True)
-    ranges = plan_ranges(
-        model.source, model.columns, range_bytes, files.found, model.spellings, project
-    )
-    # A table is read as it was when its session was opened: it may change from here on.
-    tables = {uri: version for uri, version in before.items() if is_table(uri)}
-    contents.check_unchanged(tables, contents.versions(tables, project))
-    files_before = {uri: version for uri, version in before.items() if uri not in tables}
-    n_files = len({r.path for r in ranges})
-    print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
-    if not ranges:  # so that the sum needs no default, which would be five steps
-        raise DataError(judging.run_problem(model, rules.derived, Summary()))
-    defaults: dict[str, Any] = {}
-    if runner == runners.DATAFLOW:
-        defaults = dataflow.defaults(
-            name=model.name,
-            project=project,
-            location=location,
-            image=image,
-            out=out,
-            n_ranges=len(ranges),
-        )
-    options = runners.read_options(runner, given, defaults)
-    pool.check(options)
-    with told(out), attempt(out, remote=remote) as folder:
-        window = files.as_json() if files.days else None
-        job = Job(model, rules, folder, len(ranges), window)
-        n_workers = runners.n_workers(options)
-        pipeline = beam.Pipeline(_local_runner() if n_workers is not None else None, options)
-        build(pipeline, job, ranges, in_one_worker=n_workers == 1)
-        if runner == runners.DATAFLOW:
-            dataflow.run(pipeline, gcp_resources)
-        else:
-            dataflow.write_resources(gcp_resources)
-            pipeline.run().wait_until_finish()
-        contents.check_unchanged(files_before, contents.versions(files_before, project))
-        folder.clear(shards.SPILL)
-        return _finish(folder)
+    return files, versions
 
 
 def build(pipeline: beam.Pipeline, job: Job, ranges: list[Range], *, in_one_worker: bool) -> None:
@@ -243,12 +258,6 @@ class Commit(beam.DoFn):
             shards.write_documents(self._job, fitted, list(written))
         else:
             self._job.folder.write(PROBLEM, json_bytes({"problem": fitted.problem}))
-
-
-def _local_runner() -> beam.runners.PipelineRunner:
-    from components.preprocess.local import LocalRunner
-
-    return LocalRunner()
 
 
 def _staging(options: Mapping[str, Any]) -> list[str]:

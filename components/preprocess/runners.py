@@ -10,10 +10,11 @@ from typing import Any
 from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from components.beam import LOCAL
 from components.errors import RunnerError
 from components.wording import near
 
-LOCAL, DATAFLOW = "local", "dataflow"
+DATAFLOW = "dataflow"
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,16 @@ def read_options(
     return PipelineOptions([], runner=engine.beam, save_main_session=False, **read)
 
 
-def n_workers(options: PipelineOptions) -> int | None:
-    """Returns how many workers a local run has; None when others decide."""
-    own = options.view_as(pipeline_options.DirectOptions)
+def n_workers(runner: str, given: Mapping[str, Any]) -> int | None:
+    """Returns how many workers a local run has, 0 for one a core; None when others decide."""
+    if engine_of(runner) is not ENGINES[LOCAL]:
+        return None
+    if not given:
+        return 1
+    options = read_options(runner, given)
     elsewhere = options.view_as(pipeline_options.PortableOptions).environment_type
-    local = options.view_as(pipeline_options.StandardOptions).runner == ENGINES[LOCAL].beam
-    return int(own.direct_num_workers or 0) if local and not elsewhere else None
+    own = options.view_as(pipeline_options.DirectOptions)
+    return None if elsewhere else int(own.direct_num_workers or 0)
 
 
 class _Parser(pipeline_options._BeamArgumentParser):

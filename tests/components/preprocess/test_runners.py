@@ -92,7 +92,8 @@ def test_two_local_workers_are_two_processes() -> None:
     options = runners.read_options("local", {"direct_num_workers": 2})
     direct = options.view_as(DirectOptions)
     assert (direct.direct_num_workers, direct.direct_running_mode) == (2, "multi_processing")
-    assert runners.n_workers(options) == 2
-    assert runners.n_workers(runners.read_options("local", {})) == 1
+    assert runners.n_workers("local", {"direct_num_workers": 2}) == 2
+    assert runners.n_workers("local", {}) == 1
     pool = {"environment_type": "EXTERNAL", "environment_config": "localhost:1"}
-    assert runners.n_workers(runners.read_options("local", pool)) is None
+    assert runners.n_workers("local", pool) is None
+    assert runners.n_workers("flink", {}) is None

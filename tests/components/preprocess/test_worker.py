@@ -1,45 +1,64 @@
-"""Worker processes of a local run import little and end at once."""
+"""Worker processes of a local run are forked off one that imports little, and end at once."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from apache_beam import Create, Map, Pipeline
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from components.preprocess import worker
-from components.preprocess.local import LocalRunner
+from components import beam
+from components.preprocess.local import local_runner
+
+SHOWN = "print({'google.auth', 'pymongo', 'tensorflow', 'kfp', 'pandas'} & set(sys.modules))"
 
 
-def test_a_worker_imports_no_client_of_google_nor_tensorflow() -> None:
-    code = (
-        "import sys; from components.preprocess import worker; worker.load(); "
-        "print({'google.auth', 'tensorflow', 'kfp', 'pandas'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from components.preprocess import worker; worker.load()",
+        "from components.beam import import_local_beam; import_local_beam(); "
+        "from components.preprocess import pipeline",
+    ],
+)
+def test_a_local_run_imports_no_client_of_google_nor_tensorflow(code: str) -> None:
+    command = [sys.executable, "-c", f"import sys; {code}; {SHOWN}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
 def test_a_module_is_absent_for_a_while_only() -> None:
     name = "tests_have_no_such_module"
-    with worker.absent(name), pytest.raises(ImportError):
+    with beam.absent(name), pytest.raises(ImportError):
         __import__(name)
     assert name not in sys.modules
 
 
-def test_processes_run_our_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    from apache_beam import Create, Pipeline
-    from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.runners.portability import fn_api_runner
+def test_a_module_that_is_imported_stays() -> None:
+    with beam.absent("os"):
+        import os as again
+    assert again is os is sys.modules["os"]
 
-    seen = []
 
-    def run(self: object, proto: object, options: object) -> None:
-        seen.extend(e.payload for e in proto.components.environments.values())
+@pytest.mark.whole
+def test_workers_are_forked_off_one_process_which_ends_with_them(tmp_path: Path) -> None:
+    def note(_: int) -> None:
+        Path(tmp_path / str(os.getpid())).write_text(str(os.getppid()))
 
-    monkeypatch.setattr(fn_api_runner.FnApiRunner, "run_via_runner_api", run)
     options = PipelineOptions([], direct_num_workers=2, direct_running_mode="multi_processing")
-    pipeline = Pipeline(LocalRunner(), options)
-    _ = pipeline | Create([1])
-    pipeline.run()
-    assert f"{sys.executable} -m components.preprocess.worker".encode() in seen
+    with local_runner(2) as runner, Pipeline(runner, options) as pipeline:
+        _ = pipeline | Create(range(8)) | Map(note)
+    parents = {int(file.read_text()) for file in tmp_path.iterdir()}
+    assert len(list(tmp_path.iterdir())) == 2
+    assert len(parents) == 1 and os.getpid() not in parents
+    assert not any(Path(f"/proc/{pid}").exists() for pid in parents)
+
+
+def test_one_worker_and_workers_elsewhere_take_no_process() -> None:
+    with local_runner(1) as own, local_runner(None) as none:
+        assert type(own) is FnApiRunner and none is None

@@ -1,0 +1,41 @@
+"""Beam's import, without the clients of services that a run on this machine never asks.
+
+They cost 0.24 of 0.83 CPU-s and 34 of 222 MB. Beam does without them where they are not installed;
+a local run reads and writes by Arrow, and tables of BigQuery by a client of our own.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LOCAL = "local"
+"""The engine of this machine."""
+_CLIENTS = (
+    "google.auth",
+    "apache_beam.io.gcp.bigquery",
+    "apache_beam.io.gcp.gcsfilesystem",
+    "pymongo",
+)
+_COMPLAINS = "apache_beam.io.mongodbio"
+
+
+def import_local_beam() -> None:
+    """Imports Beam without clients, unless it is imported already."""
+    logging.getLogger(_COMPLAINS).setLevel(logging.ERROR)
+    with absent(*_CLIENTS):
+        import apache_beam  # noqa: F401
+
+
+@contextmanager
+def absent(*modules: str) -> Iterator[None]:
+    """Lets modules that are not imported yet seem not to be installed."""
+    hidden = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
