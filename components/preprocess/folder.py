@@ -33,19 +33,19 @@ class Folder:
         return f"{self.uri}/{name}"
 
     @contextmanager
-    def create(self, name: str) -> Iterator[Digested]:
+    def create(self, name: str) -> Iterator[pa.NativeFile]:
         """Opens a file to be written from its start; an object is there once it is whole."""
         filesystem, path = _of(self.path(name))
         if not self.uri.startswith(_REMOTE):
             filesystem.create_dir(path.rpartition("/")[0])
         with filesystem.open_output_stream(path) as stream:
-            yield Digested(stream)
+            yield stream
 
     def write(self, name: str, data: bytes) -> str:
         """Writes a file and returns its sha256."""
         with self.create(name) as file:
             file.write(data)
-        return file.sha256
+        return hashlib.sha256(data).hexdigest()
 
     @contextmanager
     def open(self, name: str) -> Iterator[pa.NativeFile]:

@@ -57,37 +57,33 @@ def _cut(span: Range, block_bytes: int) -> Iterator[Piece]:
     """Cuts the rows that start in [start, stop); a neighbour finds the same bounds."""
     filesystem, path = open_filesystem(span.path)
     with filesystem.open_input_file(path) as file:
-        stop = file.size() if span.stop is None else min(span.stop, file.size())
-        position = _next_row(file, span.start)
-        end = _next_row(file, stop)
+        size = file.size()
+        stop = size if span.stop is None else min(span.stop, size)
+        position = _next_row(file, span.start, span.path)
+        end = _next_row(file, stop, span.path)
         # Blocks of equal size: a small rest would cost the calls of a whole one.
         block_bytes = -(-(end - position) // max(round((end - position) / block_bytes), 1))
-        wanted = block_bytes
         while position < end:
-            left = end - position
-            data = file.read_at(left if left < wanted * 5 // 4 else wanted, position)
-            ends = row_ends(data, quoted_newlines=False)
-            if position + len(data) == end:
-                ends = _with_last(ends, len(data))
-            if len(ends):
-                yield position, data[: ends[-1]], ends
-                position, wanted = position + int(ends[-1]), block_bytes
-            else:
-                _check_length(len(data), span.path, position)
-                wanted *= 2
+            is_last = end - position < block_bytes * 5 // 4
+            after = end if is_last else _next_row(file, position + block_bytes, span.path)
+            data = file.read_at(after - position, position)
+            yield position, data, _with_last(row_ends(data, quoted_newlines=False), len(data))
+            position = after
 
 
-def _next_row(file: pa.NativeFile, at: int) -> int:
+def _next_row(file: pa.NativeFile, at: int, path: str) -> int:
     """Returns where the first row at or after a byte starts, or the size of the file."""
     if at == 0:  # only JSON Lines have no header
         return len(BOM) if file.read_at(len(BOM), 0) == BOM else 0
     size = file.size()
-    start = at - 1
-    while start < size:
+    for start in range(at - 1, size, _SCAN_BYTES):
         found = file.read_at(_SCAN_BYTES, start).find(b"\n")
         if found >= 0:
             return int(start + found + 1)
-        start += _SCAN_BYTES
+        if start - at > MAX_ROW_BYTES:
+            before = max(at - MAX_ROW_BYTES, 0)
+            row = before + file.read_at(at - before, before).rfind(b"\n") + 1
+            _check_length(start - row, path, row)
     return int(size)
 
 

@@ -290,7 +290,7 @@ def _shard_schema(job: Job, transform: Transform, *, raw: bool) -> pa.Schema:
     return pa.schema([*engineered, *own, *as_read])
 
 
-def _spill(batch: pa.RecordBatch, file: Digested) -> None:
+def _spill(batch: pa.RecordBatch, file: pa.NativeFile) -> None:
     """Writes a block as a stream of its own: which columns are codes differs from block to block.
 
     Codes are small; to compress them too would cost more than the rest of the writing.
@@ -316,9 +316,9 @@ def _parquet_writer(
     """Opens a shard; the settings are fixed, so that the same rows give the same bytes."""
     repeating = [f.name for f in schema if not pa.types.is_floating(f.type) and f.name != "row"]
     with (
-        folder.create(name) as file,
+        folder.create(name) as stream,
         # A shard has hundreds of small parts; each would call Python.
-        pa.BufferedOutputStream(pa.PythonFile(file, "w"), BUFFER_BYTES) as sink,
+        pa.BufferedOutputStream(pa.PythonFile(file := Digested(stream), "w"), BUFFER_BYTES) as sink,
         pq.ParquetWriter(
             sink,
             schema,

@@ -171,6 +171,17 @@ def test_a_row_beyond_the_bound_is_an_error_with_its_place(
         read("a,b\n1," + "x" * 12_000_000, "a int")
 
 
+def test_wherever_a_file_is_cut_a_row_that_is_too_long_is_named_by_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "MAX_ROW_BYTES", 1 << 20)
+    (tmp_path / "t.csv").write_bytes(b"a\n1\n" + b"x" * (4 << 20) + b"\n2\n")
+    for stop in (None, 5, 1 << 20):
+        span = Range(0, str(tmp_path / "t.csv"), 2, stop, ("a",))
+        with pytest.raises(SourceError, match="the row at byte 4 is longer than 1 MB"):
+            list(lines.pieces(span, 100, quoted_newlines=False))
+
+
 def _zstd(data: bytes) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:
