@@ -216,7 +216,7 @@ def _evaluate(ours: Ours) -> Any:
         drift: dsl.Input[dsl.Artifact],
         model: dsl.Input[dsl.Model],
     ) -> None:
-        measured = ours(measure(spec=spec, examples=examples, drift=drift, model=model))
+        measured = ours(measure(spec=spec, root=root, examples=examples, drift=drift, model=model))
         judged = gate(
             root=root,
             run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,

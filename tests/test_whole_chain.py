@@ -267,6 +267,19 @@ def test_a_run_is_compared_with_the_last_that_passed_its_gate(
     assert passed.run.name in (failed.run / "report.html").read_text()
 
 
+def test_a_model_is_compared_with_the_champion_on_the_same_rows(
+    passed: Outcome, failed: Outcome
+) -> None:
+    assert passed.json("metrics.json")["champion"] is None
+    found = failed.json("metrics.json")
+    champion, theirs = found["champion"], passed.json("metrics.json")["metrics"]
+    assert (champion["run"], champion["why"]) == (passed.run.name, "")
+    assert champion["metrics"]["log_loss"] == theirs["log_loss"]
+    assert abs(champion["worse"]["value"]) < 0.01  # two replicas learn what one learns
+    (check,) = [c for c in found["gate"]["checks"] if c["metric"] == "champion"]
+    assert check["passed"]
+
+
 def test_too_much_drift_stops_the_run_before_it_trains(passed: Outcome, drifted: Outcome) -> None:
     assert drifted.done.returncode == 1
     assert "step preprocess failed" in drifted.done.stderr

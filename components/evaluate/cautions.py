@@ -5,17 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components.evaluate.gate import compared, is_worse
 from components.evaluate.metrics import loss_of
+from components.spec.schema import Limit
 
 
-def cautions(measured: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:
-    """Returns sentences on a model that may be no better than what it costs nothing to have.
+def cautions(measured: Mapping[str, Any], classes: tuple[str, ...], champion: Limit) -> list[str]:
+    """Returns sentences on a model that may be no better than what one has, or costs nothing.
 
     Args:
         measured: Measurements, as in metrics.json.
         classes: The names of the classes; none of a regression.
+        champion: By what share the loss may be above the champion's.
     """
-    return [*_against_baselines(measured), *_never_predicted(measured, classes)]
+    return [
+        *_against_champion(measured, champion),
+        *_against_baselines(measured),
+        *_never_predicted(measured, classes),
+    ]
+
+
+def _against_champion(measured: Mapping[str, Any], limit: Limit) -> Iterator[str]:
+    champion = measured["champion"]
+    if not champion:
+        return
+    if champion["why"]:
+        yield f"not compared with the champion, run {champion['run']}: {champion['why']}"
+        return
+    warns, fails = (
+        n is not None and is_worse(champion["worse"], n) for n in (limit.warn, limit.fail)
+    )
+    if warns and not fails:
+        yield compared(measured)
 
 
 def _against_baselines(measured: Mapping[str, Any]) -> Iterator[str]:

@@ -82,7 +82,6 @@ class Classification:
         p = probabilities.astype(np.float64)
         rows = np.arange(n)
         likeliest = p.argmax(axis=1)
-        losses = -np.log(np.maximum(p[rows, labels], SMALLEST_PROBABILITY))
         binary = reference.task == "binary"
         ranked = (1,) if binary else range(c)
         squares = np.sum(p * p, axis=1) - 2 * p[rows, labels] + 1
@@ -94,7 +93,7 @@ class Classification:
             confidence=_two_histograms(
                 p[rows, likeliest], labels == likeliest, units, 0 if binary else n_bins
             ),
-            loss=MeanSums.of(losses, w),
+            loss=MeanSums.of(log_losses(labels, p), w),
             brier=MeanSums.of(squares / 2 if binary else squares, w),
             weight2=tuple(ExactSum.of((w * w)[labels == k]) for k in range(c)),
         )
@@ -190,6 +189,12 @@ class Classification:
             for d in (predicted, support, (predicted + support) / 2)
         )
         return precision.tolist(), recall.tolist(), f1.tolist(), support.tolist()
+
+
+def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Returns -ln of the probability `[N, C]` of what happened, `[N] float64`."""
+    p = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return np.asarray(-np.log(np.maximum(p, SMALLEST_PROBABILITY)))
 
 
 def _two_histograms(

@@ -12,6 +12,7 @@ from components.image import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def measure(
     spec: dict,
+    root: str,
     examples: dsl.Input[dsl.Dataset],
     drift: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
@@ -23,6 +24,7 @@ def measure(
 
     Args:
         spec: The model spec, as checked by `quatrain check`.
+        root: The folder of all runs, where the champion is found; if empty, there is none.
         examples: Parquet shards of the preprocess step.
         drift: How far their columns have moved since earlier runs.
         model: What the training job wrote; the SavedModel is in its folder `model`.
@@ -38,7 +40,7 @@ def measure(
         from components.evaluate import run
 
     measured = run.evaluate_model(
-        spec, examples.path, model.path, evaluation.path, drift=drift.path
+        spec, examples.path, model.path, evaluation.path, drift=drift.path, root=root
     )
     run.record(measured, metrics, classification)
 
@@ -68,4 +70,5 @@ def gate(
 
     measured = read_manifest(evaluation.path, "metrics.json", "evaluate")
     require_passed(measured, model.uri)
-    history.keep(root, measured["name"], run, made, examples.path)
+    split = measured["made_by"]["split"]
+    history.keep(root, measured["name"], run, made, examples.path, model.uri, split)

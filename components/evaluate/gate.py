@@ -8,11 +8,16 @@ from typing import Any
 from components.errors import GateFailed
 from components.evaluate.metrics import loss_of
 
+LEVEL = 0.0005
+"""Nearer losses are told as level."""
 Bounds = Mapping[str, Mapping[str, float | None]]
 
 
 def check_gate(
-    measured: Mapping[str, Any], bounds: Bounds, skew_tolerance: float
+    measured: Mapping[str, Any],
+    bounds: Bounds,
+    skew_tolerance: float,
+    worse: float | None = None,
 ) -> dict[str, Any]:
     """Returns the gate of metrics.json.
 
@@ -23,9 +28,11 @@ def check_gate(
         measured: Measurements, as in metrics.json.
         bounds: `min` and `max` by metric, from `evaluate.gate` of the checked spec.
         skew_tolerance: The largest difference between raw and engineered rows.
+        worse: By what share the loss may be above the champion's, beyond chance.
     """
     checks = [
         *(c for name, bound in bounds.items() for c in _bounded(measured, name, bound)),
+        *_against_champion(measured, worse),
         _beats_prior(measured),
         _without_skew(measured, skew_tolerance),
     ]
@@ -70,6 +77,40 @@ def _beats_prior(measured: Mapping[str, Any]) -> dict[str, Any]:
     verdict = "is below" if passed else "is not below"
     what = f"{verdict} {{limit}}, that of always predicting the train {prior}"
     return _check(measured, name, value, {"below": limit}, passed, what)
+
+
+def _against_champion(measured: Mapping[str, Any], limit: float | None) -> Iterator[dict[str, Any]]:
+    champion = measured["champion"]
+    if limit is None or not champion or champion["why"]:
+        return
+    worse, rows = champion["worse"], measured["rows"]
+    passed = not is_worse(worse, limit)
+    sentence = compared(measured)
+    if not passed:
+        sentence += f", beyond the limit of {limit:.1%}"
+    yield _result("champion", worse["value"], {"max": limit}, passed, rows, sentence)
+
+
+def is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
+    """Whether a loss is above the champion's by more than a share of it, whatever chance did."""
+    return worse["low"] is not None and worse["low"] > limit
+
+
+def compared(measured: Mapping[str, Any]) -> str:
+    """Returns a sentence on a model and the champion that it was compared with."""
+    champion, name = measured["champion"], loss_of(measured["task"])
+    ours, theirs = (m["metrics"][name]["value"] for m in (measured, champion))
+    worse = champion["worse"]
+    if worse["value"] is None:
+        return f"the champion, run {champion['run']}, makes no error here to be compared by"
+    how = "level with"
+    if abs(worse["value"]) >= LEVEL:
+        how = f"{abs(worse['value']):.1%} {'worse' if worse['value'] > 0 else 'better'} than"
+    spread = "" if worse["low"] is None else f" ({worse['low']:+.1%} to {worse['high']:+.1%})"
+    return (
+        f"{name}={ours:,.4f} on {measured['rows']:,} test rows is {how} {theirs:,.4f} of the "
+        f"champion, run {champion['run']}{spread}"
+    )
 
 
 def _without_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]:

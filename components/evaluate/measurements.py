@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate.classification import Classification
+from components.evaluate.classification import Classification, log_losses
 from components.evaluate.metrics import Estimate, loss_of
 from components.evaluate.reference import Reference
 from components.evaluate.regression import Regression
+from components.evaluate.sums import MeanSums
 
 N_BINS = 10_000
 """Bins of the scores of all rows."""
@@ -81,6 +82,60 @@ class Skew:
 
 
 @dataclass(frozen=True)
+class Against:
+    """The champion on the same rows; `+` merges.
+
+    Attributes:
+        statistics: Its own.
+        difference: Sums of the model's loss of a row minus the champion's: the log-loss, or the
+            squared error. Most of what chance does to the rows falls on both.
+    """
+
+    statistics: Statistics
+    difference: MeanSums
+
+    @classmethod
+    def of(
+        cls,
+        reference: Reference,
+        labels: np.ndarray,
+        outputs: np.ndarray,
+        champions: np.ndarray,
+        weights: np.ndarray | None = None,
+    ) -> Against:
+        """Measures a batch by what both models answer."""
+        ours, theirs = (_losses(reference, labels, o) for o in (outputs, champions))
+        w = reference.units(weights, len(labels)) / reference.unit
+        theirs_measured = measure(reference, labels, champions, weights, N_BINS_COARSE)
+        return cls(theirs_measured, MeanSums.of(ours - theirs, w))
+
+    def __add__(self, other: Against) -> Against:
+        return Against(merge(self.statistics, other.statistics), self.difference + other.difference)
+
+    @property
+    def worse(self) -> Estimate:
+        """By what share of the champion's loss the model's is larger; below 0 it is better.
+
+        The loss is the log-loss or RMSE, and the interval that of the paired difference.
+        """
+        if isinstance(self.statistics, Regression):
+            loss, power = self.statistics.squared.mean, 0.5
+        else:
+            loss, power = self.statistics.loss.mean, 1.0
+        if not loss > 0:
+            return Estimate(math.nan)
+        mean, error = self.difference.mean / loss, self.difference.error / loss
+        found = Estimate.normal(1 + mean, error, low=0.0)
+        return Estimate(*(v**power - 1 for v in (found.value, found.low, found.high)))
+
+
+def _losses(reference: Reference, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    if reference.task == "regression":
+        return np.asarray((outputs.astype(np.float64) - labels) ** 2)
+    return log_losses(labels, outputs)
+
+
+@dataclass(frozen=True)
 class Measured:
     """Everything that is measured on test rows; `+` merges.
 
@@ -90,6 +145,7 @@ class Measured:
         inputs: The model of one column, by engineered column.
         slices: The model, by slice column and value.
         skew: The serving signature against the engineered rows.
+        champion: The champion on all rows, if there is one to compare with.
     """
 
     overall: Statistics
@@ -97,6 +153,7 @@ class Measured:
     inputs: Mapping[str, Statistics]
     slices: Mapping[tuple[str, str], Statistics]
     skew: Skew = Skew()
+    champion: Against | None = None
 
     def __add__(self, other: Measured) -> Measured:
         return Measured(
@@ -105,6 +162,7 @@ class Measured:
             _merge_by_key(self.inputs, other.inputs),
             _merge_by_key(self.slices, other.slices),
             self.skew + other.skew,
+            self.champion + other.champion if self.champion and other.champion else None,
         )
 
 
@@ -123,6 +181,11 @@ def summarize(measured: Measured) -> dict[str, Any]:
         "rows": measured.overall.rows,
         "metrics": measured.overall.metrics(),
         "baseline": _baselines(measured.trivial, measured.inputs),
+        "champion": measured.champion
+        and {
+            "metrics": measured.champion.statistics.metrics(),
+            "worse": measured.champion.worse,
+        },
         "slices": [
             {"column": column, "value": value, "rows": s.rows, "metrics": s.metrics()}
             for (column, value), s in slices

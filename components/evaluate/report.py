@@ -73,6 +73,7 @@ def render(
         manifest=manifest,
         model=model,
         table=list(_metric_rows(metrics)),
+        champion=metrics["champion"] if is_compared(metrics) else None,
         audit=rows.audit_rows(audit),
         drift=drift,
         comparisons=list(rows.comparisons(drift)) if drift else [],
@@ -108,12 +109,11 @@ def _unit(model: Mapping[str, Any]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A line of the table of metrics: the model, the best single input and the prior."""
+    """A line of the table of metrics: the model, and what it is compared with, in order."""
 
     metric: Metric
     model: Mapping[str, Any]
-    single: float | None
-    trivial: float | None
+    others: Sequence[float | None]
     gate: Sequence[Mapping[str, Any]]
 
     def is_ahead(self, baseline: float | None) -> bool:
@@ -191,15 +191,22 @@ def _tabled(task: str) -> list[Metric]:
 
 
 def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[MetricRow]:
-    single, trivial = (metrics["baseline"][k] for k in ("single_input", "trivial"))
+    baseline = metrics["baseline"]
+    others = [baseline["single_input"]["metrics"], baseline["trivial"]]
+    if is_compared(metrics):
+        others.insert(0, metrics["champion"]["metrics"])
     for metric in METRICS[metrics["task"]]:
         yield MetricRow(
             metric,
             metrics["metrics"][metric.name],
-            single["metrics"][metric.name]["value"],
-            trivial[metric.name]["value"],
+            [other[metric.name]["value"] for other in others],
             [c for c in metrics["gate"]["checks"] if c["metric"] == metric.name],
         )
+
+
+def is_compared(metrics: Mapping[str, Any]) -> bool:
+    """Whether the champion answered the same rows."""
+    return bool(metrics["champion"]) and not metrics["champion"]["why"]
 
 
 def _split_bar(counts: Mapping[str, int]) -> Iterator[tuple[str, int, float]]:

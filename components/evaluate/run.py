@@ -12,6 +12,8 @@ from components.artifacts import commit, read_manifest, sha256_of, write_json
 from components.errors import ArtifactError
 from components.evaluate import scoring
 from components.evaluate.cautions import cautions
+from components.evaluate.champion import find as find_champion
+from components.evaluate.champion import split_of
 from components.evaluate.gate import check_gate
 from components.evaluate.report import render
 from components.evaluate.serving import read_metadata
@@ -30,6 +32,7 @@ def evaluate_model(
     out: Path | str,
     *,
     drift: Path | str | None = None,
+    root: str = "",
 ) -> dict[str, Any]:
     """Evaluates a model and writes predictions, report.html and, last, metrics.json.
 
@@ -39,6 +42,7 @@ def evaluate_model(
         model: The artifact of the train step; the SavedModel is in its folder `model`.
         out: The artifact to write.
         drift: The artifact that compares the examples with those of earlier runs, if they were.
+        root: The folder of all runs, where the champion is found; if empty, there is none.
 
     Returns:
         metrics.json; `gate.require_passed` raises what its gate found.
@@ -49,16 +53,21 @@ def evaluate_model(
     checked, examples, model = read_parameter(spec), Path(examples), Path(model, "model")
     manifest = read_manifest(examples, "manifest.json", "preprocess")
     statistics = read_manifest(examples, "statistics.json", "preprocess")
-    compared = None if drift is None else read_manifest(drift, "drift.json", "preprocess")
+    drifted = None if drift is None else read_manifest(drift, "drift.json", "preprocess")
     metadata = read_metadata(model)
     _require_same_transform(examples, metadata)
     with commit(out) as folder:
         transform = Transform.from_json((examples / "transform.json").read_text(encoding="utf-8"))
-        plan = Plan(str(model), transform, checked.evaluate.slices, str(folder))
+        champion = find_champion(root, checked, transform)
+        compared = champion.model if champion and not champion.why else None
+        plan = Plan(str(model), transform, checked.evaluate.slices, str(folder), compared)
         train, test = (_shards(examples, split, manifest) for split in ("train", "test"))
         rows = manifest["rows"]["test"]
         print(f"evaluate: {rows:,} test rows in {len(test):,} shards", flush=True)
         measured = scoring.score(plan, train, test)
+        if champion:
+            known = {"run": champion.run, "made": champion.made, "why": champion.why}
+            measured["champion"] = {**known, **(measured["champion"] or {})}
         metrics = _metrics(checked, manifest, metadata, measured)
         page = render(
             metrics,
@@ -66,7 +75,7 @@ def evaluate_model(
             metadata,
             checked.as_document(),
             audit=statistics["audit"],
-            drift=compared,
+            drift=drifted,
         )
         (folder / "report.html").write_text(page, encoding="utf-8")
         write_json(folder / "metrics.json", metrics)
@@ -134,8 +143,9 @@ def _metrics(
 ) -> dict[str, Any]:
     bounds = {name: bound.model_dump() for name, bound in spec.evaluate.gate.items()}
     tolerance = spec.evaluate.skew_tolerance
-    gate = check_gate(measured, bounds, tolerance)
-    noted = cautions(measured, tuple(metadata["classes"]))
+    limit = spec.evaluate.champion
+    gate = check_gate(measured, bounds, tolerance, limit.fail)
+    noted = cautions(measured, tuple(metadata["classes"]), limit)
     return {
         "version": VERSION,
         "name": spec.name,
@@ -150,6 +160,7 @@ def _metrics(
         "skew": {**measured["skew"], "tolerance": tolerance},
         "made_by": {
             "spec": manifest["spec"],
+            "split": split_of(spec),
             "transform": metadata["examples"]["transform"],
             "package": metadata["package_sha256"],
         },

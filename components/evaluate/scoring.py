@@ -26,6 +26,7 @@ from components.evaluate.measurements import Measured, summarize
 from components.evaluate.reference import Reference
 from components.evaluate.serving import ServedModel
 from components.evaluate.shards import (
+    Models,
     Plan,
     Shard,
     count_shard,
@@ -60,22 +61,25 @@ class Fold(beam.CombineFn):
 
 
 class Score(beam.DoFn):
-    """Scores test shards with the model, which a process loads once."""
+    """Scores test shards with the model, and the champion, which a process loads once."""
 
-    def __init__(self, plan: Plan, shared: Shared) -> None:
-        self._plan, self._shared = plan, shared
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._model, self._champion = plan, Shared(), Shared()
 
     def setup(self) -> None:
-        """Loads the model, or takes the one that this process has."""
-        load = partial(_Noting(self._plan, ServedModel.load), self._plan.model)
-        self._served = self._shared.acquire(load)
+        """Loads the models, or takes those that this process has."""
+        load, plan = _Noting(self._plan, ServedModel.load), self._plan
+        self._models = Models(
+            self._model.acquire(partial(load, plan.model)),
+            self._champion.acquire(partial(load, plan.champion)) if plan.champion else None,
+        )
 
     def process(
         self, shard: Shard, reference: Reference, tables: dict[str, OneInput]
     ) -> Iterator[Measured]:
         """Gives what was measured on a shard."""
         told = _Noting(self._plan, score_shard)
-        yield told(shard, self._plan, self._served, reference, tables)
+        yield told(shard, self._plan, self._models, reference, tables)
 
 
 def score(plan: Plan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def _build(
     )
     _ = (
         test_shards
-        | "score" >> beam.ParDo(Score(plan, Shared()), reference, beam.pvalue.AsSingleton(tables))
+        | "score" >> beam.ParDo(Score(plan), reference, beam.pvalue.AsSingleton(tables))
         | "fold measured" >> beam.CombineGlobally(Fold()).without_defaults()
         | "summarize" >> beam.Map(lambda measured: write_json(out, summarize(measured)))
     )

@@ -18,6 +18,7 @@ from components.evaluate import baseline
 from components.evaluate.baseline import Cells, Inputs, OneInput
 from components.evaluate.measurements import (
     N_BINS_COARSE,
+    Against,
     Measured,
     Skew,
     Statistics,
@@ -31,6 +32,7 @@ from components.evaluate.serving import (
     prediction_schema,
     prediction_table,
 )
+from components.evaluate.sums import MeanSums
 from components.evaluate.survey import OTHER, TOO_MANY, Survey, as_text
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 from trainer.transform import Transform
@@ -62,12 +64,14 @@ class Plan:
         transform: The fitted transform of the examples.
         slices: Columns whose values are measured apart.
         out: Folder for the predictions.
+        champion: Folder of the model that is compared with it; None without one.
     """
 
     model: str
     transform: Transform
     slices: tuple[str, ...]
     out: str
+    champion: str | None = None
 
     @property
     def weight(self) -> str | None:
@@ -78,6 +82,14 @@ class Plan:
     def labelled(self) -> list[str]:
         """The columns of a shard that say what happened: the label, and the weight if any."""
         return [LABEL, *([self.weight] if self.weight else [])]
+
+
+@dataclass(frozen=True)
+class Models:
+    """The model, and the champion if it is compared with one."""
+
+    model: ServedModel
+    champion: ServedModel | None
 
 
 def survey_shard(shard: Shard, plan: Plan, split: str) -> Survey:
@@ -123,18 +135,18 @@ def fit_inputs(inputs: Inputs, plan: Plan, reference: Reference) -> dict[str, On
 def score_shard(
     shard: Shard,
     plan: Plan,
-    served: ServedModel,
+    models: Models,
     reference: Reference,
     tables: Mapping[str, OneInput],
 ) -> Measured:
     """Scores a test shard, writes its predictions and returns what was measured."""
-    measured = zero(reference)
+    measured = zero(reference, plan)
     row = shard.first_row
     target = Path(plan.out, Path(shard.path).name.replace("test-", "predictions-"))
     partial = target.with_name(f".{target.name}.tmp")
     with pq.ParquetWriter(partial, prediction_schema(plan.transform, labelled=True)) as writer:
         for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
-            batch_measured, predictions = _score(batch, row, plan, served, reference, tables)
+            batch_measured, predictions = _score(batch, row, plan, models, reference, tables)
             measured += batch_measured
             row += batch.num_rows
             writer.write_table(predictions)
@@ -148,16 +160,18 @@ def _scored_columns(plan: Plan) -> list[str]:
     return [*plan.labelled, *engineered, *(RAW_PREFIX + n for n in raw)]
 
 
-def zero(reference: Reference) -> Measured:
+def zero(reference: Reference, plan: Plan) -> Measured:
     """Returns what is measured on no rows."""
-    return Measured(nothing(reference), nothing(reference, N_BINS_COARSE), {}, {})
+    coarse = nothing(reference, N_BINS_COARSE)
+    against = Against(coarse, MeanSums()) if plan.champion else None
+    return Measured(nothing(reference), coarse, {}, {}, champion=against)
 
 
 def _score(
     batch: pa.Table,
     row: int,
     plan: Plan,
-    served: ServedModel,
+    models: Models,
     reference: Reference,
     tables: Mapping[str, OneInput],
 ) -> tuple[Measured, pa.Table]:
@@ -166,8 +180,13 @@ def _score(
     engineered = {e.name: _numbers(batch, e.name) for e in plan.transform.engineered}
     labels, weights = _numbers(batch, LABEL), _weights(batch, plan)
     columns = raw_inputs(raw, plan.transform.inputs)
-    answers = served.answer(columns)
+    answers = models.model.answer(columns)
     _check_finite(answers, row, raw)
+    against = None
+    if models.champion is not None:
+        inputs = models.champion.transform.inputs
+        theirs = models.champion.answer({i.name: columns[i.name] for i in inputs})
+        against = Against.of(reference, labels, answers, theirs, weights)
     prior = baseline.trivial_answer(reference, len(labels))
     measured = Measured(
         measure(reference, labels, answers, weights),
@@ -177,7 +196,10 @@ def _score(
             for name, t in tables.items()
         },
         dict(_measure_slices(reference, batch, labels, answers, weights)),
-        _skew(served, columns, engineered, answers / reference.deviation, reference, row, raw),
+        _skew(
+            models.model, columns, engineered, answers / reference.deviation, reference, row, raw
+        ),
+        against,
     )
     return measured, prediction_table(plan.transform, answers, labels)
 

@@ -1,12 +1,13 @@
 """What later runs of a model know of its earlier ones: statistics at `<root>/<name>/statistics/`.
 
-A run that passed its gate leaves them there, a copy, so that they outlive its artifacts. The place
-follows from the pipeline's parameters, which a schedule never changes.
+A run that passed its gate leaves them there, a copy, so that they outlive its artifacts, and where
+its model is. The place follows from the pipeline's parameters, which a schedule never changes.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ ROLES = {
 """Whose statistics are kept, by the name of the file. A passed gate is both, so far."""
 
 
-def keep(root: str, name: str, run: str, made: str, examples: Path | str) -> None:
+def keep(
+    root: str,
+    name: str,
+    run: str,
+    made: str,
+    examples: Path | str,
+    model: str = "",
+    split: Mapping[str, Any] | None = None,
+) -> None:
     """Keeps the statistics of a run that passed its gate, each file whole or as it was.
 
     Args:
@@ -30,6 +39,8 @@ def keep(root: str, name: str, run: str, made: str, examples: Path | str) -> Non
         run: The run.
         made: When it was made.
         examples: The artifact of its preprocess step.
+        model: That of its train step, by its path or uri.
+        split: What decided the split of its rows.
     """
     if not root:
         return
@@ -38,6 +49,8 @@ def keep(root: str, name: str, run: str, made: str, examples: Path | str) -> Non
         "version": VERSION,
         "run": run,
         "made": made,
+        "model": model,
+        "split": dict(split or {}),
         "statistics": {key: statistics[key] for key in ("version", "kept")},
     }
     folder = folder_of(root, name)

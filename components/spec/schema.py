@@ -242,11 +242,25 @@ class Bound(_Section):
         return self
 
 
+class Limit(_Section):
+    """How far a measure may be from an earlier run's before the run warns, or fails."""
+
+    warn: Annotated[float, Field(gt=0)] | None = None
+    fail: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> "Limit":
+        if self.warn is not None and self.fail is not None and self.warn > self.fail:
+            raise ValueError(f"warn {self.warn:g} is above fail {self.fail:g}")
+        return self
+
+
 class Evaluate(_Section):
     """Slices of the test rows and the bounds that a model must reach."""
 
     slices: tuple[str, ...] = ()
     gate: dict[str, Bound] = {}
+    champion: Limit = Limit(warn=0.01, fail=0.05)
     skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
 
 
@@ -283,19 +297,6 @@ class Tune(_Section):
 def _auto(value: Any) -> Any:
     """`tune: auto` is a tuning with all its defaults."""
     return {} if value == "auto" else value
-
-
-class Limit(_Section):
-    """How far a measure may be from an earlier run's before the run warns, or fails."""
-
-    warn: Annotated[float, Field(gt=0)] | None = None
-    fail: Annotated[float, Field(gt=0)] | None = None
-
-    @model_validator(mode="after")
-    def _warns_first(self) -> "Limit":
-        if self.warn is not None and self.fail is not None and self.warn > self.fail:
-            raise ValueError(f"warn {self.warn:g} is above fail {self.fail:g}")
-        return self
 
 
 class Drift(_Section):

@@ -32,15 +32,17 @@ def make_transform(task: str = "binary", weight: str | None = None) -> Transform
     return Transform(task, Label("late", CLASSES[task]), weight, INPUTS, FEATURES)  # type: ignore[arg-type]
 
 
-def make_spec(task: str = "binary", **evaluate: Any) -> dict[str, Any]:
+def make_spec(
+    task: str = "binary", split: dict[str, Any] | None = None, day: str = "int", **evaluate: Any
+) -> dict[str, Any]:
     """The spec that the hand-made examples follow, as it travels."""
     value = {
         "name": "hand-made",
         "source": {"uri": "rows.csv"},
-        "columns": {"delay": "float", "carrier": "string", "late": "bool", "day": "int"},
+        "columns": {"delay": "float", "carrier": "string", "late": "bool", "day": day},
         "label": "late",
         "task": task,
-        "split": {"by": "hash", "keys": ["day"]},
+        "split": split or {"by": "hash", "keys": ["day"]},
         "features": [
             {"name": "delay", "from": "delay", "transform": "standardize"},
             {"name": "carrier", "from": "carrier", "transform": "vocabulary"},
@@ -105,15 +107,18 @@ def write_examples(
     return folder
 
 
-def export_model(folder: Path, task: str = "binary") -> Path:
-    """Writes a model folder as the trainer does: two signatures, transform.json, metadata.json."""
+def export_model(folder: Path, task: str = "binary", shift: float = 0.0) -> Path:
+    """Writes a model folder as the trainer does: two signatures, transform.json, metadata.json.
+
+    With a shift of its scores it is a worse model of the same rows.
+    """
     import tensorflow as tf
 
     transform = make_transform(task)
 
     def respond(engineered: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         offset = tf.gather(tf.constant(list(OFFSETS.values())), engineered["carrier"])
-        score = engineered["delay"] + offset
+        score = engineered["delay"] + offset + shift
         if task == "regression":
             return {"prediction": score}
         p = tf.sigmoid(score)

@@ -17,6 +17,7 @@ def measured(**changes: Any) -> dict[str, Any]:
         "rows": 33_000,
         "metrics": {k: {"value": v, "low": None, "high": None} for k, v in values.items()},
         "baseline": {"trivial": {"log_loss": {"value": 0.55}}},
+        "champion": None,
         "skew": {"rows": 33_000, "max_difference": 3e-8, "row": 4, "column": "", "inputs": {}},
         **changes,
     }

@@ -62,6 +62,7 @@ def page(
                 values or (hostile,) * 3, (900, 590, 10), (0.35, 0.1, 0.2), strict=True
             )
         ],
+        "champion": None,
         "skew": {
             "rows": 1500,
             "max_difference": 0.0 if passed else 0.5,
@@ -229,7 +230,7 @@ def test_a_baseline_ahead_of_the_model_is_marked(
     name: str, model: float | None, baseline: float, ahead: bool
 ) -> None:
     metric = next(m for ms in METRICS.values() for m in ms if m.name == name)
-    row = report.MetricRow(metric, {"value": model, "low": 0.5, "high": 0.7}, baseline, None, [])
+    row = report.MetricRow(metric, {"value": model, "low": 0.5, "high": 0.7}, [baseline, None], [])
     assert row.is_ahead(baseline) is ahead
     assert row.is_ahead(None) is False
     assert row.is_near(baseline) is (0.5 <= baseline <= 0.7)

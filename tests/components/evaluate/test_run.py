@@ -161,11 +161,12 @@ def run_component(tmp_path: Path, spec: dict[str, Any], model: Path) -> tuple[An
     trained, evaluation = dsl.Model(uri=str(model)), dsl.Artifact(uri=str(tmp_path / "evaluation"))
     examples = dsl.Dataset(uri=str(tmp_path / "examples"))
     drift = dsl.Artifact(uri=str(tmp_path / "drift"))
-    compare.python_func(spec, str(tmp_path / "runs"), examples, drift)
-    measure.python_func(spec, examples, drift, trained, evaluation, scalars, curves)
+    runs = str(tmp_path / "runs")
+    compare.python_func(spec, runs, examples, drift)
+    measure.python_func(spec, runs, examples, drift, trained, evaluation, scalars, curves)
     error = None
     try:
-        gate.python_func(str(tmp_path / "runs"), "one", "2026-11-25", examples, evaluation, trained)
+        gate.python_func(runs, "one", "2026-11-25", examples, evaluation, trained)
     except GateFailed as failed:
         error = failed
     return {**scalars.metadata, **curves.metadata}, error
@@ -195,6 +196,8 @@ def test_a_passed_gate_raises_nothing_and_keeps_the_statistics_for_later_runs(
     assert recorded["gate_passed"] == 1.0
     kept = history.recall(str(tmp_path / "runs"), "hand-made")
     assert {role: r["run"] for role, r in kept.items()} == {"previous": "one", "champion": "one"}
+    assert kept["champion"]["model"] == str(models["binary"].parent)
+    assert kept["champion"]["split"]["keys"] == ["day"]
 
 
 def copied(tmp_path: Path, models: dict[str, Path]) -> tuple[Path, Path]:

@@ -1,0 +1,87 @@
+"""The champion, the last model that passed its gate: found, and proved to be comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.errors import ArtifactError
+from components.evaluate.serving import ServedModel, read_metadata
+from components.preprocess import history
+from components.preprocess.splitting import threshold
+from components.spec.schema import ModelSpec
+from trainer.transform import Transform
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A model that a new one is compared with.
+
+    Attributes:
+        run: The run that made it.
+        made: When that was.
+        model: The folder of its SavedModel.
+        why: Why it cannot be compared; empty when it can.
+    """
+
+    run: str
+    made: str
+    model: str
+    why: str = ""
+
+
+def find(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
+    """Returns the champion of a model, or None before a run has passed its gate.
+
+    Args:
+        root: The folder of all runs, local or gs://; if empty, there is none.
+        spec: The spec of this run.
+        transform: The fitted transform of this run's examples.
+
+    Raises:
+        ArtifactError: What is kept of it cannot be read.
+    """
+    kept = history.recall(root, spec.name).get("champion")
+    if kept is None:
+        return None
+    model = str(kept.get("model", "")).replace("gs://", "/gcs/", 1)
+    folder = str(Path(model, "model"))
+    return Champion(kept["run"], kept["made"], folder, _why_not(kept, folder, spec, transform))
+
+
+def _why_not(kept: Mapping[str, Any], folder: str, spec: ModelSpec, transform: Transform) -> str:
+    if not kept.get("model"):
+        return "its model was not noted, as by an earlier version of Quatrain"
+    if not _saw_none(kept["split"], split_of(spec)):
+        return "rows were split otherwise for it, so it may have learned some of these test rows"
+    if not Path(folder).is_dir():
+        return f"its model is not at {folder} any more"
+    try:
+        read_metadata(Path(folder))
+        theirs = ServedModel.load(folder).transform
+    except ArtifactError as error:
+        return str(error)
+    if (theirs.task, theirs.label) != (transform.task, transform.label):
+        return f"it predicts another label, or other classes of {theirs.label.name!r}"
+    types = {i.name: i.type for i in transform.inputs}
+    for column in theirs.inputs:
+        if types.get(column.name) != column.type:
+            return f"it takes column {column.name!r} as {column.type}, which no feature reads now"
+    return ""
+
+
+def split_of(spec: ModelSpec) -> dict[str, Any]:
+    """Returns what decides the split of a row, as it is kept with a champion."""
+    return spec.split.model_dump(mode="json")
+
+
+def _saw_none(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether no test row of ours can have been one that a champion was fitted or stopped by."""
+    if theirs == ours:
+        return True
+    if theirs["by"] != "time" or ours["by"] != "time" or theirs["column"] != ours["column"]:
+        return False
+    starts = [threshold(split["test_from"]).as_py() for split in (theirs, ours)]
+    return bool(starts[0] <= starts[1])

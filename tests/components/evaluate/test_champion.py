@@ -1,0 +1,221 @@
+"""The champion answers the same rows; a model that is surely worse is not promoted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.errors import GateFailed
+from components.evaluate.champion import find, split_of
+from components.evaluate.gate import require_passed
+from components.evaluate.metrics import Z95
+from components.evaluate.run import evaluate_model
+from components.preprocess import history
+from components.spec.reading import read_parameter
+from tests.components.evaluate.handmade import (
+    export_model,
+    make_rows,
+    make_spec,
+    make_transform,
+    write_examples,
+)
+
+ROWS, SHIFT = 4000, 0.8
+
+
+@pytest.fixture(scope="module")
+def shifted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models whose scores are all too high."""
+    root = tmp_path_factory.mktemp("shifted")
+    tasks = ("binary", "regression")
+    return {t: export_model(root / t / "model", t, shift=SHIFT).parent for t in tasks}
+
+
+def keep(root: Path, model: Path, spec: dict[str, Any], examples: Path, **changed: Any) -> None:
+    """Makes a model the champion."""
+    split = split_of(read_parameter(spec)) | changed
+    history.keep(str(root), "hand-made", "run-7", "2026-11-25", examples, str(model), split)
+
+
+def compare(
+    tmp_path: Path,
+    task: str,
+    before: Path,
+    model: Path,
+    cuts: int = 2,
+    **evaluate: Any,
+) -> dict[str, Any]:
+    """Evaluates a model where another one is the champion; gives metrics.json."""
+    spec = make_spec(task, **evaluate)
+    rows = {"train": make_rows(900, task), "test": make_rows(ROWS, task, seed=1)}
+    examples = write_examples(tmp_path / "examples", rows, task, cuts, spec=spec)
+    keep(tmp_path / "runs", before, spec, examples)
+    out, root = tmp_path / "evaluation", str(tmp_path / "runs")
+    return evaluate_model(spec, examples, model, out, root=root)
+
+
+def losses(task: str, shift: float) -> np.ndarray:
+    """The loss of each test row, reckoned by hand."""
+    rows = make_rows(ROWS, task, seed=1)
+    delay = (rows["delay"].fill_null(0.0).to_numpy() - 10) / 20
+    offset = {None: 0.0, "B6": 0.1, "AA": -0.4, "UA": 0.6}
+    score = delay + np.array([offset[c] for c in rows["carrier"].to_pylist()]) + shift
+    label = rows["label"].to_numpy()
+    if task == "regression":
+        return (score - label) ** 2
+    return np.log1p(np.exp(np.where(label == 1, -score, score)))
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_model_is_compared_row_by_row(
+    task: str, tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
+) -> None:
+    found = compare(tmp_path, task, models[task].parent, shifted[task])["champion"]
+    ours, theirs = losses(task, SHIFT), losses(task, 0.0)
+    power = 0.5 if task == "regression" else 1.0
+    ratio = (ours - theirs).mean() / theirs.mean()
+    error = (ours - theirs).std() / np.sqrt(ROWS - 1) / theirs.mean()
+    ends = [(1 + ratio + z * error) ** power - 1 for z in (0, -Z95, Z95)]
+    assert list(found["worse"].values()) == pytest.approx(ends, rel=1e-4)
+    name = "rmse" if task == "regression" else "log_loss"
+    assert found["metrics"][name]["value"] == pytest.approx(theirs.mean() ** power, rel=1e-5)
+    assert (found["run"], found["made"], found["why"]) == ("run-7", "2026-11-25", "")
+
+
+def test_a_model_that_is_surely_worse_fails_the_gate_and_is_told(
+    tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
+) -> None:
+    limit = {"fail": 0.005}
+    found = compare(tmp_path, "binary", models["binary"].parent, shifted["binary"], champion=limit)
+    with pytest.raises(GateFailed) as failed:
+        require_passed(found, "there")
+    assert str(failed.value).startswith("log_loss=0.")
+    assert "% worse than 0." in str(failed.value)
+    assert "of the champion, run run-7 (+" in str(failed.value)
+    assert "beyond the limit of 0.5%; model kept at there" in str(failed.value)
+    page = (tmp_path / "evaluation/report.html").read_text()
+    assert "the champion, of run run-7, on the same rows" in page
+
+
+def test_a_model_that_is_a_little_worse_is_cautioned_of(
+    tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
+) -> None:
+    limit = {"warn": 0.005, "fail": 0.5}
+    found = compare(tmp_path, "binary", models["binary"].parent, shifted["binary"], champion=limit)
+    assert found["gate"]["passed"]
+    assert "worse than" in found["cautions"][0]
+
+
+def test_the_same_model_is_level_and_a_better_one_better(
+    tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
+) -> None:
+    model = models["binary"].parent
+    same = compare(tmp_path / "same", "binary", model, model)
+    assert same["champion"]["worse"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    better = compare(tmp_path / "better", "binary", shifted["binary"], model)
+    told = [c["sentence"] for c in (*same["gate"]["checks"], *better["gate"]["checks"])]
+    assert "is level with" in told[0] and "better than" in told[3]
+    assert same["gate"]["passed"] and better["gate"]["passed"]
+
+
+def test_any_cut_of_the_rows_gives_the_same_bytes(
+    tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
+) -> None:
+    written = []
+    for cuts in (1, 5):
+        compare(tmp_path / str(cuts), "binary", shifted["binary"], models["binary"].parent, cuts)
+        written.append((tmp_path / str(cuts) / "evaluation/metrics.json").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_without_limits_a_champion_is_shown_and_judges_nothing(
+    tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
+) -> None:
+    model = models["binary"].parent
+    found = compare(tmp_path, "binary", model, shifted["binary"], champion={})
+    assert found["champion"]["worse"]["value"] > 0
+    assert "champion" not in [c["metric"] for c in found["gate"]["checks"]]
+
+
+def test_before_a_run_has_passed_its_gate_there_is_none(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    spec = make_spec()
+    examples = write_examples(tmp_path / "examples", {s: make_rows(50) for s in ("train", "test")})
+    out, model = tmp_path / "evaluation", models["binary"].parent
+    assert evaluate_model(spec, examples, model, out, root=str(tmp_path))["champion"] is None
+
+
+def test_a_champion_that_cannot_be_compared_is_a_caution(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    model = models["binary"].parent
+    found = compare(tmp_path, "binary", models["multiclass"].parent, model)
+    assert found["gate"]["passed"]
+    assert found["champion"]["why"] == "it predicts another label, or other classes of 'late'"
+    assert found["cautions"][0] == (
+        "not compared with the champion, run run-7: " + found["champion"]["why"]
+    )
+
+
+def why(tmp_path: Path, model: Path, transform: Any = None, **changed: Any) -> str:
+    spec = make_spec()
+    examples = write_examples(tmp_path / "examples", {s: make_rows(9) for s in ("train", "test")})
+    keep(tmp_path, model, spec, examples, **changed)
+    found = find(str(tmp_path), read_parameter(spec), transform or make_transform())
+    assert found is not None
+    return found.why
+
+
+def test_a_champion_that_may_know_the_test_rows_is_not_compared(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    assert "may have learned some of these" in why(tmp_path, models["binary"].parent, seed=3)
+
+
+def test_a_champion_that_is_gone_or_spoilt_is_not_compared(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    assert why(tmp_path / "a", tmp_path / "gone").endswith("gone/model any more")
+    shutil.copytree(models["binary"].parent, tmp_path / "spoilt")
+    (tmp_path / "spoilt/model/transform.json").write_text("{}")
+    assert "is not the file that was exported" in why(tmp_path / "b", tmp_path / "spoilt")
+
+
+def test_a_champion_of_a_column_that_is_not_read_now_is_not_compared(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    full = make_transform()
+    less = type(full)(full.task, full.label, None, full.inputs[:1], full.features[:1])
+    told = why(tmp_path, models["binary"].parent, less)
+    assert told == "it takes column 'carrier' as string, which no feature reads now"
+
+
+def test_what_an_earlier_version_kept_is_no_model(tmp_path: Path) -> None:
+    assert why(tmp_path, Path()).startswith("its model is not at model")
+    path = history.folder_of(str(tmp_path), "hand-made") / "champion.json"
+    kept = json.loads(path.read_text())
+    del kept["model"], kept["split"]
+    path.write_text(json.dumps(kept))
+    found = find(str(tmp_path), read_parameter(make_spec()), make_transform())
+    assert found is not None
+    assert found.why.startswith("its model was not noted")
+
+
+@pytest.mark.parametrize(("first", "compared"), [("2020-05-01", True), ("2020-07-01", False)])
+def test_by_time_a_champion_is_compared_on_rows_that_are_newer_than_all_of_its(
+    first: str, compared: bool, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    split = {"by": "time", "column": "day", "validation_from": "2020-05-01"}
+    spec = make_spec(split={**split, "test_from": "2020-06-01"}, day="date")
+    examples = write_examples(tmp_path / "examples", {s: make_rows(9) for s in ("train", "test")})
+    theirs, model = {**split, "test_from": first}, str(models["binary"].parent)
+    history.keep(str(tmp_path), "hand-made", "r", "2026-11-25", examples, model, theirs)
+    found = find(str(tmp_path), read_parameter(spec), make_transform())
+    assert found is not None
+    assert (found.why == "") is compared
