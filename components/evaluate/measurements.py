@@ -106,8 +106,8 @@ class Against:
         """Measures a batch by what both models answer."""
         ours, theirs = (_losses(reference, labels, o) for o in (outputs, champions))
         w = reference.units(weights, len(labels)) / reference.unit
-        theirs_measured = measure(reference, labels, champions, weights, N_BINS_COARSE)
-        return cls(theirs_measured, MeanSums.of(ours - theirs, w))
+        measured = measure(reference, labels, champions, weights)
+        return cls(measured, MeanSums.of(ours - theirs, w))
 
     def __add__(self, other: Against) -> Against:
         return Against(merge(self.statistics, other.statistics), self.difference + other.difference)

@@ -162,9 +162,9 @@ def _scored_columns(plan: Plan) -> list[str]:
 
 def zero(reference: Reference, plan: Plan) -> Measured:
     """Returns what is measured on no rows."""
-    coarse = nothing(reference, N_BINS_COARSE)
-    against = Against(coarse, MeanSums()) if plan.champion else None
-    return Measured(nothing(reference), coarse, {}, {}, champion=against)
+    empty = nothing(reference)
+    against = Against(empty, MeanSums()) if plan.champion else None
+    return Measured(empty, nothing(reference, N_BINS_COARSE), {}, {}, champion=against)
 
 
 def _score(

@@ -99,7 +99,7 @@ def test_a_model_that_is_surely_worse_fails_the_gate_and_is_told(
     assert "of the champion, run run-7 (+" in str(failed.value)
     assert "beyond the limit of 0.5%; model kept at there" in str(failed.value)
     page = (tmp_path / "evaluation/report.html").read_text()
-    assert "the champion, of run run-7, on the same rows" in page
+    assert "the champion of run run-7 on the same rows" in page
 
 
 def test_a_model_that_is_a_little_worse_is_cautioned_of(
@@ -117,6 +117,7 @@ def test_the_same_model_is_level_and_a_better_one_better(
     model = models["binary"].parent
     same = compare(tmp_path / "same", "binary", model, model)
     assert same["champion"]["worse"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert same["champion"]["metrics"] == same["metrics"]
     better = compare(tmp_path / "better", "binary", shifted["binary"], model)
     told = [c["sentence"] for c in (*same["gate"]["checks"], *better["gate"]["checks"])]
     assert "is level with" in told[0] and "better than" in told[3]
