@@ -84,7 +84,9 @@ def boost(
     if threads is None:
         threads = ALL_CORES if train.rows >= MANY_ROWS else 1
     booster = _booster(train, validation, head, settings, threads)
-    rounds = settings.max_steps or most_rounds(settings, head.units)
+    rounds = most_rounds(settings, head.units)
+    if settings.max_steps:
+        rounds = min(rounds, settings.max_steps)
     started, progress, stopped = time.monotonic(), Progress(), None
     while stopped is None:
         is_grown = _grow(booster, min(ROUNDS_AN_EPOCH, rounds - progress.steps))
@@ -176,7 +178,7 @@ def _epoch(booster: lightgbm.Booster, number: int, unit: float, seconds: float) 
 
 def _stopped(settings: Hyperparameters, progress: Progress, rounds: int) -> Stopped | None:
     if progress.steps >= rounds:
-        return "max_steps" if settings.max_steps else "epochs"
+        return "max_steps" if 0 < settings.max_steps <= progress.steps else "epochs"
     if 0 < settings.max_seconds <= progress.seconds:
         return "max_seconds"
     return "early_stopping" if progress.since_best >= PATIENCE else None

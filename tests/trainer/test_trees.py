@@ -172,6 +172,20 @@ def test_trees_stop_when_validation_no_longer_improves_and_keep_the_best() -> No
     assert np.average(each, weights=validation.weights) == pytest.approx(min(losses), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "rounds", "stopped"),
+    [
+        ({"max_steps": 5}, 5, "max_steps"),
+        ({"max_steps": 5000, "rounds": 20}, 20, "epochs"),
+        ({"max_steps": 20, "rounds": 5000}, 20, "max_steps"),
+    ],
+)
+def test_the_lower_of_two_bounds_holds(bounds: dict[str, int], rounds: int, stopped: str) -> None:
+    train, validation = rows_of("binary", 500, 0), rows_of("binary", 500, 1)
+    boosted = boost(train, validation, [200, 3], BINARY, Hyperparameters(**bounds))
+    assert (boosted.progress.steps, boosted.stopped) == (rounds, stopped)
+
+
 def test_a_weight_counts_as_so_many_rows() -> None:
     # 0 leaves a row out of the losses and the leaves: labels of such rows may be anything.
     train, validation = rows_of("binary", 1000, 0), rows_of("binary", 300, 1)
