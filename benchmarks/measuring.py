@@ -218,15 +218,25 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def write_section(name: str, text: str) -> None:
-    """Puts a benchmark's section into docs/benchmarks.md, in the place of its former one."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+def write_section(name: str, text: str, path: Path = PAGE) -> None:
+    """Puts a benchmark's section into a page, in the place of its former one."""
+    begin, end = _marks(name)
     title = "# Benchmarks\n\nWritten by `make bench`; do not edit by hand.\n"
-    page = PAGE.read_text() if PAGE.exists() else title
+    page = path.read_text() if path.exists() else title
     section = f"{begin}\n{text.strip()}\n{end}"
-    if begin in page:
-        before, rest = page.split(begin, 1)
-        page = before + section + rest.split(end, 1)[1]
+    if former := read_section(name, path):
+        page = page.replace(former, section)
     else:
         page = page.rstrip() + f"\n\n{section}\n"
-    PAGE.write_text(page)
+    path.write_text(page)
+
+
+def read_section(name: str, path: Path = PAGE) -> str:
+    """Returns a section of a page with its marks; nothing where it is not there."""
+    begin, end = _marks(name)
+    page = path.read_text() if path.exists() else ""
+    return begin + page.split(begin, 1)[1].split(end, 1)[0] + end if begin in page else ""
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"

@@ -37,6 +37,7 @@ class Table:
         label: The column to predict.
         rows: Reads it; every column but the label is a feature.
         by_time: A column by whose order the rows are split, instead of by chance; no feature.
+        split_seed: Draws the split by chance.
     """
 
     name: str
@@ -44,11 +45,13 @@ class Table:
     label: str
     rows: Callable[[], pa.Table]
     by_time: str = ""
+    split_seed: int = 0
 
     @property
     def folder(self) -> Path:
         """Where it is written."""
-        return BUILD / "quality" / self.name
+        name = f"{self.name}-split-{self.split_seed}" if self.split_seed else self.name
+        return BUILD / "quality" / name
 
     def write(self) -> Path:
         """Writes rows.csv and spec.yaml, unless they are there; returns the spec."""
@@ -61,7 +64,7 @@ class Table:
             rows = rows.sort_by(self.by_time).drop_columns(self.by_time)
             place = np.arange(rows.num_rows)
         else:
-            place = np.random.default_rng(0).permutation(rows.num_rows)
+            place = np.random.default_rng(self.split_seed).permutation(rows.num_rows)
         splits = np.array(["train", "validation", "test"])
         names = splits[np.searchsorted(np.array(SHARES) * rows.num_rows, place, side="right")]
         options = pacsv.WriteOptions(quoting_style="needed")

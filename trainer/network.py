@@ -11,6 +11,7 @@ import tensorflow as tf
 from trainer.checkpoints import Checkpoints
 from trainer.epochs import run_epochs
 from trainer.examples import Examples, Split
+from trainer.intercept import Intercept, find_intercept
 from trainer.job import Job
 from trainer.knots import knots_of
 from trainer.layers import (
@@ -61,7 +62,7 @@ def fit_network(fitting: Fitting) -> Predictor:
         return BUILDERS[job.settings.model](columns, head.units, job.settings, step)
 
     splits = (fitting.train, fitting.validation)
-    rows = (Resident(r) if isinstance(r, Split) else r for r in splits)
+    rows = [Resident(r) if isinstance(r, Split) else r for r in splits]
     loop = Loop(cluster, build, head, job.settings, *rows)
     identity = _identity(job, fitting.examples)
     checkpoints = Checkpoints(job.outputs.checkpoints, identity, cluster.is_chief)
@@ -73,8 +74,15 @@ def fit_network(fitting: Fitting) -> Predictor:
         if isinstance(layer, MemberDense | MemberHeads):
             layer.fold()
 
+    def answer(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        return network([numbers, indices], training=False)
+
+    found = Intercept(0.0, run.progress.best_loss)
+    if head.task == "binary" and cluster.is_chief:
+        found = find_intercept(answer, head, *rows)
+
     def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-        return head.predicted(network([numbers, indices], training=False))
+        return head.predicted(answer(numbers, indices) + found.shift)
 
     return Predictor(
         predict,
@@ -82,7 +90,7 @@ def fit_network(fitting: Fitting) -> Predictor:
         run.progress,
         run.stopped,
         {job.settings.model: 1.0},
-        {job.settings.model: run.progress.best_loss},
+        {job.settings.model: found.loss},
     )
 
 

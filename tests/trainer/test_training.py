@@ -154,7 +154,9 @@ def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(tmp_path
     assert written["stopped"] == "early_stopping"
     assert written["best_epoch"] == 1 + int(np.argmin(losses)) == written["epochs"] - 2
     saved = tf.saved_model.load(told.outputs.model)
-    assert loss_of(saved, folder) == pytest.approx(min(losses), rel=1e-5)
+    loss = written["model"]["validation_losses"]["linear"]  # its intercept may have lowered it
+    assert loss_of(saved, folder) == pytest.approx(loss, rel=1e-5)
+    assert loss == pytest.approx(min(losses), rel=1e-3)
 
 
 def loss_of(model: Any, folder: Path) -> float:

@@ -125,6 +125,7 @@ def test_a_tier_that_cannot_be_is_refused_with_the_way_out(name, kwargs, sentenc
             "takes no NVIDIA_L4",
         ),
         ([pool("g2-standard-24")], "comes with 2 NVIDIA_L4"),
+        ([pool("a4x-highgpu-4g")], "unknown machine type"),  # by a reservation alone
         ([pool("ct5lp-hightpu-8t", tpu_topology="4x4")], "choose one of 2x4"),
         ([pool("ct5lp-hightpu-4t", 2, tpu_topology="2x2")], "exactly 1 replica"),
         ([pool("n1-standard-8", tpu_topology="2x2")], "has no TPU"),
@@ -182,6 +183,13 @@ def test_warnings_follow_the_date():
     later = " ".join(tiers.warnings(tier, datetime.date(2027, 2, 1)))
     assert "training image (TF 2.17, Python 3.10) ended on 2026-07-11" in later
     assert "prediction image (TF 2.15) ended on 2027-01-14" in later
+
+
+def test_the_gpu_of_a_tier_is_warned_of_half_a_year_before_its_end():
+    tier = resolved("BASIC_GPU")
+    sentence = "support of NVIDIA_TESLA_T4 ends on 2027-08-01; use NVIDIA_L4"
+    assert sentence not in tiers.warnings(tier, datetime.date(2027, 1, 29))
+    assert sentence in tiers.warnings(tier, datetime.date(2027, 1, 30))
 
 
 def test_the_launcher_s_whole_payload_is_a_job_that_vertex_accepts(custom_job):
