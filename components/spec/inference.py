@@ -23,8 +23,8 @@ from components.spec.sampling import Sample, sample
 from components.spec.schema import Clean
 from components.spec.suspicion import find_leaks
 
-LARGE, STEPS, ROUNDS = 1_000_000, 6_000, 200
-"""Of more train rows than this a first run takes so many steps and rounds of trees."""
+LARGE, STEPS = 1_000_000, 6_000
+"""Of more train rows than this a first run takes so many steps, not twelve whole epochs."""
 MOST_BAD = Clean().max_rejected
 _NAMELESS = "a CSV starts with the names of its columns, so write a line of them above it"
 
@@ -238,5 +238,5 @@ def _training(table: Table) -> tuple[dict[str, Any], str]:
     rows = table.train_rows
     if rows <= LARGE:
         return {}, ""
-    told = f"of about {rows:,} train rows, for a first look; without these two it takes longer"
-    return {"max_steps": STEPS, "rounds": ROUNDS}, told
+    told = f"of about {rows:,} train rows, for a first look; without it twelve epochs or more"
+    return {"max_steps": STEPS}, told
