@@ -20,7 +20,7 @@ MAX_CLASSES = 10_000
 Predict = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Maps numbers `[B, F] float32` and indices `[B, K] int32` to what `Head.answer` takes."""
 
-CHUNK_ROWS = 512
+CHUNK_ROWS = 1024
 """Rows that are predicted at once: what they need between operations stays in a core's cache."""
 
 
