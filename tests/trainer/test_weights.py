@@ -67,6 +67,22 @@ def test_five_steps_are_those_of_keras_clipped_averaged_and_decaying_kernels_alo
                 np.testing.assert_allclose(mine, theirs, rtol=2e-5, atol=1e-6)
 
 
+def test_an_embeddings_gradient_is_the_same_on_any_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = Weights(network())
+    inputs, asked = batch(0)
+    learned = weights.tensors()
+    with tf.GradientTape() as tape:
+        tape.watch(learned)
+        loss = tf.reduce_mean(tf.square(weights(learned, inputs, training=True) - asked))
+    gradients = tape.gradient(loss, learned)
+    assert isinstance(gradients[0], tf.IndexedSlices)
+    on_cpu = weights.joined(gradients).numpy()
+    assert not on_cpu[8:10].any()  # level 4
+    devices = [tf.config.LogicalDevice("/device:GPU:0", "GPU")]
+    monkeypatch.setattr("tensorflow.config.list_logical_devices", lambda: devices)
+    np.testing.assert_array_equal(weights.joined(gradients), on_cpu)
+
+
 def test_the_weights_of_kernels_are_told_by_place() -> None:
     weights = Weights(network())
     assert weights.of_kernels().tolist() == [False] * 10 + [True] * 6 + [False] * 2
