@@ -21,7 +21,7 @@ from trainer.cluster import Cluster
 from trainer.examples import Examples
 from trainer.features import Input
 from trainer.job import Job
-from trainer.predictor import Head, Predictor
+from trainer.predictor import Head, Predictor, in_chunks
 from trainer.settings import TrainerError
 from trainer.transform import Transform
 
@@ -163,9 +163,10 @@ def export(
     Raises:
         TrainerError: Raw rows through the saved model differ from engineered ones.
     """
+    predict = in_chunks(predictor.predict)
 
     def answer(numbers: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        return head.answer(predictor.predict(numbers, indices))
+        return head.answer(predict(numbers, indices))
 
     exported = Exported(examples.transform, answer, predictor.variables)
     target = job.outputs.model

@@ -203,14 +203,15 @@ class Loop:
         scale = rows.rows / (rows.weight * real)
         own = self._own(places, filler)
         numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
-        vector = tf.convert_to_tensor(self.network.vector)
+        learned = self.network.tensors()
         with tf.GradientTape() as tape:
-            tape.watch(vector)
-            outputs = self.network(vector, [numbers, indices], training=True)
+            tape.watch(learned)
+            outputs = self.network(learned, [numbers, indices], training=True)
             total = tf.reduce_sum(weights * self._head.losses(labels, outputs))
             mean = total * scale
         context = tf.distribute.get_replica_context()
-        shared = tape.gradient(mean, vector)
+        gradients = tape.gradient(mean, learned, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        shared = self.network.joined(gradients)
         gradient = context.all_reduce(tf.distribute.ReduceOp.SUM, shared)
         step = self.step + 1
         self._optimizer.apply(gradient, step)
@@ -220,6 +221,5 @@ class Loop:
     def _evaluate_step(self, tensors: Tensors, places: tf.Tensor) -> tf.Tensor:
         own = self._own(places, tf.shape(tensors[2])[0] - 1)
         numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
-        vector = tf.convert_to_tensor(self.average.vector)
-        outputs = self.average(vector, [numbers, indices], training=False)
+        outputs = self.average(self.average.tensors(), [numbers, indices], training=False)
         return tf.reduce_sum(weights * self._head.averaged_losses(labels, outputs))

@@ -20,6 +20,9 @@ MAX_CLASSES = 10_000
 Predict = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Maps numbers `[B, F] float32` and indices `[B, K] int32` to what `Head.answer` takes."""
 
+CHUNK_ROWS = 1024
+"""Rows that are predicted at once: what they need between operations stays in a core's cache."""
+
 
 @dataclass(frozen=True)
 class Predictor:
@@ -134,6 +137,28 @@ class Head:
             "classes": tf.broadcast_to(names, tf.shape(predicted)),
             "predicted_class": tf.gather(names, tf.argmax(predicted, axis=1)),
         }
+
+
+def in_chunks(predict: Predict) -> Predict:
+    """Returns what predicts at most `CHUNK_ROWS` rows at a time.
+
+    Args:
+        predict: It must give a row the same whatever the other rows are.
+    """
+
+    def chunked(*columns: tf.Tensor) -> tf.Tensor:
+        rows = tf.maximum(1, tf.shape(columns[0])[0])  # no rows are a chunk too
+
+        def add(start: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            part = predict(*(column[start : start + CHUNK_ROWS] for column in columns))
+            return start + CHUNK_ROWS, parts.write(start // CHUNK_ROWS, part)
+
+        parts = tf.TensorArray(
+            tf.float32, -(-rows // CHUNK_ROWS), element_shape=[None, None], infer_shape=False
+        )
+        return tf.while_loop(lambda start, _: start < rows, add, (0, parts))[1].concat()
+
+    return chunked
 
 
 @dataclass(frozen=True, eq=False)

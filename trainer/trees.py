@@ -5,7 +5,8 @@ sends a row to the right clears the bits of the leaves on its left; the lowest b
 cleared is the row's leaf (QuickScorer; Lucchese et al., SIGIR 2015). What the nodes of a column
 clear depends on the column's value alone, by its *level*: the interval between two thresholds of a
 number, the group of an index. So there is a table of words by level and tree, and a row costs one
-lookup and one AND for each column and tree, however deep the trees are.
+lookup and one AND for each table and tree, however deep the trees are. Columns of few levels share
+a table, which has a row of words for each combination of their levels.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 LEAVES = 32
 """The bits of a word, so the most leaves of a tree."""
-_CHUNK_WORDS = 2**16
-"""Words of one column that are looked up at once: with their sum they stay in a core's cache."""
+_SHARED_WORDS = 2**17
+"""The most words of a table that columns share: half of a small core's cache."""
+_PAIRS = 256 // LEAVES
+"""Pairs of trees whose sums stand side by side, 256 for each leaf of the second of a pair."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,23 @@ class Trees:
 
     Attributes:
         thresholds: Of each number, `[F, L] float32`, ascending, filled up with infinity.
-        first: `[F] int32`: the level of a number that is NaN; the next is below all thresholds.
-        levels: `[sum of cardinalities] int32`: the level of every value of every index column.
+        strides: `[F] int32`: how far apart in a table the next two levels of a number stand; the
+            first level is NaN's, the second is below all thresholds.
+        levels: `[sum of cardinalities] int32`: how far every value of an index column leads.
         starts: `[K] int32`: where an index column begins in `levels`.
-        asked: Places of the columns that some node asks, as in `Node.column`.
-        words: `[levels, T] int32`: the bits that a level leaves in each tree.
+        tables: `[F + K] int32`: the table of each column; one that no node asks leads nowhere.
+        firsts: `[tables] int32`: where a table begins in `words`.
+        words: `[rows of all tables, T] int32`: the bits that are left in each tree.
         leaves: `[T, 32] float32`.
         units: Width of the output.
     """
 
     thresholds: np.ndarray
-    first: np.ndarray
+    strides: np.ndarray
     levels: np.ndarray
     starts: np.ndarray
-    asked: tuple[int, ...]
+    tables: np.ndarray
+    firsts: np.ndarray
     words: np.ndarray
     leaves: np.ndarray
     units: int
@@ -95,20 +101,26 @@ class Trees:
             _index_table(asked, size, len(trees))
             for asked, size in zip(nodes[n_numbers:], cardinalities, strict=True)
         ]
-        words = [table for _, table in (*numbers, *indices)]
-        first = np.cumsum([0, *map(len, words)])[:-1].astype(np.int32)
+        alone = [({c: 1}, words) for c, (_, words) in enumerate(numbers + indices) if nodes[c]]
+        shared = _shared(alone or [({}, np.full((1, len(trees)), 2**LEAVES - 1, np.uint32))])
+        strides, tables = np.zeros((2, len(nodes)), np.int32)
+        for number, (columns, _) in enumerate(shared):
+            tables[list(columns)] = number
+            strides[list(columns)] = list(columns.values())
         thresholds = np.full(
             (n_numbers, max([1, *(len(found) for found, _ in numbers)])), np.inf, np.float32
         )
         for row, (found, _) in zip(thresholds, numbers, strict=True):
             row[: len(found)] = found
-        levels = [f + group for f, (group, _) in zip(first[n_numbers:], indices, strict=True)]
+        groups = [s * g for s, (g, _) in zip(strides[n_numbers:], indices, strict=True)]
+        words = [table for _, table in shared]
         return cls(
             thresholds,
-            first[:n_numbers],
-            np.concatenate([np.zeros(0, np.int32), *levels]),
+            strides[:n_numbers],
+            np.concatenate([np.zeros(0, np.int32), *groups]),
             np.cumsum([0, *cardinalities])[:-1].astype(np.int32),
-            tuple(place for place, asked in enumerate(nodes) if asked),
+            tables,
+            np.cumsum([0, *map(len, words)])[:-1].astype(np.int32),
             np.concatenate(words).view(np.int32),
             leaves,
             units,
@@ -129,14 +141,17 @@ class Trees:
         interval = [
             np.searchsorted(known, x) for known, x in zip(self.thresholds, numbers.T, strict=True)
         ]
-        levels = [
-            f + np.where(np.isnan(x), 0, 1 + i)
-            for f, x, i in zip(self.first, numbers.T, interval, strict=True)
+        ways = [
+            stride * np.where(np.isnan(x), 0, 1 + i)
+            for stride, x, i in zip(self.strides, numbers.T, interval, strict=True)
         ]
-        levels += list(self.levels[indices + self.starts].T)
-        words = np.full((len(numbers), len(self.leaves)), -1, np.int32)
-        for place in self.asked:
-            words &= self.words[levels[place]]
+        ways += list(self.levels[indices + self.starts].T)
+        places = np.repeat(self.firsts[:, None], len(numbers), axis=1)
+        for table, way in zip(self.tables, ways, strict=True):
+            places[table] += way
+        words = self.words[places[0]]
+        for place in places[1:]:
+            words &= self.words[place]
         lowest = (words & -words).view(np.uint32)
         leaf = np.log2(lowest, dtype=np.float64).astype(np.int64)  # exact: a power of two
         values = self.leaves[np.arange(len(self.leaves)), leaf]
@@ -144,15 +159,23 @@ class Trees:
         return by_unit.sum(axis=1, dtype=np.float64).astype(np.float32)
 
     def variables(self) -> list[tf.Variable]:
-        """Returns what `tensor` reads: levels, words and leaves, so that graphs can share them.
+        """Returns what `tensor` reads, so that graphs can share it: levels, words and sums.
 
-        Two trees' words are one int64: an AND of them takes half the time.
+        The words of two trees of one unit are one int64, and their leaves' sums stand together: an
+        AND and a lookup less. A last tree without another gets one of a single leaf, 0.
         """
         import tensorflow as tf
 
-        odd = len(self.leaves) % 2
-        pairs = np.pad(self.words, [(0, 0), (0, odd)], constant_values=-1).view(np.int64)
-        tables = (self.levels, pairs, self.leaves.reshape(-1))
+        odd = self.rounds % 2 * self.units
+        words = np.pad(self.words, [(0, 0), (0, odd)], constant_values=-1)
+        words = words.reshape(len(words), -1, 2, self.units).swapaxes(2, 3)
+        leaves = np.pad(self.leaves.astype(np.float64), [(0, odd), (0, 0)])
+        first, second = leaves.reshape(-1, 2, self.units, LEAVES).swapaxes(0, 1)
+        sums = (first[:, :, None, :] + second[:, :, :, None]).reshape(-1, LEAVES, LEAVES)
+        filled = np.pad(sums, [(0, -len(sums) % _PAIRS), (0, 0), (0, 0)])
+        blocks = filled.reshape(-1, _PAIRS, LEAVES, LEAVES).swapaxes(1, 2)
+        pairs = np.ascontiguousarray(words).view(np.int64).reshape(len(words), -1)
+        tables = (self.levels, pairs, blocks.astype(np.float32).ravel())
         return [tf.Variable(table, trainable=False) for table in tables]
 
     def tensor(
@@ -161,44 +184,52 @@ class Trees:
         """The same on tensors, added up in float32: `[B, units]`."""
         import tensorflow as tf
 
-        groups, words, leaves = (tf.convert_to_tensor(variable) for variable in variables)
-        levels = self._levels(numbers, indices, groups)
-        rows, n_trees = tf.shape(levels)[1], len(self.leaves)
-        size = tf.clip_by_value(rows, 1, max(1, _CHUNK_WORDS // n_trees))
-        chunks = tf.maximum(1, -(-rows // size))  # no rows are one chunk of filling
-        padded = tf.pad(levels, [[0, 0], [0, chunks * size - rows]])
-        chunked = tf.transpose(tf.reshape(padded, [len(self.asked), chunks, size]), [1, 0, 2])
-        places = LEAVES * tf.range(n_trees) - 1
-        pairs = -(-n_trees // 2)
+        levels, words, sums = (tf.convert_to_tensor(variable) for variable in variables)
+        first, *others = tf.unstack(self._places(numbers, indices, levels), len(self.firsts))
+        left = tf.gather(words, first)
+        for place in others:
+            left = tf.bitwise.bitwise_and(left, tf.gather(words, place))
+        # Some bit of both halves is left, so taking 1 from each borrows nothing between them.
+        up_to_lowest = tf.bitwise.bitwise_xor(left, left - tf.constant(2**32 + 1, tf.int64))
+        bits = tf.raw_ops.PopulationCount(x=tf.bitcast(up_to_lowest, tf.int32))
+        leaf = tf.cast(tf.bitcast(bits, tf.uint16), tf.int32)  # the first's + 256 * the second's
+        pair = np.arange(words.shape[1])
+        starts = pair // _PAIRS * (LEAVES * 256) + pair % _PAIRS * LEAVES - (256 + 1)
+        # Of single numbers gather_nd takes three quarters of the time of gather.
+        values = tf.gather_nd(sums, (leaf + starts.astype(np.int32))[:, :, None])
+        rounds = words.shape[1] // self.units
+        return tf.reduce_sum(tf.reshape(values, [-1, rounds, self.units]), axis=1)
 
-        def add(chunk: tf.Tensor) -> tf.Tensor:
-            left = tf.fill([size, pairs], tf.constant(-1, tf.int64))
-            for column in range(len(self.asked)):
-                left = tf.bitwise.bitwise_and(left, tf.gather(words, chunk[column]))
-            bits = tf.reshape(tf.bitcast(left, tf.int32), [size, 2 * pairs])[:, :n_trees]
-            up_to_lowest = tf.bitwise.bitwise_xor(bits, bits - 1)
-            leaf = tf.cast(tf.raw_ops.PopulationCount(x=up_to_lowest), tf.int32)
-            values = tf.gather(leaves, leaf + places)
-            return tf.reduce_sum(tf.reshape(values, [size, -1, self.units]), axis=1)
-
-        spec = tf.TensorSpec([None, self.units], tf.float32)
-        sums = tf.map_fn(add, chunked, parallel_iterations=1, fn_output_signature=spec)
-        return tf.reshape(sums, [-1, self.units])[:rows]
-
-    def _levels(self, numbers: tf.Tensor, indices: tf.Tensor, groups: tf.Tensor) -> tf.Tensor:
-        """Returns the level of each asked column, `[asked, B] int32`."""
+    def _places(self, numbers: tf.Tensor, indices: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
+        """Returns the row of words in each table, `[tables, B] int32`."""
         import tensorflow as tf
 
         x = tf.transpose(numbers)
         interval = tf.searchsorted(tf.constant(self.thresholds), x, out_type=tf.int32)
-        level = tf.where(tf.math.is_nan(x), 0, 1 + interval) + self.first[:, None]
-        group = tf.gather(groups, indices + self.starts)
-        levels = tf.concat([level, tf.transpose(group)], axis=0)
-        return tf.gather(levels, tf.constant(self.asked, tf.int32))
+        level = tf.where(tf.math.is_nan(x), 0, 1 + interval) * self.strides[:, None]
+        index = tf.gather(levels, indices + self.starts)
+        ways = tf.concat([level, tf.transpose(index)], axis=0)
+        places = tf.math.unsorted_segment_sum(ways, self.tables, len(self.firsts))
+        return places + self.firsts[:, None]
 
 
 _Asked = list[tuple[int, Node]]
 """The nodes that ask a column, each with its tree."""
+_Table = tuple[dict[int, int], np.ndarray]
+"""The strides of the columns that share a table, and its words `[rows, T] uint32`."""
+
+
+def _shared(tables: list[_Table]) -> list[_Table]:
+    """Makes one of the two smallest tables, again and again up to `_SHARED_WORDS`."""
+    tables = sorted(tables, key=lambda table: len(table[1]))
+    while len(tables) > 1:
+        (one, few), (other, more), *rest = tables
+        if few.size * len(more) > _SHARED_WORDS:
+            break
+        columns = {column: stride * len(more) for column, stride in one.items()} | other
+        words = (few[:, None] & more).reshape(-1, few.shape[1])
+        tables = sorted([(columns, words), *rest], key=lambda table: len(table[1]))
+    return tables
 
 
 def _number_table(asked: _Asked, n_trees: int) -> tuple[np.ndarray, np.ndarray]:

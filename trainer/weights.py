@@ -42,12 +42,24 @@ class Weights:
         start = np.concatenate([v.numpy().ravel() for v in self._variables])
         self.vector = tf.Variable(start.astype(np.float32), trainable=False)
 
-    def __call__(self, vector: tf.Tensor, inputs: list[tf.Tensor], training: bool) -> tf.Tensor:
-        """Returns what the network gives with the weights of a vector."""
-        parts = zip(self._variables, tf.split(vector, self._sizes), strict=True)
-        views = [(v, tf.reshape(part, v.shape)) for v, part in parts]
+    def __call__(
+        self, weights: Sequence[tf.Tensor], inputs: list[tf.Tensor], training: bool
+    ) -> tf.Tensor:
+        """Returns what the network gives with the weights of each variable."""
+        views = list(zip(self._variables, weights, strict=True))
         with keras.StatelessScope(state_mapping=views):
             return self._network(inputs, training=training)
+
+    def tensors(self) -> list[tf.Tensor]:
+        """Returns the weights of each variable, in its shape."""
+        parts = zip(self._variables, tf.split(self.vector, self._sizes), strict=True)
+        return [tf.reshape(part, v.shape) for v, part in parts]
+
+    def joined(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
+        """Returns the gradients of `tensors` as one, `[W] float32`."""
+        on_cpu = all(d.device_type == "CPU" for d in tf.config.list_logical_devices())
+        dense = _dense if on_cpu else tf.convert_to_tensor
+        return tf.concat([tf.reshape(dense(g), [-1]) for g in gradients], axis=0)
 
     def get_weights(self) -> list[np.ndarray]:
         """Returns the weights by variable."""
@@ -61,6 +73,25 @@ class Weights:
     def of_kernels(self) -> np.ndarray:
         """Returns whether a weight belongs to a kernel, `[W] bool`."""
         return np.repeat([v.path.endswith("kernel") for v in self._variables], self._sizes)
+
+
+def _dense(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
+    """Returns a gradient; of an embedding, the sum of its rows' gradients at each level.
+
+    The sum is a product with a matrix that has a one for each row: half the time of
+    `unsorted_segment_sum`, on a CPU.
+    """
+    if isinstance(gradient, tf.Tensor):
+        return gradient
+    shape = tf.cast(gradient.dense_shape, tf.int64)
+    levels = tf.cast(tf.reshape(gradient.indices, [-1]), tf.int64)
+    rows = tf.size(levels, tf.int64)
+    return tf.raw_ops.SparseTensorDenseMatMul(
+        a_indices=tf.stack([levels, tf.range(rows)], axis=1),
+        a_values=tf.ones([rows], gradient.dtype),
+        a_shape=tf.stack([shape[0], rows]),
+        b=tf.reshape(gradient.values, [rows, -1]),
+    )
 
 
 class AdamW:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.predictor import Head
+from trainer.predictor import CHUNK_ROWS, Head, in_chunks
 
 
 def logit(probability: float) -> float:
@@ -42,3 +42,17 @@ def test_a_regression_is_averaged_in_the_labels_unit() -> None:
     assert head.predicted(outputs).numpy().tolist() == [[14.0]]
     assert head.losses(label, outputs).numpy().tolist() == [2.0]  # (1 - 1)**2 and (1 - 3)**2
     assert head.averaged_losses(label, outputs).numpy().tolist() == [1.0]
+
+
+@pytest.mark.parametrize("rows", [0, 1, CHUNK_ROWS, 2 * CHUNK_ROWS + 1])
+def test_chunks_of_rows_are_predicted_in_their_order(rows: int) -> None:
+    numbers = np.arange(2.0 * rows, dtype=np.float32).reshape(rows, 2)
+    indices = np.arange(rows, dtype=np.int32)[:, None]
+    most = []
+
+    def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        most.append(tf.shape(numbers)[0])
+        return numbers - tf.cast(indices, tf.float32)
+
+    np.testing.assert_array_equal(in_chunks(predict)(numbers, indices), numbers - indices)
+    assert max(most, default=0) <= CHUNK_ROWS

@@ -81,9 +81,8 @@ def test_a_threshold_between_two_float32_parts_them() -> None:
 def test_any_batch_gives_a_row_the_same_answer() -> None:
     trees = handmade()
     random = np.random.default_rng(0)
-    rows = 40_000  # two chunks of 2**16 words for two trees
-    numbers = random.normal(size=(rows, 1)).astype(np.float32)
-    indices = random.integers(0, 4, (rows, 1)).astype(np.int32)
+    numbers = random.normal(size=(1000, 1)).astype(np.float32)
+    indices = random.integers(0, 4, (1000, 1)).astype(np.int32)
     graph = tf.function(in_tensorflow(trees))
     at_once = graph(tf.constant(numbers), tf.constant(indices)).numpy()
     np.testing.assert_array_equal(at_once, trees.numpy(numbers, indices))
@@ -91,6 +90,27 @@ def test_any_batch_gives_a_row_the_same_answer() -> None:
     np.testing.assert_array_equal(
         graph(tf.constant(numbers[-1:]), tf.constant(indices[-1:])), at_once[-1:]
     )
+
+
+def test_columns_of_few_levels_share_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The number has NaN and three intervals; the index 1, 3 and all others: 12 rows for 2 trees.
+    assert handmade().words.shape == (12, 2)
+    numbers = np.array([[NAN], [-2.0], [0.0], [1.0]] * 4, np.float32)
+    indices = np.repeat(np.arange(4, dtype=np.int32), 4)[:, None]
+    expected = handmade().numpy(numbers, indices)
+    monkeypatch.setattr("trainer.trees._SHARED_WORDS", 23)
+    apart = handmade()
+    assert apart.words.shape == (4 + 3, 2)
+    np.testing.assert_array_equal(apart.numpy(numbers, indices), expected)
+    np.testing.assert_array_equal(in_tensorflow(apart)(numbers, indices), expected)
+
+
+def test_an_odd_round_of_several_units_is_added_up() -> None:
+    trees = [([], [float(t)]) for t in (1, 2, 10, 20, 100, 200)]
+    built = Trees.of(trees, 0, [3], 2)
+    numbers, indices = np.zeros((2, 0), np.float32), np.zeros((2, 1), np.int32)
+    np.testing.assert_array_equal(built.numpy(numbers, indices), [[111.0, 222.0]] * 2)
+    np.testing.assert_array_equal(in_tensorflow(built)(numbers, indices), [[111.0, 222.0]] * 2)
 
 
 def rows_of(task: str, rows: int, seed: int, missing: bool = False) -> Split:

@@ -48,12 +48,12 @@ def test_five_steps_are_those_of_keras_clipped_averaged_and_decaying_kernels_alo
         gradients, norm = tf.clip_by_global_norm(gradients, CLIP_NORM)
         optimizer.apply_gradients(zip(gradients, by_keras.trainable_variables, strict=True))
 
-        vector = tf.convert_to_tensor(weights.vector)
+        learned = weights.tensors()
         with tf.GradientTape() as tape:
-            tape.watch(vector)
-            said = weights(vector, inputs, training=True)
+            tape.watch(learned)
+            said = weights(learned, inputs, training=True)
             loss = scale * tf.reduce_mean(tf.square(said - asked))
-        adamw.apply(tape.gradient(loss, vector), tf.constant(step))
+        adamw.apply(weights.joined(tape.gradient(loss, learned)), tf.constant(step))
         move_average(average.vector, weights.vector, tf.constant(step), MOMENTUM)
 
         assert (norm > CLIP_NORM) == (scale > 1.0)
@@ -65,6 +65,22 @@ def test_five_steps_are_those_of_keras_clipped_averaged_and_decaying_kernels_alo
         for found, wanted in [(weights, by_keras.get_weights()), (average, expected)]:
             for mine, theirs in zip(found.get_weights(), wanted, strict=True):
                 np.testing.assert_allclose(mine, theirs, rtol=2e-5, atol=1e-6)
+
+
+def test_an_embeddings_gradient_is_the_same_on_any_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = Weights(network())
+    inputs, asked = batch(0)
+    learned = weights.tensors()
+    with tf.GradientTape() as tape:
+        tape.watch(learned)
+        loss = tf.reduce_mean(tf.square(weights(learned, inputs, training=True) - asked))
+    gradients = tape.gradient(loss, learned)
+    assert isinstance(gradients[0], tf.IndexedSlices)
+    on_cpu = weights.joined(gradients).numpy()
+    assert not on_cpu[8:10].any()  # level 4
+    devices = [tf.config.LogicalDevice("/device:GPU:0", "GPU")]
+    monkeypatch.setattr("tensorflow.config.list_logical_devices", lambda: devices)
+    np.testing.assert_array_equal(weights.joined(gradients), on_cpu)
 
 
 def test_the_weights_of_kernels_are_told_by_place() -> None:
@@ -80,7 +96,7 @@ def test_weights_are_taken_over_by_variable() -> None:
     for mine, theirs in zip(weights.get_weights(), given, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     inputs, _ = batch(0)
-    said = weights(tf.convert_to_tensor(weights.vector), inputs, training=False)
+    said = weights(weights.tensors(), inputs, training=False)
     np.testing.assert_allclose(said, other(inputs), rtol=1e-6)
 
 
