@@ -1,0 +1,88 @@
+"""Measures the answers of exported models: `python -m benchmarks.serving [--write]`.
+
+Three kinds of model are trained on the table adult (14 columns) with their defaults, and asked by
+`serving_default` in a process of their own: on one core, and on all.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measuring import (
+    BUILD,
+    Case,
+    Results,
+    interleave,
+    machine,
+    median,
+    table,
+    write_section,
+)
+from benchmarks.quality import prepare
+from benchmarks.tables import TABLES
+
+SCRIPT = "benchmarks/peers/serving_.py"
+KINDS = ("tabm", "trees", "blend")
+CORES = {"one core": 0, "all cores": None}
+ADULT = next(one for one in TABLES if one.name == "adult")
+ONE_ROW_MS, ROWS_A_SECOND = 1.0, 150_000
+"""What a blend has to reach: for one row on one core, and for 10 000 at once on the machine."""
+
+
+def _case(kind: str) -> Case:
+    return Case(kind, SCRIPT, ("trainer", SCRIPT))
+
+
+def model_of(kind: str) -> Path:
+    """Returns the folder of a model of a kind, trained if this trainer has not."""
+    from trainer.job import Job, Outputs
+    from trainer.model import train
+    from trainer.settings import Hyperparameters
+
+    out = BUILD / f"serving/{kind}-{_case(kind).key}"
+    if not (out / "model/metadata.json").exists():
+        settings = replace(Hyperparameters(), model=kind)
+        train(Job(prepare(ADULT), Outputs.of(str(out), {}), settings))
+    return out / "model"
+
+
+def page(results: Results) -> str:
+    """Returns the section of docs/benchmarks.md."""
+    rows = []
+    for kind in KINDS:
+        said = {c: [r.said for r in results.of(_case(kind), c)] for c in CORES}
+        ms = [f"{median(s['one_row_ms'] for s in said[c]):.2f}" for c in CORES]
+        many = [f"{median(s['rows_a_second'] for s in said[c]):,.0f}" for c in CORES]
+        rows.append([kind, len(said["one core"]), *ms, *many])
+    header = ["model", "runs"]
+    header += [f"one row, {c}, ms" for c in CORES] + [f"10 000 rows, {c}, rows/s" for c in CORES]
+    bounds = (
+        f"A blend should take at most {ONE_ROW_MS:g} ms for one row on one core, and answer 10 000 "
+        f"at {ROWS_A_SECOND:,} rows a second or more."
+    )
+    about = f"Models of adult, 14 columns, with their defaults. On {machine()}."
+    return "\n\n".join(["## Serving", about, table(header, rows), bounds])
+
+
+def main() -> None:
+    """Runs what has not run as often as asked, then writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    given = parser.parse_args()
+    results = Results("serving")
+    rows = str(ADULT.folder / "rows.csv")
+    for turn in range(1, given.repeats + 1):
+        for kind in KINDS:
+            for cores, core in CORES.items():
+                wanted = [(_case(kind), cores, [str(model_of(kind)), rows])]
+                interleave(results, wanted, turn, core)
+    print(page(results))
+    if given.write:
+        write_section("serving", page(results))
+
+
+if __name__ == "__main__":
+    main()
