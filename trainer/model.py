@@ -13,7 +13,6 @@ from dataclasses import replace
 import tensorflow as tf
 
 from trainer.blend import fit_blend, fit_trees
-from trainer.calibration import calibrate
 from trainer.checkpoints import Epoch
 from trainer.cluster import join_cluster
 from trainer.examples import read_examples
@@ -60,7 +59,6 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     fit = FITS[job.settings.model]
     predictor = fit(Fitting(job, cluster, examples, head, train_rows, validation_rows, report))
     if cluster.is_chief and predictor is not None:
-        predictor = calibrate(predictor, head, validation_rows)
         export(job, predictor, head, cluster, examples)
     cluster.agree(0.0)  # a worker that leaves early would take the chief's cluster down
     return job.outputs.model
