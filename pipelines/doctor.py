@@ -9,7 +9,7 @@ import datetime
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
@@ -49,6 +49,7 @@ class Request:
         prices: A table of prices in the place of ours.
         offline: Whether nobody is asked.
         runner: Where Beam is to run.
+        today: The day that ends of support and the age of the prices are told by.
     """
 
     spec: Path
@@ -60,6 +61,7 @@ class Request:
     prices: Path = prices.OWN
     offline: bool = False
     runner: str = "local"
+    today: datetime.date = field(default_factory=datetime.date.today)
 
 
 def examine(request: Request, say: Callable[[str], None] | None = None) -> Iterator[Finding]:
@@ -81,16 +83,18 @@ def examine(request: Request, say: Callable[[str], None] | None = None) -> Itera
     yield from _versions()
     tier = None
     if spec:
-        resolved = _tried("tier", lambda: resolve_tier(spec, request.tier), _tier_told)
+        resolved = _tried(
+            "tier", lambda: resolve_tier(spec, request.tier, request.today), _tier_told
+        )
         tier = resolved[0]
         yield resolved[1]
     if tier:
-        yield from _ends(tier, cloud)
+        yield from _ends(tier, cloud, request.today)
     if cloud:
         yield from _region(cloud)
         yield from _account(cloud)
     if spec and cloud and tier:
-        yield price(spec, cloud, tier, request.prices)
+        yield price(spec, cloud, tier, request.prices, request.today)
     if spec and cloud:
         yield from _parameters(request, spec, cloud)
     wrong = [name for name, value in (("spec", spec), ("cloud", cloud)) if not value]
@@ -157,11 +161,11 @@ def _versions() -> Iterator[Finding]:
         yield Finding("versions", "ok", f"{len(required)} requirements are met")
 
 
-def _ends(tier: tiers.Tier, cloud: Cloud | None) -> Iterator[Finding]:
+def _ends(tier: tiers.Tier, cloud: Cloud | None, today: datetime.date) -> Iterator[Finding]:
     """Tells what the run uses and Google will end; its images only where the run has one."""
     prebuilt = cloud is not None and "docker.pkg.dev/vertex-ai/" in cloud.image
     kinds = tiers.EVERYTHING if prebuilt else tiers.HARDWARE
-    for warning in tiers.warnings(tier, kinds=kinds):
+    for warning in tiers.warnings(tier, today, kinds):
         yield Finding("ends", "warning", warning, "quatrain tiers")
 
 
@@ -217,8 +221,22 @@ def _parameters(request: Request, spec: ModelSpec, cloud: Cloud) -> Iterator[Fin
     yield finding
 
 
-def price(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier, table: Path = prices.OWN) -> Finding:
-    """Compares what a run may cost with the budget; without one, tells it."""
+def price(
+    spec: ModelSpec,
+    cloud: Cloud,
+    tier: tiers.Tier,
+    table: Path = prices.OWN,
+    today: datetime.date | None = None,
+) -> Finding:
+    """Compares what a run may cost with the budget; without one, tells it.
+
+    Args:
+        spec: The spec of the run.
+        cloud: Where it runs, and its budget.
+        tier: Its machines.
+        table: The table of prices.
+        today: The day that the age of the table is told by; by default this one.
+    """
     budget = cloud.budget_usd
     try:
         listed = prices.load_prices(table)
@@ -233,7 +251,7 @@ def price(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier, table: Path = prices.
     )
     says += f"with {trials} trials and " if trials else "with " if cost.bounded else ""
     says += f"train.max_seconds {seconds:g}" if cost.bounded else "no train.max_seconds"
-    old = datetime.date.today() - listed.checked > OLD
+    old = (today or datetime.date.today()) - listed.checked > OLD
     hint = f"write a newer table by {prices.OWN.name} and give --prices FILE" if old else ""
     if budget is None:
         return Finding("price", "warning" if old or not cost.bounded else "ok", says, hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -118,11 +119,16 @@ def _tell(tier: tiers.Tier, asked: Hyperparameters, settings: Hyperparameters) -
         )
 
 
-def resolve_tier(spec: ModelSpec, tier: str = "") -> tiers.Tier:
+def resolve_tier(spec: ModelSpec, tier: str = "", today: datetime.date | None = None) -> tiers.Tier:
     """Returns the tier of a run: `tier` if it is not empty, else the spec's.
 
     The spec's replicas also cut another tier of several machines, and its scheduling and batch rule
     hold for any; its pools belong to CUSTOM.
+
+    Args:
+        spec: The spec of the run.
+        tier: Takes the place of the spec's tier, unless empty.
+        today: The day that ends of support are compared with; by default this one.
 
     Raises:
         TierError: The tier is unknown, or Vertex would refuse its pools.
@@ -137,6 +143,7 @@ def resolve_tier(spec: ModelSpec, tier: str = "") -> tiers.Tier:
         config=own.config if is_own else None,
         scheduling=own.scheduling,
         batch_rule=own.batch_rule,
+        today=today,
     )
 
 

@@ -23,6 +23,7 @@ from tests.emulators import vertex as vertex_emulator
 from tests.pipelines.conftest import SPEC
 from tests.pipelines.test_cli import quatrain
 
+DAY = datetime.date(2026, 11, 20)
 DIGEST = "sha256:" + "0a" * 32
 BEAM = metadata.version("apache-beam")
 CLOUD = {
@@ -43,22 +44,16 @@ class Google:
     settings: dict[str, Any]
 
 
-@pytest.fixture(autouse=True)
-def _table_stays_new(monkeypatch):
-    """The tests hold whatever the day is."""
-    monkeypatch.setattr(doctor, "OLD", datetime.timedelta.max)
-
-
 @pytest.fixture
 def files(tmp_path):
     """Writes spec and cloud, with changes; gives the request."""
 
-    def write(spec=None, offline=True, prices=None, pipeline=None, tier="", **cloud):
+    def write(spec=None, offline=True, prices=None, pipeline=None, tier="", today=DAY, **cloud):
         source = {"source": {"uri": "gs://data/*.csv"}}
         (tmp_path / "toy.yaml").write_text(yaml.safe_dump({**SPEC, **source, **(spec or {})}))
         (tmp_path / "cloud.yaml").write_text(yaml.safe_dump({**CLOUD, **cloud}))
         request = Request(tmp_path / "toy.yaml", tmp_path / "cloud.yaml", offline=offline)
-        given = {"prices": prices, "pipeline": pipeline, "tier": tier}
+        given = {"prices": prices, "pipeline": pipeline, "tier": tier, "today": today}
         return replace(request, **{k: v for k, v in given.items() if v})
 
     return write
@@ -126,13 +121,10 @@ def test_a_pipeline_of_another_signature_is_found(files, toy_path):
     assert "toy.yaml" in finding.sentence
 
 
-def test_hardware_that_ends_soon_is_a_warning(files, monkeypatch):
-    soon = datetime.date.today() + datetime.timedelta(days=30)
-    end = {"kind": "accelerator", "name": "NVIDIA_TESLA_T4", "date": soon, "instead": "NVIDIA_L4"}
-    monkeypatch.setitem(doctor.tiers.load(), "ends", [end])
-    (finding,) = found(files(tier="BASIC_GPU"), "ends")
+def test_hardware_that_ends_soon_is_a_warning(files):
+    (finding,) = found(files(tier="BASIC_GPU", today=datetime.date(2027, 7, 2)), "ends")
     assert finding.severity == "warning"
-    assert f"support of NVIDIA_TESLA_T4 ends on {soon}" in finding.sentence
+    assert "support of NVIDIA_TESLA_T4 ends on 2027-08-01" in finding.sentence
 
 
 def price(files, seconds=0, **cloud):
@@ -172,9 +164,11 @@ def test_a_price_table_can_be_replaced_and_a_missing_machine_is_told(files, tmp_
     assert "has another form than prices.yaml: " in price(files, 60, prices=own).sentence
 
 
-def test_an_old_table_of_prices_is_a_warning(files, monkeypatch):
-    monkeypatch.setattr(doctor, "OLD", datetime.timedelta(days=-1))
-    finding = price(files, 60, budget_usd=9)
+def test_an_old_table_of_prices_is_a_warning(files):
+    checked = doctor.prices.load_prices().checked
+    a_year_after = checked + datetime.timedelta(days=365)
+    assert price(files, 60, budget_usd=9, today=a_year_after).severity == "ok"
+    finding = price(files, 60, budget_usd=9, today=a_year_after + datetime.timedelta(days=1))
     assert finding.severity == "warning"
     assert finding.mend == "write a newer table by prices.yaml and give --prices FILE"
 
@@ -358,9 +352,12 @@ def test_without_credentials_the_rest_is_told_as_not_asked(files, monkeypatch, t
     assert of(findings, "buckets").severity == "unasked"
 
 
-def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files):
+def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files, tmp_path):
     request = files(spec={"train": {"max_seconds": 600}})
-    arguments = ["doctor", request.spec, "--cloud", request.cloud, "--offline"]
+    table = yaml.safe_load(doctor.prices.OWN.read_text())
+    new = tmp_path / "prices.yaml"
+    new.write_text(yaml.safe_dump({**table, "checked": datetime.date.today()}))
+    arguments = ["doctor", request.spec, "--cloud", request.cloud, "--offline", "--prices", new]
     code, out, _ = quatrain(capsys, *arguments)
     assert code == 0
     assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 7 not asked, ")

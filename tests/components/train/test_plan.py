@@ -1,5 +1,6 @@
 """The plan writes what every replica runs."""
 
+import datetime
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from components.spec.reading import read_parameter
 from components.train import plan as planning
 from trainer.settings import search_space
 
+DAY = datetime.date(2026, 11, 20)
 SPEC = {
     "name": "toy",
     "source": {"uri": ["/data/toy.csv"]},
@@ -139,7 +141,7 @@ def test_arguments_are_strings_and_cover_every_setting(package):
 def test_the_pipeline_s_tier_takes_the_place_of_the_spec_s():
     toy = read_parameter(spec(tier="STANDARD_1", replicas=2))
     assert planning.resolve_tier(toy).replicas == 2
-    assert planning.resolve_tier(toy, "BASIC_GPU").replicas == 1
+    assert planning.resolve_tier(toy, "BASIC_GPU", DAY).replicas == 1
     assert planning.resolve_tier(toy, "PREMIUM_1").replicas == 2
 
 
