@@ -138,7 +138,7 @@ def resolve_tier(spec: ModelSpec, tier: str = "", today: datetime.date | None = 
     is_own = name in (own.tier, "CUSTOM")
     return tiers.resolve(
         name,
-        replicas=own.replicas if is_own or tiers.describe(name).replicas > 1 else None,
+        replicas=own.replicas if is_own or tiers.describe(name, today).replicas > 1 else None,
         pools=own.pools if is_own else None,
         config=own.config if is_own else None,
         scheduling=own.scheduling,

@@ -87,7 +87,7 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
         raise TierError("a TPU job has one pool with one replica; leave out train.pools[1]")
     for index, pool in enumerate(pools):
         where = f"train.pools[{index}]"
-        for end in _ended(pool, today):
+        for end in ended(pool, today):
             raise TierError(
                 f"{where}: {end['name']} is no longer for training, its support ended on "
                 f"{end['date']}; use {end['instead']}"
@@ -101,11 +101,30 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
         )
 
 
+def ended(pool: Pool, today: datetime.date) -> list[dict[str, Any]]:
+    """Returns the ends of support that concern a pool and have passed.
+
+    What each names in its place has not ended itself: for a K80 the L4, since the T4 has.
+    """
+    past = {e["name"]: e for e in load()["ends"] if e["kind"] in _FIELDS and e["date"] <= today}
+
+    def lasting(name: str) -> str:
+        return lasting(past[name]["instead"]) if name in past else name
+
+    used = [getattr(pool, field) for field in _FIELDS.values()]
+    return [{**past[name], "instead": lasting(name)} for name in used if name in past]
+
+
 def successor(pool: Pool, today: datetime.date) -> Pool:
-    """Returns the pool with what is named in the place of machines and GPUs that have ended."""
-    for end in _ended(pool, today):
+    """Returns the pool with what is named in the place of machines and GPUs that have ended.
+
+    A GPU that comes with its machine brings it: of the nearest number of these GPUs, and then of
+    vCPUs. So n1-standard-8 + 1 NVIDIA_TESLA_T4 becomes g2-standard-8 + 1 NVIDIA_L4.
+    """
+    ends = ended(pool, today)
+    for end in ends:
         pool = pool.model_copy(update={_FIELDS[end["kind"]]: end["instead"]})
-    return pool
+    return _on_its_machine(pool) if ends else pool
 
 
 def fitting_count(machine: str, accelerator: str, asked: int) -> int:
@@ -118,10 +137,26 @@ def fitting_count(machine: str, accelerator: str, asked: int) -> int:
 _FIELDS = {"machine": "machine_type", "accelerator": "accelerator_type"}
 
 
-def _ended(pool: Pool, today: datetime.date) -> list[dict[str, Any]]:
-    """Returns the ends of support that concern a pool and have passed."""
-    used = {kind: getattr(pool, field) for kind, field in _FIELDS.items()}
-    return [e for e in load()["ends"] if used.get(e["kind"]) == e["name"] and e["date"] <= today]
+def _on_its_machine(pool: Pool) -> Pool:
+    """Returns the pool on the machine that its GPUs come with, if they come with one."""
+    rules = load()["bundled"]
+    counts = {m: c[pool.accelerator_type] for m, c in rules.items() if pool.accelerator_type in c}
+    if not counts or pool.machine_type in counts:
+        return pool
+
+    def distance(machine: str) -> tuple[int, int]:
+        return (
+            abs(counts[machine] - (pool.accelerator_count or 1)),
+            abs(_size(machine) - _size(pool.machine_type)),
+        )
+
+    machine = min(counts, key=distance)
+    return pool.model_copy(update={"machine_type": machine, "accelerator_count": counts[machine]})
+
+
+def _size(machine: str) -> int:
+    """Returns the number at the end of a machine's name, which is that of its vCPUs or GPUs."""
+    return int("".join(filter(str.isdigit, machine.rpartition("-")[2])) or 0)
 
 
 def _check_machine(pool: Pool, where: str) -> None:

@@ -9,7 +9,15 @@ from typing import Any
 
 from components.errors import TierError
 from components.train.old_config import OldConfig, translate
-from components.train.pools import Pool, check_pools, devices_of, load, strategy_of
+from components.train.pools import (
+    Pool,
+    check_pools,
+    devices_of,
+    ended,
+    load,
+    strategy_of,
+    successor,
+)
 from components.train.scheduling import Scheduling, check_scheduling, scheduling_of
 from components.wording import near
 
@@ -35,6 +43,8 @@ class Tier:
         scheduling: STANDARD, SPOT or FLEX_START, as Vertex calls it.
         batch_rule: The rule by which batch and learning rate follow the accelerators.
         notes: What changed and why; of CUSTOM, what an old file's translation changed.
+        moved: Sentences about pools of the file whose support has ended, and what `pools` has in
+            their place.
     """
 
     name: str
@@ -46,6 +56,7 @@ class Tier:
     scheduling: str
     batch_rule: str
     notes: tuple[str, ...]
+    moved: tuple[str, ...] = ()
 
     @property
     def replicas(self) -> int:
@@ -107,7 +118,8 @@ def resolve(
     Raises:
         TierError: An unknown tier, or a combination that Vertex refuses.
     """
-    tier, day = _tier(name), today or datetime.date.today()
+    day = today or datetime.date.today()
+    tier = describe(name, day)
     if name == "CUSTOM":
         own, notes = _own_pools(pools, config, day)
         tier = replace(tier, pools=own, notes=notes)
@@ -127,19 +139,33 @@ def resolve(
     return replace(tier, strategy=strategy_of(tier.pools))
 
 
-def describe(name: str) -> Tier:
-    """Returns a tier as the file has it, unchecked; CUSTOM then has no pools.
+def describe(name: str, today: datetime.date | None = None) -> Tier:
+    """Returns a tier by its name alone, unchecked; CUSTOM then has no pools.
+
+    Where support of its hardware has ended, it has moved to what the file names in its place.
+
+    Args:
+        name: A name of `tiers.yaml`.
+        today: The day that ends of support are compared with; by default this one.
 
     Raises:
         TierError: No tier has this name.
     """
-    return _tier(name)
+    tier, day = _tier(name), today or datetime.date.today()
+    pools = tuple(successor(pool, day) for pool in tier.pools)
+    moved = dict.fromkeys(
+        f"support of {end['name']} ended on {end['date']}; tier {name} has {new} in the place of "
+        f"{old}"
+        for old, new in zip(tier.pools, pools, strict=True)
+        for end in ended(old, day)
+    )
+    return replace(tier, pools=pools, moved=tuple(moved))
 
 
 def warnings(
     tier: Tier, today: datetime.date | None = None, kinds: Sequence[str] = EVERYTHING
 ) -> list[str]:
-    """Returns sentences about support that has ended or ends soon.
+    """Returns sentences about support that has ended or ends soon, and what the tier moved to.
 
     Args:
         tier: Its hardware is what concerns it; images concern every tier.
@@ -148,7 +174,7 @@ def warnings(
     """
     day = today or datetime.date.today()
     used = {pool.machine_type for pool in tier.pools} | {p.accelerator_type for p in tier.pools}
-    found = []
+    found = list(tier.moved)
     for end in load()["ends"]:
         concerned = end["kind"] == "image" or end["name"] in used
         if end["kind"] in kinds and concerned and end["date"] - NOTICE <= day:

@@ -16,9 +16,9 @@ def read(**keys):
     return OldConfig.model_validate({"trainingInput": {"scaleTier": "CUSTOM", **keys}})
 
 
-def translated(**keys):
-    pools, sentences = translate(read(**keys), DAY)
-    check_pools(pools, DAY)
+def translated(day=DAY, **keys):
+    pools, sentences = translate(read(**keys), day)
+    check_pools(pools, day)
     return [str(pool) for pool in pools], "; ".join(sentences)
 
 
@@ -53,6 +53,21 @@ def test_an_old_name_is_the_machine_that_takes_its_place(machine, today):
     pools, told = translated(masterType=machine)
     assert pools == [today]
     assert today in told
+
+
+@pytest.mark.parametrize(
+    ("machine", "then"),
+    [
+        ("standard_gpu", "1 x g2-standard-8 + 1 NVIDIA_L4"),
+        ("standard_p100", "1 x g2-standard-8 + 1 NVIDIA_L4"),
+        ("complex_model_m_gpu", "1 x g2-standard-48 + 4 NVIDIA_L4"),
+        ("complex_model_l_gpu", "1 x g2-standard-96 + 8 NVIDIA_L4"),
+    ],
+)
+def test_where_the_successor_has_ended_too_the_next_one_brings_its_machine(machine, then):
+    pools, told = translated(datetime.date(2027, 8, 1), masterType=machine)
+    assert pools == [then]
+    assert then in told
 
 
 def test_an_accelerator_config_stands_beside_its_machine():

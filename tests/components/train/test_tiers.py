@@ -7,7 +7,7 @@ import pytest
 
 from components.errors import TierError
 from components.train import tiers
-from components.train.pools import Pool
+from components.train.pools import Pool, load
 
 DAY = datetime.date(2026, 11, 20)
 CONTAINER = {"image_uri": "img", "command": ["python"], "args": ["--epochs", "3"]}
@@ -190,6 +190,36 @@ def test_the_gpu_of_a_tier_is_warned_of_half_a_year_before_its_end():
     sentence = "support of NVIDIA_TESLA_T4 ends on 2027-08-01; use NVIDIA_L4"
     assert sentence not in tiers.warnings(tier, datetime.date(2027, 1, 29))
     assert sentence in tiers.warnings(tier, datetime.date(2027, 1, 30))
+
+
+T4_ENDS = datetime.date(2027, 8, 1)
+"""The day that tiers.yaml names."""
+
+
+def test_a_tier_whose_gpu_has_ended_moves_to_the_next_one_and_says_so():
+    before = tiers.resolve("BASIC_GPU", today=T4_ENDS - datetime.timedelta(days=1))
+    assert [str(pool) for pool in before.pools] == ["1 x n1-standard-8 + 1 NVIDIA_TESLA_T4"]
+    assert before.moved == ()
+    tier = tiers.resolve("BASIC_GPU", today=T4_ENDS)
+    assert tier.pools == resolved("L4").pools
+    assert tiers.describe("BASIC_GPU", T4_ENDS).pools == tier.pools
+    assert tiers.warnings(tier, T4_ENDS, tiers.HARDWARE) == [
+        "support of NVIDIA_TESLA_T4 ended on 2027-08-01; tier BASIC_GPU has 1 x g2-standard-8 + "
+        "1 NVIDIA_L4 in the place of 1 x n1-standard-8 + 1 NVIDIA_TESLA_T4"
+    ]
+
+
+@pytest.mark.parametrize("gpu", ["NVIDIA_TESLA_T4", "NVIDIA_TESLA_P100"])
+def test_pools_of_a_spec_do_not_move_and_are_told_what_has_not_ended(gpu):
+    pools = [pool("n1-standard-8", accelerator_type=gpu, accelerator_count=1)]
+    with pytest.raises(TierError, match=f"{gpu} is no longer for training.*; use NVIDIA_L4$"):
+        tiers.resolve("CUSTOM", pools=pools, today=T4_ENDS)
+
+
+@pytest.mark.parametrize("name", [name for name in tiers.names() if name != "CUSTOM"])
+def test_every_tier_outlives_all_ends_of_support(name):
+    last = max(end["date"] for end in load()["ends"])
+    assert tiers.resolve(name, today=last).strategy == resolved(name).strategy
 
 
 def test_the_launcher_s_whole_payload_is_a_job_that_vertex_accepts(custom_job):
