@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.artifacts import sha256_of
 from components.errors import ArtifactError
 from components.evaluate.serving import ServedModel, read_metadata
 from components.preprocess import history
@@ -52,12 +53,18 @@ def find(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
 
 
 def _why_not(kept: Mapping[str, Any], folder: str, spec: ModelSpec, transform: Transform) -> str:
-    if not kept.get("model"):
+    if not (kept.get("model") and kept.get("metadata")):
         return "its model was not noted, as by an earlier version of Quatrain"
     if not _saw_none(kept["split"], split_of(spec)):
         return "rows were split otherwise for it, so it may have learned some of these test rows"
     if not Path(folder).is_dir():
         return f"its model is not at {folder} any more"
+    metadata = Path(folder, "metadata.json")
+    if metadata.is_file() and (found := sha256_of(metadata)) != kept["metadata"]:
+        return (
+            f"{metadata} is not the one that it passed its gate with: its sha256 is "
+            f"{found[:12]}..., champion.json says {kept['metadata'][:12]}..."
+        )
     try:
         read_metadata(Path(folder))
         theirs = ServedModel.load(folder).transform

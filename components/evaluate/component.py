@@ -70,5 +70,6 @@ def gate(
 
     measured = read_manifest(evaluation.path, "metrics.json", "evaluate")
     require_passed(measured, model.uri)
-    split = measured["made_by"]["split"]
-    history.keep(root, measured["name"], run, made, examples.path, model.uri, split)
+    by = measured["made_by"]
+    noted = model.uri, by["split"], by["metadata"]
+    history.keep(root, measured["name"], run, made, examples.path, *noted)

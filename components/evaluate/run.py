@@ -54,7 +54,7 @@ def evaluate_model(
     manifest = read_manifest(examples, "manifest.json", "preprocess")
     statistics = read_manifest(examples, "statistics.json", "preprocess")
     drifted = None if drift is None else read_manifest(drift, "drift.json", "preprocess")
-    metadata = read_metadata(model)
+    metadata, digest = read_metadata(model), sha256_of(model / "metadata.json")
     _require_same_transform(examples, metadata)
     with commit(out) as folder:
         transform = Transform.from_json((examples / "transform.json").read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ def evaluate_model(
         if champion:
             known = {"run": champion.run, "made": champion.made, "why": champion.why}
             measured["champion"] = {**known, **(measured["champion"] or {})}
-        metrics = _metrics(checked, manifest, metadata, measured)
+        metrics = _metrics(checked, manifest, metadata, digest, measured)
         page = render(
             metrics,
             manifest,
@@ -139,6 +139,7 @@ def _metrics(
     spec: ModelSpec,
     manifest: Mapping[str, Any],
     metadata: Mapping[str, Any],
+    digest: str,
     measured: dict[str, Any],
 ) -> dict[str, Any]:
     bounds = {name: bound.model_dump() for name, bound in spec.evaluate.gate.items()}
@@ -163,5 +164,6 @@ def _metrics(
             "split": split_of(spec),
             "transform": metadata["examples"]["transform"],
             "package": metadata["package_sha256"],
+            "metadata": digest,
         },
     }

@@ -30,6 +30,7 @@ def keep(
     examples: Path | str,
     model: str = "",
     split: Mapping[str, Any] | None = None,
+    metadata: str = "",
 ) -> None:
     """Keeps the statistics of a run that passed its gate, each file whole or as it was.
 
@@ -41,6 +42,7 @@ def keep(
         examples: The artifact of its preprocess step.
         model: That of its train step, by its path or uri.
         split: What decided the split of its rows.
+        metadata: The sha256 of its model's metadata.json, which has those of the other files.
     """
     if not root:
         return
@@ -50,6 +52,7 @@ def keep(
         "run": run,
         "made": made,
         "model": model,
+        "metadata": metadata,
         "split": dict(split or {}),
         "statistics": {key: statistics[key] for key in ("version", "kept")},
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components.artifacts import sha256_of
 from components.errors import GateFailed
 from components.evaluate.champion import find, split_of
 from components.evaluate.gate import require_passed
@@ -39,7 +40,14 @@ def shifted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def keep(root: Path, model: Path, spec: dict[str, Any], examples: Path, **changed: Any) -> None:
     """Makes a model the champion."""
     split = split_of(read_parameter(spec)) | changed
-    history.keep(str(root), "hand-made", "run-7", "2026-11-25", examples, str(model), split)
+    noted = str(model), split, digest_of(model)
+    history.keep(str(root), "hand-made", "run-7", "2026-11-25", examples, *noted)
+
+
+def digest_of(model: Path) -> str:
+    """The sha256 that is noted of a champion."""
+    path = model / "model/metadata.json"
+    return sha256_of(path) if path.exists() else "0" * 64
 
 
 def compare(
@@ -188,6 +196,19 @@ def test_a_champion_that_is_gone_or_spoilt_is_not_compared(
     assert "is not the file that was exported" in why(tmp_path / "b", tmp_path / "spoilt")
 
 
+def test_a_champion_whose_metadata_was_changed_is_not_compared(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    model = tmp_path / "changed"
+    shutil.copytree(models["binary"].parent, model)
+    assert why(tmp_path / "a", model) == ""
+    path = model / "model/metadata.json"
+    path.write_text(path.read_text().replace('"tier": "BASIC"', '"tier": "basic"'))
+    found = find(str(tmp_path / "a"), read_parameter(make_spec()), make_transform())
+    assert found is not None
+    assert found.why.startswith(f"{path} is not the one that it passed its gate with: ")
+
+
 def test_a_champion_of_a_column_that_is_not_read_now_is_not_compared(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
@@ -201,7 +222,7 @@ def test_what_an_earlier_version_kept_is_no_model(tmp_path: Path) -> None:
     assert why(tmp_path, Path()).startswith("its model is not at model")
     path = history.folder_of(str(tmp_path), "hand-made") / "champion.json"
     kept = json.loads(path.read_text())
-    del kept["model"], kept["split"]
+    del kept["metadata"]
     path.write_text(json.dumps(kept))
     found = find(str(tmp_path), read_parameter(make_spec()), make_transform())
     assert found is not None
@@ -215,8 +236,9 @@ def test_by_time_a_champion_is_compared_on_rows_that_are_newer_than_all_of_its(
     split = {"by": "time", "column": "day", "validation_from": "2020-05-01"}
     spec = make_spec(split={**split, "test_from": "2020-06-01"}, day="date")
     examples = write_examples(tmp_path / "examples", {s: make_rows(9) for s in ("train", "test")})
-    theirs, model = {**split, "test_from": first}, str(models["binary"].parent)
-    history.keep(str(tmp_path), "hand-made", "r", "2026-11-25", examples, model, theirs)
+    theirs, model = {**split, "test_from": first}, models["binary"].parent
+    noted = str(model), theirs, digest_of(model)
+    history.keep(str(tmp_path), "hand-made", "r", "2026-11-25", examples, *noted)
     found = find(str(tmp_path), read_parameter(spec), make_transform())
     assert found is not None
     assert (found.why == "") is compared

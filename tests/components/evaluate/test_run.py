@@ -198,6 +198,7 @@ def test_a_passed_gate_raises_nothing_and_keeps_the_statistics_for_later_runs(
     assert {role: r["run"] for role, r in kept.items()} == {"previous": "one", "champion": "one"}
     assert kept["champion"]["model"] == str(models["binary"].parent)
     assert kept["champion"]["split"]["keys"] == ["day"]
+    assert kept["champion"]["metadata"] == sha256_of(models["binary"] / "metadata.json")
 
 
 def copied(tmp_path: Path, models: dict[str, Path]) -> tuple[Path, Path]:
