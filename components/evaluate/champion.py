@@ -9,7 +9,7 @@ from typing import Any
 
 from components.artifacts import sha256_of
 from components.errors import ArtifactError
-from components.evaluate.serving import ServedModel, read_metadata
+from components.evaluate.serving import read_metadata, read_transform
 from components.preprocess import history
 from components.preprocess.splitting import threshold
 from components.spec.schema import ModelSpec
@@ -24,7 +24,8 @@ class Champion:
         run: The run that made it.
         made: When that was.
         model: The folder of its SavedModel.
-        why: Why it cannot be compared; empty when it can.
+        why: Why it cannot be compared; empty when it can, as far as its files tell: `scoring` loads
+            it, and says so where that fails.
     """
 
     run: str
@@ -67,7 +68,7 @@ def _why_not(kept: Mapping[str, Any], folder: str, spec: ModelSpec, transform: T
         )
     try:
         read_metadata(Path(folder))
-        theirs = ServedModel.load(folder).transform
+        theirs = read_transform(Path(folder))
     except ArtifactError as error:
         return str(error)
     if (theirs.task, theirs.label) != (transform.task, transform.label):

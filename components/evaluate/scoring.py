@@ -20,7 +20,7 @@ from apache_beam.utils.shared import Shared
 
 from components import errors
 from components.artifacts import write_json
-from components.errors import QuatrainError
+from components.errors import ArtifactError, QuatrainError
 from components.evaluate.baseline import OneInput
 from components.evaluate.measurements import Measured, summarize
 from components.evaluate.reference import Reference
@@ -37,6 +37,8 @@ from components.evaluate.shards import (
 from components.evaluate.survey import Survey
 
 PROBLEM = ".problem.json"
+UNLOADED = ".champion.json"
+"""Why the champion was not loaded."""
 
 
 class Fold(beam.CombineFn):
@@ -71,7 +73,7 @@ class Score(beam.DoFn):
         load, plan = _Noting(self._plan, ServedModel.load), self._plan
         self._models = Models(
             self._model.acquire(partial(load, plan.model)),
-            self._champion.acquire(partial(load, plan.champion)) if plan.champion else None,
+            self._champion.acquire(partial(_load_champion, plan)) if plan.champion else None,
         )
 
     def process(
@@ -85,6 +87,8 @@ class Score(beam.DoFn):
 def score(plan: Plan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str, Any]:
     """Scores every test shard and returns the measurements, as in metrics.json.
 
+    Of a champion that cannot be loaded they have `why` alone.
+
     Locally on FnApiRunner, by name: the default runner would look for another one to download.
     """
     out = Path(plan.out, ".measurements.json")
@@ -96,7 +100,20 @@ def score(plan: Plan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str
         raise
     measurements: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     out.unlink()
+    unloaded = Path(plan.out, UNLOADED)
+    if unloaded.exists():
+        measurements["champion"] = json.loads(unloaded.read_text(encoding="utf-8"))
+        unloaded.unlink()
     return measurements
+
+
+def _load_champion(plan: Plan) -> ServedModel | None:
+    """Loads the champion; where that fails, notes why, for the driver, and the run goes on."""
+    try:
+        return ServedModel.load(str(plan.champion))
+    except ArtifactError as error:
+        write_json(Path(plan.out, UNLOADED), {"why": str(error)})
+        return None
 
 
 class _Noting:

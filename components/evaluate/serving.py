@@ -48,6 +48,18 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     return metadata
 
 
+def read_transform(folder: Path) -> Transform:
+    """Reads the fitted transform that a model folder carries.
+
+    Raises:
+        ArtifactError: It cannot be read.
+    """
+    try:
+        return Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TrainerError) as error:
+        raise ArtifactError(f"{folder}: its transform.json cannot be read: {error}") from error
+
+
 @dataclass(frozen=True)
 class ServedModel:
     """A loaded SavedModel.
@@ -82,7 +94,6 @@ class ServedModel:
 
         try:
             model = tf.saved_model.load(str(folder))
-            text = Path(folder, "transform.json").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{folder} cannot be loaded as a SavedModel: {error}") from error
         absent = {"serving_default", "engineered"} - set(model.signatures)
@@ -102,7 +113,7 @@ class ServedModel:
             signature: {column["name"]: column["argument"] for column in metadata[key]}
             for signature, key in (("serving_default", "inputs"), ("engineered", "engineered"))
         }
-        transform = Transform.from_json(text)
+        transform = read_transform(Path(folder))
         return cls(transform, transform.label.classes, dict(model.signatures), arguments, model)
 
     def answer(self, columns: Columns, signature: str = "serving_default") -> np.ndarray:

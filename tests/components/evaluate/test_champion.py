@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.artifacts import sha256_of
+from components.artifacts import sha256_of, write_json
 from components.errors import GateFailed
 from components.evaluate.champion import find, split_of
 from components.evaluate.gate import require_passed
@@ -207,6 +207,37 @@ def test_a_champion_whose_metadata_was_changed_is_not_compared(
     found = find(str(tmp_path / "a"), read_parameter(make_spec()), make_transform())
     assert found is not None
     assert found.why.startswith(f"{path} is not the one that it passed its gate with: ")
+
+
+def test_a_champion_that_cannot_be_loaded_is_found_so_once_and_a_caution(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    before = tmp_path / "before"
+    shutil.copytree(models["binary"].parent, before)
+    (before / "model/saved_model.pb").write_bytes(b"of another TensorFlow")
+    metadata = json.loads((before / "model/metadata.json").read_text())
+    metadata["files"]["saved_model.pb"] = sha256_of(before / "model/saved_model.pb")
+    write_json(before / "model/metadata.json", metadata)
+    assert why(tmp_path / "a", before) == ""  # the files alone are looked at
+    found = compare(tmp_path / "b", "binary", before, models["binary"].parent)
+    assert "cannot be loaded as a SavedModel" in found["champion"]["why"]
+    assert (found["champion"]["run"], "worse" in found["champion"]) == ("run-7", False)
+    assert found["gate"]["passed"]
+    assert found["cautions"][0].startswith("not compared with the champion, run run-7: ")
+    assert not list((tmp_path / "b/evaluation").glob(".*"))
+
+
+def test_a_champion_of_another_version_s_transform_is_not_compared(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    before = tmp_path / "before"
+    shutil.copytree(models["binary"].parent, before)
+    path = before / "model/transform.json"
+    write_json(path, {**json.loads(path.read_text()), "version": 99})
+    metadata = json.loads((before / "model/metadata.json").read_text())
+    metadata["files"]["transform.json"] = sha256_of(path)
+    write_json(before / "model/metadata.json", metadata)
+    assert "transform.json has version 99" in why(tmp_path / "a", before)
 
 
 def test_a_champion_of_a_column_that_is_not_read_now_is_not_compared(
