@@ -208,6 +208,16 @@ def test_the_report_asks_nothing_of_the_network(tmp_path: Path) -> None:
     assert len(text) < 400_000
 
 
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_on_a_phone_each_table_scrolls_alone(task: str, tmp_path: Path) -> None:
+    text = page(tmp_path, task)
+    tables = text.count("<table")
+    assert tables >= 5
+    assert len(re.findall(r'<div class="scroll"[^>]*><table[^>]*>', text)) == tables
+    assert text.count("</table></div>") == tables
+    assert ".scroll { overflow-x: auto; }" in text
+
+
 def test_the_verdict_comes_first_with_its_sentences(tmp_path: Path) -> None:
     text = page(tmp_path, passed=False)
     verdict = text.index("The model failed the gate and was not promoted")
