@@ -313,8 +313,12 @@ def spilled(job: Job, cleaned: Cleaned) -> Iterator[pa.RecordBatch]:
 def _parquet_writer(
     folder: Folder, name: str, schema: pa.Schema
 ) -> Iterator[tuple[Digested, pq.ParquetWriter]]:
-    """Opens a shard; the settings are fixed, so that the same rows give the same bytes."""
-    repeating = [f.name for f in schema if not pa.types.is_floating(f.type) and f.name != "row"]
+    """Opens a shard; the settings are fixed, so that the same rows give the same bytes.
+
+    Differences of integers take half the time of a dictionary of them, and about its bytes.
+    """
+    integers = [f.name for f in schema if pa.types.is_integer(f.type)]
+    plain = {"row", *integers, *(f.name for f in schema if pa.types.is_floating(f.type))}
     with (
         folder.create(name) as stream,
         # A shard has hundreds of small parts; each would call Python.
@@ -325,7 +329,8 @@ def _parquet_writer(
             version="2.6",
             data_page_version="1.0",
             compression="snappy",
-            use_dictionary=repeating,
+            use_dictionary=[f.name for f in schema if f.name not in plain],
+            column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
             write_statistics=False,
         ) as writer,
     ):
