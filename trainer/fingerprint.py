@@ -57,9 +57,10 @@ def distinct_rows(columns: list[pa.Array]) -> tuple[np.ndarray, list[pa.Array]]:
     sizes = [max(len(e.dictionary), 1) for e in encoded]
     if np.prod([float(s) for s in sizes]) >= 2.0**62:
         return np.arange(len(columns[0])), [e.dictionary.take(e.indices) for e in encoded]
-    codes = np.zeros(len(columns[0]), np.int64)
-    for column, size in zip(encoded, sizes, strict=True):
-        codes = codes * size + column.indices.to_numpy()
+    codes = encoded[0].indices.to_numpy().astype(np.int64)
+    for column, size in zip(encoded[1:], sizes[1:], strict=True):
+        codes *= size
+        codes += column.indices.to_numpy()
     rows, left = _renumbered(codes, int(np.prod(sizes)))
     keys: list[pa.Array] = []
     for column, size in zip(reversed(encoded), reversed(sizes), strict=True):
@@ -81,7 +82,7 @@ def _renumbered(codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
         return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
     occurs = np.zeros(n, bool)
     occurs[codes] = True
-    return (np.cumsum(occurs) - 1)[codes], np.flatnonzero(occurs)
+    return (np.cumsum(occurs) - 1).take(codes), np.flatnonzero(occurs)
 
 
 def _hash_distinct(values: pa.Array) -> U64:

@@ -192,7 +192,7 @@ class _Given:
         """Yields the rows in their order."""
         for span in self.spans:
             for block in read_range(span, self.source, self.columns, self.spellings):
-                yield span, block
+                yield span, block.without()
 
     def batches(self, span: Range, block: Block) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
         """Yields the good rows of a block, and the text of their kept columns."""

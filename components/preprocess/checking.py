@@ -11,7 +11,6 @@ from operator import add
 from components.errors import QuatrainError
 from components.preprocess import judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.encoding import encode
 from components.preprocess.folder import Folder
 from components.preprocess.shards import Job
 from components.preprocess.sources import Range, find_files, plan_ranges
@@ -79,10 +78,9 @@ def _sample(job: Job, ranges: list[Range]) -> tuple[Summary, bool]:
     """Returns what the first block of each range shows, and whether these are all rows."""
     cleaner, total, is_whole = Cleaner(job.rules), Summary(), len(ranges) == job.n_shards
     for span in ranges:
-        blocks = shards.cleaned_blocks(job, span, cleaner)
-        for block, split in islice(blocks, 1):
-            encoded = encode(block.batch, job.counted_names)
-            total += shards.summarize(job, span.index, block, split, encoded)
+        blocks = shards.kept_rows(job, span, cleaner)
+        for kept in islice(blocks, 1):
+            total += shards.summarize(job, span.index, kept)
         # A range that cannot be cut, as a compressed file, may have more.
         is_whole = is_whole and next(blocks, None) is None
     return total, is_whole

@@ -24,6 +24,7 @@ from components.preprocess.expressions import (
     types_of,
 )
 from components.preprocess.rejection import Block, Fault
+from components.preprocess.sql import one_batch
 from components.spec.columns import Column
 from components.spec.schema import ModelSpec
 from trainer.spelling import tidy_numpy
@@ -116,7 +117,7 @@ class Cleaner:
         self._connection = connect()
 
     def clean(self, block: Block) -> Block:
-        """Tidies the texts, adds the derived columns and sets rejected rows aside.
+        """Tidies the texts, adds the derived columns, and finds the rows to be rejected.
 
         A rule that is NULL is not true. After the rules come `label_missing`, `bad_label` (too
         large for float32), `weight_missing` and `bad_weight` (negative, or too large for float32).
@@ -124,7 +125,14 @@ class Cleaner:
         Raises:
             DataError: An expression fails on a value.
         """
-        block, faults = self._derived(_tidied(block, self._rules.tidied))
+        block = _tidied(block, self._rules.tidied)
+        try:
+            block, faults = self._derived(block)
+        except DataError:
+            if not block.faults:
+                raise
+            # A row with a fault is no row that an expression must suit.
+            block, faults = self._derived(block.without())
         label = self._rules.label
         values = block.batch.column(label)
         faults.append(Fault.where(pc.is_null(values), "label_missing", f"{label} is missing"))
@@ -133,7 +141,7 @@ class Cleaner:
             faults.append(Fault.where(bad, "bad_label", f"{label} is too large for float32"))
         if self._rules.weight is not None:
             faults += _weight_faults(self._rules.weight, block.batch.column(self._rules.weight))
-        return block.without(faults)
+        return block.found(faults)
 
     def _derived(self, block: Block) -> tuple[Block, list[Fault]]:
         faults: list[Fault] = []
@@ -154,7 +162,7 @@ class Cleaner:
     def _ask(self, query: str, block: Block) -> pa.RecordBatch:
         self._connection.register("source_rows", block.batch)
         try:
-            answer = self._connection.sql(query).to_arrow_table()
+            return one_batch(self._connection.sql(query).to_arrow_table())
         except duckdb.Error as error:
             raise DataError(
                 f"{block.source}: an expression under `clean` failed on a row: {reason_of(error)}; "
@@ -162,8 +170,6 @@ class Cleaner:
             ) from error
         finally:
             self._connection.unregister("source_rows")
-        columns = [c.combine_chunks() for c in answer.columns]
-        return pa.record_batch(columns, names=answer.column_names)
 
 
 def _tidied(block: Block, columns: Mapping[str, Column]) -> Block:

@@ -96,7 +96,7 @@ def _block(
         pa.array(range(position, position + batch.num_rows), pa.int64()),
         batch.to_struct_array(),
     )
-    return block.without([f for _, faults in converted.values() for f in faults])
+    return block.found([f for _, faults in converted.values() for f in faults])
 
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:

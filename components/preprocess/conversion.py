@@ -104,12 +104,12 @@ def _spread(text: pa.DictionaryArray, distinct: Column) -> Column:
     """Gives every row of a column what its distinct value became."""
     values, faults = distinct
     faulty = [f for f in faults if len(f.rows)]
-    codes = text.indices.fill_null(-1).to_numpy() if faulty else None
+    codes = text.indices.fill_null(-1).to_numpy() if faulty else np.zeros(0, np.int32)
     spread = []
     for fault in faulty:
         place = np.full(len(text.dictionary) + 1, -1)  # the last one is that of missing values
         place[fault.rows] = np.arange(len(fault.rows))
-        at = place[codes]
+        at = place.take(codes)
         rows = np.flatnonzero(at >= 0)
         detail = fault.detail
         if not isinstance(detail, str):
@@ -200,7 +200,7 @@ def settle(name: str, values: pa.Array) -> Column:
             why = (
                 "is beyond 2**53, where float64 no longer holds every integer; declare it as string"
             )
-            return values, [_bad_value(name, values, beyond, why)]
+            return pc.if_else(beyond, None, values), [_bad_value(name, values, beyond, why)]
     return values, []
 
 

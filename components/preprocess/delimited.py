@@ -26,6 +26,7 @@ from components.preprocess.conversion import (
 from components.preprocess.lines import Piece, pieces, raw_block
 from components.preprocess.rejection import Block, Fault
 from components.preprocess.sources import Range
+from components.preprocess.sql import one_batch
 from components.spec.schema import Source
 from trainer.spelling import Spelling
 
@@ -139,7 +140,9 @@ class _Parser:
         peeked: bytes | pa.Buffer,
         ragged: list[tuple[int, int]] | None = None,
     ) -> pa.RecordBatch | None:
-        """Reads typed columns, suspects as text; gives None when something does not convert.
+        """Reads typed columns, suspects as text; gives None when that cannot be done.
+
+        A column that does not convert becomes a suspect, and the rows are read once more.
 
         Args:
             data: Rows.
@@ -148,33 +151,42 @@ class _Parser:
                 out; None: there is none.
         """
         types = {name: TYPES[type_] for name, type_ in self.columns.items()}
-        as_text = dict.fromkeys(n for n in types if n in self.spellings or n in self.suspects)
-        times = [n for n, type_ in self.columns.items() if type_ == "timestamp"]
-        times = [name for name in times if name not in as_text]
+        types |= {n: _WRITTEN for n in types if n in self.spellings or n in self.suspects}
+        times = [n for n, type_ in types.items() if pa.types.is_timestamp(type_)]
         # pyarrow cannot show us a row that is not UTF-8.
         shown = ragged if ragged is not None and _is_utf8(data) else None
         try:
             if times:
-                left_out = None if shown is None else list[tuple[int, int]]()
-                first = self._parse(peeked, dict.fromkeys(times, pa.binary()), left_out)
+                first = self._parse(peeked, dict.fromkeys(times, pa.binary()), shown)
                 types |= {name: ZONED for name in times if _has_zone(first.column(name))}
-            return self._parse(data, types | dict.fromkeys(as_text, _WRITTEN), shown)
+            return self._parse_and_suspect(data, types, shown)
         except pa.ArrowInvalid:
             return None
+
+    def _parse_and_suspect(
+        self,
+        data: bytes | pa.Buffer,
+        types: dict[str, pa.DataType],
+        ragged: list[tuple[int, int]] | None,
+    ) -> pa.RecordBatch:
+        while True:
+            if ragged is not None:
+                ragged.clear()
+            try:
+                return self._parse(data, types, ragged)
+            except pa.ArrowInvalid as error:
+                named = re.match(r"In CSV column #(\d+): ", str(error))
+                name = self.header[int(named[1])] if named else ""
+                if types.get(name, _WRITTEN) == _WRITTEN:
+                    raise
+                self.suspects.add(name)
+                types[name] = _WRITTEN
 
     def settled(self, name: str, column: pa.Array) -> Column:
         """Finishes a column that `parse_typed` read."""
         if pa.types.is_dictionary(column.type):
-            return self.converted(name, column)
+            return from_text(name, column, self.columns[name], self.spellings.get(name, USUAL))
         return settle(name, column)
-
-    def converted(self, name: str, text: pa.Array) -> Column:
-        """Converts a column that `parse_text` read."""
-        return from_text(name, text, self.columns[name], self.spellings.get(name, USUAL))
-
-    def parse_text(self, data: bytes | pa.Buffer, names: list[str]) -> pa.RecordBatch:
-        """Reads columns as they are written; every row must have all columns."""
-        return self._parse(data, {n: pa.binary() for n in names})
 
     def n_values(self, rows: pa.Array) -> np.ndarray:
         """Counts the values of sound rows, `[N] int64`."""
@@ -217,9 +229,7 @@ class _Parser:
                 false_values=FALSE,
             ),
         )
-        return pa.record_batch(
-            [c.combine_chunks() for c in table.columns], names=table.column_names
-        )
+        return one_batch(table)
 
 
 def _is_utf8(data: bytes | pa.Buffer) -> bool:
@@ -237,24 +247,19 @@ def _has_zone(text: pa.Array) -> bool:
 
 
 def _read_slowly(block: Block, parser: _Parser) -> Block:
-    """Finds every row of another length and every bad value of a block of sound rows."""
+    """Finds every row of another length, of a block of sound rows."""
     block = block.without(_lengths(parser.n_values(_good(block)), len(parser.header)))
     if not block.batch.num_rows:
         return _filled(block, {n: (pa.array([], TYPES[t]), []) for n, t in parser.columns.items()})
     good = _good(block)
     typed = parser.parse_typed(_bytes_of(good), _bytes_of(good.slice(0, _PEEK_ROWS)))
-    if typed is not None and typed.num_rows == len(good):
-        return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
-    text = parser.parse_text(_bytes_of(good), list(parser.columns))
-    if text.num_rows != block.batch.num_rows:
+    if typed is None or typed.num_rows != len(good):
+        found = "not" if typed is None else f"as {typed.num_rows:,}"
         raise SourceError(
-            f"{block.source}: {block.batch.num_rows:,} rows near byte "
-            f"{block.positions[0].as_py():,} were read as {text.num_rows:,}; please report this as "
-            f"a bug"
+            f"{block.source}: {len(good):,} rows near byte {block.positions[0].as_py():,} were "
+            f"read {found}; please report this as a bug"
         )
-    columns = {n: parser.converted(n, text.column(n)) for n in parser.columns}
-    parser.suspects |= {n for n, (_, faults) in columns.items() if any(len(f.rows) for f in faults)}
-    return _filled(block, columns)
+    return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
 
 
 def _unsound(rows: pa.Array, parser: _Parser) -> list[Fault]:
@@ -300,6 +305,4 @@ def _bytes_of(rows: pa.Array) -> pa.Buffer:
 
 def _filled(block: Block, columns: dict[str, tuple[pa.Array, list[Fault]]]) -> Block:
     batch = pa.record_batch([c for c, _ in columns.values()], names=list(columns))
-    return replace(block, batch=batch).without(
-        [f for _, faults in columns.values() for f in faults]
-    )
+    return replace(block, batch=batch).found([f for _, faults in columns.values() for f in faults])

@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from components.errors import QuatrainError
 from components.preprocess import shards
 from components.preprocess.cleaning import Cleaner
-from components.preprocess.rejection import Block
-from components.preprocess.shards import Job
+from components.preprocess.encoding import decoded
+from components.preprocess.shards import Job, Kept
 from components.preprocess.sources import Range
 from components.preprocess.splitting import joined, parts
 from components.spec.schema import Deduplicate
@@ -40,8 +40,8 @@ def keys_of(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[int, byte
     without any key is no duplicate and is left out.
     """
     rule = _rule(job)
-    for block, _ in shards.cleaned_blocks(job, span, cleaner):
-        entries = _entries(block, rule, span.index)
+    for kept in shards.kept_rows(job, span, cleaner):
+        entries = _entries(kept, rule, span.index)
         part = parts(joined([entries.column(k) for k in rule.keys]), job.n_shards)
         order = np.argsort(part, kind="stable")
         entries = entries.take(pa.array(order))
@@ -120,14 +120,13 @@ def _rule(job: Job) -> Deduplicate:
     return rule
 
 
-def _entries(block: Block, rule: Deduplicate, index: int) -> pa.RecordBatch:
-    batch = block.batch
-    columns: dict[str, Any] = {key: batch.column(key) for key in rule.keys}
+def _entries(kept: Kept, rule: Deduplicate, index: int) -> pa.RecordBatch:
+    columns: dict[str, Any] = {key: decoded(kept.columns.column(key)) for key in rule.keys}
     known = np.logical_or.reduce([~_is_null(column) for column in columns.values()])
     if rule.keep_newest_by:
-        columns[_NEWEST] = batch.column(rule.keep_newest_by)
-    columns[_RANGE] = pa.repeat(pa.scalar(index, pa.int32()), batch.num_rows)
-    columns[_POSITION] = block.good_positions
+        columns[_NEWEST] = decoded(kept.columns.column(rule.keep_newest_by))
+    columns[_RANGE] = pa.repeat(pa.scalar(index, pa.int32()), kept.columns.num_rows)
+    columns[_POSITION] = kept.positions
     return pa.record_batch(columns).filter(pa.array(known))
 
 

@@ -2,54 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from trainer.features import Feature, Input, Raw, raw_inputs
 from trainer.fingerprint import distinct_rows
 from trainer.transform import Transform
 
-Encoded = Mapping[str, pa.DictionaryArray]
-"""By name `[N]` codes of `[K]` distinct values; a missing value is one of them."""
+Encoded: TypeAlias = pa.RecordBatch
+"""Columns of `[N]` codes of `[K]` values, of which a missing one is one; some may have no row."""
 _CODES = (pa.int8(), pa.int16(), pa.int32())
 FEW = 0.5
 """Up to so many distinct values a row, codes are smaller and quicker than the values."""
+NARROW = 1 / 16
+"""Up to so many integers a row, each of a range may have a code, whether it occurs or not."""
 
 
-def encode(batch: pa.RecordBatch, names: Iterable[str]) -> Encoded:
-    """Returns the codes of some columns; of those that are distinct everywhere, too."""
-    return {n: batch.column(n).dictionary_encode(null_encoding="encode") for n in names}
+def encode(batch: pa.RecordBatch) -> Encoded:
+    """Returns the codes of all columns; of those that are distinct everywhere, too."""
+    return pa.record_batch([_encode(c) for c in batch.columns], names=batch.schema.names)
+
+
+def _encode(column: pa.Array) -> pa.DictionaryArray:
+    if pa.types.is_int64(column.type):
+        low, high = pc.min_max(column).as_py().values()
+        if low is not None and high - low < NARROW * len(column):
+            return _narrow(column, low, high)
+    return column.dictionary_encode(null_encoding="encode")
+
+
+def _narrow(column: pa.Array, low: int, high: int) -> pa.DictionaryArray:
+    """Encodes integers in a narrow range by their distance from its start: nothing is hashed."""
+    values = np.arange(low, high + 1 + (column.null_count > 0))
+    filled = column.fill_null(high + 1) if column.null_count else column
+    codes = np.subtract(filled.to_numpy(), np.int64(low), dtype=np.int32, casting="unsafe")
+    dictionary = pa.array(values, mask=values > high)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), dictionary, safe=False)
+
+
+def decoded(column: pa.Array) -> pa.Array:
+    """Returns the values of a column that may be encoded, `[N]`."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def distinct_inputs(encoded: Encoded, inputs: Iterable[Input]) -> Raw:
     """Returns the distinct values of each column, `[K]`, as `raw_inputs` gives them."""
     raw: dict[str, np.ndarray | pa.Array] = {}
     for column in inputs:
-        distinct = pa.record_batch([encoded[column.name].dictionary], names=[column.name])
+        distinct = pa.record_batch([encoded.column(column.name).dictionary], names=[column.name])
         raw |= raw_inputs(distinct, [column])
     return raw
 
 
-def count(column: pa.DictionaryArray, part: np.ndarray, n_parts: int) -> np.ndarray:
-    """Counts the rows of each part that have each value, `[K, P] int64`.
+def count(codes: np.ndarray, n: int, sizes: np.ndarray) -> np.ndarray:
+    """Counts the rows of each part that have each code, `[K, P] int64`.
 
     Args:
-        column: `[N]` codes.
-        part: The part of each row, `[N]` integers below `n_parts`.
-        n_parts: P.
+        codes: `[N]` integers, those of a part after those of the one before.
+        n: K, which they are below.
+        sizes: The rows of each part, `[P]`.
     """
-    k = len(column.dictionary)
-    cells = column.indices.to_numpy() * np.int64(n_parts) + part
-    return np.bincount(cells, minlength=k * n_parts).reshape(k, n_parts)
+    parts = np.split(codes, np.cumsum(sizes)[:-1])
+    return np.stack([np.bincount(part, minlength=n) for part in parts], axis=1)
+
+
+def count_values(column: pa.DictionaryArray, sizes: np.ndarray) -> np.ndarray:
+    """Counts the rows of each part that have each value of a column, `[K, P] int64`."""
+    return count(column.indices.to_numpy(), len(column.dictionary), sizes)
 
 
 def compact(encoded: Encoded) -> pa.RecordBatch:
     """Returns columns in few bytes: the smallest codes, or values where most are distinct."""
-    return pa.record_batch([_compact(c) for c in encoded.values()], names=list(encoded))
+    return pa.record_batch([_compact(c) for c in encoded.columns], names=encoded.schema.names)
 
 
 def _compact(column: pa.DictionaryArray) -> pa.Array:
@@ -72,13 +101,18 @@ class Looked:
     values: Any
     rows: np.ndarray | None
 
-    def take(self, at: np.ndarray) -> pa.Array:
-        """Returns the values of some rows, `[M]`."""
-        if self.rows is not None:
-            at = self.rows.take(at)
-        if isinstance(self.values, np.ndarray):
-            return pa.array(self.values.take(at))
-        return self.values.take(pa.array(at))
+    def cast(self, type_: pa.DataType) -> Looked:
+        """Returns them as another type, of Arrow; the nearest where it does not hold a value."""
+        values = self.values
+        values = pa.array(values) if isinstance(values, np.ndarray) else values
+        return Looked(values.cast(type_, safe=False), self.rows)
+
+    def slice(self, start: int, length: int) -> pa.Array:
+        """Returns the values of consecutive rows, `[M]`, once they are of Arrow."""
+        if self.rows is None:
+            return self.values.slice(start, length)
+        rows = pa.array(self.rows[start : start + length])
+        return pc.take(self.values, rows, boundscheck=False)
 
 
 def looked(column: pa.Array) -> Looked:
@@ -124,5 +158,4 @@ def _combinations(columns: Sequence[pa.Array]) -> tuple[np.ndarray | None, list[
         rows, distinct = distinct_rows(list(columns))
         if len(distinct[0]) <= FEW * len(rows):
             return rows, distinct
-    values = (c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in columns)
-    return None, list(values)
+    return None, [decoded(column) for column in columns]

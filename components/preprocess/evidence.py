@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 
-from components.preprocess.encoding import Encoded
-from components.preprocess.sketch import MISSING, U64, Sketch, fingerprints, words
+from components.preprocess.encoding import Encoded, count, count_values
+from components.preprocess.sketch import Sketch, fingerprints
 from components.spec.schema import SPLITS, ModelSpec
 from trainer.fingerprint import distinct_rows
 
@@ -39,43 +38,30 @@ class Evidence:
     times: Mapping[tuple[str, str], Extent] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls,
-        spec: ModelSpec,
-        batch: pa.RecordBatch,
-        split: pa.Array,
-        encoded: Encoded = MappingProxyType({}),
-    ) -> Evidence:
+    def of(cls, spec: ModelSpec, encoded: Encoded, sizes: np.ndarray) -> Evidence:
         """Takes what a block shows.
 
         Args:
             spec: Which columns there are, and which decide the split.
-            batch: Typed columns.
-            split: 0 train, 1 validation, 2 test, `[N] int8`.
-            encoded: Columns that are encoded already; a text is hashed once then.
+            encoded: Them, the rows of a split after those of the one before.
+            sizes: The rows of train, validation and test, `[3] int64`.
         """
-        if not batch.num_rows:
+        if not encoded.num_rows:
             return cls()
-        sides = split.to_numpy()
-
-        def of_column(name: str) -> U64:
-            column = batch.column(name)
-            return words(encoded.get(name, column) if pa.types.is_string(column.type) else column)
-
-        coded = {name: of_column(name) for name in spec.columns}
-        label = coded[spec.label] if spec.label in coded else of_column(spec.label)
-        kept = [*(coded[i.name] for i in spec.inputs), label]
         deciding = deciding_columns(spec)
-        content = fingerprints([w for n, w in coded.items() if n not in deciding] or [label])
-        whole = fingerprints([coded[n] for n in deciding], content)
+        others = [n for n in spec.columns if n not in deciding] or [spec.label]
+        content = fingerprints({n: encoded.column(n) for n in others})
+        whole = content + fingerprints({n: encoded.column(n) for n in deciding})
+        sides = np.repeat(np.arange(len(SPLITS)), sizes)
+        kept = [encoded.column(n) for n in (*(i.name for i in spec.inputs), spec.label)]
+        rows, sample = Sketch.of(content, sides), Sketch.of(whole, sides, kept)
         keys = Sketch()
         if spec.split.by == "hash":
-            row, drawn = distinct_rows([encoded.get(k, batch.column(k)) for k in spec.split.drawn])
-            n_keys, n = len(drawn[0]), len(SPLITS)
-            counts = np.bincount(row * n + sides, minlength=n_keys * n).reshape(n_keys, n)
-            keys = Sketch.of_distinct(fingerprints([words(k) for k in drawn]), counts)
-        rows, sample = Sketch.of(content, sides), Sketch.of(whole, sides, kept)
-        return cls(rows, sample, keys, dict(_extents(spec, coded, sides)))
+            row, drawn = distinct_rows([encoded.column(k) for k in spec.split.drawn])
+            counts = count(row, len(drawn[0]), sizes)
+            named = dict(zip(spec.split.drawn, drawn, strict=True))
+            keys = Sketch.of_distinct(fingerprints(named), counts)
+        return cls(rows, sample, keys, dict(_extents(spec, encoded, sizes)))
 
     @classmethod
     def total(cls, parts: Sequence[Evidence]) -> Evidence:
@@ -100,11 +86,13 @@ def deciding_columns(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _extents(
-    spec: ModelSpec, coded: Mapping[str, U64], sides: np.ndarray
+    spec: ModelSpec, encoded: Encoded, sizes: np.ndarray
 ) -> Iterator[tuple[tuple[str, str], Extent]]:
     for name in (n for n, type_ in spec.columns.items() if type_ in MICROS):
-        known = coded[name] != MISSING
-        times = coded[name][known].view(np.int64) * MICROS[spec.columns[name]]
-        for i, split in enumerate(SPLITS):
-            if len(part := times[sides[known] == i]):
+        column = encoded.column(name)
+        units = column.dictionary.cast(pa.int32() if spec.columns[name] == "date" else pa.int64())
+        known = units.is_valid().to_numpy(zero_copy_only=False)
+        times = units.fill_null(0).to_numpy().astype(np.int64) * MICROS[spec.columns[name]]
+        for split, rows in zip(SPLITS, count_values(column, sizes).T, strict=True):
+            if len(part := times[known & (rows > 0)]):
                 yield (name, split), (int(part.min()), int(part.max()))

@@ -94,7 +94,7 @@ def _typed(
     }
     faults += [fault for _, found in converted.values() for fault in found]
     batch = pa.record_batch([c for c, _ in converted.values()], names=list(converted))
-    return replace(block, batch=batch).without(faults)
+    return replace(block, batch=batch).found(faults)
 
 
 def _fragments(text: pa.Array, names: list[str]) -> dict[str, pa.Array]:

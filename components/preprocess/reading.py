@@ -19,7 +19,7 @@ def read_range(
     spellings: Mapping[str, Spelling] = {},
     suspects: set[str] | None = None,
 ) -> Iterator[Block]:
-    """Yields the rows of a range as typed blocks; malformed rows are in `rejected`.
+    """Yields the rows of a range as typed blocks, which know the faults of malformed rows.
 
     Only `columns` are converted. An empty text is missing; `source.nulls` are the other spellings
     of a missing value in a CSV (Parquet and JSON have their own nulls). A block holds about 8 MB of

@@ -54,15 +54,16 @@ class Fault:
 class Block:
     """Consecutive rows of one file.
 
-    The rows as read are kept whole, as few of them are asked for; `kept` says which are still good.
+    The rows as read are kept whole, as few of them are asked for; `kept` says which are in `batch`.
 
     Attributes:
         source: The file's path or uri.
-        batch: Typed columns of the rows that are good so far, N of M.
+        batch: Typed columns of the rows that are not set aside, N of M.
         positions: Where each row stands in the file, `[M] int64`.
         rows: The rows as read, `[M]`: bytes (CSV) or structs (Parquet).
         rejected: The rows set aside, with the schema `REJECTED`, ascending by position.
-        kept: The indices of the good ones, `[N] int64`; None are all.
+        kept: The indices of the others, `[N] int64`; None are all.
+        faults: What is wrong with rows of `batch`, which stand there until `without`.
     """
 
     source: str
@@ -71,27 +72,46 @@ class Block:
     rows: pa.Array
     rejected: pa.RecordBatch = field(default_factory=none_rejected)
     kept: np.ndarray | None = None
+    faults: tuple[Fault, ...] = ()
 
     @property
-    def good_positions(self) -> pa.Array:
+    def kept_positions(self) -> pa.Array:
         """Where the rows of `batch` stand in the file, `[N] int64`."""
         return self.positions if self.kept is None else self.positions.take(pa.array(self.kept))
 
-    def without(self, faults: Sequence[Fault]) -> Block:
-        """Sets the faulty rows aside; the first fault in the sequence is a row's reason."""
-        faults = [f for f in faults if len(f.rows)]
-        if not faults:
+    @property
+    def is_good(self) -> np.ndarray:
+        """Whether nothing is wrong with a row of `batch`, `[N] bool`."""
+        good = np.ones(self.batch.num_rows, bool)
+        for fault in self.faults:
+            good[fault.rows] = False
+        return good
+
+    def found(self, faults: Sequence[Fault]) -> Block:
+        """Adds faults; the first one of a row is its reason."""
+        return replace(self, faults=(*self.faults, *(f for f in faults if len(f.rows))))
+
+    def without(self, faults: Sequence[Fault] = ()) -> Block:
+        """Sets aside the rows that have a fault, of these or found before."""
+        block = self.found(faults)
+        if not block.faults:
             return self
-        keep = np.ones(self.batch.num_rows, bool)
-        for fault in faults:
-            keep[fault.rows] = False
-        rejected = pa.concat_batches([self.rejected, self._rejected(faults)])
+        good = block.is_good
         return replace(
             self,
-            batch=self.batch.filter(pa.array(keep)),
-            rejected=rejected.take(pc.sort_indices(rejected.column("position"))),
-            kept=np.flatnonzero(keep) if self.kept is None else self.kept[keep],
+            batch=self.batch.filter(pa.array(good)),
+            rejected=block.all_rejected,
+            kept=np.flatnonzero(good) if self.kept is None else self.kept[good],
+            faults=(),
         )
+
+    @property
+    def all_rejected(self) -> pa.RecordBatch:
+        """The rows set aside and those that have a fault, ascending by position."""
+        if not self.faults:
+            return self.rejected
+        rejected = pa.concat_batches([self.rejected, self._rejected(self.faults)])
+        return rejected.take(pc.sort_indices(rejected.column("position")))
 
     def _rejected(self, faults: Sequence[Fault]) -> pa.RecordBatch:
         rows = np.concatenate([f.rows for f in faults])

@@ -33,7 +33,6 @@ from trainer.transform import Label, TextFormat, Transform, fit_features
 
 SPILL = ".spill"
 BUFFER_BYTES = 1 << 18
-_SPLIT = "\0split"  # YAML holds no NUL, so no column of a spec has this name
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,12 @@ class Cleaned:
 
     Attributes:
         index: Its number.
-        n_blocks: How many blocks of rows wait for the second pass.
+        sizes: The rows of each split, of each block that waits for the second pass.
         digests: The files that it wrote, by their path in the artifact.
     """
 
     index: int
-    n_blocks: int = 0
+    sizes: tuple[tuple[int, ...], ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -119,36 +118,72 @@ class Written:
     rows: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is left of a block: the rows that some split takes, those of a split together.
+
+    Attributes:
+        columns: Their columns, encoded.
+        sizes: How many rows train, validation and test have, `[3] int64`.
+        rows: Which rows of the block they are, `[N] int64`.
+        block: It; all that is wrong with its rows is found.
+    """
+
+    columns: Encoded
+    sizes: np.ndarray
+    rows: pa.Array
+    block: Block
+
+    @classmethod
+    def of(cls, block: Block, encoded: Encoded, split: np.ndarray) -> Kept:
+        """Takes the good rows of a block, whose columns are encoded, by their `[N]` splits."""
+        split = np.where(block.is_good, split, -1)
+        parts = [np.flatnonzero(split == i) for i in range(len(SPLITS))]
+        at = pa.array(np.concatenate(parts))
+        sizes = np.array([len(part) for part in parts])
+        return cls(encoded.take(at), sizes, at, block)
+
+    @property
+    def positions(self) -> pa.Array:
+        """Where each row stands in the file, `[N] int64`."""
+        return self.block.kept_positions.take(self.rows)
+
+    @cached_property
+    def rejected(self) -> pa.RecordBatch:
+        """The other rows, as those of a `Block`."""
+        return self.block.all_rejected
+
+
 def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summary]:
     """First pass: reads, cleans, splits and counts a range; spills the rows that are kept."""
-    fold, n_blocks = Fold(), 0
+    fold, sizes = Fold(), list[tuple[int, ...]]()
     name = f"rejected/{job.shard('rejected', span.index)}"
     with ExitStack() as stack:
         spill = stack.enter_context(job.folder.create(job.spill(span.index)))
         file, rejected = stack.enter_context(_parquet_writer(job.folder, name, REJECTED))
-        for block, split in cleaned_blocks(job, span, cleaner):
-            encoded = encode(block.batch, job.counted_names)
-            fold.add(summarize(job, span.index, block, split, encoded))
-            if block.batch.num_rows:
-                _spill(compact(encoded).append_column(_SPLIT, split), spill)
-                n_blocks += 1
-            if block.rejected.num_rows:
-                rejected.write_batch(block.rejected)
-    return Cleaned(span.index, n_blocks, {name: file.sha256}), fold.total
+        for kept in kept_rows(job, span, cleaner):
+            fold.add(summarize(job, span.index, kept))
+            if kept.columns.num_rows:
+                _spill(compact(kept.columns.select(job.counted_names)), spill)
+                sizes.append(tuple(kept.sizes.tolist()))
+            if kept.rejected.num_rows:
+                rejected.write_batch(kept.rejected)
+    return Cleaned(span.index, tuple(sizes), {name: file.sha256}), fold.total
 
 
-def cleaned_blocks(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[Block, pa.Array]]:
-    """Yields blocks of the rows that some split takes, and their splits, `[N] int8`."""
+def kept_rows(job: Job, span: Range, cleaner: Cleaner) -> Iterator[Kept]:
+    """Yields what is left of the blocks of a range."""
     spec, n_dropped = job.spec, 0
     for read in read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects):
         block = cleaner.clean(read)
-        split = assign(spec.split, block.batch)
+        encoded = encode(block.batch)
+        split = assign(spec.split, encoded)
         faults = [bad_split(spec.split, split)]
         if span.dropped:
-            again = np.isin(block.good_positions.to_numpy(), span.dropped)
+            again = np.isin(block.kept_positions.to_numpy(), span.dropped)
             faults.append(Fault.where(again, "duplicate", _kept_instead(spec)))
-            split[again], n_dropped = -1, n_dropped + int(again.sum())
-        yield block.without(faults), pa.array(split[split >= 0])
+            n_dropped += int(again.sum())
+        yield Kept.of(block.found(faults), encoded, split)
     if n_dropped != len(span.dropped):
         raise SourceError(
             f"{span.path} changed while the run read it; run again when it is at rest"
@@ -164,15 +199,15 @@ def _kept_instead(spec: ModelSpec) -> str:
     return f"of the rows with its {', '.join(rule.keys)}, {which} is kept"
 
 
-def summarize(job: Job, index: int, block: Block, split: pa.Array, encoded: Encoded) -> Summary:
-    """Counts a cleaned block of range `index`, whose counted columns are encoded."""
-    kept = replace(
-        Summary.of_kept(block.batch, encoded, split, job.counted, job.spec),
-        evidence=Evidence.of(job.spec, block.batch, split, encoded),
+def summarize(job: Job, index: int, kept: Kept) -> Summary:
+    """Counts what is left of a block of range `index`."""
+    counted = replace(
+        Summary.of_kept(kept.columns, kept.sizes, job.counted, job.spec),
+        evidence=Evidence.of(job.spec, kept.columns, kept.sizes),
     )
-    if not block.rejected.num_rows:
-        return kept
-    return kept + Summary.of_rejected(index, block.rejected)
+    if not kept.rejected.num_rows:
+        return counted
+    return counted + Summary.of_rejected(index, kept.rejected)
 
 
 def fit(job: Job, total: Summary) -> Fitted:
@@ -223,14 +258,14 @@ def engineer_range(job: Job, cleaned: Cleaned, fitted: Fitted) -> Written:
             s: stack.enter_context(_parquet_writer(job.folder, names[s], schema))
             for s, schema in schemas.items()
         }
-        for batch in spilled(job, cleaned):
-            columns, split = _engineered(job, transform, batch), batch.column(_SPLIT).to_numpy()
-            for i, name in enumerate(SPLITS):
-                at, schema = np.flatnonzero(split == i), schemas[name]
-                rows[name] += len(at)
-                if len(at):
-                    part = [columns[f.name].take(at).cast(f.type) for f in schema]
-                    files[name][1].write_table(pa.table(part, schema))
+        for batch, sizes in zip(spilled(job, cleaned), cleaned.sizes, strict=True):
+            columns = _engineered(job, transform, batch)
+            columns = {f.name: columns[f.name].cast(f.type) for f in schemas["test"]}
+            for name, start, size in zip(SPLITS, np.cumsum([0, *sizes]), sizes, strict=False):
+                rows[name] += size
+                if size:
+                    part = [columns[n].slice(int(start), size) for n in schemas[name].names]
+                    files[name][1].write_table(pa.table(part, schemas[name]))
     digests = {names[s]: file.sha256 for s, (file, _) in files.items()}
     return Written({**digests, **cleaned.digests}, rows)
 
@@ -263,8 +298,7 @@ def _engineered(job: Job, transform: Transform, batch: pa.RecordBatch) -> dict[s
     label = looked(batch.column(job.spec.label))
     columns[LABEL] = replace(label, values=_labels(label.values, transform))
     if job.spec.weight is not None:
-        weight = looked(batch.column(job.spec.weight))
-        columns[WEIGHT] = replace(weight, values=weight.values.cast(pa.float32(), safe=False))
+        columns[WEIGHT] = looked(batch.column(job.spec.weight))
     return columns | {RAW_PREFIX + name: looked(batch.column(name)) for name in job.raw_columns}
 
 
@@ -295,7 +329,7 @@ def _spill(batch: pa.RecordBatch, file: pa.NativeFile) -> None:
 
     Codes are small; to compress them too would cost more than the rest of the writing.
     """
-    is_coded = all(pa.types.is_dictionary(f.type) for f in batch.schema if f.name != _SPLIT)
+    is_coded = all(pa.types.is_dictionary(f.type) for f in batch.schema)
     options = pa.ipc.IpcWriteOptions(compression=None if is_coded else "lz4", use_threads=False)
     with pa.ipc.new_stream(file, batch.schema, options=options) as writer:
         writer.write_batch(batch)
@@ -305,7 +339,7 @@ def spilled(job: Job, cleaned: Cleaned) -> Iterator[pa.RecordBatch]:
     """Yields the blocks of a range that wait for the second pass."""
     options = pa.ipc.IpcReadOptions(use_threads=False)
     with job.folder.open(job.spill(cleaned.index)) as file:
-        for _ in range(cleaned.n_blocks):
+        for _ in cleaned.sizes:
             yield from pa.ipc.open_stream(file, options=options)
 
 

@@ -8,14 +8,16 @@ whole, so the rows of each sampled fingerprint are counted exactly, however the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from hashlib import sha256
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.preprocess.encoding import decoded
 from components.spec.schema import SPLITS
 from trainer.fingerprint import fingerprint64
 
@@ -50,22 +52,22 @@ class Sketch:
     n_rows: int = 0
 
     @classmethod
-    def of(cls, keys: U64, split: np.ndarray, columns: Sequence[U64] = ()) -> Sketch:
+    def of(cls, keys: U64, split: np.ndarray, columns: Sequence[pa.Array] = ()) -> Sketch:
         """Samples a batch.
 
         Args:
             keys: The fingerprint of each row, `[N] uint64`.
             split: Its split, `[N]`: 0 train, 1 validation, 2 test.
-            columns: The words of each column to keep, `[N] uint64`.
+            columns: The columns whose words are kept, `[N]`.
         """
         rows, counts = _grouped(keys, split)
         order = np.argsort(keys[rows])
         rows = rows[order]
         first, counts = _runs(keys[rows], counts[order])
         rows = rows[first]
-        kept = [column[rows] for column in columns]
-        words = np.array(kept, np.uint64).reshape(len(columns), len(rows))
-        return cls(keys[rows], counts, words, len(keys))
+        kept = [words(decoded(column.take(pa.array(rows)))) for column in columns]
+        of_each = np.array(kept, np.uint64).reshape(len(columns), len(rows))
+        return cls(keys[rows], counts, of_each, len(keys))
 
     @classmethod
     def of_distinct(cls, keys: U64, counts: np.ndarray) -> Sketch:
@@ -121,10 +123,7 @@ def words(column: pa.Array) -> U64:
     """Returns 64 bits of each value, `[N] uint64`, equal where and only where the values are.
 
     Of a number or a time they are the number's own bits, of a text a hash. '' and null are missing.
-    A missing value of a dictionary is one of its values.
     """
-    if pa.types.is_dictionary(column.type):
-        return words(column.dictionary)[column.indices.to_numpy()]
     if pa.types.is_string(column.type):
         return _of_texts(column)
     if pa.types.is_floating(column.type):
@@ -138,20 +137,31 @@ def words(column: pa.Array) -> U64:
     return values.to_numpy(zero_copy_only=False).view(np.uint64)
 
 
-def fingerprints(columns: Sequence[U64], state: U64 | None = None) -> U64:
-    """Returns the fingerprint of each row from the words of its columns, `[N] uint64`.
+def fingerprints(columns: Mapping[str, pa.Array]) -> U64:
+    """Returns the fingerprint of each row, `[N] uint64`; of no column it is 0.
+
+    It is a sum: each value of each column stands for 64 bits that look random (Zobrist, "A new
+    hashing method with application for game playing", 1970). So the fingerprints by some columns
+    and those by the others add up to those by all, and of an encoded column only the distinct
+    values are hashed.
 
     Args:
-        columns: The words of each column, `[N] uint64`; at least one without a state.
-        state: Fingerprints of other columns, to be gone on with.
+        columns: By name `[N]`, plain or encoded.
     """
-    state = np.zeros(len(columns[0]), np.uint64) if state is None else state.copy()
-    spare = np.empty_like(state)
-    for column in columns:
-        state ^= column
-        _mix(state, spare)
-    _mix(state, spare)
-    return state
+    total: Any = np.uint64(0)
+    for name, column in columns.items():
+        is_encoded = pa.types.is_dictionary(column.type)
+        bits = words(column.dictionary if is_encoded else column)
+        bits = _spread(bits ^ np.frombuffer(sha256(name.encode()).digest()[:8], "<u8"))
+        total = total + (bits.take(column.indices.to_numpy()) if is_encoded else bits)
+    return cast(U64, total)
+
+
+def _spread(state: U64) -> U64:
+    """Lets each bit of `[N] uint64` change all others, as splitmix64 ends; a bijection."""
+    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        state = (state ^ (state >> np.uint64(shift))) * np.uint64(multiplier)
+    return state ^ (state >> np.uint64(31))
 
 
 def _mix(state: U64, spare: U64) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import SpecError
+from components.preprocess.encoding import decoded
 from components.preprocess.rejection import Fault
 from components.spec.schema import SPLITS, ColumnSplit, FoldSplit, HashSplit, Split, TimeSplit
 from trainer.fingerprint import distinct_rows, fingerprint64
@@ -40,6 +41,10 @@ def assign(split: Split, batch: pa.RecordBatch) -> np.ndarray:
     By time: train before `validation_from`, test from `test_from`. By column: its own words. By
     fold: `validation` and `test` are compared as text. A missing time or fold and an unknown word
     are -1.
+
+    Args:
+        split: How the rows are split.
+        batch: Their columns, plain or encoded.
 
     Raises:
         SpecError: A threshold is not a timestamp.
@@ -79,7 +84,7 @@ def parts(keys: pa.Array, n: int = PARTS) -> np.ndarray:
 
 @assign.register
 def _by_time(split: TimeSplit, batch: pa.RecordBatch) -> np.ndarray:
-    times = batch.column(split.column).cast(pa.timestamp("us"))
+    times = decoded(batch.column(split.column)).cast(pa.timestamp("us"))
     starts = [threshold(getattr(split, name)) for name in ("validation_from", "test_from")]
     side = sum(pc.greater_equal(times, s).cast(pa.int8()).fill_null(0).to_numpy() for s in starts)
     missing = times.is_null().to_numpy(zero_copy_only=False)
@@ -88,7 +93,7 @@ def _by_time(split: TimeSplit, batch: pa.RecordBatch) -> np.ndarray:
 
 @assign.register
 def _by_fold(split: FoldSplit, batch: pa.RecordBatch) -> np.ndarray:
-    folds = batch.column(split.column).cast(pa.string())
+    folds = decoded(batch.column(split.column)).cast(pa.string())
     held_out = pc.index_in(folds, pa.array([split.validation, split.test]))
     side = pc.fill_null(held_out, -1).to_numpy(zero_copy_only=False) + 1
     missing = folds.is_null().to_numpy(zero_copy_only=False)
@@ -97,7 +102,7 @@ def _by_fold(split: FoldSplit, batch: pa.RecordBatch) -> np.ndarray:
 
 @assign.register
 def _by_column(split: ColumnSplit, batch: pa.RecordBatch) -> np.ndarray:
-    found = pc.index_in(batch.column(split.column), pa.array(SPLITS))
+    found = pc.index_in(decoded(batch.column(split.column)), pa.array(SPLITS))
     return pc.fill_null(found, _UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int8)
 
 

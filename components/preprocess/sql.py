@@ -21,6 +21,12 @@ def ask(query: str, batch: pa.Table, parameters: Sequence[Any] = ()) -> pa.Table
         connection.unregister("read")
 
 
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """Returns a table as one batch; columns of one chunk are not copied, unlike each one's own."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
+
+
 @cache
 def _connection(thread: int) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.preprocess.cells import histogram
-from components.preprocess.encoding import Encoded, count, distinct_inputs
+from components.preprocess.encoding import Encoded, count_values, decoded, distinct_inputs
 from components.preprocess.evidence import Evidence
 from components.spec.schema import SPLITS, ModelSpec
 from trainer.features import QUANTITY, Input, raw_inputs
@@ -81,33 +81,26 @@ class Summary:
 
     @classmethod
     def of_kept(
-        cls,
-        batch: pa.RecordBatch,
-        encoded: Encoded,
-        split: pa.Array,
-        columns: tuple[Input, ...],
-        spec: ModelSpec,
+        cls, encoded: Encoded, sizes: np.ndarray, columns: tuple[Input, ...], spec: ModelSpec
     ) -> Summary:
         """Counts the kept rows of a block.
 
         Args:
-            batch: Typed columns.
-            encoded: The columns that have statistics, each encoded once for all splits.
-            split: 0 train, 1 validation, 2 test, `[N] int8`.
+            encoded: Their columns, the rows of a split after those of the one before.
+            sizes: The rows of train, validation and test, `[3] int64`.
             columns: The columns that have statistics.
             spec: What is fitted to the train split.
         """
-        sides, sampled = split.to_numpy(), sampled_columns(spec)
-        rows = np.bincount(sides, minlength=len(SPLITS)).tolist()
-        counts = {c.name: count(encoded[c.name], sides, len(SPLITS)) for c in columns}
+        rows, sampled = sizes.tolist(), sampled_columns(spec)
+        counts = {c.name: count_values(encoded.column(c.name), sizes) for c in columns}
         values = distinct_inputs(encoded, columns)
         splits = dict(
             zip(SPLITS, TableStatistics.parts(values, counts, rows, sampled), strict=True)
         )
-        if made := _quantities(spec, batch, split):
+        if made := _quantities(spec, encoded.slice(0, rows[0])):
             train, fitted = splits["train"], TableStatistics.of(made, rows[0])
             splits["train"] = TableStatistics(rows[0], {**train.columns, **fitted.columns})
-        return cls(batch.num_rows, {}, splits)
+        return cls(encoded.num_rows, {}, splits)
 
     @classmethod
     def total(cls, parts: Sequence[Summary]) -> Summary:
@@ -259,14 +252,14 @@ def _numbers(column: Distribution, type_: str) -> dict[str, Any]:
     return {**counted, "quantiles": by_share}
 
 
-def _quantities(spec: ModelSpec, batch: pa.RecordBatch, split: pa.Array) -> dict[str, Any]:
-    """Returns what features let count beside the columns themselves, of the train split."""
+def _quantities(spec: ModelSpec, train: Encoded) -> dict[str, Any]:
+    """Returns what features let count beside the columns themselves."""
     features = [f for f in spec.features if f.counted.startswith(QUANTITY)]
     if not features:
         return {}
     inputs = [i for i in spec.inputs if any(i.name in f.columns for f in features)]
-    train = batch.select([i.name for i in inputs]).filter(pc.equal(split, 0))
-    raw = raw_inputs(train, inputs)
+    columns = {i.name: decoded(train.column(i.name)) for i in inputs}
+    raw = raw_inputs(pa.record_batch(columns), inputs)
     return {name: values for f in features for name, values in f.quantities(raw).items()}
 
 

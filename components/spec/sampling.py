@@ -192,7 +192,7 @@ def _blocks(
     exhausted = True
     for span in ranges:
         read = read_blocks(span, source, columns, BLOCK_BYTES)
-        blocks += islice(read, STREAMED_BLOCKS)
+        blocks += [block.without() for block in islice(read, STREAMED_BLOCKS)]
         exhausted &= next(read, None) is None
     return blocks, exhausted
 

@@ -33,7 +33,8 @@ class Read:
         spellings: Mapping[str, Spelling] = {},
     ) -> None:
         self.ranges = plan_ranges(source, columns, range_bytes, spellings=spellings)
-        blocks = [b for r in self.ranges for b in read_range(r, source, columns, spellings)]
+        read = (b for r in self.ranges for b in read_range(r, source, columns, spellings))
+        blocks = [b.without() for b in read]
         self.rows = [tuple(r.values()) for b in blocks for r in b.batch.to_pylist()]
         self.positions = [p for b in blocks for p in positions_of(b)]
         self.rejected = [r for b in blocks for r in b.rejected.to_pylist()]

@@ -225,7 +225,7 @@ def test_parquet_row_groups_are_ranges_and_rejected_rows_are_json(tmp_path: Path
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"i": "int", "s": "string", "t": "timestamp"}
     ranges = plan_ranges(source, types, range_bytes=1)
-    blocks = [b for span in ranges for b in read_range(span, source, types)]
+    blocks = [b.without() for span in ranges for b in read_range(span, source, types)]
     rows = [tuple(r.values()) for b in blocks for r in b.batch.to_pylist()]
     assert len(ranges) == 2
     assert rows == [
@@ -243,7 +243,9 @@ def test_string_views_of_parquet_are_read_and_rejected_as_strings(tmp_path: Path
     pq.write_table(pa.table({"s": views, "i": ["1", "2", "3", "x"]}), tmp_path / "t.parquet")
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"s": "string", "i": "int"}
-    [block] = [b for s in plan_ranges(source, types) for b in read_range(s, source, types)]
+    [block] = [
+        b.without() for s in plan_ranges(source, types) for b in read_range(s, source, types)
+    ]
     assert block.batch.column("s").to_pylist() == ["a", None, None]
     assert block.rejected.column("row").to_pylist() == [b'{"s":"d","i":"x"}']
 
@@ -253,7 +255,9 @@ def test_a_rejected_row_with_a_number_of_two_bytes_is_kept(tmp_path: Path) -> No
     pq.write_table(pa.table({"x": halves, "i": ["1", "y"]}), tmp_path / "t.parquet")
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"x": "float", "i": "int"}
-    [block] = [b for s in plan_ranges(source, types) for b in read_range(s, source, types)]
+    [block] = [
+        b.without() for s in plan_ranges(source, types) for b in read_range(s, source, types)
+    ]
     assert block.batch.column("x").to_pylist() == [1.5]
     assert block.rejected.column("row").to_pylist() == [b'{"x":2.5,"i":"y"}']
 
@@ -264,7 +268,9 @@ def test_text_columns_of_parquet_are_read_as_csv_values_are(tmp_path: Path) -> N
     )
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"i": "int", "n": "int"}
-    [block] = [b for s in plan_ranges(source, types) for b in read_range(s, source, types)]
+    [block] = [
+        b.without() for s in plan_ranges(source, types) for b in read_range(s, source, types)
+    ]
     assert block.batch.to_pylist() == [{"i": 1, "n": 2**53}, {"i": None, "n": 0}]
     assert block.rejected.column("detail").to_pylist() == ["i: 'x' is not an int"]
 
@@ -288,7 +294,7 @@ def test_kindred_parquet_types_are_converted(
     pq.write_table(pa.table({"a": column}), tmp_path / "t.parquet")
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     spans = plan_ranges(source, {"a": type_})
-    [block] = [b for s in spans for b in read_range(s, source, {"a": type_})]
+    [block] = [b.without() for s in spans for b in read_range(s, source, {"a": type_})]
     assert block.batch.to_pylist() == [{"a": value}]
 
 
@@ -311,7 +317,7 @@ def _outcome(
 ) -> list[Any]:
     known = set(suspects)
     blocks = [
-        b
+        b.without()
         for r in ranges
         for b in delimited.read_blocks(r, source, TYPES_ABC, block_bytes, suspects=known)
     ]
@@ -388,10 +394,11 @@ def test_a_value_read_alone_is_the_value_that_the_csv_reader_reads(value: str, t
 def _typed(value: str, type_: str) -> list[Any] | None:
     """The value as the typed fast path reads it, or None when it refuses."""
     source = Source(uri=("x",), nulls=())
-    parser = delimited._Parser(("a", "b"), source, {"a": type_}, {}, set())
+    suspects: set[str] = set()
+    parser = delimited._Parser(("a", "b"), source, {"a": type_}, {}, suspects)
     data = f'"{value}",1\n'.encode()
     batch = parser.parse_typed(data, data)
-    if batch is None:
+    if batch is None or suspects:
         return None
     settled, faults = settle("a", batch.column("a"))
     return None if any(len(f.rows) for f in faults) else settled.to_pylist()
@@ -403,17 +410,20 @@ def test_the_fast_path_is_taken_for_clean_files(
     source = Source(uri=(table("a,b\n1,2013-01-01T10:00:00Z\n"),))
     monkeypatch.delattr(delimited, "_read_slowly")
     [span] = plan_ranges(source, {"b": "timestamp"})
-    [block] = delimited.read_blocks(span, source, {"b": "timestamp"})
+    [block] = (b.without() for b in delimited.read_blocks(span, source, {"b": "timestamp"}))
     assert pc.year(block.batch.column("b")).to_pylist() == [2013]
 
 
-def test_a_block_with_ragged_rows_and_bad_values_of_suspects_is_read_at_once(
-    table: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("suspects", [set(), {"a"}])
+def test_a_block_with_ragged_rows_and_bad_values_is_read_at_once(
+    suspects: set[str], table: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Source(uri=(table("a,b\n1,x\n2\nq,y\n4,z,5\n6,w\n"),))
     monkeypatch.delattr(delimited, "_read_slowly")
     [span] = plan_ranges(source, {"a": "int"})
-    [block] = delimited.read_blocks(span, source, {"a": "int"}, suspects={"a"})
+    read = delimited.read_blocks(span, source, {"a": "int"}, suspects=suspects)
+    [block] = (b.without() for b in read)
+    assert suspects == {"a"}
     assert block.batch.column("a").to_pylist() == [1, 6]
     assert block.rejected.column("reason").to_pylist() == ["short_row", "bad_value", "long_row"]
     assert block.rejected.column("row").to_pylist() == [b"2", b"q,y", b"4,z,5"]

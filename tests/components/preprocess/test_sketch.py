@@ -19,9 +19,8 @@ LONG = ["x" * 65, "x" * 64 + "y", "x" * 130, "x" * 129 + "z"]
 def table(rows: int, distinct: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Fingerprints with copies, and the split of each row."""
     rng = np.random.default_rng(seed)
-    return fingerprints([rng.integers(0, distinct, rows).astype(np.uint64)]), rng.integers(
-        0, 3, rows
-    )
+    keys = fingerprints({"x": pa.array(rng.integers(0, distinct, rows))})
+    return keys, rng.integers(0, 3, rows)
 
 
 def test_texts_have_equal_words_only_when_they_are_equal() -> None:
@@ -63,10 +62,35 @@ def test_both_zeros_are_one_value() -> None:
     assert len(set(words(pa.array([0.0, -0.0])).tolist())) == 1
 
 
-def test_the_order_of_columns_matters_to_a_row() -> None:
-    a, b = words(pa.array([1, 2])), words(pa.array([2, 1]))
-    assert fingerprints([a, b])[0] != fingerprints([b, a])[0]
-    assert fingerprints([a, b])[0] == fingerprints([b, a])[1]
+def test_a_value_in_another_column_is_another_row() -> None:
+    a, b = pa.array([1, 2, 1]), pa.array([2, 1, 2])
+    first, second, third = fingerprints({"a": a, "b": b}).tolist()
+    assert first == third != second
+    assert fingerprints({"b": b, "a": a}).tolist() == [first, second, third]
+
+
+def test_fingerprints_by_some_columns_and_by_the_others_add_up() -> None:
+    columns = {
+        "n": pa.array([1, None, 3]),
+        "t": pa.array(["a", None, ""]),
+        "x": pa.array([0.5] * 3),
+    }
+    encoded = {n: c.dictionary_encode(null_encoding="encode") for n, c in columns.items()}
+    whole = fingerprints(columns)
+    assert fingerprints(encoded).tolist() == whole.tolist()
+    parts = [fingerprints({n: c}) for n, c in columns.items()]
+    assert sum(parts[1:], parts[0]).tolist() == whole.tolist()
+
+
+def test_fingerprints_of_rows_that_differ_in_few_bits_are_spread_evenly() -> None:
+    rows = np.arange(40_000)
+    columns = {"a": pa.array(rows % 200 / 1.0), "b": pa.array(rows // 200)}
+    found = fingerprints(columns)
+    assert len(np.unique(found)) == len(rows)
+    for shift in (0, 28, 56):
+        counts = np.bincount((found >> np.uint64(shift)).astype(np.uint8), minlength=256)
+        # A sum of 255 squared normal deviates: beyond 350 in one draw of 30 000.
+        assert np.sum((counts - len(rows) / 256) ** 2) / (len(rows) / 256) < 350
 
 
 @pytest.mark.parametrize("distinct", [10, 100, 2000])
@@ -75,12 +99,12 @@ def test_any_cut_and_order_gives_the_same_sketch(
 ) -> None:
     monkeypatch.setattr(sketch, "SIZE", 64)
     keys, split = table(3000, distinct)
-    whole = Sketch.of(keys, split, [keys])
+    whole = Sketch.of(keys, split, [pa.array(keys.view(np.int64))])
     rng = np.random.default_rng(1)
     for _ in range(10):
         order = rng.permutation(len(keys))
         cuts = np.split(order, np.sort(rng.integers(0, len(keys), 5)))
-        parts = [Sketch.of(keys[c], split[c], [keys[c]]) for c in cuts]
+        parts = [Sketch.of(keys[c], split[c], [pa.array(keys[c].view(np.int64))]) for c in cuts]
         merged = reduce(add, parts, Sketch())
         assert merged.keys.tolist() == whole.keys.tolist()
         assert merged.counts.tolist() == whole.counts.tolist()
