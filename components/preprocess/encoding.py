@@ -86,7 +86,9 @@ def _compact(column: pa.DictionaryArray) -> pa.Array:
     if n_distinct > FEW * len(column):
         return column.dictionary.take(column.indices)
     codes = next(t for t in _CODES if n_distinct <= 1 << (t.bit_width - 1))
-    return pa.DictionaryArray.from_arrays(column.indices.cast(codes), column.dictionary)
+    return pa.DictionaryArray.from_arrays(
+        column.indices.cast(codes, safe=False), column.dictionary, safe=False
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,7 +67,7 @@ def run(
         at: The time of the run, where a window of the source ends; may be empty without one.
         digest: What `finding.find` said of the files; they must still be those, if it is given.
         runner_options: Beam's options of the runner, as `direct_num_workers`.
-        range_bytes: Size of a range; by default about 8 MB.
+        range_bytes: Size of a range; by default about 10 MB.
         image: The image that this step runs, and workers elsewhere too.
         gcp_resources: The file by which the page of Vertex AI links to a job of Dataflow.
 

@@ -22,8 +22,8 @@ def read_range(
     """Yields the rows of a range as typed blocks, which know the faults of malformed rows.
 
     Only `columns` are converted. An empty text is missing; `source.nulls` are the other spellings
-    of a missing value in a CSV (Parquet and JSON have their own nulls). A block holds about 8 MB of
-    CSV, 4 MB of JSON, or 65 536 Parquet rows. Columns that are not in a file are taken from its
+    of a missing value in a CSV (Parquet and JSON have their own nulls). A block holds about 10 MB
+    of CSV, 4 MB of JSON, or 65 536 Parquet rows. Columns that are not in a file are taken from its
     path.
 
     Args:

@@ -28,8 +28,8 @@ from components.spec.schema import DATED, Source, is_table
 from components.wording import near
 from trainer.spelling import Spelling
 
-RANGE_BYTES = 8 << 20
-"""About 85 000 flights: few enough shards, small enough to spread."""
+RANGE_BYTES = 10 << 20
+"""About 113 000 flights: few enough shards, small enough to spread."""
 MAX_RANGES = 1000
 PATIENCE_S = 60
 """How long a bucket that does not answer is tried; Arrow's default is 15 minutes."""
