@@ -64,7 +64,9 @@ def read_blocks(
     """
     known = set[str]() if suspects is None else suspects
     parser, is_sound = _Parser(span.header, source, columns, spellings, known), True
-    for piece in pieces(span, block_bytes, quoted_newlines=source.quoted_newlines):
+
+    def typed(piece: Piece) -> Block:
+        nonlocal is_sound
         block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
         # Where one block had an open quote, the next one likely has one too: to try costs a third.
         read = _read_typed(block, piece, parser) if is_sound else None
@@ -72,7 +74,9 @@ def read_blocks(
             unsound = _unsound(block.rows, parser) if _may_be_unsound(piece[1]) else []
             read = _read_slowly(block.without(unsound), parser)
             is_sound = not any(len(f.rows) for f in unsound)
-        yield read
+        return read
+
+    return map(typed, pieces(span, block_bytes, quoted_newlines=source.quoted_newlines))
 
 
 def _read_typed(block: Block, piece: Piece, parser: _Parser) -> Block | None:

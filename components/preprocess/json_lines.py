@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.preprocess.conversion import SHOWN, USUAL, Column, from_text
-from components.preprocess.lines import BLOCK_BYTES, pieces, raw_block
+from components.preprocess.lines import BLOCK_BYTES, Piece, pieces, raw_block
 from components.preprocess.rejection import Block, Fault
 from components.preprocess.sources import Range
 from components.preprocess.sql import ask
@@ -54,9 +54,12 @@ def read_blocks(
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
-    for piece in pieces(span, block_bytes, quoted_newlines=False):
+
+    def typed(piece: Piece) -> Block:
         block = raw_block(piece, span, empty_is_row=False)
-        yield _typed(_objects(block), source, columns, spellings)
+        return _typed(_objects(block), source, columns, spellings)
+
+    return map(typed, pieces(span, block_bytes, quoted_newlines=False))
 
 
 def _objects(block: Block) -> Block:

@@ -25,20 +25,25 @@ Piece = tuple[int, bytes, np.ndarray]
 def pieces(span: Range, block_bytes: int, *, quoted_newlines: bool) -> Iterator[Piece]:
     """Yields the bytes of the rows that start in a range, cut where rows end.
 
-    A row is a line, or with `quoted_newlines` a line that ends outside quotes.
+    A row is a line, or with `quoted_newlines` a line that ends outside quotes. Nothing here keeps a
+    piece that was taken, as a loop's variable would while the next one is read.
 
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
     streamed = quoted_newlines or compression_of(span.path) is not None
+
+    def checked(piece: Piece) -> Piece:
+        position, data, ends = piece
+        if len(data) > MAX_ROW_BYTES:
+            lengths = np.diff(ends, prepend=0)
+            at = int(lengths.argmax())
+            _check_length(int(lengths[at]), span.path, position + int(ends[at] - lengths[at]))
+        return piece
+
     try:
         cut = _stream(span, block_bytes, quoted_newlines) if streamed else _cut(span, block_bytes)
-        for position, data, ends in cut:
-            if len(data) > MAX_ROW_BYTES:
-                lengths = np.diff(ends, prepend=0)
-                at = int(lengths.argmax())
-                _check_length(int(lengths[at]), span.path, position + int(ends[at] - lengths[at]))
-            yield position, data, ends
+        yield from map(checked, cut)
     except OSError as error:
         raise SourceError(f"{span.path} cannot be read: {error}") from error
 
@@ -66,9 +71,13 @@ def _cut(span: Range, block_bytes: int) -> Iterator[Piece]:
         while position < end:
             is_last = end - position < block_bytes * 5 // 4
             after = end if is_last else _next_row(file, position + block_bytes, span.path)
-            data = file.read_at(after - position, position)
-            yield position, data, _with_last(row_ends(data, quoted_newlines=False), len(data))
+            yield _piece(file, position, after)
             position = after
+
+
+def _piece(file: pa.NativeFile, start: int, stop: int) -> Piece:
+    data = file.read_at(stop - start, start)
+    return start, data, _with_last(row_ends(data, quoted_newlines=False), len(data))
 
 
 def _next_row(file: pa.NativeFile, at: int, path: str) -> int:

@@ -39,8 +39,8 @@ def read_range(
     absent = [name for name in columns if name not in span.header]
     outside = partition_values(span.path, absent, columns, spellings) if absent else {}
     inside = {name: type_ for name, type_ in columns.items() if name not in outside}
-    for block in _blocks(span, source, inside, spellings, suspects):
-        yield with_partition(block, outside, columns) if outside else block
+    blocks = _blocks(span, source, inside, spellings, suspects)
+    return (with_partition(b, outside, columns) for b in blocks) if outside else blocks
 
 
 def _blocks(

@@ -168,13 +168,16 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summa
                 sizes.append(tuple(kept.sizes.tolist()))
             if kept.rejected.num_rows:
                 rejected.write_batch(kept.rejected)
+            del kept  # before the next one is read
     return Cleaned(span.index, tuple(sizes), {name: file.sha256}), fold.total
 
 
 def kept_rows(job: Job, span: Range, cleaner: Cleaner) -> Iterator[Kept]:
     """Yields what is left of the blocks of a range."""
     spec, n_dropped = job.spec, 0
-    for read in read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects):
+
+    def kept(read: Block) -> Kept:
+        nonlocal n_dropped
         block = cleaner.clean(read)
         encoded = encode(block.batch)
         split = assign(spec.split, encoded)
@@ -183,7 +186,11 @@ def kept_rows(job: Job, span: Range, cleaner: Cleaner) -> Iterator[Kept]:
             again = np.isin(block.kept_positions.to_numpy(), span.dropped)
             faults.append(Fault.where(again, "duplicate", _kept_instead(spec)))
             n_dropped += int(again.sum())
-        yield Kept.of(block.found(faults), encoded, split)
+        return Kept.of(block.found(faults), encoded, split)
+
+    yield from map(
+        kept, read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects)
+    )
     if n_dropped != len(span.dropped):
         raise SourceError(
             f"{span.path} changed while the run read it; run again when it is at rest"
@@ -261,10 +268,11 @@ def engineer_range(job: Job, cleaned: Cleaned, fitted: Fitted) -> Written:
         for batch, sizes in zip(spilled(job, cleaned), cleaned.sizes, strict=True):
             columns = _engineered(job, transform, batch)
             columns = {f.name: columns[f.name].cast(f.type) for f in schemas["test"]}
-            for name, start, size in zip(SPLITS, np.cumsum([0, *sizes]), sizes, strict=False):
+            starts = np.cumsum([0, *sizes[:-1]]).tolist()
+            for name, start, size in zip(SPLITS, starts, sizes, strict=True):
                 rows[name] += size
                 if size:
-                    part = [columns[n].slice(int(start), size) for n in schemas[name].names]
+                    part = [columns[n].slice(start, size) for n in schemas[name].names]
                     files[name][1].write_table(pa.table(part, schemas[name]))
     digests = {names[s]: file.sha256 for s, (file, _) in files.items()}
     return Written({**digests, **cleaned.digests}, rows)

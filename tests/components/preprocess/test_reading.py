@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import weakref
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -18,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.errors import SourceError
-from components.preprocess import delimited, lines
+from components.preprocess import delimited, json_lines, lines
 from components.preprocess.conversion import TYPES, from_text, settle
 from components.preprocess.reading import read_range
+from components.preprocess.rejection import Block
 from components.preprocess.sources import Range, plan_ranges
 from components.spec.schema import Source
 from tests.components.preprocess.conftest import positions_of
@@ -440,3 +442,26 @@ def test_columns_with_wrong_values_are_told_to_who_reads_on(table: Callable[...,
     suspects: set[str] = set()
     [_] = delimited.read_blocks(span, source, {"a": "int", "b": "int"}, suspects=suspects)
     assert suspects == {"a"}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.jsonl"])
+def test_a_block_is_let_go_before_the_next_one_is_made(
+    name: str, table: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_json = name == "t.jsonl"
+    data = b'{"a":1}\n' * 100 if is_json else b"a,b\n" + b"1,2\n" * 100
+    path = table(gzip.compress(data) if name.endswith(".gz") else data, name)
+    source = Source(uri=(path,), format="jsonl" if is_json else "csv")
+    [span] = plan_ranges(source, {"a": "int"})
+    reader: Any = json_lines if is_json else delimited
+    alive: list[bool] = []
+
+    def made(piece: lines.Piece, *args: Any, **options: Any) -> Block:
+        alive.append(held() is not None)
+        return lines.raw_block(piece, *args, **options)
+
+    blocks = reader.read_blocks(span, source, {"a": "int"}, block_bytes=200)
+    held = weakref.ref(next(blocks))
+    monkeypatch.setattr(reader, "raw_block", made)
+    assert 0 < sum(b.batch.num_rows for b in blocks) < 100
+    assert alive and not any(alive)
