@@ -14,8 +14,11 @@ import pyarrow as pa
 import components.beam
 from benchmarks.measuring import ROOT, measured
 from benchmarks.peers import job
+from components.preprocess import worker
 
-components.beam.import_local_beam()  # as the step does
+if any(word.startswith("direct_num_workers=") for word in sys.argv):
+    worker.start()  # as the step does
+components.beam.import_local_beam()
 
 from components.preprocess import pipeline, shards  # noqa: E402
 from components.preprocess.cleaning import Cleaner, Rules  # noqa: E402

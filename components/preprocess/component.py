@@ -79,10 +79,13 @@ def preprocess(
         Rows read.
     """
     from components.beam import LOCAL, import_local_beam
+    from components.preprocess import worker
     from trainer.importing import uncollected
 
     with uncollected():
         if runner == LOCAL:
+            if runner_options.get("direct_num_workers", 1) != 1:
+                worker.start()
             import_local_beam()
         from components.preprocess import pipeline
 

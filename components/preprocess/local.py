@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +15,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     GrpcWorkerHandler,
     WorkerHandler,
 )
+
+from components.preprocess import worker
 
 _FORKED = "quatrain:env:forked:v1"
 
@@ -31,14 +31,12 @@ def local_runner(n_workers: int | None) -> Iterator[FnApiRunner | None]:
     if n_workers is None or n_workers == 1:
         yield None if n_workers is None else FnApiRunner()
         return
-    command = [sys.executable, "-m", "components.preprocess.worker"]
-    reading, writing = os.pipe()
-    with subprocess.Popen(command, stdin=reading):
-        os.close(reading)
+    process, descriptor = worker.take()
+    with process:
         try:
-            yield _Runner(writing)
+            yield _Runner(descriptor)
         finally:
-            os.close(writing)
+            os.close(descriptor)
 
 
 class _Runner(FnApiRunner):

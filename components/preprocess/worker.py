@@ -1,7 +1,7 @@
 """The worker processes of a local run: one process imports what they need, and forks them off.
 
-It is started before anything else of the run, so that they are ready when there is work. They end
-at once, what is in memory being left to the system, where Beam's own take 0.3 CPU-s.
+It imports beside the process of the step, so that they are ready when there is work. They end at
+once, what is in memory being left to the system, where Beam's own take 0.3 CPU-s.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
@@ -18,11 +19,33 @@ from typing import NoReturn
 from components.beam import import_local_beam
 from trainer.importing import uncollected
 
+Ready = tuple[subprocess.Popen[bytes], int]
+"""The process, and the descriptor that it reads; it ends when that is closed, and its workers."""
+_started: list[Ready] = []
 
-def main() -> None:
+
+def start() -> None:
+    """Starts the process before this one imports Beam, for the next call of `take`."""
+    _started.append(_start())
+
+
+def take() -> Ready:
+    """Returns the process that was started, or a new one."""
+    return _started.pop() if _started else _start()
+
+
+def _start() -> Ready:
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "components.preprocess.worker"]
+    process = subprocess.Popen(command, stdin=reading)
+    os.close(reading)
+    return process, writing
+
+
+def main() -> NoReturn:
     """Forks off a worker for each line of standard input, its environment as JSON; waits for all.
 
-    No thread of Python runs here, which a fork would lose.
+    No thread of Python runs here, which a fork would lose. It ends at once, as its workers do.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner is told too, and ends its workers
     load()
@@ -33,7 +56,7 @@ def main() -> None:
         try:
             os.wait()
         except ChildProcessError:
-            return
+            os._exit(0)
 
 
 def load() -> None:

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from components import beam
+from components.preprocess import worker
 from components.preprocess.local import local_runner
 
 SHOWN = "print({'google.auth', 'pymongo', 'tensorflow', 'kfp', 'pandas'} & set(sys.modules))"
@@ -46,16 +47,24 @@ def test_a_module_that_is_imported_stays() -> None:
 
 
 @pytest.mark.whole
-def test_workers_are_forked_off_one_process_which_ends_with_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("early", [False, True])
+def test_workers_are_forked_off_one_process_which_ends_with_them(
+    early: bool, tmp_path: Path
+) -> None:
     def note(_: int) -> None:
         Path(tmp_path / str(os.getpid())).write_text(str(os.getppid()))
 
+    if early:
+        worker.start()
+    [started] = [process.pid for process, _ in worker._started] or [0]
     options = PipelineOptions([], direct_num_workers=2, direct_running_mode="multi_processing")
     with local_runner(2) as runner, Pipeline(runner, options) as pipeline:
         _ = pipeline | Create(range(8)) | Map(note)
     parents = {int(file.read_text()) for file in tmp_path.iterdir()}
     assert len(list(tmp_path.iterdir())) == 2
     assert len(parents) == 1 and os.getpid() not in parents
+    assert not early or parents == {started}
+    assert not worker._started
     assert not any(Path(f"/proc/{pid}").exists() for pid in parents)
 
 
