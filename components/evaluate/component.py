@@ -71,5 +71,13 @@ def gate(
     measured = read_manifest(evaluation.path, "metrics.json", "evaluate")
     require_passed(measured, model.uri)
     by = measured["made_by"]
-    noted = model.uri, by["split"], by["metadata"]
-    history.keep(root, measured["name"], run, made, examples.path, *noted)
+    history.keep(
+        root,
+        measured["name"],
+        run,
+        made,
+        examples.path,
+        model=model.uri,
+        split=by["split"],
+        metadata=by["metadata"],
+    )
