@@ -19,12 +19,11 @@ from components.preprocess.conversion import settle
 from components.preprocess.expressions import (
     SQL_TYPES,
     ExpressionError,
-    connect,
     reason_of,
     types_of,
 )
 from components.preprocess.rejection import Block, Fault
-from components.preprocess.sql import one_batch
+from components.preprocess.sql import connect, one_batch
 from components.spec.columns import Column
 from components.spec.schema import ModelSpec
 from trainer.spelling import tidy_numpy

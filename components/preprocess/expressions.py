@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from components.preprocess.conversion import TYPES
+from components.preprocess.sql import connect
 from components.wording import near
 
 SQL_TYPES = {
@@ -46,19 +47,6 @@ Tree = dict[str, Any]
 
 class ExpressionError(Exception):
     """Why a text is not an expression that a rule may be."""
-
-
-def connect() -> duckdb.DuckDBPyConnection:
-    """Returns a DuckDB that runs on one thread and can reach no file, network or extension.
-
-    Its time zone is UTC: by default a timestamp with a zone means another time on each machine.
-    """
-    connection = duckdb.connect()
-    connection.execute(
-        "SET threads=1; SET TimeZone='UTC'; "
-        "SET enable_external_access=false; SET lock_configuration=true"
-    )
-    return connection
 
 
 def types_of(expressions: Sequence[str], columns: Mapping[str, str]) -> list[str | ExpressionError]:

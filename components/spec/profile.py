@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.preprocess.conversion import TYPES, from_text, from_typed
-from components.preprocess.expressions import SQL_TYPES, connect
+from components.preprocess.expressions import SQL_TYPES
+from components.preprocess.sql import connect
 from components.spec.sampling import Sample
 from trainer.features import Type
 from trainer.spelling import Case, Spelling, tidy_numpy

@@ -158,7 +158,7 @@ def test_a_rule_that_is_no_expression_over_one_row_is_refused(sql: str, sentence
 def test_the_connection_of_a_worker_reaches_no_file(tmp_path: Path, statement: str) -> None:
     import duckdb
 
-    from components.preprocess.expressions import connect
+    from components.preprocess.sql import connect
 
     path = tmp_path / "x.csv"
     connection = connect()
