@@ -17,6 +17,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 )
 
 from components.preprocess import worker
+from components.preprocess.bundles import Bundles
 
 _FORKED = "quatrain:env:forked:v1"
 
@@ -52,6 +53,11 @@ class _Runner(FnApiRunner):
             if environment.urn == python_urns.SUBPROCESS_SDK:
                 environment.urn, environment.payload = _FORKED, str(self._descriptor).encode()
         return super().run_via_runner_api(pipeline_proto, options)
+
+    def _get_bundle_manager(self, bundle_context_manager: Any) -> Bundles:
+        """Takes our manager in place of Beam's."""
+        tokens = self.get_cache_token_generator(static=False)
+        return Bundles(bundle_context_manager, self._progress_frequency, tokens)
 
 
 @WorkerHandler.register_environment(_FORKED, bytes)

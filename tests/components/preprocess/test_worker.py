@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from apache_beam import Create, Map, Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.worker.statesampler import get_current_tracker
 
 from components import beam
 from components.preprocess import worker
@@ -46,6 +48,16 @@ def test_a_module_that_is_imported_stays() -> None:
     assert again is os is sys.modules["os"]
 
 
+def test_a_bundle_ends_soon_after_its_last_element(tmp_path: Path) -> None:
+    def note(_: int) -> None:
+        (tmp_path / "ms").write_text(str(get_current_tracker().sampling_period_ms))
+
+    beam.import_local_beam()
+    with Pipeline(FnApiRunner()) as pipeline:
+        _ = pipeline | Create([0]) | Map(note)
+    assert int((tmp_path / "ms").read_text()) == beam.SAMPLING_MS
+
+
 @pytest.mark.whole
 @pytest.mark.parametrize("early", [False, True])
 def test_workers_are_forked_off_one_process_which_ends_with_them(
@@ -53,6 +65,8 @@ def test_workers_are_forked_off_one_process_which_ends_with_them(
 ) -> None:
     def note(_: int) -> None:
         Path(tmp_path / str(os.getpid())).write_text(str(os.getppid()))
+        while len(list(tmp_path.iterdir())) < 2:  # else one could have done it all
+            time.sleep(0.01)
 
     if early:
         worker.start()

@@ -1,0 +1,104 @@
+"""Bundles of a local run's worker processes: a worker that is free takes the next one.
+
+Beam's runner deals out all elements before the first is worked on, so that every stage lasts as
+long as its slowest core, and it sends a stage of one element to every worker.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from itertools import chain, repeat
+from threading import Lock
+from typing import Any
+
+from apache_beam.metrics import monitoring_infos
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability.fn_api_runner.fn_runner import BundleManager
+
+_PARTS, _SHARE = 32, 1.5
+"""Parts of a stage for each worker; a bundle is what is left by `_SHARE` times the workers."""
+Part = dict[str, list[bytes]]
+"""Encoded elements, by the transform that reads them."""
+Answer = tuple[beam_fn_api_pb2.InstructionResponse, list[Any]]
+"""What a worker says of a bundle, and where the bundle was split."""
+
+
+class Bundles(BundleManager):
+    """Has its workers do a stage: in large bundles first, as each has a cost, then in small."""
+
+    def process_bundle(
+        self,
+        inputs: Mapping[str, Any],
+        expected_outputs: Any,
+        fired_timers: Any,
+        expected_output_timers: Any,
+        dry_run: bool = False,
+    ) -> Answer:
+        """Returns the sum of what the workers say.
+
+        Raises:
+            RuntimeError: A bundle failed; none was begun after it.
+        """
+        workers = self.bundle_context_manager.worker_handlers
+        parts = _cut(inputs, _PARTS * len(workers))
+        bundles = zip(_taken(parts, len(workers)), chain([fired_timers], repeat({})), strict=False)
+        lock, answers = Lock(), list[Answer]()
+
+        def work(worker: Any) -> None:
+            manager = self._of(worker)
+            try:
+                while True:
+                    with lock:
+                        bundle, timers = next(bundles, (None, None))
+                    if bundle is None:
+                        return
+                    answers.append(
+                        manager.process_bundle(
+                            bundle, expected_outputs, timers, expected_output_timers, dry_run
+                        )
+                    )
+            except BaseException:
+                parts.clear()
+                raise
+
+        with ThreadPoolExecutor(len(workers)) as threads:
+            list(threads.map(work, workers))
+        return reduce(_sum, answers)
+
+    def _of(self, worker: Any) -> BundleManager:
+        """Returns Beam's manager of the same stage, for one worker."""
+        context = copy.copy(self.bundle_context_manager)
+        context._worker_handlers = [worker]
+        return BundleManager(context, self._progress_frequency, self._cache_token_generator)
+
+
+def _cut(inputs: Mapping[str, Any], n: int) -> list[Part]:
+    """Cuts the elements of a stage into at most n parts, at least one."""
+    cut = {name: buffer.partition(n) for name, buffer in inputs.items()}
+    parts = [{name: streams[i] for name, streams in cut.items()} for i in range(n)]
+    return [part for part in parts if any(chain(*part.values()))] or parts[:1]
+
+
+def _taken(parts: list[Part], n_workers: int) -> Iterator[Part]:
+    """Yields bundles of parts, which it takes out of the list."""
+    while parts:
+        n = max(1, int(len(parts) / (_SHARE * n_workers)))
+        taken, parts[:n] = parts[:n], []
+        yield {name: [*chain(*(part[name] for part in taken))] for name in taken[0]}
+
+
+def _sum(one: Answer, other: Answer) -> Answer:
+    """Adds up, as Beam's parallel manager does."""
+    infos = monitoring_infos.consolidate(
+        chain(*(answer.process_bundle.monitoring_infos for answer, _ in (one, other)))
+    )
+    return (
+        beam_fn_api_pb2.InstructionResponse(
+            process_bundle=beam_fn_api_pb2.ProcessBundleResponse(monitoring_infos=infos),
+            error=one[0].error or other[0].error,
+        ),
+        one[1] + other[1],
+    )

@@ -1,0 +1,78 @@
+"""The worker processes of a local run take bundles as they become free."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.preprocess.local import local_runner
+
+pytestmark = pytest.mark.whole
+OPTIONS = PipelineOptions([], direct_num_workers=2, direct_running_mode="multi_processing")
+ELEMENTS = 40
+
+
+class Work(beam.DoFn):
+    """Notes each bundle, and who did each element; the first worker that begins is told apart."""
+
+    def __init__(self, folder: Path, of_first: str) -> None:
+        self._folder, self._of_first = folder, of_first
+
+    def setup(self) -> None:
+        """Sees who is first."""
+        try:
+            with (self._folder / "first").open("x") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            pass
+        self._is_first = (self._folder / "first").read_text() == str(os.getpid())
+
+    def start_bundle(self) -> None:
+        """Notes a bundle."""
+        (self._folder / f"bundle-{os.getpid()}-{time.monotonic_ns()}").touch()
+
+    def process(self, element: int) -> None:
+        """Fails or is slow where it is the first worker."""
+        if self._is_first and self._of_first == "fails":
+            raise ValueError("a wrong element")
+        time.sleep(0.1 if self._is_first and self._of_first == "slow" else 0.01)
+        (self._folder / f"element-{element}-{'first' if self._is_first else 'other'}").touch()
+
+
+def run(folder: Path, of_first: str, n_elements: int = ELEMENTS) -> list[list[str]]:
+    """Runs the work and returns the words of the names of what was noted."""
+    with local_runner(2) as runner, beam.Pipeline(runner, OPTIONS) as pipeline:
+        _ = pipeline | beam.Create(range(n_elements)) | beam.ParDo(Work(folder, of_first))
+    return noted(folder)
+
+
+def noted(folder: Path) -> list[list[str]]:
+    return [file.name.split("-") for file in folder.iterdir() if "-" in file.name]
+
+
+def test_a_slow_worker_is_left_less_to_do(tmp_path: Path) -> None:
+    elements = [words[1:] for words in run(tmp_path, "slow") if words[0] == "element"]
+    assert sorted(int(number) for number, _ in elements) == list(range(ELEMENTS))
+    done = Counter(worker for _, worker in elements)
+    assert 0 < done["first"] < ELEMENTS // 2 - 2
+
+
+def test_bundles_are_few_and_none_is_empty(tmp_path: Path) -> None:
+    for n_elements, at_most in ((1, 1), (ELEMENTS, 16)):
+        folder = tmp_path / str(n_elements)
+        folder.mkdir()
+        words = run(folder, "works", n_elements)
+        assert sum(kind == "element" for kind, *_ in words) == n_elements
+        assert 1 <= sum(kind == "bundle" for kind, *_ in words) <= at_most
+
+
+def test_after_a_failure_no_bundle_is_begun(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a wrong element"):
+        run(tmp_path, "fails")
+    assert sum(kind == "bundle" for kind, *_ in noted(tmp_path)) <= 2
