@@ -43,6 +43,7 @@ class Case:
         arguments: Of the script, after those that the size gives.
         requirements: What its environment holds, each pinned; none is the project's environment.
         leaves_out: What it does not do of the job.
+        pinned: Whether it is measured on one core where cores are chosen.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Case:
     arguments: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     leaves_out: str = ""
+    pinned: bool = True
 
     @property
     def key(self) -> str:
@@ -118,7 +120,7 @@ def python_of(requirements: Sequence[str]) -> str:
 
 
 def measure(case: Case, size: str, arguments: Sequence[str], core: int | None = None) -> Run:
-    """Runs a case once in a process of its own, pinned to one core unless `core` is None.
+    """Runs a case once in a process of its own; one that is pinned, on `core` if it is given.
 
     The process is given the arguments, then a folder of its own, which is removed, then the case's.
 
@@ -126,7 +128,7 @@ def measure(case: Case, size: str, arguments: Sequence[str], core: int | None = 
         subprocess.CalledProcessError: It failed; its output was shown.
     """
     python = python_of(case.requirements)
-    pin = [] if core is None else ["taskset", "-c", str(core)]
+    pin = [] if core is None or not case.pinned else ["taskset", "-c", str(core)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     idle = _cpu_times()
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:

@@ -24,9 +24,9 @@ FRAMES_LEAVE_OUT = (
 )
 
 
-def _ours(name: str, *arguments: str) -> Case:
+def _ours(name: str, *arguments: str, pinned: bool = True) -> Case:
     script = PEERS + "quatrain.py"
-    return Case(name, script, ("components", "trainer", script), arguments)
+    return Case(name, script, ("components", "trainer", script), arguments, pinned=pinned)
 
 
 def _peer(name: str, script: str, requirements: Sequence[str], out: str, *arguments: str) -> Case:
@@ -56,7 +56,12 @@ CASES = (
 )
 EXTRAS = (
     (_ours("quatrain, clean file", "beam"), "3.4M", "-clean"),
-    (_ours("quatrain, 2 workers", "beam", "direct_num_workers=2"), "10M", ""),
+    (_ours("quatrain, 1 worker, not pinned", "beam", pinned=False), "10M", ""),
+    (
+        _ours("quatrain, 2 workers, not pinned", "beam", "direct_num_workers=2", pinned=False),
+        "10M",
+        "",
+    ),
     (_ours("quatrain, 40 rows", "beam"), "40", ""),
     (_ours("quatrain, no Beam, 40 rows", "kernels"), "40", ""),
 )

@@ -22,7 +22,8 @@ The flights job of [flights.yaml](../examples/flights/flights.yaml), from one CS
 shards: reject, label, split, statistics, fit, engineer, write. The table is the 336 776 flights
 once, 10 and 30 times, with jitter; one row in 10 000 is wrong. CPU-seconds are user and system
 time of the process and its children after its imports, by getrusage; the peak is the largest
-resident set, imports included. Medians of interleaved runs; `busy` is the median share of all
+resident set, imports included. A process is pinned to one core, unless its row says that it is
+not. Medians of interleaved runs; `busy` is the median share of all
 cores that was busy meanwhile, with whatever: on a shared machine CPU-seconds grow with it, so
 compare runs of a row of the same load.
 
@@ -54,14 +55,15 @@ def _measured(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
         for (name, size), found in runs.items()
         if found and name not in {c.name for c in cases}
     ]
-    return table(("what", "rows", "CPU-s", "from - to", "peak MB", "busy", "runs"), rows)
+    return table(("what", "rows", "CPU-s", "from - to", "wall s", "peak MB", "busy", "runs"), rows)
 
 
 def _row(name: str, size: str, found: list[Run]) -> tuple[str, ...]:
     cpu = [r.cpu_s for r in found]
-    peak, busy = median(r.peak_mb for r in found), median(r.busy for r in found)
-    spread = f"{min(cpu):.2f} - {max(cpu):.2f}"
-    return name, size, f"{median(cpu):.2f}", spread, f"{peak:.0f}", f"{busy:.0%}", str(len(found))
+    wall, peak = median(r.wall_s for r in found), median(r.peak_mb for r in found)
+    spread, busy = f"{min(cpu):.2f} - {max(cpu):.2f}", median(r.busy for r in found)
+    numbers = (f"{median(cpu):.2f}", spread, f"{wall:.2f}", f"{peak:.0f}", f"{busy:.0%}")
+    return name, size, *numbers, str(len(found))
 
 
 def _agreement(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
@@ -111,7 +113,7 @@ def _targets(runs: Runs) -> Iterator[tuple[str, ...]]:
     yield most("change of the cost a row, 0.34-3.4M to 3.4-10M", 0.1, abs(high / low - 1))
 
 
-_WORKERS = (("quatrain", "10M"), ("quatrain, 2 workers", "10M"))
+_WORKERS = (("quatrain, 1 worker, not pinned", "10M"), ("quatrain, 2 workers, not pinned", "10M"))
 
 
 def _judged(what: str, bound: str, value: float, met: bool) -> tuple[str, ...]:
