@@ -12,6 +12,7 @@ from components.errors import QuatrainError
 from components.preprocess import judging, shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.folder import Folder
+from components.preprocess.keeping import kept_blocks
 from components.preprocess.shards import Job
 from components.preprocess.sources import Range, find_files, plan_ranges
 from components.preprocess.summary import Summary
@@ -78,7 +79,7 @@ def _sample(job: Job, ranges: list[Range]) -> tuple[Summary, bool]:
     """Returns what the first block of each range shows, and whether these are all rows."""
     cleaner, total, is_whole = Cleaner(job.rules), Summary(), len(ranges) == job.n_shards
     for span in ranges:
-        blocks = shards.kept_rows(job, span, cleaner)
+        blocks = kept_blocks(job.spec, span, cleaner)
         for kept in islice(blocks, 1):
             total += shards.summarize(job, span.index, kept)
         # A range that cannot be cut, as a compressed file, may have more.

@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import QuatrainError
-from components.preprocess import shards
 from components.preprocess.cleaning import Cleaner
 from components.preprocess.encoding import decoded
-from components.preprocess.shards import Job, Kept
+from components.preprocess.keeping import Kept, kept_blocks
+from components.preprocess.shards import Job
 from components.preprocess.sources import Range
 from components.preprocess.splitting import joined, parts
 from components.spec.schema import Deduplicate
@@ -40,7 +40,7 @@ def keys_of(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[int, byte
     without any key is no duplicate and is left out.
     """
     rule = _rule(job)
-    for kept in shards.kept_rows(job, span, cleaner):
+    for kept in kept_blocks(job.spec, span, cleaner):
         entries = _entries(kept, rule, span.index)
         part = parts(joined([entries.column(k) for k in rule.keys]), job.n_shards)
         order = np.argsort(part, kind="stable")

@@ -14,17 +14,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.artifacts import json_bytes
-from components.errors import QuatrainError, SourceError
+from components.errors import QuatrainError
 from components.preprocess import audit, judging, summary
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.conversion import TYPES
-from components.preprocess.encoding import Encoded, Looked, apply, compact, encode, looked
+from components.preprocess.encoding import Looked, apply, compact, looked
 from components.preprocess.evidence import Evidence
 from components.preprocess.folder import Digested, Folder
-from components.preprocess.reading import read_range
-from components.preprocess.rejection import REJECTED, Block, Fault
+from components.preprocess.keeping import Kept, kept_blocks
+from components.preprocess.rejection import REJECTED
 from components.preprocess.sources import Range
-from components.preprocess.splitting import assign, bad_split
 from components.preprocess.summary import Fold, Summary, counted_columns
 from components.spec.schema import SPLITS, ModelSpec
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input
@@ -118,42 +117,6 @@ class Written:
     rows: dict[str, int]
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What is left of a block: the rows that some split takes, those of a split together.
-
-    Attributes:
-        columns: Their columns, encoded.
-        sizes: How many rows train, validation and test have, `[3] int64`.
-        rows: Which rows of the block they are, `[N] int64`.
-        block: It; all that is wrong with its rows is found.
-    """
-
-    columns: Encoded
-    sizes: np.ndarray
-    rows: pa.Array
-    block: Block
-
-    @classmethod
-    def of(cls, block: Block, encoded: Encoded, split: np.ndarray) -> Kept:
-        """Takes the good rows of a block, whose columns are encoded, by their `[N]` splits."""
-        split = np.where(block.is_good, split, -1)
-        parts = [np.flatnonzero(split == i) for i in range(len(SPLITS))]
-        at = pa.array(np.concatenate(parts))
-        sizes = np.array([len(part) for part in parts])
-        return cls(encoded.take(at), sizes, at, block)
-
-    @property
-    def positions(self) -> pa.Array:
-        """Where each row stands in the file, `[N] int64`."""
-        return self.block.kept_positions.take(self.rows)
-
-    @cached_property
-    def rejected(self) -> pa.RecordBatch:
-        """The other rows, as those of a `Block`."""
-        return self.block.all_rejected
-
-
 def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summary]:
     """First pass: reads, cleans, splits and counts a range; spills the rows that are kept."""
     fold, sizes = Fold(), list[tuple[int, ...]]()
@@ -161,7 +124,7 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summa
     with ExitStack() as stack:
         spill = stack.enter_context(job.folder.create(job.spill(span.index)))
         file, rejected = stack.enter_context(_parquet_writer(job.folder, name, REJECTED))
-        for kept in kept_rows(job, span, cleaner):
+        for kept in kept_blocks(job.spec, span, cleaner):
             fold.add(summarize(job, span.index, kept))
             if kept.columns.num_rows:
                 _spill(compact(kept.columns.select(job.counted_names)), spill)
@@ -170,40 +133,6 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summa
                 rejected.write_batch(kept.rejected)
             del kept  # before the next one is read
     return Cleaned(span.index, tuple(sizes), {name: file.sha256}), fold.total
-
-
-def kept_rows(job: Job, span: Range, cleaner: Cleaner) -> Iterator[Kept]:
-    """Yields what is left of the blocks of a range."""
-    spec, n_dropped = job.spec, 0
-
-    def kept(read: Block) -> Kept:
-        nonlocal n_dropped
-        block = cleaner.clean(read)
-        encoded = encode(block.batch)
-        split = assign(spec.split, encoded)
-        faults = [bad_split(spec.split, split)]
-        if span.dropped:
-            again = np.isin(block.kept_positions.to_numpy(), span.dropped)
-            faults.append(Fault.where(again, "duplicate", _kept_instead(spec)))
-            n_dropped += int(again.sum())
-        return Kept.of(block.found(faults), encoded, split)
-
-    yield from map(
-        kept, read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects)
-    )
-    if n_dropped != len(span.dropped):
-        raise SourceError(
-            f"{span.path} changed while the run read it; run again when it is at rest"
-        )
-
-
-def _kept_instead(spec: ModelSpec) -> str:
-    """Says which row stays where another one is a duplicate."""
-    rule = spec.clean.deduplicate
-    if rule is None:
-        return ""
-    which = f"the newest by {rule.keep_newest_by}" if rule.keep_newest_by else "the first"
-    return f"of the rows with its {', '.join(rule.keys)}, {which} is kept"
 
 
 def summarize(job: Job, index: int, kept: Kept) -> Summary:

@@ -18,6 +18,7 @@ from components.errors import SourceError
 from components.preprocess import shards
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.folder import Folder
+from components.preprocess.keeping import kept_blocks
 from components.preprocess.shards import Job
 from components.preprocess.sources import plan_ranges
 from tests.components.preprocess.conftest import model_of
@@ -129,7 +130,7 @@ def test_any_table_reconciles_and_its_rejected_rows_stand_as_they_were_read(
     assert all(expected[r["position"]] == r["row"] for r in rejected)
     kept = [row for batch in shards.spilled(job, cleaned) for row in batch.to_pylist()]
     # Rows are spilled by their split, those of a split in their order.
-    positions = [k.positions.to_pylist() for k in shards.kept_rows(job, span, cleaner)]
+    positions = [k.positions.to_pylist() for k in kept_blocks(job.spec, span, cleaner)]
     good = [at for of_block in positions for at in of_block]
     assert sorted(good) == sorted({*expected} - {r["position"] for r in rejected})
     assert all(_same(k, expected[at]) for k, at in zip(kept, good, strict=True))
