@@ -84,7 +84,8 @@ def preprocess(
 
     with uncollected():
         if runner == LOCAL:
-            if runner_options.get("direct_num_workers", 1) != 1:
+            elsewhere = "environment_type" in runner_options
+            if runner_options.get("direct_num_workers", 1) != 1 and not elsewhere:
                 worker.start()
             import_local_beam()
         from components.preprocess import pipeline

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.artifacts import sha256_of
-from components.errors import DataError, QuatrainError, SourceError, SpecError
-from components.preprocess import finding, pipeline, shards
+from components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
+from components.preprocess import finding, pipeline, shards, worker
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.folder import Folder
 from components.preprocess.sources import plan_ranges
@@ -326,31 +326,41 @@ def test_the_step_never_imports_tensorflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_the_component_runs_the_step_and_gives_the_rows_read(
-    small_spec: ModelSpec, tmp_path: Path
-) -> None:
+def step(spec: ModelSpec, folder: Path, options: dict[str, object]) -> int:
+    """The step as KFP calls it."""
     from components.preprocess.component import preprocess
 
-    examples = SimpleNamespace(uri=str(tmp_path / "examples"))
-    as_kfp_sends_it = json.loads(json.dumps(small_spec.as_parameter()), parse_int=float)
-    resources = tmp_path / "gcp_resources"
-    read = preprocess.python_func(
-        as_kfp_sends_it,
+    read: int = preprocess.python_func(
+        json.loads(json.dumps(spec.as_parameter()), parse_int=float),
         runner="local",
         project="p",
         location="local",
         at="",
         digest="",
         cache_key="",
-        runner_options={"direct_num_workers": 1.0},  # KFP has no whole numbers
+        runner_options=options,
         image="quatrain:dev",
-        examples=examples,
-        gcp_resources=str(resources),
+        examples=SimpleNamespace(uri=str(folder / "examples")),
+        gcp_resources=str(folder / "gcp_resources"),
     )
-    assert read == 400
-    assert json.loads(resources.read_text()) == {"resources": []}
+    return read
+
+
+def test_the_component_runs_the_step_and_gives_the_rows_read(
+    small_spec: ModelSpec, tmp_path: Path
+) -> None:
+    # KFP has no whole numbers.
+    assert step(small_spec, tmp_path, {"direct_num_workers": 1.0}) == 400
+    assert json.loads((tmp_path / "gcp_resources").read_text()) == {"resources": []}
     manifest = json.loads((tmp_path / "examples" / "manifest.json").read_text())
     assert manifest["spec"] == small_spec.sha256
+
+
+def test_a_pool_elsewhere_has_its_own_processes(small_spec: ModelSpec, tmp_path: Path) -> None:
+    options = {"environment_type": "EXTERNAL", "environment_config": "localhost:1"}
+    with pytest.raises(RunnerError, match="no worker pool"):
+        step(small_spec, tmp_path, {**options, "direct_num_workers": 2})
+    assert not worker._started
 
 
 def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
