@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from itertools import chain, repeat
 from threading import Lock
@@ -17,6 +16,7 @@ from typing import Any
 from apache_beam.metrics import monitoring_infos
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner.fn_runner import BundleManager
+from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 
 _PARTS, _SHARE = 32, 1.5
 """Parts of a stage for each worker; a bundle is what is left by `_SHARE` times the workers."""
@@ -47,25 +47,24 @@ class Bundles(BundleManager):
         bundles = zip(_taken(parts, len(workers)), chain([fired_timers], repeat({})), strict=False)
         lock, answers = Lock(), list[Answer]()
 
-        def work(worker: Any) -> None:
-            manager = self._of(worker)
-            try:
-                while True:
-                    with lock:
-                        bundle, timers = next(bundles, (None, None))
-                    if bundle is None:
-                        return
-                    answers.append(
-                        manager.process_bundle(
-                            bundle, expected_outputs, timers, expected_output_timers, dry_run
-                        )
-                    )
-            except BaseException:
-                parts.clear()
-                raise
+        def take() -> tuple[Part, Any] | None:
+            with lock:
+                return next(bundles, None)
 
-        with ThreadPoolExecutor(len(workers)) as threads:
-            list(threads.map(work, workers))
+        def work(worker: Any) -> None:
+            process = self._of(worker).process_bundle
+            try:
+                for bundle, timers in iter(take, None):
+                    args = (expected_outputs, timers, expected_output_timers, dry_run)
+                    answers.append(process(bundle, *args))
+            finally:
+                parts.clear()
+
+        try:
+            # Of daemons: who is interrupted does not wait for the end of a bundle.
+            list(shared_unbounded_instance().map(work, workers))
+        finally:
+            parts.clear()
         return reduce(_sum, answers)
 
     def _of(self, worker: Any) -> BundleManager:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +19,7 @@ from components.preprocess.local import local_runner
 pytestmark = pytest.mark.whole
 OPTIONS = PipelineOptions([], direct_num_workers=2, direct_running_mode="multi_processing")
 ELEMENTS = 40
+ROOT = Path(__file__).parents[3]
 
 
 class Work(beam.DoFn):
@@ -38,10 +42,11 @@ class Work(beam.DoFn):
         (self._folder / f"bundle-{os.getpid()}-{time.monotonic_ns()}").touch()
 
     def process(self, element: int) -> None:
-        """Fails or is slow where it is the first worker."""
+        """Fails, sleeps or is slow where it is the first worker."""
         if self._is_first and self._of_first == "fails":
             raise ValueError("a wrong element")
-        time.sleep(0.1 if self._is_first and self._of_first == "slow" else 0.01)
+        seconds = {"slow": 0.1, "sleeps": 600.0}.get(self._of_first, 0.0) if self._is_first else 0.0
+        time.sleep(seconds or 0.01)
         (self._folder / f"element-{element}-{'first' if self._is_first else 'other'}").touch()
 
 
@@ -76,3 +81,18 @@ def test_after_a_failure_no_bundle_is_begun(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a wrong element"):
         run(tmp_path, "fails")
     assert sum(kind == "bundle" for kind, *_ in noted(tmp_path)) <= 2
+
+
+def test_an_interrupt_does_not_wait_for_the_bundles(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys\n"
+        "from pathlib import Path\n"
+        "from tests.components.preprocess.test_bundles import run\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "run(Path(sys.argv[1]), 'sleeps')\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    while not noted(tmp_path):
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=60) != 0
