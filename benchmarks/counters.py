@@ -34,7 +34,7 @@ def count(source: Path, out: Path) -> list[tuple[str, str]]:
     for span in ranges:
         one, summary = shards.clean_range(job, span, cleaner)
         cleaned.append(one)
-        summaries.append(_travels(summary))
+        summaries.append(_travels(Fold().add(summary)))
         fold = fold.add(summary)
     spilled = _size(out.rglob("*.arrow"))
     n_spilled = sum(1 for _ in out.rglob("*.arrow"))

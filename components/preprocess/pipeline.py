@@ -215,10 +215,6 @@ class SumSummaries(beam.CombineFn):
         """`+` of all."""
         return reduce(lambda fold, other: fold.add(other.total), accumulators, Fold())
 
-    def compact(self, accumulator: Fold) -> Fold:
-        """The sum alone travels."""
-        return Fold().add(accumulator.total)
-
     def extract_output(self, accumulator: Fold) -> Summary:
         """The sum."""
         return accumulator.total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -138,13 +139,28 @@ class Summary:
 
 
 class Fold:
-    """Sums summaries as they come, `AT_ONCE` at a time, so that few are in memory."""
+    """Sums summaries as they come, `AT_ONCE` at a time, so that few are in memory.
+
+    It travels as its packed sum, 0.4 MB of nearly 1 MB, and who hands it on leaves it packed.
+    """
 
     def __init__(self) -> None:
         self._parts: list[Summary] = []
+        self._packed: tuple[int, bytes] | None = None
+
+    def __getstate__(self) -> tuple[int, bytes]:
+        if self._packed is not None:
+            return self._packed
+        written = pickle.dumps(self.total, pickle.HIGHEST_PROTOCOL)
+        return len(written), pa.compress(written, "lz4", asbytes=True)
+
+    def __setstate__(self, packed: tuple[int, bytes]) -> None:
+        self._parts, self._packed = [], packed
 
     def add(self, *parts: Summary) -> Fold:
         """Takes more of them."""
+        if self._packed is not None:
+            self._parts, self._packed = [self.total], None
         self._parts += parts
         if len(self._parts) >= AT_ONCE:
             self._parts = [Summary.total(self._parts)]
@@ -153,7 +169,12 @@ class Fold:
     @property
     def total(self) -> Summary:
         """The sum of all."""
-        return Summary.total(self._parts)
+        if self._packed is None:
+            return Summary.total(self._parts)
+        size, packed = self._packed
+        # It came as an object that Beam itself had unpickled.
+        total: Summary = pickle.loads(pa.decompress(packed, size, "lz4", asbytes=True))  # noqa: S301
+        return total
 
 
 def counted_columns(spec: ModelSpec, derived: Mapping[str, str]) -> tuple[Input, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam import coders
 
 from components.artifacts import sha256_of
 from components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
@@ -23,7 +24,7 @@ from components.preprocess import finding, pipeline, shards, worker
 from components.preprocess.cleaning import Cleaner, Rules
 from components.preprocess.folder import Folder
 from components.preprocess.sources import plan_ranges
-from components.preprocess.summary import Summary
+from components.preprocess.summary import Fold, Summary
 from components.spec.schema import SPLITS, ModelSpec
 from trainer.transform import Transform
 
@@ -324,6 +325,21 @@ def test_the_step_never_imports_tensorflow() -> None:
         "sys.exit('tensorflow' in sys.modules or 'kfp' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_sum_travels_packed_and_takes_more_where_it_arrives(
+    small_spec: ModelSpec, tmp_path: Path
+) -> None:
+    ranges = plan_ranges(small_spec.source, small_spec.columns, 2000)
+    job = shards.Job(small_spec, Rules.of(small_spec), Folder(str(tmp_path)), len(ranges))
+    cleaner = Cleaner(job.rules)
+    first, *others = [shards.clean_range(job, span, cleaner)[1] for span in ranges]
+    coder = coders.registry.get_coder(Fold)
+    sent = coder.encode(Fold().add(first))
+    assert len(sent) < len(coder.encode(first)) / 2
+    arrived = coder.decode(sent)
+    assert coder.encode(arrived) == sent, "who hands it on leaves it packed"
+    assert shards.fit(job, arrived.add(*others).total) == shards.fit(job, sum(others, first))
 
 
 def step(spec: ModelSpec, folder: Path, options: dict[str, object]) -> int:
