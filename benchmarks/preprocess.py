@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(SIZES), help="sizes, as 0.34M,3.4M")
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--core", type=int, help="pin each process to this core")
+    parser.add_argument("--core", type=int, default=0, help="where processes are pinned to")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     given = parser.parse_args()
     results = Results("preprocess")

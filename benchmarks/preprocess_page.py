@@ -23,9 +23,10 @@ shards: reject, label, split, statistics, fit, engineer, write. The table is the
 once, 10 and 30 times, with jitter; one row in 10 000 is wrong. CPU-seconds are user and system
 time of the process and its children after its imports, by getrusage; the peak is the largest
 resident set, imports included. A process is pinned to one core, unless its row says that it is
-not. Medians of interleaved runs; `busy` is the median share of all
-cores that was busy meanwhile, with whatever: on a shared machine CPU-seconds grow with it, so
-compare runs of a row of the same load.
+not. Medians of runs that take turns; a case whose code is still the same keeps its earlier runs,
+so a peer's may be some hours older than ours. `busy` is the median share of all cores that was busy
+meanwhile, with whatever: on a shared machine CPU-seconds grow with it, so compare runs of a row of
+the same load.
 
 {machine()}; {_dates(every)}. `make bench` makes this page; `make bench ROWS=0.34M` runs one size.
 
