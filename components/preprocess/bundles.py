@@ -19,7 +19,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import BundleManage
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 
 _PARTS, _SHARE = 32, 1.5
-"""Parts of a stage for each worker; a bundle is what is left by `_SHARE` times the workers."""
+"""Parts of a stage for each worker; a bundle is what is left, divided by `_SHARE * workers`."""
 Part = dict[str, list[bytes]]
 """Encoded elements, by the transform that reads them."""
 Answer = tuple[beam_fn_api_pb2.InstructionResponse, list[Any]]

@@ -11,6 +11,10 @@ from typing import Any
 from apache_beam.portability import python_urns
 from apache_beam.runners.job.utils import struct_to_dict
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import (
+    BundleManager,
+    ParallelBundleManager,
+)
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     GrpcWorkerHandler,
     WorkerHandler,
@@ -54,8 +58,11 @@ class _Runner(FnApiRunner):
                 environment.urn, environment.payload = _FORKED, str(self._descriptor).encode()
         return super().run_via_runner_api(pipeline_proto, options)
 
-    def _get_bundle_manager(self, bundle_context_manager: Any) -> Bundles:
-        """Takes our manager in place of Beam's."""
+    def _get_bundle_manager(self, bundle_context_manager: Any) -> BundleManager:
+        """Takes our manager in place of the one that deals out to all workers."""
+        manager = super()._get_bundle_manager(bundle_context_manager)
+        if not isinstance(manager, ParallelBundleManager):
+            return manager  # as of a stage with state, where a key belongs to one worker
         tokens = self.get_cache_token_generator(static=False)
         return Bundles(bundle_context_manager, self._progress_frequency, tokens)
 

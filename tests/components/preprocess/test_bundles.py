@@ -9,10 +9,12 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.userstate import CombiningValueStateSpec
 
 from components.preprocess.local import local_runner
 
@@ -92,7 +94,22 @@ def test_an_interrupt_does_not_wait_for_the_bundles(tmp_path: Path) -> None:
         "run(Path(sys.argv[1]), 'sleeps')\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
-    while not noted(tmp_path):
+    while not noted(tmp_path) and child.poll() is None:
         time.sleep(0.05)
+    assert child.poll() is None
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=60) != 0
+
+
+def test_a_key_with_state_belongs_to_one_worker(tmp_path: Path) -> None:
+    class Number(beam.DoFn):
+        SEEN = CombiningValueStateSpec("seen", sum)
+
+        def process(self, element: Any, seen: Any = beam.DoFn.StateParam(SEEN)) -> None:  # noqa: B008
+            seen.add(1)
+            (tmp_path / f"number-{seen.read()}").touch(exist_ok=False)
+
+    with local_runner(2) as runner, beam.Pipeline(runner, OPTIONS) as pipeline:
+        pairs = pipeline | beam.Create([("key", i) for i in range(ELEMENTS)])
+        _ = pairs | beam.ParDo(Number())
+    assert len(noted(tmp_path)) == ELEMENTS

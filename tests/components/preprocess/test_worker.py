@@ -65,8 +65,9 @@ def test_workers_are_forked_off_one_process_which_ends_with_them(
 ) -> None:
     def note(_: int) -> None:
         Path(tmp_path / str(os.getpid())).write_text(str(os.getppid()))
-        while len(list(tmp_path.iterdir())) < 2:  # else one could have done it all
-            time.sleep(0.01)
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)  # else one could have done it all
 
     if early:
         worker.start()
