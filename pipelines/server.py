@@ -26,7 +26,7 @@ from components.errors import DataError, QuatrainError
 from components.evaluate.serving import ServedModel, read_metadata
 from components.wording import near
 from trainer.features import TIMES, Input, raw_inputs
-from trainer.transform import Transform
+from trainer.features.transform import Transform
 
 MAX_BODY_BYTES = 1_500_000
 """Vertex's own bound of a request to an online endpoint is 1.5 MB."""

@@ -17,8 +17,8 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
+from trainer.features.transform import Transform
 from trainer.settings import TrainerError
-from trainer.transform import Transform
 
 
 @dataclass(frozen=True, eq=False)

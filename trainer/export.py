@@ -20,10 +20,10 @@ from trainer import golden
 from trainer.cluster import Cluster
 from trainer.examples import Examples
 from trainer.features import Input
+from trainer.features.transform import Transform
 from trainer.job import Job
 from trainer.predictor import Head, Predictor, in_chunks
 from trainer.settings import TrainerError
-from trainer.transform import Transform
 
 VERSION = 1
 PROOF_ROWS = 256

@@ -13,7 +13,7 @@ from components.evaluate.serving import read_metadata, read_transform
 from components.preprocess import history
 from components.preprocess.splitting import threshold
 from components.spec.schema import ModelSpec
-from trainer.transform import Transform
+from trainer.features.transform import Transform
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ from components.preprocess.sql import ask
 from components.spec.schema import Source
 from components.wording import near
 from trainer.features import raw_inputs
-from trainer.spelling import Spelling
-from trainer.transform import TextFormat, Transform
+from trainer.features.text_format import Spelling
+from trainer.features.transform import TextFormat, Transform
 
 MODEL_PLACES = ("model", "model/model", "champion/model")
 """Where a run, a training job and the runs of a model keep it."""

@@ -20,7 +20,7 @@ from components.evaluate.serving import read_metadata
 from components.evaluate.shards import Plan, Shard
 from components.spec.reading import read_parameter
 from components.spec.schema import ModelSpec
-from trainer.transform import Transform
+from trainer.features.transform import Transform
 
 VERSION = 1
 

@@ -14,9 +14,9 @@ from components.artifacts import read_manifest, sha256_of
 from components.errors import ArtifactError
 from trainer import golden
 from trainer.features import LABEL
+from trainer.features.transform import Transform
 from trainer.importing import uncollected
 from trainer.settings import TrainerError
-from trainer.transform import Transform
 
 BATCH_ROWS = 8192
 PADDING = 256

@@ -35,7 +35,7 @@ from components.evaluate.serving import (
 from components.evaluate.sums import MeanSums
 from components.evaluate.survey import OTHER, TOO_MANY, Survey, as_text
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
-from trainer.transform import Transform
+from trainer.features.transform import Transform
 
 TRAIN_BATCH_ROWS = 65_536
 

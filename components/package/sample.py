@@ -15,7 +15,7 @@ from components.artifacts import read_manifest, sha256_of_files, write_json
 from components.spec.schema import SPLITS
 from trainer.examples import Examples, read_examples
 from trainer.features import RAW_PREFIX, raw_inputs
-from trainer.transform import Transform
+from trainer.features.transform import Transform
 
 ROWS = 64
 """Rows a split; fewer where there are fewer."""

@@ -26,7 +26,7 @@ from components.preprocess.rejection import Block, Fault
 from components.preprocess.sql import connect, one_batch
 from components.spec.columns import Column
 from components.spec.schema import ModelSpec
-from trainer.spelling import tidy_numpy
+from trainer.features.text_format import tidy_numpy
 
 _BROKEN = "index of the broken rule"  # derived columns are identifiers: none has this name
 

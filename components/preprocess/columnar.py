@@ -12,7 +12,7 @@ from components.preprocess import bigquery
 from components.preprocess.conversion import USUAL, from_typed
 from components.preprocess.rejection import Block
 from components.preprocess.sources import Range, open_filesystem
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 BLOCK_ROWS = 1 << 16
 BUFFER_BYTES = 1 << 20

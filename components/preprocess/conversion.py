@@ -17,7 +17,7 @@ from components.errors import SourceError
 from components.preprocess.rejection import Fault
 from components.preprocess.sql import ask
 from components.spec.columns import DIRECTIVE, DIRECTIVES
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 TYPES: dict[str, pa.DataType] = {
     "int": pa.int64(),

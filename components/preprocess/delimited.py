@@ -28,7 +28,7 @@ from components.preprocess.rejection import Block, Fault
 from components.preprocess.sources import Range
 from components.preprocess.sql import one_batch
 from components.spec.schema import Source
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 BLOCK_BYTES = 10 << 20
 """About 113 000 flights: of a file that can be cut anywhere, a whole range."""

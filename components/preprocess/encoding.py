@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer.features import Feature, Input, Raw, raw_inputs
-from trainer.fingerprint import distinct_rows
-from trainer.transform import Transform
+from trainer.features.fingerprint import distinct_rows
+from trainer.features.transform import Transform
 
 Encoded: TypeAlias = pa.RecordBatch
 """Columns of `[N]` codes of `[K]` values, of which a missing one is one; some may have no row."""

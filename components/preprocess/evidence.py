@@ -11,7 +11,7 @@ import pyarrow as pa
 from components.preprocess.encoding import Encoded, count, count_values
 from components.preprocess.sketch import Sketch, fingerprints
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.fingerprint import distinct_rows
+from trainer.features.fingerprint import distinct_rows
 
 MICROS = {"timestamp": 1, "date": 86_400_000_000}
 """Microseconds in the unit of each type of time."""

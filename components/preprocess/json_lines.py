@@ -19,7 +19,7 @@ from components.preprocess.rejection import Block, Fault
 from components.preprocess.sources import Range
 from components.preprocess.sql import ask
 from components.spec.schema import Source
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 _KINDS = {
     "string": ("text", "whole"),

@@ -10,7 +10,7 @@ from components.preprocess.expressions import columns_used
 from components.preprocess.splitting import threshold
 from components.preprocess.summary import Summary, classes_of
 from components.spec.schema import SPLITS, Deduplicate, ModelSpec, Split
-from trainer.statistics import Categories, ColumnStatistics
+from trainer.features.statistics import Categories, ColumnStatistics
 
 NAMED_REASONS = 3
 LABEL_TYPES = {

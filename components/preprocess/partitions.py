@@ -11,7 +11,7 @@ import pyarrow as pa
 from components.errors import SourceError
 from components.preprocess.conversion import USUAL, from_text
 from components.preprocess.rejection import Block
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 MISSING = ("", "__HIVE_DEFAULT_PARTITION__")
 """How Hive and Spark write a missing value into a path."""

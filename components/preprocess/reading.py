@@ -9,7 +9,7 @@ from components.preprocess.partitions import partition_values, with_partition
 from components.preprocess.rejection import Block
 from components.preprocess.sources import Range
 from components.spec.schema import Source
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 
 def read_range(

@@ -27,8 +27,8 @@ from components.preprocess.sources import Range
 from components.preprocess.summary import Fold, Summary, counted_columns
 from components.spec.schema import SPLITS, ModelSpec
 from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input
+from trainer.features.transform import Label, TextFormat, Transform, fit_features
 from trainer.settings import TrainerError
-from trainer.transform import Label, TextFormat, Transform, fit_features
 
 SPILL = ".spill"
 BUFFER_BYTES = 1 << 18

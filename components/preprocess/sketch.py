@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from components.preprocess.encoding import decoded
 from components.spec.schema import SPLITS
-from trainer.fingerprint import fingerprint64
+from trainer.features.fingerprint import fingerprint64
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 

@@ -26,7 +26,7 @@ from components.preprocess.partitions import partition_values
 from components.preprocess.windows import days_before, fill
 from components.spec.schema import DATED, Source, is_table
 from components.wording import near
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 RANGE_BYTES = 10 << 20
 """About 113 000 flights: few enough shards, small enough to spread."""

@@ -14,7 +14,7 @@ from components.errors import SpecError
 from components.preprocess.encoding import decoded
 from components.preprocess.rejection import Fault
 from components.spec.schema import SPLITS, ColumnSplit, FoldSplit, HashSplit, Split, TimeSplit
-from trainer.fingerprint import distinct_rows, fingerprint64
+from trainer.features.fingerprint import distinct_rows, fingerprint64
 
 PARTS = 1000
 """The hash split cuts the fingerprints in this many parts; shares are rounded to it."""

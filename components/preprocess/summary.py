@@ -18,7 +18,7 @@ from components.preprocess.encoding import Encoded, count_values, decoded, disti
 from components.preprocess.evidence import Evidence
 from components.spec.schema import SPLITS, ModelSpec
 from trainer.features import QUANTITY, Input, raw_inputs
-from trainer.statistics import Categories, ColumnStatistics, Distribution, TableStatistics
+from trainer.features.statistics import Categories, ColumnStatistics, Distribution, TableStatistics
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 20

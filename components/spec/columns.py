@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
 from trainer.features import Type
-from trainer.spelling import Case, Epoch, Spelling
+from trainer.features.text_format import Case, Epoch, Spelling
 
 DIRECTIVE = re.compile(r"%(.)?", re.DOTALL)
 DIRECTIVES = {

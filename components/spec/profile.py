@@ -17,7 +17,7 @@ from components.preprocess.expressions import SQL_TYPES
 from components.preprocess.sql import connect
 from components.spec.sampling import Sample
 from trainer.features import Type
-from trainer.spelling import Case, Spelling, tidy_numpy
+from trainer.features.text_format import Case, Spelling, tidy_numpy
 
 Kind = Literal[
     "number",  # a size or a count

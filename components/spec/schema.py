@@ -25,8 +25,8 @@ from components.train.pools import Pool
 from components.train.space import read_search, write_search
 from components.wording import near
 from trainer.features import FEATURES, Feature, Input, Task, Type
+from trainer.features.text_format import Spelling
 from trainer.settings import Hyperparameters, Search
-from trainer.spelling import Spelling
 
 SPLITS = ("train", "validation", "test")
 DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"

@@ -11,7 +11,7 @@ from components.errors import DataError
 from components.evaluate.serving import ServedModel
 from pipelines.server import MAX_BODY_BYTES, Service, read_rows
 from trainer.features import Input, raw_inputs
-from trainer.transform import Label, Transform
+from trainer.features.transform import Label, Transform
 
 INPUTS = (
     Input("delay", "float"),

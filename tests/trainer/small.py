@@ -21,10 +21,10 @@ from trainer.features import (
     Vocabulary,
     raw_inputs,
 )
+from trainer.features.statistics import TableStatistics
+from trainer.features.transform import Label, Transform, fit_features
 from trainer.job import Job, Outputs
 from trainer.settings import Hyperparameters
-from trainer.statistics import TableStatistics
-from trainer.transform import Label, Transform, fit_features
 
 INPUTS = (
     Input("delay", "float"),

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.trainer.small import counted
 from trainer import features as ft
-from trainer import transform as tr
+from trainer.features import transform as tr
+from trainer.features.statistics import TableStatistics
 from trainer.settings import TrainerError
-from trainer.statistics import TableStatistics
 
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.5, 1e-300, 1e300, -1e12, 59.999, np.nan, np.inf, -np.inf]
 TEXTS = ["", "a", "b", "A", " a", "é", "日本", "x" * 100, "a\x1fb", "a\nb", "0", "-1"]
@@ -300,7 +300,9 @@ def every_raw(rows: int) -> dict[str, Any]:
 def test_rows_shuffled_cut_and_merged_in_50_ways_give_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("trainer.statistics.MAX_BINS", 256)  # numbers lose low bits, as millions do
+    monkeypatch.setattr(
+        "trainer.features.statistics.MAX_BINS", 256
+    )  # numbers lose low bits, as millions do
     rows = 600
     raw = every_raw(rows)
     found = set()

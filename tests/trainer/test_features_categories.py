@@ -8,8 +8,8 @@ import pytest
 
 from tests.trainer.small import counted
 from trainer import features as ft
-from trainer.fingerprint import fingerprint64
-from trainer.statistics import Categories
+from trainer.features.fingerprint import fingerprint64
+from trainer.features.statistics import Categories
 
 
 def fit(transform: str, texts: list[str], **settings: Any) -> Any:

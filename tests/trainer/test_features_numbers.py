@@ -10,7 +10,7 @@ import pytest
 
 from tests.trainer.small import counted
 from trainer import features as ft
-from trainer import transform as tr
+from trainer.features import transform as tr
 from trainer.settings import TrainerError
 
 NAN = float("nan")

@@ -23,9 +23,9 @@ from trainer.features.base import (
     in_range,
     tensorflow_arithmetic,
 )
-from trainer.fingerprint import distinct_rows, fingerprint64
+from trainer.features.fingerprint import distinct_rows, fingerprint64
+from trainer.features.statistics import Categories, ColumnStatistics
 from trainer.settings import TrainerError
-from trainer.statistics import Categories, ColumnStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -20,8 +20,8 @@ from trainer.features.base import (
     in_range,
     tensorflow_arithmetic,
 )
+from trainer.features.statistics import ColumnStatistics, Distribution
 from trainer.settings import TrainerError
-from trainer.statistics import ColumnStatistics, Distribution
 
 if TYPE_CHECKING:
     from typing import Self

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from trainer.features.base import Feature, in_range
 from trainer.features.categories import MAX_COLUMNS, Counted
-from trainer.fingerprint import fingerprint_spans, text_bytes
-from trainer.statistics import ColumnStatistics
+from trainer.features.fingerprint import fingerprint_spans, text_bytes
+from trainer.features.statistics import ColumnStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf

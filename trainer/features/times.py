@@ -18,7 +18,7 @@ from trainer.features.base import (
     tensorflow_arithmetic,
 )
 from trainer.features.numbers import Scaled
-from trainer.statistics import ColumnStatistics
+from trainer.features.statistics import ColumnStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf

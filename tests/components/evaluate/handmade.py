@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from components.artifacts import sha256_of, sha256_of_files, write_json
 from components.spec.reading import read_parameter
 from trainer.features import Input, Standardize, Vocabulary, raw_inputs
-from trainer.transform import Label, Transform
+from trainer.features.transform import Label, Transform
 
 INPUTS = (Input("delay", "float"), Input("carrier", "string"))
 FEATURES = (

@@ -13,7 +13,7 @@ from components.preprocess.rejection import Block
 from components.preprocess.sources import plan_ranges
 from components.spec.reading import read_parameter
 from components.spec.schema import ModelSpec, Source
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 
 def positions_of(block: Block) -> list[int]:

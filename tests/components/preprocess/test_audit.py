@@ -14,7 +14,7 @@ from components.preprocess.splitting import assign
 from components.preprocess.summary import Summary
 from components.spec.reading import read_parameter
 from components.spec.schema import ModelSpec
-from trainer.statistics import TableStatistics
+from trainer.features.statistics import TableStatistics
 
 TYPES = {"int": pa.int64(), "float": pa.float64(), "string": pa.string(), "date": pa.date32()}
 COLUMNS = {"id": "int", "x": "float", "kind": "string", "y": "int"}

@@ -22,7 +22,7 @@ from components.spec.schema import ModelSpec, Source
 from tests.components.preprocess.conftest import Read, delays
 from tests.emulators import bigquery as emulator
 from tests.emulators.storage import write_credentials
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 URI = "bq://p-1.flights.delays"
 PATH = "projects/p-1/datasets/flights/tables/delays"

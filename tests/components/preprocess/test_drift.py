@@ -15,7 +15,7 @@ from components.preprocess.summary import VERSION, kept_rows
 from components.spec.reading import read_parameter
 from components.spec.schema import Drift, Limit, ModelSpec
 from trainer.features import Input
-from trainer.statistics import TableStatistics
+from trainer.features.statistics import TableStatistics
 
 COLUMNS = (
     Input("size", "float"),

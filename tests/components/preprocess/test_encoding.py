@@ -11,8 +11,8 @@ import pytest
 from components.preprocess import encoding
 from components.preprocess.encoding import compact, count_values, encode
 from trainer.features import FEATURES, Input, raw_inputs
-from trainer.statistics import TableStatistics
-from trainer.transform import Label, Transform, fit_features
+from trainer.features.statistics import TableStatistics
+from trainer.features.transform import Label, Transform, fit_features
 
 INPUTS = (Input("a", "int"), Input("x", "float"), Input("t", "string", trim=True))
 FEATURE_COLUMNS = {

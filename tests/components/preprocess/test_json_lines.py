@@ -18,7 +18,7 @@ from components.preprocess import json_lines
 from components.preprocess.sources import plan_ranges
 from components.spec.schema import Source
 from tests.components.preprocess.conftest import Read, positions_of
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 Reader = Callable[..., Read]
 

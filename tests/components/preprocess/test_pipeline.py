@@ -26,7 +26,7 @@ from components.preprocess.folder import Folder
 from components.preprocess.sources import plan_ranges
 from components.preprocess.summary import Fold, Summary
 from components.spec.schema import SPLITS, ModelSpec
-from trainer.transform import Transform
+from trainer.features.transform import Transform
 
 Make = Callable[..., ModelSpec]
 ROOT = Path(__file__).parents[3]

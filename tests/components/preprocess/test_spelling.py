@@ -16,7 +16,7 @@ from components.preprocess.reading import read_range
 from components.preprocess.sources import plan_ranges
 from components.spec.schema import ModelSpec, Source
 from tests.components.preprocess.conftest import Read
-from trainer.spelling import Spelling
+from trainer.features.text_format import Spelling
 
 Reader = Callable[..., Read]
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from components.errors import SpecError
 from components.preprocess.splitting import assign, bad_split, parts, threshold
 from components.spec.schema import ColumnSplit, FoldSplit, HashSplit, TimeSplit
-from trainer.fingerprint import fingerprint64
+from trainer.features.fingerprint import fingerprint64
 
 # FARM_FINGERPRINT's own example in BigQuery's documentation.
 BIGQUERY = {

@@ -13,7 +13,7 @@ from components.preprocess import summary
 from components.spec.reading import read_parameter
 from components.spec.schema import ModelSpec
 from tests.components.preprocess.test_pipeline import direct
-from trainer.transform import Transform
+from trainer.features.transform import Transform
 
 FEATURES = [
     {"name": "wait", "from": ["end", "start"], "transform": "difference", "unit": "minute"},
