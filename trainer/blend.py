@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from trainer.boosting import boost
+from trainer.boosted.boosting import boost
 from trainer.examples import Split
 from trainer.network import fit_network
 from trainer.predictor import Fitting, Head, Predictor

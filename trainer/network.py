@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.checkpoints import Checkpoints
-from trainer.epochs import run_epochs
 from trainer.examples import Examples, Split
-from trainer.intercept import Intercept, find_intercept
 from trainer.job import Job
-from trainer.knots import knots_of
-from trainer.layers import (
+from trainer.neural.epochs import run_epochs
+from trainer.neural.intercept import Intercept, find_intercept
+from trainer.neural.knots import knots_of
+from trainer.neural.layers import (
     Dropout,
     IndexEmbedding,
     MemberDense,
@@ -22,7 +22,7 @@ from trainer.layers import (
     NumberEmbedding,
     SharedDense,
 )
-from trainer.loop import Loop
+from trainer.neural.steps import Loop
 from trainer.predictor import Fitting, Predictor
 from trainer.rows import Resident, Streamed
 from trainer.settings import BOUNDS, Hyperparameters

@@ -26,8 +26,8 @@ from trainer.checkpoints import Epoch
 from trainer.cluster import join_cluster
 from trainer.examples import Examples, Split, read_examples
 from trainer.job import Job, Outputs
-from trainer.loop import Loop
 from trainer.network import fit_network
+from trainer.neural.steps import Loop
 from trainer.predictor import Fitting, head_of
 from trainer.rows import Resident, Streamed
 from trainer.settings import Hyperparameters

@@ -38,7 +38,7 @@ TASK = """
 import json, os, signal, sys
 from pathlib import Path
 from trainer import task
-from trainer.loop import Loop
+from trainer.neural.steps import Loop
 
 killed, run_steps = Path(sys.argv[1]), Loop.run_steps
 role = json.loads(os.environ["TF_CONFIG"])["task"]["type"]

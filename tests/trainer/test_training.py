@@ -76,7 +76,7 @@ import itertools, os, signal, sys
 from pathlib import Path
 from tests.trainer.small import job
 from trainer import epochs
-from trainer.loop import Loop
+from trainer.neural.steps import Loop
 from trainer.model import train
 
 epochs.STEPS_A_CALL, epochs.SAVE_EVERY_S = 2, 0.0

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.boosted.trees import LEAVES, Node, Trees
 from trainer.checkpoints import Epoch, Progress
-from trainer.epochs import Stopped
 from trainer.examples import Split
+from trainer.neural.epochs import Stopped
 from trainer.settings import MOST_TREES, Hyperparameters, TrainerError
-from trainer.trees import LEAVES, Node, Trees
 
 if TYPE_CHECKING:
     import lightgbm

@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.cluster import Cluster
+from trainer.neural.optimizer import AdamW, Weights, move_average
 from trainer.predictor import Head
 from trainer.rows import Rows, Tensors, Window
 from trainer.settings import Hyperparameters, TrainerError
-from trainer.weights import AdamW, Weights, move_average
 
 
 def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:

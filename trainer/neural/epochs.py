@@ -15,7 +15,7 @@ import tensorflow as tf
 from trainer.checkpoints import Begun, Checkpoints, Epoch, Progress
 from trainer.cluster import Cluster
 from trainer.job import Job
-from trainer.loop import Loop
+from trainer.neural.steps import Loop
 from trainer.rows import Window
 from trainer.settings import Hyperparameters, TrainerError
 

@@ -10,8 +10,8 @@ import pytest
 from tests.trainer.small import SMALL, write_examples
 from trainer.cluster import join_cluster
 from trainer.examples import read_examples
-from trainer.loop import Loop
 from trainer.network import Columns, build_linear, build_tabm
+from trainer.neural.steps import Loop
 from trainer.predictor import head_of
 from trainer.rows import Resident, Streamed
 from trainer.settings import Hyperparameters

@@ -12,8 +12,8 @@ import tensorflow as tf
 from tests.trainer.small import job, write_examples
 from trainer.examples import Split, read_examples
 from trainer.export import _named
-from trainer.intercept import find_intercept, solve
 from trainer.model import train
+from trainer.neural.intercept import find_intercept, solve
 from trainer.predictor import Head
 from trainer.rows import Resident
 

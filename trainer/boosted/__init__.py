@@ -1,0 +1,1 @@
+"""Boosted trees: their fit, and their form as tensors."""

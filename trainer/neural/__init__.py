@@ -1,0 +1,1 @@
+"""The network: its layers, loop and optimizer."""
