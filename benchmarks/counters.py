@@ -16,13 +16,13 @@ from typing import Any
 
 from benchmarks.measuring import BUILD, ROOT, machine, table
 from benchmarks.preprocess import table_of
-from components.preprocess import shards
-from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.folder import Folder
-from components.preprocess.sources import plan_ranges
-from components.preprocess.summary import Fold
-from components.spec.reading import load_spec
-from components.spec.schema import SPLITS
+from quatrain.components.preprocess import shards
+from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.folder import Folder
+from quatrain.components.preprocess.sources import plan_ranges
+from quatrain.components.preprocess.summary import Fold
+from quatrain.components.spec.reading import load_spec
+from quatrain.components.spec.schema import SPLITS
 
 
 def count(source: Path, out: Path) -> list[tuple[str, str]]:

@@ -37,12 +37,12 @@ from benchmarks.measuring import (
     write_section,
 )
 from benchmarks.tables import SPLIT, TABLES, Table
-from components.evaluate.run import evaluate_model
-from components.package import isolation
-from components.package.publishing import default_trainer_dir
-from components.package.sdist import build_sdist
-from components.preprocess import pipeline
-from components.spec.reading import load_spec
+from quatrain.components.evaluate.run import evaluate_model
+from quatrain.components.package import isolation
+from quatrain.components.package.publishing import default_trainer_dir
+from quatrain.components.package.sdist import build_sdist
+from quatrain.components.preprocess import pipeline
+from quatrain.components.spec.reading import load_spec
 
 PAGE = ROOT / "docs/quality.md"
 RESULTS = BUILD / "quality.jsonl"

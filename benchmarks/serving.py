@@ -37,9 +37,9 @@ def _case(kind: str) -> Case:
 
 def model_of(kind: str) -> Path:
     """Returns the folder of a model of a kind, trained if this trainer has not."""
-    from trainer.job import Job, Outputs
-    from trainer.model import train
-    from trainer.settings import Hyperparameters
+    from quatrain.trainer.job import Job, Outputs
+    from quatrain.trainer.model import train
+    from quatrain.trainer.settings import Hyperparameters
 
     out = BUILD / f"serving/{kind}-{_case(kind).key}"
     if not (out / "model/metadata.json").exists():

@@ -18,8 +18,8 @@ from benchmarks.measuring import (
     table,
     write_section,
 )
-from components.preprocess import pipeline
-from components.spec.reading import load_spec
+from quatrain.components.preprocess import pipeline
+from quatrain.components.spec.reading import load_spec
 
 SCRIPT = "benchmarks/peers/training_.py"
 SIZE = "0.26M"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from components.errors import ArtifactError
+from quatrain.components.errors import ArtifactError
 
 
 def sha256_of(path: Path | str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from components.errors import BucketError
+from quatrain.components.errors import BucketError
 
 HERE = "local"
 """The location of a run on this machine, which has folders and no buckets."""

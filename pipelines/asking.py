@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from components import buckets
-from components.errors import BucketError, QuatrainError
-from components.spec.schema import ModelSpec
-from components.train import tiers
-from pipelines.cloud import Cloud
-from pipelines.findings import Finding, Severity
+from quatrain.components import buckets
+from quatrain.components.errors import BucketError, QuatrainError
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.train import tiers
+from quatrain.pipelines.cloud import Cloud
+from quatrain.pipelines.findings import Finding, Severity
 
 TIMEOUT_S = 15.0
 
@@ -184,7 +184,7 @@ def _credentials(cloud: Cloud) -> tuple[Any, Finding]:
 
 def _project(spec: ModelSpec, cloud: Cloud) -> Finding:
     """Asks Vertex for something harmless: project, region, API and the caller's role are right."""
-    from pipelines.vertex import Vertex
+    from quatrain.pipelines.vertex import Vertex
 
     try:
         Vertex(cloud, patience_s=TIMEOUT_S).list_schedules(spec.name)

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import click
 
-from components.errors import QuatrainError
-from components.wording import near
-from pipelines import cloud_verbs, engines
+from quatrain.components.errors import QuatrainError
+from quatrain.components.wording import near
+from quatrain.pipelines import cloud_verbs, engines
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
@@ -89,8 +89,8 @@ def init(data: str, target: str, output: Path | None) -> None:
     Example:
       quatrain init taxi.csv --target tips -o taxi.yaml
     """  # noqa: D301
-    from components.spec.proposal import propose
-    from pipelines.printouts import proposal_lines
+    from quatrain.components.spec.proposal import propose
+    from quatrain.pipelines.printouts import proposal_lines
 
     for line in proposal_lines(propose(data, target, output)):
         click.echo(line)
@@ -144,10 +144,10 @@ def run(
     """  # noqa: D301
     import tempfile
 
-    from components.package.publishing import check_trainer
-    from components.preprocess.windows import window_end
-    from components.spec.reading import load_spec
-    from components.train.plan import resolve_tier
+    from quatrain.components.package.publishing import check_trainer
+    from quatrain.components.preprocess.windows import window_end
+    from quatrain.components.spec.reading import load_spec
+    from quatrain.components.train.plan import resolve_tier
 
     options = engines.read_pairs(runner, runner_options, workers)
     if pipeline is None:
@@ -157,9 +157,9 @@ def run(
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
     check_trainer(model_spec.train.trainer or "")
     window_end(model_spec.source, at)
-    from pipelines.compiled import compile_pipeline
-    from pipelines.local import run_pipeline
-    from pipelines.printouts import shown
+    from quatrain.pipelines.compiled import compile_pipeline
+    from quatrain.pipelines.local import run_pipeline
+    from quatrain.pipelines.printouts import shown
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
@@ -195,8 +195,8 @@ def compile_verb(output: Path, image: str) -> None:
     Example:
       quatrain compile -o training.yaml --image REGION-docker.pkg.dev/P/R/quatrain@sha256:...
     """  # noqa: D301
-    from components.image import IMAGE
-    from pipelines.compiled import compile_pipeline, read_compiled
+    from quatrain.components.image import IMAGE
+    from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 
     if output.suffix not in (".yaml", ".json"):
         raise click.UsageError(f"{output} must end in .yaml or .json")
@@ -216,13 +216,13 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
     Example:
       quatrain check examples/flights/flights.yaml --set clean.max_rejected=0.01
     """  # noqa: D301
-    from components.errors import SpecError
-    from components.preprocess import checking
-    from components.preprocess.windows import window_end
-    from components.spec.reading import load_spec
-    from components.train import tiers
-    from components.train.plan import resolve_tier
-    from pipelines.console import rows_in_words
+    from quatrain.components.errors import SpecError
+    from quatrain.components.preprocess import checking
+    from quatrain.components.preprocess.windows import window_end
+    from quatrain.components.spec.reading import load_spec
+    from quatrain.components.train import tiers
+    from quatrain.components.train.plan import resolve_tier
+    from quatrain.pipelines.console import rows_in_words
 
     model_spec = load_spec(spec, overrides)
     resolved = resolve_tier(model_spec, tier)
@@ -262,8 +262,8 @@ def tiers(tier: str | None, prices: Path | None) -> None:
     Example:
       quatrain tiers STANDARD_1
     """  # noqa: D301
-    from components.train.prices import OWN
-    from pipelines.printouts import tier_details, tier_table
+    from quatrain.components.train.prices import OWN
+    from quatrain.pipelines.printouts import tier_details, tier_table
 
     click.echo(tier_details(tier, prices or OWN) if tier else tier_table())
 
@@ -298,13 +298,13 @@ def predict(
     Example:
       quatrain predict runs/flights new_flights.csv --keep id --rejected bad.csv
     """  # noqa: D301
-    from pipelines.printouts import gate_warning
+    from quatrain.pipelines.printouts import gate_warning
 
     if warning := gate_warning(model):
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"predicting {rows} ...", err=True)
     with _native_noise_hidden():
-        from components.evaluate import prediction
+        from quatrain.components.evaluate import prediction
 
         done = prediction.predict(model, rows, output, keep=keep, rejected=rejected)
     aside = f"; {done.rejected:,} rejected to {rejected}" if rejected else ""
@@ -323,8 +323,8 @@ def report(run: Path, opens: bool) -> None:
     Example:
       quatrain report runs/flights/latest --open
     """  # noqa: D301
-    from pipelines.printouts import find_run, run_details
-    from pipelines.runs import models_below
+    from quatrain.pipelines.printouts import find_run, run_details
+    from quatrain.pipelines.runs import models_below
 
     if not (run / "run.json").is_file() and (models := models_below(run)):
         raise QuatrainError(f"{run} is the folder of all runs; name one: {_joined(models)}")
@@ -370,9 +370,9 @@ def doctor(
     Example:
       quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
     """  # noqa: D301
-    from components.train.prices import OWN
-    from pipelines.doctor import Request, examine
-    from pipelines.findings import lines
+    from quatrain.components.train.prices import OWN
+    from quatrain.pipelines.doctor import Request, examine
+    from quatrain.pipelines.findings import lines
 
     request = Request(
         spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline, runner
@@ -431,7 +431,7 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    from trainer.settings import TrainerError
+    from quatrain.trainer.settings import TrainerError
 
     if isinstance(error, QuatrainError | TrainerError):
         return str(error)

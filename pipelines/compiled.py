@@ -10,9 +10,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from components.errors import QuatrainError
-from components.image import IMAGE
-from components.wording import near
+from quatrain.components.errors import QuatrainError
+from quatrain.components.image import IMAGE
+from quatrain.components.wording import near
 
 LAUNCHER = "google_cloud_pipeline_components.container.v1.custom_job.launcher"
 """The module by which CustomTrainingJobOp starts a CustomJob (components 2.22.0)."""
@@ -135,7 +135,7 @@ def compile_pipeline(path: Path, image: str = IMAGE, retries: int = 0) -> Path:
     """
     from kfp import compiler
 
-    from pipelines.training import make_pipeline
+    from quatrain.pipelines.training import make_pipeline
 
     path.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(make_pipeline(image, retries), str(path))

@@ -17,16 +17,16 @@ from typing import TypeVar
 import yaml
 from packaging.requirements import Requirement
 
-from components.errors import QuatrainError
-from components.image import PYTHON
-from components.spec.reading import load_spec
-from components.spec.schema import ModelSpec
-from components.train import prices, tiers
-from components.train.plan import resolve_tier
-from components.wording import near
-from pipelines import asking
-from pipelines.cloud import Cloud, load_cloud
-from pipelines.findings import Finding
+from quatrain.components.errors import QuatrainError
+from quatrain.components.image import PYTHON
+from quatrain.components.spec.reading import load_spec
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.train import prices, tiers
+from quatrain.components.train.plan import resolve_tier
+from quatrain.components.wording import near
+from quatrain.pipelines import asking
+from quatrain.pipelines.cloud import Cloud, load_cloud
+from quatrain.pipelines.findings import Finding
 
 OLD = datetime.timedelta(days=365)
 """How old a table of prices may be before doctor warns."""
@@ -206,7 +206,7 @@ def _account(cloud: Cloud) -> Iterator[Finding]:
 
 def _parameters(request: Request, spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
     """Makes the job as submit would, without sending it."""
-    from pipelines.submission import compile_for, make_job
+    from quatrain.pipelines.submission import compile_for, make_job
 
     with tempfile.TemporaryDirectory(prefix="quatrain-doctor-") as folder:
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from components.errors import QuatrainError
+from quatrain.components.errors import QuatrainError
 
 LOCAL = "local"
 
@@ -49,7 +49,7 @@ def check(runner: str, options: Mapping[str, Any]) -> None:
     """
     if runner == LOCAL and not options:
         return  # to know Beam's options, Beam must be imported, which takes a second
-    from components.preprocess import runners
+    from quatrain.components.preprocess import runners
 
     runners.check_options(runner, options)
 

@@ -21,15 +21,21 @@ from typing import Any, ClassVar, TextIO
 from kfp import components, dsl, local
 from kfp.local import placeholder_utils, status, subprocess_task_handler
 
-from components.buckets import HERE
-from components.errors import QuatrainError
-from components.spec.schema import ModelSpec
-from pipelines import custom_job
-from pipelines.compiled import LAUNCHER, TUNING_LAUNCHER, Compiled, executor_of, read_compiled
-from pipelines.console import Console, summarize
-from pipelines.failures import describe_exit
-from pipelines.processes import POLL_S, Process, stop_all
-from pipelines.runs import Run, Step, start_run
+from quatrain.components.buckets import HERE
+from quatrain.components.errors import QuatrainError
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.pipelines import custom_job
+from quatrain.pipelines.compiled import (
+    LAUNCHER,
+    TUNING_LAUNCHER,
+    Compiled,
+    executor_of,
+    read_compiled,
+)
+from quatrain.pipelines.console import Console, summarize
+from quatrain.pipelines.failures import describe_exit
+from quatrain.pipelines.processes import POLL_S, Process, stop_all
+from quatrain.pipelines.runs import Run, Step, start_run
 
 UNSCHEDULED = "1970-01-01T00:00:00Z"
 """What Vertex gives as the schedule time of a run that no schedule started."""
@@ -133,7 +139,7 @@ class _Session:
 
     def _run_study(self, command: Sequence[str], step: Step, log: Path) -> custom_job.Outcome:
         """Runs the trials of the launcher's payload, and says where the study is."""
-        from pipelines.study import Study
+        from quatrain.pipelines.study import Study
 
         job = json.loads(_option(command, "--payload"))
         count, at_once = int(job["max_trial_count"]), int(job["parallel_trial_count"])

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import read_manifest
-from components.errors import QuatrainError
-from components.train import tiers
-from components.train.pools import load
-from components.train.prices import PriceError, load_prices
+from quatrain.components.artifacts import read_manifest
+from quatrain.components.errors import QuatrainError
+from quatrain.components.train import tiers
+from quatrain.components.train.pools import load
+from quatrain.components.train.prices import PriceError, load_prices
 
 if TYPE_CHECKING:
-    from components.spec.proposal import Proposal
+    from quatrain.components.spec.proposal import Proposal
 
 
 def tier_table() -> str:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import write_json
-from components.errors import QuatrainError
-from components.spec.schema import ModelSpec
-from pipelines.compiled import Compiled
+from quatrain.components.artifacts import write_json
+from quatrain.components.errors import QuatrainError
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.pipelines.compiled import Compiled
 
 LINKS: dict[str, tuple[str, str]] = {
     "examples": ("examples", ""),

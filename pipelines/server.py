@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.errors import DataError, QuatrainError
-from components.evaluate.serving import ServedModel, read_metadata
-from components.wording import near
-from trainer.features import TIMES, Input, raw_inputs
-from trainer.features.transform import Transform
+from quatrain.components.errors import DataError, QuatrainError
+from quatrain.components.evaluate.serving import ServedModel, read_metadata
+from quatrain.components.wording import near
+from quatrain.trainer.features import TIMES, Input, raw_inputs
+from quatrain.trainer.features.transform import Transform
 
 MAX_BODY_BYTES = 1_500_000
 """Vertex's own bound of a request to an online endpoint is 1.5 MB."""

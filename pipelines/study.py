@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import write_json
-from components.train.best import argument, with_arguments
-from pipelines import custom_job
-from pipelines.processes import POLL_S
+from quatrain.components.artifacts import write_json
+from quatrain.components.train.best import argument, with_arguments
+from quatrain.pipelines import custom_job
+from quatrain.pipelines.processes import POLL_S
 
 if TYPE_CHECKING:
     import optuna

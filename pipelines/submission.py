@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
-from components.buckets import check_buckets, source_warnings
-from components.errors import QuatrainError, SourceDenied
-from components.preprocess.windows import window_end
-from components.spec.reading import load_spec
-from components.spec.schema import ModelSpec
-from components.train import tiers
-from components.train.plan import resolve_tier
-from pipelines import engines
-from pipelines.cloud import Cloud, CloudError, load_cloud
-from pipelines.compiled import Compiled, read_compiled
-from pipelines.console import Console
-from pipelines.registry import Registry
-from trainer import failure
+from quatrain.components.buckets import check_buckets, source_warnings
+from quatrain.components.errors import QuatrainError, SourceDenied
+from quatrain.components.preprocess.windows import window_end
+from quatrain.components.spec.reading import load_spec
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.train import tiers
+from quatrain.components.train.plan import resolve_tier
+from quatrain.pipelines import engines
+from quatrain.pipelines.cloud import Cloud, CloudError, load_cloud
+from quatrain.pipelines.compiled import Compiled, read_compiled
+from quatrain.pipelines.console import Console
+from quatrain.pipelines.registry import Registry
+from quatrain.trainer import failure
 
 if TYPE_CHECKING:
-    from pipelines.vertex import Vertex
+    from quatrain.pipelines.vertex import Vertex
 
 POLL_S = 10.0
 """How often a job is looked at while waiting for it."""
@@ -166,7 +166,7 @@ def labelled(ready: Ready) -> Ready:
     Raises:
         SourceError: The source has no files.
     """
-    from components.preprocess import finding
+    from quatrain.components.preprocess import finding
 
     spec = ready.job["runtimeConfig"]["parameterValues"]["spec"]
     try:
@@ -186,7 +186,7 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
         CloudError: It runs another image.
     """
     if pipeline is None:
-        from pipelines.compiled import compile_pipeline
+        from quatrain.pipelines.compiled import compile_pipeline
 
         pipeline = compile_pipeline(folder / "training.yaml", cloud.image, cloud.retries)
     compiled = read_compiled(pipeline)
@@ -196,7 +196,7 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
 
 def _check_budget(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier) -> None:
     """Refuses a run that may cost more than the budget, as `doctor` does."""
-    from pipelines import doctor
+    from quatrain.pipelines import doctor
 
     finding = doctor.price(spec, cloud, tier)
     if finding.severity == "error":
@@ -365,7 +365,7 @@ def report_link(uri: str) -> str:
 
 def _failure_told(job: Mapping[str, Any]) -> str:
     """Returns what the trainer's failure.json says, or nothing where there is none."""
-    from components.preprocess.sources import open_filesystem
+    from quatrain.components.preprocess.sources import open_filesystem
 
     artifacts = [a for t in _tasks(job) for a in _outputs(t, "model")]
     for artifact in artifacts:
@@ -430,7 +430,7 @@ class Wait:
             self._sleep(POLL_S)
 
     def _look(self, job_id: str) -> dict[str, Any]:
-        from pipelines.vertex import Unanswered
+        from quatrain.pipelines.vertex import Unanswered
 
         try:
             return self._vertex.get_job(job_id)

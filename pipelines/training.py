@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components.evaluate.component import gate, measure
-from components.image import IMAGE
-from components.package.component import package
-from components.preprocess.component import compare, find_files, preprocess
-from components.train.component import choose, plan
-from pipelines.operators import CustomTrainingJobOp, HyperparameterTuningJobRunOp
+from quatrain.components.evaluate.component import gate, measure
+from quatrain.components.image import IMAGE
+from quatrain.components.package.component import package
+from quatrain.components.preprocess.component import compare, find_files, preprocess
+from quatrain.components.train.component import choose, plan
+from quatrain.pipelines.operators import CustomTrainingJobOp, HyperparameterTuningJobRunOp
 
 NAME = "quatrain-training"
 

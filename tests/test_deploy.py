@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import asking
-from pipelines.cloud import load_cloud
+from quatrain.pipelines import asking
+from quatrain.pipelines.cloud import load_cloud
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "deploy").glob("*.tf"))

@@ -11,13 +11,13 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from components.evaluate.metrics import METRICS
-from components.spec import schema as sections
-from components.spec.columns import Column
-from components.spec.problems import REASONS
-from pipelines import cli
-from trainer.features import FEATURES
-from trainer.settings import Hyperparameters
+from quatrain.components.evaluate.metrics import METRICS
+from quatrain.components.spec import schema as sections
+from quatrain.components.spec.columns import Column
+from quatrain.components.spec.problems import REASONS
+from quatrain.pipelines import cli
+from quatrain.trainer.features import FEATURES
+from quatrain.trainer.settings import Hyperparameters
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/spec.md").read_text()

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.errors import QuatrainError
-from components.preprocess.cleaning import Rules
-from components.spec.reading import load_spec, read_parameter
-from components.train import prices
-from components.train.plan import resolve_tier, trainer_arguments
-from pipelines.cloud import load_cloud
-from pipelines.compiled import compile_pipeline, read_compiled
-from pipelines.submission import make_job
+from quatrain.components.errors import QuatrainError
+from quatrain.components.preprocess.cleaning import Rules
+from quatrain.components.spec.reading import load_spec, read_parameter
+from quatrain.components.train import prices
+from quatrain.components.train.plan import resolve_tier, trainer_arguments
+from quatrain.pipelines.cloud import load_cloud
+from quatrain.pipelines.compiled import compile_pipeline, read_compiled
+from quatrain.pipelines.submission import make_job
 from tests.pipelines.conftest import SPEC
 from tests.pipelines.test_doctor import CLOUD
 
@@ -125,7 +125,7 @@ def test_no_secret_of_the_environment_and_no_path_is_in_the_compiled_file(tmp_pa
         "KFP_PIP_INDEX_URLS": "s3cr3t",
         "USER": "s3cr3t",
     }
-    code = "import sys, pathlib; from pipelines.compiled import compile_pipeline as c\n"
+    code = "import sys, pathlib; from quatrain.pipelines.compiled import compile_pipeline as c\n"
     code += "c(pathlib.Path(sys.argv[1]), sys.argv[2])"
     path = tmp_path / "training.yaml"
     command = [sys.executable, "-c", code, str(path), CLOUD["image"]]

@@ -13,9 +13,9 @@ import yaml
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
-from components.spec.proposal import propose
-from pipelines import cli, submission
-from pipelines.compiled import compile_pipeline
+from quatrain.components.spec.proposal import propose
+from quatrain.pipelines import cli, submission
+from quatrain.pipelines.compiled import compile_pipeline
 from tests.emulators import execution, storage, vertex
 
 pytestmark = pytest.mark.whole

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from trainer.boosted.boosting import boost
-from trainer.examples import Split
-from trainer.network import fit_network
-from trainer.predictor import Fitting, Head, Predictor
+from .boosted.boosting import boost
+from .examples import Split
+from .network import fit_network
+from .predictor import Fitting, Head, Predictor
 
 log = logging.getLogger("trainer")
 SHARES = np.linspace(0.0, 1.0, 21)

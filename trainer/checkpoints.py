@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.settings import TrainerError
+from .settings import TrainerError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from trainer.settings import STRATEGIES, TrainerError
+from .settings import STRATEGIES, TrainerError
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
-from trainer.features.transform import Transform
-from trainer.settings import TrainerError
+from .features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
+from .features.transform import Transform
+from .settings import TrainerError
 
 
 @dataclass(frozen=True, eq=False)

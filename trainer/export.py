@@ -16,14 +16,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import golden
-from trainer.cluster import Cluster
-from trainer.examples import Examples
-from trainer.features import Input
-from trainer.features.transform import Transform
-from trainer.job import Job
-from trainer.predictor import Head, Predictor, in_chunks
-from trainer.settings import TrainerError
+from . import golden
+from .cluster import Cluster
+from .examples import Examples
+from .features import Input
+from .features.transform import Transform
+from .job import Job
+from .predictor import Head, Predictor, in_chunks
+from .settings import TrainerError
 
 VERSION = 1
 PROOF_ROWS = 256

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from trainer.job import Outputs
-from trainer.settings import TrainerError
+from .job import Outputs
+from .settings import TrainerError
 
 if TYPE_CHECKING:
     from pyarrow import fs

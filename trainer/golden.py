@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.settings import TrainerError
+from .settings import TrainerError
 
 NAME = "golden.json"
 ROWS = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainer.settings import Hyperparameters, TrainerError
+from .settings import Hyperparameters, TrainerError
 
 
 @dataclass(frozen=True)

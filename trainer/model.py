@@ -12,16 +12,16 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from trainer.blend import fit_blend, fit_trees
-from trainer.checkpoints import Epoch
-from trainer.cluster import join_cluster
-from trainer.examples import read_examples
-from trainer.export import export
-from trainer.job import Job
-from trainer.network import fit_network
-from trainer.predictor import Fitting, Predictor, head_of
-from trainer.rows import Streamed, read_rows
-from trainer.settings import Hyperparameters, TrainerError
+from .blend import fit_blend, fit_trees
+from .checkpoints import Epoch
+from .cluster import join_cluster
+from .examples import read_examples
+from .export import export
+from .job import Job
+from .network import fit_network
+from .predictor import Fitting, Predictor, head_of
+from .rows import Streamed, read_rows
+from .settings import Hyperparameters, TrainerError
 
 log = logging.getLogger("trainer")
 FITS: dict[str, Callable[[Fitting], Predictor | None]] = {

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.checkpoints import Checkpoints
-from trainer.examples import Examples, Split
-from trainer.job import Job
-from trainer.neural.epochs import run_epochs
-from trainer.neural.intercept import Intercept, find_intercept
-from trainer.neural.knots import knots_of
-from trainer.neural.layers import (
+from .checkpoints import Checkpoints
+from .examples import Examples, Split
+from .job import Job
+from .neural.epochs import run_epochs
+from .neural.intercept import Intercept, find_intercept
+from .neural.knots import knots_of
+from .neural.layers import (
     Dropout,
     IndexEmbedding,
     MemberDense,
@@ -22,10 +22,10 @@ from trainer.neural.layers import (
     NumberEmbedding,
     SharedDense,
 )
-from trainer.neural.steps import Loop
-from trainer.predictor import Fitting, Predictor
-from trainer.rows import Resident, Streamed
-from trainer.settings import BOUNDS, Hyperparameters
+from .neural.steps import Loop
+from .predictor import Fitting, Predictor
+from .rows import Resident, Streamed
+from .settings import BOUNDS, Hyperparameters
 
 
 @dataclass(frozen=True, eq=False)

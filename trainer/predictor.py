@@ -8,13 +8,13 @@ from math import log
 
 import tensorflow as tf
 
-from trainer.checkpoints import Epoch, Progress
-from trainer.cluster import Cluster
-from trainer.examples import Examples, Labels, Split
-from trainer.features import Task
-from trainer.job import Job
-from trainer.rows import Streamed
-from trainer.settings import TrainerError
+from .checkpoints import Epoch, Progress
+from .cluster import Cluster
+from .examples import Examples, Labels, Split
+from .features import Task
+from .job import Job
+from .rows import Streamed
+from .settings import TrainerError
 
 MAX_CLASSES = 10_000
 Predict = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from trainer.examples import Examples, Labels, Split, joined
-from trainer.settings import TrainerError
+from .examples import Examples, Labels, Split, joined
+from .settings import TrainerError
 
 SAMPLE = 1_000_000  # rows from which the knots of a streamed split are found
 

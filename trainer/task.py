@@ -15,14 +15,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
-from trainer import failure
-from trainer.failure import Failure
-from trainer.importing import uncollected
-from trainer.job import Job, Outputs
-from trainer.settings import STRATEGIES, Hyperparameters, TrainerError
+from . import failure
+from .failure import Failure
+from .importing import uncollected
+from .job import Job, Outputs
+from .settings import STRATEGIES, Hyperparameters, TrainerError
 
 if TYPE_CHECKING:
-    from trainer.checkpoints import Epoch
+    from .checkpoints import Epoch
 
 log = logging.getLogger("trainer")
 TUNING_METRIC = "validation_loss"
@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     failure.forget(job.outputs)
     try:
         with uncollected():  # TensorFlow: --help must not pay seconds for it
-            from trainer.cluster import check_gpus
-            from trainer.model import train
+            from .cluster import check_gpus
+            from .model import train
 
         check_gpus(job.gpus)
         log.info("model exported to %s", train(job, tuning_report()))

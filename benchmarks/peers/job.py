@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainer.features.fingerprint import fingerprint64
+from quatrain.trainer.features.fingerprint import fingerprint64
 
 SPLITS = ("train", "validation", "test")
 TYPES = {

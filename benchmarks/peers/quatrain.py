@@ -14,18 +14,18 @@ import pyarrow as pa
 import components.beam
 from benchmarks.measuring import ROOT, measured
 from benchmarks.peers import job
-from components.preprocess import worker
+from quatrain.components.preprocess import worker
 
 if any(word.startswith("direct_num_workers=") for word in sys.argv):
     worker.start()  # as the step does
 components.beam.import_local_beam()
 
-from components.preprocess import pipeline, shards  # noqa: E402
-from components.preprocess.cleaning import Cleaner, Rules  # noqa: E402
-from components.preprocess.folder import Folder  # noqa: E402
-from components.preprocess.sources import plan_ranges  # noqa: E402
-from components.preprocess.summary import Summary  # noqa: E402
-from components.spec.reading import load_spec  # noqa: E402
+from quatrain.components.preprocess import pipeline, shards  # noqa: E402
+from quatrain.components.preprocess.cleaning import Cleaner, Rules  # noqa: E402
+from quatrain.components.preprocess.folder import Folder  # noqa: E402
+from quatrain.components.preprocess.sources import plan_ranges  # noqa: E402
+from quatrain.components.preprocess.summary import Summary  # noqa: E402
+from quatrain.components.spec.reading import load_spec  # noqa: E402
 
 
 def kernels(spec: Any, out: Path) -> None:

@@ -22,15 +22,15 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.measuring import measured
-from trainer.checkpoints import Epoch
-from trainer.cluster import join_cluster
-from trainer.examples import Examples, Split, read_examples
-from trainer.job import Job, Outputs
-from trainer.network import fit_network
-from trainer.neural.steps import Loop
-from trainer.predictor import Fitting, head_of
-from trainer.rows import Resident, Streamed
-from trainer.settings import Hyperparameters
+from quatrain.trainer.checkpoints import Epoch
+from quatrain.trainer.cluster import join_cluster
+from quatrain.trainer.examples import Examples, Split, read_examples
+from quatrain.trainer.job import Job, Outputs
+from quatrain.trainer.network import fit_network
+from quatrain.trainer.neural.steps import Loop
+from quatrain.trainer.predictor import Fitting, head_of
+from quatrain.trainer.rows import Resident, Streamed
+from quatrain.trainer.settings import Hyperparameters
 
 BATCH, STEPS = 1024, 200
 WINDOW_BYTES = 8 * 10**6

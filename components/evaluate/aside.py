@@ -9,10 +9,10 @@ from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
-from components.errors import SourceError
-from components.preprocess.rejection import REJECTED, Block
-from components.preprocess.sources import compression_of, open_filesystem
-from components.spec.schema import Source
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess.rejection import REJECTED, Block
+from quatrain.components.preprocess.sources import compression_of, open_filesystem
+from quatrain.components.spec.schema import Source
 
 ASIDE = pa.schema(
     [

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from components.evaluate.reference import Reference
-from components.evaluate.sums import count
+from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.sums import count
 
 N_BINS = 256
 PRIOR_ROWS = 10.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from components.evaluate.gate import compared, is_worse
-from components.evaluate.metrics import loss_of
-from components.spec.schema import Limit
+from quatrain.components.evaluate.gate import compared, is_worse
+from quatrain.components.evaluate.metrics import loss_of
+from quatrain.components.spec.schema import Limit
 
 
 def cautions(measured: Mapping[str, Any], classes: tuple[str, ...], champion: Limit) -> list[str]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import sha256_of
-from components.errors import ArtifactError
-from components.evaluate.serving import read_metadata, read_transform
-from components.preprocess import history
-from components.preprocess.splitting import threshold
-from components.spec.schema import ModelSpec
-from trainer.features.transform import Transform
+from quatrain.components.artifacts import sha256_of
+from quatrain.components.errors import ArtifactError
+from quatrain.components.evaluate.serving import read_metadata, read_transform
+from quatrain.components.preprocess import history
+from quatrain.components.preprocess.splitting import threshold
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.trainer.features.transform import Transform
 
 
 @dataclass(frozen=True)

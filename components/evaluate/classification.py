@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate import histogram
-from components.evaluate.metrics import Estimate, metrics_of
-from components.evaluate.reference import Reference
-from components.evaluate.sums import ExactSum, MeanSums, count
+from quatrain.components.evaluate import histogram
+from quatrain.components.evaluate.metrics import Estimate, metrics_of
+from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.sums import ExactSum, MeanSums, count
 
 SMALLEST_PROBABILITY = 1e-15
 """Log-loss counts a lower probability as this one."""

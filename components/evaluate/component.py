@@ -6,7 +6,7 @@ model that fails the gate are the ones that people want to see.
 
 from kfp import dsl
 
-from components.image import IMAGE
+from quatrain.components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -32,12 +32,12 @@ def measure(
         metrics: The metrics of the model, one number each.
         classification: The ROC curve and the confusion matrix of a classifier.
     """
-    from components.beam import import_local_beam
-    from trainer.importing import uncollected
+    from quatrain.components.beam import import_local_beam
+    from quatrain.trainer.importing import uncollected
 
     with uncollected():
         import_local_beam()
-        from components.evaluate import run
+        from quatrain.components.evaluate import run
 
     measured = run.evaluate_model(
         spec, examples.path, model.path, evaluation.path, drift=drift.path, root=root
@@ -64,9 +64,9 @@ def gate(
         evaluation: What `measure` found.
         model: The model, for the message: it is kept, and not promoted.
     """
-    from components.artifacts import read_manifest
-    from components.evaluate.gate import require_passed
-    from components.preprocess import history
+    from quatrain.components.artifacts import read_manifest
+    from quatrain.components.evaluate.gate import require_passed
+    from quatrain.components.preprocess import history
 
     measured = read_manifest(evaluation.path, "metrics.json", "evaluate")
     require_passed(measured, model.uri)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from components.errors import GateFailed
-from components.evaluate.metrics import loss_of
+from quatrain.components.errors import GateFailed
+from quatrain.components.evaluate.metrics import loss_of
 
 LEVEL = 0.0005
 """Nearer losses are told as level."""

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate.classification import Classification, log_losses
-from components.evaluate.metrics import Estimate, loss_of
-from components.evaluate.reference import Reference
-from components.evaluate.regression import Regression
-from components.evaluate.sums import MeanSums
+from quatrain.components.evaluate.classification import Classification, log_losses
+from quatrain.components.evaluate.metrics import Estimate, loss_of
+from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.regression import Regression
+from quatrain.components.evaluate.sums import MeanSums
 
 N_BINS = 10_000
 """Bins of the scores of all rows."""

@@ -15,31 +15,31 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from components.errors import ArtifactError, DataError, SourceError
-from components.evaluate.aside import ASIDE, BytesWriter, Rejects
-from components.evaluate.serving import (
+from quatrain.components.errors import ArtifactError, DataError, SourceError
+from quatrain.components.evaluate.aside import ASIDE, BytesWriter, Rejects
+from quatrain.components.evaluate.serving import (
     BATCH_ROWS,
     ServedModel,
     prediction_schema,
     prediction_table,
     read_metadata,
 )
-from components.preprocess.conversion import TYPES, can_convert
-from components.preprocess.reading import read_range
-from components.preprocess.rejection import Block
-from components.preprocess.sources import (
+from quatrain.components.preprocess.conversion import TYPES, can_convert
+from quatrain.components.preprocess.reading import read_range
+from quatrain.components.preprocess.rejection import Block
+from quatrain.components.preprocess.sources import (
     Range,
     check_columns,
     list_files,
     plan_ranges,
     read_footer,
 )
-from components.preprocess.sql import ask
-from components.spec.schema import Source
-from components.wording import near
-from trainer.features import raw_inputs
-from trainer.features.text_format import Spelling
-from trainer.features.transform import TextFormat, Transform
+from quatrain.components.preprocess.sql import ask
+from quatrain.components.spec.schema import Source
+from quatrain.components.wording import near
+from quatrain.trainer.features import raw_inputs
+from quatrain.trainer.features.text_format import Spelling
+from quatrain.trainer.features.transform import TextFormat, Transform
 
 MODEL_PLACES = ("model", "model/model", "champion/model")
 """Where a run, a training job and the runs of a model keep it."""

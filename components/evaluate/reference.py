@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from components.errors import DataError
+from quatrain.components.errors import DataError
 
 WEIGHT_UNITS = 1 << 30
 """A weight of the average row, in the whole units that histograms count."""

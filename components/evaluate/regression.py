@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate.metrics import Estimate
-from components.evaluate.reference import Reference
-from components.evaluate.sums import MeanSums, count
+from quatrain.components.evaluate.metrics import Estimate
+from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.sums import MeanSums, count
 
 N_RESIDUAL_BINS = 80
 N_GRID = 40

@@ -12,11 +12,11 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from components.evaluate import plots, rows
-from components.evaluate.gate import show_small
-from components.evaluate.metrics import METRICS, Metric
-from components.evaluate.survey import OTHER, TOP_VALUES
-from components.spec.schema import SPLITS
+from quatrain.components.evaluate import plots, rows
+from quatrain.components.evaluate.gate import show_small
+from quatrain.components.evaluate.metrics import METRICS, Metric
+from quatrain.components.evaluate.survey import OTHER, TOP_VALUES
+from quatrain.components.spec.schema import SPLITS
 
 FEW_ROWS = 100
 """Slices below so many rows are marked: their intervals are wide and normal ones are poor."""
@@ -59,7 +59,7 @@ def render(
         drift: drift.json, if the rows were compared.
     """
     environment = Environment(
-        loader=PackageLoader("components.evaluate", "."),
+        loader=PackageLoader("quatrain.components.evaluate", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

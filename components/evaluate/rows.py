@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from components.evaluate import plots
-from components.preprocess.history import ROLES
+from quatrain.components.evaluate import plots
+from quatrain.components.preprocess.history import ROLES
 
 CHECKS = {
     "keys": "Keys",

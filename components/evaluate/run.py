@@ -8,19 +8,19 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from components.artifacts import commit, read_manifest, sha256_of, write_json
-from components.errors import ArtifactError
-from components.evaluate import scoring
-from components.evaluate.cautions import cautions
-from components.evaluate.champion import find as find_champion
-from components.evaluate.champion import split_of
-from components.evaluate.gate import check_gate
-from components.evaluate.report import render
-from components.evaluate.serving import read_metadata
-from components.evaluate.shards import Plan, Shard
-from components.spec.reading import read_parameter
-from components.spec.schema import ModelSpec
-from trainer.features.transform import Transform
+from quatrain.components.artifacts import commit, read_manifest, sha256_of, write_json
+from quatrain.components.errors import ArtifactError
+from quatrain.components.evaluate import scoring
+from quatrain.components.evaluate.cautions import cautions
+from quatrain.components.evaluate.champion import find as find_champion
+from quatrain.components.evaluate.champion import split_of
+from quatrain.components.evaluate.gate import check_gate
+from quatrain.components.evaluate.report import render
+from quatrain.components.evaluate.serving import read_metadata
+from quatrain.components.evaluate.shards import Plan, Shard
+from quatrain.components.spec.reading import read_parameter
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.trainer.features.transform import Transform
 
 VERSION = 1
 

@@ -18,14 +18,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.shared import Shared
 
-from components import errors
-from components.artifacts import write_json
-from components.errors import ArtifactError, QuatrainError
-from components.evaluate.baseline import OneInput
-from components.evaluate.measurements import Measured, summarize
-from components.evaluate.reference import Reference
-from components.evaluate.serving import ServedModel
-from components.evaluate.shards import (
+from quatrain.components import errors
+from quatrain.components.artifacts import write_json
+from quatrain.components.errors import ArtifactError, QuatrainError
+from quatrain.components.evaluate.baseline import OneInput
+from quatrain.components.evaluate.measurements import Measured, summarize
+from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.serving import ServedModel
+from quatrain.components.evaluate.shards import (
     Models,
     Plan,
     Shard,
@@ -34,7 +34,7 @@ from components.evaluate.shards import (
     score_shard,
     survey_shard,
 )
-from components.evaluate.survey import Survey
+from quatrain.components.evaluate.survey import Survey
 
 PROBLEM = ".problem.json"
 UNLOADED = ".champion.json"

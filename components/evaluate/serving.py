@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.artifacts import read_manifest, sha256_of
-from components.errors import ArtifactError
-from trainer import golden
-from trainer.features import LABEL
-from trainer.features.transform import Transform
-from trainer.importing import uncollected
-from trainer.settings import TrainerError
+from quatrain.components.artifacts import read_manifest, sha256_of
+from quatrain.components.errors import ArtifactError
+from quatrain.trainer import golden
+from quatrain.trainer.features import LABEL
+from quatrain.trainer.features.transform import Transform
+from quatrain.trainer.importing import uncollected
+from quatrain.trainer.settings import TrainerError
 
 BATCH_ROWS = 8192
 PADDING = 256

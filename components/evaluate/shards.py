@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.artifacts import sha256_of
-from components.errors import ArtifactError
-from components.evaluate import baseline
-from components.evaluate.baseline import Cells, Inputs, OneInput
-from components.evaluate.measurements import (
+from quatrain.components.artifacts import sha256_of
+from quatrain.components.errors import ArtifactError
+from quatrain.components.evaluate import baseline
+from quatrain.components.evaluate.baseline import Cells, Inputs, OneInput
+from quatrain.components.evaluate.measurements import (
     N_BINS_COARSE,
     Against,
     Measured,
@@ -25,17 +25,17 @@ from components.evaluate.measurements import (
     measure,
     nothing,
 )
-from components.evaluate.reference import Reference
-from components.evaluate.serving import (
+from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.serving import (
     BATCH_ROWS,
     ServedModel,
     prediction_schema,
     prediction_table,
 )
-from components.evaluate.sums import MeanSums
-from components.evaluate.survey import OTHER, TOO_MANY, Survey, as_text
-from trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
-from trainer.features.transform import Transform
+from quatrain.components.evaluate.sums import MeanSums
+from quatrain.components.evaluate.survey import OTHER, TOO_MANY, Survey, as_text
+from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
+from quatrain.trainer.features.transform import Transform
 
 TRAIN_BATCH_ROWS = 65_536
 

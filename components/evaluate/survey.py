@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import DataError
-from components.evaluate.reference import Reference, Slices
-from components.evaluate.sums import ExactSum, MeanSums
+from quatrain.components.errors import DataError
+from quatrain.components.evaluate.reference import Reference, Slices
+from quatrain.components.evaluate.sums import ExactSum, MeanSums
 
 TOP_VALUES = 20
 """Values of a slice column that are measured on their own; the rest are measured together."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 
-from components.errors import PackageError
+from quatrain.components.errors import PackageError
 
 LAST_LINES = 5
 """As many lines of a failed process go into its error."""

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.image import IMAGE
+from quatrain.components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -23,7 +23,7 @@ def package(
     """
     from pathlib import Path
 
-    from components.package import publishing
+    from quatrain.components.package import publishing
 
     own = spec["train"].get("trainer", "")
     return publishing.publish(Path(examples.path), Path(package.path), own)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from components.errors import PackageError
-from components.package.child import run_python
+from quatrain.components.errors import PackageError
+from quatrain.components.package.child import run_python
 
 MAX_UNPACKED_BYTES = 64 << 20
 """A trainer is source code; an archive that unpacks to more is refused."""

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.errors import PackageError
-from components.package import isolation
-from components.package.child import run_python
-from components.package.sample import cut_sample, raw_row
-from components.package.sdist import Sdist, build_sdist
+from quatrain.components.errors import PackageError
+from quatrain.components.package import isolation
+from quatrain.components.package.child import run_python
+from quatrain.components.package.sample import cut_sample, raw_row
+from quatrain.components.package.sdist import Sdist, build_sdist
 
 TIMEOUT_S = 600
 """For one child process; training one step takes some seconds."""

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from components.artifacts import commit, write_json
-from components.errors import PackageError
-from components.package.proof import prove
-from components.package.sdist import build_sdist
-from components.package.sources import LEFT_OUT, PACKAGE, check_sources
+from quatrain.components.artifacts import commit, write_json
+from quatrain.components.errors import PackageError
+from quatrain.components.package.proof import prove
+from quatrain.components.package.sdist import build_sdist
+from quatrain.components.package.sources import LEFT_OUT, PACKAGE, check_sources
 
 
 def publish(examples: Path, out: Path, trainer: str = "") -> str:

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.artifacts import read_manifest, sha256_of_files, write_json
-from components.spec.schema import SPLITS
-from trainer.examples import Examples, read_examples
-from trainer.features import RAW_PREFIX, raw_inputs
-from trainer.features.transform import Transform
+from quatrain.components.artifacts import read_manifest, sha256_of_files, write_json
+from quatrain.components.spec.schema import SPLITS
+from quatrain.trainer.examples import Examples, read_examples
+from quatrain.trainer.features import RAW_PREFIX, raw_inputs
+from quatrain.trainer.features.transform import Transform
 
 ROWS = 64
 """Rows a split; fewer where there are fewer."""

@@ -10,10 +10,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.artifacts import sha256_of
-from components.errors import PackageError
-from components.package.child import run_python
-from components.package.sources import LEFT_OUT, check_sources
+from quatrain.components.artifacts import sha256_of
+from quatrain.components.errors import PackageError
+from quatrain.components.package.child import run_python
+from quatrain.components.package.sources import LEFT_OUT, check_sources
 
 NAME = "quatrain_trainer"
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.errors import PackageError
+from quatrain.components.errors import PackageError
 
 REQUIRED = ("pyproject.toml", "__init__.py", "task.py", "model.py")
 PACKAGE = "trainer"

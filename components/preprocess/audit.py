@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from components.preprocess import predictors
-from components.preprocess.evidence import Evidence, Extent, deciding_columns
-from components.preprocess.sketch import SIZE, Sketch
-from components.preprocess.summary import Summary
-from components.spec.schema import SPLITS, HashSplit, ModelSpec
+from quatrain.components.preprocess import predictors
+from quatrain.components.preprocess.evidence import Evidence, Extent, deciding_columns
+from quatrain.components.preprocess.sketch import SIZE, Sketch
+from quatrain.components.preprocess.summary import Summary
+from quatrain.components.spec.schema import SPLITS, HashSplit, ModelSpec
 
 REPEATED = 0.01
 """Share of repeated rows from which on it is a finding; a metric moves by about as much."""

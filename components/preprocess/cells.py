@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from trainer.features.statistics import Distribution, ordered
+from quatrain.trainer.features.statistics import Distribution, ordered
 
 PARTS = 32
 """A bin with more than 1/32 of the rows is cut, unless it holds one value."""

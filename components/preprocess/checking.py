@@ -8,15 +8,15 @@ from functools import reduce
 from itertools import islice
 from operator import add
 
-from components.errors import QuatrainError
-from components.preprocess import judging, shards
-from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.folder import Folder
-from components.preprocess.keeping import kept_blocks
-from components.preprocess.shards import Job
-from components.preprocess.sources import Range, find_files, plan_ranges
-from components.preprocess.summary import Summary
-from components.spec.schema import SPLITS, ModelSpec
+from quatrain.components.errors import QuatrainError
+from quatrain.components.preprocess import judging, shards
+from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.folder import Folder
+from quatrain.components.preprocess.keeping import kept_blocks
+from quatrain.components.preprocess.shards import Job
+from quatrain.components.preprocess.sources import Range, find_files, plan_ranges
+from quatrain.components.preprocess.summary import Summary
+from quatrain.components.spec.schema import SPLITS, ModelSpec
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_RANGES = 8

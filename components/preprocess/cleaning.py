@@ -14,19 +14,19 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import DataError, SpecError
-from components.preprocess.conversion import settle
-from components.preprocess.expressions import (
+from quatrain.components.errors import DataError, SpecError
+from quatrain.components.preprocess.conversion import settle
+from quatrain.components.preprocess.expressions import (
     SQL_TYPES,
     ExpressionError,
     reason_of,
     types_of,
 )
-from components.preprocess.rejection import Block, Fault
-from components.preprocess.sql import connect, one_batch
-from components.spec.columns import Column
-from components.spec.schema import ModelSpec
-from trainer.features.text_format import tidy_numpy
+from quatrain.components.preprocess.rejection import Block, Fault
+from quatrain.components.preprocess.sql import connect, one_batch
+from quatrain.components.spec.columns import Column
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.trainer.features.text_format import tidy_numpy
 
 _BROKEN = "index of the broken rule"  # derived columns are identifiers: none has this name
 

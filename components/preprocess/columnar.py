@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.errors import SourceError
-from components.preprocess import bigquery
-from components.preprocess.conversion import USUAL, from_typed
-from components.preprocess.rejection import Block
-from components.preprocess.sources import Range, open_filesystem
-from trainer.features.text_format import Spelling
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess import bigquery
+from quatrain.components.preprocess.conversion import USUAL, from_typed
+from quatrain.components.preprocess.rejection import Block
+from quatrain.components.preprocess.sources import Range, open_filesystem
+from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_ROWS = 1 << 16
 BUFFER_BYTES = 1 << 20

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.image import IMAGE
+from quatrain.components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -24,7 +24,7 @@ def find_files(
         scheduled: When the schedule meant the run to start; 1970 without a schedule.
         created: When the run was made.
     """
-    from components.preprocess import finding
+    from quatrain.components.preprocess import finding
 
     return finding.find(spec, project=project, at=at, clocks=(scheduled, created))
 
@@ -41,7 +41,7 @@ def compare(
         examples: Parquet shards, and their statistics.
         drift: drift.json: how far each column has moved.
     """
-    from components.preprocess import drift as comparing
+    from quatrain.components.preprocess import drift as comparing
 
     comparing.check(spec, examples.path, root, drift.path)
 
@@ -78,9 +78,9 @@ def preprocess(
     Returns:
         Rows read.
     """
-    from components.beam import LOCAL, import_local_beam
-    from components.preprocess import worker
-    from trainer.importing import uncollected
+    from quatrain.components.beam import LOCAL, import_local_beam
+    from quatrain.components.preprocess import worker
+    from quatrain.trainer.importing import uncollected
 
     with uncollected():
         if runner == LOCAL:
@@ -88,7 +88,7 @@ def preprocess(
             if runner_options.get("direct_num_workers", 1) != 1 and not elsewhere:
                 worker.start()
             import_local_beam()
-        from components.preprocess import pipeline
+        from quatrain.components.preprocess import pipeline
 
     return pipeline.run(
         spec,

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import canonical_json
-from components.errors import SourceDenied, SourceError
-from components.preprocess.bigquery import find_table
-from components.spec.schema import is_table
+from quatrain.components.artifacts import canonical_json
+from quatrain.components.errors import SourceDenied, SourceError
+from quatrain.components.preprocess.bigquery import find_table
+from quatrain.components.spec.schema import is_table
 
 TIMEOUT_S = 30.0
 """The longest wait for one page of a listing."""

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import SourceError
-from components.preprocess.rejection import Fault
-from components.preprocess.sql import ask
-from components.spec.columns import DIRECTIVE, DIRECTIVES
-from trainer.features.text_format import Spelling
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess.rejection import Fault
+from quatrain.components.preprocess.sql import ask
+from quatrain.components.spec.columns import DIRECTIVE, DIRECTIVES
+from quatrain.trainer.features.text_format import Spelling
 
 TYPES: dict[str, pa.DataType] = {
     "int": pa.int64(),

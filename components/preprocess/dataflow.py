@@ -19,8 +19,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 from apache_beam.runners.runner import PipelineState
 
-from components.errors import RunnerError
-from components.image import BEAM, PYTHON
+from quatrain.components.errors import RunnerError
+from quatrain.components.image import BEAM, PYTHON
 
 POLL_S = 10.0
 """How often a job is looked at."""

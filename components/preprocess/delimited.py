@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from components.errors import SourceError
-from components.preprocess.conversion import (
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess.conversion import (
     FALSE,
     TRUE,
     TYPES,
@@ -23,12 +23,12 @@ from components.preprocess.conversion import (
     from_text,
     settle,
 )
-from components.preprocess.lines import Piece, pieces, raw_block
-from components.preprocess.rejection import Block, Fault
-from components.preprocess.sources import Range
-from components.preprocess.sql import one_batch
-from components.spec.schema import Source
-from trainer.features.text_format import Spelling
+from quatrain.components.preprocess.lines import Piece, pieces, raw_block
+from quatrain.components.preprocess.rejection import Block, Fault
+from quatrain.components.preprocess.sources import Range
+from quatrain.components.preprocess.sql import one_batch
+from quatrain.components.spec.schema import Source
+from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_BYTES = 10 << 20
 """About 113 000 flights: of a file that can be cut anywhere, a whole range."""

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from components.artifacts import commit, read_manifest, write_json
-from components.errors import DriftFailed
-from components.preprocess import history
-from components.preprocess.cells import common
-from components.spec.reading import read_parameter
-from components.spec.schema import Limit
+from quatrain.components.artifacts import commit, read_manifest, write_json
+from quatrain.components.errors import DriftFailed
+from quatrain.components.preprocess import history
+from quatrain.components.preprocess.cells import common
+from quatrain.components.spec.reading import read_parameter
+from quatrain.components.spec.schema import Limit
 
 VERSION = 1
 Z = 4.5

@@ -20,14 +20,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import QuatrainError
-from components.preprocess.cleaning import Cleaner
-from components.preprocess.encoding import decoded
-from components.preprocess.keeping import Kept, kept_blocks
-from components.preprocess.shards import Job
-from components.preprocess.sources import Range
-from components.preprocess.splitting import joined, parts
-from components.spec.schema import Deduplicate
+from quatrain.components.errors import QuatrainError
+from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.encoding import decoded
+from quatrain.components.preprocess.keeping import Kept, kept_blocks
+from quatrain.components.preprocess.shards import Job
+from quatrain.components.preprocess.sources import Range
+from quatrain.components.preprocess.splitting import joined, parts
+from quatrain.components.spec.schema import Deduplicate
 
 _PROBLEM = "problem"
 _NEWEST, _RANGE, _POSITION = "\0newest", "\0range", "\0position"  # no column has such a name

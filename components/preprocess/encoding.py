@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.features import Feature, Input, Raw, raw_inputs
-from trainer.features.fingerprint import distinct_rows
-from trainer.features.transform import Transform
+from quatrain.trainer.features import Feature, Input, Raw, raw_inputs
+from quatrain.trainer.features.fingerprint import distinct_rows
+from quatrain.trainer.features.transform import Transform
 
 Encoded: TypeAlias = pa.RecordBatch
 """Columns of `[N]` codes of `[K]` values, of which a missing one is one; some may have no row."""

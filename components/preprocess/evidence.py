@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from components.preprocess.encoding import Encoded, count, count_values
-from components.preprocess.sketch import Sketch, fingerprints
-from components.spec.schema import SPLITS, ModelSpec
-from trainer.features.fingerprint import distinct_rows
+from quatrain.components.preprocess.encoding import Encoded, count, count_values
+from quatrain.components.preprocess.sketch import Sketch, fingerprints
+from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.trainer.features.fingerprint import distinct_rows
 
 MICROS = {"timestamp": 1, "date": 86_400_000_000}
 """Microseconds in the unit of each type of time."""

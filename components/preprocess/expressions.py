@@ -10,9 +10,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from components.preprocess.conversion import TYPES
-from components.preprocess.sql import connect
-from components.wording import near
+from quatrain.components.preprocess.conversion import TYPES
+from quatrain.components.preprocess.sql import connect
+from quatrain.components.wording import near
 
 SQL_TYPES = {
     "int": "BIGINT",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from components.errors import ArtifactError, QuatrainError
+from quatrain.components.errors import ArtifactError, QuatrainError
 
 _FULL = {
     errno.ENOSPC: "no space is left",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from components.preprocess.contents import digest, versions
-from components.preprocess.sources import find_files
-from components.preprocess.windows import run_time
-from components.spec.reading import read_parameter
+from quatrain.components.preprocess.contents import digest, versions
+from quatrain.components.preprocess.sources import find_files
+from quatrain.components.preprocess.windows import run_time
+from quatrain.components.spec.reading import read_parameter
 
 
 class Found(NamedTuple):

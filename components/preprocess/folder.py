@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from components.artifacts import commit
-from components.preprocess.sources import open_filesystem
+from quatrain.components.artifacts import commit
+from quatrain.components.preprocess.sources import open_filesystem
 
 _REMOTE = "gs://"
 

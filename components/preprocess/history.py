@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import read_manifest, write_json
-from components.errors import ArtifactError
+from quatrain.components.artifacts import read_manifest, write_json
+from quatrain.components.errors import ArtifactError
 
 VERSION = 1
 ROLES = {

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.preprocess.conversion import SHOWN, USUAL, Column, from_text
-from components.preprocess.lines import BLOCK_BYTES, Piece, pieces, raw_block
-from components.preprocess.rejection import Block, Fault
-from components.preprocess.sources import Range
-from components.preprocess.sql import ask
-from components.spec.schema import Source
-from trainer.features.text_format import Spelling
+from quatrain.components.preprocess.conversion import SHOWN, USUAL, Column, from_text
+from quatrain.components.preprocess.lines import BLOCK_BYTES, Piece, pieces, raw_block
+from quatrain.components.preprocess.rejection import Block, Fault
+from quatrain.components.preprocess.sources import Range
+from quatrain.components.preprocess.sql import ask
+from quatrain.components.spec.schema import Source
+from quatrain.trainer.features.text_format import Spelling
 
 _KINDS = {
     "string": ("text", "whole"),

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from functools import reduce
 from operator import add
 
-from components.preprocess.expressions import columns_used
-from components.preprocess.splitting import threshold
-from components.preprocess.summary import Summary, classes_of
-from components.spec.schema import SPLITS, Deduplicate, ModelSpec, Split
-from trainer.features.statistics import Categories, ColumnStatistics
+from quatrain.components.preprocess.expressions import columns_used
+from quatrain.components.preprocess.splitting import threshold
+from quatrain.components.preprocess.summary import Summary, classes_of
+from quatrain.components.spec.schema import SPLITS, Deduplicate, ModelSpec, Split
+from quatrain.trainer.features.statistics import Categories, ColumnStatistics
 
 NAMED_REASONS = 3
 LABEL_TYPES = {

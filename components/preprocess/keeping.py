@@ -9,14 +9,14 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from components.errors import SourceError
-from components.preprocess.cleaning import Cleaner
-from components.preprocess.encoding import Encoded, encode
-from components.preprocess.reading import read_range
-from components.preprocess.rejection import Block, Fault
-from components.preprocess.sources import Range
-from components.preprocess.splitting import assign, bad_split
-from components.spec.schema import SPLITS, ModelSpec
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.encoding import Encoded, encode
+from quatrain.components.preprocess.reading import read_range
+from quatrain.components.preprocess.rejection import Block, Fault
+from quatrain.components.preprocess.sources import Range
+from quatrain.components.preprocess.splitting import assign, bad_split
+from quatrain.components.spec.schema import SPLITS, ModelSpec
 
 
 @dataclass(frozen=True)

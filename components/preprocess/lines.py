@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from components.errors import SourceError
-from components.preprocess.rejection import Block
-from components.preprocess.sources import BOM, Range, compression_of, open_filesystem
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess.rejection import Block
+from quatrain.components.preprocess.sources import BOM, Range, compression_of, open_filesystem
 
 BLOCK_BYTES = 4 << 20
 """About 43 000 flights: more costs memory, less costs calls."""

@@ -20,8 +20,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     WorkerHandler,
 )
 
-from components.preprocess import worker
-from components.preprocess.bundles import Bundles
+from quatrain.components.preprocess import worker
+from quatrain.components.preprocess.bundles import Bundles
 
 _FORKED = "quatrain:env:forked:v1"
 
@@ -45,7 +45,7 @@ def local_runner(n_workers: int | None) -> Iterator[FnApiRunner | None]:
 
 
 class _Runner(FnApiRunner):
-    """Beam's runner; it writes to a descriptor what `components.preprocess.worker` forks off."""
+    """Beam's runner; it writes to a descriptor what `quatrain.components.preprocess.worker` forks off."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()

@@ -8,10 +8,10 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from components.errors import SourceError
-from components.preprocess.conversion import USUAL, from_text
-from components.preprocess.rejection import Block
-from trainer.features.text_format import Spelling
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess.conversion import USUAL, from_text
+from quatrain.components.preprocess.rejection import Block
+from quatrain.trainer.features.text_format import Spelling
 
 MISSING = ("", "__HIVE_DEFAULT_PARTITION__")
 """How Hive and Spark write a missing value into a path."""

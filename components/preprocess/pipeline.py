@@ -17,22 +17,22 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from components.artifacts import json_bytes
-from components.buckets import HERE, check_buckets, source_warnings
-from components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
-from components.image import IMAGE
-from components.preprocess import contents, dataflow, judging, pool, runners, shards
-from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.duplicates import LeaveOutDuplicates
-from components.preprocess.failures import told
-from components.preprocess.folder import Folder, attempt
-from components.preprocess.local import local_runner
-from components.preprocess.shards import Cleaned, Fitted, Job, Written
-from components.preprocess.sources import Files, Range, find_files, plan_ranges
-from components.preprocess.summary import Fold, Summary
-from components.preprocess.windows import run_time
-from components.spec.reading import read_parameter
-from components.spec.schema import ModelSpec, is_table
+from quatrain.components.artifacts import json_bytes
+from quatrain.components.buckets import HERE, check_buckets, source_warnings
+from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
+from quatrain.components.image import IMAGE
+from quatrain.components.preprocess import contents, dataflow, judging, pool, runners, shards
+from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
+from quatrain.components.preprocess.failures import told
+from quatrain.components.preprocess.folder import Folder, attempt
+from quatrain.components.preprocess.local import local_runner
+from quatrain.components.preprocess.shards import Cleaned, Fitted, Job, Written
+from quatrain.components.preprocess.sources import Files, Range, find_files, plan_ranges
+from quatrain.components.preprocess.summary import Fold, Summary
+from quatrain.components.preprocess.windows import run_time
+from quatrain.components.spec.reading import read_parameter
+from quatrain.components.spec.schema import ModelSpec, is_table
 
 PROBLEM, MANIFEST = "problem.json", "manifest.json"
 _SUMMARY = "summary"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from components.preprocess import columnar, delimited, json_lines
-from components.preprocess.partitions import partition_values, with_partition
-from components.preprocess.rejection import Block
-from components.preprocess.sources import Range
-from components.spec.schema import Source
-from trainer.features.text_format import Spelling
+from quatrain.components.preprocess import columnar, delimited, json_lines
+from quatrain.components.preprocess.partitions import partition_values, with_partition
+from quatrain.components.preprocess.rejection import Block
+from quatrain.components.preprocess.sources import Range
+from quatrain.components.spec.schema import Source
+from quatrain.trainer.features.text_format import Spelling
 
 
 def read_range(

@@ -10,9 +10,9 @@ from typing import Any
 from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.beam import LOCAL
-from components.errors import RunnerError
-from components.wording import near
+from quatrain.components.beam import LOCAL
+from quatrain.components.errors import RunnerError
+from quatrain.components.wording import near
 
 DATAFLOW = "dataflow"
 

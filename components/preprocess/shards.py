@@ -13,22 +13,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.artifacts import json_bytes
-from components.errors import QuatrainError
-from components.preprocess import audit, judging, summary
-from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.conversion import TYPES
-from components.preprocess.encoding import Looked, apply, compact, looked
-from components.preprocess.evidence import Evidence
-from components.preprocess.folder import Digested, Folder
-from components.preprocess.keeping import Kept, kept_blocks
-from components.preprocess.rejection import REJECTED
-from components.preprocess.sources import Range
-from components.preprocess.summary import Fold, Summary, counted_columns
-from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input
-from trainer.features.transform import Label, TextFormat, Transform, fit_features
-from trainer.settings import TrainerError
+from quatrain.components.artifacts import json_bytes
+from quatrain.components.errors import QuatrainError
+from quatrain.components.preprocess import audit, judging, summary
+from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.conversion import TYPES
+from quatrain.components.preprocess.encoding import Looked, apply, compact, looked
+from quatrain.components.preprocess.evidence import Evidence
+from quatrain.components.preprocess.folder import Digested, Folder
+from quatrain.components.preprocess.keeping import Kept, kept_blocks
+from quatrain.components.preprocess.rejection import REJECTED
+from quatrain.components.preprocess.sources import Range
+from quatrain.components.preprocess.summary import Fold, Summary, counted_columns
+from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input
+from quatrain.trainer.features.transform import Label, TextFormat, Transform, fit_features
+from quatrain.trainer.settings import TrainerError
 
 SPILL = ".spill"
 BUFFER_BYTES = 1 << 18

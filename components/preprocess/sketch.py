@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.preprocess.encoding import decoded
-from components.spec.schema import SPLITS
-from trainer.features.fingerprint import fingerprint64
+from quatrain.components.preprocess.encoding import decoded
+from quatrain.components.spec.schema import SPLITS
+from quatrain.trainer.features.fingerprint import fingerprint64
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 

@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from components.errors import SourceDenied, SourceError
-from components.preprocess import bigquery
-from components.preprocess.conversion import USUAL, can_convert
-from components.preprocess.partitions import partition_values
-from components.preprocess.windows import days_before, fill
-from components.spec.schema import DATED, Source, is_table
-from components.wording import near
-from trainer.features.text_format import Spelling
+from quatrain.components.errors import SourceDenied, SourceError
+from quatrain.components.preprocess import bigquery
+from quatrain.components.preprocess.conversion import USUAL, can_convert
+from quatrain.components.preprocess.partitions import partition_values
+from quatrain.components.preprocess.windows import days_before, fill
+from quatrain.components.spec.schema import DATED, Source, is_table
+from quatrain.components.wording import near
+from quatrain.trainer.features.text_format import Spelling
 
 RANGE_BYTES = 10 << 20
 """About 113 000 flights: few enough shards, small enough to spread."""

@@ -10,11 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import SpecError
-from components.preprocess.encoding import decoded
-from components.preprocess.rejection import Fault
-from components.spec.schema import SPLITS, ColumnSplit, FoldSplit, HashSplit, Split, TimeSplit
-from trainer.features.fingerprint import distinct_rows, fingerprint64
+from quatrain.components.errors import SpecError
+from quatrain.components.preprocess.encoding import decoded
+from quatrain.components.preprocess.rejection import Fault
+from quatrain.components.spec.schema import (
+    SPLITS,
+    ColumnSplit,
+    FoldSplit,
+    HashSplit,
+    Split,
+    TimeSplit,
+)
+from quatrain.trainer.features.fingerprint import distinct_rows, fingerprint64
 
 PARTS = 1000
 """The hash split cuts the fingerprints in this many parts; shares are rounded to it."""

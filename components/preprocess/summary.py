@@ -13,12 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.preprocess.cells import histogram
-from components.preprocess.encoding import Encoded, count_values, decoded, distinct_inputs
-from components.preprocess.evidence import Evidence
-from components.spec.schema import SPLITS, ModelSpec
-from trainer.features import QUANTITY, Input, raw_inputs
-from trainer.features.statistics import Categories, ColumnStatistics, Distribution, TableStatistics
+from quatrain.components.preprocess.cells import histogram
+from quatrain.components.preprocess.encoding import Encoded, count_values, decoded, distinct_inputs
+from quatrain.components.preprocess.evidence import Evidence
+from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.trainer.features import QUANTITY, Input, raw_inputs
+from quatrain.trainer.features.statistics import (
+    Categories,
+    ColumnStatistics,
+    Distribution,
+    TableStatistics,
+)
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 20

@@ -16,8 +16,8 @@ import traceback
 from collections.abc import Mapping
 from typing import NoReturn
 
-from components.beam import import_local_beam
-from trainer.importing import uncollected
+from quatrain.components.beam import import_local_beam
+from quatrain.trainer.importing import uncollected
 
 Ready = tuple[subprocess.Popen[bytes], int]
 """The process, and the descriptor that it reads; it ends when that is closed, and its workers."""
@@ -36,7 +36,7 @@ def take() -> Ready:
 
 def _start() -> Ready:
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "components.preprocess.worker"]
+    command = [sys.executable, "-m", "quatrain.components.preprocess.worker"]
     process = subprocess.Popen(command, stdin=reading)
     os.close(reading)
     return process, writing

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from components.spec.draft import GATE_ROWS, Entry, Table
-from components.spec.profile import Column
-from components.spec.suspicion import bins
+from quatrain.components.spec.draft import GATE_ROWS, Entry, Table
+from quatrain.components.spec.profile import Column
+from quatrain.components.spec.suspicion import bins
 
 MOVED_ON = -0.05
 """Where labels move on, the trivial answer has an r2 below 0: not all of a gain over it is any."""

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
-from trainer.features import Type
-from trainer.features.text_format import Case, Epoch, Spelling
+from quatrain.trainer.features import Type
+from quatrain.trainer.features.text_format import Case, Epoch, Spelling
 
 DIRECTIVE = re.compile(r"%(.)?", re.DOTALL)
 DIRECTIVES = {

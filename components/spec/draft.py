@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from components.spec.parting import Parting
-from components.spec.profile import Column
-from components.spec.sampling import Sample
-from components.spec.suspicion import Goal, Trial
+from quatrain.components.spec.parting import Parting
+from quatrain.components.spec.profile import Column
+from quatrain.components.spec.sampling import Sample
+from quatrain.components.spec.suspicion import Goal, Trial
 
 GATE_ROWS = 100
 """In fewer rows of the sample a bound would be a guess."""

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.spec.draft import Entry, Table
-from components.spec.goal import is_skewed, plain
-from components.spec.profile import Column
-from components.spec.suspicion import bins, levels
-from trainer.features import LABEL, RAW_PREFIX, WEIGHT
-from trainer.settings import Hyperparameters
+from quatrain.components.spec.draft import Entry, Table
+from quatrain.components.spec.goal import is_skewed, plain
+from quatrain.components.spec.profile import Column
+from quatrain.components.spec.suspicion import bins, levels
+from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT
+from quatrain.trainer.settings import Hyperparameters
 
 PIECES = Hyperparameters().bins
 """Up to so many different numbers each have a weight of their own in the network."""

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import SpecError
-from components.spec.profile import Column, derive, names_something, quoted
-from components.spec.sampling import Sample
-from components.spec.suspicion import Goal
-from components.wording import near
-from trainer.features import Task
+from quatrain.components.errors import SpecError
+from quatrain.components.spec.profile import Column, derive, names_something, quoted
+from quatrain.components.spec.sampling import Sample
+from quatrain.components.spec.suspicion import Goal
+from quatrain.components.wording import near
+from quatrain.trainer.features import Task
 
 MAX_CLASSES = 100
 CLASS_NUMBERS = 10

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from components.errors import SpecError
-from components.spec.bounds import evaluation
-from components.spec.draft import Draft, Entry, Table
-from components.spec.featuring import features_of, left_out_of
-from components.spec.goal import find_goal, plain
-from components.spec.heads import check_head, looks_like_a_row
-from components.spec.nulls import Nulls, find_nulls
-from components.spec.parting import find_parting
-from components.spec.profile import Column, find_columns, names_an_entity, quoted
-from components.spec.remarks import RECODE, amounts_as_text, rejected_rows, remarks_on
-from components.spec.sampling import Sample, sample
-from components.spec.schema import Clean
-from components.spec.suspicion import find_leaks
+from quatrain.components.errors import SpecError
+from quatrain.components.spec.bounds import evaluation
+from quatrain.components.spec.draft import Draft, Entry, Table
+from quatrain.components.spec.featuring import features_of, left_out_of
+from quatrain.components.spec.goal import find_goal, plain
+from quatrain.components.spec.heads import check_head, looks_like_a_row
+from quatrain.components.spec.nulls import Nulls, find_nulls
+from quatrain.components.spec.parting import find_parting
+from quatrain.components.spec.profile import Column, find_columns, names_an_entity, quoted
+from quatrain.components.spec.remarks import RECODE, amounts_as_text, rejected_rows, remarks_on
+from quatrain.components.spec.sampling import Sample, sample
+from quatrain.components.spec.schema import Clean
+from quatrain.components.spec.suspicion import find_leaks
 
 LARGE, STEPS = 1_000_000, 6_000
 """Of more train rows than this a first run takes so many steps, not twelve whole epochs."""

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.spec.profile import holds_numbers
-from components.spec.sampling import Sample
+from quatrain.components.spec.profile import holds_numbers
+from quatrain.components.spec.sampling import Sample
 
 CONVENTIONAL = (
     *("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "Null", "\\N"),

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.errors import SpecError
-from components.preprocess.splitting import assign
-from components.spec.profile import Column, names_an_entity
-from components.spec.sampling import Sample
-from components.spec.schema import HashSplit, TimeSplit
-from components.spec.suspicion import Goal
+from quatrain.components.errors import SpecError
+from quatrain.components.preprocess.splitting import assign
+from quatrain.components.spec.profile import Column, names_an_entity
+from quatrain.components.spec.sampling import Sample
+from quatrain.components.spec.schema import HashSplit, TimeSplit
+from quatrain.components.spec.suspicion import Goal
 
 LATE, LATE_OF_FEW = (0.8, 0.9), (0.7, 0.85)
 """Of the rows in order of time, where validation and test begin; and so of fewer than `FEW`."""

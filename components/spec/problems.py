@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from components.evaluate.metrics import METRICS, metrics_of
-from components.spec.columns import Column
-from components.spec.schema import (
+from quatrain.components.evaluate.metrics import METRICS, metrics_of
+from quatrain.components.spec.columns import Column
+from quatrain.components.spec.schema import (
     Bound,
     Clean,
     ColumnSplit,
@@ -27,11 +27,11 @@ from components.spec.schema import (
     read_feature,
     typed,
 )
-from components.train.old_config import OldConfig, ReplicaConfig
-from components.train.pools import Pool
-from components.wording import near
-from trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
-from trainer.settings import Hyperparameters
+from quatrain.components.train.old_config import OldConfig, ReplicaConfig
+from quatrain.components.train.pools import Pool
+from quatrain.components.wording import near
+from quatrain.trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
+from quatrain.trainer.settings import Hyperparameters
 
 REASONS = (
     *("short_row", "long_row", "unclosed_quote", "stray_return", "bad_json", "missing_key"),
@@ -322,8 +322,8 @@ def rule_problems(value: Any) -> list[str]:
 
     A spec without other problems gets these checks with all that is known of it.
     """
-    from components.preprocess.expressions import ExpressionError, types_of
-    from components.train import tiers
+    from quatrain.components.preprocess.expressions import ExpressionError, types_of
+    from quatrain.components.train import tiers
 
     outline = _outline(value)
     columns = {n: t for n, t in outline.columns.items() if t in get_args(Type)}

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.preprocess.conversion import TYPES, from_text, from_typed
-from components.preprocess.expressions import SQL_TYPES
-from components.preprocess.sql import connect
-from components.spec.sampling import Sample
-from trainer.features import Type
-from trainer.features.text_format import Case, Spelling, tidy_numpy
+from quatrain.components.preprocess.conversion import TYPES, from_text, from_typed
+from quatrain.components.preprocess.expressions import SQL_TYPES
+from quatrain.components.preprocess.sql import connect
+from quatrain.components.spec.sampling import Sample
+from quatrain.trainer.features import Type
+from quatrain.trainer.features.text_format import Case, Spelling, tidy_numpy
 
 Kind = Literal[
     "number",  # a size or a count

@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.errors import SpecError
-from components.preprocess.checking import check
-from components.spec.draft import Draft
-from components.spec.inference import infer, model_name
-from components.spec.reading import load_spec
-from components.spec.schema import ModelSpec
-from components.spec.writing import write
+from quatrain.components.errors import SpecError
+from quatrain.components.preprocess.checking import check
+from quatrain.components.spec.draft import Draft
+from quatrain.components.spec.inference import infer, model_name
+from quatrain.components.spec.reading import load_spec
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.spec.writing import write
 
 
 @dataclass(frozen=True)

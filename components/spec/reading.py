@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from components.errors import SpecError
-from components.spec.problems import cross_problems, rule_problems, schema_problems
-from components.spec.schema import ORDERED, ModelSpec, as_list, section_of
+from quatrain.components.errors import SpecError
+from quatrain.components.spec.problems import cross_problems, rule_problems, schema_problems
+from quatrain.components.spec.schema import ORDERED, ModelSpec, as_list, section_of
 
 MAX_VALUES = 100_000
 """The largest spec; YAML's aliases can write a list of 10^9 values in a few lines."""
@@ -137,7 +137,9 @@ def _typos(value: Any) -> dict[str, tuple[str, str]]:
     """Returns the entries of `columns` that are a typo, where the spec names what it lacks."""
     if not any("unknown column" in problem for problem in cross_problems(value)):
         return {}
-    from components.spec.typos import column_typos  # reads the source: seldom needed, and slow
+    from quatrain.components.spec.typos import (
+        column_typos,  # reads the source: seldom needed, and slow
+    )
 
     return column_typos(value)
 

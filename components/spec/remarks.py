@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from components.spec.draft import Table
-from components.spec.featuring import MOSTLY_UNSEEN, is_amount_as_text
-from components.spec.nulls import Nulls
-from components.spec.profile import Column, counts_years, quoted, words
-from components.spec.sampling import Sample
-from components.spec.suspicion import find_twins
+from quatrain.components.spec.draft import Table
+from quatrain.components.spec.featuring import MOSTLY_UNSEEN, is_amount_as_text
+from quatrain.components.spec.nulls import Nulls
+from quatrain.components.spec.profile import Column, counts_years, quoted, words
+from quatrain.components.spec.sampling import Sample
+from quatrain.components.spec.suspicion import find_twins
 
 RECODE = (
     "save it as UTF-8; of a file of Windows this does so: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"

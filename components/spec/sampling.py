@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
-from components.errors import SourceError
-from components.preprocess.delimited import read_blocks
-from components.preprocess.lines import BLOCK_BYTES, pieces
-from components.preprocess.rejection import Block
-from components.preprocess.sources import (
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess.delimited import read_blocks
+from quatrain.components.preprocess.lines import BLOCK_BYTES, pieces
+from quatrain.components.preprocess.rejection import Block
+from quatrain.components.preprocess.sources import (
     Range,
     compression_of,
     list_files,
@@ -26,7 +26,7 @@ from components.preprocess.sources import (
     read_header,
     read_keys,
 )
-from components.spec.schema import Source, is_table
+from quatrain.components.spec.schema import Source, is_table
 
 PLACES = 16
 PLACE_BYTES = 1 << 20

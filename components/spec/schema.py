@@ -18,15 +18,15 @@ from pydantic import (
     model_validator,
 )
 
-from components.artifacts import canonical_json
-from components.spec.columns import ColumnEntry
-from components.train.old_config import OldConfig
-from components.train.pools import Pool
-from components.train.space import read_search, write_search
-from components.wording import near
-from trainer.features import FEATURES, Feature, Input, Task, Type
-from trainer.features.text_format import Spelling
-from trainer.settings import Hyperparameters, Search
+from quatrain.components.artifacts import canonical_json
+from quatrain.components.spec.columns import ColumnEntry
+from quatrain.components.train.old_config import OldConfig
+from quatrain.components.train.pools import Pool
+from quatrain.components.train.space import read_search, write_search
+from quatrain.components.wording import near
+from quatrain.trainer.features import FEATURES, Feature, Input, Task, Type
+from quatrain.trainer.features.text_format import Spelling
+from quatrain.trainer.settings import Hyperparameters, Search
 
 SPLITS = ("train", "validation", "test")
 DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"

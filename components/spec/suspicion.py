@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from components.spec.profile import Column
-from trainer.features import Task
+from quatrain.components.spec.profile import Column
+from quatrain.trainer.features import Task
 
 BINS = 64
 BIN_ROWS = 20

@@ -11,10 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from components.errors import QuatrainError
-from components.preprocess.sources import list_files, open_filesystem, read_header, read_keys
-from components.spec.problems import named_columns
-from components.spec.schema import Source
+from quatrain.components.errors import QuatrainError
+from quatrain.components.preprocess.sources import (
+    list_files,
+    open_filesystem,
+    read_header,
+    read_keys,
+)
+from quatrain.components.spec.problems import named_columns
+from quatrain.components.spec.schema import Source
 
 
 def column_typos(value: Any) -> dict[str, tuple[str, str]]:

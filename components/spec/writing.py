@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from components.spec.draft import Draft, Entry
+from quatrain.components.spec.draft import Draft, Entry
 
 WIDTH = 100
 COMMENT_AT = 38

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from trainer.settings import Hyperparameters
+from quatrain.trainer.settings import Hyperparameters
 
 MIN_STEPS = 100
 """Steps that an epoch keeps when its batch grows: with fewer, epochs learn little."""

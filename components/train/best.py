@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from components.artifacts import commit, write_json
-from components.errors import TrainingFailed
+from quatrain.components.artifacts import commit, write_json
+from quatrain.components.errors import TrainingFailed
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GOOGLE = "-aiplatform.googleapis.com"

@@ -21,12 +21,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import FrameType
 
-from components.artifacts import sha256_of
-from components.errors import PackageError
-from components.package import isolation
-from trainer import failure
-from trainer.job import Outputs
-from trainer.settings import TrainerError
+from quatrain.components.artifacts import sha256_of
+from quatrain.components.errors import PackageError
+from quatrain.components.package import isolation
+from quatrain.trainer import failure
+from quatrain.trainer.job import Outputs
+from quatrain.trainer.settings import TrainerError
 
 
 def fetch(uri: str, folder: Path) -> Path:

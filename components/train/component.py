@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.image import IMAGE
+from quatrain.components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -40,7 +40,7 @@ def plan(
         package: The proved trainer package.
         model: The job's base output directory; the SavedModel is in `model/` below it.
     """
-    from components.train import plan as planning
+    from quatrain.components.train import plan as planning
 
     return planning.plan(
         spec,
@@ -61,6 +61,6 @@ def choose(gcp_resources: str, worker_pool_specs: list, tuning: dsl.Output[dsl.A
         worker_pool_specs: The pools of the trials.
         tuning: All trials, in `tuning.json`.
     """
-    from components.train import best
+    from quatrain.components.train import best
 
     return best.choose(gcp_resources, worker_pool_specs, tuning.path)

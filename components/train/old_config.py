@@ -11,9 +11,9 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from components.errors import TierError
-from components.train.pools import Pool, fitting_count, load, successor
-from components.wording import near
+from quatrain.components.errors import TierError
+from quatrain.components.train.pools import Pool, fitting_count, load, successor
+from quatrain.components.wording import near
 
 _Count = Annotated[int, Field(ge=0)]
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from components.artifacts import read_manifest
-from components.spec.reading import read_parameter
-from components.spec.schema import ModelSpec, Train
-from components.train import batch, tiers
-from components.train.space import as_text, study_parameters
-from trainer.settings import Hyperparameters
+from quatrain.components.artifacts import read_manifest
+from quatrain.components.spec.reading import read_parameter
+from quatrain.components.spec.schema import ModelSpec, Train
+from quatrain.components.train import batch, tiers
+from quatrain.components.train.space import as_text, study_parameters
+from quatrain.trainer.settings import Hyperparameters
 
-COMMAND = ("python", "-m", "components.train.bootstrap")
+COMMAND = ("python", "-m", "quatrain.components.train.bootstrap")
 
 
 class Input(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.errors import TierError
-from components.wording import near
+from quatrain.components.errors import TierError
+from quatrain.components.wording import near
 
 
 class Pool(BaseModel):

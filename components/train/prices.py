@@ -11,9 +11,9 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.errors import QuatrainError
-from components.train.pools import Pool
-from components.train.tiers import Tier
+from quatrain.components.errors import QuatrainError
+from quatrain.components.train.pools import Pool
+from quatrain.components.train.tiers import Tier
 
 OWN = Path(__file__).with_name("prices.yaml")
 

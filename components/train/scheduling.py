@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from components.errors import TierError
-from components.train.pools import Pool, load
-from components.wording import near
+from quatrain.components.errors import TierError
+from quatrain.components.train.pools import Pool, load
+from quatrain.components.wording import near
 
 
 class Scheduling(NamedTuple):

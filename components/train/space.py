@@ -7,8 +7,8 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from components.wording import near
-from trainer.settings import BOUNDS, Hyperparameters, Search, search_space
+from quatrain.components.wording import near
+from quatrain.trainer.settings import BOUNDS, Hyperparameters, Search, search_space
 
 _TYPES = get_type_hints(Hyperparameters)
 _SCALES = {"linear": "UNIT_LINEAR_SCALE", "log": "UNIT_LOG_SCALE"}

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.errors import TierError
-from components.train.old_config import OldConfig, translate
-from components.train.pools import (
+from quatrain.components.errors import TierError
+from quatrain.components.train.old_config import OldConfig, translate
+from quatrain.components.train.pools import (
     Pool,
     check_pools,
     devices_of,
@@ -18,8 +18,8 @@ from components.train.pools import (
     strategy_of,
     successor,
 )
-from components.train.scheduling import Scheduling, check_scheduling, scheduling_of
-from components.wording import near
+from quatrain.components.train.scheduling import Scheduling, check_scheduling, scheduling_of
+from quatrain.components.wording import near
 
 NOTICE = datetime.timedelta(days=183)
 """How long before the end of support a warning starts."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from components.package.publishing import default_trainer_dir
-from components.package.sdist import build_sdist
+from quatrain.components.package.publishing import default_trainer_dir
+from quatrain.components.package.sdist import build_sdist
 from tests.trainer.small import write_examples
 
 ROOT = Path(__file__).parents[2]

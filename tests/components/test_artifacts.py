@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components import artifacts
+from quatrain.components import artifacts
 
 
 def test_a_kill_while_the_former_artifact_is_removed_leaves_the_new_one_whole(

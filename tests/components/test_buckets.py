@@ -2,9 +2,9 @@
 
 import pytest
 
-from components import buckets
-from components.buckets import bucket_problems, check_buckets, source_warnings
-from components.errors import BucketError
+from quatrain.components import buckets
+from quatrain.components.buckets import bucket_problems, check_buckets, source_warnings
+from quatrain.components.errors import BucketError
 from tests.emulators import storage as emulator
 
 HOME = "europe-west1"

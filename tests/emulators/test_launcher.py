@@ -12,9 +12,9 @@ import sys
 import pytest
 from google.cloud import aiplatform_v1
 
-from components.train import tiers
-from pipelines import custom_job
-from pipelines.compiled import LAUNCHER
+from quatrain.components.train import tiers
+from quatrain.pipelines import custom_job
+from quatrain.pipelines.compiled import LAUNCHER
 from tests.emulators import storage, tls, vertex
 
 HOST = "europe-west1-aiplatform.googleapis.com"

@@ -44,7 +44,7 @@ SPEC: dict[str, Any] = {
 # The same pipeline in this process, and on the worker pool that listens on port 50000.
 PREPROCESS = """
 import json, sys
-from components.preprocess import pipeline
+from quatrain.components.preprocess import pipeline
 options = {"environment_type": "EXTERNAL", "environment_config": "localhost:50000"}
 spec = json.load(open("/data/parameter.json"))
 chosen = options if "pool" in sys.argv else {}
@@ -173,7 +173,7 @@ def test_the_server_answers_over_http_what_evaluate_saw(
         "AIP_HEALTH_ROUTE": "/v1/health",
         "AIP_PREDICT_ROUTE": "/v1/predict",
     }
-    with served(container, folder, "python", "-m", "pipelines.server", **variables):
+    with served(container, folder, "python", "-m", "quatrain.pipelines.server", **variables):
         assert ask("http://127.0.0.1:18080/v1/health") == {}
         instances = [{"size": 9.9, "colour": "green"}, {"size": None, "colour": "red"}]
         answer = ask("http://127.0.0.1:18080/v1/predict", {"instances": instances})

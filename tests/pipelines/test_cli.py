@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.train.prices import OWN
-from pipelines import cli
+from quatrain.components.train.prices import OWN
+from quatrain.pipelines import cli
 
 ROOT = Path(__file__).parents[2]
 VERBS = [
@@ -47,7 +47,7 @@ def spec_path(tmp_path, spec):
 
 def test_help_takes_a_fraction_of_a_second():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "pipelines.cli", "--help"]
+    command = [sys.executable, "-m", "quatrain.pipelines.cli", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -112,7 +112,7 @@ def test_a_time_for_a_spec_without_a_window_is_refused(capsys, spec_path):
 
 
 def test_debug_shows_where_an_error_comes_from(capsys):
-    from components.errors import TierError
+    from quatrain.components.errors import TierError
 
     with pytest.raises(TierError):
         cli.main(["tiers", "STANDART", "--debug"])
@@ -212,7 +212,7 @@ def test_predict_tells_both_counts_and_copies_columns(capsys, tmp_path):
 
 def test_ctrl_c_is_kept_as_such_and_says_where_the_run_is(capsys, spec_path, toy_path, tmp_path):
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code = start + "from pipelines.cli import main; main()"
+    code = start + "from quatrain.pipelines.cli import main; main()"
     options = ["--pipeline", toy_path, "--runner", json.dumps(["hang", [1]]), "--root", tmp_path]
     child = subprocess.Popen(
         [sys.executable, "-c", code, "run", spec_path, *options],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.compiled import LAUNCHER, TUNING_LAUNCHER, compile_pipeline, read_compiled
+from quatrain.pipelines.compiled import LAUNCHER, TUNING_LAUNCHER, compile_pipeline, read_compiled
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "region-docker.pkg.dev/p/r/quatrain@sha256:0a"
@@ -21,7 +21,7 @@ def compiled(tmp_path_factory):
 
 
 def test_another_process_compiles_the_same_bytes(compiled, tmp_path):
-    code = "import sys, pathlib; from pipelines.compiled import compile_pipeline as c\n"
+    code = "import sys, pathlib; from quatrain.pipelines.compiled import compile_pipeline as c\n"
     code += "c(pathlib.Path(sys.argv[1]), sys.argv[2])"
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "other.yaml"), IMAGE],

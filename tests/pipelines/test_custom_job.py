@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipelines import custom_job
+from quatrain.pipelines import custom_job
 
 
 def job(*pools, **spec):

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components import image
-from pipelines import asking, doctor
-from pipelines.doctor import Request, examine
+from quatrain.components import image
+from quatrain.pipelines import asking, doctor
+from quatrain.pipelines.doctor import Request, examine
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as vertex_emulator

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.failures import describe_exit, last_error
+from quatrain.pipelines.failures import describe_exit, last_error
 
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -23,7 +23,10 @@ def reason(tmp_path, text):
     [
         (TRACEBACK + "ValueError: 3 rows\n", "ValueError: 3 rows"),
         (TRACEBACK + "KeyError: 'x'\n\n\n", "KeyError: 'x'"),
-        (TRACEBACK + "components.errors.DataError: 3 rows\nin 2 files\n", "3 rows\nin 2 files"),
+        (
+            TRACEBACK + "quatrain.components.errors.DataError: 3 rows\nin 2 files\n",
+            "3 rows\nin 2 files",
+        ),
         (TRACEBACK + "trainer.settings.TrainerError: no label: x\n", "no label: x"),
         (TRACEBACK + "MemoryError\n", "MemoryError"),
         (
@@ -31,7 +34,7 @@ def reason(tmp_path, text):
             + "KeyError: 1\n\nThe above exception was the direct cause of the following "
             + "exception:\n\n"
             + TRACEBACK
-            + "pipelines.local.StepFailed: second\n",
+            + "quatrain.pipelines.local.StepFailed: second\n",
             "second",
         ),
         ("usage: task.py\ntask.py: error: unknown --x\n\n", "task.py: error: unknown --x"),

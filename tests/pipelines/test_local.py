@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import local
-from pipelines.compiled import PipelineError
-from pipelines.runs import Run
+from quatrain.pipelines import local
+from quatrain.pipelines.compiled import PipelineError
+from quatrain.pipelines.runs import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -186,9 +186,9 @@ def descendants(pid):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_command_line_leaves_no_process(toy_path, spec, tmp_path, number):
     code = (
-        "import json, signal, sys; from pathlib import Path; from pipelines import local\n"
+        "import json, signal, sys; from pathlib import Path; from quatrain.pipelines import local\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background\n"
-        "from components.spec.reading import read_parameter\n"
+        "from quatrain.components.spec.reading import read_parameter\n"
         "spec = read_parameter(json.loads(sys.argv[2]))\n"
         "local.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), runner=sys.argv[4])\n"
     )

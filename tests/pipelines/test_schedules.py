@@ -4,10 +4,10 @@ import datetime
 
 import pytest
 
-from pipelines import schedules
-from pipelines.cloud import Cloud, CloudError
-from pipelines.schedules import Applying, ScheduleError, Wanted, read_cron
-from pipelines.vertex import Vertex
+from quatrain.pipelines import schedules
+from quatrain.pipelines.cloud import Cloud, CloudError
+from quatrain.pipelines.schedules import Applying, ScheduleError, Wanted, read_cron
+from quatrain.pipelines.vertex import Vertex
 from tests.emulators import vertex as emulator
 
 UTC = datetime.UTC

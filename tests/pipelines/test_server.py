@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.errors import DataError
-from components.evaluate.serving import ServedModel
-from pipelines.server import MAX_BODY_BYTES, Service, read_rows
-from trainer.features import Input, raw_inputs
-from trainer.features.transform import Label, Transform
+from quatrain.components.errors import DataError
+from quatrain.components.evaluate.serving import ServedModel
+from quatrain.pipelines.server import MAX_BODY_BYTES, Service, read_rows
+from quatrain.trainer.features import Input, raw_inputs
+from quatrain.trainer.features.transform import Label, Transform
 
 INPUTS = (
     Input("delay", "float"),

@@ -11,8 +11,8 @@ from google_cloud_pipeline_components.container.v1.gcp_launcher.utils.json_util 
     recursive_remove_empty,
 )
 
-from components.train import best
-from pipelines.study import Study
+from quatrain.components.train import best
+from quatrain.pipelines.study import Study
 
 TRIAL = """
 import json, os, sys, time

@@ -12,11 +12,11 @@ import yaml
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
-from pipelines import cli, submission
-from pipelines import vertex as client
-from pipelines.cloud import Cloud, CloudError
-from pipelines.compiled import compile_pipeline
-from pipelines.vertex import Absent, Limited, Taken, Unanswered, Vertex
+from quatrain.pipelines import cli, submission
+from quatrain.pipelines import vertex as client
+from quatrain.pipelines.cloud import Cloud, CloudError
+from quatrain.pipelines.compiled import compile_pipeline
+from quatrain.pipelines.vertex import Absent, Limited, Taken, Unanswered, Vertex
 from tests.emulators import registry as registry_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as emulator

@@ -18,7 +18,7 @@ def prepare(
     import json
     import os
 
-    from components.errors import DataError
+    from quatrain.components.errors import DataError
 
     if runner == "fail":
         raise DataError("no rows\nin 2 files")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.features import (
+from quatrain.trainer.features import (
     Cross,
     Cyclic,
     Feature,
@@ -21,10 +21,10 @@ from trainer.features import (
     Vocabulary,
     raw_inputs,
 )
-from trainer.features.statistics import TableStatistics
-from trainer.features.transform import Label, Transform, fit_features
-from trainer.job import Job, Outputs
-from trainer.settings import Hyperparameters
+from quatrain.trainer.features.statistics import TableStatistics
+from quatrain.trainer.features.transform import Label, Transform, fit_features
+from quatrain.trainer.job import Job, Outputs
+from quatrain.trainer.settings import Hyperparameters
 
 INPUTS = (
     Input("delay", "float"),

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from quatrain.trainer.blend import SHARES, choose_share, fit_trees, losses_by_share
+from quatrain.trainer.cluster import Cluster
+from quatrain.trainer.examples import Split, read_examples
+from quatrain.trainer.export import argument_names
+from quatrain.trainer.model import train
+from quatrain.trainer.predictor import Fitting, Head
+from quatrain.trainer.settings import TrainerError
 from tests.trainer.small import job, write_examples
-from trainer.blend import SHARES, choose_share, fit_trees, losses_by_share
-from trainer.cluster import Cluster
-from trainer.examples import Split, read_examples
-from trainer.export import argument_names
-from trainer.model import train
-from trainer.predictor import Fitting, Head
-from trainer.settings import TrainerError
 
 BINARY = Head("binary", ("no", "yes"))
 REGRESSION = Head("regression", (), 0.0, 1.0)
@@ -131,5 +131,5 @@ def test_without_lightgbm_the_way_out_is_told(
 def test_a_network_alone_does_not_import_lightgbm() -> None:
     import subprocess
 
-    code = "import sys, trainer.model; sys.exit('lightgbm' in sys.modules)"
+    code = "import sys, quatrain.trainer.model; sys.exit('lightgbm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

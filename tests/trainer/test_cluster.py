@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import custom_job
+from quatrain.pipelines import custom_job
+from quatrain.trainer.cluster import check_gpus, join_cluster
+from quatrain.trainer.model import train
+from quatrain.trainer.settings import TrainerError
 from tests.trainer.small import SMALL, job
-from trainer.cluster import check_gpus, join_cluster
-from trainer.model import train
-from trainer.settings import TrainerError
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ TASK = """
 import json, os, signal, sys
 from pathlib import Path
 from trainer import task
-from trainer.neural.steps import Loop
+from quatrain.trainer.neural.steps import Loop
 
 killed, run_steps = Path(sys.argv[1]), Loop.run_steps
 role = json.loads(os.environ["TF_CONFIG"])["task"]["type"]
@@ -91,7 +91,7 @@ def test_four_devices_that_resume_follow_the_curve_of_one(
         "four = [tf.config.LogicalDeviceConfiguration()] * 4\n"
         "tf.config.set_logical_device_configuration(cpu, four)\n"
         "from tests.trainer.small import job\n"
-        "from trainer.model import train\n"
+        "from quatrain.trainer.model import train\n"
         "examples, folder = map(Path, sys.argv[1:])\n"
         "train(replace(job(examples, folder, epochs=1), strategy='mirrored'))\n"
         "train(replace(job(examples, folder), strategy='mirrored'))\n"

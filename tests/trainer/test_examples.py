@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quatrain.trainer.examples import read_examples
+from quatrain.trainer.settings import TrainerError
 from tests.trainer.small import write_examples
-from trainer.examples import read_examples
-from trainer.settings import TrainerError
 
 
 def test_the_shards_of_a_split_are_read_in_order(examples: Path) -> None:

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
+from quatrain.trainer import golden
+from quatrain.trainer.examples import Examples, read_examples
+from quatrain.trainer.export import _named, argument_names
+from quatrain.trainer.model import train
+from quatrain.trainer.settings import TrainerError
 from tests.trainer.small import job, write_examples
-from trainer import golden
-from trainer.examples import Examples, read_examples
-from trainer.export import _named, argument_names
-from trainer.model import train
-from trainer.settings import TrainerError
 
 ROWS = {
     "delay": tf.constant([40.0, -20.0, float("nan")], tf.float64),

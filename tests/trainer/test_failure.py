@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from trainer import failure, task
-from trainer.failure import Failure
-from trainer.job import Outputs
-from trainer.settings import TrainerError
+from quatrain.trainer import failure, task
+from quatrain.trainer.failure import Failure
+from quatrain.trainer.job import Outputs
+from quatrain.trainer.settings import TrainerError
 
 
 class ResourceExhaustedError(Exception):

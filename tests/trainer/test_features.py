@@ -11,11 +11,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quatrain.trainer import features as ft
+from quatrain.trainer.features import transform as tr
+from quatrain.trainer.features.statistics import TableStatistics
+from quatrain.trainer.settings import TrainerError
 from tests.trainer.small import counted
-from trainer import features as ft
-from trainer.features import transform as tr
-from trainer.features.statistics import TableStatistics
-from trainer.settings import TrainerError
 
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.5, 1e-300, 1e300, -1e12, 59.999, np.nan, np.inf, -np.inf]
 TEXTS = ["", "a", "b", "A", " a", "é", "日本", "x" * 100, "a\x1fb", "a\nb", "0", "-1"]
@@ -301,7 +301,7 @@ def test_rows_shuffled_cut_and_merged_in_50_ways_give_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "trainer.features.statistics.MAX_BINS", 256
+        "quatrain.trainer.features.statistics.MAX_BINS", 256
     )  # numbers lose low bits, as millions do
     rows = 600
     raw = every_raw(rows)

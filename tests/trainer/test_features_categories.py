@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from quatrain.trainer import features as ft
+from quatrain.trainer.features.fingerprint import fingerprint64
+from quatrain.trainer.features.statistics import Categories
 from tests.trainer.small import counted
-from trainer import features as ft
-from trainer.features.fingerprint import fingerprint64
-from trainer.features.statistics import Categories
 
 
 def fit(transform: str, texts: list[str], **settings: Any) -> Any:
@@ -123,7 +123,7 @@ def test_many_rows_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     fitted = fit("text", [""], buckets=4)
     texts = [f"w{i % 7} w{i % 3}" for i in range(40)]
     whole = rows_of(fitted, texts)
-    monkeypatch.setattr("trainer.features.categories._ROWS", 7)
+    monkeypatch.setattr("quatrain.trainer.features.categories._ROWS", 7)
     assert rows_of(fitted, texts) == whole
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from quatrain.trainer import features as ft
+from quatrain.trainer.features import transform as tr
+from quatrain.trainer.settings import TrainerError
 from tests.trainer.small import counted
-from trainer import features as ft
-from trainer.features import transform as tr
-from trainer.settings import TrainerError
 
 NAN = float("nan")
 

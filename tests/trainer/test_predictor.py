@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.predictor import CHUNK_ROWS, Head, in_chunks
+from quatrain.trainer.predictor import CHUNK_ROWS, Head, in_chunks
 
 
 def logit(probability: float) -> float:

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from quatrain.trainer.examples import Examples, Labels, Split, joined, read_examples
+from quatrain.trainer.rows import Resident, Streamed, read_rows
 from tests.trainer.small import write_examples
-from trainer.examples import Examples, Labels, Split, joined, read_examples
-from trainer.rows import Resident, Streamed, read_rows
 
 ROW_BYTES = 4 * (5 + 2)  # five engineered columns, label and weight
 

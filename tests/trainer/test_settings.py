@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.settings import Hyperparameters
+from quatrain.trainer.settings import Hyperparameters
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from trainer.checkpoints import Epoch
-from trainer.job import Outputs
-from trainer.settings import Hyperparameters, TrainerError
-from trainer.task import parse_job, tuning_report
+from quatrain.trainer.checkpoints import Epoch
+from quatrain.trainer.job import Outputs
+from quatrain.trainer.settings import Hyperparameters, TrainerError
+from quatrain.trainer.task import parse_job, tuning_report
 
 NEEDED = ["--examples", "in", "--job-dir", "out"]
 
@@ -93,7 +93,7 @@ def test_outputs_without_a_place_are_an_error() -> None:
 
 def test_parsing_and_help_never_import_tensorflow() -> None:
     code = (
-        "import sys, trainer.task as t\n"
+        "import sys, quatrain.trainer.task as t\n"
         "try: t.main(['--help'])\n"
         "finally: assert not {'tensorflow', 'numpy', 'pyarrow'} & set(sys.modules)"
     )

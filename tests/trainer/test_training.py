@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
+from quatrain.trainer.examples import read_examples
+from quatrain.trainer.model import train
+from quatrain.trainer.predictor import Head, head_of
+from quatrain.trainer.settings import TrainerError
 from tests.trainer.small import job, write_examples
-from trainer.examples import read_examples
-from trainer.model import train
-from trainer.predictor import Head, head_of
-from trainer.settings import TrainerError
 
 STEPS = 6  # an epoch: 333 rows in batches of 64
 
@@ -76,8 +76,8 @@ import itertools, os, signal, sys
 from pathlib import Path
 from tests.trainer.small import job
 from trainer import epochs
-from trainer.neural.steps import Loop
-from trainer.model import train
+from quatrain.trainer.neural.steps import Loop
+from quatrain.trainer.model import train
 
 epochs.STEPS_A_CALL, epochs.SAVE_EVERY_S = 2, 0.0
 calls, run_steps = itertools.count(1), Loop.run_steps
@@ -160,7 +160,7 @@ def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(tmp_path
 
 
 def loss_of(model: Any, folder: Path) -> float:
-    from trainer.export import _named
+    from quatrain.trainer.export import _named
 
     read = read_examples(str(folder))
     rows = read.engineered_rows("validation", 10**6)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.boosted.trees import LEAVES, Node, Trees
-from trainer.checkpoints import Epoch, Progress
-from trainer.examples import Split
-from trainer.neural.epochs import Stopped
-from trainer.settings import MOST_TREES, Hyperparameters, TrainerError
+from ..checkpoints import Epoch, Progress
+from ..examples import Split
+from ..neural.epochs import Stopped
+from ..settings import MOST_TREES, Hyperparameters, TrainerError
+from .trees import LEAVES, Node, Trees
 
 if TYPE_CHECKING:
     import lightgbm
 
-    from trainer.predictor import Head
+    from ..predictor import Head
 
 log = logging.getLogger("trainer")
 ROUNDS_AN_EPOCH = 10  # both losses are computed once for so many: they cost as much as a round

@@ -5,7 +5,7 @@ the same raw inputs (`raw_inputs`) and give the same engineered columns. TensorF
 by the TensorFlow forms, so preprocessing never pays for it.
 """
 
-from trainer.features.base import (
+from .base import (
     CODES,
     LABEL,
     NUMBERS,
@@ -22,8 +22,8 @@ from trainer.features.base import (
     Type,
     raw_inputs,
 )
-from trainer.features.categories import MAX_BUCKETS, Bag, Cross, Frequency, Hash, Vocabulary, rare
-from trainer.features.numbers import (
+from .categories import MAX_BUCKETS, Bag, Cross, Frequency, Hash, Vocabulary, rare
+from .numbers import (
     MAX_DEVIATIONS,
     Bucketize,
     Clip,
@@ -36,10 +36,10 @@ from trainer.features.numbers import (
     Scaled,
     Standardize,
 )
-from trainer.features.pairs import Difference, Ratio
-from trainer.features.places import Distance, Grid
-from trainer.features.text import Text
-from trainer.features.times import Calendar, Cyclic, Part
+from .pairs import Difference, Ratio
+from .places import Distance, Grid
+from .text import Text
+from .times import Calendar, Cyclic, Part
 
 FEATURES: dict[str, type[Feature]] = {
     "standardize": Standardize,

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.features.statistics import ColumnStatistics
-from trainer.features.text_format import Case
+from .statistics import ColumnStatistics
+from .text_format import Case
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.features.base import (
+from ..settings import TrainerError
+from .base import (
     CODES,
     QUANTITY,
     Engineered,
@@ -23,9 +24,8 @@ from trainer.features.base import (
     in_range,
     tensorflow_arithmetic,
 )
-from trainer.features.fingerprint import distinct_rows, fingerprint64
-from trainer.features.statistics import Categories, ColumnStatistics
-from trainer.settings import TrainerError
+from .fingerprint import distinct_rows, fingerprint64
+from .statistics import Categories, ColumnStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf

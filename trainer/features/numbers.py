@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 
-from trainer.features.base import (
+from ..settings import TrainerError
+from .base import (
     NUMBERS,
     QUANTITY,
     Engineered,
@@ -20,8 +21,7 @@ from trainer.features.base import (
     in_range,
     tensorflow_arithmetic,
 )
-from trainer.features.statistics import ColumnStatistics, Distribution
-from trainer.settings import TrainerError
+from .statistics import ColumnStatistics, Distribution
 
 if TYPE_CHECKING:
     from typing import Self

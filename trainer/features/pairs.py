@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.features.base import NUMBERS, TIMES
-from trainer.features.numbers import Scaled, SmoothlyClipped
+from .base import NUMBERS, TIMES
+from .numbers import Scaled, SmoothlyClipped
 
 Unit = Literal["second", "minute", "hour", "day", "week"]
 SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0, "week": 604_800.0}

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from trainer.features.base import NUMBERS, QUANTITY, TIMES, Raw, Tensors, tensorflow_arithmetic
-from trainer.features.categories import Vocabulary, text_numpy, text_tensor
-from trainer.features.numbers import Scaled
+from .base import NUMBERS, QUANTITY, TIMES, Raw, Tensors, tensorflow_arithmetic
+from .categories import Vocabulary, text_numpy, text_tensor
+from .numbers import Scaled
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.features.fingerprint import fingerprint64
+from .fingerprint import fingerprint64
 
 MAX_BINS = 1 << 16
 MAX_VALUES = 1 << 14

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow as pa
 
-from trainer.features.base import Feature, in_range
-from trainer.features.categories import MAX_COLUMNS, Counted
-from trainer.features.fingerprint import fingerprint_spans, text_bytes
-from trainer.features.statistics import ColumnStatistics
+from .base import Feature, in_range
+from .categories import MAX_COLUMNS, Counted
+from .fingerprint import fingerprint_spans, text_bytes
+from .statistics import ColumnStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf

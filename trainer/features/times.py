@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from trainer.features.base import (
+from .base import (
     NUMBERS,
     TIMES,
     Engineered,
@@ -17,8 +17,8 @@ from trainer.features.base import (
     Tensors,
     tensorflow_arithmetic,
 )
-from trainer.features.numbers import Scaled
-from trainer.features.statistics import ColumnStatistics
+from .numbers import Scaled
+from .statistics import ColumnStatistics
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.features import FEATURES, Engineered, Feature, Input, Raw, Task, Tensors
-from trainer.features.statistics import ColumnStatistics
-from trainer.features.text_format import Spelling, tidy_numpy, tidy_tensor
-from trainer.settings import TrainerError
+from ..settings import TrainerError
+from . import FEATURES, Engineered, Feature, Input, Raw, Task, Tensors
+from .statistics import ColumnStatistics
+from .text_format import Spelling, tidy_numpy, tidy_tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf

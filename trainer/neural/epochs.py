@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from trainer.checkpoints import Begun, Checkpoints, Epoch, Progress
-from trainer.cluster import Cluster
-from trainer.job import Job
-from trainer.neural.steps import Loop
-from trainer.rows import Window
-from trainer.settings import Hyperparameters, TrainerError
+from ..checkpoints import Begun, Checkpoints, Epoch, Progress
+from ..cluster import Cluster
+from ..job import Job
+from ..rows import Window
+from ..settings import Hyperparameters, TrainerError
+from .steps import Loop
 
 log = logging.getLogger("trainer")
 STEPS_A_CALL = 100  # a call costs 0.3 ms beside its steps; the clock is read between calls

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainer.predictor import Head
-from trainer.rows import SAMPLE, Rows
+from ..predictor import Head
+from ..rows import SAMPLE, Rows
 
 log = logging.getLogger("trainer")
 Network = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

@@ -13,11 +13,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.cluster import Cluster
-from trainer.neural.optimizer import AdamW, Weights, move_average
-from trainer.predictor import Head
-from trainer.rows import Rows, Tensors, Window
-from trainer.settings import Hyperparameters, TrainerError
+from ..cluster import Cluster
+from ..predictor import Head
+from ..rows import Rows, Tensors, Window
+from ..settings import Hyperparameters, TrainerError
+from .optimizer import AdamW, Weights, move_average
 
 
 def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:

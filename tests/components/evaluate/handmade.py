@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.artifacts import sha256_of, sha256_of_files, write_json
-from components.spec.reading import read_parameter
-from trainer.features import Input, Standardize, Vocabulary, raw_inputs
-from trainer.features.transform import Label, Transform
+from quatrain.components.artifacts import sha256_of, sha256_of_files, write_json
+from quatrain.components.spec.reading import read_parameter
+from quatrain.trainer.features import Input, Standardize, Vocabulary, raw_inputs
+from quatrain.trainer.features.transform import Label, Transform
 
 INPUTS = (Input("delay", "float"), Input("carrier", "string"))
 FEATURES = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.evaluate.cautions import cautions
-from components.spec.schema import Limit
+from quatrain.components.evaluate.cautions import cautions
+from quatrain.components.spec.schema import Limit
 
 LIMIT = Limit(warn=0.01, fail=0.05)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.errors import GateFailed
-from components.evaluate.gate import check_gate, require_passed
+from quatrain.components.errors import GateFailed
+from quatrain.components.evaluate.gate import check_gate, require_passed
 
 
 def measured(**changes: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_a_metric_that_cannot_be_computed_misses_its_bound() -> None:
 
 def test_checking_a_spec_costs_neither_tensorflow_nor_beam() -> None:
     code = (
-        "import sys, components.spec.reading, components.evaluate.gate;"
+        "import sys, quatrain.components.spec.reading, quatrain.components.evaluate.gate;"
         "sys.exit(bool({'tensorflow', 'apache_beam'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

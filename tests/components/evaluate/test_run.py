@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from kfp import dsl
 
-from components.artifacts import sha256_of
-from components.errors import ArtifactError, DataError, GateFailed
-from components.evaluate import scoring
-from components.evaluate.component import gate, measure
-from components.evaluate.run import evaluate_model
-from components.evaluate.shards import Plan, Shard
-from components.preprocess import history
-from components.preprocess.component import compare
+from quatrain.components.artifacts import sha256_of
+from quatrain.components.errors import ArtifactError, DataError, GateFailed
+from quatrain.components.evaluate import scoring
+from quatrain.components.evaluate.component import gate, measure
+from quatrain.components.evaluate.run import evaluate_model
+from quatrain.components.evaluate.shards import Plan, Shard
+from quatrain.components.preprocess import history
+from quatrain.components.preprocess.component import compare
 from tests.components.evaluate.handmade import (
     make_rows,
     make_spec,

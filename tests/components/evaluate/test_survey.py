@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.errors import DataError
-from components.evaluate import survey
-from components.evaluate.survey import Survey
+from quatrain.components.errors import DataError
+from quatrain.components.evaluate import survey
+from quatrain.components.evaluate.survey import Survey
 
 
 def of_values(*values: str | None) -> Survey:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import PackageError
-from components.package.child import run_python
+from quatrain.components.errors import PackageError
+from quatrain.components.package.child import run_python
 
 RAISES = "def f():\n    raise ValueError('two\\nlines')\nf()"
 

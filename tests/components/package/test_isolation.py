@@ -5,8 +5,8 @@ import tarfile
 
 import pytest
 
-from components.errors import PackageError
-from components.package import isolation
+from quatrain.components.errors import PackageError
+from quatrain.components.package import isolation
 
 
 def pack(path, *members):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import PackageError
-from components.package.publishing import check_trainer, default_trainer_dir, sources_of
+from quatrain.components.errors import PackageError
+from quatrain.components.package.publishing import check_trainer, default_trainer_dir, sources_of
 
 OWN = Path(__file__).parents[3] / "examples/own-model/model.py"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from components.errors import ArtifactError, PackageError
-from components.package import proof, publishing
-from components.package.sample import ROWS, cut_sample, raw_row
-from components.spec.reading import read_parameter
+from quatrain.components.errors import ArtifactError, PackageError
+from quatrain.components.package import proof, publishing
+from quatrain.components.package.sample import ROWS, cut_sample, raw_row
+from quatrain.components.spec.reading import read_parameter
 
 SPEC = {
     "name": "toy",
@@ -35,7 +35,7 @@ if "--help" in sys.argv:
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     """600 rows; the first 500 are of one class."""
-    from components.preprocess import pipeline
+    from quatrain.components.preprocess import pipeline
 
     root = tmp_path_factory.mktemp("examples")
     lines = [
@@ -78,7 +78,7 @@ def test_the_sample_is_small_complete_and_has_both_classes(examples, tmp_path):
 
 
 def test_the_sample_has_a_row_of_each_class_that_training_asks_for(tmp_path):
-    from components.preprocess import pipeline
+    from quatrain.components.preprocess import pipeline
 
     lines = [f"{i},{i % 7}.5,{'abc'[(i % 300) // 100]},{i % 2}" for i in range(900)]
     rare = [f"{i},1.5,{name},0" for i, name in ((900, "d"), (901, "e"))]
@@ -124,7 +124,7 @@ def test_incomplete_examples_are_refused(tmp_path):
 
 def test_the_default_trainer_is_found_without_importing_it():
     code = (
-        "import sys; from components.package.publishing import default_trainer_dir as find\n"
+        "import sys; from quatrain.components.package.publishing import default_trainer_dir as find\n"
         "before = set(sys.modules); print(find()); print('tensorflow' in sys.modules)"
     )
     done = subprocess.run(

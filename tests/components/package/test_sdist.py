@@ -5,9 +5,9 @@ import tarfile
 
 import pytest
 
-from components.errors import PackageError
-from components.package.sdist import build_sdist, repack
-from components.package.sources import check_sources
+from quatrain.components.errors import PackageError
+from quatrain.components.package.sdist import build_sdist, repack
+from quatrain.components.package.sources import check_sources
 
 PYPROJECT = """
 [build-system]
@@ -95,10 +95,10 @@ def test_a_missing_file_is_named(tmp_path, name):
             r"task\.py:3: imports torch\.nn, which the training image",
         ),
         (
-            "def f():\n    from components import spec",
+            "def f():\n    from quatrain.components import spec",
             r"task\.py:2: imports components, which is out",
         ),
-        ("from pipelines.cli import main", "the trainer runs alone"),
+        ("from quatrain.pipelines.cli import main", "the trainer runs alone"),
         ("import trainer.gone", "the folder does not hold"),
         ("x = (", r"task\.py:1: "),
     ],

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from components.preprocess.reading import read_range
-from components.preprocess.rejection import Block
-from components.preprocess.sources import plan_ranges
-from components.spec.reading import read_parameter
-from components.spec.schema import ModelSpec, Source
-from trainer.features.text_format import Spelling
+from quatrain.components.preprocess.reading import read_range
+from quatrain.components.preprocess.rejection import Block
+from quatrain.components.preprocess.sources import plan_ranges
+from quatrain.components.spec.reading import read_parameter
+from quatrain.components.spec.schema import ModelSpec, Source
+from quatrain.trainer.features.text_format import Spelling
 
 
 def positions_of(block: Block) -> list[int]:

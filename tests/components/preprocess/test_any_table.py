@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.errors import SourceError
-from components.preprocess import shards
-from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.folder import Folder
-from components.preprocess.keeping import kept_blocks
-from components.preprocess.shards import Job
-from components.preprocess.sources import plan_ranges
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess import shards
+from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.folder import Folder
+from quatrain.components.preprocess.keeping import kept_blocks
+from quatrain.components.preprocess.shards import Job
+from quatrain.components.preprocess.sources import plan_ranges
 from tests.components.preprocess.conftest import model_of
 
 COLUMNS = {"day": "int", "delay": "int", "carrier": "string", "arrival": "float", "at": "timestamp"}

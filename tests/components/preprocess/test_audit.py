@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.preprocess import audit
-from components.preprocess.encoding import encode
-from components.preprocess.evidence import Evidence
-from components.preprocess.splitting import assign
-from components.preprocess.summary import Summary
-from components.spec.reading import read_parameter
-from components.spec.schema import ModelSpec
-from trainer.features.statistics import TableStatistics
+from quatrain.components.preprocess import audit
+from quatrain.components.preprocess.encoding import encode
+from quatrain.components.preprocess.evidence import Evidence
+from quatrain.components.preprocess.splitting import assign
+from quatrain.components.preprocess.summary import Summary
+from quatrain.components.spec.reading import read_parameter
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.trainer.features.statistics import TableStatistics
 
 TYPES = {"int": pa.int64(), "float": pa.float64(), "string": pa.string(), "date": pa.date32()}
 COLUMNS = {"id": "int", "x": "float", "kind": "string", "y": "int"}

@@ -14,15 +14,15 @@ import pyarrow.csv as pacsv
 import pytest
 from pydantic import ValidationError
 
-from components.errors import SourceDenied, SourceError
-from components.preprocess import finding, pipeline
-from components.preprocess.contents import versions
-from components.preprocess.sources import find_files, plan_ranges
-from components.spec.schema import ModelSpec, Source
+from quatrain.components.errors import SourceDenied, SourceError
+from quatrain.components.preprocess import finding, pipeline
+from quatrain.components.preprocess.contents import versions
+from quatrain.components.preprocess.sources import find_files, plan_ranges
+from quatrain.components.spec.schema import ModelSpec, Source
+from quatrain.trainer.features.text_format import Spelling
 from tests.components.preprocess.conftest import Read, delays
 from tests.emulators import bigquery as emulator
 from tests.emulators.storage import write_credentials
-from trainer.features.text_format import Spelling
 
 URI = "bq://p-1.flights.delays"
 PATH = "projects/p-1/datasets/flights/tables/delays"
@@ -145,7 +145,7 @@ def test_a_session_that_has_ended_is_one_sentence(bigquery: emulator.BigQuery) -
     bigquery.tables[PATH] = emulator.Table(ROWS)
     [span] = plan_ranges(Source(uri=(URI,)), {"i": "int"}, 1 << 20)
     bigquery._streams.clear()
-    from components.preprocess.columnar import read_stream
+    from quatrain.components.preprocess.columnar import read_stream
 
     with pytest.raises(SourceError, match=r"delays cannot be read: 404 .*Session expired"):
         list(read_stream(span, {"i": "int"}))

@@ -16,7 +16,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.userstate import CombiningValueStateSpec
 
-from components.preprocess.local import local_runner
+from quatrain.components.preprocess.local import local_runner
 
 pytestmark = pytest.mark.whole
 OPTIONS = PipelineOptions([], direct_num_workers=2, direct_running_mode="multi_processing")

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.preprocess import checking
-from components.preprocess.checking import check
-from components.spec.schema import ModelSpec
+from quatrain.components.preprocess import checking
+from quatrain.components.preprocess.checking import check
+from quatrain.components.spec.schema import ModelSpec
 
 Make = Callable[..., ModelSpec]
 HEADER = "day,delay,carrier,arrival,weight\n"

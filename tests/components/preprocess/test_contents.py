@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from components.errors import SourceDenied, SourceError
-from components.preprocess import contents, finding
-from components.preprocess.contents import digest, versions
+from quatrain.components.errors import SourceDenied, SourceError
+from quatrain.components.preprocess import contents, finding
+from quatrain.components.preprocess.contents import digest, versions
 from tests.emulators import storage as emulator
 
 JULY_3 = "2013-07-03T05:00:00Z"

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
-from components.errors import DataError, RunnerError
-from components.preprocess import dataflow, folder, pipeline
-from components.spec.schema import ModelSpec
+from quatrain.components.errors import DataError, RunnerError
+from quatrain.components.preprocess import dataflow, folder, pipeline
+from quatrain.components.spec.schema import ModelSpec
 from tests.emulators import dataflow as emulated
 from tests.emulators import storage
 

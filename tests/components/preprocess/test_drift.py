@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.errors import ArtifactError, DriftFailed
-from components.preprocess import drift, history
-from components.preprocess.summary import VERSION, kept_rows
-from components.spec.reading import read_parameter
-from components.spec.schema import Drift, Limit, ModelSpec
-from trainer.features import Input
-from trainer.features.statistics import TableStatistics
+from quatrain.components.errors import ArtifactError, DriftFailed
+from quatrain.components.preprocess import drift, history
+from quatrain.components.preprocess.summary import VERSION, kept_rows
+from quatrain.components.spec.reading import read_parameter
+from quatrain.components.spec.schema import Drift, Limit, ModelSpec
+from quatrain.trainer.features import Input
+from quatrain.trainer.features.statistics import TableStatistics
 
 COLUMNS = (
     Input("size", "float"),

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.errors import DataError, QuatrainError, SpecError
-from components.preprocess import duplicates, pipeline
-from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.duplicates import keys_of, losers_of
-from components.preprocess.folder import Folder
-from components.preprocess.shards import Job
-from components.preprocess.sources import plan_ranges
-from components.spec.schema import SPLITS, ModelSpec
+from quatrain.components.errors import DataError, QuatrainError, SpecError
+from quatrain.components.preprocess import duplicates, pipeline
+from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.duplicates import keys_of, losers_of
+from quatrain.components.preprocess.folder import Folder
+from quatrain.components.preprocess.shards import Job
+from quatrain.components.preprocess.sources import plan_ranges
+from quatrain.components.spec.schema import SPLITS, ModelSpec
 
 Make = Callable[..., ModelSpec]
 HEADER = "day,delay,carrier,arrival,weight\n"

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.preprocess import encoding
-from components.preprocess.encoding import compact, count_values, encode
-from trainer.features import FEATURES, Input, raw_inputs
-from trainer.features.statistics import TableStatistics
-from trainer.features.transform import Label, Transform, fit_features
+from quatrain.components.preprocess import encoding
+from quatrain.components.preprocess.encoding import compact, count_values, encode
+from quatrain.trainer.features import FEATURES, Input, raw_inputs
+from quatrain.trainer.features.statistics import TableStatistics
+from quatrain.trainer.features.transform import Label, Transform, fit_features
 
 INPUTS = (Input("a", "int"), Input("x", "float"), Input("t", "string", trim=True))
 FEATURE_COLUMNS = {

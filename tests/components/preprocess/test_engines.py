@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import RunnerError
-from components.preprocess import folder, pipeline, pool
-from components.spec.schema import ModelSpec
+from quatrain.components.errors import RunnerError
+from quatrain.components.preprocess import folder, pipeline, pool
+from quatrain.components.spec.schema import ModelSpec
 from tests.emulators import storage as emulator
 
 ROOT = Path(__file__).parents[3]

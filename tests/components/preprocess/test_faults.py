@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from components.errors import ArtifactError, QuatrainError
-from components.preprocess import failures, pipeline
-from components.spec.schema import ModelSpec
+from quatrain.components.errors import ArtifactError, QuatrainError
+from quatrain.components.preprocess import failures, pipeline
+from quatrain.components.spec.schema import ModelSpec
 from tests.components.preprocess.conftest import delays, model_of
 from tests.emulators import storage as emulator
 
 ROOT = Path(__file__).parents[3]
 CHILDREN = """
 import json, os, resource, signal, sys
-from components.preprocess import pipeline, shards
+from quatrain.components.preprocess import pipeline, shards
 
 parameter, folder, scenarios = (json.loads(text) for text in sys.argv[1:])
 
@@ -138,7 +138,7 @@ def test_what_comes_from_outside_is_a_sentence_and_a_bug_stays_a_bug(
 
 BUCKET = """
 import json, sys
-from components.preprocess import pipeline, sources
+from quatrain.components.preprocess import pipeline, sources
 
 busy, calm, never = (json.loads(text) for text in sys.argv[1:4])
 pipeline.run(busy, runner="local", out=f"{sys.argv[4]}/busy")
@@ -195,8 +195,8 @@ def test_a_busy_bucket_gives_the_same_bytes_or_in_the_end_a_sentence(
 KILLER = """
 import os, sys
 
-if "components.preprocess.worker" in sys.orig_argv:
-    from components.preprocess import shards
+if "quatrain.components.preprocess.worker" in sys.orig_argv:
+    from quatrain.components.preprocess import shards
 
     def clean_range(*_):
         os.kill(os.getpid(), 9)

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from components.errors import SourceError
-from components.preprocess import json_lines
-from components.preprocess.sources import plan_ranges
-from components.spec.schema import Source
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess import json_lines
+from quatrain.components.preprocess.sources import plan_ranges
+from quatrain.components.spec.schema import Source
+from quatrain.trainer.features.text_format import Spelling
 from tests.components.preprocess.conftest import Read, positions_of
-from trainer.features.text_format import Spelling
 
 Reader = Callable[..., Read]
 

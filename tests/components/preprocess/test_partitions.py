@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.errors import SourceError
-from components.preprocess.partitions import partition_of
-from components.spec.schema import Source
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess.partitions import partition_of
+from quatrain.components.spec.schema import Source
 from tests.components.preprocess.conftest import Read
 
 Table = Callable[..., str]

@@ -18,15 +18,15 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam import coders
 
-from components.artifacts import sha256_of
-from components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
-from components.preprocess import finding, pipeline, shards, worker
-from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.folder import Folder
-from components.preprocess.sources import plan_ranges
-from components.preprocess.summary import Fold, Summary
-from components.spec.schema import SPLITS, ModelSpec
-from trainer.features.transform import Transform
+from quatrain.components.artifacts import sha256_of
+from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
+from quatrain.components.preprocess import finding, pipeline, shards, worker
+from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.folder import Folder
+from quatrain.components.preprocess.sources import plan_ranges
+from quatrain.components.preprocess.summary import Fold, Summary
+from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.trainer.features.transform import Transform
 
 Make = Callable[..., ModelSpec]
 ROOT = Path(__file__).parents[3]
@@ -321,7 +321,7 @@ def test_a_missing_column_stops_before_anything_is_read(delays_spec: Make, tmp_p
 
 def test_the_step_never_imports_tensorflow() -> None:
     code = (
-        "import sys, components.preprocess.pipeline, components.preprocess.checking\n"
+        "import sys, quatrain.components.preprocess.pipeline, quatrain.components.preprocess.checking\n"
         "sys.exit('tensorflow' in sys.modules or 'kfp' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -344,7 +344,7 @@ def test_a_sum_travels_packed_and_takes_more_where_it_arrives(
 
 def step(spec: ModelSpec, folder: Path, options: dict[str, object]) -> int:
     """The step as KFP calls it."""
-    from components.preprocess.component import preprocess
+    from quatrain.components.preprocess.component import preprocess
 
     read: int = preprocess.python_func(
         json.loads(json.dumps(spec.as_parameter()), parse_int=float),
@@ -386,7 +386,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
     out = tmp_path / "examples"
     code = (
         "import json, sys, time\n"
-        "from components.preprocess import pipeline, shards\n"
+        "from quatrain.components.preprocess import pipeline, shards\n"
         "engineer = shards.engineer_range\n"
         "def slowly(job, cleaned, fitted):\n"
         "    written = engineer(job, cleaned, fitted)\n"

@@ -18,13 +18,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.errors import SourceError
-from components.preprocess import delimited, json_lines, lines
-from components.preprocess.conversion import TYPES, from_text, settle
-from components.preprocess.reading import read_range
-from components.preprocess.rejection import Block
-from components.preprocess.sources import Range, plan_ranges
-from components.spec.schema import Source
+from quatrain.components.errors import SourceError
+from quatrain.components.preprocess import delimited, json_lines, lines
+from quatrain.components.preprocess.conversion import TYPES, from_text, settle
+from quatrain.components.preprocess.reading import read_range
+from quatrain.components.preprocess.rejection import Block
+from quatrain.components.preprocess.sources import Range, plan_ranges
+from quatrain.components.spec.schema import Source
 from tests.components.preprocess.conftest import positions_of
 
 Reader = Callable[..., Any]

@@ -14,8 +14,8 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from components.errors import RunnerError
-from components.preprocess import runners
+from quatrain.components.errors import RunnerError
+from quatrain.components.preprocess import runners
 
 
 @pytest.mark.parametrize(

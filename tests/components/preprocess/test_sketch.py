@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.preprocess import sketch
-from components.preprocess.sketch import MISSING, Sketch, fingerprints, words
+from quatrain.components.preprocess import sketch
+from quatrain.components.preprocess.sketch import MISSING, Sketch, fingerprints, words
 
 TEXTS = ["", "a", "b", "ab", "ba", "12345678", "123456789", "1234567812345678", "x" * 64]
 LONG = ["x" * 65, "x" * 64 + "y", "x" * 130, "x" * 129 + "z"]

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.errors import SourceDenied, SourceError
-from components.preprocess.sources import find_files, list_files, plan_ranges
-from components.spec.schema import Source
+from quatrain.components.errors import SourceDenied, SourceError
+from quatrain.components.preprocess.sources import find_files, list_files, plan_ranges
+from quatrain.components.spec.schema import Source
 
 Table = Callable[..., str]
 AB = {"a": "int", "b": "int"}

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.errors import SpecError
-from components.preprocess.cleaning import Cleaner, Rules
-from components.preprocess.reading import read_range
-from components.preprocess.sources import plan_ranges
-from components.spec.schema import ModelSpec, Source
+from quatrain.components.errors import SpecError
+from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.reading import read_range
+from quatrain.components.preprocess.sources import plan_ranges
+from quatrain.components.spec.schema import ModelSpec, Source
+from quatrain.trainer.features.text_format import Spelling
 from tests.components.preprocess.conftest import Read
-from trainer.features.text_format import Spelling
 
 Reader = Callable[..., Read]
 

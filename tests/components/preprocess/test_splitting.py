@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from components.errors import SpecError
-from components.preprocess.splitting import assign, bad_split, parts, threshold
-from components.spec.schema import ColumnSplit, FoldSplit, HashSplit, TimeSplit
-from trainer.features.fingerprint import fingerprint64
+from quatrain.components.errors import SpecError
+from quatrain.components.preprocess.splitting import assign, bad_split, parts, threshold
+from quatrain.components.spec.schema import ColumnSplit, FoldSplit, HashSplit, TimeSplit
+from quatrain.trainer.features.fingerprint import fingerprint64
 
 # FARM_FINGERPRINT's own example in BigQuery's documentation.
 BIGQUERY = {

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from components.preprocess import summary
-from components.spec.reading import read_parameter
-from components.spec.schema import ModelSpec
+from quatrain.components.preprocess import summary
+from quatrain.components.spec.reading import read_parameter
+from quatrain.components.spec.schema import ModelSpec
+from quatrain.trainer.features.transform import Transform
 from tests.components.preprocess.test_pipeline import direct
-from trainer.features.transform import Transform
 
 FEATURES = [
     {"name": "wait", "from": ["end", "start"], "transform": "difference", "unit": "minute"},

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.errors import BucketError, SourceError
-from components.preprocess import checking, pipeline, sources
-from components.preprocess.sources import find_files, plan_ranges
-from components.preprocess.windows import days_before, fill, run_time
-from components.spec.schema import ModelSpec, Source
+from quatrain.components.errors import BucketError, SourceError
+from quatrain.components.preprocess import checking, pipeline, sources
+from quatrain.components.preprocess.sources import find_files, plan_ranges
+from quatrain.components.preprocess.windows import days_before, fill, run_time
+from quatrain.components.spec.schema import ModelSpec, Source
 from tests.components.preprocess.conftest import HEADER, delays
 from tests.emulators import storage as emulator
 

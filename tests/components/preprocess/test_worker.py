@@ -14,9 +14,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.worker.statesampler import get_current_tracker
 
-from components import beam
-from components.preprocess import worker
-from components.preprocess.local import local_runner
+from quatrain.components import beam
+from quatrain.components.preprocess import worker
+from quatrain.components.preprocess.local import local_runner
 
 SHOWN = "print({'google.auth', 'pymongo', 'tensorflow', 'kfp', 'pandas'} & set(sys.modules))"
 
@@ -24,9 +24,9 @@ SHOWN = "print({'google.auth', 'pymongo', 'tensorflow', 'kfp', 'pandas'} & set(s
 @pytest.mark.parametrize(
     "code",
     [
-        "from components.preprocess import worker; worker.load()",
-        "from components.beam import import_local_beam; import_local_beam(); "
-        "from components.preprocess import pipeline",
+        "from quatrain.components.preprocess import worker; worker.load()",
+        "from quatrain.components.beam import import_local_beam; import_local_beam(); "
+        "from quatrain.components.preprocess import pipeline",
     ],
 )
 def test_a_local_run_imports_no_client_of_google_nor_tensorflow(code: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components.spec.proposal import Proposal, propose
+from quatrain.components.spec.proposal import Proposal, propose
 
 Init = Callable[..., Proposal]
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from components.errors import QuatrainError
+from quatrain.components.errors import QuatrainError
 
 OBJECTS = [{"a": i, "y": i % 2} for i in range(40)]
 ROWS = "".join(f"{i},{i % 7},{i % 2}\n" for i in range(40))

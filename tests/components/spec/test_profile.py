@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from components.spec.nulls import Nulls, find_nulls
-from components.spec.profile import Column, find_columns, names_an_entity, words
-from components.spec.sampling import Sample, sample
+from quatrain.components.spec.nulls import Nulls, find_nulls
+from quatrain.components.spec.profile import Column, find_columns, names_an_entity, words
+from quatrain.components.spec.sampling import Sample, sample
 
 
 def sampled(folder: Path, *columns: tuple[str, list[str]], delimiter: str = ",") -> Sample:

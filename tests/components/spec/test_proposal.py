@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.errors import QuatrainError, SpecError
-from components.preprocess import pipeline
-from components.preprocess.checking import check
-from components.preprocess.splitting import assign
-from components.spec.proposal import Proposal, propose
-from components.spec.reading import load_spec
-from components.spec.schema import HashSplit, TimeSplit
+from quatrain.components.errors import QuatrainError, SpecError
+from quatrain.components.preprocess import pipeline
+from quatrain.components.preprocess.checking import check
+from quatrain.components.preprocess.splitting import assign
+from quatrain.components.spec.proposal import Proposal, propose
+from quatrain.components.spec.reading import load_spec
+from quatrain.components.spec.schema import HashSplit, TimeSplit
 
 TABLES = Path(__file__).with_name("tables")
 EXAMPLES = Path(__file__).parents[3] / "examples"

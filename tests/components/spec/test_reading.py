@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components.errors import SpecError
-from components.spec.reading import load_spec, read_parameter
-from trainer.features import Input
+from quatrain.components.errors import SpecError
+from quatrain.components.spec.reading import load_spec, read_parameter
+from quatrain.trainer.features import Input
 
 GOOD: dict[str, Any] = {
     "name": "toys",

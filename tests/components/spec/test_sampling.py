@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.errors import SourceError
-from components.spec import sampling
-from components.spec.sampling import sample, sniff_delimiter, spread
+from quatrain.components.errors import SourceError
+from quatrain.components.spec import sampling
+from quatrain.components.spec.sampling import sample, sniff_delimiter, spread
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.spec.profile import Column
-from components.spec.suspicion import Goal, Trial, area, bins, find_leaks, find_twins, levels
+from quatrain.components.spec.profile import Column
+from quatrain.components.spec.suspicion import (
+    Goal,
+    Trial,
+    area,
+    bins,
+    find_leaks,
+    find_twins,
+    levels,
+)
 
 
 def number(name: str, values: list[float]) -> Column:

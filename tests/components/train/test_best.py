@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from google.cloud import aiplatform_v1
 
-from components.errors import TrainingFailed
-from components.train import best
+from quatrain.components.errors import TrainingFailed
+from quatrain.components.train import best
 from tests.emulators import storage, tls
 
 POOL = {

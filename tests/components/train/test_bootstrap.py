@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import PackageError
-from components.train import bootstrap
-from trainer.job import VARIABLES
+from quatrain.components.errors import PackageError
+from quatrain.components.train import bootstrap
+from quatrain.trainer.job import VARIABLES
 
 TASK = """
 import json, os, signal, sys, time
@@ -67,7 +67,7 @@ def package(tmp_path_factory):
 
 def command(package, *arguments):
     path, sha256 = package
-    module = [sys.executable, "-m", "components.train.bootstrap"]
+    module = [sys.executable, "-m", "quatrain.components.train.bootstrap"]
     return [*module, "--package", str(path), "--sha256", sha256, "--", *arguments]
 
 

@@ -5,9 +5,9 @@ import datetime
 import pytest
 from pydantic import ValidationError
 
-from components.errors import TierError
-from components.train.old_config import OldConfig, translate
-from components.train.pools import Pool, check_pools
+from quatrain.components.errors import TierError
+from quatrain.components.train.old_config import OldConfig, translate
+from quatrain.components.train.pools import Pool, check_pools
 
 DAY = datetime.date(2026, 11, 20)
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from components.errors import ArtifactError, TierError
-from components.spec.reading import read_parameter
-from components.train import plan as planning
-from trainer.settings import search_space
+from quatrain.components.errors import ArtifactError, TierError
+from quatrain.components.spec.reading import read_parameter
+from quatrain.components.train import plan as planning
+from quatrain.trainer.settings import search_space
 
 DAY = datetime.date(2026, 11, 20)
 SPEC = {
@@ -54,7 +54,7 @@ def test_every_replica_boots_the_package_by_its_digest(package):
     plan = planned(package, spec())
     (pool,) = plan.worker_pool_specs
     container = pool["container_spec"]
-    assert container["command"] == ["python", "-m", "components.train.bootstrap"]
+    assert container["command"] == ["python", "-m", "quatrain.components.train.bootstrap"]
     assert container["args"][:5] == [
         "--package",
         "gs://b/package/quatrain_trainer-0.1-ab.tar.gz",

@@ -3,9 +3,9 @@
 import pytest
 from google.cloud import aiplatform_v1
 
-from components.train.space import read_search, study_parameters, write_search
-from trainer.settings import MODELS, Hyperparameters, Search, search_space
-from trainer.task import parse_job
+from quatrain.components.train.space import read_search, study_parameters, write_search
+from quatrain.trainer.settings import MODELS, Hyperparameters, Search, search_space
+from quatrain.trainer.task import parse_job
 
 SPACE = {
     "learning_rate": {"min": 0.0001, "max": 0.01, "scale": "log"},

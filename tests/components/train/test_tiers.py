@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from components.errors import TierError
-from components.train import tiers
-from components.train.pools import Pool, load
+from quatrain.components.errors import TierError
+from quatrain.components.train import tiers
+from quatrain.components.train.pools import Pool, load
 
 DAY = datetime.date(2026, 11, 20)
 CONTAINER = {"image_uri": "img", "command": ["python"], "args": ["--epochs", "3"]}

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.boosted.boosting import boost, most_rounds
-from trainer.boosted.trees import Node, Trees
-from trainer.examples import Split
-from trainer.predictor import Head
-from trainer.settings import Hyperparameters
+from quatrain.trainer.boosted.boosting import boost, most_rounds
+from quatrain.trainer.boosted.trees import Node, Trees
+from quatrain.trainer.examples import Split
+from quatrain.trainer.predictor import Head
+from quatrain.trainer.settings import Hyperparameters
 
 BINARY = Head("binary", ("no", "yes"))
 NAN = float("nan")
@@ -98,7 +98,7 @@ def test_columns_of_few_levels_share_a_table(monkeypatch: pytest.MonkeyPatch) ->
     numbers = np.array([[NAN], [-2.0], [0.0], [1.0]] * 4, np.float32)
     indices = np.repeat(np.arange(4, dtype=np.int32), 4)[:, None]
     expected = handmade().numpy(numbers, indices)
-    monkeypatch.setattr("trainer.boosted.trees._SHARED_WORDS", 23)
+    monkeypatch.setattr("quatrain.trainer.boosted.trees._SHARED_WORDS", 23)
     apart = handmade()
     assert apart.words.shape == (4 + 3, 2)
     np.testing.assert_array_equal(apart.numpy(numbers, indices), expected)

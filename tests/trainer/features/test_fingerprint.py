@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from trainer.features.fingerprint import fingerprint64
+from quatrain.trainer.features.fingerprint import fingerprint64
 
 
 def test_every_length_class_equals_tensorflow_s_fingerprint() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from trainer.features.statistics import MAX_BINS, Categories, Distribution, TableStatistics
+from quatrain.trainer.features.statistics import MAX_BINS, Categories, Distribution, TableStatistics
 
 
 def same(a: Distribution, b: Distribution) -> bool:
@@ -128,7 +128,7 @@ def test_a_column_at_its_limit_is_exact() -> None:
 
 
 def test_a_column_that_is_not_sampled_keeps_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.features.statistics.MAX_VALUES", 2)
+    monkeypatch.setattr("quatrain.trainer.features.statistics.MAX_VALUES", 2)
     raw = {"a": pa.array(["x", "y", "z"]), "b": pa.array(["x", "y", "z"])}
     columns = TableStatistics.of(raw, 3, sampled={"a"}).columns
     assert len(columns["a"].values) <= 2 < len(columns["b"].values)

@@ -5,9 +5,9 @@ import pyarrow.compute as pc
 import pytest
 import tensorflow as tf
 
-from trainer.features import Input, Vocabulary
-from trainer.features.text_format import Spelling, tidy_numpy, tidy_tensor
-from trainer.features.transform import Label, TextFormat, Transform
+from quatrain.trainer.features import Input, Vocabulary
+from quatrain.trainer.features.text_format import Spelling, tidy_numpy, tidy_tensor
+from quatrain.trainer.features.transform import Label, TextFormat, Transform
 
 CHARACTERS = [chr(c) for c in [*range(0x3100), 0xFEFF, 0x1F600] if not 0xD800 <= c < 0xE000]
 NASTY = [f"{c}a{c}Z{c}{c}" for c in CHARACTERS] + ["", " ", "\t\n", "a  b", " NA "]

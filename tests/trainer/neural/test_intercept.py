@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
+from quatrain.trainer.examples import Split, read_examples
+from quatrain.trainer.export import _named
+from quatrain.trainer.model import train
+from quatrain.trainer.neural.intercept import find_intercept, solve
+from quatrain.trainer.predictor import Head
+from quatrain.trainer.rows import Resident
 from tests.trainer.small import job, write_examples
-from trainer.examples import Split, read_examples
-from trainer.export import _named
-from trainer.model import train
-from trainer.neural.intercept import find_intercept, solve
-from trainer.predictor import Head
-from trainer.rows import Resident
 
 BINARY = Head("binary", ("no", "yes"))
 ODDS = math.log(0.6 / 0.4)

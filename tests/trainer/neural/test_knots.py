@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trainer.neural.knots import knots_of
+from quatrain.trainer.neural.knots import knots_of
 
 
 def test_few_values_are_all_knots() -> None:

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.neural.layers import BLOCK_WIDTH, Dropout, MemberDense, MemberHeads, NumberEmbedding
+from quatrain.trainer.neural.layers import (
+    BLOCK_WIDTH,
+    Dropout,
+    MemberDense,
+    MemberHeads,
+    NumberEmbedding,
+)
 
 ROWS = tf.ones([400, 2, 33])
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.neural.optimizer import CLIP_NORM, AdamW, Weights, move_average
+from quatrain.trainer.neural.optimizer import CLIP_NORM, AdamW, Weights, move_average
 
 RATE, DECAY, MOMENTUM = 0.01, 0.5, 0.2
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quatrain.trainer.cluster import join_cluster
+from quatrain.trainer.examples import read_examples
+from quatrain.trainer.network import Columns, build_linear, build_tabm
+from quatrain.trainer.neural.steps import Loop
+from quatrain.trainer.predictor import head_of
+from quatrain.trainer.rows import Resident, Streamed
+from quatrain.trainer.settings import Hyperparameters
 from tests.trainer.small import SMALL, write_examples
-from trainer.cluster import join_cluster
-from trainer.examples import read_examples
-from trainer.network import Columns, build_linear, build_tabm
-from trainer.neural.steps import Loop
-from trainer.predictor import head_of
-from trainer.rows import Resident, Streamed
-from trainer.settings import Hyperparameters
 
 
 def new_loop(folder: Path, settings: Hyperparameters) -> Loop:

@@ -1,0 +1,1 @@
+"""Turns a table into a trained, evaluated and served TensorFlow model."""
