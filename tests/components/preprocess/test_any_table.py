@@ -21,7 +21,7 @@ from quatrain.components.preprocess.folder import Folder
 from quatrain.components.preprocess.keeping import kept_blocks
 from quatrain.components.preprocess.shards import Job
 from quatrain.components.preprocess.sources import plan_ranges
-from tests.components.preprocess.conftest import model_of
+from tests.components.conftest import model_of
 
 COLUMNS = {"day": "int", "delay": "int", "carrier": "string", "arrival": "float", "at": "timestamp"}
 HEADER = ",".join(COLUMNS)

@@ -20,7 +20,7 @@ from quatrain.components.preprocess.contents import versions
 from quatrain.components.preprocess.sources import find_files, plan_ranges
 from quatrain.components.spec.schema import ModelSpec, Source
 from quatrain.trainer.features.text_format import Spelling
-from tests.components.preprocess.conftest import Read, delays
+from tests.components.conftest import Read, delays
 from tests.emulators import bigquery as emulator
 from tests.emulators.storage import write_credentials
 

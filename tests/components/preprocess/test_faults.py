@@ -14,7 +14,7 @@ import pytest
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.preprocess import failures, pipeline
 from quatrain.components.spec.schema import ModelSpec
-from tests.components.preprocess.conftest import delays, model_of
+from tests.components.conftest import delays, model_of
 from tests.emulators import storage as emulator
 
 ROOT = Path(__file__).parents[3]

@@ -18,7 +18,7 @@ from quatrain.components.preprocess import json_lines
 from quatrain.components.preprocess.sources import plan_ranges
 from quatrain.components.spec.schema import Source
 from quatrain.trainer.features.text_format import Spelling
-from tests.components.preprocess.conftest import Read, positions_of
+from tests.components.conftest import Read, positions_of
 
 Reader = Callable[..., Read]
 

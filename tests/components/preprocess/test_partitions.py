@@ -13,7 +13,7 @@ import pytest
 from quatrain.components.errors import SourceError
 from quatrain.components.preprocess.partitions import partition_of
 from quatrain.components.spec.schema import Source
-from tests.components.preprocess.conftest import Read
+from tests.components.conftest import Read
 
 Table = Callable[..., str]
 

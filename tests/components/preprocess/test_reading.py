@@ -25,7 +25,7 @@ from quatrain.components.preprocess.reading import read_range
 from quatrain.components.preprocess.rejection import Block
 from quatrain.components.preprocess.sources import Range, plan_ranges
 from quatrain.components.spec.schema import Source
-from tests.components.preprocess.conftest import positions_of
+from tests.components.conftest import positions_of
 
 Reader = Callable[..., Any]
 

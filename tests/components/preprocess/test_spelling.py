@@ -16,7 +16,7 @@ from quatrain.components.preprocess.reading import read_range
 from quatrain.components.preprocess.sources import plan_ranges
 from quatrain.components.spec.schema import ModelSpec, Source
 from quatrain.trainer.features.text_format import Spelling
-from tests.components.preprocess.conftest import Read
+from tests.components.conftest import Read
 
 Reader = Callable[..., Read]
 

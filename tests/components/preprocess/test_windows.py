@@ -16,7 +16,7 @@ from quatrain.components.preprocess import checking, pipeline, sources
 from quatrain.components.preprocess.sources import find_files, plan_ranges
 from quatrain.components.preprocess.windows import days_before, fill, run_time
 from quatrain.components.spec.schema import ModelSpec, Source
-from tests.components.preprocess.conftest import HEADER, delays
+from tests.components.conftest import HEADER, delays
 from tests.emulators import storage as emulator
 
 JULY = datetime.datetime(2013, 7, 1, 3, tzinfo=datetime.UTC)
