@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.serving import read_metadata, read_transform
-from quatrain.components.preprocess import history
 from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.spec.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform

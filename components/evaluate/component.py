@@ -64,9 +64,9 @@ def gate(
         evaluation: What `measure` found.
         model: The model, for the message: it is kept, and not promoted.
     """
+    from quatrain.components import history
     from quatrain.components.artifacts import read_manifest
     from quatrain.components.evaluate.gate import require_passed
-    from quatrain.components.preprocess import history
 
     measured = read_manifest(evaluation.path, "metrics.json", "evaluate")
     require_passed(measured, model.uri)

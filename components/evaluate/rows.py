@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from quatrain.components.evaluate import plots
-from quatrain.components.preprocess.history import ROLES
+from quatrain.components.history import ROLES
 
 CHECKS = {
     "keys": "Keys",

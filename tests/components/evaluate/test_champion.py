@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quatrain.components import history
 from quatrain.components.artifacts import sha256_of, write_json
 from quatrain.components.errors import GateFailed
 from quatrain.components.evaluate.champion import find, split_of
 from quatrain.components.evaluate.gate import require_passed
 from quatrain.components.evaluate.metrics import Z95
 from quatrain.components.evaluate.run import evaluate_model
-from quatrain.components.preprocess import history
 from quatrain.components.spec.reading import read_parameter
 from tests.components.evaluate.handmade import (
     export_model,

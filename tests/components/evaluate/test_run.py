@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from kfp import dsl
 
+from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError, DataError, GateFailed
 from quatrain.components.evaluate import scoring
 from quatrain.components.evaluate.component import gate, measure
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.evaluate.shards import Plan, Shard
-from quatrain.components.preprocess import history
 from quatrain.components.preprocess.component import compare
 from tests.components.evaluate.handmade import (
     make_rows,

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
-from quatrain.components.preprocess import drift, history
+from quatrain.components.preprocess import drift
 from quatrain.components.preprocess.summary import VERSION, kept_rows
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import Drift, Limit, ModelSpec
