@@ -49,7 +49,7 @@ def check(runner: str, options: Mapping[str, Any]) -> None:
     """
     if runner == LOCAL and not options:
         return  # to know Beam's options, Beam must be imported, which takes a second
-    from quatrain.components.preprocess import runners
+    from quatrain.components.engine import runners
 
     runners.check_options(runner, options)
 

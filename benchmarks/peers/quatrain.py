@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import components.beam
 import pyarrow as pa
 
-import components.beam
 from benchmarks.measuring import ROOT, measured
 from benchmarks.peers import job
-from quatrain.components.preprocess import worker
+from quatrain.components.engine import local_worker
 
 if any(word.startswith("direct_num_workers=") for word in sys.argv):
-    worker.start()  # as the step does
+    local_worker.start()  # as the step does
 components.beam.import_local_beam()
 
 from quatrain.components.preprocess import pipeline, shards  # noqa: E402

@@ -32,7 +32,7 @@ def measure(
         metrics: The metrics of the model, one number each.
         classification: The ROC curve and the confusion matrix of a classifier.
     """
-    from quatrain.components.beam import import_local_beam
+    from quatrain.components.engine.beam_import import import_local_beam
     from quatrain.trainer.importing import uncollected
 
     with uncollected():

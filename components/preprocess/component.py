@@ -78,15 +78,15 @@ def preprocess(
     Returns:
         Rows read.
     """
-    from quatrain.components.beam import LOCAL, import_local_beam
-    from quatrain.components.preprocess import worker
+    from quatrain.components.engine import local_worker
+    from quatrain.components.engine.beam_import import LOCAL, import_local_beam
     from quatrain.trainer.importing import uncollected
 
     with uncollected():
         if runner == LOCAL:
             elsewhere = "environment_type" in runner_options
             if runner_options.get("direct_num_workers", 1) != 1 and not elsewhere:
-                worker.start()
+                local_worker.start()
             import_local_beam()
         from quatrain.components.preprocess import pipeline
 

@@ -19,14 +19,15 @@ import pyarrow as pa
 
 from quatrain.components.artifacts import json_bytes
 from quatrain.components.buckets import HERE, check_buckets, source_warnings
+from quatrain.components.engine import dataflow, pool, runners
+from quatrain.components.engine.failures import told
+from quatrain.components.engine.local_runner import local_runner
 from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
 from quatrain.components.image import IMAGE
-from quatrain.components.preprocess import contents, dataflow, judging, pool, runners, shards
+from quatrain.components.preprocess import contents, judging, shards
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
-from quatrain.components.preprocess.failures import told
 from quatrain.components.preprocess.folder import Folder, attempt
-from quatrain.components.preprocess.local import local_runner
 from quatrain.components.preprocess.shards import Cleaned, Fitted, Job, Written
 from quatrain.components.preprocess.sources import Files, Range, find_files, plan_ranges
 from quatrain.components.preprocess.summary import Fold, Summary

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from quatrain.components.engine import pool
 from quatrain.components.errors import RunnerError
-from quatrain.components.preprocess import folder, pipeline, pool
+from quatrain.components.preprocess import folder, pipeline
 from quatrain.components.spec.schema import ModelSpec
 from tests.emulators import storage as emulator
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from quatrain.components.engine import failures
 from quatrain.components.errors import ArtifactError, QuatrainError
-from quatrain.components.preprocess import failures, pipeline
+from quatrain.components.preprocess import pipeline
 from quatrain.components.spec.schema import ModelSpec
 from tests.components.conftest import delays, model_of
 from tests.emulators import storage as emulator
@@ -195,7 +196,7 @@ def test_a_busy_bucket_gives_the_same_bytes_or_in_the_end_a_sentence(
 KILLER = """
 import os, sys
 
-if "quatrain.components.preprocess.worker" in sys.orig_argv:
+if "quatrain.components.engine.local_worker" in sys.orig_argv:
     from quatrain.components.preprocess import shards
 
     def clean_range(*_):

@@ -19,8 +19,9 @@ import pytest
 from apache_beam import coders
 
 from quatrain.components.artifacts import sha256_of
+from quatrain.components.engine import local_worker
 from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
-from quatrain.components.preprocess import finding, pipeline, shards, worker
+from quatrain.components.preprocess import finding, pipeline, shards
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.folder import Folder
 from quatrain.components.preprocess.sources import plan_ranges
@@ -376,7 +377,7 @@ def test_a_pool_elsewhere_has_its_own_processes(small_spec: ModelSpec, tmp_path:
     options = {"environment_type": "EXTERNAL", "environment_config": "localhost:1"}
     with pytest.raises(RunnerError, match="no worker pool"):
         step(small_spec, tmp_path, {**options, "direct_num_workers": 2})
-    assert not worker._started
+    assert not local_worker._started
 
 
 def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(

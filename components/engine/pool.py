@@ -10,9 +10,9 @@ from importlib import metadata
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
 
-from quatrain.components.beam import LOCAL
+from quatrain.components.engine.beam_import import LOCAL
+from quatrain.components.engine.runners import ENGINES
 from quatrain.components.errors import RunnerError
-from quatrain.components.preprocess.runners import ENGINES
 
 CONNECT_S, START_S = 5.0, 60.0
 """How long a pool has to take a connection, and then to start a worker that answers."""

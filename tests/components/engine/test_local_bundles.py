@@ -16,7 +16,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.userstate import CombiningValueStateSpec
 
-from quatrain.components.preprocess.local import local_runner
+from quatrain.components.engine.local_runner import local_runner
 
 pytestmark = pytest.mark.whole
 OPTIONS = PipelineOptions([], direct_num_workers=2, direct_running_mode="multi_processing")
@@ -89,7 +89,7 @@ def test_an_interrupt_does_not_wait_for_the_bundles(tmp_path: Path) -> None:
     code = (
         "import signal, sys\n"
         "from pathlib import Path\n"
-        "from tests.components.preprocess.test_bundles import run\n"
+        "from tests.components.engine.test_local_bundles import run\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "run(Path(sys.argv[1]), 'sleeps')\n"
     )

@@ -10,7 +10,7 @@ from typing import Any
 from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from quatrain.components.beam import LOCAL
+from quatrain.components.engine.beam_import import LOCAL
 from quatrain.components.errors import RunnerError
 from quatrain.components.wording import near
 

@@ -14,9 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.worker.statesampler import get_current_tracker
 
-from quatrain.components import beam
-from quatrain.components.preprocess import worker
-from quatrain.components.preprocess.local import local_runner
+from quatrain.components.engine import beam_import, local_worker
+from quatrain.components.engine.local_runner import local_runner
 
 SHOWN = "print({'google.auth', 'pymongo', 'tensorflow', 'kfp', 'pandas'} & set(sys.modules))"
 
@@ -25,7 +24,7 @@ SHOWN = "print({'google.auth', 'pymongo', 'tensorflow', 'kfp', 'pandas'} & set(s
     "code",
     [
         "from quatrain.components.preprocess import worker; worker.load()",
-        "from quatrain.components.beam import import_local_beam; import_local_beam(); "
+        "from quatrain.components.engine.beam_import import import_local_beam; import_local_beam(); "
         "from quatrain.components.preprocess import pipeline",
     ],
 )
@@ -37,13 +36,13 @@ def test_a_local_run_imports_no_client_of_google_nor_tensorflow(code: str) -> No
 
 def test_a_module_is_absent_for_a_while_only() -> None:
     name = "tests_have_no_such_module"
-    with beam.absent(name), pytest.raises(ImportError):
+    with beam_import.absent(name), pytest.raises(ImportError):
         __import__(name)
     assert name not in sys.modules
 
 
 def test_a_module_that_is_imported_stays() -> None:
-    with beam.absent("os"):
+    with beam_import.absent("os"):
         import os as again
     assert again is os is sys.modules["os"]
 
@@ -52,10 +51,10 @@ def test_a_bundle_ends_soon_after_its_last_element(tmp_path: Path) -> None:
     def note(_: int) -> None:
         (tmp_path / "ms").write_text(str(get_current_tracker().sampling_period_ms))
 
-    beam.import_local_beam()
+    beam_import.import_local_beam()
     with Pipeline(FnApiRunner()) as pipeline:
         _ = pipeline | Create([0]) | Map(note)
-    assert int((tmp_path / "ms").read_text()) == beam.SAMPLING_MS
+    assert int((tmp_path / "ms").read_text()) == beam_import.SAMPLING_MS
 
 
 @pytest.mark.whole
@@ -70,8 +69,8 @@ def test_workers_are_forked_off_one_process_which_ends_with_them(
             time.sleep(0.01)  # else one could have done it all
 
     if early:
-        worker.start()
-    [started] = [process.pid for process, _ in worker._started] or [0]
+        local_worker.start()
+    [started] = [process.pid for process, _ in local_worker._started] or [0]
     options = PipelineOptions([], direct_num_workers=2, direct_running_mode="multi_processing")
     with local_runner(2) as runner, Pipeline(runner, options) as pipeline:
         _ = pipeline | Create(range(8)) | Map(note)
@@ -79,7 +78,7 @@ def test_workers_are_forked_off_one_process_which_ends_with_them(
     assert len(list(tmp_path.iterdir())) == 2
     assert len(parents) == 1 and os.getpid() not in parents
     assert not early or parents == {started}
-    assert not worker._started
+    assert not local_worker._started
     assert not any(Path(f"/proc/{pid}").exists() for pid in parents)
 
 

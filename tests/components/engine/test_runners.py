@@ -14,8 +14,8 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
+from quatrain.components.engine import runners
 from quatrain.components.errors import RunnerError
-from quatrain.components.preprocess import runners
 
 
 @pytest.mark.parametrize(

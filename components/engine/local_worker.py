@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping
 from typing import NoReturn
 
-from quatrain.components.beam import import_local_beam
+from quatrain.components.engine.beam_import import import_local_beam
 from quatrain.trainer.importing import uncollected
 
 Ready = tuple[subprocess.Popen[bytes], int]
@@ -36,7 +36,7 @@ def take() -> Ready:
 
 def _start() -> Ready:
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "quatrain.components.preprocess.worker"]
+    command = [sys.executable, "-m", "quatrain.components.engine.local_worker"]
     process = subprocess.Popen(command, stdin=reading)
     os.close(reading)
     return process, writing

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
+from quatrain.components.engine import dataflow
 from quatrain.components.errors import DataError, RunnerError
-from quatrain.components.preprocess import dataflow, folder, pipeline
+from quatrain.components.preprocess import folder, pipeline
 from quatrain.components.spec.schema import ModelSpec
 from tests.emulators import dataflow as emulated
 from tests.emulators import storage

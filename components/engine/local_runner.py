@@ -20,8 +20,8 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
     WorkerHandler,
 )
 
-from quatrain.components.preprocess import worker
-from quatrain.components.preprocess.bundles import Bundles
+from quatrain.components.engine import local_worker
+from quatrain.components.engine.local_bundles import Bundles
 
 _FORKED = "quatrain:env:forked:v1"
 
@@ -36,7 +36,7 @@ def local_runner(n_workers: int | None) -> Iterator[FnApiRunner | None]:
     if n_workers is None or n_workers == 1:
         yield None if n_workers is None else FnApiRunner()
         return
-    process, descriptor = worker.take()
+    process, descriptor = local_worker.take()
     with process:
         try:
             yield _Runner(descriptor)
@@ -45,7 +45,7 @@ def local_runner(n_workers: int | None) -> Iterator[FnApiRunner | None]:
 
 
 class _Runner(FnApiRunner):
-    """Beam's runner; it writes to a descriptor what `quatrain.components.preprocess.worker` forks off."""
+    """Beam's runner; it writes to a descriptor what `quatrain.components.engine.local_worker` forks off."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()

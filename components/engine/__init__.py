@@ -1,0 +1,1 @@
+"""Where Beam runs: in this process, in worker processes, or on an engine elsewhere."""
