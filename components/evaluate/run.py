@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import commit, read_manifest, sha256_of, write_json
 from quatrain.components.errors import ArtifactError
-from quatrain.components.evaluate import scoring
+from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.cautions import cautions
 from quatrain.components.evaluate.champion import find as find_champion
 from quatrain.components.evaluate.champion import split_of
 from quatrain.components.evaluate.gate import check_gate
+from quatrain.components.evaluate.passes import Plan, Shard
 from quatrain.components.evaluate.report import render
 from quatrain.components.evaluate.serving import read_metadata
-from quatrain.components.evaluate.shards import Plan, Shard
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform
@@ -64,7 +64,7 @@ def evaluate_model(
         train, test = (_shards(examples, split, manifest) for split in ("train", "test"))
         rows = manifest["rows"]["test"]
         print(f"evaluate: {rows:,} test rows in {len(test):,} shards", flush=True)
-        measured = scoring.score(plan, train, test)
+        measured = pipeline.score(plan, train, test)
         if champion:
             known = {"run": champion.run, "made": champion.made, "why": champion.why}
             measured["champion"] = {**known, **(measured["champion"] or {})}

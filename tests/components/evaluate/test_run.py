@@ -16,10 +16,10 @@ from kfp import dsl
 from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError, DataError, GateFailed
-from quatrain.components.evaluate import scoring
+from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.component import gate, measure
+from quatrain.components.evaluate.passes import Plan, Shard
 from quatrain.components.evaluate.run import evaluate_model
-from quatrain.components.evaluate.shards import Plan, Shard
 from quatrain.components.preprocess.component import compare
 from tests.components.evaluate.handmade import (
     make_rows,
@@ -121,9 +121,9 @@ def test_neither_the_order_nor_the_cut_of_shards_matters_with_weights(
     transform = make_transform(weight="weight")
     plan = Plan(str(models["binary"]), transform, ("carrier",), str(tmp_path))
     train, test = shards(three, "train"), shards(three, "test")
-    forward = scoring.score(plan, train, test)
-    backward = scoring.score(plan, train[::-1], test[::-1])
-    whole = scoring.score(plan, shards(one, "train"), shards(one, "test"))
+    forward = pipeline.score(plan, train, test)
+    backward = pipeline.score(plan, train[::-1], test[::-1])
+    whole = pipeline.score(plan, shards(one, "train"), shards(one, "test"))
     assert json.dumps(forward) == json.dumps(backward) == json.dumps(whole)
 
 

@@ -23,9 +23,7 @@ from quatrain.components.artifacts import write_json
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.evaluate.baseline import OneInput
 from quatrain.components.evaluate.measurements import Measured, summarize
-from quatrain.components.evaluate.reference import Reference
-from quatrain.components.evaluate.serving import ServedModel
-from quatrain.components.evaluate.shards import (
+from quatrain.components.evaluate.passes import (
     Models,
     Plan,
     Shard,
@@ -34,6 +32,8 @@ from quatrain.components.evaluate.shards import (
     score_shard,
     survey_shard,
 )
+from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.serving import ServedModel
 from quatrain.components.evaluate.survey import Survey
 
 PROBLEM = ".problem.json"
