@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from quatrain.components.evaluate.metrics import METRICS
+from quatrain.components.evaluate.measures.metrics import METRICS
 from quatrain.components.spec import schema as sections
 from quatrain.components.spec.columns import Column
 from quatrain.components.spec.problems import REASONS

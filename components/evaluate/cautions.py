@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from quatrain.components.evaluate.gate import compared, is_worse
-from quatrain.components.evaluate.metrics import loss_of
+from quatrain.components.evaluate.measures.metrics import loss_of
 from quatrain.components.spec.schema import Limit
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from quatrain.components.errors import GateFailed
-from quatrain.components.evaluate.metrics import loss_of
+from quatrain.components.evaluate.measures.metrics import loss_of
 
 LEVEL = 0.0005
 """Nearer losses are told as level."""

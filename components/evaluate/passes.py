@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
-from quatrain.components.evaluate import baseline
-from quatrain.components.evaluate.baseline import Cells, Inputs, OneInput
-from quatrain.components.evaluate.measurements import (
+from quatrain.components.evaluate.measures import baseline
+from quatrain.components.evaluate.measures.baseline import Cells, Inputs, OneInput
+from quatrain.components.evaluate.measures.exact_sums import MeanSums
+from quatrain.components.evaluate.measures.measurements import (
     N_BINS_COARSE,
     Against,
     Measured,
@@ -25,15 +26,14 @@ from quatrain.components.evaluate.measurements import (
     measure,
     nothing,
 )
-from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.measures.reference import Reference
+from quatrain.components.evaluate.measures.slice_values import OTHER, TOO_MANY, Survey, as_text
 from quatrain.components.evaluate.serving import (
     BATCH_ROWS,
     ServedModel,
     prediction_schema,
     prediction_table,
 )
-from quatrain.components.evaluate.sums import MeanSums
-from quatrain.components.evaluate.survey import OTHER, TOO_MANY, Survey, as_text
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 from quatrain.trainer.features.transform import Transform
 

@@ -21,8 +21,10 @@ from apache_beam.utils.shared import Shared
 from quatrain.components import errors
 from quatrain.components.artifacts import write_json
 from quatrain.components.errors import ArtifactError, QuatrainError
-from quatrain.components.evaluate.baseline import OneInput
-from quatrain.components.evaluate.measurements import Measured, summarize
+from quatrain.components.evaluate.measures.baseline import OneInput
+from quatrain.components.evaluate.measures.measurements import Measured, summarize
+from quatrain.components.evaluate.measures.reference import Reference
+from quatrain.components.evaluate.measures.slice_values import Survey
 from quatrain.components.evaluate.passes import (
     Models,
     Plan,
@@ -32,9 +34,7 @@ from quatrain.components.evaluate.passes import (
     score_shard,
     survey_shard,
 )
-from quatrain.components.evaluate.reference import Reference
 from quatrain.components.evaluate.serving import ServedModel
-from quatrain.components.evaluate.survey import Survey
 
 PROBLEM = ".problem.json"
 UNLOADED = ".champion.json"

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from quatrain.components.evaluate import plots, rows
 from quatrain.components.evaluate.gate import show_small
-from quatrain.components.evaluate.metrics import METRICS, Metric
-from quatrain.components.evaluate.survey import OTHER, TOP_VALUES
+from quatrain.components.evaluate.measures.metrics import METRICS, Metric
+from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
 from quatrain.components.spec.schema import SPLITS
 
 FEW_ROWS = 100

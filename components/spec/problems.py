@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from quatrain.components.evaluate.metrics import METRICS, metrics_of
+from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
 from quatrain.components.spec.columns import Column
 from quatrain.components.spec.schema import (
     Bound,

@@ -15,7 +15,7 @@ BINS = 64
 BIN_ROWS = 20
 """Rows that a bin should have when a column is suspected."""
 PRIOR_ROWS = 10.0
-"""Rows of prior mixed into each bin, as in components/evaluate/baseline.py."""
+"""Rows of prior mixed into each bin, as in components/evaluate/measures/baseline.py."""
 ALMOST_SURE = 0.995
 """AUC or accuracy above which a column is suspected to give the label away."""
 SURE_ROWS = 20

@@ -15,7 +15,7 @@ from quatrain.components.artifacts import sha256_of, write_json
 from quatrain.components.errors import GateFailed
 from quatrain.components.evaluate.champion import find, split_of
 from quatrain.components.evaluate.gate import require_passed
-from quatrain.components.evaluate.metrics import Z95
+from quatrain.components.evaluate.measures.metrics import Z95
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.spec.reading import read_parameter
 from tests.components.evaluate.handmade import (

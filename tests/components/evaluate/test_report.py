@@ -9,7 +9,7 @@ import pytest
 
 from quatrain.components.evaluate import plots, report
 from quatrain.components.evaluate.gate import check_gate
-from quatrain.components.evaluate.metrics import METRICS, metrics_of
+from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
 from quatrain.components.evaluate.report import render, show_number
 from tests.components.evaluate.handmade import make_metadata, make_spec, make_transform
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from quatrain.components.errors import DataError
-from quatrain.components.evaluate.classification import Classification
-from quatrain.components.evaluate.measurements import Measured, summarize
-from quatrain.components.evaluate.metrics import METRICS, metrics_of
-from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.measures.classification import Classification
+from quatrain.components.evaluate.measures.measurements import Measured, summarize
+from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
+from quatrain.components.evaluate.measures.reference import Reference
 
 BINARY = Reference("binary", 2, (0.5, 0.5))
 THREE = Reference("multiclass", 3, (0.5, 0.25, 0.25))

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from quatrain.components.evaluate.metrics import Estimate
-from quatrain.components.evaluate.reference import Reference
-from quatrain.components.evaluate.sums import MeanSums, count
+from quatrain.components.evaluate.measures.exact_sums import MeanSums, count
+from quatrain.components.evaluate.measures.metrics import Estimate
+from quatrain.components.evaluate.measures.reference import Reference
 
 N_RESIDUAL_BINS = 80
 N_GRID = 40

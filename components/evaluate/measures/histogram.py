@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quatrain.components.evaluate.metrics import wilson
+from quatrain.components.evaluate.measures.metrics import wilson
 
 N_POINTS = 100
 """Points of the ROC curve: as many as a plot can show."""

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from quatrain.components.errors import DataError
-from quatrain.components.evaluate import survey
-from quatrain.components.evaluate.survey import Survey
+from quatrain.components.evaluate.measures import slice_values
+from quatrain.components.evaluate.measures.slice_values import Survey
 
 
 def of_values(*values: str | None) -> Survey:
@@ -24,14 +24,14 @@ def test_a_value_that_is_spelled_as_the_rest_joins_the_rest() -> None:
 
 
 def test_a_column_of_too_many_values_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey, "MAX_VALUES", 2)
+    monkeypatch.setattr(slice_values, "MAX_VALUES", 2)
     found = of_values("a", "b") + of_values("c") + of_values("a")
     assert found.slices() == {"c": None}
 
 
 def test_numbers_and_bools_are_sliced_by_their_value() -> None:
-    assert survey.as_text(pa.array([1.5, 2.0, None])).to_pylist() == ["1.5", "2", "(missing)"]
-    assert survey.as_text(pa.array([True])).to_pylist() == ["true"]
+    assert slice_values.as_text(pa.array([1.5, 2.0, None])).to_pylist() == ["1.5", "2", "(missing)"]
+    assert slice_values.as_text(pa.array([True])).to_pylist() == ["true"]
 
 
 def test_the_prior_is_the_weighted_share_of_each_class() -> None:

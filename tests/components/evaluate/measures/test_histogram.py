@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from quatrain.components.evaluate import histogram
-from quatrain.components.evaluate.metrics import wilson
+from quatrain.components.evaluate.measures import histogram
+from quatrain.components.evaluate.measures.metrics import wilson
 
 
 def by_pairs(positives: np.ndarray, negatives: np.ndarray) -> float:

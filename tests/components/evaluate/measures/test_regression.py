@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from quatrain.components.evaluate.metrics import metrics_of
-from quatrain.components.evaluate.reference import Reference
-from quatrain.components.evaluate.regression import Regression
+from quatrain.components.evaluate.measures.metrics import metrics_of
+from quatrain.components.evaluate.measures.reference import Reference
+from quatrain.components.evaluate.measures.regression import Regression
 
 REFERENCE = Reference("regression", 0, (2.0,), deviation=2.0, low=0.0, high=4.0)
 LABELS = np.array([0, 2, 4], np.float32)

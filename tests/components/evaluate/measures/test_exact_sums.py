@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from quatrain.components.evaluate.sums import ExactSum, MeanSums
+from quatrain.components.evaluate.measures.exact_sums import ExactSum, MeanSums
 
 
 def test_a_sum_is_rounded_once() -> None:

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import DataError
-from quatrain.components.evaluate.reference import Reference, Slices
-from quatrain.components.evaluate.sums import ExactSum, MeanSums
+from quatrain.components.evaluate.measures.exact_sums import ExactSum, MeanSums
+from quatrain.components.evaluate.measures.reference import Reference, Slices
 
 TOP_VALUES = 20
 """Values of a slice column that are measured on their own; the rest are measured together."""

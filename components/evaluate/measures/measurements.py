@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from quatrain.components.evaluate.classification import Classification, log_losses
-from quatrain.components.evaluate.metrics import Estimate, loss_of
-from quatrain.components.evaluate.reference import Reference
-from quatrain.components.evaluate.regression import Regression
-from quatrain.components.evaluate.sums import MeanSums
+from quatrain.components.evaluate.measures.classification import Classification, log_losses
+from quatrain.components.evaluate.measures.exact_sums import MeanSums
+from quatrain.components.evaluate.measures.metrics import Estimate, loss_of
+from quatrain.components.evaluate.measures.reference import Reference
+from quatrain.components.evaluate.measures.regression import Regression
 
 N_BINS = 10_000
 """Bins of the scores of all rows."""

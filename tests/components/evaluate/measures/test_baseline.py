@@ -3,8 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quatrain.components.evaluate.baseline import Cells, OneInput, codes, marks_of, trivial_answer
-from quatrain.components.evaluate.reference import Reference
+from quatrain.components.evaluate.measures.baseline import (
+    Cells,
+    OneInput,
+    codes,
+    marks_of,
+    trivial_answer,
+)
+from quatrain.components.evaluate.measures.reference import Reference
 
 REFERENCE = Reference("binary", 2, (0.75, 0.25))
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from quatrain.components.evaluate import histogram
-from quatrain.components.evaluate.metrics import Estimate, metrics_of
-from quatrain.components.evaluate.reference import Reference
-from quatrain.components.evaluate.sums import ExactSum, MeanSums, count
+from quatrain.components.evaluate.measures import histogram
+from quatrain.components.evaluate.measures.exact_sums import ExactSum, MeanSums, count
+from quatrain.components.evaluate.measures.metrics import Estimate, metrics_of
+from quatrain.components.evaluate.measures.reference import Reference
 
 SMALLEST_PROBABILITY = 1e-15
 """Log-loss counts a lower probability as this one."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quatrain.components.evaluate.reference import Reference
-from quatrain.components.evaluate.sums import count
+from quatrain.components.evaluate.measures.exact_sums import count
+from quatrain.components.evaluate.measures.reference import Reference
 
 N_BINS = 256
 PRIOR_ROWS = 10.0

@@ -1,0 +1,1 @@
+"""Metrics as mergeable statistics: each has a zero, `+` and a value."""
