@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from quatrain.components.evaluate import plots, report
 from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
-from quatrain.components.evaluate.report import render, show_number
+from quatrain.components.evaluate.report import plots, report
+from quatrain.components.evaluate.report.report import render, show_number
 from tests.components.evaluate.handmade import make_metadata, make_spec, make_transform
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"

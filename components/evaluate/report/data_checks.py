@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from quatrain.components.evaluate import plots
+from quatrain.components.evaluate.report import plots
 from quatrain.components.history import ROLES
 
 CHECKS = {

@@ -12,10 +12,11 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from quatrain.components.evaluate import plots, rows
 from quatrain.components.evaluate.gate import show_small
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
+from quatrain.components.evaluate.report import data_checks as rows
+from quatrain.components.evaluate.report import plots
 from quatrain.components.spec.schema import SPLITS
 
 FEW_ROWS = 100
