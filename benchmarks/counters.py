@@ -16,9 +16,9 @@ from typing import Any
 
 from benchmarks.measuring import BUILD, ROOT, machine, table
 from benchmarks.preprocess import table_of
-from quatrain.components.preprocess import shards
+from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.folder import Folder
+from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.sources import plan_ranges
 from quatrain.components.preprocess.summary import Fold
 from quatrain.components.spec.reading import load_spec
@@ -29,19 +29,19 @@ def count(source: Path, out: Path) -> list[tuple[str, str]]:
     """Does the flights job on a file and returns its counters, each with what it counts."""
     spec = load_spec(ROOT / "examples/flights/flights.yaml", [f"source.uri={source}"])
     ranges = plan_ranges(spec.source, spec.columns)
-    job = shards.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
+    job = passes.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
     cleaner, fold, cleaned, summaries = Cleaner(job.rules), Fold(), [], []
     for span in ranges:
-        one, summary = shards.clean_range(job, span, cleaner)
+        one, summary = passes.clean_range(job, span, cleaner)
         cleaned.append(one)
         summaries.append(_travels(Fold().add(summary)))
         fold = fold.add(summary)
     spilled = _size(out.rglob("*.arrow"))
     n_spilled = sum(1 for _ in out.rglob("*.arrow"))
     total = fold.total
-    fitted = shards.fit(job, total)
-    written = [shards.engineer_range(job, one, fitted) for one in cleaned]
-    shards.write_documents(job, fitted, written)
+    fitted = passes.fit(job, total)
+    written = [passes.engineer_range(job, one, fitted) for one in cleaned]
+    passes.write_documents(job, fitted, written)
     rejected = list(out.glob("rejected/*"))
     engineered = [p for split in SPLITS for p in out.glob(f"{split}-*")]
     return [

@@ -166,7 +166,7 @@ def labelled(ready: Ready) -> Ready:
     Raises:
         SourceError: The source has no files.
     """
-    from quatrain.components.preprocess import finding
+    from quatrain.components.preprocess import find_files as finding
 
     spec = ready.job["runtimeConfig"]["parameterValues"]["spec"]
     try:

@@ -20,9 +20,9 @@ if any(word.startswith("direct_num_workers=") for word in sys.argv):
     local_worker.start()  # as the step does
 components.beam.import_local_beam()
 
-from quatrain.components.preprocess import pipeline, shards  # noqa: E402
+from quatrain.components.preprocess import passes, pipeline  # noqa: E402
 from quatrain.components.preprocess.cleaning import Cleaner, Rules  # noqa: E402
-from quatrain.components.preprocess.folder import Folder  # noqa: E402
+from quatrain.components.preprocess.output_folder import Folder  # noqa: E402
 from quatrain.components.preprocess.sources import plan_ranges  # noqa: E402
 from quatrain.components.preprocess.summary import Summary  # noqa: E402
 from quatrain.components.spec.reading import load_spec  # noqa: E402
@@ -32,16 +32,16 @@ def kernels(spec: Any, out: Path) -> None:
     """Both passes in a loop, in this process and thread."""
     pa.set_memory_pool(pa.system_memory_pool())
     ranges = plan_ranges(spec.source, spec.columns)
-    of = shards.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
+    of = passes.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(of.rules)
     cleaned, total = [], Summary()
     for span in ranges:
-        one, counted = shards.clean_range(of, span, cleaner)
+        one, counted = passes.clean_range(of, span, cleaner)
         cleaned.append(one)
         total += counted
-    fitted = shards.fit(of, total)
-    written = [shards.engineer_range(of, one, fitted) for one in cleaned]
-    shards.write_documents(of, fitted, written)
+    fitted = passes.fit(of, total)
+    written = [passes.engineer_range(of, one, fitted) for one in cleaned]
+    passes.write_documents(of, fitted, written)
 
 
 def run(source: str, out: Path, how: str, options: dict[str, Any]) -> None:

@@ -9,11 +9,11 @@ from itertools import islice
 from operator import add
 
 from quatrain.components.errors import QuatrainError
-from quatrain.components.preprocess import judging, shards
+from quatrain.components.preprocess import judging, passes
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.folder import Folder
-from quatrain.components.preprocess.keeping import kept_blocks
-from quatrain.components.preprocess.shards import Job
+from quatrain.components.preprocess.kept_rows import kept_blocks
+from quatrain.components.preprocess.output_folder import Folder
+from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.sources import Range, find_files, plan_ranges
 from quatrain.components.preprocess.summary import Summary
 from quatrain.components.spec.schema import SPLITS, ModelSpec
@@ -81,7 +81,7 @@ def _sample(job: Job, ranges: list[Range]) -> tuple[Summary, bool]:
     for span in ranges:
         blocks = kept_blocks(job.spec, span, cleaner)
         for kept in islice(blocks, 1):
-            total += shards.summarize(job, span.index, kept)
+            total += passes.summarize(job, span.index, kept)
         # A range that cannot be cut, as a compressed file, may have more.
         is_whole = is_whole and next(blocks, None) is None
     return total, is_whole

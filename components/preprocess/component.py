@@ -24,7 +24,7 @@ def find_files(
         scheduled: When the schedule meant the run to start; 1970 without a schedule.
         created: When the run was made.
     """
-    from quatrain.components.preprocess import finding
+    from quatrain.components.preprocess import find_files as finding
 
     return finding.find(spec, project=project, at=at, clocks=(scheduled, created))
 

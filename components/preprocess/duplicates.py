@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess.cleaning import Cleaner
-from quatrain.components.preprocess.encoding import decoded
-from quatrain.components.preprocess.keeping import Kept, kept_blocks
-from quatrain.components.preprocess.shards import Job
+from quatrain.components.preprocess.dictionary import decoded
+from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
+from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.sources import Range
 from quatrain.components.preprocess.splitting import joined, parts
 from quatrain.components.spec.schema import Deduplicate

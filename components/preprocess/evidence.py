@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from quatrain.components.preprocess.encoding import Encoded, count, count_values
+from quatrain.components.preprocess.dictionary import Encoded, count, count_values
 from quatrain.components.preprocess.sketch import Sketch, fingerprints
 from quatrain.components.spec.schema import SPLITS, ModelSpec
 from quatrain.trainer.features.fingerprint import distinct_rows

@@ -24,11 +24,11 @@ from quatrain.components.engine.failures import told
 from quatrain.components.engine.local_runner import local_runner
 from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
 from quatrain.components.image import IMAGE
-from quatrain.components.preprocess import contents, judging, shards
+from quatrain.components.preprocess import contents, judging, passes
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
-from quatrain.components.preprocess.folder import Folder, attempt
-from quatrain.components.preprocess.shards import Cleaned, Fitted, Job, Written
+from quatrain.components.preprocess.output_folder import Folder, attempt
+from quatrain.components.preprocess.passes import Cleaned, Fitted, Job, Written
 from quatrain.components.preprocess.sources import Files, Range, find_files, plan_ranges
 from quatrain.components.preprocess.summary import Fold, Summary
 from quatrain.components.preprocess.windows import run_time
@@ -131,7 +131,7 @@ def run(
                 pipeline.run().wait_until_finish()
             rest = {uri: version for uri, version in versions.items() if uri not in tables}
             contents.check_unchanged(rest, contents.versions(rest, project))
-            folder.clear(shards.SPILL)
+            folder.clear(passes.SPILL)
             return _finish(folder)
 
 
@@ -194,7 +194,7 @@ class Clean(beam.DoFn):
         try:
             if span.problem:
                 raise QuatrainError(span.problem)
-            cleaned, total = shards.clean_range(self._job, span, self._cleaner)
+            cleaned, total = passes.clean_range(self._job, span, self._cleaner)
         except QuatrainError as error:
             cleaned, total = Cleaned(span.index), Summary(problem=(span.index, str(error)))
         yield beam.pvalue.TaggedOutput(_SUMMARY, total)
@@ -228,7 +228,7 @@ def fit_transform(total: Summary, job: Job) -> Fitted:
         f"preprocess: {total.read:,} rows read, {kept:,} kept, {total.rejected:,} rejected",
         flush=True,
     )
-    return shards.fit(job, total)
+    return passes.fit(job, total)
 
 
 class Engineer(beam.DoFn):
@@ -240,7 +240,7 @@ class Engineer(beam.DoFn):
     def process(self, cleaned: Cleaned, fitted: Fitted) -> Iterator[Written]:
         """Writes the shards of one range."""
         if fitted.problem is None:
-            yield shards.engineer_range(self._job, cleaned, fitted)
+            yield passes.engineer_range(self._job, cleaned, fitted)
 
 
 class Commit(beam.DoFn):
@@ -252,7 +252,7 @@ class Commit(beam.DoFn):
     def process(self, fitted: Fitted, written: list[Written]) -> None:
         """Ends the artifact."""
         if fitted.problem is None:
-            shards.write_documents(self._job, fitted, list(written))
+            passes.write_documents(self._job, fitted, list(written))
         else:
             self._job.folder.write(PROBLEM, json_bytes({"problem": fitted.problem}))
 

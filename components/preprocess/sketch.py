@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.preprocess.encoding import decoded
+from quatrain.components.preprocess.dictionary import decoded
 from quatrain.components.spec.schema import SPLITS
 from quatrain.trainer.features.fingerprint import fingerprint64
 

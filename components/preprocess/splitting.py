@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import SpecError
-from quatrain.components.preprocess.encoding import decoded
+from quatrain.components.preprocess.dictionary import decoded
 from quatrain.components.preprocess.rejection import Fault
 from quatrain.components.spec.schema import (
     SPLITS,

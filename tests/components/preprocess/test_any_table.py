@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess import shards
+from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.folder import Folder
-from quatrain.components.preprocess.keeping import kept_blocks
-from quatrain.components.preprocess.shards import Job
+from quatrain.components.preprocess.kept_rows import kept_blocks
+from quatrain.components.preprocess.output_folder import Folder
+from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.sources import plan_ranges
 from tests.components.conftest import model_of
 
@@ -119,16 +119,16 @@ def test_any_table_reconciles_and_its_rejected_rows_stand_as_they_were_read(
     body = data[span.start :]
     if quoted_newlines and body.count(b'"') % 2:
         with pytest.raises(SourceError, match="never closes"):
-            shards.clean_range(job, span, cleaner)
+            passes.clean_range(job, span, cleaner)
         return
-    cleaned, total = shards.clean_range(job, span, cleaner)
+    cleaned, total = passes.clean_range(job, span, cleaner)
     expected = {span.start + at: row for at, row in _rows(body, quoted_newlines) if row}
     assert total.read == len(expected)
     assert total.rows["read"] == sum(total.rows[s] for s in total.splits) + total.rejected
     rejected = pq.read_table(next(Path(job.folder.uri, "rejected").iterdir())).to_pylist()
     assert len(rejected) == total.rejected
     assert all(expected[r["position"]] == r["row"] for r in rejected)
-    kept = [row for batch in shards.spilled(job, cleaned) for row in batch.to_pylist()]
+    kept = [row for batch in passes.spilled(job, cleaned) for row in batch.to_pylist()]
     # Rows are spilled by their split, those of a split in their order.
     positions = [k.positions.to_pylist() for k in kept_blocks(job.spec, span, cleaner)]
     good = [at for of_block in positions for at in of_block]

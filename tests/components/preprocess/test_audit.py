@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from quatrain.components.preprocess import audit
-from quatrain.components.preprocess.encoding import encode
+from quatrain.components.preprocess.dictionary import encode
 from quatrain.components.preprocess.evidence import Evidence
 from quatrain.components.preprocess.splitting import assign
 from quatrain.components.preprocess.summary import Summary

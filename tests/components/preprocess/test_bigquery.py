@@ -15,7 +15,8 @@ import pytest
 from pydantic import ValidationError
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.preprocess import finding, pipeline
+from quatrain.components.preprocess import find_files as finding
+from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.contents import versions
 from quatrain.components.preprocess.sources import find_files, plan_ranges
 from quatrain.components.spec.schema import ModelSpec, Source

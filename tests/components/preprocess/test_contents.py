@@ -5,7 +5,7 @@ import os
 import pytest
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.preprocess import contents, finding
+from quatrain.components.preprocess import contents, find_files
 from quatrain.components.preprocess.contents import digest, versions
 from tests.emulators import storage as emulator
 
@@ -35,7 +35,7 @@ def found(*uris, at=JULY_3, **settings):
         "split": {"keys": ["x"]},
         "features": [{"name": "x", "from": "x", "transform": "standardize"}],
     }
-    return finding.find(spec, project="my-project", at="", clocks=("1970-01-01T00:00:00Z", at))
+    return find_files.find(spec, project="my-project", at="", clocks=("1970-01-01T00:00:00Z", at))
 
 
 def test_the_same_objects_give_the_same_digest_however_they_are_named(storage):

@@ -16,8 +16,8 @@ from quatrain.components.errors import DataError, QuatrainError, SpecError
 from quatrain.components.preprocess import duplicates, pipeline
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.duplicates import keys_of, losers_of
-from quatrain.components.preprocess.folder import Folder
-from quatrain.components.preprocess.shards import Job
+from quatrain.components.preprocess.output_folder import Folder
+from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.sources import plan_ranges
 from quatrain.components.spec.schema import SPLITS, ModelSpec
 

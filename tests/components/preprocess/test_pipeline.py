@@ -21,9 +21,9 @@ from apache_beam import coders
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.engine import local_worker
 from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
-from quatrain.components.preprocess import finding, pipeline, shards
+from quatrain.components.preprocess import find_files, passes, pipeline
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.folder import Folder
+from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.sources import plan_ranges
 from quatrain.components.preprocess.summary import Fold, Summary
 from quatrain.components.spec.schema import SPLITS, ModelSpec
@@ -38,16 +38,16 @@ def run(spec: ModelSpec, out: Path, **options: Any) -> int:
     return pipeline.run(spec.as_parameter(), runner="local", out=str(out), **options)
 
 
-def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> shards.Fitted:
+def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes.Fitted:
     """The same work without Beam, range by range; stops at a problem."""
     ranges = plan_ranges(spec.source, spec.columns, range_bytes)
-    job = shards.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
+    job = passes.Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(job.rules)
-    cleaned = [shards.clean_range(job, r, cleaner) for r in ranges]
-    fitted = shards.fit(job, sum((total for _, total in cleaned), Summary()))
+    cleaned = [passes.clean_range(job, r, cleaner) for r in ranges]
+    fitted = passes.fit(job, sum((total for _, total in cleaned), Summary()))
     if fitted.problem is None:
-        written = [shards.engineer_range(job, of, fitted) for of, _ in cleaned]
-        shards.write_documents(job, fitted, written)
+        written = [passes.engineer_range(job, of, fitted) for of, _ in cleaned]
+        passes.write_documents(job, fitted, written)
     return fitted
 
 
@@ -332,15 +332,15 @@ def test_a_sum_travels_packed_and_takes_more_where_it_arrives(
     small_spec: ModelSpec, tmp_path: Path
 ) -> None:
     ranges = plan_ranges(small_spec.source, small_spec.columns, 2000)
-    job = shards.Job(small_spec, Rules.of(small_spec), Folder(str(tmp_path)), len(ranges))
+    job = passes.Job(small_spec, Rules.of(small_spec), Folder(str(tmp_path)), len(ranges))
     cleaner = Cleaner(job.rules)
-    first, *others = [shards.clean_range(job, span, cleaner)[1] for span in ranges]
+    first, *others = [passes.clean_range(job, span, cleaner)[1] for span in ranges]
     coder = coders.registry.get_coder(Fold)
     sent = coder.encode(Fold().add(first))
     assert len(sent) < len(coder.encode(first)) / 2
     arrived = coder.decode(sent)
     assert coder.encode(arrived) == sent, "who hands it on leaves it packed"
-    assert shards.fit(job, arrived.add(*others).total) == shards.fit(job, sum(others, first))
+    assert passes.fit(job, arrived.add(*others).total) == passes.fit(job, sum(others, first))
 
 
 def step(spec: ModelSpec, folder: Path, options: dict[str, object]) -> int:
@@ -413,7 +413,7 @@ def test_files_that_are_not_those_that_were_found_are_not_read(
     delays_spec: Make, tmp_path: Path
 ) -> None:
     spec, out = delays_spec(), tmp_path / "examples"
-    found = finding.find(spec.as_parameter(), project="", at="", clocks=())
+    found = find_files.find(spec.as_parameter(), project="", at="", clocks=())
     assert run(spec, out, digest=found.digest) == 400
     os.utime(spec.source.uri[0], ns=(1, 1))
     with pytest.raises(SourceError, match=r"one was written, added or removed since; run again"):
@@ -426,7 +426,7 @@ def test_a_file_that_is_written_while_it_is_read_leaves_no_examples(
 ) -> None:
     spec, kept = delays_spec(), pipeline.fit_transform
 
-    def fit(*given: Any) -> shards.Fitted:
+    def fit(*given: Any) -> passes.Fitted:
         os.utime(spec.source.uri[0], ns=(1, 1))
         return kept(*given)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import SourceError
 from quatrain.components.preprocess.cleaning import Cleaner
-from quatrain.components.preprocess.encoding import Encoded, encode
+from quatrain.components.preprocess.dictionary import Encoded, encode
 from quatrain.components.preprocess.reading import read_range
 from quatrain.components.preprocess.rejection import Block, Fault
 from quatrain.components.preprocess.sources import Range

@@ -18,10 +18,10 @@ from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess import audit, judging, summary
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.conversion import TYPES
-from quatrain.components.preprocess.encoding import Looked, apply, compact, looked
+from quatrain.components.preprocess.dictionary import Looked, apply, compact, looked
 from quatrain.components.preprocess.evidence import Evidence
-from quatrain.components.preprocess.folder import Digested, Folder
-from quatrain.components.preprocess.keeping import Kept, kept_blocks
+from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
+from quatrain.components.preprocess.output_folder import Digested, Folder
 from quatrain.components.preprocess.rejection import REJECTED
 from quatrain.components.preprocess.sources import Range
 from quatrain.components.preprocess.summary import Fold, Summary, counted_columns
