@@ -9,7 +9,8 @@ from itertools import islice
 from operator import add
 
 from quatrain.components.errors import QuatrainError
-from quatrain.components.preprocess import judging, passes
+from quatrain.components.preprocess import passes
+from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.kept_rows import kept_blocks
 from quatrain.components.preprocess.output_folder import Folder
@@ -49,7 +50,7 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
         at: The time of a run, where a window ends; by default now.
     """
     rules = Rules.of(spec)
-    findings = rules.problems or list(judging.spec_problems(spec, rules.derived))
+    findings = rules.problems or list(split_problems.spec_problems(spec, rules.derived))
     try:
         files = find_files(spec.source, at or datetime.datetime.now(datetime.UTC))
         ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES, files.found, spec.spellings)
@@ -61,13 +62,13 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
         return Checked([*findings, str(error)], [], None)
     problems, warnings = _sample_problems(spec, rules.derived, sample), []
     if not problems and is_whole:
-        whole = judging.run_problem(spec, rules.derived, sample)
+        whole = split_problems.run_problem(spec, rules.derived, sample)
         problems += [whole] if whole else []
     elif empty := [s for s in SPLITS if not sample.rows[s]]:
         warnings.append(
             f"no row of the sample falls to {' or '.join(empty)}; a run stops where none does"
         )
-    return Checked(problems, [*judging.leak_warnings(spec), *warnings], sample)
+    return Checked(problems, [*split_problems.leak_warnings(spec), *warnings], sample)
 
 
 def _spread(n: int) -> list[int]:
@@ -91,8 +92,8 @@ def _sample_problems(spec: ModelSpec, derived: dict[str, str], sample: Summary) 
     if not sample.read:
         return [f"{', '.join(spec.source.uri)}: there are no rows, only headers"]
     where = f"in a sample of {sample.read:,} rows"
-    if rejected := judging.too_many_rejected(spec, sample):
+    if rejected := split_problems.too_many_rejected(spec, sample):
         return [f"{where}: {rejected}"]
     whole = reduce(add, sample.splits.values())
     as_train = replace(sample, splits=dict.fromkeys(SPLITS, whole))
-    return judging.table_problems(spec, derived, as_train, where)
+    return split_problems.table_problems(spec, derived, as_train, where)

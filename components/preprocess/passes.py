@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import QuatrainError
-from quatrain.components.preprocess import audit, judging, summary
+from quatrain.components.preprocess import summary
+from quatrain.components.preprocess.checks import audit, split_problems
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.conversion import TYPES
 from quatrain.components.preprocess.dictionary import Looked, apply, compact, looked
@@ -149,9 +150,9 @@ def summarize(job: Job, index: int, kept: Kept) -> Summary:
 def fit(job: Job, total: Summary) -> Fitted:
     """Judges the rows and fits the transform to the train split."""
     spec, derived = job.spec, job.rules.derived
-    if problem := judging.run_problem(spec, derived, total):
+    if problem := split_problems.run_problem(spec, derived, total):
         return Fitted(problem=problem)
-    classes = judging.fitted_classes(spec, derived, total)
+    classes = split_problems.fitted_classes(spec, derived, total)
     try:
         features = fit_features(spec.features, total.splits["train"].columns)
     except TrainerError as error:
@@ -159,7 +160,7 @@ def fit(job: Job, total: Summary) -> Fitted:
     label, text = Label(spec.label, classes), _text_format(spec)
     transform = Transform(spec.task, label, spec.weight, spec.inputs, features, text)
     checks = audit.document(spec, derived, total)
-    warnings = [*judging.warnings(spec, total, classes), *audit.findings(checks)]
+    warnings = [*split_problems.warnings(spec, total, classes), *audit.findings(checks)]
     statistics = summary.document(total, spec, job.counted, warnings)
     return Fitted(
         transform.to_json(),

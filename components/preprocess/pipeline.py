@@ -24,7 +24,8 @@ from quatrain.components.engine.failures import told
 from quatrain.components.engine.local_runner import local_runner
 from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
 from quatrain.components.image import IMAGE
-from quatrain.components.preprocess import contents, judging, passes
+from quatrain.components.preprocess import contents, passes
+from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
 from quatrain.components.preprocess.output_folder import Folder, attempt
@@ -106,7 +107,7 @@ def run(
         n_files = len({r.path for r in ranges})
         print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
         if not ranges:  # so that the sum needs no default, which would be five steps
-            raise DataError(judging.run_problem(model, rules.derived, Summary()))
+            raise DataError(split_problems.run_problem(model, rules.derived, Summary()))
         defaults: dict[str, Any] = {}
         if runner == runners.DATAFLOW:
             defaults = dataflow.defaults(
@@ -139,7 +140,7 @@ def _checked(spec: Mapping[str, Any]) -> tuple[ModelSpec, Rules]:
     """Reads a spec, and binds its rules."""
     model = read_parameter(spec)
     rules = Rules.of(model)
-    if problems := list(judging.spec_problems(model, rules.derived)):
+    if problems := list(split_problems.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))
     return model, rules
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from quatrain.components.preprocess import audit
+from quatrain.components.preprocess.checks import audit
 from quatrain.components.preprocess.dictionary import encode
 from quatrain.components.preprocess.evidence import Evidence
 from quatrain.components.preprocess.splitting import assign

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from quatrain.components.preprocess import predictors
+from quatrain.components.preprocess.checks import single_input
 from quatrain.components.preprocess.evidence import Evidence, Extent, deciding_columns
 from quatrain.components.preprocess.sketch import SIZE, Sketch
 from quatrain.components.preprocess.summary import Summary
@@ -179,7 +179,7 @@ def _time(micros: int) -> str:
 
 def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: Sketch) -> Check:
     """Whether one input alone tells the label."""
-    shares = predictors.explained(spec, {**spec.columns, **derived}, rows)
+    shares = single_input.explained(spec, {**spec.columns, **derived}, rows)
     where = _sampled(rows, "distinct rows")
     if not shares:
         sentence = f"{spec.label} varies too little in {where} to say which input tells it"

@@ -1,0 +1,1 @@
+"""What is checked about the splits before anything is trained."""
