@@ -41,7 +41,7 @@ def compare(
         examples: Parquet shards, and their statistics.
         drift: drift.json: how far each column has moved.
     """
-    from quatrain.components.preprocess import drift as comparing
+    from quatrain.components.preprocess.drift import compare as comparing
 
     comparing.check(spec, examples.path, root, drift.path)
 

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.preprocess.cells import histogram
 from quatrain.components.preprocess.dictionary import (
     Encoded,
     count_values,
     decoded,
     distinct_inputs,
 )
+from quatrain.components.preprocess.drift.histograms import histogram
 from quatrain.components.preprocess.evidence import Evidence
 from quatrain.components.spec.schema import SPLITS, ModelSpec
 from quatrain.trainer.features import QUANTITY, Input, raw_inputs

@@ -19,7 +19,7 @@ import numpy as np
 from quatrain.components import history
 from quatrain.components.artifacts import commit, read_manifest, write_json
 from quatrain.components.errors import DriftFailed
-from quatrain.components.preprocess.cells import common
+from quatrain.components.preprocess.drift.histograms import common
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import Limit
 

@@ -11,7 +11,7 @@ import pytest
 
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
-from quatrain.components.preprocess import drift
+from quatrain.components.preprocess.drift import compare
 from quatrain.components.preprocess.summary import VERSION, kept_rows
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import Drift, Limit, ModelSpec
@@ -63,7 +63,7 @@ def kept(rows: dict[str, Any], of: ModelSpec | None = None) -> dict[str, Any]:
 def compared(before: dict[str, Any], now: dict[str, Any], **limits: Limit) -> dict[str, Any]:
     """The checks by column and measure, through JSON as the files hold them."""
     tables = [json.loads(json.dumps(kept(rows))) for rows in (before, now)]
-    found = drift.compare(*tables, {**LIMITS, **limits})
+    found = compare.compare(*tables, {**LIMITS, **limits})
     return {c["column"]: {m["measure"]: m for m in c["checks"]} for c in found["columns"]}
 
 
@@ -148,7 +148,7 @@ def test_an_identifier_has_no_new_categories_as_all_of_them_are_rare() -> None:
 def test_beyond_the_known_categories_new_ones_are_not_looked_for() -> None:
     before, now = sample(1000, 0), sample(1000, 1)
     before["kind"] = np.array([f"k{i}" for i in range(1000)])
-    found = drift.compare(kept(before), kept(now), LIMITS)
+    found = compare.compare(kept(before), kept(now), LIMITS)
     assert (
         "column 'kind' had 1,000 values, of which the 200 most frequent are known"
         in (found["notes"][0])
@@ -172,7 +172,7 @@ def test_the_label_of_a_regression_is_compared_by_its_mean() -> None:
     of = spec("regression", "size")
     before, now = sample(4000, 0), sample(4000, 1)
     now["size"] = now["size"] + 3 * np.nanstd(now["size"])
-    found = drift.compare(kept(before, of), kept(now, of), LIMITS)
+    found = compare.compare(kept(before, of), kept(now, of), LIMITS)
     label = next(c for c in found["columns"] if c["label"])
     checks = {c["measure"]: c for c in label["checks"]}
     assert set(checks) == {"label", "stddev", "psi"}
@@ -188,7 +188,7 @@ def test_times_are_compared_by_their_missing_values_only() -> None:
 def test_columns_of_one_run_alone_are_noted() -> None:
     before, now = sample(100, 0), sample(100, 1)
     del before["size"], now["stops"]
-    found = drift.compare(kept(before), kept(now), LIMITS)
+    found = compare.compare(kept(before), kept(now), LIMITS)
     assert found["notes"] == [
         "column 'size' was not used before",
         "column 'stops' is no longer used",
@@ -210,7 +210,7 @@ def test_a_first_run_has_nothing_to_compare_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = examples(tmp_path / "examples", sample(100, 0))
-    drift.check(parameter(), made, str(tmp_path / "runs"), tmp_path / "drift")
+    compare.check(parameter(), made, str(tmp_path / "runs"), tmp_path / "drift")
     found = json.loads((tmp_path / "drift/drift.json").read_text())
     assert found["comparisons"] == []
     assert "there is nothing to compare with" in found["note"]
@@ -225,12 +225,12 @@ def test_too_much_drift_stops_the_run_with_a_sentence_and_keeps_the_comparison(
     history.keep(root, "t", "one", "2026-11-25T00:00:00", examples(tmp_path / "one", rows))
     made = examples(tmp_path / "two", {**rows, "stops": rows["stops"] + 10})
     with pytest.raises(DriftFailed) as raised:
-        drift.check(parameter(mean={"fail": 1.0}), made, root, tmp_path / "drift")
+        compare.check(parameter(mean={"fail": 1.0}), made, root, tmp_path / "drift")
     assert "against the last successful run, stops: mean=" in str(raised.value)
     assert "is above drift.mean.fail 1 " in str(raised.value)
     assert "--set drift.MEASURE.fail=null" in str(raised.value)
     assert (tmp_path / "drift/drift.json").exists()
-    drift.check(parameter(mean={"fail": None}), made, root, tmp_path / "again")
+    compare.check(parameter(mean={"fail": None}), made, root, tmp_path / "again")
 
 
 def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path: Path) -> None:
@@ -240,10 +240,10 @@ def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path:
     history.keep(root, "t", "new", "2026-11-08", examples(tmp_path / "new", sample(500, 1)))
     both = history.recall(root, "t")
     now = json.loads((tmp_path / "new/statistics.json").read_text())
-    found = drift.compare_all(both, now, LIMITS)["comparisons"]
+    found = compare.compare_all(both, now, LIMITS)["comparisons"]
     assert [c["against"] for c in found] == [["previous", "champion"]]
     (tmp_path / "runs/t/statistics/champion.json").write_bytes(champion)
-    found = drift.compare_all(history.recall(root, "t"), now, LIMITS)["comparisons"]
+    found = compare.compare_all(history.recall(root, "t"), now, LIMITS)["comparisons"]
     assert [(c["against"], c["run"]) for c in found] == [
         (["previous"], "new"),
         (["champion"], "old"),
@@ -257,7 +257,7 @@ def test_statistics_of_another_version_are_not_compared_and_said_so(tmp_path: Pa
     past = history.recall(root, "t")
     for record in past.values():
         record["statistics"]["version"] = 1
-    found = drift.compare_all(past, json.loads((made / "statistics.json").read_text()), LIMITS)
+    found = compare.compare_all(past, json.loads((made / "statistics.json").read_text()), LIMITS)
     assert found["comparisons"] == []
     assert "are of version 1, these are of 2: not compared" in found["note"]
 
