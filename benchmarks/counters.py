@@ -20,7 +20,7 @@ from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.sources import plan_ranges
-from quatrain.components.preprocess.summary import Fold
+from quatrain.components.preprocess.summary.summary import Fold
 from quatrain.components.spec.reading import load_spec
 from quatrain.components.spec.schema import SPLITS
 

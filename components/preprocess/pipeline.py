@@ -31,7 +31,7 @@ from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
 from quatrain.components.preprocess.output_folder import Folder, attempt
 from quatrain.components.preprocess.passes import Cleaned, Fitted, Job, Written
 from quatrain.components.preprocess.sources import Files, Range, find_files, plan_ranges
-from quatrain.components.preprocess.summary import Fold, Summary
+from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.preprocess.windows import run_time
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import ModelSpec, is_table

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from quatrain.components.preprocess.checks import single_input
-from quatrain.components.preprocess.evidence import Evidence, Extent, deciding_columns
-from quatrain.components.preprocess.sketch import SIZE, Sketch
-from quatrain.components.preprocess.summary import Summary
+from quatrain.components.preprocess.summary.distinct_sample import SIZE, Sketch
+from quatrain.components.preprocess.summary.evidence import Evidence, Extent, deciding_columns
+from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.spec.schema import SPLITS, HashSplit, ModelSpec
 
 REPEATED = 0.01

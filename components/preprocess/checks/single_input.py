@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from quatrain.components.preprocess.sketch import MISSING, U64, Sketch
+from quatrain.components.preprocess.summary.distinct_sample import MISSING, U64, Sketch
 from quatrain.components.spec.schema import ModelSpec
 
 N_BINS = 64

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from quatrain.components.preprocess import summary
+from quatrain.components.preprocess.summary import summary
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform

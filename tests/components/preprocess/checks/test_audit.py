@@ -9,9 +9,9 @@ import pytest
 
 from quatrain.components.preprocess.checks import audit
 from quatrain.components.preprocess.dictionary import encode
-from quatrain.components.preprocess.evidence import Evidence
 from quatrain.components.preprocess.splitting import assign
-from quatrain.components.preprocess.summary import Summary
+from quatrain.components.preprocess.summary.evidence import Evidence
+from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import ModelSpec
 from quatrain.trainer.features.statistics import TableStatistics

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatrain.components.preprocess import sketch
-from quatrain.components.preprocess.sketch import MISSING, Sketch, fingerprints, words
+from quatrain.components.preprocess.summary import distinct_sample
+from quatrain.components.preprocess.summary.distinct_sample import (
+    MISSING,
+    Sketch,
+    fingerprints,
+    words,
+)
 
 TEXTS = ["", "a", "b", "ab", "ba", "12345678", "123456789", "1234567812345678", "x" * 64]
 LONG = ["x" * 65, "x" * 64 + "y", "x" * 130, "x" * 129 + "z"]
@@ -97,7 +102,7 @@ def test_fingerprints_of_rows_that_differ_in_few_bits_are_spread_evenly() -> Non
 def test_any_cut_and_order_gives_the_same_sketch(
     distinct: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sketch, "SIZE", 64)
+    monkeypatch.setattr(distinct_sample, "SIZE", 64)
     keys, split = table(3000, distinct)
     whole = Sketch.of(keys, split, [pa.array(keys.view(np.int64))])
     rng = np.random.default_rng(1)
@@ -113,7 +118,7 @@ def test_any_cut_and_order_gives_the_same_sketch(
 
 
 def test_the_rows_of_each_sampled_key_are_counted_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sketch, "SIZE", 64)
+    monkeypatch.setattr(distinct_sample, "SIZE", 64)
     keys, split = table(3000, 500)
     found = Sketch.of(keys[:1000], split[:1000]) + Sketch.of(keys[1000:], split[1000:])
     smallest = np.unique(keys)[:64]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from quatrain.components.preprocess.dictionary import Encoded, count, count_values
-from quatrain.components.preprocess.sketch import Sketch, fingerprints
+from quatrain.components.preprocess.summary.distinct_sample import Sketch, fingerprints
 from quatrain.components.spec.schema import SPLITS, ModelSpec
 from quatrain.trainer.features.fingerprint import distinct_rows
 

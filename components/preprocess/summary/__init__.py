@@ -1,0 +1,1 @@
+"""What is counted and sampled of each split in the full pass."""
