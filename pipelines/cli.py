@@ -304,7 +304,7 @@ def predict(
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"predicting {rows} ...", err=True)
     with _native_noise_hidden():
-        from quatrain.components.evaluate import prediction
+        from quatrain.components.serve import predict as prediction
 
         done = prediction.predict(model, rows, output, keep=keep, rejected=rejected)
     aside = f"; {done.rejected:,} rejected to {rejected}" if rejected else ""

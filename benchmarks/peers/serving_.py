@@ -21,7 +21,7 @@ import pyarrow.csv as pacsv
 import tensorflow as tf
 
 from benchmarks.measuring import measured
-from quatrain.components.evaluate.serving import read_metadata
+from quatrain.components.serve.served_model import read_metadata
 
 ROWS, TURNS, SINGLES = 10_000, 25, 50
 

@@ -10,8 +10,8 @@ from typing import Any
 from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
-from quatrain.components.evaluate.serving import read_metadata, read_transform
 from quatrain.components.preprocess.splitting import threshold
+from quatrain.components.serve.served_model import read_metadata, read_transform
 from quatrain.components.spec.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform
 

@@ -28,7 +28,7 @@ from quatrain.components.evaluate.measures.measurements import (
 )
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOO_MANY, Survey, as_text
-from quatrain.components.evaluate.serving import (
+from quatrain.components.serve.served_model import (
     BATCH_ROWS,
     ServedModel,
     prediction_schema,

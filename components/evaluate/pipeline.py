@@ -34,7 +34,7 @@ from quatrain.components.evaluate.passes import (
     score_shard,
     survey_shard,
 )
-from quatrain.components.evaluate.serving import ServedModel
+from quatrain.components.serve.served_model import ServedModel
 
 PROBLEM = ".problem.json"
 UNLOADED = ".champion.json"

@@ -17,7 +17,7 @@ from quatrain.components.evaluate.champion import split_of
 from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.passes import Plan, Shard
 from quatrain.components.evaluate.report.report import render
-from quatrain.components.evaluate.serving import read_metadata
+from quatrain.components.serve.served_model import read_metadata
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform

@@ -173,7 +173,7 @@ def test_the_server_answers_over_http_what_evaluate_saw(
         "AIP_HEALTH_ROUTE": "/v1/health",
         "AIP_PREDICT_ROUTE": "/v1/predict",
     }
-    with served(container, folder, "python", "-m", "quatrain.pipelines.server", **variables):
+    with served(container, folder, "python", "-m", "quatrain.components.serve.server", **variables):
         assert ask("http://127.0.0.1:18080/v1/health") == {}
         instances = [{"size": 9.9, "colour": "green"}, {"size": None, "colour": "red"}]
         answer = ask("http://127.0.0.1:18080/v1/predict", {"instances": instances})

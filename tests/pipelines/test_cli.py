@@ -194,7 +194,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(capsys, tmp_path):
 
 
 def test_predict_tells_both_counts_and_copies_columns(capsys, tmp_path):
-    from tests.components.evaluate.handmade import export_model
+    from tests.components.handmade import export_model
 
     export_model(tmp_path / "model", "regression")
     (tmp_path / "rows.csv").write_text("id,delay,carrier\na,30,UA\nb,soon,AA\nc,,\n")

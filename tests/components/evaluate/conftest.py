@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.components.evaluate.handmade import CLASSES, export_model
+from tests.components.handmade import CLASSES, export_model
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from quatrain.components.evaluate.gate import require_passed
 from quatrain.components.evaluate.measures.metrics import Z95
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.spec.reading import read_parameter
-from tests.components.evaluate.handmade import (
+from tests.components.handmade import (
     export_model,
     make_rows,
     make_spec,

@@ -21,7 +21,7 @@ from quatrain.components.evaluate.component import gate, measure
 from quatrain.components.evaluate.passes import Plan, Shard
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.preprocess.component import compare
-from tests.components.evaluate.handmade import (
+from tests.components.handmade import (
     make_rows,
     make_spec,
     make_transform,

@@ -11,7 +11,7 @@ from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
 from quatrain.components.evaluate.report import plots, report
 from quatrain.components.evaluate.report.report import render, show_number
-from tests.components.evaluate.handmade import make_metadata, make_spec, make_transform
+from tests.components.handmade import make_metadata, make_spec, make_transform
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 NUMBERS = {

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import ArtifactError, DataError, SourceError
-from quatrain.components.evaluate.prediction import predict
 from quatrain.components.evaluate.run import evaluate_model
-from tests.components.evaluate.handmade import make_rows, make_spec, write_examples
+from quatrain.components.serve.predict import predict
+from tests.components.handmade import make_rows, make_spec, write_examples
 
 CSV = "carrier,ignored,delay\nUA,1,30\n,2,NA\nXX,3,-10.5\n"
 

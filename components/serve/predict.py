@@ -16,14 +16,6 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import ArtifactError, DataError, SourceError
-from quatrain.components.evaluate.aside import ASIDE, BytesWriter, Rejects
-from quatrain.components.evaluate.serving import (
-    BATCH_ROWS,
-    ServedModel,
-    prediction_schema,
-    prediction_table,
-    read_metadata,
-)
 from quatrain.components.preprocess.conversion import TYPES, can_convert
 from quatrain.components.preprocess.reading import read_range
 from quatrain.components.preprocess.rejection import Block
@@ -35,6 +27,14 @@ from quatrain.components.preprocess.sources import (
     read_footer,
 )
 from quatrain.components.preprocess.sql import ask
+from quatrain.components.serve.rejected_rows import ASIDE, BytesWriter, Rejects
+from quatrain.components.serve.served_model import (
+    BATCH_ROWS,
+    ServedModel,
+    prediction_schema,
+    prediction_table,
+    read_metadata,
+)
 from quatrain.components.spec.schema import Source
 from quatrain.components.wording import near
 from quatrain.trainer.features import raw_inputs

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from quatrain.components.errors import DataError
-from quatrain.components.evaluate.serving import ServedModel
-from quatrain.pipelines.server import MAX_BODY_BYTES, Service, read_rows
+from quatrain.components.serve.served_model import ServedModel
+from quatrain.components.serve.server import MAX_BODY_BYTES, Service, read_rows
 from quatrain.trainer.features import Input, raw_inputs
 from quatrain.trainer.features.transform import Label, Transform
 

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from quatrain.components.errors import DataError, QuatrainError
-from quatrain.components.evaluate.serving import ServedModel, read_metadata
+from quatrain.components.serve.served_model import ServedModel, read_metadata
 from quatrain.components.wording import near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
 from quatrain.trainer.features.transform import Transform

@@ -1,0 +1,1 @@
+"""A served model: loaded, proved, and asked for predictions."""
