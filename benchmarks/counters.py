@@ -19,10 +19,10 @@ from benchmarks.preprocess import table_of
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.output_folder import Folder
-from quatrain.components.preprocess.sources import plan_ranges
 from quatrain.components.preprocess.summary.summary import Fold
 from quatrain.components.spec.reading import load_spec
 from quatrain.components.spec.schema import SPLITS
+from quatrain.components.table.header import plan_ranges
 
 
 def count(source: Path, out: Path) -> list[tuple[str, str]]:

@@ -145,8 +145,8 @@ def run(
     import tempfile
 
     from quatrain.components.package.publishing import check_trainer
-    from quatrain.components.preprocess.windows import window_end
     from quatrain.components.spec.reading import load_spec
+    from quatrain.components.table.windows import window_end
     from quatrain.components.train.plan import resolve_tier
 
     options = engines.read_pairs(runner, runner_options, workers)
@@ -218,8 +218,8 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
     """  # noqa: D301
     from quatrain.components.errors import SpecError
     from quatrain.components.preprocess import checking
-    from quatrain.components.preprocess.windows import window_end
     from quatrain.components.spec.reading import load_spec
+    from quatrain.components.table.windows import window_end
     from quatrain.components.train import tiers
     from quatrain.components.train.plan import resolve_tier
     from quatrain.pipelines.console import rows_in_words

@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from quatrain.components.buckets import check_buckets, source_warnings
 from quatrain.components.errors import QuatrainError, SourceDenied
-from quatrain.components.preprocess.windows import window_end
 from quatrain.components.spec.reading import load_spec
 from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.table.windows import window_end
 from quatrain.components.train import tiers
 from quatrain.components.train.plan import resolve_tier
 from quatrain.pipelines import engines
@@ -365,7 +365,7 @@ def report_link(uri: str) -> str:
 
 def _failure_told(job: Mapping[str, Any]) -> str:
     """Returns what the trainer's failure.json says, or nothing where there is none."""
-    from quatrain.components.preprocess.sources import open_filesystem
+    from quatrain.components.table.header import open_filesystem
 
     artifacts = [a for t in _tasks(job) for a in _outputs(t, "model")]
     for artifact in artifacts:

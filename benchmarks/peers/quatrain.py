@@ -23,9 +23,9 @@ components.beam.import_local_beam()
 from quatrain.components.preprocess import passes, pipeline  # noqa: E402
 from quatrain.components.preprocess.cleaning import Cleaner, Rules  # noqa: E402
 from quatrain.components.preprocess.output_folder import Folder  # noqa: E402
-from quatrain.components.preprocess.sources import plan_ranges  # noqa: E402
 from quatrain.components.preprocess.summary.summary import Summary  # noqa: E402
 from quatrain.components.spec.reading import load_spec  # noqa: E402
+from quatrain.components.table.header import plan_ranges  # noqa: E402
 
 
 def kernels(spec: Any, out: Path) -> None:

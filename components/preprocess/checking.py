@@ -15,9 +15,9 @@ from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.kept_rows import kept_blocks
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.passes import Job
-from quatrain.components.preprocess.sources import Range, find_files, plan_ranges
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.components.table.header import Range, find_files, plan_ranges
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_RANGES = 8

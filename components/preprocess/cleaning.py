@@ -15,17 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import DataError, SpecError
-from quatrain.components.preprocess.conversion import settle
 from quatrain.components.preprocess.expressions import (
     SQL_TYPES,
     ExpressionError,
     reason_of,
     types_of,
 )
-from quatrain.components.preprocess.rejection import Block, Fault
-from quatrain.components.preprocess.sql import connect, one_batch
 from quatrain.components.spec.columns import Column
 from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.table.block import Block, Fault
+from quatrain.components.table.conversion import settle
+from quatrain.components.table.sql import connect, one_batch
 from quatrain.trainer.features.text_format import tidy_numpy
 
 _BROKEN = "index of the broken rule"  # derived columns are identifiers: none has this name

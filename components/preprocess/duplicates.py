@@ -25,9 +25,9 @@ from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import decoded
 from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
 from quatrain.components.preprocess.passes import Job
-from quatrain.components.preprocess.sources import Range
 from quatrain.components.preprocess.splitting import joined, parts
 from quatrain.components.spec.schema import Deduplicate
+from quatrain.components.table.header import Range
 
 _PROBLEM = "problem"
 _NEWEST, _RANGE, _POSITION = "\0newest", "\0range", "\0position"  # no column has such a name

@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from quatrain.components.preprocess.conversion import TYPES
-from quatrain.components.preprocess.sql import connect
+from quatrain.components.table.conversion import TYPES
+from quatrain.components.table.sql import connect
 from quatrain.components.wording import near
 
 SQL_TYPES = {

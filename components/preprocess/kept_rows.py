@@ -12,11 +12,11 @@ import pyarrow as pa
 from quatrain.components.errors import SourceError
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import Encoded, encode
-from quatrain.components.preprocess.reading import read_range
-from quatrain.components.preprocess.rejection import Block, Fault
-from quatrain.components.preprocess.sources import Range
 from quatrain.components.preprocess.splitting import assign, bad_split
 from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.components.table.block import Block, Fault
+from quatrain.components.table.header import Range
+from quatrain.components.table.read import read_range
 
 
 @dataclass(frozen=True)

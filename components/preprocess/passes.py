@@ -17,16 +17,16 @@ from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess.checks import audit, split_problems
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.conversion import TYPES
 from quatrain.components.preprocess.dictionary import Looked, apply, compact, looked
 from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
 from quatrain.components.preprocess.output_folder import Digested, Folder
-from quatrain.components.preprocess.rejection import REJECTED
-from quatrain.components.preprocess.sources import Range
 from quatrain.components.preprocess.summary import summary
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.preprocess.summary.summary import Fold, Summary, counted_columns
 from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.components.table.block import REJECTED
+from quatrain.components.table.conversion import TYPES
+from quatrain.components.table.header import Range
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input
 from quatrain.trainer.features.transform import Label, TextFormat, Transform, fit_features
 from quatrain.trainer.settings import TrainerError

@@ -24,17 +24,18 @@ from quatrain.components.engine.failures import told
 from quatrain.components.engine.local_runner import local_runner
 from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
 from quatrain.components.image import IMAGE
-from quatrain.components.preprocess import contents, passes
+from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
 from quatrain.components.preprocess.output_folder import Folder, attempt
 from quatrain.components.preprocess.passes import Cleaned, Fitted, Job, Written
-from quatrain.components.preprocess.sources import Files, Range, find_files, plan_ranges
 from quatrain.components.preprocess.summary.summary import Fold, Summary
-from quatrain.components.preprocess.windows import run_time
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import ModelSpec, is_table
+from quatrain.components.table import versions as contents
+from quatrain.components.table.header import Files, Range, find_files, plan_ranges
+from quatrain.components.table.windows import run_time
 
 PROBLEM, MANIFEST = "problem.json", "manifest.json"
 _SUMMARY = "summary"

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.dictionary import decoded
-from quatrain.components.preprocess.rejection import Fault
 from quatrain.components.spec.schema import (
     SPLITS,
     ColumnSplit,
@@ -21,6 +20,7 @@ from quatrain.components.spec.schema import (
     Split,
     TimeSplit,
 )
+from quatrain.components.table.block import Fault
 from quatrain.trainer.features.fingerprint import distinct_rows, fingerprint64
 
 PARTS = 1000

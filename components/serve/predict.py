@@ -16,17 +16,6 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import ArtifactError, DataError, SourceError
-from quatrain.components.preprocess.conversion import TYPES, can_convert
-from quatrain.components.preprocess.reading import read_range
-from quatrain.components.preprocess.rejection import Block
-from quatrain.components.preprocess.sources import (
-    Range,
-    check_columns,
-    list_files,
-    plan_ranges,
-    read_footer,
-)
-from quatrain.components.preprocess.sql import ask
 from quatrain.components.serve.rejected_rows import ASIDE, BytesWriter, Rejects
 from quatrain.components.serve.served_model import (
     BATCH_ROWS,
@@ -36,6 +25,17 @@ from quatrain.components.serve.served_model import (
     read_metadata,
 )
 from quatrain.components.spec.schema import Source
+from quatrain.components.table.block import Block
+from quatrain.components.table.conversion import TYPES, can_convert
+from quatrain.components.table.header import (
+    Range,
+    check_columns,
+    list_files,
+    plan_ranges,
+    read_footer,
+)
+from quatrain.components.table.read import read_range
+from quatrain.components.table.sql import ask
 from quatrain.components.wording import near
 from quatrain.trainer.features import raw_inputs
 from quatrain.trainer.features.text_format import Spelling

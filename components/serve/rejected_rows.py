@@ -10,9 +10,9 @@ from typing import Any, Protocol, Self
 import pyarrow as pa
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess.rejection import REJECTED, Block
-from quatrain.components.preprocess.sources import compression_of, open_filesystem
 from quatrain.components.spec.schema import Source
+from quatrain.components.table.block import REJECTED, Block
+from quatrain.components.table.header import compression_of, open_filesystem
 
 ASIDE = pa.schema(
     [

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess.sources import compression_of, list_files, open_filesystem
 from quatrain.components.spec.sampling import DELIMITERS, HEAD_BYTES
 from quatrain.components.spec.schema import Source, is_table
+from quatrain.components.table.header import compression_of, list_files, open_filesystem
 
 LINES = 200
 ALIKE = 0.8

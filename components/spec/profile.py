@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.preprocess.conversion import TYPES, from_text, from_typed
 from quatrain.components.preprocess.expressions import SQL_TYPES
-from quatrain.components.preprocess.sql import connect
 from quatrain.components.spec.sampling import Sample
+from quatrain.components.table.conversion import TYPES, from_text, from_typed
+from quatrain.components.table.sql import connect
 from quatrain.trainer.features import Type
 from quatrain.trainer.features.text_format import Case, Spelling, tidy_numpy
 

@@ -14,10 +14,10 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess.delimited import read_blocks
-from quatrain.components.preprocess.lines import BLOCK_BYTES, pieces
-from quatrain.components.preprocess.rejection import Block
-from quatrain.components.preprocess.sources import (
+from quatrain.components.spec.schema import Source, is_table
+from quatrain.components.table.block import Block
+from quatrain.components.table.csv_blocks import read_blocks
+from quatrain.components.table.header import (
     Range,
     compression_of,
     list_files,
@@ -26,7 +26,7 @@ from quatrain.components.preprocess.sources import (
     read_header,
     read_keys,
 )
-from quatrain.components.spec.schema import Source, is_table
+from quatrain.components.table.text_pieces import BLOCK_BYTES, pieces
 
 PLACES = 16
 PLACE_BYTES = 1 << 20

@@ -12,14 +12,9 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from quatrain.components.errors import QuatrainError
-from quatrain.components.preprocess.sources import (
-    list_files,
-    open_filesystem,
-    read_header,
-    read_keys,
-)
 from quatrain.components.spec.problems import named_columns
 from quatrain.components.spec.schema import Source
+from quatrain.components.table.header import list_files, open_filesystem, read_header, read_keys
 
 
 def column_typos(value: Any) -> dict[str, tuple[str, str]]:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from quatrain.components.preprocess.reading import read_range
-from quatrain.components.preprocess.rejection import Block
-from quatrain.components.preprocess.sources import plan_ranges
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import ModelSpec, Source
+from quatrain.components.table.block import Block
+from quatrain.components.table.header import plan_ranges
+from quatrain.components.table.read import read_range
 from quatrain.trainer.features.text_format import Spelling
 
 

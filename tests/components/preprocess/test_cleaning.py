@@ -14,9 +14,9 @@ import pytest
 
 from quatrain.components.errors import DataError, SpecError
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.conversion import TYPES
 from quatrain.components.preprocess.expressions import columns_used
-from quatrain.components.preprocess.rejection import Block, Fault, as_read
+from quatrain.components.table.block import Block, Fault, as_read
+from quatrain.components.table.conversion import TYPES
 
 COLUMNS = {"dep": "int", "arr": "float", "name": "string", "t": "timestamp", "w": "float"}
 
@@ -158,7 +158,7 @@ def test_a_rule_that_is_no_expression_over_one_row_is_refused(sql: str, sentence
 def test_the_connection_of_a_worker_reaches_no_file(tmp_path: Path, statement: str) -> None:
     import duckdb
 
-    from quatrain.components.preprocess.sql import connect
+    from quatrain.components.table.sql import connect
 
     path = tmp_path / "x.csv"
     connection = connect()

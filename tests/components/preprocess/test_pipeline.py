@@ -24,9 +24,9 @@ from quatrain.components.errors import DataError, QuatrainError, RunnerError, So
 from quatrain.components.preprocess import find_files, passes, pipeline
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.output_folder import Folder
-from quatrain.components.preprocess.sources import plan_ranges
 from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.components.table.header import plan_ranges
 from quatrain.trainer.features.transform import Transform
 
 Make = Callable[..., ModelSpec]

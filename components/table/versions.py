@@ -14,8 +14,8 @@ from typing import Any
 
 from quatrain.components.artifacts import canonical_json
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.preprocess.bigquery import find_table
 from quatrain.components.spec.schema import is_table
+from quatrain.components.table.bigquery import find_table
 
 TIMEOUT_S = 30.0
 """The longest wait for one page of a listing."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.preprocess.sql import ask
+from quatrain.components.table.sql import ask
 
 REJECTED = pa.schema(
     [

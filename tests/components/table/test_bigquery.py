@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.preprocess import find_files as finding
 from quatrain.components.preprocess import pipeline
-from quatrain.components.preprocess.contents import versions
-from quatrain.components.preprocess.sources import find_files, plan_ranges
 from quatrain.components.spec.schema import ModelSpec, Source
+from quatrain.components.table.header import find_files, plan_ranges
+from quatrain.components.table.versions import versions
 from quatrain.trainer.features.text_format import Spelling
 from tests.components.conftest import Read, delays
 from tests.emulators import bigquery as emulator
@@ -146,7 +146,7 @@ def test_a_session_that_has_ended_is_one_sentence(bigquery: emulator.BigQuery) -
     bigquery.tables[PATH] = emulator.Table(ROWS)
     [span] = plan_ranges(Source(uri=(URI,)), {"i": "int"}, 1 << 20)
     bigquery._streams.clear()
-    from quatrain.components.preprocess.columnar import read_stream
+    from quatrain.components.table.typed_blocks import read_stream
 
     with pytest.raises(SourceError, match=r"delays cannot be read: 404 .*Session expired"):
         list(read_stream(span, {"i": "int"}))

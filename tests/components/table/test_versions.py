@@ -5,8 +5,9 @@ import os
 import pytest
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.preprocess import contents, find_files
-from quatrain.components.preprocess.contents import digest, versions
+from quatrain.components.preprocess import find_files
+from quatrain.components.table import versions as contents
+from quatrain.components.table.versions import digest, versions
 from tests.emulators import storage as emulator
 
 JULY_3 = "2013-07-03T05:00:00Z"

@@ -12,10 +12,11 @@ import pytest
 from pydantic import ValidationError
 
 from quatrain.components.errors import BucketError, SourceError
-from quatrain.components.preprocess import checking, pipeline, sources
-from quatrain.components.preprocess.sources import find_files, plan_ranges
-from quatrain.components.preprocess.windows import days_before, fill, run_time
+from quatrain.components.preprocess import checking, pipeline
 from quatrain.components.spec.schema import ModelSpec, Source
+from quatrain.components.table import header
+from quatrain.components.table.header import find_files, plan_ranges
+from quatrain.components.table.windows import days_before, fill, run_time
 from tests.components.conftest import HEADER, delays
 from tests.emulators import storage as emulator
 
@@ -139,7 +140,7 @@ def test_absent_credentials_are_a_sentence_soon(
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GCE_METADATA_ROOT", "127.0.0.1:9")
-    monkeypatch.setattr(sources, "PATIENCE_S", 1)
+    monkeypatch.setattr(header, "PATIENCE_S", 1)
     with pytest.raises(SourceError, match="run gcloud auth application-default login"):
         find_files(Source(uri=("gs://b/x.csv",)))
 

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess import json_lines
-from quatrain.components.preprocess.sources import plan_ranges
 from quatrain.components.spec.schema import Source
+from quatrain.components.table import json_blocks
+from quatrain.components.table.header import plan_ranges
 from quatrain.trainer.features.text_format import Spelling
 from tests.components.conftest import Read, positions_of
 
@@ -182,7 +182,7 @@ def test_any_table_reconciles_and_is_the_same_for_any_cut(
 
     def outcome(range_bytes: int | None, block_bytes: int) -> list[Any]:
         spans = plan_ranges(source, types, range_bytes)
-        read = (b for r in spans for b in json_lines.read_blocks(r, source, types, block_bytes))
+        read = (b for r in spans for b in json_blocks.read_blocks(r, source, types, block_bytes))
         blocks = [b.without() for b in read]
         kept = [
             (p, tuple(r.values()))

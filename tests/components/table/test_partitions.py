@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess.partitions import partition_of
 from quatrain.components.spec.schema import Source
+from quatrain.components.table.partitions import partition_of
 from tests.components.conftest import Read
 
 Table = Callable[..., str]

@@ -20,11 +20,11 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.preprocess import bigquery
-from quatrain.components.preprocess.conversion import USUAL, can_convert
-from quatrain.components.preprocess.partitions import partition_values
-from quatrain.components.preprocess.windows import days_before, fill
 from quatrain.components.spec.schema import DATED, Source, is_table
+from quatrain.components.table import bigquery
+from quatrain.components.table.conversion import USUAL, can_convert
+from quatrain.components.table.partitions import partition_values
+from quatrain.components.table.windows import days_before, fill
 from quatrain.components.wording import near
 from quatrain.trainer.features.text_format import Spelling
 

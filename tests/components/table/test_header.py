@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.preprocess.sources import find_files, list_files, plan_ranges
 from quatrain.components.spec.schema import Source
+from quatrain.components.table.header import find_files, list_files, plan_ranges
 
 Table = Callable[..., str]
 AB = {"a": "int", "b": "int"}

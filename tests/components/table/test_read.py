@@ -19,12 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess import delimited, json_lines, lines
-from quatrain.components.preprocess.conversion import TYPES, from_text, settle
-from quatrain.components.preprocess.reading import read_range
-from quatrain.components.preprocess.rejection import Block
-from quatrain.components.preprocess.sources import Range, plan_ranges
 from quatrain.components.spec.schema import Source
+from quatrain.components.table import csv_blocks, json_blocks
+from quatrain.components.table import text_pieces as lines
+from quatrain.components.table.block import Block
+from quatrain.components.table.conversion import TYPES, from_text, settle
+from quatrain.components.table.header import Range, plan_ranges
+from quatrain.components.table.read import read_range
 from tests.components.conftest import positions_of
 
 Reader = Callable[..., Any]
@@ -321,7 +322,7 @@ def _outcome(
     blocks = [
         b.without()
         for r in ranges
-        for b in delimited.read_blocks(r, source, TYPES_ABC, block_bytes, suspects=known)
+        for b in csv_blocks.read_blocks(r, source, TYPES_ABC, block_bytes, suspects=known)
     ]
     kept = [
         (p, tuple(r.values()))
@@ -397,7 +398,7 @@ def _typed(value: str, type_: str) -> list[Any] | None:
     """The value as the typed fast path reads it, or None when it refuses."""
     source = Source(uri=("x",), nulls=())
     suspects: set[str] = set()
-    parser = delimited._Parser(("a", "b"), source, {"a": type_}, {}, suspects)
+    parser = csv_blocks._Parser(("a", "b"), source, {"a": type_}, {}, suspects)
     data = f'"{value}",1\n'.encode()
     batch = parser.parse_typed(data, data)
     if batch is None or suspects:
@@ -410,9 +411,9 @@ def test_the_fast_path_is_taken_for_clean_files(
     table: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Source(uri=(table("a,b\n1,2013-01-01T10:00:00Z\n"),))
-    monkeypatch.delattr(delimited, "_read_slowly")
+    monkeypatch.delattr(csv_blocks, "_read_slowly")
     [span] = plan_ranges(source, {"b": "timestamp"})
-    [block] = (b.without() for b in delimited.read_blocks(span, source, {"b": "timestamp"}))
+    [block] = (b.without() for b in csv_blocks.read_blocks(span, source, {"b": "timestamp"}))
     assert pc.year(block.batch.column("b")).to_pylist() == [2013]
 
 
@@ -421,9 +422,9 @@ def test_a_block_with_ragged_rows_and_bad_values_is_read_at_once(
     suspects: set[str], table: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Source(uri=(table("a,b\n1,x\n2\nq,y\n4,z,5\n6,w\n"),))
-    monkeypatch.delattr(delimited, "_read_slowly")
+    monkeypatch.delattr(csv_blocks, "_read_slowly")
     [span] = plan_ranges(source, {"a": "int"})
-    read = delimited.read_blocks(span, source, {"a": "int"}, suspects=suspects)
+    read = csv_blocks.read_blocks(span, source, {"a": "int"}, suspects=suspects)
     [block] = (b.without() for b in read)
     assert suspects == {"a"}
     assert block.batch.column("a").to_pylist() == [1, 6]
@@ -440,7 +441,7 @@ def test_columns_with_wrong_values_are_told_to_who_reads_on(table: Callable[...,
     source = Source(uri=(table("a,b\n1,2\nx,3\n"),))
     [span] = plan_ranges(source, {"a": "int", "b": "int"})
     suspects: set[str] = set()
-    [_] = delimited.read_blocks(span, source, {"a": "int", "b": "int"}, suspects=suspects)
+    [_] = csv_blocks.read_blocks(span, source, {"a": "int", "b": "int"}, suspects=suspects)
     assert suspects == {"a"}
 
 
@@ -453,7 +454,7 @@ def test_a_block_is_let_go_before_the_next_one_is_made(
     path = table(gzip.compress(data) if name.endswith(".gz") else data, name)
     source = Source(uri=(path,), format="jsonl" if is_json else "csv")
     [span] = plan_ranges(source, {"a": "int"})
-    reader: Any = json_lines if is_json else delimited
+    reader: Any = json_blocks if is_json else csv_blocks
     alive: list[bool] = []
 
     def made(piece: lines.Piece, *args: Any, **options: Any) -> Block:

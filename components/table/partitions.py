@@ -9,8 +9,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess.conversion import USUAL, from_text
-from quatrain.components.preprocess.rejection import Block
+from quatrain.components.table.block import Block
+from quatrain.components.table.conversion import USUAL, from_text
 from quatrain.trainer.features.text_format import Spelling
 
 MISSING = ("", "__HIVE_DEFAULT_PARTITION__")

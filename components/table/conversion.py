@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess.rejection import Fault
-from quatrain.components.preprocess.sql import ask
 from quatrain.components.spec.columns import DIRECTIVE, DIRECTIVES
+from quatrain.components.table.block import Fault
+from quatrain.components.table.sql import ask
 from quatrain.trainer.features.text_format import Spelling
 
 TYPES: dict[str, pa.DataType] = {

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.preprocess.conversion import SHOWN, USUAL, Column, from_text
-from quatrain.components.preprocess.lines import BLOCK_BYTES, Piece, pieces, raw_block
-from quatrain.components.preprocess.rejection import Block, Fault
-from quatrain.components.preprocess.sources import Range
-from quatrain.components.preprocess.sql import ask
 from quatrain.components.spec.schema import Source
+from quatrain.components.table.block import Block, Fault
+from quatrain.components.table.conversion import SHOWN, USUAL, Column, from_text
+from quatrain.components.table.header import Range
+from quatrain.components.table.sql import ask
+from quatrain.components.table.text_pieces import BLOCK_BYTES, Piece, pieces, raw_block
 from quatrain.trainer.features.text_format import Spelling
 
 _KINDS = {

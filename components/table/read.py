@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from quatrain.components.preprocess import columnar, delimited, json_lines
-from quatrain.components.preprocess.partitions import partition_values, with_partition
-from quatrain.components.preprocess.rejection import Block
-from quatrain.components.preprocess.sources import Range
 from quatrain.components.spec.schema import Source
+from quatrain.components.table import csv_blocks, json_blocks, typed_blocks
+from quatrain.components.table.block import Block
+from quatrain.components.table.header import Range
+from quatrain.components.table.partitions import partition_values, with_partition
 from quatrain.trainer.features.text_format import Spelling
 
 
@@ -52,9 +52,9 @@ def _blocks(
 ) -> Iterator[Block]:
     own = {name: spelling for name, spelling in spellings.items() if name in columns}
     if source.format == "bigquery":
-        return columnar.read_stream(span, columns, own)
+        return typed_blocks.read_stream(span, columns, own)
     if source.format == "parquet":
-        return columnar.read_blocks(span, columns, spellings=own)
+        return typed_blocks.read_blocks(span, columns, spellings=own)
     if source.format == "jsonl":
-        return json_lines.read_blocks(span, source, columns, spellings=own)
-    return delimited.read_blocks(span, source, columns, spellings=own, suspects=suspects)
+        return json_blocks.read_blocks(span, source, columns, spellings=own)
+    return csv_blocks.read_blocks(span, source, columns, spellings=own, suspects=suspects)

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from quatrain.components.errors import SourceError
-from quatrain.components.preprocess.conversion import (
+from quatrain.components.spec.schema import Source
+from quatrain.components.table.block import Block, Fault
+from quatrain.components.table.conversion import (
     FALSE,
     TRUE,
     TYPES,
@@ -23,11 +25,9 @@ from quatrain.components.preprocess.conversion import (
     from_text,
     settle,
 )
-from quatrain.components.preprocess.lines import Piece, pieces, raw_block
-from quatrain.components.preprocess.rejection import Block, Fault
-from quatrain.components.preprocess.sources import Range
-from quatrain.components.preprocess.sql import one_batch
-from quatrain.components.spec.schema import Source
+from quatrain.components.table.header import Range
+from quatrain.components.table.sql import one_batch
+from quatrain.components.table.text_pieces import Piece, pieces, raw_block
 from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_BYTES = 10 << 20

@@ -1,0 +1,1 @@
+"""Reading any table: files, ranges, and typed blocks of rows."""
