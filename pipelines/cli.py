@@ -220,7 +220,7 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
     from quatrain.components.preprocess import checking
     from quatrain.components.spec.reading import load_spec
     from quatrain.components.table.windows import window_end
-    from quatrain.components.train import tiers
+    from quatrain.components.tiers import tiers
     from quatrain.components.train.plan import resolve_tier
     from quatrain.pipelines.console import rows_in_words
 
@@ -247,7 +247,7 @@ _PRICES = click.option(
     type=click.Path(path_type=Path),
     envvar="QUATRAIN_PRICES",
     metavar="FILE",
-    help="Your prices, in the form of components/train/prices.yaml.",
+    help="Your prices, in the form of components/tiers/prices.yaml.",
     show_envvar=True,
 )
 
@@ -262,7 +262,7 @@ def tiers(tier: str | None, prices: Path | None) -> None:
     Example:
       quatrain tiers STANDARD_1
     """  # noqa: D301
-    from quatrain.components.train.prices import OWN
+    from quatrain.components.tiers.prices import OWN
     from quatrain.pipelines.printouts import tier_details, tier_table
 
     click.echo(tier_details(tier, prices or OWN) if tier else tier_table())
@@ -370,7 +370,7 @@ def doctor(
     Example:
       quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
     """  # noqa: D301
-    from quatrain.components.train.prices import OWN
+    from quatrain.components.tiers.prices import OWN
     from quatrain.pipelines.doctor import Request, examine
     from quatrain.pipelines.findings import lines
 

@@ -21,7 +21,7 @@ from quatrain.components.errors import QuatrainError
 from quatrain.components.image import PYTHON
 from quatrain.components.spec.reading import load_spec
 from quatrain.components.spec.schema import ModelSpec
-from quatrain.components.train import prices, tiers
+from quatrain.components.tiers import prices, tiers
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.wording import near
 from quatrain.pipelines import asking

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from quatrain.components.artifacts import read_manifest
 from quatrain.components.errors import QuatrainError
-from quatrain.components.train import tiers
-from quatrain.components.train.pools import load
-from quatrain.components.train.prices import PriceError, load_prices
+from quatrain.components.tiers import tiers
+from quatrain.components.tiers.pools import load
+from quatrain.components.tiers.prices import PriceError, load_prices
 
 if TYPE_CHECKING:
     from quatrain.components.spec.proposal import Proposal

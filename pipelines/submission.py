@@ -19,7 +19,7 @@ from quatrain.components.errors import QuatrainError, SourceDenied
 from quatrain.components.spec.reading import load_spec
 from quatrain.components.spec.schema import ModelSpec
 from quatrain.components.table.windows import window_end
-from quatrain.components.train import tiers
+from quatrain.components.tiers import tiers
 from quatrain.components.train.plan import resolve_tier
 from quatrain.pipelines import engines
 from quatrain.pipelines.cloud import Cloud, CloudError, load_cloud

@@ -11,7 +11,7 @@ import yaml
 from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess.cleaning import Rules
 from quatrain.components.spec.reading import load_spec, read_parameter
-from quatrain.components.train import prices
+from quatrain.components.tiers import prices
 from quatrain.components.train.plan import resolve_tier, trainer_arguments
 from quatrain.pipelines.cloud import load_cloud
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled

@@ -27,8 +27,8 @@ from quatrain.components.spec.schema import (
     read_feature,
     typed,
 )
-from quatrain.components.train.old_config import OldConfig, ReplicaConfig
-from quatrain.components.train.pools import Pool
+from quatrain.components.tiers.legacy_config import OldConfig, ReplicaConfig
+from quatrain.components.tiers.pools import Pool
 from quatrain.components.wording import near
 from quatrain.trainer.features import FEATURES, LABEL, RAW_PREFIX, WEIGHT, Feature, Type
 from quatrain.trainer.settings import Hyperparameters
@@ -323,7 +323,7 @@ def rule_problems(value: Any) -> list[str]:
     A spec without other problems gets these checks with all that is known of it.
     """
     from quatrain.components.preprocess.expressions import ExpressionError, types_of
-    from quatrain.components.train import tiers
+    from quatrain.components.tiers import tiers
 
     outline = _outline(value)
     columns = {n: t for n, t in outline.columns.items() if t in get_args(Type)}

@@ -20,8 +20,8 @@ from pydantic import (
 
 from quatrain.components.artifacts import canonical_json
 from quatrain.components.spec.columns import ColumnEntry
-from quatrain.components.train.old_config import OldConfig
-from quatrain.components.train.pools import Pool
+from quatrain.components.tiers.legacy_config import OldConfig
+from quatrain.components.tiers.pools import Pool
 from quatrain.components.train.space import read_search, write_search
 from quatrain.components.wording import near
 from quatrain.trainer.features import FEATURES, Feature, Input, Task, Type

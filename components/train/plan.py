@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from quatrain.components.artifacts import read_manifest
 from quatrain.components.spec.reading import read_parameter
 from quatrain.components.spec.schema import ModelSpec, Train
-from quatrain.components.train import batch, tiers
+from quatrain.components.tiers import tiers
+from quatrain.components.train import batch
 from quatrain.components.train.space import as_text, study_parameters
 from quatrain.trainer.settings import Hyperparameters
 

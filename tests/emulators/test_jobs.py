@@ -9,7 +9,7 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform_v1
 
-from quatrain.components.train import tiers
+from quatrain.components.tiers import tiers
 from tests.emulators import storage
 from tests.emulators import vertex as emulator
 from tests.emulators.test_vertex import PARENT, changed

@@ -12,7 +12,7 @@ import sys
 import pytest
 from google.cloud import aiplatform_v1
 
-from quatrain.components.train import tiers
+from quatrain.components.tiers import tiers
 from quatrain.pipelines import custom_job
 from quatrain.pipelines.compiled import LAUNCHER
 from tests.emulators import storage, tls, vertex

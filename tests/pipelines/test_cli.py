@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quatrain.components.train.prices import OWN
+from quatrain.components.tiers.prices import OWN
 from quatrain.pipelines import cli
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from quatrain.components.errors import TierError
-from quatrain.components.train.pools import Pool, load
+from quatrain.components.tiers.pools import Pool, load
 from quatrain.components.wording import near
 
 

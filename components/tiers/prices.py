@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quatrain.components.errors import QuatrainError
-from quatrain.components.train.pools import Pool
-from quatrain.components.train.tiers import Tier
+from quatrain.components.tiers.pools import Pool
+from quatrain.components.tiers.tiers import Tier
 
 OWN = Path(__file__).with_name("prices.yaml")
 

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from quatrain.components.errors import TierError
-from quatrain.components.train.old_config import OldConfig, translate
-from quatrain.components.train.pools import Pool, check_pools
+from quatrain.components.tiers.legacy_config import OldConfig, translate
+from quatrain.components.tiers.pools import Pool, check_pools
 
 DAY = datetime.date(2026, 11, 20)
 

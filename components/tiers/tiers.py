@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from quatrain.components.errors import TierError
-from quatrain.components.train.old_config import OldConfig, translate
-from quatrain.components.train.pools import (
+from quatrain.components.tiers.legacy_config import OldConfig, translate
+from quatrain.components.tiers.pools import (
     Pool,
     check_pools,
     devices_of,
@@ -18,7 +18,7 @@ from quatrain.components.train.pools import (
     strategy_of,
     successor,
 )
-from quatrain.components.train.scheduling import Scheduling, check_scheduling, scheduling_of
+from quatrain.components.tiers.scheduling import Scheduling, check_scheduling, scheduling_of
 from quatrain.components.wording import near
 
 NOTICE = datetime.timedelta(days=183)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quatrain.components.errors import TierError
-from quatrain.components.train.pools import Pool, fitting_count, load, successor
+from quatrain.components.tiers.pools import Pool, fitting_count, load, successor
 from quatrain.components.wording import near
 
 _Count = Annotated[int, Field(ge=0)]

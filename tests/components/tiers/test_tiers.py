@@ -6,8 +6,8 @@ import json
 import pytest
 
 from quatrain.components.errors import TierError
-from quatrain.components.train import tiers
-from quatrain.components.train.pools import Pool, load
+from quatrain.components.tiers import tiers
+from quatrain.components.tiers.pools import Pool, load
 
 DAY = datetime.date(2026, 11, 20)
 CONTAINER = {"image_uri": "img", "command": ["python"], "args": ["--epochs", "3"]}

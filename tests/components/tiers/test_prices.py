@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from quatrain.components.train import prices, tiers
+from quatrain.components.tiers import prices, tiers
 
 N1 = 0.21849885  # n1-standard-4 as Google lists it: the table's own test
 PRICES = prices.load_prices()

@@ -1,0 +1,1 @@
+"""Scale tiers: machines, counts, strategy, prices and scheduling."""
