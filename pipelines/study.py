@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quatrain.components.artifacts import write_json
-from quatrain.components.train.best import argument, with_arguments
+from quatrain.components.train.best_trial import argument, with_arguments
 from quatrain.pipelines import custom_job
 from quatrain.pipelines.processes import POLL_S
 

@@ -61,6 +61,6 @@ def choose(gcp_resources: str, worker_pool_specs: list, tuning: dsl.Output[dsl.A
         worker_pool_specs: The pools of the trials.
         tuning: All trials, in `tuning.json`.
     """
-    from quatrain.components.train import best
+    from quatrain.components.train import best_trial
 
-    return best.choose(gcp_resources, worker_pool_specs, tuning.path)
+    return best_trial.choose(gcp_resources, worker_pool_specs, tuning.path)

@@ -11,7 +11,7 @@ from google_cloud_pipeline_components.container.v1.gcp_launcher.utils.json_util 
     recursive_remove_empty,
 )
 
-from quatrain.components.train import best
+from quatrain.components.train import best_trial
 from quatrain.pipelines.study import Study
 
 TRIAL = """
@@ -93,10 +93,10 @@ def test_the_first_trial_has_the_settings_of_the_command(ended):
 
 def test_it_finds_what_is_best_and_shows_each_trial(ended):
     study, _, table = ended
-    winner = best.best_trial(json.loads(study.path.read_text()))
+    winner = best_trial.best_trial(json.loads(study.path.read_text()))
     x = next(p["value"] for p in winner["parameters"] if p["parameterId"] == "x")
     assert abs(x - 3) < 1
-    assert best.value_of(winner) == pytest.approx((x - 3) ** 2 + 1)
+    assert best_trial.value_of(winner) == pytest.approx((x - 3) ** 2 + 1)
     assert table[0].split() == ["trial", "loss", "epochs", "x", "units"]
     assert [line.split()[0] for line in table[1:]] == [str(n) for n in range(1, 13)]
     assert table[int(winner["id"])].endswith("best")
@@ -157,5 +157,5 @@ def test_some_trials_may_fail(tmp_path):
 
 def test_a_metric_can_be_one_to_maximize(tmp_path):
     study, _, _ = run(tmp_path / "study", "report(x)", 4, goal="MAXIMIZE")
-    winner = best.best_trial(json.loads(study.path.read_text()))
-    assert best.value_of(winner) == max(t.values[0] for t in study.trials)
+    winner = best_trial.best_trial(json.loads(study.path.read_text()))
+    assert best_trial.value_of(winner) == max(t.values[0] for t in study.trials)

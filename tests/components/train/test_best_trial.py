@@ -10,7 +10,7 @@ import pytest
 from google.cloud import aiplatform_v1
 
 from quatrain.components.errors import TrainingFailed
-from quatrain.components.train import best
+from quatrain.components.train import best_trial
 from tests.emulators import storage, tls
 
 POOL = {
@@ -60,12 +60,12 @@ def job(*values, goal="MINIMIZE"):
     ],
 )
 def test_the_best_trial_follows_the_goal(values, goal, winner):
-    assert best.best_trial(job(*values, goal=goal))["id"] == winner
+    assert best_trial.best_trial(job(*values, goal=goal))["id"] == winner
 
 
 def test_without_a_reported_metric_there_is_no_best_trial():
     with pytest.raises(TrainingFailed) as raised:
-        best.best_trial(job(None, None))
+        best_trial.best_trial(job(None, None))
     assert str(raised.value) == (
         "none of 2 trials reported the metric 'validation_loss', so none is the best: trial 1: it "
         "reported no metric 'validation_loss'; trial 2: it reported no metric 'validation_loss'"
@@ -76,7 +76,7 @@ def test_its_settings_follow_the_command_s_own_and_all_trials_are_kept(tmp_path)
     study = tmp_path / "a study.json"
     study.write_text(json.dumps(job(0.3, 0.2)))
     resources = {"resources": [{"resourceType": "Local", "resourceUri": study.as_uri()}]}
-    (pool,) = best.choose(json.dumps(resources), [POOL], str(tmp_path / "tuning"))
+    (pool,) = best_trial.choose(json.dumps(resources), [POOL], str(tmp_path / "tuning"))
     assert pool["container_spec"]["args"] == [
         *["--", "--learning-rate", "0.001"],
         *["--learning_rate=0.002", "--batch_size=256", "--hidden_units=64,32"],
@@ -125,7 +125,7 @@ def google(tmp_path, monkeypatch):
 
 
 def test_vertex_is_asked_with_the_credentials_of_the_run(google):
-    assert best.best_trial(best.read_job(URI))["id"] == "2"
+    assert best_trial.best_trial(best_trial.read_job(URI))["id"] == "2"
     ((path, authorization),) = google
     assert path == "/v1/projects/p/locations/l/x/1"
     assert authorization.startswith("Bearer ")
@@ -133,7 +133,7 @@ def test_vertex_is_asked_with_the_credentials_of_the_run(google):
 
 def test_a_job_that_vertex_does_not_know_is_named(google):
     with pytest.raises(TrainingFailed, match=r"x/2 cannot be read: 404"):
-        best.read_job(URI.replace("/1", "/2"))
+        best_trial.read_job(URI.replace("/1", "/2"))
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_a_job_that_vertex_does_not_know_is_named(google):
 )
 def test_a_token_goes_to_vertex_alone(uri):
     with pytest.raises(TrainingFailed, match="is no tuning job of Vertex AI"):
-        best.read_job(uri)
+        best_trial.read_job(uri)
