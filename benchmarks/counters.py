@@ -20,9 +20,9 @@ from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.summary.summary import Fold
-from quatrain.components.spec.reading import load_spec
-from quatrain.components.spec.schema import SPLITS
+from quatrain.components.specification.schema import SPLITS
 from quatrain.components.table.header import plan_ranges
+from quatrain.validation.load import load_spec
 
 
 def count(source: Path, out: Path) -> list[tuple[str, str]]:

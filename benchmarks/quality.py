@@ -42,7 +42,7 @@ from quatrain.components.package import isolation
 from quatrain.components.package.publishing import default_trainer_dir
 from quatrain.components.package.sdist import build_sdist
 from quatrain.components.preprocess import pipeline
-from quatrain.components.spec.reading import load_spec
+from quatrain.validation.load import load_spec
 
 PAGE = ROOT / "docs/quality.md"
 RESULTS = BUILD / "quality.jsonl"

@@ -19,7 +19,7 @@ from benchmarks.measuring import (
     write_section,
 )
 from quatrain.components.preprocess import pipeline
-from quatrain.components.spec.reading import load_spec
+from quatrain.validation.load import load_spec
 
 SCRIPT = "benchmarks/peers/training_.py"
 SIZE = "0.26M"

@@ -13,7 +13,7 @@ from typing import Any
 
 from quatrain.components import buckets
 from quatrain.components.errors import BucketError, QuatrainError
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import tiers
 from quatrain.pipelines.cloud import Cloud
 from quatrain.pipelines.findings import Finding, Severity

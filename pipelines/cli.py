@@ -89,7 +89,7 @@ def init(data: str, target: str, output: Path | None) -> None:
     Example:
       quatrain init taxi.csv --target tips -o taxi.yaml
     """  # noqa: D301
-    from quatrain.components.spec.proposal import propose
+    from quatrain.draft.propose import propose
     from quatrain.pipelines.printouts import proposal_lines
 
     for line in proposal_lines(propose(data, target, output)):
@@ -145,9 +145,9 @@ def run(
     import tempfile
 
     from quatrain.components.package.publishing import check_trainer
-    from quatrain.components.spec.reading import load_spec
     from quatrain.components.table.windows import window_end
     from quatrain.components.train.plan import resolve_tier
+    from quatrain.validation.load import load_spec
 
     options = engines.read_pairs(runner, runner_options, workers)
     if pipeline is None:
@@ -217,16 +217,16 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
       quatrain check examples/flights/flights.yaml --set clean.max_rejected=0.01
     """  # noqa: D301
     from quatrain.components.errors import SpecError
-    from quatrain.components.preprocess import checking
-    from quatrain.components.spec.reading import load_spec
     from quatrain.components.table.windows import window_end
     from quatrain.components.tiers import tiers
     from quatrain.components.train.plan import resolve_tier
     from quatrain.pipelines.console import rows_in_words
+    from quatrain.validation import sample
+    from quatrain.validation.load import load_spec
 
     model_spec = load_spec(spec, overrides)
     resolved = resolve_tier(model_spec, tier)
-    found = checking.check(model_spec, window_end(model_spec.source, at))
+    found = sample.check(model_spec, window_end(model_spec.source, at))
     if found.sample:
         click.echo(f"sampled {rows_in_words(found.sample.rows)}")
     if found.problems:

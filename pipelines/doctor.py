@@ -19,14 +19,14 @@ from packaging.requirements import Requirement
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.image import PYTHON
-from quatrain.components.spec.reading import load_spec
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.wording import near
 from quatrain.pipelines import asking
 from quatrain.pipelines.cloud import Cloud, load_cloud
 from quatrain.pipelines.findings import Finding
+from quatrain.validation.load import load_spec
 
 OLD = datetime.timedelta(days=365)
 """How old a table of prices may be before doctor warns."""

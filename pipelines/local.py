@@ -23,7 +23,7 @@ from kfp.local import placeholder_utils, status, subprocess_task_handler
 
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import QuatrainError
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.pipelines import custom_job
 from quatrain.pipelines.compiled import (
     LAUNCHER,

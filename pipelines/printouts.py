@@ -15,7 +15,7 @@ from quatrain.components.tiers.pools import load
 from quatrain.components.tiers.prices import PriceError, load_prices
 
 if TYPE_CHECKING:
-    from quatrain.components.spec.proposal import Proposal
+    from quatrain.draft.propose import Proposal
 
 
 def tier_table() -> str:

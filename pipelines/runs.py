@@ -12,7 +12,7 @@ from typing import Any
 
 from quatrain.components.artifacts import write_json
 from quatrain.components.errors import QuatrainError
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.pipelines.compiled import Compiled
 
 LINKS: dict[str, tuple[str, str]] = {

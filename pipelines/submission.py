@@ -16,8 +16,7 @@ from urllib.parse import quote
 
 from quatrain.components.buckets import check_buckets, source_warnings
 from quatrain.components.errors import QuatrainError, SourceDenied
-from quatrain.components.spec.reading import load_spec
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.windows import window_end
 from quatrain.components.tiers import tiers
 from quatrain.components.train.plan import resolve_tier
@@ -27,6 +26,7 @@ from quatrain.pipelines.compiled import Compiled, read_compiled
 from quatrain.pipelines.console import Console
 from quatrain.pipelines.registry import Registry
 from quatrain.trainer import failure
+from quatrain.validation.load import load_spec
 
 if TYPE_CHECKING:
     from quatrain.pipelines.vertex import Vertex

@@ -12,12 +12,12 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from quatrain.components.evaluate.measures.metrics import METRICS
-from quatrain.components.spec import schema as sections
-from quatrain.components.spec.columns import Column
-from quatrain.components.spec.problems import REASONS
+from quatrain.components.specification import schema as sections
+from quatrain.components.specification.columns import Column
 from quatrain.pipelines import cli
 from quatrain.trainer.features import FEATURES
 from quatrain.trainer.settings import Hyperparameters
+from quatrain.validation.problems import REASONS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/spec.md").read_text()

@@ -10,12 +10,12 @@ import yaml
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess.cleaning import Rules
-from quatrain.components.spec.reading import load_spec, read_parameter
 from quatrain.components.tiers import prices
 from quatrain.components.train.plan import resolve_tier, trainer_arguments
 from quatrain.pipelines.cloud import load_cloud
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 from quatrain.pipelines.submission import make_job
+from quatrain.validation.load import load_spec, read_parameter
 from tests.pipelines.conftest import SPEC
 from tests.pipelines.test_doctor import CLOUD
 

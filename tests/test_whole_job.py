@@ -13,7 +13,7 @@ import yaml
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
-from quatrain.components.spec.proposal import propose
+from quatrain.draft.propose import propose
 from quatrain.pipelines import cli, submission
 from quatrain.pipelines.compiled import compile_pipeline
 from tests.emulators import execution, storage, vertex

@@ -7,7 +7,7 @@ from typing import Any
 
 from quatrain.components.evaluate.gate import compared, is_worse
 from quatrain.components.evaluate.measures.metrics import loss_of
-from quatrain.components.spec.schema import Limit
+from quatrain.components.specification.schema import Limit
 
 
 def cautions(measured: Mapping[str, Any], classes: tuple[str, ...], champion: Limit) -> list[str]:

@@ -12,7 +12,7 @@ from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.serve.served_model import read_metadata, read_transform
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform
 
 

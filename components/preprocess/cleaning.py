@@ -21,8 +21,8 @@ from quatrain.components.preprocess.expressions import (
     reason_of,
     types_of,
 )
-from quatrain.components.spec.columns import Column
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.columns import Column
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.block import Block, Fault
 from quatrain.components.table.conversion import settle
 from quatrain.components.table.sql import connect, one_batch

@@ -26,7 +26,7 @@ from quatrain.components.preprocess.dictionary import decoded
 from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
 from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.splitting import joined, parts
-from quatrain.components.spec.schema import Deduplicate
+from quatrain.components.specification.schema import Deduplicate
 from quatrain.components.table.header import Range
 
 _PROBLEM = "problem"

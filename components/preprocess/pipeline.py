@@ -31,11 +31,11 @@ from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
 from quatrain.components.preprocess.output_folder import Folder, attempt
 from quatrain.components.preprocess.passes import Cleaned, Fitted, Job, Written
 from quatrain.components.preprocess.summary.summary import Fold, Summary
-from quatrain.components.spec.reading import read_parameter
-from quatrain.components.spec.schema import ModelSpec, is_table
+from quatrain.components.specification.schema import ModelSpec, is_table
 from quatrain.components.table import versions as contents
 from quatrain.components.table.header import Files, Range, find_files, plan_ranges
 from quatrain.components.table.windows import run_time
+from quatrain.validation.load import read_parameter
 
 PROBLEM, MANIFEST = "problem.json", "manifest.json"
 _SUMMARY = "summary"

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import pyarrow as pa
 
 from quatrain.components.errors import SourceError
-from quatrain.components.spec.schema import Source
+from quatrain.components.specification.schema import Source
 from quatrain.components.table.block import REJECTED, Block
 from quatrain.components.table.header import compression_of, open_filesystem
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import SourceError
-from quatrain.components.spec.columns import DIRECTIVE, DIRECTIVES
+from quatrain.components.specification.columns import DIRECTIVE, DIRECTIVES
 from quatrain.components.table.block import Fault
 from quatrain.components.table.sql import ask
 from quatrain.trainer.features.text_format import Spelling

@@ -20,7 +20,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.spec.schema import DATED, Source, is_table
+from quatrain.components.specification.schema import DATED, Source, is_table
 from quatrain.components.table import bigquery
 from quatrain.components.table.conversion import USUAL, can_convert
 from quatrain.components.table.partitions import partition_values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from quatrain.components.spec.schema import Source
+from quatrain.components.specification.schema import Source
 from quatrain.components.table import csv_blocks, json_blocks, typed_blocks
 from quatrain.components.table.block import Block
 from quatrain.components.table.header import Range

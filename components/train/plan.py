@@ -8,12 +8,12 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from quatrain.components.artifacts import read_manifest
-from quatrain.components.spec.reading import read_parameter
-from quatrain.components.spec.schema import ModelSpec, Train
+from quatrain.components.specification.schema import ModelSpec, Train
+from quatrain.components.specification.search_space import as_text, study_parameters
 from quatrain.components.tiers import tiers
 from quatrain.components.train import batch
-from quatrain.components.train.space import as_text, study_parameters
 from quatrain.trainer.settings import Hyperparameters
+from quatrain.validation.load import read_parameter
 
 COMMAND = ("python", "-m", "quatrain.components.train.bootstrap")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from quatrain.components.spec.reading import read_parameter
-from quatrain.components.spec.schema import ModelSpec, Source
+from quatrain.components.specification.schema import ModelSpec, Source
 from quatrain.components.table.block import Block
 from quatrain.components.table.header import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.trainer.features.text_format import Spelling
+from quatrain.validation.load import read_parameter
 
 
 def positions_of(block: Block) -> list[int]:

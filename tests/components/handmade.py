@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import sha256_of, sha256_of_files, write_json
-from quatrain.components.spec.reading import read_parameter
 from quatrain.trainer.features import Input, Standardize, Vocabulary, raw_inputs
 from quatrain.trainer.features.transform import Label, Transform
+from quatrain.validation.load import read_parameter
 
 INPUTS = (Input("delay", "float"), Input("carrier", "string"))
 FEATURES = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quatrain.components.spec.reading import read_parameter
+from quatrain.validation.load import read_parameter
 
 HERE = Path(__file__).parent
 SPEC = {

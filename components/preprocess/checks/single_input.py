@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from quatrain.components.preprocess.summary.distinct_sample import MISSING, U64, Sketch
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 
 N_BINS = 64
 """Quantile bins of a number: a copy of the label still explains 1 - 1/64^2 of its ranks."""

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from quatrain.components.engine import dataflow
 from quatrain.components.errors import DataError, RunnerError
 from quatrain.components.preprocess import output_folder, pipeline
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from tests.emulators import dataflow as emulated
 from tests.emulators import storage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quatrain.components.evaluate.cautions import cautions
-from quatrain.components.spec.schema import Limit
+from quatrain.components.specification.schema import Limit
 
 LIMIT = Limit(warn=0.01, fail=0.05)
 

@@ -17,7 +17,7 @@ from quatrain.components.evaluate.champion import find, split_of
 from quatrain.components.evaluate.gate import require_passed
 from quatrain.components.evaluate.measures.metrics import Z95
 from quatrain.components.evaluate.run import evaluate_model
-from quatrain.components.spec.reading import read_parameter
+from quatrain.validation.load import read_parameter
 from tests.components.handmade import (
     export_model,
     make_rows,

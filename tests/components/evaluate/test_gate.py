@@ -81,7 +81,7 @@ def test_a_metric_that_cannot_be_computed_misses_its_bound() -> None:
 
 def test_checking_a_spec_costs_neither_tensorflow_nor_beam() -> None:
     code = (
-        "import sys, quatrain.components.spec.reading, quatrain.components.evaluate.gate;"
+        "import sys, quatrain.validation.load, quatrain.components.evaluate.gate;"
         "sys.exit(bool({'tensorflow', 'apache_beam'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,7 +11,7 @@ import pytest
 from quatrain.components.errors import ArtifactError, PackageError
 from quatrain.components.package import proof, publishing
 from quatrain.components.package.sample import ROWS, cut_sample, raw_row
-from quatrain.components.spec.reading import read_parameter
+from quatrain.validation.load import read_parameter
 
 SPEC = {
     "name": "toy",

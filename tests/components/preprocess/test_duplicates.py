@@ -18,7 +18,7 @@ from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.duplicates import keys_of, losers_of
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.passes import Job
-from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.components.specification.schema import SPLITS, ModelSpec
 from quatrain.components.table.header import plan_ranges
 
 Make = Callable[..., ModelSpec]

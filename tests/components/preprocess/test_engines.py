@@ -17,7 +17,7 @@ import pytest
 from quatrain.components.engine import pool
 from quatrain.components.errors import RunnerError
 from quatrain.components.preprocess import output_folder, pipeline
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from tests.emulators import storage as emulator
 
 ROOT = Path(__file__).parents[3]

@@ -14,7 +14,7 @@ import pytest
 from quatrain.components.engine import failures
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.preprocess import pipeline
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from tests.components.conftest import delays, model_of
 from tests.emulators import storage as emulator
 

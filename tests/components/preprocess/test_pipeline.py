@@ -25,7 +25,7 @@ from quatrain.components.preprocess import find_files, passes, pipeline
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.summary.summary import Fold, Summary
-from quatrain.components.spec.schema import SPLITS, ModelSpec
+from quatrain.components.specification.schema import SPLITS, ModelSpec
 from quatrain.components.table.header import plan_ranges
 from quatrain.trainer.features.transform import Transform
 
@@ -322,7 +322,7 @@ def test_a_missing_column_stops_before_anything_is_read(delays_spec: Make, tmp_p
 
 def test_the_step_never_imports_tensorflow() -> None:
     code = (
-        "import sys, quatrain.components.preprocess.pipeline, quatrain.components.preprocess.checking\n"
+        "import sys, quatrain.components.preprocess.pipeline, quatrain.validation.sample\n"
         "sys.exit('tensorflow' in sys.modules or 'kfp' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.preprocess.summary import summary
-from quatrain.components.spec.reading import read_parameter
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform
+from quatrain.validation.load import read_parameter
 from tests.components.preprocess.test_pipeline import direct
 
 FEATURES = [

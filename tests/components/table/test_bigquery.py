@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.preprocess import find_files as finding
 from quatrain.components.preprocess import pipeline
-from quatrain.components.spec.schema import ModelSpec, Source
+from quatrain.components.specification.schema import ModelSpec, Source
 from quatrain.components.table.header import find_files, plan_ranges
 from quatrain.components.table.versions import versions
 from quatrain.trainer.features.text_format import Spelling

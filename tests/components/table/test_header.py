@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.spec.schema import Source
+from quatrain.components.specification.schema import Source
 from quatrain.components.table.header import find_files, list_files, plan_ranges
 
 Table = Callable[..., str]

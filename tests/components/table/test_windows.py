@@ -12,11 +12,12 @@ import pytest
 from pydantic import ValidationError
 
 from quatrain.components.errors import BucketError, SourceError
-from quatrain.components.preprocess import checking, pipeline
-from quatrain.components.spec.schema import ModelSpec, Source
+from quatrain.components.preprocess import pipeline
+from quatrain.components.specification.schema import ModelSpec, Source
 from quatrain.components.table import header
 from quatrain.components.table.header import find_files, plan_ranges
 from quatrain.components.table.windows import days_before, fill, run_time
+from quatrain.validation import sample
 from tests.components.conftest import HEADER, delays
 from tests.emulators import storage as emulator
 
@@ -207,8 +208,8 @@ def test_a_run_reads_its_window_and_the_manifest_says_which(
 
 
 def test_check_looks_at_the_window_of_a_time(windowed: ModelSpec) -> None:
-    assert checking.check(windowed, JULY).problems == []
-    (finding,) = checking.check(windowed).problems
+    assert sample.check(windowed, JULY).problems == []
+    (finding,) = sample.check(windowed).problems
     assert "has a file, as" in finding
 
 

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from quatrain.components.errors import ArtifactError, TierError
-from quatrain.components.spec.reading import read_parameter
 from quatrain.components.train import plan as planning
 from quatrain.trainer.settings import search_space
+from quatrain.validation.load import read_parameter
 
 DAY = datetime.date(2026, 11, 20)
 SPEC = {

@@ -12,9 +12,9 @@ from quatrain.components.preprocess.dictionary import encode
 from quatrain.components.preprocess.splitting import assign
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.preprocess.summary.summary import Summary
-from quatrain.components.spec.reading import read_parameter
-from quatrain.components.spec.schema import ModelSpec
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.statistics import TableStatistics
+from quatrain.validation.load import read_parameter
 
 TYPES = {"int": pa.int64(), "float": pa.float64(), "string": pa.string(), "date": pa.date32()}
 COLUMNS = {"id": "int", "x": "float", "kind": "string", "y": "int"}

@@ -13,10 +13,10 @@ from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
 from quatrain.components.preprocess.drift import compare
 from quatrain.components.preprocess.summary.summary import VERSION, kept_rows
-from quatrain.components.spec.reading import read_parameter
-from quatrain.components.spec.schema import Drift, Limit, ModelSpec
+from quatrain.components.specification.schema import Drift, Limit, ModelSpec
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.statistics import TableStatistics
+from quatrain.validation.load import read_parameter
 
 COLUMNS = (
     Input("size", "float"),

@@ -1,1 +1,0 @@
-"""The spec: one YAML file that describes one model, checked before anything runs."""

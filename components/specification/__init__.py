@@ -1,0 +1,1 @@
+"""What a spec is: its schema, column types and parameter."""

@@ -1,0 +1,1 @@
+"""Drafts a spec from a sample of a table."""

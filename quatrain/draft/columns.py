@@ -1,0 +1,503 @@
+"""What the columns of a sample look like: their types, and what their values are for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quatrain.components.preprocess.expressions import SQL_TYPES
+from quatrain.components.table.conversion import TYPES, from_text, from_typed
+from quatrain.components.table.sql import connect
+from quatrain.draft.sample import Sample
+from quatrain.trainer.features import Type
+from quatrain.trainer.features.text_format import Case, Spelling, tidy_numpy
+
+Kind = Literal[
+    "number",  # a size or a count
+    "code",  # digits whose order says nothing
+    "category",  # text with values that repeat
+    "identifier",  # another value in nearly each row
+    "text",  # free text
+    "time",
+    "quantity",  # a number with a currency, thousands marks or a decimal comma
+    "constant",
+    "empty",
+]
+TOLERATED = 0.005
+"""Up to so many cells of a typed column may not convert: their rows are rejected."""
+FIRST = 20
+"""A column is no number when more than a tenth of its first distinct values are none."""
+ORDER: tuple[Type, ...] = ("int", "float", "bool", "date", "timestamp")
+UNIQUE = 0.9
+"""A share of distinct values above which text identifies its row."""
+FEW_ROWS = 20
+"""In fewer rows nothing is told from values that do not repeat."""
+
+FEW_UNITS = 10
+"""Of fewer different values with a unit nothing is told: they are categories as good."""
+
+_ID = {
+    "hid",
+    "pid",
+    "uid",
+    "cid",
+    "sid",
+    "hhid",
+    "id",
+    "ids",
+    "uuid",
+    "guid",
+    "identifier",
+    "key",
+    "rowid",
+    "idx",
+    "index",
+    "rownum",
+}
+_CODE = {"code", "codes", "zip", "zipcode", "postcode", "postal", "plz", "fips", "class", "type"}
+_YEAR = {"year", "yr", "years", "jahr", "annee", "ano", "season", "week", "month", "decade"}
+_YEARS = {"year", "yr", "years", "jahr", "annee", "ano", "time", "date"}
+LEAST_YEARS = 5
+_PERSON = {"subject", "patient", "individual", "participant", "respondent", "household"}
+_TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created", "unixtime"}
+_GLUED = re.compile(
+    r"(?:user|customer|client|patient|order|session|product|item|device|account|case|person|subject|household|member|student|employee|company)id"
+)
+_MONEY = r"(?:[$€£¥₹₩₽]|R\$|Rs\.?|kr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|BRL)"
+_SPACED = r"[ \x{a0}\x{202f}]*"
+_UNIT = r"(?:[ \x{a0}\x{202f}]+[A-Za-zµ°²³/]{1,8}|[a-zµ°][A-Za-zµ°²³/]{0,7})"
+_PLAIN = r"\d{1,3}(?:[,' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:\.\d+)?"
+_EUROPEAN = r"\d{1,3}(?:[.' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:,\d+)?"
+
+
+def _amount(number: str, sign: str = rf"(?:{_MONEY}|%|‰)") -> str:
+    """Returns the pattern of a number with a currency or a sign of its own."""
+    before = rf"[-+]?{_SPACED}(?:{_MONEY})?{_SPACED}[-+]?"
+    return rf"^\s*\(?{before}{number}{_SPACED}(?:{sign})?\)?\s*$"
+
+
+_DOT, _COMMA = _amount(_PLAIN), _amount(_EUROPEAN)
+_DOT_UNIT, _COMMA_UNIT = _amount(_PLAIN, _UNIT), _amount(_EUROPEAN, _UNIT)
+_MONTH = r"^\d{4}[-/]\d{2}$"
+_DAYS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y"),
+    *("%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y"),
+    *("%d %B %Y", "%B %d, %Y", "%b %d %Y"),
+)
+_HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
+_TIDY: tuple[tuple[bool, Case | None], ...] = (
+    *((False, None), (True, None), (False, "lower"), (True, "lower")),
+)
+_EPOCH = {"s": 1_000_000, "ms": 1000, "us": 1}
+"""By how much an epoch in each unit is multiplied to be microseconds."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column looks like.
+
+    Attributes:
+        name: Its name in the header.
+        type: As which the spec reads it.
+        kind: What its values are for.
+        values: Typed, null where missing or bad, `[N]`.
+        n_bad: Cells that do not convert; their rows will be rejected.
+        written: How the spec says that it is spelled, beside its type: `format`, `epoch`, `case`.
+        sql: The expression of the number that a quantity holds.
+        note: What is odd about it, for a comment.
+    """
+
+    name: str
+    type: Type
+    kind: Kind
+    values: pa.Array = field(repr=False)
+    n_bad: int = 0
+    written: Mapping[str, Any] = field(default_factory=dict)
+    sql: str | None = None
+    note: str = ""
+
+    @cached_property
+    def encoded(self) -> pa.DictionaryArray:
+        """The values as indices of distinct ones."""
+        return self.values.dictionary_encode()
+
+    @property
+    def n_distinct(self) -> int:
+        """Distinct values, the missing one not among them."""
+        return len(self.encoded.dictionary)
+
+    @property
+    def n_present(self) -> int:
+        """Rows that have a value."""
+        return len(self.values) - self.values.null_count
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """The index of each row's value, `[N] int64`; -1 is missing."""
+        return np.asarray(pc.fill_null(self.encoded.indices, -1).to_numpy(), np.int64)
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether so many cells do not convert, as infinity, that their rows would be missed."""
+        return self.n_bad > TOLERATED * len(self.values)
+
+    @property
+    def declared(self) -> Any:
+        """The column as the spec declares it: its type, or that and its spelling."""
+        return {"type": self.type, **self.written} if self.written else self.type
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the values are numbers, be they sizes or codes."""
+        return self.type in ("int", "float")
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """The values of a number, or the microseconds of a time, `[N] float64`; NaN is missing."""
+        values = self.values
+        if pa.types.is_temporal(values.type):
+            values = values.cast(TYPES["timestamp"]).cast(pa.int64())
+        values = values.cast(pa.float64(), safe=False)
+        return np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
+
+    @property
+    def words(self) -> set[str]:
+        """The words of its name, in lower case."""
+        return words(self.name)
+
+
+def words(name: str) -> set[str]:
+    """Returns the words of a name: `PassengerId`, `passenger_id` and `passenger id` have two."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return set(re.findall(r"[^\W_]+", parted.lower()))
+
+
+def names_an_entity(name: str) -> bool:
+    """Whether a name says that the column tells whose row it is."""
+    found = words(name)
+    if found & _ID or (len(found) == 1 and found & _PERSON):
+        return True
+    return _GLUED.search(re.sub(r"[\W_]", "", name.lower())) is not None
+
+
+def counts_years(column: Column) -> bool:
+    """Whether a number's name and values say that it is a year, or a time in years."""
+    if column.kind != "number" or not column.words & _YEARS or column.n_distinct < LEAST_YEARS:
+        return False
+    low, high = np.nanmin(column.numbers), np.nanmax(column.numbers)
+    return bool(low >= 1500 and high < 2101)
+
+
+def names_something(name: str) -> bool:
+    """Whether a name says that numbers are codes or tell whose row it is: sums of them are none."""
+    return bool(words(name) & _CODE) or names_an_entity(name)
+
+
+def names_a_time(name: str) -> bool:
+    """Whether a name says that a number is a time."""
+    return bool(words(name) & _TIME)
+
+
+def quoted(name: str) -> str:
+    """Returns a column's name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def derive(columns: Mapping[str, pa.Array], sql: str, type_: Type) -> pa.Array:
+    """Returns what an expression gives over the rows of columns, as a spec's derived column."""
+    with connect() as connection:
+        connection.register("source_rows", pa.table(dict(columns)))
+        query = f"SELECT CAST(({sql}) AS {SQL_TYPES[type_]}) FROM source_rows"  # noqa: S608 - ours
+        return connection.sql(query).to_arrow_table().column(0).combine_chunks()
+
+
+def reading(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
+    """Returns the type that fits distinct texts best, and how many cells are none of it."""
+    total = int(counts.sum())
+    best: tuple[int, Type] = (total, "string")
+    for type_ in ORDER:
+        few = values.slice(0, FIRST)
+        if len(values) > FIRST and _bad(few, np.ones(len(few)), type_) > 0.1 * len(few):
+            continue
+        bad = _bad(values, counts, type_)
+        if bad <= TOLERATED * total and bad < best[0]:
+            best = (int(bad), type_)
+        if not best[0]:
+            break
+    if best[1] == "float" and _all_match(values, r"^[-+]?\d+$"):
+        return "string", 0  # whole numbers that float64 cannot hold
+    if best[1] == "int" and pc.any(pc.match_substring_regex(values, pattern=r"^0\d")).as_py():
+        return "string", 0  # a number has no leading zeros
+    return best[1], best[0] if best[1] != "string" else 0
+
+
+def _bad(values: pa.Array, counts: np.ndarray, type_: Type) -> float:
+    _, faults = from_text("", values.cast(pa.binary()), type_)
+    rows = np.unique(np.concatenate([f.rows for f in faults])) if faults else np.zeros(0, int)
+    return float(counts[rows].sum())
+
+
+def _all_match(values: pa.Array, pattern: str) -> bool:
+    return bool(len(values)) and bool(
+        pc.all(pc.match_substring_regex(values, pattern=pattern)).as_py()
+    )
+
+
+def find_columns(sample: Sample, spellings: Sequence[str]) -> dict[str, Column]:
+    """Returns what each column of a sample looks like, by name.
+
+    Args:
+        sample: The rows.
+        spellings: What is a missing value in a CSV.
+    """
+    found = {}
+    for name in sample.table.column_names:
+        values = sample.table.column(name).combine_chunks()
+        if pa.types.is_string(values.type):
+            found[name] = _of_text(name, values, spellings, sample.source.delimiter == ";")
+        else:
+            found[name] = _of_typed(name, values)
+    return found
+
+
+def _of_text(name: str, text: pa.Array, spellings: Sequence[str], prefers_comma: bool) -> Column:
+    text = pc.if_else(pc.is_in(text, pa.array(spellings, pa.string())), None, text)
+    text = pc.if_else(pc.equal(text, ""), None, text)
+    counted = text.drop_null().value_counts()
+    values, counts = counted.field("values"), counted.field("counts").to_numpy()
+    if not len(values):
+        return Column(name, "string", "empty", text)
+    type_, bad = reading(values, counts)
+    typed, _ = from_text(name, text.cast(pa.binary()), type_)
+    column = _kind_of(Column(name, type_, "category", typed, bad))
+    if column.type == "string" and column.kind in ("category", "identifier", "text"):
+        column = _unusual(column, values, prefers_comma)
+    if column.type == "string" and column.kind == "category":
+        return _tidied(column)
+    return _timed(column, text)
+
+
+def _timed(column: Column, text: pa.Array) -> Column:
+    """Reads a column whose `written` says that it is a time."""
+    if column.kind != "time" or not column.written:
+        return column
+    spelling = Spelling(**column.written)
+    dated = spelling.format and not re.search(r"%[HI]", spelling.format)
+    type_: Type = "date" if dated else "timestamp"
+    if pa.types.is_string(text.type):
+        values, faults = from_text(column.name, text.cast(pa.binary()), type_, spelling)
+    else:
+        values, faults = from_typed(column.name, text, type_, spelling)
+    bad = sum(len(f.rows) for f in faults)
+    return replace(column, type=type_, values=values, n_bad=bad)
+
+
+def _tidied(column: Column) -> Column:
+    """Trims and folds categories where some differ in nothing else."""
+    tidied = [tidy_numpy(column.values, trim, case) for trim, case in _TIDY]
+    counts = [len(values.unique()) for values in tidied]
+    best = counts.index(min(counts))
+    if not best:
+        return column
+    trim, case = _TIDY[best]
+    written = {**({"trim": True} if trim else {}), **({"case": case} if case else {})}
+    values = pc.if_else(pc.equal(tidied[best], ""), None, tidied[best])
+    note = "some values differ by blanks or by case alone, and are one so"
+    return _kind_of(replace(column, values=values, written=written, note=note))
+
+
+def _of_typed(name: str, values: pa.Array) -> Column:
+    """Reads a column of a Parquet file that is typed there."""
+    tests: tuple[tuple[bool, Type], ...] = (
+        (pa.types.is_integer(values.type), "int"),
+        (pa.types.is_boolean(values.type), "bool"),
+        (pa.types.is_date(values.type), "date"),
+        (pa.types.is_timestamp(values.type), "timestamp"),
+        (pa.types.is_floating(values.type), "float"),
+    )
+    type_: Type = next((t for holds, t in tests if holds), "string")
+    typed, faults = from_typed(name, values, type_)
+    bad = sum(len(f.rows) for f in faults)
+    if type_ == "int" and bad > TOLERATED * len(values):  # beyond 2**53: no number of float64
+        type_, bad = "string", 0
+        typed, _ = from_typed(name, values, type_)
+    return _timed(_kind_of(Column(name, type_, "category", typed, bad)), values)
+
+
+def _kind_of(column: Column) -> Column:
+    """Returns the column with its kind."""
+    if not column.n_present:
+        return replace(column, kind="empty")
+    if column.n_distinct == 1:
+        return replace(column, kind="constant")
+    if column.kind != "category":
+        return column
+    if column.type in ("date", "timestamp"):
+        return replace(column, kind="time")
+    if column.type == "string":
+        return replace(column, kind=_kind_of_text(column))
+    if column.type == "bool":
+        return column
+    return _kind_of_number(column)
+
+
+def _kind_of_text(column: Column) -> Kind:
+    values, share = column.encoded.dictionary, column.n_distinct / column.n_present
+    if _all_match(values, r"^\d+$"):
+        return "identifier" if _is_unique(column) else "code"
+    spaces = float(pc.mean(pc.count_substring(values, " ")).as_py())
+    length = float(pc.mean(pc.utf8_length(values)).as_py())
+    if (share > 0.2 and spaces >= 2 and column.n_distinct > FEW_ROWS) or length > 100:
+        return "text"
+    return "identifier" if _is_unique(column) else "category"
+
+
+def _is_unique(column: Column) -> bool:
+    return column.n_present >= FEW_ROWS and column.n_distinct > UNIQUE * column.n_present
+
+
+def _kind_of_number(column: Column) -> Column:
+    if time := _time_in_a_number(column):
+        return time
+    if column.type == "float":
+        return replace(column, kind="number")
+    if column.n_distinct == column.n_present >= FEW_ROWS and (
+        names_an_entity(column.name)
+        or (_counts_rows(column.numbers) and not column.words & (_TIME | _YEAR))
+    ):
+        return replace(column, kind="identifier")
+    if _is_code(column):
+        return replace(column, kind="code")
+    return replace(column, kind="number")
+
+
+def _counts_rows(numbers: np.ndarray) -> bool:
+    """Whether numbers that do not repeat fill a range, or grow by one from row to row."""
+    present = numbers[~np.isnan(numbers)]
+    steps = np.diff(present)
+    dense = np.ptp(present) <= 1.1 * len(present)
+    return bool(dense or ((steps > 0).all() and np.median(steps) == 1))
+
+
+def _is_code(column: Column) -> bool:
+    """Whether whole numbers name something: by their name, or all have as many digits."""
+    if names_something(column.name):
+        return True
+    values = column.encoded.dictionary
+    low, high = pc.min_max(values).as_py().values()
+    repeats = column.n_distinct <= column.n_present / 20
+    return repeats and low >= 10_000 and len(str(low)) == len(str(high))
+
+
+def _time_in_a_number(column: Column) -> Column | None:
+    """Returns a column of epochs or of days as 20130131 as a time that is still to be read."""
+    present = column.numbers[~np.isnan(column.numbers)]
+    low, high = float(present.min()), float(present.max())
+    days = column.type == "int" and low >= 19_000_101 and high <= 21_001_231
+    if days and _are_days(column, "%Y%m%d"):
+        return replace(column, kind="time", written={"format": "%Y%m%d"})
+    if column.type != "int" or not names_a_time(column.name) or column.n_distinct < FEW_ROWS:
+        return None
+    if low >= 100_101 and high <= 991_231 and _are_days(column, "%y%m%d"):
+        return replace(column, kind="time", written={"format": "%y%m%d"})
+    for unit, factor in _EPOCH.items():
+        start, end = 631_152_000 * 1e6 / factor, 2_208_988_800 * 1e6 / factor  # 1990 to 2040
+        if start <= low and high < end:
+            return replace(column, kind="time", written={"epoch": unit})
+    return None
+
+
+def _are_days(column: Column, form: str) -> bool:
+    """Whether all whole numbers are days in a format."""
+    text = column.values.drop_null().unique().cast(pa.string()).cast(pa.binary())
+    return not sum(f.rows.size for f in from_text("", text, "date", Spelling(form))[1])
+
+
+def _unusual(column: Column, values: pa.Array, prefers_comma: bool) -> Column:
+    """Finds numbers and times in text that the spec's types do not read."""
+    if _all_match(values, r"^\d+$"):
+        return column
+    found = _quantity(column.name, values, prefers_comma)
+    if found is None:
+        return _dated(column, values)
+    sql, note = found
+    return replace(column, kind="quantity", sql=sql, note=note)
+
+
+def holds_numbers(values: pa.Array, counts: np.ndarray) -> bool:
+    """Whether distinct texts are numbers or times, or amounts as text."""
+    if not len(values):
+        return False
+    return reading(values, counts)[0] != "string" or (
+        not _all_match(values, r"^\d+$")
+        and (_all_match(values, _DOT) or _all_match(values, _COMMA))
+    )
+
+
+def _quantity(name: str, values: pa.Array, prefers_comma: bool) -> tuple[str, str] | None:
+    """Returns the SQL of the numbers that texts hold, and how they are written, or None."""
+    dot, comma = _all_match(values, _DOT), _all_match(values, _COMMA)
+    of_a_unit = not (dot or comma) and _has_one_unit(values)
+    if of_a_unit:
+        dot, comma = _all_match(values, _DOT_UNIT), _all_match(values, _COMMA_UNIT)
+    if not (dot or comma):
+        return None
+    column = quoted(name)
+    if comma and (prefers_comma or not dot):
+        text = f"replace(regexp_replace({column}, '[^0-9,+-]', '', 'g'), ',', '.')"
+        note = "numbers with a decimal comma"
+    else:
+        text = f"regexp_replace({column}, '[^0-9.+-]', '', 'g')"
+        note = "numbers with a currency, a percent sign or thousands marks"
+    sql = f"TRY_CAST({text} AS DOUBLE)"
+    if pc.any(pc.match_substring(values, "(")).as_py():
+        sql = f"CASE WHEN contains({column}, '(') THEN -1 ELSE 1 END * {sql}"
+    return sql, "numbers with a unit" if of_a_unit else note
+
+
+def _has_one_unit(values: pa.Array) -> bool:
+    """Whether many texts end with the same letters, as 300 kg and 20.5 kg."""
+    ends = pc.extract_regex(values, pattern=rf"\d(?P<unit>{_UNIT})\s*$").field("unit")
+    return len(values) >= FEW_UNITS and not ends.null_count and len(ends.unique()) == 1
+
+
+def _dated(column: Column, values: pa.Array) -> Column:
+    if _all_match(values, _MONTH):
+        told = "months: with a day, as 2024-03-01, they would be times, and might split the rows"
+        return replace(column, note=told)
+    if not _all_match(values.slice(0, 200), r"^\D{0,12}\d.*[/.\- ,].*\d"):
+        return column
+    formats = _formats(values)
+    if not formats:
+        return column
+    seen = values[0].as_py()
+    orders = {f.index("%d") < f.lower().index("%m") for f in formats if "%m" in f and "/" in f}
+    if len(orders) > 1:
+        return replace(
+            column,
+            kind="time",
+            note=f"{seen!r} may have the day or the month first; nothing in the sample tells which",
+        )
+    return replace(column, kind="time", written={"format": formats[0]})
+
+
+def _formats(values: pa.Array) -> list[str]:
+    """Returns the formats in which nearly all distinct texts are times."""
+    fitting = [day + hour for day in _DAYS for hour in _HOURS]
+    with connect() as connection:
+        for n in (50, len(values)):
+            connection.register("source_rows", pa.table({"v": values.slice(0, n)}))
+            counts = ", ".join(f"count(try_strptime(v, '{f}'))" for f in fitting)
+            found = connection.sql(f"SELECT {counts} FROM source_rows").fetchall()[0]  # noqa: S608
+            least = (1 - TOLERATED) * min(n, len(values))
+            fitting = [f for f, count in zip(fitting, found, strict=True) if count >= least]
+            if not fitting:
+                break
+    return fitting

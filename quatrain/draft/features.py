@@ -1,0 +1,166 @@
+"""Which columns are features of an inferred spec, by which transforms, and why others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quatrain.draft.columns import Column
+from quatrain.draft.draft import Entry, Table
+from quatrain.draft.leaks import bins, levels
+from quatrain.draft.target import is_skewed, plain
+from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT
+from quatrain.trainer.settings import Hyperparameters
+
+PIECES = Hyperparameters().bins
+"""Up to so many different numbers each have a weight of their own in the network."""
+TEXT_BUCKETS = 64
+ROWS_A_LEVEL = 20
+MOST_LEVELS = 1000
+MOSTLY_MISSING = 0.995
+MOSTLY_UNSEEN = 0.5
+DAY = 86_400.0
+
+
+def left_out_of(table: Table) -> dict[str, str]:
+    """Returns why columns are no features, by name."""
+    reasons = dict(table.sample.unreadable)
+    for name, column in table.columns.items():
+        if name != table.target and (why := _why_not(table, column)):
+            reasons[name] = why
+    return reasons
+
+
+def _why_not(table: Table, column: Column) -> str | None:
+    by_kind = {
+        "empty": "no value in the sample",
+        "constant": "one value in the whole sample",
+        "identifier": "an identifier: another value in nearly each row",
+    }
+    if column.name in table.leaks:
+        return f"may give the label away: it {table.leaks[column.name]}"
+    if why := by_kind.get(column.kind):
+        return why
+    if column.is_spoilt:
+        return (
+            f"{column.n_bad:,} cells do not convert, as infinity does not, and would take their "
+            f"rows along; write them as missing"
+        )
+    if column.name in table.split.spent:
+        return "rows are split by it, so the test rows have values that train never saw"
+    if column.values.null_count > MOSTLY_MISSING * len(column.values):
+        return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
+    if not (column.codes[(table.split.parts == 0) & table.goal.known] >= 0).any():
+        return "no value in the train rows that have a label"
+    if column.type == "string" and (column.kind == "time" or is_amount_as_text(column)):
+        return f"{column.note}; a feature takes a column as it stands, so write it plainly there"
+    if table.split.document["by"] == "time" and _is_ahead(table, column):
+        return "it grows with time: most test rows have a value that train never saw"
+    return _case_twin(table, column)
+
+
+def is_amount_as_text(column: Column) -> bool:
+    """Whether the values are amounts that do not repeat often enough to be categories."""
+    repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
+    return column.kind == "quantity" and not repeats
+
+
+def _is_ahead(table: Table, column: Column) -> bool:
+    """Whether most test rows lie beyond train, as months and numbers of invoices do."""
+    if column.kind == "time":
+        return False
+    train, test = (column.codes[table.split.parts == part] for part in (0, 2))
+    unseen = ~np.isin(test, train)
+    if column.is_number and column.n_distinct > PIECES:
+        x = column.numbers
+        low, high = np.nanmin(x[table.split.parts == 0]), np.nanmax(x[table.split.parts == 0])
+        unseen = (x[table.split.parts == 2] < low) | (x[table.split.parts == 2] > high)
+    return bool(len(test)) and float(np.mean(unseen & (test >= 0))) > MOSTLY_UNSEEN
+
+
+def _case_twin(table: Table, column: Column) -> str | None:
+    """SQL folds the case of names; two that differ in nothing else cannot stand beside it."""
+    if not table.goal.sql:
+        return None
+    needed = {table.target, *table.split.keys}
+    for name in table.columns:
+        same = name != column.name and name.casefold() == column.name.casefold()
+        if same and (name in needed or name < column.name) and column.name not in needed:
+            return f"SQL cannot tell it from {name!r}"
+    return None
+
+
+def features_of(table: Table, left_out: dict[str, str]) -> list[Entry]:
+    """Returns the features of every column, in the order of the table."""
+    taken = {LABEL, WEIGHT}
+    entries: list[Entry] = []
+    for number, (name, column) in enumerate(table.columns.items(), start=1):
+        if name == table.target:
+            continue
+        stem = _feature_name(name, number, taken)
+        made = list(_of_column(table, column, stem))
+        for feature in made:
+            taken.update(f"{feature['name']}{end}" for end in ("", "_sin", "_cos", "_missing"))
+        entries += [Entry(f, left_out.get(name, ""), name not in left_out) for f in made]
+    return entries
+
+
+def _feature_name(name: str, number: int, taken: set[str]) -> str:
+    stem = plain(name) or f"column_{number}"
+    if stem.startswith(RAW_PREFIX):
+        stem = f"c_{stem}"
+    while any(
+        f"{stem}{end}" in taken for end in ("", "_level", "_hour", "_weekday", "_month", "_missing")
+    ):
+        stem += "_"
+    return stem
+
+
+def _of_column(table: Table, column: Column, stem: str) -> Iterator[dict[str, Any]]:
+    """Yields the features of one column."""
+    start = {"name": stem, "from": column.name}
+    if column.kind == "time" and column.type != "string":
+        yield from _of_time(column, stem)
+    elif column.kind == "text":
+        yield {**start, "transform": "text", "buckets": TEXT_BUCKETS}
+    elif column.type in ("string", "bool") or column.kind == "code":
+        yield {**start, "transform": "vocabulary"}
+    else:
+        yield {**start, "transform": "log" if is_skewed(column.numbers) else "standardize"}
+        if column.type == "int" and _has_levels(table, column):
+            yield {**start, "name": f"{stem}_level", "transform": "vocabulary"}
+
+
+def _of_time(column: Column, stem: str) -> Iterator[dict[str, Any]]:
+    """Yields the hour, the weekday and the season, where the times have seen enough of each."""
+    x = column.numbers[~np.isnan(column.numbers)] / 1e6
+    span = float(np.ptp(x))
+    parts = {
+        "hour": span > 3 * DAY and len(np.unique(x % DAY)) > 1,
+        "day_of_week": span > 28 * DAY and not _is_monthly(column),
+        "month": span > 2 * 365 * DAY,
+    }
+    for part in (part for part, seen in parts.items() if seen):
+        name = {"day_of_week": "weekday"}.get(part, part)
+        yield {"name": f"{stem}_{name}", "from": column.name, "transform": "cyclic", "part": part}
+
+
+def _is_monthly(column: Column) -> bool:
+    """Whether each time is the first day of a month: its weekday says nothing."""
+    days = column.values.drop_null().cast(pa.timestamp("us"))
+    return bool(pc.all(pc.equal(pc.day(days), 1)).as_py())
+
+
+def _has_levels(table: Table, column: Column) -> bool:
+    """Whether each value of a whole number says more than its size, out of sample.
+
+    The network tells up to as many values apart as a number's embedding has pieces.
+    """
+    if not PIECES < column.n_distinct <= column.n_present / ROWS_A_LEVEL:
+        return False
+    by_level = table.trial.gain(levels(column))
+    return by_level > 1.1 * max(table.trial.gain(bins(column, PIECES)), 1e-4)

@@ -1,0 +1,165 @@
+"""What the first lines of a file say that is no table as a spec reads it, and the way out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from quatrain.components.errors import SourceError
+from quatrain.components.specification.schema import Source, is_table
+from quatrain.components.table.header import compression_of, list_files, open_filesystem
+from quatrain.draft.sample import DELIMITERS, HEAD_BYTES
+
+LINES = 200
+ALIKE = 0.8
+"""Of the first lines so many have as many values as the table has columns."""
+LEAST_LINES = 5
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
+
+
+def check_head(uri: str) -> None:
+    """Refuses a file that is text, but neither a CSV nor JSON Lines, before it is read as one.
+
+    Raises:
+        SourceError: What it is, and what would make a table of it.
+    """
+    if is_table(uri):
+        return
+    path = list_files(Source(uri=(uri,)))[0][0]
+    if path.lower().endswith(_WORKBOOKS):
+        raise SourceError(f"{path} is a workbook; save one sheet of it as CSV in UTF-8")
+    head = _head(path)
+    if b"\0" in head:
+        return  # no text: the reader of the source says what it is
+    text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    lines = text.splitlines()
+    if len(head) == HEAD_BYTES and len(lines) > 1:
+        lines.pop()  # cut off in the middle
+    if problem := _other_kind(text.lstrip(), lines, path) or _badly_begun(lines, path):
+        raise SourceError(f"{path} {problem}")
+
+
+def _head(path: str) -> bytes:
+    filesystem, inner = open_filesystem(path)
+    try:
+        with filesystem.open_input_stream(inner, compression=compression_of(path)) as stream:
+            return bytes(stream.read(HEAD_BYTES))
+    except OSError:
+        return b""  # the reader of the source says why
+
+
+def _other_kind(text: str, lines: Sequence[str], path: str) -> str | None:
+    """Returns what a text is that is another format, or None."""
+    read = shlex.quote(path)
+    written = _stem(path) + ".jsonl"
+    if text[:1] == "<":
+        return "is HTML or XML; write its table as CSV"
+    if text[:9].lower() == "@relation":
+        return "is ARFF; write the names of its attributes in one line, and its @data below, as CSV"
+    if text[:1] not in ("[", "{"):
+        return None
+    first = _parsed(lines[0].strip())
+    if text[:1] == "[" and isinstance(first, list) and len(lines) > 1:
+        return 'holds a JSON array in each line; a row is an object with names, as {"a": 1}'
+    if text[:1] == "[" and (text[1:].lstrip()[:1] in ("{", "[", "]") or isinstance(first, list)):
+        return (
+            f"is one JSON array; JSON Lines hold one object in each line, as this writes them: "
+            f"jq -c '.[]' {read} > {written}"
+        )
+    if text[:1] == "{" and text[1:].lstrip()[:1] in ('"', "}") and not isinstance(first, dict):
+        return (
+            f"is one JSON object over several lines; JSON Lines hold a row's object in each line. "
+            f"If it holds them in a key, this writes them: "
+            f"jq -c '.KEY[]' {read} > {written}"
+        )
+    if isinstance(first, dict) and len(lines) == 1:
+        return _one_object(first, path)
+    return None
+
+
+def _one_object(value: dict[str, object], path: str) -> str | None:
+    """Returns what the only object of a file is, where it holds the table and is no row."""
+    lists = {key: inner for key, inner in value.items() if isinstance(inner, list)}
+    for key, inner in lists.items():
+        if inner and isinstance(inner[0], dict):
+            return (
+                f"is one JSON object, with the rows in its key {key!r}; this writes them as JSON "
+                f"Lines: jq -c '.[\"{key}\"][]' {shlex.quote(path)} > {_stem(path)}.jsonl"
+            )
+    if lists and len(lists) == len(value):
+        return "is one JSON object of columns; JSON Lines hold a row's object in each line"
+    return None
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _stem(path: str) -> str:
+    return shlex.quote(PurePosixPath(path).name.partition(".")[0])
+
+
+def _badly_begun(lines: Sequence[str], path: str) -> str | None:
+    """Returns why the first line is not the header of the lines below it, or None."""
+    lines = lines[:LINES]
+    if len(lines) < LEAST_LINES or not lines[0].strip():
+        return None
+    widths = {d: [len(row) for row in csv.reader(lines, delimiter=d)] for d in DELIMITERS}
+    usual = {d: Counter(w).most_common(1)[0] for d, w in widths.items() if w}
+    cut = {d: n for d, (n, rows) in usual.items() if n > 1 and rows >= ALIKE * len(widths[d])}
+    if any(widths[d][0] == n for d, n in cut.items()):
+        return None
+    for delimiter, n in sorted(cut.items(), key=lambda found: -found[1]):
+        first, width = next(csv.reader(lines, delimiter=delimiter)), widths[delimiter][0]
+        differ = f"names {width} columns in its first line, and most others have {n} values"
+        if width == n - 1 > 1 and all(first):
+            return (
+                f"{differ}; where the rows' own names stand first, write a name for them at its "
+                f"beginning"
+            )
+        if width > n and not any(map(_is_number, first)):
+            return f"{differ}; a row has a value, or nothing between two {delimiter!r}, for each"
+        begins = widths[delimiter].index(n) + 1
+        below = f"starts with {lines[0][:60]!r}, and "
+        if looks_like_a_row(next(csv.reader(lines[begins - 1 :], delimiter=delimiter))):
+            return (
+                f"{below}its rows seem to begin in line {begins}; write one line above them, with "
+                f"a name for each of the {n} columns, and remove what stands there"
+            )
+        return (
+            f"{below}the table seems to begin in line {begins}; a CSV starts with the names of its "
+            f"columns, so remove what stands above: tail -n +{begins} {shlex.quote(path)} "
+            f"> table.csv"
+        )
+    words = [len(line.split()) for line in lines]
+    if not cut and words[0] > 1 and words.count(words[0]) >= ALIKE * len(words):
+        return (
+            f"parts its {words[0]} columns by blanks; write commas, where no value holds a blank: "
+            f"tr -s ' ' , < {shlex.quote(path)} > {_stem(path)}.csv"
+        )
+    return None
+
+
+def looks_like_a_row(names: Sequence[str]) -> bool:
+    """Whether the header of a CSV seems to be its first row: numbers that nobody takes as names.
+
+    Whole numbers alone, as of years or of pixels, are names.
+    """
+    numbers = [n for n in names if _is_number(n)]
+    odd = len(set(numbers)) < len(numbers) or not all(n.isdigit() for n in numbers)
+    return odd and 2 * len(numbers) >= len(names)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

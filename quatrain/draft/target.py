@@ -1,0 +1,177 @@
+"""What the target of a table asks for: its task, its classes, and why it cannot be a label."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quatrain.components.errors import SpecError
+from quatrain.components.wording import near
+from quatrain.draft.columns import Column, derive, names_something, quoted
+from quatrain.draft.leaks import Goal
+from quatrain.draft.sample import Sample
+from quatrain.trainer.features import Task
+
+MAX_CLASSES = 100
+CLASS_NUMBERS = 10
+"""Whole numbers from 0 or 1 without a gap are classes up to so many, each in 1 % of the rows."""
+RARE = 20
+"""Rows of the sample below which a class is too rare to be learned."""
+LEAST_ROWS = 10
+
+
+def find_goal(sample: Sample, columns: dict[str, Column], target: str) -> Goal:
+    """Decides what is predicted.
+
+    Raises:
+        SpecError: The target is no column, or nothing that a model can learn.
+    """
+    where = f"{', '.join(sample.source.uri)}: --target {target!r}"
+    if target in sample.unreadable:
+        raise SpecError(f"{where}: {sample.unreadable[target]}; a label is one value a row")
+    if target not in columns:
+        raise SpecError(f"{where}: there is no such column{near(target, columns)}")
+    column = columns[target]
+    if problem := _problem(column):
+        raise SpecError(f"{where}: {problem}")
+    if column.kind == "quantity" and column.sql:
+        return _derived_number(column)
+    if column.type == "float" or _is_amount(column):
+        return _of_numbers(column)
+    return _of_classes(column, target, where)
+
+
+def _problem(column: Column) -> str | None:
+    """Returns why a column cannot be a label, or None."""
+    n, distinct = column.n_present, column.n_distinct
+    if column.kind == "empty":
+        return f"it has no value in {len(column.values):,} rows; there is nothing to learn"
+    if column.kind == "constant":
+        value = column.encoded.dictionary[0].as_py()
+        return f"it is {value!r} in all {n:,} rows that have a value; there is nothing to learn"
+    if n < LEAST_ROWS:
+        return f"only {n} rows have a value; a model needs at least {LEAST_ROWS}"
+    if column.kind == "identifier":
+        return (
+            f"it has {distinct:,} different values in {n:,} rows, so it names the row; predict a "
+            f"column whose values repeat, or an amount"
+        )
+    if column.kind == "text":
+        return "it is free text; predict a category or a number, or derive one of it"
+    if column.kind == "time":
+        return (
+            "it is a time; write a duration or a date's part into the table, or derive one, "
+            "and predict that"
+        )
+    if column.kind == "code" and distinct > MAX_CLASSES and names_something(column.name):
+        return (
+            f"it is named as numbers that name something, so it is no amount, and its "
+            f"{distinct:,} different values are more than {MAX_CLASSES} classes; predict another "
+            f"column, or join its values into fewer in the table"
+        )
+    if column.type == "string" and column.kind != "quantity" and distinct > MAX_CLASSES:
+        return (
+            f"it has {distinct:,} classes, more than {MAX_CLASSES}; join the rare ones into fewer "
+            f"in the table or by clean.derive"
+        )
+    return None
+
+
+def _is_amount(column: Column) -> bool:
+    """Whether whole numbers are amounts, not classes."""
+    if column.type != "int" or column.n_distinct == 2:
+        return False
+    if column.kind == "code" and column.n_distinct <= MAX_CLASSES:
+        return False
+    counted = column.values.drop_null().value_counts()
+    low, high = pc.min_max(counted.field("values")).as_py().values()
+    dense = low in (0, 1) and high - low + 1 == column.n_distinct <= CLASS_NUMBERS
+    return not dense or pc.min(counted.field("counts")).as_py() < 0.01 * column.n_present
+
+
+def _of_numbers(column: Column) -> Goal:
+    x = column.numbers
+    present = np.unique(x[~np.isnan(x)])
+    if len(present) == 2:
+        return _two_numbers(column, present)
+    remarks = []
+    if len(present) <= 30:
+        remarks.append(f"{len(present)} different numbers are taken as amounts, not as classes")
+    if is_skewed(x):
+        name = quoted(column.name)
+        remarks.append(
+            "a few labels are far larger than the rest and decide the loss; "
+            f"clean.derive {{log_label: ln(1 + {name})}} would weigh them less"
+        )
+    return Goal(column.name, "regression", x, remarks=tuple(remarks))
+
+
+def is_skewed(numbers: np.ndarray) -> bool:
+    """Whether a few amounts are far larger than most; NaN is missing."""
+    x = numbers[~np.isnan(numbers)]
+    median, high = np.quantile(x, [0.5, 0.99])
+    return bool(x.min() >= 0 and high > 20 * max(median, 1e-9) and len(np.unique(x)) > 30)
+
+
+def _two_numbers(column: Column, present: np.ndarray) -> Goal:
+    """Makes classes of a column of two floats, as 0.0 and 1.0."""
+    whole = bool((present == np.floor(present)).all())
+    name, top = quoted(column.name), float(present[1])
+    sql = f"CAST({name} AS BIGINT)" if whole else f"{name} >= {top!r}"
+    values = np.where(np.isnan(column.numbers), np.nan, (column.numbers == top).astype(float))
+    classes = tuple(str(int(v)) for v in present) if whole else ("false", "true")
+    remark = f"two floats as classes; the positive one is {present[1]:g}"
+    return Goal(label_name(column.name, "class"), "binary", values, classes, sql, (remark,))
+
+
+def _derived_number(column: Column) -> Goal:
+    values = derive({column.name: column.values}, str(column.sql), "float")
+    x = np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
+    return Goal(
+        label_name(column.name, "number"), "regression", x, sql=column.sql, remarks=(column.note,)
+    )
+
+
+def _of_classes(column: Column, target: str, where: str) -> Goal:
+    counted = column.values.drop_null().value_counts()
+    order = pc.sort_indices(counted.field("values").cast(_sortable(column)))
+    values = counted.field("values").take(order)
+    counts = counted.field("counts").take(order).to_pylist()
+    names = tuple(str(v).lower() if column.type == "bool" else str(v) for v in values.to_pylist())
+    found = pc.index_in(column.values, values)
+    codes = np.asarray(pc.fill_null(found.cast(pa.float64()), float("nan")).to_numpy())
+    task: Task = "binary" if len(names) == 2 else "multiclass"
+    remarks = []
+    if task == "binary":
+        remarks.append(f"the positive class is {names[1]!r}, the second in order")
+    elif column.type == "int":
+        remarks.append(
+            f"{len(names)} whole numbers are taken as classes; amounts: task: regression"
+        )
+    rare = [f"{n!r} ({count})" for n, count in zip(names, counts, strict=True) if count < RARE]
+    if rare:
+        shown = ", ".join(rare[:5]) + ("" if len(rare) <= 5 else f" and {len(rare) - 5} more")
+        remarks.append(f"classes too rare to be learned, with their rows in the sample: {shown}")
+    if sum(c > 1 for c in counts) < 2:
+        raise SpecError(f"{where}: only one class has more than one row; there is nothing to learn")
+    return Goal(target, task, codes, names, None, tuple(remarks))
+
+
+def _sortable(column: Column) -> pa.DataType:
+    return pa.int8() if column.type == "bool" else column.values.type
+
+
+def label_name(target: str, suffix: str) -> str:
+    """Returns a name for a derived label that SQL and a spec take."""
+    return f"{plain(target) or 'label'}_{suffix}"
+
+
+def plain(name: str) -> str:
+    """Returns the ASCII letters, digits and underscores of a name; '' when none is left."""
+    ascii_ = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    found = re.sub(r"[^0-9A-Za-z]+", "_", ascii_).strip("_").lower()
+    return f"c_{found}" if found[:1].isdigit() else found

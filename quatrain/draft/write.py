@@ -1,0 +1,110 @@
+"""The YAML of a draft: the spec, and behind or above each line why it is so."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from quatrain.draft.draft import Draft, Entry
+
+WIDTH = 100
+COMMENT_AT = 38
+"""Where a comment behind a line begins, unless the line is longer."""
+
+
+def write(draft: Draft, path: str) -> str:
+    """Returns a draft as YAML.
+
+    Args:
+        draft: What was inferred.
+        path: The file that it will be, for the command in its first lines.
+    """
+    return "\n".join([*_head(draft, path), *_sections(draft), ""])
+
+
+def scalar(value: Any) -> str:
+    """Returns a value as YAML writes it on one line."""
+    written = yaml.safe_dump(
+        value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
+    )
+    return written.removesuffix("\n").removesuffix("\n...")
+
+
+def _head(draft: Draft, path: str) -> Iterator[str]:
+    yield f"# Written by quatrain init; it runs as it is: quatrain run {_safe(path)}"
+    for sentence in draft.about:
+        yield from _wrapped(sentence)
+    if draft.remarks:
+        yield "#"
+        yield "# Look at:"
+    for remark in draft.remarks:
+        yield from _wrapped(remark, first="# - ", rest="#   ")
+
+
+def _wrapped(text: str, first: str = "# ", rest: str = "# ") -> list[str]:
+    return textwrap.wrap(
+        _safe(text), WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False
+    )
+
+
+def _safe(text: str) -> str:
+    """Returns a text that ends no comment: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _sections(draft: Draft) -> Iterator[str]:
+    for key, value in draft.document.items():
+        comment = draft.comments.get(key, "")
+        if key == "columns":
+            yield "columns:"
+            for name, entry in draft.columns.items():
+                yield from _entry(f"{scalar(name)}: {scalar(entry.value)}", entry)
+        elif key == "features":
+            yield "features:"
+            for feature in _grouped(draft.features):
+                yield from _entry(f"- {scalar(feature.value)}", feature)
+        elif isinstance(value, Mapping):
+            yield from _commented(f"{key}:", comment)
+            yield from _inner(draft, key, value)
+        else:
+            yield from _commented(f"{key}: {scalar(value)}", comment)
+
+
+def _inner(draft: Draft, section: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for key, inner in value.items():
+        comment = draft.comments.get(f"{section}.{key}", "")
+        if isinstance(inner, Mapping) and inner:
+            yield from _commented(f"  {key}:", comment)
+            yield from (f"    {scalar(k)}: {scalar(v)}" for k, v in inner.items())
+        else:
+            yield from _commented(f"  {key}: {scalar(inner)}", comment)
+
+
+def _grouped(features: list[Entry]) -> Iterator[Entry]:
+    """Yields the features; of several that are left out for one reason only the first says it."""
+    told = None
+    for feature in features:
+        reason = (feature.value["from"], feature.comment)
+        yield Entry(feature.value, "" if reason == told else feature.comment, feature.used)
+        told = reason
+
+
+def _entry(text: str, entry: Entry) -> Iterator[str]:
+    return _commented(f"  {text}" if entry.used else f"  # {text}", entry.comment)
+
+
+def _commented(line: str, comment: str) -> Iterator[str]:
+    """Yields a line with its comment: behind it where it fits, else above it."""
+    if not comment:
+        yield line
+        return
+    behind = f"{line.ljust(COMMENT_AT - 1)} # {_safe(comment)}"
+    if len(behind) <= WIDTH:
+        yield behind
+        return
+    indent = f"{line[: len(line) - len(line.lstrip())]}# "
+    yield from _wrapped(comment, indent, indent)
+    yield line

@@ -1,0 +1,99 @@
+"""What `quatrain check` finds: everything that is known without reading all of the source."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import islice
+from operator import add
+
+from quatrain.components.errors import QuatrainError
+from quatrain.components.preprocess import passes
+from quatrain.components.preprocess.checks import split_problems
+from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.kept_rows import kept_blocks
+from quatrain.components.preprocess.output_folder import Folder
+from quatrain.components.preprocess.passes import Job
+from quatrain.components.preprocess.summary.summary import Summary
+from quatrain.components.specification.schema import SPLITS, ModelSpec
+from quatrain.components.table.header import Range, find_files, plan_ranges
+
+SAMPLE_BYTES = 1 << 20
+SAMPLE_RANGES = 8
+"""A sample is up to 8 MB: a file that is sorted by its label shows more than one class in it."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        problems: Sentences on what would stop a run; none when the spec suits the data.
+        warnings: Sentences on what is odd, though it would not stop a run.
+        sample: What the rows showed that were read; None when none could be.
+    """
+
+    problems: list[str]
+    warnings: list[str]
+    sample: Summary | None
+
+
+def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
+    """Finds everything that would stop a run, as far as a sample of the rows shows it.
+
+    Expressions, types and headers are checked whole; values, shares of bad rows and labels in up to
+    eight places of the source, evenly spread.
+
+    Args:
+        spec: The model.
+        at: The time of a run, where a window ends; by default now.
+    """
+    rules = Rules.of(spec)
+    findings = rules.problems or list(split_problems.spec_problems(spec, rules.derived))
+    try:
+        files = find_files(spec.source, at or datetime.datetime.now(datetime.UTC))
+        ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES, files.found, spec.spellings)
+        if findings:
+            return Checked(findings, [], None)
+        job = Job(spec, rules, Folder(""), len(ranges))
+        sample, is_whole = _sample(job, [ranges[i] for i in _spread(len(ranges))])
+    except QuatrainError as error:
+        return Checked([*findings, str(error)], [], None)
+    problems, warnings = _sample_problems(spec, rules.derived, sample), []
+    if not problems and is_whole:
+        whole = split_problems.run_problem(spec, rules.derived, sample)
+        problems += [whole] if whole else []
+    elif empty := [s for s in SPLITS if not sample.rows[s]]:
+        warnings.append(
+            f"no row of the sample falls to {' or '.join(empty)}; a run stops where none does"
+        )
+    return Checked(problems, [*split_problems.leak_warnings(spec), *warnings], sample)
+
+
+def _spread(n: int) -> list[int]:
+    """Returns up to eight indices below `n`, evenly spread."""
+    return sorted({i * n // SAMPLE_RANGES for i in range(SAMPLE_RANGES)}) if n else []
+
+
+def _sample(job: Job, ranges: list[Range]) -> tuple[Summary, bool]:
+    """Returns what the first block of each range shows, and whether these are all rows."""
+    cleaner, total, is_whole = Cleaner(job.rules), Summary(), len(ranges) == job.n_shards
+    for span in ranges:
+        blocks = kept_blocks(job.spec, span, cleaner)
+        for kept in islice(blocks, 1):
+            total += passes.summarize(job, span.index, kept)
+        # A range that cannot be cut, as a compressed file, may have more.
+        is_whole = is_whole and next(blocks, None) is None
+    return total, is_whole
+
+
+def _sample_problems(spec: ModelSpec, derived: dict[str, str], sample: Summary) -> list[str]:
+    if not sample.read:
+        return [f"{', '.join(spec.source.uri)}: there are no rows, only headers"]
+    where = f"in a sample of {sample.read:,} rows"
+    if rejected := split_problems.too_many_rejected(spec, sample):
+        return [f"{where}: {rejected}"]
+    whole = reduce(add, sample.splits.values())
+    as_train = replace(sample, splits=dict.fromkeys(SPLITS, whole))
+    return split_problems.table_problems(spec, derived, as_train, where)

@@ -1,0 +1,179 @@
+"""What columns look like: types, kinds, spellings of missing values."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quatrain.draft.columns import Column, find_columns, names_an_entity, words
+from quatrain.draft.nulls import Nulls, find_nulls
+from quatrain.draft.sample import Sample, sample
+
+
+def sampled(folder: Path, *columns: tuple[str, list[str]], delimiter: str = ",") -> Sample:
+    names, values = zip(*columns, strict=True)
+    rows = [delimiter.join(r) for r in zip(*values, strict=True)]
+    path = folder / "t.csv"
+    path.write_text("\n".join([delimiter.join(names), *rows]) + "\n")
+    return sample(str(path))
+
+
+def looked(folder: Path, values: list[str], name: str = "x", other: str = "z") -> Column:
+    found = sampled(folder, (name, values), (other, ["1"] * len(values)))
+    return find_columns(found, find_nulls(found, other).spellings)[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "type_", "kind"),
+    [
+        ("n", ["1", "2", "-3"], "int", "number"),
+        ("n", ["1", "2.5", "1e3"], "float", "number"),
+        ("n", ["true", "False", "TRUE"], "bool", "category"),
+        ("n", ["2013-01-01", "2013-01-02", ""], "date", "time"),
+        ("n", ["2013-01-01 10:00:00", "2013-01-02T00:00:00Z", ""], "timestamp", "time"),
+        ("n", ["01234", "99999", "01234"], "string", "code"),
+        ("n", ["12345678901234567890", "12345678901234567891", ""], "string", "code"),
+        ("zip", ["12345", "54321", "12345"], "int", "code"),
+        ("zipline length", ["12345", "54321", "12345"], "int", "number"),
+        ("n", ["17031081401", "17031980100"] * 30, "int", "code"),
+        ("n", ["a", "b", "a"], "string", "category"),
+        ("n", [f"user {i}" for i in range(30)], "string", "identifier"),
+        ("n", [str(1000 + i) for i in range(30)], "int", "identifier"),
+        ("user_id", [str(i * i) for i in range(30)], "int", "identifier"),
+        ("n", [str(i * 37 % 101) for i in range(30)], "int", "number"),
+        ("n", [f"the cat sat on mat {i}" for i in range(30)], "string", "text"),
+        ("n", ["5", "5", "5"], "int", "constant"),
+        ("n", ["", "NA", ""], "string", "empty"),
+        ("day", ["20130131", "20130201", "20130202"], "date", "time"),
+        ("date", [f"8001{i:02}" for i in range(10, 31)], "date", "time"),
+        ("date", [f"8013{i:02}" for i in range(10, 31)], "int", "number"),
+        ("n", ["20130131", "20139901", "20130202"], "int", "number"),
+        ("price", ["$1,234.50", "$9.00", "-$3"], "string", "quantity"),
+        ("share", ["12%", "7.5%", "100%"], "string", "quantity"),
+        ("loss", ["(1,200.50)", "7.00", "1,000"], "string", "quantity"),
+        ("fee", ["USD 12.30", "USD 7", "USD 1,000"], "string", "quantity"),
+        ("gehalt", ["1\u202f200,50", "7,00", "12\u202f000"], "string", "quantity"),
+        ("mass", [f"{i}.5 kg" for i in range(12)], "string", "quantity"),
+        ("month", ["2024-01", "2024-02"] * 9, "string", "category"),
+        ("size", ["10 kg", "20 kg"] * 9, "string", "category"),
+    ],
+)
+def test_the_values_say_the_type_and_what_they_are_for(
+    tmp_path: Path, name: str, values: list[str], type_: str, kind: str
+) -> None:
+    quoted = [f'"{v}"' for v in values]
+    column = looked(tmp_path, quoted, name)
+    assert (column.type, column.kind) == (type_, kind)
+
+
+def test_a_decimal_comma_is_read_by_an_expression(tmp_path: Path) -> None:
+    found = sampled(tmp_path, ("p", ["1.234,50", "7,5"]), ("z", ["1", "2"]), delimiter=";")
+    column = find_columns(found, find_nulls(found, "z").spellings)["p"]
+    assert column.sql == (
+        "TRY_CAST(replace(regexp_replace(\"p\", '[^0-9,+-]', '', 'g'), ',', '.') AS DOUBLE)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "declared"),
+    [
+        (["31/12/2013", "01/02/2014"], {"type": "date", "format": "%d/%m/%Y"}),
+        (["12/31/2013", "01/02/2014"], {"type": "date", "format": "%m/%d/%Y"}),
+        (["31.12.2013 10:30", "1.2.2014 9:05"], {"type": "timestamp", "format": "%d.%m.%Y %H:%M"}),
+        (["20130131", "20130201"], {"type": "date", "format": "%Y%m%d"}),
+        (["03/04/2013", "01/02/2014"], "string"),
+    ],
+)
+def test_dates_in_other_forms_are_times_unless_day_and_month_cannot_be_told_apart(
+    tmp_path: Path, values: list[str], declared: Any
+) -> None:
+    column = looked(tmp_path, values)
+    assert (column.declared, column.kind) == (declared, "time")
+
+
+def test_an_epoch_is_a_time_where_the_name_says_so(tmp_path: Path) -> None:
+    values = [str(1_400_000_000 + 7 * i * i) for i in range(30)]
+    column = looked(tmp_path, values, "start_time")
+    assert (column.declared, column.kind) == ({"type": "timestamp", "epoch": "s"}, "time")
+    assert column.values[0].as_py() == datetime.datetime(2014, 5, 13, 16, 53, 20)
+    assert looked(tmp_path, values, "amount").kind == "number"
+
+
+def test_categories_that_differ_by_blanks_or_case_alone_are_one(tmp_path: Path) -> None:
+    column = looked(tmp_path, ["Yes", "yes ", "no", "No"] * 5)
+    assert column.declared == {"type": "string", "trim": True, "case": "lower"}
+    assert sorted(column.values.unique().to_pylist()) == ["no", "yes"]
+    assert looked(tmp_path, ["Yes", "No"] * 5).declared == "string"
+
+
+def test_a_few_cells_that_do_not_convert_leave_the_type(tmp_path: Path) -> None:
+    column = looked(tmp_path, ["7", "8"] * 200 + ["eight"])
+    assert (column.type, column.n_bad) == ("int", 1)
+    assert looked(tmp_path, ["7", "8"] * 20 + ["eight"]).type == "string"
+
+
+def nulls_of(folder: Path, target: str, *columns: tuple[str, list[str]]) -> Nulls:
+    return find_nulls(sampled(folder, *columns), target)
+
+
+def test_what_stands_among_numbers_and_is_none_is_missing(tmp_path: Path) -> None:
+    found = nulls_of(tmp_path, "y", ("x", ["1", "-", "None"]), ("y", ["a", "b", "a"]))
+    assert found == Nulls(("", "None", "-"), ())
+
+
+def test_a_word_for_nothing_among_words_stays_a_value_and_is_told(tmp_path: Path) -> None:
+    found = nulls_of(tmp_path, "y", ("x", ["1", "2", "3"]), ("y", ["None", "B", "None"]))
+    assert found.spellings == ("",)
+    assert found.remarks[0].startswith("'None' in 'y' is read as a value, not as missing")
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ["NA", "DE", "US", "FR"],
+        ["NA", "EU", "LA", "APAC"],
+        ["NA", "DE", "US", "Côte d'Ivoire", "FR"],
+    ],
+)
+def test_na_among_codes_of_letters_may_be_a_value(tmp_path: Path, codes: list[str]) -> None:
+    y = [str(i) for i, _ in enumerate(codes)]
+    found = nulls_of(tmp_path, "y", ("x", codes), ("y", y))
+    assert found.spellings == ("", "NA")
+    assert found.remarks[0].startswith("'NA' in 'x' may be a value: the others there are codes")
+
+
+def test_a_class_of_the_target_is_kept_though_numbers_are_spelled_missing_by_it(
+    tmp_path: Path,
+) -> None:
+    found = nulls_of(tmp_path, "y", ("x", ["1", "None", "3"]), ("y", ["None", "B", "A"]))
+    assert found.spellings == ("",)
+
+
+def test_a_word_among_many_numbers_is_missing_and_told(tmp_path: Path) -> None:
+    numbers = [f"{i}.5" for i in range(30)]
+    columns = ("x", [*numbers, "inf", "No data"]), ("y", ["a", "b"] * 16)
+    found = nulls_of(tmp_path, "y", *columns)
+    assert found.spellings == ("", "inf", "No data")
+    assert found.remarks[0] == (
+        "'inf' in 'x' stands among numbers or times, and is read as missing"
+    )
+    # What is a value among words elsewhere stays one.
+    columns = ("x", [*numbers, "a", "No data"]), ("y", ["a", "b"] * 16)
+    assert nulls_of(tmp_path, "y", *columns).spellings == ("", "No data")
+    # Amounts as text are numbers, too.
+    columns = ("x", [*(f"{n} $" for n in numbers), "-", "n.a."]), ("y", ["a", "b"] * 16)
+    assert nulls_of(tmp_path, "y", *columns).spellings == ("", "-", "n.a.")
+
+
+def test_names_are_cut_into_words() -> None:
+    assert words("PassengerId") == {"passenger", "id"}
+    assert words("zip-code (US)") == {"zip", "code", "us"}
+    assert [names_an_entity(n) for n in ("user_id", "customerid", "paid", "humidity")] == [
+        True,
+        True,
+        False,
+        False,
+    ]

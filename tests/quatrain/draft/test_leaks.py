@@ -1,0 +1,107 @@
+"""What one column says of the label, and which columns say the same; worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from quatrain.draft.columns import Column
+from quatrain.draft.leaks import Goal, Trial, area, bins, find_leaks, find_twins, levels
+
+
+def number(name: str, values: list[float]) -> Column:
+    return Column(name, "float", "number", pa.array(values, pa.float64()))
+
+
+def text(name: str, values: list[str]) -> Column:
+    return Column(name, "string", "category", pa.array(values))
+
+
+def test_the_area_under_the_curve_counts_ties_by_half() -> None:
+    # pairs (positive, negative): (.9, .1) and (.9, .5) are right, (.5, .1) is right, (.5, .5) ties
+    assert area(np.array([0.1, 0.5, 0.5, 0.9]), np.array([0.0, 0.0, 1.0, 1.0])) == 3.5 / 4
+    assert area(np.array([0.1, 0.2]), np.array([1.0, 1.0])) == 0.5
+
+
+def test_a_bin_answers_its_mean_with_ten_rows_of_the_prior_mixed_in() -> None:
+    goal = Goal("y", "regression", np.array([0.0, 0.0, 6.0, 6.0, 6.0]))
+    fitted = np.array([True, True, True, True, False])
+    trial = Trial(goal, fitted, ~fitted)
+    answers = trial.answers(levels(text("x", ["a", "a", "b", "b", "b"])))
+    assert answers.tolist() == [[(6 + 6 + 10 * 3) / (2 + 10)]]
+
+
+def test_a_model_of_classes_is_measured_by_its_log_loss() -> None:
+    goal = Goal("y", "multiclass", np.array([0.0, 1.0, 2.0, 0.0]), ("a", "b", "c"))
+    fitted = np.array([True, True, True, False])
+    trial = Trial(goal, fitted, ~fitted)
+    assert trial.trivial == pytest.approx(math.log(3))
+
+
+def test_a_missing_value_has_the_bin_0_and_few_values_have_one_each() -> None:
+    column = Column("x", "float", "number", pa.array([None, 2.0, 1.0, 2.0]))
+    assert bins(column).tolist() == [0, 1, 2, 1]
+    many = number("x", [float(i) for i in range(8)])
+    assert bins(many, 4).tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def leaks(goal: Goal, *columns: Column) -> dict[str, str]:
+    return find_leaks(goal, list(columns))
+
+
+X = [float(i * 37 % 101) for i in range(400)]
+
+
+def test_a_column_that_repeats_the_classes_is_a_leak_and_a_strong_one_is_none() -> None:
+    y = [float(x > 50) for x in X]
+    goal = Goal("y", "binary", np.array(y), ("0", "1"))
+    mostly = [str(v if i % 10 else 1 - v) for i, v in enumerate(y)]
+    found = leaks(goal, text("copy", [f"c{v}" for v in y]), text("mostly", mostly))
+    assert found == {"copy": "alone has an AUC of 1.0000"}
+
+
+def test_a_number_in_another_unit_is_a_leak() -> None:
+    goal = Goal("y", "regression", np.array(X) ** 2)
+    noisy = number("noisy", [x * x + (300 if i % 2 else -300) for i, x in enumerate(X)])
+    found = leaks(goal, number("root", X), noisy)
+    assert found == {"root": "explains 100.00% of the label's variance"}
+
+
+def test_two_numbers_that_add_up_to_the_label_are_a_leak_together() -> None:
+    other = [float(i * 53 % 97) for i in range(400)]
+    goal = Goal("y", "regression", np.array(X) + 2 * np.array(other))
+    found = leaks(goal, number("a", X), number("b", other), number("c", X[::-1]))
+    assert set(found) == {"a", "b"}
+    assert found["a"] == "makes the label up with 'b', by a weighted sum"
+
+
+def test_a_perfect_column_among_few_rows_of_a_class_proves_nothing() -> None:
+    y = np.array([0.0] * 60 + [1.0] * 6)
+    goal = Goal("y", "binary", y, ("0", "1"))
+    assert leaks(goal, number("x", [float(i) for i in range(66)])) == {}
+
+
+def test_columns_that_stand_for_each_other_are_twins() -> None:
+    code, name = text("code", list("abca" * 10)), text("name", ["x", "y", "z", "x"] * 10)
+    assert [t[:2] for t in find_twins([code, text("other", list("abcc" * 10)), name])] == [
+        ("code", "name")
+    ]
+
+
+def test_numbers_of_the_same_order_are_twins() -> None:
+    a = number("a", X)
+    other = number("c", [float(i * 53 % 97) for i in range(400)])
+    b = number("b", [x**3 + (0.1 if i % 2 else 0.0) for i, x in enumerate(X)])
+    assert [t[:2] for t in find_twins([a, other, b])] == [("a", "b")]
+
+
+def test_dummies_of_the_classes_are_a_leak_together() -> None:
+    kind = np.arange(300) % 3
+    others = [number(f"is_{k}", [int(v == k) for v in kind]) for k in (1, 2)]
+    found = leaks(Goal("y", "multiclass", kind.astype(float), ("a", "b", "c")), *others)
+    assert found["is_1"] == "says exactly which rows are of class 'b'"
+    binary = leaks(Goal("y", "binary", (kind == 0).astype(float), ("no", "yes")), *others)
+    assert binary["is_2"] == "makes the label up with 'is_1', by a weighted sum"

@@ -1,0 +1,496 @@
+"""`quatrain init`: the spec that is written for a table suits it, or a sentence says why."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from quatrain.components.errors import QuatrainError, SpecError
+from quatrain.components.preprocess import pipeline
+from quatrain.components.preprocess.splitting import assign
+from quatrain.components.specification.schema import HashSplit, TimeSplit
+from quatrain.draft.propose import Proposal, propose
+from quatrain.validation.load import load_spec
+from quatrain.validation.sample import check
+
+TABLES = Path(__file__).with_name("tables")
+EXAMPLES = Path(__file__).parents[3] / "examples"
+SAMPLES = [
+    ("taxi.csv", "tips", "regression"),
+    ("diamonds.csv", "price", "regression"),
+    ("shuttle.csv.gz", "anomaly", "binary"),
+    ("birdstrikes.csv", "Effect Amount of damage", "multiclass"),
+    ("randhie.csv", "mdvis", "regression"),
+    ("flights-3m.parquet", "delay", "regression"),
+    ("flights.csv", "arr_delay", "regression"),
+]
+
+
+def months(n: int) -> list[str]:
+    return [f"{1950 + i // 12}-{i % 12 + 1:02}-01" for i in range(n)]
+
+
+def lines_of(proposal: Proposal, word: str) -> list[str]:
+    return [line.strip() for line in proposal.path.read_text().splitlines() if word in line]
+
+
+@pytest.mark.parametrize(("file", "target", "task"), SAMPLES)
+def test_a_spec_is_written_for_a_sample_of_each_real_table(
+    tmp_path: Path, file: str, target: str, task: str
+) -> None:
+    written = propose(str(TABLES / file), target, tmp_path / "t.yaml")
+    assert (written.spec.label, written.spec.task) == (target, task)
+    assert len(written.spec.features) >= 4
+
+
+@pytest.mark.parametrize(("file", "target", "task"), SAMPLES)
+def test_the_spec_of_each_example_suits_a_sample_of_its_table(
+    file: str, target: str, task: str
+) -> None:
+    name = file.partition(".")[0]
+    path = EXAMPLES / name / ("delay.yaml" if name == "flights" else f"{name}.yaml")
+    spec = load_spec(path, [f"source.uri={TABLES / file}"])
+    assert (spec.label, spec.task) == (target, task)
+    assert check(spec).problems == []
+
+
+def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
+    texts = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        propose(str(TABLES / "taxi.csv"), "tips", folder / "t.yaml")
+        texts.append((folder / "t.yaml").read_bytes())
+    assert texts[0] == texts[1]
+
+
+def test_headers_of_any_letters_and_any_case_get_features(init, chance) -> None:
+    size = [chance.random() for _ in range(300)]
+    table = {
+        "Größe (cm)": size,
+        "城市": [chance.choice(["北京", "上海"]) for _ in size],
+        "label": [chance.choice("ab") for _ in size],
+        "raw_x": [chance.random() for _ in size],
+        "2013": [chance.randint(0, 9) for _ in size],
+        "null": [chance.choice(["groß", "klein"]) for s in size],
+    }
+    written = init(table, "null")
+    assert written.spec.task == "binary"
+    names = ["groe_cm", "column_2", "label_", "c_raw_x", "c_2013"]
+    assert [f.name for f in written.spec.features] == names
+
+
+def test_equal_and_empty_headers_are_left_out_and_told(init, chance) -> None:
+    rows = "".join(f"{i},{i % 3},{i % 7},{chance.random()},{i % 2}\n" for i in range(200))
+    written = init(f",a,a,b,y\n{rows}", "y")
+    assert list(written.spec.columns) == ["b", "y"]
+    assert "left out: 2 columns have this name" in lines_of(written, "# a: string")[0]
+
+
+def test_a_class_of_two_rows_is_told_and_stands_in_train(init, chance) -> None:
+    y = [chance.choice(["lo", "hi"]) for _ in range(200)]
+    y[10] = y[20] = "rare"
+    written = init({"x": [chance.random() for _ in y], "y": y}, "y")
+    assert written.spec.task == "multiclass"
+    assert "'rare' (2)" in lines_of(written, "too rare")[0]
+
+
+def test_classes_that_train_lacks_are_rejected_by_a_rule(init, chance, tmp_path) -> None:
+    y = [chance.choice(["lo", "hi", "mid"]) for _ in range(400)]
+    y[:40] = [f"rare {i}'s" for i in range(40)]
+    written = init({"x": [chance.random() for _ in y], "y": y}, "y")
+    rule = written.spec.clean.reject["class_not_in_train"]
+    assert "'rare 1''s'" in rule
+    read = pipeline.run(written.spec.as_parameter(), runner="local", out=str(tmp_path / "out"))
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert read == 400
+    assert manifest["reasons"]["class_not_in_train"]["rows"] == rule.count("rare")
+    assert 0 < rule.count("rare") < 40
+
+
+def test_a_label_that_is_often_missing_raises_the_share_of_rejected_rows(init, chance) -> None:
+    y = [chance.choice(["yes", "no", ""]) for _ in range(900)]
+    share = y.count("") / len(y)
+    written = init({"x": [chance.random() for _ in y], "Churned?": y}, "Churned?")
+    assert share + 0.05 < written.spec.clean.max_rejected < share + 0.1
+    assert "# the positive class is 'yes', the second in order" in lines_of(written, "task: ")[0]
+
+
+def test_amounts_with_a_currency_become_a_derived_number(init, chance) -> None:
+    rooms = [chance.randint(1, 9) for _ in range(300)]
+    price = [f'"${r * 1000 + chance.randint(0, 900):,}"' for r in rooms]
+    written = init({"rooms": rooms, "price": price}, "price")
+    assert (written.spec.label, written.spec.task) == ("price_number", "regression")
+    assert written.spec.columns["price"] == "string"
+
+
+def test_decimal_commas_between_semicolons_become_a_derived_number(init, chance) -> None:
+    area = [chance.uniform(20, 200) for _ in range(300)]
+    price = [f"{a * 3:,.2f}".translate(str.maketrans(",.", ".,")) for a in area]
+    place = [chance.choice(["Mitte", "Nord"]) for _ in area]
+    written = init({"Lage": place, "Nr": range(300), "Preis": price}, "Preis", delimiter=";")
+    assert (written.spec.source.delimiter, written.spec.label) == (";", "preis_number")
+
+
+def days(n: int, form: str = "%Y-%m-%d") -> list[str]:
+    first = datetime.date(2013, 1, 1)
+    return [(first + datetime.timedelta(i)).strftime(form) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        days(400),
+        days(400, "%d/%m/%Y"),
+        days(400, "%Y%m%d"),
+        [str(1_356_998_400_000 + i * 86_400_000) for i in range(400)],
+    ],
+    ids=["iso", "strptime", "digits", "epoch"],
+)
+def test_rows_with_a_time_are_split_by_it_however_it_is_written(
+    init, chance, times: Sequence[Any]
+) -> None:
+    x = [chance.random() for _ in times]
+    split = init({"day time": times, "x": x, "y": [v + chance.random() for v in x]}, "y").spec.split
+    assert isinstance(split, TimeSplit)
+    # 80 % and 90 % of 400 days after 2013-01-01 are days 319 and 359
+    assert (split.column, split.validation_from, split.test_from) == (
+        "day time",
+        "2013-11-16",
+        "2013-12-26",
+    )
+
+
+def test_a_birthday_splits_no_rows_and_an_ambiguous_date_is_told(init, chance) -> None:
+    x = [chance.random() for _ in range(400)]
+    born = init({"birth_date": days(400), "x": x, "y": x[::-1]}, "y")
+    assert isinstance(born.spec.split, HashSplit)
+    dates = [f"{chance.randint(1, 12):02d}/{chance.randint(1, 12):02d}/2013" for _ in x]
+    written = init({"when": dates, "x": x, "y": x[::-1]}, "y")
+    assert isinstance(written.spec.split, HashSplit)
+    assert "may have the day or the month first" in "\n".join(written.draft.remarks)
+
+
+def test_numbers_that_grow_with_time_are_left_out_of_a_split_by_time(init, chance) -> None:
+    x = [chance.random() for _ in range(400)]
+    months = [d[5:7].lstrip("0") for d in days(360)] + ["12"] * 40
+    table = {"day": days(400), "month": months, "x": x, "y": [v + chance.random() for v in x]}
+    written = init(table, "y")
+    assert "month" not in written.spec.columns
+    assert "it grows with time" in lines_of(written, "it grows")[0]
+
+
+def test_a_number_that_is_measured_since_yesterday_is_left_out_of_a_split_by_time(
+    init, chance
+) -> None:
+    x = [chance.random() for _ in range(400)]
+    late = [chance.random() if i >= 350 else "" for i in range(400)]
+    table = {"day": days(400), "late": late, "x": x, "y": [v + chance.random() for v in x]}
+    written = init(table, "y")
+    assert "no value in the train rows" in lines_of(written, "# late: ")[0]
+
+
+def test_rows_of_one_id_stand_on_one_side(init, chance) -> None:
+    ids = [i // 8 for i in range(1200)]
+    level = [chance.gauss(0, 3) for _ in range(150)]
+    table = {
+        "patient_id": ids,
+        "m": [level[i] + chance.gauss(0, 1) for i in ids],
+        "score": [2 * level[i] + chance.gauss(0, 1) for i in ids],
+    }
+    written = init(table, "score")
+    assert isinstance(written.spec.split, HashSplit)
+    assert written.spec.split.keys == ("patient_id",)
+    assert [i.name for i in written.spec.inputs] == ["m"]
+
+
+def test_fifty_rows_get_parts_of_a_fifth_and_no_bound(init, chance) -> None:
+    x = [chance.random() for _ in range(50)]
+    written = init({"x": x, "y": [int(v > 0.5) for v in x]}, "y")
+    assert isinstance(written.spec.split, HashSplit)
+    assert (written.spec.split.validation, written.spec.split.test) == (0.2, 0.2)
+    assert written.spec.evaluate.gate == {}
+
+
+def test_a_column_that_gives_the_label_away_is_a_comment(init, chance) -> None:
+    y = [chance.choice(["dead", "alive"]) for _ in range(400)]
+    table = {"age": [chance.random() for _ in y], "code": [len(v) for v in y], "outcome": y}
+    written = init(table, "outcome")
+    assert [i.name for i in written.spec.inputs] == ["age"]
+    assert written.draft.remarks[0].startswith("'code' may give the label away, so it is left out")
+    assert any(line.startswith("# - {name: code, from: code") for line in lines_of(written, "code"))
+
+
+def test_the_only_column_stays_though_it_gives_the_label_away(init, chance) -> None:
+    x = [chance.uniform(0, 100) for _ in range(400)]
+    written = init({"x": x, "y": [int(v > 50) for v in x]}, "y")
+    assert [i.name for i in written.spec.inputs] == ["x"]
+    assert "it stays, as no other column is left" in written.draft.remarks[0]
+
+
+def test_a_rare_class_stands_in_every_part(init, chance) -> None:
+    x, rare = range(700), [i for i in range(700) if i % 97 == 0]
+    table = {"x": x, "n": [chance.random() for _ in x], "fraud": [int(i in rare) for i in x]}
+    split = init(table, "fraud").spec.split
+    assert isinstance(split, HashSplit)
+    assert split.keys == ("x",)
+    assert set(assign(split, pa.record_batch({"x": pa.array(rare)}))) >= {0, 2}
+
+
+def test_columns_that_are_missing_where_the_target_is_are_asked_about(init, chance) -> None:
+    x = [chance.random() for _ in range(400)]
+    gone = set(range(0, 400, 20))
+    table = {
+        "x": x,
+        "landed": ["" if i in gone else chance.random() for i in range(400)],
+        "late": ["" if i in gone else v + chance.random() for i, v in enumerate(x)],
+    }
+    remarks = init(table, "late").draft.remarks
+    assert remarks == ["missing where the target is: 'landed'; is each known before the target is?"]
+
+
+def test_floats_of_two_values_become_classes(init, chance) -> None:
+    y = [chance.choice(["0.0", "1.0", ""]) if i % 9 else "1.0" for i in range(400)]
+    written = init({"x": [chance.random() for _ in y], "alive": y}, "alive")
+    assert (written.spec.label, written.spec.task) == ("alive_class", "binary")
+
+
+def test_a_whole_number_gets_levels_where_they_say_more_than_its_size(init, chance) -> None:
+    store = [chance.randint(1, 40) for _ in range(2000)]
+    size = [chance.randint(1, 40) for _ in store]
+    y = [(s * 7919 % 13) + v + chance.random() for s, v in zip(store, size, strict=True)]
+    written = init({"store": store, "size": size, "y": y}, "y")
+    assert [f.name for f in written.spec.features] == ["store", "store_level", "size"]
+
+
+def test_free_text_is_hashed_by_its_words(init, chance) -> None:
+    y = [chance.choice(["ham", "spam"]) for _ in range(300)]
+    told = [f"the {chance.choice('abc')} cat number {i} is {v}" for i, v in enumerate(y)]
+    [feature] = init({"told": told, "y": y}, "y").spec.features
+    assert (feature.name, type(feature).__name__) == ("told", "Text")
+
+
+def test_types_of_parquet_are_taken_as_they_are(tmp_path: Path, chance: random.Random) -> None:
+    n = 400
+    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    table = pa.table(
+        {
+            "cat": pa.array([chance.choice(["u", "v"]) for _ in range(n)]).dictionary_encode(),
+            "dec": pa.array(range(n), pa.int64()).cast(pa.decimal128(30, 2)),
+            "lst": pa.array([[1]] * n),
+            "big": pa.array([2**63 + i for i in range(n)], pa.uint64()),
+            "ts": pa.array([start + datetime.timedelta(hours=i) for i in range(n)]),
+            "nul": pa.nulls(n),
+            "flag": pa.array([chance.random() > 0.5 for _ in range(n)]),
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    spec = propose(str(tmp_path / "t.parquet"), "flag", tmp_path / "t.yaml").spec
+    assert spec.columns == {"cat": "string", "ts": "timestamp", "flag": "bool"}
+
+
+def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
+    rows = []
+    for i in range(300):
+        row = {"id": f"r{i}", "n": i % 7, "time": 1_600_000_000 + 3600 * i, "tags": ["a"]}
+        row |= {"size": chance.random()} if i % 3 else {}
+        rows.append(json.dumps({**row, "good": chance.random() > 0.5}))
+    written = init("\n".join(rows) + "\n", "good", name="t.jsonl")
+    assert written.spec.source.format == "jsonl"
+    assert written.spec.source.optional_keys
+    assert written.spec.columns == {
+        "n": "int",
+        "time": "timestamp",
+        "size": "float",
+        "good": "bool",
+    }
+    assert lines_of(written, "time: ")[0].startswith("time: {type: timestamp, epoch: s}")
+    assert "left out: it is list<item: string>" in lines_of(written, "# tags")[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (["1"] * 100, "--target 'y': it is 1 in all 100 rows that have a value"),
+        ([str(i) for i in range(100)], "it has 100 different values in 100 rows, so it names"),
+        ([""] * 100, "it has no value in 100 rows"),
+        (days(100), "it is a time; write a duration"),
+        ([f"w{i}" for i in range(150)] * 2, "it has 150 classes, more than 100"),
+        ([f"the cat sat on the mat {i}" for i in range(100)], "it is free text"),
+        (["1", "2"], "only 2 rows have a value; a model needs at least 10"),
+    ],
+)
+def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
+    init, chance, values: list[str], sentence: str
+) -> None:
+    with pytest.raises(SpecError, match="--target 'y'") as refused:
+        init({"x": [chance.random() for _ in values], "y": values}, "y")
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ("a,y\n", "there are no rows, only a header"),
+        ("y\n" + "1\n2\n" * 50, "there is no column beside the target 'y' to predict it from"),
+        ("a,y\n" + "1,2\n1,3\n" * 50, "every column beside the target 'y' has one value or none"),
+        ("a,b\n1,2\n", "--target 'y': there is no such column"),
+        ("", "is empty; a CSV starts with the names of its columns"),
+        (b"gr\xf6\xdfe,y\n1,2\n", "the header is not UTF-8"),
+    ],
+)
+def test_a_table_without_a_spec_is_refused_with_the_reason(
+    init, tmp_path: Path, table: str | bytes, sentence: str
+) -> None:
+    with pytest.raises(QuatrainError) as refused:
+        init(table, "y")
+    assert sentence in str(refused.value)
+    assert not (tmp_path / "t.yaml").exists()
+
+
+def test_a_spec_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("mine")
+    with pytest.raises(SpecError, match="is there already; remove it, or write another one by -o"):
+        propose(str(TABLES / "taxi.csv"), "tips", tmp_path / "t.yaml")
+    assert (tmp_path / "t.yaml").read_text() == "mine"
+
+
+def test_what_a_file_says_never_leaves_its_comment(init, chance) -> None:
+    x = [chance.random() for _ in range(300)]
+    bad = '"a\nlabel: x"'
+    header = 'x,"b",y\n'
+    rows = "".join(f"{v},{bad},{chance.choice('ab')}\n" for v in x)
+    written = init(header + rows, "y")
+    assert written.spec.source.quoted_newlines
+    assert written.spec.label == "y"
+
+
+def test_no_bound_is_asked_of_a_number_that_leaves_what_train_saw(init, chance) -> None:
+    n = 600
+    grows = [1000 + 10 * i + chance.random() for i in range(n)]
+    same = [chance.randint(0, 5) for _ in grows]
+    written = init({"day": months(n), "x": same, "y": grows}, "y")
+    assert written.spec.evaluate.gate == {}
+    assert "a label beyond all of train" in " ".join(lines_of(written, "#"))
+
+
+def test_a_monthly_series_has_no_weekday(init, chance) -> None:
+    y = [chance.random() for _ in range(240)]
+    written = init({"day": months(len(y)), "y": y}, "y")
+    assert [f.name for f in written.spec.features] == ["day_month"]
+
+
+def test_a_column_that_stands_only_beside_missing_labels_is_left_out(init, chance) -> None:
+    rows = [(i, chance.random(), "", chance.random()) for i in range(100)]
+    rows += [(i, chance.random(), chance.random(), "") for i in range(100, 200)]
+    id_, x, then, y = zip(*rows, strict=True)
+    written = init({"id": id_, "x": x, "then": then, "y": y}, "y")
+    assert [f.name for f in written.spec.features] == ["x"]
+
+
+def test_a_few_large_keys_leave_each_part_near_its_share(init, chance) -> None:
+    sizes = [200] * 4 + [20] * 30
+    ids = [f"K-{1000 + k}" for k, size in enumerate(sizes) for _ in range(size)]
+    table = {"key": ids, "x": [chance.random() for _ in ids]}
+    written = init({**table, "y": [chance.randint(0, 1) for _ in ids]}, "y")
+    split = written.spec.split
+    assert isinstance(split, HashSplit)
+    assert split.keys == ("key",)
+    counts = np.bincount(assign(split, pa.record_batch({"key": ids})))
+    assert min(counts[1:]) >= 0.05 * len(ids)
+
+
+def test_rows_of_classes_that_train_lacks_do_not_fill_a_part(init, tmp_path: Path) -> None:
+    names = [f"n{i // 2}" for i in range(14)] + ["a", "b", "c"]
+    written = init({"x": [f"ba{i}" for i in range(17)], "y": names}, "y")
+    assert pipeline.run(written.spec.as_parameter(), runner="local", out=str(tmp_path / "o")) == 17
+    rows = json.loads((tmp_path / "o/manifest.json").read_text())["rows"]
+    assert min(rows[part] for part in ("train", "validation", "test")) >= 1
+
+
+def test_a_year_that_does_not_repeat_is_a_number_and_no_identifier(init, chance) -> None:
+    level = [chance.random() for _ in range(98)]
+    written = init({"year": range(1875, 1973), "level": level}, "level")
+    assert [f.name for f in written.spec.features] == ["year"]
+
+
+def test_numbers_that_name_something_are_no_amount_to_predict(init, chance) -> None:
+    table = {"user_id": [i // 3 for i in range(600)], "x": [chance.random() for _ in range(600)]}
+    with pytest.raises(SpecError, match="named as numbers that name something"):
+        init(table, "user_id")
+
+
+def test_an_amount_as_text_is_told_with_the_sql_of_its_number(init, chance) -> None:
+    prices = [f"{chance.randint(1, 9)}.{i:03},50" for i in range(300)]
+    y = [chance.randint(0, 1) for _ in prices]
+    x = [chance.randint(0, 9) for _ in prices]
+    written = init({"day": months(300), "x": x, "price": prices, "y": y}, "y", delimiter=";")
+    told = " ".join(line.lstrip("# ") for line in lines_of(written, "#"))
+    assert "left out, as a feature takes a column as it stands: 'price'" in told
+    assert """, ',', '.') AS DOUBLE) AS "price")""" in told
+
+
+def test_a_count_of_the_rows_is_a_feature_where_there_is_no_other(init, chance) -> None:
+    written = init({"n": range(24), "freq": [chance.randint(0, 99) for _ in range(24)]}, "freq")
+    assert [f.name for f in written.spec.features] == ["n"]
+    assert "may do no more than count the rows: 'n'" in lines_of(written, "count the rows")[0]
+
+
+def test_nines_below_0_among_numbers_that_are_not_may_be_missing(init, chance) -> None:
+    x = [chance.choice([-999, chance.randint(0, 5000)]) for _ in range(300)]
+    written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
+    assert "-999 in" in lines_of(written, "may spell a missing value")[0]
+    x = [chance.choice([9.42399, chance.random()]) for _ in range(300)]
+    written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
+    assert not lines_of(written, "may spell a missing value")
+
+
+def test_years_that_split_no_rows_are_told(init, chance) -> None:
+    table = {
+        "year": [1900 + i / 12 for i in range(300)],
+        "y": [chance.random() for _ in range(300)],
+    }
+    assert "counts years" in lines_of(init(table, "y"), "'year'")[0]
+
+
+def test_an_id_that_splits_the_rows_is_not_told_as_a_leak(init, chance) -> None:
+    ids = [i // 4 for i in range(400)]
+    table = {
+        "user_id": ids,
+        "x": [chance.random() for _ in ids],
+        "y": [i * 7 % 50 % 2 for i in ids],
+    }
+    written = init(table, "y")
+    assert written.spec.split.keys == ("user_id",)
+    assert not lines_of(written, "give the label away")
+
+
+def test_of_few_rows_by_time_the_test_holds_more_than_a_tenth(init, chance) -> None:
+    y = [chance.random() for _ in range(120)]
+    split = init({"day": months(120), "x": y[::-1], "y": y}, "y").spec.split
+    assert isinstance(split, TimeSplit)
+    assert (split.validation_from, split.test_from) == ("1956-12-10", "1958-06-05")
+
+
+def test_a_column_of_infinities_takes_no_rows_along(tmp_path: Path, chance) -> None:
+    x = [chance.random() for _ in range(200)]
+    ratio = [float("inf") if i % 7 == 0 else i / 7 for i in range(200)]
+    table = {"x": x, "ratio": ratio, "y": [int(v > 0.4) for v in reversed(x)]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    written = propose(str(tmp_path / "t.parquet"), "y", tmp_path / "t.yaml")
+    assert list(written.spec.columns) == ["x", "y"]
+    assert "29 cells do not convert, as infinity" in lines_of(written, "infinity")[0]
+
+
+def test_a_label_of_one_value_but_for_a_row_is_refused_with_the_reason(init, chance) -> None:
+    y = [0.5] + [1.5] * 40
+    with pytest.raises(SpecError, match="all but 1 of 41 rows have one value"):
+        init({"x": [chance.random() for _ in y], "y": y}, "y")

@@ -1,0 +1,285 @@
+"""The spec: what it refuses, how it says so, and that it survives the pipeline parameter."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from quatrain.components.errors import SpecError
+from quatrain.trainer.features import Input
+from quatrain.validation.load import load_spec, read_parameter
+
+GOOD: dict[str, Any] = {
+    "name": "toys",
+    "source": {"uri": "toys.csv"},
+    "columns": {"id": "string", "size": "float", "colour": "string", "sold": "timestamp"},
+    "clean": {"derive": {"big": "size > 3"}},
+    "label": "big",
+    "task": "binary",
+    "split": {"by": "hash", "keys": "id"},
+    "features": [
+        {"name": "colour", "from": "colour", "transform": "vocabulary", "top_k": 5},
+        {"name": "sold", "from": "sold", "transform": "cyclic", "part": "month"},
+    ],
+    "train": {"epochs": 3, "hidden_units": [8, 4]},
+    "evaluate": {"gate": {"auc": {"min": 0.5}}},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    spec: Any = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    at = spec
+    for parent in parents:
+        at = at[int(parent)] if parent.isdigit() else at[parent]
+    at[int(last) if last.isdigit() else last] = value
+    return spec
+
+
+def refusal(value: Any) -> str:
+    with pytest.raises(SpecError) as caught:
+        read_parameter(value)
+    return str(caught.value)
+
+
+def as_kfp_sends_it(value: Any) -> Any:
+    """Numbers become floats, and a protobuf Struct has its keys in any order."""
+    if isinstance(value, dict):
+        return {k: as_kfp_sends_it(value[k]) for k in sorted(value, reverse=True)}
+    if isinstance(value, list):
+        return [as_kfp_sends_it(v) for v in value]
+    return float(value) if type(value) is int else value
+
+
+def test_whole_numbers_come_back_whole_from_the_pipeline_parameter() -> None:
+    spec = read_parameter(GOOD)
+    again = read_parameter(as_kfp_sends_it(spec.as_parameter()))
+    assert again == spec
+    assert again.sha256 == spec.sha256
+    assert again.train.settings.hidden_units == (8, 4)
+
+
+def test_the_order_of_columns_and_rules_survives_the_pipeline_parameter() -> None:
+    wrong_order = {"z": "size > 1", "a": "size > 2", "m": "size > 3"}
+    spec = read_parameter(changed("clean.reject", wrong_order))
+    again = read_parameter(as_kfp_sends_it(spec.as_parameter()))
+    assert list(again.clean.reject) == ["z", "a", "m"]
+    assert list(again.columns) == list(GOOD["columns"])
+    assert again.inputs == spec.inputs
+
+
+def test_a_run_keeps_the_spec_as_it_was_written(tmp_path: Path) -> None:
+    document = read_parameter(GOOD).as_document()
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump({**document, "source": {"uri": "toys.csv"}}, sort_keys=False))
+    assert load_spec(path).as_document()["clean"] == document["clean"]
+    assert document["columns"] == GOOD["columns"]
+
+
+def test_the_parameter_reads_as_the_yaml_was_written() -> None:
+    parameter = read_parameter(GOOD).as_parameter()
+    assert parameter["features"][0]["from"] == "colour"
+    assert parameter["train"]["epochs"] == 3
+
+
+def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() -> None:
+    spec = read_parameter(GOOD)
+    assert spec.inputs == (Input("colour", "string"), Input("sold", "timestamp"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("sorce", 1, "spec: sorce: unknown key; did you mean 'source'?"),
+        ("task", "binry", "spec: task: unknown task 'binry'; did you mean 'binary'?"),
+        ("name", "My Toys", "spec: name: must be lower-case letters, digits and hyphens"),
+        ("columns.size", "flot", "spec: columns.size: unknown type 'flot'; did you mean 'float'?"),
+        ("label", "bg", "spec: label: unknown column 'bg'; did you mean 'big'?"),
+        ("split.kys", ["id"], "spec: split.kys: unknown key; did you mean 'keys'?"),
+        ("split.keys", ["di"], "spec: split.keys[0]: unknown column 'di'; did you mean 'id'?"),
+        ("split.by", "hsh", "spec: split: unknown split 'hsh'; did you mean 'hash'?"),
+        ("split.train", 0.9, "spec: split: train + validation + test is 1.1; it must be 1"),
+        ("features", [], "spec: features: must hold at least one"),
+        ("features.0.transform", "vocab", "features[0].transform: unknown transform 'vocab'; did"),
+        ("features.0.topk", 3, "spec: features[0].topk: unknown key; did you mean 'top_k'?"),
+        ("features.0.tokens", ["a"], "features[0].tokens: unknown key"),
+        ("features.0.top_k", "x", "features[0].top_k: must be a whole number, not 'x'"),
+        ("features.0.top_k", 0, "spec: features[0]: top_k is 0; it must be at least 1"),
+        ("features.0.from", ["id", "size"], "features[0].from: vocabulary takes one column, not 2"),
+        ("features.0.from", "size", "'size' is float; vocabulary takes bool, int, string"),
+        ("features.0.from", "big", "'big' is derived by SQL, which the serving signature cannot"),
+        ("features.0.from", "colur", "unknown column 'colur'; did you mean 'colour'?"),
+        ("features.0.name", "weight", "features[0].name: 'weight' is reserved"),
+        ("features.0.name", "raw_x", "features[0].name: 'raw_x' is reserved"),
+        ("features.0.name", "a-b", "'a-b' may hold letters, digits and underscores only"),
+        ("features.0.name", "sold_sin", "features[0] gives a column 'sold_sin' already"),
+        ("features.1.part", None, "a time takes `part`: hour, day_of_week or month"),
+        ("train.epoch", 3, "spec: train.epoch: unknown key; did you mean 'epochs'?"),
+        ("train.pools", [{"machine": "x"}], "train.pools[0].machine: unknown key; did you mean 'm"),
+        ("train.pools", [{"machine_type": "a"}, {}], "spec: train.pools[1].machine_type: missing"),
+        ("train.pools", [{"machine_type": ""}], "pools[0].machine_type: must hold text, not ''"),
+        ("train.replicas", 0, "train.replicas: must be greater than or equal to 1, not 0"),
+        ("train.replicas", 1.5, "train.replicas: must be a whole number, not 1.5"),
+        ("evaluate.gate", {"acu": {"min": 1}}, "evaluate.gate.acu: no metric of a binary model"),
+        ("evaluate.gate.auc", {}, "spec: evaluate.gate.auc: give min, max or both"),
+        ("evaluate.gate.auc", {"min": 0.9, "max": 0.8}, "auc: min 0.9 is above max 0.8; no model"),
+        ("evaluate.gate.auc.min", float("nan"), "gate.auc.min: must be a finite number, not nan"),
+        ("evaluate.skew_tolerance", float("inf"), "skew_tolerance: must be a finite number"),
+        ("evaluate.slices", ["id", "id"], "spec: evaluate.slices[1]: 'id' stands twice"),
+        ("source.delimiter", "é", "source.delimiter: must be one ASCII character, and neither"),
+        ("source.delimiter", "\0", "source.delimiter: must be one ASCII character, and neither"),
+        ("source.delimiter", '"', "source.delimiter: must be one ASCII character, and neither"),
+        ("source.delimiter", "\n", "source.delimiter: must be one ASCII character, and neither"),
+        ("task", ["binary"], "spec: task: unknown task ['binary']; "),
+        ("features.0.transform", ["log"], "features[0].transform: unknown transform ['log']"),
+        ("features.0.from", None, "features[0].from: name the column, or list the columns of"),
+        ("features.0.oov_buckets", 10**12, "must be between 1 and 16777216"),
+        ("features.1.period", float("inf"), "features[1].period: must be a finite number"),
+        ("split", "id", "spec: split: must be a mapping, not 'id'"),
+        ("clean.derive", {"size": "1"}, "clean.derive.size: a column has this name already"),
+        ("clean.reject", {"short_row": "size > 1"}, "reject.short_row: rows are rejected for this"),
+        ("clean.reject", {"a b": "1"}, "clean.reject.a b: a name holds letters, digits"),
+    ],
+)
+def test_a_wrong_spec_is_refused_with_its_place(path: str, value: Any, sentence: str) -> None:
+    assert sentence in refusal(changed(path, value))
+
+
+def test_sql_and_tier_are_told_along_with_other_problems() -> None:
+    wrong = changed("features.0.transform", None)
+    wrong["evaluate"]["gate"] = {"auc": 0.9}
+    wrong["clean"]["reject"] = {"odd": "sze > 3"}
+    wrong["train"]["tier"] = "BASIK"
+    wrong["split"]["keys"] = ["big"]
+    told = refusal(wrong).splitlines()
+    assert "spec: evaluate.gate.auc: must say min or max, as {min: 0.9}, not 0.9" in told
+    assert "spec: split.keys[0]: 'big' is the label; each class would fall into one split" in told
+    assert any("clean.reject.odd" in line and "sze" in line for line in told)
+    assert "spec: train.tier: unknown tier 'BASIK'; did you mean 'BASIC'?" in told
+    assert any("features[0].transform: missing; choose one of standardize" in t for t in told)
+
+
+def test_the_label_itself_cannot_be_a_feature() -> None:
+    wrong = changed("label", "colour")
+    assert "'colour' is the label; a feature made of it would give the answer" in refusal(wrong)
+
+
+def test_every_problem_is_told_at_once() -> None:
+    wrong = changed("features.0.transform", "vocab")
+    wrong["label"] = "bg"
+    wrong["train"]["epoch"] = 3
+    assert len(refusal(wrong).splitlines()) == 3
+
+
+@pytest.mark.parametrize("value", [{}, {"features": 3, "columns": [], "train": 1, "split": None}])
+def test_a_spec_of_another_shape_is_refused_without_a_crash(value: Any) -> None:
+    assert "name: missing" in refusal(value)
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(yaml.safe_dump(GOOD) + "extra: {a: 1, a: 2}\n")
+    with pytest.raises(SpecError, match=r"the key 'a' stands twice\n.*line \d+, column 15"):
+        load_spec(path)
+
+
+def test_a_split_that_names_no_kind_is_by_hash() -> None:
+    assert read_parameter(changed("split", {"keys": ["id"]})) == read_parameter(GOOD)
+
+
+def test_times_of_a_split_may_stand_without_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "toys.yaml"
+    times = "by: time, column: sold, validation_from: 2013-10-01, test_from: 2013-11-01 12:00:00"
+    path.write_text(
+        yaml.safe_dump({**GOOD, "split": None}).replace("split: null", f"split: {{{times}}}")
+    )
+    split = load_spec(path).split
+    assert (split.validation_from, split.test_from) == ("2013-10-01", "2013-11-01T12:00:00")  # type: ignore[union-attr]
+
+
+def test_a_file_names_itself_in_its_errors_and_sources_are_relative_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    assert load_spec(path).source.uri == (str(tmp_path / "toys.csv"),)
+    path.write_text(yaml.safe_dump(changed("task", "x")))
+    with pytest.raises(SpecError, match=r"^toys\.yaml: task: unknown task 'x'"):
+        load_spec(path)
+
+
+def test_an_override_changes_one_setting(tmp_path: Path) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    spec = load_spec(path, ["train.epochs=7", "evaluate.slices=[colour]"])
+    assert spec.train.settings.epochs == 7
+    assert spec.evaluate.slices == ("colour",)
+
+
+@pytest.mark.parametrize("override", ["train.epochs", "=3", "name.x=1", "train.epochs=["])
+def test_a_malformed_override_is_refused(tmp_path: Path, override: str) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    with pytest.raises(SpecError, match="--set"):
+        load_spec(path, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("- a\n", "is list, not a mapping"),
+        ("a: [", "is not YAML"),
+        ("a: !!python/object/apply:os.system [ls]", "is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_spec_is_refused(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=word):
+        load_spec(path)
+
+
+def test_a_spec_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read: No such file"):
+        load_spec(tmp_path / "none.yaml")
+
+
+def test_folds_survive_the_pipeline_parameter_and_wrong_ones_are_a_sentence() -> None:
+    fold = {"by": "fold", "column": "id", "validation": 3, "test": 4}
+    spec = read_parameter(changed("split", fold))
+    assert read_parameter(as_kfp_sends_it(spec.as_parameter())) == spec
+    assert "split.tst: unknown key" in refusal(changed("split", {**fold, "tst": 1}))
+    stratified = {"keys": ["id"], "stratify": "bg"}
+    assert "split.stratify: unknown column 'bg'; did you mean" in refusal(
+        changed("split", stratified)
+    )
+    assert read_parameter(changed("split.stratify", "big")).split.stratify == "big"
+
+
+def typo(folder: Path, header: str, columns: dict[str, str], *rules: str) -> str:
+    (folder / "toys.csv").write_text(f"{header}\n")
+    clean = {**GOOD["clean"], "reject": {f"rule_{i}": sql for i, sql in enumerate(rules)}}
+    document = {**GOOD, "columns": columns, "clean": clean}
+    (folder / "toys.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(SpecError) as caught:
+        load_spec(folder / "toys.yaml")
+    return str(caught.value)
+
+
+def test_a_declared_column_is_the_typo_where_the_source_has_what_a_feature_names(
+    tmp_path: Path,
+) -> None:
+    columns = {**GOOD["columns"], "color": "string"}
+    del columns["colour"]
+    told = typo(tmp_path, "id,size,colour,sold", columns)
+    assert told == (
+        "toys.yaml: columns.color: the source has no such column; write 'colour', which it has and "
+        "features[0].from names"
+    )
+    # A source that has what is declared, or neither, or cannot be read: the feature is the typo.
+    for header in ("id,size,color,sold", "id,size,sold", ""):
+        told = typo(tmp_path, header, columns)
+        assert told.endswith("features[0].from: unknown column 'colour'; did you mean 'color'?")
+    # So it is where the declared column is used itself, here by SQL.
+    told = typo(tmp_path, "id,size,colour,sold", columns, "color = 'red'")
+    assert told.endswith("features[0].from: unknown column 'colour'; did you mean 'color'?")

@@ -1,0 +1,125 @@
+"""`quatrain check`: what is found before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.validation import sample
+from quatrain.validation.sample import check
+
+Make = Callable[..., ModelSpec]
+HEADER = "day,delay,carrier,arrival,weight\n"
+
+
+def test_a_spec_that_suits_its_data_has_no_findings(delays_spec: Make) -> None:
+    assert check(delays_spec()).problems == []
+
+
+def test_wrong_rules_and_a_missing_column_are_found_together(delays_spec: Make) -> None:
+    clean = {"reject": {"a": "dely > 1"}, "derive": {"late": "arrival >= 15", "b": "sum(day)"}}
+    findings = check(delays_spec("day,delay,carrier,arrival\n1,1,A,1\n", clean=clean)).problems
+    assert [f.split(":")[0].split("/")[-1] for f in findings] == [
+        "clean.reject.a",
+        "clean.derive.b",
+        "delays.csv",
+    ]
+    assert "there is no column 'dely'; did you mean 'delay'?" in findings[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"label": "arrival"}, "label: 'arrival' is float; a binary model takes bool or int"),
+        ({"weight": "carrier"}, "weight: 'carrier' is string; a weight is a number"),
+        ({"split": {"by": "column", "column": "day"}}, "split.column: 'day' is int, not a string"),
+        (
+            {"split": {"by": "time", "column": "day", "validation_from": "a", "test_from": "b"}},
+            "split.column: 'day' is int, not a time",
+        ),
+        (
+            {
+                "columns": {"carrier": "string", "day": "date", "arrival": "float", "delay": "int"},
+                "split": {
+                    "by": "time",
+                    "column": "day",
+                    "validation_from": "2021-01-01",
+                    "test_from": "2020-01-01",
+                },
+            },
+            "split: validation_from 2021-01-01 is not before test_from 2020-01-01",
+        ),
+        (
+            {"features": [{"name": "x", "from": "arrival", "transform": "log"}]},
+            "features[0]: the label (late: arrival >= 15) is made of nothing but 'arrival'",
+        ),
+    ],
+)
+def test_types_that_do_not_suit_their_use_are_found(
+    delays_spec: Make, changes: dict[str, Any], sentence: str
+) -> None:
+    assert any(sentence in finding for finding in check(delays_spec(**changes)).problems)
+
+
+def test_a_label_that_is_made_of_more_than_the_features_may_be_learned(delays_spec: Make) -> None:
+    clean = {"derive": {"late": "arrival - delay >= 4"}, "reject": {"c": "delay IS NULL"}}
+    assert check(delays_spec(clean=clean)).problems == []
+
+
+def test_values_that_do_not_convert_are_found_with_their_share(delays_spec: Make) -> None:
+    rows = "".join(f"{i},{i}.5,A,{i},1\n" for i in range(50))
+    [finding] = check(delays_spec(HEADER + rows)).problems
+    assert finding.startswith("in a sample of 50 rows: 50 of 50 rows (100.0%) were rejected")
+    assert "bad_value: 50 rows (delay: '0.5' is not an int), as: 0,0.5,A,0,1" in finding
+
+
+def test_a_label_of_one_class_and_a_missing_column_are_found(delays_spec: Make) -> None:
+    rows = "".join(f"{i},,A,1,1\n" for i in range(50))
+    findings = check(
+        delays_spec(HEADER + rows, clean={"derive": {"late": "arrival >= 15"}})
+    ).problems
+    assert findings[0].startswith(
+        "the label 'late' has one class in a sample of 50 rows, 'false' in 50 rows"
+    )
+    assert findings[1].startswith("column 'delay' is missing in all 50 rows in a sample")
+
+
+def test_a_split_that_a_small_table_leaves_empty_is_found(delays_spec: Make) -> None:
+    rows = "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},1\n" for i in range(50))
+    by = {"by": "fold", "column": "day", "validation": "7", "test": "99"}
+    [finding] = check(delays_spec(HEADER + rows, split=by)).problems
+    assert finding.startswith("the test split has no rows (train 49, validation 1, test 0)")
+
+
+def test_a_split_that_a_sample_leaves_empty_is_a_warning(
+    delays_spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "SAMPLE_BYTES", 400)  # so that a few lines are many ranges
+    rows = "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},1\n" for i in range(2000))
+    by = {"by": "fold", "column": "day", "validation": "7", "test": "9999"}
+    found = check(delays_spec(HEADER + rows, split=by))
+    assert found.problems == []
+    assert any("falls to test; a run stops where none does" in w for w in found.warnings)
+
+
+def test_a_part_of_a_range_is_not_taken_for_the_whole(delays_spec: Make, tmp_path: Path) -> None:
+    n = 70_000  # more than one block, of one row group, which is no more than one range
+    columns = {"day": range(n), "delay": range(n), "carrier": ["A", "B"] * (n // 2)}
+    columns |= {"arrival": [float(i % 30) for i in range(n)], "weight": [1.0] * n}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    source = {"uri": str(tmp_path / "t.parquet"), "format": "parquet"}
+    by = {"by": "fold", "column": "day", "validation": "7", "test": str(n - 1)}
+    found = check(delays_spec(source=source, split=by))
+    assert found.problems == []
+    assert any("falls to test; a run stops where none does" in w for w in found.warnings)
+
+
+def test_a_file_without_rows_is_found(delays_spec: Make) -> None:
+    [finding] = check(delays_spec(HEADER)).problems
+    assert finding.endswith("delays.csv: there are no rows, only headers")
