@@ -32,10 +32,10 @@ from quatrain.pipelines.compiled import (
     executor_of,
     read_compiled,
 )
-from quatrain.pipelines.console import Console, summarize
 from quatrain.pipelines.failures import describe_exit
 from quatrain.pipelines.processes import POLL_S, Process, stop_all
 from quatrain.pipelines.runs import Run, Step, start_run
+from quatrain.terminal.console import Console, summarize
 
 UNSCHEDULED = "1970-01-01T00:00:00Z"
 """What Vertex gives as the schedule time of a run that no schedule started."""

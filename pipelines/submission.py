@@ -23,8 +23,8 @@ from quatrain.components.train.plan import resolve_tier
 from quatrain.pipelines import engines
 from quatrain.pipelines.cloud import Cloud, CloudError, load_cloud
 from quatrain.pipelines.compiled import Compiled, read_compiled
-from quatrain.pipelines.console import Console
 from quatrain.pipelines.registry import Registry
+from quatrain.terminal.console import Console
 from quatrain.trainer import failure
 from quatrain.validation.load import load_spec
 

@@ -13,8 +13,9 @@ import yaml
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
+from quatrain.cli import main
 from quatrain.draft.propose import propose
-from quatrain.pipelines import cli, submission
+from quatrain.pipelines import submission
 from quatrain.pipelines.compiled import compile_pipeline
 from tests.emulators import execution, storage, vertex
 
@@ -78,7 +79,7 @@ def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkey
         }
         (tmp_path / "cloud.yaml").write_text(yaml.safe_dump(settings))
         with pytest.raises(SystemExit) as ended:
-            cli.main(["submit", str(spec), *changed, "--pipeline", str(file), "--wait"])
+            main.main(["submit", str(spec), *changed, "--pipeline", str(file), "--wait"])
     printed = capsys.readouterr()
     assert not ended.value.code, printed.err
     ended_steps = [line.split()[:2] for line in printed.err.splitlines() if "succeeded" in line]

@@ -12,7 +12,8 @@ import yaml
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
-from quatrain.pipelines import cli, submission
+from quatrain.cli import main
+from quatrain.pipelines import submission
 from quatrain.pipelines import vertex as client
 from quatrain.pipelines.cloud import Cloud, CloudError
 from quatrain.pipelines.compiled import compile_pipeline
@@ -72,7 +73,7 @@ def quatrain(google, capsys, training_path):
     def call(*arguments, file=training_path):
         pipeline = ["--pipeline", str(file)] if file else []
         with pytest.raises(SystemExit) as ended:
-            cli.main([*map(str, arguments), *pipeline])
+            main.main([*map(str, arguments), *pipeline])
         printed = capsys.readouterr()
         return ended.value.code or 0, printed.out, printed.err
 

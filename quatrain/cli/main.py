@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 import click
 
+from quatrain.cli import cloud_verbs
 from quatrain.components.errors import QuatrainError
 from quatrain.components.wording import near
-from quatrain.pipelines import cloud_verbs, engines
+from quatrain.pipelines import engines
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
@@ -90,7 +91,7 @@ def init(data: str, target: str, output: Path | None) -> None:
       quatrain init taxi.csv --target tips -o taxi.yaml
     """  # noqa: D301
     from quatrain.draft.propose import propose
-    from quatrain.pipelines.printouts import proposal_lines
+    from quatrain.terminal.printouts import proposal_lines
 
     for line in proposal_lines(propose(data, target, output)):
         click.echo(line)
@@ -159,7 +160,7 @@ def run(
     window_end(model_spec.source, at)
     from quatrain.pipelines.compiled import compile_pipeline
     from quatrain.pipelines.local import run_pipeline
-    from quatrain.pipelines.printouts import shown
+    from quatrain.terminal.printouts import shown
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
@@ -220,7 +221,7 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
     from quatrain.components.table.windows import window_end
     from quatrain.components.tiers import tiers
     from quatrain.components.train.plan import resolve_tier
-    from quatrain.pipelines.console import rows_in_words
+    from quatrain.terminal.console import rows_in_words
     from quatrain.validation import sample
     from quatrain.validation.load import load_spec
 
@@ -263,7 +264,7 @@ def tiers(tier: str | None, prices: Path | None) -> None:
       quatrain tiers STANDARD_1
     """  # noqa: D301
     from quatrain.components.tiers.prices import OWN
-    from quatrain.pipelines.printouts import tier_details, tier_table
+    from quatrain.terminal.printouts import tier_details, tier_table
 
     click.echo(tier_details(tier, prices or OWN) if tier else tier_table())
 
@@ -298,7 +299,7 @@ def predict(
     Example:
       quatrain predict runs/flights new_flights.csv --keep id --rejected bad.csv
     """  # noqa: D301
-    from quatrain.pipelines.printouts import gate_warning
+    from quatrain.terminal.printouts import gate_warning
 
     if warning := gate_warning(model):
         click.echo(f"warning: {warning}", err=True)
@@ -323,8 +324,8 @@ def report(run: Path, opens: bool) -> None:
     Example:
       quatrain report runs/flights/latest --open
     """  # noqa: D301
-    from quatrain.pipelines.printouts import find_run, run_details
     from quatrain.pipelines.runs import models_below
+    from quatrain.terminal.printouts import find_run, run_details
 
     if not (run / "run.json").is_file() and (models := models_below(run)):
         raise QuatrainError(f"{run} is the folder of all runs; name one: {_joined(models)}")

@@ -3,7 +3,7 @@
 import io
 import json
 
-from quatrain.pipelines.console import Console, summarize
+from quatrain.terminal.console import Console, summarize
 
 
 class Terminal(io.StringIO):
@@ -12,7 +12,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_s_last_line_moves_and_shows_what_the_step_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("quatrain.pipelines.console.REFRESH_S", 0.0)
+    monkeypatch.setattr("quatrain.terminal.console.REFRESH_S", 0.0)
     log = tmp_path / "train.log"
     said = "2026-11-25 23:41:41,068 epoch 1: loss 0.5"
     noise = [
