@@ -16,8 +16,8 @@ from quatrain.pipelines.cloud import load_cloud
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 from quatrain.pipelines.submission import make_job
 from quatrain.validation.load import load_spec, read_parameter
-from tests.pipelines.conftest import SPEC
 from tests.pipelines.test_doctor import CLOUD
+from tests.quatrain.conftest import SPEC
 
 ROOT = Path(__file__).parents[1]
 READERS = [load_spec, load_cloud, read_compiled, prices.load_prices]

@@ -158,8 +158,8 @@ def run(
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
     check_trainer(model_spec.train.trainer or "")
     window_end(model_spec.source, at)
+    from quatrain.local.run import run_pipeline
     from quatrain.pipelines.compiled import compile_pipeline
-    from quatrain.pipelines.local import run_pipeline
     from quatrain.terminal.printouts import shown
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
@@ -324,7 +324,7 @@ def report(run: Path, opens: bool) -> None:
     Example:
       quatrain report runs/flights/latest --open
     """  # noqa: D301
-    from quatrain.pipelines.runs import models_below
+    from quatrain.local.runs import models_below
     from quatrain.terminal.printouts import find_run, run_details
 
     if not (run / "run.json").is_file() and (models := models_below(run)):

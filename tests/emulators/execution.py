@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 RUN = """
 import json, pathlib, sys
 from quatrain.validation.load import read_parameter
-from quatrain.pipelines.local import run_pipeline
+from quatrain.local.run import run_pipeline
 path, root, values = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 spec = read_parameter(values["spec"])
 options = {name: values.get(name, "") for name in ("tier", "runner", "at")}

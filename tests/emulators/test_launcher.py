@@ -13,7 +13,7 @@ import pytest
 from google.cloud import aiplatform_v1
 
 from quatrain.components.tiers import tiers
-from quatrain.pipelines import custom_job
+from quatrain.local import training_job
 from quatrain.pipelines.compiled import LAUNCHER
 from tests.emulators import storage, tls, vertex
 
@@ -45,8 +45,8 @@ def launch(tmp_path):
                 aiplatform_v1.CustomJob.to_json(job, preserving_proto_field_name=True)
             )
             log = tmp_path / "chief.log"
-            replicas = custom_job.read_replicas(sent, os.environ)
-            outcome = custom_job.run_replicas(replicas, log, custom_job.timeout_of(sent))
+            replicas = training_job.read_replicas(sent, os.environ)
+            outcome = training_job.run_replicas(replicas, log, training_job.timeout_of(sent))
             return "" if outcome.succeeded else outcome.reason
 
         google = vertex.Vertex(run_custom_job=execute)

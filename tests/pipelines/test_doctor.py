@@ -20,8 +20,8 @@ from quatrain.pipelines.doctor import Request, examine
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as vertex_emulator
-from tests.pipelines.conftest import SPEC
 from tests.quatrain.cli.test_main import quatrain
+from tests.quatrain.conftest import SPEC
 
 DAY = datetime.date(2026, 11, 20)
 DIGEST = "sha256:" + "0a" * 32

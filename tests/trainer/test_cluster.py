@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quatrain.pipelines import custom_job
+from quatrain.local import training_job
 from quatrain.trainer.cluster import check_gpus, join_cluster
 from quatrain.trainer.model import train
 from quatrain.trainer.settings import TrainerError
@@ -71,7 +71,7 @@ def test_two_workers_of_which_one_is_killed_follow_the_curve_of_one_process(
     }
     told: list[str] = []
     log = tmp_path / "chief.log"
-    done = custom_job.run_job(payload, dict(os.environ), log, say=told.append)
+    done = training_job.run_job(payload, dict(os.environ), log, say=told.append)
     assert done.succeeded, done.reason
     (restart,) = told
     assert restart.startswith("workerpool1-0: it was killed by SIGKILL")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quatrain.pipelines.failures import describe_exit, last_error
+from quatrain.local.failures import describe_exit, last_error
 
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -34,7 +34,7 @@ def reason(tmp_path, text):
             + "KeyError: 1\n\nThe above exception was the direct cause of the following "
             + "exception:\n\n"
             + TRACEBACK
-            + "quatrain.pipelines.local.StepFailed: second\n",
+            + "quatrain.local.run.StepFailed: second\n",
             "second",
         ),
         ("usage: task.py\ntask.py: error: unknown --x\n\n", "task.py: error: unknown --x"),

@@ -12,7 +12,7 @@ from google_cloud_pipeline_components.container.v1.gcp_launcher.utils.json_util 
 )
 
 from quatrain.components.train import best_trial
-from quatrain.pipelines.study import Study
+from quatrain.local.tuning_job import Study
 
 TRIAL = """
 import json, os, sys, time

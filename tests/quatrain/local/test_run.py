@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from quatrain.pipelines import local
+from quatrain.local import run as local
+from quatrain.local.runs import Run
 from quatrain.pipelines.compiled import PipelineError
-from quatrain.pipelines.runs import Run
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from quatrain.pipelines import custom_job
+from quatrain.local import training_job
 
 
 def job(*pools, **spec):
@@ -19,7 +19,7 @@ def pool(count=1, args=(), **machine):
 
 
 def commands(payload):
-    return [replica.command for replica in custom_job.read_replicas(payload, {})]
+    return [replica.command for replica in training_job.read_replicas(payload, {})]
 
 
 def test_the_image_s_python_is_this_one():
@@ -29,7 +29,7 @@ def test_the_image_s_python_is_this_one():
 def test_a_tpu_job_trains_on_the_cpu_and_the_hardware_it_lacks_is_known():
     tpu = pool(args=["--strategy", "tpu"], machine_type="ct5lp-hightpu-8t", tpu_topology="2x4")
     assert commands(job(tpu))[0][-2:] == ("--strategy", "one_device")
-    assert custom_job.hardware_of(job(tpu)) == ["ct5lp-hightpu-8t"]
+    assert training_job.hardware_of(job(tpu)) == ["ct5lp-hightpu-8t"]
 
 
 def test_a_gpu_that_is_not_here_is_not_asked_for():
@@ -40,19 +40,19 @@ def test_a_gpu_that_is_not_here_is_not_asked_for():
 def test_strategies_that_a_cpu_can_run_stay():
     gpu = pool(args=["--strategy", "mirrored"], accelerator_type="NVIDIA_L4", accelerator_count=2)
     assert commands(job(gpu))[0][-2:] == ("--strategy", "mirrored")
-    assert custom_job.hardware_of(job(gpu, pool())) == ["NVIDIA_L4"]
+    assert training_job.hardware_of(job(gpu, pool())) == ["NVIDIA_L4"]
 
 
 def test_without_an_output_directory_there_are_no_aip_variables():
-    (replica,) = custom_job.read_replicas(job(pool()), {"HOME": "/h", "AIP_MODEL_DIR": "x"})
+    (replica,) = training_job.read_replicas(job(pool()), {"HOME": "/h", "AIP_MODEL_DIR": "x"})
     assert sorted(replica.env) == ["CLUSTER_SPEC", "HOME"]
 
 
 def test_the_time_limit_is_the_job_s(tmp_path):
-    assert custom_job.timeout_of(job(pool())) == 604_800
-    assert custom_job.timeout_of(job(pool(), scheduling={"timeout": "3.5s"})) == 3.5
-    slow = custom_job.Replica(0, 0, (sys.executable, "-c", "import time; time.sleep(60)"), {})
-    outcome = custom_job.run_replicas([slow], tmp_path / "log", timeout_s=0.2)
+    assert training_job.timeout_of(job(pool())) == 604_800
+    assert training_job.timeout_of(job(pool(), scheduling={"timeout": "3.5s"})) == 3.5
+    slow = training_job.Replica(0, 0, (sys.executable, "-c", "import time; time.sleep(60)"), {})
+    outcome = training_job.run_replicas([slow], tmp_path / "log", timeout_s=0.2)
     assert not outcome.succeeded
     assert outcome.reason == "the job took longer than 0.2 s"
 
@@ -77,7 +77,7 @@ def killed_job(tmp_path, times, number=signal.SIGKILL, workers=0, **scheduling):
     told = []
     log = tmp_path / "log"
     run = job(*pools, scheduling=scheduling)
-    return custom_job.run_job(run, dict(os.environ), log, say=told.append), told
+    return training_job.run_job(run, dict(os.environ), log, say=told.append), told
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

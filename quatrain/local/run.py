@@ -24,7 +24,10 @@ from kfp.local import placeholder_utils, status, subprocess_task_handler
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.pipelines import custom_job
+from quatrain.local import training_job
+from quatrain.local.failures import describe_exit
+from quatrain.local.processes import POLL_S, Process, stop_all
+from quatrain.local.runs import Run, Step, start_run
 from quatrain.pipelines.compiled import (
     LAUNCHER,
     TUNING_LAUNCHER,
@@ -32,9 +35,6 @@ from quatrain.pipelines.compiled import (
     executor_of,
     read_compiled,
 )
-from quatrain.pipelines.failures import describe_exit
-from quatrain.pipelines.processes import POLL_S, Process, stop_all
-from quatrain.pipelines.runs import Run, Step, start_run
 from quatrain.terminal.console import Console, summarize
 
 UNSCHEDULED = "1970-01-01T00:00:00Z"
@@ -101,7 +101,7 @@ class _Session:
             self.console.step_ended(self._number(step.name), step.name, step.wall_s, made)
             self.run.write()
 
-    def _fail(self, step: Step, outcome: custom_job.Outcome) -> None:
+    def _fail(self, step: Step, outcome: training_job.Outcome) -> None:
         step.status = "failed"
         self.run.write()
         self.console.step_ended(self._number(step.name), step.name, step.wall_s, "failed")
@@ -109,7 +109,7 @@ class _Session:
 
     def _run_component(
         self, command: Sequence[str], env: Mapping[str, str], step: Step, log: Path
-    ) -> custom_job.Outcome:
+    ) -> training_job.Outcome:
         """Runs a Python component as kfp's own handler does without a virtual environment."""
         here = subprocess_task_handler.replace_python_executable(list(command), sys.executable)
         process = Process(here, log, {**_task_environment(), **env})
@@ -119,17 +119,17 @@ class _Session:
                 time.sleep(POLL_S)
         finally:
             stop_all([process])
-        return custom_job.Outcome(code == 0, describe_exit(code, log), log, process.cpu_s)
+        return training_job.Outcome(code == 0, describe_exit(code, log), log, process.cpu_s)
 
-    def _run_job(self, command: Sequence[str], step: Step, log: Path) -> custom_job.Outcome:
+    def _run_job(self, command: Sequence[str], step: Step, log: Path) -> training_job.Outcome:
         """Runs the worker pools of the launcher's payload, and says where the job is."""
         job = json.loads(_option(command, "--payload"))
-        if lacking := custom_job.hardware_of(job):
+        if lacking := training_job.hardware_of(job):
             self.console.say(f"      no {', '.join(lacking)} here: training runs on the CPU")
-        if (replicas := custom_job.replicas_of(job)) > 1:
+        if (replicas := training_job.replicas_of(job)) > 1:
             self.console.say(f"      {replicas} replicas as processes of this machine")
         _write_gcp_resources(Path(_option(command, "--gcp_resources")), log)
-        return custom_job.run_job(
+        return training_job.run_job(
             job,
             _task_environment(),
             log,
@@ -137,9 +137,9 @@ class _Session:
             say=lambda text: self.console.say(f"      {text}"),
         )
 
-    def _run_study(self, command: Sequence[str], step: Step, log: Path) -> custom_job.Outcome:
+    def _run_study(self, command: Sequence[str], step: Step, log: Path) -> training_job.Outcome:
         """Runs the trials of the launcher's payload, and says where the study is."""
-        from quatrain.pipelines.study import Study
+        from quatrain.local.tuning_job import Study
 
         job = json.loads(_option(command, "--payload"))
         count, at_once = int(job["max_trial_count"]), int(job["parallel_trial_count"])

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from quatrain.components.artifacts import write_json
 from quatrain.components.train.best_trial import argument, with_arguments
-from quatrain.pipelines import custom_job
-from quatrain.pipelines.processes import POLL_S
+from quatrain.local import training_job
+from quatrain.local.processes import POLL_S
 
 if TYPE_CHECKING:
     import optuna
@@ -87,7 +87,7 @@ class Study:
         """Where the finished study is written."""
         return self._folder / "study.json"
 
-    def run(self, tick: Callable[[], None]) -> custom_job.Outcome:
+    def run(self, tick: Callable[[], None]) -> training_job.Outcome:
         """Runs all trials and writes the study; it fails when too many trials do."""
         count, at_once = int(self._job["max_trial_count"]), int(self._job["parallel_trial_count"])
         optimizer = self._optimizer(count)
@@ -105,8 +105,8 @@ class Study:
         if self._has_failed() or len(bad) == len(self.trials):
             first = f"trial {bad[0].number}: {bad[0].reason}"
             why = f"{len(bad)} of {len(self.trials)} trials failed; {first}"
-            return custom_job.Outcome(False, why, self._trial_log(bad[0].number), cpu_s)
-        return custom_job.Outcome(True, "it ended well", self._log, cpu_s)
+            return training_job.Outcome(False, why, self._trial_log(bad[0].number), cpu_s)
+        return training_job.Outcome(True, "it ended well", self._log, cpu_s)
 
     def as_rest(self) -> dict[str, Any]:
         """Returns the job as Vertex's REST interface writes it."""
@@ -189,10 +189,10 @@ class Study:
         def watch() -> None:
             self._read(trial, metrics)
             if self._stopping.is_set() or trial.state == "STOPPING":
-                raise custom_job.Stopped
+                raise training_job.Stopped
 
         log = self._trial_log(trial.number)
-        outcome = custom_job.run_job(job, self._environ, log, watch, service=service)
+        outcome = training_job.run_job(job, self._environ, log, watch, service=service)
         trial.cpu_s = outcome.cpu_s
         self._read(trial, metrics)
         if trial.state == "STOPPING":
