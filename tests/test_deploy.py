@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quatrain.pipelines import asking
-from quatrain.pipelines.cloud import load_cloud
+from quatrain.vertex import doctor_questions
+from quatrain.vertex.cloud_file import load_cloud
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "deploy").glob("*.tf"))
@@ -129,10 +129,10 @@ def test_the_page_gives_the_same_roles_as_the_module():
         re.findall(r"roles/[\w.]+", module)
     )
     asked = {
-        *asking.PROJECT_ROLES,
-        *asking.RUNNER_ROLES["dataflow"],
-        *asking.ACCOUNT_ROLES,
-        *asking.BUCKET_ROLES,
+        *doctor_questions.PROJECT_ROLES,
+        *doctor_questions.RUNNER_ROLES["dataflow"],
+        *doctor_questions.ACCOUNT_ROLES,
+        *doctor_questions.BUCKET_ROLES,
     }
     assert asked <= given
     services = r"\b[a-z]+\.googleapis\.com"

@@ -12,12 +12,12 @@ from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess.cleaning import Rules
 from quatrain.components.tiers import prices
 from quatrain.components.train.plan import resolve_tier, trainer_arguments
-from quatrain.pipelines.cloud import load_cloud
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled
-from quatrain.pipelines.submission import make_job
 from quatrain.validation.load import load_spec, read_parameter
-from tests.pipelines.test_doctor import CLOUD
+from quatrain.vertex.cloud_file import load_cloud
+from quatrain.vertex.submission import make_job
 from tests.quatrain.conftest import SPEC
+from tests.quatrain.vertex.test_doctor import CLOUD
 
 ROOT = Path(__file__).parents[1]
 READERS = [load_spec, load_cloud, read_compiled, prices.load_prices]

@@ -15,8 +15,8 @@ from google.protobuf import json_format
 
 from quatrain.cli import main
 from quatrain.draft.propose import propose
-from quatrain.pipelines import submission
 from quatrain.pipelines.compiled import compile_pipeline
+from quatrain.vertex import submission
 from tests.emulators import execution, storage, vertex
 
 pytestmark = pytest.mark.whole

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quatrain.pipelines import engines
+from quatrain.vertex import beam_checks
 
 if TYPE_CHECKING:
-    from quatrain.pipelines.submission import Submission
-    from quatrain.pipelines.vertex import Vertex
+    from quatrain.vertex.client import Vertex
+    from quatrain.vertex.submission import Submission
 
 _PATH = click.Path(path_type=Path)
 _SPEC = click.argument("spec", type=_PATH)
@@ -68,7 +68,7 @@ def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) ->
     Example:
       quatrain submit flights.yaml --cloud cloud.yaml --wait
     """  # noqa: D301
-    from quatrain.pipelines import submission
+    from quatrain.vertex import submission
 
     if job_id:
         submission.check_job_id(job_id)
@@ -77,7 +77,7 @@ def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) ->
     ready = submission.labelled(ready)
     for warning in ready.warnings:
         click.echo(f"warning: {warning}", err=True)
-    from quatrain.pipelines.vertex import Vertex
+    from quatrain.vertex.client import Vertex
 
     vertex = Vertex(ready.cloud)
     sent = ready.named(job_id or submission.new_job_id(ready.spec.name), anew=anew)
@@ -90,7 +90,7 @@ def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) ->
 
 
 def _wait(vertex: Vertex, sent: Submission) -> None:
-    from quatrain.pipelines.submission import Wait, report_link, report_uri
+    from quatrain.vertex.submission import Wait, report_link, report_uri
 
     try:
         job = Wait(vertex, sent, sys.stderr).run()
@@ -132,9 +132,9 @@ def upload(
       quatrain upload --cloud cloud.yaml --tag 2026-11
       quatrain submit flights.yaml --template sha256:...
     """  # noqa: D301
-    from quatrain.pipelines import submission
-    from quatrain.pipelines.cloud import load_cloud
-    from quatrain.pipelines.registry import Registry
+    from quatrain.vertex import submission
+    from quatrain.vertex.cloud_file import load_cloud
+    from quatrain.vertex.registry import Registry
 
     settings = load_cloud(cloud, set_cloud, allow_tag)
     registry = Registry(settings)
@@ -182,7 +182,7 @@ def apply_verb(
     Example:
       quatrain schedule apply flights.yaml --cron "TZ=Europe/Berlin 0 3 * * 1"
     """  # noqa: D301
-    from quatrain.pipelines import schedules, submission
+    from quatrain.vertex import schedules, submission
 
     checked = schedules.read_cron(cron)
     with tempfile.TemporaryDirectory(prefix="quatrain-schedule-") as folder:
@@ -198,7 +198,7 @@ def apply_verb(
         max_runs,
         max_active,
     )
-    from quatrain.pipelines.vertex import Vertex
+    from quatrain.vertex.client import Vertex
 
     applying = schedules.Applying(
         Vertex(ready.cloud), wanted, lambda words: click.echo(f"  {words}")
@@ -230,7 +230,7 @@ def list_verb(**settings: Any) -> None:
     Example:
       quatrain schedule list --cloud cloud.yaml
     """  # noqa: D301
-    from quatrain.pipelines import schedules
+    from quatrain.vertex import schedules
 
     vertex = _vertex(settings)
     listed = schedules.listed(vertex)
@@ -283,7 +283,7 @@ def delete_verb(name: str, yes: bool, **settings: Any) -> None:
     Example:
       quatrain schedule delete flights --yes
     """  # noqa: D301
-    from quatrain.pipelines import schedules
+    from quatrain.vertex import schedules
 
     vertex = _vertex(settings)
     found = schedules.find(vertex, name) or [schedules.find_one(vertex, name)]
@@ -304,7 +304,7 @@ def run_verb(name: str, **settings: Any) -> None:
     Example:
       quatrain schedule run flights
     """  # noqa: D301
-    from quatrain.pipelines.submission import console_link, new_job_id
+    from quatrain.vertex.submission import console_link, new_job_id
 
     vertex, found = _found(name, settings)
     job_id = new_job_id(name)
@@ -314,22 +314,22 @@ def run_verb(name: str, **settings: Any) -> None:
 
 
 def _request(spec: Path, settings: dict[str, Any]) -> Any:
-    from quatrain.pipelines.submission import Request
+    from quatrain.vertex.submission import Request
 
-    options = engines.read_pairs(settings["runner"], settings.pop("runner_options"))
+    options = beam_checks.read_pairs(settings["runner"], settings.pop("runner_options"))
     return Request(spec=spec, runner_options=options, **settings)
 
 
 def _vertex(settings: dict[str, Any]) -> Vertex:
-    from quatrain.pipelines.cloud import load_cloud
-    from quatrain.pipelines.vertex import Vertex
+    from quatrain.vertex.client import Vertex
+    from quatrain.vertex.cloud_file import load_cloud
 
     return Vertex(load_cloud(settings["cloud"], settings["set_cloud"], allow_tag=True))
 
 
 def _found(name: str, settings: dict[str, Any]) -> tuple[Vertex, Any]:
     """Returns the client and the schedule of a model."""
-    from quatrain.pipelines import schedules
+    from quatrain.vertex import schedules
 
     vertex = _vertex(settings)
     return vertex, schedules.find_one(vertex, name)

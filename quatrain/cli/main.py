@@ -14,7 +14,7 @@ import click
 from quatrain.cli import cloud_verbs
 from quatrain.components.errors import QuatrainError
 from quatrain.components.wording import near
-from quatrain.pipelines import engines
+from quatrain.vertex import beam_checks
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: a wrong command line, a failure, and Ctrl-C."""
@@ -150,10 +150,10 @@ def run(
     from quatrain.components.train.plan import resolve_tier
     from quatrain.validation.load import load_spec
 
-    options = engines.read_pairs(runner, runner_options, workers)
+    options = beam_checks.read_pairs(runner, runner_options, workers)
     if pipeline is None:
-        engines.check(runner, options)
-        engines.check_here(runner)
+        beam_checks.check(runner, options)
+        beam_checks.check_here(runner)
     model_spec = load_spec(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
     check_trainer(model_spec.train.trainer or "")
@@ -372,8 +372,8 @@ def doctor(
       quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
     """  # noqa: D301
     from quatrain.components.tiers.prices import OWN
-    from quatrain.pipelines.doctor import Request, examine
-    from quatrain.pipelines.findings import lines
+    from quatrain.vertex.doctor import Request, examine
+    from quatrain.vertex.findings import lines
 
     request = Request(
         spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline, runner

@@ -20,16 +20,16 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.windows import window_end
 from quatrain.components.tiers import tiers
 from quatrain.components.train.plan import resolve_tier
-from quatrain.pipelines import engines
-from quatrain.pipelines.cloud import Cloud, CloudError, load_cloud
 from quatrain.pipelines.compiled import Compiled, read_compiled
-from quatrain.pipelines.registry import Registry
 from quatrain.terminal.console import Console
 from quatrain.trainer import failure
 from quatrain.validation.load import load_spec
+from quatrain.vertex import beam_checks
+from quatrain.vertex.cloud_file import Cloud, CloudError, load_cloud
+from quatrain.vertex.registry import Registry
 
 if TYPE_CHECKING:
-    from quatrain.pipelines.vertex import Vertex
+    from quatrain.vertex.client import Vertex
 
 POLL_S = 10.0
 """How often a job is looked at while waiting for it."""
@@ -196,7 +196,7 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
 
 def _check_budget(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier) -> None:
     """Refuses a run that may cost more than the budget, as `doctor` does."""
-    from quatrain.pipelines import doctor
+    from quatrain.vertex import doctor
 
     finding = doctor.price(spec, cloud, tier)
     if finding.severity == "error":
@@ -280,7 +280,7 @@ def _runner_options(
     Raises:
         RunnerError: The engine is refused, or an option of it is wrong.
     """
-    ours: dict[str, Any] = {} if runner == engines.LOCAL else dict(cloud.runner_options)
+    ours: dict[str, Any] = {} if runner == beam_checks.LOCAL else dict(cloud.runner_options)
     if runner == "dataflow":
         labels = {**cloud.labels, "quatrain": spec.name, "spec": spec.sha256[:DIGEST_CHARS]}
         ours = {
@@ -290,7 +290,7 @@ def _runner_options(
             **ours,
         }
     options = {**ours, **given}
-    engines.check(runner, options)
+    beam_checks.check(runner, options)
     return options
 
 
@@ -430,7 +430,7 @@ class Wait:
             self._sleep(POLL_S)
 
     def _look(self, job_id: str) -> dict[str, Any]:
-        from quatrain.pipelines.vertex import Unanswered
+        from quatrain.vertex.client import Unanswered
 
         try:
             return self._vertex.get_job(job_id)

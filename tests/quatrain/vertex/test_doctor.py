@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from quatrain.components import image
-from quatrain.pipelines import asking, doctor
-from quatrain.pipelines.doctor import Request, examine
+from quatrain.vertex import doctor, doctor_questions
+from quatrain.vertex.doctor import Request, examine
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as vertex_emulator
@@ -190,7 +190,7 @@ def test_the_image_s_python_and_beam_are_those_that_a_launch_compares_with():
 def test_the_labels_of_the_image_are_the_versions_that_are_installed():
     dockerfile = (Path(doctor.__file__).parents[1] / "Dockerfile").read_text()
     labels = dict(re.findall(r'([a-z.]+)="([^"]+)"', dockerfile))
-    for package, label in asking.IMAGE_LABELS.items():
+    for package, label in doctor_questions.IMAGE_LABELS.items():
         assert labels[label] == metadata.version(package)
 
 
@@ -232,8 +232,8 @@ def registry(status, labels=None):
 def google(monkeypatch):
     """Cloud Storage, Vertex AI, IAM and Compute Engine on loopback."""
     roles = {
-        "projects/my-project": asking.PROJECT_ROLES,
-        CLOUD["service_account"]: asking.ACCOUNT_ROLES,
+        "projects/my-project": doctor_questions.PROJECT_ROLES,
+        CLOUD["service_account"]: doctor_questions.ACCOUNT_ROLES,
         "gs://my-bucket": ["roles/storage.admin"],
     }
     zones = {
@@ -265,7 +265,7 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsy
     google.storage.buckets["my-bucket"].location = "eu"
     google.storage.buckets["my-bucket"].location_type = "multi-region"
     google.storage.buckets["data"].location = "us-east1"
-    google.iam.policies["projects/other-project"] = asking.PROJECT_ROLES
+    google.iam.policies["projects/other-project"] = doctor_questions.PROJECT_ROLES
     with registry(404) as host:
         changed = {"image": f"{host}/p/quatrain@{DIGEST}", "project": "other-project"}
         request = files(**{**google.settings, **changed})

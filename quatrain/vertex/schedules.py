@@ -26,10 +26,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from quatrain.components.artifacts import canonical_json
 from quatrain.components.errors import QuatrainError
-from quatrain.pipelines.cloud import Cloud, CloudError
+from quatrain.vertex.cloud_file import Cloud, CloudError
 
 if TYPE_CHECKING:
-    from quatrain.pipelines.vertex import Vertex
+    from quatrain.vertex.client import Vertex
 
 UTC = datetime.UTC
 PARKED = datetime.datetime(2100, 1, 1, tzinfo=UTC)
@@ -401,7 +401,7 @@ class Applying:
             ScheduleError: What was created is not what was sent, or it does not come to rest.
             CloudError: A call was refused; the next apply goes on from there.
         """
-        from quatrain.pipelines.vertex import Absent
+        from quatrain.vertex.client import Absent
 
         calls = 0
         for _ in range(MAX_ROUNDS):
@@ -565,7 +565,7 @@ def delete(vertex: Vertex, name: str, sleep: Callable[[float], None] = time.slee
     Raises:
         CloudError: It is still there after a while.
     """
-    from quatrain.pipelines.vertex import Absent
+    from quatrain.vertex.client import Absent
 
     vertex.delete_schedule(name)
     for pause_s in (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quatrain.pipelines.cloud import CloudError, load_cloud
+from quatrain.vertex.cloud_file import CloudError, load_cloud
 
 DIGEST = "sha256:" + "0a" * 32
 CLOUD = {

@@ -18,7 +18,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
-from quatrain.pipelines.cloud import Cloud, CloudError
+from quatrain.vertex.cloud_file import Cloud, CloudError
 
 TIMEOUT_S = 60.0
 """The longest wait for one answer."""

@@ -15,8 +15,8 @@ from quatrain.components import buckets
 from quatrain.components.errors import BucketError, QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import tiers
-from quatrain.pipelines.cloud import Cloud
-from quatrain.pipelines.findings import Finding, Severity
+from quatrain.vertex.cloud_file import Cloud
+from quatrain.vertex.findings import Finding, Severity
 
 TIMEOUT_S = 15.0
 
@@ -184,7 +184,7 @@ def _credentials(cloud: Cloud) -> tuple[Any, Finding]:
 
 def _project(spec: ModelSpec, cloud: Cloud) -> Finding:
     """Asks Vertex for something harmless: project, region, API and the caller's role are right."""
-    from quatrain.pipelines.vertex import Vertex
+    from quatrain.vertex.client import Vertex
 
     try:
         Vertex(cloud, patience_s=TIMEOUT_S).list_schedules(spec.name)

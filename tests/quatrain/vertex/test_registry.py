@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from kfp.registry import ApiAuth, RegistryClient
 
-from quatrain.pipelines.cloud import Cloud, CloudError
 from quatrain.pipelines.compiled import read_compiled
-from quatrain.pipelines.registry import Registry
+from quatrain.vertex.cloud_file import Cloud, CloudError
+from quatrain.vertex.registry import Registry
 from tests.emulators import registry as emulator
 
 CLOUD = {

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quatrain.pipelines.cloud import Cloud, CloudError
 from quatrain.pipelines.compiled import Compiled
+from quatrain.vertex.cloud_file import Cloud, CloudError
 
 TIMEOUT_S = 60.0
 DIGEST = re.compile(r"(?:(?P<package>[a-z0-9][a-z0-9-]{0,127})/)?(?P<version>sha256:[0-9a-f]{64})")
@@ -121,7 +121,7 @@ class Registry:
     def _request(self, what: str, verb: str, url: str, **body: Any) -> bytes:
         from google.api_core import exceptions
 
-        from quatrain.pipelines.vertex import sentences
+        from quatrain.vertex.client import sentences
 
         with sentences(what, self._cloud, needs="roles/artifactregistry.writer"):
             answer = self._session().request(verb, url, timeout=TIMEOUT_S, **body)

@@ -23,10 +23,10 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.wording import near
-from quatrain.pipelines import asking
-from quatrain.pipelines.cloud import Cloud, load_cloud
-from quatrain.pipelines.findings import Finding
 from quatrain.validation.load import load_spec
+from quatrain.vertex import doctor_questions
+from quatrain.vertex.cloud_file import Cloud, load_cloud
+from quatrain.vertex.findings import Finding
 
 OLD = datetime.timedelta(days=365)
 """How old a table of prices may be before doctor warns."""
@@ -102,7 +102,7 @@ def examine(request: Request, say: Callable[[str], None] | None = None) -> Itera
         told = f"the rest was not looked at: {' and '.join(wrong)} must be right first"
         yield Finding("more", "unasked", told)
     if spec and cloud:
-        ask = asking.unasked if request.offline else asking.asked
+        ask = doctor_questions.unasked if request.offline else doctor_questions.asked
         if say and not request.offline:
             say("asking Google Cloud ...")
         yield from ask(spec, cloud, tier, request.runner)
@@ -206,7 +206,7 @@ def _account(cloud: Cloud) -> Iterator[Finding]:
 
 def _parameters(request: Request, spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
     """Makes the job as submit would, without sending it."""
-    from quatrain.pipelines.submission import compile_for, make_job
+    from quatrain.vertex.submission import compile_for, make_job
 
     with tempfile.TemporaryDirectory(prefix="quatrain-doctor-") as folder:
 

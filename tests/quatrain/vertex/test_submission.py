@@ -13,11 +13,11 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from quatrain.cli import main
-from quatrain.pipelines import submission
-from quatrain.pipelines import vertex as client
-from quatrain.pipelines.cloud import Cloud, CloudError
 from quatrain.pipelines.compiled import compile_pipeline
-from quatrain.pipelines.vertex import Absent, Limited, Taken, Unanswered, Vertex
+from quatrain.vertex import client as client
+from quatrain.vertex import submission
+from quatrain.vertex.client import Absent, Limited, Taken, Unanswered, Vertex
+from quatrain.vertex.cloud_file import Cloud, CloudError
 from tests.emulators import registry as registry_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as emulator

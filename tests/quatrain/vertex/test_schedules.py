@@ -4,10 +4,10 @@ import datetime
 
 import pytest
 
-from quatrain.pipelines import schedules
-from quatrain.pipelines.cloud import Cloud, CloudError
-from quatrain.pipelines.schedules import Applying, ScheduleError, Wanted, read_cron
-from quatrain.pipelines.vertex import Vertex
+from quatrain.vertex import schedules
+from quatrain.vertex.client import Vertex
+from quatrain.vertex.cloud_file import Cloud, CloudError
+from quatrain.vertex.schedules import Applying, ScheduleError, Wanted, read_cron
 from tests.emulators import vertex as emulator
 
 UTC = datetime.UTC

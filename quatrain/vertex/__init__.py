@@ -1,0 +1,1 @@
+"""Runs the compiled pipeline on Vertex AI."""
