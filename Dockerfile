@@ -17,6 +17,7 @@ RUN python -m pip install --require-hashes --only-binary :all: -r requirements/b
  && uv pip install --require-hashes --no-build-isolation --compile-bytecode -r requirements/runtime.txt -r "requirements/$EXTRA.txt" \
  && python -m pip uninstall --yes uv
 COPY pyproject.toml README.md LICENSE ./
+COPY quatrain quatrain
 COPY pipelines pipelines
 COPY components components
 COPY trainer trainer
@@ -39,6 +40,7 @@ RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin quatrain
 # A package index is out of reach here on purpose: what runs is what was built.
 ENV PATH=/opt/quatrain/bin:$PATH \
     PIP_NO_INDEX=1 \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     ARROW_DEFAULT_MEMORY_POOL=system \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -9,16 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import components.beam
 import pyarrow as pa
 
 from benchmarks.measuring import ROOT, measured
 from benchmarks.peers import job
-from quatrain.components.engine import local_worker
+from quatrain.components.engine import beam_import, local_worker
 
 if any(word.startswith("direct_num_workers=") for word in sys.argv):
     local_worker.start()  # as the step does
-components.beam.import_local_beam()
+beam_import.import_local_beam()
 
 from quatrain.components.preprocess import passes, pipeline  # noqa: E402
 from quatrain.components.preprocess.cleaning import Cleaner, Rules  # noqa: E402

@@ -45,7 +45,7 @@ def local_runner(n_workers: int | None) -> Iterator[FnApiRunner | None]:
 
 
 class _Runner(FnApiRunner):
-    """Beam's runner; it writes to a descriptor what `quatrain.components.engine.local_worker` forks off."""
+    """Beam's runner; it writes to a descriptor what `local_worker` forks off."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()

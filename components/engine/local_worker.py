@@ -36,7 +36,7 @@ def take() -> Ready:
 
 def _start() -> Ready:
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "quatrain.components.engine.local_worker"]
+    command = [sys.executable, "-P", "-m", "quatrain.components.engine.local_worker"]
     process = subprocess.Popen(command, stdin=reading)
     os.close(reading)
     return process, writing
@@ -63,7 +63,7 @@ def load() -> None:
     """Imports what a worker runs, and what the steps are unpickled from."""
     with uncollected():
         import_local_beam()
-        import components.preprocess.pipeline  # noqa: F401
+        import quatrain.components.preprocess.pipeline  # noqa: F401
 
 
 def _work(environment: Mapping[str, str]) -> NoReturn:

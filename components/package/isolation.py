@@ -17,8 +17,8 @@ MAX_UNPACKED_BYTES = 64 << 20
 """A trainer is source code; an archive that unpacks to more is refused."""
 MAX_MEMBERS = 2_000
 
-HIDDEN = ("components", "pipelines")
-"""This repository's packages that the trainer must not reach."""
+HIDDEN = ("quatrain",)
+"""The package of this repository, which the trainer must not reach."""
 
 _PROVE = """
 import importlib.util, sys

@@ -75,7 +75,7 @@ def sources_of(trainer: str) -> Iterator[Path]:
 
 def default_trainer_dir() -> Path:
     """Returns the folder of this installation's trainer, without importing it."""
-    spec = find_spec("trainer")
+    spec = find_spec("quatrain.trainer")
     if spec is None or spec.origin is None:
-        raise PackageError("no trainer is installed beside components; give train.trainer")
+        raise PackageError("no trainer is installed with quatrain; give train.trainer")
     return Path(os.path.abspath(spec.origin)).parent

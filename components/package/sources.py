@@ -15,8 +15,8 @@ PACKAGE = "trainer"
 LEFT_OUT = ("__pycache__", "*.pyc", "*.egg-info", "build", "dist", ".*")
 """Patterns of what is not part of a source folder."""
 
-_CODE = Path(__file__).parents[2]
-_OURS = ("components", "pipelines")
+_CODE = Path(__file__).parents[3]
+_OURS = ("quatrain",)
 
 
 def check_sources(folder: Path) -> None:

@@ -15,7 +15,7 @@ from quatrain.components.train import batch
 from quatrain.trainer.settings import Hyperparameters
 from quatrain.validation.load import read_parameter
 
-COMMAND = ("python", "-m", "quatrain.components.train.bootstrap")
+COMMAND = ("python", "-P", "-m", "quatrain.components.train.bootstrap")
 
 
 class Input(NamedTuple):

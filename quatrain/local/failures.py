@@ -50,7 +50,7 @@ def _without_class(raised: str) -> str:
 
 
 def _is_own(head: str) -> bool:
-    return head.startswith(("components.", "trainer.", "pipelines."))
+    return head.startswith(("quatrain.", "trainer."))
 
 
 def _tail(log: Path) -> list[str]:

@@ -314,9 +314,10 @@ def _termination_as_interrupt() -> Iterator[None]:
 
 def _task_environment() -> dict[str, str]:
     """Returns this environment, in which tasks import the code that the command line runs."""
-    code = str(Path(__file__).parents[1])
+    code = str(Path(__file__).parents[2])
     path = [code, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+    settings = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **settings}
 
 
 def _option(command: Sequence[str], name: str) -> str:

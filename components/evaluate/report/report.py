@@ -60,7 +60,7 @@ def render(
         drift: drift.json, if the rows were compared.
     """
     environment = Environment(
-        loader=PackageLoader("quatrain.components.evaluate", "."),
+        loader=PackageLoader("quatrain.components.evaluate.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

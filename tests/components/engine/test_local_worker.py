@@ -23,8 +23,8 @@ SHOWN = "print({'google.auth', 'pymongo', 'tensorflow', 'kfp', 'pandas'} & set(s
 @pytest.mark.parametrize(
     "code",
     [
-        "from quatrain.components.preprocess import worker; worker.load()",
-        "from quatrain.components.engine.beam_import import import_local_beam; import_local_beam(); "
+        "from quatrain.components.engine import local_worker; local_worker.load()",
+        "from quatrain.components.engine import beam_import; beam_import.import_local_beam(); "
         "from quatrain.components.preprocess import pipeline",
     ],
 )

@@ -95,8 +95,8 @@ def test_a_missing_file_is_named(tmp_path, name):
             r"task\.py:3: imports torch\.nn, which the training image",
         ),
         (
-            "def f():\n    from quatrain.components import spec",
-            r"task\.py:2: imports components, which is out",
+            "def f():\n    from quatrain.components import tiers",
+            r"task\.py:2: imports quatrain\.components, which is out",
         ),
         ("from quatrain.cli.main import main", "the trainer runs alone"),
         ("import trainer.gone", "the folder does not hold"),

@@ -387,7 +387,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
     out = tmp_path / "examples"
     code = (
         "import json, sys, time\n"
-        "from quatrain.components.preprocess import pipeline, shards\n"
+        "from quatrain.components.preprocess import pipeline, passes\n"
         "engineer = shards.engineer_range\n"
         "def slowly(job, cleaned, fitted):\n"
         "    written = engineer(job, cleaned, fitted)\n"

@@ -54,7 +54,7 @@ def test_every_replica_boots_the_package_by_its_digest(package):
     plan = planned(package, spec())
     (pool,) = plan.worker_pool_specs
     container = pool["container_spec"]
-    assert container["command"] == ["python", "-m", "quatrain.components.train.bootstrap"]
+    assert container["command"] == ["python", "-P", "-m", "quatrain.components.train.bootstrap"]
     assert container["args"][:5] == [
         "--package",
         "gs://b/package/quatrain_trainer-0.1-ab.tar.gz",

@@ -15,7 +15,7 @@ import yaml
 from quatrain.cli import main
 from quatrain.components.tiers.prices import OWN
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VERBS = [
     "init",
     "run",

@@ -15,7 +15,7 @@ from quatrain.local import run as local
 from quatrain.local.runs import Run
 from quatrain.pipelines.compiled import PipelineError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def run(toy_path, spec, root, behaviour="ok", counts=(1,)):
@@ -186,11 +186,11 @@ def descendants(pid):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_command_line_leaves_no_process(toy_path, spec, tmp_path, number):
     code = (
-        "import json, signal, sys; from pathlib import Path; from quatrain.pipelines import local\n"
+        "import json, signal, sys; from pathlib import Path; from quatrain.local import run\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background\n"
         "from quatrain.validation.load import read_parameter\n"
         "spec = read_parameter(json.loads(sys.argv[2]))\n"
-        "local.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), runner=sys.argv[4])\n"
+        "run.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), runner=sys.argv[4])\n"
     )
     arguments = [str(toy_path), json.dumps(spec.as_parameter()), str(tmp_path)]
     runner = json.dumps(["hang", [1, 1]])

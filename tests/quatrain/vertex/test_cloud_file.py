@@ -98,10 +98,10 @@ def test_a_missing_file_says_what_to_write(tmp_path):
 
 
 def test_one_module_alone_imports_the_library_of_vertex():
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     files = [
         p
-        for folder in ("pipelines", "components", "trainer")
+        for folder in ("quatrain", "pipelines", "components", "trainer")
         for p in root.glob(f"{folder}/**/*.py")
     ]
     words = ("from google.cloud import aiplatform", "google.cloud.aiplatform", "import aiplatform")

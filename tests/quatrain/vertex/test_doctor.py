@@ -182,13 +182,13 @@ def test_versions_that_are_not_the_required_ones_are_found(monkeypatch):
 
 
 def test_the_image_s_python_and_beam_are_those_that_a_launch_compares_with():
-    dockerfile = (Path(doctor.__file__).parents[1] / "Dockerfile").read_text()
+    dockerfile = (Path(doctor.__file__).parents[2] / "Dockerfile").read_text()
     assert set(re.findall(r"python:?(3\.\d+)", dockerfile)) == {image.PYTHON}
     assert set(re.findall(r"sdk:(2\.\d+\.\d+)", dockerfile)) == {image.BEAM}
 
 
 def test_the_labels_of_the_image_are_the_versions_that_are_installed():
-    dockerfile = (Path(doctor.__file__).parents[1] / "Dockerfile").read_text()
+    dockerfile = (Path(doctor.__file__).parents[2] / "Dockerfile").read_text()
     labels = dict(re.findall(r'([a-z.]+)="([^"]+)"', dockerfile))
     for package, label in doctor_questions.IMAGE_LABELS.items():
         assert labels[label] == metadata.version(package)
