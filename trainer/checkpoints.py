@@ -10,12 +10,15 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from .settings import TrainerError
+
+Stopped = Literal["epochs", "early_stopping", "max_steps", "max_seconds"]
+"""What ended a training: a bound of the settings, or a validation loss that stopped falling."""
 
 
 @dataclass(frozen=True)

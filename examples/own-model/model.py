@@ -9,12 +9,12 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from quatrain.trainer.checkpoints import Epoch, Progress
-from quatrain.trainer.cluster import join_cluster
-from quatrain.trainer.examples import read_examples
-from quatrain.trainer.export import export
-from quatrain.trainer.job import Job
-from quatrain.trainer.predictor import Predictor, head_of
+from trainer.checkpoints import Epoch, Progress
+from trainer.cluster import join_cluster
+from trainer.examples import read_examples
+from trainer.export import export
+from trainer.job import Job
+from trainer.predictor import Predictor, head_of
 
 
 def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str:

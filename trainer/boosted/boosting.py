@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checkpoints import Epoch, Progress
+from ..checkpoints import Epoch, Progress, Stopped
 from ..examples import Split
-from ..neural.epochs import Stopped
 from ..settings import MOST_TREES, Hyperparameters, TrainerError
 from .trees import LEAVES, Node, Trees
 

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
-from ..checkpoints import Begun, Checkpoints, Epoch, Progress
+from ..checkpoints import Begun, Checkpoints, Epoch, Progress, Stopped
 from ..cluster import Cluster
 from ..job import Job
 from ..rows import Window
@@ -22,7 +21,6 @@ from .steps import Loop
 log = logging.getLogger("trainer")
 STEPS_A_CALL = 100  # a call costs 0.3 ms beside its steps; the clock is read between calls
 SAVE_EVERY_S = 60.0  # within an epoch: what a machine that is taken away costs at most
-Stopped = Literal["epochs", "early_stopping", "max_steps", "max_seconds"]
 
 
 @dataclass(frozen=True)

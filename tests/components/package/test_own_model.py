@@ -1,5 +1,8 @@
 """A model.py of the user's takes the place of the trainer's."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,14 @@ def test_a_file_takes_the_place_of_model_py_and_all_else_stays() -> None:
 
 def test_the_example_is_a_package_that_may_be_built() -> None:
     check_trainer(str(OWN))
+
+
+def test_the_example_is_imported_by_the_name_that_ships() -> None:
+    code = "import sys, trainer.model; sys.exit('quatrain' in sys.modules)"
+    with sources_of(str(OWN)) as folder:
+        environment = {**os.environ, "PYTHONPATH": str(folder.parent)}
+        command = [sys.executable, "-P", "-c", code]
+        assert subprocess.run(command, env=environment, check=False).returncode == 0
 
 
 def test_a_model_that_imports_what_the_image_lacks_is_refused(tmp_path: Path) -> None:
