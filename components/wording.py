@@ -1,6 +1,7 @@
 """Words of the error messages."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 SHOWN_WORDS, SHOWN_CHARACTERS = 20, 60
@@ -17,6 +18,17 @@ def near(word: object, allowed: Iterable[object]) -> str:
         return ""
     more = f", ... ({len(words):,} in all)" if len(words) > SHOWN_WORDS else ""
     return f"; choose one of {', '.join(map(_shown, words[:SHOWN_WORDS]))}{more}"
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of a library's error; of one that has no text, its type's name.
+
+    Arrow wraps the error of Google's C++ client in a line of the client's own names. The message of
+    the server stands in it behind "last message of" and before "error_info=".
+    """
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    message = re.search(r"last message of (.*?)(?: error_info=|$)", line)
+    return message[1] if message else line
 
 
 def _shown(word: str) -> str:

@@ -23,7 +23,7 @@ from quatrain.components.preprocess import passes, pipeline  # noqa: E402
 from quatrain.components.preprocess.cleaning import Cleaner, Rules  # noqa: E402
 from quatrain.components.preprocess.output_folder import Folder  # noqa: E402
 from quatrain.components.preprocess.summary.summary import Summary  # noqa: E402
-from quatrain.components.table.header import plan_ranges  # noqa: E402
+from quatrain.components.table.ranges import plan_ranges  # noqa: E402
 from quatrain.validation.load import load_spec  # noqa: E402
 
 

@@ -15,7 +15,7 @@ from quatrain.components.preprocess.dictionary import Encoded, encode
 from quatrain.components.preprocess.splitting import assign, bad_split
 from quatrain.components.specification.schema import SPLITS, ModelSpec
 from quatrain.components.table.block import Block, Fault
-from quatrain.components.table.header import Range
+from quatrain.components.table.ranges import Range
 from quatrain.components.table.read import read_range
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from quatrain.components.artifacts import commit
-from quatrain.components.table.header import open_filesystem
+from quatrain.components.storage import open_filesystem
 
 _REMOTE = "gs://"
 

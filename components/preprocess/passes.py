@@ -26,7 +26,7 @@ from quatrain.components.preprocess.summary.summary import Fold, Summary, counte
 from quatrain.components.specification.schema import SPLITS, ModelSpec
 from quatrain.components.table.block import REJECTED
 from quatrain.components.table.conversion import TYPES
-from quatrain.components.table.header import Range
+from quatrain.components.table.ranges import Range
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input
 from quatrain.trainer.features.transform import Label, TextFormat, Transform, fit_features
 from quatrain.trainer.settings import TrainerError

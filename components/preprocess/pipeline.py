@@ -33,7 +33,8 @@ from quatrain.components.preprocess.passes import Cleaned, Fitted, Job, Written
 from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.specification.schema import ModelSpec, is_table
 from quatrain.components.table import versions as contents
-from quatrain.components.table.header import Files, Range, find_files, plan_ranges
+from quatrain.components.table.files import Files, find_files
+from quatrain.components.table.ranges import Range, plan_ranges
 from quatrain.components.table.windows import run_time
 from quatrain.validation.load import read_parameter
 

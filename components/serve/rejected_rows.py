@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.schema import Source
+from quatrain.components.storage import compression_of, open_filesystem
 from quatrain.components.table.block import REJECTED, Block
-from quatrain.components.table.header import compression_of, open_filesystem
 
 ASIDE = pa.schema(
     [

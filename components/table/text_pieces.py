@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from quatrain.components.errors import SourceError
+from quatrain.components.storage import compression_of, open_filesystem
 from quatrain.components.table.block import Block
-from quatrain.components.table.header import BOM, Range, compression_of, open_filesystem
+from quatrain.components.table.header import BOM
+from quatrain.components.table.ranges import Range
 
 BLOCK_BYTES = 4 << 20
 """About 43 000 flights: more costs memory, less costs calls."""

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
+from quatrain.components.storage import open_filesystem
 from quatrain.components.table import bigquery
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import USUAL, from_typed
-from quatrain.components.table.header import Range, open_filesystem
+from quatrain.components.table.ranges import Range
 from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_ROWS = 1 << 16

@@ -11,7 +11,8 @@ from pathlib import PurePosixPath
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.schema import Source, is_table
-from quatrain.components.table.header import compression_of, list_files, open_filesystem
+from quatrain.components.storage import compression_of, open_filesystem
+from quatrain.components.table.files import list_files
 from quatrain.draft.sample import DELIMITERS, HEAD_BYTES
 
 LINES = 200

@@ -15,17 +15,12 @@ import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.schema import Source, is_table
+from quatrain.components.storage import compression_of, open_filesystem
 from quatrain.components.table.block import Block
 from quatrain.components.table.csv_blocks import read_blocks
-from quatrain.components.table.header import (
-    Range,
-    compression_of,
-    list_files,
-    open_filesystem,
-    plan_ranges,
-    read_header,
-    read_keys,
-)
+from quatrain.components.table.files import list_files
+from quatrain.components.table.header import read_header, read_keys
+from quatrain.components.table.ranges import Range, plan_ranges
 from quatrain.components.table.text_pieces import BLOCK_BYTES, pieces
 
 PLACES = 16

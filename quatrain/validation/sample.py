@@ -17,7 +17,8 @@ from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.schema import SPLITS, ModelSpec
-from quatrain.components.table.header import Range, find_files, plan_ranges
+from quatrain.components.table.files import find_files
+from quatrain.components.table.ranges import Range, plan_ranges
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_RANGES = 8

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import Source
-from quatrain.components.table.header import list_files, open_filesystem, read_header, read_keys
+from quatrain.components.storage import open_filesystem
+from quatrain.components.table.files import list_files
+from quatrain.components.table.header import read_header, read_keys
 from quatrain.validation.problems import named_columns
 
 

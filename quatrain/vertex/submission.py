@@ -365,7 +365,7 @@ def report_link(uri: str) -> str:
 
 def _failure_told(job: Mapping[str, Any]) -> str:
     """Returns what the trainer's failure.json says, or nothing where there is none."""
-    from quatrain.components.table.header import open_filesystem
+    from quatrain.components.storage import open_filesystem
 
     artifacts = [a for t in _tasks(job) for a in _outputs(t, "model")]
     for artifact in artifacts:

@@ -10,7 +10,7 @@ import pytest
 
 from quatrain.components.specification.schema import ModelSpec, Source
 from quatrain.components.table.block import Block
-from quatrain.components.table.header import plan_ranges
+from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.validation.load import read_parameter

@@ -20,7 +20,7 @@ from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.kept_rows import kept_blocks
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.passes import Job
-from quatrain.components.table.header import plan_ranges
+from quatrain.components.table.ranges import plan_ranges
 from tests.components.conftest import model_of
 
 COLUMNS = {"day": "int", "delay": "int", "carrier": "string", "arrival": "float", "at": "timestamp"}

@@ -19,7 +19,7 @@ from quatrain.components.preprocess.duplicates import keys_of, losers_of
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.passes import Job
 from quatrain.components.specification.schema import SPLITS, ModelSpec
-from quatrain.components.table.header import plan_ranges
+from quatrain.components.table.ranges import plan_ranges
 
 Make = Callable[..., ModelSpec]
 HEADER = "day,delay,carrier,arrival,weight\n"

@@ -26,7 +26,7 @@ from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.specification.schema import SPLITS, ModelSpec
-from quatrain.components.table.header import plan_ranges
+from quatrain.components.table.ranges import plan_ranges
 from quatrain.trainer.features.transform import Transform
 
 Make = Callable[..., ModelSpec]

@@ -18,7 +18,8 @@ from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.preprocess import find_files as finding
 from quatrain.components.preprocess import pipeline
 from quatrain.components.specification.schema import ModelSpec, Source
-from quatrain.components.table.header import find_files, plan_ranges
+from quatrain.components.table.files import find_files
+from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.versions import versions
 from quatrain.trainer.features.text_format import Spelling
 from tests.components.conftest import Read, delays

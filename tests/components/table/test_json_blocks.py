@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.schema import Source
 from quatrain.components.table import json_blocks
-from quatrain.components.table.header import plan_ranges
+from quatrain.components.table.ranges import plan_ranges
 from quatrain.trainer.features.text_format import Spelling
 from tests.components.conftest import Read, positions_of
 

@@ -24,7 +24,7 @@ from quatrain.components.table import csv_blocks, json_blocks
 from quatrain.components.table import text_pieces as lines
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import TYPES, from_text, settle
-from quatrain.components.table.header import Range, plan_ranges
+from quatrain.components.table.ranges import Range, plan_ranges
 from quatrain.components.table.read import read_range
 from tests.components.conftest import positions_of
 

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from quatrain.components.errors import BucketError, SourceError
 from quatrain.components.preprocess import pipeline
 from quatrain.components.specification.schema import ModelSpec, Source
-from quatrain.components.table import header
-from quatrain.components.table.header import find_files, plan_ranges
+from quatrain.components.table.files import find_files
+from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.windows import days_before, fill, run_time
 from quatrain.validation import sample
 from tests.components.conftest import HEADER, delays
@@ -141,9 +141,8 @@ def test_absent_credentials_are_a_sentence_soon(
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GCE_METADATA_ROOT", "127.0.0.1:9")
-    monkeypatch.setattr(header, "PATIENCE_S", 1)
     with pytest.raises(SourceError, match="run gcloud auth application-default login"):
-        find_files(Source(uri=("gs://b/x.csv",)))
+        find_files(Source(uri=("gs://b/x.csv?retry_limit_seconds=1",)))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "*.csv", "{date}.csv"])

@@ -1,0 +1,116 @@
+"""Files on this machine, below the mount `/gcs/`, and in buckets by `gs://`: one way to open them.
+
+Cloud Storage answers to both names. Vertex mounts every bucket below `/gcs/` in its containers
+(https://cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system); a worker elsewhere has
+no mount and takes the uri.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from quatrain.components.errors import SourceError
+from quatrain.components.wording import first_line
+
+SCHEME = "gs://"
+MOUNT = "/gcs/"
+PATIENCE_S = 60
+"""Seconds for which a bucket that does not answer is tried; Arrow's default is 15 minutes."""
+COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+"""pyarrow's name of the compression that a suffix stands for."""
+NO_CREDENTIALS = (
+    "there are no credentials for Google here, or their server does not answer; "
+    "run gcloud auth application-default login"
+)
+_BUCKET_OPTIONS = re.compile(r"(.*?)(\?\w+=[^/]*)?", re.DOTALL)
+"""Splits a gs:// uri from Arrow's options, as ?retry_limit_seconds=5; any other ? is a glob's."""
+_CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS")
+"""Variables that Arrow's client reads once, when it is made."""
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a uri names an object of a bucket, and not a file below a local path or mount."""
+    return uri.startswith(SCHEME)
+
+
+def mounted(uri: str) -> str:
+    """Returns the path of a gs:// uri below the mount; any other path or uri as it is."""
+    return MOUNT + uri.removeprefix(SCHEME) if is_remote(uri) else uri
+
+
+def compression_of(path: str) -> str | None:
+    """Returns the compression that a file's name stands for: gzip, bz2, zstd or None."""
+    return next((c for suffix, c in COMPRESSION.items() if path.endswith(suffix)), None)
+
+
+def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Returns the file system of a uri or local path, and the path in it.
+
+    The name of an object is taken literally: blanks, %41 and # are parts of it.
+
+    Raises:
+        SourceError: No file system is known for the uri.
+    """
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), uri
+    try:
+        if not is_remote(uri):
+            return pafs.FileSystem.from_uri(uri)
+        rest = uri.removeprefix(SCHEME)
+        name, options = _BUCKET_OPTIONS.fullmatch(rest).groups()  # type: ignore[union-attr]
+        authority = name.partition("/")[0]
+        options = options or f"?retry_limit_seconds={PATIENCE_S}"
+        settings = tuple(os.environ.get(variable) for variable in _CLIENT_SETTINGS)
+        filesystem = _client(f"{SCHEME}{authority}{options}", settings)
+        return filesystem, name.partition("@")[2] if "@" in authority else name
+    except pa.ArrowInvalid as error:
+        raise SourceError(f"{uri} cannot be read ({error}); use a local path or gs://") from error
+
+
+@cache
+def _client(uri: str, settings: tuple[str | None, ...]) -> pafs.FileSystem:
+    """Returns the client of a bucket: one a process, as each fetches a token and connects anew."""
+    return pafs.FileSystem.from_uri(uri)[0]
+
+
+@contextmanager
+def open_stream(uri: str, compression: str | None = None) -> Iterator[pa.NativeFile]:
+    """Opens a file to be read from its start.
+
+    Args:
+        uri: A path or uri.
+        compression: What to unpack. By default the bytes come as they are stored; pyarrow's own
+            default unpacks by the name, so that a *.tar.gz does not have its published digest.
+    """
+    filesystem, path = open_filesystem(uri)
+    with filesystem.open_input_stream(path, compression=compression) as stream:
+        yield stream
+
+
+@contextmanager
+def open_file(uri: str) -> Iterator[pa.NativeFile]:
+    """Opens a file to be read at any place."""
+    filesystem, path = open_filesystem(uri)
+    with filesystem.open_input_file(path) as file:
+        yield file
+
+
+def read_head(path: str, n_bytes: int, compression: str | None = None) -> bytes:
+    """Returns the first bytes of a file, up to `n_bytes`.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    try:
+        with open_stream(path, compression) as stream:
+            return bytes(stream.read(n_bytes))
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else first_line(error)
+        raise SourceError(f"{path} cannot be read: {why}") from error

@@ -1,0 +1,77 @@
+"""Storage: one name for the same bytes here, below /gcs/ and in a bucket."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quatrain.components.errors import SourceError
+from quatrain.components.storage import (
+    compression_of,
+    mounted,
+    open_filesystem,
+    open_stream,
+    read_head,
+)
+from tests.emulators import storage as emulator
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("gs://bucket/a/b", "/gcs/bucket/a/b"),
+        ("/gcs/bucket/a", "/gcs/bucket/a"),
+        ("runs/gs://x", "runs/gs://x"),
+        ("/home/me/runs", "/home/me/runs"),
+    ],
+)
+def test_a_bucket_is_reached_below_the_mount(uri: str, path: str) -> None:
+    assert mounted(uri) == path
+
+
+@pytest.mark.parametrize(
+    ("name", "compression"),
+    [("t.csv.gz", "gzip"), ("t.csv.bz2", "bz2"), ("t.csv.zst", "zstd"), ("t.csv", None)],
+)
+def test_a_suffix_names_the_compression(name: str, compression: str | None) -> None:
+    assert compression_of(name) == compression
+
+
+def test_bytes_come_as_they_are_stored_unless_asked_otherwise(tmp_path: Path) -> None:
+    packed = gzip.compress(b"a,b\n1,2\n", mtime=0)
+    path = tmp_path / "quatrain.tar.gz"
+    path.write_bytes(packed)
+    with open_stream(str(path)) as stream:
+        assert stream.read() == packed
+    assert read_head(str(path), 3) == packed[:3]
+    assert read_head(str(path), 3, compression_of(str(path))) == b"a,b"
+
+
+def test_a_file_that_is_absent_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"t\.csv cannot be read: No such file or directory$"):
+        read_head(str(tmp_path / "t.csv"), 3)
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulator.Storage]:
+    """Cloud Storage on loopback, for pyarrow."""
+    with emulator.serving() as storage:
+        key = emulator.write_credentials(tmp_path / "key.json", storage.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
+        yield storage
+
+
+def test_a_bucket_has_one_client_until_the_process_is_pointed_elsewhere(
+    served: emulator.Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.add_bucket("b")
+    served.put("gs://b/a/x.csv", b"a\n")
+    first, path = open_filesystem("gs://b/a/x.csv")
+    assert path == "b/a/x.csv"
+    assert open_filesystem("gs://b/y.csv")[0] is first
+    monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", "http://127.0.0.1:9")
+    assert open_filesystem("gs://b/y.csv")[0] is not first
