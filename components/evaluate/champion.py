@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.components import history
-from quatrain.components.artifacts import sha256_of
+from quatrain.components.artifacts import read_manifest, sha256_of
 from quatrain.components.errors import ArtifactError
+from quatrain.components.evaluate.gate import require_passed
 from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.serve.served_model import read_metadata, read_transform
 from quatrain.components.specification.schema import ModelSpec
@@ -78,6 +79,36 @@ def _why_not(kept: Mapping[str, Any], folder: str, spec: ModelSpec, transform: T
         if types.get(column.name) != column.type:
             return f"it takes column {column.name!r} as {column.type}, which no feature reads now"
     return ""
+
+
+def promote(
+    root: str, run: str, created: str, examples: str, evaluation: str, model_uri: str
+) -> None:
+    """Makes a model the champion of later runs, provided that it passed its gate.
+
+    Args:
+        root: The folder of all runs, local or gs://; if empty, nothing is recorded.
+        run: The name of the run.
+        created: When the run was created.
+        examples: The artifact of the preprocess step.
+        evaluation: The artifact of the evaluate step.
+        model_uri: Where the artifact of the train step is.
+
+    Raises:
+        GateFailed: The model missed a bound of the gate.
+    """
+    metrics = read_manifest(evaluation, "metrics.json", "evaluate")
+    require_passed(metrics, model_uri)
+    history.keep(
+        root,
+        metrics["name"],
+        run,
+        created,
+        examples,
+        model=model_uri,
+        split=metrics["made_by"]["split"],
+        metadata=metrics["made_by"]["metadata"],
+    )
 
 
 def split_of(spec: ModelSpec) -> dict[str, Any]:

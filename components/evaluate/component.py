@@ -64,20 +64,6 @@ def gate(
         evaluation: What `measure` found.
         model: The model, for the message: it is kept, and not promoted.
     """
-    from quatrain.components import history
-    from quatrain.components.artifacts import read_manifest
-    from quatrain.components.evaluate.gate import require_passed
+    from quatrain.components.evaluate.champion import promote
 
-    measured = read_manifest(evaluation.path, "metrics.json", "evaluate")
-    require_passed(measured, model.uri)
-    by = measured["made_by"]
-    history.keep(
-        root,
-        measured["name"],
-        run,
-        made,
-        examples.path,
-        model=model.uri,
-        split=by["split"],
-        metadata=by["metadata"],
-    )
+    promote(root, run, made, examples.path, evaluation.path, model.uri)

@@ -1,4 +1,7 @@
-"""The gate: which bounds the model reached, each in a sentence."""
+"""The gate: which bounds a model meets, each in a sentence, and what a reader should know beside.
+
+A caution never fails a run: it flags a model that passed and still deserves a second look.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from typing import Any
 
 from quatrain.components.errors import GateFailed
 from quatrain.components.evaluate.measures.metrics import loss_of
+from quatrain.components.specification.schema import Limit
 
 LEVEL = 0.0005
-"""Nearer losses are told as level."""
+"""A smaller relative difference reads `level`; as a percentage it would read 0.0 %."""
 Bounds = Mapping[str, Mapping[str, float | None]]
 
 
@@ -17,123 +21,196 @@ def check_gate(
     measured: Mapping[str, Any],
     bounds: Bounds,
     skew_tolerance: float,
-    worse: float | None = None,
+    max_worse: float | None = None,
 ) -> dict[str, Any]:
     """Returns the gate of metrics.json.
 
-    Beside the bounds of the spec a model must always beat the train prior and answer raw rows as it
-    answers engineered rows.
+    Beside meeting the bounds of the spec, every model must beat the train prior and answer raw rows
+    as it answers engineered rows.
 
     Args:
-        measured: Measurements, as in metrics.json.
+        measured: The measurements, as in metrics.json.
         bounds: `min` and `max` by metric, from `evaluate.gate` of the checked spec.
-        skew_tolerance: The largest difference between raw and engineered rows.
-        worse: By what share the loss may be above the champion's, beyond chance.
+        skew_tolerance: The largest difference allowed between raw and engineered rows.
+        max_worse: By what share of the champion's loss the model's may exceed it, beyond chance;
+            None to leave the champion out of the gate.
     """
     checks = [
-        *(c for name, bound in bounds.items() for c in _bounded(measured, name, bound)),
-        *_against_champion(measured, worse),
-        _beats_prior(measured),
-        _without_skew(measured, skew_tolerance),
+        *(c for name, bound in bounds.items() for c in _check_bound(measured, name, bound)),
+        *_check_champion(measured, max_worse),
+        _check_prior(measured),
+        _check_skew(measured, skew_tolerance),
     ]
     return {"passed": all(c["passed"] for c in checks), "checks": checks}
 
 
 def require_passed(metrics: Mapping[str, Any], uri: str) -> None:
-    """Raises what the gate of metrics.json found.
+    """Raises an error when the gate of metrics.json failed.
+
+    Args:
+        metrics: metrics.json.
+        uri: Where the model is, for the message.
 
     Raises:
-        GateFailed: A check failed; the message has the sentence of each one.
+        GateFailed: A check failed; the message has the sentence of every failed check.
     """
     failed = [c["sentence"] for c in metrics["gate"]["checks"] if not c["passed"]]
     if failed:
         raise GateFailed("; ".join([*failed, f"model kept at {uri}, not promoted"]))
 
 
+def cautions(measured: Mapping[str, Any], classes: tuple[str, ...], champion: Limit) -> list[str]:
+    """Returns a sentence for each weakness that no bound of the gate covers.
+
+    Args:
+        measured: The measurements, as in metrics.json.
+        classes: The names of the classes; empty for a regression.
+        champion: By what share the loss may exceed the champion's.
+    """
+    return [
+        *_champion_cautions(measured, champion),
+        *_baseline_cautions(measured),
+        *_class_cautions(measured, classes),
+    ]
+
+
 def show_small(value: float) -> str:
-    """A difference or a tolerance, to two digits."""
+    """Returns a difference or a tolerance with two significant digits."""
     return f"{value:.2g}"
 
 
-def _bounded(
+def _check_bound(
     measured: Mapping[str, Any], name: str, bound: Mapping[str, float | None]
 ) -> Iterator[dict[str, Any]]:
     value = measured["metrics"][name]["value"]
-    for side, missed, reached in (("min", "below", "reaches"), ("max", "above", "is within")):
+    for side, missed, met in (("min", "below", "reaches"), ("max", "above", "is within")):
         limit = bound.get(side)
         if limit is None:
             continue
         passed = value is not None and (value >= limit if side == "min" else value <= limit)
-        verdict = reached if passed else f"is {missed}"
+        verdict = met if passed else f"is {missed}"
         yield _check(measured, name, value, {side: limit}, passed, f"{verdict} the gate {{limit}}")
 
 
-def _beats_prior(measured: Mapping[str, Any]) -> dict[str, Any]:
+def _check_prior(measured: Mapping[str, Any]) -> dict[str, Any]:
     name = loss_of(measured["task"])
     value = measured["metrics"][name]["value"]
     limit = measured["baseline"]["trivial"][name]["value"]
-    prior = "mean label" if measured["task"] == "regression" else "share of each class"
     passed = value is not None and limit is not None and value < limit
-    verdict = "is below" if passed else "is not below"
-    what = f"{verdict} {{limit}}, that of always predicting the train {prior}"
-    return _check(measured, name, value, {"below": limit}, passed, what)
+    comparison = "is below" if passed else "is not below"
+    verdict = f"{comparison} {{limit}}, that of always predicting the train {_prior(measured)}"
+    return _check(measured, name, value, {"below": limit}, passed, verdict)
 
 
-def _against_champion(measured: Mapping[str, Any], limit: float | None) -> Iterator[dict[str, Any]]:
+def _check_champion(
+    measured: Mapping[str, Any], max_worse: float | None
+) -> Iterator[dict[str, Any]]:
     champion = measured["champion"]
-    if limit is None or not champion or champion["why"]:
+    if max_worse is None or not champion or champion["why"]:
         return
     worse, rows = champion["worse"], measured["rows"]
-    passed = not is_worse(worse, limit)
-    sentence = compared(measured)
+    passed = not _is_worse(worse, max_worse)
+    sentence = _champion_sentence(measured)
     if not passed:
-        sentence += f", beyond the limit of {limit:.1%}"
-    yield _result("champion", worse["value"], {"max": limit}, passed, rows, sentence)
+        sentence += f", beyond the limit of {max_worse:.1%}"
+    yield _result("champion", worse["value"], {"max": max_worse}, passed, rows, sentence)
 
 
-def is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
-    """Whether a loss is above the champion's by more than a share of it, whatever chance did."""
-    return worse["low"] is not None and worse["low"] > limit
-
-
-def compared(measured: Mapping[str, Any]) -> str:
-    """Returns a sentence on a model and the champion that it was compared with."""
-    champion, name = measured["champion"], loss_of(measured["task"])
-    ours, theirs = (m["metrics"][name]["value"] for m in (measured, champion))
-    worse = champion["worse"]
-    if worse["value"] is None:
-        return f"the champion, run {champion['run']}, makes no error here to be compared by"
-    how = "level with"
-    if abs(worse["value"]) >= LEVEL:
-        how = f"{abs(worse['value']):.1%} {'worse' if worse['value'] > 0 else 'better'} than"
-    spread = "" if worse["low"] is None else f" ({worse['low']:+.1%} to {worse['high']:+.1%})"
-    return (
-        f"{name}={ours:,.4f} on {measured['rows']:,} test rows is {how} {theirs:,.4f} of the "
-        f"champion, run {champion['run']}{spread}"
-    )
-
-
-def _without_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
+def _check_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
     skew = measured["skew"]
     value, rows = skew["max_difference"], skew["rows"]
     passed = value is not None and value <= tolerance
-    said = "not a number" if value is None else show_small(value)
+    difference = "not a number" if value is None else show_small(value)
     if passed:
         sentence = (
             f"raw rows through the serving signature and engineered rows give the same answers on "
-            f"{rows:,} test rows (largest difference {said}, tolerance {show_small(tolerance)})"
+            f"{rows:,} test rows (largest difference {difference}, tolerance "
+            f"{show_small(tolerance)})"
         )
     else:
         cause = (
             f", where column {skew['column']!r} is engineered otherwise" if skew["column"] else ""
         )
         sentence = (
-            f"skew={said} on {rows:,} test rows is above the tolerance {show_small(tolerance)}: "
-            f"raw rows through the serving signature and engineered rows differ most at test row "
-            f"{skew['row']:,}{cause}"
+            f"skew={difference} on {rows:,} test rows is above the tolerance "
+            f"{show_small(tolerance)}: raw rows through the serving signature and engineered rows "
+            f"differ most at test row {skew['row']:,}{cause}"
         )
-    bound = {"max": tolerance}
-    return _result("skew", value, bound, passed, rows, sentence)
+    return _result("skew", value, {"max": tolerance}, passed, rows, sentence)
+
+
+def _champion_cautions(measured: Mapping[str, Any], limit: Limit) -> Iterator[str]:
+    champion = measured["champion"]
+    if not champion:
+        return
+    if champion["why"]:
+        yield f"not compared with the champion, run {champion['run']}: {champion['why']}"
+        return
+    warns, fails = (
+        share is not None and _is_worse(champion["worse"], share)
+        for share in (limit.warn, limit.fail)
+    )
+    if warns and not fails:
+        yield _champion_sentence(measured)
+
+
+def _baseline_cautions(measured: Mapping[str, Any]) -> Iterator[str]:
+    name = loss_of(measured["task"])
+    model, baseline = measured["metrics"][name], measured["baseline"]
+    value, high = model["value"], model["high"]
+    prior, single = baseline["trivial"][name]["value"], baseline["single_input"]
+    alone = single["metrics"][name]["value"]
+    if value is None:
+        return
+    if prior is not None and high is not None and value < prior <= high:
+        yield (
+            f"{name}={value:,.4f} is hardly below {prior:,.4f}, that of always predicting the "
+            f"train {_prior(measured)}: its 95 % interval reaches {high:,.4f}"
+        )
+    if alone is not None and alone < value:
+        yield f"the input {single['input']!r} alone has {name}={alone:,.4f}, the model {value:,.4f}"
+
+
+def _class_cautions(measured: Mapping[str, Any], classes: tuple[str, ...]) -> Iterator[str]:
+    """Yields a sentence for each class of a binary task that the model never predicts."""
+    confusion = measured["curves"].get("confusion", [])
+    if len(confusion) != 2:
+        return
+    for k, name in enumerate(classes):
+        if sum(row[k] for row in confusion) == 0 < sum(confusion[k]):
+            yield (
+                f"no test row is predicted {name!r}, which {sum(confusion[k]):,.0f} are: use "
+                f"the probabilities, and a threshold of your own"
+            )
+
+
+def _is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
+    """Returns whether even the lower end of the interval lies above the limit.
+
+    The whole interval must be on the wrong side, so that an unlucky draw of test rows does not stop
+    a model that is as good as the champion.
+    """
+    return worse["low"] is not None and worse["low"] > limit
+
+
+def _champion_sentence(measured: Mapping[str, Any]) -> str:
+    champion, name = measured["champion"], loss_of(measured["task"])
+    ours, theirs = (m["metrics"][name]["value"] for m in (measured, champion))
+    worse = champion["worse"]
+    if worse["value"] is None:
+        return f"the champion, run {champion['run']}, makes no error here to be compared by"
+    verdict = "level with"
+    if abs(worse["value"]) >= LEVEL:
+        verdict = f"{abs(worse['value']):.1%} {'worse' if worse['value'] > 0 else 'better'} than"
+    interval = "" if worse["low"] is None else f" ({worse['low']:+.1%} to {worse['high']:+.1%})"
+    return (
+        f"{name}={ours:,.4f} on {measured['rows']:,} test rows is {verdict} {theirs:,.4f} of the "
+        f"champion, run {champion['run']}{interval}"
+    )
+
+
+def _prior(measured: Mapping[str, Any]) -> str:
+    return "mean label" if measured["task"] == "regression" else "share of each class"
 
 
 def _check(
@@ -144,14 +221,15 @@ def _check(
     passed: bool,
     verdict: str,
 ) -> dict[str, Any]:
-    limit = next(iter(bound.values()))
-    shown, limit_shown = _apart(value, limit)
+    """Returns the check of a metric; `verdict` has a place for `limit`."""
+    value_shown, limit_shown = _show_apart(value, next(iter(bound.values())))
     rows = measured["rows"]
-    verdict = verdict.format(limit=limit_shown)
-    sentence = f"{name}={shown} on {rows:,} test rows {verdict}"
     if value is None:
         why = "none is predicted positive" if name == "precision" else "a class is absent"
         sentence = f"{name} cannot be computed on {rows:,} test rows ({why})"
+    else:
+        verdict = verdict.format(limit=limit_shown)
+        sentence = f"{name}={value_shown} on {rows:,} test rows {verdict}"
     return _result(name, value, bound, passed, rows, sentence)
 
 
@@ -173,8 +251,11 @@ def _result(
     }
 
 
-def _apart(a: float | None, b: float | None) -> tuple[str, str]:
-    """Both numbers with as many digits, at least four, as it takes to tell them apart."""
+def _show_apart(a: float | None, b: float | None) -> tuple[str, str]:
+    """Returns both numbers with the fewest digits, at least four, that keep them different.
+
+    Without it a failed gate could read `auc=0.8975 is below the gate 0.8975`.
+    """
     if a is None or b is None:
         return tuple("none" if v is None else f"{v:.4f}" for v in (a, b))  # type: ignore[return-value]
     for digits in range(4, 17):

@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 from quatrain.components.artifacts import commit, read_manifest, sha256_of, write_json
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import pipeline
-from quatrain.components.evaluate.cautions import cautions
 from quatrain.components.evaluate.champion import find as find_champion
 from quatrain.components.evaluate.champion import split_of
-from quatrain.components.evaluate.gate import check_gate
+from quatrain.components.evaluate.gate import cautions, check_gate
 from quatrain.components.evaluate.passes import Plan, Shard
 from quatrain.components.evaluate.report.report import render
 from quatrain.components.serve.served_model import read_metadata

@@ -1,4 +1,4 @@
-"""Small tables and the shortest way to read them."""
+"""Small tables with the shortest way to read them, and the exported models."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.validation.load import read_parameter
+from tests.components.handmade import CLASSES, export_model
 
 
 def positions_of(block: Block) -> list[int]:
@@ -138,3 +139,10 @@ def delays_spec(table: Callable[..., str]) -> Callable[..., ModelSpec]:
         return model_of(table(delays() if data is None else data, "delays.csv"), **changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An exported model of each task, in `<artifact>/model` as the training job leaves it."""
+    root = tmp_path_factory.mktemp("models")
+    return {task: export_model(root / task / "model", task) for task in CLASSES}
