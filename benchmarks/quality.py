@@ -41,7 +41,7 @@ from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.package import isolation
 from quatrain.components.package.publishing import default_trainer_dir
 from quatrain.components.package.sdist import build_sdist
-from quatrain.components.preprocess import pipeline
+from quatrain.components.preprocess.run import preprocess
 from quatrain.validation.load import load_spec
 
 PAGE = ROOT / "docs/quality.md"
@@ -97,7 +97,7 @@ def prepare(one: Table) -> str:
     folder = one.folder / "examples"
     spec = one.write()
     if not folder.exists():
-        pipeline.run(load_spec(spec).as_parameter(), runner="local", out=str(folder))
+        preprocess(load_spec(spec).as_parameter(), runner="local", out=str(folder))
     return str(folder)
 
 

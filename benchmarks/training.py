@@ -18,7 +18,7 @@ from benchmarks.measuring import (
     table,
     write_section,
 )
-from quatrain.components.preprocess import pipeline
+from quatrain.components.preprocess.run import preprocess
 from quatrain.validation.load import load_spec
 
 SCRIPT = "benchmarks/peers/training_.py"
@@ -52,7 +52,7 @@ def examples() -> str:
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         spec = load_spec(ROOT / "examples/flights/flights.yaml")
-        pipeline.run(spec.as_parameter(), runner="local", out=str(folder))
+        preprocess(spec.as_parameter(), runner="local", out=str(folder))
     return str(folder)
 
 

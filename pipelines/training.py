@@ -8,7 +8,8 @@ from kfp import dsl
 from quatrain.components.evaluate.component import gate, measure
 from quatrain.components.image import IMAGE
 from quatrain.components.package.component import package
-from quatrain.components.preprocess.component import compare, find_files, preprocess
+from quatrain.components.preprocess.component import find_files, preprocess
+from quatrain.components.preprocess.drift.component import compare
 from quatrain.components.train.component import choose, plan
 from quatrain.pipelines.operators import CustomTrainingJobOp, HyperparameterTuningJobRunOp
 

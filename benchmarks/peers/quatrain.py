@@ -16,12 +16,13 @@ from benchmarks.peers import job
 from quatrain.components.engine import beam_import, local_worker
 
 if any(word.startswith("direct_num_workers=") for word in sys.argv):
-    local_worker.start()  # as the step does
+    local_worker.start("quatrain.components.preprocess.pipeline")  # as the step does
 beam_import.import_local_beam()
 
-from quatrain.components.preprocess import passes, pipeline  # noqa: E402
+from quatrain.components.preprocess import passes  # noqa: E402
 from quatrain.components.preprocess.cleaning import Cleaner, Rules  # noqa: E402
 from quatrain.components.preprocess.output_folder import Folder  # noqa: E402
+from quatrain.components.preprocess.run import preprocess  # noqa: E402
 from quatrain.components.preprocess.summary.summary import Summary  # noqa: E402
 from quatrain.components.table.ranges import plan_ranges  # noqa: E402
 from quatrain.validation.load import load_spec  # noqa: E402
@@ -49,7 +50,7 @@ def run(source: str, out: Path, how: str, options: dict[str, Any]) -> None:
     if how == "kernels":
         kernels(spec, out)
     else:
-        pipeline.run(
+        preprocess(
             spec.as_parameter(), runner="local", out=str(out), runner_options=options or None
         )
 

@@ -27,16 +27,17 @@ _FORKED = "quatrain:env:forked:v1"
 
 
 @contextmanager
-def local_runner(n_workers: int | None) -> Iterator[FnApiRunner | None]:
+def local_runner(n_workers: int | None, module: str) -> Iterator[FnApiRunner | None]:
     """Yields the runner of a local run, and waits for the end of its worker processes.
 
     Args:
         n_workers: 1 works in this process; 0 are as many as there are cores; None are elsewhere.
+        module: The module of the steps, which worker processes import before there is work.
     """
     if n_workers is None or n_workers == 1:
         yield None if n_workers is None else FnApiRunner()
         return
-    process, descriptor = local_worker.take()
+    process, descriptor = local_worker.take(module)
     with process:
         try:
             yield _Runner(descriptor)

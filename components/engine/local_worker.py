@@ -6,6 +6,7 @@ once, what is in memory being left to the system, where Beam's own take 0.3 CPU-
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -24,19 +25,23 @@ Ready = tuple[subprocess.Popen[bytes], int]
 _started: list[Ready] = []
 
 
-def start() -> None:
-    """Starts the process before this one imports Beam, for the next call of `take`."""
-    _started.append(_start())
+def start(module: str) -> None:
+    """Starts the process before this one imports Beam, for the next call of `take`.
+
+    Args:
+        module: The module of the pipeline's steps, which workers unpickle.
+    """
+    _started.append(_start(module))
 
 
-def take() -> Ready:
-    """Returns the process that was started, or a new one."""
-    return _started.pop() if _started else _start()
+def take(module: str) -> Ready:
+    """Returns the process that was started, or a new one that imports `module`."""
+    return _started.pop() if _started else _start(module)
 
 
-def _start() -> Ready:
+def _start(module: str) -> Ready:
     reading, writing = os.pipe()
-    command = [sys.executable, "-P", "-m", "quatrain.components.engine.local_worker"]
+    command = [sys.executable, "-P", "-m", "quatrain.components.engine.local_worker", module]
     process = subprocess.Popen(command, stdin=reading)
     os.close(reading)
     return process, writing
@@ -48,7 +53,7 @@ def main() -> NoReturn:
     No thread of Python runs here, which a fork would lose. It ends at once, as its workers do.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner is told too, and ends its workers
-    load()
+    load(sys.argv[1])
     for line in sys.stdin:
         if os.fork() == 0:
             _work(json.loads(line))
@@ -59,11 +64,11 @@ def main() -> NoReturn:
             os._exit(0)
 
 
-def load() -> None:
-    """Imports what a worker runs, and what the steps are unpickled from."""
+def load(module: str) -> None:
+    """Imports Beam, then the module that the steps are unpickled from."""
     with uncollected():
         import_local_beam()
-        import quatrain.components.preprocess.pipeline  # noqa: F401
+        importlib.import_module(module)
 
 
 def _work(environment: Mapping[str, str]) -> NoReturn:

@@ -24,26 +24,9 @@ def find_files(
         scheduled: When the schedule meant the run to start; 1970 without a schedule.
         created: When the run was made.
     """
-    from quatrain.components.preprocess import find_files as finding
+    from quatrain.components.preprocess.find_files import find
 
-    return finding.find(spec, project=project, at=at, clocks=(scheduled, created))
-
-
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def compare(
-    spec: dict, root: str, examples: dsl.Input[dsl.Dataset], drift: dsl.Output[dsl.Artifact]
-) -> None:
-    """Compares the rows with those of the last successful run, and of the champion.
-
-    Args:
-        spec: The model spec, as checked by `quatrain check`.
-        root: The folder of all runs; if empty, there is nothing to compare with.
-        examples: Parquet shards, and their statistics.
-        drift: drift.json: how far each column has moved.
-    """
-    from quatrain.components.preprocess.drift import compare as comparing
-
-    comparing.check(spec, examples.path, root, drift.path)
+    return find(spec, project=project, at=at, clocks=(scheduled, created))
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -86,11 +69,11 @@ def preprocess(
         if runner == LOCAL:
             elsewhere = "environment_type" in runner_options
             if runner_options.get("direct_num_workers", 1) != 1 and not elsewhere:
-                local_worker.start()
+                local_worker.start("quatrain.components.preprocess.pipeline")
             import_local_beam()
-        from quatrain.components.preprocess import pipeline
+        from quatrain.components.preprocess import run
 
-    return pipeline.run(
+    return run.preprocess(
         spec,
         runner=runner,
         out=examples.uri,

@@ -32,6 +32,7 @@ from quatrain.trainer.features.transform import Label, TextFormat, Transform, fi
 from quatrain.trainer.settings import TrainerError
 
 SPILL = ".spill"
+PROBLEM, MANIFEST = "problem.json", "manifest.json"
 BUFFER_BYTES = 1 << 18
 
 
@@ -228,7 +229,7 @@ def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
     if job.window:
         manifest["window"] = job.window
     manifest["files"] = dict(sorted(digests.items()))
-    job.folder.write("manifest.json", json_bytes(manifest))
+    job.folder.write(MANIFEST, json_bytes(manifest))
 
 
 def _engineered(job: Job, transform: Transform, batch: pa.RecordBatch) -> dict[str, Looked]:

@@ -166,11 +166,11 @@ def labelled(ready: Ready) -> Ready:
     Raises:
         SourceError: The source has no files.
     """
-    from quatrain.components.preprocess import find_files as finding
+    from quatrain.components.preprocess.find_files import find
 
     spec = ready.job["runtimeConfig"]["parameterValues"]["spec"]
     try:
-        found = finding.find(spec, project=ready.cloud.project, at=ready.at.isoformat(), clocks=())
+        found = find(spec, project=ready.cloud.project, at=ready.at.isoformat(), clocks=())
     except SourceDenied as error:
         told = f"{error}; the job may read it all the same, but gets no label of its data"
         return replace(ready, warnings=[*ready.warnings, told])

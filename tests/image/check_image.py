@@ -44,11 +44,11 @@ SPEC: dict[str, Any] = {
 # The same pipeline in this process, and on the worker pool that listens on port 50000.
 PREPROCESS = """
 import json, sys
-from quatrain.components.preprocess import pipeline
+from quatrain.components.preprocess.run import preprocess
 options = {"environment_type": "EXTERNAL", "environment_config": "localhost:50000"}
 spec = json.load(open("/data/parameter.json"))
 chosen = options if "pool" in sys.argv else {}
-pipeline.run(spec, runner="local", out=sys.argv[1], runner_options=chosen)
+preprocess(spec, runner="local", out=sys.argv[1], runner_options=chosen)
 """
 
 

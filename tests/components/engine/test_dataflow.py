@@ -16,7 +16,8 @@ from google.protobuf import json_format
 
 from quatrain.components.engine import dataflow
 from quatrain.components.errors import DataError, RunnerError
-from quatrain.components.preprocess import output_folder, pipeline
+from quatrain.components.preprocess import output_folder
+from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from tests.emulators import dataflow as emulated
 from tests.emulators import storage
@@ -44,7 +45,7 @@ def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.
 
 def launch(spec: ModelSpec, url: str, resources: Path, **options: Any) -> int:
     """Runs the step as Vertex AI does."""
-    return pipeline.run(
+    return preprocess(
         spec.as_parameter(),
         runner="dataflow",
         out=OUT,
@@ -170,7 +171,7 @@ def test_what_workers_could_not_do_is_refused_before_anything_starts(
     small_spec: ModelSpec, out: str, options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(RunnerError, match=sentence):
-        pipeline.run(
+        preprocess(
             small_spec.as_parameter(),
             runner="dataflow",
             out=out,

@@ -54,7 +54,7 @@ class Work(beam.DoFn):
 
 def run(folder: Path, of_first: str, n_elements: int = ELEMENTS) -> list[list[str]]:
     """Runs the work and returns the words of the names of what was noted."""
-    with local_runner(2) as runner, beam.Pipeline(runner, OPTIONS) as pipeline:
+    with local_runner(2, __name__) as runner, beam.Pipeline(runner, OPTIONS) as pipeline:
         _ = pipeline | beam.Create(range(n_elements)) | beam.ParDo(Work(folder, of_first))
     return noted(folder)
 
@@ -109,7 +109,7 @@ def test_a_key_with_state_belongs_to_one_worker(tmp_path: Path) -> None:
             seen.add(1)
             (tmp_path / f"number-{seen.read()}").touch(exist_ok=False)
 
-    with local_runner(2) as runner, beam.Pipeline(runner, OPTIONS) as pipeline:
+    with local_runner(2, __name__) as runner, beam.Pipeline(runner, OPTIONS) as pipeline:
         pairs = pipeline | beam.Create([("key", i) for i in range(ELEMENTS)])
         _ = pairs | beam.ParDo(Number())
     assert len(noted(tmp_path)) == ELEMENTS

@@ -17,15 +17,17 @@ from apache_beam.runners.worker.statesampler import get_current_tracker
 from quatrain.components.engine import beam_import, local_worker
 from quatrain.components.engine.local_runner import local_runner
 
+MODULE = "quatrain.components.preprocess.pipeline"
 SHOWN = "print({'google.auth', 'pymongo', 'tensorflow', 'kfp', 'pandas'} & set(sys.modules))"
 
 
 @pytest.mark.parametrize(
     "code",
     [
-        "from quatrain.components.engine import local_worker; local_worker.load()",
+        "from quatrain.components.engine import local_worker; "
+        "local_worker.load('quatrain.components.preprocess.pipeline')",
         "from quatrain.components.engine import beam_import; beam_import.import_local_beam(); "
-        "from quatrain.components.preprocess import pipeline",
+        "from quatrain.components.preprocess import run",
     ],
 )
 def test_a_local_run_imports_no_client_of_google_nor_tensorflow(code: str) -> None:
@@ -69,10 +71,10 @@ def test_workers_are_forked_off_one_process_which_ends_with_them(
             time.sleep(0.01)  # else one could have done it all
 
     if early:
-        local_worker.start()
+        local_worker.start(MODULE)
     [started] = [process.pid for process, _ in local_worker._started] or [0]
     options = PipelineOptions([], direct_num_workers=2, direct_running_mode="multi_processing")
-    with local_runner(2) as runner, Pipeline(runner, options) as pipeline:
+    with local_runner(2, MODULE) as runner, Pipeline(runner, options) as pipeline:
         _ = pipeline | Create(range(8)) | Map(note)
     parents = {int(file.read_text()) for file in tmp_path.iterdir()}
     assert len(list(tmp_path.iterdir())) == 2
@@ -83,5 +85,5 @@ def test_workers_are_forked_off_one_process_which_ends_with_them(
 
 
 def test_one_worker_and_workers_elsewhere_take_no_process() -> None:
-    with local_runner(1) as own, local_runner(None) as none:
+    with local_runner(1, MODULE) as own, local_runner(None, MODULE) as none:
         assert type(own) is FnApiRunner and none is None

@@ -20,7 +20,7 @@ from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.component import gate, measure
 from quatrain.components.evaluate.passes import Plan, Shard
 from quatrain.components.evaluate.run import evaluate_model
-from quatrain.components.preprocess.component import compare
+from quatrain.components.preprocess.drift.component import compare
 from tests.components.handmade import (
     make_rows,
     make_spec,

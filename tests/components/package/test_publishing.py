@@ -35,7 +35,7 @@ if "--help" in sys.argv:
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     """600 rows; the first 500 are of one class."""
-    from quatrain.components.preprocess import pipeline
+    from quatrain.components.preprocess.run import preprocess
 
     root = tmp_path_factory.mktemp("examples")
     lines = [
@@ -43,7 +43,7 @@ def examples(tmp_path_factory):
     ]
     (root / "toy.csv").write_text("\n".join(["id,x,color,late", *lines]) + "\n")
     spec = read_parameter({**SPEC, "source": {"uri": [str(root / "toy.csv")]}})
-    pipeline.run(spec.as_parameter(), runner="local", out=str(root / "examples"))
+    preprocess(spec.as_parameter(), runner="local", out=str(root / "examples"))
     return root / "examples"
 
 
@@ -78,7 +78,7 @@ def test_the_sample_is_small_complete_and_has_both_classes(examples, tmp_path):
 
 
 def test_the_sample_has_a_row_of_each_class_that_training_asks_for(tmp_path):
-    from quatrain.components.preprocess import pipeline
+    from quatrain.components.preprocess.run import preprocess
 
     lines = [f"{i},{i % 7}.5,{'abc'[(i % 300) // 100]},{i % 2}" for i in range(900)]
     rare = [f"{i},1.5,{name},0" for i, name in ((900, "d"), (901, "e"))]
@@ -95,7 +95,7 @@ def test_the_sample_has_a_row_of_each_class_that_training_asks_for(tmp_path):
         "features": features,
     }
     spec = read_parameter(document)
-    pipeline.run(spec.as_parameter(), runner="local", out=str(tmp_path / "examples"))
+    preprocess(spec.as_parameter(), runner="local", out=str(tmp_path / "examples"))
     sample = cut_sample(tmp_path / "examples", tmp_path / "sample")
     labels = pq.read_table(sample / "train-00000-of-00001.parquet")["label"].to_pylist()
     assert set(labels[:ROWS]) < set(labels) == {0, 1, 2, 3, 4}

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from quatrain.components.errors import DataError, QuatrainError, SpecError
 from quatrain.components.preprocess import duplicates, pipeline
@@ -18,6 +19,7 @@ from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.duplicates import keys_of, losers_of
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.passes import Job
+from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import SPLITS, ModelSpec
 from quatrain.components.table.ranges import plan_ranges
 
@@ -49,7 +51,7 @@ def losers(spec: ModelSpec, range_bytes: int | None, *, backwards: bool = False)
 
 
 def of(spec: ModelSpec, out: Path, **options: Any) -> dict[str, Any]:
-    pipeline.run(spec.as_parameter(), runner="local", out=str(out), **options)
+    preprocess(spec.as_parameter(), runner="local", out=str(out), **options)
     return json.loads((out / "manifest.json").read_text())
 
 
@@ -151,8 +153,8 @@ def _rule(key: str) -> dict[str, Any]:
 def test_a_pipeline_that_is_not_asked_has_no_step_for_it(delays_spec: Make) -> None:
     for rule, asked in ((None, False), ({"keys": ["day"]}, True)):
         spec = delays_spec(**cleaned(rule)) if rule else delays_spec()
-        made = beam.Pipeline(runner="FnApiRunner")
-        pipeline.build(made, Job(spec, Rules.of(spec), Folder(""), 1), [], in_one_worker=True)
+        job = Job(spec, Rules.of(spec), Folder(""), 1)
+        made = pipeline.make(job, [], FnApiRunner(), PipelineOptions([]), in_one_worker=True)
         assert any(label.startswith("Deduplicate") for label in made.applied_labels) == asked
 
 

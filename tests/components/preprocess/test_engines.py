@@ -16,7 +16,8 @@ import pytest
 
 from quatrain.components.engine import pool
 from quatrain.components.errors import RunnerError
-from quatrain.components.preprocess import output_folder, pipeline
+from quatrain.components.preprocess import output_folder
+from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from tests.emulators import storage as emulator
 
@@ -32,7 +33,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def expected(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the in-process runner writes."""
     out = tmp_path_factory.mktemp("here") / "examples"
-    pipeline.run(small_spec.as_parameter(), runner="local", out=str(out), range_bytes=2000)
+    preprocess(small_spec.as_parameter(), runner="local", out=str(out), range_bytes=2000)
     return contents(out)
 
 
@@ -68,7 +69,7 @@ def test_worker_processes_and_a_worker_pool_write_the_same_bytes(
         "pool": {"environment_type": "EXTERNAL", "environment_config": served_pool},
     }
     for name, options in engines.items():
-        pipeline.run(
+        preprocess(
             small_spec.as_parameter(),
             runner="local",
             out=str(tmp_path / name),
@@ -81,7 +82,7 @@ def test_worker_processes_and_a_worker_pool_write_the_same_bytes(
 def test_a_pool_that_nobody_serves_is_a_sentence(small_spec: ModelSpec, tmp_path: Path) -> None:
     options = {"environment_type": "EXTERNAL", "environment_config": "localhost:1"}
     with pytest.raises(RunnerError, match="no worker pool listens at localhost:1"):
-        pipeline.run(
+        preprocess(
             small_spec.as_parameter(),
             runner="local",
             out=str(tmp_path / "out"),
@@ -110,6 +111,6 @@ def test_workers_elsewhere_write_the_same_bytes_to_a_bucket(
         storage.put("gs://b/examples/left.parquet", b"of an attempt that was killed")
         runner = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
         out = "gs://b/examples"
-        pipeline.run(small_spec.as_parameter(), runner=runner, out=out, range_bytes=2000)
+        preprocess(small_spec.as_parameter(), runner=runner, out=out, range_bytes=2000)
         names = {name.removeprefix("examples/"): o.data for name, o in bucket.objects.items()}
     assert {n: data for n, data in names.items() if not n.endswith("/") and n} == expected

@@ -13,7 +13,7 @@ import pytest
 
 from quatrain.components.engine import failures
 from quatrain.components.errors import ArtifactError, QuatrainError
-from quatrain.components.preprocess import pipeline
+from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from tests.components.conftest import delays, model_of
 from tests.emulators import storage as emulator
@@ -21,7 +21,8 @@ from tests.emulators import storage as emulator
 ROOT = Path(__file__).parents[3]
 CHILDREN = """
 import json, os, resource, signal, sys
-from quatrain.components.preprocess import pipeline, shards
+from quatrain.components.preprocess import passes
+from quatrain.components.preprocess.run import preprocess
 
 parameter, folder, scenarios = (json.loads(text) for text in sys.argv[1:])
 
@@ -29,20 +30,20 @@ def begin(module, name, after):
     if module is None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (after, after))
         return
-    real, calls = getattr(shards, name), []
+    real, calls = getattr(passes, name), []
     def killed(*given):
         calls.append(real(*given))
         if len(calls) == after:
             os.kill(os.getpid(), signal.SIGKILL)
         return calls[-1]
-    setattr(shards, name, killed)
+    setattr(passes, name, killed)
 
 for number, scenario in enumerate(scenarios):
     child = os.fork()
     if not child:
         begin(*scenario)
         try:
-            pipeline.run(parameter, runner="local", out=f"{folder}/{number}/out", range_bytes=1000)
+            preprocess(parameter, runner="local", out=f"{folder}/{number}/out", range_bytes=1000)
         except BaseException as error:
             print(json.dumps([number, type(error).__name__, str(error)]), flush=True)
         os._exit(0)
@@ -59,14 +60,14 @@ def contents(out: Path) -> dict[str, bytes]:
 def undisturbed(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small table's examples, in ranges of 1000 bytes."""
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    pipeline.run(small_spec.as_parameter(), runner="local", out=str(out), range_bytes=1000)
+    preprocess(small_spec.as_parameter(), runner="local", out=str(out), range_bytes=1000)
     return out
 
 
 POINTS = [
-    ("shards", "clean_range", 3),
-    ("shards", "engineer_range", 3),
-    ("shards", "write_documents", 1),  # the manifest is written, the folder not renamed
+    ("passes", "clean_range", 3),
+    ("passes", "engineer_range", 3),
+    ("passes", "write_documents", 1),  # the manifest is written, the folder not renamed
 ]
 
 
@@ -102,7 +103,7 @@ def test_a_run_that_is_killed_at_any_point_leaves_nothing_and_can_be_run_again(
         assert not (folder / str(i) / "out").exists()
         assert os.listdir(folder / str(i)) != []
     again = folder / str(len(POINTS) - 1) / "out"
-    pipeline.run(small_spec.as_parameter(), runner="local", out=str(again), range_bytes=1000)
+    preprocess(small_spec.as_parameter(), runner="local", out=str(again), range_bytes=1000)
     assert contents(again) == contents(undisturbed)
     assert os.listdir(again.parent) == ["out"]
 
@@ -139,15 +140,16 @@ def test_what_comes_from_outside_is_a_sentence_and_a_bug_stays_a_bug(
 
 BUCKET = """
 import json, sys
-from quatrain.components.preprocess import pipeline, sources
+from quatrain.components.preprocess.run import preprocess
+from quatrain.components import storage
 
 busy, calm, never = (json.loads(text) for text in sys.argv[1:4])
-pipeline.run(busy, runner="local", out=f"{sys.argv[4]}/busy")
-pipeline.run(calm, runner="local", out=f"{sys.argv[4]}/calm")
-sources.PATIENCE_S = 1
+preprocess(busy, runner="local", out=f"{sys.argv[4]}/busy")
+preprocess(calm, runner="local", out=f"{sys.argv[4]}/calm")
+storage.PATIENCE_S = 1
 for spec in never:
     try:
-        pipeline.run(spec, runner="local", out=f"{sys.argv[4]}/never")
+        preprocess(spec, runner="local", out=f"{sys.argv[4]}/never")
     except Exception as error:
         print(json.dumps([type(error).__name__, str(error)]))
 """
@@ -197,12 +199,12 @@ KILLER = """
 import os, sys
 
 if "quatrain.components.engine.local_worker" in sys.orig_argv:
-    from quatrain.components.preprocess import shards
+    from quatrain.components.preprocess import passes
 
     def clean_range(*_):
         os.kill(os.getpid(), 9)
 
-    shards.clean_range = clean_range
+    passes.clean_range = clean_range
 """
 
 
@@ -216,7 +218,7 @@ def test_a_worker_process_that_is_killed_is_a_sentence_and_leaves_nothing(
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}/site:{ROOT}")
     options = {"direct_num_workers": 2, "direct_running_mode": "multi_processing"}
     with pytest.raises(QuatrainError, match="a worker process of Beam was lost"):
-        pipeline.run(
+        preprocess(
             small_spec.as_parameter(),
             runner="local",
             out=str(tmp_path / "out"),

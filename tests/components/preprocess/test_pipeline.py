@@ -24,6 +24,7 @@ from quatrain.components.errors import DataError, QuatrainError, RunnerError, So
 from quatrain.components.preprocess import find_files, passes, pipeline
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.output_folder import Folder
+from quatrain.components.preprocess.run import preprocess
 from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.specification.schema import SPLITS, ModelSpec
 from quatrain.components.table.ranges import plan_ranges
@@ -35,7 +36,7 @@ ROOT = Path(__file__).parents[3]
 
 def run(spec: ModelSpec, out: Path, **options: Any) -> int:
     """Runs the step locally."""
-    return pipeline.run(spec.as_parameter(), runner="local", out=str(out), **options)
+    return preprocess(spec.as_parameter(), runner="local", out=str(out), **options)
 
 
 def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes.Fitted:
@@ -322,7 +323,7 @@ def test_a_missing_column_stops_before_anything_is_read(delays_spec: Make, tmp_p
 
 def test_the_step_never_imports_tensorflow() -> None:
     code = (
-        "import sys, quatrain.components.preprocess.pipeline, quatrain.validation.sample\n"
+        "import sys, quatrain.components.preprocess.run, quatrain.validation.sample\n"
         "sys.exit('tensorflow' in sys.modules or 'kfp' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -345,9 +346,9 @@ def test_a_sum_travels_packed_and_takes_more_where_it_arrives(
 
 def step(spec: ModelSpec, folder: Path, options: dict[str, object]) -> int:
     """The step as KFP calls it."""
-    from quatrain.components.preprocess.component import preprocess
+    from quatrain.components.preprocess import component
 
-    read: int = preprocess.python_func(
+    read: int = component.preprocess.python_func(
         json.loads(json.dumps(spec.as_parameter()), parse_int=float),
         runner="local",
         project="p",
@@ -387,14 +388,15 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
     out = tmp_path / "examples"
     code = (
         "import json, sys, time\n"
-        "from quatrain.components.preprocess import pipeline, passes\n"
-        "engineer = shards.engineer_range\n"
+        "from quatrain.components.preprocess import passes\n"
+        "from quatrain.components.preprocess.run import preprocess\n"
+        "engineer = passes.engineer_range\n"
         "def slowly(job, cleaned, fitted):\n"
         "    written = engineer(job, cleaned, fitted)\n"
         "    time.sleep(60)\n"
         "    return written\n"
-        "shards.engineer_range = slowly\n"
-        "pipeline.run(json.loads(sys.argv[1]), runner='local', out=sys.argv[2])\n"
+        "passes.engineer_range = slowly\n"
+        "preprocess(json.loads(sys.argv[1]), runner='local', out=sys.argv[2])\n"
     )
     arguments = [sys.executable, "-c", code, json.dumps(spec.as_parameter()), str(out)]
     with subprocess.Popen(arguments, cwd=ROOT) as process:

@@ -15,8 +15,8 @@ import pytest
 from pydantic import ValidationError
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.preprocess import find_files as finding
-from quatrain.components.preprocess import pipeline
+from quatrain.components.preprocess.find_files import find
+from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec, Source
 from quatrain.components.table.files import find_files
 from quatrain.components.table.ranges import plan_ranges
@@ -188,7 +188,7 @@ def test_a_run_reads_a_table_and_goes_on_though_it_changes_meanwhile(
 ) -> None:
     bigquery.tables[PATH] = emulator.Table(_delays())
     spec = delays_spec(source={"uri": URI})
-    found = finding.find(spec.as_parameter(), project="p-1", at="", clocks=())
+    found = find(spec.as_parameter(), project="p-1", at="", clocks=())
 
     def change() -> None:
         bigquery.tables[PATH] = emulator.Table(_delays().slice(9), modified_ms=1)
@@ -196,12 +196,12 @@ def test_a_run_reads_a_table_and_goes_on_though_it_changes_meanwhile(
     bigquery.on_read = change
     out = tmp_path / "examples"
     options: dict[str, Any] = {"range_bytes": 4000, "digest": found.digest}
-    assert pipeline.run(spec.as_parameter(), runner="local", out=str(out), **options) == 399
+    assert preprocess(spec.as_parameter(), runner="local", out=str(out), **options) == 399
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["rows"]["read"] == 399
     assert {name: r["rows"] for name, r in manifest["reasons"].items()} == {"cancelled": 8}
     with pytest.raises(SourceError, match="not those that the run found when it began"):
-        pipeline.run(spec.as_parameter(), runner="local", out=str(tmp_path / "b"), **options)
+        preprocess(spec.as_parameter(), runner="local", out=str(tmp_path / "b"), **options)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from quatrain.components.errors import BucketError, SourceError
-from quatrain.components.preprocess import pipeline
+from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec, Source
 from quatrain.components.table.files import find_files
 from quatrain.components.table.ranges import plan_ranges
@@ -198,7 +198,7 @@ def test_a_run_reads_its_window_and_the_manifest_says_which(
 ) -> None:
     out = tmp_path / "examples"
     spec, at = windowed.as_parameter(), "2013-07-01"
-    assert pipeline.run(spec, runner="local", out=str(out), at=at) == 400
+    assert preprocess(spec, runner="local", out=str(out), at=at) == 400
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["window"]["first"], manifest["window"]["last"]) == ("2013-06-28", "2013-06-30")
     assert "warning: 1 of the 3 days of the window have no file: 2013-06-29" in (
@@ -220,10 +220,10 @@ def test_a_wrong_bucket_is_refused_before_a_byte_is_read(
         storage.add_bucket("b", "eu", "multi-region")
         gone = windowed.as_parameter() | {"source": {"uri": "/gone.csv"}}
         with pytest.raises(BucketError, match="gs://b is in eu"):
-            pipeline.run(gone, runner="local", out="gs://b/x", project="p", location="europe-west1")
+            preprocess(gone, runner="local", out="gs://b/x", project="p", location="europe-west1")
         options = {"temp_location": "gs://gone/tmp"}
         with pytest.raises(BucketError, match="gs://gone does not exist"):
-            pipeline.run(
+            preprocess(
                 gone, runner="local", out="/x", location="europe-west1", runner_options=options
             )
         assert {line.split()[0] for line in storage.requests} == {"GET"}

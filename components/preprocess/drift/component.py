@@ -1,0 +1,22 @@
+"""The KFP doorway of the comparison with earlier runs."""
+
+from kfp import dsl
+
+from quatrain.components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def compare(
+    spec: dict, root: str, examples: dsl.Input[dsl.Dataset], drift: dsl.Output[dsl.Artifact]
+) -> None:
+    """Compares the rows with those of the last successful run, and of the champion.
+
+    Args:
+        spec: The model spec, as checked by `quatrain check`.
+        root: The folder of all runs; if empty, there is nothing to compare with.
+        examples: Parquet shards, and their statistics.
+        drift: drift.json: how far each column has moved.
+    """
+    from quatrain.components.preprocess.drift.compare import check
+
+    check(spec, examples.path, root, drift.path)

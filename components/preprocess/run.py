@@ -1,0 +1,162 @@
+"""The preprocess step: checks the spec, the engine and the files, runs the pipeline, ends it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from quatrain.components.buckets import HERE, check_buckets, source_warnings
+from quatrain.components.engine import dataflow, pool, runners
+from quatrain.components.engine.failures import told
+from quatrain.components.engine.local_runner import local_runner
+from quatrain.components.errors import DataError, RunnerError, SourceError, SpecError
+from quatrain.components.image import IMAGE
+from quatrain.components.preprocess import passes, pipeline
+from quatrain.components.preprocess.checks import split_problems
+from quatrain.components.preprocess.cleaning import Rules
+from quatrain.components.preprocess.output_folder import Folder, attempt
+from quatrain.components.preprocess.passes import MANIFEST, PROBLEM, Job
+from quatrain.components.preprocess.summary.summary import Summary
+from quatrain.components.specification.schema import ModelSpec, is_table
+from quatrain.components.table import versions as contents
+from quatrain.components.table.files import Files, find_files
+from quatrain.components.table.ranges import plan_ranges
+from quatrain.components.table.windows import run_time
+from quatrain.validation.load import read_parameter
+
+
+def preprocess(
+    spec: Mapping[str, Any],
+    *,
+    runner: str,
+    out: str,
+    project: str = "",
+    location: str = HERE,
+    at: str = "",
+    digest: str = "",
+    runner_options: Mapping[str, Any] | None = None,
+    range_bytes: int | None = None,
+    image: str = IMAGE,
+    gcp_resources: str = "",
+) -> int:
+    """Cleans, splits and engineers the rows of a table.
+
+    The folder `out` appears complete, by a rename, or not at all. It is made anew even when it is
+    there: the source may have changed.
+
+    Args:
+        spec: The model's spec, as `ModelSpec.as_parameter` gives it.
+        runner: A name of `runners.ENGINES`, or of another Beam runner.
+        out: The folder of the artifact `examples`; `gs://` is reached through its mount, but by
+            workers elsewhere.
+        project: The job's project.
+        location: The job's region, where every bucket must be; `local` on this machine.
+        at: The time of the run, where a window of the source ends; may be empty without one.
+        digest: What `finding.find` said of the files; they must still be those, if it is given.
+        runner_options: Beam's options of the runner, as `direct_num_workers`.
+        range_bytes: Size of a range; by default about 10 MB.
+        image: The image that this step runs, and workers elsewhere too.
+        gcp_resources: The file by which the page of Vertex AI links to a job of Dataflow.
+
+    Returns:
+        How many rows were read.
+
+    Raises:
+        RunnerError: The engine is refused, set wrongly, or did not end well.
+        BucketError: A bucket is not regional in the job's region; nothing was read.
+        SpecError: A rule is not an expression over one row, or a type does not suit its use.
+        SourceError: The source cannot be read as the spec says, or changed meanwhile.
+        DataError: The rows cannot train a model.
+        ArtifactError: The folder cannot be written, as when the disk is full.
+    """
+    given = dict(runner_options or {})
+    runners.check_options(runner, given)
+    n_workers = runners.n_workers(runner, given)
+    # First of all: processes of several workers make themselves ready meanwhile.
+    with told(out), local_runner(n_workers, pipeline.__name__) as own:
+        model, rules = _checked(spec)
+        remote = runners.engine_of(runner).remote
+        if runner == runners.DATAFLOW:
+            dataflow.check_launch(given, image, out)
+        check_buckets([out, *_staging(given)], location, project)
+        files, versions = _found(model, at, digest, project)
+        for warning in (*source_warnings(model.source.uri, location, project), files.warning):
+            if warning:
+                print(f"preprocess: warning: {warning}", flush=True)
+        ranges = plan_ranges(
+            model.source, model.columns, range_bytes, files.found, model.spellings, project
+        )
+        # A table is read as it was when its session was opened: it may change from here on.
+        tables = {uri: version for uri, version in versions.items() if is_table(uri)}
+        contents.check_unchanged(tables, contents.versions(tables, project))
+        n_files = len({r.path for r in ranges})
+        print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
+        if not ranges:  # so that the sum needs no default, which would be five steps
+            raise DataError(split_problems.run_problem(model, rules.derived, Summary()))
+        defaults: dict[str, Any] = {}
+        if runner == runners.DATAFLOW:
+            defaults = dataflow.defaults(
+                name=model.name,
+                project=project,
+                location=location,
+                image=image,
+                out=out,
+                n_ranges=len(ranges),
+            )
+        options = runners.read_options(runner, given, defaults)
+        pool.check(options)
+        with attempt(out, remote=remote) as folder:
+            window = files.as_json() if files.days else None
+            job = Job(model, rules, folder, len(ranges), window)
+            work = pipeline.make(job, ranges, own, options, in_one_worker=n_workers == 1)
+            if runner == runners.DATAFLOW:
+                dataflow.run(work, gcp_resources)
+            else:
+                dataflow.write_resources(gcp_resources)
+                work.run().wait_until_finish()
+            rest = {uri: version for uri, version in versions.items() if uri not in tables}
+            contents.check_unchanged(rest, contents.versions(rest, project))
+            folder.clear(passes.SPILL)
+            return _finish(folder)
+
+
+def _checked(spec: Mapping[str, Any]) -> tuple[ModelSpec, Rules]:
+    """Reads a spec, and binds its rules."""
+    model = read_parameter(spec)
+    rules = Rules.of(model)
+    if problems := list(split_problems.spec_problems(model, rules.derived)):
+        raise SpecError("\n".join(problems))
+    return model, rules
+
+
+def _found(model: ModelSpec, at: str, digest: str, project: str) -> tuple[Files, dict[str, str]]:
+    """Finds the files of the source, and what each is the version of."""
+    files = find_files(model.source, run_time(at) if model.source.window else None)
+    versions = contents.versions((path for path, _ in files.found), project)
+    if digest and contents.digest(versions) != digest:
+        raise SourceError(
+            "the files of the source are not those that the run found when it began: one was "
+            "written, added or removed since; run again"
+        )
+    return files, versions
+
+
+def _staging(options: Mapping[str, Any]) -> list[str]:
+    """Returns where a remote runner keeps its own files."""
+    return [uri for name in ("temp_location", "staging_location") if (uri := options.get(name))]
+
+
+def _finish(folder: Folder) -> int:
+    """Raises the problem that stopped the run, or returns the rows read."""
+    if problem := folder.read(PROBLEM):
+        raise DataError(json.loads(problem)["problem"])
+    written = folder.read(MANIFEST)
+    if written is None:
+        raise RunnerError(
+            "the engine says that all is done, but there is no manifest.json, which is written "
+            "last: it lost work; run again with --runner local"
+        )
+    manifest = json.loads(written)
+    print(f"preprocess: files written: {len(manifest['files']):,}", flush=True)
+    return int(manifest["rows"]["read"])
