@@ -13,7 +13,7 @@ from quatrain.components.preprocess.cleaning import Rules
 from quatrain.components.tiers import prices
 from quatrain.components.train.plan import resolve_tier, trainer_arguments
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled
-from quatrain.validation.load import load_spec, read_parameter
+from quatrain.validation.load import load_spec, validate
 from quatrain.vertex.cloud_file import load_cloud
 from quatrain.vertex.submission import make_job
 from tests.quatrain.conftest import SPEC
@@ -71,7 +71,7 @@ def test_aliases_that_would_fill_the_memory_are_refused(tmp_path, read, key):
 )
 def test_a_placeholder_in_a_spec_is_refused(changes, place):
     with pytest.raises(QuatrainError) as refused:
-        read_parameter(spec_of(**changes))
+        validate(spec_of(**changes))
     assert f"spec: {place}" in str(refused.value)
     assert "holds '{{$', which a pipeline replaces" in str(refused.value)
 
@@ -81,13 +81,13 @@ def test_a_placeholder_in_a_spec_is_refused(changes, place):
 )
 def test_a_model_s_name_is_neither_a_command_nor_a_path(name):
     with pytest.raises(QuatrainError, match="spec: name: must be lower-case letters"):
-        read_parameter(spec_of(name=name))
+        validate(spec_of(name=name))
 
 
 def test_columns_and_texts_of_a_spec_never_reach_a_command():
     nasty = "--epochs $(touch x)"
     columns = {"x": "float", "y": "bool", nasty: "string"}
-    spec = read_parameter(spec_of(columns=columns, evaluate={"slices": [nasty]}))
+    spec = validate(spec_of(columns=columns, evaluate={"slices": [nasty]}))
     arguments = trainer_arguments(spec.train.settings, "gs://b/examples", resolve_tier(spec))
     assert not [argument for argument in arguments if "touch" in argument]
     assert all(isinstance(argument, str) for argument in arguments)
@@ -103,7 +103,7 @@ def test_columns_and_texts_of_a_spec_never_reach_a_command():
     ],
 )
 def test_a_rule_that_looks_outside_the_row_is_refused(rule):
-    spec = read_parameter(spec_of(clean={"reject": {"r": rule}}))
+    spec = validate(spec_of(clean={"reject": {"r": rule}}))
     (problem,) = Rules.of(spec).problems
     assert problem.startswith("clean.reject.r: ")
 
@@ -113,7 +113,7 @@ def test_a_rule_that_looks_outside_the_row_is_refused(rule):
 )
 def test_a_password_in_a_uri_is_refused_and_not_repeated(uri):
     with pytest.raises(QuatrainError, match="holds a password") as refused:
-        read_parameter(spec_of(source={"uri": uri}))
+        validate(spec_of(source={"uri": uri}))
     assert "s3cr3t" not in str(refused.value)
 
 
@@ -140,7 +140,7 @@ def test_a_job_carries_only_what_it_runs_with(tmp_path, monkeypatch):
     (tmp_path / "cloud.yaml").write_text(yaml.safe_dump(CLOUD))
     cloud = load_cloud(tmp_path / "cloud.yaml")
     compiled = read_compiled(compile_pipeline(tmp_path / "training.yaml", cloud.image))
-    job = make_job(compiled, read_parameter(spec_of()), cloud)
+    job = make_job(compiled, validate(spec_of()), cloud)
     assert set(job["labels"]) == {"quatrain", "spec", "template", "image"}
     assert "s3cr3t" not in str(job)
     assert str(tmp_path) not in str(job)

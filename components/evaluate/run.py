@@ -17,9 +17,9 @@ from quatrain.components.evaluate.gate import cautions, check_gate
 from quatrain.components.evaluate.passes import Plan, Shard
 from quatrain.components.evaluate.report.report import render
 from quatrain.components.serve.served_model import read_metadata
+from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform
-from quatrain.validation.load import read_parameter
 
 VERSION = 1
 

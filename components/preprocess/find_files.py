@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.table.files import find_files
 from quatrain.components.table.versions import digest, versions
 from quatrain.components.table.windows import run_time
-from quatrain.validation.load import read_parameter
 
 
 class Found(NamedTuple):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from quatrain.components.artifacts import read_manifest
+from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec, Train
 from quatrain.components.specification.search_space import as_text, study_parameters
 from quatrain.components.tiers import tiers
-from quatrain.components.train import batch
 from quatrain.trainer.settings import Hyperparameters
-from quatrain.validation.load import read_parameter
 
 COMMAND = ("python", "-P", "-m", "quatrain.components.train.bootstrap")
+MIN_STEPS = 100
+"""Steps that an epoch keeps when its batch grows: with fewer, epochs learn little."""
 
 
 class Input(NamedTuple):
@@ -68,9 +70,7 @@ def plan(
     chosen = resolve_tier(model_spec, tier)
     published = read_manifest(package.path, "package.json", made_by="package")
     rows = read_manifest(examples.path, "manifest.json", made_by="preprocess")["rows"]
-    settings = batch.scaled(
-        chosen.batch_rule, model_spec.train.settings, chosen.devices, rows["train"]
-    )
+    settings = scaled(chosen.batch_rule, model_spec.train.settings, chosen.devices, rows["train"])
     arguments = ["--package", f"{package.uri}/{published['file']}"]
     arguments += ["--sha256", published["sha256"], "--"]
     arguments += trainer_arguments(settings, examples.uri, chosen)
@@ -118,6 +118,33 @@ def _tell(tier: tiers.Tier, asked: Hyperparameters, settings: Hyperparameters) -
             f"plan: batch rule {tier.batch_rule} of {tier.devices} accelerators: batch_size is "
             f"{settings.batch_size}, learning_rate {settings.learning_rate:g}"
         )
+
+
+def scaled(rule: str, settings: Hyperparameters, devices: int, train_rows: int) -> Hyperparameters:
+    """Returns the settings with the global batch and the learning rate of a tier.
+
+    `constant` changes nothing. `square_root` multiplies the batch by the largest power of two that
+    is at most the number of accelerators and leaves MIN_STEPS in an epoch, and the learning rate
+    by its square root: the noise of an adaptive method then stays the same (Malladi, Lyu, Panigrahi
+    & Arora 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms"). Epochs and
+    patience stay those of the unscaled batch.
+
+    Args:
+        rule: constant or square_root.
+        settings: As the spec has them.
+        devices: Accelerators in all.
+        train_rows: Rows of the train split.
+    """
+    settled = settings.settled(train_rows)
+    fits = min(devices, train_rows // (MIN_STEPS * settled.batch_size))
+    if rule == "constant" or fits < 2:
+        return settings
+    times = 1 << (fits.bit_length() - 1)
+    return replace(
+        settled,
+        batch_size=settled.batch_size * times,
+        learning_rate=settled.learning_rate * math.sqrt(times),
+    )
 
 
 def resolve_tier(spec: ModelSpec, tier: str = "", today: datetime.date | None = None) -> tiers.Tier:

@@ -148,13 +148,13 @@ def run(
     from quatrain.components.package.publishing import check_trainer
     from quatrain.components.table.windows import window_end
     from quatrain.components.train.plan import resolve_tier
-    from quatrain.validation.load import load_spec
+    from quatrain.validation.typos import load_with_source
 
     options = beam_checks.read_pairs(runner, runner_options, workers)
     if pipeline is None:
         beam_checks.check(runner, options)
         beam_checks.check_here(runner)
-    model_spec = load_spec(spec, overrides)
+    model_spec = load_with_source(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
     check_trainer(model_spec.train.trainer or "")
     window_end(model_spec.source, at)
@@ -223,9 +223,9 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
     from quatrain.components.train.plan import resolve_tier
     from quatrain.terminal.console import rows_in_words
     from quatrain.validation import sample
-    from quatrain.validation.load import load_spec
+    from quatrain.validation.typos import load_with_source
 
-    model_spec = load_spec(spec, overrides)
+    model_spec = load_with_source(spec, overrides)
     resolved = resolve_tier(model_spec, tier)
     found = sample.check(model_spec, window_end(model_spec.source, at))
     if found.sample:

@@ -1,7 +1,6 @@
-"""Reads a spec, from YAML or from the pipeline's parameter, and tells all that is wrong with it."""
+"""Reads a spec from YAML and reports everything that is wrong with it at once."""
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +8,10 @@ import yaml
 from pydantic import ValidationError
 
 from quatrain.components.errors import SpecError
-from quatrain.components.specification.schema import ORDERED, ModelSpec, as_list, section_of
-from quatrain.validation.problems import cross_problems, rule_problems, schema_problems
-
-MAX_VALUES = 100_000
-"""The largest spec; YAML's aliases can write a list of 10^9 values in a few lines."""
-
-
-def is_bounded(value: Any) -> bool:
-    """Tells whether a parsed document has at most MAX_VALUES values, each alias counted."""
-    waiting, count = [value], 0
-    while waiting:
-        at = waiting.pop()
-        count += 1
-        if count > MAX_VALUES:
-            return False
-        if isinstance(at, Mapping):
-            waiting += at.values()
-        elif isinstance(at, list):
-            waiting += at
-    return True
+from quatrain.components.specification.messages import schema_problems
+from quatrain.components.specification.parameter import MAX_VALUES, is_bounded
+from quatrain.components.specification.schema import ModelSpec, as_list
+from quatrain.validation.problems import cross_problems, rule_problems
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -46,24 +29,8 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_parameter(value: Mapping[str, Any]) -> ModelSpec:
-    """Reads a spec as the pipeline carries it, or as YAML would hold it.
-
-    Whole numbers that KFP turned into 3.0 come back as 3.
-
-    Raises:
-        SpecError: Every problem at once, each with its place.
-    """
-    merged = copy.deepcopy(dict(value))
-    for *sections, key in ORDERED:
-        at = section_of(merged, sections)
-        if isinstance(at.get(key), list) and all(isinstance(e, dict) for e in at[key]):
-            at[key] = {name: entry for pair in at[key] for name, entry in pair.items()}
-    return _checked(merged, "spec")
-
-
 def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
-    """Reads a spec from YAML.
+    """Reads a spec from YAML; nothing but that file is read.
 
     Args:
         path: The file; a local source and a trainer of one's own are relative to it.
@@ -73,22 +40,58 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
         SpecError: The file is not there, is not YAML, or does not describe a model; every problem
             at once, each with its place and the nearest right word.
     """
+    return validate(read_document(path, overrides), Path(path).name)
+
+
+def read_document(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Returns the YAML of a spec with its overrides and absolute paths, not yet validated.
+
+    Raises:
+        SpecError: The file is not there, is not a mapping in YAML, or is larger than MAX_VALUES.
+    """
     where = Path(path)
     try:
-        value = yaml.load(where.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - safe
+        document = yaml.load(where.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - safe
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: is not YAML: {error}") from error
-    if not isinstance(value, dict):
-        raise SpecError(f"{path}: is {type(value).__name__}, not a mapping of the spec's sections")
-    if isinstance(value.get("source"), str):
-        value["source"] = {"uri": value["source"]}  # so that --set source.uri=... finds a section
+    if not isinstance(document, dict):
+        kind = type(document).__name__
+        raise SpecError(f"{path}: is {kind}, not a mapping of the spec's sections")
+    if isinstance(document.get("source"), str):
+        document["source"] = {"uri": document["source"]}  # --set source.uri=... needs a section
     for text in overrides:
-        override(value, text)
-    _resolve_source(value, where.resolve().parent)
-    _resolve_trainer(value, where.resolve().parent)
-    return _checked(value, where.name)
+        override(document, text)
+    if not is_bounded(document):
+        raise SpecError(f"{where.name}: holds more than {MAX_VALUES:,} values, each alias counted")
+    _resolve_source(document, where.resolve().parent)
+    _resolve_trainer(document, where.resolve().parent)
+    return document
+
+
+def validate(document: Any, where: str = "spec", problems: Sequence[str] = ()) -> ModelSpec:
+    """Checks a document: its schema, then what its sections say about each other.
+
+    Args:
+        document: The spec as YAML holds it.
+        where: The name of the document in errors, for example `flights.yaml`.
+        problems: Problems that the caller has already found; they are reported first.
+
+    Raises:
+        SpecError: Every problem at once, each with its place.
+    """
+    spec, sentences = None, list(problems)
+    try:
+        spec = ModelSpec.model_validate(document)
+    except ValidationError as error:
+        sentences += schema_problems(error.errors(), document)
+    sentences += cross_problems(document)
+    if sentences:
+        sentences += rule_problems(document)
+    if spec is None or sentences:
+        raise SpecError("\n".join(f"{where}: {sentence}" for sentence in sentences))
+    return spec
 
 
 def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
@@ -131,47 +134,3 @@ def _resolve_trainer(value: dict[str, Any], folder: Path) -> None:
     if isinstance(train, dict) and isinstance(train.get("trainer"), str):
         own = train["trainer"]
         train["trainer"] = own if "://" in own else str(folder / own)
-
-
-def _typos(value: Any) -> dict[str, tuple[str, str]]:
-    """Returns the entries of `columns` that are a typo, where the spec names what it lacks."""
-    if not any("unknown column" in problem for problem in cross_problems(value)):
-        return {}
-    from quatrain.validation.typos import column_typos
-
-    return column_typos(value)
-
-
-def _checked(value: Any, where: str) -> ModelSpec:
-    """Checks a parsed spec.
-
-    Args:
-        value: What the YAML or the pipeline parameter holds.
-        where: What to name in errors, for example `flights.yaml`.
-
-    Raises:
-        SpecError: Every problem at once, each with its place.
-    """
-    if not is_bounded(value):
-        raise SpecError(f"{where}: holds more than {MAX_VALUES:,} values, each alias counted")
-    spec, found = None, []
-    if typos := _typos(value):
-        value = {
-            **value,
-            "columns": {typos.get(n, (n,))[0]: c for n, c in value["columns"].items()},
-        }
-        found = [
-            f"columns.{name}: the source has no such column; write {meant!r}, which it has and "
-            f"{place} names"
-            for name, (meant, place) in typos.items()
-        ]
-    try:
-        spec = ModelSpec.model_validate(value)
-    except ValidationError as error:
-        found += schema_problems(error.errors(), value)
-    found += cross_problems(value)
-    if found:
-        found += rule_problems(value)
-    if spec is None or found:
-        raise SpecError("\n".join(f"{where}: {problem}" for problem in found))
-    return spec

@@ -1,56 +1,89 @@
-"""Which entries of `columns` are misspelt: the source has not them, but what the spec names."""
+"""Loads a spec and, where a column name in it is wrong, asks its source which side has the typo."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from quatrain.components.errors import QuatrainError
-from quatrain.components.specification.schema import Source
+from quatrain.components.errors import QuatrainError, SpecError
+from quatrain.components.specification.schema import ModelSpec, Source
 from quatrain.components.storage import open_filesystem
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import read_header, read_keys
-from quatrain.validation.problems import named_columns
+from quatrain.validation.load import read_document, validate
+from quatrain.validation.problems import cross_problems, named_columns
 
 
-def column_typos(value: Any) -> dict[str, tuple[str, str]]:
-    """Returns declared columns that a local source lacks and nothing names, as a typo leaves them.
+def load_with_source(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
+    """Reads a spec as `load_spec` does, and reads the header of a local source if that helps.
+
+    A feature that names an unknown column may be misspelt, or the entry of `columns` may be. The
+    source knows: its header has the right one.
+
+    Raises:
+        SpecError: As `load_spec` raises, with the typos of `columns` first.
+    """
+    document, where = read_document(path, overrides), Path(path).name
+    try:
+        return validate(document, where)
+    except SpecError:
+        typos = column_typos(document)
+        if not typos:
+            raise
+    columns = {
+        typos[name][0] if name in typos else name: column
+        for name, column in document["columns"].items()
+    }
+    sentences = [
+        f"columns.{name}: the source has no such column; write {right!r}, which it has and "
+        f"{place} names"
+        for name, (right, place) in typos.items()
+    ]
+    return validate({**document, "columns": columns}, where, sentences)
+
+
+def column_typos(document: Any) -> dict[str, tuple[str, str]]:
+    """Returns the columns that a local source lacks and nothing in the spec names.
 
     Args:
-        value: A spec as it was parsed, be it right or not.
+        document: A spec as it was parsed, valid or not.
 
     Returns:
-        For each the column that is meant, which the source has and the spec names elsewhere, and
-        the first place that does.
+        For each of them the column that was meant, which the source has and the spec names
+        elsewhere, and the first place that names it.
     """
-    columns = value.get("columns") if isinstance(value, Mapping) else None
+    columns = document.get("columns") if isinstance(document, Mapping) else None
     if not isinstance(columns, Mapping):
         return {}
-    places = {name: place for place, name in reversed([*named_columns(value), *_in_sql(value)])}
-    unknown = set(places) - set(columns)
-    idle = [str(name) for name in columns if name not in places]
-    if not unknown or not idle:
+    if not any("unknown column" in problem for problem in cross_problems(document)):
         return {}
-    header = _header(value.get("source"))
-    found = {}
-    for name in idle:
-        meant = sorted(unknown & set(header))
-        close = difflib.get_close_matches(name, meant, n=1) if name not in header else []
-        if close:
-            found[name] = (close[0], places[close[0]])
-            unknown.discard(close[0])
-    return found
+    places = {
+        name: place for place, name in reversed([*named_columns(document), *_in_sql(document)])
+    }
+    undeclared = set(places) - set(columns)
+    unused = [str(name) for name in columns if name not in places]
+    header = _header(document.get("source")) if undeclared and unused else ()
+    candidates = undeclared & set(header)
+    typos = {}
+    for name in unused:
+        if name in header:
+            continue
+        if nearest := difflib.get_close_matches(name, sorted(candidates), n=1):
+            typos[name] = (nearest[0], places[nearest[0]])
+            candidates.discard(nearest[0])
+    return typos
 
 
-def _in_sql(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _in_sql(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields the words of the SQL of a spec, any of which may be a column."""
-    clean = value.get("clean")
+    clean = document.get("clean")
     for kind in ("reject", "derive"):
         rules = clean.get(kind) if isinstance(clean, Mapping) else None
         for name, sql in rules.items() if isinstance(rules, Mapping) else ():

@@ -11,8 +11,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quatrain.components.errors import QuatrainError
+from quatrain.components.specification.parameter import MAX_VALUES, is_bounded
 from quatrain.components.wording import near
-from quatrain.validation.load import MAX_VALUES, is_bounded, override
+from quatrain.validation.load import override
 
 LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")

@@ -13,7 +13,7 @@ from quatrain.components.table.block import Block
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.trainer.features.text_format import Spelling
-from quatrain.validation.load import read_parameter
+from quatrain.validation.load import validate
 from tests.components.handmade import CLASSES, export_model
 
 
@@ -95,7 +95,7 @@ def delays(rows: int = ROWS) -> str:
 
 def model_of(uri: str, **changes: Any) -> ModelSpec:
     """A spec of the table of `delays`; `changes` replace whole sections."""
-    return read_parameter(
+    return validate(
         {
             "name": "delays",
             "source": {"uri": uri},

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from quatrain.components.artifacts import sha256_of, sha256_of_files, write_json
 from quatrain.trainer.features import Input, Standardize, Vocabulary, raw_inputs
 from quatrain.trainer.features.transform import Label, Transform
-from quatrain.validation.load import read_parameter
+from quatrain.validation.load import validate
 
 INPUTS = (Input("delay", "float"), Input("carrier", "string"))
 FEATURES = (
@@ -49,7 +49,7 @@ def make_spec(
         ],
         "evaluate": evaluate,
     }
-    return read_parameter(value).as_parameter()
+    return validate(value).as_parameter()
 
 
 def make_rows(n: int, task: str = "binary", seed: int = 0) -> pa.Table:
@@ -99,7 +99,7 @@ def write_examples(
         "version": 1,
         "rows": {"read": sum(counts.values()) + 3, "validation": 0, "rejected": 3, **counts},
         "reasons": {"no_arrival": {"rows": 3, "sample": "2013,1,1,<script>alert(1)</script>,NA"}},
-        "spec": read_parameter(spec or make_spec(task)).sha256,
+        "spec": validate(spec or make_spec(task)).sha256,
         "warnings": [],
     }
     write_json(folder / "statistics.json", {"version": 2, "kept": {}, "audit": []})

@@ -22,7 +22,7 @@ from google.protobuf import json_format
 ROOT = Path(__file__).parents[2]
 RUN = """
 import json, pathlib, sys
-from quatrain.validation.load import read_parameter
+from quatrain.components.specification.parameter import read_parameter
 from quatrain.local.run import run_pipeline
 path, root, values = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 spec = read_parameter(values["spec"])

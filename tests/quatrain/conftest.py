@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quatrain.validation.load import read_parameter
+from quatrain.validation.load import validate
 
 HERE = Path(__file__).parent
 SPEC = {
@@ -23,7 +23,7 @@ SPEC = {
 
 @pytest.fixture(scope="session")
 def spec():
-    return read_parameter(SPEC)
+    return validate(SPEC)
 
 
 @pytest.fixture(scope="session")

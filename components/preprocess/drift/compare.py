@@ -20,8 +20,8 @@ from quatrain.components import history
 from quatrain.components.artifacts import commit, read_manifest, write_json
 from quatrain.components.errors import DriftFailed
 from quatrain.components.preprocess.drift.histograms import common
+from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import Limit
-from quatrain.validation.load import read_parameter
 
 VERSION = 1
 Z = 4.5

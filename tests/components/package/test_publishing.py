@@ -11,7 +11,7 @@ import pytest
 from quatrain.components.errors import ArtifactError, PackageError
 from quatrain.components.package import proof, publishing
 from quatrain.components.package.sample import ROWS, cut_sample, raw_row
-from quatrain.validation.load import read_parameter
+from quatrain.validation.load import validate
 
 SPEC = {
     "name": "toy",
@@ -42,7 +42,7 @@ def examples(tmp_path_factory):
         f"{i},{i % 7}.5,{'red' if i % 3 else 'blue'},{str(i >= 500).lower()}" for i in range(600)
     ]
     (root / "toy.csv").write_text("\n".join(["id,x,color,late", *lines]) + "\n")
-    spec = read_parameter({**SPEC, "source": {"uri": [str(root / "toy.csv")]}})
+    spec = validate({**SPEC, "source": {"uri": [str(root / "toy.csv")]}})
     preprocess(spec.as_parameter(), runner="local", out=str(root / "examples"))
     return root / "examples"
 
@@ -94,7 +94,7 @@ def test_the_sample_has_a_row_of_each_class_that_training_asks_for(tmp_path):
         "split": {"by": "fold", "column": "fold", "validation": "1", "test": "2"},
         "features": features,
     }
-    spec = read_parameter(document)
+    spec = validate(document)
     preprocess(spec.as_parameter(), runner="local", out=str(tmp_path / "examples"))
     sample = cut_sample(tmp_path / "examples", tmp_path / "sample")
     labels = pq.read_table(sample / "train-00000-of-00001.parquet")["label"].to_pylist()

@@ -12,7 +12,7 @@ import pytest
 from quatrain.components.preprocess.summary import summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform
-from quatrain.validation.load import read_parameter
+from quatrain.validation.load import validate
 from tests.components.preprocess.test_pipeline import direct
 
 FEATURES = [
@@ -38,7 +38,7 @@ def spec(table: Callable[..., str]) -> ModelSpec:
         side = ("train", "train", "validation", "test")[i % 4]
         note = f"note {i}" if i % 3 else ""
         lines.append(f"{start},{end},{i % 90},{i % 8},{tags},{note},{side},{i % 5}.5")
-    return read_parameter(
+    return validate(
         {
             "name": "many",
             "source": {"uri": table("\n".join(lines) + "\n"), "nulls": [""]},

@@ -8,7 +8,7 @@ import pytest
 from quatrain.components.errors import ArtifactError, TierError
 from quatrain.components.train import plan as planning
 from quatrain.trainer.settings import search_space
-from quatrain.validation.load import read_parameter
+from quatrain.validation.load import validate
 
 DAY = datetime.date(2026, 11, 20)
 SPEC = {
@@ -139,7 +139,7 @@ def test_arguments_are_strings_and_cover_every_setting(package):
 
 
 def test_the_pipeline_s_tier_takes_the_place_of_the_spec_s():
-    toy = read_parameter(spec(tier="STANDARD_1", replicas=2))
+    toy = validate(spec(tier="STANDARD_1", replicas=2))
     assert planning.resolve_tier(toy).replicas == 2
     assert planning.resolve_tier(toy, "BASIC_GPU", DAY).replicas == 1
     assert planning.resolve_tier(toy, "PREMIUM_1").replicas == 2
@@ -147,10 +147,10 @@ def test_the_pipeline_s_tier_takes_the_place_of_the_spec_s():
 
 def test_custom_pools_come_from_the_spec():
     pools = [{"machine_type": "e2-standard-8"}, {"machine_type": "e2-standard-8"}]
-    toy = read_parameter(spec(tier="CUSTOM", pools=pools))
+    toy = validate(spec(tier="CUSTOM", pools=pools))
     assert planning.resolve_tier(toy).strategy == "multi_worker"
     with pytest.raises(TierError, match=r"needs train\.pools"):
-        planning.resolve_tier(read_parameter(spec()), "CUSTOM")
+        planning.resolve_tier(validate(spec()), "CUSTOM")
 
 
 def test_a_package_that_was_not_published_stops_the_plan(tmp_path):

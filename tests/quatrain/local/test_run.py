@@ -188,7 +188,7 @@ def test_a_killed_command_line_leaves_no_process(toy_path, spec, tmp_path, numbe
     code = (
         "import json, signal, sys; from pathlib import Path; from quatrain.local import run\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background\n"
-        "from quatrain.validation.load import read_parameter\n"
+        "from quatrain.components.specification.parameter import read_parameter\n"
         "spec = read_parameter(json.loads(sys.argv[2]))\n"
         "run.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), runner=sys.argv[4])\n"
     )

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from quatrain.components.errors import SpecError
+from quatrain.components.specification.parameter import read_parameter
 from quatrain.trainer.features import Input
-from quatrain.validation.load import load_spec, read_parameter
+from quatrain.validation.load import load_spec, validate
+from quatrain.validation.typos import load_with_source
 
 GOOD: dict[str, Any] = {
     "name": "toys",
@@ -40,7 +42,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 def refusal(value: Any) -> str:
     with pytest.raises(SpecError) as caught:
-        read_parameter(value)
+        validate(value)
     return str(caught.value)
 
 
@@ -54,7 +56,7 @@ def as_kfp_sends_it(value: Any) -> Any:
 
 
 def test_whole_numbers_come_back_whole_from_the_pipeline_parameter() -> None:
-    spec = read_parameter(GOOD)
+    spec = validate(GOOD)
     again = read_parameter(as_kfp_sends_it(spec.as_parameter()))
     assert again == spec
     assert again.sha256 == spec.sha256
@@ -63,7 +65,7 @@ def test_whole_numbers_come_back_whole_from_the_pipeline_parameter() -> None:
 
 def test_the_order_of_columns_and_rules_survives_the_pipeline_parameter() -> None:
     wrong_order = {"z": "size > 1", "a": "size > 2", "m": "size > 3"}
-    spec = read_parameter(changed("clean.reject", wrong_order))
+    spec = validate(changed("clean.reject", wrong_order))
     again = read_parameter(as_kfp_sends_it(spec.as_parameter()))
     assert list(again.clean.reject) == ["z", "a", "m"]
     assert list(again.columns) == list(GOOD["columns"])
@@ -71,7 +73,7 @@ def test_the_order_of_columns_and_rules_survives_the_pipeline_parameter() -> Non
 
 
 def test_a_run_keeps_the_spec_as_it_was_written(tmp_path: Path) -> None:
-    document = read_parameter(GOOD).as_document()
+    document = validate(GOOD).as_document()
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump({**document, "source": {"uri": "toys.csv"}}, sort_keys=False))
     assert load_spec(path).as_document()["clean"] == document["clean"]
@@ -79,13 +81,13 @@ def test_a_run_keeps_the_spec_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_parameter_reads_as_the_yaml_was_written() -> None:
-    parameter = read_parameter(GOOD).as_parameter()
+    parameter = validate(GOOD).as_parameter()
     assert parameter["features"][0]["from"] == "colour"
     assert parameter["train"]["epochs"] == 3
 
 
 def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() -> None:
-    spec = read_parameter(GOOD)
+    spec = validate(GOOD)
     assert spec.inputs == (Input("colour", "string"), Input("sold", "timestamp"))
 
 
@@ -186,7 +188,7 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> Non
 
 
 def test_a_split_that_names_no_kind_is_by_hash() -> None:
-    assert read_parameter(changed("split", {"keys": ["id"]})) == read_parameter(GOOD)
+    assert validate(changed("split", {"keys": ["id"]})) == validate(GOOD)
 
 
 def test_times_of_a_split_may_stand_without_quotes(tmp_path: Path) -> None:
@@ -246,14 +248,14 @@ def test_a_spec_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_folds_survive_the_pipeline_parameter_and_wrong_ones_are_a_sentence() -> None:
     fold = {"by": "fold", "column": "id", "validation": 3, "test": 4}
-    spec = read_parameter(changed("split", fold))
+    spec = validate(changed("split", fold))
     assert read_parameter(as_kfp_sends_it(spec.as_parameter())) == spec
     assert "split.tst: unknown key" in refusal(changed("split", {**fold, "tst": 1}))
     stratified = {"keys": ["id"], "stratify": "bg"}
     assert "split.stratify: unknown column 'bg'; did you mean" in refusal(
         changed("split", stratified)
     )
-    assert read_parameter(changed("split.stratify", "big")).split.stratify == "big"
+    assert validate(changed("split.stratify", "big")).split.stratify == "big"
 
 
 def typo(folder: Path, header: str, columns: dict[str, str], *rules: str) -> str:
@@ -262,7 +264,7 @@ def typo(folder: Path, header: str, columns: dict[str, str], *rules: str) -> str
     document = {**GOOD, "columns": columns, "clean": clean}
     (folder / "toys.yaml").write_text(yaml.safe_dump(document))
     with pytest.raises(SpecError) as caught:
-        load_spec(folder / "toys.yaml")
+        load_with_source(folder / "toys.yaml")
     return str(caught.value)
 
 

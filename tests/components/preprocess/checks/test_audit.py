@@ -14,7 +14,7 @@ from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.statistics import TableStatistics
-from quatrain.validation.load import read_parameter
+from quatrain.validation.load import validate
 
 TYPES = {"int": pa.int64(), "float": pa.float64(), "string": pa.string(), "date": pa.date32()}
 COLUMNS = {"id": "int", "x": "float", "kind": "string", "y": "int"}
@@ -22,7 +22,7 @@ HASH = {"by": "hash", "keys": ["id"], "train": 0.6, "validation": 0.2, "test": 0
 
 
 def spec_of(columns: dict[str, str], **changes: Any) -> ModelSpec:
-    return read_parameter(
+    return validate(
         {
             "name": "t",
             "source": {"uri": "t.csv"},

@@ -16,7 +16,7 @@ from quatrain.components.preprocess.summary.summary import VERSION, kept_rows
 from quatrain.components.specification.schema import Drift, Limit, ModelSpec
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.statistics import TableStatistics
-from quatrain.validation.load import read_parameter
+from quatrain.validation.load import validate
 
 COLUMNS = (
     Input("size", "float"),
@@ -30,7 +30,7 @@ LIMITS = {n: getattr(Drift(), n) for n in Drift.model_fields}
 
 @cache
 def spec(task: str = "binary", label: str = "late", name: str = "t") -> ModelSpec:
-    return read_parameter(
+    return validate(
         {
             "name": name,
             "source": {"uri": "t.csv"},

@@ -1,0 +1,141 @@
+"""Turns what pydantic says about a spec into sentences: each with its place and the way out."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from pydantic import BaseModel
+
+from quatrain.components.specification.columns import Column
+from quatrain.components.specification.schema import (
+    Bound,
+    Clean,
+    ColumnSplit,
+    Deduplicate,
+    Drift,
+    Evaluate,
+    FoldSplit,
+    HashSplit,
+    ModelSpec,
+    Source,
+    TimeSplit,
+    Train,
+    Tune,
+)
+from quatrain.components.tiers.legacy_config import OldConfig, ReplicaConfig
+from quatrain.components.tiers.pools import Pool
+from quatrain.components.wording import near
+from quatrain.trainer.features import FEATURES
+from quatrain.trainer.settings import Hyperparameters
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "source": Source,
+    "clean": Clean,
+    "train": Train,
+    "drift": Drift,
+    "evaluate": Evaluate,
+}
+_SPLITS: dict[str, type[BaseModel]] = {
+    "hash": HashSplit,
+    "time": TimeSplit,
+    "column": ColumnSplit,
+    "fold": FoldSplit,
+}
+_PARTS: dict[str, type[BaseModel]] = {
+    "columns": Column,
+    "gate": Bound,
+    "deduplicate": Deduplicate,
+    "pools": Pool,
+    "tune": Tune,
+}
+_EXPECTED = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "string_too_short": "must hold text",
+    "too_short": "must hold at least one",
+    "finite_number": "must be a finite number",
+    "model_attributes_type": "must be a mapping",
+}
+_PATTERNS = {
+    "name": "must be lower-case letters, digits and hyphens, a letter first",
+    "delimiter": "must be one ASCII character, and neither a quote nor a line end",
+}
+
+
+def schema_problems(errors: Sequence[Any], value: Any) -> list[str]:
+    """Turns the errors of pydantic into sentences.
+
+    Args:
+        errors: As `ValidationError.errors()` gives them.
+        value: The spec that was checked.
+    """
+    inside = {e["loc"][:1] for e in errors if len(e["loc"]) > 1}
+    # A list whose every entry is wrong is also reported as empty: once is enough.
+    return [_sentence(e, value) for e in errors if e["loc"] not in inside]
+
+
+def _sentence(error: Any, value: Any) -> str:
+    loc, kind, seen = error["loc"], error["type"], error.get("input")
+    at = _place(loc, value)
+    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{at}: unknown key{near(loc[-1], _keys_at(loc[:-1], value))}"
+    if kind == "missing":
+        return f"{at}: missing"
+    if kind == "value_error":
+        separator = "." if loc and loc[0] == "features" and re.match(r"\w+: ", message) else ": "
+        return f"{at}{separator}{message}"
+    if kind in ("literal_error", "union_tag_invalid"):
+        ctx = error["ctx"]
+        allowed = re.findall(r"'([^']+)'", str(ctx.get("expected") or ctx["expected_tags"]))
+        noun = str(loc[-1])
+        word = ctx.get("tag", seen)
+        return f"{at}: unknown {noun} {word!r}{near(word, allowed)}"
+    shown = "" if seen in (None, [], ()) or isinstance(seen, dict) else f", not {seen!r}"
+    if "gate" in loc and kind == "model_type":
+        return f"{at}: must say min or max, as {{min: {seen}}}{shown}"
+    if kind == "string_pattern_mismatch":
+        return f"{at}: {_PATTERNS[loc[-1]]}{shown}"
+    return f"{at}: {_EXPECTED.get(kind, message)}{shown}"
+
+
+def _place(loc: Sequence[Any], value: Any) -> str:
+    parts = [p for p in loc if p != "settings"]
+    if parts[:1] == ["columns"] and len(parts) > 2 and isinstance(value["columns"][parts[1]], str):
+        del parts[2:]  # a text alone is the type
+    if parts[:1] == ["split"] and len(parts) > 1:
+        del parts[1]  # pydantic names the kind of split here
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
+
+
+def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
+    """Returns the keys that are allowed at a place of the spec."""
+    head = str(loc[0]) if loc else ""
+    if not head:
+        return [field.alias or name for name, field in ModelSpec.model_fields.items()]
+    if head == "split":
+        return list(_SPLITS[str(loc[1])].model_fields)
+    if head == "features":
+        cls = FEATURES[value["features"][loc[1]]["transform"]]
+        hidden = ("columns", "types", *cls.fitted)
+        return ["from", "transform", *(f.name for f in fields(cls) if f.name not in hidden)]
+    inner = next((part for key, part in _PARTS.items() if key in loc), None)
+    if inner:
+        return list(inner.model_fields)
+    if "config" in loc:
+        section = OldConfig if loc[-1] == "config" else ReplicaConfig
+        return [str(f.alias) for f in section.model_fields.values()]
+    names = list(_SECTIONS[head].model_fields)
+    if head == "train":
+        names += [f.name for f in fields(Hyperparameters)]
+    return [n for n in names if n != "settings"]
