@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from quatrain.cli import main
+from quatrain.cli.entry import cli
 from quatrain.components.evaluate.measures.metrics import METRICS
 from quatrain.components.specification import schema as sections
 from quatrain.components.specification.columns import Column
@@ -151,7 +151,7 @@ def commands_of(page: Path) -> list[list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_every_command_of_a_page_has_a_verb_and_options_that_exist(page: Path) -> None:
     for words in commands_of(page):
-        command: Any = main.cli
+        command: Any = cli
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
         assert not hasattr(command, "commands"), f"{words} is no verb"

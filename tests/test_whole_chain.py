@@ -20,7 +20,7 @@ import yaml
 
 pytestmark = pytest.mark.whole
 
-QUATRAIN = [sys.executable, "-c", "from quatrain.cli.main import main; main()"]
+QUATRAIN = [sys.executable, "-c", "from quatrain.cli import main; main()"]
 ROOT = Path(__file__).parents[1]
 SERVING = (ROOT / "docs/serving.md").read_text()
 SPEC: dict[str, Any] = {

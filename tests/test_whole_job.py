@@ -79,7 +79,7 @@ def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkey
         }
         (tmp_path / "cloud.yaml").write_text(yaml.safe_dump(settings))
         with pytest.raises(SystemExit) as ended:
-            main.main(["submit", str(spec), *changed, "--pipeline", str(file), "--wait"])
+            main(["submit", str(spec), *changed, "--pipeline", str(file), "--wait"])
     printed = capsys.readouterr()
     assert not ended.value.code, printed.err
     ended_steps = [line.split()[:2] for line in printed.err.splitlines() if "succeeded" in line]

@@ -25,8 +25,7 @@ from quatrain.components.buckets import HERE
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.local import training_job
-from quatrain.local.failures import describe_exit
-from quatrain.local.processes import POLL_S, Process, stop_all
+from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
 from quatrain.local.runs import Run, Step, start_run
 from quatrain.pipelines.compiled import (
     LAUNCHER,

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.components.errors import TrainingFailed
-from quatrain.local.failures import describe_exit
-from quatrain.local.processes import POLL_S, Process, stop_all
+from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
 
 ROLES = ("chief", "worker")
 """What pool 0 and pool 1 are in TF_CONFIG; the trainer has no parameter servers."""

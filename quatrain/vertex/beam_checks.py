@@ -2,43 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-import click
 
 from quatrain.components.errors import QuatrainError
 
 LOCAL = "local"
-
-
-def read_pairs(runner: str, pairs: Sequence[str], workers: int | None = None) -> dict[str, Any]:
-    """Returns runner options from KEY=VALUE pairs; a key that is given twice holds a list.
-
-    Args:
-        runner: The engine.
-        pairs: What `--runner-option` gave.
-        workers: How many processes the local engine has.
-
-    Raises:
-        click.UsageError: A pair has no value, or `workers` does not suit the engine.
-    """
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.removeprefix("--").partition("=")
-        if not (key and equals):
-            raise click.UsageError(f"--runner-option {pair!r}: write KEY=VALUE")
-        found[key] = [*_listed(found[key]), value] if key in found else value
-    if workers is None:
-        return found
-    if runner != LOCAL:
-        raise click.UsageError(
-            f"--workers is of runner local; {runner!r} takes its own --runner-option, as "
-            f"max_num_workers=N of dataflow or parallelism=N of flink"
-        )
-    if workers < 0:
-        raise click.UsageError(f"--workers is {workers}; it is at least 1, or 0 for a core each")
-    return {**found, "direct_num_workers": workers}
 
 
 def check(runner: str, options: Mapping[str, Any]) -> None:
@@ -65,7 +34,3 @@ def check_here(runner: str) -> None:
             "runner 'dataflow' writes to a bucket, and a run on this machine to a folder; "
             "`quatrain submit --runner dataflow` launches it from Vertex AI"
         )
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -26,6 +26,7 @@ from quatrain.trainer import failure
 from quatrain.validation.load import load_spec
 from quatrain.vertex import beam_checks
 from quatrain.vertex.cloud_file import Cloud, CloudError, load_cloud
+from quatrain.vertex.price import price
 from quatrain.vertex.registry import Registry
 
 if TYPE_CHECKING:
@@ -196,9 +197,7 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
 
 def _check_budget(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier) -> None:
     """Refuses a run that may cost more than the budget, as `doctor` does."""
-    from quatrain.vertex import doctor
-
-    finding = doctor.price(spec, cloud, tier)
+    finding = price(spec, cloud, tier)
     if finding.severity == "error":
         raise CloudError("; ".join(filter(None, [finding.sentence, finding.mend])))
 

@@ -98,7 +98,7 @@ def test_a_missing_file_is_named(tmp_path, name):
             "def f():\n    from quatrain.components import tiers",
             r"task\.py:2: imports quatrain\.components, which is out",
         ),
-        ("from quatrain.cli.main import main", "the trainer runs alone"),
+        ("from quatrain.cli import main", "the trainer runs alone"),
         ("import trainer.gone", "the folder does not hold"),
         ("x = (", r"task\.py:1: "),
     ],

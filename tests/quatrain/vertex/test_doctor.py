@@ -15,12 +15,13 @@ import pytest
 import yaml
 
 from quatrain.components import image
+from quatrain.components.tiers import prices
 from quatrain.vertex import doctor, doctor_questions
 from quatrain.vertex.doctor import Request, examine
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as vertex_emulator
-from tests.quatrain.cli.test_main import quatrain
+from tests.quatrain.cli.test_entry import quatrain
 from tests.quatrain.conftest import SPEC
 
 DAY = datetime.date(2026, 11, 20)
@@ -154,7 +155,7 @@ def test_a_run_above_the_budget_is_refused_with_the_time_that_fits(files):
 
 def test_a_price_table_can_be_replaced_and_a_missing_machine_is_told(files, tmp_path):
     own = tmp_path / "prices.yaml"
-    table = yaml.safe_load(doctor.prices.OWN.read_text())
+    table = yaml.safe_load(prices.OWN.read_text())
     own.write_text(yaml.safe_dump({**table, "machines": {"n1-standard-4": 10.0}}))
     assert "11.00 USD" in price(files, 60, prices=own).sentence
     own.write_text(yaml.safe_dump({**table, "families": {}}))
@@ -165,7 +166,7 @@ def test_a_price_table_can_be_replaced_and_a_missing_machine_is_told(files, tmp_
 
 
 def test_an_old_table_of_prices_is_a_warning(files):
-    checked = doctor.prices.load_prices().checked
+    checked = prices.load_prices().checked
     a_year_after = checked + datetime.timedelta(days=365)
     assert price(files, 60, budget_usd=9, today=a_year_after).severity == "ok"
     finding = price(files, 60, budget_usd=9, today=a_year_after + datetime.timedelta(days=1))
@@ -354,7 +355,7 @@ def test_without_credentials_the_rest_is_told_as_not_asked(files, monkeypatch, t
 
 def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files, tmp_path):
     request = files(spec={"train": {"max_seconds": 600}})
-    table = yaml.safe_load(doctor.prices.OWN.read_text())
+    table = yaml.safe_load(prices.OWN.read_text())
     new = tmp_path / "prices.yaml"
     new.write_text(yaml.safe_dump({**table, "checked": datetime.date.today()}))
     arguments = ["doctor", request.spec, "--cloud", request.cloud, "--offline", "--prices", new]

@@ -73,7 +73,7 @@ def quatrain(google, capsys, training_path):
     def call(*arguments, file=training_path):
         pipeline = ["--pipeline", str(file)] if file else []
         with pytest.raises(SystemExit) as ended:
-            main.main([*map(str, arguments), *pipeline])
+            main([*map(str, arguments), *pipeline])
         printed = capsys.readouterr()
         return ended.value.code or 0, printed.out, printed.err
 

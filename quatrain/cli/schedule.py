@@ -1,150 +1,19 @@
-"""The verbs that speak with Vertex AI: submit, upload and schedule. Imports are inside them."""
+"""The verbs that schedule runs on Vertex AI. Heavy imports are inside them."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from quatrain.vertex import beam_checks
+from quatrain.cli.options import CLOUD, JOB, SPEC, request_of, with_options
 
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
-    from quatrain.vertex.submission import Submission
 
-_PATH = click.Path(path_type=Path)
-_SPEC = click.argument("spec", type=_PATH)
-_CLOUD = (
-    click.option(
-        "--cloud", default="cloud.yaml", type=_PATH, show_default=True, help="Cloud settings."
-    ),
-    click.option("--set-cloud", multiple=True, metavar="A.B=C", help="Override a cloud setting."),
-)
-RUNNER_OPTION = click.option(
-    "--runner-option",
-    "runner_options",
-    multiple=True,
-    metavar="K=V",
-    help="An option of the runner's; may be repeated.",
-)
-_RUN = (
-    *_CLOUD,
-    click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override the spec."),
-    click.option("--tier", default="", metavar="T", help="Take this tier, not the spec's."),
-    click.option("--runner", default="local", metavar="R", help="local, dataflow, flink, ..."),
-    RUNNER_OPTION,
-    click.option("--pipeline", type=_PATH, metavar="FILE", help="Send this compiled file."),
-    click.option("--template", default="", metavar="DIGEST", help="Send what upload printed."),
-    click.option("--allow-tag", is_flag=True, help="Accept an image named by a tag."),
-)
-_NAME = click.argument("name")
-
-
-def _options(*options: Any) -> Callable[[Any], Any]:
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-@click.command()
-@_SPEC
-@_options(*_RUN)
-@click.option("--job-id", default="", metavar="ID", help="Name of the job; made by default.")
-@click.option("--at", default="", metavar="TIME", help="Where source.window ends; else now.")
-@click.option("--no-cache", "anew", is_flag=True, help="Preprocess again, though nothing changed.")
-@click.option("--wait", "waits", is_flag=True, help="Show the steps until the job has ended.")
-def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) -> None:
-    """Run the pipeline for SPEC on Vertex AI.
-
-    \b
-    Example:
-      quatrain submit flights.yaml --cloud cloud.yaml --wait
-    """  # noqa: D301
-    from quatrain.vertex import submission
-
-    if job_id:
-        submission.check_job_id(job_id)
-    with tempfile.TemporaryDirectory(prefix="quatrain-submit-") as folder:
-        ready = submission.prepare(_request(spec, settings), Path(folder))
-    ready = submission.labelled(ready)
-    for warning in ready.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    from quatrain.vertex.client import Vertex
-
-    vertex = Vertex(ready.cloud)
-    sent = ready.named(job_id or submission.new_job_id(ready.spec.name), anew=anew)
-    vertex.create_job(sent.job, sent.job_id)
-    click.echo(f"job    {sent.job_id}")
-    click.echo(f"file   sha256 {sent.compiled.sha256}")
-    click.echo(f"page   {submission.console_link(ready.cloud, sent.job_id)}")
-    if waits:
-        _wait(vertex, sent)
-
-
-def _wait(vertex: Vertex, sent: Submission) -> None:
-    from quatrain.vertex.submission import Wait, report_link, report_uri
-
-    try:
-        job = Wait(vertex, sent, sys.stderr).run()
-    except KeyboardInterrupt:
-        _offer_to_cancel(vertex, sent)
-        raise
-    if report := report_uri(job):
-        click.echo(f"report {report_link(report)}")
-
-
-def _offer_to_cancel(vertex: Vertex, sent: Submission) -> None:
-    """Asks whether the job is to end too; where nobody can answer, it goes on."""
-    question = f"\ncancel {sent.job_id} on Vertex AI too?"
-    if sys.stdin.isatty():
-        with contextlib.suppress(click.Abort):  # a second Ctrl-C is a no
-            if click.confirm(question, default=False, err=True):
-                vertex.cancel_job(sent.job_id)
-                click.echo("asked it to end; its page shows when it has", err=True)
-                return
-    click.echo(f"{sent.job_id} goes on; cancel it on its page", err=True)
-
-
-@click.command()
-@_options(*_CLOUD)
-@click.option("--pipeline", type=_PATH, metavar="FILE", help="Upload this compiled file.")
-@click.option("--tag", "tags", multiple=True, help="Let this tag name it; may be repeated.")
-@click.option("--allow-tag", is_flag=True, help="Accept an image named by a tag.")
-def upload(
-    cloud: Path,
-    set_cloud: tuple[str, ...],
-    pipeline: Path | None,
-    tags: tuple[str, ...],
-    allow_tag: bool,
-) -> None:
-    """Put the compiled pipeline in the template registry and print its digest.
-
-    \b
-    Example:
-      quatrain upload --cloud cloud.yaml --tag 2026-11
-      quatrain submit flights.yaml --template sha256:...
-    """  # noqa: D301
-    from quatrain.vertex import submission
-    from quatrain.vertex.cloud_file import load_cloud
-    from quatrain.vertex.registry import Registry
-
-    settings = load_cloud(cloud, set_cloud, allow_tag)
-    registry = Registry(settings)
-    with tempfile.TemporaryDirectory(prefix="quatrain-upload-") as folder:
-        compiled = submission.compile_for(settings, pipeline, Path(folder))
-        template = registry.upload(compiled, tags)
-    click.echo(f"digest {template.version}")
-    click.echo(f"uri    {template.uri}")
-    if tags:
-        click.echo(f"tags   {', '.join(tags)}")
+NAME = click.argument("name")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -158,8 +27,8 @@ def schedule() -> None:
 
 
 @schedule.command("apply")
-@_SPEC
-@_options(*_RUN)
+@SPEC
+@with_options(*JOB)
 @click.option("--cron", required=True, metavar="CRON", help='As "TZ=Europe/Berlin 0 3 * * 1".')
 @click.option("--start", default="", metavar="TIME", help="No run before, as 2027-01-01.")
 @click.option("--end", default="", metavar="TIME", help="No run after.")
@@ -186,7 +55,7 @@ def apply_verb(
 
     checked = schedules.read_cron(cron)
     with tempfile.TemporaryDirectory(prefix="quatrain-schedule-") as folder:
-        ready = submission.prepare(_request(spec, settings), Path(folder))
+        ready = submission.prepare(request_of(spec, settings), Path(folder))
     for warning in ready.warnings:
         click.echo(f"warning: {warning}", err=True)
     wanted = schedules.Wanted(
@@ -222,7 +91,7 @@ def apply_verb(
 
 
 @schedule.command("list")
-@_options(*_CLOUD)
+@with_options(*CLOUD)
 def list_verb(**settings: Any) -> None:
     """List the schedules that Quatrain made in the project and location.
 
@@ -241,8 +110,8 @@ def list_verb(**settings: Any) -> None:
 
 
 @schedule.command()
-@_NAME
-@_options(*_CLOUD)
+@NAME
+@with_options(*CLOUD)
 def pause(name: str, **settings: Any) -> None:
     """Start no more runs of the model NAME until it is resumed.
 
@@ -256,8 +125,8 @@ def pause(name: str, **settings: Any) -> None:
 
 
 @schedule.command()
-@_NAME
-@_options(*_CLOUD)
+@NAME
+@with_options(*CLOUD)
 @click.option("--catch-up", is_flag=True, help="Start the runs that were missed, too.")
 def resume(name: str, catch_up: bool, **settings: Any) -> None:
     """Start runs of the model NAME again.
@@ -273,8 +142,8 @@ def resume(name: str, catch_up: bool, **settings: Any) -> None:
 
 
 @schedule.command("delete")
-@_NAME
-@_options(*_CLOUD)
+@NAME
+@with_options(*CLOUD)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete_verb(name: str, yes: bool, **settings: Any) -> None:
     """Delete the schedule of the model NAME; its runs and models stay.
@@ -295,8 +164,8 @@ def delete_verb(name: str, yes: bool, **settings: Any) -> None:
 
 
 @schedule.command("run")
-@_NAME
-@_options(*_CLOUD)
+@NAME
+@with_options(*CLOUD)
 def run_verb(name: str, **settings: Any) -> None:
     """Start a run of the schedule of the model NAME now, beside its times.
 
@@ -311,13 +180,6 @@ def run_verb(name: str, **settings: Any) -> None:
     vertex.create_job(found.job, job_id)
     click.echo(f"job    {job_id}")
     click.echo(f"page   {console_link(vertex.cloud, job_id)}")
-
-
-def _request(spec: Path, settings: dict[str, Any]) -> Any:
-    from quatrain.vertex.submission import Request
-
-    options = beam_checks.read_pairs(settings["runner"], settings.pop("runner_options"))
-    return Request(spec=spec, runner_options=options, **settings)
 
 
 def _vertex(settings: dict[str, Any]) -> Vertex:

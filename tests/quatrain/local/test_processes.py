@@ -2,7 +2,7 @@
 
 import pytest
 
-from quatrain.local.failures import describe_exit, last_error
+from quatrain.local.processes import describe_exit, last_error
 
 TRACEBACK = """\
 Traceback (most recent call last):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from quatrain.cli import main
+from quatrain.cli.exit_codes import INTERRUPTED
 from quatrain.components.tiers.prices import OWN
 
 ROOT = Path(__file__).parents[3]
@@ -33,7 +34,7 @@ VERBS = [
 def quatrain(capsys, *arguments):
     """Returns the exit code and what was printed."""
     with pytest.raises(SystemExit) as ended:
-        main.main([str(a) for a in arguments])
+        main([str(a) for a in arguments])
     printed = capsys.readouterr()
     return ended.value.code or 0, printed.out, printed.err
 
@@ -47,7 +48,7 @@ def spec_path(tmp_path, spec):
 
 def test_help_takes_a_fraction_of_a_second():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "quatrain.cli.main", "--help"]
+    command = [sys.executable, "-m", "quatrain", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -115,7 +116,7 @@ def test_debug_shows_where_an_error_comes_from(capsys):
     from quatrain.components.errors import TierError
 
     with pytest.raises(TierError):
-        main.main(["tiers", "STANDART", "--debug"])
+        main(["tiers", "STANDART", "--debug"])
 
 
 def test_tiers_shows_the_machines_of_today_and_what_changed(capsys):
@@ -212,7 +213,7 @@ def test_predict_tells_both_counts_and_copies_columns(capsys, tmp_path):
 
 def test_ctrl_c_is_kept_as_such_and_says_where_the_run_is(capsys, spec_path, toy_path, tmp_path):
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code = start + "from quatrain.cli.main import main; main()"
+    code = start + "from quatrain.cli import main; main()"
     options = ["--pipeline", toy_path, "--runner", json.dumps(["hang", [1]]), "--root", tmp_path]
     child = subprocess.Popen(
         [sys.executable, "-c", code, "run", spec_path, *options],
@@ -227,7 +228,7 @@ def test_ctrl_c_is_kept_as_such_and_says_where_the_run_is(capsys, spec_path, toy
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=20)
-    assert child.returncode == main.INTERRUPTED
+    assert child.returncode == INTERRUPTED
     folder = record.parent.resolve()
     assert f"error: interrupted; what was done is in {folder}; to run again starts anew" in err
     assert json.loads(record.read_text())["error"] == "interrupted"

@@ -1,0 +1,49 @@
+"""The verb that looks for what would make a run on Vertex AI fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from quatrain.cli.exit_codes import FAILED
+from quatrain.cli.options import CLOUD, PATH, PRICES, SET, SPEC, TIER, with_options
+
+
+@click.command()
+@SPEC
+@with_options(*CLOUD)
+@SET
+@TIER
+@click.option("--pipeline", type=PATH, metavar="FILE", help="Compiled file.")
+@PRICES
+@click.option("--runner", default="local", metavar="R", help="Where Beam is to run.  [local]")
+@click.option("--offline", is_flag=True, help="Ask nobody; say what was not asked.")
+def doctor(
+    spec: Path,
+    cloud: Path,
+    overrides: tuple[str, ...],
+    set_cloud: tuple[str, ...],
+    tier: str,
+    pipeline: Path | None,
+    prices: Path | None,
+    runner: str,
+    offline: bool,
+) -> int:
+    """Find what would make a run of SPEC on Vertex fail, before it costs anything.
+
+    \b
+    Example:
+      quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
+    """  # noqa: D301
+    from quatrain.components.tiers.prices import OWN
+    from quatrain.vertex.doctor import Request, examine
+    from quatrain.vertex.findings import lines
+
+    request = Request(
+        spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline, runner
+    )
+    findings = list(examine(request, lambda text: click.echo(text, err=True)))
+    for line in lines(findings):
+        click.echo(line)
+    return FAILED if any(finding.severity == "error" for finding in findings) else 0

@@ -1,0 +1,113 @@
+"""The command line as one command: its verbs, its exit codes and its errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from quatrain.cli import doctor, jobs, pipeline, predict, report, run, schedule, spec, tiers
+from quatrain.cli.exit_codes import FAILED, INTERRUPTED, USAGE
+from quatrain.components.errors import QuatrainError
+from quatrain.components.wording import near
+
+
+class _Verbs(click.Group):
+    """A group that names the nearest verb when one is mistyped."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            ctx.fail(f"no verb {name!r}{near(name, self.commands)}")
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
+@click.version_option(package_name="quatrain")
+def cli(debug: bool) -> None:
+    """Turns a table into a trained, evaluated, served TensorFlow model.
+
+    One YAML file describes the model; one compiled pipeline trains it, here or on Vertex AI.
+
+    \b
+    Example:
+      quatrain init rows.csv --target price
+      quatrain run rows.yaml
+      quatrain report runs/rows/latest
+    """  # noqa: D301
+
+
+_VERBS = (
+    spec.init,
+    run.run,
+    pipeline.compile_verb,
+    spec.check,
+    tiers.tiers,
+    predict.predict,
+    report.report,
+    doctor.doctor,
+    jobs.submit,
+    pipeline.upload,
+    schedule.schedule,
+)
+"""In the order of `quatrain --help`."""
+
+for verb in _VERBS:
+    cli.add_command(verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and exits: 0, 1 after a failure, 2 after a usage error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = ["--debug"] * debug + [a for a in given if a != "--debug"]
+    if debug:
+        sys.exit(_invoke(given))
+    try:
+        code = _invoke(given)
+    except KeyboardInterrupt as error:
+        click.echo(f"\nerror: {str(error) or 'interrupted'}", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has gone; nothing can be told to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    except Exception as error:  # the one place where every failure becomes a sentence
+        click.echo(f"error: {_sentence(error)}", err=True)
+        code = FAILED
+    sys.exit(code)
+
+
+def _invoke(arguments: list[str]) -> int:
+    try:
+        returned: Any = cli.main(arguments, prog_name="quatrain", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except click.UsageError as error:
+        hint = f"; try `{error.ctx.command_path} --help`" if error.ctx else ""
+        click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True)
+        return USAGE
+    except click.Abort as aborted:
+        cause = aborted.__cause__
+        told = cause.args if isinstance(cause, KeyboardInterrupt) else ()
+        raise KeyboardInterrupt(*told) from None
+    return returned if isinstance(returned, int) else 0
+
+
+def _sentence(error: Exception) -> str:
+    from quatrain.trainer.settings import TrainerError
+
+    if isinstance(error, QuatrainError | TrainerError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror} (--debug shows where)"
+    return f"{type(error).__name__}: {error} (unexpected; --debug shows where)"

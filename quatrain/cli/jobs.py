@@ -1,0 +1,76 @@
+"""The verb that sends a job to Vertex AI and waits for it. Heavy imports are inside it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quatrain.cli.options import AT, JOB, SPEC, request_of, with_options
+
+if TYPE_CHECKING:
+    from quatrain.vertex.client import Vertex
+    from quatrain.vertex.submission import Submission
+
+
+@click.command()
+@SPEC
+@with_options(*JOB)
+@click.option("--job-id", default="", metavar="ID", help="Name of the job; made by default.")
+@AT
+@click.option("--no-cache", "anew", is_flag=True, help="Preprocess again, though nothing changed.")
+@click.option("--wait", "waits", is_flag=True, help="Show the steps until the job has ended.")
+def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) -> None:
+    """Run the pipeline for SPEC on Vertex AI.
+
+    \b
+    Example:
+      quatrain submit flights.yaml --cloud cloud.yaml --wait
+    """  # noqa: D301
+    from quatrain.vertex import submission
+
+    if job_id:
+        submission.check_job_id(job_id)
+    with tempfile.TemporaryDirectory(prefix="quatrain-submit-") as folder:
+        ready = submission.prepare(request_of(spec, settings), Path(folder))
+    ready = submission.labelled(ready)
+    for warning in ready.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    from quatrain.vertex.client import Vertex
+
+    vertex = Vertex(ready.cloud)
+    sent = ready.named(job_id or submission.new_job_id(ready.spec.name), anew=anew)
+    vertex.create_job(sent.job, sent.job_id)
+    click.echo(f"job    {sent.job_id}")
+    click.echo(f"file   sha256 {sent.compiled.sha256}")
+    click.echo(f"page   {submission.console_link(ready.cloud, sent.job_id)}")
+    if waits:
+        _wait(vertex, sent)
+
+
+def _wait(vertex: Vertex, sent: Submission) -> None:
+    from quatrain.vertex.submission import Wait, report_link, report_uri
+
+    try:
+        job = Wait(vertex, sent, sys.stderr).run()
+    except KeyboardInterrupt:
+        _offer_to_cancel(vertex, sent)
+        raise
+    if report := report_uri(job):
+        click.echo(f"report {report_link(report)}")
+
+
+def _offer_to_cancel(vertex: Vertex, sent: Submission) -> None:
+    """Asks whether the job is to end too; where nobody can answer, it goes on."""
+    question = f"\ncancel {sent.job_id} on Vertex AI too?"
+    if sys.stdin.isatty():
+        with contextlib.suppress(click.Abort):  # a second Ctrl-C is a no
+            if click.confirm(question, default=False, err=True):
+                vertex.cancel_job(sent.job_id)
+                click.echo("asked it to end; its page shows when it has", err=True)
+                return
+    click.echo(f"{sent.job_id} goes on; cancel it on its page", err=True)

@@ -1,0 +1,77 @@
+"""The verbs that write the compiled pipeline: compile to a file, upload to a registry."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from quatrain.cli.options import CLOUD, PATH, with_options
+
+
+@click.command("compile")
+@click.option(
+    "-o",
+    "--output",
+    default="training.yaml",
+    type=PATH,
+    show_default=True,
+    help="Where to write the pipeline.",
+)
+@click.option(
+    "--image",
+    default="",
+    metavar="REF",
+    help="Image of every component and replica; on Vertex, by its digest.",
+)
+def compile_verb(output: Path, image: str) -> None:
+    """Write the one pipeline file that serves every spec.
+
+    The same code and image give the same bytes; the spec is a run-time parameter.
+
+    \b
+    Example:
+      quatrain compile -o training.yaml --image REGION-docker.pkg.dev/P/R/quatrain@sha256:...
+    """  # noqa: D301
+    from quatrain.components.image import IMAGE
+    from quatrain.pipelines.compiled import compile_pipeline, read_compiled
+
+    if output.suffix not in (".yaml", ".json"):
+        raise click.UsageError(f"{output} must end in .yaml or .json")
+    compiled = read_compiled(compile_pipeline(output, image or IMAGE))
+    click.echo(f"{output}  sha256 {compiled.sha256}  steps {' -> '.join(compiled.steps)}")
+
+
+@click.command()
+@with_options(*CLOUD)
+@click.option("--pipeline", type=PATH, metavar="FILE", help="Upload this compiled file.")
+@click.option("--tag", "tags", multiple=True, help="Let this tag name it; may be repeated.")
+@click.option("--allow-tag", is_flag=True, help="Accept an image named by a tag.")
+def upload(
+    cloud: Path,
+    set_cloud: tuple[str, ...],
+    pipeline: Path | None,
+    tags: tuple[str, ...],
+    allow_tag: bool,
+) -> None:
+    """Put the compiled pipeline in the template registry and print its digest.
+
+    \b
+    Example:
+      quatrain upload --cloud cloud.yaml --tag 2026-11
+      quatrain submit flights.yaml --template sha256:...
+    """  # noqa: D301
+    from quatrain.vertex import submission
+    from quatrain.vertex.cloud_file import load_cloud
+    from quatrain.vertex.registry import Registry
+
+    settings = load_cloud(cloud, set_cloud, allow_tag)
+    registry = Registry(settings)
+    with tempfile.TemporaryDirectory(prefix="quatrain-upload-") as folder:
+        compiled = submission.compile_for(settings, pipeline, Path(folder))
+        template = registry.upload(compiled, tags)
+    click.echo(f"digest {template.version}")
+    click.echo(f"uri    {template.uri}")
+    if tags:
+        click.echo(f"tags   {', '.join(tags)}")

@@ -1,0 +1,45 @@
+"""The verb that prints how a run went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from quatrain.cli.options import PATH
+from quatrain.components.errors import QuatrainError
+
+SHOWN = 20
+"""How many folders an error names."""
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=PATH)
+@click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
+def report(run: Path, opens: bool) -> None:
+    """Print how a run went, and where its page is.
+
+    RUN is a run's folder, or the folder of a model's runs (then its latest).
+
+    \b
+    Example:
+      quatrain report runs/flights/latest --open
+    """  # noqa: D301
+    from quatrain.local.runs import models_below
+    from quatrain.terminal.printouts import find_run, run_details
+
+    if not (run / "run.json").is_file() and (models := models_below(run)):
+        raise QuatrainError(f"{run} is the folder of all runs; name one: {_joined(models)}")
+    folder = find_run(run)
+    click.echo(run_details(folder))
+    page = folder / "report.html"
+    if opens:
+        if not page.exists():
+            raise QuatrainError(f"{folder} has no report.html: the run did not reach evaluate")
+        click.launch(str(page.resolve()))
+
+
+def _joined(paths: Sequence[Path]) -> str:
+    more = ", ..." if len(paths) > SHOWN else ""
+    return ", ".join(map(str, paths[:SHOWN])) + more

@@ -1,0 +1,84 @@
+"""The verb that runs the pipeline on this machine. Heavy imports are inside it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, runner_options_of
+from quatrain.vertex import beam_checks
+
+
+@click.command()
+@SPEC
+@TIER
+@click.option(
+    "--root",
+    default="runs",
+    type=PATH,
+    show_default=True,
+    help="Folder of all runs.",
+)
+@SET
+@click.option(
+    "--runner",
+    default="local",
+    metavar="R",
+    show_default=True,
+    help="Where Beam runs: local, flink, spark or a runner of Beam's.",
+)
+@RUNNER_OPTION
+@click.option("--workers", type=int, metavar="N", help="Processes of runner local; 0: a core each.")
+@click.option(
+    "--pipeline",
+    type=PATH,
+    metavar="FILE",
+    help="Execute this compiled file instead of compiling one.",
+)
+@AT
+def run(
+    spec: Path,
+    tier: str,
+    root: Path,
+    overrides: tuple[str, ...],
+    runner: str,
+    runner_options: tuple[str, ...],
+    workers: int | None,
+    pipeline: Path | None,
+    at: str,
+) -> None:
+    """Run the whole pipeline for SPEC on this machine.
+
+    The run goes to ROOT/<name>/<run id>, and ROOT/<name>/latest points to it.
+
+    \b
+    Example:
+      quatrain run examples/flights/flights.yaml --tier STANDARD_1 --set train.replicas=2
+    """  # noqa: D301
+    from quatrain.components.package.publishing import check_trainer
+    from quatrain.components.table.windows import window_end
+    from quatrain.components.train.plan import resolve_tier
+    from quatrain.validation.typos import load_with_source
+
+    options = runner_options_of(runner, runner_options, workers)
+    if pipeline is None:
+        beam_checks.check(runner, options)
+        beam_checks.check_here(runner)
+    model_spec = load_with_source(spec, overrides)
+    resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
+    check_trainer(model_spec.train.trainer or "")
+    window_end(model_spec.source, at)
+    from quatrain.local.run import run_pipeline
+    from quatrain.pipelines.compiled import compile_pipeline
+    from quatrain.terminal.printouts import shown
+
+    with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
+        path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
+        done = run_pipeline(
+            path, model_spec, root, tier=tier, runner=runner, runner_options=options, at=at
+        )
+    for name in ("report.html", "metrics.json", "model"):
+        if (done.folder / name).exists():
+            click.echo(f"{name:<13} {shown(done.folder / name)}")

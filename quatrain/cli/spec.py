@@ -1,0 +1,75 @@
+"""The verbs that write and check a spec: init and check. Heavy imports are inside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from quatrain.cli.options import AT, PATH, SET, SPEC, TIER
+
+
+@click.command()
+@click.argument("data", metavar="DATA")
+@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="SPEC",
+    help="The spec's file.  [default: rows.yaml for rows.csv, in this folder]",
+)
+def init(data: str, target: str, output: Path | None) -> None:
+    """Write a spec for the table DATA, with comments on what was found in it.
+
+    DATA is a CSV, JSON Lines or Parquet file, a glob of them, or a gs:// uri. A bounded sample of
+    it is read. The spec runs as it is; columns that look like an answer or an identifier are left
+    out in it.
+
+    \b
+    Example:
+      quatrain init taxi.csv --target tips -o taxi.yaml
+    """  # noqa: D301
+    from quatrain.draft.propose import propose
+    from quatrain.terminal.printouts import proposal_lines
+
+    for line in proposal_lines(propose(data, target, output)):
+        click.echo(line)
+
+
+@click.command()
+@SPEC
+@TIER
+@SET
+@AT
+def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
+    """Check SPEC, and a sample of its rows, without running anything.
+
+    \b
+    Example:
+      quatrain check examples/flights/flights.yaml --set clean.max_rejected=0.01
+    """  # noqa: D301
+    from quatrain.components.errors import SpecError
+    from quatrain.components.table.windows import window_end
+    from quatrain.components.tiers import tiers
+    from quatrain.components.train.plan import resolve_tier
+    from quatrain.terminal.console import rows_in_words
+    from quatrain.validation import sample
+    from quatrain.validation.typos import load_with_source
+
+    model_spec = load_with_source(spec, overrides)
+    resolved = resolve_tier(model_spec, tier)
+    found = sample.check(model_spec, window_end(model_spec.source, at))
+    if found.sample:
+        click.echo(f"sampled {rows_in_words(found.sample.rows)}")
+    if found.problems:
+        raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in found.problems))
+    for warning in [*found.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]:
+        click.echo(f"warning: {warning}", err=True)
+    for note in resolved.notes if resolved.name == "CUSTOM" else ():
+        click.echo(f"train.tier CUSTOM: {note}")
+    n_features, n_columns = len(model_spec.features), len(model_spec.columns)
+    click.echo(
+        f"{spec.name} suits its data: {n_columns} columns, {n_features} features, "
+        f"label {model_spec.label} ({model_spec.task}), tier {resolved.name}"
+    )
