@@ -21,7 +21,9 @@ def run_python(
     env: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
 ) -> str:
-    """Runs `python ARGUMENTS` and returns what it wrote to stdout.
+    """Runs `python -P ARGUMENTS` and returns what it wrote to stdout.
+
+    The path is safe: nothing in the working directory, nor beside a script, is imported.
 
     Args:
         *arguments: As on the command line.
@@ -34,7 +36,7 @@ def run_python(
     """
     try:
         done = subprocess.run(
-            [sys.executable, *arguments],
+            [sys.executable, "-P", *arguments],
             cwd=cwd,
             env=None if env is None else dict(env),
             capture_output=True,

@@ -72,7 +72,7 @@ def repack(source: Path, target: Path) -> None:
 
 
 def _build(source: Path, out: Path) -> Path:
-    command = ["-P", "-m", "build", "--sdist", "--no-isolation", "--outdir", str(out), str(source)]
+    command = ["-m", "build", "--sdist", "--no-isolation", "--outdir", str(out), str(source)]
     try:
         run_python(*command, cwd=source.parent)
         (built,) = out.glob("*.tar.gz")

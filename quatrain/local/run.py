@@ -1,8 +1,8 @@
-"""Runs a compiled pipeline on this machine: kfp.local, with one seam for the custom job.
+"""Runs a compiled pipeline on this machine: kfp.local, with a seam for the training job.
 
-The seam is one class. kfp.local hands every task to `SubprocessTaskHandler`; ours runs Python
-components as that one does, and where it meets the custom-job launcher of
-google-cloud-pipeline-components it runs the worker pools of the payload as local processes.
+kfp.local passes every task to the run, by way of `kfp_seam`. Python components run as kfp itself
+would run them. Where a task is the custom-job launcher of google-cloud-pipeline-components, the
+worker pools of its payload run as local processes.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, TextIO
+from typing import Any, TextIO
 
-from kfp import components, dsl, local
-from kfp.local import placeholder_utils, status, subprocess_task_handler
+from kfp import components, local
 
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.local import training_job
+from quatrain.local import kfp_seam, training_job
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
 from quatrain.local.runs import Run, Step, start_run
 from quatrain.pipelines.compiled import (
@@ -110,8 +109,8 @@ class _Session:
         self, command: Sequence[str], env: Mapping[str, str], step: Step, log: Path
     ) -> training_job.Outcome:
         """Runs a Python component as kfp's own handler does without a virtual environment."""
-        here = subprocess_task_handler.replace_python_executable(list(command), sys.executable)
-        process = Process(here, log, {**_task_environment(), **env})
+        command = kfp_seam.with_this_python(command)
+        process = Process(command, log, {**_task_environment(), **env})
         try:
             while (code := process.poll()) is None:
                 self._tick(step, log)
@@ -151,24 +150,6 @@ class _Session:
     def _tick(self, step: Step, log: Path) -> None:
         elapsed = time.monotonic() - step.started
         self.console.step_goes_on(self._number(step.name), step.name, elapsed, log)
-
-
-class _LocalTaskHandler(subprocess_task_handler.SubprocessTaskHandler):
-    """The seam: kfp.local makes one of these for each task."""
-
-    session: ClassVar[_Session]
-
-    def validate_image(self, image: str) -> None:
-        """Accepts any image: the code is this installation's, as it is the image's."""
-
-    def validate_not_container_component(self, full_command: list[str]) -> None:
-        """Refuses containers other than the custom-job launcher."""
-        executor_of(full_command)
-
-    def run(self) -> status.Status:
-        """Runs the task."""
-        succeeded = self.session.run_task(self.full_command, self.env_vars)
-        return status.Status.SUCCESS if succeeded else status.Status.FAILURE
 
 
 def run_pipeline(
@@ -242,9 +223,12 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
         log = stack.enter_context(run.log_path("kfp").open("w", encoding="utf-8"))
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
-        stack.enter_context(_seam(session))
-        known = {_SCHEDULED: scheduled, _CREATED: run.started, _NAME: run.folder.name}
-        stack.enter_context(_known(known))
+        placeholders = {
+            kfp_seam.SCHEDULED: scheduled,
+            kfp_seam.CREATED: run.started,
+            kfp_seam.NAME: run.folder.name,
+        }
+        stack.enter_context(kfp_seam.replace_kfp(session.run_task, placeholders))
         pipeline = components.load_component_from_file(str(run.training_path))
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
@@ -259,40 +243,6 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
     if not session.failure:
         session.end_step()
     return session.failure
-
-
-@contextlib.contextmanager
-def _seam(session: _Session) -> Iterator[None]:
-    """Puts our handler in the place of kfp's for the time of a run."""
-    handler = type("LocalTaskHandler", (_LocalTaskHandler,), {"session": session})
-    kept = subprocess_task_handler.SubprocessTaskHandler
-    subprocess_task_handler.SubprocessTaskHandler = handler
-    try:
-        yield
-    finally:
-        subprocess_task_handler.SubprocessTaskHandler = kept
-
-
-_SCHEDULED = dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER
-_CREATED = dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER
-_NAME = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
-
-
-@contextlib.contextmanager
-def _known(values: Mapping[str, str]) -> Iterator[None]:
-    """Gives kfp the run's own name, and two times at which kfp.local 2.17 ends (IndexError)."""
-    kept = placeholder_utils.resolve_individual_placeholder
-
-    def resolve(element: str, **known: Any) -> str:
-        for placeholder, value in values.items():
-            element = element.replace(placeholder, value)
-        return kept(element, **known)
-
-    placeholder_utils.resolve_individual_placeholder = resolve
-    try:
-        yield
-    finally:
-        placeholder_utils.resolve_individual_placeholder = kept
 
 
 @contextlib.contextmanager
@@ -314,7 +264,8 @@ def _termination_as_interrupt() -> Iterator[None]:
 def _task_environment() -> dict[str, str]:
     """Returns this environment, in which tasks import the code that the command line runs."""
     code = str(Path(__file__).parents[2])
-    path = [code, *filter(None, [os.environ.get("PYTHONPATH")])]
+    # An empty entry, as in `:/my/code`, would be the user's folder.
+    path = [code, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     settings = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **settings}
 

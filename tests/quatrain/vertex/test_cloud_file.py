@@ -111,4 +111,4 @@ def test_one_module_alone_imports_the_library_of_vertex():
         for line in path.read_text().splitlines()
         if line.lstrip().startswith(("import ", "from ")) and any(word in line for word in words)
     }
-    assert importers == {"vertex.py"}
+    assert importers == {"client.py"}

@@ -1,0 +1,128 @@
+"""The private parts of kfp that a local run replaces while it lasts.
+
+kfp.local has no public way to say how a task runs. Two names are replaced, and one is called:
+
+- `subprocess_task_handler.SubprocessTaskHandler`, the class that `task_dispatcher` makes an
+  instance of for each task: ours passes the task's command to the run, which starts it as a
+  supervised process, or as the worker pools of a custom job.
+- `placeholder_utils.resolve_individual_placeholder`: kfp.local raises an IndexError at the two
+  placeholders of times, and makes up a name for the run.
+- `subprocess_task_handler.replace_python_executable`, which knows which part of a component's
+  command is the user's code.
+
+They are as they stand in kfp 2.17.0 to 2.17.2. Before another version is allowed, read
+kfp/local/subprocess_task_handler.py, task_dispatcher.py and placeholder_utils.py again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from typing import Any, ClassVar
+
+from kfp import dsl
+from kfp.local import placeholder_utils, status, subprocess_task_handler
+
+from quatrain.pipelines.compiled import executor_of
+
+READ_FROM = "2.17"
+"""The version of kfp that the seam was read from."""
+
+SCHEDULED = dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER
+CREATED = dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER
+NAME = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
+"""The placeholders that `replace_kfp` resolves."""
+
+RunTask = Callable[[Sequence[str], Mapping[str, str]], bool]
+"""Runs a task by its command and environment, and returns whether it succeeded."""
+
+_SIGNATURES: Mapping[tuple[Any, str], tuple[str, ...]] = {
+    (subprocess_task_handler, "SubprocessTaskHandler"): (
+        "image",
+        "full_command",
+        "pipeline_root",
+        "runner",
+        "env_vars",
+    ),
+    (subprocess_task_handler, "replace_python_executable"): ("full_command", "new_executable"),
+    (placeholder_utils, "resolve_individual_placeholder"): (
+        "element",
+        "executor_input_dict",
+        "pipeline_resource_name",
+        "task_resource_name",
+        "pipeline_root",
+        "pipeline_job_id",
+        "pipeline_task_id",
+    ),
+}
+"""The names of the seam, with their parameters."""
+
+
+class _TaskHandler(subprocess_task_handler.SubprocessTaskHandler):
+    """Passes each task of kfp.local to `run_task`."""
+
+    run_task: ClassVar[RunTask]
+
+    def validate_image(self, image: str) -> None:
+        """Accepts any image: the code is this installation's, as it is the image's."""
+
+    def validate_not_container_component(self, full_command: list[str]) -> None:
+        """Refuses containers other than the launchers of custom jobs and tuning jobs."""
+        executor_of(full_command)
+
+    def run(self) -> status.Status:
+        """Runs the task."""
+        succeeded = type(self).run_task(self.full_command, self.env_vars)
+        return status.Status.SUCCESS if succeeded else status.Status.FAILURE
+
+
+@contextlib.contextmanager
+def replace_kfp(run_task: RunTask, placeholders: Mapping[str, str]) -> Iterator[None]:
+    """Lets kfp.local run its tasks by `run_task`, until the context ends.
+
+    Args:
+        run_task: Runs one task.
+        placeholders: The values of SCHEDULED, CREATED and NAME.
+    """
+    resolve_by_kfp = placeholder_utils.resolve_individual_placeholder
+
+    def resolve(element: str, **arguments: Any) -> str:
+        for placeholder, value in placeholders.items():
+            element = element.replace(placeholder, value)
+        return resolve_by_kfp(element, **arguments)
+
+    handler = type("LocalTaskHandler", (_TaskHandler,), {"run_task": staticmethod(run_task)})
+    handler_of_kfp = subprocess_task_handler.SubprocessTaskHandler
+    subprocess_task_handler.SubprocessTaskHandler = handler
+    placeholder_utils.resolve_individual_placeholder = resolve
+    try:
+        yield
+    finally:
+        subprocess_task_handler.SubprocessTaskHandler = handler_of_kfp
+        placeholder_utils.resolve_individual_placeholder = resolve_by_kfp
+
+
+def with_this_python(command: Sequence[str]) -> list[str]:
+    """Returns a component's command with this Python in the place of `python3`."""
+    return subprocess_task_handler.replace_python_executable(list(command), sys.executable)
+
+
+def problems() -> list[str]:
+    """Returns what keeps the installed kfp from being the one that the seam was read from."""
+    version = metadata.version("kfp")
+    texts = [] if version.startswith(f"{READ_FROM}.") else [f"kfp is {version}"]
+    for (module, name), parameters in _SIGNATURES.items():
+        value = getattr(module, name, None)
+        where = f"{module.__name__}.{name}"
+        if value is None:
+            texts.append(f"{where} is gone")
+        elif (actual := tuple(inspect.signature(value).parameters)) != parameters:
+            texts.append(f"{where} takes {', '.join(actual)}")
+    return [
+        f"the seam of a local run was read from kfp {READ_FROM}, but {text}: read kfp/local again "
+        f"and mend quatrain/local/kfp_seam.py"
+        for text in texts
+    ]
