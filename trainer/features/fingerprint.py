@@ -1,24 +1,34 @@
-"""FarmHash Fingerprint64 of many strings at once.
+"""Every hash of the project: FarmHash Fingerprint64 of strings, and mixers of integers.
 
-The same function as BigQuery's `FARM_FINGERPRINT` (as unsigned) and TensorFlow's
-`tf.strings.to_hash_bucket_fast`, so a split or a hash feature can be reproduced in SQL and is equal
-in the serving graph. Source: google/farmhash, `farmhashna::Hash64`.
+The fingerprint is the function behind BigQuery's `FARM_FINGERPRINT` (there signed) and TensorFlow's
+`tf.strings.to_hash_bucket_fast`. A split or a hash feature can therefore be reproduced in SQL, and
+the serving graph computes the same buckets. Source: google/farmhash, `farmhashna::Hash64`.
+
+The mixers differ in width and cost, and none can replace another without changing rows, samples or
+weights: `splitmix64` mixes best; `multiply_xorshift` is a single cheap round, repeated for each
+word of a text; `murmur32_tensor` runs inside TensorFlow graphs, where 32 bits serve four units.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
 K0 = np.uint64(0xC3A5C85C97CB3127)
 K1 = np.uint64(0xB492B66FBE98F273)
 K2 = np.uint64(0x9AE16A3B2F90404F)
-_PADDING = 64  # a fetch never runs past the buffer
+"""The primes of FarmHash, from its source; another value would give another fingerprint."""
+WORD_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
+"""The multiplier of `multiply_xorshift`; odd, so nothing is lost. From degski's 64-bit mixer."""
+_PADDING = 64  # zero bytes behind the text: a word of 8 bytes is read at every position
 
 
 def fingerprint64(values: pa.Array | pa.ChunkedArray) -> U64:
@@ -30,6 +40,40 @@ def fingerprint64(values: pa.Array | pa.ChunkedArray) -> U64:
         encoded = encoded.combine_chunks()
     distinct = _hash_distinct(encoded.dictionary)
     return distinct[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def splitmix64(values: U64) -> U64:
+    """Mixes the bits of `[N] uint64`: each bit of a value changes about half of its result's bits.
+
+    The last step of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014; Stafford's variant 13). It is a
+    bijection: distinct values stay distinct.
+    """
+    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        values = (values ^ (values >> np.uint64(shift))) * np.uint64(multiplier)
+    return values ^ (values >> np.uint64(31))
+
+
+def multiply_xorshift(words: U64, spare: U64) -> None:
+    """Mixes the bits of `[N] uint64` in place by one multiplication and one shift; a bijection.
+
+    Args:
+        words: What is mixed.
+        spare: Scratch space of the same shape. Fresh pages for the shifted words would cost more
+            than the arithmetic.
+    """
+    words *= WORD_MULTIPLIER
+    np.right_shift(words, np.uint64(32), out=spare)
+    words ^= spare
+
+
+def murmur32_tensor(values: tf.Tensor) -> tf.Tensor:
+    """Mixes the bits of a uint32 tensor of any shape by MurmurHash3's finalizer (Appleby, 2011)."""
+    import tensorflow as tf
+
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        shifted = tf.bitwise.right_shift(values, tf.constant(shift, tf.uint32))
+        values = tf.bitwise.bitwise_xor(values, shifted) * tf.constant(factor, tf.uint32)
+    return values
 
 
 def text_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:

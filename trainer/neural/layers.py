@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..features.fingerprint import murmur32_tensor
+
 ONE_HOT = 16  # up to this many levels an index has a value of its own for each
 BLOCK_WIDTH = 32  # outputs of all members' heads up to which zeros between them cost less
 SOFT_BOUND = 4.0  # deviations at which a standardized number starts to count less
@@ -274,14 +276,7 @@ def _bits(rows: tf.Tensor, units: int, step: tf.Variable, salt: int) -> tf.Tenso
     words = -(-units // 4)  # four units share a counter
     size = rows * words
     counter = tf.range(size) + tf.cast(replica, tf.int32) * size
-    key = _mix(tf.cast(step, tf.uint32) + tf.constant(salt % 2**32, tf.uint32))
-    bits = tf.bitcast(_mix(_mix(tf.bitcast(counter, tf.uint32)) + key), tf.uint8)
+    key = murmur32_tensor(tf.cast(step, tf.uint32) + tf.constant(salt % 2**32, tf.uint32))
+    mixed = murmur32_tensor(murmur32_tensor(tf.bitcast(counter, tf.uint32)) + key)
+    bits = tf.bitcast(mixed, tf.uint8)
     return tf.reshape(bits, [rows, 4 * words])[:, :units]
-
-
-def _mix(x: tf.Tensor) -> tf.Tensor:
-    """Returns murmur3's 32-bit finalizer of uint32 (Appleby, public domain)."""
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-        x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(shift, tf.uint32)))
-        x = x * tf.constant(factor, tf.uint32)
-    return x

@@ -19,7 +19,12 @@ import pyarrow.compute as pc
 
 from quatrain.components.preprocess.dictionary import decoded
 from quatrain.components.specification.schema import SPLITS
-from quatrain.trainer.features.fingerprint import fingerprint64
+from quatrain.trainer.features.fingerprint import (
+    WORD_MULTIPLIER,
+    fingerprint64,
+    multiply_xorshift,
+    splitmix64,
+)
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -27,8 +32,6 @@ SIZE = 4096
 """With 410 of them in a test split of a tenth, a share of 1 % does not go unseen (95 %)."""
 MISSING = np.uint64(0x9E3779B97F4A7C15)
 """The word of a missing value; as a number it is one that no column holds, about -2e-162."""
-_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
-_SHIFT = np.uint64(32)
 _SLACK = 1.25
 """So many keys are taken by their size alone: enough for up to a fifth of copies among them."""
 _WORD, _SHORT = 8, 64
@@ -152,26 +155,9 @@ def fingerprints(columns: Mapping[str, pa.Array]) -> U64:
     for name, column in columns.items():
         is_encoded = pa.types.is_dictionary(column.type)
         bits = words(column.dictionary if is_encoded else column)
-        bits = _spread(bits ^ np.frombuffer(sha256(name.encode()).digest()[:8], "<u8"))
+        bits = splitmix64(bits ^ np.frombuffer(sha256(name.encode()).digest()[:8], "<u8"))
         total = total + (bits.take(column.indices.to_numpy()) if is_encoded else bits)
     return cast(U64, total)
-
-
-def _spread(state: U64) -> U64:
-    """Lets each bit of `[N] uint64` change all others, as splitmix64 ends; a bijection."""
-    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        state = (state ^ (state >> np.uint64(shift))) * np.uint64(multiplier)
-    return state ^ (state >> np.uint64(31))
-
-
-def _mix(state: U64, spare: U64) -> None:
-    """Spreads the bits of `[N] uint64` in place, as a step of splitmix64 does; a bijection.
-
-    Nothing is allocated but once a block: fresh pages cost more than the arithmetic.
-    """
-    state *= _MULTIPLIER
-    np.right_shift(state, _SHIFT, out=spare)
-    state ^= spare
 
 
 def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +195,7 @@ def _of_texts(column: pa.Array) -> U64:
     # Every eight bytes of the text as one word, whatever they are aligned to.
     loaded = np.ndarray((last - first + 1,), np.uint64, text, strides=(1,))
     start, length = ends[:-1] - first, np.diff(ends)
-    state = length.astype(np.uint64) * _MULTIPLIER
+    state = length.astype(np.uint64) * WORD_MULTIPLIER
     longest, shortest = int(length.max(initial=0)), int(length.min(initial=_SHORT))
     for at in range(0, min(longest, _SHORT), _WORD):
         live = slice(None) if shortest > at else np.flatnonzero(length > at)
@@ -217,7 +203,7 @@ def _of_texts(column: pa.Array) -> U64:
         left = longest - at if longest == shortest else length[live] - at
         word = loaded.take(start[live] + at) & _MASKS[np.minimum(left, _WORD)]
         word ^= state[live]
-        _mix(word, np.empty_like(word))
+        multiply_xorshift(word, np.empty_like(word))
         state[live] = word
     if len(long := np.flatnonzero(length > _SHORT)):
         state[long] = fingerprint64(column.take(pa.array(long)))
