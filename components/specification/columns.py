@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
 from quatrain.trainer.features import Type
-from quatrain.trainer.features.text_format import Case, Epoch, Spelling
+from quatrain.trainer.features.text_format import Case, EpochUnit, Spelling
 
 DIRECTIVE = re.compile(r"%(.)?", re.DOTALL)
 DIRECTIVES = {
@@ -30,7 +30,7 @@ class Column(BaseModel):
 
     type: Type
     format: str | None = None
-    epoch: Epoch | None = None
+    epoch: EpochUnit | None = None
     true_values: tuple[str, ...] = ()
     false_values: tuple[str, ...] = ()
     trim: bool = False

@@ -21,7 +21,12 @@ from quatrain.trainer.features import (
     Vocabulary,
     raw_inputs,
 )
-from quatrain.trainer.features.statistics import TableStatistics
+from quatrain.trainer.features.statistics import (
+    MAX_BINS,
+    Categories,
+    Distribution,
+    TableStatistics,
+)
 from quatrain.trainer.features.transform import Label, Transform, fit_features
 from quatrain.trainer.job import Job, Outputs
 from quatrain.trainer.settings import Hyperparameters
@@ -78,11 +83,26 @@ def features() -> tuple[Feature, ...]:
 
 
 def counted(
-    made: Sequence[Feature], raw: Raw, rows: int, sampled: Collection[str] = ()
+    features: Sequence[Feature],
+    raw: Raw,
+    rows: int,
+    sampled: Collection[str] = (),
+    bins: int = MAX_BINS,
 ) -> TableStatistics:
-    """Returns what features are fitted to: statistics of the raw inputs, and of what is made."""
-    quantities = {name: values for f in made for name, values in f.quantities(raw).items()}
-    return TableStatistics.of({**raw, **quantities}, rows, sampled)
+    """Returns the statistics that features are fitted to: of raw inputs and of their quantities."""
+    quantities = {name: values for f in features for name, values in f.quantities(raw).items()}
+    columns = {**raw, **quantities}
+    if bins == MAX_BINS:
+        return TableStatistics.of(columns, rows, sampled)
+    return TableStatistics(
+        rows,
+        {
+            name: Distribution.of(values, bins)
+            if isinstance(values, np.ndarray)
+            else Categories.of(values)
+            for name, values in columns.items()
+        },
+    )
 
 
 def labels(table: pa.Table, task: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What every feature transform is, and the raw inputs that all of them start from."""
+"""The base class of the feature transforms, and the raw inputs that they take."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CODES: frozenset[Type] = frozenset({"string", "int", "bool"})
 LABEL, WEIGHT, RAW_PREFIX = "label", "weight", "raw_"
 """Columns of the examples beside the engineered ones; the prefix marks a raw input."""
 QUANTITY = "\0"
-"""Begins the name of what a feature lets count; no column of a table begins so."""
+"""Prefix of a feature's own quantity among the statistics: no column of a table starts with NUL."""
 
 Raw = Mapping[str, "np.ndarray | pa.Array"]
 Tensors = Mapping[str, "tf.Tensor"]
@@ -35,9 +35,14 @@ Tensors = Mapping[str, "tf.Tensor"]
 
 @dataclass(frozen=True)
 class Input:
-    """A raw input of the serving signature: a column of the table, its type, how it is tidied.
+    """A raw input of the serving signature: a column of the table.
 
-    A client of the server may leave out an input that is `optional`: it is missing then.
+    Attributes:
+        name: The column.
+        type: Its type in the spec.
+        trim: Whether blanks around its text are cut off.
+        case: Whether its ASCII letters are folded to lower or upper case; None: neither.
+        optional: Whether a client of the server may leave it out; it is then missing.
     """
 
     name: str
@@ -48,13 +53,13 @@ class Input:
 
     @property
     def is_number(self) -> bool:
-        """Whether it is served as float64 (NaN is missing), not as string ('' is missing)."""
+        """Whether it is served as float64 (NaN is missing) and not as string ('' is missing)."""
         return self.type != "string"
 
 
 @dataclass(frozen=True)
 class Engineered:
-    """An engineered column: a float32 number, or an int32 index below `cardinality`."""
+    """An engineered column: a float32 number, or an int32 index in [0, `cardinality`)."""
 
     name: str
     cardinality: int | None = None
@@ -63,16 +68,16 @@ class Engineered:
 def raw_inputs(
     batch: pa.RecordBatch | pa.Table, inputs: Sequence[Input], prefix: str = ""
 ) -> dict[str, Any]:
-    """Returns the raw inputs of a typed batch, as the serving signature takes them.
+    """Returns the raw inputs of a typed batch, in the form that the serving signature takes.
 
     Args:
-        batch: Typed columns, nulls where missing.
-        inputs: Which columns, and their types.
-        prefix: What stands before their names in the batch.
+        batch: Typed columns, null where missing.
+        inputs: The columns and their types.
+        prefix: Prefix of their names in the batch.
 
     Returns:
-        By name: `[N] float64` (times as seconds since 1970 UTC, NaN where missing), or an Arrow
-        string array ('' where missing).
+        By name: `[N] float64` (NaN where missing; times in seconds since 1970 UTC), or an Arrow
+        array of `[N]` strings ('' where missing).
     """
     return {i.name: _raw_column(batch.column(prefix + i.name), i.type) for i in inputs}
 
@@ -91,7 +96,16 @@ def _raw_column(column: pa.Array | pa.ChunkedArray, type_: Type) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Feature(ABC):
-    """One entry of the spec's `features`; the fields named by `fitted` are filled by `fit`."""
+    """One entry of the spec's `features`: a transform of one or more columns.
+
+    Attributes:
+        accepts: Types of columns that the transform takes.
+        n_columns: Fewest and most columns that it takes.
+        fitted: Names of the fields that `fit` fills; a spec may not set them.
+        name: Name of the feature, and of its engineered column if there is only one.
+        columns: Columns of the table, in the order in which the transform uses them.
+        types: Their types; empty until the spec has been read.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
     accepts: ClassVar[frozenset[Type]]
@@ -108,60 +122,68 @@ class Feature(ABC):
 
     @property
     def counted(self) -> str:
-        """Under which name the statistics of what it transforms stand."""
+        """Name of the statistics that `fit` reads: a raw input, or one of `quantities`."""
         return self.columns[0]
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The statistics that `fit` needs in full; of others the number of rows is enough."""
+        """Names of the statistics that `fit` needs in full, and not of a sample of the values."""
         return (self.counted,)
 
     def quantities(self, raw: Raw) -> dict[str, np.ndarray | pa.Array]:
-        """What `fit` needs counted beside the raw inputs of a batch of the train split, by name."""
+        """Returns what must be counted besides the raw inputs, by name.
+
+        Args:
+            raw: The raw inputs of a batch of the train split.
+        """
         return {}
 
     @abstractmethod
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
-        """Returns the fitted feature, from the statistics of the train split.
+        """Returns the feature fitted to the statistics of the train split.
 
         Raises:
-            TrainerError: The train split has nothing that it could be fitted to.
+            TrainerError: The train split has no value to fit the feature to.
         """
 
     @property
     def outputs(self) -> tuple[Engineered, ...]:
-        """The engineered columns that it gives."""
+        """The engineered columns of the fitted feature."""
         return (Engineered(self.name),)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all columns that it may give once it is fitted."""
+        """Names of all columns that the feature may have once it is fitted."""
         return tuple(o.name for o in self.outputs)
 
     @abstractmethod
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
-        """Applies the fitted feature to raw inputs of `[N]`; gives `[N] float32` or `int32`."""
+        """Transforms raw inputs `[N]`; returns `[N] float32` or `[N] int32` by column."""
 
     @abstractmethod
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same on tensors `[B] float64` or `[B] string`."""
+        """Does the same with tensors, from `[B] float64` or `[B] string`."""
 
     @classmethod
     def tensors(cls, features: Sequence[Any], raw: Tensors) -> dict[str, tf.Tensor]:
-        """What `tensor` of several features of this class gives, all columns by name."""
+        """Returns the columns of several features of this class.
+
+        A class overrides it where one operation can serve many features.
+        """
         return {name: v for f in features for name, v in f.tensor(raw).items()}
 
     @cached_property
     def resources(self) -> tuple[Any, ...]:
-        """What `tensor` uses and an exported module must track: lookup tables."""
+        """The lookup tables of `tensor`, which an exported module must track."""
         return ()
 
 
 @cache
 def tensorflow_arithmetic() -> Any:
-    """Returns TensorFlow's functions under numpy's names: one formula then serves both forms.
+    """Returns TensorFlow's functions under numpy's names, so that one formula serves both forms.
 
-    Each gives numpy's float64; `log1p`, `expm1`, `sin` and their like up to the last bit.
+    On float64 they equal numpy's, except that `log1p`, `expm1`, `sin` and other transcendental
+    functions may differ in the last bit.
     """
     import tensorflow as tf
 
@@ -182,7 +204,7 @@ def tensorflow_arithmetic() -> Any:
 
 
 def in_range(name: str, count: int, least: int, most: int) -> str | None:
-    """Returns what is wrong with a count that must lie in [least, most], or None."""
+    """Returns what is wrong with a count outside [least, most], or None."""
     return (
         None
         if least <= count <= most

@@ -1,4 +1,4 @@
-"""Transforms of categories: ranks, fingerprints, frequencies and bags of several values."""
+"""Transforms of categories: ranks, hashes, frequencies, and bags of several values."""
 
 from __future__ import annotations
 
@@ -30,17 +30,20 @@ from .statistics import Categories, ColumnStatistics
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MAX_BUCKETS = 1 << 24  # an index is int32, and each has a row in an embedding
-MAX_COLUMNS = 1024  # of one feature; each is a float32 of every row
-_ROWS = 4096  # counted at once: what pieces of a text take lasts for so many rows alone
+MAX_BUCKETS = 1 << 24
+"""Most buckets of a hash: each has a row in an embedding, 512 MiB of float32 at a width of 8."""
+MAX_COLUMNS = 1024
+"""Most columns of a feature: each holds a float32 of every row."""
+_ROWS = 4096  # rows whose pieces are counted at a time, so that their arrays stay small
 
 
 def rare(column: ColumnStatistics) -> int:
-    """Returns how many rows of the train split a category needs to be one of its own.
+    """Returns the fewest rows of the train split with which a category gets an index of its own.
 
-    Train rows / 640, at least 3 and at most 100; of fewer than 300 rows, a hundredth of them. A
-    rarer one has too few rows to learn from: merged into the unseen one it trains what new
-    categories will meet. (Measured: docs/spec.md, rare categories.)
+    They are n / 640 of n train rows, but at least 3 and at most 100; below 300 train rows they are
+    n / 100. A rarer category has too few rows to learn from. Merged with all that are unseen, it
+    trains the embedding that new categories will use. On flights without the merge, the validation
+    loss is at its best after two epochs and then rises (docs/spec.md, rare categories).
     """
     rows = column.count + column.missing
     return max(1, min(rows // 100, min(max(rows // 640, 3), 100)))
@@ -48,7 +51,11 @@ def rare(column: ColumnStatistics) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens(Feature):
-    """Base of what knows the train split's most frequent texts, its tokens."""
+    """Base of the transforms that know the train split's most frequent texts, the tokens.
+
+    Attributes:
+        tokens: Most frequent first, ties in byte order; None before the fit.
+    """
 
     accepts = CODES
     fitted: ClassVar[tuple[str, ...]] = ("tokens",)
@@ -56,24 +63,27 @@ class Tokens(Feature):
     tokens: tuple[str, ...] | None = None
 
     def text_numpy(self, raw: Raw) -> pa.Array:
-        """The text of each row, '' where missing; `[N]` strings."""
+        """Returns the text of each row, '' where missing; `[N]` strings."""
         return text_numpy(raw[self.columns[0]])
 
     def text_tensor(self, raw: Tensors) -> tf.Tensor:
-        """The same on tensors."""
+        """Does the same with tensors."""
         return text_tensor(raw[self.columns[0]])
 
     def counts(self, columns: Mapping[str, ColumnStatistics]) -> Categories:
-        """The train split's texts with their rows."""
+        """Returns the texts of the train split, with the rows of each."""
         return _categories(columns, self.counted, self.types[0])
 
     def rank_numpy(self, text: pa.Array) -> np.ndarray:
-        """The rank of each text among the tokens, -1 where it is none; `[N] int32`."""
-        found = pc.index_in(text, pa.array(cast(Any, self.tokens), pa.string()))
-        return pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+        """Returns the rank of each text among the tokens, -1 if it is not one; `[N] int32`."""
+        rank = pc.index_in(text, pa.array(cast(Any, self.tokens), pa.string()))
+        return pc.fill_null(rank, -1).to_numpy(zero_copy_only=False)
 
     def rank_tensor(self, text: tf.Tensor) -> tf.Tensor:
-        """The same on tensors, but -2 where the text is missing."""
+        """Does the same with tensors, except that the rank of a missing text is -2.
+
+        One lookup then serves for both, which saves a comparison of strings a row.
+        """
         return self.resources[0].lookup(text)
 
     @cached_property
@@ -90,11 +100,11 @@ class Tokens(Feature):
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary(Tokens):
-    """The rank of a value among the train split's most frequent ones.
+    """An index by rank among the most frequent values of the train split.
 
-    0 is missing, 1 to `oov_buckets` are unseen or rare values (by fingerprint when there are
-    several), then the tokens, most frequent first, ties in byte order. Without `min_count`, a
-    value is rare as `rare` says.
+    Index 0 is a missing value; 1 to `oov_buckets` are unseen or rare values, by fingerprint if
+    there are several buckets; then come up to `top_k` tokens, most frequent first, ties in byte
+    order. A value is rare below `min_count` rows, or those that `rare` returns.
     """
 
     transform: Literal["vocabulary"] = "vocabulary"
@@ -103,13 +113,13 @@ class Vocabulary(Tokens):
     oov_buckets: int = 1
 
     def check(self) -> str | None:
-        """Counts must be positive."""
+        """Checks that all counts are positive."""
         return _check_tokens(self.top_k, self.min_count) or in_range(
             "oov_buckets", self.oov_buckets, 1, MAX_BUCKETS
         )
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
-        """Fits the tokens from exact counts, and `min_count` unless it is given."""
+        """Fits the tokens, and `min_count` unless the spec sets it."""
         counts = self.counts(columns)
         least = rare(counts) if self.min_count is None else self.min_count
         tokens = tuple(t for t, _ in counts.top(self.top_k, least))
@@ -117,11 +127,11 @@ class Vocabulary(Tokens):
 
     @property
     def outputs(self) -> tuple[Engineered, ...]:
-        """One index: missing, out-of-vocabulary buckets, tokens."""
+        """One index, over missing, the out-of-vocabulary buckets and the tokens."""
         return (Engineered(self.name, 1 + self.oov_buckets + len(self.tokens or ())),)
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
-        """The index of each value; `[N] int32`."""
+        """Returns the index of each value, `[N] int32`."""
         text = self.text_numpy(raw)
         rank = self.rank_numpy(text)
         unseen: Any = 1
@@ -131,12 +141,12 @@ class Vocabulary(Tokens):
         return {self.name: np.where(is_empty(text), 0, index).astype(np.int32)}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
         import tensorflow as tf
 
         text = self.text_tensor(raw)
         rank = self.rank_tensor(text)
-        if self.oov_buckets == 1:  # missing is -2, unseen -1
+        if self.oov_buckets == 1:  # the rank of missing is -2, of unseen -1
             return {self.name: rank + 2}
         unseen = 1 + tf.cast(tf.strings.to_hash_bucket_fast(text, self.oov_buckets), tf.int32)
         index = tf.where(rank < 0, unseen, rank + 1 + self.oov_buckets)
@@ -145,49 +155,49 @@ class Vocabulary(Tokens):
 
 @dataclass(frozen=True, kw_only=True)
 class Frequency(Tokens):
-    """How frequent a value is in the train split: ln(1 + its rows), without a look at the label.
+    """How frequent a value is in the train split: ln(1 + its rows), without using the label.
 
-    Of the `top_k` most frequent values each has its own rows. Any other one has the mean rows of
-    those left out, or 0 where none is. Missing is a value of its own, with the rows that it has.
-    Standardized, then smoothly clipped to (-3, 3) as `robust` does: where all values are equally
-    frequent, an unseen one would lie beyond all reach.
+    Each of the `top_k` most frequent values has its own number of rows. Any other value has the
+    mean number of rows of the values beyond `top_k`, or 0 if there are none. Missing counts as a
+    value. The logarithm is standardized, then smoothly clipped to (-3, 3) as in `robust`: where all
+    values are equally frequent, an unseen value would otherwise lie many deviations away.
     """
 
     transform: Literal["frequency"] = "frequency"
     fitted = (*Tokens.fitted, "levels")
     top_k: int = 10_000
     levels: tuple[float, ...] = ()
-    """Of missing, of other values, then of the tokens."""
+    """The number for missing, for other values, then for each token."""
 
     def check(self) -> str | None:
-        """At least one token."""
+        """Checks that there is at least one token."""
         return _check_tokens(self.top_k, 1)
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
         """Fits the tokens and the number of each."""
         counts = self.counts(columns)
         top = counts.top(self.top_k)
-        n_left = counts.count - sum(n for _, n in top)
-        left = n_left / max(len(counts.values) - len(top), 1)
-        each = np.array([counts.missing, left, *(n for _, n in top)], np.float64)
-        weights = np.array([counts.missing, n_left, *(n for _, n in top)]) / (
+        n_other = counts.count - sum(n for _, n in top)
+        mean_other = n_other / max(len(counts.values) - len(top), 1)
+        rows = np.array([counts.missing, mean_other, *(n for _, n in top)], np.float64)
+        weights = np.array([counts.missing, n_other, *(n for _, n in top)]) / (
             counts.count + counts.missing
         )
-        levels = np.log1p(each)
+        levels = np.log1p(rows)
         mean = float(np.sum(levels * weights))
         deviation = float(np.sqrt(np.sum((levels - mean) ** 2 * weights)))
         z = (levels - mean) / (deviation or 1.0)
-        held = z / np.sqrt(1.0 + (z / 3.0) ** 2)
-        return replace(self, tokens=tuple(t for t, _ in top), levels=tuple(held.tolist()))
+        clipped = z / np.sqrt(1.0 + (z / 3.0) ** 2)
+        return replace(self, tokens=tuple(t for t, _ in top), levels=tuple(clipped.tolist()))
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
-        """The number of each value; `[N] float32`."""
+        """Returns the number of each value, `[N] float32`."""
         text = self.text_numpy(raw)
         index = np.where(is_empty(text), 0, self.rank_numpy(text) + 2)
         return {self.name: np.asarray(self.levels, np.float32)[index]}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
         import tensorflow as tf
 
         text = self.text_tensor(raw)
@@ -197,39 +207,39 @@ class Frequency(Tokens):
 
 @dataclass(frozen=True, kw_only=True)
 class Hash(Feature):
-    """1 + fingerprint modulo `buckets`; 0 is missing."""
+    """An index by hash: 1 + fingerprint modulo `buckets`, or 0 where missing."""
 
     accepts = CODES
     transform: Literal["hash"] = "hash"
     buckets: int
 
     def check(self) -> str | None:
-        """At least two buckets."""
+        """Checks for at least two buckets."""
         return in_range("buckets", self.buckets, 2, MAX_BUCKETS)
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
-        """Nothing to fit."""
+        """Returns the feature as it is: nothing is fitted."""
         return self
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Nothing."""
+        """No statistics."""
         return ()
 
     @property
     def outputs(self) -> tuple[Engineered, ...]:
-        """One index: missing, buckets."""
+        """One index, over missing and the buckets."""
         return (Engineered(self.name, 1 + self.buckets),)
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
-        """The bucket of each value; `[N] int32`."""
+        """Returns the bucket of each value, `[N] int32`."""
         rows, columns = distinct_rows([pa.array(raw[c]) for c in self.columns])
         text = self._join_numpy([text_numpy(_as_raw(c)) for c in columns])
         bucket = 1 + (fingerprint64(text) % np.uint64(self.buckets)).astype(np.int32)
         return {self.name: np.where(is_empty(text), 0, bucket).astype(np.int32)[rows]}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
         import tensorflow as tf
 
         text = self._join_tensor([text_tensor(raw[c]) for c in self.columns])
@@ -245,7 +255,10 @@ class Hash(Feature):
 
 @dataclass(frozen=True, kw_only=True)
 class Cross(Hash):
-    """The hash of several columns together, joined by the unit separator; never missing."""
+    """The hash of several columns, joined by ASCII's unit separator; never missing.
+
+    A missing column enters as ''; the separator keeps ('a', '') apart from ('', 'a').
+    """
 
     n_columns = (2, 8)
     transform: Literal["cross"] = "cross"  # type: ignore[assignment]
@@ -261,25 +274,25 @@ class Cross(Hash):
 
 @dataclass(frozen=True, kw_only=True)
 class Counted(Feature):
-    """Base of what counts the pieces of a text by bucket: ln(1 + pieces), a column a bucket."""
+    """Base of the transforms that count pieces of a text: ln(1 + n) of each bucket, as columns."""
 
     accepts = frozenset({"string"})
 
     @property
     @abstractmethod
     def n_buckets(self) -> int:
-        """The number of buckets; before the fit, as many as there may be."""
+        """The number of buckets; before the fit, the most that there may be."""
 
     @abstractmethod
     def buckets_numpy(self, text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """The row and the bucket of each piece, `[P] int64` each."""
+        """Returns the row and the bucket of each piece, `[P] int64` each."""
 
     @abstractmethod
     def buckets_tensor(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
 
     def level(self, counts: Any, xp: Any) -> Any:
-        """What stands for a number of pieces, `float64`."""
+        """Returns the number for each count of pieces, `float64`."""
         return xp.log1p(counts)
 
     @property
@@ -288,7 +301,7 @@ class Counted(Feature):
         return tuple(Engineered(f"{self.name}_{i}") for i in range(self.n_buckets))
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
-        """What stands for the pieces in each bucket; `[N] float32` each."""
+        """Returns the number of each bucket, `[N] float32` each."""
         text = raw[self.columns[0]]
         levels = np.empty((self.n_buckets, len(text)), np.float32)
         for first in range(0, len(text), _ROWS):
@@ -301,7 +314,7 @@ class Counted(Feature):
         return {o.name: levels[i] for i, o in enumerate(self.outputs)}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
         import tensorflow as tf
 
         text = raw[self.columns[0]]
@@ -315,12 +328,13 @@ class Counted(Feature):
 
 @dataclass(frozen=True, kw_only=True)
 class Bag(Counted, Tokens):
-    """Several values in one text, cut at `separator`: 1 in the column of each that it holds.
+    """Several values in one text, such as 'drama|comedy': 1 in the column of each value, else 0.
 
-    The columns are the train split's `top_k` most frequent values by frequency, then one for
-    unseen and rare ones; `min_count` is that of a vocabulary. With `buckets` nothing is fitted: the
-    columns hold ln(1 + values of that fingerprint modulo `buckets`). White space around a value is
-    cut off. A missing or empty bag is 0 everywhere.
+    The text is cut at `separator`, and blanks around a value are cut off. The columns are the
+    `top_k` most frequent values of the train split, most frequent first, then one column for unseen
+    and rare values; `min_count` means the same as in a vocabulary. With `buckets` nothing is
+    fitted: each column holds ln(1 + n) of the values whose fingerprint modulo `buckets` is its
+    number. All columns are 0 where the text is missing or holds no value.
     """
 
     accepts = Counted.accepts
@@ -331,7 +345,7 @@ class Bag(Counted, Tokens):
     buckets: int | None = None
 
     def check(self) -> str | None:
-        """A separator, and a bounded number of columns."""
+        """Checks the separator and the number of columns."""
         if not self.separator:
             return "separator is empty; give the text that stands between two values, as '|'"
         if self.buckets is not None:
@@ -340,17 +354,17 @@ class Bag(Counted, Tokens):
 
     @property
     def counted(self) -> str:
-        """A name of its own: a row may hold several values."""
+        """Name of the statistics of values, of which a row may hold several."""
         return QUANTITY + self.name
 
     def quantities(self, raw: Raw) -> dict[str, Any]:
-        """The values of all rows, unless they are hashed."""
+        """Returns the values of all rows, to be counted, unless they are hashed."""
         if self.buckets is not None:
             return {}
         return {self.counted: self._pieces(raw[self.columns[0]])[1]}
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
-        """Fits the tokens, unless values are hashed."""
+        """Fits the tokens, unless the values are hashed."""
         if self.buckets is not None:
             return self
         rows = columns[self.columns[0]]
@@ -360,16 +374,16 @@ class Bag(Counted, Tokens):
 
     @property
     def n_buckets(self) -> int:
-        """A bucket a token, and one for all other values; or the given ones."""
+        """A bucket a token and one for all other values, or `buckets`."""
         n_tokens = self.top_k if self.tokens is None else len(self.tokens)
         return self.buckets if self.buckets is not None else n_tokens + 1
 
     def level(self, counts: Any, xp: Any) -> Any:
-        """1 for any number of the same value; the logarithm where values share a bucket."""
+        """Returns 1 for one or more of the same value; ln(1 + n) where values share a bucket."""
         return super().level(counts, xp) if self.buckets is not None else xp.minimum(counts, 1.0)
 
     def buckets_numpy(self, text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """The row and the bucket of each value."""
+        """Returns the row and the bucket of each value, `[P] int64` each."""
         row, pieces = self._pieces(text)
         if self.buckets is not None:
             return row, (fingerprint64(pieces) % np.uint64(self.buckets)).astype(np.int64)
@@ -377,11 +391,11 @@ class Bag(Counted, Tokens):
         return row, np.where(rank < 0, self.n_buckets - 1, rank).astype(np.int64)
 
     def buckets_tensor(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
         import tensorflow as tf
 
-        cut = tf.strings.split(text, self.separator)
-        pieces, row = tf.strings.strip(cut.flat_values), cut.value_rowids()
+        values = tf.strings.split(text, self.separator)
+        pieces, row = tf.strings.strip(values.flat_values), values.value_rowids()
         row, pieces = (tf.boolean_mask(part, pieces != "") for part in (row, pieces))
         if self.buckets is not None:
             return row, tf.strings.to_hash_bucket_fast(pieces, self.buckets)
@@ -389,11 +403,11 @@ class Bag(Counted, Tokens):
         return row, tf.cast(tf.where(rank < 0, self.n_buckets - 1, rank), tf.int64)
 
     def _pieces(self, text: Any) -> tuple[np.ndarray, pa.Array]:
-        """The row and the text of each value, `[P]` each."""
-        cut = pc.split_pattern(text, self.separator)
-        pieces, row = pc.ascii_trim_whitespace(cut.flatten()), pc.list_parent_indices(cut)
-        held = ~is_empty(pieces)
-        return row.to_numpy()[held], pieces.filter(pa.array(held))
+        """Returns the row and the text of each value that is not empty, `[P]` each."""
+        values = pc.split_pattern(text, self.separator)
+        pieces, row = pc.ascii_trim_whitespace(values.flatten()), pc.list_parent_indices(values)
+        is_value = ~is_empty(pieces)
+        return row.to_numpy()[is_value], pieces.filter(pa.array(is_value))
 
 
 def _check_tokens(top_k: int, min_count: int | None) -> str | None:
@@ -404,26 +418,35 @@ def _check_tokens(top_k: int, min_count: int | None) -> str | None:
 
 
 def _categories(columns: Mapping[str, ColumnStatistics], name: str, type_: Type) -> Categories:
-    counted = columns[name]
-    if isinstance(counted, Categories):
-        return counted
-    if not counted.exact:
+    """Returns the categories of a column; those of whole numbers are their texts in decimal.
+
+    Raises:
+        TrainerError: The column has more distinct numbers than are counted one by one.
+    """
+    statistics = columns[name]
+    if isinstance(statistics, Categories):
+        return statistics
+    if not statistics.exact:
         raise TrainerError(
             f"column {name!r} has too many distinct numbers for a vocabulary; "
             f"declare it as string, not {type_}, or use transform: hash"
         )
-    text = text_numpy(counted.values)
+    text = text_numpy(statistics.values)
     order = pc.sort_indices(text)
-    return Categories(text.take(order), counted.counts[order.to_numpy()], counted.missing)
+    return Categories(text.take(order), statistics.counts[order.to_numpy()], statistics.missing)
 
 
 def _as_raw(values: pa.Array) -> np.ndarray | pa.Array:
-    """Numbers as `raw_inputs` gives them; texts as they are."""
+    """Returns a column in the form of `raw_inputs`: numbers as numpy, texts as Arrow."""
     return values.to_numpy(zero_copy_only=False) if pa.types.is_floating(values.type) else values
 
 
 def text_numpy(values: np.ndarray | pa.Array) -> pa.Array:
-    """Strings as they are; whole numbers in decimal, NaN as ''."""
+    """Returns values as text, `[N]` strings: whole numbers in decimal, NaN as ''.
+
+    Args:
+        values: `[N]` strings, which stay as they are, or `[N] float64`.
+    """
     if not isinstance(values, np.ndarray):
         return values
     known = np.isfinite(values)
@@ -432,7 +455,7 @@ def text_numpy(values: np.ndarray | pa.Array) -> pa.Array:
 
 
 def text_tensor(values: tf.Tensor) -> tf.Tensor:
-    """The same on tensors."""
+    """Does the same with tensors."""
     import tensorflow as tf
 
     if values.dtype == tf.string:
@@ -443,5 +466,5 @@ def text_tensor(values: tf.Tensor) -> tf.Tensor:
 
 
 def is_empty(text: pa.Array) -> np.ndarray:
-    """Whether each text is missing, `[N] bool`."""
+    """Returns whether each text is '', `[N] bool`."""
     return pc.equal(pc.binary_length(text), 0).to_numpy(zero_copy_only=False)

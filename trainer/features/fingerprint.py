@@ -32,7 +32,10 @@ _PADDING = 64  # zero bytes behind the text: a word of 8 bytes is read at every 
 
 
 def fingerprint64(values: pa.Array | pa.ChunkedArray) -> U64:
-    """Returns the fingerprint of each string, `[N] uint64`; a missing value hashes as ''."""
+    """Returns the fingerprint of each string, `[N] uint64`; null has the fingerprint of ''.
+
+    Each distinct string is hashed once.
+    """
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     encoded = pc.fill_null(values, "").dictionary_encode()
@@ -77,10 +80,11 @@ def murmur32_tensor(values: tf.Tensor) -> tf.Tensor:
 
 
 def text_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bytes that hold `[N]` strings, and where each begins and the last one ends.
+    """Returns the UTF-8 bytes behind an array of strings `[N]`, without a copy.
 
     Returns:
-        `[B] uint8` and `[N + 1] int64`.
+        The bytes `[B] uint8`, and the offsets `[N + 1] int64`: string i lies between offsets i and
+        i + 1. The bytes of a slice hold the whole array, so its first offset may be above 0.
     """
     values = values.cast(pa.large_string())
     if len(values) == 0:
@@ -92,23 +96,29 @@ def text_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distinct_rows(columns: list[pa.Array]) -> tuple[np.ndarray, list[pa.Array]]:
-    """Returns the combination of each row, `[N]`, and the columns of the distinct combinations.
+    """Finds the distinct combinations of some columns.
 
-    Columns as the parts of a day have few combinations: only those are written as text and hashed.
-    Columns that are encoded already, a missing value as one of the values, come back as values.
+    Most columns that are crossed have few combinations (hour and weekday: 168), so only these are
+    written as text and hashed.
+
+    Args:
+        columns: `[N]` each, plain or dictionary-encoded; null is a value like any other.
+
+    Returns:
+        The combination of each row, `[N]`, and the columns of the combinations, `[K]` each.
     """
     encoded = [_encoded(c) for c in columns]
     sizes = [max(len(e.dictionary), 1) for e in encoded]
-    if np.prod([float(s) for s in sizes]) >= 2.0**62:
+    if np.prod([float(s) for s in sizes]) >= 2.0**62:  # their number would overflow int64
         return np.arange(len(columns[0])), [e.dictionary.take(e.indices) for e in encoded]
     codes = encoded[0].indices.to_numpy().astype(np.int64)
     for column, size in zip(encoded[1:], sizes[1:], strict=True):
         codes *= size
         codes += column.indices.to_numpy()
-    rows, left = _renumbered(codes, int(np.prod(sizes)))
+    rows, combinations = _renumbered(codes, int(np.prod(sizes)))
     keys: list[pa.Array] = []
     for column, size in zip(reversed(encoded), reversed(sizes), strict=True):
-        left, code = np.divmod(left, size)
+        combinations, code = np.divmod(combinations, size)
         keys.insert(0, column.dictionary.take(pa.array(code)))
     return rows, keys
 
@@ -120,8 +130,13 @@ def _encoded(column: pa.Array) -> pa.DictionaryArray:
 
 
 def _renumbered(codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns codes below `n` by their number among those that occur, `[N]`, and these, `[K]`."""
-    if n > 4 * len(codes):
+    """Numbers the codes that occur from 0 up; returns the new codes `[N]` and the old ones `[K]`.
+
+    Args:
+        codes: `[N] int64`, each in [0, `n`).
+        n: How many codes there could be.
+    """
+    if n > 4 * len(codes):  # a table of all codes would be larger than what it numbers
         encoded = pa.array(codes).dictionary_encode()
         return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
     occurs = np.zeros(n, bool)
@@ -135,12 +150,14 @@ def _hash_distinct(values: pa.Array) -> U64:
 
 
 def fingerprint_spans(text: np.ndarray, start: np.ndarray, length: np.ndarray) -> U64:
-    """Returns the fingerprint of each span of a text of `[B] uint8`; spans may overlap.
+    """Returns the fingerprint of each span of a text; spans may overlap.
+
+    FarmHash has one formula for each class of lengths, so the spans of a class are hashed together.
 
     Args:
-        text: The bytes.
-        start: Where each span begins, `[P] int64`.
-        length: How many bytes each has, `[P] int64`.
+        text: The bytes, `[B] uint8`.
+        start: First byte of each span, `[P] int64`.
+        length: Bytes of each span, `[P] int64`.
 
     Returns:
         `[P] uint64`.
@@ -150,14 +167,14 @@ def fingerprint_spans(text: np.ndarray, start: np.ndarray, length: np.ndarray) -
     for low, high, function in _BY_LENGTH:
         chosen = np.flatnonzero((length >= low) & (length <= high))
         if chosen.size:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
                 out[chosen] = function(padded, start[chosen], length[chosen])
     return out
 
 
 def _fetch(data: np.ndarray, position: np.ndarray, width: int = 8) -> U64:
-    """Reads little-endian words of `width` bytes at each position."""
-    # One word begins at every byte: taking them is 3.6 times as fast as joining bytes.
+    """Reads a little-endian word of `width` bytes at each position."""
+    # The view has a word at every byte; taking words from it is 3.6 times as fast as joining bytes.
     words = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))[position]
     return words if width == 8 else words & np.uint64((1 << 8 * width) - 1)
 
@@ -240,8 +257,8 @@ def _weak32(data: np.ndarray, at: np.ndarray, a: U64, b: U64) -> tuple[U64, U64]
 
 
 def _hash_long(data: np.ndarray, start: np.ndarray, length: np.ndarray) -> U64:
-    """Strings of more than 64 bytes; one turn of the loop serves all that are still unfinished."""
-    seed = np.uint64(81)
+    """Hashes strings of more than 64 bytes, a block of 64 bytes of all of them at a time."""
+    seed = np.uint64(81)  # of farmhashna::Hash64, as is the 113 below
     n = len(start)
     x = np.full(n, seed, np.uint64)
     y = np.full(n, seed * K1 + np.uint64(113), np.uint64)

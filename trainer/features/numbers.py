@@ -28,26 +28,31 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
-MAX_DEVIATIONS = 1e6  # bounds a scaled value, so that it stays finite as float32
-_TINY = float(np.finfo(np.float64).tiny)
+MAX_DEVIATIONS = 1e6
+"""Bounds a scaled number, so that it and its square stay finite as float32 (up to 3.4e38)."""
+_TINY = float(np.finfo(np.float64).tiny)  # takes the place of a width of 0 in a division
 IMPUTE = ("median", "mean", "most_frequent")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Number(Feature):
-    """Base of the transforms of one number a row, which fill it where it is missing.
+    """Base of the transforms of one number a row, which fill in a missing number.
 
-    NaN and infinities are missing. `impute` says what stands in for them: the train split's
-    median, mean or most frequent value (the lowest of equally frequent ones), or a constant. With
-    `indicator` the column `<name>_missing` is 1 where the number was missing, else 0; without a
-    word about it, there is one where the train split misses a number. `fill` and `flag` are
-    what `fit` made of the two.
+    NaN and infinities are missing.
+
+    Attributes:
+        impute: What to fill in: the train split's median, mean or most frequent value (the least of
+            equally frequent ones), or a constant.
+        indicator: Whether there is a column `<name>_missing` that is 1 where the number is missing,
+            else 0; None: if the train split misses a number.
+        fill: The number that is filled in.
+        flag: Whether there is an indicator column.
     """
 
     accepts = NUMBERS
     fitted: ClassVar[tuple[str, ...]] = ("fill", "flag")
     is_column: ClassVar[bool] = True
-    """Whether the number is a raw input itself, not made of raw inputs."""
+    """Whether the number is a raw input, and not computed from raw inputs."""
 
     impute: str | float = "median"
     indicator: bool | None = None
@@ -55,42 +60,47 @@ class Number(Feature):
     flag: bool = False
 
     def check(self) -> str | None:
-        """A word for what stands in, or a number."""
+        """Checks `impute`."""
         if not isinstance(self.impute, str) or self.impute in IMPUTE:
             return None
         return f"impute is {self.impute!r}; it must be {', '.join(IMPUTE)} or a number"
 
     def value(self, raw: Any, xp: Any) -> Any:
-        """The number of each row, `[N] float64`, not finite where missing.
+        """Returns the number of each row, `[N] float64`, not finite where missing.
 
         Args:
             raw: Raw inputs, as arrays or as tensors.
-            xp: numpy, or TensorFlow under numpy's names.
+            xp: numpy, or `tensorflow_arithmetic()`.
         """
         return raw[self.columns[0]]
 
     @abstractmethod
     def fit_shape(self, x: Distribution) -> Self:
-        """Returns the feature fitted to the numbers of the train split, but for `fill`."""
+        """Returns the feature fitted to the train split's numbers, without `fill` and `flag`."""
 
     @abstractmethod
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
-        """The engineered columns of `[N] float64` finite numbers, by name, `[N] float64`."""
+        """Returns the engineered columns by name, `[N] float64`.
+
+        Args:
+            x: Finite numbers, `[N] float64`.
+            xp: numpy, or `tensorflow_arithmetic()`.
+        """
 
     @property
     def counted(self) -> str:
-        """The raw input, or a name of its own for what is made of several."""
+        """Name of the number's statistics: the raw input, or the feature if it is computed."""
         return self.columns[0] if self.is_column else QUANTITY + self.name
 
     def quantities(self, raw: Raw) -> dict[str, Any]:
-        """The number of each row, unless it is a raw input."""
+        """Returns the number of each row, to be counted, unless it is a raw input."""
         if self.is_column:
             return {}
         with np.errstate(all="ignore"):
             return {self.counted: self.value(raw, np)}
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
-        """Fits the shape, what stands in for missing numbers, and whether they have a column."""
+        """Fits the shape, the number to fill in, and whether there is an indicator column."""
         x = cast(Distribution, columns[self.counted])
         if not x.count:
             raise TrainerError(
@@ -114,20 +124,20 @@ class Number(Feature):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All columns that it may give; the indicator unless it is ruled out."""
-        given = self._with_indicator(self.shaped_names, self.indicator is not False)
-        return tuple(o.name for o in given)
+        """Names of all columns that it may have: with the indicator, unless the spec has none."""
+        columns = self._with_indicator(self.shaped_names, self.indicator is not False)
+        return tuple(o.name for o in columns)
 
     @property
     def shaped_names(self) -> tuple[str, ...]:
-        """The names of the columns of `shaped`."""
+        """Names of the columns of `shaped`."""
         return (self.name,)
 
     def _with_indicator(self, names: tuple[str, ...], flag: bool) -> tuple[Engineered, ...]:
         return tuple(map(Engineered, (*names, f"{self.name}_missing") if flag else names))
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
-        """The shaped numbers, and whether they were missing; `[N] float32` each."""
+        """Returns the shaped numbers and the indicator, `[N] float32` each."""
         with np.errstate(all="ignore"):
             x = self.value(raw, np)
             known = np.isfinite(x)
@@ -137,7 +147,7 @@ class Number(Feature):
         return {name: column.astype(np.float32) for name, column in shaped.items()}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
         import tensorflow as tf
 
         xp = tensorflow_arithmetic()
@@ -151,9 +161,14 @@ class Number(Feature):
 
 @dataclass(frozen=True, kw_only=True)
 class Scaled(Number):
-    """Base of the shapes that end in mean 0 and deviation 1 on the train split.
+    """Base of the shapes that are standardized to mean 0 and deviation 1 on the train split.
 
-    A column of one value becomes 0 everywhere. The result is held within a million deviations.
+    A column with a single value becomes 0 everywhere. The result is clipped to a million
+    deviations.
+
+    Attributes:
+        mean: Mean of the shaped numbers of the train split.
+        scale: Their population standard deviation; 1 where that is 0.
     """
 
     fitted = (*Number.fitted, "mean", "scale")
@@ -162,11 +177,11 @@ class Scaled(Number):
     scale: float = 1.0
 
     def shape(self, x: Any, xp: Any) -> Any:
-        """The shape on `[N] float64`, in numpy or TensorFlow."""
+        """Returns the shaped numbers, before they are standardized, `[N] float64`."""
         return x
 
     def fit_parameters(self, x: Distribution) -> Self:
-        """Fits what the shape itself needs."""
+        """Returns the feature with the parameters of `shape` fitted."""
         return self
 
     def fit_shape(self, x: Distribution) -> Self:
@@ -183,7 +198,7 @@ class Scaled(Number):
         return replace(ready, mean=mean, scale=deviation or 1.0)
 
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
-        """(shape(x) - mean) / deviation."""
+        """Returns (shape(x) - mean) / scale, clipped."""
         scaled = (self.shape(x, xp) - self.mean) / self.scale
         return {self.name: xp.clip(scaled, -MAX_DEVIATIONS, MAX_DEVIATIONS)}
 
@@ -196,7 +211,10 @@ class Standardize(Scaled):
 
     @classmethod
     def tensors(cls, features: Sequence[Any], raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same operations on one `[features, B]`: a row alone waits for their number."""
+        """Does the same for all features at once, on one tensor `[features, B]`.
+
+        The time to answer a single row grows with the number of operations, hardly with their size.
+        """
         import tensorflow as tf
 
         fill, mean, scale = (
@@ -205,25 +223,25 @@ class Standardize(Scaled):
         x = tf.stack([raw[f.columns[0]] for f in features])
         known = tf.math.is_finite(x)
         scaled = (tf.where(known, x, fill) - mean) / scale
-        held = tf.clip_by_value(scaled, -MAX_DEVIATIONS, MAX_DEVIATIONS)
-        columns = tf.unstack(tf.cast(held, tf.float32), len(features))
-        given = {f.name: column for f, column in zip(features, columns, strict=True)}
+        clipped = tf.clip_by_value(scaled, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+        columns = tf.unstack(tf.cast(clipped, tf.float32), len(features))
+        by_name = {f.name: column for f, column in zip(features, columns, strict=True)}
         flagged = [place for place, f in enumerate(features) if f.flag]
         flags = tf.cast(~tf.gather(known, flagged), tf.float32) if flagged else []
         for number, place in enumerate(flagged):
-            given[f"{features[place].name}_missing"] = flags[number]
-        return given
+            by_name[f"{features[place].name}_missing"] = flags[number]
+        return by_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Log(Scaled):
-    """ln(1 + x) with x below 0 held at 0, or `signed`: sign(x) ln(1 + |x|); then standardized."""
+    """ln(1 + max(x, 0)), or if `signed` sign(x) ln(1 + |x|); then standardized."""
 
     transform: Literal["log"] = "log"
     signed: bool = False
 
     def shape(self, x: Any, xp: Any) -> Any:
-        """ln(1 + max(x, 0)), or sign(x) ln(1 + |x|)."""
+        """Returns ln(1 + max(x, 0)), or sign(x) ln(1 + |x|)."""
         return xp.sign(x) * xp.log1p(xp.abs(x)) if self.signed else xp.log1p(xp.maximum(x, 0.0))
 
 
@@ -237,12 +255,13 @@ class Clip(Scaled):
     quantiles: tuple[float, float] | None = None
 
     def check(self) -> str | None:
-        """Bounds, or the shares of the rows at or below them, in order."""
+        """Checks for two bounds, or two quantiles, in order."""
         return super().check() or self._bounds_problem()
 
     def _bounds_problem(self) -> str | None:
-        given = (self.min, self.max) != (None, None)
-        if given == (self.quantiles is not None) or (given and None in (self.min, self.max)):
+        has_bound = (self.min, self.max) != (None, None)
+        lacks_bound = None in (self.min, self.max)
+        if has_bound == (self.quantiles is not None) or (has_bound and lacks_bound):
             return "give either `min` and `max`, or `quantiles` of the train split as [0.01, 0.99]"
         if self.quantiles is not None:
             low, high = self.quantiles
@@ -252,14 +271,14 @@ class Clip(Scaled):
         return None if low < high else f"min {low} is not below max {high}"
 
     def fit_parameters(self, x: Distribution) -> Self:
-        """Fits the bounds, unless they are given."""
+        """Fits the bounds to the quantiles, unless the spec sets the bounds."""
         if self.quantiles is None:
             return self
         low, high = x.quantile(list(self.quantiles)).tolist()
         return replace(self, min=low, max=high)
 
     def shape(self, x: Any, xp: Any) -> Any:
-        """min(max(x, low), high)."""
+        """Returns min(max(x, low), high)."""
         return xp.clip(x, self.min, self.max)
 
 
@@ -271,11 +290,11 @@ POWERS = (-2.0, 4.0)
 class Power(Scaled):
     """Yeo & Johnson's power (Biometrika 87, 2000), then standardized.
 
-    Unlike x^p it is defined and smooth for every number: ((1 + x)^p - 1) / p from 0 up, ln(1 + x)
-    where p is 0, and the mirror image with 2 - p below 0; p = 1 changes nothing. Unless `exponent`
-    gives it, p is the one in [-2, 4] of the greatest likelihood of a normal distribution, to
-    1/64: so near that no model could tell, and too coarse for the last bit of a logarithm to
-    change it.
+    Unlike x^p it is defined and smooth for every number: ((1 + x)^p - 1) / p for x >= 0, or
+    ln(1 + x) if p is 0, and the mirror image with 2 - p below 0. With p = 1 nothing changes. Unless
+    `exponent` sets p, it is the multiple of 1/64 in [-2, 4] under which the train split is most
+    likely to be normal. That is finer than any model could notice, and too coarse for the last bit
+    of a logarithm, which differs between machines, to change it.
     """
 
     transform: Literal["power"] = "power"
@@ -284,55 +303,63 @@ class Power(Scaled):
     power: float = 1.0
 
     def fit_parameters(self, x: Distribution) -> Self:
-        """Fits the exponent, unless it is given."""
+        """Fits the exponent, unless the spec sets it."""
         power = _likeliest_power(x) if self.exponent is None else self.exponent
         return replace(self, power=power)
 
     def shape(self, x: Any, xp: Any) -> Any:
-        """The power of `[N] float64`."""
+        """Returns the power of `[N] float64`."""
         return _yeo_johnson(x, self.power, xp)
 
 
 def _yeo_johnson(x: Any, p: float, xp: Any) -> Any:
-    """The power of x from 0 up; below 0 the mirror image of that of -x with 2 - p."""
+    """Returns the power: Box and Cox's of x for x >= 0, and minus that of -x with 2 - p below 0."""
     above = _box_cox(xp.maximum(x, 0.0), p, xp)
     return xp.where(x < 0.0, -_box_cox(xp.maximum(-x, 0.0), 2.0 - p, xp), above)
 
 
 def _box_cox(x: Any, p: float, xp: Any) -> Any:
-    """((1 + x)^p - 1) / p; ln(1 + x) where p is 0."""
+    """Returns ((1 + x)^p - 1) / p, or ln(1 + x) if p is 0."""
     return xp.expm1(p * xp.log1p(x)) / p if p else xp.log1p(x)
 
 
 def _likeliest_power(x: Distribution) -> float:
-    """The exponent of the greatest profile log-likelihood; 1 where no other one is better.
+    """Returns the exponent with the greatest profile log-likelihood; 1 unless another is better.
 
-    The likelihood has one peak, so steps from 1/2 down to 1/64 around the best climb it.
+    The log-likelihood a row is, but for a constant, (p - 1) E[sign(x) ln(1 + |x|)] - ln(deviation
+    of the powers) (Yeo & Johnson 2000, section 3). It has a single peak, so a grid of steps of 1/2,
+    halved around its best point down to 1/64, finds it.
     """
     logs = np.sign(x.values) * np.log1p(np.abs(x.values))
     jacobian = float(np.sum(logs * (x.counts / x.count)))
 
-    def likelihood(p: float) -> float:
+    def log_likelihood(p: float) -> float:
         with np.errstate(all="ignore"):
             _, deviation = x.moments(lambda values: _yeo_johnson(values, p, np))
-            found = (p - 1.0) * jacobian - np.log(deviation)
-        return float(found) if np.isfinite(found) else -np.inf
+            value = (p - 1.0) * jacobian - np.log(deviation)
+        return float(value) if np.isfinite(value) else -np.inf
 
     low, high = POWERS
-    tried = {p: likelihood(p) for p in (1.0, *np.arange(low, high + 0.25, 0.5).tolist())}
+    # 1 comes first, so that it wins a tie.
+    by_power = {p: log_likelihood(p) for p in (1.0, *np.arange(low, high + 0.25, 0.5).tolist())}
     for step in (1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64):
-        best = max(tried, key=tried.__getitem__)
-        tried |= {p: likelihood(p) for p in (best - step, best + step) if low <= p <= high}
-    return max(tried, key=tried.__getitem__)
+        best = max(by_power, key=by_power.__getitem__)
+        by_power |= {p: log_likelihood(p) for p in (best - step, best + step) if low <= p <= high}
+    return max(by_power, key=by_power.__getitem__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothlyClipped(Number):
-    """Base of robust scales: z = (x - median) / (q75 - q25), then z / sqrt(1 + (z / 3)^2).
+    """Base of the robust scales: z = (x - median) / (q75 - q25), then z / sqrt(1 + (z / 3)^2).
 
-    So the result lies in (-3, 3), and an outlier keeps its side and its rank. Where the two
-    quartiles are equal, half the range takes their place; a column of one value becomes 0.
-    Holzmüller, Grinsztajn & Steinwart, "Better by Default" (NeurIPS 2024), section 3.
+    The result lies in (-3, 3), and an outlier keeps its side and its rank. Where the two quartiles
+    are equal, half the range takes the place of their difference; a column with a single value
+    becomes 0. Source: Holzmüller, Grinsztajn & Steinwart, "Better by Default" (NeurIPS 2024),
+    section 3.
+
+    Attributes:
+        center: The median.
+        slope: 1 / (q75 - q25); 0 for a column with a single value.
     """
 
     fitted = (*Number.fitted, "center", "slope")
@@ -347,25 +374,26 @@ class SmoothlyClipped(Number):
         return replace(self, center=median, slope=1.0 / max(width, _TINY) if width else 0.0)
 
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
-        """The scaled and smoothly clipped number; first held where its square is finite."""
+        """Returns the scaled and smoothly clipped number; z is bounded first, as its square is."""
         z = xp.clip((x - self.center) * self.slope, -MAX_DEVIATIONS, MAX_DEVIATIONS)
         return {self.name: z / xp.sqrt(1.0 + (z / 3.0) * (z / 3.0))}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Robust(SmoothlyClipped):
-    """Median and quartiles, then a smooth clip to (-3, 3)."""
+    """A scale of median and quartiles, then a smooth clip to (-3, 3)."""
 
     transform: Literal["robust"] = "robust"
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantileNormal(Number):
-    """The normal score of a number's place among the train split's.
+    """The normal score of a number's rank in the train split.
 
-    `quantiles` numbers of the train split get the normal score of the share of rows below them
-    and half of those equal to them; between two of them the score is linear, beyond the least and
-    the greatest it is theirs. A number with more rows than its part is one of them.
+    The score of a knot is the normal quantile of the share of rows below it, plus half of the rows
+    equal to it. Up to `quantiles` numbers of the train split are knots, and a number with more rows
+    than an even share is always one. Between two knots the score is linear, and beyond the first
+    and the last it stays at theirs.
     """
 
     transform: Literal["quantile_normal"] = "quantile_normal"
@@ -375,7 +403,7 @@ class QuantileNormal(Number):
     scores: tuple[float, ...] = (0.0,)
 
     def check(self) -> str | None:
-        """Between 2 and 10000 quantiles."""
+        """Checks for 2 to 10000 quantiles."""
         return super().check() or in_range("quantiles", self.quantiles, 2, 10_000)
 
     def fit_shape(self, x: Distribution) -> Self:
@@ -386,7 +414,7 @@ class QuantileNormal(Number):
         return replace(self, knots=tuple(x.values[chosen].tolist()), scores=scores)
 
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
-        """The score; halves keep the width of the widest interval finite."""
+        """Returns the score; with halves, the width from -1.7e308 to 1.7e308 does not overflow."""
         if len(self.knots) == 1:
             return {self.name: xp.zeros_like(x)}
         knots, scores = xp.asarray(self.knots), xp.asarray(self.scores)
@@ -403,10 +431,11 @@ class QuantileNormal(Number):
 class PiecewiseLinear(Number):
     """Piecewise-linear encoding (Gorishniy, Rubachev & Babenko, NeurIPS 2022): a column a bin.
 
-    `<name>_0` and so on: 0 below the bin, 1 above it, and within it the share of its width that
-    lies below the number. The bins hold near equal parts of the train split, and a number with
-    more rows than a part is an edge. Beyond the first and the last edge all columns are 0 or 1
-    (the paper goes on linearly there; held, an outlier cannot reach far).
+    The columns are `<name>_0` and so on: 0 below the bin, 1 above it, and within it the share of
+    its width that lies below the number. The bins divide the train split as evenly as possible, and
+    a number with more rows than an even share is an edge. Beyond the first and the last edge the
+    columns stay 0 and 1. (In the paper they go on linearly there, so that an outlier can have any
+    influence.)
     """
 
     transform: Literal["piecewise_linear"] = "piecewise_linear"
@@ -415,42 +444,42 @@ class PiecewiseLinear(Number):
     edges: tuple[float, ...] = ()
 
     def check(self) -> str | None:
-        """Between 1 and 256 bins."""
+        """Checks for 1 to 256 bins."""
         return super().check() or in_range("bins", self.bins, 1, 256)
 
     def fit_shape(self, x: Distribution) -> Self:
-        """Fits the edges; a column of one value has one bin, of no width."""
+        """Fits the edges; a column with a single value has one bin without width."""
         edges = x.values[x.knots(self.bins + 1)].tolist()
         return replace(self, edges=tuple(edges if len(edges) > 1 else edges * 2))
 
     @property
     def shaped_names(self) -> tuple[str, ...]:
-        """A column a bin; before the fit, as many as there may be."""
+        """A column a bin; before the fit, the most that there may be."""
         n_bins = len(self.edges) - 1 if self.edges else self.bins
         return tuple(f"{self.name}_{i}" for i in range(n_bins))
 
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
-        """The share of each bin below the number, halved as in `QuantileNormal`."""
+        """Returns the share of each bin below the number; halves as in `QuantileNormal`."""
         edges = np.asarray(self.edges) / 2.0
         low, width = edges[:-1], np.maximum(np.diff(edges), _TINY)
         half = x / 2.0
-        if xp is np:  # a bin after the other: a table of all is 4 times as slow
-            shares = [_held_share(half, *bin_, np) for bin_ in zip(low, width, strict=True)]
+        if xp is np:  # one bin after the other: a table of all bins takes 4 times as long
+            shares = [_share_below(half, *bin_, np) for bin_ in zip(low, width, strict=True)]
         else:
-            shares = xp.unstack(_held_share(half[None, :], low[:, None], width[:, None], xp))
+            shares = xp.unstack(_share_below(half[None, :], low[:, None], width[:, None], xp))
         return dict(zip(self.shaped_names, shares, strict=True))
 
 
-def _held_share(x: Any, low: Any, width: Any, xp: Any) -> Any:
+def _share_below(x: Any, low: Any, width: Any, xp: Any) -> Any:
     return xp.clip((x - low) / width, 0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bucketize(Feature):
-    """The index of the bucket of a number: 0 missing, 1 below the first edge, and so on.
+    """The index of a number's bucket: 0 where missing, 1 below the first edge, and so on.
 
-    Edges are given, or are `buckets` - 1 equally spaced quantiles of the train split (equal ones
-    merged). A value equal to an edge belongs to the bucket above it.
+    The spec sets the edges, or they are `buckets` - 1 equally spaced quantiles of the train split,
+    where equal ones become one. A number equal to an edge belongs to the bucket above it.
     """
 
     accepts = NUMBERS
@@ -459,7 +488,7 @@ class Bucketize(Feature):
     edges: tuple[float, ...] | None = None
 
     def check(self) -> str | None:
-        """Either edges or a number of buckets."""
+        """Checks for either edges or a number of buckets."""
         if (self.buckets is None) == (self.edges is None):
             return "give either `buckets` (quantiles of the train split) or `edges`"
         if self.buckets is not None:
@@ -469,7 +498,7 @@ class Bucketize(Feature):
         return None
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
-        """Fits the edges, unless they are given."""
+        """Fits the edges, unless the spec sets them."""
         if self.edges is not None:
             return self
         x = cast(Distribution, columns[self.columns[0]])
@@ -478,17 +507,17 @@ class Bucketize(Feature):
 
     @property
     def outputs(self) -> tuple[Engineered, ...]:
-        """One index; missing, and one more bucket than edges."""
+        """One index, over missing and one bucket more than there are edges."""
         return (Engineered(self.name, len(self.edges or ()) + 2),)
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
-        """The bucket of each number; `[N] int32`."""
+        """Returns the bucket of each number, `[N] int32`."""
         x = cast(np.ndarray, raw[self.columns[0]])
         bucket = np.searchsorted(np.asarray(self.edges), x, side="right") + 1
         return {self.name: np.where(np.isnan(x), 0, bucket).astype(np.int32)}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
         import tensorflow as tf
 
         x = raw[self.columns[0]]

@@ -14,9 +14,9 @@ SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0, "week
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Scaled):
-    """The first column less the second, standardized; of two times, in a `unit`.
+    """The first column minus the second, standardized; the difference of two times has a `unit`.
 
-    Missing where either is.
+    Missing where either column is missing.
     """
 
     accepts = NUMBERS
@@ -26,7 +26,7 @@ class Difference(Scaled):
     unit: Unit | None = None
 
     def check(self) -> str | None:
-        """Two times and a unit, or two numbers."""
+        """Checks for two times and a unit, or two numbers and none."""
         n_times = sum(t in TIMES for t in self.types)
         if n_times == 1:
             kinds = " and ".join(self.types)
@@ -38,7 +38,7 @@ class Difference(Scaled):
         return super().check()
 
     def value(self, raw: Any, xp: Any) -> Any:
-        """The difference of each row."""
+        """Returns the difference in each row, `[N] float64`, NaN where missing."""
         first, second = (raw[c] for c in self.columns)
         return (first - second) / SECONDS[self.unit or "second"]
 
@@ -47,8 +47,9 @@ class Difference(Scaled):
 class Ratio(SmoothlyClipped):
     """The first column divided by the second, on a robust scale.
 
-    Missing where either is, and where the second is 0. Its tail is as long as the second column
-    is small, so it is scaled by quartiles, not by a deviation.
+    Missing where either column is missing, and where the second is 0. It is scaled by quartiles:
+    a few small divisors make such large ratios that a standard deviation would say little of the
+    other rows.
     """
 
     accepts = NUMBERS - TIMES
@@ -57,6 +58,6 @@ class Ratio(SmoothlyClipped):
     transform: Literal["ratio"] = "ratio"
 
     def value(self, raw: Any, xp: Any) -> Any:
-        """The ratio of each row; a division by 0 is not finite."""
+        """Returns the ratio in each row, `[N] float64`; a division by 0 is not finite."""
         first, second = (raw[c] for c in self.columns)
         return first / second

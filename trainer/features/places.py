@@ -1,4 +1,4 @@
-"""Transforms of places on the Earth, given as latitude and longitude in degrees."""
+"""Transforms of places on the Earth: latitude and longitude, in degrees."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EARTH_KM = 6371.0088
 
 
 def _is_place(latitude: Any, longitude: Any, xp: Any) -> Any:
-    """Whether a place is on the Earth; longitudes may count from -180 or from 0."""
+    """Returns whether a place is on the Earth; longitudes may start at -180 or at 0 degrees."""
     return (xp.abs(latitude) <= 90.0) & (xp.abs(longitude) <= 360.0)
 
 
@@ -28,8 +28,8 @@ def _is_place(latitude: Any, longitude: Any, xp: Any) -> Any:
 class Distance(Scaled):
     """The great-circle distance of two places in kilometres (haversine), standardized.
 
-    From `[latitude, longitude, latitude, longitude]` in degrees. Missing where one of the four is,
-    or where a latitude lies beyond 90 or a longitude beyond 360 degrees.
+    The columns are `[latitude, longitude, latitude, longitude]` in degrees. The distance is missing
+    where one of the four is missing, a latitude lies beyond 90 or a longitude beyond 360 degrees.
     """
 
     accepts = NUMBERS - TIMES
@@ -38,13 +38,13 @@ class Distance(Scaled):
     transform: Literal["distance"] = "distance"
 
     def value(self, raw: Any, xp: Any) -> Any:
-        """The distance of each row."""
+        """Returns the distance in each row, `[N] float64`, NaN where missing."""
         a, b, c, d = (raw[name] for name in self.columns)
         known = _is_place(a, b, xp) & _is_place(c, d, xp)
         a, b, c, d = (xp.where(known, x, 0.0) * (np.pi / 180.0) for x in (a, b, c, d))
         vertical, horizontal = xp.sin((c - a) / 2.0), xp.sin((d - b) / 2.0)
         square = vertical * vertical + xp.cos(a) * xp.cos(c) * horizontal * horizontal
-        half = xp.arcsin(xp.minimum(xp.sqrt(square), 1.0))
+        half = xp.arcsin(xp.minimum(xp.sqrt(square), 1.0))  # antipodes may round to above 1
         return xp.where(known, 2.0 * EARTH_KM * half, np.nan)
 
 
@@ -52,9 +52,10 @@ class Distance(Scaled):
 class Grid(Vocabulary):
     """The cell of a place in a grid of `degrees`, as a vocabulary of the train split's cells.
 
-    From `[latitude, longitude]`. Cells are counted from the south pole and from 180 degrees west,
-    row by row; a place on an edge belongs to the cell north or east of it. Missing and places off
-    the Earth are 0; a cell with few rows of the train split is an unseen one.
+    The columns are `[latitude, longitude]`. Cells are numbered row by row, from the south pole and
+    180 degrees west; a place on an edge belongs to the cell to its north or east. The index is 0
+    where the place is missing or off the Earth. Cells that are rare in the train split share the
+    index of unseen cells.
     """
 
     accepts = NUMBERS - TIMES
@@ -63,29 +64,30 @@ class Grid(Vocabulary):
     degrees: float
 
     def check(self) -> str | None:
-        """Cells of a sensible size."""
+        """Checks the size of the cells."""
         if not 1e-4 <= self.degrees <= 90:
             return f"degrees is {self.degrees}; it must be between 0.0001 and 90"
         return super().check()
 
     @property
     def counted(self) -> str:
-        """A name of its own: the cell is made of two columns."""
+        """Name of the statistics of cells, which no single column has."""
         return QUANTITY + self.name
 
     def quantities(self, raw: Raw) -> dict[str, Any]:
-        """The cell of each row."""
+        """Returns the cell of each row, to be counted."""
         return {self.counted: self.text_numpy(raw)}
 
     def text_numpy(self, raw: Raw) -> pa.Array:
-        """The number of the cell, in decimal."""
+        """Returns the number of each row's cell in decimal, '' where missing; `[N]` strings."""
         return text_numpy(self._cell(raw, np))
 
     def text_tensor(self, raw: Tensors) -> tf.Tensor:
-        """The same on tensors."""
+        """Does the same with tensors."""
         return text_tensor(self._cell(raw, tensorflow_arithmetic()))
 
     def _cell(self, raw: Any, xp: Any) -> Any:
+        """Returns the number of each row's cell, `[N] float64`, NaN where missing."""
         latitude, longitude = (raw[name] for name in self.columns)
         known = _is_place(latitude, longitude, xp)
         east = xp.where(known, longitude, 0.0) + 180.0

@@ -1,4 +1,4 @@
-"""Transforms of free text: hashed counts of the words or characters that it holds."""
+"""Transforms of free text: hashed counts of its words or characters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 SEPARATORS = r"[\x00-/:-@\[-`{-\x7f]+"
-"""Runs of ASCII that are neither letters nor digits."""
+"""Matches a run of ASCII characters that are neither letters nor digits."""
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[ord("A") : ord("Z") + 1] += 32
 _IN_WORD = np.array([chr(i).isalnum() or i > 127 for i in range(256)])
@@ -26,12 +26,13 @@ _IN_WORD = np.array([chr(i).isalnum() or i > 127 for i in range(256)])
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Counted):
-    """Free text as ln(1 + n-grams of that fingerprint modulo `buckets`), a column a bucket.
+    """Free text as counts of its n-grams: ln(1 + n) of each bucket, a column a bucket.
 
-    First ASCII letters become lower case, and every run of ASCII that is neither letter nor digit
-    becomes one space, none at the ends; other characters stay as they are. Then the pieces are the
-    words, the pairs of neighbours and so on up to `words` of them, or all runs of `characters`
-    characters. A text without a piece, as a missing one, is 0 everywhere.
+    The bucket of an n-gram is its fingerprint modulo `buckets`. ASCII letters become lower case
+    first, and every run of other ASCII characters but digits becomes one space, or nothing at the
+    ends; characters beyond ASCII stay as they are. The n-grams are then the words, the pairs of
+    neighbouring words and so on up to `words` of them, or all runs of `characters` characters. All
+    columns are 0 where the text is missing or has no n-gram.
     """
 
     transform: Literal["text"] = "text"
@@ -40,7 +41,7 @@ class Text(Counted):
     characters: int | None = None
 
     def check(self) -> str | None:
-        """A bounded number of columns, and one kind of n-grams."""
+        """Checks the number of columns, and for a single kind of n-grams."""
         if self.characters is not None and self.words != 1:
             return "give `words` or `characters`, not both"
         longest = 1 if self.characters is None else self.characters
@@ -51,26 +52,29 @@ class Text(Counted):
         )
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
-        """Nothing to fit."""
+        """Returns the feature as it is: nothing is fitted."""
         return self
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Nothing."""
+        """No statistics."""
         return ()
 
     @property
     def n_buckets(self) -> int:
-        """The given buckets."""
+        """The number of buckets, as the spec says."""
         return self.buckets
 
     @property
     def _sizes(self) -> list[int]:
-        """How many words or characters the pieces have."""
+        """The lengths of the n-grams, in words or characters."""
         return list(range(1, self.words + 1)) if self.characters is None else [self.characters]
 
     def buckets_numpy(self, text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """The row and the bucket of each n-gram; no n-gram becomes a string of its own."""
+        """Returns the row and the bucket of each n-gram, `[P] int64` each.
+
+        An n-gram is hashed as a span of the text's bytes; no string is made of it.
+        """
         plain, words = _plain(*text_bytes(text))
         units = words if self.characters is None else _characters(plain, words)
         pieces = [_joined(units, size) for size in self._sizes]
@@ -79,16 +83,16 @@ class Text(Counted):
         return row, bucket.astype(np.int64)
 
     def buckets_tensor(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
         import tensorflow as tf
 
-        lower = tf.strings.lower(text)  # without an encoding: ASCII alone
+        lower = tf.strings.lower(text)  # without an encoding it changes ASCII only
         plain = tf.strings.strip(tf.strings.regex_replace(lower, SEPARATORS, " "))
         if self.characters is None:
-            cut, between = tf.strings.split(plain, " "), " "
+            units, between = tf.strings.split(plain, " "), " "
         else:
-            cut, between = tf.strings.unicode_split(plain, "UTF-8"), ""
-        unit, row = cut.flat_values, cut.value_rowids()
+            units, between = tf.strings.unicode_split(plain, "UTF-8"), ""
+        unit, row = units.flat_values, units.value_rowids()
         row, unit = (tf.boolean_mask(part, unit != "") for part in (row, unit))
         rows, pieces = [], []
         for size in self._sizes:
@@ -104,7 +108,13 @@ class Text(Counted):
 
 @dataclass(frozen=True)
 class _Units:
-    """Spans of a text in its order: `[P] int64` each of first byte, byte after the last, row."""
+    """Words or characters in the order of the text: spans of its bytes.
+
+    Attributes:
+        start: First byte, `[P] int64`.
+        end: The byte after the last, `[P] int64`.
+        row: The row, `[P] int64`.
+    """
 
     start: np.ndarray
     end: np.ndarray
@@ -112,17 +122,23 @@ class _Units:
 
 
 def _plain(text: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, _Units]:
-    """Returns lower-case words, those of a row with one space between them, and their spans."""
+    """Returns the words in lower case, with one space between two words of a row, and their spans.
+
+    Args:
+        text: UTF-8 bytes, `[B] uint8`.
+        offsets: Where each row begins and the last one ends, `[N + 1] int64`.
+    """
     lower = _LOWER[text[offsets[0] : offsets[-1]]]
     offsets = offsets - offsets[0]
     in_word = _IN_WORD[lower]
-    cut = np.zeros(len(lower) + 1, bool)  # where a row begins or ends
-    cut[offsets] = True
+    at_edge = np.zeros(len(lower) + 1, bool)  # where a row begins or ends
+    at_edge[offsets] = True
     outside = np.concatenate([[True], ~in_word, [True]])
-    first = np.flatnonzero(in_word & (cut[:-1] | outside[:-2]))
-    length = np.flatnonzero(in_word & (cut[1:] | outside[2:])) + 1 - first
+    first = np.flatnonzero(in_word & (at_edge[:-1] | outside[:-2]))
+    length = np.flatnonzero(in_word & (at_edge[1:] | outside[2:])) + 1 - first
     row = np.searchsorted(offsets, first, side="right") - 1
     follows = np.concatenate([[False], row[1:] == row[:-1]])[: len(row)]
+    # A word that follows another one takes the separator before it along, as the space.
     lower[first[follows] - 1] = ord(" ")
     in_word[first[follows] - 1] = True
     start = np.cumsum(length + follows) - length
@@ -130,15 +146,15 @@ def _plain(text: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, _Units]:
 
 
 def _characters(text: np.ndarray, words: _Units) -> _Units:
-    """The characters of words and of the spaces between those of a row."""
-    start = np.flatnonzero((text & 0xC0) != 0x80)  # every byte but UTF-8's continuations
-    new = np.concatenate([[True], words.row[1:] != words.row[:-1]])[: len(words.row)]
-    row = words.row[new][np.searchsorted(words.start[new], start, side="right") - 1]
+    """Returns the characters of the words, and of the spaces between words of a row."""
+    start = np.flatnonzero((text & 0xC0) != 0x80)  # every byte but UTF-8's continuation bytes
+    is_first = np.concatenate([[True], words.row[1:] != words.row[:-1]])[: len(words.row)]
+    row = words.row[is_first][np.searchsorted(words.start[is_first], start, side="right") - 1]
     return _Units(start, np.append(start[1:], len(text)), row)
 
 
 def _joined(units: _Units, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Start, end and row of every `size` neighbours of one row."""
+    """Returns start, end and row of every run of `size` neighbours within a row."""
     n = max(len(units.row) - size + 1, 0)
     inside = units.row[:n] == units.row[size - 1 : size - 1 + n]
     return units.start[:n][inside], units.end[size - 1 :][:n][inside], units.row[:n][inside]

@@ -1,8 +1,9 @@
-"""How the text of a column is written, and how it is tidied before anything else sees it.
+"""How a column is written as text, and how text is tidied before it is used.
 
-`tidy_numpy` and `tidy_tensor` are one function: the first runs where rows are cleaned, the second
-inside the exported model. Both know ASCII alone, where Arrow and TensorFlow agree on every
-character; beyond it they do not (Arrow makes one letter of the Turkish dotted I, TensorFlow two).
+`tidy_numpy` and `tidy_tensor` are one function in two forms: the first runs where rows are cleaned,
+the second inside the exported model. Both fold ASCII letters only, since Arrow and TensorFlow
+disagree on others (the lower case of the Turkish dotted I is one letter in Arrow, two in
+TensorFlow).
 """
 
 from __future__ import annotations
@@ -17,28 +18,34 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Case = Literal["lower", "upper"]
-Epoch = Literal["s", "ms", "us", "ns"]
+EpochUnit = Literal["s", "ms", "us", "ns"]
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """How the values of a column are written, where it is not the usual way.
+    """How the values of a column are written, where that is not the default.
 
     Attributes:
-        format: Of a time or date, as strptime takes it: %d/%m/%Y %H:%M.
-        epoch: Of a time: a whole number of these since 1970 UTC.
-        true_values: What a bool's truth is written as; with `false_values`.
-        false_values: What its falsehood is written as.
+        format: The strptime format of a time or date, such as %d/%m/%Y %H:%M.
+        epoch: The unit of a time that is written as a whole number since 1970 UTC.
+        true_values: The texts that mean true; empty: the default ones, for both.
+        false_values: The texts that mean false.
     """
 
     format: str | None = None
-    epoch: Epoch | None = None
+    epoch: EpochUnit | None = None
     true_values: tuple[str, ...] = ()
     false_values: tuple[str, ...] = ()
 
 
 def tidy_numpy(text: pa.Array, trim: bool, case: Case | None) -> pa.Array:
-    r"""Returns `[N] string` without blanks around it (space, \t, \n, \v, \f, \r), A-Z folded."""
+    r"""Returns text `[N]` without blanks around it (space, \t, \n, \v, \f, \r), A-Z folded.
+
+    Args:
+        text: `[N]` strings.
+        trim: Whether to cut off the blanks.
+        case: The case of the ASCII letters; None: as they are.
+    """
     if trim:
         text = pc.ascii_trim_whitespace(text)
     if case:
@@ -47,7 +54,7 @@ def tidy_numpy(text: pa.Array, trim: bool, case: Case | None) -> pa.Array:
 
 
 def tidy_tensor(text: tf.Tensor, trim: bool, case: Case | None) -> tf.Tensor:
-    """The same on `[B] string`."""
+    """Does the same with a tensor of `[B] string`."""
     import tensorflow as tf
 
     if trim:

@@ -1,4 +1,4 @@
-"""Transforms of times: their place in a cycle, and their parts as numbers."""
+"""Transforms of times: their position in a cycle, and parts of the calendar as numbers."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ CalendarPart = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Cyclic(Feature):
-    """Sine and cosine of a position in a cycle; (0, 0) is missing.
+    """Sine and cosine of a position in a cycle; both are 0 where the value is missing.
 
-    Of a number: its position in `period`, counted from 0. Of a timestamp: the `part` in UTC, hour
-    with minutes (0-24), day of the week (Monday is 0) or month (January is 0).
+    The cycle of a number is its `period`, which starts at 0. The cycle of a time is a `part` in
+    UTC: the hour with its minutes (0 to 24), the day of the week (Monday is 0) or the month
+    (January is 0).
     """
 
     accepts = NUMBERS
@@ -46,7 +47,7 @@ class Cyclic(Feature):
     part: Part | None = None
 
     def check(self) -> str | None:
-        """A period for numbers, a part for times."""
+        """Checks that a number has a period, and a time a part."""
         is_time = bool(self.types) and self.types[0] in TIMES
         if is_time and (self.part is None or self.period is not None):
             return "a time takes `part`: hour, day_of_week or month"
@@ -55,7 +56,7 @@ class Cyclic(Feature):
         return None
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
-        """Nothing to fit."""
+        """Returns the feature as it is: nothing is fitted."""
         return self
 
     @property
@@ -64,12 +65,12 @@ class Cyclic(Feature):
         return (Engineered(f"{self.name}_sin"), Engineered(f"{self.name}_cos"))
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
-        """Sine and cosine; `[N] float32` each."""
+        """Returns sine and cosine, `[N] float32` each."""
         pair = self._on_circle(raw[self.columns[0]], np)
         return {name: column.astype(np.float32) for name, column in pair.items()}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same on tensors."""
+        """Does the same with tensors."""
         import tensorflow as tf
 
         pair = self._on_circle(raw[self.columns[0]], tensorflow_arithmetic())
@@ -84,7 +85,7 @@ class Cyclic(Feature):
         }
 
     def _turns(self, x: Any, xp: Any) -> Any:
-        """The share of the cycle in [0, 1)."""
+        """Returns the position as a share of the cycle, in [0, 1)."""
         if self.part == "hour":
             x, period = x / 3600.0, 24.0
         elif self.part == "day_of_week":
@@ -99,10 +100,11 @@ class Cyclic(Feature):
 
 @dataclass(frozen=True, kw_only=True)
 class Calendar(Scaled):
-    """A part of a time in UTC as a number, standardized.
+    """A part of a time as a number, in UTC, standardized.
 
-    Year, month (1-12), day (1-31), hour (0-23), minute, second (with its fraction), day of the
-    week (Monday is 0) or day of the year (1-366). Times outside the years 1 to 9999 are missing.
+    The parts are year, month (1-12), day (1-31), hour (0-23), minute, second (with its fraction),
+    day of the week (Monday is 0) and day of the year (1-366). A time outside the years 1 to 9999
+    counts as missing.
     """
 
     accepts = TIMES
@@ -111,7 +113,7 @@ class Calendar(Scaled):
     part: CalendarPart
 
     def value(self, raw: Any, xp: Any) -> Any:
-        """The part of each time."""
+        """Returns the part of each time, `[N] float64`, NaN where missing."""
         x = raw[self.columns[0]]
         known = (x >= FIRST_S) & (x < LAST_S)
         return xp.where(known, self._part(xp.where(known, x, 0.0), xp), np.nan)
@@ -129,7 +131,7 @@ class Calendar(Scaled):
 
 
 def _of_clock(part: str, of_day: Any, xp: Any) -> Any:
-    """The hour, minute or second of the seconds since midnight."""
+    """Returns the hour, minute or second of a time of day in seconds since midnight."""
     unit, count = {"hour": (3600.0, 24.0), "minute": (60.0, 60.0), "second": (1.0, 60.0)}[part]
     if part == "second":
         return of_day - xp.floor(of_day / count) * count
@@ -138,24 +140,26 @@ def _of_clock(part: str, of_day: Any, xp: Any) -> Any:
 
 
 def _day_of_week(day: Any, xp: Any) -> Any:
-    """Monday is 0; 1970-01-01 was a Thursday."""
+    """Returns the day of the week, Monday is 0, of a day since 1970-01-01, which was a Thursday."""
     return day + 3.0 - xp.floor((day + 3.0) / 7.0) * 7.0
 
 
 def _new_year(year: Any, xp: Any) -> Any:
-    """The day since 1970-01-01 of a year's first day."""
+    """Returns the first day of a year, in days since 1970-01-01."""
     before = year - 1.0
     leaps = xp.floor(before / 4.0) - xp.floor(before / 100.0) + xp.floor(before / 400.0)
-    return before * 365.0 + leaps - 719_162.0
+    return before * 365.0 + leaps - 719_162.0  # days of the 1969 years before 1970
 
 
 def civil(day: Any, xp: Any) -> tuple[Any, Any, Any]:
     """Returns year, month (1-12) and day (1-31) of a day since 1970-01-01.
 
-    Howard Hinnant's `civil_from_days`, in whole float64 numbers; the year starts in March.
+    Howard Hinnant's `civil_from_days` ("chrono-compatible low-level date algorithms", 2013), in
+    whole float64 numbers, which numpy and TensorFlow compute alike. Its years start in March, so
+    the leap day is their last.
     """
-    day = day + 719_468.0
-    era = xp.floor(day / 146_097.0)
+    day = day + 719_468.0  # days since 0000-03-01
+    era = xp.floor(day / 146_097.0)  # 400 years
     of_era = day - era * 146_097.0
     leap = xp.floor(of_era / 1_460.0) - xp.floor(of_era / 36_524.0) + xp.floor(of_era / 146_096.0)
     year = xp.floor((of_era - leap) / 365.0)

@@ -1,4 +1,4 @@
-"""The fitted transform: what lies between raw inputs and engineered columns, as one JSON file."""
+"""The fitted transform, from raw inputs to engineered columns, and its JSON file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Label:
-    """The label's column and, for classification, its classes in the order of their indices."""
+    """The label's column.
+
+    Attributes:
+        name: The column.
+        classes: The classes in the order of their indices; empty for a regression.
+    """
 
     name: str
     classes: tuple[str, ...] = ()
@@ -30,7 +35,15 @@ class Label:
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How the table was written as text; predictions read new rows the same way."""
+    """How the table was written as text, so that predictions read new rows the same way.
+
+    Attributes:
+        nulls: Texts that mean a missing value.
+        delimiter: What separates two values of a CSV line.
+        quoted_newlines: Whether a quoted value may hold a newline.
+        optional_keys: Whether a line of JSON may lack a column, which is then missing.
+        columns: The spelling of each column that is not written in the default way.
+    """
 
     nulls: tuple[str, ...] = ("", "NA")
     delimiter: str = ","
@@ -40,22 +53,22 @@ class TextFormat:
 
     @classmethod
     def of(cls, read: Mapping[str, Any]) -> TextFormat:
-        """Reads what `asdict` gave."""
+        """Reads what `dataclasses.asdict` wrote."""
         columns = {name: Spelling(**_tuples(entry)) for name, entry in read["columns"].items()}
         return cls(**{**_tuples(read), "columns": columns})
 
 
 @dataclass(frozen=True)
 class Transform:
-    """The fitted transform: everything between raw inputs and engineered columns, as JSON.
+    """Everything between raw inputs and engineered columns.
 
     Attributes:
         task: binary, multiclass or regression.
         label: The label; `classes[1]` is the positive class of a binary task.
         weight: The column of example weights, or None.
-        inputs: Raw inputs that the features need, in the order of the spec's columns.
-        features: Fitted features, in the order of the spec.
-        text: How the source was written, when it is text.
+        inputs: The raw inputs of all features, in the order of the spec's columns.
+        features: The fitted features, in the order of the spec.
+        text: How the source is written, if it is text.
     """
 
     task: Task
@@ -72,30 +85,30 @@ class Transform:
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """The names of the float32 columns, in order."""
+        """Names of the float32 columns, in order."""
         return tuple(c.name for c in self.engineered if c.cardinality is None)
 
     @property
     def indices(self) -> tuple[str, ...]:
-        """The names of the int32 columns, in order."""
+        """Names of the int32 columns, in order."""
         return tuple(c.name for c in self.engineered if c.cardinality is not None)
 
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
-        """Applies every feature to raw inputs; `[N] float32` or `[N] int32` by engineered name."""
+        """Applies every feature; returns `[N] float32` or `[N] int32` by engineered column."""
         tidy = self._tidied(raw, tidy_numpy)
         return {name: v for f in self.features for name, v in f.numpy(tidy).items()}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """The same on tensors, for the serving graph, which must track `resources`."""
+        """Does the same with tensors, in a serving graph, which must track `resources`."""
         tidy = self._tidied(raw, tidy_tensor)
-        kinds: dict[type[Feature], list[Feature]] = {}
+        by_class: dict[type[Feature], list[Feature]] = {}
         for feature in self.features:
-            kinds.setdefault(type(feature), []).append(feature)
-        given = [kind.tensors(features, tidy) for kind, features in kinds.items()]
-        return {name: values for columns in given for name, values in columns.items()}
+            by_class.setdefault(type(feature), []).append(feature)
+        columns = [cls.tensors(features, tidy) for cls, features in by_class.items()]
+        return {name: values for part in columns for name, values in part.items()}
 
     def _tidied(self, raw: Mapping[str, Any], tidy: Callable[..., Any]) -> dict[str, Any]:
-        """Trims and folds what the spec says; rows that were cleaned so already do not change."""
+        """Trims and folds texts as the spec says; text that is tidy already does not change."""
         texts = [i for i in self.inputs if i.trim or i.case]
         return {**raw, **{i.name: tidy(raw[i.name], i.trim, i.case) for i in texts}}
 
@@ -105,7 +118,7 @@ class Transform:
         return [r for f in self.features for r in f.resources]
 
     def to_json(self) -> str:
-        """The text of transform.json."""
+        """Returns the text of transform.json."""
         return json.dumps({"version": VERSION, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -113,20 +126,21 @@ class Transform:
         """Reads the text of transform.json.
 
         Raises:
-            TrainerError: The version is unknown.
+            TrainerError: Its version is not the one that this trainer reads.
         """
-        read = json.loads(text)
-        if read.get("version") != VERSION:
+        document = json.loads(text)
+        if document.get("version") != VERSION:
             raise TrainerError(
-                f"transform.json has version {read.get('version')!r}; this trainer reads {VERSION}"
+                f"transform.json has version {document.get('version')!r}; this trainer reads "
+                f"{VERSION}"
             )
         return cls(
-            task=read["task"],
-            label=Label(read["label"]["name"], tuple(read["label"]["classes"])),
-            weight=read["weight"],
-            inputs=tuple(Input(**i) for i in read["inputs"]),
-            features=tuple(_feature_from(entry) for entry in read["features"]),
-            text=TextFormat.of(read["text"]),
+            task=document["task"],
+            label=Label(document["label"]["name"], tuple(document["label"]["classes"])),
+            weight=document["weight"],
+            inputs=tuple(Input(**i) for i in document["inputs"]),
+            features=tuple(_feature_from(entry) for entry in document["features"]),
+            text=TextFormat.of(document["text"]),
         )
 
 
@@ -136,27 +150,28 @@ def fit_features(
     """Fits every feature to the statistics of the train split.
 
     Raises:
-        TrainerError: A feature has nothing to be fitted to, or two give a column of one name.
+        TrainerError: A feature has no value to be fitted to, or two features have a column of the
+            same name.
     """
     fitted = tuple(f.fit(columns) for f in features)
-    given: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for feature in fitted:
         for column in feature.outputs:
-            if column.name in given:
+            if column.name in owners:
                 raise TrainerError(
-                    f"features {given[column.name]!r} and {feature.name!r} both give a column "
+                    f"features {owners[column.name]!r} and {feature.name!r} both give a column "
                     f"{column.name!r}; rename one of them"
                 )
-            given[column.name] = feature.name
+            owners[column.name] = feature.name
     return fitted
 
 
 def _feature_from(entry: dict[str, Any]) -> Feature:
     cls = FEATURES[entry["transform"]]
-    known = {f.name for f in fields(cls)}
-    return cls(**_tuples({k: v for k, v in entry.items() if k in known}))
+    names = {f.name for f in fields(cls)}
+    return cls(**_tuples({k: v for k, v in entry.items() if k in names}))
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows lists only."""
+    """Turns the lists of JSON back into the tuples of frozen dataclasses."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

@@ -4,7 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from quatrain.trainer.features.statistics import MAX_BINS, Categories, Distribution, TableStatistics
+from quatrain.trainer.features.statistics import (
+    MAX_BINS,
+    MAX_VALUES,
+    Categories,
+    Distribution,
+    TableStatistics,
+)
 
 
 def same(a: Distribution, b: Distribution) -> bool:
@@ -127,12 +133,12 @@ def test_a_column_at_its_limit_is_exact() -> None:
     assert (counted.exact, counted.distinct, counted.top()) == (True, 2, [("b", 2), ("a", 1)])
 
 
-def test_a_column_that_is_not_sampled_keeps_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quatrain.trainer.features.statistics.MAX_VALUES", 2)
-    raw = {"a": pa.array(["x", "y", "z"]), "b": pa.array(["x", "y", "z"])}
-    columns = TableStatistics.of(raw, 3, sampled={"a"}).columns
-    assert len(columns["a"].values) <= 2 < len(columns["b"].values)
-    assert columns["a"].count == columns["b"].count == 3
+def test_only_a_sampled_column_has_a_limit() -> None:
+    rows = MAX_VALUES + 1
+    texts = pa.array([f"v{i}" for i in range(rows)])
+    columns = TableStatistics.of({"a": texts, "b": texts}, rows, sampled={"a"}).columns
+    assert len(columns["a"].values) <= MAX_VALUES < len(columns["b"].values)
+    assert columns["a"].count == columns["b"].count == rows
 
 
 def test_values_that_span_16_powers_of_two_are_known_to_a_8192th() -> None:
