@@ -20,7 +20,7 @@ from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.summary.summary import Fold
-from quatrain.components.specification.schema import SPLITS
+from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.validation.load import load_spec
 

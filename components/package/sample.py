@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import read_manifest, sha256_of_files, write_json
-from quatrain.components.specification.schema import SPLITS
+from quatrain.components.specification.split import SPLITS
 from quatrain.trainer.examples import Examples, read_examples
 from quatrain.trainer.features import RAW_PREFIX, raw_inputs
 from quatrain.trainer.features.transform import Transform

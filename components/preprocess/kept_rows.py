@@ -13,7 +13,8 @@ from quatrain.components.errors import SourceError
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import Encoded, encode
 from quatrain.components.preprocess.splitting import assign, bad_split
-from quatrain.components.specification.schema import SPLITS, ModelSpec
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import Block, Fault
 from quatrain.components.table.ranges import Range
 from quatrain.components.table.read import read_range

@@ -23,7 +23,8 @@ from quatrain.components.preprocess.output_folder import Digested, Folder
 from quatrain.components.preprocess.summary import summary
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.preprocess.summary.summary import Fold, Summary, counted_columns
-from quatrain.components.specification.schema import SPLITS, ModelSpec
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import REJECTED
 from quatrain.components.table.conversion import TYPES
 from quatrain.components.table.ranges import Range

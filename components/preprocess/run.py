@@ -19,7 +19,8 @@ from quatrain.components.preprocess.output_folder import Folder, attempt
 from quatrain.components.preprocess.passes import MANIFEST, PROBLEM, Job
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
-from quatrain.components.specification.schema import ModelSpec, is_table
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.source import is_table
 from quatrain.components.table import versions as contents
 from quatrain.components.table.files import Files, find_files
 from quatrain.components.table.ranges import plan_ranges

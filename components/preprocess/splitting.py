@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.dictionary import decoded
-from quatrain.components.specification.schema import (
+from quatrain.components.specification.split import (
     SPLITS,
     ColumnSplit,
     FoldSplit,

@@ -24,7 +24,7 @@ from quatrain.components.serve.served_model import (
     prediction_table,
     read_metadata,
 )
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import TYPES, can_convert
 from quatrain.components.table.files import list_files

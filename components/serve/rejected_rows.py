@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import pyarrow as pa
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.storage import compression_of, open_filesystem
 from quatrain.components.table.block import REJECTED, Block
 

@@ -11,18 +11,15 @@ from quatrain.components.specification.columns import Column
 from quatrain.components.specification.schema import (
     Bound,
     Clean,
-    ColumnSplit,
     Deduplicate,
     Drift,
     Evaluate,
-    FoldSplit,
-    HashSplit,
     ModelSpec,
-    Source,
-    TimeSplit,
     Train,
     Tune,
 )
+from quatrain.components.specification.source import Source
+from quatrain.components.specification.split import ColumnSplit, FoldSplit, HashSplit, TimeSplit
 from quatrain.components.tiers.legacy_config import OldConfig, ReplicaConfig
 from quatrain.components.tiers.pools import Pool
 from quatrain.components.wording import near

@@ -1,17 +1,13 @@
-"""The sections of a spec: one frozen model each, checked where it is made."""
+"""The model spec: its sections, one frozen model each, checked where it is made."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from functools import cache, cached_property
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     TypeAdapter,
@@ -21,6 +17,9 @@ from pydantic import (
 from quatrain.components.artifacts import canonical_json
 from quatrain.components.specification.columns import ColumnEntry
 from quatrain.components.specification.search_space import read_search, write_search
+from quatrain.components.specification.section import Section, as_list
+from quatrain.components.specification.source import Source
+from quatrain.components.specification.split import Split
 from quatrain.components.tiers.legacy_config import OldConfig
 from quatrain.components.tiers.pools import Pool
 from quatrain.components.wording import near
@@ -28,206 +27,24 @@ from quatrain.trainer.features import FEATURES, Feature, Input, Task, Type
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.settings import Hyperparameters, Search
 
-SPLITS = ("train", "validation", "test")
-DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
-"""One ASCII character, as pyarrow's CSV reader takes it; no quote, line end or NUL."""
-DATED = re.compile(r"\{date(?::(?P<form>[^{}]*))?\}")
-"""Where a uri has the day: {date}, or {date:%Y/%m/%d}."""
-DAY = "%Y-%m-%d"
 
-
-TABLE = r"bq://([a-z][a-z0-9.:-]*)\.(\w+)\.([^./`]+)"
-"""A table of BigQuery: its project, dataset and name."""
-
-
-def is_table(uri: str) -> bool:
-    """Tells a table of BigQuery from a file."""
-    return uri.startswith("bq://")
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def as_list(value: Any) -> Any:
-    """Wraps a single text into a list; anything else stays as it is."""
-    return [value] if isinstance(value, str) else value
-
-
-def _read_window(value: Any) -> Any:
-    """Checks a window; 90d is the 90 days before the day of the run."""
-    if value is not None and not re.fullmatch(r"[1-9][0-9]{0,3}d", str(value)):
-        raise ValueError(f"{value!r} is no number of days; write it as 90d")
-    return value
-
-
-class Source(_Section):
-    """Where the rows are and how they are written."""
-
-    uri: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
-    format: Literal["csv", "parquet", "jsonl", "bigquery"] = "csv"
-    nulls: tuple[str, ...] = ("", "NA")
-    delimiter: Annotated[str, Field(pattern=DELIMITER)] = ","
-    quoted_newlines: bool = False
-    optional_keys: bool = False
-    window: Annotated[str | None, BeforeValidator(_read_window)] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tables_say_their_format(cls, value: Any) -> Any:
-        """A bq:// uri needs no format beside it."""
-        uris = as_list(value.get("uri")) if isinstance(value, Mapping) else None
-        if not isinstance(uris, list | tuple) or "format" in value:
-            return value
-        tables = [u for u in uris if isinstance(u, str) and is_table(u)]
-        return {**value, "format": "bigquery"} if tables else value
-
-    @model_validator(mode="after")
-    def _tables_are_apart(self) -> "Source":
-        tables = [uri for uri in self.uri if is_table(uri)]
-        for uri in tables:
-            if not re.fullmatch(TABLE, DATED.sub("x", uri)):
-                raise ValueError(f"{uri!r} is no table; write it as bq://project.dataset.table")
-        if (self.format == "bigquery") != bool(tables) or 0 < len(tables) < len(self.uri):
-            raise ValueError("tables (bq://) are of format bigquery, and do not stand beside files")
-        return self
-
-    @model_validator(mode="after")
-    def _holds_no_password(self) -> "Source":
-        for uri in self.uri:
-            if re.search(r"://[^/@]*:[^/@]*@", uri):
-                scheme, _, rest = uri.partition("://")
-                raise ValueError(
-                    f"a uri of {scheme}://...@{rest.split('@')[1]} holds a password, which all who "
-                    f"see the run could read; give the run's account access in its place"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _window_and_date_go_together(self) -> "Source":
-        dated = [uri for uri in self.uri if DATED.search(uri)]
-        if dated and self.window is None:
-            raise ValueError(f"{dated[0]!r} has a date, so say which days: add window: 90d")
-        if self.window is not None and not dated:
-            raise ValueError(
-                f"window is {self.window!r}, but no uri has a date; write {{date}} where the day "
-                f"stands, as gs://bucket/flights/dt={{date}}/*.parquet"
-            )
-        for uri in dated:
-            used = [d for found in DATED.finditer(uri) for d in _directives(found["form"] or DAY)]
-            if set(used) != {"%Y", "%m", "%d"}:
-                raise ValueError(
-                    f"the dates of {uri!r} must name one day, by %Y, %m and %d and no other code; "
-                    f"they have {', '.join(dict.fromkeys(used)) or 'none'}"
-                )
-        return self
-
-
-def _directives(form: str) -> list[str]:
-    return re.findall(r"%.?", form)
-
-
-class Deduplicate(_Section):
+class Deduplicate(Section):
     """Which rows are duplicates: those with equal keys, but for the newest or first of them."""
 
     keys: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
     keep_newest_by: str | None = None
 
 
-class Clean(_Section):
+class Clean(Section):
     """Rejection rules, derived columns (SQL expressions over one row), and duplicates."""
 
-    reject: dict[str, str] = {}
-    derive: dict[str, str] = {}
+    reject: dict[str, str] = {}  # noqa: RUF012 - pydantic copies a default
+    derive: dict[str, str] = {}  # noqa: RUF012 - pydantic copies a default
     deduplicate: Deduplicate | None = None
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
-class HashSplit(_Section):
-    """By the fingerprint of key columns: the same row falls on the same side every week."""
-
-    by: Literal["hash"] = "hash"
-    keys: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
-    train: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    stratify: str | None = None
-    seed: int = 0
-
-    @property
-    def drawn(self) -> tuple[str, ...]:
-        """The columns whose values together are one draw."""
-        return (self.stratify, *self.keys) if self.stratify else self.keys
-
-    @model_validator(mode="after")
-    def _sums_to_one(self) -> "HashSplit":
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"train + validation + test is {total:g}; it must be 1")
-        return self
-
-
-def _as_iso(value: Any) -> Any:
-    """YAML reads an unquoted 2013-10-01 as a date."""
-    return value.isoformat() if isinstance(value, date) else value
-
-
-Time = Annotated[str, BeforeValidator(_as_iso)]
-
-
-class TimeSplit(_Section):
-    """By time: train before `validation_from`, test from `test_from`."""
-
-    by: Literal["time"]
-    column: str
-    validation_from: Time
-    test_from: Time
-
-
-class ColumnSplit(_Section):
-    """By a column that says train, validation or test."""
-
-    by: Literal["column"]
-    column: str
-
-
-def _as_text(value: Any) -> Any:
-    """YAML reads an unquoted 3 as a number, and KFP makes 3.0 of it; a fold is a text."""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value) if type(value) in (int, float) else value
-
-
-Fold = Annotated[str, BeforeValidator(_as_text)]
-
-
-class FoldSplit(_Section):
-    """By a column of folds of one's own: two are validation and test, all others train."""
-
-    by: Literal["fold"]
-    column: str
-    validation: Fold
-    test: Fold
-
-    @model_validator(mode="after")
-    def _are_two(self) -> "FoldSplit":
-        if self.validation == self.test:
-            raise ValueError(f"validation and test are both fold {self.test!r}; name two")
-        return self
-
-
-def _by_hash(value: Any) -> Any:
-    """A split that names no kind is by hash."""
-    return {"by": "hash", **value} if isinstance(value, Mapping) else value
-
-
-Split = Annotated[
-    HashSplit | TimeSplit | ColumnSplit | FoldSplit,
-    Field(discriminator="by"),
-    BeforeValidator(_by_hash),
-]
-
-
-class Bound(_Section):
+class Bound(Section):
     """What a metric must reach: at least `min`, at most `max`."""
 
     min: float | None = None
@@ -242,7 +59,7 @@ class Bound(_Section):
         return self
 
 
-class Limit(_Section):
+class Limit(Section):
     """How far a measure may be from an earlier run's before the run warns, or fails."""
 
     warn: Annotated[float, Field(gt=0)] | None = None
@@ -255,11 +72,11 @@ class Limit(_Section):
         return self
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """Slices of the test rows and the bounds that a model must reach."""
 
     slices: tuple[str, ...] = ()
-    gate: dict[str, Bound] = {}
+    gate: dict[str, Bound] = {}  # noqa: RUF012 - pydantic copies a default
     champion: Limit = Limit(warn=0.01, fail=0.05)
     skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
 
@@ -279,7 +96,7 @@ Space = Annotated[
 ]
 
 
-class Tune(_Section):
+class Tune(Section):
     """Trials with other settings before the final training, which gets the best of them."""
 
     space: Space = "auto"
@@ -299,7 +116,7 @@ def _auto(value: Any) -> Any:
     return {} if value == "auto" else value
 
 
-class Drift(_Section):
+class Drift(Section):
     """Limits of each measure between the rows of a run and those of an earlier one."""
 
     psi: Limit = Limit(warn=0.2)
@@ -310,7 +127,7 @@ class Drift(_Section):
     label: Limit = Limit(warn=0.05)
 
 
-class Train(_Section):
+class Train(Section):
     """The tier and the settings of the trainer."""
 
     trainer: str | None = None
@@ -379,7 +196,7 @@ def _write_feature(feature: Feature) -> dict[str, Any]:
     return {"name": written.pop("name"), "from": origin, **written}
 
 
-class FeatureEntry(_Section):
+class FeatureEntry(Section):
     """One checked entry of `features`; serialized as it was written."""
 
     feature: Any
@@ -395,7 +212,7 @@ Entry = Annotated[
 ]
 
 
-class ModelSpec(_Section):
+class ModelSpec(Section):
     """Everything that describes one model; `load_spec` reads it from YAML."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.specification.schema import TABLE
+from quatrain.components.specification.source import TABLE
 
 EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
 """Names a server of the storage API, without encryption; Google's client has no such variable."""

@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 
 from quatrain.components.buckets import buckets_of
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.specification.schema import DATED, Source, is_table
+from quatrain.components.specification.source import DATED, Source, is_table
 from quatrain.components.storage import NO_CREDENTIALS, is_remote, open_filesystem
 from quatrain.components.table import bigquery
 from quatrain.components.table.windows import days_before, fill

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.storage import COMPRESSION, compression_of, open_file, read_head
 from quatrain.components.wording import first_line, near
 

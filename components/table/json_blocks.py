@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.table.block import Block, Fault
 from quatrain.components.table.conversion import SHOWN, USUAL, Column, from_text
 from quatrain.components.table.ranges import Range

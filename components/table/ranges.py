@@ -10,7 +10,7 @@ from itertools import pairwise
 import pyarrow as pa
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.storage import compression_of
 from quatrain.components.table import bigquery
 from quatrain.components.table.conversion import USUAL, can_convert

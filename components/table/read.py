@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.table import csv_blocks, json_blocks, typed_blocks
 from quatrain.components.table.block import Block
 from quatrain.components.table.partitions import partition_values, with_partition

@@ -14,7 +14,7 @@ from typing import Any
 
 from quatrain.components.artifacts import canonical_json
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.specification.schema import is_table
+from quatrain.components.specification.source import is_table
 from quatrain.components.table.bigquery import find_table
 
 TIMEOUT_S = 30.0

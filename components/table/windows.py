@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import DATED, DAY, Source
+from quatrain.components.specification.source import DATED, DAY, Source
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 """What Vertex gives as the schedule time of a run that no schedule started."""

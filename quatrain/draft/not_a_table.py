@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import Source, is_table
+from quatrain.components.specification.source import Source, is_table
 from quatrain.components.storage import compression_of, open_filesystem
 from quatrain.components.table.files import list_files
 from quatrain.draft.sample import DELIMITERS, HEAD_BYTES

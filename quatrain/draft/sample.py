@@ -14,7 +14,7 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import Source, is_table
+from quatrain.components.specification.source import Source, is_table
 from quatrain.components.storage import compression_of, open_filesystem
 from quatrain.components.table.block import Block
 from quatrain.components.table.csv_blocks import read_blocks

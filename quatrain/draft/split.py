@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.splitting import assign
-from quatrain.components.specification.schema import HashSplit, TimeSplit
+from quatrain.components.specification.split import HashSplit, TimeSplit
 from quatrain.draft.columns import Column, names_an_entity
 from quatrain.draft.leaks import Goal
 from quatrain.draft.sample import Sample

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from quatrain.components.specification.schema import SPLITS
+from quatrain.components.specification.split import SPLITS
 
 REFRESH_S = 0.5
 HEARTBEAT_S = 30.0

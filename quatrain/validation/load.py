@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.messages import schema_problems
 from quatrain.components.specification.parameter import MAX_VALUES, is_bounded
-from quatrain.components.specification.schema import ModelSpec, as_list
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.section import as_list
 from quatrain.validation.problems import cross_problems, rule_problems
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
-from quatrain.components.specification.schema import as_list, read_feature, typed
+from quatrain.components.specification.schema import read_feature, typed
+from quatrain.components.specification.section import as_list
 from quatrain.components.wording import near
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Feature, Type
 

@@ -16,7 +16,8 @@ from quatrain.components.preprocess.kept_rows import kept_blocks
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.summary.summary import Summary
-from quatrain.components.specification.schema import SPLITS, ModelSpec
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.files import find_files
 from quatrain.components.table.ranges import Range, plan_ranges
 

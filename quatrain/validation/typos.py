@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from quatrain.components.errors import QuatrainError, SpecError
-from quatrain.components.specification.schema import ModelSpec, Source
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.source import Source
 from quatrain.components.storage import open_filesystem
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import read_header, read_keys

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from quatrain.components.specification.schema import ModelSpec, Source
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.source import Source
 from quatrain.components.table.block import Block
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range

@@ -17,7 +17,7 @@ from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
 from quatrain.components.evaluate.report import data_checks as rows
 from quatrain.components.evaluate.report import plots
-from quatrain.components.specification.schema import SPLITS
+from quatrain.components.specification.split import SPLITS
 
 FEW_ROWS = 100
 """Slices below so many rows are marked: their intervals are wide and normal ones are poor."""

@@ -19,7 +19,8 @@ from quatrain.components.preprocess.checks import single_input
 from quatrain.components.preprocess.summary.distinct_sample import SIZE, Sketch
 from quatrain.components.preprocess.summary.evidence import Evidence, Extent, deciding_columns
 from quatrain.components.preprocess.summary.summary import Summary
-from quatrain.components.specification.schema import SPLITS, HashSplit, ModelSpec
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.split import SPLITS, HashSplit
 
 REPEATED = 0.01
 """Share of repeated rows from which on it is a finding; a metric moves by about as much."""

@@ -9,7 +9,8 @@ from operator import add
 from quatrain.components.preprocess.expressions import columns_used
 from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.preprocess.summary.summary import Summary, classes_of
-from quatrain.components.specification.schema import SPLITS, Deduplicate, ModelSpec, Split
+from quatrain.components.specification.schema import Deduplicate, ModelSpec
+from quatrain.components.specification.split import SPLITS, Split
 from quatrain.trainer.features.statistics import Categories, ColumnStatistics
 
 NAMED_REASONS = 3

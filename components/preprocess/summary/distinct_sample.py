@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.preprocess.dictionary import decoded
-from quatrain.components.specification.schema import SPLITS
+from quatrain.components.specification.split import SPLITS
 from quatrain.trainer.features.fingerprint import (
     WORD_MULTIPLIER,
     fingerprint64,

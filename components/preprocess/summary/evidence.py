@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from quatrain.components.preprocess.dictionary import Encoded, count, count_values
 from quatrain.components.preprocess.summary.distinct_sample import Sketch, fingerprints
-from quatrain.components.specification.schema import SPLITS, ModelSpec
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.split import SPLITS
 from quatrain.trainer.features.fingerprint import distinct_rows
 
 MICROS = {"timestamp": 1, "date": 86_400_000_000}

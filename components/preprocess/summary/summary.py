@@ -21,7 +21,8 @@ from quatrain.components.preprocess.dictionary import (
 )
 from quatrain.components.preprocess.drift.histograms import histogram
 from quatrain.components.preprocess.summary.evidence import Evidence
-from quatrain.components.specification.schema import SPLITS, ModelSpec
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.split import SPLITS
 from quatrain.trainer.features import QUANTITY, Input, raw_inputs
 from quatrain.trainer.features.statistics import (
     Categories,

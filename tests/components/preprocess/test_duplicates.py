@@ -20,7 +20,8 @@ from quatrain.components.preprocess.duplicates import keys_of, losers_of
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.run import preprocess
-from quatrain.components.specification.schema import SPLITS, ModelSpec
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.ranges import plan_ranges
 
 Make = Callable[..., ModelSpec]

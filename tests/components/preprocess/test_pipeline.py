@@ -26,7 +26,8 @@ from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.preprocess.summary.summary import Fold, Summary
-from quatrain.components.specification.schema import SPLITS, ModelSpec
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.trainer.features.transform import Transform
 

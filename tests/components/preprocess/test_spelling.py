@@ -12,7 +12,8 @@ import pytest
 
 from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.specification.schema import ModelSpec, Source
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.source import Source
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.trainer.features.text_format import Spelling

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.splitting import assign, bad_split, parts, threshold
-from quatrain.components.specification.schema import ColumnSplit, FoldSplit, HashSplit, TimeSplit
+from quatrain.components.specification.split import ColumnSplit, FoldSplit, HashSplit, TimeSplit
 from quatrain.trainer.features.fingerprint import fingerprint64
 
 # FARM_FINGERPRINT's own example in BigQuery's documentation.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.table.files import find_files, list_files
 
 Table = Callable[..., str]

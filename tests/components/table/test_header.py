@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.table.ranges import plan_ranges
 
 Table = Callable[..., str]

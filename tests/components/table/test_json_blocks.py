@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.table import json_blocks
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.trainer.features.text_format import Spelling

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.table.partitions import partition_of
 from tests.components.conftest import Read
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.schema import Source
+from quatrain.components.specification.source import Source
 from quatrain.components.table import csv_blocks, json_blocks
 from quatrain.components.table import text_pieces as lines
 from quatrain.components.table.block import Block

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from quatrain.components.errors import BucketError, SourceError
 from quatrain.components.preprocess.run import preprocess
-from quatrain.components.specification.schema import ModelSpec, Source
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.specification.source import Source
 from quatrain.components.table.files import find_files
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.windows import days_before, fill, run_time

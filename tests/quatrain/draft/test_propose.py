@@ -17,7 +17,7 @@ import pytest
 from quatrain.components.errors import QuatrainError, SpecError
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.preprocess.splitting import assign
-from quatrain.components.specification.schema import HashSplit, TimeSplit
+from quatrain.components.specification.split import HashSplit, TimeSplit
 from quatrain.draft.propose import Proposal, propose
 from quatrain.validation.load import load_spec
 from quatrain.validation.sample import check

@@ -1,0 +1,16 @@
+"""What every section of a spec is: a frozen model that refuses keys that it does not know."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """Base of the sections."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def as_list(value: Any) -> Any:
+    """Wraps a single text into a list; anything else stays as it is."""
+    return [value] if isinstance(value, str) else value

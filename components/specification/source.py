@@ -1,0 +1,95 @@
+"""The section `source`: where the rows are and how they are written."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from quatrain.components.specification.section import Section, as_list
+
+DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
+"""One ASCII character, as pyarrow's CSV reader takes it; no quote, line end or NUL."""
+DATED = re.compile(r"\{date(?::(?P<form>[^{}]*))?\}")
+"""Where a uri has the day: {date}, or {date:%Y/%m/%d}."""
+DAY = "%Y-%m-%d"
+TABLE = r"bq://([a-z][a-z0-9.:-]*)\.(\w+)\.([^./`]+)"
+"""A table of BigQuery: its project, dataset and name."""
+
+
+def is_table(uri: str) -> bool:
+    """Tells a table of BigQuery from a file."""
+    return uri.startswith("bq://")
+
+
+def _read_window(value: Any) -> Any:
+    """Checks a window; 90d is the 90 days before the day of the run."""
+    if value is not None and not re.fullmatch(r"[1-9][0-9]{0,3}d", str(value)):
+        raise ValueError(f"{value!r} is no number of days; write it as 90d")
+    return value
+
+
+class Source(Section):
+    """Where the rows are and how they are written."""
+
+    uri: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
+    format: Literal["csv", "parquet", "jsonl", "bigquery"] = "csv"
+    nulls: tuple[str, ...] = ("", "NA")
+    delimiter: Annotated[str, Field(pattern=DELIMITER)] = ","
+    quoted_newlines: bool = False
+    optional_keys: bool = False
+    window: Annotated[str | None, BeforeValidator(_read_window)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_say_their_format(cls, value: Any) -> Any:
+        """A bq:// uri needs no format beside it."""
+        uris = as_list(value.get("uri")) if isinstance(value, Mapping) else None
+        if not isinstance(uris, list | tuple) or "format" in value:
+            return value
+        tables = [u for u in uris if isinstance(u, str) and is_table(u)]
+        return {**value, "format": "bigquery"} if tables else value
+
+    @model_validator(mode="after")
+    def _tables_are_apart(self) -> "Source":
+        tables = [uri for uri in self.uri if is_table(uri)]
+        for uri in tables:
+            if not re.fullmatch(TABLE, DATED.sub("x", uri)):
+                raise ValueError(f"{uri!r} is no table; write it as bq://project.dataset.table")
+        if (self.format == "bigquery") != bool(tables) or 0 < len(tables) < len(self.uri):
+            raise ValueError("tables (bq://) are of format bigquery, and do not stand beside files")
+        return self
+
+    @model_validator(mode="after")
+    def _holds_no_password(self) -> "Source":
+        for uri in self.uri:
+            if re.search(r"://[^/@]*:[^/@]*@", uri):
+                scheme, _, rest = uri.partition("://")
+                raise ValueError(
+                    f"a uri of {scheme}://...@{rest.split('@')[1]} holds a password, which all who "
+                    f"see the run could read; give the run's account access in its place"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _window_and_date_go_together(self) -> "Source":
+        dated = [uri for uri in self.uri if DATED.search(uri)]
+        if dated and self.window is None:
+            raise ValueError(f"{dated[0]!r} has a date, so say which days: add window: 90d")
+        if self.window is not None and not dated:
+            raise ValueError(
+                f"window is {self.window!r}, but no uri has a date; write {{date}} where the day "
+                f"stands, as gs://bucket/flights/dt={{date}}/*.parquet"
+            )
+        for uri in dated:
+            used = [d for found in DATED.finditer(uri) for d in _directives(found["form"] or DAY)]
+            if set(used) != {"%Y", "%m", "%d"}:
+                raise ValueError(
+                    f"the dates of {uri!r} must name one day, by %Y, %m and %d and no other code; "
+                    f"they have {', '.join(dict.fromkeys(used)) or 'none'}"
+                )
+        return self
+
+
+def _directives(form: str) -> list[str]:
+    return re.findall(r"%.?", form)

@@ -1,0 +1,95 @@
+"""The section `split`: which rows train the model, and which it is measured on."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from quatrain.components.specification.section import Section, as_list
+
+SPLITS = ("train", "validation", "test")
+
+
+class HashSplit(Section):
+    """By the fingerprint of key columns: the same row falls on the same side every week."""
+
+    by: Literal["hash"] = "hash"
+    keys: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
+    train: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    stratify: str | None = None
+    seed: int = 0
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The columns whose values together are one draw."""
+        return (self.stratify, *self.keys) if self.stratify else self.keys
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "HashSplit":
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + validation + test is {total:g}; it must be 1")
+        return self
+
+
+def _as_iso(value: Any) -> Any:
+    """YAML reads an unquoted 2013-10-01 as a date."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+Time = Annotated[str, BeforeValidator(_as_iso)]
+
+
+class TimeSplit(Section):
+    """By time: train before `validation_from`, test from `test_from`."""
+
+    by: Literal["time"]
+    column: str
+    validation_from: Time
+    test_from: Time
+
+
+class ColumnSplit(Section):
+    """By a column that says train, validation or test."""
+
+    by: Literal["column"]
+    column: str
+
+
+def _as_text(value: Any) -> Any:
+    """YAML reads an unquoted 3 as a number, and KFP makes 3.0 of it; a fold is a text."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value) if type(value) in (int, float) else value
+
+
+Fold = Annotated[str, BeforeValidator(_as_text)]
+
+
+class FoldSplit(Section):
+    """By a column of folds of one's own: two are validation and test, all others train."""
+
+    by: Literal["fold"]
+    column: str
+    validation: Fold
+    test: Fold
+
+    @model_validator(mode="after")
+    def _are_two(self) -> "FoldSplit":
+        if self.validation == self.test:
+            raise ValueError(f"validation and test are both fold {self.test!r}; name two")
+        return self
+
+
+def _by_hash(value: Any) -> Any:
+    """A split that names no kind is by hash."""
+    return {"by": "hash", **value} if isinstance(value, Mapping) else value
+
+
+Split = Annotated[
+    HashSplit | TimeSplit | ColumnSplit | FoldSplit,
+    Field(discriminator="by"),
+    BeforeValidator(_by_hash),
+]
