@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quatrain.components.errors import BucketError
+from quatrain.components.wording import first_line
 
 HERE = "local"
 """The location of a run on this machine, which has folders and no buckets."""
@@ -201,7 +202,7 @@ def _find(name: str, location: str, project: str, client: Any) -> Place | Proble
         return Problem(
             name,
             f"where bucket gs://{name} is could not be asked within {TIMEOUT_S:g} s: "
-            f"{_first_line(error)}; try again later:",
+            f"{first_line(error)}; try again later:",
             f"gcloud storage buckets describe gs://{name} --format='value(location,location_type)'",
             unanswered=True,
         )
@@ -220,7 +221,7 @@ def _client(project: str) -> Any:
     except (DefaultCredentialsError, OSError) as error:
         raise BucketError(
             f"there are no Google Cloud credentials here, so no bucket can be asked where it is "
-            f"({_first_line(error)}); log in:"
+            f"({first_line(error)}); log in:"
         ) from error
 
 
@@ -244,7 +245,3 @@ def _member(client: Any) -> str:
     if "@" in str(email):
         return f"serviceAccount:{email}"
     return '"user:$(gcloud config get-value account)"'
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 import pyarrow as pa
@@ -50,6 +48,13 @@ def compression_of(path: str) -> str | None:
     return next((c for suffix, c in COMPRESSION.items() if path.endswith(suffix)), None)
 
 
+def plain_name(path: str) -> str:
+    """Returns a path without the suffixes of compression: t.csv of t.csv.gz."""
+    while suffix := next((s for s in COMPRESSION if path.endswith(s)), None):
+        path = path.removesuffix(suffix)
+    return path
+
+
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """Returns the file system of a uri or local path, and the path in it.
 
@@ -80,26 +85,25 @@ def _client(uri: str, settings: tuple[str | None, ...]) -> pafs.FileSystem:
     return pafs.FileSystem.from_uri(uri)[0]
 
 
-@contextmanager
-def open_stream(uri: str, compression: str | None = None) -> Iterator[pa.NativeFile]:
+def open_stream(
+    uri: str, compression: str | None = None, buffer_bytes: int | None = None
+) -> pa.NativeFile:
     """Opens a file to be read from its start.
 
     Args:
         uri: A path or uri.
-        compression: What to unpack. By default the bytes come as they are stored; pyarrow's own
-            default unpacks by the name, so that a *.tar.gz does not have its published digest.
+        compression: What to unpack. By default the bytes come as they are stored: pyarrow's own
+            default unpacks by the name, so that a *.tar.gz would not have its published digest.
+        buffer_bytes: How much to read ahead; by default nothing.
     """
     filesystem, path = open_filesystem(uri)
-    with filesystem.open_input_stream(path, compression=compression) as stream:
-        yield stream
+    return filesystem.open_input_stream(path, compression=compression, buffer_size=buffer_bytes)
 
 
-@contextmanager
-def open_file(uri: str) -> Iterator[pa.NativeFile]:
+def open_file(uri: str) -> pa.NativeFile:
     """Opens a file to be read at any place."""
     filesystem, path = open_filesystem(uri)
-    with filesystem.open_input_file(path) as file:
-        yield file
+    return filesystem.open_input_file(path)
 
 
 def read_head(path: str, n_bytes: int, compression: str | None = None) -> bytes:

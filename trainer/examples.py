@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs
 import pyarrow.parquet as pq
 
 from .features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 from .features.transform import Transform
 from .settings import TrainerError
+from .storage import open_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +266,7 @@ class Examples:
         return pa.concat_tables(parts)
 
     def _file(self, name: str) -> pa.NativeFile:
-        files, folder = _file_system(self.uri)
+        files, folder = open_folder(self.uri)
         try:
             return files.open_input_file(f"{folder}/{name}")
         except FileNotFoundError as error:
@@ -319,18 +319,9 @@ def read_examples(uri: str) -> Examples:
 
 def read_bytes(folder: str, name: str) -> bytes:
     """Reads a file of a local folder or of an object store."""
-    files, path = _file_system(folder)
+    files, path = open_folder(folder)
     with files.open_input_stream(f"{path}/{name}", compression=None) as stream:
         return bytes(stream.read())
-
-
-def _file_system(folder: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    """Returns what opens a folder's files, and the path that it calls it by."""
-    if "://" in folder:
-        files, path = pyarrow.fs.FileSystem.from_uri(folder)
-    else:
-        files, path = pyarrow.fs.LocalFileSystem(), folder
-    return files, path.rstrip("/")
 
 
 def _matrix(table: pa.Table, names: Sequence[str], dtype: type) -> np.ndarray:

@@ -87,10 +87,7 @@ def forget(outputs: Outputs) -> None:
 
 
 def _place(outputs: Outputs) -> tuple[fs.FileSystem, str]:
-    from pyarrow import fs
+    from .storage import open_folder
 
-    folder = outputs.model.rstrip("/").rpartition("/")[0] or "."
-    if "://" in folder:
-        files, path = fs.FileSystem.from_uri(folder)
-        return files, f"{path}/{NAME}"
-    return fs.LocalFileSystem(), f"{folder}/{NAME}"
+    files, folder = open_folder(outputs.model.rstrip("/").rpartition("/")[0] or ".")
+    return files, f"{folder}/{NAME}"

@@ -21,6 +21,7 @@ from apache_beam.runners.runner import PipelineState
 
 from quatrain.components.errors import RunnerError
 from quatrain.components.image import BEAM, PYTHON
+from quatrain.components.storage import is_remote
 
 POLL_S = 10.0
 """How often a job is looked at."""
@@ -75,7 +76,7 @@ def check_launch(given: Mapping[str, Any], image: str, out: str) -> None:
     Raises:
         RunnerError: Workers could not write to `out`, or would have another Python or Beam.
     """
-    if not out.startswith("gs://"):
+    if not is_remote(out):
         raise RunnerError(
             f"runner 'dataflow' writes to a bucket, and this run to {out}, which its workers do "
             f"not have; `quatrain submit --runner dataflow` launches it from Vertex AI"

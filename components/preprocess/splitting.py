@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import singledispatch
 
 import numpy as np
@@ -21,6 +20,7 @@ from quatrain.components.specification.split import (
     TimeSplit,
 )
 from quatrain.components.table.block import Fault
+from quatrain.components.times import parse_utc
 from quatrain.trainer.features.fingerprint import distinct_rows, fingerprint64
 
 PARTS = 1000
@@ -120,10 +120,9 @@ def threshold(text: str) -> pa.Scalar:
         SpecError: It is not ISO 8601.
     """
     try:
-        time = datetime.fromisoformat(text)
+        time = parse_utc(text)
     except ValueError as error:
         raise SpecError(
             f"split: {text!r} is not an ISO 8601 date or timestamp, as 2013-10-01"
         ) from error
-    utc = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    return pa.scalar(utc.replace(tzinfo=None), pa.timestamp("us"))
+    return pa.scalar(time.replace(tzinfo=None), pa.timestamp("us"))

@@ -25,6 +25,7 @@ from quatrain.components.serve.served_model import (
     read_metadata,
 )
 from quatrain.components.specification.source import Source
+from quatrain.components.storage import plain_name
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import TYPES, can_convert
 from quatrain.components.table.files import list_files
@@ -286,9 +287,8 @@ def _targets(
         SourceError: One cannot be written there.
     """
     if output is None:
-        name = source.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")
         suffix = ".parquet" if source.suffix == ".parquet" else ".csv"
-        target = Path(f"{Path(name).stem}.predictions{suffix}")
+        target = Path(f"{Path(plain_name(source.name)).stem}.predictions{suffix}")
     else:
         target = _target(source, Path(output), "predictions")
     aside = None if rejected is None else _target(source, Path(rejected), "rejected rows")

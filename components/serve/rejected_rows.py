@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source
-from quatrain.components.storage import compression_of, open_filesystem
+from quatrain.components.storage import compression_of, open_stream
 from quatrain.components.table.block import REJECTED, Block
 
 ASIDE = pa.schema(
@@ -95,11 +95,8 @@ class _Lines:
         """Returns the lines of bytes of a file, each one more than the line ends before it."""
         if self._stream is None or path != self._path:
             self.close()
-            filesystem, inner = open_filesystem(path)
             self._path, self._byte, self._line = path, 0, 1
-            self._stream = filesystem.open_input_stream(
-                inner, compression=compression_of(path), buffer_size=LINE_BYTES
-            )
+            self._stream = open_stream(path, compression_of(path), LINE_BYTES)
         return [self._reach(self._stream, position) for position in positions]
 
     def close(self) -> None:

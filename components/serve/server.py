@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import DataError, QuatrainError
 from quatrain.components.serve.served_model import ServedModel, read_metadata
+from quatrain.components.times import parse_utc
 from quatrain.components.wording import near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
 from quatrain.trainer.features.transform import Transform
@@ -147,10 +147,9 @@ def _value(value: Any, declared: Input, number: int) -> Any:
     )
     if declared.type in TIMES and isinstance(value, str):
         try:
-            time = datetime.fromisoformat(value)
+            return parse_utc(value).replace(tzinfo=None)
         except ValueError as error:
             raise wrong from error
-        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
     if not declared.is_number:
         if not isinstance(value, str):
             raise wrong

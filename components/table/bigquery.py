@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import TABLE
+from quatrain.components.wording import first_line
 
 EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
 """Names a server of the storage API, without encryption; Google's client has no such variable."""
@@ -169,11 +170,7 @@ def _refusals(uri: str) -> Iterator[None]:
         yield
     except (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError) as error:
         raise SourceDenied(
-            f"{uri} may not be read ({_first_line(error)}); whoever reads it needs {_ROLES}"
+            f"{uri} may not be read ({first_line(error)}); whoever reads it needs {_ROLES}"
         ) from error
     except (exceptions.GoogleAPICallError, exceptions.RetryError, OSError) as error:
-        raise SourceError(f"{uri} cannot be read: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        raise SourceError(f"{uri} cannot be read: {first_line(error)}") from error

@@ -179,7 +179,7 @@ def read_footer(path: str, n_bytes: int) -> tuple[pq.FileMetaData, pa.Schema]:
         with open_file(path) as file:
             parquet = pq.ParquetFile(file)
             return parquet.metadata, parquet.schema_arrow
-    except pa.ArrowInvalid as error:
+    except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(
             f"{path} is not a Parquet file, or not a whole one: {first_line(error)}"
         ) from error

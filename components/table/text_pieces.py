@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from quatrain.components.errors import SourceError
-from quatrain.components.storage import compression_of, open_filesystem
+from quatrain.components.storage import compression_of, open_file, open_stream
 from quatrain.components.table.block import Block
 from quatrain.components.table.header import BOM
 from quatrain.components.table.ranges import Range
@@ -62,8 +62,7 @@ def row_ends(data: bytes, quoted_newlines: bool) -> np.ndarray:
 
 def _cut(span: Range, block_bytes: int) -> Iterator[Piece]:
     """Cuts the rows that start in [start, stop); a neighbour finds the same bounds."""
-    filesystem, path = open_filesystem(span.path)
-    with filesystem.open_input_file(path) as file:
+    with open_file(span.path) as file:
         size = file.size()
         stop = size if span.stop is None else min(span.stop, size)
         position = _next_row(file, span.start, span.path)
@@ -99,8 +98,7 @@ def _next_row(file: pa.NativeFile, at: int, path: str) -> int:
 
 
 def _stream(span: Range, block_bytes: int, quoted_newlines: bool) -> Iterator[Piece]:
-    filesystem, path = open_filesystem(span.path)
-    with filesystem.open_input_stream(path, compression=compression_of(span.path)) as stream:
+    with open_stream(span.path, compression_of(span.path)) as stream:
         stream.read(span.start)
         position, left = span.start, b""
         while True:

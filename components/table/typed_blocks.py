@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
-from quatrain.components.storage import open_filesystem
+from quatrain.components.storage import open_file
 from quatrain.components.table import bigquery
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import USUAL, from_typed
@@ -31,9 +31,8 @@ def read_blocks(
     Raises:
         SourceError: The file cannot be read, or a column cannot have its declared type.
     """
-    filesystem, path = open_filesystem(span.path)
     try:
-        with filesystem.open_input_file(path) as file:
+        with open_file(span.path) as file:
             parquet = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
             metadata = parquet.metadata
             stop = metadata.num_row_groups if span.stop is None else span.stop

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.components.artifacts import canonical_json
+from quatrain.components.buckets import buckets_of
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import is_table
+from quatrain.components.storage import SCHEME, is_remote
 from quatrain.components.table.bigquery import find_table
+from quatrain.components.wording import first_line
 
 TIMEOUT_S = 30.0
 """The longest wait for one page of a listing."""
-
-_SCHEME = "gs://"
 
 
 def versions(uris: Iterable[str], project: str = "", client: Any = None) -> dict[str, str]:
@@ -41,8 +42,8 @@ def versions(uris: Iterable[str], project: str = "", client: Any = None) -> dict
     """
     wanted = list(uris)
     found = {uri: _table(uri) for uri in wanted if is_table(uri)}
-    found |= {u: _local(u) for u in wanted if not u.startswith(_SCHEME) and not is_table(u)}
-    paths = {uri: _path(uri) for uri in wanted if uri.startswith(_SCHEME)}
+    found |= {u: _local(u) for u in wanted if not is_remote(u) and not is_table(u)}
+    paths = {uri: _path(uri) for uri in wanted if is_remote(uri)}
     generations = _generations(set(paths.values()), project, client) if paths else {}
     for uri, path in paths.items():
         if path not in generations:
@@ -89,8 +90,8 @@ def _local(path: str) -> str:
 
 def _path(uri: str) -> str:
     """Returns BUCKET/OBJECT; pyarrow writes gs://anonymous@BUCKET for a public bucket."""
-    bucket, _, name = uri.removeprefix(_SCHEME).partition("/")
-    return f"{bucket.rpartition('@')[2]}/{name}"
+    [bucket] = buckets_of([uri])
+    return f"{bucket}/{uri.removeprefix(SCHEME).partition('/')[2]}"
 
 
 def _generations(paths: set[str], project: str, client: Any) -> dict[str, str]:
@@ -113,7 +114,7 @@ def _generations(paths: set[str], project: str, client: Any) -> dict[str, str]:
             found |= {f"{bucket}/{b.name}": str(b.generation) for b in listed}
     except (GoogleAPICallError, RetryError, GoogleAuthError, OSError) as error:
         raise SourceDenied(
-            f"the objects of the source cannot be listed: {str(error).splitlines()[0]}; whoever "
+            f"the objects of the source cannot be listed: {first_line(error)}; whoever "
             f"reads them needs roles/storage.objectViewer on their bucket"
         ) from error
     return {path: found[path] for path in paths if path in found}

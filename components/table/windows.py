@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import DATED, DAY, Source
+from quatrain.components.times import parse_utc
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 """What Vertex gives as the schedule time of a run that no schedule started."""
@@ -66,11 +67,8 @@ def fill(uri: str, day: datetime.date) -> str:
 
 def _moment(text: str) -> datetime.datetime:
     try:
-        moment = datetime.datetime.fromisoformat(text.strip())
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.UTC)
-        moment = moment.astimezone(datetime.UTC)
-    except (ValueError, OverflowError) as error:
+        moment = parse_utc(text.strip())
+    except ValueError as error:
         raise SourceError(
             f"the run's time {text!r} is not an ISO date or time; write 2013-07-01 or "
             f"2013-07-01T03:00:00Z"

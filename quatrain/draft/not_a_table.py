@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
-from quatrain.components.storage import compression_of, open_filesystem
+from quatrain.components.storage import compression_of, read_head
 from quatrain.components.table.files import list_files
 from quatrain.draft.sample import DELIMITERS, HEAD_BYTES
 
@@ -33,7 +33,10 @@ def check_head(uri: str) -> None:
     path = list_files(Source(uri=(uri,)))[0][0]
     if path.lower().endswith(_WORKBOOKS):
         raise SourceError(f"{path} is a workbook; save one sheet of it as CSV in UTF-8")
-    head = _head(path)
+    try:
+        head = read_head(path, HEAD_BYTES, compression_of(path))
+    except SourceError:
+        return  # the reader of the source says why
     if b"\0" in head:
         return  # no text: the reader of the source says what it is
     text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
@@ -42,15 +45,6 @@ def check_head(uri: str) -> None:
         lines.pop()  # cut off in the middle
     if problem := _other_kind(text.lstrip(), lines, path) or _badly_begun(lines, path):
         raise SourceError(f"{path} {problem}")
-
-
-def _head(path: str) -> bytes:
-    filesystem, inner = open_filesystem(path)
-    try:
-        with filesystem.open_input_stream(inner, compression=compression_of(path)) as stream:
-            return bytes(stream.read(HEAD_BYTES))
-    except OSError:
-        return b""  # the reader of the source says why
 
 
 def _other_kind(text: str, lines: Sequence[str], path: str) -> str | None:

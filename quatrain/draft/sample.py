@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
-from quatrain.components.storage import compression_of, open_filesystem
+from quatrain.components.storage import compression_of, open_file, read_head
 from quatrain.components.table.block import Block
 from quatrain.components.table.csv_blocks import read_blocks
 from quatrain.components.table.files import list_files
-from quatrain.components.table.header import read_header, read_keys
+from quatrain.components.table.header import read_footer, read_header, read_keys
 from quatrain.components.table.ranges import Range, plan_ranges
 from quatrain.components.table.text_pieces import BLOCK_BYTES, pieces
+from quatrain.components.wording import first_line
 
 PLACES = 16
 PLACE_BYTES = 1 << 20
@@ -88,7 +89,8 @@ def sample(uri: str) -> Sample:
             f"them, and put the table as source.uri into it"
         )
     files = list_files(Source(uri=(uri,)))
-    head = _head(files[0][0])
+    first = files[0][0]
+    head = read_head(first, HEAD_BYTES, compression_of(first))
     if head.startswith(_PARQUET):
         return _of_parquet(Source(uri=(uri,), format="parquet", nulls=()), files)
     if re.match(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]', head):
@@ -124,15 +126,6 @@ def sniff_delimiter(head: bytes) -> str:
         if as_header >= 0.8 * len(widths) and widths[:1] > [columns]:
             best, columns = delimiter, widths[0]
     return best
-
-
-def _head(path: str) -> bytes:
-    filesystem, inner = open_filesystem(path)
-    try:
-        with filesystem.open_input_stream(inner, compression=compression_of(path)) as stream:
-            return bytes(stream.read(HEAD_BYTES))
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error}") from error
 
 
 def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
@@ -193,8 +186,11 @@ def _blocks(
 
 
 def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
+    footers = {path: read_footer(path, n_bytes) for path, n_bytes in files}
     groups = [
-        (path, group, rows) for path, _ in files for group, rows in enumerate(_group_rows(path))
+        (path, group, metadata.row_group(group).num_rows)
+        for path, (metadata, _) in footers.items()
+        for group in range(metadata.num_row_groups)
     ]
     if not groups:
         raise SourceError(f"{files[0][0]}: there are no rows, only a schema")
@@ -202,7 +198,7 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
     whole = total <= SAMPLE_ROWS
     chosen = groups if whole else [groups[i] for i in spread(len(groups), PLACES)]
     each = SAMPLE_ROWS if whole else -(-SAMPLE_ROWS // len(chosen))
-    schema = _schema(files[0][0])
+    _, schema = footers[files[0][0]]
     unreadable = {f.name: f"it is {f.type}" for f in schema if not is_flat(f.type)}
     names = [n for n in dict.fromkeys(schema.names) if n not in unreadable]
     tables = [
@@ -252,9 +248,9 @@ def _parsed(path: str, data: bytes) -> pa.Table:
     try:
         return pa_json.read_json(pa.BufferReader(data), options)
     except pa.ArrowInvalid as error:
-        message = str(error).splitlines()[0]
         raise SourceError(
-            f"{path}: {message}; each line must be one object, and the values of a key of one kind"
+            f"{path}: {first_line(error)}; each line must be one object, and the values of a key "
+            f"of one kind"
         ) from error
 
 
@@ -270,33 +266,16 @@ def is_flat(type_: pa.DataType) -> bool:
     return any(test(type_) for test in tests)
 
 
-def _group_rows(path: str) -> list[int]:
-    metadata = _open(path).metadata
-    return [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-
-
-def _schema(path: str) -> pa.Schema:
-    return _open(path).schema_arrow
-
-
-def _open(path: str) -> pq.ParquetFile:
-    filesystem, inner = open_filesystem(path)
-    try:
-        return pq.ParquetFile(filesystem.open_input_file(inner), pre_buffer=False)
-    except (OSError, pa.ArrowInvalid) as error:
-        message = str(error).splitlines()[0]
-        raise SourceError(f"{path} is not a Parquet file, or not a whole one: {message}") from error
-
-
 def _rows_of(path: str, group: int, names: list[str], rows: int) -> Iterator[pa.RecordBatch]:
     """Yields the first rows of a row group."""
     try:
-        batches = _open(path).iter_batches(8192, row_groups=[group], columns=names)
-        for batch in batches:
-            yield batch.slice(0, rows)
-            rows -= batch.num_rows
-            if rows <= 0:
-                return
+        with open_file(path) as file:
+            parquet = pq.ParquetFile(file, pre_buffer=False)
+            for batch in parquet.iter_batches(8192, row_groups=[group], columns=names):
+                yield batch.slice(0, rows)
+                rows -= batch.num_rows
+                if rows <= 0:
+                    return
     except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
 

@@ -8,16 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from quatrain.components.errors import QuatrainError, SpecError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import Source
-from quatrain.components.storage import open_filesystem
 from quatrain.components.table.files import list_files
-from quatrain.components.table.header import read_header, read_keys
+from quatrain.components.table.header import read_footer, read_header, read_keys
 from quatrain.validation.load import read_document, validate
 from quatrain.validation.problems import cross_problems, named_columns
 
@@ -98,10 +95,9 @@ def _header(source: Any) -> tuple[str, ...]:
         read = Source.model_validate({"uri": source} if isinstance(source, str) else source)
         if any("://" in uri for uri in read.uri):
             return ()
-        path = list_files(read)[0][0]
+        path, n_bytes = list_files(read)[0]
         if read.format == "parquet":
-            filesystem, inner = open_filesystem(path)
-            return tuple(pq.read_schema(filesystem.open_input_file(inner)).names)
+            return tuple(read_footer(path, n_bytes)[1].names)
         return (read_keys(path) if read.format == "jsonl" else read_header(path, read))[0]
-    except (ValidationError, QuatrainError, OSError, pa.ArrowInvalid, IndexError):
+    except (ValidationError, QuatrainError, IndexError):
         return ()

@@ -130,7 +130,7 @@ def unasked(
     spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str
 ) -> Iterator[Finding]:
     """What only Google knows, with the command that asks it."""
-    bucket = cloud.root.removeprefix("gs://").split("/")[0]
+    [bucket] = buckets.buckets_of([cloud.root])
     for check, sentence, command in (
         (
             "credentials",
@@ -271,7 +271,8 @@ def _versions_of(labels: dict[str, str], cloud: Cloud) -> Finding:
 def _roles(session: Session, runner: str) -> Finding:
     """Asks for the policies of the project, the account and the bucket."""
     cloud = session.cloud
-    account, bucket = cloud.service_account, cloud.root.removeprefix("gs://").split("/")[0]
+    [bucket] = buckets.buckets_of([cloud.root])
+    account = cloud.service_account
     itself = f"v1/projects/-/serviceAccounts/{account}"
     try:
         policies = (

@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from quatrain.components.artifacts import canonical_json
 from quatrain.components.errors import QuatrainError
+from quatrain.components.times import parse_time
 from quatrain.vertex.cloud_file import Cloud, CloudError
 
 if TYPE_CHECKING:
@@ -204,12 +205,12 @@ class Found:
     @property
     def start(self) -> datetime.datetime:
         """No run before."""
-        return _moment(self.value.get("startTime") or self.value["createTime"])
+        return parse_time(self.value.get("startTime") or self.value["createTime"])
 
     @property
     def end(self) -> datetime.datetime | None:
         """No run from here on."""
-        return _moment(self.value["endTime"]) if "endTime" in self.value else None
+        return parse_time(self.value["endTime"]) if "endTime" in self.value else None
 
     def lives(self, now: datetime.datetime) -> bool:
         """Tells whether a run that is due now would be started by this one."""
@@ -363,7 +364,7 @@ _WORDS = {
 def _same(found: Found, field: str, wanted: Any) -> bool:
     has = found.value.get(field)
     if field.endswith("Time"):
-        return has is not None and _moment(has) == _moment(wanted)
+        return has is not None and parse_time(has) == parse_time(wanted)
     return has == wanted
 
 
@@ -429,7 +430,7 @@ class Applying:
             made = self._vertex.create_schedule(
                 self._wanted.as_schedule(self._vertex.cloud, action.start)
             )
-            self._check_clock(_moment(made["createTime"]))
+            self._check_clock(parse_time(made["createTime"]))
             self._verify(made["name"])
         elif action.verb == "update":
             self._vertex.update_schedule(action.name, action.changes or {})
@@ -533,12 +534,11 @@ def read_time(option: str, text: str, zone: datetime.tzinfo) -> datetime.datetim
     if not text:
         return None
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        return parse_time(text, zone)
     except ValueError as error:
         raise ScheduleError(
             f"{option} {text!r} is no date or time; write 2027-01-31 or 2027-01-31T06:00"
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
 def line(schedule: Mapping[str, Any]) -> str:
@@ -546,7 +546,7 @@ def line(schedule: Mapping[str, Any]) -> str:
     found = Found(schedule)
     name = str(schedule["displayName"]).removeprefix("quatrain ")
     following = schedule.get("nextRunTime")
-    coming = f"next {_shown(_moment(following))}" if following else "no run to come"
+    coming = f"next {_shown(parse_time(following))}" if following else "no run to come"
     told = [
         f"{name:<20}",
         f"{found.state.lower():<9}",
@@ -579,10 +579,6 @@ def delete(vertex: Vertex, name: str, sleep: Callable[[float], None] = time.slee
 
 def _written(moment: datetime.datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _moment(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text)
 
 
 def _shown(moment: datetime.datetime) -> str:

@@ -19,6 +19,7 @@ from quatrain.components.errors import QuatrainError, SourceDenied
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.windows import window_end
 from quatrain.components.tiers import tiers
+from quatrain.components.times import parse_time
 from quatrain.components.train.plan import resolve_tier
 from quatrain.pipelines.compiled import Compiled, read_compiled
 from quatrain.terminal.console import Console
@@ -364,12 +365,12 @@ def report_link(uri: str) -> str:
 
 def _failure_told(job: Mapping[str, Any]) -> str:
     """Returns what the trainer's failure.json says, or nothing where there is none."""
-    from quatrain.components.storage import open_filesystem
+    from quatrain.components.storage import open_stream
 
     artifacts = [a for t in _tasks(job) for a in _outputs(t, "model")]
     for artifact in artifacts:
-        files, path = open_filesystem(f"{artifact['uri']}/{failure.NAME}")
-        with contextlib.suppress(OSError), files.open_input_stream(path) as stream:
+        path = f"{artifact['uri']}/{failure.NAME}"
+        with contextlib.suppress(OSError), open_stream(path) as stream:
             return str(failure.Failure(**json.loads(stream.read())))
     return ""
 
@@ -500,9 +501,7 @@ def _reasons(job: Mapping[str, Any]) -> Iterator[str]:
 
 def _seconds(task: Mapping[str, Any]) -> float:
     try:
-        start, end = (
-            datetime.datetime.fromisoformat(task[key]) for key in ("startTime", "endTime")
-        )
+        start, end = (parse_time(task[key]) for key in ("startTime", "endTime"))
     except KeyError:  # a step that was not started has neither
         return 0.0
     return (end - start).total_seconds()
