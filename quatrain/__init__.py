@@ -1,13 +1,13 @@
 """Turns a table into a trained, evaluated and served TensorFlow model."""
 
-from __future__ import annotations
-
-from typing import Any
-
 __all__ = ["__version__"]
+__version__: str
+
+# This file imports nothing: for `python -m quatrain`, it runs before __main__.py has made the path
+# safe, and a user's folder may hold a typing.py.
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Loads a public name when it is first used (PEP 562), so that `import quatrain` is quick."""
     if name == "__version__":
         from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""Serves an exported model by Vertex AI's prediction protocol: `python -m pipelines.server`.
+"""Serves an exported model by Vertex AI's protocol: `python -m quatrain.components.serve.server`.
 
 Vertex tells by environment variables where to listen and where the model is (custom container
 requirements for prediction): `AIP_HTTP_PORT`, `AIP_HEALTH_ROUTE`, `AIP_PREDICT_ROUTE` and

@@ -38,9 +38,17 @@ def replicas_of(root):
 
 @pytest.fixture(scope="module")
 def alone(toy_path, spec, tmp_path_factory):
+    """A run of one replica, from a folder whose modules raise, on a path that has that folder."""
     root = tmp_path_factory.mktemp("alone")
-    environ = {"TF_CONFIG": "{}", "CLOUD_ML_PROJECT_ID": "x", "AIP_MODEL_DIR": "elsewhere"}
+    (root / "queue.py").write_text("raise ImportError('the user's queue was imported')")
+    environ = {
+        "TF_CONFIG": "{}",
+        "CLOUD_ML_PROJECT_ID": "x",
+        "AIP_MODEL_DIR": "elsewhere",
+        "PYTHONPATH": os.pathsep,
+    }
     with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
         for name, value in environ.items():
             patch.setenv(name, value)
         run(toy_path, spec, root)
