@@ -260,6 +260,13 @@ class Vertex:
         if end and end <= self.now():
             raise invalid("end_time must be in the future")
 
+    def restore(self, schedule: Any) -> None:
+        """Adds a schedule that was made earlier, with no run due."""
+        # Later names count on from its own.
+        self.schedules[schedule.name] = schedule
+        self._cursors[schedule.name] = self.now()
+        self._ids = itertools.count(int(schedule.name.rpartition("/")[2]) + 1)
+
     def get_schedule(self, query: Mapping[str, str], body: Any, name: str) -> Any:
         schedule = _found(self.schedules, name, "Schedule")
         self._plan(schedule)
