@@ -25,7 +25,7 @@ RUN python -m pip install --no-deps --no-build-isolation --no-index .
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.title="quatrain" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="Apache-2.0" \
       quatrain.beam="2.77.0"
 # boot starts Beam's worker harness; a pipeline step or a training job gives its own command.

@@ -26,7 +26,7 @@ from tests.quatrain.conftest import SPEC
 
 DAY = datetime.date(2026, 11, 20)
 DIGEST = "sha256:" + "0a" * 32
-BEAM = metadata.version("apache-beam")
+BEAM, HERE = metadata.version("apache-beam"), metadata.version("quatrain")
 CLOUD = {
     "project": "my-project",
     "location": "europe-west1",
@@ -245,7 +245,7 @@ def google(monkeypatch):
     with (
         storage_emulator.serving() as storage,
         vertex_emulator.serving(vertex_emulator.Vertex(), iam.answer) as url,
-        registry(200, {"org.opencontainers.image.version": "0.1.0", "quatrain.beam": BEAM}) as host,
+        registry(200, {"org.opencontainers.image.version": HERE, "quatrain.beam": BEAM}) as host,
     ):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
         storage.add_bucket("data")
@@ -288,7 +288,7 @@ def test_an_image_of_other_versions_is_an_error(files, google):
         (finding,) = found(files(**{**google.settings, "image": image}), "image")
     assert finding.severity == "error"
     assert finding.sentence.endswith(
-        f"but quatrain is 0.0.9 there and 0.1.0 here and apache-beam is not told there and "
+        f"but quatrain is 0.0.9 there and {HERE} here and apache-beam is not told there and "
         f"{BEAM} here"
     )
 
