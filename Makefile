@@ -4,10 +4,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 PART ?= preprocess
 FLIGHTS := examples/flights/data/flights.csv
+# Of every file in the wheel, so that the same sources give the same bytes: 1 January 1980.
+export SOURCE_DATE_EPOCH := 315532800
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test check bench compat lock image image-test clean
+.PHONY: help setup data run test quick check bench compat lock image image-test dist dist-test clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -21,6 +23,9 @@ run: $(READY) $(FLIGHTS)  ## train, evaluate and report on 336 776 real flights
 
 test: $(READY)  ## run the whole test suite
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: $(READY)  ## run the tests that take less than a second or so, a minute in all
+	$(BIN)/python -m pytest -q -n 2 -m "not whole and not slow"
 
 check: $(READY)  ## lint, types, import rules, dependencies, Dockerfile
 	$(BIN)/ruff check .
@@ -50,8 +55,15 @@ image-test: $(READY)  ## build the image without Docker and run all of it (root,
 	tests/image/build.sh $(CURDIR)/build/image quatrain:test
 	CONTAINERS_STORAGE_CONF=$(CURDIR)/build/image/storage.conf IMAGE=quatrain:test $(BIN)/python -m pytest -q tests/image/check_image.py
 
+dist: $(READY)  ## build the sdist, and from it the wheel, into dist/
+	rm -rf dist
+	$(BIN)/python -P -m build --no-isolation .
+
+dist-test: dist $(FLIGHTS)  ## install that wheel into an empty environment and run the flights example there
+	$(BIN)/python -m pytest -q tests/wheel/check_wheel.py
+
 clean:  ## remove .venv, runs and caches
-	rm -rf .venv build runs examples/*/data .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv build dist runs examples/*/data .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
 $(READY): requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"Quatrain is locked for Python 3.11, and $(PYTHON) is {v[0]}.{v[1]}; call make PYTHON=/path/to/python3.11")'

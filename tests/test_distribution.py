@@ -1,0 +1,104 @@
+"""One import name: the wheel holds `quatrain` alone, and a user's modules are never imported."""
+
+import os
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.csv as pacsv
+import pytest
+
+pytestmark = pytest.mark.whole
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = [str(Path(sys.executable).with_name("quatrain"))]
+MODULE = [sys.executable, "-m", "quatrain"]
+PACKAGES = ("components", "pipelines", "trainer")
+MODULES = ("queue", "statistics", "yaml", "random", "click", "numpy")
+RAISES = "raise RuntimeError(f'{__file__} of the user was imported')\n"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    """The wheel, built from the sdist as an index would get both."""
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-P", "-m", "build", "--no-isolation", "--outdir", str(out)]
+    subprocess.run([*command, str(ROOT)], check=True, capture_output=True)
+    for checker in ("check-wheel-contents", "twine check --strict"):
+        words = checker.split()
+        words[0] = str(Path(sys.executable).with_name(words[0]))
+        files = [str(p) for p in out.iterdir() if p.suffix == ".whl" or "twine" in checker]
+        done = subprocess.run([*words, *files], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = out.glob("*.whl")
+    with zipfile.ZipFile(path) as file:
+        yield file
+
+
+def test_the_wheel_installs_quatrain_and_nothing_beside_it(wheel: zipfile.ZipFile) -> None:
+    top = {name.split("/")[0] for name in wheel.namelist()}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"quatrain"}
+    (listed,) = [name for name in wheel.namelist() if name.endswith("top_level.txt")]
+    assert wheel.read(listed) == b"quatrain\n"
+
+
+def test_the_wheel_holds_every_file_of_the_four_folders(wheel: zipfile.ZipFile) -> None:
+    paths = subprocess.run(
+        ["git", "ls-files", "quatrain", *PACKAGES],  # noqa: S607
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    links = {f"quatrain/{name}" for name in PACKAGES}
+    wanted = {p if p.startswith("quatrain/") else f"quatrain/{p}" for p in paths} - links
+    assert {n for n in wheel.namelist() if n.startswith("quatrain/")} == wanted
+    assert "quatrain/py.typed" in wanted
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder: a table, and modules of the names that a Kubeflow repository has."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for name in PACKAGES:
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(RAISES)
+    for name in MODULES:
+        (folder / f"{name}.py").write_text(RAISES)
+    draw = random.Random(7)  # noqa: S311 - test data
+    rows = ["id,size,colour,big"]
+    for i in range(300):
+        size = draw.uniform(0, 10)
+        big = "yes" if size + draw.uniform(0, 2) > 6 else "no"
+        rows.append(f"t{i},{size:.3f},{draw.choice(['red', 'green'])},{big}")
+    (folder / "toys.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def call(folder: Path, *words: str, command: list[str] = SCRIPT) -> str:
+    """Calls Quatrain in the folder and returns what it prints."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_init_check_run_and_predict_import_nothing_of_the_user_s_folder(hostile: Path) -> None:
+    call(hostile, "init", "toys.csv", "--target", "big", "-o", "toys.yaml")
+    call(hostile, "check", "toys.yaml")
+    settings = ("train.model=linear", "train.epochs=2", "evaluate.gate={}")
+    call(hostile, "run", "toys.yaml", *[word for s in settings for word in ("--set", s)])
+    call(hostile, "predict", "runs/toys/latest/model", "toys.csv", "-o", "answers.csv")
+    answers = pacsv.read_csv(hostile / "answers.csv")
+    assert answers.num_rows == 300
+    assert set(answers.column("predicted_class").to_pylist()) == {"yes", "no"}
+
+
+def test_python_m_quatrain_imports_nothing_of_the_user_s_folder(hostile: Path) -> None:
+    printed = call(hostile, "tiers", "BASIC", command=MODULE)
+    assert "BASIC" in printed
