@@ -16,7 +16,6 @@ from google.protobuf import json_format
 from quatrain.cli import main
 from quatrain.draft.propose import propose
 from quatrain.pipelines.compiled import compile_pipeline
-from quatrain.vertex import submission
 from tests.emulators import execution, storage, vertex
 
 pytestmark = pytest.mark.whole
@@ -58,7 +57,6 @@ def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkey
     file = compile_pipeline(tmp_path / "training.yaml", IMAGE)
     executing = execution.LocalExecution(buckets)
     google = vertex.Vertex(execute=executing)
-    monkeypatch.setattr(submission, "POLL_S", 0.5)
     monkeypatch.chdir(tmp_path)
     spec = write_spec(table)
     changed = ["--set", "source.uri=gs://bucket/rents.csv", "--set", "train.max_steps=300"]
