@@ -15,6 +15,8 @@ from quatrain.cli.entry import cli
 from quatrain.components.evaluate.measures.metrics import METRICS
 from quatrain.components.specification import schema as sections
 from quatrain.components.specification.columns import Column
+from quatrain.components.specification.source import Source
+from quatrain.components.specification.split import ColumnSplit, FoldSplit, HashSplit, TimeSplit
 from quatrain.trainer.features import FEATURES
 from quatrain.trainer.settings import Hyperparameters
 from quatrain.validation.problems import REASONS
@@ -74,14 +76,14 @@ def test_the_page_lists_the_reasons_of_rejection() -> None:
 @pytest.mark.parametrize(
     ("heading", "number", "section"),
     [
-        ("source", 0, sections.Source),
+        ("source", 0, Source),
         ("columns", 1, Column),
         ("clean", 0, sections.Clean),
         ("clean", 1, sections.Deduplicate),
-        ("split", 0, sections.HashSplit),
-        ("split", 1, sections.TimeSplit),
-        ("split", 2, sections.ColumnSplit),
-        ("split", 3, sections.FoldSplit),
+        ("split", 0, HashSplit),
+        ("split", 1, TimeSplit),
+        ("split", 2, ColumnSplit),
+        ("split", 3, FoldSplit),
         ("drift", 0, sections.Drift),
         ("train", 0, sections.Train),
         ("train", 1, sections.Tune),
