@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import decoded
+from quatrain.components.preprocess.job import Job
 from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
-from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.splitting import joined, parts
 from quatrain.components.specification.schema import Deduplicate
 from quatrain.components.table.ranges import Range

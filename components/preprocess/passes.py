@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,68 +15,25 @@ import pyarrow.parquet as pq
 from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess.checks import audit, split_problems
-from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.dictionary import Looked, apply, compact, looked
+from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.dictionary import compact
+from quatrain.components.preprocess.engineered_columns import Looked, apply, looked
+from quatrain.components.preprocess.job import MANIFEST, Job
 from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
 from quatrain.components.preprocess.output_folder import Digested, Folder
 from quatrain.components.preprocess.summary import summary
 from quatrain.components.preprocess.summary.evidence import Evidence
-from quatrain.components.preprocess.summary.summary import Fold, Summary, counted_columns
+from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import REJECTED
 from quatrain.components.table.conversion import TYPES
 from quatrain.components.table.ranges import Range
-from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Input
+from quatrain.trainer.features.base import LABEL, RAW_PREFIX, WEIGHT
 from quatrain.trainer.features.transform import Label, TextFormat, Transform, fit_features
 from quatrain.trainer.settings import TrainerError
 
-SPILL = ".spill"
-PROBLEM, MANIFEST = "problem.json", "manifest.json"
 BUFFER_BYTES = 1 << 18
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every worker needs to know.
-
-    Attributes:
-        spec: The model's spec.
-        rules: Its cleaning rules; bound once, by the driver.
-        folder: Where this attempt writes.
-        n_shards: The number of ranges, so of shards of each split.
-        window: What the manifest says of the source's window, if it has one.
-    """
-
-    spec: ModelSpec
-    rules: Rules
-    folder: Folder
-    n_shards: int
-    window: dict[str, Any] | None = None
-
-    @cached_property
-    def counted(self) -> tuple[Input, ...]:
-        """The columns that have statistics."""
-        return counted_columns(self.spec, self.rules.derived)
-
-    @property
-    def counted_names(self) -> list[str]:
-        """Their names."""
-        return [c.name for c in self.counted]
-
-    @cached_property
-    def raw_columns(self) -> tuple[str, ...]:
-        """The columns that validation and test shards hold as read."""
-        kept = {i.name for i in self.spec.inputs} | set(self.spec.evaluate.slices)
-        return tuple(c.name for c in self.counted if c.name in kept)
-
-    def shard(self, stem: str, index: int) -> str:
-        """Returns a shard's path in the artifact, as train-00000-of-00004.parquet."""
-        return f"{stem}-{index:05d}-of-{self.n_shards:05d}.parquet"
-
-    def spill(self, index: int) -> str:
-        """Returns where a range's cleaned rows wait for the second pass."""
-        return f"{SPILL}/{index:05d}.arrow"
 
 
 @dataclass(frozen=True)

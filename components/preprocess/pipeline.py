@@ -23,7 +23,8 @@ from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
-from quatrain.components.preprocess.passes import PROBLEM, Cleaned, Fitted, Job, Written
+from quatrain.components.preprocess.job import PROBLEM, Job
+from quatrain.components.preprocess.passes import Cleaned, Fitted, Written
 from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.table.ranges import Range
 

@@ -12,11 +12,11 @@ from quatrain.components.engine.failures import told
 from quatrain.components.engine.local_runner import local_runner
 from quatrain.components.errors import DataError, RunnerError, SourceError, SpecError
 from quatrain.components.image import IMAGE
-from quatrain.components.preprocess import passes, pipeline
+from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
+from quatrain.components.preprocess.job import MANIFEST, PROBLEM, SPILL, Job
 from quatrain.components.preprocess.output_folder import Folder, attempt
-from quatrain.components.preprocess.passes import MANIFEST, PROBLEM, Job
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
@@ -118,7 +118,7 @@ def preprocess(
                 work.run().wait_until_finish()
             rest = {uri: version for uri, version in versions.items() if uri not in tables}
             contents.check_unchanged(rest, contents.versions(rest, project))
-            folder.clear(passes.SPILL)
+            folder.clear(SPILL)
             return _finish(folder)
 
 

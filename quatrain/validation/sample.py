@@ -12,9 +12,9 @@ from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.job import Job
 from quatrain.components.preprocess.kept_rows import kept_blocks
 from quatrain.components.preprocess.output_folder import Folder
-from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS

@@ -17,13 +17,12 @@ from quatrain.components.preprocess.dictionary import (
     Encoded,
     count_values,
     decoded,
-    distinct_inputs,
 )
 from quatrain.components.preprocess.drift.histograms import histogram
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
-from quatrain.trainer.features import QUANTITY, Input, raw_inputs
+from quatrain.trainer.features.base import QUANTITY, Input, Raw, raw_inputs
 from quatrain.trainer.features.statistics import (
     Categories,
     ColumnStatistics,
@@ -105,7 +104,7 @@ class Summary:
         """
         rows, sampled = sizes.tolist(), sampled_columns(spec)
         counts = {c.name: count_values(encoded.column(c.name), sizes) for c in columns}
-        values = distinct_inputs(encoded, columns)
+        values = _distinct_inputs(encoded, columns)
         splits = dict(
             zip(SPLITS, TableStatistics.parts(values, counts, rows, sampled), strict=True)
         )
@@ -293,6 +292,15 @@ def _quantities(spec: ModelSpec, train: Encoded) -> dict[str, Any]:
     columns = {i.name: decoded(train.column(i.name)) for i in inputs}
     raw = raw_inputs(pa.record_batch(columns), inputs)
     return {name: values for f in features for name, values in f.quantities(raw).items()}
+
+
+def _distinct_inputs(encoded: Encoded, inputs: Sequence[Input]) -> Raw:
+    """Returns the distinct values of each column, `[K]`, as `raw_inputs` gives them."""
+    raw: dict[str, np.ndarray | pa.Array] = {}
+    for column in inputs:
+        distinct = pa.record_batch([encoded.column(column.name).dictionary], names=[column.name])
+        raw |= raw_inputs(distinct, [column])
+    return raw
 
 
 def _pairs(counts: pa.StructArray) -> list[tuple[str, int]]:

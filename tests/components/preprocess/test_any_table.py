@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from quatrain.components.errors import SourceError
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.job import Job
 from quatrain.components.preprocess.kept_rows import kept_blocks
 from quatrain.components.preprocess.output_folder import Folder
-from quatrain.components.preprocess.passes import Job
 from quatrain.components.table.ranges import plan_ranges
 from tests.components.conftest import model_of
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from quatrain.components.preprocess import dictionary
+from quatrain.components.preprocess import engineered_columns
 from quatrain.components.preprocess.dictionary import compact, count_values, encode
 from quatrain.trainer.features import FEATURES, Input, raw_inputs
 from quatrain.trainer.features.statistics import TableStatistics
@@ -56,7 +56,7 @@ def test_features_of_distinct_values_are_those_of_the_rows(n_values: int) -> Non
     batch = rows(n_values)
     transform = transform_of(batch)
     expected = transform.numpy(raw_inputs(batch, INPUTS))
-    found = dictionary.apply(transform, compact(encode(batch)))
+    found = engineered_columns.apply(transform, compact(encode(batch)))
     assert list(found) == list(expected)
     for name, column in found.items():
         type_ = pa.array(expected[name]).type

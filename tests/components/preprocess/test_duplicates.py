@@ -17,8 +17,8 @@ from quatrain.components.errors import DataError, QuatrainError, SpecError
 from quatrain.components.preprocess import duplicates, pipeline
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.duplicates import keys_of, losers_of
+from quatrain.components.preprocess.job import Job
 from quatrain.components.preprocess.output_folder import Folder
-from quatrain.components.preprocess.passes import Job
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS

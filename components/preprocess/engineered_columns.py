@@ -1,0 +1,88 @@
+"""The fitted transform on a block: each feature once a distinct combination of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quatrain.components.preprocess.dictionary import FEW, decoded
+from quatrain.trainer.features.base import Feature, raw_inputs
+from quatrain.trainer.features.fingerprint import distinct_rows
+from quatrain.trainer.features.transform import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """A column that is looked up.
+
+    Attributes:
+        values: `[K]`, or `[N]` without rows, of numpy or Arrow.
+        rows: Which value each row has, `[N]` integers; None: each has its own.
+    """
+
+    values: Any
+    rows: np.ndarray | None
+
+    def cast(self, type_: pa.DataType) -> Looked:
+        """Returns them as another type, of Arrow; the nearest where it does not hold a value."""
+        values = self.values
+        values = pa.array(values) if isinstance(values, np.ndarray) else values
+        return Looked(values.cast(type_, safe=False), self.rows)
+
+    def slice(self, start: int, length: int) -> pa.Array:
+        """Returns the values of consecutive rows, `[M]`, once they are of Arrow."""
+        if self.rows is None:
+            return self.values.slice(start, length)
+        rows = pa.array(self.rows[start : start + length])
+        return pc.take(self.values, rows, boundscheck=False)
+
+
+def looked(column: pa.Array) -> Looked:
+    """Returns a column of `compact`."""
+    if pa.types.is_dictionary(column.type):
+        return Looked(column.dictionary, column.indices.to_numpy())
+    return Looked(column, None)
+
+
+def apply(transform: Transform, batch: pa.RecordBatch) -> dict[str, Looked]:
+    """Applies every feature once to each distinct combination of its columns.
+
+    A feature looks at one row at a time, so rows that agree in its columns have the same values.
+
+    Args:
+        transform: The fitted transform.
+        batch: Its inputs, of `compact`.
+    """
+    engineered: dict[str, Looked] = {}
+    for part in _by_columns(transform):
+        rows, distinct = _combinations([batch.column(i.name) for i in part.inputs])
+        found = pa.record_batch(distinct, names=[i.name for i in part.inputs])
+        values = part.numpy(raw_inputs(found, part.inputs))
+        engineered |= {name: Looked(column, rows) for name, column in values.items()}
+    return engineered
+
+
+def _by_columns(transform: Transform) -> Iterator[Transform]:
+    """Parts a transform into those of features with the same inputs."""
+    groups: dict[frozenset[str], list[Feature]] = {}
+    for feature in transform.features:
+        groups.setdefault(frozenset(feature.columns), []).append(feature)
+    for columns, features in groups.items():
+        inputs = tuple(i for i in transform.inputs if i.name in columns)
+        yield replace(transform, features=tuple(features), inputs=inputs)
+
+
+def _combinations(columns: Sequence[pa.Array]) -> tuple[np.ndarray | None, list[pa.Array]]:
+    """Returns the combination of each row, `[N]`, and these; or None and the rows as they are."""
+    if all(pa.types.is_dictionary(c.type) for c in columns):
+        if len(columns) == 1:
+            return columns[0].indices.to_numpy(), [columns[0].dictionary]
+        rows, distinct = distinct_rows(list(columns))
+        if len(distinct[0]) <= FEW * len(rows):
+            return rows, distinct
+    return None, [decoded(column) for column in columns]

@@ -1,0 +1,59 @@
+"""What every worker of the preprocess step knows: the spec, its rules and where to write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from quatrain.components.preprocess.cleaning import Rules
+from quatrain.components.preprocess.output_folder import Folder
+from quatrain.components.preprocess.summary.summary import counted_columns
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.trainer.features.base import Input
+
+SPILL = ".spill"
+PROBLEM, MANIFEST = "problem.json", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker needs to know.
+
+    Attributes:
+        spec: The model's spec.
+        rules: Its cleaning rules; bound once, by the driver.
+        folder: Where this attempt writes.
+        n_shards: The number of ranges, so of shards of each split.
+        window: What the manifest says of the source's window, if it has one.
+    """
+
+    spec: ModelSpec
+    rules: Rules
+    folder: Folder
+    n_shards: int
+    window: dict[str, Any] | None = None
+
+    @cached_property
+    def counted(self) -> tuple[Input, ...]:
+        """The columns that have statistics."""
+        return counted_columns(self.spec, self.rules.derived)
+
+    @property
+    def counted_names(self) -> list[str]:
+        """Their names."""
+        return [c.name for c in self.counted]
+
+    @cached_property
+    def raw_columns(self) -> tuple[str, ...]:
+        """The columns that validation and test shards hold as read."""
+        kept = {i.name for i in self.spec.inputs} | set(self.spec.evaluate.slices)
+        return tuple(c.name for c in self.counted if c.name in kept)
+
+    def shard(self, stem: str, index: int) -> str:
+        """Returns a shard's path in the artifact, as train-00000-of-00004.parquet."""
+        return f"{stem}-{index:05d}-of-{self.n_shards:05d}.parquet"
+
+    def spill(self, index: int) -> str:
+        """Returns where a range's cleaned rows wait for the second pass."""
+        return f"{SPILL}/{index:05d}.arrow"
