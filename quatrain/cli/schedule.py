@@ -52,34 +52,36 @@ def apply_verb(
       quatrain schedule apply flights.yaml --cron "TZ=Europe/Berlin 0 3 * * 1"
     """  # noqa: D301
     from quatrain.vertex import schedules, submission
+    from quatrain.vertex.cron import read_cron, read_time
+    from quatrain.vertex.schedule_plan import WantedSchedule
 
-    checked = schedules.read_cron(cron)
+    checked_cron = read_cron(cron)
     with tempfile.TemporaryDirectory(prefix="quatrain-schedule-") as folder:
         ready = submission.prepare(request_of(spec, settings), Path(folder))
     for warning in ready.warnings:
         click.echo(f"warning: {warning}", err=True)
-    wanted = schedules.Wanted(
+    wanted = WantedSchedule(
         ready.spec.name,
-        checked,
+        checked_cron,
         ready.job,
-        schedules.read_time("--start", start, checked.zone),
-        schedules.read_time("--end", end, checked.zone),
+        read_time("--start", start, checked_cron.zone),
+        read_time("--end", end, checked_cron.zone),
         max_runs,
         max_active,
     )
     from quatrain.vertex.client import Vertex
 
-    applying = schedules.Applying(
+    applier = schedules.ScheduleApplier(
         Vertex(ready.cloud), wanted, lambda words: click.echo(f"  {words}")
     )
-    planned = applying.plan()
+    planned = applier.plan()
     if only_plan:
         for action in planned:
             click.echo(f"would {action.words}")
     elif planned:
         click.echo(f"schedule of {ready.spec.name}:")
         try:
-            applying.apply()
+            applier.apply()
         except KeyboardInterrupt:
             click.echo("cut off; the same apply goes on from here, call it soon", err=True)
             raise
@@ -102,10 +104,10 @@ def list_verb(**settings: Any) -> None:
     from quatrain.vertex import schedules
 
     vertex = _vertex(settings)
-    listed = schedules.listed(vertex)
-    for found in listed:
-        click.echo(schedules.line(found))
-    if not listed:
+    all_schedules = schedules.find_all(vertex)
+    for each in all_schedules:
+        click.echo(schedules.line(each))
+    if not all_schedules:
         click.echo(f"no schedules in {vertex.cloud.parent}")
 
 

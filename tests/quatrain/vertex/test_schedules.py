@@ -1,4 +1,4 @@
-"""Schedules come to what is wanted: make before break, cut anywhere, and twice is nothing."""
+"""A schedule becomes what is wanted: make before break, cut anywhere, and repeated safely."""
 
 import datetime
 
@@ -7,7 +7,9 @@ import pytest
 from quatrain.vertex import schedules
 from quatrain.vertex.client import Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
-from quatrain.vertex.schedules import Applying, ScheduleError, Wanted, read_cron
+from quatrain.vertex.cron import ScheduleError, read_cron
+from quatrain.vertex.schedule_plan import PARKED, WantedSchedule
+from quatrain.vertex.schedules import ScheduleApplier
 from tests.emulators import vertex as emulator
 
 UTC = datetime.UTC
@@ -49,18 +51,18 @@ class Service:
         google.after_call = lambda method: self.live.append(len(google.live()))
 
     def apply(self, wanted, client=None):
-        said = []
-        applying = Applying(
-            client or self.client, wanted, said.append, self.clock.now, self.clock.move
+        lines = []
+        applying = ScheduleApplier(
+            client or self.client, wanted, lines.append, self.clock.now, self.clock.move
         )
-        return applying.apply(), said
+        return applying.apply(), lines
 
     def plan(self, wanted):
-        return Applying(self.client, wanted, print, self.clock.now, self.clock.move).plan()
+        return ScheduleApplier(self.client, wanted, print, self.clock.now, self.clock.move).plan()
 
     @staticmethod
-    def epochs(found):
-        return found.job["runtimeConfig"]["parameterValues"]["n"]["epochs"]
+    def epochs(schedule):
+        return schedule.job["runtimeConfig"]["parameterValues"]["n"]["epochs"]
 
 
 @pytest.fixture(scope="module")
@@ -94,26 +96,26 @@ def wanted(epochs=1, cron="TZ=America/Sao_Paulo 0 3 * * 1", **settings):
         },
         "serviceAccount": CLOUD["service_account"],
     }
-    return Wanted("toy", read_cron(cron), job, **settings)
+    return WantedSchedule("toy", read_cron(cron), job, **settings)
 
 
 def state(service):
     return [
-        (service.epochs(f), f.state, f.lives(service.clock.now()))
-        for f in schedules.find(service.client, "toy")
+        (service.epochs(s), s.state, s.is_in_force(service.clock.now()))
+        for s in schedules.find(service.client, "toy")
     ]
 
 
 def test_the_first_apply_creates_one_schedule_without_overlapping_runs(service):
     assert service.apply(wanted())[0] == 1
-    (made,) = schedules.find(service.client, "toy")
-    assert made.value["cron"] == "TZ=America/Sao_Paulo 0 3 * * 1"
-    assert made.value["maxConcurrentRunCount"] == "1"
-    assert made.value["maxConcurrentActiveRunCount"] == "1"
+    (created,) = schedules.find(service.client, "toy")
+    assert created.value["cron"] == "TZ=America/Sao_Paulo 0 3 * * 1"
+    assert created.value["maxConcurrentRunCount"] == "1"
+    assert created.value["maxConcurrentActiveRunCount"] == "1"
     assert state(service) == [(1, "ACTIVE", True)]
 
 
-def test_twice_is_nothing(service):
+def test_a_second_apply_changes_nothing(service):
     service.apply(wanted())
     before = len(service.google.calls)
     assert service.apply(wanted()) == (0, [])
@@ -124,12 +126,12 @@ def test_another_cron_or_limit_is_changed_in_place(service):
     service.apply(wanted())
     (before,) = schedules.find(service.client, "toy")
     changed = wanted(cron="30 4 * * *", max_runs=9, end=service.clock.now() + 30 * DAY)
-    calls, said = service.apply(changed)
+    calls, lines = service.apply(changed)
     (after,) = schedules.find(service.client, "toy")
     assert (calls, after.name) == (1, before.name)
     assert after.value["cron"] == "30 4 * * *"
     assert after.value["maxRunCount"] == "9"
-    assert "cron TZ=America/Sao_Paulo 0 3 * * 1 -> 30 4 * * *" in said[0]
+    assert "cron TZ=America/Sao_Paulo 0 3 * * 1 -> 30 4 * * *" in lines[0]
     assert service.apply(changed) == (0, [])
 
 
@@ -201,16 +203,16 @@ def test_an_apply_that_is_cut_after_any_call_is_mended_by_the_next(service, befo
         assert set(service.live) <= allowed, calls
         service.live.clear()
         service.apply(wanted(2))
-        seen = service.live
+        counts = service.live
         if before == "paused":
             assert state(service) == [(2, "PAUSED", False)], calls
         else:
             assert state(service) == [(2, "ACTIVE", True)], calls
-            assert seen[-1] == 1
+            assert counts[-1] == 1
         if before == "other spec":
             # Only between the two halves of the switch can an hour make two of one; never none.
-            assert 0 not in seen
-            assert pause_s or set(seen) == {1}, calls
+            assert 0 not in counts
+            assert pause_s or set(counts) == {1}, calls
         assert service.apply(wanted(2)) == (0, [])
         if not cut:
             break
@@ -272,7 +274,7 @@ def test_the_old_spec_again_during_a_switch_leaves_one_schedule_of_it(service):
     service.apply(wanted(1))
     with pytest.raises(Cut):
         service.apply(wanted(2), Cutting(service.client, 8))
-    assert [f.end is not None for f in schedules.find(service.client, "toy")] == [True, False]
+    assert [s.end is not None for s in schedules.find(service.client, "toy")] == [True, False]
     service.live.clear()
     service.apply(wanted(1))
     assert state(service) == [(1, "ACTIVE", True)]
@@ -283,16 +285,16 @@ def test_an_end_that_is_taken_back_needs_a_new_schedule(service):
     service.apply(wanted(1, end=service.clock.now() + 30 * DAY, max_runs=5))
     service.live.clear()
     service.apply(wanted(1))
-    (made,) = schedules.find(service.client, "toy")
-    assert made.end is None
+    (created,) = schedules.find(service.client, "toy")
+    assert created.end is None
     assert set(service.live) == {1}
 
 
 def test_a_start_is_kept_and_the_old_one_runs_until_then(service):
     service.apply(wanted(1))
     start = service.clock.now() + 10 * DAY
-    _, said = service.apply(wanted(2, start=start))
-    assert said[-1].startswith("the old one ends by itself at")
+    _, lines = service.apply(wanted(2, start=start))
+    assert lines[-1].startswith("the old one ends by itself at")
     old, new = schedules.find(service.client, "toy")
     assert (old.end, new.start) == (start, start)
     service.clock.moment = start - DAY
@@ -315,13 +317,13 @@ def test_a_schedule_deleted_in_the_middle_of_its_switch_is_followed_at_once(serv
     (old,) = service.google.schedules
 
     def delete(method):
-        started = [s for s in service.google.schedules.values() if s.start_time < schedules.PARKED]
+        started = [s for s in service.google.schedules.values() if s.start_time < PARKED]
         if method == "list_schedules" and len(started) == 2:
             service.google.schedules.pop(old, None)
 
     service.google.after_call = delete
-    _, said = service.apply(wanted(2))
-    assert "it was deleted meanwhile; looking again" in said
+    _, lines = service.apply(wanted(2))
+    assert "it was deleted meanwhile; looking again" in lines
     service.clock.move(300)
     assert state(service) == [(2, "ACTIVE", True)]
     assert service.apply(wanted(2)) == (0, [])
@@ -362,7 +364,7 @@ def test_a_clock_that_is_off_stops_before_the_switch(service):
     service.apply(wanted(1))
     slow = Clock()
     slow.move(-600)
-    applying = Applying(service.client, wanted(2), print, slow.now, slow.move)
+    applying = ScheduleApplier(service.client, wanted(2), print, slow.now, slow.move)
     with pytest.raises(ScheduleError, match="s off Google"):
         applying.apply()
     assert len(service.google.live()) == 1

@@ -1,0 +1,91 @@
+"""Cron expressions and times as the command line takes them."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from quatrain.components.errors import QuatrainError
+
+_CRON = re.compile(r"(?:(?:CRON_)?TZ=(?P<zone>\S+)\s+)?(?P<fields>\S+(?:\s+\S+)*)")
+_FIELD = re.compile(r"[0-9A-Za-z*/,-]+")
+
+
+class ScheduleError(QuatrainError):
+    """The schedule is wrong or cannot be applied; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Cron:
+    """A checked cron expression.
+
+    Attributes:
+        text: The expression with its zone, in Vertex's form.
+        fields: Minute, hour, day of month, month and day of week.
+        zone: The time zone; UTC when the expression names none.
+    """
+
+    text: str
+    fields: str
+    zone: ZoneInfo
+
+    def following(self, after: datetime.datetime) -> Iterator[datetime.datetime]:
+        """Yields the times after a moment, in the cron's zone."""
+        from cronsim import CronSim
+
+        yield from CronSim(self.fields, after.astimezone(self.zone))
+
+
+def read_cron(text: str) -> Cron:
+    """Reads a cron expression as Vertex does: five fields after an optional TZ=ZONE.
+
+    Raises:
+        ScheduleError: A field is wrong, or the zone is unknown.
+    """
+    from cronsim import CronSim, CronSimError
+
+    match = _CRON.fullmatch(text.strip())
+    example = "write it as 'TZ=Europe/Berlin 0 3 * * 1': minute, hour, day, month, weekday"
+    fields = match["fields"].split() if match else []
+    if not match or len(fields) != 5:
+        raise ScheduleError(f"--cron {text!r} has {len(fields)} fields, not 5; {example}")
+    try:
+        zone = ZoneInfo(match["zone"] or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ScheduleError(
+            f"--cron {text!r}: unknown time zone {match['zone']!r}; choose a name of the IANA "
+            f"database, for example Europe/Berlin"
+        ) from error
+    try:
+        # CronSim also accepts L and #, which Vertex refuses.
+        bad = next((f for f in fields if not _FIELD.fullmatch(f) or f.startswith("L")), None)
+        if bad is not None:
+            raise CronSimError(f"Bad field {bad!r}")
+        CronSim(" ".join(fields), datetime.datetime.now(zone))
+    except CronSimError as error:
+        raise ScheduleError(f"--cron {text!r}: {str(error).lower()}; {example}") from error
+    prefix = f"TZ={match['zone']} " if match["zone"] else ""
+    return Cron(prefix + " ".join(fields), " ".join(fields), zone)
+
+
+def read_time(option: str, text: str, zone: datetime.tzinfo) -> datetime.datetime | None:
+    """Reads a date or a time, in the schedule's zone unless it has an offset.
+
+    Returns:
+        None when the text is empty.
+
+    Raises:
+        ScheduleError: The text is neither.
+    """
+    if not text:
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ScheduleError(
+            f"{option} {text!r} is no date or time; write 2027-01-31 or 2027-01-31T06:00"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)

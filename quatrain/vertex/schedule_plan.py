@@ -1,0 +1,331 @@
+"""Plans the calls that bring the schedules on Vertex AI to what is wanted, make before break.
+
+`plan` is a pure function of the wanted schedule and of those that exist.
+
+A schedule whose spec has changed is replaced, because the runs of the old one must stay what they
+were. One call cannot switch between two schedules, but the clock can. The new schedule is created
+parked, with its start in 2100, and is checked. Then it gets the moment of the switch as its start,
+and the old schedule gets the same moment as its end. Before that moment only the old one runs, and
+from then on only the new one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quatrain.components.artifacts import canonical_json
+from quatrain.vertex.cloud_file import Cloud
+from quatrain.vertex.cron import Cron, ScheduleError
+
+UTC = datetime.UTC
+PARKED = datetime.datetime(2100, 1, 1, tzinfo=UTC)
+"""The start of a schedule that must not run yet; no user's schedule starts there."""
+SWITCH_DELAY = datetime.timedelta(seconds=90)
+"""The time between the calls and the switch: enough for both calls to arrive."""
+MAX_CLOCK_ERROR = datetime.timedelta(seconds=45)
+"""How far this clock may be from Vertex's: half of SWITCH_DELAY. As much time passes after a
+switch before the old schedule is deleted."""
+
+
+@dataclass(frozen=True)
+class WantedSchedule:
+    """What a schedule should be.
+
+    Attributes:
+        name: The model's name, which the display name holds.
+        cron: When the schedule starts a run.
+        job: The PipelineJob of each run, in the API's JSON form.
+        start: No run starts before this moment; None for at once.
+        end: No run starts from this moment on.
+        max_runs: How many runs there are in all.
+        max_active: How many runs there are at the same time.
+    """
+
+    name: str
+    cron: Cron
+    job: Mapping[str, Any]
+    start: datetime.datetime | None = None
+    end: datetime.datetime | None = None
+    max_runs: int | None = None
+    max_active: int = 1
+
+    def check(self, now: datetime.datetime) -> None:
+        """Checks the times.
+
+        Raises:
+            ScheduleError: The end comes before the start, now, or the first run.
+        """
+        begin = max(self.start or now, now)
+        if self.end and self.end <= begin:
+            word = "its start" if self.start and self.start > now else "now"
+            raise ScheduleError(f"--end {self.end.isoformat()} is not after {word}")
+        first = next(self.cron.following(begin))
+        if self.end and first >= self.end:
+            raise ScheduleError(
+                f"--end {self.end.isoformat()} is before the first run at {first.isoformat()}"
+            )
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the job, cut to the length of a label."""
+        return hashlib.sha256(canonical_json(self.job).encode()).hexdigest()[:40]
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the fields that Vertex can change in place."""
+        settings: dict[str, Any] = {
+            "cron": self.cron.text,
+            "maxConcurrentRunCount": "1",
+            "maxConcurrentActiveRunCount": str(self.max_active),
+        }
+        if self.end:
+            settings["endTime"] = to_json(self.end)
+        if self.max_runs:
+            settings["maxRunCount"] = str(self.max_runs)
+        return settings
+
+    def as_schedule(self, cloud: Cloud, start: datetime.datetime | None) -> dict[str, Any]:
+        """Returns the Schedule to create, in the API's JSON form."""
+        job = {**self.job, "labels": {**self.job["labels"], "request": self.digest}}
+        schedule = {
+            "displayName": display_name(self.name),
+            **self.settings(),
+            "createPipelineJobRequest": {"parent": cloud.parent, "pipelineJob": job},
+        }
+        return {**schedule, "startTime": to_json(start)} if start else schedule
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A schedule on Vertex AI; `value` is its JSON form."""
+
+    value: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return str(self.value["name"])
+
+    @property
+    def number(self) -> str:
+        """The last part of the resource name."""
+        return self.name.rsplit("/", 1)[1]
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """The PipelineJob of each run."""
+        return dict(self.value["createPipelineJobRequest"]["pipelineJob"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the job."""
+        return dict(self.job.get("labels", {}))
+
+    @property
+    def state(self) -> str:
+        """ACTIVE, PAUSED or COMPLETED."""
+        return str(self.value["state"])
+
+    @property
+    def start(self) -> datetime.datetime:
+        """No run starts before this moment."""
+        return from_json(self.value.get("startTime") or self.value["createTime"])
+
+    @property
+    def end(self) -> datetime.datetime | None:
+        """No run starts from this moment on."""
+        return from_json(self.value["endTime"]) if "endTime" in self.value else None
+
+    def is_in_force(self, now: datetime.datetime) -> bool:
+        """Whether this schedule would start a run that is due now."""
+        return self.state == "ACTIVE" and self.start <= now and not self.has_ended(now)
+
+    def has_ended(self, now: datetime.datetime) -> bool:
+        """Whether this schedule will never start a run again."""
+        return self.state == "COMPLETED" or (self.end is not None and self.end <= now)
+
+
+@dataclass(frozen=True)
+class Action:
+    """One call, in words; `until` is a moment to wait for instead of a call."""
+
+    verb: str
+    words: str
+    name: str = ""
+    changes: Mapping[str, Any] | None = None
+    start: datetime.datetime | None = None
+    until: datetime.datetime | None = None
+
+
+def plan(
+    wanted: WantedSchedule, schedules: Sequence[Schedule], now: datetime.datetime
+) -> list[Action]:
+    """Returns the actions in their order; none when all is as wanted.
+
+    Only the first action is certain: the others are planned anew once it is done.
+
+    Args:
+        wanted: What should be.
+        schedules: The schedules of the display name, oldest first.
+        now: The present, by Vertex's clock.
+    """
+    target = _target(wanted, schedules)
+    others = [s for s in schedules if s is not target]
+    is_paused = any(o.state == "PAUSED" for o in others) and not any(
+        o.is_in_force(now) for o in others
+    )
+    if target is None:
+        return _create(wanted, others, now)
+    actions = []
+    if changes := _differences(wanted, target, None if others else now):
+        words = [f"{_WORDS[k]} {target.value.get(k, 'none')} -> {v}" for k, v in changes.items()]
+        actions.append(Action("update", f"change {', '.join(words)}", target.name, changes))
+    if is_paused and target.state == "ACTIVE":
+        actions.append(Action("pause", "pause it, as the old one is", target.name))
+    if target.start > now:
+        in_force = [o for o in others if o.is_in_force(now)]
+        actions += (
+            _hand_over(wanted, target, in_force, others, now)
+            if in_force
+            else _begin(wanted, target, now)
+        )
+    elif now < target.start + MAX_CLOCK_ERROR and any(o.end == target.start for o in others):
+        actions.append(_wait(target.start))
+    actions += [Action("delete", f"delete the old schedule {o.number}", o.name) for o in others]
+    return actions
+
+
+def _target(wanted: WantedSchedule, schedules: Sequence[Schedule]) -> Schedule | None:
+    """Returns the schedule that is what is wanted, or can become it: the one that starts first."""
+    fit = [
+        s for s in schedules if s.labels.get("request") == wanted.digest and _can_become(wanted, s)
+    ]
+    return min(fit, key=lambda s: (s.start, s.value["createTime"]), default=None)
+
+
+def _can_become(wanted: WantedSchedule, schedule: Schedule) -> bool:
+    """Whether an update is enough: it can neither unset a field nor change a completed schedule."""
+    unset = (wanted.end is None and schedule.end) or (
+        not wanted.max_runs and int(schedule.value.get("maxRunCount", 0))
+    )
+    if unset:
+        return False
+    settings = wanted.settings()
+    return schedule.state != "COMPLETED" or all(
+        has_setting(schedule, k, v) for k, v in settings.items()
+    )
+
+
+def _create(
+    wanted: WantedSchedule, others: Sequence[Schedule], now: datetime.datetime
+) -> list[Action]:
+    rest = [o for o in others if not o.has_ended(now)]
+    if not rest:
+        later = wanted.start if wanted.start and wanted.start > now else None
+        create = Action("create", "create it", start=later)
+    else:
+        words = "create a new schedule, parked, because its runs differ from those of the old one"
+        create = Action("create", words, start=PARKED)
+    switch = [Action("switch", f"switch from {rest[0].number} to the new one")] if rest else []
+    drop = [Action("delete", f"delete the old schedule {o.number}", o.name) for o in others]
+    return [create, *switch, *drop]
+
+
+def _differences(
+    wanted: WantedSchedule, target: Schedule, now: datetime.datetime | None
+) -> dict[str, Any]:
+    """Returns the settings to change.
+
+    The start is among them only where `now` is known: a switch under way sets the start itself.
+    """
+    changes = {k: v for k, v in wanted.settings().items() if not has_setting(target, k, v)}
+    if now and wanted.start and now < wanted.start != target.start:
+        changes["startTime"] = to_json(wanted.start)
+    return changes
+
+
+def _begin(wanted: WantedSchedule, target: Schedule, now: datetime.datetime) -> list[Action]:
+    """Returns the call that starts a waiting schedule where no other is in force."""
+    begin = max(wanted.start or now, _switch_time(now))
+    if target.start <= begin:
+        return []
+    words = f"start it at {in_words(begin)}"
+    return [Action("update", words, target.name, {"startTime": to_json(begin)})]
+
+
+def _hand_over(
+    wanted: WantedSchedule,
+    target: Schedule,
+    in_force: Sequence[Schedule],
+    others: Sequence[Schedule],
+    now: datetime.datetime,
+) -> list[Action]:
+    """Returns the calls that let the clock switch from the schedules in force to the target."""
+    actions = []
+    switch = target.start
+    if switch == PARKED:
+        switch = max(wanted.start or now, _switch_time(now))
+        switch = min([switch, *(s.end for s in in_force if s.end)])
+        words = f"start the new schedule at {in_words(switch)}"
+        actions.append(Action("update", words, target.name, {"startTime": to_json(switch)}))
+    for other in others:
+        if other not in in_force and other.state == "ACTIVE" and not other.has_ended(now):
+            words = f"delete schedule {other.number}, which was to follow"
+            actions.append(Action("delete", words, other.name))
+    for old in in_force:
+        if old.end is None or old.end > switch:
+            words = f"end the old schedule {old.number} at {in_words(switch)}"
+            actions.append(Action("update", words, old.name, {"endTime": to_json(switch)}))
+    return [*actions, _wait(switch)]
+
+
+def _wait(switch: datetime.datetime) -> Action:
+    words = f"wait: at {in_words(switch)} the new one takes over"
+    return Action("wait", words, until=switch + MAX_CLOCK_ERROR)
+
+
+def _switch_time(now: datetime.datetime) -> datetime.datetime:
+    """Returns a moment soon, at half a minute: cron has whole minutes, so no run is due there."""
+    later = now + SWITCH_DELAY
+    return later.replace(second=30, microsecond=0) + datetime.timedelta(minutes=later.second >= 30)
+
+
+_WORDS = {
+    "cron": "cron",
+    "startTime": "start",
+    "endTime": "end",
+    "maxRunCount": "maximum runs",
+    "maxConcurrentRunCount": "runs started at once",
+    "maxConcurrentActiveRunCount": "runs at the same time",
+}
+
+
+def has_setting(schedule: Schedule, field: str, setting: Any) -> bool:
+    """Whether a schedule has a setting; times are compared as moments."""
+    value = schedule.value.get(field)
+    if field.endswith("Time"):
+        return value is not None and from_json(value) == from_json(setting)
+    return bool(value == setting)
+
+
+def display_name(name: str) -> str:
+    """Returns the display name of a model's schedule."""
+    return f"quatrain {name}"
+
+
+def to_json(moment: datetime.datetime) -> str:
+    """Returns a time in the form of the API."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def from_json(text: str) -> datetime.datetime:
+    """Reads a time in the form of the API."""
+    return datetime.datetime.fromisoformat(text)
+
+
+def in_words(moment: datetime.datetime) -> str:
+    """Returns a time as the terminal shows it."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
