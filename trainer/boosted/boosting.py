@@ -1,4 +1,4 @@
-"""Fits boosted trees with LightGBM and takes them over as arrays."""
+"""Fits boosted trees with LightGBM, and reads them as arrays."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ if TYPE_CHECKING:
     from ..predictor import Head
 
 log = logging.getLogger("trainer")
-ROUNDS_AN_EPOCH = 10  # both losses are computed once for so many: they cost as much as a round
+ROUNDS_AN_EPOCH = 10
+"""Rounds between two computations of the losses, which take as long as a round."""
 PATIENCE = 5
+"""Epochs (50 rounds) without a better validation loss after which boosting stops."""
 ALL_CORES = 0
-MANY_ROWS = 100_000  # with fewer, threads wait for each other longer than they work
+MANY_ROWS = 100_000
+"""Train rows from which all cores are used; with fewer, threads wait longer than they work."""
 PARAMETERS: dict[str, Any] = {
     "num_leaves": LEAVES - 1,  # LightGBM's default
     "min_data_in_leaf": 5,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "feature_fraction": 0.7,
-    # The same rows give the same trees, whatever the number of threads; a test holds it to that.
+    # With these two, the number of threads does not change the trees, which a test checks.
     "deterministic": True,
     "force_col_wise": True,
     "verbosity": -1,
 }
-"""What differs from LightGBM's defaults; docs/decisions/0006 tells how each was chosen."""
+"""The parameters that differ from LightGBM's defaults; docs/decisions/0006 says why."""
 _OBJECTIVES = {"binary": "binary", "multiclass": "multiclass", "regression": "regression"}
 _METRICS = {"binary": "binary_logloss", "multiclass": "multi_logloss", "regression": "l2"}
 
 
 @dataclass(frozen=True)
 class Boosted:
-    """A boosting that ended.
+    """Fitted trees.
 
     Attributes:
-        trees: Of the best epoch. Their sums are what a network's member gives: a logit, a logit
-            a class, or a standardized value.
+        trees: The trees up to the best epoch. Their sums have the meaning of a network's outputs: a
+            logit, a logit a class, or a standardized value.
         progress: The history, in epochs of 10 rounds; a step is a round.
-        stopped: What ended it.
+        stopped: What ended the boosting.
     """
 
     trees: Trees
@@ -66,16 +69,17 @@ def boost(
     report: Callable[[Epoch], None] = lambda epoch: None,
     threads: int | None = None,
 ) -> Boosted:
-    """Fits trees until a bound is met or the validation loss stops falling.
+    """Fits trees until a bound is reached or the validation loss stops falling.
 
     Args:
         train: The rows to learn from.
         validation: The rows that decide when to stop.
-        cardinalities: Of each index column.
-        head: The task, and the unit of a regression's labels.
-        settings: The bounds, the step size of a round and the seed.
+        cardinalities: Cardinality of each index column.
+        head: The task, and the mean and scale of a regression's labels.
+        settings: The bounds, the shrinkage and the seed.
         report: Called after each epoch.
-        threads: Of LightGBM; by the rows if None. They change nothing but the speed.
+        threads: Threads of LightGBM; None: all cores or one, by the number of rows. They change
+            only the speed.
 
     Raises:
         TrainerError: LightGBM is not installed, or a loss is not a number.
@@ -88,25 +92,47 @@ def boost(
         rounds = min(rounds, settings.max_steps)
     started, progress, stopped = time.monotonic(), Progress(), None
     while stopped is None:
-        is_grown = _grow(booster, min(ROUNDS_AN_EPOCH, rounds - progress.steps))
+        is_finished = _grow(booster, min(ROUNDS_AN_EPOCH, rounds - progress.steps))
         seconds = time.monotonic() - started
         epoch = _epoch(booster, progress.epochs + 1, head.loss_unit, seconds)
         progress = progress.add(epoch)
         report(epoch)
-        stopped = "early_stopping" if is_grown else _stopped(settings, progress, rounds)
+        stopped = "early_stopping" if is_finished else _stopped(settings, progress, rounds)
     best = progress.history[progress.best_epoch - 1].step
     log.info(
-        "trees: %d rounds, kept %d, validation loss %.5f, %.1f s",
+        "trees: %d rounds, best %d, validation loss %.5f, %.1f s",
         *(progress.steps, best, progress.best_loss, progress.seconds),
     )
-    dumped = booster.dump_model(num_iteration=best)["tree_info"]
-    trees = [_read_tree(tree["tree_structure"]) for tree in dumped]
-    n_numbers = train.numbers.shape[1]
-    return Boosted(Trees.of(trees, n_numbers, cardinalities, head.units), progress, stopped)
+    trees = read_trees(booster, best, train.numbers.shape[1], cardinalities, head.units)
+    return Boosted(trees, progress, stopped)
+
+
+def read_trees(
+    booster: lightgbm.Booster,
+    rounds: int,
+    n_numbers: int,
+    cardinalities: Sequence[int],
+    units: int,
+) -> Trees:
+    """Returns the trees of LightGBM's first rounds as arrays.
+
+    Args:
+        booster: Fitted to numbers, followed by index columns as categorical features.
+        rounds: Number of rounds.
+        n_numbers: Number of columns that are numbers.
+        cardinalities: Cardinality of each index column.
+        units: Trees of a round.
+    """
+    dump = booster.dump_model(num_iteration=rounds)["tree_info"]
+    trees = [_read_tree(tree["tree_structure"]) for tree in dump]
+    return Trees.of(trees, n_numbers, cardinalities, units)
 
 
 def most_rounds(settings: Hyperparameters, units: int) -> int:
-    """Returns `settings.rounds`, but no more trees in all than are served fast."""
+    """Returns the bound on rounds: `settings.rounds`, or fewer so that serving stays fast.
+
+    With a tree a unit in each round, `MOST_TREES` bounds the trees of all units.
+    """
     return max(ROUNDS_AN_EPOCH, min(settings.rounds, MOST_TREES // units))
 
 
@@ -114,7 +140,7 @@ def _booster(
     train: Split, validation: Split, head: Head, settings: Hyperparameters, threads: int
 ) -> lightgbm.Booster:
     try:
-        import lightgbm  # scipy comes with it: a network alone need not wait for that
+        import lightgbm  # here, since it imports scipy, for which a network need not wait
     except (ImportError, OSError) as error:
         raise TrainerError(
             f"LightGBM, which fits the trees, cannot be imported ({error}); install lightgbm and "
@@ -145,7 +171,7 @@ def _dataset(
     labels = split.labels.astype(np.float32)
     if head.task == "regression":
         labels = (labels - np.float32(head.mean)) / np.float32(head.scale)
-    # Of mean 1, so that the bounds of a leaf's weight do not depend on the weights' unit.
+    # Scaled to mean 1, so that LightGBM's least weight of a leaf does not depend on their unit.
     weights = split.weights * (split.rows / split.weights.sum(dtype=np.float64))
     columns = np.concatenate([split.numbers, split.indices.astype(np.float32)], axis=1)
     n_numbers, n_columns = split.numbers.shape[1], columns.shape[1]
@@ -160,7 +186,7 @@ def _dataset(
 
 
 def _grow(booster: lightgbm.Booster, rounds: int) -> bool:
-    """Returns whether the trees cannot grow any more."""
+    """Adds trees; returns whether LightGBM can make no further split, after which it is to stop."""
     return any(booster.update() for _ in range(rounds))
 
 
@@ -184,32 +210,32 @@ def _stopped(settings: Hyperparameters, progress: Progress, rounds: int) -> Stop
 
 
 def _read_tree(root: dict[str, Any]) -> tuple[list[Node], list[float]]:
-    """Returns the inner nodes and, from the left, the leaves of a dumped tree."""
+    """Returns the inner nodes of a tree in LightGBM's dump, and its leaves from the left."""
     nodes: list[Node] = []
     leaves: list[float] = []
 
-    def visit(at: dict[str, Any]) -> None:
-        if "leaf_value" in at:
-            leaves.append(at["leaf_value"])
+    def visit(node: dict[str, Any]) -> None:
+        if "leaf_value" in node:
+            leaves.append(node["leaf_value"])
             return
         first = len(leaves)
-        visit(at["left_child"])
-        cleared = 2 ** len(leaves) - 2**first
-        nodes.append(_read_node(at, cleared))
-        visit(at["right_child"])
+        visit(node["left_child"])
+        cleared = 2 ** len(leaves) - 2**first  # the bits of the leaves that the left child added
+        nodes.append(_read_node(node, cleared))
+        visit(node["right_child"])
 
     visit(root)
     return nodes, leaves
 
 
-def _read_node(at: dict[str, Any], cleared: int) -> Node:
-    """Reads a split as LightGBM's `Tree::NumericalDecision` and `CategoricalDecision` do.
+def _read_node(node: dict[str, Any], cleared: int) -> Node:
+    """Reads a node in the way of LightGBM's `Tree::NumericalDecision` and `CategoricalDecision`.
 
-    A number that is NaN is 0 where training saw none.
+    These take NaN for 0 in a column that had none in training.
     """
-    if at["decision_type"] == "==":
-        left = tuple(int(index) for index in at["threshold"].split("||"))
-        return Node(at["split_feature"], cleared, left=left)
-    is_told = at["missing_type"] == "NaN"
-    missing_left = at["default_left"] if is_told else at["threshold"] >= 0.0
-    return Node(at["split_feature"], cleared, at["threshold"], missing_left)
+    if node["decision_type"] == "==":
+        left = tuple(int(index) for index in node["threshold"].split("||"))
+        return Node(node["split_feature"], cleared, left=left)
+    had_missing = node["missing_type"] == "NaN"
+    missing_left = node["default_left"] if had_missing else node["threshold"] >= 0.0
+    return Node(node["split_feature"], cleared, node["threshold"], missing_left)

@@ -1,4 +1,4 @@
-"""Epoch after epoch: bounds, early stopping, checkpoints, logs."""
+"""Trains epoch after epoch: bounds, early stopping, checkpoints, logs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from ..settings import Hyperparameters, TrainerError
 from .steps import Loop
 
 log = logging.getLogger("trainer")
-STEPS_A_CALL = 100  # a call costs 0.3 ms beside its steps; the clock is read between calls
-SAVE_EVERY_S = 60.0  # within an epoch: what a machine that is taken away costs at most
+STEPS_A_CALL = 100
+"""Steps in one graph call: a call takes 0.3 ms besides its steps, and the clock is read between."""
+SAVE_EVERY_S = 60.0
+"""Seconds between checkpoints within an epoch: the most that a preempted machine loses."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """A training that ended.
+class TrainedWeights:
+    """The result of a training.
 
     Attributes:
         progress: The history.
-        stopped: What ended it.
-        best_weights: The averaged weights of the best epoch.
+        stopped: What ended the training.
+        best_weights: The averaged weights after the best epoch, an array for each variable.
     """
 
     progress: Progress
@@ -45,20 +47,20 @@ def run_epochs(
     checkpoints: Checkpoints,
     loss_unit: float,
     report: Callable[[Epoch], None],
-) -> Run:
-    """Trains until a bound is met or the validation loss stops falling.
+) -> TrainedWeights:
+    """Trains until a bound is reached or the validation loss stops falling.
 
     Args:
-        loop: The network and its steps; it goes on from the newest checkpoint.
-        cluster: Decides alike on every worker.
-        job: The settings and the folder of the logs.
-        checkpoints: Of this job.
-        loss_unit: Turns the loop's losses into the label's units.
+        loop: The network and its steps; it resumes from the newest checkpoint.
+        cluster: The workers, which must all stop at the same step.
+        job: The settings, and the folder of the logs.
+        checkpoints: The checkpoints of this job.
+        loss_unit: Factor from the loop's losses to the label's unit.
         report: Called by the chief after each epoch.
 
     Raises:
-        TrainerError: The loss is not a number, the checkpoint is another job's, or the workers
-            do not see the same one.
+        TrainerError: The loss is not a number, the checkpoint belongs to another job, or the
+            workers see different checkpoints.
     """
     progress, best = _resume(loop, cluster, checkpoints)
     clock = _Clock(cluster, progress.seconds)
@@ -78,30 +80,33 @@ def run_epochs(
             if progress.since_best == 0:
                 best = loop.average.get_weights()
             stopped = _stopped(job.settings, progress, seconds)
+            # An epoch that a bound cut short is not saved: with a higher bound, the job goes on
+            # from its last full epoch or from within this one.
             if step - steps_before == loop.steps:
                 save(progress)
             if cluster.is_chief:
-                # Workers agree on seconds in float32, by which a short epoch may take none.
+                # Workers agree on seconds in float32, so a short epoch may seem to take none.
                 _log(summaries, epoch, (step - steps_before - first) / max(seconds - started, 1e-3))
                 report(epoch)
     log.info("stopped by %s; the best epoch is %d", stopped, progress.best_epoch)
-    return Run(progress, stopped, best)
+    return TrainedWeights(progress, stopped, best)
 
 
 def _resume(
     loop: Loop, cluster: Cluster, checkpoints: Checkpoints
 ) -> tuple[Progress, list[np.ndarray]]:
-    found = checkpoints.restore()
-    progress = found[0] if found else Progress()
-    at = (progress.epochs, progress.begun.steps)
-    if any(cluster.agree(number) != number for number in at):
+    """Loads the newest checkpoint, if there is one; returns the progress and the best weights."""
+    checkpoint = checkpoints.restore()
+    progress = checkpoint[0] if checkpoint else Progress()
+    position = (progress.epochs, progress.begun.steps)
+    if any(cluster.agree(number) != number for number in position):
         raise TrainerError(
-            f"this worker would go on after epoch {at[0]} and {at[1]} steps, another one "
-            f"elsewhere; all workers must see the same checkpoints, now {checkpoints.folder}"
+            f"this worker would go on after epoch {position[0]} and {position[1]} steps, another "
+            f"one elsewhere; all workers must see the same checkpoints, now {checkpoints.folder}"
         )
-    if found is None:
+    if checkpoint is None:
         return Progress(), loop.average.get_weights()
-    arrays = found[1]
+    arrays = checkpoint[1]
     loop.load(arrays)
     log.info("resumed after epoch %d, step %d", progress.epochs, int(loop.step.numpy()))
     return progress, list(arrays["best"])
@@ -114,9 +119,8 @@ def _run_epoch(
     clock: _Clock,
     save: Callable[[Progress], None],
 ) -> float:
-    """Runs an epoch, or what is left of it and the bounds allow; returns the mean train loss."""
-    begun, saved, allowed = progress.begun, clock.seconds(), loop.steps
-    now = saved
+    """Runs the rest of an epoch, as far as the bounds allow; returns the mean train loss."""
+    begun, saved_at, allowed = progress.begun, clock.seconds(), loop.steps
     if settings.max_steps:
         allowed = min(allowed, settings.max_steps - progress.steps)
     for window, first, steps in _calls(loop.windows(progress.epochs), begun.steps, allowed):
@@ -125,23 +129,23 @@ def _run_epoch(
         begun = Begun(begun.steps + steps, begun.loss + loss, begun.weight + weight, now)
         if _is_late(settings, now):
             break
-        if begun.steps < allowed and now - saved >= SAVE_EVERY_S:
+        if begun.steps < allowed and now - saved_at >= SAVE_EVERY_S:
             save(replace(progress, begun=begun))
-            saved = now
+            saved_at = now
     return begun.loss / begun.weight
 
 
 def _calls(
     windows: Iterator[Window], first: int, allowed: int
 ) -> Iterator[tuple[Window, int, int]]:
-    """Yields window, first step in it and number of steps of each call.
+    """Yields the window, its first step and the number of steps of each graph call.
 
     Args:
-        windows: Of an epoch.
-        first: How many steps of the epoch are done.
-        allowed: How many may be done in all.
+        windows: The windows of an epoch.
+        first: Steps of the epoch that are done.
+        allowed: Steps of the epoch that may be done in all.
     """
-    before = 0  # steps of the windows before
+    before = 0  # steps of the windows before this one
     for window in windows:
         end = min(window.steps, allowed - before)
         for start in range(max(first - before, 0), end, STEPS_A_CALL):
@@ -166,7 +170,10 @@ def _stopped(settings: Hyperparameters, progress: Progress, seconds: float) -> S
 
 
 class _Clock:
-    """Training time since the start, earlier processes included; the same on every worker."""
+    """Training time since the start, the same on every worker.
+
+    The time of earlier processes of the job counts too: a restart does not extend `max_seconds`.
+    """
 
     def __init__(self, cluster: Cluster, seconds_before: float) -> None:
         self._cluster = cluster
@@ -178,7 +185,7 @@ class _Clock:
 
 @contextmanager
 def _summaries(folder: str, cluster: Cluster) -> Iterator[tf.summary.SummaryWriter]:
-    """Yields TensorBoard's writer; a worker that is not the chief writes nowhere."""
+    """Yields a writer for TensorBoard; only the chief's writes anything."""
     if not cluster.is_chief:
         yield tf.summary.create_noop_writer()
         return
@@ -195,7 +202,7 @@ def _log(summaries: tf.summary.SummaryWriter, epoch: Epoch, steps_per_second: fl
         "validation_loss": epoch.validation_loss,
         "steps_per_second": steps_per_second,
     }
-    # `tf.summary.scalar` needs the tensorboard package; what it would write does not.
+    # This writes what `tf.summary.scalar` would, which needs the tensorboard package.
     kind = tf.compat.v1.SummaryMetadata(data_class="DATA_CLASS_SCALAR")
     kind.plugin_data.plugin_name = "scalars"
     with summaries.as_default(step=epoch.step):

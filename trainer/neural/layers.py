@@ -1,4 +1,4 @@
-"""Layers that Keras lacks: a number's embedding, members that share kernels, repeatable dropout."""
+"""Layers that Keras lacks: number embeddings, members that share a kernel, repeatable dropout."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ import tensorflow as tf
 
 from ..features.fingerprint import murmur32_tensor
 
-ONE_HOT = 16  # up to this many levels an index has a value of its own for each
-BLOCK_WIDTH = 32  # outputs of all members' heads up to which zeros between them cost less
-SOFT_BOUND = 4.0  # deviations at which a standardized number starts to count less
+ONE_HOT = 16
+"""Most levels of an index whose embedding starts as one-hot; more levels get a short vector."""
+BLOCK_WIDTH = 32
+"""Most outputs of all heads for which a block-diagonal kernel, mostly zeros, is the faster one."""
+SOFT_BOUND = 4.0
+"""Bound, in standard deviations, of a number in the linear embedding: 4 tanh(x / 4)."""
 
 
 class NumberEmbedding(keras.layers.Layer):
-    """A linear and a piecewise-linear embedding of each number, added.
+    """The sum of a linear and a piecewise-linear embedding of each number.
 
-    Between two knots of a number its piece rises from 0 to 1; an embedding is a weighted sum of the
-    pieces, so a function of the number that is linear between knots (Gorishniy, Rubachev & Babenko
-    2022, version B of the TabM reference: the pieces' weights start at 0). Below the first and
-    above the last knot pieces are constant, so no number, however large, makes a large embedding.
+    A piece lies between two neighbouring knots and rises from 0 to 1 there. A weighted sum of the
+    pieces is a function that is linear between knots (Gorishniy, Rubachev & Babenko 2022; "version
+    B" of the TabM reference, where the weights of the pieces start at 0). Pieces are constant
+    beyond the first and the last knot, and the linear part is bounded, so an extreme number cannot
+    have an extreme embedding.
     """
 
     def __init__(self, knots: Sequence[np.ndarray], size: int, seed: int, **kwargs: Any) -> None:
-        """Keeps the pieces.
+        """Computes start and slope of each piece.
 
         Args:
-            knots: Of each number, ascending.
+            knots: The knots of each number, ascending `[P] float32`.
             size: Width of an embedding.
-            seed: Of the linear part.
-            **kwargs: Keras's own (name, dtype).
+            seed: Seed of the linear part.
+            **kwargs: Arguments of every Keras layer (name, dtype).
         """
         super().__init__(**kwargs)
         self._size, self._seed = size, seed
@@ -56,7 +60,7 @@ class NumberEmbedding(keras.layers.Layer):
         )
 
     def call(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Returns `[B, F * size] float32` of `[B, F] float32`."""
+        """Maps numbers `[B, F] float32` to embeddings `[B, F * size] float32`."""
         bounded = SOFT_BOUND * tf.tanh(numbers / SOFT_BOUND)
         linear = bounded[:, :, None] * self._linear + self._bias
         pieces = tf.clip_by_value((numbers[:, :, None] - self._starts) * self._slopes, 0.0, 1.0)
@@ -65,16 +69,16 @@ class NumberEmbedding(keras.layers.Layer):
 
 
 class IndexEmbedding(keras.layers.Layer):
-    """An embedding of each index: a trainable one-hot of few levels, else a short vector."""
+    """An embedding of each index: a trainable one-hot if it has few levels, else a short vector."""
 
     def __init__(self, levels: Sequence[int], size: int, seed: int, **kwargs: Any) -> None:
-        """Keeps the shapes.
+        """Sets the widths.
 
         Args:
-            levels: Of each index.
-            size: Width of an embedding of more than `ONE_HOT` levels.
-            seed: Of the embeddings.
-            **kwargs: Keras's own (name, dtype).
+            levels: Number of levels of each index.
+            size: Width of the embedding of an index with more than `ONE_HOT` levels.
+            seed: Seed of the embeddings.
+            **kwargs: Arguments of every Keras layer (name, dtype).
         """
         super().__init__(**kwargs)
         self._seed = seed
@@ -82,7 +86,7 @@ class IndexEmbedding(keras.layers.Layer):
         self._levels = levels
 
     def build(self, shape: Any) -> None:
-        """Adds a table an index."""
+        """Adds a table for each index."""
         self._tables = [
             self.add_weight(
                 shape=[n, width],
@@ -95,31 +99,32 @@ class IndexEmbedding(keras.layers.Layer):
         ]
 
     def call(self, indices: tf.Tensor) -> tf.Tensor:
-        """Returns `[B, sum of widths] float32` of `[B, K] int32`."""
+        """Maps indices `[B, K] int32` to embeddings `[B, sum of widths] float32`."""
         columns = tf.unstack(indices, len(self._tables), axis=1)
         parts = [tf.gather(table, k) for table, k in zip(self._tables, columns, strict=True)]
         return tf.concat(parts, axis=1)
 
 
 class MemberDense(keras.layers.Layer):
-    """A dense ReLU layer whose members share the kernel, each with its own scaling of the inputs.
+    """A dense ReLU layer with one kernel for all members, each with its own scaling of the inputs.
 
-    The first layer of TabM-mini (Gorishniy, Kotelnikov & Babenko 2025). Scaling the kernel's rows
-    instead of the inputs gives the same outputs from one product `[B, D] x [D, members * H]`.
+    It is the first layer of TabM-mini (Gorishniy, Kotelnikov & Babenko 2025). Scaling the rows of
+    the kernel in place of the inputs gives the same outputs with a single product
+    `[B, D] x [D, members * H]`.
     """
 
     def __init__(
         self, members: int, units: int, chunks: Sequence[int], seed: int, **kwargs: Any
     ) -> None:
-        """Keeps the shapes.
+        """Sets the shapes.
 
         Args:
-            members: How many networks share the kernel.
+            members: Number of networks that share the kernel.
             units: Width of the output.
-            chunks: Widths of the columns' embeddings, which add up to the inputs' width; the
-                scalings of a column start with one sign.
-            seed: Of the kernel; the next one is of the signs.
-            **kwargs: Keras's own (name, dtype).
+            chunks: Widths of the columns' embeddings; their sum is the width of the input. All
+                scalings of one column and member start with the same random sign.
+            seed: Seed of the kernel; `seed` + 1 is that of the signs.
+            **kwargs: Arguments of every Keras layer (name, dtype).
         """
         super().__init__(**kwargs)
         self._members, self._units, self._chunks, self._seed = members, units, chunks, seed
@@ -143,18 +148,21 @@ class MemberDense(keras.layers.Layer):
         self._bias = self.add_weight(shape=[self._units], initializer="zeros", name="bias")
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns `[B, members, units] float32` of `[B, D] float32`."""
+        """Maps `[B, D] float32` to `[B, members, units] float32`."""
         kernel, bias = self._folded or self._of_all_members()
-        # Product, bias and ReLU in this shape and order are one fused kernel.
+        # In this shape and order, TensorFlow fuses product, bias and ReLU into one operation.
         outputs = tf.nn.bias_add(inputs @ kernel, bias)
         return tf.reshape(tf.nn.relu(outputs), [-1, self._members, self._units])
 
     def fold(self) -> None:
-        """Computes once what no row changes: as much as a row's own answer, where one is asked."""
+        """Computes the scaled kernel once and for all, when training is over.
+
+        To answer a single row, scaling the kernel would cost as much as the rest of the answer.
+        """
         self._folded = [part.numpy() for part in self._of_all_members()]
 
     def _of_all_members(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the kernel `[D, members * units]` and the bias of the one product."""
+        """Returns the scaled kernel `[D, members * units]` and the bias `[members * units]`."""
         kernels = tf.transpose(self._scalings)[:, :, None] * self._kernel[:, None, :]
         kernel = tf.reshape(kernels, [-1, self._members * self._units])
         return kernel, tf.tile(self._bias, [self._members])
@@ -164,12 +172,12 @@ class SharedDense(keras.layers.Layer):
     """A dense ReLU layer that all members share."""
 
     def __init__(self, units: int, seed: int, **kwargs: Any) -> None:
-        """Keeps the shape.
+        """Sets the shape.
 
         Args:
             units: Width of the output.
-            seed: Of the kernel.
-            **kwargs: Keras's own (name, dtype).
+            seed: Seed of the kernel.
+            **kwargs: Arguments of every Keras layer (name, dtype).
         """
         super().__init__(**kwargs)
         self._units, self._seed = units, seed
@@ -182,31 +190,32 @@ class SharedDense(keras.layers.Layer):
         self._bias = self.add_weight(shape=[self._units], initializer="zeros", name="bias")
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns `[B, members, units] float32` of `[B, members, H] float32`."""
+        """Maps `[B, members, H] float32` to `[B, members, units] float32`."""
         rows = tf.reshape(inputs, [-1, inputs.shape[2]]) @ self._kernel
         outputs = tf.nn.relu(tf.nn.bias_add(rows, self._bias))
         return tf.reshape(outputs, [-1, self._members, self._units])
 
 
 class MemberHeads(keras.layers.Layer):
-    """A dense layer of each member's own."""
+    """A dense layer without activation for each member: the outputs."""
 
     def __init__(self, units: int, seed: int, **kwargs: Any) -> None:
-        """Keeps the shape.
+        """Sets the shape.
 
         Args:
             units: Width of a member's output.
-            seed: Of the kernels.
-            **kwargs: Keras's own (name, dtype).
+            seed: Seed of the kernels.
+            **kwargs: Arguments of every Keras layer (name, dtype).
         """
         super().__init__(**kwargs)
         self._units, self._seed = units, seed
         self._folded: list[np.ndarray] | None = None
 
     def build(self, shape: Any) -> None:
-        """Adds a kernel and a bias a member."""
+        """Adds a kernel and a bias for each member."""
         _, members, width = self._shape = shape
-        bound = (6.0 / (width + self._units)) ** 0.5  # Glorot & Bengio 2010, of one member
+        # Glorot & Bengio 2010, for one member; Keras would multiply both fans by the members.
+        bound = (6.0 / (width + self._units)) ** 0.5
         start = keras.initializers.RandomUniform(-bound, bound, seed=self._seed)
         self._kernels = self.add_weight(
             shape=[members, width, self._units], initializer=start, name="kernel"
@@ -216,7 +225,7 @@ class MemberHeads(keras.layers.Layer):
         )
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns `[B, members, units] float32` of `[B, members, H] float32`."""
+        """Maps `[B, members, H] float32` to `[B, members, units] float32`."""
         if self._folded is None:
             return tf.einsum("bmh,mhu->bmu", inputs, self._kernels) + self._biases
         _, members, width = self._shape
@@ -225,10 +234,11 @@ class MemberHeads(keras.layers.Layer):
         return tf.reshape(outputs, [-1, members, self._units])
 
     def fold(self) -> None:
-        """Makes one product of all members' where that is faster, with zeros between members.
+        """Replaces the members' products by one with a block-diagonal kernel, where that is faster.
 
-        Eight members' heads of one unit are 2 % of the network's multiplications; the rows need
-        not be turned for it, which costs a tenth of the answer.
+        The heads of eight members with one unit are 2 % of the network's multiplications, so the
+        zeros between the blocks cost little. Without the blocks the rows would have to be
+        transposed, which takes a tenth of the time of an answer.
         """
         _, members, width = self._shape
         if members * self._units > BLOCK_WIDTH:
@@ -243,37 +253,40 @@ class MemberHeads(keras.layers.Layer):
 class Dropout(keras.layers.Layer):
     """Dropout whose mask depends on the seed, the step and the row's place in the global batch.
 
-    It has no state: a resumed training draws the masks it would have drawn, and 4 replicas draw
-    together what one process draws. Its bits are two rounds of murmur3's finalizer on a counter, 8
-    a unit, so the share dropped is a multiple of 1/256. The members of a row share its mask: masks
-    of their own took 3 of 8 seconds of training.
+    It has no state: a resumed training draws the masks that it would have drawn without the break,
+    and 4 replicas together draw those of a single process. The bits are two rounds of MurmurHash3's
+    finalizer on a counter. A unit gets 8 bits, so the share that is dropped is a multiple of 1/256.
+    All members of a row have the same mask: separate masks took 3 of 8 seconds of training.
     """
 
     def __init__(self, rate: float, step: tf.Variable, salt: int, **kwargs: Any) -> None:
-        """Keeps what the mask depends on.
+        """Sets what the mask depends on.
 
         Args:
-            rate: The share of units that a training step drops.
+            rate: Share of the units that a training step drops, in [0, 1).
             step: Counts the training steps.
-            salt: Tells layers and seeds apart.
-            **kwargs: Keras's own (name, dtype).
+            salt: A number that differs between layers and between seeds.
+            **kwargs: Arguments of every Keras layer (name, dtype).
         """
         super().__init__(**kwargs)
         self._dropped, self._step, self._salt = min(255, round(rate * 256)), step, salt
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns `[B, members, H] float32`; in training some are 0 and the others scaled up."""
+        """Returns the inputs `[B, members, H] float32`; in training some are 0, others scaled up.
+
+        The scale 1 / (1 - rate) leaves the expectation of a unit as it was.
+        """
         if not training or self._dropped == 0:
             return inputs
         bits = _bits(tf.shape(inputs)[0], inputs.shape[2], self._step, self._salt)
-        kept = tf.cast(bits >= self._dropped, tf.float32) * (256 / (256 - self._dropped))
-        return inputs * kept[:, None, :]
+        mask = tf.cast(bits >= self._dropped, tf.float32) * (256 / (256 - self._dropped))
+        return inputs * mask[:, None, :]
 
 
 def _bits(rows: tf.Tensor, units: int, step: tf.Variable, salt: int) -> tf.Tensor:
-    """Returns 8 random bits, `[B, units] uint8`, the same for a row whichever replica holds it."""
+    """Returns 8 random bits a unit, `[B, units] uint8`, whichever replica holds a row."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    words = -(-units // 4)  # four units share a counter
+    words = -(-units // 4)  # a counter is hashed to 32 bits, enough for four units
     size = rows * words
     counter = tf.range(size) + tf.cast(replica, tf.int32) * size
     key = murmur32_tensor(tf.cast(step, tf.uint32) + tf.constant(salt % 2**32, tf.uint32))

@@ -1,38 +1,41 @@
 """The weights of a network as one vector, and the optimizer that moves it.
 
-A step of Keras's optimizer is some ten operations a variable, to be traced and to be run; on a
-vector they are five for all of them.
+Keras's optimizer traces and runs about ten operations for each variable in a step. With a vector
+there are five for all variables together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-CLIP_NORM = 1.0  # of all gradients together: AdamW at 4e-3 leaves the track without
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # of keras.optimizers.AdamW
+CLIP_NORM = 1.0
+"""Largest norm of all gradients together; without it AdamW diverges at a learning rate of 4e-3."""
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+"""The defaults of keras.optimizers.AdamW, to which a test compares every step."""
 
 
 class Weights:
-    """The trainable weights of a network in one variable; `[W] float32`.
+    """The trainable weights of a network in one variable, `[W] float32`.
 
-    The network's own variables say shapes, names and the values to begin with; nothing moves them.
+    The network's own variables only supply shapes, names and initial values, and never change.
 
     Attributes:
         vector: The weights, in the order of `network.trainable_variables`.
     """
 
     def __init__(self, network: keras.Model) -> None:
-        """Makes the vector, a copy of the network's weights; call it under the strategy.
+        """Copies the network's weights into a vector; call it under the strategy.
 
         Args:
-            network: Its layers may read weights, but change none when they are called.
+            network: A network whose layers change no weight when they are called.
 
         Raises:
-            ValueError: The network changes weights when it is called, as BatchNormalization does.
+            ValueError: The network has weights that are not trained by gradients, such as the
+                moving averages of BatchNormalization.
         """
         if network.non_trainable_variables:
             names = [v.path for v in network.non_trainable_variables]
@@ -45,29 +48,28 @@ class Weights:
     def __call__(
         self, weights: Sequence[tf.Tensor], inputs: list[tf.Tensor], training: bool
     ) -> tf.Tensor:
-        """Returns what the network gives with the weights of each variable."""
+        """Returns the network's outputs, computed with the weights in place of its variables."""
         views = list(zip(self._variables, weights, strict=True))
         with keras.StatelessScope(state_mapping=views):
             return self._network(inputs, training=training)
 
     def tensors(self) -> list[tf.Tensor]:
-        """Returns the weights of each variable, in its shape."""
+        """Returns the weights as one tensor for each variable, in its shape."""
         parts = zip(self._variables, tf.split(self.vector, self._sizes), strict=True)
         return [tf.reshape(part, v.shape) for v, part in parts]
 
     def joined(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
-        """Returns the gradients of `tensors` as one, `[W] float32`."""
+        """Returns the gradients of `tensors` as one vector, `[W] float32`."""
         on_cpu = all(d.device_type == "CPU" for d in tf.config.list_logical_devices())
-        dense = _dense if on_cpu else tf.convert_to_tensor
-        return tf.concat([tf.reshape(dense(g), [-1]) for g in gradients], axis=0)
+        return joined_gradients(gradients, dense_on_cpu if on_cpu else tf.convert_to_tensor)
 
     def get_weights(self) -> list[np.ndarray]:
-        """Returns the weights by variable."""
+        """Returns the weights as one array for each variable, as Keras's `get_weights` does."""
         parts = np.split(self.vector.numpy(), np.cumsum(self._sizes)[:-1])
         return [p.reshape(v.shape) for p, v in zip(parts, self._variables, strict=True)]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Takes over the weights by variable."""
+        """Sets the weights from one array for each variable, as Keras's `set_weights` does."""
         self.vector.assign(np.concatenate([np.ravel(w) for w in weights]))
 
     def of_kernels(self) -> np.ndarray:
@@ -75,11 +77,24 @@ class Weights:
         return np.repeat([v.path.endswith("kernel") for v in self._variables], self._sizes)
 
 
-def _dense(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
-    """Returns a gradient; of an embedding, the sum of its rows' gradients at each level.
+def joined_gradients(
+    gradients: Sequence[tf.Tensor | tf.IndexedSlices],
+    dense: Callable[[tf.Tensor | tf.IndexedSlices], tf.Tensor],
+) -> tf.Tensor:
+    """Returns gradients as one vector, `[W] float32`.
 
-    The sum is a product with a matrix that has a one for each row: half the time of
-    `unsorted_segment_sum`, on a CPU.
+    Args:
+        gradients: One for each variable; sparse ones for embeddings.
+        dense: Makes a tensor of a gradient.
+    """
+    return tf.concat([tf.reshape(dense(g), [-1]) for g in gradients], axis=0)
+
+
+def dense_on_cpu(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
+    """Returns a gradient as a tensor: that of an embedding is summed over the rows of each level.
+
+    The sum is a product with a sparse matrix that has a one for each row. On a CPU that takes half
+    the time of `unsorted_segment_sum`, which `tf.convert_to_tensor` would use.
     """
     if isinstance(gradient, tf.Tensor):
         return gradient
@@ -95,19 +110,20 @@ def _dense(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
 
 
 class AdamW:
-    """AdamW (Loshchilov & Hutter 2019) on a vector, as keras.optimizers.AdamW has it.
+    """AdamW (Loshchilov & Hutter 2019) on a vector, in the form of keras.optimizers.AdamW.
 
     Attributes:
-        moments: The running means of the gradients and of their squares, `[W] float32` each.
+        moments: Running means of the gradients and of their squares, `[W] float32` each.
     """
 
     def __init__(self, weights: Weights, learning_rate: float, weight_decay: float) -> None:
-        """Makes the moments; call it under the strategy.
+        """Creates the moments; call it under the strategy.
 
         Args:
-            weights: What it moves.
+            weights: The weights to move.
             learning_rate: The size of a step.
-            weight_decay: The share of a kernel's weight that a step takes away, times the rate.
+            weight_decay: A step shrinks the weights of kernels by this share, times the rate.
+                Biases, embeddings and scalings do not decay.
         """
         self._vector, self._rate = weights.vector, learning_rate
         self._decay = np.float32(learning_rate * weight_decay * weights.of_kernels())
@@ -115,11 +131,11 @@ class AdamW:
         self.moments = [tf.Variable(zeros, trainable=False) for _ in range(2)]
 
     def apply(self, gradient: tf.Tensor, step: tf.Tensor) -> None:
-        """Moves the weights of this replica; every replica is given the same.
+        """Moves the weights of this replica; all replicas do the same with the same gradient.
 
         Args:
-            gradient: `[W] float32`, summed over the replicas; it is clipped to `CLIP_NORM`.
-            step: The number of steps with this one, an integer.
+            gradient: `[W] float32`, summed over the replicas; clipped to `CLIP_NORM` here.
+            step: Number of this step, an integer from 1 up.
         """
         (clipped,), _ = tf.clip_by_global_norm([gradient], CLIP_NORM)
         count = tf.cast(step, tf.float32)
@@ -142,19 +158,19 @@ class AdamW:
 def move_average(
     average: tf.Variable, weights: tf.Variable, step: tf.Tensor, momentum: float
 ) -> None:
-    """Moves an average of weights towards them, on this replica.
+    """Moves the average of the weights towards the weights, on this replica.
 
-    The momentum of step n is min(momentum, (1 + n) / (10 + n)), as with `num_updates` of
-    tf.train.ExponentialMovingAverage: a plain mean of the first steps would stay near the initial
-    weights, and few steps would never leave them.
+    The momentum at step n is min(momentum, (1 + n) / (10 + n)), as with `num_updates` of
+    tf.train.ExponentialMovingAverage. With a constant 0.995 the initial weights would still make up
+    60 % of the average after 100 steps.
 
     Args:
         average: `[W] float32`.
         weights: `[W] float32`.
-        step: The number of steps with this one, an integer.
-        momentum: Of many steps; 0: the average is the weights.
+        step: Number of this step, an integer from 1 up.
+        momentum: Momentum after many steps; 0: the average equals the weights.
     """
     count = tf.cast(step, tf.float32)
-    kept = tf.minimum(momentum, (1.0 + count) / (10.0 + count))
-    now = tf.convert_to_tensor(weights)
-    average.assign(now + kept * (average - now))
+    share = tf.minimum(momentum, (1.0 + count) / (10.0 + count))
+    current = tf.convert_to_tensor(weights)
+    average.assign(current + share * (average - current))

@@ -1,8 +1,8 @@
 """The training loop inside the graph: one call runs many steps on rows in memory.
 
-One piece of code serves one device, MirroredStrategy, MultiWorkerMirroredStrategy and TPUStrategy.
-The rows of a global batch and the dropout of each row depend on the seed, the epoch and the row's
-place alone, so 1, 2 and 4 replicas follow the same curve up to the order of float additions.
+The same code serves one device, MirroredStrategy, MultiWorkerMirroredStrategy and TPUStrategy. The
+rows of a global batch and the dropout of each row depend only on the seed, the epoch and the row's
+place, so 1, 2 and 4 replicas follow the same curve, up to the order of float additions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .optimizer import AdamW, Weights, move_average
 
 
 def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
-    """Returns what in a batch may have made the loss no number."""
+    """Describes the number of a batch that is the likeliest cause of a loss that is not finite."""
     if not numbers.shape[1]:
         return f"the batch's label farthest from 0 is {labels[np.argmax(_oddity(labels))]:g}"
     row, column = map(int, np.unravel_index(np.argmax(_oddity(numbers)), numbers.shape))
@@ -32,18 +32,18 @@ def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> s
 
 
 def _oddity(values: np.ndarray) -> np.ndarray:
-    """Returns the magnitude; of what is no number infinity."""
+    """Returns magnitudes, infinite where a value is not a number."""
     return np.nan_to_num(np.abs(values.astype(np.float64)), nan=np.inf, posinf=np.inf)
 
 
 class Loop:
-    """Trains and evaluates a network; holds what a checkpoint must hold.
+    """Trains and evaluates a network; its state is what a checkpoint holds.
 
     Attributes:
         network: The weights that the gradients move.
         average: Their exponential moving average, which is evaluated and exported.
-        step: The steps done.
-        steps: Of an epoch.
+        step: Steps done since the start.
+        steps: Steps of an epoch.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Loop:
         train: Rows,
         validation: Rows,
     ) -> None:
-        """Builds the variables under the strategy and the two graph functions.
+        """Creates the variables under the strategy, and the two graph functions.
 
         Args:
             cluster: Where the replicas run.
-            build: Makes a network; it gets the variable that counts the steps.
-            head: The loss of each row.
+            build: Builds a network; its argument is the variable that counts the steps.
+            head: The loss of a row.
             settings: Batch size, optimizer and seed.
             train: The rows to learn from.
             validation: The rows that decide when to stop.
@@ -68,23 +68,23 @@ class Loop:
         strategy = cluster.strategy
         replicas = strategy.num_replicas_in_sync
         self._strategy, self._head, self._settings = strategy, head, settings
-        # The last replica's share ends with fillers where the batch cannot be shared equally.
+        # If the batch does not divide equally, the last replica's share ends with filler rows.
         self._replica_rows = -(-settings.batch_size // replicas)
         self._fillers = self._replica_rows * replicas - settings.batch_size
         self.train_rows, self.validation_rows = train, validation
         self.steps = -(-train.rows // settings.batch_size)
         with strategy.scope():
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        network = build(self.step)  # outside: the replicas read views of the vectors alone
+        network = build(self.step)  # outside the strategy: replicas read the vectors only
         with strategy.scope():
             self.network, self.average = Weights(network), Weights(network)
             self._optimizer = AdamW(self.network, settings.learning_rate, settings.weight_decay)
-        # Not by XLA: on a CPU its batched products make a step of tabm five times slower.
-        # Nor by autograph, which would read all of Keras: two thirds of the calls of a short run.
-        # Windows differ in length, and would each be traced anew: 3 CPU-s.
-        traced = {"autograph": False, "reduce_retracing": True}
-        self._run_steps = tf.function(self._train_graph, **traced)
-        self._run_evaluation = tf.function(self._evaluate_graph, **traced)
+        # No XLA: on a CPU its batched products make a step of tabm five times slower. No autograph:
+        # it would parse all of Keras, two thirds of the Python calls of a short run. Relaxed
+        # shapes: windows differ in length, and tracing each anew takes 3 CPU-seconds.
+        options = {"autograph": False, "reduce_retracing": True}
+        self._run_steps = tf.function(self._train_graph, **options)
+        self._run_evaluation = tf.function(self._evaluate_graph, **options)
 
     def windows(self, epoch: int) -> Iterator[Window]:
         """Yields the windows of an epoch, shuffled by (seed, epoch)."""
@@ -92,18 +92,18 @@ class Loop:
         return self.train_rows.windows(self._settings.batch_size, shuffle)
 
     def run_steps(self, window: Window, first: int, steps: int) -> tuple[float, float]:
-        """Runs `steps` steps of a window in one graph call.
+        """Runs steps of a window in one graph call.
 
         Args:
-            window: From `windows`.
-            first: The first step, counted from 0 in the window.
-            steps: How many.
+            window: One of `windows`.
+            first: The first step, counted from 0 within the window.
+            steps: Number of steps.
 
         Returns:
-            The sum of the rows' losses, each times its weight, and the sum of the weights.
+            The weighted sum of the rows' losses, and the sum of their weights.
 
         Raises:
-            TrainerError: The loss was not a number.
+            TrainerError: The loss is not a number.
         """
         start, count = tf.constant(first, tf.int32), tf.constant(steps, tf.int32)
         total, weight, wrong = self._run_steps(window.tensors, window.order, start, count)
@@ -119,10 +119,10 @@ class Loop:
         return float(total), float(weight)
 
     def evaluate(self) -> float:
-        """Returns the averaged network's mean loss on the validation split, weighted by example.
+        """Returns the weighted mean loss of the averaged network on the validation split.
 
         Raises:
-            TrainerError: It is not a number.
+            TrainerError: The loss is not a number.
         """
         windows = self.validation_rows.windows(self._settings.batch_size, None)
         total = sum(
@@ -141,7 +141,7 @@ class Loop:
         return {name: [v.numpy() for v in group] for name, group in self._variables().items()}
 
     def load(self, state: Mapping[str, Sequence[np.ndarray]]) -> None:
-        """Takes over the arrays of a checkpoint."""
+        """Sets the variables from the arrays of a checkpoint."""
         for name, group in self._variables().items():
             for variable, value in zip(group, state[name], strict=True):
                 variable.assign(value)
@@ -157,7 +157,12 @@ class Loop:
     def _train_graph(
         self, tensors: Tensors, order: tf.Tensor, first: tf.Tensor, steps: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the sums of losses and weights, and the first step whose loss is not finite."""
+        """Runs steps inside the graph.
+
+        Returns:
+            The sums of losses and of weights, and the first step whose loss is not finite; `steps`
+            if all are.
+        """
 
         def body(
             i: tf.Tensor, total: tf.Tensor, weight: tf.Tensor, wrong: tf.Tensor
@@ -185,11 +190,12 @@ class Loop:
         return tf.while_loop(lambda i, _: i < steps, body, start)[1]
 
     def _batch(self, order: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
+        """Returns the rows of a global batch, `[batch_size] int32`, as places in the window."""
         size = self._settings.batch_size
         return tf.slice(order, [number * size], [size])
 
     def _own(self, places: tf.Tensor, filler: tf.Tensor) -> tf.Tensor:
-        """Returns this replica's share of a global batch."""
+        """Returns this replica's share of a global batch, `[batch_size / replicas] int32`."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         start = tf.cast(replica, tf.int32) * self._replica_rows
         filled = tf.pad(places, [[0, self._fillers]], constant_values=filler)
@@ -199,7 +205,8 @@ class Loop:
         rows = self.train_rows
         filler = tf.shape(tensors[2])[0] - 1
         real = tf.reduce_sum(tf.cast(places < filler, tf.float32))
-        # Weights have mean 1 over the split, so the gradient does not depend on their unit.
+        # The mean over the real rows, with weights scaled to mean 1 over the split: the gradient
+        # does not depend on the unit of the weights, nor a batch on how heavy its rows are.
         scale = rows.rows / (rows.weight * real)
         own = self._own(places, filler)
         numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from quatrain.trainer.boosted.boosting import boost, most_rounds
-from quatrain.trainer.boosted.trees import Node, Trees
+from quatrain.trainer.boosted.boosting import PARAMETERS, boost, most_rounds, read_trees
+from quatrain.trainer.boosted.trees import SHARED_WORDS, Node, Trees
 from quatrain.trainer.examples import Split
 from quatrain.trainer.predictor import Head
 from quatrain.trainer.settings import Hyperparameters
@@ -17,7 +17,7 @@ BINARY = Head("binary", ("no", "yes"))
 NAN = float("nan")
 
 
-def handmade() -> Trees:
+def handmade(shared_words: int = SHARED_WORDS) -> Trees:
     """Returns two trees of one number and one index of 4 levels.
 
     The first: number <= 0.5 ? (index in {1, 3} ? 1 : 2) : 4. The second: number <= -1 ? 10 : 20,
@@ -25,7 +25,8 @@ def handmade() -> Trees:
     """
     first = [Node(1, 0b01, left=(1, 3)), Node(0, 0b11, 0.5)]
     second = [Node(0, 0b1, -1.0, missing_left=True)]
-    return Trees.of([(first, [1.0, 2.0, 4.0]), (second, [10.0, 20.0])], 1, [4], 1)
+    trees = [(first, [1.0, 2.0, 4.0]), (second, [10.0, 20.0])]
+    return Trees.of(trees, 1, [4], 1, shared_words)
 
 
 def in_tensorflow(trees: Trees) -> Callable[..., tf.Tensor]:
@@ -92,14 +93,13 @@ def test_any_batch_gives_a_row_the_same_answer() -> None:
     )
 
 
-def test_columns_of_few_levels_share_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_of_few_levels_share_a_table() -> None:
     # The number has NaN and three intervals; the index 1, 3 and all others: 12 rows for 2 trees.
     assert handmade().words.shape == (12, 2)
     numbers = np.array([[NAN], [-2.0], [0.0], [1.0]] * 4, np.float32)
     indices = np.repeat(np.arange(4, dtype=np.int32), 4)[:, None]
     expected = handmade().numpy(numbers, indices)
-    monkeypatch.setattr("quatrain.trainer.boosted.trees._SHARED_WORDS", 23)
-    apart = handmade()
+    apart = handmade(shared_words=23)
     assert apart.words.shape == (4 + 3, 2)
     np.testing.assert_array_equal(apart.numpy(numbers, indices), expected)
     np.testing.assert_array_equal(in_tensorflow(apart)(numbers, indices), expected)
@@ -132,6 +132,11 @@ def rows_of(task: str, rows: int, seed: int, missing: bool = False) -> Split:
     return Split(numbers, indices, labels, random.uniform(0, 2, rows).astype(np.float32))
 
 
+def columns_of(split: Split) -> np.ndarray:
+    """Returns the columns in the form of LightGBM, `[N, 5] float32`."""
+    return np.concatenate([split.numbers, split.indices.astype(np.float32)], axis=1)
+
+
 HEADS = {
     "binary": BINARY,
     "multiclass": Head("multiclass", ("low", "mid", "high")),
@@ -142,30 +147,23 @@ FEW = Hyperparameters(rounds=30)
 
 @pytest.mark.parametrize("task", HEADS)
 @pytest.mark.parametrize("missing", [False, True])
-def test_the_arrays_answer_as_lightgbm_does(
-    task: str, missing: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    boosters = []
-    original = lightgbm.Booster.dump_model
-
-    def keep(self: lightgbm.Booster, num_iteration: int) -> dict[str, object]:
-        boosters.append((self, num_iteration))
-        return original(self, num_iteration=num_iteration)
-
-    monkeypatch.setattr(lightgbm.Booster, "dump_model", keep)
-    train, validation = rows_of(task, 2000, 0, missing), rows_of(task, 500, 1, missing)
-    boosted = boost(train, validation, [1000, 3], HEADS[task], FEW)
-    ((booster, rounds),) = boosters
-    asked = rows_of(task, 1000, 2, missing=True)  # NaN also where training saw none
-    asked.indices[:5, 0] = [999, 500, 0, 198, 300]  # never seen in training
-    columns = np.concatenate([asked.numbers, asked.indices.astype(np.float32)], axis=1)
-    expected = booster.predict(columns, num_iteration=rounds, raw_score=True)
-    expected = np.reshape(expected, [len(columns), -1])
-    got = boosted.trees.numpy(asked.numbers, asked.indices)
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
-    graph = tf.function(in_tensorflow(boosted.trees))
-    in_graph = graph(tf.constant(asked.numbers), tf.constant(asked.indices)).numpy()
-    np.testing.assert_allclose(in_graph, got, rtol=0, atol=1e-5)
+def test_the_arrays_answer_as_lightgbm_does(task: str, missing: bool) -> None:
+    train, units = rows_of(task, 2000, 0, missing), HEADS[task].units
+    parameters = {**PARAMETERS, "objective": task, "num_class": units}
+    labels = (train.labels - 1e5) / 1000.0 if task == "regression" else train.labels
+    rows = lightgbm.Dataset(columns_of(train), labels, categorical_feature=[3, 4])
+    booster = lightgbm.train(parameters, rows, num_boost_round=30)
+    test = rows_of(task, 1000, 2, missing=True)  # NaN even in a column that had none in training
+    test.indices[:5, 0] = [999, 500, 0, 198, 300]  # some are new
+    for rounds in (30, 7):
+        expected = booster.predict(columns_of(test), num_iteration=rounds, raw_score=True)
+        expected = np.reshape(expected, [1000, -1])
+        trees = read_trees(booster, rounds, 3, [1000, 3], units)
+        sums = trees.numpy(test.numbers, test.indices)
+        np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-5)
+        graph = tf.function(in_tensorflow(trees))
+        answers = graph(tf.constant(test.numbers), tf.constant(test.indices))
+        np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-5)
 
 
 def test_the_number_of_threads_changes_no_bit() -> None:
