@@ -32,6 +32,7 @@ def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) ->
       quatrain submit flights.yaml --cloud cloud.yaml --wait
     """  # noqa: D301
     from quatrain.vertex import submission
+    from quatrain.vertex.job_watch import console_link
 
     if job_id:
         submission.check_job_id(job_id)
@@ -47,16 +48,16 @@ def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) ->
     vertex.create_job(sent.job, sent.job_id)
     click.echo(f"job    {sent.job_id}")
     click.echo(f"file   sha256 {sent.compiled.sha256}")
-    click.echo(f"page   {submission.console_link(ready.cloud, sent.job_id)}")
+    click.echo(f"page   {console_link(ready.cloud, sent.job_id)}")
     if waits:
         _wait(vertex, sent)
 
 
 def _wait(vertex: Vertex, sent: Submission) -> None:
-    from quatrain.vertex.submission import Wait, report_link, report_uri
+    from quatrain.vertex.job_watch import JobWatch, report_link, report_uri
 
     try:
-        job = Wait(vertex, sent, sys.stderr).run()
+        job = JobWatch(vertex, sent, sys.stderr).run()
     except KeyboardInterrupt:
         _offer_to_cancel(vertex, sent)
         raise

@@ -175,7 +175,8 @@ def run_verb(name: str, **settings: Any) -> None:
     Example:
       quatrain schedule run flights
     """  # noqa: D301
-    from quatrain.vertex.submission import console_link, new_job_id
+    from quatrain.vertex.job_watch import console_link
+    from quatrain.vertex.submission import new_job_id
 
     vertex, found = _found(name, settings)
     job_id = new_job_id(name)

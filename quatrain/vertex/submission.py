@@ -1,29 +1,22 @@
-"""Makes a pipeline job of a compiled file, submits it, and waits for it with progress."""
+"""Makes a pipeline job of a compiled file and a spec, after every check that needs no job."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import json
 import re
 import secrets
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from quatrain.components.buckets import check_buckets, source_warnings
-from quatrain.components.errors import QuatrainError, SourceDenied
+from quatrain.components.errors import SourceDenied
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.windows import window_end
 from quatrain.components.tiers import tiers
-from quatrain.components.times import parse_time
 from quatrain.components.train.plan import resolve_tier
 from quatrain.pipelines.compiled import Compiled, read_compiled
-from quatrain.terminal.console import Console
-from quatrain.trainer import failure
 from quatrain.validation.load import load_spec
 from quatrain.vertex import beam_checks
 from quatrain.vertex.cloud_file import Cloud, CloudError, load_cloud
@@ -31,10 +24,8 @@ from quatrain.vertex.price import price
 from quatrain.vertex.registry import Registry
 
 if TYPE_CHECKING:
-    from quatrain.vertex.client import Vertex
+    pass
 
-POLL_S = 10.0
-"""How often a job is looked at while waiting for it."""
 JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,127}")
 """As google-cloud-aiplatform checks it (pipeline_constants._VALID_NAME_PATTERN)."""
 DIGEST_CHARS = 40
@@ -42,14 +33,6 @@ DIGEST_CHARS = 40
 
 PACKAGE = "quatrain-training"
 """The template's name in the registry: the pipeline's."""
-
-_ENDED = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "was cancelled"}
-_EVALUATION = "evaluation"
-"""The artifact that holds the report."""
-
-
-class JobFailed(QuatrainError):
-    """The job ended without success; the message says which step, why and where to look."""
 
 
 @dataclass(frozen=True)
@@ -348,160 +331,3 @@ def _check_image(compiled: Compiled, cloud: Cloud) -> None:
             f"{compiled.path.name} runs {other[0]}, but the cloud's image is {cloud.image}; "
             f"compile it with `quatrain compile --image {cloud.image}`"
         )
-
-
-def console_link(cloud: Cloud, job_id: str) -> str:
-    """Returns the page of a job in Google's console."""
-    return (
-        f"https://console.cloud.google.com/vertex-ai/locations/{cloud.location}"
-        f"/pipelines/runs/{job_id}?project={cloud.project}"
-    )
-
-
-def report_link(uri: str) -> str:
-    """Returns where a signed-in browser shows an object of a bucket."""
-    return f"https://storage.cloud.google.com/{quote(uri.removeprefix('gs://'))}"
-
-
-def _failure_told(job: Mapping[str, Any]) -> str:
-    """Returns what the trainer's failure.json says, or nothing where there is none."""
-    from quatrain.components.storage import open_stream
-
-    artifacts = [a for t in _tasks(job) for a in _outputs(t, "model")]
-    for artifact in artifacts:
-        path = f"{artifact['uri']}/{failure.NAME}"
-        with contextlib.suppress(OSError), open_stream(path) as stream:
-            return str(failure.Failure(**json.loads(stream.read())))
-    return ""
-
-
-def _outputs(task: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = task.get("outputs", {}).get(name, {}).get("artifacts", [])
-    return found
-
-
-def report_uri(job: Mapping[str, Any]) -> str:
-    """Returns the report of a job, or nothing before there is one."""
-    for task in _tasks(job):
-        if artifacts := _outputs(task, _EVALUATION):
-            return f"{artifacts[0]['uri']}/report.html"
-    return ""
-
-
-class Wait:
-    """Follows a job to its end.
-
-    Args:
-        vertex: The service.
-        submission: What was sent.
-        stream: Where progress goes.
-        sleep: How to wait between two looks.
-    """
-
-    def __init__(
-        self,
-        vertex: Vertex,
-        submission: Submission,
-        stream: TextIO,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._vertex, self._submission, self._sleep = vertex, submission, sleep
-        self._steps = submission.compiled.steps
-        self._console = Console(stream, len(self._steps))
-        self._seen: dict[str, str] = {}
-        self._begun: dict[str, float] = {}
-
-    def run(self) -> dict[str, Any]:
-        """Returns the job once it has succeeded.
-
-        Raises:
-            JobFailed: It failed or was cancelled.
-            CloudError: It cannot be looked at; it goes on.
-        """
-        job_id = self._submission.job_id
-        while True:
-            job = self._look(job_id)
-            self._show(job)
-            state = _state(job)
-            if state == "SUCCEEDED":
-                return job
-            if state in _ENDED:
-                raise JobFailed(self._failure(job, state))
-            self._sleep(POLL_S)
-
-    def _look(self, job_id: str) -> dict[str, Any]:
-        from quatrain.vertex.client import Unanswered
-
-        try:
-            return self._vertex.get_job(job_id)
-        except Unanswered as error:
-            raise CloudError(
-                f"{error}\nthe job goes on: {console_link(self._vertex.cloud, job_id)}"
-            ) from error
-
-    def _show(self, job: Mapping[str, Any]) -> None:
-        tasks = {task["taskName"]: task for task in _tasks(job)}
-        for number, step in enumerate(self._steps, 1):
-            task = tasks.get(step, {})
-            state = _state(task)
-            if state == self._seen.get(step, "PENDING"):
-                if state == "RUNNING":
-                    elapsed = time.monotonic() - self._begun[step]
-                    self._console.step_goes_on(number, step, elapsed, None)
-                continue
-            if self._seen.get(step) != "RUNNING" and state in ("RUNNING", *_TOLD):
-                self._begun[step] = time.monotonic()
-                self._console.step_started(number, step)
-            if state in _TOLD:
-                self._console.step_ended(number, step, _seconds(task), _TOLD[state])
-            self._seen[step] = state
-
-    def _failure(self, job: Mapping[str, Any], state: str) -> str:
-        job_id = self._submission.job_id
-        reasons = list(_reasons(job)) or [job.get("error", {}).get("message", "")]
-        reason = "".join(f": {reason}" for reason in reasons[:1] if reason)
-        if told := _failure_told(job):
-            reason += f"\ntraining: {told}"
-        look = f"look: {console_link(self._vertex.cloud, job_id)}"
-        report = report_uri(job)
-        return "\n".join(
-            [
-                f"job {job_id} {_ENDED[state]}{reason}",
-                look,
-                *([f"report: {report_link(report)}"] if report else []),
-            ]
-        )
-
-
-_TOLD = {
-    "SUCCEEDED": "succeeded",
-    "SKIPPED": "taken from the cache",
-    "FAILED": "failed",
-    "CANCELLED": "cancelled",
-    "NOT_TRIGGERED": "not started",
-}
-"""What is said of a step that has ended, by its state."""
-
-
-def _tasks(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(job.get("jobDetail", {}).get("taskDetails", []))
-
-
-def _state(of: Mapping[str, Any]) -> str:
-    return str(of.get("state", "PENDING")).removeprefix("PIPELINE_STATE_")
-
-
-def _reasons(job: Mapping[str, Any]) -> Iterator[str]:
-    """Yields why tasks failed, the innermost first: the outer ones only repeat it."""
-    failed = [t for t in _tasks(job) if _state(t) == "FAILED" and t.get("error", {}).get("message")]
-    parents = {t.get("parentTaskId") for t in failed}
-    for task in sorted(failed, key=lambda t: t.get("taskId") in parents):
-        yield f"task {task['taskName']}: {task['error']['message']}"
-
-
-def _seconds(task: Mapping[str, Any]) -> float:
-    try:
-        start, end = (parse_time(task[key]) for key in ("startTime", "endTime"))
-    except KeyError:  # a step that was not started has neither
-        return 0.0
-    return (end - start).total_seconds()

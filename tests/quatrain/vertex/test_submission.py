@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import io
 import json
 import os
 import signal
@@ -13,11 +14,11 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from quatrain.cli import main
-from quatrain.pipelines.compiled import compile_pipeline
-from quatrain.vertex import client as client
+from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 from quatrain.vertex import submission
 from quatrain.vertex.client import Absent, Limited, Taken, Unanswered, Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
+from quatrain.vertex.job_watch import JobWatch
 from tests.emulators import registry as registry_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as emulator
@@ -51,7 +52,6 @@ def google(monkeypatch, tmp_path, spec):
     """An emulated Vertex AI and storage, with the settings and a spec in the working folder."""
     google = emulator.Vertex()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(submission, "POLL_S", 0.02)
     with emulator.serving(google) as url, storage_emulator.serving() as storage:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
         monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
@@ -291,12 +291,14 @@ def test_a_job_cancelled_in_the_console_says_so(google, quatrain):
     assert "error: job mine was cancelled\nlook: https://console." in err
 
 
-def test_a_job_that_cannot_be_looked_at_any_more_goes_on(google, quatrain, monkeypatch):
-    monkeypatch.setattr(client, "PATIENCE_S", 0.5)
+def test_a_job_that_cannot_be_read_any_more_goes_on(google, vertex, job, training_path):
+    vertex.create_job(job, "mine")
     google.faults = [("get_pipeline_job", 503, "before")] * 50
-    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
-    assert code == 1
-    assert "the service did not answer; try again in a while\nthe job goes on: https://con" in err
+    sent = submission.Submission("mine", job, read_compiled(training_path))
+    with pytest.raises(CloudError) as raised:
+        JobWatch(vertex, sent, io.StringIO()).run()
+    message = str(raised.value)
+    assert "the service did not answer; try again in a while\nthe job goes on: https://" in message
 
 
 def test_a_job_deleted_while_waiting_says_so(google, quatrain):
@@ -308,8 +310,6 @@ def test_a_job_deleted_while_waiting_says_so(google, quatrain):
 
 @pytest.mark.parametrize(("answer", "cancelled"), [("y\n", True), ("n\n", False), (None, False)])
 def test_ctrl_c_while_waiting_offers_to_cancel(google, quatrain, monkeypatch, answer, cancelled):
-    import io
-
     class Terminal(io.StringIO):
         def isatty(self):
             return answer is not None

@@ -1,0 +1,188 @@
+"""Follows a job on Vertex AI to its end, and says why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import quote
+
+from quatrain.components.errors import QuatrainError
+from quatrain.components.storage import open_filesystem
+from quatrain.terminal.console import Console
+from quatrain.trainer import failure
+from quatrain.vertex.cloud_file import Cloud, CloudError
+
+if TYPE_CHECKING:
+    from quatrain.vertex.client import Vertex
+    from quatrain.vertex.submission import Submission
+
+PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0)
+"""The pauses between two reads of a job; the last is repeated. A job that is refused at once is
+reported at once."""
+
+_OUTCOMES = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "was cancelled"}
+"""How a job ended, by its state."""
+
+_STEP_OUTCOMES = {
+    "SUCCEEDED": "succeeded",
+    "SKIPPED": "taken from the cache",
+    "FAILED": "failed",
+    "CANCELLED": "cancelled",
+    "NOT_TRIGGERED": "not started",
+}
+"""How a step ended, by its state."""
+
+_EVALUATION = "evaluation"
+"""The artifact that holds the report."""
+
+
+class JobFailed(QuatrainError):
+    """The job ended without success; the message says which step, why and where to look."""
+
+
+class JobWatch:
+    """Follows a job to its end.
+
+    Args:
+        vertex: The service.
+        submission: The job that was sent.
+        stream: Receives the progress.
+        sleep: Waits between two reads of the job.
+    """
+
+    def __init__(
+        self,
+        vertex: Vertex,
+        submission: Submission,
+        stream: TextIO,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._vertex, self._submission, self._sleep = vertex, submission, sleep
+        self._steps = submission.compiled.steps
+        self._console = Console(stream, len(self._steps))
+        self._states: dict[str, str] = {}
+        self._started: dict[str, float] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Returns the job once it has succeeded.
+
+        Raises:
+            JobFailed: The job failed or was cancelled.
+            CloudError: The job cannot be read any more; it continues.
+        """
+        pauses = itertools.chain(PAUSES_S, itertools.repeat(PAUSES_S[-1]))
+        while True:
+            job = self._read()
+            self._show(job)
+            state = _state(job)
+            if state == "SUCCEEDED":
+                return job
+            if state in _OUTCOMES:
+                raise JobFailed(self._failure(job, state))
+            self._sleep(next(pauses))
+
+    def _read(self) -> dict[str, Any]:
+        from quatrain.vertex.client import Unanswered
+
+        job_id = self._submission.job_id
+        try:
+            return self._vertex.get_job(job_id)
+        except Unanswered as error:
+            raise CloudError(
+                f"{error}\nthe job goes on: {console_link(self._vertex.cloud, job_id)}"
+            ) from error
+
+    def _show(self, job: Mapping[str, Any]) -> None:
+        """Shows each step whose state has changed, and the time of a running one."""
+        tasks = {task["taskName"]: task for task in _tasks(job)}
+        for number, step in enumerate(self._steps, 1):
+            task = tasks.get(step, {})
+            state, before = _state(task), self._states.get(step, "PENDING")
+            if state == before:
+                if state == "RUNNING":
+                    elapsed_s = time.monotonic() - self._started[step]
+                    self._console.step_goes_on(number, step, elapsed_s, None)
+                continue
+            if before != "RUNNING" and state in ("RUNNING", *_STEP_OUTCOMES):
+                self._started[step] = time.monotonic()
+                self._console.step_started(number, step)
+            if state in _STEP_OUTCOMES:
+                self._console.step_ended(number, step, _duration_s(task), _STEP_OUTCOMES[state])
+            self._states[step] = state
+
+    def _failure(self, job: Mapping[str, Any], state: str) -> str:
+        job_id = self._submission.job_id
+        reason = next(_reasons(job), job.get("error", {}).get("message", ""))
+        lines = [f"job {job_id} {_OUTCOMES[state]}" + (f": {reason}" if reason else "")]
+        if trainer_failure := _trainer_failure(job):
+            lines.append(f"training: {trainer_failure}")
+        lines.append(f"look: {console_link(self._vertex.cloud, job_id)}")
+        if report := report_uri(job):
+            lines.append(f"report: {report_link(report)}")
+        return "\n".join(lines)
+
+
+def console_link(cloud: Cloud, job_id: str) -> str:
+    """Returns the page of a job in Google's console."""
+    return (
+        f"https://console.cloud.google.com/vertex-ai/locations/{cloud.location}"
+        f"/pipelines/runs/{job_id}?project={cloud.project}"
+    )
+
+
+def report_link(uri: str) -> str:
+    """Returns the address at which a signed-in browser shows an object of a bucket."""
+    return f"https://storage.cloud.google.com/{quote(uri.removeprefix('gs://'))}"
+
+
+def report_uri(job: Mapping[str, Any]) -> str:
+    """Returns the uri of a job's report, or an empty text before there is one."""
+    for task in _tasks(job):
+        if artifacts := _artifacts(task, _EVALUATION):
+            return f"{artifacts[0]['uri']}/report.html"
+    return ""
+
+
+def _trainer_failure(job: Mapping[str, Any]) -> str:
+    """Returns the sentence of the trainer's failure.json, or an empty text without one."""
+    for artifact in (a for task in _tasks(job) for a in _artifacts(task, "model")):
+        files, path = open_filesystem(f"{artifact['uri']}/{failure.NAME}")
+        with contextlib.suppress(OSError), files.open_input_stream(path) as stream:
+            return str(failure.Failure(**json.loads(stream.read())))
+    return ""
+
+
+def _artifacts(task: Mapping[str, Any], output: str) -> list[dict[str, Any]]:
+    return list(task.get("outputs", {}).get(output, {}).get("artifacts", []))
+
+
+def _tasks(job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list(job.get("jobDetail", {}).get("taskDetails", []))
+
+
+def _state(job_or_task: Mapping[str, Any]) -> str:
+    return str(job_or_task.get("state", "PENDING")).removeprefix("PIPELINE_STATE_")
+
+
+def _reasons(job: Mapping[str, Any]) -> Iterator[str]:
+    """Yields why tasks failed, the innermost first: the outer ones only repeat it."""
+    failed = [t for t in _tasks(job) if _state(t) == "FAILED" and t.get("error", {}).get("message")]
+    parents = {t.get("parentTaskId") for t in failed}
+    for task in sorted(failed, key=lambda t: t.get("taskId") in parents):
+        yield f"task {task['taskName']}: {task['error']['message']}"
+
+
+def _duration_s(task: Mapping[str, Any]) -> float:
+    """Returns how long a task took; 0 for a task that was never started."""
+    try:
+        start, end = (
+            datetime.datetime.fromisoformat(task[key]) for key in ("startTime", "endTime")
+        )
+    except KeyError:
+        return 0.0
+    return (end - start).total_seconds()
