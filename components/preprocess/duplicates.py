@@ -27,7 +27,7 @@ from quatrain.components.preprocess.job import Job
 from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
 from quatrain.components.preprocess.splitting import joined, parts
 from quatrain.components.specification.schema import Deduplicate
-from quatrain.components.table.ranges import Range
+from quatrain.components.table.range import Range
 
 _PROBLEM = "problem"
 _NEWEST, _RANGE, _POSITION = "\0newest", "\0range", "\0position"  # no column has such a name

@@ -16,7 +16,7 @@ from quatrain.components.preprocess.splitting import assign, bad_split
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import Block, Fault
-from quatrain.components.table.ranges import Range
+from quatrain.components.table.range import Range
 from quatrain.components.table.read import read_range
 
 

@@ -28,7 +28,7 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import REJECTED
 from quatrain.components.table.conversion import TYPES
-from quatrain.components.table.ranges import Range
+from quatrain.components.table.range import Range
 from quatrain.trainer.features.base import LABEL, RAW_PREFIX, WEIGHT
 from quatrain.trainer.features.transform import Label, TextFormat, Transform, fit_features
 from quatrain.trainer.settings import TrainerError

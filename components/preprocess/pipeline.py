@@ -26,7 +26,7 @@ from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
 from quatrain.components.preprocess.job import PROBLEM, Job
 from quatrain.components.preprocess.passes import Cleaned, Fitted, Written
 from quatrain.components.preprocess.summary.summary import Fold, Summary
-from quatrain.components.table.ranges import Range
+from quatrain.components.table.range import Range
 
 _SUMMARY = "summary"
 

@@ -30,7 +30,8 @@ from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import TYPES, can_convert
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import check_columns, read_footer
-from quatrain.components.table.ranges import Range, plan_ranges
+from quatrain.components.table.range import Range
+from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.components.table.sql import ask
 from quatrain.components.wording import near

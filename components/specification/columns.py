@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
-from quatrain.trainer.features import Type
+from quatrain.trainer.features.base import Type
 from quatrain.trainer.features.text_format import Case, EpochUnit, Spelling
 
 DIRECTIVE = re.compile(r"%(.)?", re.DOTALL)

@@ -25,7 +25,7 @@ from quatrain.components.table.conversion import (
     from_text,
     settle,
 )
-from quatrain.components.table.ranges import Range
+from quatrain.components.table.range import Range
 from quatrain.components.table.sql import one_batch
 from quatrain.components.table.text_pieces import Piece, pieces, raw_block
 from quatrain.trainer.features.text_format import Spelling

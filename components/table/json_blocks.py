@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from quatrain.components.specification.source import Source
 from quatrain.components.table.block import Block, Fault
 from quatrain.components.table.conversion import SHOWN, USUAL, Column, from_text
-from quatrain.components.table.ranges import Range
+from quatrain.components.table.range import Range
 from quatrain.components.table.sql import ask
 from quatrain.components.table.text_pieces import BLOCK_BYTES, Piece, pieces, raw_block
 from quatrain.trainer.features.text_format import Spelling

@@ -23,37 +23,13 @@ from quatrain.components.table.header import (
     read_keys,
 )
 from quatrain.components.table.partitions import partition_values
+from quatrain.components.table.range import Range
 from quatrain.components.wording import near
 from quatrain.trainer.features.text_format import Spelling
 
 RANGE_BYTES = 10 << 20
 """About 113 000 flights: few enough shards, small enough to spread."""
 MAX_RANGES = 1000
-
-
-@dataclass(frozen=True)
-class Range:
-    """A part of a file that one worker reads: the rows that start in it.
-
-    Attributes:
-        index: The number of its shard.
-        path: The file's path or uri.
-        start: First byte (CSV, JSON Lines) or row group (Parquet), or the stream's number.
-        stop: The one after the last; None is the end of the file.
-        header: The columns of the file, in its order; of JSON Lines the keys of its first rows.
-        dropped: Where the rows stand that are left out, since another row has their keys.
-        problem: Why the range cannot be read, when that is known already.
-        stream: The stream of a read session, of a table of BigQuery.
-    """
-
-    index: int
-    path: str
-    start: int
-    stop: int | None
-    header: tuple[str, ...]
-    dropped: tuple[int, ...] = ()
-    problem: str = ""
-    stream: str = ""
 
 
 def plan_ranges(

@@ -8,7 +8,7 @@ from quatrain.components.specification.source import Source
 from quatrain.components.table import csv_blocks, json_blocks, typed_blocks
 from quatrain.components.table.block import Block
 from quatrain.components.table.partitions import partition_values, with_partition
-from quatrain.components.table.ranges import Range
+from quatrain.components.table.range import Range
 from quatrain.trainer.features.text_format import Spelling
 
 

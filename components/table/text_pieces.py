@@ -11,7 +11,7 @@ from quatrain.components.errors import SourceError
 from quatrain.components.storage import compression_of, open_file, open_stream
 from quatrain.components.table.block import Block
 from quatrain.components.table.header import BOM
-from quatrain.components.table.ranges import Range
+from quatrain.components.table.range import Range
 
 BLOCK_BYTES = 4 << 20
 """About 43 000 flights: more costs memory, less costs calls."""

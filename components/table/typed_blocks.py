@@ -12,7 +12,7 @@ from quatrain.components.storage import open_file
 from quatrain.components.table import bigquery
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import USUAL, from_typed
-from quatrain.components.table.ranges import Range
+from quatrain.components.table.range import Range
 from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_ROWS = 1 << 16

@@ -20,7 +20,8 @@ from quatrain.components.table.block import Block
 from quatrain.components.table.csv_blocks import read_blocks
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import read_footer, read_header, read_keys
-from quatrain.components.table.ranges import Range, plan_ranges
+from quatrain.components.table.range import Range
+from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.text_pieces import BLOCK_BYTES, pieces
 from quatrain.components.wording import first_line
 

@@ -19,7 +19,8 @@ from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.files import find_files
-from quatrain.components.table.ranges import Range, plan_ranges
+from quatrain.components.table.range import Range
+from quatrain.components.table.ranges import plan_ranges
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_RANGES = 8

@@ -24,7 +24,8 @@ from quatrain.components.table import csv_blocks, json_blocks
 from quatrain.components.table import text_pieces as lines
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import TYPES, from_text, settle
-from quatrain.components.table.ranges import Range, plan_ranges
+from quatrain.components.table.range import Range
+from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from tests.components.conftest import positions_of
 
