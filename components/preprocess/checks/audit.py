@@ -113,7 +113,7 @@ def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
         pairs.append({**pair, "share": share, "low": low, "high": high})
     worst = max(pairs, key=lambda p: (p["low"], p["share"]))
     numbers = {"distinct": rows.distinct, "exact": rows.complete, "pairs": pairs}
-    deciding = deciding_columns(spec)
+    deciding = deciding_columns(spec.split, spec.columns)
     n_columns = len(spec.columns) - len(deciding)
     columns = f"{n_columns} declared column{'s' * (n_columns != 1)}"
     everywhere = f"in the {columns} beside {', '.join(deciding)}"
@@ -180,7 +180,8 @@ def _time(micros: int) -> str:
 
 def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: Sketch) -> Check:
     """Whether one input alone tells the label."""
-    shares = single_input.explained(spec, {**spec.columns, **derived}, rows)
+    type_ = {**spec.columns, **derived}[spec.label]
+    shares = single_input.explained(spec.task, type_, spec.inputs, rows)
     where = _sampled(rows, "distinct rows")
     if not shares:
         sentence = f"{spec.label} varies too little in {where} to say which input tells it"
