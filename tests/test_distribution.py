@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 import zipfile
@@ -57,6 +58,22 @@ def test_the_wheel_holds_every_file_of_the_four_folders(wheel: zipfile.ZipFile) 
     wanted = {p if p.startswith("quatrain/") else f"quatrain/{p}" for p in paths} - links
     assert {n for n in wheel.namelist() if n.startswith("quatrain/")} == wanted
     assert "quatrain/py.typed" in wanted
+
+
+def test_everything_that_names_the_version_names_the_same_one() -> None:
+    versions = {
+        "pyproject.toml": r'^version = "(.*)"$',
+        "trainer/pyproject.toml": r'^version = "(.*)"$',
+        "Dockerfile": r'image\.version="(.*)"',
+        "CHANGELOG.md": r"\A# Changelog\n\n## (.*), 20\d\d-\d\d-\d\d$",
+        "docs/operations.md": r"docker push \S+:(.*)$",
+    }
+    named = {
+        file: re.findall(pattern, (ROOT / file).read_text(), re.M)
+        for file, pattern in versions.items()
+    }
+    assert all(len(found) == 1 for found in named.values()), named
+    assert len({version for (version,) in named.values()}) == 1, named
 
 
 @pytest.fixture(scope="module")
