@@ -22,8 +22,9 @@ from quatrain.components.preprocess.expressions import (
     types_of,
 )
 from quatrain.components.specification.columns import Column
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.block import Block, Fault
-from quatrain.components.table.conversion import settle
+from quatrain.components.table.conversion import finish_column
 from quatrain.components.table.sql import connect, one_batch
 from quatrain.trainer.features.text_format import tidy_numpy
 
@@ -49,6 +50,12 @@ class Rules:
     label: str
     weight: str | None = None
     tidied: Mapping[str, Column] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> Rules:
+        """Takes the rules out of a spec."""
+        clean, tidied = spec.clean, {n: c for n, c in spec.declared.items() if c.trim or c.case}
+        return cls(spec.columns, clean.reject, clean.derive, spec.label, spec.weight, tidied)
 
     @cached_property
     def _bound(self) -> dict[tuple[str, str], str | ExpressionError]:
@@ -124,7 +131,7 @@ class Cleaner:
             if not block.faults:
                 raise
             # A row with a fault is no row that an expression must suit.
-            block, faults = self._derived(block.without())
+            block, faults = self._derived(block.without_faults())
         label = self._rules.label
         values = block.batch.column(label)
         faults.append(Fault.where(pc.is_null(values), "label_missing", f"{label} is missing"))
@@ -133,7 +140,7 @@ class Cleaner:
             faults.append(Fault.where(bad, "bad_label", f"{label} is too large for float32"))
         if self._rules.weight is not None:
             faults += _weight_faults(self._rules.weight, block.batch.column(self._rules.weight))
-        return block.found(faults)
+        return block.with_faults(faults)
 
     def _derived(self, block: Block) -> tuple[Block, list[Fault]]:
         faults: list[Fault] = []
@@ -146,7 +153,7 @@ class Cleaner:
             faults = [Fault.where(broken == i, name, sql) for i, (name, sql) in rules]
         batch = block.batch
         for name in self._rules.derive:
-            column, wrong = settle(name, answer.column(name))
+            column, wrong = finish_column(name, answer.column(name))
             batch = batch.append_column(name, column)
             faults += wrong
         return replace(block, batch=batch), faults

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.table.files import find_files
-from quatrain.components.table.versions import digest, versions
-from quatrain.components.table.windows import run_time
+from quatrain.components.table.versions import digest_versions, find_versions
+from quatrain.components.times import run_time
 
 
 class Found(NamedTuple):
@@ -38,5 +38,5 @@ def find(spec: Mapping[str, Any], *, project: str, at: str, clocks: Sequence[str
     source = read_parameter(spec).source
     time = run_time(at, clocks) if source.window else None
     files = find_files(source, time)
-    named = [path for path, _ in files.found]
-    return Found(f"{time:%Y-%m-%d}" if time else "", digest(versions(named, project)))
+    named = [path for path, _ in files.listing]
+    return Found(f"{time:%Y-%m-%d}" if time else "", digest_versions(find_versions(named, project)))

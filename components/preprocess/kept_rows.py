@@ -48,7 +48,7 @@ class Kept:
     @property
     def positions(self) -> pa.Array:
         """Where each row stands in the file, `[N] int64`."""
-        return self.block.kept_positions.take(self.rows)
+        return self.block.batch_positions.take(self.rows)
 
     @cached_property
     def rejected(self) -> pa.RecordBatch:
@@ -67,10 +67,10 @@ def kept_blocks(spec: ModelSpec, span: Range, cleaner: Cleaner) -> Iterator[Kept
         split = assign(spec.split, encoded)
         faults = [bad_split(spec.split, split)]
         if span.dropped:
-            again = np.isin(block.kept_positions.to_numpy(), span.dropped)
+            again = np.isin(block.batch_positions.to_numpy(), span.dropped)
             faults.append(Fault.where(again, "duplicate", _kept_instead(spec)))
             n_dropped += int(again.sum())
-        return Kept.of(block.found(faults), encoded, split)
+        return Kept.of(block.with_faults(faults), encoded, split)
 
     yield from map(
         kept, read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects)

@@ -15,16 +15,16 @@ from quatrain.components.image import IMAGE
 from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
-from quatrain.components.preprocess.job import MANIFEST, PROBLEM, SPILL, Job, rules_of
+from quatrain.components.preprocess.job import MANIFEST, PROBLEM, SPILL, Job
 from quatrain.components.preprocess.output_folder import Folder, attempt
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import is_table
-from quatrain.components.table import versions as contents
 from quatrain.components.table.files import Files, find_files
 from quatrain.components.table.ranges import plan_ranges
-from quatrain.components.table.windows import run_time
+from quatrain.components.table.versions import check_unchanged, digest_versions, find_versions
+from quatrain.components.times import run_time
 
 
 def preprocess(
@@ -86,11 +86,11 @@ def preprocess(
             if warning:
                 print(f"preprocess: warning: {warning}", flush=True)
         ranges = plan_ranges(
-            model.source, model.columns, range_bytes, files.found, model.spellings, project
+            model.source, model.columns, range_bytes, files.listing, model.spellings, project
         )
         # A table is read as it was when its session was opened: it may change from here on.
         tables = {uri: version for uri, version in versions.items() if is_table(uri)}
-        contents.check_unchanged(tables, contents.versions(tables, project))
+        check_unchanged(tables, find_versions(tables, project))
         n_files = len({r.path for r in ranges})
         print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
         if not ranges:  # so that the sum needs no default, which would be five steps
@@ -117,7 +117,7 @@ def preprocess(
                 dataflow.write_resources(gcp_resources)
                 work.run().wait_until_finish()
             rest = {uri: version for uri, version in versions.items() if uri not in tables}
-            contents.check_unchanged(rest, contents.versions(rest, project))
+            check_unchanged(rest, find_versions(rest, project))
             folder.clear(SPILL)
             return _finish(folder)
 
@@ -125,7 +125,7 @@ def preprocess(
 def _checked(spec: Mapping[str, Any]) -> tuple[ModelSpec, Rules]:
     """Reads a spec, and binds its rules."""
     model = read_parameter(spec)
-    rules = rules_of(model)
+    rules = Rules.of(model)
     if problems := list(split_problems.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))
     return model, rules
@@ -134,8 +134,8 @@ def _checked(spec: Mapping[str, Any]) -> tuple[ModelSpec, Rules]:
 def _found(model: ModelSpec, at: str, digest: str, project: str) -> tuple[Files, dict[str, str]]:
     """Finds the files of the source, and what each is the version of."""
     files = find_files(model.source, run_time(at) if model.source.window else None)
-    versions = contents.versions((path for path, _ in files.found), project)
-    if digest and contents.digest(versions) != digest:
+    versions = find_versions((path for path, _ in files.listing), project)
+    if digest and digest_versions(versions) != digest:
         raise SourceError(
             "the files of the source are not those that the run found when it began: one was "
             "written, added or removed since; run again"

@@ -33,7 +33,7 @@ from quatrain.components.table.header import check_columns, read_footer
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
-from quatrain.components.table.sql import ask
+from quatrain.components.table.sql import run_query
 from quatrain.components.wording import near
 from quatrain.trainer.features import raw_inputs
 from quatrain.trainer.features.text_format import Spelling
@@ -180,7 +180,9 @@ class _Given:
             columns,
             files=files,
             spellings=spellings,
-            lacks=lambda name, names: _needed(name, names) if name in inputs else near(name, names),
+            absent_hint=lambda name, names: (
+                _needed(name, names) if name in inputs else near(name, names)
+            ),
         )
         for span in spans if source.format == "jsonl" else ():
             check_columns(span.path, span.header, dict.fromkeys(keep, "string"), "")
@@ -190,11 +192,11 @@ class _Given:
         """Yields the rows in their order."""
         for span in self.spans:
             for block in read_range(span, self.source, self.columns, self.spellings):
-                yield span, block.without()
+                yield span, block.without_faults()
 
     def batches(self, span: Range, block: Block) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
         """Yields the good rows of a block, and the text of their kept columns."""
-        rows = block.rows if block.kept is None else block.rows.take(pa.array(block.kept))
+        rows = block.batch_rows
         inside = [name for name in self.keep if name in span.header]
         for start in range(0, block.batch.num_rows, BATCH_ROWS):
             batch = block.batch.slice(start, BATCH_ROWS)
@@ -263,9 +265,9 @@ def _texts_of_json(
 ) -> dict[str, pa.Array]:
     """Returns keys of objects: a text without its quotes, any other value as JSON writes it."""
     pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
-    query = "SELECT json_extract_string(text, $1::VARCHAR[]) AS found FROM read"
+    sql = "SELECT json_extract_string(text, $1::VARCHAR[]) AS found FROM batch"
     lines = pa.table({"text": rows.cast(pa.string())})
-    values = ask(query, lines, [pointers]).column("found").combine_chunks().flatten()
+    values = run_query(sql, lines, [pointers]).column("found").combine_chunks().flatten()
     at = np.arange(len(rows)) * len(names)
     return {name: values.take(pa.array(at + i)) for i, name in enumerate(names)}
 

@@ -1,7 +1,7 @@
-"""BigQuery tables: each range is a stream of one read session, so all are of one moment.
+"""BigQuery tables: each range is a stream of one read session, so all show one moment.
 
-https://cloud.google.com/bigquery/docs/reference/storage: a session is a snapshot of the table at
-the time when it is made; it lasts some hours, and its streams can be read again from any row.
+A session is a snapshot of the table at the time when the session is created. It lasts some hours,
+and its streams can be reread from any row: https://cloud.google.com/bigquery/docs/reference/storage
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from quatrain.components.specification.source import TABLE
 from quatrain.components.wording import first_line
 
 EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
-"""Names a server of the storage API, without encryption; Google's client has no such variable."""
+"""The address of an unencrypted storage API; Google's client has no variable of its own for it."""
 TIMEOUT_S = 60.0
 MAX_STREAMS = 1000
-"""https://cloud.google.com/bigquery/quotas#createreadsession-max-streams, as of a session."""
+"""Of one session: https://cloud.google.com/bigquery/quotas#createreadsession-max-streams."""
 _ROLES = "roles/bigquery.dataViewer on it, and roles/bigquery.readSessionUser in the job's project"
 
 
 @dataclass(frozen=True)
-class Table:
-    """What BigQuery says of a table.
+class BigQueryTable:
+    """The metadata of a table.
 
     Attributes:
         version: The time of its last change, in milliseconds since 1970.
         n_bytes: Its logical size, all columns together.
-        columns: Their names, in order.
+        columns: The names of its columns, in order.
     """
 
     version: str
@@ -44,18 +44,18 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Session:
-    """A read session: the names of its streams, and the Arrow schema of what they give."""
+class ReadSession:
+    """A read session: the names of its streams, and the Arrow schema of their batches."""
 
     streams: tuple[str, ...]
     schema: pa.Schema
 
 
-def find_table(uri: str) -> Table | None:
-    """Asks for a table; None when there is none.
+def find_table(uri: str) -> BigQueryTable | None:
+    """Looks up a table; returns None when there is none.
 
     Raises:
-        SourceDenied: It may not be asked for.
+        SourceDenied: These credentials may not see it.
         SourceError: It is a view, or BigQuery does not answer.
     """
     from google.api_core.exceptions import NotFound
@@ -65,27 +65,29 @@ def find_table(uri: str) -> Table | None:
     with _refusals(uri):
         client = bigquery.Client(project=project)
         try:
-            found = client.get_table(f"{project}.{dataset}.{name}", timeout=TIMEOUT_S)
+            table = client.get_table(f"{project}.{dataset}.{name}", timeout=TIMEOUT_S)
         except NotFound:
             return None
-    if found.table_type != "TABLE":
+    if table.table_type != "TABLE":
         raise SourceError(
-            f"{uri} is a {found.table_type.lower()}, and the storage API reads tables only; write "
+            f"{uri} is a {table.table_type.lower()}, and the storage API reads tables only; write "
             f"its rows to a table"
         )
-    version = str(round(found.modified.timestamp() * 1000))
-    return Table(version, found.num_bytes or 0, tuple(field.name for field in found.schema))
+    version = str(round(table.modified.timestamp() * 1000))
+    return BigQueryTable(version, table.num_bytes or 0, tuple(field.name for field in table.schema))
 
 
-def open_session(uri: str, columns: Sequence[str], n_bytes: int, size: int, payer: str) -> Session:
+def open_session(
+    uri: str, columns: Sequence[str], n_bytes: int, size: int, payer: str
+) -> ReadSession:
     """Opens a session that reads some columns of a table.
 
     Args:
         uri: The table.
-        columns: What is read; nothing else leaves BigQuery.
+        columns: The columns to read; no others leave BigQuery.
         n_bytes: The size of the table.
-        size: How much of it a stream should have.
-        payer: The project that pays; by default the table's own.
+        size: About how many bytes of it a stream should hold.
+        payer: The project that pays; if empty, the table's own.
 
     Raises:
         SourceDenied: The table may not be read.
@@ -95,7 +97,7 @@ def open_session(uri: str, columns: Sequence[str], n_bytes: int, size: int, paye
 
     project, dataset, name = _parts(uri)
     compression = types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
-    asked = types.ReadSession(
+    request = types.ReadSession(
         table=f"projects/{project}/datasets/{dataset}/tables/{name}",
         data_format=types.DataFormat.ARROW,
         read_options=types.ReadSession.TableReadOptions(
@@ -107,28 +109,28 @@ def open_session(uri: str, columns: Sequence[str], n_bytes: int, size: int, paye
     with _refusals(uri), _client() as client:
         session = client.create_read_session(
             parent=f"projects/{payer or project}",
-            read_session=asked,
+            read_session=request,
             max_stream_count=n_streams,
             timeout=TIMEOUT_S,
         )
     schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
-    return Session(tuple(stream.name for stream in session.streams), schema)
+    return ReadSession(tuple(stream.name for stream in session.streams), schema)
 
 
 def read_stream(uri: str, stream: str) -> Iterator[pa.RecordBatch]:
-    """Yields the rows of a stream as BigQuery sends them; goes on where a connection broke.
+    """Yields the batches of a stream; the client resumes where a connection broke.
 
     Raises:
         SourceDenied: The table may not be read.
-        SourceError: The stream cannot be read, or not any more.
+        SourceError: The stream cannot be read, or its session has expired.
     """
     schema = None
     with _refusals(uri), _client() as client:
         for message in client.read_rows(stream, timeout=TIMEOUT_S):
-            if message.arrow_schema.serialized_schema:  # in the first one only
+            if message.arrow_schema.serialized_schema:  # only the first message has it
                 schema = pa.ipc.read_schema(pa.py_buffer(message.arrow_schema.serialized_schema))
-            sent = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
-            yield pa.ipc.read_record_batch(sent, schema)
+            data = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
+            yield pa.ipc.read_record_batch(data, schema)
 
 
 def _parts(uri: str) -> tuple[str, str, str]:
@@ -150,7 +152,7 @@ def _client() -> Iterator[Any]:
 
 
 def _emulated() -> Any:
-    """Returns a transport to the emulator, or None for Google."""
+    """Returns a transport to the emulator, or None for Google's own."""
     host = os.environ.get(EMULATOR)
     if not host:
         return None
@@ -162,7 +164,7 @@ def _emulated() -> Any:
 
 @contextmanager
 def _refusals(uri: str) -> Iterator[None]:
-    """Turns what Google's clients raise into sentences."""
+    """Turns the errors of Google's clients into sentences."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 

@@ -1,4 +1,4 @@
-"""Blocks of rows, and the rows that are set aside with a reason."""
+"""Blocks of rows, and the rows that are rejected with a reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.table.sql import ask
+from quatrain.components.table.sql import run_query
 
 REJECTED = pa.schema(
     [
@@ -20,11 +20,11 @@ REJECTED = pa.schema(
         ("row", pa.binary()),
     ]
 )
-"""A rejected row: its file, byte offset (CSV) or row number (Parquet), why, and the row as read."""
+"""A rejected row: its file, byte offset (text) or row number (Parquet), why, and the raw row."""
 
 
 def none_rejected() -> pa.RecordBatch:
-    """Returns rejected rows: none."""
+    """Returns an empty batch of rejected rows."""
     return pa.RecordBatch.from_pylist([], REJECTED)
 
 
@@ -33,9 +33,9 @@ class Fault:
     """Rows of a block that break one rule.
 
     Attributes:
-        rows: Their indices in the block, `[K] int64`.
-        reason: The rule's name, by which rejected rows are counted.
-        detail: What was seen: a sentence for each, `[K]`, or one for all.
+        rows: Their indices in the block's batch, `[K] int64`.
+        reason: The rule's name, under which rejected rows are counted.
+        detail: A sentence with the value seen: one for each row, `[K]`, or one for all of them.
     """
 
     rows: np.ndarray
@@ -44,7 +44,7 @@ class Fault:
 
     @classmethod
     def where(cls, mask: pa.Array | np.ndarray, reason: str, detail: str = "") -> Fault:
-        """Marks the rows where `mask` is true (null is not true)."""
+        """Marks the rows where `mask` is true; null counts as false."""
         if not isinstance(mask, np.ndarray):
             mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
         return cls(np.flatnonzero(mask), reason, detail)
@@ -54,16 +54,17 @@ class Fault:
 class Block:
     """Consecutive rows of one file.
 
-    The rows as read are kept whole, as few of them are asked for; `kept` says which are in `batch`.
+    All M raw rows stay in `rows`, and `indices` says which N of them are in `batch`. Copying the
+    raw rows at each filter would cost more than it saves: only the few rejected ones are ever used.
 
     Attributes:
         source: The file's path or uri.
-        batch: Typed columns of the rows that are not set aside, N of M.
-        positions: Where each row stands in the file, `[M] int64`.
-        rows: The rows as read, `[M]`: bytes (CSV) or structs (Parquet).
-        rejected: The rows set aside, with the schema `REJECTED`, ascending by position.
-        kept: The indices of the others, `[N] int64`; None are all.
-        faults: What is wrong with rows of `batch`, which stand there until `without`.
+        batch: Typed columns of the rows that are not rejected, N of M.
+        positions: Where each raw row is in the file, `[M] int64`.
+        rows: The raw rows, `[M]`: bytes (text) or structs (Parquet, BigQuery).
+        rejected: The rejected rows, with the schema `REJECTED`, ascending by position.
+        indices: The index in `rows` of each row of `batch`, `[N] int64`; None when N is M.
+        faults: The faults of rows that are in `batch` until `without_faults` rejects them.
     """
 
     source: str
@@ -71,29 +72,36 @@ class Block:
     positions: pa.Array
     rows: pa.Array
     rejected: pa.RecordBatch = field(default_factory=none_rejected)
-    kept: np.ndarray | None = None
+    indices: np.ndarray | None = None
     faults: tuple[Fault, ...] = ()
 
     @property
-    def kept_positions(self) -> pa.Array:
-        """Where the rows of `batch` stand in the file, `[N] int64`."""
-        return self.positions if self.kept is None else self.positions.take(pa.array(self.kept))
+    def batch_positions(self) -> pa.Array:
+        """Where each row of `batch` is in the file, `[N] int64`."""
+        if self.indices is None:
+            return self.positions
+        return self.positions.take(pa.array(self.indices))
+
+    @property
+    def batch_rows(self) -> pa.Array:
+        """The raw row of each row of `batch`, `[N]`; not copied when nothing is rejected."""
+        return self.rows if self.indices is None else self.rows.take(pa.array(self.indices))
 
     @property
     def is_good(self) -> np.ndarray:
-        """Whether nothing is wrong with a row of `batch`, `[N] bool`."""
+        """Whether each row of `batch` is free of faults, `[N] bool`."""
         good = np.ones(self.batch.num_rows, bool)
         for fault in self.faults:
             good[fault.rows] = False
         return good
 
-    def found(self, faults: Sequence[Fault]) -> Block:
-        """Adds faults; the first one of a row is its reason."""
+    def with_faults(self, faults: Sequence[Fault]) -> Block:
+        """Returns the block with more faults; the first fault of a row is its reason."""
         return replace(self, faults=(*self.faults, *(f for f in faults if len(f.rows))))
 
-    def without(self, faults: Sequence[Fault] = ()) -> Block:
-        """Sets aside the rows that have a fault, of these or found before."""
-        block = self.found(faults)
+    def without_faults(self, faults: Sequence[Fault] = ()) -> Block:
+        """Returns the block with its faulty rows rejected, after adding `faults` to its own."""
+        block = self.with_faults(faults)
         if not block.faults:
             return self
         good = block.is_good
@@ -101,48 +109,48 @@ class Block:
             self,
             batch=self.batch.filter(pa.array(good)),
             rejected=block.all_rejected,
-            kept=np.flatnonzero(good) if self.kept is None else self.kept[good],
+            indices=np.flatnonzero(good) if self.indices is None else self.indices[good],
             faults=(),
         )
 
     @property
     def all_rejected(self) -> pa.RecordBatch:
-        """The rows set aside and those that have a fault, ascending by position."""
+        """The rejected rows and those that have a fault, ascending by position."""
         if not self.faults:
             return self.rejected
-        rejected = pa.concat_batches([self.rejected, self._rejected(self.faults)])
+        rejected = pa.concat_batches([self.rejected, self._faulty_rows()])
         return rejected.take(pc.sort_indices(rejected.column("position")))
 
-    def _rejected(self, faults: Sequence[Fault]) -> pa.RecordBatch:
-        rows = np.concatenate([f.rows for f in faults])
+    def _faulty_rows(self) -> pa.RecordBatch:
+        rows = np.concatenate([f.rows for f in self.faults])
+        # The sort is stable and faults are in order, so the first of each row is its first fault.
         order = np.argsort(rows, kind="stable")
         first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
-        reason = pa.concat_arrays([pa.repeat(f.reason, len(f.rows)) for f in faults])
-        chosen = pa.array(rows[first] if self.kept is None else self.kept[rows[first]])
+        reasons = pa.concat_arrays([pa.repeat(f.reason, len(f.rows)) for f in self.faults])
+        raw = pa.array(rows[first] if self.indices is None else self.indices[rows[first]])
         return pa.record_batch(
             [
                 pa.repeat(self.source, len(first)),
-                self.positions.take(chosen),
-                reason.take(pa.array(first)),
-                pa.concat_arrays([_details(f) for f in faults]).take(pa.array(first)),
-                as_read(self.rows.take(chosen)),
+                self.positions.take(raw),
+                reasons.take(pa.array(first)),
+                pa.concat_arrays([_details(f) for f in self.faults]).take(pa.array(first)),
+                raw_bytes(self.rows.take(raw)),
             ],
             schema=REJECTED,
         )
 
 
-def as_read(rows: pa.Array) -> pa.Array:
-    """Returns the bytes of rows: CSV rows without their line end, Parquet rows as JSON text."""
+def raw_bytes(rows: pa.Array) -> pa.Array:
+    """Returns raw rows as bytes: lines without their line end, typed rows as JSON."""
     if pa.types.is_binary(rows.type):
         for end in (b"\n", b"\r"):
             rows = pc.if_else(pc.ends_with(rows, pattern=end), pc.binary_slice(rows, 0, -1), rows)
         return rows
-    # DuckDB does not know numbers of two bytes.
+    # DuckDB has no float16.
     fields = [f.with_type(pa.float32()) if f.type == pa.float16() else f for f in rows.type]
-    text = ask(
-        "SELECT to_json(row) AS text FROM read", pa.table({"row": rows.cast(pa.struct(fields))})
-    )
-    return text.column("text").combine_chunks().cast(pa.binary())
+    table = pa.table({"row": rows.cast(pa.struct(fields))})
+    text = run_query("SELECT to_json(row) AS text FROM batch", table).column("text")
+    return text.combine_chunks().cast(pa.binary())
 
 
 def _details(fault: Fault) -> pa.Array:

@@ -1,7 +1,7 @@
 """Typed columns from text or from the columns of a Parquet file; bad values become faults.
 
-The rules for one value are those of pyarrow's CSV reader, so a block that is read at once and a
-block that is read value by value give the same rows.
+The rules for a value are those of pyarrow's CSV reader. A block that pyarrow converts as a whole
+and one that is converted value by value therefore give the same rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.columns import DIRECTIVE, DIRECTIVES
 from quatrain.components.table.block import Fault
-from quatrain.components.table.sql import ask
+from quatrain.components.table.sql import run_query
 from quatrain.trainer.features.text_format import Spelling
 
 TYPES: dict[str, pa.DataType] = {
@@ -27,15 +27,16 @@ TYPES: dict[str, pa.DataType] = {
     "timestamp": pa.timestamp("us"),
     "date": pa.date32(),
 }
-"""How each declared type is held in memory; timestamps are UTC without saying so."""
+"""The Arrow type of each declared type; timestamps are in UTC, but their type names no zone."""
 
 ZONED = pa.timestamp("us", "UTC")
 ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)\z"
 TRUE, FALSE = ["1", "true", "True", "TRUE"], ["0", "false", "False", "FALSE"]
 EXACT = 1 << 53
-"""The largest integer up to which float64, which serving takes, holds every integer."""
+"""Up to this integer float64, which serving uses, holds every integer exactly."""
 
-SHOWN = 60  # characters of a bad value that its sentence quotes
+SHOWN = 60
+"""How many characters of a bad value its sentence quotes."""
 _A = {
     "int": "an int",
     "float": "a finite number",
@@ -43,7 +44,7 @@ _A = {
     "timestamp": "an ISO 8601 timestamp",
     "date": "an ISO date (2013-01-31)",
 }
-# Spellings that certainly convert; any other distinct value is tried by itself.
+# Texts that certainly convert. Any other distinct value is tried by itself, which is slow.
 _PLAIN = {
     "int": r"\A-?\d{1,18}\z",
     "float": r"\A-?\d+(?:\.\d+)?\z",
@@ -51,71 +52,69 @@ _PLAIN = {
     "timestamp": r"\A\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
     r"[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ?\z",
 }
-_TRIMMED = {"int", "float", "date"}  # pyarrow's CSV reader ignores blanks around these
+_TRIMMED = {"int", "float", "date"}  # pyarrow's CSV reader ignores blanks around these alone
 
 USUAL = Spelling()
 EPOCH_UNITS = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 FIRST_S, LAST_S = -62_135_596_800, 253_402_300_799
-"""The years 1 to 9999 in seconds since 1970: a time beyond them was written in another unit."""
+"""The years 1 to 9999 in seconds since 1970. A time outside them is likely of another unit."""
 
-Column = tuple[pa.Array, list[Fault]]
+TypedColumn = tuple[pa.Array, list[Fault]]
+"""The values of a column, null where missing or bad, and its faults."""
 
 
-def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL) -> Column:
+def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL) -> TypedColumn:
     """Converts a column of text.
 
     Args:
-        name: The column, for the sentences.
+        name: The column's name, for the faults.
         text: `[N]` binary, null where missing, or a dictionary of it.
         type_: The declared type.
-        spelling: How the values are written.
-
-    Returns:
-        The typed column, null where missing or bad, and its faults.
+        spelling: The format of the values.
     """
     if pa.types.is_dictionary(text.type):
-        return _spread(text, from_text(name, text.dictionary, type_, spelling))
+        return _expand(text, from_text(name, text.dictionary, type_, spelling))
     try:
-        checked, faults = text.cast(pa.string()), []
+        decoded, faults = text.cast(pa.string()), []
     except pa.ArrowInvalid:
         wrong = _undecodable(text)
         faults = [Fault.where(wrong, "bad_encoding", f"{name}: the value is not valid UTF-8")]
-        checked = pc.if_else(wrong, None, text).cast(pa.string())
+        decoded = pc.if_else(wrong, None, text).cast(pa.string())
     if type_ == "string":
-        return checked, faults
+        return decoded, faults
     if type_ == "bool":
-        values, wrong = _parse_bool(checked, spelling)
+        values, wrong = _parse_bool(decoded, spelling)
     elif spelling.format:
-        values, wrong = _parse_format(checked, type_, spelling.format)
+        values, wrong = _parse_format(decoded, type_, spelling.format)
     elif spelling.epoch:
-        values, wrong = _parse(checked, "int")
+        values, wrong = _parse(decoded, "int")
     else:
-        values, wrong = _parse(checked, type_)
+        values, wrong = _parse(decoded, type_)
     if wrong is not None:
-        faults.append(_bad_value(name, checked, wrong, f"is not {_described(type_, spelling)}"))
+        faults.append(_bad_value(name, decoded, wrong, f"is not {_described(type_, spelling)}"))
     if spelling.epoch:
-        settled, more = _since_1970(name, values, spelling.epoch)
+        column, late_faults = _since_1970(name, values, spelling.epoch)
     else:
-        settled, more = settle(name, values)
-    return settled, [*faults, *more]
+        column, late_faults = finish_column(name, values)
+    return column, [*faults, *late_faults]
 
 
-def _spread(text: pa.DictionaryArray, distinct: Column) -> Column:
-    """Gives every row of a column what its distinct value became."""
+def _expand(text: pa.DictionaryArray, distinct: TypedColumn) -> TypedColumn:
+    """Returns a column by its rows, from the same column by its distinct values."""
     values, faults = distinct
     faulty = [f for f in faults if len(f.rows)]
     codes = text.indices.fill_null(-1).to_numpy() if faulty else np.zeros(0, np.int32)
-    spread = []
+    expanded = []
     for fault in faulty:
-        place = np.full(len(text.dictionary) + 1, -1)  # the last one is that of missing values
+        place = np.full(len(text.dictionary) + 1, -1)  # code -1, missing, takes the last one
         place[fault.rows] = np.arange(len(fault.rows))
         at = place.take(codes)
         rows = np.flatnonzero(at >= 0)
         detail = fault.detail
         if not isinstance(detail, str):
             detail = detail.take(pa.array(at[rows]))
-        spread.append(Fault(rows, fault.reason, detail))
-    return values.take(text.indices), spread
+        expanded.append(Fault(rows, fault.reason, detail))
+    return values.take(text.indices), expanded
 
 
 def _described(type_: str, spelling: Spelling) -> str:
@@ -138,12 +137,15 @@ def _parse_bool(text: pa.Array, spelling: Spelling) -> tuple[pa.Array, pa.Array]
 
 
 def _parse_format(text: pa.Array, type_: str, form: str) -> tuple[pa.Array, pa.Array]:
-    """Reads times as strptime does, and refuses what it would guess: %Y takes four digits."""
+    """Reads times as strptime does, but refuses what strptime would guess.
+
+    `%Y` takes four digits here, for example: strptime reads the 13 of 1/7/13 as the year 13.
+    """
     text = pc.ascii_trim(text, characters=" \t")
     pattern, at = r"\A", 0
-    for found in DIRECTIVE.finditer(form):
-        pattern += _literal(form[at : found.start()]) + DIRECTIVES[found[1]]
-        at = found.end()
+    for directive in DIRECTIVE.finditer(form):
+        pattern += _literal(form[at : directive.start()]) + DIRECTIVES[directive[1]]
+        at = directive.end()
     pattern += _literal(form[at:]) + r"\z"
     encoded = text.dictionary_encode()
     distinct = encoded.dictionary
@@ -154,33 +156,33 @@ def _parse_format(text: pa.Array, type_: str, form: str) -> tuple[pa.Array, pa.A
 
 
 def _literal(text: str) -> str:
-    """The regular expression of a text; RE2 does not take all that re.escape writes."""
+    """Returns the pattern of a literal text; RE2 rejects some escapes that re.escape writes."""
     return "".join(c if c.isalnum() else f"\\x{{{ord(c):x}}}" for c in text)
 
 
 def _strptime(text: pa.Array, form: str) -> pa.Array:
-    """Returns `[N] timestamp[us]` in UTC, null where a text is no such time."""
-    if "%z" in form:  # DuckDB knows no Z
+    """Returns `[N] timestamp[us]` in UTC, null where a text is not a time of that format."""
+    if "%z" in form:  # DuckDB does not take Z as an offset
         text = pc.replace_substring_regex(text, pattern=r"Z(\D*)\z", replacement=r"+0000\1")
-    query = "SELECT try_strptime(text, $1) AS time FROM read"
-    found = ask(query, pa.table({"text": text}), [form])
-    return found.column("time").combine_chunks().cast(ZONED).cast(TYPES["timestamp"])
+    sql = "SELECT try_strptime(text, $1) AS time FROM batch"
+    times = run_query(sql, pa.table({"text": text}), [form])
+    return times.column("time").combine_chunks().cast(ZONED).cast(TYPES["timestamp"])
 
 
-def _since_1970(name: str, whole: pa.Array, epoch: str) -> Column:
-    """Reads whole numbers of a unit since 1970; a time beyond the year 9999 is a bad value."""
+def _since_1970(name: str, whole: pa.Array, epoch: str) -> TypedColumn:
+    """Reads whole numbers of a unit since 1970; a time outside 1 to 9999 is a bad value."""
     units, faults = EPOCH_UNITS[epoch], []
-    if epoch != "ns":  # 64 bits of them end in 2262
+    if epoch != "ns":  # 64 bits of nanoseconds end in 2262
         before = pc.less(whole, FIRST_S * units)
-        beyond = pc.or_(before, pc.greater_equal(whole, (LAST_S + 1) * units))
+        outside = pc.or_(before, pc.greater_equal(whole, (LAST_S + 1) * units))
         why = f"{epoch} since 1970 is not in the years 1 to 9999; is the unit another one?"
-        faults = [_bad_value(name, whole, beyond, why)]
-        whole = pc.if_else(beyond, None, whole)
+        faults = [_bad_value(name, whole, outside, why)]
+        whole = pc.if_else(outside, None, whole)
     return whole.cast(pa.timestamp(epoch)).cast(TYPES["timestamp"], safe=False), faults
 
 
-def settle(name: str, values: pa.Array) -> Column:
-    """Applies what holds for typed values, however they were read.
+def finish_column(name: str, values: pa.Array) -> TypedColumn:
+    """Applies the rules for typed values, wherever the values come from.
 
     NaN is missing; an infinite number and an integer beyond 2**53 are bad values.
     """
@@ -204,11 +206,11 @@ def settle(name: str, values: pa.Array) -> Column:
     return values, []
 
 
-def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USUAL) -> Column:
+def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USUAL) -> TypedColumn:
     """Converts a column of a Parquet file or of BigQuery to its declared type.
 
     Raises:
-        SourceError: No value of the column's type can be converted.
+        SourceError: A column of its type cannot be converted at all.
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -216,10 +218,13 @@ def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USU
         text = _empty_is_missing(column.cast(pa.string())).cast(pa.binary())
         return from_text(name, text, type_, spelling)
     if spelling.epoch and _is_number(column.type):
-        plain = pa.types.is_signed_integer(column.type)  # nanoseconds are beyond 2**53
-        whole, faults = (column.cast(pa.int64()), []) if plain else from_typed(name, column, "int")
-        times, late = _since_1970(name, whole, spelling.epoch)
-        return times, [*faults, *late]
+        # As "int" they would have to be within 2**53, which nanoseconds of today are beyond.
+        is_signed = pa.types.is_signed_integer(column.type)
+        whole, faults = (
+            (column.cast(pa.int64()), []) if is_signed else from_typed(name, column, "int")
+        )
+        times, late_faults = _since_1970(name, whole, spelling.epoch)
+        return times, [*faults, *late_faults]
     for accepts, convert in _FROM[type_]:
         if accepts(column.type):
             return convert(name, column)
@@ -229,24 +234,24 @@ def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USU
     )
 
 
-def can_convert(type_: str, found: pa.DataType, spelling: Spelling = USUAL) -> bool:
-    """Whether `from_typed` takes a column of type `found`."""
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    if spelling.epoch and _is_number(found):
+def can_convert(type_: str, actual: pa.DataType, spelling: Spelling = USUAL) -> bool:
+    """Whether `from_typed` converts a column of the Arrow type `actual`."""
+    if pa.types.is_dictionary(actual):
+        actual = actual.value_type
+    if spelling.epoch and _is_number(actual):
         return True
-    return _is_text(found) or any(accepts(found) for accepts, _ in _FROM[type_])
+    return _is_text(actual) or any(accepts(actual) for accepts, _ in _FROM[type_])
 
 
-def _is_number(found: pa.DataType) -> bool:
-    return any(accepts(found) for accepts, _ in _FROM["int"])
+def _is_number(type_: pa.DataType) -> bool:
+    return any(accepts(type_) for accepts, _ in _FROM["int"])
 
 
-def _is_text(found: pa.DataType) -> bool:
+def _is_text(type_: pa.DataType) -> bool:
     return (
-        pa.types.is_string(found)
-        or pa.types.is_large_string(found)
-        or pa.types.is_string_view(found)
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
     )
 
 
@@ -268,12 +273,12 @@ def _parse(text: pa.Array, type_: str) -> tuple[pa.Array, pa.Array | None]:
 
 
 def _unreadable(distinct: pa.Array, type_: str, cast: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """Returns the distinct values that do not convert; only unusual spellings are tried."""
+    """Returns the distinct values that do not convert; only unusual texts are tried one by one."""
     unusual = distinct.filter(pc.invert(pc.match_substring_regex(distinct, pattern=_PLAIN[type_])))
-    return pa.array([v for v in unusual.to_pylist() if not _casts(v, cast)], pa.string())
+    return pa.array([v for v in unusual.to_pylist() if not _converts(v, cast)], pa.string())
 
 
-def _casts(value: str, cast: Callable[[pa.Array], pa.Array]) -> bool:
+def _converts(value: str, cast: Callable[[pa.Array], pa.Array]) -> bool:
     try:
         cast(pa.array([value]))
     except pa.ArrowInvalid:
@@ -282,7 +287,7 @@ def _casts(value: str, cast: Callable[[pa.Array], pa.Array]) -> bool:
 
 
 def _cast_timestamp(text: pa.Array) -> pa.Array:
-    """Reads timestamps with and without an offset; without one they are UTC already."""
+    """Reads timestamps with and without an offset; those without one are in UTC."""
     with contextlib.suppress(pa.ArrowInvalid):
         return text.cast(ZONED).cast(TYPES["timestamp"])
     zoned = pc.match_substring_regex(text, pattern=ZONE)
@@ -294,10 +299,10 @@ def _cast_timestamp(text: pa.Array) -> pa.Array:
 
 
 def _undecodable(text: pa.Array) -> pa.Array:
-    """Marks values that are not UTF-8; only the distinct values beyond ASCII are decoded."""
+    """Marks values that are not UTF-8; only distinct values that are not ASCII are decoded."""
     distinct = text.unique().drop_null()
-    beyond = distinct.filter(pc.invert(pc.string_is_ascii(distinct.view(pa.string()))))
-    wrong = [v for v in beyond.to_pylist() if not _is_utf8(v)]
+    not_ascii = distinct.filter(pc.invert(pc.string_is_ascii(distinct.view(pa.string()))))
+    wrong = [v for v in not_ascii.to_pylist() if not _is_utf8(v)]
     return pc.is_in(text, pa.array(wrong, pa.binary()))
 
 
@@ -311,17 +316,17 @@ def _is_utf8(value: bytes) -> bool:
 
 def _bad_value(name: str, values: pa.Array, wrong: pa.Array, why: str) -> Fault:
     rows = Fault.where(wrong, "bad_value").rows
-    seen = values.take(pa.array(rows)).cast(pa.string())
-    cut = pc.utf8_slice_codeunits(seen, 0, SHOWN)
+    bad = values.take(pa.array(rows)).cast(pa.string())
+    cut = pc.utf8_slice_codeunits(bad, 0, SHOWN)
     return Fault(rows, "bad_value", pc.binary_join_element_wise(f"{name}: '", cut, f"' {why}", ""))
 
 
-def _plain_cast(type_: pa.DataType, *, safe: bool = True) -> Callable[[str, pa.Array], Column]:
-    return lambda name, column: settle(name, column.cast(type_, safe=safe))
+def _plain_cast(type_: pa.DataType, *, safe: bool = True) -> Callable[[str, pa.Array], TypedColumn]:
+    return lambda name, column: finish_column(name, column.cast(type_, safe=safe))
 
 
-def _whole_numbers(name: str, column: pa.Array) -> Column:
-    """Reads whole floats as integers, as pandas writes integers with missing values."""
+def _whole_numbers(name: str, column: pa.Array) -> TypedColumn:
+    """Reads whole floats as integers: pandas writes integers so when some are missing."""
     column = column.cast(pa.float64(), safe=False)
     known = pc.if_else(pc.is_nan(column), None, column)
     wrong = pc.or_(pc.not_equal(pc.floor(known), known), pc.greater(pc.abs(known), float(EXACT)))
@@ -330,25 +335,27 @@ def _whole_numbers(name: str, column: pa.Array) -> Column:
     return pc.if_else(wrong, None, known).cast(pa.int64()), [fault]
 
 
-def _to_bool(name: str, column: pa.Array) -> Column:
+def _to_bool(name: str, column: pa.Array) -> TypedColumn:
     wrong = pc.fill_null(pc.and_(pc.not_equal(column, 0), pc.not_equal(column, 1)), False)
     fault = _bad_value(name, column, wrong, f"is not {_A['bool']}")
     return pc.if_else(wrong, None, column).cast(pa.bool_()), [fault]
 
 
-def _unsigned(name: str, column: pa.Array) -> Column:
+def _unsigned(name: str, column: pa.Array) -> TypedColumn:
     wrong = pc.fill_null(pc.greater(column, pa.scalar(EXACT, column.type)), False)
     why = "is beyond 2**53, where float64 no longer holds every integer; declare it as string"
     return pc.if_else(wrong, None, column).cast(pa.int64()), [_bad_value(name, column, wrong, why)]
 
 
-def _decoded(name: str, column: pa.Array) -> Column:
+def _decoded(name: str, column: pa.Array) -> TypedColumn:
     column = column.cast(pa.binary())
     return from_text(name, pc.if_else(pc.equal(column, b""), None, column), "string")
 
 
 _FRACTIONAL = (pa.types.is_floating, pa.types.is_decimal)
-_FROM: dict[str, list[tuple[Callable[[pa.DataType], bool], Callable[[str, pa.Array], Column]]]] = {
+_FROM: dict[
+    str, list[tuple[Callable[[pa.DataType], bool], Callable[[str, pa.Array], TypedColumn]]]
+] = {
     "int": [
         (lambda t: t == pa.uint64(), _unsigned),
         (pa.types.is_integer, _plain_cast(pa.int64())),
@@ -379,7 +386,7 @@ _FROM: dict[str, list[tuple[Callable[[pa.DataType], bool], Callable[[str, pa.Arr
     ],
     "date": [
         (pa.types.is_date, _plain_cast(pa.date32(), safe=False)),
-        # pandas writes dates as timestamps; the UTC day is kept.
+        # pandas writes dates as timestamps; the date is their day in UTC.
         (pa.types.is_timestamp, _plain_cast(pa.date32(), safe=False)),
         (pa.types.is_null, _plain_cast(pa.date32())),
     ],

@@ -1,4 +1,9 @@
-"""CSV blocks: read typed at once, but for what is known to be wrong; else value by value."""
+"""CSV blocks: pyarrow reads a whole block at once where it can, else its columns one by one.
+
+One bad cell fails a whole block of pyarrow's reader. 1.13 million flights take 0.44 CPU-s when all
+values are good, and 0.85 when each block is read a second time because of a bad one. So a column
+that had a bad value is a suspect, which the following blocks read as text: 0.59 CPU-s.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +26,9 @@ from quatrain.components.table.conversion import (
     USUAL,
     ZONE,
     ZONED,
-    Column,
+    TypedColumn,
+    finish_column,
     from_text,
-    settle,
 )
 from quatrain.components.table.range import Range
 from quatrain.components.table.sql import one_batch
@@ -31,10 +36,11 @@ from quatrain.components.table.text_pieces import Piece, pieces, raw_block
 from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_BYTES = 10 << 20
-"""About 113 000 flights: of a file that can be cut anywhere, a whole range."""
+"""About 113 000 rows of flights: the whole of a range of `plan_ranges`."""
 _PEEK_ROWS = 100
-_WRITTEN = pa.dictionary(pa.int32(), pa.binary())
-"""A column as it is written: a value that occurs often is converted once."""
+"""The first rows of a block, which show whether its times have zones."""
+_RAW = pa.dictionary(pa.int32(), pa.binary())
+"""A column as text, by its distinct values: each of them is converted once."""
 
 
 def read_blocks(
@@ -47,57 +53,60 @@ def read_blocks(
 ) -> Iterator[Block]:
     """Yields the rows of a range of a CSV file.
 
-    A row is a line, or with `source.quoted_newlines` a line that ends outside quotes. An empty line
-    is not a row (it is the missing value of a file of one column).
+    A row is a line; with `source.quoted_newlines`, line ends inside quotes do not end it. An empty
+    line is not a row, but in a file of one column, where it is a missing value.
 
     Args:
         span: The range.
         source: How the rows are written.
-        columns: The declared types of the columns that are read.
+        columns: The declared types of the columns to read.
         block_bytes: About the size of a block.
-        spellings: How columns are written that are not written the usual way.
-        suspects: Columns that had a wrong value in what was read before. Their values are converted
-            one by one, which spares a second reading; the rows are the same. More are added.
+        spellings: The formats of columns that do not have the usual one.
+        suspects: Columns in which an earlier block had a bad value; this call adds more. Their
+            values are converted one by one, which saves reading the block twice. The rows are the
+            same either way.
 
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
-    known = set[str]() if suspects is None else suspects
-    parser, is_sound = _Parser(span.header, source, columns, spellings, known), True
+    suspects = set[str]() if suspects is None else suspects
+    parser, is_sound = _CsvParser(span.header, source, columns, spellings, suspects), True
 
     def typed(piece: Piece) -> Block:
         nonlocal is_sound
         block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
-        # Where one block had an open quote, the next one likely has one too: to try costs a third.
-        read = _read_typed(block, piece, parser) if is_sound else None
-        if read is None:
-            unsound = _unsound(block.rows, parser) if _may_be_unsound(piece[1]) else []
-            read = _read_slowly(block.without(unsound), parser)
+        # After a block with an open quote the next one likely has one too. Trying the fast way in
+        # vain would cost a third more.
+        typed_block = _read_typed(block, piece, parser) if is_sound else None
+        if typed_block is None:
+            unsound = _unsound_rows(block.rows, parser) if _may_be_unsound(piece[1]) else []
+            typed_block = _read_slowly(block.without_faults(unsound), parser)
             is_sound = not any(len(f.rows) for f in unsound)
-        return read
+        return typed_block
 
     return map(typed, pieces(span, block_bytes, quoted_newlines=source.quoted_newlines))
 
 
-def _read_typed(block: Block, piece: Piece, parser: _Parser) -> Block | None:
-    """Reads a block at once, but for rows of another length; None when that cannot be done."""
+def _read_typed(block: Block, piece: Piece, parser: _CsvParser) -> Block | None:
+    """Reads a block at once, leaving out rows of another length; None when that is impossible."""
     _, data, ends = piece
     if parser.source.quoted_newlines and b'"' in data:
-        # Where rows end was told by counting quotes, which a quote inside a bare value upsets.
-        asked = block.rows.filter(pc.match_substring(block.rows, pattern='"'))
+        # Quotes were counted to find where rows end, and a quote inside a bare value upsets that.
+        doubtful = block.rows.filter(pc.match_substring(block.rows, pattern='"'))
     else:
-        # An open quote joins its line to the next, so the count differs; the last one has no next.
-        asked = block.rows.slice(max(len(block.rows) - 1, 0))
-    if _has_stray_return(data) or not parser.is_sound(asked):
+        # pyarrow joins a line with an open quote to the next one, so the numbers of rows differ.
+        # Only the last line has no next one.
+        doubtful = block.rows.slice(max(len(block.rows) - 1, 0))
+    if _has_stray_return(data) or not parser.is_sound(doubtful):
         return None
     ragged: list[tuple[int, int]] = []
     typed = parser.parse_typed(data, data[: ends[min(_PEEK_ROWS, len(ends)) - 1]], ragged)
     if typed is None or typed.num_rows + len(ragged) != len(block.rows):
         return None
     if ragged:
-        at, found = np.array(ragged, np.int64).T
-        block = block.without(_lengths(found, len(parser.header), at))
-    return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
+        at, n_values = np.array(ragged, np.int64).T
+        block = block.without_faults(_wrong_lengths(n_values, len(parser.header), at))
+    return _with_columns(block, {n: parser.finish(n, typed.column(n)) for n in parser.columns})
 
 
 def _has_stray_return(data: bytes) -> bool:
@@ -108,7 +117,7 @@ def _may_be_unsound(data: bytes) -> bool:
     return b'"' in data or _has_stray_return(data)
 
 
-class _Parser:
+class _CsvParser:
     """pyarrow's CSV reader, set up for the columns of one file."""
 
     def __init__(
@@ -131,39 +140,39 @@ class _Parser:
         self._sound = rf"\A{field}(?:{delimiter}{field})*\r?\n?\z"
 
     def is_sound(self, rows: pa.Array) -> bool:
-        """Whether all quotes of rows close, and no carriage return stands alone."""
+        """Whether every quote in the rows is closed, and no carriage return is alone."""
         return bool(pc.all(self.sound(rows)).as_py() is not False)
 
     def sound(self, rows: pa.Array) -> pa.Array:
-        """Marks rows that hold one record, as pyarrow's reader sees it."""
+        """Marks the rows that are one record each to pyarrow's reader."""
         return pc.match_substring_regex(rows, pattern=self._sound)
 
     def parse_typed(
         self,
         data: bytes | pa.Buffer,
-        peeked: bytes | pa.Buffer,
+        first_rows: bytes | pa.Buffer,
         ragged: list[tuple[int, int]] | None = None,
     ) -> pa.RecordBatch | None:
-        """Reads typed columns, suspects as text; gives None when that cannot be done.
+        """Reads typed columns, suspects as text; returns None when that is impossible.
 
         A column that does not convert becomes a suspect, and the rows are read once more.
 
         Args:
-            data: Rows.
-            peeked: The first of them, which tell whether times have zones.
-            ragged: Is given the number and the values of each row of another length, which is left
-                out; None: there is none.
+            data: Whole rows.
+            first_rows: The first of them, which show whether times have zones.
+            ragged: Filled with the index and the number of values of each row of another length,
+                which is left out. None asserts that there is no such row.
         """
         types = {name: TYPES[type_] for name, type_ in self.columns.items()}
-        types |= {n: _WRITTEN for n in types if n in self.spellings or n in self.suspects}
+        types |= {n: _RAW for n in types if n in self.spellings or n in self.suspects}
         times = [n for n, type_ in types.items() if pa.types.is_timestamp(type_)]
-        # pyarrow cannot show us a row that is not UTF-8.
-        shown = ragged if ragged is not None and _is_utf8(data) else None
+        # pyarrow fails when it hands a row that is not UTF-8 to the handler of ragged rows.
+        handled = ragged if ragged is not None and _is_utf8(data) else None
         try:
             if times:
-                first = self._parse(peeked, dict.fromkeys(times, pa.binary()), shown)
+                first = self._parse(first_rows, dict.fromkeys(times, pa.binary()), handled)
                 types |= {name: ZONED for name in times if _has_zone(first.column(name))}
-            return self._parse_and_suspect(data, types, shown)
+            return self._parse_and_suspect(data, types, handled)
         except pa.ArrowInvalid:
             return None
 
@@ -179,25 +188,26 @@ class _Parser:
             try:
                 return self._parse(data, types, ragged)
             except pa.ArrowInvalid as error:
-                named = re.match(r"In CSV column #(\d+): ", str(error))
-                name = self.header[int(named[1])] if named else ""
-                if types.get(name, _WRITTEN) == _WRITTEN:
+                # pyarrow's error has no field for the column: its text alone names it (25.0).
+                column = re.match(r"In CSV column #(\d+): ", str(error))
+                name = self.header[int(column[1])] if column else ""
+                if types.get(name, _RAW) == _RAW:
                     raise
                 self.suspects.add(name)
-                types[name] = _WRITTEN
+                types[name] = _RAW
 
-    def settled(self, name: str, column: pa.Array) -> Column:
-        """Finishes a column that `parse_typed` read."""
+    def finish(self, name: str, column: pa.Array) -> TypedColumn:
+        """Returns a column that `parse_typed` read, with its faults."""
         if pa.types.is_dictionary(column.type):
             return from_text(name, column, self.columns[name], self.spellings.get(name, USUAL))
-        return settle(name, column)
+        return finish_column(name, column)
 
     def n_values(self, rows: pa.Array) -> np.ndarray:
-        """Counts the values of sound rows, `[N] int64`."""
+        """Returns the number of values in each sound row, `[N] int64`."""
         characters = np.frombuffer(_bytes_of(rows), np.uint8)
         if (characters == ord('"')).any():
-            bare = pc.replace_substring_regex(rows, pattern=self._quoted, replacement=r"\1")
-            rows = pc.if_else(pc.match_substring(rows, pattern='"'), bare, rows)
+            unquoted = pc.replace_substring_regex(rows, pattern=self._quoted, replacement=r"\1")
+            rows = pc.if_else(pc.match_substring(rows, pattern='"'), unquoted, rows)
             characters = np.frombuffer(_bytes_of(rows), np.uint8)
         delimiters = np.flatnonzero(characters == ord(self.source.delimiter))
         ends = np.cumsum(pc.binary_length(rows).to_numpy())
@@ -250,26 +260,29 @@ def _has_zone(text: pa.Array) -> bool:
     return bool(pc.any(pc.match_substring_regex(text, pattern=ZONE)).as_py())
 
 
-def _read_slowly(block: Block, parser: _Parser) -> Block:
-    """Finds every row of another length, of a block of sound rows."""
-    block = block.without(_lengths(parser.n_values(_good(block)), len(parser.header)))
+def _read_slowly(block: Block, parser: _CsvParser) -> Block:
+    """Reads a block of sound rows, after counting the values of each one."""
+    n_values = parser.n_values(block.batch_rows)
+    block = block.without_faults(_wrong_lengths(n_values, len(parser.header)))
     if not block.batch.num_rows:
-        return _filled(block, {n: (pa.array([], TYPES[t]), []) for n, t in parser.columns.items()})
-    good = _good(block)
-    typed = parser.parse_typed(_bytes_of(good), _bytes_of(good.slice(0, _PEEK_ROWS)))
-    if typed is None or typed.num_rows != len(good):
-        found = "not" if typed is None else f"as {typed.num_rows:,}"
+        empty: dict[str, TypedColumn]
+        empty = {n: (pa.array([], TYPES[t]), []) for n, t in parser.columns.items()}
+        return _with_columns(block, empty)
+    rows = block.batch_rows
+    typed = parser.parse_typed(_bytes_of(rows), _bytes_of(rows.slice(0, _PEEK_ROWS)))
+    if typed is None or typed.num_rows != len(rows):
+        outcome = "not" if typed is None else f"as {typed.num_rows:,}"
         raise SourceError(
-            f"{block.source}: {len(good):,} rows near byte {block.positions[0].as_py():,} were "
-            f"read {found}; please report this as a bug"
+            f"{block.source}: {len(rows):,} rows near byte {block.positions[0].as_py():,} were "
+            f"read {outcome}; please report this as a bug"
         )
-    return _filled(block, {n: parser.settled(n, typed.column(n)) for n in parser.columns})
+    return _with_columns(block, {n: parser.finish(n, typed.column(n)) for n in parser.columns})
 
 
-def _unsound(rows: pa.Array, parser: _Parser) -> list[Fault]:
+def _unsound_rows(rows: pa.Array, parser: _CsvParser) -> list[Fault]:
     quoted = pc.match_substring(rows, pattern='"')
-    suspects = pc.or_(quoted, pc.match_substring_regex(rows, pattern=r"\r[^\n]"))
-    at = np.flatnonzero(suspects.to_numpy(zero_copy_only=False))
+    doubtful = pc.or_(quoted, pc.match_substring_regex(rows, pattern=r"\r[^\n]"))
+    at = np.flatnonzero(doubtful.to_numpy(zero_copy_only=False))
     broken = at[~parser.sound(rows.take(pa.array(at))).to_numpy(zero_copy_only=False)]
     has_quote = quoted.to_numpy(zero_copy_only=False)[broken]
     hint = (
@@ -284,20 +297,23 @@ def _unsound(rows: pa.Array, parser: _Parser) -> list[Fault]:
     ]
 
 
-def _lengths(n_values: np.ndarray, expected: int, rows: np.ndarray | None = None) -> list[Fault]:
-    """Returns the rows that have not the expected number of values; `rows` says which are given."""
+def _wrong_lengths(
+    n_values: np.ndarray, expected: int, rows: np.ndarray | None = None
+) -> list[Fault]:
+    """Returns the rows that do not have the expected number of values.
+
+    Args:
+        n_values: The numbers of values, `[K] int64`.
+        expected: The number of columns.
+        rows: The index of each of the K rows in its block; by default they are all its rows.
+    """
     faults = []
     for reason, wrong in (("short_row", n_values < expected), ("long_row", n_values > expected)):
         at = np.flatnonzero(wrong)
-        found = pa.array(n_values[at]).cast(pa.string())
-        detail = pc.binary_join_element_wise(found, f"values for {expected} columns", " ")
+        actual = pa.array(n_values[at]).cast(pa.string())
+        detail = pc.binary_join_element_wise(actual, f"values for {expected} columns", " ")
         faults.append(Fault(at if rows is None else rows[at], reason, detail))
     return faults
-
-
-def _good(block: Block) -> pa.Array:
-    """Returns the good rows as read, without a copy where all are."""
-    return block.rows if block.kept is None else block.rows.take(pa.array(block.kept))
 
 
 def _bytes_of(rows: pa.Array) -> pa.Buffer:
@@ -307,6 +323,8 @@ def _bytes_of(rows: pa.Array) -> pa.Buffer:
     return rows.buffers()[2].slice(first, last - first)
 
 
-def _filled(block: Block, columns: dict[str, tuple[pa.Array, list[Fault]]]) -> Block:
+def _with_columns(block: Block, columns: dict[str, TypedColumn]) -> Block:
     batch = pa.record_batch([c for c, _ in columns.values()], names=list(columns))
-    return replace(block, batch=batch).found([f for _, faults in columns.values() for f in faults])
+    return replace(block, batch=batch).with_faults(
+        [f for _, faults in columns.values() for f in faults]
+    )

@@ -13,10 +13,9 @@ import pyarrow.fs as pafs
 
 from quatrain.components.buckets import buckets_of
 from quatrain.components.errors import SourceDenied, SourceError
-from quatrain.components.specification.source import DATED, Source, is_table
+from quatrain.components.specification.source import DATED, DAY, Source, is_table
 from quatrain.components.storage import NO_CREDENTIALS, is_remote, open_filesystem
 from quatrain.components.table import bigquery
-from quatrain.components.table.windows import days_before, fill
 from quatrain.components.wording import first_line
 
 _GLOB = re.compile(r"[*?\[]")
@@ -24,41 +23,42 @@ _GLOB = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a source, and which days of its window they are of.
+    """The files of a source, and the days of its window.
 
     Attributes:
-        found: (path or uri, bytes) of every file, in order.
-        days: The days of the window, oldest first; none without a window.
-        empty: Those of them that have no file.
+        listing: The (path or uri, bytes) of every file, in order.
+        days: The days of the window, oldest first; empty without a window.
+        empty_days: The days that have no file.
     """
 
-    found: tuple[tuple[str, int], ...]
+    listing: tuple[tuple[str, int], ...]
     days: tuple[datetime.date, ...] = ()
-    empty: tuple[datetime.date, ...] = ()
+    empty_days: tuple[datetime.date, ...] = ()
 
     @property
     def warning(self) -> str:
-        """What to tell about days without files; empty when every day has some."""
-        if not self.empty:
+        """A sentence about the days without files; empty when every day has some."""
+        n, empty = len(self.empty_days), self.empty_days
+        if not n:
             return ""
-        shown = ", ".join(map(str, self.empty[:5])) + (", ..." if len(self.empty) > 5 else "")
-        return f"{len(self.empty)} of the {len(self.days)} days of the window have no file: {shown}"
+        listed = ", ".join(map(str, empty[:5])) + (", ..." if n > 5 else "")
+        return f"{n} of the {len(self.days)} days of the window have no file: {listed}"
 
     def as_json(self) -> dict[str, Any]:
-        """What the manifest says of the window."""
+        """Returns what the manifest says about the window."""
         return {
             "first": str(self.days[0]),
             "last": str(self.days[-1]),
             "days": len(self.days),
-            "without_files": [str(day) for day in self.empty],
+            "without_files": [str(day) for day in self.empty_days],
         }
 
 
 def find_files(source: Source, at: datetime.datetime | None = None) -> Files:
-    """Finds the files of a source, with a window those of its days.
+    """Finds the files of a source; of one that has a window, the files of its days.
 
     Args:
-        source: What is read.
+        source: The source of a spec.
         at: The time of the run, where a window ends.
 
     Raises:
@@ -69,64 +69,65 @@ def find_files(source: Source, at: datetime.datetime | None = None) -> Files:
     try:
         return _files_of(source, at)
     except SourceError as error:
-        told = str(error)
-        where = "" if told.startswith("source.") else "source.uri: "
-        raise type(error)(f"{where}{told}") from error
+        where = "" if str(error).startswith("source.") else "source.uri: "
+        raise type(error)(f"{where}{error}") from error
 
 
 def _files_of(source: Source, at: datetime.datetime | None) -> Files:
     if source.window is None or at is None:
         return Files(tuple(list_files(source)))
     days = tuple(days_before(at, source.window))
-    found: dict[tuple[str, int], None] = {}
-    filled: set[datetime.date] = set()
+    listing: dict[tuple[str, int], None] = {}  # in order, and each file once
+    days_with_files: set[datetime.date] = set()
     for uri in source.uri:
         if not DATED.search(uri):
-            found.update(dict.fromkeys(_named(uri)))
+            listing.update(dict.fromkeys(_named(uri)))
             continue
         for day in days:
-            if of_day := _match(fill(uri, day)):
-                filled.add(day)
-                found.update(dict.fromkeys(of_day))
-    if not filled:
+            if matches := _match(fill(uri, day)):
+                days_with_files.add(day)
+                listing.update(dict.fromkeys(matches))
+    if not days_with_files:
         raise SourceError(
             f"source.window: none of the {len(days)} days from {days[0]} to {days[-1]} has a file, "
             f"as {fill(next(u for u in source.uri if DATED.search(u)), days[-1])}; is the run's "
             f"time {at:%Y-%m-%d %H:%M} UTC right? --at gives another one"
         )
-    return Files(tuple(found), days, tuple(day for day in days if day not in filled))
+    empty_days = tuple(day for day in days if day not in days_with_files)
+    return Files(tuple(listing), days, empty_days)
 
 
 def list_files(source: Source) -> list[tuple[str, int]]:
     """Returns the (path or uri, bytes) of every file of a source without a window, in order.
 
     Raises:
-        SourceError: A uri names no file, or a folder; no spec is named, as there may be none.
+        SourceError: A uri names no file, or a folder. The message names no key of a spec, since
+            there may be no spec.
     """
     return list(dict.fromkeys(f for uri in source.uri for f in _named(uri)))
 
 
 def _named(uri: str) -> list[tuple[str, int]]:
-    found = _match(uri)
-    if not found and _GLOB.search(uri):
+    matches = _match(uri)
+    if not matches and _GLOB.search(uri):
         raise SourceError(f"no file matches {uri}")
-    if not found:
+    if not matches:
         raise SourceError(f"{uri} does not exist")
-    return found
+    return matches
 
 
 def _match(uri: str) -> list[tuple[str, int]]:
-    """Returns the files that a uri or glob names; none when there are none."""
+    """Returns the files that a uri or glob names, which may be none at all."""
     if is_table(uri):
-        found = bigquery.find_table(uri)
-        return [(uri, found.n_bytes)] if found else []
+        table = bigquery.find_table(uri)
+        return [(uri, table.n_bytes)] if table else []
     filesystem, path = open_filesystem(uri)
     try:
         if _GLOB.search(uri):
             return _glob(filesystem, path, uri[: len(uri) - len(path)])
         info = filesystem.get_file_info(path)
     except PermissionError as error:
-        raise SourceDenied(f"{uri} may not be listed; {_permission(uri)}") from error
+        raise SourceDenied(f"{uri} may not be listed; {_way_to_allow(uri)}") from error
     except OSError as error:
         if "access token" in str(error):
             raise SourceError(f"{uri} cannot be listed: {NO_CREDENTIALS}") from error
@@ -134,16 +135,16 @@ def _match(uri: str) -> list[tuple[str, int]]:
     if info.type == pafs.FileType.Directory:
         raise SourceError(f"{uri} is a folder; name its files, as {uri}/*.csv")
     if info.type not in (pafs.FileType.File, pafs.FileType.NotFound):
-        # A pipe would be waited for without end.
+        # Reading a pipe would wait for its writer, perhaps forever.
         raise SourceError(f"{uri} is not a regular file; write its rows to one")
     if info.type == pafs.FileType.NotFound:
         return []
     if isinstance(filesystem, pafs.LocalFileSystem) and not os.access(path, os.R_OK):
-        raise SourceDenied(f"{uri} may not be read by this account; {_permission(uri)}")
+        raise SourceDenied(f"{uri} may not be read by this account; {_way_to_allow(uri)}")
     return [(uri, info.size)]
 
 
-def _permission(uri: str) -> str:
+def _way_to_allow(uri: str) -> str:
     if not is_remote(uri):
         return f"give it the right to, as by chmod u+r {shlex.quote(uri)}"
     [bucket] = buckets_of([uri])
@@ -155,9 +156,9 @@ def _permission(uri: str) -> str:
 
 def _glob(filesystem: pafs.FileSystem, pattern: str, prefix: str) -> list[tuple[str, int]]:
     folder = _GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0]
-    deep = "/" in pattern[len(folder) + 1 :]
+    recursive = "/" in pattern[len(folder) + 1 :]
     infos = filesystem.get_file_info(
-        pafs.FileSelector(folder or "/", recursive=deep, allow_not_found=True)
+        pafs.FileSelector(folder or "/", recursive=recursive, allow_not_found=True)
     )
     matches = re.compile(glob_regex(pattern)).fullmatch
     files = [i for i in infos if i.type == pafs.FileType.File and matches(i.path)]
@@ -165,10 +166,28 @@ def _glob(filesystem: pafs.FileSystem, pattern: str, prefix: str) -> list[tuple[
 
 
 def glob_regex(pattern: str) -> str:
-    """Returns the regular expression of a glob: ** is any folders, * and ? stay in one."""
+    """Returns the regular expression of a glob: ** spans folders, * and ? stay within one."""
     parts = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", pattern)
     known = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     return "".join(
         known.get(p) or (p.replace("[!", "[^") if p.startswith("[") else re.escape(p))
         for p in parts
     )
+
+
+def days_before(at: datetime.datetime, window: str) -> list[datetime.date]:
+    """Returns the days of a window, oldest first.
+
+    The last day is the one before the run's, as the run's own day is not over.
+
+    Args:
+        at: The time of the run.
+        window: The number of days, as 90d.
+    """
+    last = at.astimezone(datetime.UTC).date()
+    return [last - datetime.timedelta(days=n) for n in range(int(window[:-1]), 0, -1)]
+
+
+def fill(uri: str, day: datetime.date) -> str:
+    """Returns the uri of one day: {date} is 2013-06-30, {date:%Y/%m/%d} is 2013/06/30."""
+    return DATED.sub(lambda match: day.strftime(match["form"] or DAY), uri)

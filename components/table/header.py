@@ -1,4 +1,4 @@
-"""What a file says of its columns: the header of a CSV, the keys of JSON Lines, a footer."""
+"""The columns of a file: from a CSV's header, the keys of JSON Lines or a Parquet footer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from quatrain.components.wording import first_line, near
 
 HEADER_BYTES = 1 << 20
 PEEK_ROWS = 100
-"""Rows of JSON Lines that are asked for their keys."""
+"""Rows of JSON Lines whose keys are collected."""
 PEEK_NAMES = 20
-"""Names, and characters of each, that an error shows of a header."""
+"""How many names of a header an error shows, and how many characters of each name."""
 BOM = b"\xef\xbb\xbf"
-MAGIC = {
+MAGIC_BYTES = {
     b"PAR1": "Parquet",
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -33,11 +33,11 @@ MAGIC = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-_COMPRESSED = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
+_FORMAT_NAMES = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
+"""The name in `MAGIC_BYTES` of each compression that is read."""
 
-
-Lacks = Callable[[str, Sequence[str]], str]
-"""Says of a column that is absent, and the columns that are there, what can be done."""
+AbsentHint = Callable[[str, Sequence[str]], str]
+"""Returns the hint for a column that a file lacks, from its name and the file's columns."""
 
 
 def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
@@ -46,25 +46,25 @@ def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
     Raises:
         SourceError: The file is empty, is not a CSV, or its header cannot be read.
     """
-    head = _checked_head(path, "a CSV")
+    head = _read_text_head(path, "a CSV")
     line, newline, _ = head.partition(b"\n")
     if line.startswith(b'{"'):
         raise SourceError(f"{path} holds JSON, not a CSV; set source.format: jsonl")
     if not line.strip(BOM + b"\r"):
-        what = "starts with an empty line" if newline else "is empty"
-        raise SourceError(f"{path} {what}; a CSV starts with the names of its columns")
+        fault = "starts with an empty line" if newline else "is empty"
+        raise SourceError(f"{path} {fault}; a CSV starts with the names of its columns")
     if not newline and len(head) == HEADER_BYTES:
         raise SourceError(f"{path}: no line end in the first {HEADER_BYTES:,} bytes; is it a CSV?")
     names = _names(path, line, source.delimiter)
     if len(names) > 1 and not any(name and names.count(name) == 1 for name in names):
         raise SourceError(
-            f"{path}: no column has a name of its own: the header is {_shown(names)}; "
+            f"{path}: no column has a name of its own: the header is {_quoted(names)}; "
             "give each column another name there"
         )
     return names, len(line) + len(newline)
 
 
-def _shown(names: Sequence[str]) -> str:
+def _quoted(names: Sequence[str]) -> str:
     more = ", ..." if len(names) > PEEK_NAMES else ""
     return ", ".join(repr(name[:PEEK_NAMES]) for name in names[:PEEK_NAMES]) + more
 
@@ -73,13 +73,13 @@ def read_keys(path: str) -> tuple[tuple[str, ...], int]:
     """Returns the keys of the first rows of JSON Lines and the byte where the rows start.
 
     Raises:
-        SourceError: The file is no JSON Lines.
+        SourceError: The file does not hold JSON Lines.
     """
-    head = _checked_head(path, "JSON Lines")
+    head = _read_text_head(path, "JSON Lines")
     start = len(BOM) if head.startswith(BOM) else 0
     lines = head[start:].split(b"\n")
     if len(head) == HEADER_BYTES:
-        lines.pop()  # cut off in the middle
+        lines.pop()  # the last line is cut short
     keys: dict[str, None] = {}
     rows = [line for line in lines if line.strip()][:PEEK_ROWS]
     for line in rows:
@@ -87,43 +87,46 @@ def read_keys(path: str) -> tuple[tuple[str, ...], int]:
             value = json.loads(line)
             keys.update(dict.fromkeys(value if isinstance(value, dict) else ()))
     if rows and not keys:
-        shown = rows[0][:60].decode(errors="replace")
+        start_of_row = rows[0][:60].decode(errors="replace")
         raise SourceError(
             f'{path} is not JSON Lines: each line must be one object, as {{"a": 1}}, and the first '
-            f"is {shown!r}"
+            f"is {start_of_row!r}"
         )
     return tuple(keys), start
 
 
-def _checked_head(path: str, what: str) -> bytes:
-    """Returns the first bytes of a text file, once it is known to be one."""
+def _read_text_head(path: str, kind: str) -> bytes:
+    """Returns the first bytes of a file, unpacked, after checking that they may be text.
+
+    A compressed file is checked twice: it must be what its name says, and hold text.
+    """
     head = read_head(path, HEADER_BYTES)
-    _check_magic(path, head, what)
+    _check_format(path, head, kind)
     if compression_of(path):
         head = read_head(path, HEADER_BYTES, compression_of(path))
-        _check_magic(path, head, what, inside=True)
+        _check_format(path, head, kind, unpacked=True)
     return head
 
 
-def _check_magic(path: str, head: bytes, what: str, *, inside: bool = False) -> None:
-    found = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
-    expected = None if inside else _COMPRESSED.get(compression_of(path) or "")
-    if found == expected:
+def _check_format(path: str, head: bytes, kind: str, *, unpacked: bool = False) -> None:
+    actual = next((name for magic, name in MAGIC_BYTES.items() if head.startswith(magic)), None)
+    expected = None if unpacked else _FORMAT_NAMES.get(compression_of(path) or "")
+    if actual == expected:
         return
     if expected and head:
         raise SourceError(f"{path} is not a {expected} file, though its name says so")
-    if found == "Parquet":
-        raise SourceError(f"{path} is a Parquet file, not {what}; set source.format: parquet")
-    if found == "UTF-16":
+    if actual == "Parquet":
+        raise SourceError(f"{path} is a Parquet file, not {kind}; set source.format: parquet")
+    if actual == "UTF-16":
         raise SourceError(f"{path} is UTF-16 text; save it as UTF-8")
-    if found:
-        raise SourceError(f"{path} is a {found} file, not {what}{_as_named(found, what)}")
+    if actual:
+        raise SourceError(f"{path} is a {actual} file, not {kind}{_naming_hint(actual, kind)}")
 
 
-def _as_named(found: str, what: str) -> str:
-    suffix = next((s for s, c in COMPRESSION.items() if _COMPRESSED[c] == found), None)
-    plain = ".csv" if what == "a CSV" else ".jsonl"
-    return f"; if it holds {what}, compressed, name it {plain}{suffix}" if suffix else ""
+def _naming_hint(actual: str, kind: str) -> str:
+    suffix = next((s for s, c in COMPRESSION.items() if _FORMAT_NAMES[c] == actual), None)
+    plain = ".csv" if kind == "a CSV" else ".jsonl"
+    return f"; if it holds {kind}, compressed, name it {plain}{suffix}" if suffix else ""
 
 
 def _names(path: str, line: bytes, delimiter: str) -> tuple[str, ...]:
@@ -147,12 +150,12 @@ def check_columns(
     names: Sequence[str],
     columns: Mapping[str, str],
     why: str,
-    lacks: Lacks = near,
+    absent_hint: AbsentHint = near,
 ) -> None:
-    """Checks that every declared column is in a file, once.
+    """Checks that a file has every declared column exactly once.
 
     Raises:
-        SourceError: A column is missing, or two have its name.
+        SourceError: A column is missing, or two columns have its name.
     """
     twins = {n: count for n in columns if (count := names.count(n)) > 1}
     problems = [
@@ -161,17 +164,17 @@ def check_columns(
     absent: dict[str, list[str]] = {}
     for name in columns:
         if name not in names:
-            absent.setdefault(lacks(name, names), []).append(repr(name))
+            absent.setdefault(absent_hint(name, names), []).append(repr(name))
     problems += [f"there is no column {' or '.join(group)}{hint}" for hint, group in absent.items()]
     if problems:
         raise SourceError(f"{path}: {'; '.join(problems)}{why}")
 
 
 def read_footer(path: str, n_bytes: int) -> tuple[pq.FileMetaData, pa.Schema]:
-    """Returns what a Parquet file of a size says of its row groups and columns.
+    """Returns the metadata and the schema in the footer of a Parquet file of `n_bytes`.
 
     Raises:
-        SourceError: It is no whole Parquet file.
+        SourceError: It is not a Parquet file, or not a whole one.
     """
     if not n_bytes:
         raise SourceError(f"{path} is empty; a Parquet file has at least a footer")

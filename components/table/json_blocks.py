@@ -1,6 +1,7 @@
-"""JSON Lines blocks: one object a line, read by DuckDB, each value then as a cell of text is.
+"""JSON Lines blocks: DuckDB cuts each object into values, which are read as cells of text are.
 
-A fragment is a value as JSON writes it; `null` is a missing value, no fragment a missing key.
+A fragment is a value as it is in the JSON text. The fragment `null` is a missing value; a missing
+key has no fragment.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import pyarrow.compute as pc
 
 from quatrain.components.specification.source import Source
 from quatrain.components.table.block import Block, Fault
-from quatrain.components.table.conversion import SHOWN, USUAL, Column, from_text
+from quatrain.components.table.conversion import SHOWN, USUAL, TypedColumn, from_text
 from quatrain.components.table.range import Range
-from quatrain.components.table.sql import ask
+from quatrain.components.table.sql import run_query
 from quatrain.components.table.text_pieces import BLOCK_BYTES, Piece, pieces, raw_block
 from quatrain.trainer.features.text_format import Spelling
 
@@ -29,7 +30,10 @@ _KINDS = {
     "timestamp": ("text",),
     "date": ("text",),
 }
-"""The kinds of JSON values that each type takes; a number with a fraction has no one spelling."""
+"""The kinds of JSON values that each type takes.
+
+A string takes whole numbers but no fractions: 0.1 and 1e-1 are one number and two texts.
+"""
 _EPOCH_KINDS = ("whole", "text")
 _PATTERNS = {
     "text": r'\A"',
@@ -48,8 +52,8 @@ def read_blocks(
 ) -> Iterator[Block]:
     """Yields the rows of a range of a file of JSON Lines.
 
-    A row is a line; an empty line is not one. `bad_json` is a line that holds no object,
-    `missing_key` one that lacks a declared column, unless `source.optional_keys` allows it.
+    A row is a line that is not empty. A line that does not hold an object has the fault `bad_json`;
+    one that lacks a declared column has `missing_key`, unless `source.optional_keys` allows that.
 
     Raises:
         SourceError: The file cannot be read, or a row is too long.
@@ -63,7 +67,7 @@ def read_blocks(
 
 
 def _objects(block: Block) -> Block:
-    """Sets aside the lines that are no UTF-8 or no object; the rest are texts."""
+    """Returns the block without the lines that are not UTF-8 or not an object."""
     rows, faults = block.rows, []
     try:
         text = rows.cast(pa.string())
@@ -71,11 +75,11 @@ def _objects(block: Block) -> Block:
         wrong = np.array([not _is_utf8(row) for row in rows.to_pylist()], bool)
         faults = [Fault.where(wrong, "bad_encoding", "the line is not valid UTF-8")]
         text = pc.if_else(pa.array(wrong), None, rows).cast(pa.string())
-    query = "SELECT CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' END AS is FROM read"
-    known = ask(query, pa.table({"text": text})).column("is").combine_chunks()
-    wrong = pc.invert(pc.fill_null(known, False))
+    sql = "SELECT CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' END AS is FROM batch"
+    is_object = run_query(sql, pa.table({"text": text})).column("is").combine_chunks()
+    wrong = pc.invert(pc.fill_null(is_object, False))
     faults.append(Fault.where(wrong, "bad_json", "the line is not one JSON object"))
-    return replace(block, batch=pa.record_batch({"text": text})).without(faults)
+    return replace(block, batch=pa.record_batch({"text": text})).without_faults(faults)
 
 
 def _is_utf8(row: bytes) -> bool:
@@ -90,35 +94,35 @@ def _typed(
     block: Block, source: Source, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
 ) -> Block:
     fragments = _fragments(block.batch.column("text"), list(columns))
-    faults = [] if source.optional_keys else _missing(fragments)
+    faults = [] if source.optional_keys else _missing_keys(fragments)
     converted = {
         name: _convert(name, fragments[name], type_, spellings.get(name, USUAL))
         for name, type_ in columns.items()
     }
-    faults += [fault for _, found in converted.values() for fault in found]
+    faults += [fault for _, of_column in converted.values() for fault in of_column]
     batch = pa.record_batch([c for c, _ in converted.values()], names=list(converted))
-    return replace(block, batch=batch).found(faults)
+    return replace(block, batch=batch).with_faults(faults)
 
 
 def _fragments(text: pa.Array, names: list[str]) -> dict[str, pa.Array]:
     """Returns the fragment of each key, `[N] string`, null where a row lacks it."""
     pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
-    query = "SELECT json_extract(text, $1::VARCHAR[]) AS found FROM read"
-    found = ask(query, pa.table({"text": text}), [pointers]).column("found").combine_chunks()
+    sql = "SELECT json_extract(text, $1::VARCHAR[]) AS fragments FROM batch"
+    lists = run_query(sql, pa.table({"text": text}), [pointers]).column("fragments")
+    values = lists.combine_chunks().flatten()  # row by row, in each the keys in order
     at = np.arange(len(text)) * len(names)
-    values = found.flatten()
     return {name: values.take(pa.array(at + i)).cast(pa.string()) for i, name in enumerate(names)}
 
 
-def _missing(fragments: Mapping[str, pa.Array]) -> list[Fault]:
+def _missing_keys(fragments: Mapping[str, pa.Array]) -> list[Fault]:
     hint = "; if rows may lack keys, set `source.optional_keys: true`"
     return [
-        Fault.where(pc.is_null(found), "missing_key", f"there is no key {name!r}{hint}")
-        for name, found in fragments.items()
+        Fault.where(pc.is_null(column), "missing_key", f"there is no key {name!r}{hint}")
+        for name, column in fragments.items()
     ]
 
 
-def _convert(name: str, fragments: pa.Array, type_: str, spelling: Spelling) -> Column:
+def _convert(name: str, fragments: pa.Array, type_: str, spelling: Spelling) -> TypedColumn:
     fragments = pc.if_else(pc.equal(fragments, "null"), None, fragments)
     kinds = _EPOCH_KINDS if spelling.epoch else _KINDS[type_]
     pattern = "|".join(_PATTERNS[kind] for kind in kinds)
@@ -131,12 +135,12 @@ def _convert(name: str, fragments: pa.Array, type_: str, spelling: Spelling) -> 
 
 
 def _unquoted(fragments: pa.Array) -> pa.Array:
-    """Returns the texts of fragments, null where they are empty; numbers as they are."""
+    """Returns the texts of string fragments, null where empty; numbers stay as they are."""
     text = pc.replace_substring_regex(fragments, pattern=r'(?s)\A"(.*)"\z', replacement=r"\1")
     escaped = pc.fill_null(pc.match_substring(fragments, "\\"), False)
     if pc.any(escaped).as_py():
-        plain = pa.array([json.loads(f) for f in fragments.filter(escaped).to_pylist()])
-        text = pc.replace_with_mask(text, escaped, plain)
+        unescaped = pa.array([json.loads(f) for f in fragments.filter(escaped).to_pylist()])
+        text = pc.replace_with_mask(text, escaped, unescaped)
     return pc.if_else(pc.equal(text, ""), None, text)
 
 

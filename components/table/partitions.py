@@ -1,4 +1,4 @@
-"""Hive partitions: columns whose value stands in the path, as year=2013/month=7/rows.parquet."""
+"""Hive partitions: columns whose value is in the path, as year=2013/month=7/rows.parquet."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MISSING = ("", "__HIVE_DEFAULT_PARTITION__")
 
 
 def partition_of(path: str, names: Iterable[str]) -> dict[str, str]:
-    """Returns the text of those columns that a file's folders name, as they are written."""
+    """Returns the text of those columns, of the named ones, that are in a file's path."""
     folders = [folder.partition("=") for folder in path.split("/")[:-1]]
-    found = {unquote(key): unquote(value) for key, equals, value in folders if equals}
-    return {name: found[name] for name in names if name in found}
+    values = {unquote(key): unquote(value) for key, equals, value in folders if equals}
+    return {name: values[name] for name in names if name in values}
 
 
 def partition_values(
@@ -30,15 +30,15 @@ def partition_values(
     columns: Mapping[str, str],
     spellings: Mapping[str, Spelling],
 ) -> dict[str, pa.Scalar]:
-    """Returns the typed value of those columns that a file's folders name.
+    """Returns the typed values of the columns that are in a file's path.
 
     Raises:
-        SourceError: A value has not the column's type.
+        SourceError: A value does not have its column's type.
     """
     values = {}
     for name, text in partition_of(path, names).items():
-        written = pa.array([None if text in MISSING else text.encode()], pa.binary())
-        typed, faults = from_text(name, written, columns[name], spellings.get(name, USUAL))
+        value = pa.array([None if text in MISSING else text.encode()], pa.binary())
+        typed, faults = from_text(name, value, columns[name], spellings.get(name, USUAL))
         for fault in faults:
             if len(fault.rows):
                 raise SourceError(f"{path}: the folder {name}={text}: {fault.detail[0]}")
@@ -47,7 +47,7 @@ def partition_values(
 
 
 def with_partition(block: Block, values: Mapping[str, pa.Scalar], order: Iterable[str]) -> Block:
-    """Adds the columns of a path to a block of its file; all columns in `order`."""
+    """Returns a block with the columns of its file's path added; all columns are in `order`."""
     n = block.batch.num_rows
     columns = [
         pa.repeat(values[name], n) if name in values else block.batch.column(name) for name in order

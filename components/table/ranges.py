@@ -1,4 +1,4 @@
-"""Cuts the files of a source into the ranges that are read one by one."""
+"""Cuts the files of a source into ranges, each of which one worker reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quatrain.components.table import bigquery
 from quatrain.components.table.conversion import USUAL, can_convert
 from quatrain.components.table.files import find_files
 from quatrain.components.table.header import (
-    Lacks,
+    AbsentHint,
     check_columns,
     read_footer,
     read_header,
@@ -28,7 +28,7 @@ from quatrain.components.wording import near
 from quatrain.trainer.features.text_format import Spelling
 
 RANGE_BYTES = 10 << 20
-"""About 113 000 flights: few enough shards, small enough to spread."""
+"""About 113 000 rows of flights: few enough shards, and small enough to spread over workers."""
 MAX_RANGES = 1000
 
 
@@ -39,99 +39,102 @@ def plan_ranges(
     files: Sequence[tuple[str, int]] | None = None,
     spellings: Mapping[str, Spelling] = {},
     project: str = "",
-    lacks: Lacks = near,
+    absent_hint: AbsentHint = near,
 ) -> list[Range]:
     """Cuts the files of a source into ranges, by their sizes alone.
 
+    The same files give the same ranges, and so the same shards, for any number of workers.
+
     Args:
-        source: What is read.
+        source: The source of a spec.
         columns: The declared columns; each must be in every file, or in its path.
-        range_bytes: The size of a range; larger when there would be over a thousand.
-        files: What `find_files` found; by default it is asked.
-        spellings: How columns are written that are not written the usual way.
-        project: Who pays for reading a table; by default its own project.
-        lacks: Says of a column that is not there, given those that are, what can be done.
+        range_bytes: The size of a range. By default 10 MB, or more where that would give over a
+            thousand ranges.
+        files: The listing of `find_files`; by default it is called.
+        spellings: The formats of columns that do not have the usual one.
+        project: The project that pays for reading a table; by default the table's own.
+        absent_hint: Returns the hint for a column that a file lacks.
 
     Raises:
         SourceError: A file is absent, empty, not what its name says, or lacks a column.
     """
-    files = find_files(source).found if files is None else files
+    files = find_files(source).listing if files is None else files
     size = range_bytes or max(RANGE_BYTES, math.ceil(sum(s for _, s in files) / MAX_RANGES))
-    table = _Table(source, columns, spellings, lacks)
+    table = _Declaration(source, columns, spellings, absent_hint)
     if source.format == "bigquery":
         return _streams(files, table, size, project)
-    spans = [(p, *span) for p, n in files for span in _CUTS[source.format](p, n, table, size)]
-    return [
-        Range(i, path, start, stop, names) for i, (path, start, stop, names) in enumerate(spans)
-    ]
+    cuts = [(p, *cut) for p, n in files for cut in _CUTTERS[source.format](p, n, table, size)]
+    return [Range(i, path, start, stop, names) for i, (path, start, stop, names) in enumerate(cuts)]
 
 
 @dataclass(frozen=True)
-class _Table:
-    """What every file is read by."""
+class _Declaration:
+    """What a spec says about every file of its source."""
 
     source: Source
     columns: Mapping[str, str]
     spellings: Mapping[str, Spelling]
-    lacks: Lacks
+    absent_hint: AbsentHint
 
-    def columns_in(self, path: str, names: Sequence[str]) -> dict[str, str]:
-        """Returns the declared columns that stand in a file and not in its path.
+    def columns_in_file(self, path: str, names: Sequence[str]) -> dict[str, str]:
+        """Returns the declared columns that are in a file, leaving out those in its path.
 
         Raises:
-            SourceError: A value in the path has not its column's type, or there is no other column.
+            SourceError: A value in the path does not have its column's type, or every declared
+                column is in the path.
         """
         absent = [name for name in self.columns if name not in names]
-        outside = partition_values(path, absent, self.columns, self.spellings)
-        inside = {n: type_ for n, type_ in self.columns.items() if n not in outside}
-        if not inside:
+        in_path = partition_values(path, absent, self.columns, self.spellings)
+        in_file = {n: type_ for n, type_ in self.columns.items() if n not in in_path}
+        if not in_file:
             raise SourceError(f"{path}: every declared column is in the path and none in the file")
-        return inside
+        return in_file
 
 
-Span = tuple[int, int | None, tuple[str, ...]]
+_Cut = tuple[int, int | None, tuple[str, ...]]
 """The start, stop and header of a `Range`."""
 
 
-def _cut_csv(path: str, n_bytes: int, table: _Table, size: int) -> list[Span]:
+def _cut_csv(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
     names, start = read_header(path, table.source)
-    columns = table.columns_in(path, names)
-    only = len(names) == 1 and len(columns) > 1
-    why = f"; is source.delimiter {table.source.delimiter!r} right?" if only else ""
-    check_columns(path, names, columns, why, table.lacks)
+    columns = table.columns_in_file(path, names)
+    is_uncut = len(names) == 1 and len(columns) > 1
+    why = f"; is source.delimiter {table.source.delimiter!r} right?" if is_uncut else ""
+    check_columns(path, names, columns, why, table.absent_hint)
     if table.source.quoted_newlines or compression_of(path):
+        # Where a row starts is known only to who has read all rows before it.
         return [(start, None, names)]
     return _cut_at(start, n_bytes, size, names)
 
 
-def _cut_json(path: str, n_bytes: int, table: _Table, size: int) -> list[Span]:
+def _cut_json(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
     keys, start = read_keys(path)
-    columns = table.columns_in(path, keys)
+    columns = table.columns_in_file(path, keys)
     if keys and not table.source.optional_keys:
         why = "; if rows may lack keys, set source.optional_keys: true"
-        check_columns(path, keys, columns, why, table.lacks)
+        check_columns(path, keys, columns, why, table.absent_hint)
     if compression_of(path):
         return [(start, None, keys)]
     return _cut_at(0, n_bytes, size, keys)
 
 
-def _cut_at(start: int, n_bytes: int, size: int, names: tuple[str, ...]) -> list[Span]:
+def _cut_at(start: int, n_bytes: int, size: int, names: tuple[str, ...]) -> list[_Cut]:
     starts = range(start, max(n_bytes, start + 1), size)
     return [(at, min(at + size, n_bytes), names) for at in starts]
 
 
-def _cut_parquet(path: str, n_bytes: int, table: _Table, size: int) -> list[Span]:
+def _cut_parquet(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
     metadata, schema = read_footer(path, n_bytes)
     names = tuple(schema.names)
-    columns = table.columns_in(path, names)
-    check_columns(path, names, columns, "", table.lacks)
+    columns = table.columns_in_file(path, names)
+    check_columns(path, names, columns, "", table.absent_hint)
     _check_types(path, schema, columns, table.spellings)
-    bounds, filled = [0], 0
+    bounds, n_uncut = [0], 0
     for group in range(metadata.num_row_groups):
-        filled += metadata.row_group(group).total_byte_size
-        if filled >= size or group == metadata.num_row_groups - 1:
+        n_uncut += metadata.row_group(group).total_byte_size
+        if n_uncut >= size or group == metadata.num_row_groups - 1:
             bounds.append(group + 1)
-            filled = 0
+            n_uncut = 0
     return [(a, b, names) for a, b in pairwise(bounds)] or [(0, 0, names)]
 
 
@@ -147,22 +150,22 @@ def _check_types(
 
 
 def _streams(
-    tables: Sequence[tuple[str, int]], table: _Table, size: int, project: str
+    tables: Sequence[tuple[str, int]], table: _Declaration, size: int, project: str
 ) -> list[Range]:
-    """Opens a read session for each table; its streams are the ranges."""
+    """Opens a read session for each table; the session's streams are the ranges."""
     ranges: list[Range] = []
     columns = table.columns
     for uri, n_bytes in tables:
-        found = bigquery.find_table(uri)
-        if found is None:
+        metadata = bigquery.find_table(uri)
+        if metadata is None:
             raise SourceError(f"source.uri: {uri} does not exist")
-        check_columns(uri, found.columns, columns, "", table.lacks)
+        check_columns(uri, metadata.columns, columns, "", table.absent_hint)
         session = bigquery.open_session(uri, list(columns), n_bytes, size, project)
         _check_types(uri, session.schema, columns, table.spellings)
         for number, stream in enumerate(session.streams):
-            at = len(ranges)
-            ranges.append(Range(at, uri, number, None, tuple(columns), stream=stream))
+            header = tuple(columns)
+            ranges.append(Range(len(ranges), uri, number, None, header, stream=stream))
     return ranges
 
 
-_CUTS = {"csv": _cut_csv, "jsonl": _cut_json, "parquet": _cut_parquet}
+_CUTTERS = {"csv": _cut_csv, "jsonl": _cut_json, "parquet": _cut_parquet}

@@ -1,4 +1,4 @@
-"""Typed reading: the blocks of a range, whatever the file's format."""
+"""Reads a range as typed blocks, whatever the file's format."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def read_range(
     spellings: Mapping[str, Spelling] = {},
     suspects: set[str] | None = None,
 ) -> Iterator[Block]:
-    """Yields the rows of a range as typed blocks, which know the faults of malformed rows.
+    """Yields the rows of a range as typed blocks, with the faults of malformed rows.
 
     Only `columns` are converted. An empty text is missing; `source.nulls` are the other spellings
     of a missing value in a CSV (Parquet and JSON have their own nulls). A block holds about 10 MB
-    of CSV, 4 MB of JSON, or 65 536 Parquet rows. Columns that are not in a file are taken from its
-    path.
+    of CSV, 4 MB of JSON, or 65 536 Parquet rows. A column that is not in the file is taken from
+    the file's path.
 
     Args:
-        span: One range of `sources.plan_ranges`.
+        span: One range of `ranges.plan_ranges`.
         source: How the rows are written.
-        columns: The declared types of the columns that are read.
-        spellings: How columns are written that are not written the usual way.
-        suspects: Columns of a CSV that had a wrong value before; `delimited.read_blocks` adds more.
+        columns: The declared types of the columns to read.
+        spellings: The formats of columns that do not have the usual one.
+        suspects: Columns of a CSV in which an earlier block had a bad value; this call adds more.
 
     Raises:
         SourceError: The file cannot be read.
     """
     absent = [name for name in columns if name not in span.header]
-    outside = partition_values(span.path, absent, columns, spellings) if absent else {}
-    inside = {name: type_ for name, type_ in columns.items() if name not in outside}
-    blocks = _blocks(span, source, inside, spellings, suspects)
-    return (with_partition(b, outside, columns) for b in blocks) if outside else blocks
+    in_path = partition_values(span.path, absent, columns, spellings) if absent else {}
+    in_file = {name: type_ for name, type_ in columns.items() if name not in in_path}
+    blocks = _blocks(span, source, in_file, spellings, suspects)
+    return (with_partition(b, in_path, columns) for b in blocks) if in_path else blocks
 
 
 def _blocks(

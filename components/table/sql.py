@@ -1,4 +1,4 @@
-"""The DuckDB of this process: one database, as to open another one costs 20 ms."""
+"""The DuckDB of this process: one database, since opening another one takes 20 ms."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ import pyarrow as pa
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """Returns a connection of its own, which can reach no file, network or extension.
+    """Returns a new connection, which cannot reach any file, network or extension.
 
-    It works on the thread that asks. Its time zone is UTC: by default a timestamp with a zone means
-    another time on each machine.
+    It runs on the thread that calls it. Its time zone is UTC: by default DuckDB reads a timestamp
+    that has a zone as a different time on each machine.
     """
     return _database().cursor()
 
 
-def ask(query: str, batch: pa.Table, parameters: Sequence[Any] = ()) -> pa.Table:
-    """Returns the answer to a query over `batch`, which it calls `read`."""
+def run_query(sql: str, batch: pa.Table, parameters: Sequence[Any] = ()) -> pa.Table:
+    """Returns the result of a query over a table, which the query calls `batch`."""
     with connect() as connection:
-        connection.register("read", batch)
-        return connection.sql(query, params=list(parameters)).to_arrow_table()
+        connection.register("batch", batch)
+        return connection.sql(sql, params=list(parameters)).to_arrow_table()
 
 
 def one_batch(table: pa.Table) -> pa.RecordBatch:
-    """Returns a table as one batch; columns of one chunk are not copied, unlike each one's own."""
+    """Returns a table as one batch.
+
+    `Table.combine_chunks` does not copy a column of one chunk; `ChunkedArray.combine_chunks` does.
+    """
     batches = table.combine_chunks().to_batches()
     return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 

@@ -1,4 +1,4 @@
-"""Text cut at row ends: the pieces of a range, and the blocks of raw rows that they hold."""
+"""Text cut where rows end: the pieces of a range, and the blocks of raw rows in them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from quatrain.components.table.header import BOM
 from quatrain.components.table.range import Range
 
 BLOCK_BYTES = 4 << 20
-"""About 43 000 flights: more costs memory, less costs calls."""
+"""About 43 000 rows of flights: larger blocks cost memory, smaller ones cost calls."""
 MAX_ROW_BYTES = 64 << 20
-"""A longer row is an error of the file; one bound keeps memory bounded."""
+"""A longer row is an error: without a bound, one open quote would read a whole file into memory."""
 _LINE_FEED, _RETURN = 10, 13
 _SCAN_BYTES = 1 << 16
 
 Piece = tuple[int, bytes, np.ndarray]
-"""Where it starts in the file, its bytes, and where each of its rows ends, `[N] int64`."""
+"""Where the piece starts in the file, its bytes, and where each row ends in them, `[N] int64`."""
 
 
 def pieces(span: Range, block_bytes: int, *, quoted_newlines: bool) -> Iterator[Piece]:
     """Yields the bytes of the rows that start in a range, cut where rows end.
 
-    A row is a line, or with `quoted_newlines` a line that ends outside quotes. Nothing here keeps a
-    piece that was taken, as a loop's variable would while the next one is read.
+    A row is a line; with `quoted_newlines`, line ends inside quotes do not end it. The pieces go
+    through `map`, since the variable of a loop would hold one piece in memory while the next one
+    is read.
 
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
-    streamed = quoted_newlines or compression_of(span.path) is not None
+    is_stream = quoted_newlines or compression_of(span.path) is not None
 
-    def checked(piece: Piece) -> Piece:
+    def check(piece: Piece) -> Piece:
         position, data, ends = piece
         if len(data) > MAX_ROW_BYTES:
             lengths = np.diff(ends, prepend=0)
@@ -44,14 +45,21 @@ def pieces(span: Range, block_bytes: int, *, quoted_newlines: bool) -> Iterator[
         return piece
 
     try:
-        cut = _stream(span, block_bytes, quoted_newlines) if streamed else _cut(span, block_bytes)
-        yield from map(checked, cut)
+        if is_stream:
+            unchecked = _pieces_in_order(span, block_bytes, quoted_newlines)
+        else:
+            unchecked = _pieces_of_range(span, block_bytes)
+        yield from map(check, unchecked)
     except OSError as error:
         raise SourceError(f"{span.path} cannot be read: {error}") from error
 
 
 def row_ends(data: bytes, quoted_newlines: bool) -> np.ndarray:
-    """Returns where each row that has a line end stops, `[N] int64`."""
+    """Returns where each row that has a line end stops, `[N] int64`.
+
+    A line end is inside quotes if an odd number of quotes precede it. A doubled quote within a
+    value adds two, so it does not change that.
+    """
     characters = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(characters == _LINE_FEED)
     if quoted_newlines and b'"' in data:
@@ -60,14 +68,18 @@ def row_ends(data: bytes, quoted_newlines: bool) -> np.ndarray:
     return ends + 1
 
 
-def _cut(span: Range, block_bytes: int) -> Iterator[Piece]:
-    """Cuts the rows that start in [start, stop); a neighbour finds the same bounds."""
+def _pieces_of_range(span: Range, block_bytes: int) -> Iterator[Piece]:
+    """Yields the rows that start in [start, stop).
+
+    A row that crosses a bound belongs to the range in which it starts. Both neighbours look for the
+    first row after the bound, so no row is read twice or left out.
+    """
     with open_file(span.path) as file:
         size = file.size()
         stop = size if span.stop is None else min(span.stop, size)
         position = _next_row(file, span.start, span.path)
         end = _next_row(file, stop, span.path)
-        # Blocks of equal size: a small rest would cost the calls of a whole one.
+        # Blocks are of equal size, since a small last one would cost as many calls as a whole one.
         block_bytes = -(-(end - position) // max(round((end - position) / block_bytes), 1))
         while position < end:
             is_last = end - position < block_bytes * 5 // 4
@@ -83,13 +95,13 @@ def _piece(file: pa.NativeFile, start: int, stop: int) -> Piece:
 
 def _next_row(file: pa.NativeFile, at: int, path: str) -> int:
     """Returns where the first row at or after a byte starts, or the size of the file."""
-    if at == 0:  # only JSON Lines have no header
+    if at == 0:  # only a range of JSON Lines starts at 0: a CSV starts with its header
         return len(BOM) if file.read_at(len(BOM), 0) == BOM else 0
     size = file.size()
     for start in range(at - 1, size, _SCAN_BYTES):
-        found = file.read_at(_SCAN_BYTES, start).find(b"\n")
-        if found >= 0:
-            return int(start + found + 1)
+        line_end = file.read_at(_SCAN_BYTES, start).find(b"\n")
+        if line_end >= 0:
+            return int(start + line_end + 1)
         if start - at > MAX_ROW_BYTES:
             before = max(at - MAX_ROW_BYTES, 0)
             row = before + file.read_at(at - before, before).rfind(b"\n") + 1
@@ -97,30 +109,34 @@ def _next_row(file: pa.NativeFile, at: int, path: str) -> int:
     return int(size)
 
 
-def _stream(span: Range, block_bytes: int, quoted_newlines: bool) -> Iterator[Piece]:
+def _pieces_in_order(span: Range, block_bytes: int, quoted_newlines: bool) -> Iterator[Piece]:
+    """Yields the rows of a file that can only be read from its start."""
     with open_stream(span.path, compression_of(span.path)) as stream:
         stream.read(span.start)
-        position, left = span.start, b""
+        position, rest = span.start, b""  # the rest is a row whose end is not read yet
         while True:
-            read = stream.read(block_bytes)
-            data = left + read
+            new = stream.read(block_bytes)
+            data = rest + new
             ends = row_ends(data, quoted_newlines)
-            if not read:
+            if not new:
                 if quoted_newlines:
                     _require_closed(data, ends, span.path, position)
                 ends = _with_last(ends, len(data))
             if not len(ends):
-                if not read:
+                if not new:
                     return
                 _check_length(len(data), span.path, position)
-                left = data
+                rest = data
                 continue
             yield position, data[: ends[-1]], ends
-            position, left = position + int(ends[-1]), data[ends[-1] :]
+            position, rest = position + int(ends[-1]), data[ends[-1] :]
 
 
 def _require_closed(data: bytes, ends: np.ndarray, path: str, position: int) -> None:
-    """Refuses a quote that is open at the end: it would make one row of all that follows."""
+    """Refuses a quote that is still open at the end of the file.
+
+    Everything behind such a quote would be one row.
+    """
     if data.count(b'"') % 2:
         row = position + int(ends[-1] if len(ends) else 0)
         raise SourceError(
@@ -130,7 +146,7 @@ def _require_closed(data: bytes, ends: np.ndarray, path: str, position: int) -> 
 
 
 def _with_last(ends: np.ndarray, size: int) -> np.ndarray:
-    """Adds the end of a last row that has no line end."""
+    """Returns the row ends with that of a last row that has no line end."""
     return ends if size == (ends[-1] if len(ends) else 0) else np.append(ends, size)
 
 
@@ -143,7 +159,13 @@ def _check_length(n_bytes: int, path: str, position: int) -> None:
 
 
 def raw_block(piece: Piece, span: Range, *, empty_is_row: bool) -> Block:
-    """Makes the block of raw rows; they share the piece's bytes."""
+    """Returns the block of a piece's raw rows, which share its bytes.
+
+    Args:
+        piece: Whole rows.
+        span: The range that they are from.
+        empty_is_row: Whether an empty line is a row, as in a CSV of one column.
+    """
     position, data, ends = piece
     starts = np.concatenate([[0], ends[:-1]])
     rows = pa.Array.from_buffers(
@@ -153,11 +175,12 @@ def raw_block(piece: Piece, span: Range, *, empty_is_row: bool) -> Block:
     )
     positions = pa.array(starts + position)
     if not empty_is_row:
+        # At most a carriage return and a line feed: only such short lines are looked at.
         short = np.flatnonzero(ends - starts <= 2)
         empty = [i for i in short if not data[starts[i] : ends[i]].strip(b"\r\n")]
         if empty:
-            keep = np.ones(len(ends), bool)
-            keep[empty] = False
-            rows, positions = rows.filter(pa.array(keep)), positions.filter(pa.array(keep))
-        # No column yet, but a number of rows, which cost nothing when some are left out.
+            is_row = np.ones(len(ends), bool)
+            is_row[empty] = False
+            rows, positions = rows.filter(pa.array(is_row)), positions.filter(pa.array(is_row))
+    # A batch needs a column to know its number of rows; nulls take no memory when filtered.
     return Block(span.path, pa.record_batch({"none": pa.nulls(len(rows))}), positions, rows)

@@ -1,4 +1,4 @@
-"""Blocks of typed columns: of a Parquet file's row groups, or a stream of a BigQuery table."""
+"""Blocks of typed columns: from the row groups of a Parquet file, or a stream of BigQuery."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from quatrain.components.table.range import Range
 from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_ROWS = 1 << 16
+"""Enough rows that DuckDB's 2 ms for each batch hardly count; few enough to bound memory."""
 BUFFER_BYTES = 1 << 20
-"""Pages are read as they are needed: a row group may be larger than the memory."""
+"""Pages are read as they are needed, since a row group may be larger than the memory."""
 
 
 def read_blocks(
@@ -29,7 +30,7 @@ def read_blocks(
     """Yields the rows of a range of row groups.
 
     Raises:
-        SourceError: The file cannot be read, or a column cannot have its declared type.
+        SourceError: The file cannot be read, or a column cannot be read as its declared type.
     """
     try:
         with open_file(span.path) as file:
@@ -55,27 +56,27 @@ def read_stream(
     spellings: Mapping[str, Spelling] = {},
     block_rows: int = BLOCK_ROWS,
 ) -> Iterator[Block]:
-    """Yields the rows of a stream of a table; a row's position is its number in the stream.
+    """Yields the rows of a stream of BigQuery; a row's position is its number in the stream.
 
     Raises:
         SourceError: The stream cannot be read.
     """
     source, position = f"{span.path} stream {span.start}", 0
-    for batch in _gathered(bigquery.read_stream(span.path, span.stream), block_rows):
+    for batch in _joined(bigquery.read_stream(span.path, span.stream), block_rows):
         yield _block(batch, source, position, columns, spellings)
         position += batch.num_rows
 
 
-def _gathered(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Joins small batches: DuckDB costs 2 ms a batch, and BigQuery sends about 1 MB."""
-    held: list[pa.RecordBatch] = []
+def _joined(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Joins small batches: DuckDB takes 2 ms for each one, and BigQuery sends about 1 MB."""
+    pending: list[pa.RecordBatch] = []
     for batch in batches:
-        held.append(batch)
-        if sum(b.num_rows for b in held) >= rows:
-            yield pa.concat_batches(held)
-            held = []
-    if held:
-        yield pa.concat_batches(held)
+        pending.append(batch)
+        if sum(b.num_rows for b in pending) >= rows:
+            yield pa.concat_batches(pending)
+            pending = []
+    if pending:
+        yield pa.concat_batches(pending)
 
 
 def _block(
@@ -85,7 +86,7 @@ def _block(
     columns: Mapping[str, str],
     spellings: Mapping[str, Spelling],
 ) -> Block:
-    """Makes the block of a batch of typed columns, whose first row stands at `position`."""
+    """Returns the block of a batch of typed columns whose first row is at `position`."""
     batch = _without_views(batch)
     converted = {
         n: from_typed(n, batch.column(n), t, spellings.get(n, USUAL)) for n, t in columns.items()
@@ -96,11 +97,11 @@ def _block(
         pa.array(range(position, position + batch.num_rows), pa.int64()),
         batch.to_struct_array(),
     )
-    return block.found([f for _, faults in converted.values() for f in faults])
+    return block.with_faults([f for _, faults in converted.values() for f in faults])
 
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Returns string views as strings: pyarrow cannot take rows of them yet (25.0)."""
+    """Returns string views as strings: pyarrow 25.0 cannot take single rows of them."""
     views = [f for f in batch.schema if pa.types.is_string_view(f.type)]
     for field in views:
         at = batch.schema.get_field_index(field.name)

@@ -1,7 +1,7 @@
-"""What tells whether the files of a source are the same as before, without reading them.
+"""The versions of a source's files, which show whether a file has changed without reading it.
 
-The digest is what a cached step is found by: a file that is written again is never a cache hit, and
-an unchanged one is. A file that changes while it is read stops the run.
+A cached step is found by the digest of these versions: a file that was rewritten is never a cache
+hit, an unchanged one always is. A file that changes while the run reads it stops the run.
 """
 
 from __future__ import annotations
@@ -24,44 +24,45 @@ TIMEOUT_S = 30.0
 """The longest wait for one page of a listing."""
 
 
-def versions(uris: Iterable[str], project: str = "", client: Any = None) -> dict[str, str]:
-    """Returns what changes whenever a file is written again, by the file's uri, in their order.
+def find_versions(uris: Iterable[str], project: str = "", client: Any = None) -> dict[str, str]:
+    """Returns the version of each file by its uri, in the order of `uris`.
 
-    Of an object it is the generation, which Cloud Storage makes anew for each write
-    (https://cloud.google.com/storage/docs/generations-preconditions); of a table of BigQuery the
-    time of its last change in milliseconds; of a local file its size and that time in nanoseconds.
+    A version changes whenever the file is rewritten. Of an object it is the generation, which is
+    new for each write (https://cloud.google.com/storage/docs/generations-preconditions); of a table
+    of BigQuery the time of its last change in milliseconds; of a local file its size and the time
+    of its last change in nanoseconds.
 
     Args:
-        uris: Local paths, gs:// and bq:// uris, as `find_files` gives them.
-        project: Who asks.
-        client: A `google.cloud.storage.Client`; made when there is something to ask.
+        uris: Local paths, gs:// and bq:// uris, as `find_files` returns them.
+        project: The project of the requests.
+        client: A `google.cloud.storage.Client`; by default one is created if there are objects.
 
     Raises:
         SourceDenied: The objects may not be listed, or their bucket does not answer.
-        SourceError: A file is not there any more.
+        SourceError: A file has gone since it was listed.
     """
-    wanted = list(uris)
-    found = {uri: _table(uri) for uri in wanted if is_table(uri)}
-    found |= {u: _local(u) for u in wanted if not is_remote(u) and not is_table(u)}
-    paths = {uri: _path(uri) for uri in wanted if is_remote(uri)}
+    uris = list(uris)
+    versions = {uri: _table_version(uri) for uri in uris if is_table(uri)}
+    versions |= {u: _local_version(u) for u in uris if not is_remote(u) and not is_table(u)}
+    paths = {uri: _object_path(uri) for uri in uris if is_remote(uri)}
     generations = _generations(set(paths.values()), project, client) if paths else {}
     for uri, path in paths.items():
         if path not in generations:
             raise SourceError(f"{uri} was there a moment ago and is not any more")
-        found[uri] = generations[path]
-    return {uri: found[uri] for uri in wanted}
+        versions[uri] = generations[path]
+    return {uri: versions[uri] for uri in uris}
 
 
-def digest(of: Mapping[str, str]) -> str:
-    """Returns the sha256 of files and their versions, whatever their order."""
-    return hashlib.sha256(canonical_json(sorted(of.items())).encode()).hexdigest()
+def digest_versions(versions: Mapping[str, str]) -> str:
+    """Returns the sha256 of files and their versions; their order does not matter."""
+    return hashlib.sha256(canonical_json(sorted(versions.items())).encode()).hexdigest()
 
 
 def check_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Checks that no file was written while it was read.
+    """Checks that no file was rewritten while the run read it.
 
     Raises:
-        SourceError: Which were.
+        SourceError: Some were; the message names the first.
     """
     changed = [uri for uri in before if after.get(uri) != before[uri]]
     if changed:
@@ -72,14 +73,14 @@ def check_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None
         )
 
 
-def _table(uri: str) -> str:
+def _table_version(uri: str) -> str:
     table = find_table(uri)
     if table is None:
         raise SourceError(f"{uri} was there a moment ago and is not any more")
     return table.version
 
 
-def _local(path: str) -> str:
+def _local_version(path: str) -> str:
     name = path.removeprefix("file://")
     try:
         status = Path(name).stat()
@@ -88,33 +89,33 @@ def _local(path: str) -> str:
     return f"{status.st_size} bytes of {status.st_mtime_ns}"
 
 
-def _path(uri: str) -> str:
+def _object_path(uri: str) -> str:
     """Returns BUCKET/OBJECT; pyarrow writes gs://anonymous@BUCKET for a public bucket."""
     [bucket] = buckets_of([uri])
     return f"{bucket}/{uri.removeprefix(SCHEME).partition('/')[2]}"
 
 
 def _generations(paths: set[str], project: str, client: Any) -> dict[str, str]:
-    """Asks for the generation of objects, by one listing for each bucket."""
+    """Returns the generation of each object, by one listing for each bucket."""
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
 
-    found: dict[str, str] = {}
+    generations: dict[str, str] = {}
     try:
         client = client or storage.Client(project=project or None)
         for bucket in sorted({path.partition("/")[0] for path in paths}):
             names = [p.partition("/")[2] for p in paths if p.startswith(f"{bucket}/")]
-            listed = client.list_blobs(
+            blobs = client.list_blobs(
                 bucket,
                 prefix=os.path.commonprefix(names),  # noqa: RUF071 - objects have no folders
                 fields="items(name,generation),nextPageToken",
                 timeout=TIMEOUT_S,
             )
-            found |= {f"{bucket}/{b.name}": str(b.generation) for b in listed}
+            generations |= {f"{bucket}/{b.name}": str(b.generation) for b in blobs}
     except (GoogleAPICallError, RetryError, GoogleAuthError, OSError) as error:
         raise SourceDenied(
             f"the objects of the source cannot be listed: {first_line(error)}; whoever "
             f"reads them needs roles/storage.objectViewer on their bucket"
         ) from error
-    return {path: found[path] for path in paths if path in found}
+    return {path: generations[path] for path in paths if path in generations}

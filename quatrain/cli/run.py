@@ -58,7 +58,7 @@ def run(
       quatrain run examples/flights/flights.yaml --tier STANDARD_1 --set train.replicas=2
     """  # noqa: D301
     from quatrain.components.package.publishing import check_trainer
-    from quatrain.components.table.windows import window_end
+    from quatrain.components.times import window_end
     from quatrain.components.train.plan import resolve_tier
     from quatrain.validation.typos import load_with_source
 
@@ -69,7 +69,7 @@ def run(
     model_spec = load_with_source(spec, overrides)
     resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
     check_trainer(model_spec.train.trainer or "")
-    window_end(model_spec.source, at)
+    window_end(model_spec.source.window, at)
     from quatrain.local.run import run_pipeline
     from quatrain.pipelines.compiled import compile_pipeline
     from quatrain.terminal.printouts import shown

@@ -50,8 +50,8 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
       quatrain check examples/flights/flights.yaml --set clean.max_rejected=0.01
     """  # noqa: D301
     from quatrain.components.errors import SpecError
-    from quatrain.components.table.windows import window_end
     from quatrain.components.tiers import tiers
+    from quatrain.components.times import window_end
     from quatrain.components.train.plan import resolve_tier
     from quatrain.terminal.console import rows_in_words
     from quatrain.validation import sample
@@ -59,7 +59,7 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
 
     model_spec = load_with_source(spec, overrides)
     resolved = resolve_tier(model_spec, tier)
-    found = sample.check(model_spec, window_end(model_spec.source, at))
+    found = sample.check(model_spec, window_end(model_spec.source.window, at))
     if found.sample:
         click.echo(f"sampled {rows_in_words(found.sample.rows)}")
     if found.problems:

@@ -181,7 +181,7 @@ def _blocks(
     exhausted = True
     for span in ranges:
         read = read_blocks(span, source, columns, BLOCK_BYTES)
-        blocks += [block.without() for block in islice(read, STREAMED_BLOCKS)]
+        blocks += [block.without_faults() for block in islice(read, STREAMED_BLOCKS)]
         exhausted &= next(read, None) is None
     return blocks, exhausted
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from quatrain.components.buckets import check_buckets, source_warnings
 from quatrain.components.errors import SourceDenied
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.components.table.windows import window_end
 from quatrain.components.tiers import tiers
+from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.pipelines.compiled import Compiled, read_compiled
 from quatrain.validation.load import load_spec
@@ -113,7 +113,7 @@ def prepare(request: Request, folder: Path) -> Ready:
     cloud = load_cloud(request.cloud, request.set_cloud, request.allow_tag)
     spec = load_spec(request.spec, request.overrides)
     tier = resolve_tier(spec, request.tier)
-    at = window_end(spec.source, request.at) or datetime.datetime.now(datetime.UTC)
+    at = window_end(spec.source.window, request.at) or datetime.datetime.now(datetime.UTC)
     template = None
     if request.template:
         if request.pipeline:

@@ -20,8 +20,7 @@ from tests.components.handmade import CLASSES, export_model
 
 def positions_of(block: Block) -> list[int]:
     """Returns where the good rows of a block stand."""
-    kept = slice(None) if block.kept is None else block.kept
-    return block.positions.to_numpy()[kept].tolist()
+    return block.batch_positions.to_pylist()
 
 
 class Read:
@@ -36,7 +35,7 @@ class Read:
     ) -> None:
         self.ranges = plan_ranges(source, columns, range_bytes, spellings=spellings)
         read = (b for r in self.ranges for b in read_range(r, source, columns, spellings))
-        blocks = [b.without() for b in read]
+        blocks = [b.without_faults() for b in read]
         self.rows = [tuple(r.values()) for b in blocks for r in b.batch.to_pylist()]
         self.positions = [p for b in blocks for p in positions_of(b)]
         self.rejected = [r for b in blocks for r in b.rejected.to_pylist()]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from quatrain.components.times import parse_time, parse_utc
+from quatrain.components.errors import SourceError
+from quatrain.components.times import parse_time, parse_utc, run_time
 
 NINE = datetime(2013, 7, 1, 9, tzinfo=UTC)
 
@@ -29,3 +30,25 @@ def test_a_time_without_an_offset_is_in_the_zone_that_is_named() -> None:
 def test_what_is_no_time_in_utc_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"isoformat|outside the years"):
         parse_utc(text)
+
+
+def test_the_option_precedes_the_schedule_and_the_schedule_the_creation() -> None:
+    scheduled, created = "2013-07-01T03:00:00Z", "2013-07-02T00:00:00.123456789Z"
+    assert run_time("2013-06-01", (scheduled, created)) == datetime(2013, 6, 1, tzinfo=UTC)
+    assert run_time("", (scheduled, created)) == datetime(2013, 7, 1, 3, tzinfo=UTC)
+    for blank in ("", "1970-01-01T00:00:00Z", "{{$.pipeline_job_schedule_time_utc}}"):
+        assert run_time("", (blank, created)).date() == date(2013, 7, 2)
+
+
+@pytest.mark.parametrize(
+    ("at", "sentence"),
+    [
+        ("yesterday", "'yesterday' is not an ISO date or time; write 2013-07-01"),
+        ("0001-01-01", "is before 1970"),
+        ("9999-12-31T23:00:00-12:00", "is not an ISO date"),
+        ("", "the time of the run is not known"),
+    ],
+)
+def test_a_time_of_a_run_that_cannot_be_read_is_one_sentence(at: str, sentence: str) -> None:
+    with pytest.raises(SourceError, match=sentence):
+        run_time(at, ("",))

@@ -10,14 +10,10 @@ import numpy as np
 from quatrain.components.errors import DataError
 
 WEIGHT_UNITS = 1 << 30
-"""The whole units that a weight of average size counts for in the histograms.
+"""A weight of the average row, in the whole units that histograms count."""
 
-Whole numbers add up exactly in any order. Rounding a weight to 2**-30 of the mean changes it by at
-most 5e-10 of the mean, and an int64 still holds 2**33 rows of average weight.
-"""
-
-SliceValues = Mapping[str, tuple[str, ...] | None]
-"""The values of each slice column; None for a column with too many, whose rows are one slice."""
+Slices = Mapping[str, tuple[str, ...] | None]
+"""None for a column of too many different values: its rows are one slice."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +23,9 @@ class Reference:
     Attributes:
         task: binary, multiclass or regression.
         n_classes: Number of classes; 0 for regression.
-        prior: Train share of each class; the mean train label alone for regression.
+        prior: Train share of each class, or the mean label alone.
         deviation: Standard deviation of the train labels; 1 for classification.
-        low: Lowest label that the plots of a regression show.
+        low: Lowest label of the pictures of a regression.
         high: Highest one.
         mean_weight: Mean weight of a test row; None without weights.
         slices: Values of each slice column that are measured apart, most rows first.
@@ -42,10 +38,10 @@ class Reference:
     low: float = 0.0
     high: float = 1.0
     mean_weight: float | None = None
-    slices: SliceValues = field(default_factory=dict)
+    slices: Slices = field(default_factory=dict)
 
     def units(self, weights: np.ndarray | None, n_rows: int) -> np.ndarray:
-        """Returns weights in whole units, `[N] int64`: 1 a row, or 2**30 for the mean weight.
+        """Weights in whole units, `[N] int64`: 1 a row, or 2**30 for the mean weight.
 
         Raises:
             DataError: A weight is negative or not finite.
@@ -60,5 +56,5 @@ class Reference:
 
     @property
     def unit(self) -> int:
-        """The number of units of a row of average weight."""
+        """How many units a row of average weight has."""
         return 1 if self.mean_weight is None else WEIGHT_UNITS

@@ -15,7 +15,7 @@ import pytest
 from quatrain.components.errors import DataError, SpecError
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.expressions import columns_used
-from quatrain.components.table.block import Block, Fault, as_read
+from quatrain.components.table.block import Block, Fault, raw_bytes
 from quatrain.components.table.conversion import TYPES
 
 COLUMNS = {"dep": "int", "arr": "float", "name": "string", "t": "timestamp", "w": "float"}
@@ -54,10 +54,10 @@ def test_the_first_true_rule_is_the_reason_and_null_is_not_true() -> None:
     cleaner = Cleaner(rules({"late": "arr > 10", "far": "arr > 5", "odd": "name = 'x'"}))
     cleaned = cleaner.clean(
         block(dep=[1] * 5, arr=[20, 7, 1, None, 2], name=["x", "y", "z", "x", None])
-    ).without()
+    ).without_faults()
     assert reasons(cleaned) == [(0, "late"), (10, "far"), (30, "odd")]
     assert cleaned.batch.column("arr").to_pylist() == [1, 2]
-    assert cleaned.kept.tolist() == [2, 4]
+    assert cleaned.indices.tolist() == [2, 4]
     assert cleaned.rejected.column("row").to_pylist() == [b"row 0", b"row 1", b"row 3"]
     assert cleaned.rejected.column("detail")[1].as_py() == "arr > 5"
 
@@ -86,7 +86,7 @@ def test_derived_types_are_described_in_our_words() -> None:
 
 def test_a_row_without_label_or_with_a_bad_weight_is_rejected() -> None:
     cleaned = Cleaner(rules(weight="w")).clean(block(dep=[None, 1, 2, 3], w=[1.0, None, -1.0, 0.0]))
-    assert reasons(cleaned.without()) == [
+    assert reasons(cleaned.without_faults()) == [
         (0, "label_missing"),
         (10, "weight_missing"),
         (20, "bad_weight"),
@@ -95,12 +95,12 @@ def test_a_row_without_label_or_with_a_bad_weight_is_rejected() -> None:
 
 def test_a_label_or_weight_too_large_for_float32_is_rejected() -> None:
     cleaned = Cleaner(rules(label="arr", weight="w")).clean(block(arr=[1e39, 1.0], w=[1.0, 1e39]))
-    assert reasons(cleaned.without()) == [(0, "bad_label"), (10, "bad_weight")]
+    assert reasons(cleaned.without_faults()) == [(0, "bad_label"), (10, "bad_weight")]
 
 
 def test_a_derived_number_that_is_not_finite_rejects_its_row() -> None:
     cleaner = Cleaner(rules(derive={"r": "arr / w"}, label="r"))
-    cleaned = cleaner.clean(block(arr=[1.0, 0.0, 4.0], w=[0.0, 0.0, 2.0])).without()
+    cleaned = cleaner.clean(block(arr=[1.0, 0.0, 4.0], w=[0.0, 0.0, 2.0])).without_faults()
     assert reasons(cleaned) == [(0, "bad_value"), (10, "label_missing")]
     assert cleaned.batch.column("r").to_pylist() == [2.0]
 
@@ -113,11 +113,13 @@ def test_an_expression_that_fails_on_a_value_says_how_to_be_careful() -> None:
 
 def test_an_expression_may_fail_on_a_row_that_is_faulty_already() -> None:
     cleaner = Cleaner(rules({"r": "name::INT > 1"}))
-    faulty = block(dep=[1, 1, 1], name=["x", "2", "1"]).found([Fault(np.array([0]), "bad_value")])
-    cleaned = cleaner.clean(faulty).without()
+    faulty = block(dep=[1, 1, 1], name=["x", "2", "1"]).with_faults(
+        [Fault(np.array([0]), "bad_value")]
+    )
+    cleaned = cleaner.clean(faulty).without_faults()
     assert reasons(cleaned) == [(0, "bad_value"), (10, "r")]
     assert cleaned.batch.column("name").to_pylist() == ["1"]
-    assert cleaned.kept.tolist() == [2]
+    assert cleaned.indices.tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -176,9 +178,9 @@ def test_a_timestamp_with_a_zone_means_the_same_on_every_machine(
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     noon = rules({"noon": "t = '2020-01-01 12:00:00+00'::timestamptz"})
-    found = Cleaner(noon).clean(block(dep=[1], t=[datetime(2020, 1, 1, 12)])).without()
+    found = Cleaner(noon).clean(block(dep=[1], t=[datetime(2020, 1, 1, 12)])).without_faults()
     zoned = pa.array([{"t": 0}], pa.struct([("t", pa.timestamp("us", "UTC"))]))
-    text = as_read(zoned).to_pylist()
+    text = raw_bytes(zoned).to_pylist()
     monkeypatch.undo()
     time.tzset()
     assert reasons(found) == [(0, "noon")]
@@ -192,7 +194,7 @@ def test_all_wrong_expressions_are_told_at_once() -> None:
 
 def test_a_comment_at_the_end_does_no_harm() -> None:
     cleaner = Cleaner(rules({"r": "dep > 1 -- too many"}))
-    assert reasons(cleaner.clean(block(dep=[1, 2])).without()) == [(10, "r")]
+    assert reasons(cleaner.clean(block(dep=[1, 2])).without_faults()) == [(10, "r")]
 
 
 def test_columns_of_an_expression_have_the_spelling_of_the_table() -> None:

@@ -21,7 +21,7 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import Source
 from quatrain.components.table.files import find_files
 from quatrain.components.table.ranges import plan_ranges
-from quatrain.components.table.versions import versions
+from quatrain.components.table.versions import find_versions
 from quatrain.trainer.features.text_format import Spelling
 from tests.components.conftest import Read, delays
 from tests.emulators import bigquery as emulator
@@ -156,15 +156,15 @@ def test_a_session_that_has_ended_is_one_sentence(bigquery: emulator.BigQuery) -
 
 def test_the_last_change_of_a_table_is_its_version(bigquery: emulator.BigQuery) -> None:
     bigquery.tables[PATH] = emulator.Table(ROWS)
-    assert versions([URI]) == {URI: "1700000000000"}
+    assert find_versions([URI]) == {URI: "1700000000000"}
     bigquery.tables[PATH].modified_ms += 1
-    assert versions([URI]) == {URI: "1700000000001"}
+    assert find_versions([URI]) == {URI: "1700000000001"}
     bigquery.tables[PATH].forbidden = True
     with pytest.raises(SourceDenied, match="may not be read"):
-        versions([URI])
+        find_versions([URI])
     del bigquery.tables[PATH]
     with pytest.raises(SourceError, match="was there a moment ago"):
-        versions([URI])
+        find_versions([URI])
 
 
 def test_dated_tables_of_a_window_are_found(bigquery: emulator.BigQuery) -> None:
@@ -172,7 +172,7 @@ def test_dated_tables_of_a_window_are_found(bigquery: emulator.BigQuery) -> None
         bigquery.tables[f"{PATH}_{day}"] = emulator.Table(ROWS)
     source = Source(uri=(URI + "_{date:%Y%m%d}",), window="3d")
     files = find_files(source, datetime.fromisoformat("2013-07-01T03:00:00+00:00"))
-    assert [uri for uri, _ in files.found] == [f"{URI}_20130628", f"{URI}_20130630"]
+    assert [uri for uri, _ in files.listing] == [f"{URI}_20130628", f"{URI}_20130630"]
 
 
 def _delays() -> pa.Table:

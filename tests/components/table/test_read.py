@@ -23,7 +23,7 @@ from quatrain.components.specification.source import Source
 from quatrain.components.table import csv_blocks, json_blocks
 from quatrain.components.table import text_pieces as lines
 from quatrain.components.table.block import Block
-from quatrain.components.table.conversion import TYPES, from_text, settle
+from quatrain.components.table.conversion import TYPES, finish_column, from_text
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
@@ -229,7 +229,7 @@ def test_parquet_row_groups_are_ranges_and_rejected_rows_are_json(tmp_path: Path
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"i": "int", "s": "string", "t": "timestamp"}
     ranges = plan_ranges(source, types, range_bytes=1)
-    blocks = [b.without() for span in ranges for b in read_range(span, source, types)]
+    blocks = [b.without_faults() for span in ranges for b in read_range(span, source, types)]
     rows = [tuple(r.values()) for b in blocks for r in b.batch.to_pylist()]
     assert len(ranges) == 2
     assert rows == [
@@ -248,7 +248,7 @@ def test_string_views_of_parquet_are_read_and_rejected_as_strings(tmp_path: Path
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"s": "string", "i": "int"}
     [block] = [
-        b.without() for s in plan_ranges(source, types) for b in read_range(s, source, types)
+        b.without_faults() for s in plan_ranges(source, types) for b in read_range(s, source, types)
     ]
     assert block.batch.column("s").to_pylist() == ["a", None, None]
     assert block.rejected.column("row").to_pylist() == [b'{"s":"d","i":"x"}']
@@ -260,7 +260,7 @@ def test_a_rejected_row_with_a_number_of_two_bytes_is_kept(tmp_path: Path) -> No
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"x": "float", "i": "int"}
     [block] = [
-        b.without() for s in plan_ranges(source, types) for b in read_range(s, source, types)
+        b.without_faults() for s in plan_ranges(source, types) for b in read_range(s, source, types)
     ]
     assert block.batch.column("x").to_pylist() == [1.5]
     assert block.rejected.column("row").to_pylist() == [b'{"x":2.5,"i":"y"}']
@@ -273,7 +273,7 @@ def test_text_columns_of_parquet_are_read_as_csv_values_are(tmp_path: Path) -> N
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     types = {"i": "int", "n": "int"}
     [block] = [
-        b.without() for s in plan_ranges(source, types) for b in read_range(s, source, types)
+        b.without_faults() for s in plan_ranges(source, types) for b in read_range(s, source, types)
     ]
     assert block.batch.to_pylist() == [{"i": 1, "n": 2**53}, {"i": None, "n": 0}]
     assert block.rejected.column("detail").to_pylist() == ["i: 'x' is not an int"]
@@ -298,7 +298,7 @@ def test_kindred_parquet_types_are_converted(
     pq.write_table(pa.table({"a": column}), tmp_path / "t.parquet")
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
     spans = plan_ranges(source, {"a": type_})
-    [block] = [b.without() for s in spans for b in read_range(s, source, {"a": type_})]
+    [block] = [b.without_faults() for s in spans for b in read_range(s, source, {"a": type_})]
     assert block.batch.to_pylist() == [{"a": value}]
 
 
@@ -321,7 +321,7 @@ def _outcome(
 ) -> list[Any]:
     known = set(suspects)
     blocks = [
-        b.without()
+        b.without_faults()
         for r in ranges
         for b in csv_blocks.read_blocks(r, source, TYPES_ABC, block_bytes, suspects=known)
     ]
@@ -399,12 +399,12 @@ def _typed(value: str, type_: str) -> list[Any] | None:
     """The value as the typed fast path reads it, or None when it refuses."""
     source = Source(uri=("x",), nulls=())
     suspects: set[str] = set()
-    parser = csv_blocks._Parser(("a", "b"), source, {"a": type_}, {}, suspects)
+    parser = csv_blocks._CsvParser(("a", "b"), source, {"a": type_}, {}, suspects)
     data = f'"{value}",1\n'.encode()
     batch = parser.parse_typed(data, data)
     if batch is None or suspects:
         return None
-    settled, faults = settle("a", batch.column("a"))
+    settled, faults = finish_column("a", batch.column("a"))
     return None if any(len(f.rows) for f in faults) else settled.to_pylist()
 
 
@@ -414,7 +414,7 @@ def test_the_fast_path_is_taken_for_clean_files(
     source = Source(uri=(table("a,b\n1,2013-01-01T10:00:00Z\n"),))
     monkeypatch.delattr(csv_blocks, "_read_slowly")
     [span] = plan_ranges(source, {"b": "timestamp"})
-    [block] = (b.without() for b in csv_blocks.read_blocks(span, source, {"b": "timestamp"}))
+    [block] = (b.without_faults() for b in csv_blocks.read_blocks(span, source, {"b": "timestamp"}))
     assert pc.year(block.batch.column("b")).to_pylist() == [2013]
 
 
@@ -426,7 +426,7 @@ def test_a_block_with_ragged_rows_and_bad_values_is_read_at_once(
     monkeypatch.delattr(csv_blocks, "_read_slowly")
     [span] = plan_ranges(source, {"a": "int"})
     read = csv_blocks.read_blocks(span, source, {"a": "int"}, suspects=suspects)
-    [block] = (b.without() for b in read)
+    [block] = (b.without_faults() for b in read)
     assert suspects == {"a"}
     assert block.batch.column("a").to_pylist() == [1, 6]
     assert block.rejected.column("reason").to_pylist() == ["short_row", "bad_value", "long_row"]

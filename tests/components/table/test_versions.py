@@ -6,8 +6,7 @@ import pytest
 
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.preprocess import find_files
-from quatrain.components.table import versions as contents
-from quatrain.components.table.versions import digest, versions
+from quatrain.components.table.versions import check_unchanged, digest_versions, find_versions
 from tests.emulators import storage as emulator
 
 JULY_3 = "2013-07-03T05:00:00Z"
@@ -73,20 +72,24 @@ def test_a_local_file_that_is_written_again_changes_it(tmp_path):
 def test_a_bucket_that_may_not_be_listed_says_who_may(storage):
     storage.add_bucket("shut", forbidden=True)
     with pytest.raises(SourceDenied, match=r"roles/storage.objectViewer"):
-        versions(["gs://shut/x.csv"], "my-project")
+        find_versions(["gs://shut/x.csv"], "my-project")
 
 
 def test_a_file_that_has_gone_meanwhile_is_named(storage, tmp_path):
     for uri in (f"{tmp_path}/x.csv", "gs://b/t/z.csv"):
         with pytest.raises(SourceError, match=f"{uri} was there a moment ago"):
-            versions(["gs://b/t/a.csv", uri], "my-project")
+            find_versions(["gs://b/t/a.csv", uri], "my-project")
 
 
 def test_the_digest_is_of_the_files_in_any_order():
-    assert digest({"a": "1", "b": "2"}) == digest({"b": "2", "a": "1"}) != digest({"a": "1"})
+    assert (
+        digest_versions({"a": "1", "b": "2"})
+        == digest_versions({"b": "2", "a": "1"})
+        != digest_versions({"a": "1"})
+    )
 
 
 def test_a_file_that_changed_while_it_was_read_is_named():
-    contents.check_unchanged({"a": "1", "b": "1"}, {"a": "1", "b": "1"})
+    check_unchanged({"a": "1", "b": "1"}, {"a": "1", "b": "1"})
     with pytest.raises(SourceError, match="b changed while the run read it"):
-        contents.check_unchanged({"a": "1", "b": "1"}, {"a": "1", "b": "2"})
+        check_unchanged({"a": "1", "b": "1"}, {"a": "1", "b": "2"})

@@ -15,9 +15,9 @@ from quatrain.components.errors import BucketError, SourceError
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import Source
-from quatrain.components.table.files import find_files
+from quatrain.components.table.files import days_before, fill, find_files
 from quatrain.components.table.ranges import plan_ranges
-from quatrain.components.table.windows import days_before, fill, run_time
+from quatrain.components.times import run_time
 from quatrain.validation import sample
 from tests.components.conftest import HEADER, delays
 from tests.emulators import storage as emulator
@@ -44,30 +44,6 @@ def test_a_window_ends_with_the_day_before_the_run() -> None:
 )
 def test_a_date_becomes_its_day(uri: str, filled: str) -> None:
     assert fill(uri, DAY) == filled
-
-
-def test_the_time_of_a_run_is_what_is_given_then_scheduled_then_made() -> None:
-    scheduled, made = "2013-07-01T03:00:00Z", "2013-07-02T00:00:00.123456789Z"
-    assert run_time("2013-06-01", (scheduled, made)) == datetime.datetime(
-        2013, 6, 1, tzinfo=datetime.UTC
-    )
-    assert run_time("", (scheduled, made)) == JULY
-    for none in ("", "1970-01-01T00:00:00Z", "{{$.pipeline_job_schedule_time_utc}}"):
-        assert run_time("", (none, made)).date() == datetime.date(2013, 7, 2)
-
-
-@pytest.mark.parametrize(
-    ("at", "sentence"),
-    [
-        ("yesterday", "'yesterday' is not an ISO date or time; write 2013-07-01"),
-        ("0001-01-01", "is before 1970"),
-        ("9999-12-31T23:00:00-12:00", "is not an ISO date"),
-        ("", "the time of the run is not known"),
-    ],
-)
-def test_a_time_that_is_none_is_a_sentence(at: str, sentence: str) -> None:
-    with pytest.raises(SourceError, match=sentence):
-        run_time(at, ("",))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +79,7 @@ def june(tmp_path: Path) -> Path:
 def test_the_files_of_a_window_are_found_and_missing_days_told(june: Path) -> None:
     uris = (f"{june}/dt={{date}}/*.csv", f"{june}/fixed.csv")
     files = find_files(Source(uri=uris, window="3d"), JULY)
-    names = [str(Path(path).relative_to(june)) for path, _ in files.found]
+    names = [str(Path(path).relative_to(june)) for path, _ in files.listing]
     assert names[:3] == ["dt=2013-06-28/a.csv", "dt=2013-06-28/b.csv", "dt=2013-06-30/a.csv"]
     assert names[3:] == ["fixed.csv"]
     assert files.warning == "1 of the 3 days of the window have no file: 2013-06-29"
@@ -163,9 +139,9 @@ def test_a_window_over_a_bucket_lists_each_day(storage: emulator.Storage) -> Non
         storage.put(f"gs://b/dt={day}/x.csv", b"a,b\n1,2\n")
     source = Source(uri=("gs://b/dt={date}/*.csv",), window="3d")
     files = find_files(source, JULY)
-    ranges = plan_ranges(source, {"a": "int", "b": "int"}, files=files.found)
+    ranges = plan_ranges(source, {"a": "int", "b": "int"}, files=files.listing)
     uris = ["gs://b/dt=2013-06-28/x.csv", "gs://b/dt=2013-06-30/x.csv"]
-    assert [path for path, _ in files.found] == uris
+    assert [path for path, _ in files.listing] == uris
     assert [(r.path, r.start, r.stop) for r in ranges] == [(uri, 4, 8) for uri in uris]
 
 
@@ -179,7 +155,7 @@ def test_the_name_of_an_object_is_taken_as_it_is_written(storage: emulator.Stora
         ("gs://b/*/* #?.csv", names[:1]),
         ("gs://b/a/x?.csv", names[1:2]),
     ):
-        files = find_files(Source(uri=(uri,))).found
+        files = find_files(Source(uri=(uri,))).listing
         assert [path for path, _ in files] == [f"gs://b/{name}" for name in found]
         [span] = plan_ranges(Source(uri=(uri,)), {"a": "int"}, files=files)
         assert (span.start, span.stop) == (4, 8)
@@ -232,5 +208,5 @@ def test_a_wrong_bucket_is_refused_before_a_byte_is_read(
 
 def test_ranges_are_those_of_the_files_that_were_found(june: Path) -> None:
     source = Source(uri=(f"{june}/dt={{date}}/*.csv",), window="3d")
-    files = find_files(source, JULY).found
+    files = find_files(source, JULY).listing
     assert len(plan_ranges(source, {"a": "int", "b": "int"}, files=files)) == 3
