@@ -37,13 +37,13 @@ def doctor(
       quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
     """  # noqa: D301
     from quatrain.components.tiers.prices import OWN
-    from quatrain.vertex.doctor import Request, examine
+    from quatrain.vertex.doctor import Examination, examine
     from quatrain.vertex.findings import lines
 
-    request = Request(
+    examination = Examination(
         spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline, runner
     )
-    findings = list(examine(request, lambda text: click.echo(text, err=True)))
+    findings = list(examine(examination, lambda text: click.echo(text, err=True)))
     for line in lines(findings):
         click.echo(line)
     return FAILED if any(finding.severity == "error" for finding in findings) else 0

@@ -1,6 +1,7 @@
-"""What would make a run on Vertex fail, found before it costs anything, each with how to mend it.
+"""Finds what would make a run on Vertex fail, before the run costs anything.
 
-`examine` looks at the files first and then asks Google; offline it says what it did not ask.
+`examine` checks the files first and then queries Google. Offline, it lists what it did not check,
+with the command that checks it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import yaml
 from packaging.requirements import Requirement
@@ -34,20 +35,20 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is examined.
+class Examination:
+    """What `examine` checks.
 
     Attributes:
         spec: The spec's file.
         cloud: The cloud's file.
         overrides: `--set` of the spec.
         cloud_overrides: `--set-cloud` of the cloud.
-        tier: Takes the place of the spec's tier, unless empty.
-        pipeline: A compiled file to take instead of compiling one.
-        prices: A table of prices in the place of ours.
-        offline: Whether nobody is asked.
-        runner: Where Beam is to run.
-        today: The day that ends of support and the age of the prices are told by.
+        tier: Replaces the spec's tier, unless empty.
+        pipeline: A compiled file to use instead of compiling one.
+        prices: A table of prices to use instead of ours.
+        offline: Whether to leave out every query.
+        runner: Where Beam will run.
+        today: The date against which ends of support and the age of the prices are checked.
     """
 
     spec: Path
@@ -62,66 +63,80 @@ class Request:
     today: datetime.date = field(default_factory=datetime.date.today)
 
 
-def examine(request: Request, say: Callable[[str], None] | None = None) -> Iterator[Finding]:
+def examine(
+    examination: Examination, report: Callable[[str], None] | None = None
+) -> Iterator[Finding]:
     """Yields every finding, the quick ones first.
 
     Args:
-        request: What is examined.
-        say: Is told when Google is asked, which takes seconds.
+        examination: What to check.
+        report: Receives a line before the queries to Google, which take seconds.
     """
-    read = _tried("spec", lambda: load_spec(request.spec, request.overrides), _spec_told)
-    spec = read[0]
-    yield read[1]
-    cloud, finding = _tried(
-        "cloud",
-        lambda: load_cloud(request.cloud, request.cloud_overrides),
-        lambda _: f"{request.cloud.name} is complete, and its image is named by a digest",
+    load = _attempt(
+        "spec", lambda: load_spec(examination.spec, examination.overrides), _spec_sentence
     )
-    yield finding
+    yield load.finding
+    load_settings = _attempt(
+        "cloud",
+        lambda: load_cloud(examination.cloud, examination.cloud_overrides),
+        lambda _: f"{examination.cloud.name} is complete, and its image is named by a digest",
+    )
+    yield load_settings.finding
+    spec, cloud = load.value, load_settings.value
     yield from _versions()
     tier = None
     if spec:
-        resolved = _tried(
-            "tier", lambda: resolve_tier(spec, request.tier, request.today), _tier_told
+        resolve = _attempt(
+            "tier",
+            lambda: resolve_tier(spec, examination.tier, examination.today),
+            _tier_sentence,
         )
-        tier = resolved[0]
-        yield resolved[1]
+        yield resolve.finding
+        tier = resolve.value
     if tier:
-        yield from _ends(tier, cloud, request.today)
+        yield from _ends(tier, cloud, examination.today)
     if cloud:
         yield from _region(cloud)
         yield from _account(cloud)
     if spec and cloud and tier:
-        yield price(spec, cloud, tier, request.prices, request.today)
+        yield price(spec, cloud, tier, examination.prices, examination.today)
     if spec and cloud:
-        yield from _parameters(request, spec, cloud)
+        yield from _parameters(examination, spec, cloud)
     wrong = [name for name, value in (("spec", spec), ("cloud", cloud)) if not value]
     if wrong:
-        told = f"the rest was not looked at: {' and '.join(wrong)} must be right first"
-        yield Finding("more", "unasked", told)
+        sentence = f"the rest was not checked: {' and '.join(wrong)} must be right first"
+        yield Finding("more", "unchecked", sentence)
     if spec and cloud:
-        ask = doctor_questions.unasked if request.offline else doctor_questions.asked
-        if say and not request.offline:
-            say("asking Google Cloud ...")
-        yield from ask(spec, cloud, tier, request.runner)
+        if examination.offline:
+            yield from doctor_questions.left_out(cloud, tier, examination.runner)
+            return
+        if report:
+            report("querying Google Cloud ...")
+        yield from doctor_questions.ask(spec, cloud, tier, examination.runner)
 
 
-def _tried(
-    check: str, make: Callable[[], _T], told: Callable[[_T], str]
-) -> tuple[_T | None, Finding]:
-    """Returns what was made, or none, and what to tell of it."""
+@dataclass(frozen=True)
+class _Attempt(Generic[_T]):
+    """The value that an attempt returned, or None, with the finding about it."""
+
+    value: _T | None
+    finding: Finding
+
+
+def _attempt(check: str, make: Callable[[], _T], describe: Callable[[_T], str]) -> _Attempt[_T]:
+    """Calls `make`, and turns its value or its error into a finding."""
     try:
-        made = make()
+        value = make()
     except QuatrainError as error:
-        return None, Finding(check, "error", str(error))
-    return made, Finding(check, "ok", told(made))
+        return _Attempt(None, Finding(check, "error", str(error)))
+    return _Attempt(value, Finding(check, "ok", describe(value)))
 
 
-def _spec_told(spec: ModelSpec) -> str:
+def _spec_sentence(spec: ModelSpec) -> str:
     return f"it describes {spec.name}, a {spec.task} model of {len(spec.features)} features"
 
 
-def _tier_told(tier: tiers.Tier) -> str:
+def _tier_sentence(tier: tiers.Tier) -> str:
     return f"{tier.name}: {' and '.join(map(str, tier.pools))}"
 
 
@@ -131,7 +146,7 @@ def _versions() -> Iterator[Finding]:
         required = [Requirement(text) for text in metadata.requires("quatrain") or ()]
     except metadata.PackageNotFoundError:
         yield Finding(
-            "versions", "unasked", "quatrain is not installed here as a package", "make setup"
+            "versions", "unchecked", "quatrain is not installed here as a package", "make setup"
         )
         return
     wrong = []
@@ -139,11 +154,11 @@ def _versions() -> Iterator[Finding]:
         if requirement.marker and not requirement.marker.evaluate():
             continue
         try:
-            found = metadata.version(requirement.name)
+            version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            found = "none"
-        if found == "none" or found not in requirement.specifier:
-            wrong.append(f"{requirement.name} is {found}, required is {requirement.specifier}")
+            version = "none"
+        if version == "none" or version not in requirement.specifier:
+            wrong.append(f"{requirement.name} is {version}, required is {requirement.specifier}")
     if wrong:
         yield Finding("versions", "error", "; ".join(wrong), "make setup")
     here = ".".join(map(str, sys.version_info[:2]))
@@ -160,7 +175,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _ends(tier: tiers.Tier, cloud: Cloud | None, today: datetime.date) -> Iterator[Finding]:
-    """Tells what the run uses and Google will end; its images only where the run has one."""
+    """Yields what the run uses and Google will end; images only where the run uses Google's."""
     prebuilt = cloud is not None and "docker.pkg.dev/vertex-ai/" in cloud.image
     kinds = tiers.EVERYTHING if prebuilt else tiers.HARDWARE
     for warning in tiers.warnings(tier, today, kinds):
@@ -199,21 +214,21 @@ def _account(cloud: Cloud) -> Iterator[Finding]:
             f"iam.disableCrossProjectServiceAccountUsage must then be off there",
         )
     else:
-        yield Finding("account", "ok", f"the run is {account}")
+        yield Finding("account", "ok", f"the run acts as {account}")
 
 
-def _parameters(request: Request, spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
+def _parameters(examination: Examination, spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
     """Makes the job as submit would, without sending it."""
     from quatrain.vertex.submission import compile_for, make_job
 
     with tempfile.TemporaryDirectory(prefix="quatrain-doctor-") as folder:
 
-        def make() -> str:
-            compiled = compile_for(cloud, request.pipeline, Path(folder))
-            make_job(compiled, spec, cloud, tier=request.tier)
+        def make_sha256() -> str:
+            compiled = compile_for(cloud, examination.pipeline, Path(folder))
+            make_job(compiled, spec, cloud, tier=examination.tier)
             return compiled.sha256
 
-        _, finding = _tried(
-            "parameters", make, lambda sha256: f"they suit the pipeline of sha256 {sha256}"
+        attempt = _attempt(
+            "parameters", make_sha256, lambda sha256: f"they suit the pipeline of sha256 {sha256}"
         )
-    yield finding
+    yield attempt.finding

@@ -1,7 +1,7 @@
-"""What doctor asks Google, by the credentials of this machine, and what it could not ask.
+"""The questions that doctor puts to Google, with the credentials of this machine.
 
-Each question needs a right that its asker may lack: then it is told as not asked, with the command
-that answers it.
+Each question needs a permission that the caller may lack. Then its finding is `unchecked`, with the
+command that answers the question.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from quatrain.vertex.cloud_file import Cloud
 from quatrain.vertex.findings import Finding, Severity
 
 TIMEOUT_S = 15.0
+"""The longest wait for one answer."""
 
 PROJECT_ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")
 ACCOUNT_ROLES = ("roles/iam.serviceAccountUser",)
@@ -26,7 +27,8 @@ BUCKET_ROLES = ("roles/storage.objectUser", "roles/storage.legacyBucketReader")
 """What the run's service account needs on the project, on itself and on the bucket of the runs."""
 
 RUNNER_ROLES = {"dataflow": ("roles/dataflow.developer", "roles/dataflow.worker")}
-"""What the account needs on the project besides, by the runner: to launch, and as its workers."""
+"""Further roles on the project, by the runner: the first launches a job, the second is for its
+workers."""
 
 STRONGER = {
     "roles/dataflow.developer": ("roles/dataflow.admin", "roles/editor", "roles/owner"),
@@ -41,53 +43,55 @@ STRONGER = {
         "roles/storage.admin",
     ),
 }
-"""Roles that hold what a needed one holds (https://cloud.google.com/iam/docs/roles-permissions)."""
+"""Roles that include a needed one (https://cloud.google.com/iam/docs/roles-permissions)."""
 
 IMAGE_LABELS = {"quatrain": "org.opencontainers.image.version", "apache-beam": "quatrain.beam"}
-"""Packages whose version an image's label tells; both must be this machine's."""
+"""Packages whose version stands in a label of the image; both must match this machine's."""
 
 _OCI = "application/vnd.oci.image."
 _DOCKER = "application/vnd.docker.distribution.manifest."
 _MANIFESTS = f"{_OCI}manifest.v1+json, {_OCI}index.v1+json, {_DOCKER}v2+json, {_DOCKER}list.v2+json"
 
 
-class Unasked(Exception):
-    """Google did not answer, or does not let these credentials ask."""
+class NoAnswer(Exception):
+    """A service did not answer, or refused these credentials."""
 
 
 @dataclass(frozen=True)
-class Session:
-    """Asks Google's services over REST.
+class GoogleApis:
+    """Queries Google's services over REST.
 
     Attributes:
-        cloud: The project and, in tests, the address that takes the place of Google's.
-        credentials: Of this machine; None where that address asks for none.
+        cloud: The project and, in tests, the address that replaces Google's.
+        credentials: The credentials of this machine; None where that address needs none.
     """
 
     cloud: Cloud
     credentials: Any = None
 
-    def ask(self, service: str, path: str, body: Any = None, **query: str) -> dict[str, Any] | None:
-        """Returns what a service answers; None is that there is no such thing.
+    def query(
+        self, service: str, path: str, body: Any = None, **parameters: str
+    ) -> dict[str, Any] | None:
+        """Returns a service's answer, or None for a thing that does not exist.
 
         Args:
-            service: The first word of its host, as `compute`.
-            path: With its version.
-            body: Sent by POST; without one it is a GET.
-            **query: Parameters.
+            service: The first word of the service's host, such as `compute`.
+            path: The path, with the version.
+            body: The body of a POST; without one, the request is a GET.
+            **parameters: The parameters of the query.
 
         Raises:
-            Unasked: It does not answer, or not to these credentials.
+            NoAnswer: The service did not answer, or refused these credentials.
         """
         base = self.cloud.api_endpoint or f"https://{service}.googleapis.com"
-        answer = self.fetch(f"{base}/{path}", body=body, params=query, authorized=True)
+        answer = self.fetch(f"{base}/{path}", body=body, params=parameters, authorized=True)
         return answer.json() if answer is not None else None
 
     def fetch(self, url: str, *, authorized: bool, body: Any = None, **options: Any) -> Any:
-        """Returns the response to a request, or None for one of 404.
+        """Returns the response to a request, or None for status 404.
 
         Raises:
-            Unasked: As `ask`.
+            NoAnswer: The service did not answer, or refused these credentials.
         """
         import requests
 
@@ -100,36 +104,34 @@ class Session:
                 method, url, json=body, headers=headers, timeout=TIMEOUT_S, **options
             )
         except requests.RequestException as error:
-            raise Unasked(f"{_host(url)} did not answer: {type(error).__name__}") from error
+            raise NoAnswer(f"{_host(url)} did not answer: {type(error).__name__}") from error
         if answer.status_code == 404:
             return None
         if answer.status_code != 200:
-            raise Unasked(f"{_host(url)} answered {answer.status_code} to these credentials")
+            raise NoAnswer(f"{_host(url)} answered {answer.status_code} to these credentials")
         return answer
 
 
-def asked(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
-    """Asks Google what a run needs of it."""
+def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
+    """Yields what Google answers about all that a run needs."""
     credentials = None
     if not cloud.api_endpoint:
         credentials, finding = _credentials(cloud)
         yield finding
         if credentials is None:
-            yield from unasked(spec, cloud, tier, runner)
+            yield from left_out(cloud, tier, runner)
             return
-    session = Session(cloud, credentials)
+    apis = GoogleApis(cloud, credentials)
     yield _project(spec, cloud)
     yield from _buckets(spec, cloud)
-    yield from _image(session)
-    yield _roles(session, runner)
-    yield from _hardware(session, tier)
+    yield from _image(apis)
+    yield _roles(apis, runner)
+    yield from _hardware(apis, tier)
     yield _quota(cloud)
 
 
-def unasked(
-    spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str
-) -> Iterator[Finding]:
-    """What only Google knows, with the command that asks it."""
+def left_out(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
+    """Yields an unchecked finding for each question, with the command that answers it."""
     [bucket] = buckets.buckets_of([cloud.root])
     for check, sentence, command in (
         (
@@ -150,10 +152,10 @@ def unasked(
             f"--format='value(location,location_type)'",
         ),
         ("image", "whether the image is there, and of this version", _describe(cloud)),
-        ("roles", _roles_told(cloud, runner), _policy_command(cloud)),
+        ("roles", _roles_sentence(cloud, runner), _policy_command(cloud)),
     ):
-        yield Finding(check, "unasked", sentence, command)
-    yield from (_where_it_is(name, kind, cloud) for name, kind in _used(tier))
+        yield Finding(check, "unchecked", sentence, command)
+    yield from (_hardware_left_out(name, kind, cloud) for name, kind in _hardware_of(tier))
     yield _quota(cloud)
 
 
@@ -170,20 +172,20 @@ def _credentials(cloud: Cloud) -> tuple[Any, Finding]:
         credentials.refresh(Refresh())
     except (GoogleAuthError, OSError) as error:
         first = str(error).splitlines()[0]
-        return None, Finding("credentials", "error", f"there are none that work: {first}", login)
+        return None, Finding("credentials", "error", f"no credentials work: {first}", login)
     who = getattr(credentials, "service_account_email", "") or "your account"
     if project and project != cloud.project:
         return credentials, Finding(
             "credentials",
             "warning",
-            f"they are of {who} in project {project}, the job is in {cloud.project}",
+            f"they belong to {who} in project {project}, but the job is in {cloud.project}",
             f"gcloud auth application-default set-quota-project {cloud.project}",
         )
-    return credentials, Finding("credentials", "ok", f"they are of {who}")
+    return credentials, Finding("credentials", "ok", f"they belong to {who}")
 
 
 def _project(spec: ModelSpec, cloud: Cloud) -> Finding:
-    """Asks Vertex for something harmless: project, region, API and the caller's role are right."""
+    """Lists schedules, which proves the project, the region, the API and the caller's role."""
     from quatrain.vertex.client import Vertex
 
     try:
@@ -202,37 +204,43 @@ def _buckets(spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
         yield Finding("buckets", "error", str(error))
         return
     for problem in problems:
-        severity: Severity = "unasked" if problem.unanswered else "error"
+        severity: Severity = "unchecked" if problem.unanswered else "error"
         yield Finding("buckets", severity, problem.sentence, problem.command)
     yield from (Finding("source", "warning", warning) for warning in warnings)
     if not problems:
         yield Finding("buckets", "ok", f"{cloud.root} is regional, in {cloud.location}")
 
 
-def _image(session: Session) -> Iterator[Finding]:
-    """Asks the registry for the image's manifest, as Vertex will, and for its labels."""
-    cloud = session.cloud
+def _image(apis: GoogleApis) -> Iterator[Finding]:
+    """Reads the image's manifest from the registry, as Vertex will, and its labels."""
+    cloud = apis.cloud
     host, _, rest = cloud.image.partition("/")
     name, _, digest = rest.partition("@")
     scheme = "http" if host.split(":")[0] in ("localhost", "127.0.0.1") else "https"
-    base, ours = f"{scheme}://{host}/v2/{name}", host.endswith(".pkg.dev")
+    base, is_google_s = f"{scheme}://{host}/v2/{name}", host.endswith(".pkg.dev")
 
     def read(path: str) -> dict[str, Any] | None:
-        answer = session.fetch(f"{base}/{path}", authorized=ours, headers={"Accept": _MANIFESTS})
+        answer = apis.fetch(
+            f"{base}/{path}", authorized=is_google_s, headers={"Accept": _MANIFESTS}
+        )
         return answer.json() if answer is not None else None
 
     try:
         manifest = read(f"manifests/{digest}")
         if manifest is None:
             push = f"docker push {host}/{name} && gcloud artifacts docker images describe "
-            told = f"{cloud.image} is not in the registry; push it and name the digest this prints:"
-            yield Finding("image", "error", told, f"{push}{host}/{name}")
+            yield Finding(
+                "image",
+                "error",
+                f"{cloud.image} is not in the registry; push it and name the digest this prints:",
+                f"{push}{host}/{name}",
+            )
             return
         labels = _labels(read, manifest)
-    except Unasked as error:
+    except NoAnswer as error:
         yield Finding(
             "image",
-            "unasked",
+            "unchecked",
             f"{error}; they may lack roles/artifactregistry.reader, or the registry is not "
             f"Google's",
             _describe(cloud),
@@ -255,22 +263,26 @@ def _labels(read: Callable[[str], Any], manifest: dict[str, Any]) -> dict[str, s
 
 
 def _versions_of(labels: dict[str, str], cloud: Cloud) -> Finding:
-    """Compares the versions that an image tells with those that compile and submit here."""
+    """Compares the versions in an image's labels with those that compile and submit here."""
     here = {package: metadata.version(package) for package in IMAGE_LABELS}
     differ = [
-        f"{package} is {labels.get(label) or 'not told'} there and {here[package]} here"
+        f"{package} is {labels.get(label) or 'not labelled'} there and {here[package]} here"
         for package, label in IMAGE_LABELS.items()
         if labels.get(label) != here[package]
     ]
     if not differ:
         return Finding("image", "ok", f"{cloud.image} is there, with quatrain {here['quatrain']}")
-    told = f"{cloud.image} is there, but {' and '.join(differ)}"
-    return Finding("image", "error", told, "make image, push it, and name its digest")
+    return Finding(
+        "image",
+        "error",
+        f"{cloud.image} is there, but {' and '.join(differ)}",
+        "make image, push it, and name its digest",
+    )
 
 
-def _roles(session: Session, runner: str) -> Finding:
-    """Asks for the policies of the project, the account and the bucket."""
-    cloud = session.cloud
+def _roles(apis: GoogleApis, runner: str) -> Finding:
+    """Reads the policies of the project, the account and the bucket."""
+    cloud = apis.cloud
     [bucket] = buckets.buckets_of([cloud.root])
     account = cloud.service_account
     itself = f"v1/projects/-/serviceAccounts/{account}"
@@ -279,28 +291,29 @@ def _roles(session: Session, runner: str) -> Finding:
             (
                 f"project {cloud.project}",
                 _on_project(runner),
-                session.ask(
-                    "cloudresourcemanager", f"v1/projects/{cloud.project}:getIamPolicy", {}
-                ),
+                apis.query("cloudresourcemanager", f"v1/projects/{cloud.project}:getIamPolicy", {}),
                 f"gcloud projects add-iam-policy-binding {cloud.project} --condition=None",
             ),
             (
                 "itself",
                 ACCOUNT_ROLES,
-                session.ask("iam", f"{itself}:getIamPolicy", {}),
+                apis.query("iam", f"{itself}:getIamPolicy", {}),
                 f"gcloud iam service-accounts add-iam-policy-binding {account} "
                 f"--project={cloud.project}",
             ),
             (
                 f"gs://{bucket}",
                 BUCKET_ROLES,
-                session.ask("storage", f"storage/v1/b/{bucket}/iam"),
+                apis.query("storage", f"storage/v1/b/{bucket}/iam"),
                 f"gcloud storage buckets add-iam-policy-binding gs://{bucket}",
             ),
         )
-    except Unasked as error:
+    except NoAnswer as error:
         return Finding(
-            "roles", "unasked", f"{_roles_told(cloud, runner)}: {error}", _policy_command(cloud)
+            "roles",
+            "unchecked",
+            f"{_roles_sentence(cloud, runner)}: {error}",
+            _policy_command(cloud),
         )
     if policies[1][2] is None:
         return Finding(
@@ -309,15 +322,19 @@ def _roles(session: Session, runner: str) -> Finding:
             f"there is no account {account}",
             f"gcloud iam service-accounts create {account.split('@')[0]} --project={cloud.project}",
         )
-    lacking, commands = [], []
+    missing, commands = [], []
     for where, roles, policy, command in policies:
         absent = [role for role in roles if not _has(policy or {}, role, account)]
-        lacking += [f"{role} on {where}" for role in absent]
+        missing += [f"{role} on {where}" for role in absent]
         commands += [f"{command} --member=serviceAccount:{account} --role={r}" for r in absent]
-    if not lacking:
+    if not missing:
         return Finding("roles", "ok", f"{account} has every role that its steps need")
-    told = f"{account} lacks {', '.join(lacking)}, unless a group or a folder gives it"
-    return Finding("roles", "error", told, "\n".join(commands))
+    return Finding(
+        "roles",
+        "error",
+        f"{account} lacks {', '.join(missing)}, unless a group or a folder gives it",
+        "\n".join(commands),
+    )
 
 
 def _has(policy: dict[str, Any], role: str, account: str) -> bool:
@@ -328,38 +345,38 @@ def _has(policy: dict[str, Any], role: str, account: str) -> bool:
     )
 
 
-def _hardware(session: Session, tier: tiers.Tier | None) -> Iterator[Finding]:
-    """Asks Compute Engine, whose machines Vertex trains on, what there is in the region."""
-    cloud = session.cloud
-    for name, kind in _used(tier):
+def _hardware(apis: GoogleApis, tier: tiers.Tier | None) -> Iterator[Finding]:
+    """Yields which zones have the tier's machines: Vertex trains on those of Compute Engine."""
+    cloud = apis.cloud
+    for name, kind in _hardware_of(tier):
         try:
-            listed = session.ask(
+            answer = apis.query(
                 "compute",
                 f"compute/v1/projects/{cloud.project}/aggregated/{kind}",
                 filter=f'name="{name}"',
                 returnPartialSuccess="true",
             )
-        except Unasked as error:
-            finding = _where_it_is(name, kind, cloud)
-            yield Finding("hardware", "unasked", f"{finding.sentence}: {error}", finding.mend)
+        except NoAnswer as error:
+            finding = _hardware_left_out(name, kind, cloud)
+            yield Finding("hardware", "unchecked", f"{finding.sentence}: {error}", finding.mend)
             continue
         zones = sorted(
             zone.removeprefix("zones/")
-            for zone, found in ((listed or {}).get("items") or {}).items()
-            if found.get(kind)
+            for zone, hardware in ((answer or {}).get("items") or {}).items()
+            if hardware.get(kind)
         )
         here = [zone for zone in zones if zone.rpartition("-")[0] == cloud.location]
         if here:
             yield Finding("hardware", "ok", f"{name} is in {', '.join(here)}")
             continue
         regions = sorted({zone.rpartition("-")[0] for zone in zones})
-        told = f"no zone of {cloud.location} has {name}"
         elsewhere = f"it is in {', '.join(regions)}" if regions else "nor has any other region"
-        yield Finding("hardware", "error", f"{told}; {elsewhere}", "quatrain tiers")
+        sentence = f"no zone of {cloud.location} has {name}; {elsewhere}"
+        yield Finding("hardware", "error", sentence, "quatrain tiers")
 
 
-def _used(tier: tiers.Tier | None) -> list[tuple[str, str]]:
-    """Returns the names of Compute Engine for a tier's machines and accelerators, and their kind.
+def _hardware_of(tier: tiers.Tier | None) -> list[tuple[str, str]]:
+    """Returns the machines and accelerators of a tier, as Compute Engine names them, with the kind.
 
     Vertex's NVIDIA_TESLA_T4 is Compute Engine's nvidia-tesla-t4.
     """
@@ -373,11 +390,11 @@ def _used(tier: tiers.Tier | None) -> list[tuple[str, str]]:
     ]
 
 
-def _where_it_is(name: str, kind: str, cloud: Cloud) -> Finding:
+def _hardware_left_out(name: str, kind: str, cloud: Cloud) -> Finding:
     list_of = {"machineTypes": "machine-types", "acceleratorTypes": "accelerator-types"}[kind]
     return Finding(
         "hardware",
-        "unasked",
+        "unchecked",
         f"whether {cloud.location} has {name}",
         f"gcloud compute {list_of} list --project={cloud.project} "
         f"--filter='name={name} AND zone:{cloud.location}'",
@@ -385,10 +402,10 @@ def _where_it_is(name: str, kind: str, cloud: Cloud) -> Finding:
 
 
 def _quota(cloud: Cloud) -> Finding:
-    """What nobody is asked: quotas of Vertex have no method that tells one before it is used."""
+    """Returns an unchecked finding: no method of Vertex reports a quota before it is used."""
     return Finding(
         "quota",
-        "unasked",
+        "unchecked",
         f"whether your quota of training in {cloud.location} is enough",
         f"open 'https://console.cloud.google.com/iam-admin/quotas?project={cloud.project}' "
         f"and filter by 'Custom model training' and {cloud.location}",
@@ -399,7 +416,7 @@ def _on_project(runner: str) -> Sequence[str]:
     return (*PROJECT_ROLES, *RUNNER_ROLES.get(runner, ()))
 
 
-def _roles_told(cloud: Cloud, runner: str) -> str:
+def _roles_sentence(cloud: Cloud, runner: str) -> str:
     roles = ", ".join(_on_project(runner))
     return (
         f"whether {cloud.service_account} has {roles} on {cloud.project}, and its roles on itself "

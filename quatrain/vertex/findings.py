@@ -1,4 +1,4 @@
-"""What doctor finds, and how it is told."""
+"""What doctor finds, and the lines that the terminal prints of it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["ok", "warning", "error", "unasked"]
+Severity = Literal["ok", "warning", "error", "unchecked"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found.
+    """The result of one check.
 
     Attributes:
-        check: What was looked at, in a word.
-        severity: `error` makes the run fail, `unasked` may.
-        sentence: What is so.
-        mend: The commands or the setting that mend it, one a line; empty where nothing is to mend.
+        check: What was checked, in a word.
+        severity: `error` makes the run fail; `unchecked` may.
+        sentence: The result.
+        mend: The commands or the setting that mend it, one a line; empty where nothing is wrong.
     """
 
     check: str
@@ -28,16 +28,15 @@ class Finding:
 
 
 def lines(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yields findings as text: the worst last, where they are read, and a sum."""
-    order: tuple[Severity, ...] = ("ok", "unasked", "warning", "error")
+    """Yields findings as text: the worst last, where a terminal ends, and then the counts."""
+    order: tuple[Severity, ...] = ("ok", "unchecked", "warning", "error")
     for finding in sorted(findings, key=lambda f: order.index(f.severity)):
         head, *more = finding.sentence.splitlines()
-        mark = "not asked" if finding.severity == "unasked" else finding.severity
-        yield f"{mark:<9}  {finding.check:<11}  {head}"
+        yield f"{finding.severity:<9}  {finding.check:<11}  {head}"
         yield from (f"{'':<24}{line}" for line in more)
         yield from (f"{'':<24}-> {line}" for line in finding.mend.splitlines())
     count = {s: sum(f.severity == s for f in findings) for s in order}
     yield (
-        f"{count['error']} errors, {count['warning']} warnings, {count['unasked']} not asked, "
+        f"{count['error']} errors, {count['warning']} warnings, {count['unchecked']} unchecked, "
         f"{count['ok']} ok; {datetime.date.today()}"
     )

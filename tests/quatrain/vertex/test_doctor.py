@@ -1,4 +1,4 @@
-"""Doctor finds what makes a cloud run fail, says how to mend it, and what it could not ask."""
+"""Doctor finds what makes a cloud run fail, how to mend it, and what it could not check."""
 
 import contextlib
 import datetime
@@ -17,7 +17,7 @@ import yaml
 from quatrain.components import image
 from quatrain.components.tiers import prices
 from quatrain.vertex import doctor, doctor_questions
-from quatrain.vertex.doctor import Request, examine
+from quatrain.vertex.doctor import Examination, examine
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as vertex_emulator
@@ -47,22 +47,22 @@ class Google:
 
 @pytest.fixture
 def files(tmp_path):
-    """Writes spec and cloud, with changes; gives the request."""
+    """Writes spec and cloud, with changes; returns the examination."""
 
     def write(spec=None, offline=True, prices=None, pipeline=None, tier="", today=DAY, **cloud):
         source = {"source": {"uri": "gs://data/*.csv"}}
         (tmp_path / "toy.yaml").write_text(yaml.safe_dump({**SPEC, **source, **(spec or {})}))
         (tmp_path / "cloud.yaml").write_text(yaml.safe_dump({**CLOUD, **cloud}))
-        request = Request(tmp_path / "toy.yaml", tmp_path / "cloud.yaml", offline=offline)
-        given = {"prices": prices, "pipeline": pipeline, "tier": tier, "today": today}
-        return replace(request, **{k: v for k, v in given.items() if v})
+        examination = Examination(tmp_path / "toy.yaml", tmp_path / "cloud.yaml", offline=offline)
+        changes = {"prices": prices, "pipeline": pipeline, "tier": tier, "today": today}
+        return replace(examination, **{k: v for k, v in changes.items() if v})
 
     return write
 
 
-def found(request, check):
+def findings_of(examination, check):
     """The findings of a check."""
-    return [finding for finding in examine(request) if finding.check == check]
+    return [finding for finding in examine(examination) if finding.check == check]
 
 
 def of(findings, check):
@@ -70,15 +70,15 @@ def of(findings, check):
     return finding
 
 
-def test_offline_nothing_is_wrong_and_what_was_not_asked_is_told(files):
+def test_offline_nothing_is_wrong_and_what_was_not_checked_is_listed(files):
     findings = list(examine(files(spec={"train": {"max_seconds": 600}})))
-    assert {f.severity for f in findings} == {"ok", "unasked"}
-    unasked = {f.check: f.mend for f in findings if f.severity == "unasked"}
-    assert set(unasked) == {
+    assert {f.severity for f in findings} == {"ok", "unchecked"}
+    unchecked = {f.check: f.mend for f in findings if f.severity == "unchecked"}
+    assert set(unchecked) == {
         *("credentials", "project", "buckets", "image", "roles", "hardware", "quota")
     }
-    assert "gcloud storage buckets describe gs://my-bucket " in unasked["buckets"]
-    assert f"describe {CLOUD['image']}" in unasked["image"]
+    assert "gcloud storage buckets describe gs://my-bucket " in unchecked["buckets"]
+    assert f"describe {CLOUD['image']}" in unchecked["image"]
 
 
 @pytest.mark.parametrize(
@@ -111,19 +111,19 @@ def test_offline_nothing_is_wrong_and_what_was_not_asked_is_told(files):
     ],
 )
 def test_what_would_fail_is_found_without_asking(files, changes, check, severity, sentence):
-    (finding,) = found(files(**changes), check)
+    (finding,) = findings_of(files(**changes), check)
     assert finding.severity == severity
     assert sentence in finding.sentence
 
 
-def test_a_pipeline_of_another_signature_is_found(files, toy_path):
-    (finding,) = found(files(pipeline=toy_path), "parameters")
+def test_a_pipeline_of_another_signature_is_findings_of(files, toy_path):
+    (finding,) = findings_of(files(pipeline=toy_path), "parameters")
     assert finding.severity == "error"
     assert "toy.yaml" in finding.sentence
 
 
 def test_hardware_that_ends_soon_is_a_warning(files):
-    (finding,) = found(files(tier="BASIC_GPU", today=datetime.date(2027, 7, 2)), "ends")
+    (finding,) = findings_of(files(tier="BASIC_GPU", today=datetime.date(2027, 7, 2)), "ends")
     assert finding.severity == "warning"
     assert "support of NVIDIA_TESLA_T4 ends on 2027-08-01" in finding.sentence
 
@@ -144,7 +144,7 @@ def test_the_price_is_a_range_with_the_date_of_the_table(files):
 
 def test_a_run_above_the_budget_is_refused_with_the_time_that_fits(files):
     assert price(files, 3600, budget_usd=2).severity == "ok"
-    for seconds, words in ((0, "has no bound of its time"), (360_000, "may cost more")):
+    for seconds, words in ((0, "has no time limit"), (360_000, "may cost more")):
         finding = price(files, seconds, budget_usd=2)
         assert finding.severity == "error" and words in finding.sentence
         fits = int(finding.mend.removeprefix("--set train.max_seconds="))
@@ -153,7 +153,7 @@ def test_a_run_above_the_budget_is_refused_with_the_time_that_fits(files):
     assert "take a smaller tier" in price(files, 60, budget_usd=0.5).mend
 
 
-def test_a_price_table_can_be_replaced_and_a_missing_machine_is_told(files, tmp_path):
+def test_a_price_table_can_be_replaced_and_a_missing_machine_is_named(files, tmp_path):
     own = tmp_path / "prices.yaml"
     table = yaml.safe_load(prices.OWN.read_text())
     own.write_text(yaml.safe_dump({**table, "machines": {"n1-standard-4": 10.0}}))
@@ -174,7 +174,7 @@ def test_an_old_table_of_prices_is_a_warning(files):
     assert finding.mend == "write a newer table by prices.yaml and give --prices FILE"
 
 
-def test_versions_that_are_not_the_required_ones_are_found(monkeypatch):
+def test_versions_that_are_not_the_required_ones_are_findings_of(monkeypatch):
     monkeypatch.setattr(
         doctor.metadata, "requires", lambda _: ["kfp<1", "gone>=1", "x; extra=='y'"]
     )
@@ -254,7 +254,7 @@ def google(monkeypatch):
         yield Google(storage, iam, {"api_endpoint": url, "image": image, "offline": False})
 
 
-def test_online_everything_is_asked_and_answered(files, google):
+def test_online_every_question_is_answered(files, google):
     findings = list(examine(files(**google.settings)))
     assert {f.check for f in findings if f.severity != "ok"} == {"price", "quota"}
     for check in ("project", "buckets", "image", "roles"):
@@ -269,9 +269,9 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsy
     google.iam.policies["projects/other-project"] = doctor_questions.PROJECT_ROLES
     with registry(404) as host:
         changed = {"image": f"{host}/p/quatrain@{DIGEST}", "project": "other-project"}
-        request = files(**{**google.settings, **changed})
-        findings = list(examine(request))
-        code, out, _ = quatrain(capsys, "doctor", request.spec, "--cloud", request.cloud)
+        examination = files(**{**google.settings, **changed})
+        findings = list(examine(examination))
+        code, out, _ = quatrain(capsys, "doctor", examination.spec, "--cloud", examination.cloud)
     errors = {f.check: f for f in findings if f.severity == "error"}
     assert set(errors) == {"project", "buckets", "image"}
     assert "is in eu (a multi-region)" in errors["buckets"].sentence
@@ -285,19 +285,19 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsy
 def test_an_image_of_other_versions_is_an_error(files, google):
     with registry(200, {"org.opencontainers.image.version": "0.0.9"}) as host:
         image = f"{host}/p/quatrain@{DIGEST}"
-        (finding,) = found(files(**{**google.settings, "image": image}), "image")
+        (finding,) = findings_of(files(**{**google.settings, "image": image}), "image")
     assert finding.severity == "error"
     assert finding.sentence.endswith(
-        f"but quatrain is 0.0.9 there and {HERE} here and apache-beam is not told there and "
+        f"but quatrain is 0.0.9 there and {HERE} here and apache-beam is not labelled there and "
         f"{BEAM} here"
     )
 
 
-def test_roles_that_the_account_lacks_are_told_with_the_commands_that_give_them(files, google):
+def test_roles_that_the_account_lacks_come_with_the_commands_that_give_them(files, google):
     google.iam.policies["projects/my-project"] = {"roles/editor"}
     google.iam.policies["gs://my-bucket"] = {"roles/storage.objectUser"}
     google.iam.policies[CLOUD["service_account"]] = set()
-    (finding,) = found(files(**google.settings), "roles")
+    (finding,) = findings_of(files(**google.settings), "roles")
     assert finding.severity == "error"
     assert finding.sentence == (
         "trainer@my-project.iam.gserviceaccount.com lacks roles/iam.serviceAccountUser on itself, "
@@ -311,7 +311,7 @@ def test_roles_that_the_account_lacks_are_told_with_the_commands_that_give_them(
 
 
 def test_dataflow_needs_roles_of_its_own(files, google):
-    (finding,) = found(replace(files(**google.settings), runner="dataflow"), "roles")
+    (finding,) = findings_of(replace(files(**google.settings), runner="dataflow"), "roles")
     assert finding.sentence == (
         "trainer@my-project.iam.gserviceaccount.com lacks roles/dataflow.developer on project "
         "my-project, roles/dataflow.worker on project my-project, unless a group or a folder "
@@ -321,62 +321,70 @@ def test_dataflow_needs_roles_of_its_own(files, google):
 
 def test_an_account_that_is_not_there_is_an_error(files, google):
     del google.iam.policies[CLOUD["service_account"]]
-    (finding,) = found(files(**google.settings), "roles")
+    (finding,) = findings_of(files(**google.settings), "roles")
     assert finding.mend == "gcloud iam service-accounts create trainer --project=my-project"
 
 
-def test_policies_that_may_not_be_read_are_told_as_not_asked(files, google):
+def test_policies_that_may_not_be_read_are_unchecked(files, google):
     google.iam.forbidden = True
-    (finding,) = found(files(**google.settings), "roles")
-    assert finding.severity == "unasked"
+    (finding,) = findings_of(files(**google.settings), "roles")
+    assert finding.severity == "unchecked"
     assert finding.sentence.endswith("answered 403 to these credentials")
     assert finding.mend.startswith("gcloud projects get-iam-policy my-project ")
 
 
 def test_hardware_that_the_region_lacks_is_an_error_that_says_where_it_is(files, google):
-    (finding,) = found(files(**google.settings, tier="BASIC_TPU"), "hardware")
+    (finding,) = findings_of(files(**google.settings, tier="BASIC_TPU"), "hardware")
     assert finding.severity == "error"
     assert finding.sentence == (
         "no zone of europe-west1 has ct5lp-hightpu-8t; it is in europe-west4"
     )
-    machine, accelerator = found(files(**google.settings, tier="BASIC_GPU"), "hardware")
+    machine, accelerator = findings_of(files(**google.settings, tier="BASIC_GPU"), "hardware")
     assert machine.sentence == "n1-standard-8 is in europe-west1-b"
     assert accelerator.sentence == "nvidia-tesla-t4 is in europe-west1-b"
 
 
-def test_without_credentials_the_rest_is_told_as_not_asked(files, monkeypatch, tmp_path):
+def test_without_credentials_the_rest_is_unchecked(files, monkeypatch, tmp_path):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
     findings = list(examine(files(offline=False)))
     credentials = [f for f in findings if f.check == "credentials"]
     assert credentials[0].severity == "error"
     assert credentials[0].mend == "gcloud auth application-default login"
-    assert of(findings, "buckets").severity == "unasked"
+    assert of(findings, "buckets").severity == "unchecked"
 
 
 def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files, tmp_path):
-    request = files(spec={"train": {"max_seconds": 600}})
+    examination = files(spec={"train": {"max_seconds": 600}})
     table = yaml.safe_load(prices.OWN.read_text())
     new = tmp_path / "prices.yaml"
     new.write_text(yaml.safe_dump({**table, "checked": datetime.date.today()}))
-    arguments = ["doctor", request.spec, "--cloud", request.cloud, "--offline", "--prices", new]
+    arguments = [
+        "doctor",
+        examination.spec,
+        "--cloud",
+        examination.cloud,
+        "--offline",
+        "--prices",
+        new,
+    ]
     code, out, _ = quatrain(capsys, *arguments)
     assert code == 0
-    assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 7 not asked, ")
+    assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 7 unchecked, ")
     code, out, _ = quatrain(capsys, *arguments, "--set", "label=z", "--set-cloud", "location=EU")
     assert code == 1
     assert "error      spec" in out and "error      cloud" in out
-    assert "the rest was not looked at: spec and cloud must be right first" in out
+    assert "the rest was not checked: spec and cloud must be right first" in out
 
 
-def test_the_verb_says_that_it_asks_only_where_it_does(capsys, files, tmp_path):
+def test_the_verb_reports_queries_only_where_it_makes_them(capsys, files, tmp_path):
     code, out, err = quatrain(capsys, "doctor", files().spec, "--cloud", tmp_path / "absent.yaml")
     assert code == 1
     assert "error      cloud" in out
-    assert "asking" not in err
+    assert "querying" not in err
 
 
-def test_who_listens_is_told_before_google_is_asked(files, google):
-    said = []
-    findings = list(examine(files(**google.settings), said.append))
-    assert said == ["asking Google Cloud ..."]
+def test_a_line_is_reported_before_the_queries(files, google):
+    lines = []
+    findings = list(examine(files(**google.settings), lines.append))
+    assert lines == ["querying Google Cloud ..."]
     assert of(findings, "project").severity == "ok"
