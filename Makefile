@@ -57,7 +57,7 @@ image-test: $(READY)  ## build the image without Docker and run all of it (root,
 
 dist: $(READY)  ## build the sdist, and from it the wheel, into dist/
 	rm -rf dist
-	$(BIN)/python -P -m build --no-isolation .
+	$(BIN)/python -P -m build -q --no-isolation .
 
 dist-test: dist $(FLIGHTS)  ## install that wheel into an empty environment and run the flights example there
 	$(BIN)/python -m pytest -q tests/wheel/check_wheel.py

@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.measuring import BUILD, ROOT, machine, table
 from benchmarks.preprocess import table_of
 from quatrain.components.preprocess import passes
-from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.job import Job
+from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.job import Job, rules_of
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.summary.summary import Fold
 from quatrain.components.specification.split import SPLITS
@@ -30,7 +30,7 @@ def count(source: Path, out: Path) -> list[tuple[str, str]]:
     """Does the flights job on a file and returns its counters, each with what it counts."""
     spec = load_spec(ROOT / "examples/flights/flights.yaml", [f"source.uri={source}"])
     ranges = plan_ranges(spec.source, spec.columns)
-    job = Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
+    job = Job(spec, rules_of(spec), Folder(str(out)), len(ranges))
     cleaner, fold, cleaned, summaries = Cleaner(job.rules), Fold(), [], []
     for span in ranges:
         one, summary = passes.clean_range(job, span, cleaner)

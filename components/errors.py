@@ -1,5 +1,9 @@
 """The errors that a user can mend; the command line prints them without a traceback."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 
 class QuatrainError(Exception):
     """What was wrong, the value seen, what is allowed and the way out, in one message."""
@@ -51,3 +55,37 @@ class ArtifactError(QuatrainError):
 
 class GateFailed(QuatrainError):
     """The model missed a bound of the gate; it is kept, not promoted."""
+
+
+@dataclass(frozen=True)
+class ErrorRecord:
+    """An error as data, so that it reaches the driver of a Beam pipeline as it was raised.
+
+    Beam passes on a worker's exception as the text of a traceback, after up to four attempts, and
+    never with its class.
+
+    Attributes:
+        kind: The name of its class.
+        message: Its message.
+    """
+
+    kind: str
+    message: str
+
+    @classmethod
+    def of(cls, error: QuatrainError) -> ErrorRecord:
+        """Returns the record of an error."""
+        return cls(type(error).__name__, str(error))
+
+    @property
+    def error(self) -> QuatrainError:
+        """The error, to be raised."""
+        return _KINDS[self.kind](self.message)
+
+
+def _kinds(kind: type[QuatrainError]) -> dict[str, type[QuatrainError]]:
+    below = (_kinds(subclass) for subclass in kind.__subclasses__())
+    return {kind.__name__: kind, **{name: k for kinds in below for name, k in kinds.items()}}
+
+
+_KINDS = _kinds(QuatrainError)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,8 @@ import pytest
 pytestmark = pytest.mark.whole
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = str(Path(sys.executable).with_name("quatrain"))
+SCRIPT = [str(Path(sys.executable).with_name("quatrain"))]
+MODULE = [sys.executable, "-m", "quatrain"]
 PACKAGES = ("components", "pipelines", "trainer")
 MODULES = ("queue", "statistics", "yaml", "random", "click", "numpy")
 RAISES = "raise RuntimeError(f'{__file__} of the user was imported')\n"
@@ -58,6 +60,22 @@ def test_the_wheel_holds_every_file_of_the_four_folders(wheel: zipfile.ZipFile) 
     assert "quatrain/py.typed" in wanted
 
 
+def test_everything_that_names_the_version_names_the_same_one() -> None:
+    versions = {
+        "pyproject.toml": r'^version = "(.*)"$',
+        "trainer/pyproject.toml": r'^version = "(.*)"$',
+        "Dockerfile": r'image\.version="(.*)"',
+        "CHANGELOG.md": r"\A# Changelog\n\n## (.*), 20\d\d-\d\d-\d\d$",
+        "docs/operations.md": r"docker push \S+:(.*)$",
+    }
+    named = {
+        file: re.findall(pattern, (ROOT / file).read_text(), re.M)
+        for file, pattern in versions.items()
+    }
+    assert all(len(found) == 1 for found in named.values()), named
+    assert len({version for (version,) in named.values()}) == 1, named
+
+
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: a table, and modules of the names that a Kubeflow repository has."""
@@ -77,11 +95,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def call(folder: Path, *words: str) -> str:
+def call(folder: Path, *words: str, command: list[str] = SCRIPT) -> str:
     """Calls Quatrain in the folder and returns what it prints."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [SCRIPT, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=600
+        [*command, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -96,3 +114,8 @@ def test_init_check_run_and_predict_import_nothing_of_the_user_s_folder(hostile:
     answers = pacsv.read_csv(hostile / "answers.csv")
     assert answers.num_rows == 300
     assert set(answers.column("predicted_class").to_pylist()) <= {"yes", "no"}
+
+
+def test_python_m_quatrain_imports_nothing_of_the_user_s_folder(hostile: Path) -> None:
+    call(hostile, "init", "toys.csv", "--target", "big", "-o", "mine.yaml", command=MODULE)
+    call(hostile, "check", "mine.yaml", command=MODULE)

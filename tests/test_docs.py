@@ -160,3 +160,19 @@ def test_every_command_of_a_page_has_a_verb_and_options_that_exist(page: Path) -
         known = {name for parameter in command.params for name in parameter.opts}
         given = {word.partition("=")[0] for word in words if word.startswith("-")}
         assert given <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_module_that_a_page_names_by_its_path_exists(page: Path) -> None:
+    paths = re.findall(
+        r"`((?:quatrain|pipelines|components|trainer|tests)/[\w./]+)`", page.read_text()
+    )
+    assert not [path for path in paths if not (ROOT / path).exists()]
+
+
+def test_every_make_target_that_a_page_or_workflow_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    for file in (*PAGES, ROOT / ".ci/run", *ROOT.glob(".github/workflows/*.yml")):
+        text = file.read_text()
+        named = re.findall(r"(?:`|^ *|run: )make ([a-z-]+)", text, flags=re.M)
+        assert set(named) <= targets, file

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from quatrain.components.errors import QuatrainError
-from quatrain.components.preprocess.cleaning import Rules
+from quatrain.components.preprocess.job import rules_of
 from quatrain.components.tiers import prices
 from quatrain.components.train.plan import resolve_tier, trainer_arguments
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled
@@ -104,7 +104,7 @@ def test_columns_and_texts_of_a_spec_never_reach_a_command():
 )
 def test_a_rule_that_looks_outside_the_row_is_refused(rule):
     spec = validate(spec_of(clean={"reject": {"r": rule}}))
-    (problem,) = Rules.of(spec).problems
+    (problem,) = rules_of(spec).problems
     assert problem.startswith("clean.reject.r: ")
 
 

@@ -268,7 +268,8 @@ def test_report_prints_how_a_run_went(passed: Outcome, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     auc = passed.json("metrics.json")["metrics"]["auc"]["value"]
     assert f"{auc:.4f}" in next(x for x in done.stdout.splitlines() if "auc" in x)
-    assert f"{passed.run}/report.html" in done.stdout
+    page = passed.run.relative_to(folder) / "report.html"
+    assert done.stdout.splitlines()[-1] == f"page: {page}"
 
 
 def test_a_missed_gate_fails_the_run_with_the_number_and_keeps_the_report(failed: Outcome) -> None:

@@ -20,8 +20,8 @@ if any(word.startswith("direct_num_workers=") for word in sys.argv):
 beam_import.import_local_beam()
 
 from quatrain.components.preprocess import passes  # noqa: E402
-from quatrain.components.preprocess.cleaning import Cleaner, Rules  # noqa: E402
-from quatrain.components.preprocess.job import Job  # noqa: E402
+from quatrain.components.preprocess.cleaning import Cleaner  # noqa: E402
+from quatrain.components.preprocess.job import Job, rules_of  # noqa: E402
 from quatrain.components.preprocess.output_folder import Folder  # noqa: E402
 from quatrain.components.preprocess.run import preprocess  # noqa: E402
 from quatrain.components.preprocess.summary.summary import Summary  # noqa: E402
@@ -33,7 +33,7 @@ def kernels(spec: Any, out: Path) -> None:
     """Both passes in a loop, in this process and thread."""
     pa.set_memory_pool(pa.system_memory_pool())
     ranges = plan_ranges(spec.source, spec.columns)
-    of = Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
+    of = Job(spec, rules_of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(of.rules)
     cleaned, total = [], Summary()
     for span in ranges:

@@ -1,4 +1,4 @@
-"""The champion, the last model that passed its gate: found, and proved to be comparable."""
+"""The champion, the last model that passed its gate: finding it, and whether it can be compared."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from quatrain.components.evaluate.gate import require_passed
 from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.serve.served_model import read_metadata, read_transform
 from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.storage import mounted
 from quatrain.trainer.features.transform import Transform
 
 
@@ -22,20 +23,20 @@ class Champion:
     """A model that a new one is compared with.
 
     Attributes:
-        run: The run that made it.
-        made: When that was.
+        run: The run that trained it.
+        created: When that run was created.
         model: The folder of its SavedModel.
-        why: Why it cannot be compared; empty when it can, as far as its files tell: `scoring` loads
-            it, and says so where that fails.
+        why: Why it cannot be compared; empty when its files give no reason. Whether TensorFlow can
+            load it shows only in `passes.load_models`.
     """
 
     run: str
-    made: str
+    created: str
     model: str
     why: str = ""
 
 
-def find(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
+def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
     """Returns the champion of a model, or None before a run has passed its gate.
 
     Args:
@@ -44,28 +45,35 @@ def find(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
         transform: The fitted transform of this run's examples.
 
     Raises:
-        ArtifactError: What is kept of it cannot be read.
+        ArtifactError: Its record cannot be read.
     """
-    kept = history.recall(root, spec.name).get("champion")
-    if kept is None:
+    record = history.recall(root, spec.name).get("champion")
+    if record is None:
         return None
-    model = str(kept.get("model", "")).replace("gs://", "/gcs/", 1)
-    folder = str(Path(model, "model"))
-    return Champion(kept["run"], kept["made"], folder, _why_not(kept, folder, spec, transform))
+    folder = str(Path(mounted(str(record.get("model", ""))), "model"))
+    why = _why_not_comparable(record, folder, spec, transform)
+    return Champion(record["run"], record["made"], folder, why)
 
 
-def _why_not(kept: Mapping[str, Any], folder: str, spec: ModelSpec, transform: Transform) -> str:
-    if not (kept.get("model") and kept.get("metadata")):
+def _why_not_comparable(
+    record: Mapping[str, Any], folder: str, spec: ModelSpec, transform: Transform
+) -> str:
+    """Returns why two models cannot be compared on these test rows; empty when they can.
+
+    Only rows that neither has learned from tell which one is better, and both must be able to
+    answer them.
+    """
+    if not (record.get("model") and record.get("metadata")):
         return "its model was not noted, as by an earlier version of Quatrain"
-    if not _saw_none(kept["split"], split_of(spec)):
+    if not _test_rows_are_new(record["split"], split_of(spec)):
         return "rows were split otherwise for it, so it may have learned some of these test rows"
     if not Path(folder).is_dir():
         return f"its model is not at {folder} any more"
     metadata = Path(folder, "metadata.json")
-    if metadata.is_file() and (found := sha256_of(metadata)) != kept["metadata"]:
+    if metadata.is_file() and (digest := sha256_of(metadata)) != record["metadata"]:
         return (
             f"{metadata} is not the one that it passed its gate with: its sha256 is "
-            f"{found[:12]}..., champion.json says {kept['metadata'][:12]}..."
+            f"{digest[:12]}..., champion.json says {record['metadata'][:12]}..."
         )
     try:
         read_metadata(Path(folder))
@@ -112,12 +120,16 @@ def promote(
 
 
 def split_of(spec: ModelSpec) -> dict[str, Any]:
-    """Returns what decides the split of a row, as it is kept with a champion."""
+    """Returns what decides the split of a row, as it is recorded with a champion."""
     return spec.split.model_dump(mode="json")
 
 
-def _saw_none(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """Whether no test row of ours can have been one that a champion was fitted or stopped by."""
+def _test_rows_are_new(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Returns whether a champion can have used none of our test rows to train or to stop.
+
+    With the same hash or column split a row is always in the same split. Split by time, a champion
+    has used the rows before its own test period, which must not begin after ours.
+    """
     if theirs == ours:
         return True
     if theirs["by"] != "time" or ours["by"] != "time" or theirs["column"] != ours["column"]:

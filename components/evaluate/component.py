@@ -1,7 +1,7 @@
-"""The KFP doorways of the evaluate step: measure, then the gate.
+"""The KFP doorways of the evaluate step: `measure`, then `gate`.
 
-Two tasks, because KFP publishes the artifacts of a task only when it succeeds: the metrics of a
-model that fails the gate are the ones that people want to see.
+They are two tasks because KFP publishes the artifacts of a task only when it succeeds, and the
+metrics of a model that fails the gate are the ones that people want to see.
 """
 
 from kfp import dsl
@@ -24,10 +24,10 @@ def measure(
 
     Args:
         spec: The model spec, as checked by `quatrain check`.
-        root: The folder of all runs, where the champion is found; if empty, there is none.
+        root: The folder of all runs, where the champion is recorded; if empty, there is none.
         examples: Parquet shards of the preprocess step.
         drift: How far their columns have moved since earlier runs.
-        model: What the training job wrote; the SavedModel is in its folder `model`.
+        model: The output of the training job; the SavedModel is in its folder `model`.
         evaluation: metrics.json, report.html and the predictions of the test rows.
         metrics: The metrics of the model, one number each.
         classification: The ROC curve and the confusion matrix of a classifier.
@@ -54,15 +54,15 @@ def gate(
     evaluation: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
 ) -> None:
-    """Fails the run when the model missed a bound of the gate; else later runs compare with it.
+    """Fails the run when the model missed a bound of the gate; else makes it the champion.
 
     Args:
-        root: The folder of all runs, where its statistics are kept; if empty, they are not.
+        root: The folder of all runs, where the champion is recorded; if empty, it is not.
         run: The name of the run.
-        made: When it was made.
-        examples: What the model was trained on.
-        evaluation: What `measure` found.
-        model: The model, for the message: it is kept, and not promoted.
+        made: When the run was created.
+        examples: The examples that the model was trained on.
+        evaluation: The output of `measure`.
+        model: The model; when the gate fails it stays where it is and is not promoted.
     """
     from quatrain.components.evaluate.champion import promote
 

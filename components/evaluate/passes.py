@@ -1,4 +1,4 @@
-"""What is done with one shard of examples: surveyed, counted or scored, batch by batch."""
+"""The passes over one shard of examples: survey, count and score, batch by batch, without Beam."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.measures import baseline
-from quatrain.components.evaluate.measures.baseline import Cells, Inputs, OneInput
+from quatrain.components.evaluate.measures.baseline import ColumnSums, LabelSums, SingleInputModel
 from quatrain.components.evaluate.measures.exact_sums import MeanSums
 from quatrain.components.evaluate.measures.measurements import (
     N_BINS_COARSE,
-    Against,
-    Measured,
+    ChampionComparison,
+    Measurements,
     Skew,
     Statistics,
     measure,
-    nothing,
+    no_rows,
 )
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOO_MANY, Survey, as_text
@@ -56,15 +56,15 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What every worker knows.
+class EvaluationPlan:
+    """What every worker needs: the models, and what to measure.
 
     Attributes:
         model: Folder of the exported model.
         transform: The fitted transform of the examples.
-        slices: Columns whose values are measured apart.
+        slices: The columns whose values are measured apart.
         out: Folder for the predictions.
-        champion: Folder of the model that is compared with it; None without one.
+        champion: Folder of the champion to compare it with; None without one.
     """
 
     model: str
@@ -79,102 +79,134 @@ class Plan:
         return WEIGHT if self.transform.weight else None
 
     @property
-    def labelled(self) -> list[str]:
-        """The columns of a shard that say what happened: the label, and the weight if any."""
+    def label_columns(self) -> list[str]:
+        """The label column of a shard, and the weight column if there is one."""
         return [LABEL, *([self.weight] if self.weight else [])]
 
 
 @dataclass(frozen=True)
-class Models:
-    """The model, and the champion if it is compared with one."""
+class LoadedModels:
+    """The model, and the champion to compare it with.
+
+    Attributes:
+        model: The model.
+        champion: The champion; None when there is none, or when it cannot be loaded.
+        champion_error: Why the champion cannot be loaded.
+    """
 
     model: ServedModel
-    champion: ServedModel | None
+    champion: ServedModel | None = None
+    champion_error: str = ""
 
 
-def survey_shard(shard: Shard, plan: Plan, split: str) -> Survey:
+def load_models(plan: EvaluationPlan) -> LoadedModels:
+    """Loads the model and the champion.
+
+    A champion that cannot be loaded does not stop the run: one that an older TensorFlow wrote would
+    otherwise block every later model.
+
+    Raises:
+        ArtifactError: The model cannot be loaded.
+    """
+    model = ServedModel.load(plan.model)
+    if plan.champion is None:
+        return LoadedModels(model)
+    try:
+        return LoadedModels(model, ServedModel.load(plan.champion))
+    except ArtifactError as error:
+        return LoadedModels(model, champion_error=str(error))
+
+
+def survey_shard(shard: Shard, plan: EvaluationPlan, split: str) -> Survey:
     """Returns the labels of a train shard, or the weights and slice values of a test shard.
 
     Raises:
-        ArtifactError: It is not the file that the preprocess step wrote.
+        ArtifactError: It is not the file that the preprocess step wrote, or cannot be read.
     """
     if (digest := sha256_of(shard.path)) != shard.sha256:
         raise ArtifactError(
             f"{shard.path} is not the file that was written: its sha256 is {digest[:12]}..., "
             f"manifest.json says {shard.sha256[:12]}...; run the preprocess step again"
         )
-    found = Survey()
+    survey = Survey()
     slices = [RAW_PREFIX + s for s in plan.slices] if split == "test" else []
-    for batch in _batches(shard, [*plan.labelled, *slices]):
+    for batch in _batches(shard, [*plan.label_columns, *slices]):
         if split == "train":
-            found += Survey.of_train(_numbers(batch, LABEL), _weights(batch, plan))
+            survey += Survey.of_train(_numbers(batch, LABEL), _weights(batch, plan))
         else:
             values = batch.select(slices).rename_columns(list(plan.slices))
-            found += Survey.of_test(batch.num_rows, _weights(batch, plan), values)
-    return found
+            survey += Survey.of_test(batch.num_rows, _weights(batch, plan), values)
+    return survey
 
 
-def count_shard(shard: Shard, plan: Plan, reference: Reference) -> Inputs:
+def count_shard(shard: Shard, plan: EvaluationPlan, reference: Reference) -> ColumnSums:
     """Returns the label sums by value of every engineered column of a train shard."""
     names = [e.name for e in plan.transform.engineered]
-    found = Inputs()
-    for batch in _batches(shard, [*plan.labelled, *names]):
-        marks = baseline.marks_of(reference, _numbers(batch, LABEL), _weights(batch, plan))
-        found += Inputs({name: Cells.of(_numbers(batch, name), marks) for name in names})
-    return found
+    sums = ColumnSums()
+    for batch in _batches(shard, [*plan.label_columns, *names]):
+        terms = baseline.label_terms(reference, _numbers(batch, LABEL), _weights(batch, plan))
+        sums += ColumnSums({name: LabelSums.of(_numbers(batch, name), terms) for name in names})
+    return sums
 
 
-def fit_inputs(inputs: Inputs, plan: Plan, reference: Reference) -> dict[str, OneInput]:
-    """Returns the model of every engineered column."""
+def fit_inputs(
+    sums: ColumnSums, plan: EvaluationPlan, reference: Reference
+) -> dict[str, SingleInputModel]:
+    """Returns the single-input model of every engineered column."""
     return {
-        e.name: OneInput.fit(inputs.cells[e.name], reference, e.cardinality is None)
+        e.name: SingleInputModel.fit(sums.by_column[e.name], reference, e.cardinality is None)
         for e in plan.transform.engineered
     }
 
 
 def score_shard(
     shard: Shard,
-    plan: Plan,
-    models: Models,
+    plan: EvaluationPlan,
+    models: LoadedModels,
     reference: Reference,
-    tables: Mapping[str, OneInput],
-) -> Measured:
-    """Scores a test shard, writes its predictions and returns what was measured."""
-    measured = zero(reference, plan)
+    tables: Mapping[str, SingleInputModel],
+) -> Measurements:
+    """Scores a test shard, writes its predictions and returns its measurements."""
+    measured = _no_measurements(reference, models)
     row = shard.first_row
     target = Path(plan.out, Path(shard.path).name.replace("test-", "predictions-"))
     partial = target.with_name(f".{target.name}.tmp")
     with pq.ParquetWriter(partial, prediction_schema(plan.transform, labelled=True)) as writer:
         for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
-            batch_measured, predictions = _score(batch, row, plan, models, reference, tables)
-            measured += batch_measured
+            of_batch, predictions = _score(batch, row, plan, models, reference, tables)
+            measured += of_batch
             row += batch.num_rows
             writer.write_table(predictions)
     os.replace(partial, target)
     return measured
 
 
-def _scored_columns(plan: Plan) -> list[str]:
+def _scored_columns(plan: EvaluationPlan) -> list[str]:
     raw = dict.fromkeys([i.name for i in plan.transform.inputs] + list(plan.slices))
     engineered = [e.name for e in plan.transform.engineered]
-    return [*plan.labelled, *engineered, *(RAW_PREFIX + n for n in raw)]
+    return [*plan.label_columns, *engineered, *(RAW_PREFIX + n for n in raw)]
 
 
-def zero(reference: Reference, plan: Plan) -> Measured:
-    """Returns what is measured on no rows."""
-    empty = nothing(reference)
-    against = Against(empty, MeanSums()) if plan.champion else None
-    return Measured(empty, nothing(reference, N_BINS_COARSE), {}, {}, champion=against)
+def _no_measurements(reference: Reference, models: LoadedModels) -> Measurements:
+    empty = no_rows(reference)
+    return Measurements(
+        empty,
+        no_rows(reference, N_BINS_COARSE),
+        {},
+        {},
+        champion=ChampionComparison(empty, MeanSums()) if models.champion else None,
+        champion_error=models.champion_error,
+    )
 
 
 def _score(
     batch: pa.Table,
     row: int,
-    plan: Plan,
-    models: Models,
+    plan: EvaluationPlan,
+    models: LoadedModels,
     reference: Reference,
-    tables: Mapping[str, OneInput],
-) -> tuple[Measured, pa.Table]:
+    tables: Mapping[str, SingleInputModel],
+) -> tuple[Measurements, pa.Table]:
     raw = batch.select([RAW_PREFIX + i.name for i in plan.transform.inputs])
     raw = raw.rename_columns([i.name for i in plan.transform.inputs])
     engineered = {e.name: _numbers(batch, e.name) for e in plan.transform.engineered}
@@ -182,13 +214,13 @@ def _score(
     columns = raw_inputs(raw, plan.transform.inputs)
     answers = models.model.answer(columns)
     _check_finite(answers, row, raw)
-    against = None
+    comparison = None
     if models.champion is not None:
         inputs = models.champion.transform.inputs
         theirs = models.champion.answer({i.name: columns[i.name] for i in inputs})
-        against = Against.of(reference, labels, answers, theirs, weights)
+        comparison = ChampionComparison.of(reference, labels, answers, theirs, weights)
     prior = baseline.trivial_answer(reference, len(labels))
-    measured = Measured(
+    measured = Measurements(
         measure(reference, labels, answers, weights),
         measure(reference, labels, prior, weights, N_BINS_COARSE),
         {
@@ -199,7 +231,8 @@ def _score(
         _skew(
             models.model, columns, engineered, answers / reference.deviation, reference, row, raw
         ),
-        against,
+        comparison,
+        models.champion_error,
     )
     return measured, prediction_table(plan.transform, answers, labels)
 
@@ -220,8 +253,8 @@ def _measure_slices(
             rows = rest if value == OTHER else text == value
             rest = rest & ~rows
             if rows.any():
-                kept = None if weights is None else weights[rows]
-                of_slice = measure(reference, labels[rows], answers[rows], kept, N_BINS_COARSE)
+                w = None if weights is None else weights[rows]
+                of_slice = measure(reference, labels[rows], answers[rows], w, N_BINS_COARSE)
                 yield (column, value), of_slice
 
 
@@ -239,10 +272,11 @@ def _skew(
     differences = np.where(np.isnan(differences), np.inf, differences)
     worst = int(differences.argmax())
     inputs = {k: v[0] for k, v in raw.slice(worst, 1).to_pydict().items()}
-    one = {n: c[worst : worst + 1] for n, c in columns.items()}
+    # The worst row through the numpy form of the transform shows which column is to blame.
+    worst_row = {n: c[worst : worst + 1] for n, c in columns.items()}
     gaps = {
         n: abs(float(v[0]) - float(engineered[n][worst]))
-        for n, v in served.transform.numpy(one).items()
+        for n, v in served.transform.numpy(worst_row).items()
     }
     column = max(gaps, key=lambda n: gaps[n])
     return Skew(
@@ -290,5 +324,5 @@ def _numbers(batch: pa.Table, name: str) -> np.ndarray:
     return np.asarray(batch[name].combine_chunks().to_numpy(zero_copy_only=False))
 
 
-def _weights(batch: pa.Table, plan: Plan) -> np.ndarray | None:
+def _weights(batch: pa.Table, plan: EvaluationPlan) -> np.ndarray | None:
     return _numbers(batch, plan.weight) if plan.weight else None

@@ -1,4 +1,4 @@
-"""Evaluates a model on the test split: scores, decides the gate, writes the evaluation."""
+"""The evaluate step: checks the artifacts, scores the test split and decides the gate."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 from quatrain.components.artifacts import commit, read_manifest, sha256_of, write_json
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import pipeline
-from quatrain.components.evaluate.champion import find as find_champion
-from quatrain.components.evaluate.champion import split_of
+from quatrain.components.evaluate.champion import find_champion, split_of
 from quatrain.components.evaluate.gate import cautions, check_gate
-from quatrain.components.evaluate.passes import Plan, Shard
+from quatrain.components.evaluate.passes import EvaluationPlan, Shard
 from quatrain.components.evaluate.report.report import render
 from quatrain.components.serve.served_model import read_metadata
 from quatrain.components.specification.parameter import read_parameter
@@ -40,33 +39,35 @@ def evaluate_model(
         examples: The artifact of the preprocess step.
         model: The artifact of the train step; the SavedModel is in its folder `model`.
         out: The artifact to write.
-        drift: The artifact that compares the examples with those of earlier runs, if they were.
-        root: The folder of all runs, where the champion is found; if empty, there is none.
+        drift: The artifact that compares the examples with those of earlier runs; None without one.
+        root: The folder of all runs, where the champion is recorded; if empty, there is none.
 
     Returns:
-        metrics.json; `gate.require_passed` raises what its gate found.
+        metrics.json; a failed gate in it is no error here, but for `gate.require_passed`.
 
     Raises:
-        ArtifactError: An artifact is incomplete, or the two do not belong together.
+        ArtifactError: An artifact is incomplete or altered, or the model and the examples do not
+            belong together.
+        DataError: A split has no rows, or a weight is negative or not finite.
     """
     checked, examples, model = read_parameter(spec), Path(examples), Path(model, "model")
     manifest = read_manifest(examples, "manifest.json", "preprocess")
     statistics = read_manifest(examples, "statistics.json", "preprocess")
-    drifted = None if drift is None else read_manifest(drift, "drift.json", "preprocess")
+    drift_document = None if drift is None else read_manifest(drift, "drift.json", "preprocess")
     metadata, digest = read_metadata(model), sha256_of(model / "metadata.json")
     _require_same_transform(examples, metadata)
     with commit(out) as folder:
         transform = Transform.from_json((examples / "transform.json").read_text(encoding="utf-8"))
         champion = find_champion(root, checked, transform)
-        compared = champion.model if champion and not champion.why else None
-        plan = Plan(str(model), transform, checked.evaluate.slices, str(folder), compared)
+        opponent = champion.model if champion and not champion.why else None
+        plan = EvaluationPlan(str(model), transform, checked.evaluate.slices, str(folder), opponent)
         train, test = (_shards(examples, split, manifest) for split in ("train", "test"))
         rows = manifest["rows"]["test"]
         print(f"evaluate: {rows:,} test rows in {len(test):,} shards", flush=True)
         measured = pipeline.score(plan, train, test)
         if champion:
-            known = {"run": champion.run, "made": champion.made, "why": champion.why}
-            measured["champion"] = {**known, **(measured["champion"] or {})}
+            identity = {"run": champion.run, "made": champion.created, "why": champion.why}
+            measured["champion"] = {**identity, **(measured["champion"] or {})}
         metrics = _metrics(checked, manifest, metadata, digest, measured)
         page = render(
             metrics,
@@ -74,7 +75,7 @@ def evaluate_model(
             metadata,
             checked.as_document(),
             audit=statistics["audit"],
-            drift=drifted,
+            drift=drift_document,
         )
         (folder / "report.html").write_text(page, encoding="utf-8")
         write_json(folder / "metrics.json", metrics)
@@ -86,9 +87,9 @@ def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
 
     Args:
         metrics: metrics.json.
-        scalars: The `dsl.Metrics` of the step; every metric that the rows can tell.
-        curves: Its `dsl.ClassificationMetrics`; for a classifier its confusion matrix, for a binary
-            one also the ROC.
+        scalars: The `dsl.Metrics` of the step, for every metric that could be computed.
+        curves: Its `dsl.ClassificationMetrics`, for the confusion matrix of a classifier and the
+            ROC of a binary one.
     """
     for name, estimate in metrics["metrics"].items():
         if estimate["value"] is not None:
@@ -105,15 +106,16 @@ def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
 
 
 def _require_same_transform(examples: Path, metadata: Mapping[str, Any]) -> None:
-    found, trained = sha256_of(examples / "transform.json"), metadata["examples"]["transform"]
-    if found != trained:
+    ours, trained = sha256_of(examples / "transform.json"), metadata["examples"]["transform"]
+    if ours != trained:
         raise ArtifactError(
             f"the model was trained on a transform with sha256 {trained[:12]}..., the examples at "
-            f"{examples} have {found[:12]}...; evaluate the model on the examples it was trained on"
+            f"{examples} have {ours[:12]}...; evaluate the model on the examples it was trained on"
         )
 
 
 def _shards(examples: Path, split: str, manifest: Mapping[str, Any]) -> list[Shard]:
+    """Returns the shards of a split, whose rows must add up to the count of the manifest."""
     shards, rows = [], 0
     for name in sorted(n for n in manifest["files"] if n.startswith(f"{split}-")):
         path = examples / name
@@ -145,7 +147,7 @@ def _metrics(
     tolerance = spec.evaluate.skew_tolerance
     limit = spec.evaluate.champion
     gate = check_gate(measured, bounds, tolerance, limit.fail)
-    noted = cautions(measured, tuple(metadata["classes"]), limit)
+    sentences = cautions(measured, tuple(metadata["classes"]), limit)
     return {
         "version": VERSION,
         "name": spec.name,
@@ -155,7 +157,7 @@ def _metrics(
         "weight": spec.weight,
         "rows": measured.pop("rows"),
         "gate": gate,
-        "cautions": noted,
+        "cautions": sentences,
         **measured,
         "skew": {**measured["skew"], "tolerance": tolerance},
         "made_by": {

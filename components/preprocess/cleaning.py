@@ -22,7 +22,6 @@ from quatrain.components.preprocess.expressions import (
     types_of,
 )
 from quatrain.components.specification.columns import Column
-from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.block import Block, Fault
 from quatrain.components.table.conversion import finish_column
 from quatrain.components.table.sql import connect, one_batch
@@ -50,12 +49,6 @@ class Rules:
     label: str
     weight: str | None = None
     tidied: Mapping[str, Column] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, spec: ModelSpec) -> Rules:
-        """Takes the rules out of a spec."""
-        clean, tidied = spec.clean, {n: c for n, c in spec.declared.items() if c.trim or c.case}
-        return cls(spec.columns, clean.reject, clean.derive, spec.label, spec.weight, tidied)
 
     @cached_property
     def _bound(self) -> dict[tuple[str, str], str | ExpressionError]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from quatrain.components.preprocess.cleaning import Rules
 from quatrain.components.preprocess.output_folder import Folder
-from quatrain.components.preprocess.summary.summary import counted_columns
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.base import Input
 
@@ -36,8 +35,21 @@ class Job:
 
     @cached_property
     def counted(self) -> tuple[Input, ...]:
-        """The columns that have statistics."""
-        return counted_columns(self.spec, self.rules.derived)
+        """The columns that have statistics: inputs of features, label, weight and slices."""
+        spec = self.spec
+        types: dict[str, Any] = {**spec.columns, **self.rules.derived}
+        wanted = {i.name for i in spec.inputs} | {spec.label, *spec.evaluate.slices}
+        if spec.weight is not None:
+            wanted.add(spec.weight)
+        return tuple(Input(name, type_) for name, type_ in types.items() if name in wanted)
+
+    @cached_property
+    def sampled(self) -> frozenset[str]:
+        """The texts that need not be known one by one: nothing is fitted to them."""
+        spec = self.spec
+        known = {spec.label, spec.weight, *spec.evaluate.slices}
+        known |= {name for f in spec.features for name in f.needs}
+        return frozenset(i.name for i in spec.inputs if not i.is_number) - known
 
     @property
     def counted_names(self) -> list[str]:
@@ -57,3 +69,9 @@ class Job:
     def spill(self, index: int) -> str:
         """Returns where a range's cleaned rows wait for the second pass."""
         return f"{SPILL}/{index:05d}.arrow"
+
+
+def rules_of(spec: ModelSpec) -> Rules:
+    """Returns the cleaning rules of a spec."""
+    clean, tidied = spec.clean, {n: c for n, c in spec.declared.items() if c.trim or c.case}
+    return Rules(spec.columns, clean.reject, clean.derive, spec.label, spec.weight, tidied)

@@ -21,7 +21,7 @@ from quatrain.components.preprocess.engineered_columns import Looked, apply, loo
 from quatrain.components.preprocess.job import MANIFEST, Job
 from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
 from quatrain.components.preprocess.output_folder import Digested, Folder
-from quatrain.components.preprocess.summary import summary
+from quatrain.components.preprocess.summary import statistics_document
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.specification.schema import ModelSpec
@@ -96,9 +96,11 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summa
 
 def summarize(job: Job, index: int, kept: Kept) -> Summary:
     """Counts what is left of a block of range `index`."""
+    spec = job.spec
+    predictors = [*(i.name for i in spec.inputs), spec.label]
     counted = replace(
-        Summary.of_kept(kept.columns, kept.sizes, job.counted, job.spec),
-        evidence=Evidence.of(job.spec, kept.columns, kept.sizes),
+        Summary.of_kept(kept.columns, kept.sizes, job.counted, job.sampled, spec.features),
+        evidence=Evidence.of(kept.columns, kept.sizes, spec.columns, predictors, spec.split),
     )
     if not kept.rejected.num_rows:
         return counted
@@ -119,7 +121,7 @@ def fit(job: Job, total: Summary) -> Fitted:
     transform = Transform(spec.task, label, spec.weight, spec.inputs, features, text)
     checks = audit.document(spec, derived, total)
     warnings = [*split_problems.warnings(spec, total, classes), *audit.findings(checks)]
-    statistics = summary.document(total, spec, job.counted, warnings)
+    statistics = statistics_document.document(total, spec, job.counted, warnings)
     return Fitted(
         transform.to_json(),
         {**statistics, "audit": checks},

@@ -15,7 +15,7 @@ from quatrain.components.image import IMAGE
 from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
-from quatrain.components.preprocess.job import MANIFEST, PROBLEM, SPILL, Job
+from quatrain.components.preprocess.job import MANIFEST, PROBLEM, SPILL, Job, rules_of
 from quatrain.components.preprocess.output_folder import Folder, attempt
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
@@ -125,7 +125,7 @@ def preprocess(
 def _checked(spec: Mapping[str, Any]) -> tuple[ModelSpec, Rules]:
     """Reads a spec, and binds its rules."""
     model = read_parameter(spec)
-    rules = Rules.of(model)
+    rules = rules_of(model)
     if problems := list(split_problems.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))
     return model, rules

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from quatrain.components.evaluate.measures import histogram
+from quatrain.components.evaluate.measures.baseline import PRIOR_ROWS
 from quatrain.draft.columns import Column
 from quatrain.trainer.features import Task
 
 BINS = 64
 BIN_ROWS = 20
 """Rows that a bin should have when a column is suspected."""
-PRIOR_ROWS = 10.0
-"""Rows of prior mixed into each bin, as in components/evaluate/measures/baseline.py."""
 ALMOST_SURE = 0.995
 """AUC or accuracy above which a column is suspected to give the label away."""
 SURE_ROWS = 20
@@ -155,11 +156,8 @@ class Trial:
 def area(scores: np.ndarray, positive: np.ndarray) -> float:
     """Returns the area under the ROC curve, ties by half; 0.5 when a class is absent."""
     _, place = np.unique(scores, return_inverse=True)
-    of_positive = np.bincount(place, positive)
-    of_negative = np.bincount(place, 1 - positive)
-    pairs = of_positive.sum() * of_negative.sum()
-    below = np.cumsum(of_negative) - of_negative
-    return float(np.sum(of_positive * (below + of_negative / 2)) / pairs) if pairs else 0.5
+    exact = histogram.auc(np.bincount(place, positive), np.bincount(place, 1 - positive))
+    return 0.5 if math.isnan(exact) else exact
 
 
 def find_leaks(goal: Goal, columns: list[Column]) -> dict[str, str]:

@@ -11,8 +11,8 @@ from operator import add
 from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.checks import split_problems
-from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.job import Job
+from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.job import Job, rules_of
 from quatrain.components.preprocess.kept_rows import kept_blocks
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.summary.summary import Summary
@@ -52,7 +52,7 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
         spec: The model.
         at: The time of a run, where a window ends; by default now.
     """
-    rules = Rules.of(spec)
+    rules = rules_of(spec)
     findings = rules.problems or list(split_problems.spec_problems(spec, rules.derived))
     try:
         files = find_files(spec.source, at or datetime.datetime.now(datetime.UTC))

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import sha256_of, sha256_of_files, write_json
+from quatrain.components.specification.parameter import read_parameter
 from quatrain.trainer.features import Input, Standardize, Vocabulary, raw_inputs
 from quatrain.trainer.features.transform import Label, Transform
 from quatrain.validation.load import validate
@@ -99,7 +100,7 @@ def write_examples(
         "version": 1,
         "rows": {"read": sum(counts.values()) + 3, "validation": 0, "rejected": 3, **counts},
         "reasons": {"no_arrival": {"rows": 3, "sample": "2013,1,1,<script>alert(1)</script>,NA"}},
-        "spec": validate(spec or make_spec(task)).sha256,
+        "spec": read_parameter(spec or make_spec(task)).sha256,
         "warnings": [],
     }
     write_json(folder / "statistics.json", {"version": 2, "kept": {}, "audit": []})

@@ -1,7 +1,9 @@
-"""What a model must beat: the train prior, and the best model of one engineered column.
+"""What a model must beat: the train prior, and the best model of a single engineered column.
 
 A model of one column is a table: the train rows are counted by the column's value (numbers by at
-most 256 bins of equal mass), and a test row gets the rate, or the mean, of its bin.
+most 256 bins of equal mass), and a test row gets the rate, or the mean label, of its bin. When such
+a table does as well as the trained model, the other columns add nothing, or one gives the label
+away.
 """
 
 from __future__ import annotations
@@ -22,20 +24,22 @@ LABEL_STEP = 2.0**-20
 
 
 def codes(values: np.ndarray) -> np.ndarray:
-    """Returns what an engineered column is counted by, `[N] int64`.
+    """Returns the code by which a value of an engineered column is counted, `[N] int64`.
 
-    An index is itself. A number is the upper 16 bits of its float32, in ascending order of value:
-    1/128 of its magnitude apart, so no pass over the rows is needed to place the bins.
+    An index is its own code. The code of a number is the upper 16 bits of its float32, put in
+    ascending order of value: codes are 1/128 of the magnitude apart, so the bins need no pass over
+    the rows to find their edges.
     """
     if values.dtype.kind == "i":
         return values.astype(np.int64)
-    bits = (values.astype(np.float32) + np.float32(0.0)).view(np.int32)
+    bits = (values.astype(np.float32) + np.float32(0.0)).view(np.int32)  # -0.0 + 0.0 is 0.0
+    # As integers, the bits of negative floats ascend with the magnitude: turned, with the value.
     ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
     return (ordered >> 16).astype(np.int64)
 
 
 @dataclass(frozen=True)
-class Cells:
+class LabelSums:
     """Label sums of the train rows by code of one column; `+` merges.
 
     Attributes:
@@ -47,21 +51,21 @@ class Cells:
     sums: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray, marks: np.ndarray) -> Cells:
-        """Counts `[N]` values of a column with the `[N, K]` marks of their rows."""
-        found, row = np.unique(codes(values), return_inverse=True)
-        sums = [count(row, marks[:, k], len(found)) for k in range(marks.shape[1])]
-        return cls(found, np.stack(sums, axis=1))
+    def of(cls, values: np.ndarray, terms: np.ndarray) -> LabelSums:
+        """Sums the terms `[N, K]` of rows by their `[N]` values of a column."""
+        distinct, place = np.unique(codes(values), return_inverse=True)
+        sums = [count(place, terms[:, k], len(distinct)) for k in range(terms.shape[1])]
+        return cls(distinct, np.stack(sums, axis=1))
 
-    def __add__(self, other: Cells) -> Cells:
-        found, row = np.unique(np.concatenate([self.codes, other.codes]), return_inverse=True)
-        sums = np.zeros((len(found), self.sums.shape[1]), np.int64)
-        np.add.at(sums, row, np.concatenate([self.sums, other.sums]))
-        return Cells(found, sums)
+    def __add__(self, other: LabelSums) -> LabelSums:
+        distinct, place = np.unique(np.concatenate([self.codes, other.codes]), return_inverse=True)
+        sums = np.zeros((len(distinct), self.sums.shape[1]), np.int64)
+        np.add.at(sums, place, np.concatenate([self.sums, other.sums]))
+        return LabelSums(distinct, sums)
 
 
-def marks_of(reference: Reference, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Returns what a row adds to its cell, `[N, K] int64`; K as in `Cells.sums`."""
+def label_terms(reference: Reference, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Returns what each row adds to the sums of its code, `[N, K] int64`; K as in `LabelSums`."""
     units = reference.units(weights, len(labels))
     if reference.task == "regression":
         steps = (labels.astype(np.float64) - reference.prior[0]) / reference.deviation / LABEL_STEP
@@ -70,26 +74,26 @@ def marks_of(reference: Reference, labels: np.ndarray, weights: np.ndarray | Non
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Cells of every engineered column of the train split; `+` merges."""
+class ColumnSums:
+    """Label sums of every engineered column of the train split; `+` merges."""
 
-    cells: Mapping[str, Cells] = field(default_factory=dict)
+    by_column: Mapping[str, LabelSums] = field(default_factory=dict)
 
-    def __add__(self, other: Inputs) -> Inputs:
-        if not self.cells or not other.cells:
-            return self if self.cells else other
-        return Inputs({name: c + other.cells[name] for name, c in self.cells.items()})
+    def __add__(self, other: ColumnSums) -> ColumnSums:
+        if not self.by_column or not other.by_column:
+            return self if self.by_column else other
+        return ColumnSums({c: sums + other.by_column[c] for c, sums in self.by_column.items()})
 
 
 @dataclass(frozen=True)
-class OneInput:
+class SingleInputModel:
     """A fitted model of one column.
 
     Attributes:
-        codes: Codes seen in the train split, ascending, `[M] int64`.
+        codes: Codes of the train split, ascending, `[M] int64`.
         outputs: `[M, C] float32` probabilities or `[M] float32` predictions.
-        unseen: The output for an index that the train split never had: the prior.
-        is_number: Whether an unseen code takes the output of the nearest one below.
+        unseen: The output for an index that the train split lacks: the prior.
+        is_number: Whether a code that the train split lacks takes the output of the next lower one.
     """
 
     codes: np.ndarray
@@ -98,9 +102,9 @@ class OneInput:
     is_number: bool
 
     @classmethod
-    def fit(cls, cells: Cells, reference: Reference, is_number: bool) -> OneInput:
+    def fit(cls, column: LabelSums, reference: Reference, is_number: bool) -> SingleInputModel:
         """Fits the table; bins of a number hold about 1/256 of the weight, or one code."""
-        sums = cells.sums.astype(np.float64)
+        sums = column.sums.astype(np.float64)
         sums[:, 0 : None if reference.n_classes else 1] /= reference.unit
         mass = sums.sum(axis=1) if reference.n_classes else sums[:, 0]
         if is_number:
@@ -109,7 +113,7 @@ class OneInput:
             by_group = np.zeros((N_BINS, sums.shape[1]))
             np.add.at(by_group, group, sums)
             sums = by_group[group]
-        return cls(cells.codes, *_rates(sums, reference), is_number)
+        return cls(column.codes, *_rates(sums, reference), is_number)
 
     def answer(self, values: np.ndarray) -> np.ndarray:
         """Returns `[N, C]` probabilities or `[N]` predictions for `[N]` values of the column."""
@@ -129,6 +133,7 @@ def trivial_answer(reference: Reference, rows: int) -> np.ndarray:
 
 
 def _rates(sums: np.ndarray, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the output of each code, and that of a code which the train split lacks."""
     prior = np.asarray(reference.prior)
     if reference.n_classes:
         rates = (sums + PRIOR_ROWS * prior) / (sums.sum(axis=1, keepdims=True) + PRIOR_ROWS)

@@ -10,11 +10,14 @@ import numpy as np
 
 from quatrain.components.evaluate.measures import histogram
 from quatrain.components.evaluate.measures.exact_sums import ExactSum, MeanSums, count
-from quatrain.components.evaluate.measures.metrics import Estimate, metrics_of
+from quatrain.components.evaluate.measures.metrics import MetricEstimate, metrics_of
 from quatrain.components.evaluate.measures.reference import Reference
 
 SMALLEST_PROBABILITY = 1e-15
-"""Log-loss counts a lower probability as this one."""
+"""A lower probability counts as this one in the log-loss.
+
+A single row whose true class has probability 0 would make the mean infinite; this way it adds 34.5.
+"""
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,13 @@ class Classification:
     """Statistics of a classifier's scored rows.
 
     Attributes:
-        reference: What the units and classes are.
+        reference: The unit of weights, the number of classes and the task.
         rows: Number of rows.
         confusion: Units by label and likeliest class, `[C, C] int64`.
-        ranks: Histograms of each class's probability among rows of other classes and of the
-            class, `[K, 2, B] int64`: K is 1 (the positive class) for a binary task, else C.
-        confidence: Histograms of the likeliest class's probability among wrong and right rows,
-            `[2, B] int64`; for a binary task B is 0, as `ranks` already tells calibration.
+        ranks: Histograms of a class's probability, among rows of other classes and among rows of
+            the class, `[K, 2, B] int64`; K is 1 (the positive class) for a binary task, else C.
+        confidence: Histograms of the likeliest class's probability, among wrong and among right
+            rows, `[2, B] int64`; B is 0 for a binary task, whose `ranks` give its calibration.
         loss: Sums of the log-loss.
         brier: Sums of the Brier score.
         weight2: Sum of squared weights by label.
@@ -45,7 +48,7 @@ class Classification:
 
     @classmethod
     def zero(cls, reference: Reference, n_bins: int) -> Classification:
-        """The statistics of no rows."""
+        """Returns the statistics of no rows."""
         c, binary = reference.n_classes, reference.task == "binary"
         return cls(
             reference=reference,
@@ -67,10 +70,10 @@ class Classification:
         weights: np.ndarray | None = None,
         n_bins: int = 1_000,
     ) -> Classification:
-        """Measures a batch.
+        """Returns the statistics of a batch.
 
         Args:
-            reference: From the train labels.
+            reference: What the rows are measured against.
             labels: `[N] int32` class indices.
             probabilities: `[N, C] float32`.
             weights: `[N] float32`, or None.
@@ -84,6 +87,7 @@ class Classification:
         likeliest = p.argmax(axis=1)
         binary = reference.task == "binary"
         ranked = (1,) if binary else range(c)
+        # The sum over classes of (p - y)**2, with y 1 for the label and else 0, multiplied out.
         squares = np.sum(p * p, axis=1) - 2 * p[rows, labels] + 1
         return cls(
             reference=reference,
@@ -94,6 +98,7 @@ class Classification:
                 p[rows, likeliest], labels == likeliest, units, 0 if binary else n_bins
             ),
             loss=MeanSums.of(log_losses(labels, p), w),
+            # Halved for two classes: Brier (1950) counts both, the usual binary score only one.
             brier=MeanSums.of(squares / 2 if binary else squares, w),
             weight2=tuple(ExactSum.of((w * w)[labels == k]) for k in range(c)),
         )
@@ -110,19 +115,19 @@ class Classification:
             tuple(a + b for a, b in zip(self.weight2, other.weight2, strict=True)),
         )
 
-    def metrics(self) -> dict[str, Estimate]:
-        """Every metric of the task, in the order of `METRICS`."""
-        found = {
-            "log_loss": Estimate.normal(self.loss.mean, self.loss.error, low=0.0),
-            "accuracy": Estimate.share(self._accuracy, self.loss.n_effective),
-            "brier": Estimate.normal(self.brier.mean, self.brier.error, low=0.0),
-            "ece": Estimate(histogram.calibration_error(self._calibration())),
+    def metrics(self) -> dict[str, MetricEstimate]:
+        """Returns every metric of the task, in the order of `METRICS`."""
+        estimates = {
+            "log_loss": MetricEstimate.normal(self.loss.mean, self.loss.error, low=0.0),
+            "accuracy": MetricEstimate.share(self._accuracy, self.loss.n_effective),
+            "brier": MetricEstimate.normal(self.brier.mean, self.brier.error, low=0.0),
+            "ece": MetricEstimate(histogram.calibration_error(self._calibration())),
             **(self._binary() if self.reference.task == "binary" else self._multiclass()),
         }
-        return {name: found[name] for name in metrics_of(self.reference.task)}
+        return {name: estimates[name] for name in metrics_of(self.reference.task)}
 
     def curves(self) -> dict[str, Any]:
-        """What the report draws: calibration, confusion matrix, and the ROC or each class."""
+        """Returns what the report draws: calibration, confusion, and the ROC or each class."""
         curves: dict[str, Any] = {
             "calibration": [asdict(b) for b in self._calibration()],
             "confusion": (self.confusion / self.reference.unit).tolist(),
@@ -147,41 +152,43 @@ class Classification:
         wrong, right = self.ranks[0] if self.reference.task == "binary" else self.confidence
         return histogram.calibration(right, wrong, self.loss.n_effective)
 
-    def _binary(self) -> dict[str, Estimate]:
+    def _binary(self) -> dict[str, MetricEstimate]:
         negatives, positives = self.ranks[0]
         n_negatives, n_positives = (self._n_effective(k) for k in (0, 1))
         error = histogram.auc_error(positives, negatives, n_positives, n_negatives)
         precision, recall, f1, _ = (values[1] for values in self._by_class())
         predicted = float(self.confusion[:, 1].sum() / max(self.confusion.sum(), 1))
         if not predicted:
-            precision = math.nan  # of no predicted positive none is right or wrong
+            precision = math.nan  # 0 / 0: no row is predicted positive
         return {
-            "auc": Estimate.normal(histogram.auc(positives, negatives), error, 0.0, 1.0),
-            "average_precision": Estimate(histogram.average_precision(positives, negatives)),
-            "precision": Estimate.share(precision, predicted * self.loss.n_effective),
-            "recall": Estimate.share(recall, n_positives),
-            "f1": Estimate(f1),
+            "auc": MetricEstimate.normal(histogram.auc(positives, negatives), error, 0.0, 1.0),
+            "average_precision": MetricEstimate(histogram.average_precision(positives, negatives)),
+            "precision": MetricEstimate.share(precision, predicted * self.loss.n_effective),
+            "recall": MetricEstimate.share(recall, n_positives),
+            "f1": MetricEstimate(f1),
         }
 
-    def _multiclass(self) -> dict[str, Estimate]:
+    def _multiclass(self) -> dict[str, MetricEstimate]:
         precision, recall, f1, _ = self._by_class()
-        seen = (self.confusion.sum(axis=0) + self.confusion.sum(axis=1)) > 0
+        # A class that is neither a label nor predicted would draw every macro mean towards 0.
+        occurs = (self.confusion.sum(axis=0) + self.confusion.sum(axis=1)) > 0
         areas = np.array([histogram.auc(p, n) for n, p in self.ranks])
         return {
-            "macro_f1": Estimate(_mean(np.where(seen, f1, math.nan))),
-            "micro_f1": Estimate.share(self._accuracy, self.loss.n_effective),
-            "macro_precision": Estimate(_mean(np.where(seen, precision, math.nan))),
-            "macro_recall": Estimate(_mean(np.where(seen, recall, math.nan))),
-            "macro_auc": Estimate(_mean(areas)),
+            "macro_f1": MetricEstimate(_mean(np.where(occurs, f1, math.nan))),
+            "micro_f1": MetricEstimate.share(self._accuracy, self.loss.n_effective),
+            "macro_precision": MetricEstimate(_mean(np.where(occurs, precision, math.nan))),
+            "macro_recall": MetricEstimate(_mean(np.where(occurs, recall, math.nan))),
+            "macro_auc": MetricEstimate(_mean(areas)),
         }
 
     def _n_effective(self, label: int) -> float:
+        """Returns the number of unweighted rows that those of a label are worth (Kish 1965)."""
         weight2 = float(self.weight2[label])
         total = float(self.confusion[label].sum()) / self.reference.unit
         return total**2 / weight2 if weight2 else 0.0
 
     def _by_class(self) -> tuple[list[float], list[float], list[float], list[float]]:
-        """Precision, recall, F1 and rows of each class; 0 where nothing was predicted or is."""
+        """Returns precision, recall, F1 and rows of each class; a metric of no rows is 0."""
         hits = np.diag(self.confusion) / self.reference.unit
         predicted, support = (self.confusion.sum(axis=a) / self.reference.unit for a in (0, 1))
         precision, recall, f1 = (
@@ -192,7 +199,7 @@ class Classification:
 
 
 def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Returns -ln of the probability `[N, C]` of what happened, `[N] float64`."""
+    """Returns -ln of the probability of the true class, `[N] float64`, from `[N, C]`."""
     p = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return np.asarray(-np.log(np.maximum(p, SMALLEST_PROBABILITY)))
 
@@ -200,6 +207,7 @@ def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def _two_histograms(
     scores: np.ndarray, hits: np.ndarray, units: np.ndarray, n_bins: int
 ) -> np.ndarray:
+    """Returns the histograms of the scores of misses and of hits, `[2, B] int64`."""
     if not n_bins:
         return np.zeros((2, 0), np.int64)
     keys = hits * n_bins + histogram.score_bins(scores, n_bins)

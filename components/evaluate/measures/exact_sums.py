@@ -1,4 +1,9 @@
-"""Sums of values and of whole units, exact: no order and no cut of the rows changes a digit."""
+"""Sums of values and of whole units that are exact: no order or cut of the rows changes a digit.
+
+Floating-point addition is not associative: the same rows in other shards, or on more workers, would
+give metrics that differ in their last digits. Two runs could then not be compared byte by byte, and
+a metric that lies on its bound could pass the gate on one machine and fail it on another.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 _POINT = 1126
-"""Every finite float64 is a whole multiple of 2**-1126 when its mantissa is taken as 53 bits."""
+"""Every finite float64 is a whole multiple of 2**-1126 when its mantissa is taken as 53 bits.
+
+The smallest subnormal number is 2**-1074, which frexp gives as 0.5 * 2**-1073: -1073 - 53 = -1126.
+"""
 _LOW_BITS = 27
-"""A 53-bit mantissa splits into 26 and 27 bits; 2**25 of either still sum exactly in float64."""
+"""A 53-bit mantissa splits into 26 and 27 bits, and 2**25 of either still sum exactly in float64.
+
+bincount adds in float64, which holds whole numbers up to 2**53.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,11 @@ class ExactSum:
 
     @classmethod
     def of(cls, values: np.ndarray) -> ExactSum:
-        """Sums `[N] float64`, all finite, N at most 2**25."""
+        """Sums `[N] float64`, all finite, N at most 2**25.
+
+        Mantissas are first added up by exponent, so Python's slow integers only see the few
+        hundred exponents that occur and not every row.
+        """
         if not len(values):
             return cls()
         mantissa, exponent = np.frexp(np.asarray(values, np.float64))
@@ -33,8 +48,8 @@ class ExactSum:
         shift = exponent - lowest
         high = np.bincount(shift, whole >> _LOW_BITS)
         low = np.bincount(shift, whole & ((1 << _LOW_BITS) - 1))
-        used = np.flatnonzero((high != 0) | (low != 0)).tolist()
-        units = sum(((int(high[s]) << _LOW_BITS) + int(low[s])) << s for s in used)
+        occupied = np.flatnonzero((high != 0) | (low != 0)).tolist()
+        units = sum(((int(high[s]) << _LOW_BITS) + int(low[s])) << s for s in occupied)
         return cls(units << (lowest - 53 + _POINT))
 
     def __add__(self, other: ExactSum) -> ExactSum:
@@ -47,7 +62,7 @@ class ExactSum:
 
 @dataclass(frozen=True)
 class MeanSums:
-    """What the mean of a value over weighted rows, and its 95 % interval, are made of.
+    """The sums that give the mean of a value over weighted rows, and its 95 % interval.
 
     Attributes:
         weight: Sum of the weights w.
@@ -87,13 +102,17 @@ class MeanSums:
 
     @property
     def variance(self) -> float:
-        """The weighted population variance, from the exact sums, so nothing cancels."""
+        """The weighted population variance; NaN without rows.
+
+        `E[x**2] - E[x]**2` loses all its digits in float64 when the mean is large; the sums are
+        exact integers, so nothing cancels here.
+        """
         w = self.weight.units
         return (w * self.x2.units - self.x.units**2) / w**2 if w else math.nan
 
     @property
     def n_effective(self) -> float:
-        """How many unweighted rows tell as much: (sum w)**2 / sum w**2 (Kish 1965)."""
+        """The number of unweighted rows worth as much: (sum w)**2 / sum w**2 (Kish 1965)."""
         w2 = self.weight2.units << _POINT
         return self.weight.units**2 / w2 if w2 else 0.0
 

@@ -1,7 +1,7 @@
-"""What is measured on test rows: `nothing` is the zero, `measure` takes a batch, `+` merges.
+"""What is measured on test rows: `no_rows` is the zero, `measure` takes a batch, `+` merges.
 
-Counts are whole numbers and sums are exact, so any cut, order or number of workers gives the same
-metrics to the last bit. `summarize` turns them into metrics.json.
+Counts are whole numbers and sums are exact, so any cut of the rows, in any order and on any number
+of workers, gives the same metrics to the last bit. `summarize` turns them into metrics.json.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 
 from quatrain.components.evaluate.measures.classification import Classification, log_losses
 from quatrain.components.evaluate.measures.exact_sums import MeanSums
-from quatrain.components.evaluate.measures.metrics import Estimate, loss_of
+from quatrain.components.evaluate.measures.metrics import MetricEstimate, loss_of
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.regression import Regression
 
 N_BINS = 10_000
-"""Bins of the scores of all rows."""
+"""Bins of the histograms of all rows."""
 N_BINS_COARSE = 1_000
-"""Bins for slices and single inputs, of which there are many."""
+"""Bins for slices and single inputs, of which there are many in memory at once."""
 TOP_INPUTS = 5
-"""Single inputs that metrics.json tells of, the best first."""
+"""Single inputs in metrics.json, the best first."""
 
 Statistics = Classification | Regression
 
@@ -36,13 +36,13 @@ def measure(
     weights: np.ndarray | None = None,
     n_bins: int = N_BINS,
 ) -> Statistics:
-    """Returns the statistics of a batch: outputs are `[N, C]` probabilities, or `[N]` numbers."""
+    """Returns the statistics of a batch, from outputs: `[N, C]` probabilities, or `[N]` numbers."""
     if reference.task == "regression":
         return Regression.of(reference, labels, outputs, weights)
     return Classification.of(reference, labels, outputs, weights, n_bins)
 
 
-def nothing(reference: Reference, n_bins: int = N_BINS) -> Statistics:
+def no_rows(reference: Reference, n_bins: int = N_BINS) -> Statistics:
     """Returns the statistics of no rows."""
     if reference.task == "regression":
         return Regression.zero(reference)
@@ -50,7 +50,7 @@ def nothing(reference: Reference, n_bins: int = N_BINS) -> Statistics:
 
 
 def merge(a: Statistics, b: Statistics) -> Statistics:
-    """Returns the statistics of both; they are of one reference, so of one kind."""
+    """Returns the statistics of both sets of rows; one reference makes them of one kind."""
     return a + b  # type: ignore[operator]
 
 
@@ -58,12 +58,14 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
 class Skew:
     """The largest difference between raw rows through the serving signature and engineered rows.
 
-    For a regression the difference is in deviations of the train labels.
+    The first are what clients will send, the second what the model was trained on: a difference
+    means that training and serving engineer a column in two ways. For a regression it is in
+    deviations of the train labels.
 
     Attributes:
         rows: Rows compared.
         difference: The largest absolute difference of any output.
-        row: Number of its row in the test split, from 0; the first of equal ones.
+        row: Number of its row in the test split, from 0; the first of equally different ones.
         inputs: The raw inputs of that row.
         column: The engineered column that differs most there from what the transform gives.
     """
@@ -82,13 +84,14 @@ class Skew:
 
 
 @dataclass(frozen=True)
-class Against:
+class ChampionComparison:
     """The champion on the same rows; `+` merges.
 
     Attributes:
-        statistics: Its own.
-        difference: Sums of the model's loss of a row minus the champion's: the log-loss, or the
-            squared error. Most of what chance does to the rows falls on both.
+        statistics: The champion's own.
+        difference: Sums over rows of the model's loss minus the champion's: the log-loss, or the
+            squared error. A hard row is hard for both models, so the difference varies far less
+            than either loss, and its interval is that much narrower.
     """
 
     statistics: Statistics
@@ -102,31 +105,34 @@ class Against:
         outputs: np.ndarray,
         champions: np.ndarray,
         weights: np.ndarray | None = None,
-    ) -> Against:
-        """Measures a batch by what both models answer."""
+    ) -> ChampionComparison:
+        """Returns the comparison on a batch, from the outputs of both models."""
         ours, theirs = (_losses(reference, labels, o) for o in (outputs, champions))
         w = reference.units(weights, len(labels)) / reference.unit
         measured = measure(reference, labels, champions, weights)
         return cls(measured, MeanSums.of(ours - theirs, w))
 
-    def __add__(self, other: Against) -> Against:
-        return Against(merge(self.statistics, other.statistics), self.difference + other.difference)
+    def __add__(self, other: ChampionComparison) -> ChampionComparison:
+        return ChampionComparison(
+            merge(self.statistics, other.statistics), self.difference + other.difference
+        )
 
     @property
-    def worse(self) -> Estimate:
-        """By what share of the champion's loss the model's is larger; below 0 it is better.
+    def worse(self) -> MetricEstimate:
+        """By what share the model's loss exceeds the champion's; below 0 the model is better.
 
-        The loss is the log-loss or RMSE, and the interval that of the paired difference.
+        The loss is the log-loss or RMSE; the interval is that of the paired difference.
         """
         if isinstance(self.statistics, Regression):
             loss, power = self.statistics.squared.mean, 0.5
         else:
             loss, power = self.statistics.loss.mean, 1.0
         if not loss > 0:
-            return Estimate(math.nan)
+            return MetricEstimate(math.nan)
         mean, error = self.difference.mean / loss, self.difference.error / loss
-        found = Estimate.normal(1 + mean, error, low=0.0)
-        return Estimate(*(v**power - 1 for v in (found.value, found.low, found.high)))
+        ratio = MetricEstimate.normal(1 + mean, error, low=0.0)
+        # The root of a ratio of mean squared errors is the ratio of the RMSEs.
+        return MetricEstimate(*(v**power - 1 for v in (ratio.value, ratio.low, ratio.high)))
 
 
 def _losses(reference: Reference, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
@@ -136,16 +142,17 @@ def _losses(reference: Reference, labels: np.ndarray, outputs: np.ndarray) -> np
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """Everything that is measured on test rows; `+` merges.
 
     Attributes:
         overall: The model on all rows.
         trivial: The train prior on all rows.
-        inputs: The model of one column, by engineered column.
+        inputs: The single-input models, by engineered column.
         slices: The model, by slice column and value.
-        skew: The serving signature against the engineered rows.
-        champion: The champion on all rows, if there is one to compare with.
+        skew: Raw rows through the serving signature against engineered rows.
+        champion: The comparison with the champion on all rows, if there is one.
+        champion_error: Why the champion could not be loaded.
     """
 
     overall: Statistics
@@ -153,16 +160,18 @@ class Measured:
     inputs: Mapping[str, Statistics]
     slices: Mapping[tuple[str, str], Statistics]
     skew: Skew = Skew()
-    champion: Against | None = None
+    champion: ChampionComparison | None = None
+    champion_error: str = ""
 
-    def __add__(self, other: Measured) -> Measured:
-        return Measured(
+    def __add__(self, other: Measurements) -> Measurements:
+        return Measurements(
             merge(self.overall, other.overall),
             merge(self.trivial, other.trivial),
             _merge_by_key(self.inputs, other.inputs),
             _merge_by_key(self.slices, other.slices),
             self.skew + other.skew,
             self.champion + other.champion if self.champion and other.champion else None,
+            self.champion_error or other.champion_error,
         )
 
 
@@ -170,10 +179,10 @@ def _merge_by_key(a: Mapping[Any, Statistics], b: Mapping[Any, Statistics]) -> d
     return {**a, **b, **{k: merge(a[k], b[k]) for k in a.keys() & b.keys()}}
 
 
-def summarize(measured: Measured) -> dict[str, Any]:
-    """Returns everything in metrics.json that is measured: all but the gate and what made it.
+def summarize(measured: Measurements) -> dict[str, Any]:
+    """Returns the measured part of metrics.json: all but the gate and the model's provenance.
 
-    A number that the rows cannot tell is None. Slices are sorted, most rows first.
+    A number that cannot be computed from the rows is None. Slices are sorted, most rows first.
     """
     slices = sorted(measured.slices.items(), key=lambda s: (s[0][0], -s[1].rows, s[0][1]))
     summary = {
@@ -181,11 +190,7 @@ def summarize(measured: Measured) -> dict[str, Any]:
         "rows": measured.overall.rows,
         "metrics": measured.overall.metrics(),
         "baseline": _baselines(measured.trivial, measured.inputs),
-        "champion": measured.champion
-        and {
-            "metrics": measured.champion.statistics.metrics(),
-            "worse": measured.champion.worse,
-        },
+        "champion": _champion(measured),
         "slices": [
             {"column": column, "value": value, "rows": s.rows, "metrics": s.metrics()}
             for (column, value), s in slices
@@ -203,8 +208,17 @@ def summarize(measured: Measured) -> dict[str, Any]:
     return plain
 
 
+def _champion(measured: Measurements) -> dict[str, Any] | None:
+    if measured.champion_error:
+        return {"why": measured.champion_error}
+    if measured.champion is None:
+        return None
+    statistics, worse = measured.champion.statistics, measured.champion.worse
+    return {"metrics": statistics.metrics(), "worse": worse}
+
+
 def _baselines(trivial: Statistics, by_input: Mapping[str, Statistics]) -> dict[str, Any]:
-    """The trivial baseline, the best single input and the top five."""
+    """Returns the trivial baseline, the best single input and the best five."""
 
     def loss(name: str) -> tuple[float, str]:
         value = by_input[name].metrics()[loss_of(trivial.reference.task)].value
@@ -216,8 +230,8 @@ def _baselines(trivial: Statistics, by_input: Mapping[str, Statistics]) -> dict[
 
 
 def _plain(value: Any) -> Any:
-    """JSON of a value: estimates as mappings, numbers that are not finite as None."""
-    if isinstance(value, Estimate):
+    """Returns a value as JSON: estimates as mappings, numbers that are not finite as None."""
+    if isinstance(value, MetricEstimate):
         return _plain(asdict(value))
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""The metrics of each task, by their names in the spec, the gate and the report; and estimates."""
+"""The metrics of each task, by their names in the spec, the gate and the report."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Z95 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution: half width of a 95 % interval, in errors."""
+from quatrain.components.confidence import Z95, wilson
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of the report: its name in the spec and metrics.json, and how to read it."""
+    """A metric: its name in the spec and in metrics.json, and how to read it in the report."""
 
     name: str
     title: str
@@ -20,7 +19,7 @@ class Metric:
     meaning: str
 
 
-_LOG_LOSS = Metric("log_loss", "Log-loss", "lower", "mean -ln of the probability of what happened")
+_LOG_LOSS = Metric("log_loss", "Log-loss", "lower", "mean -ln of the probability of the true class")
 _ACCURACY = Metric("accuracy", "Accuracy", "higher", "share of rows whose likeliest class is right")
 _BRIER = Metric("brier", "Brier score", "lower", "mean squared error of the probabilities")
 _CALIBRATION = Metric("ece", "Calibration error", "lower", "mean gap between probability and rate")
@@ -32,19 +31,21 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         _ACCURACY,
         _BRIER,
         _CALIBRATION,
-        Metric("average_precision", "Average precision", "higher", "precision, mean over recall"),
+        Metric(
+            "average_precision", "Average precision", "higher", "mean precision over all recalls"
+        ),
         Metric("precision", "Precision", "higher", "share of predicted positives that are right"),
-        Metric("recall", "Recall", "higher", "share of positives that are found"),
+        Metric("recall", "Recall", "higher", "share of positives that are predicted as such"),
         Metric("f1", "F1", "higher", "harmonic mean of precision and recall"),
     ),
     "multiclass": (
         _LOG_LOSS,
         _ACCURACY,
-        Metric("macro_f1", "Macro F1", "higher", "F1, mean over classes"),
+        Metric("macro_f1", "Macro F1", "higher", "mean F1 of the classes"),
         Metric("micro_f1", "Micro F1", "higher", "F1 over all rows together"),
-        Metric("macro_precision", "Macro precision", "higher", "precision, mean over classes"),
-        Metric("macro_recall", "Macro recall", "higher", "recall, mean over classes"),
-        Metric("macro_auc", "Macro AUC", "higher", "AUC of one class against the rest, mean"),
+        Metric("macro_precision", "Macro precision", "higher", "mean precision of the classes"),
+        Metric("macro_recall", "Macro recall", "higher", "mean recall of the classes"),
+        Metric("macro_auc", "Macro AUC", "higher", "mean AUC of each class against the rest"),
         _BRIER,
         _CALIBRATION,
     ),
@@ -52,7 +53,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         Metric("rmse", "RMSE", "lower", "root of the mean squared error"),
         Metric("mae", "MAE", "lower", "mean absolute error"),
         Metric("r2", "R²", "higher", "share of the label's variance that is explained"),
-        Metric("mean_error", "Mean error", "zero", "prediction minus label, mean"),
+        Metric("mean_error", "Mean error", "zero", "mean of prediction minus label"),
     ),
 }
 
@@ -63,13 +64,13 @@ def metrics_of(task: str) -> tuple[str, ...]:
 
 
 def loss_of(task: str) -> str:
-    """Returns the metric that models of a task are compared by; lower is better."""
+    """Returns the metric by which models of a task are compared; lower is better."""
     return "rmse" if task == "regression" else "log_loss"
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A metric and its 95 % interval; NaN where the rows cannot tell."""
+class MetricEstimate:
+    """A metric and its 95 % interval; NaN where the rows are too few or of one class."""
 
     value: float
     low: float = math.nan
@@ -78,23 +79,13 @@ class Estimate:
     @classmethod
     def normal(
         cls, value: float, error: float, low: float = -math.inf, high: float = math.inf
-    ) -> Estimate:
-        """An estimate with a normal interval, cut to [low, high]."""
+    ) -> MetricEstimate:
+        """Returns an estimate with a normal interval, cut to [low, high]."""
         if math.isnan(error):
             return cls(value)
         return cls(value, max(value - Z95 * error, low), min(value + Z95 * error, high))
 
     @classmethod
-    def share(cls, value: float, n: float) -> Estimate:
-        """An estimate of a share seen on n rows, with Wilson's interval."""
+    def share(cls, value: float, n: float) -> MetricEstimate:
+        """Returns an estimate of a share of n rows, with Wilson's interval."""
         return cls(value, *wilson(value, n))
-
-
-def wilson(rate: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a proportion seen on n rows (Wilson 1927); NaN without rows."""
-    if n <= 0 or math.isnan(rate):
-        return math.nan, math.nan
-    z2 = Z95**2
-    middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
-    return max(middle - half, 0.0), min(middle + half, 1.0)

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from quatrain.components.evaluate.measures.exact_sums import MeanSums, count
-from quatrain.components.evaluate.measures.metrics import Estimate
+from quatrain.components.evaluate.measures.metrics import MetricEstimate
 from quatrain.components.evaluate.measures.reference import Reference
 
 N_RESIDUAL_BINS = 80
+"""Bins of the histogram of errors: 0.1 label deviations each, from -4 to 4."""
 N_GRID = 40
+"""Steps of each side of the plot of predictions against labels."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,13 @@ class Regression:
     """Statistics of a regression's scored rows.
 
     Attributes:
-        reference: What the units, the deviation and the range are.
+        reference: The unit of weights, the deviation of the labels and the range of the plots.
         rows: Number of rows.
         error: Sums of prediction - label.
         absolute: Sums of |prediction - label|.
         squared: Sums of (prediction - label)**2.
         label: Sums of the label.
-        residuals: Units by error, 80 bins over ±4 label deviations and one beyond each end,
+        residuals: Units by error: 80 bins within ±4 label deviations and one beyond each end,
             `[82] int64`.
         grid: Units by label and prediction in 40 steps from low to high, `[40, 40] int64`.
     """
@@ -43,7 +45,7 @@ class Regression:
 
     @classmethod
     def zero(cls, reference: Reference) -> Regression:
-        """The statistics of no rows."""
+        """Returns the statistics of no rows."""
         sums = MeanSums()
         residuals = np.zeros(N_RESIDUAL_BINS + 2, np.int64)
         grid = np.zeros((N_GRID, N_GRID), np.int64)
@@ -57,7 +59,7 @@ class Regression:
         predictions: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> Regression:
-        """Measures a batch of `[N] float32` labels and predictions."""
+        """Returns the statistics of a batch of `[N] float32` labels and predictions."""
         y, units = labels.astype(np.float64), reference.units(weights, len(labels))
         w, error = units / reference.unit, predictions.astype(np.float64) - labels
         step = (
@@ -88,27 +90,27 @@ class Regression:
             self.grid + other.grid,
         )
 
-    def metrics(self) -> dict[str, Estimate]:
-        """Every metric of the task, in the order of `METRICS`.
+    def metrics(self) -> dict[str, MetricEstimate]:
+        """Returns every metric of the task, in the order of `METRICS`.
 
-        The interval of RMSE is by the delta method: error(MSE) / (2 RMSE). That of R² takes the
-        variance of the test labels as known.
+        The interval of RMSE follows from that of MSE by the delta method: error(MSE) / (2 RMSE).
+        That of R² takes the variance of the test labels as known.
         """
         mse, variance = self.squared.mean, self.label.variance
         rmse = math.sqrt(mse) if mse >= 0 else math.nan
         error = self.squared.error / (2 * rmse) if rmse else math.nan
-        r2 = Estimate(math.nan)
+        r2 = MetricEstimate(math.nan)
         if variance > 0:
-            r2 = Estimate.normal(1 - mse / variance, self.squared.error / variance, high=1.0)
+            r2 = MetricEstimate.normal(1 - mse / variance, self.squared.error / variance, high=1.0)
         return {
-            "rmse": Estimate.normal(rmse, error, low=0.0),
-            "mae": Estimate.normal(self.absolute.mean, self.absolute.error, low=0.0),
+            "rmse": MetricEstimate.normal(rmse, error, low=0.0),
+            "mae": MetricEstimate.normal(self.absolute.mean, self.absolute.error, low=0.0),
             "r2": r2,
-            "mean_error": Estimate.normal(self.error.mean, self.error.error),
+            "mean_error": MetricEstimate.normal(self.error.mean, self.error.error),
         }
 
     def curves(self) -> dict[str, Any]:
-        """What the report draws: residuals, and predictions against labels."""
+        """Returns what the report draws: errors, and predictions against labels."""
         reference = self.reference
         return {
             "residuals": {

@@ -1,4 +1,4 @@
-"""The first look at the rows: the train labels, the test weights and the values of the slices."""
+"""What a first pass over the rows gives: train labels, test weights and the values of slices."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import DataError
 from quatrain.components.evaluate.measures.exact_sums import ExactSum, MeanSums
-from quatrain.components.evaluate.measures.reference import Reference, Slices
+from quatrain.components.evaluate.measures.reference import Reference, SliceValues
 
 TOP_VALUES = 20
-"""Values of a slice column that are measured on their own; the rest are measured together."""
+"""Values of a slice column that are measured on their own; all others are measured together."""
 MAX_VALUES = 50_000
-"""Past so many different values a column is not a slice."""
-PICTURED = 3.0
-"""The pictures of a regression reach so many deviations from the mean label."""
+"""A column with more distinct values is not sliced: all its rows are one slice."""
+PLOTTED_DEVIATIONS = 3.0
+"""The plots of a regression reach this many deviations from the mean label."""
 MISSING = "(missing)"
 OTHER = "(other)"
 TOO_MANY = f"(more than {MAX_VALUES:,} different values)"
 
-Values = Mapping[str, Counter[str] | None]
+ValueCounts = Mapping[str, Counter[str] | None]
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Survey:
     Attributes:
         classes: Weight of the train rows by class index; empty for regression.
         labels: Sums of the train labels.
-        low: Lowest train label.
-        high: Highest train label.
+        low: Lowest train label; infinity without rows.
+        high: Highest train label; minus infinity without rows.
         test_rows: Number of test rows.
         test_weight: Sum of the weights of the test rows.
-        values: Test rows by value, for every slice column; None past `MAX_VALUES` values.
+        values: Test rows by value, for every slice column; None beyond `MAX_VALUES` values.
     """
 
     classes: Mapping[int, ExactSum] = field(default_factory=dict)
@@ -48,11 +48,11 @@ class Survey:
     high: float = -math.inf
     test_rows: int = 0
     test_weight: ExactSum = field(default_factory=ExactSum)
-    values: Values = field(default_factory=dict)
+    values: ValueCounts = field(default_factory=dict)
 
     @classmethod
     def of_train(cls, labels: np.ndarray, weights: np.ndarray | None) -> Survey:
-        """Counts a batch of the train split: `[N]` labels, `[N] float32` weights or None."""
+        """Returns the survey of a train batch: `[N]` labels, and `[N] float32` weights or None."""
         if not len(labels):
             return cls()
         y = labels.astype(np.float64)
@@ -64,10 +64,16 @@ class Survey:
 
     @classmethod
     def of_test(cls, rows: int, weights: np.ndarray | None, slices: pa.Table) -> Survey:
-        """Counts a batch of the test split: weights as above, the slice columns as read."""
+        """Returns the survey of a test batch.
+
+        Args:
+            rows: Number of rows.
+            weights: `[N] float32`, or None.
+            slices: The slice columns, as read.
+        """
         total = ExactSum() if weights is None else ExactSum.of(weights)
-        values = {name: _bounded(_count(slices[name])) for name in slices.column_names}
-        return cls(test_rows=rows, test_weight=total, values=values)
+        counts = {name: _bounded(_count(slices[name])) for name in slices.column_names}
+        return cls(test_rows=rows, test_weight=total, values=counts)
 
     def __add__(self, other: Survey) -> Survey:
         zero = ExactSum()
@@ -96,8 +102,8 @@ class Survey:
         mean_weight = float(self.test_weight) / self.test_rows if weighted else None
         if task == "regression":
             mean, deviation = self.labels.mean, math.sqrt(max(self.labels.variance, 0.0)) or 1.0
-            low = max(mean - PICTURED * deviation, self.low)
-            high = min(mean + PICTURED * deviation, self.high)
+            low = max(mean - PLOTTED_DEVIATIONS * deviation, self.low)
+            high = min(mean + PLOTTED_DEVIATIONS * deviation, self.high)
             slices = self.slices()
             return Reference(task, 0, (mean,), deviation, low, high, mean_weight, slices)
         shares = tuple(
@@ -106,8 +112,8 @@ class Survey:
         )
         return Reference(task, n_classes, shares, mean_weight=mean_weight, slices=self.slices())
 
-    def slices(self, top: int = TOP_VALUES) -> Slices:
-        """Returns the most frequent values of each slice column; ties in alphabetical order."""
+    def slices(self, top: int = TOP_VALUES) -> SliceValues:
+        """Returns the most frequent values of each slice column; ties go by alphabetical order."""
         return {name: _most_frequent(counts, top) for name, counts in self.values.items()}
 
 
@@ -133,10 +139,11 @@ def _count(column: pa.ChunkedArray) -> Counter[str]:
 
 
 def _bounded(counts: Counter[str]) -> Counter[str] | None:
+    """Returns the counts, or None beyond `MAX_VALUES` values, so that memory stays bounded."""
     return counts if len(counts) <= MAX_VALUES else None
 
 
-def _add_values(a: Values, b: Values) -> Values:
+def _add_values(a: ValueCounts, b: ValueCounts) -> ValueCounts:
     empty: Counter[str] = Counter()
     return {n: _add_counts(a.get(n, empty), b.get(n, empty)) for n in sorted({*a, *b})}
 
@@ -148,5 +155,5 @@ def _add_counts(a: Counter[str] | None, b: Counter[str] | None) -> Counter[str] 
 def _most_frequent(counts: Counter[str] | None, top: int) -> tuple[str, ...] | None:
     if counts is None:
         return None
-    named = [value for value in counts if value != OTHER]  # rows that say so join the rest
+    named = [value for value in counts if value != OTHER]  # a row that reads so joins the others
     return tuple(sorted(named, key=lambda value: (-counts[value], value))[:top])

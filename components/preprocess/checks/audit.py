@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from quatrain.components.confidence import wilson
 from quatrain.components.preprocess.checks import single_input
 from quatrain.components.preprocess.summary.distinct_sample import SIZE, Sketch
 from quatrain.components.preprocess.summary.evidence import Evidence, Extent, deciding_columns
@@ -36,6 +37,9 @@ ranks of a number are often explained to 95 % by an honest input (a diamond's pr
 """
 FEW_DRAWS = 100
 """Below so many effective draws the sizes of a split are mostly luck."""
+
+AUDIT_Z = 1.96
+"""Half a 95 % interval in standard errors, to the digits of every statistics.json so far."""
 
 Verdict = Literal["passed", "note", "finding"]
 
@@ -109,7 +113,7 @@ def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
         pairs.append({**pair, "share": share, "low": low, "high": high})
     worst = max(pairs, key=lambda p: (p["low"], p["share"]))
     numbers = {"distinct": rows.distinct, "exact": rows.complete, "pairs": pairs}
-    deciding = deciding_columns(spec)
+    deciding = deciding_columns(spec.split, spec.columns)
     n_columns = len(spec.columns) - len(deciding)
     columns = f"{n_columns} declared column{'s' * (n_columns != 1)}"
     everywhere = f"in the {columns} beside {', '.join(deciding)}"
@@ -133,15 +137,11 @@ def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
 
 
 def _share(part: int, n: int, *, exact: bool) -> tuple[float, float, float]:
-    """A share and its 95 % interval (Wilson 1927), over the draw of the sample."""
+    """Returns a share and its 95 % interval (Wilson 1927), over the draw of the sample."""
     if not n:
         return 0.0, 0.0, 0.0 if exact else 1.0
-    share, z2 = part / n, 1.96**2 / n
-    if exact:
-        return share, share, share
-    middle = share + z2 / 2
-    half = math.sqrt(z2 * (share * (1 - share) + z2 / 4))
-    return share, max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+    share = part / n
+    return share, *((share, share) if exact else wilson(share, n, z=AUDIT_Z))
 
 
 def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[Check]:
@@ -180,7 +180,8 @@ def _time(micros: int) -> str:
 
 def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: Sketch) -> Check:
     """Whether one input alone tells the label."""
-    shares = single_input.explained(spec, {**spec.columns, **derived}, rows)
+    type_ = {**spec.columns, **derived}[spec.label]
+    shares = single_input.explained(spec.task, type_, spec.inputs, rows)
     where = _sampled(rows, "distinct rows")
     if not shares:
         sentence = f"{spec.label} varies too little in {where} to say which input tells it"

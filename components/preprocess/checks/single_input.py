@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from quatrain.components.preprocess.summary.distinct_sample import MISSING, U64, Sketch
-from quatrain.components.specification.schema import ModelSpec
+from quatrain.trainer.features.base import Input, Task
 
 N_BINS = 64
 """Quantile bins of a number: a copy of the label still explains 1 - 1/64^2 of its ranks."""
@@ -15,7 +15,9 @@ LEAST_ERRORS = 20
 """Errors of guessing without an input that it takes to say how many of them an input spares."""
 
 
-def explained(spec: ModelSpec, types: Mapping[str, str], rows: Sketch) -> dict[str, float] | None:
+def explained(
+    task: Task, label_type: str, inputs: Sequence[Input], rows: Sketch
+) -> dict[str, float] | None:
     """Returns the share of the label that each input explains on rows it was not learned from.
 
     Of a class it is the share of errors that the likeliest class of the input's value spares
@@ -23,28 +25,29 @@ def explained(spec: ModelSpec, types: Mapping[str, str], rows: Sketch) -> dict[s
     the sampled rows teaches, the other one is measured.
 
     Args:
-        spec: The model.
-        types: The type of each column, derived ones included.
+        task: What the model predicts: a class or a number.
+        label_type: The type of the label.
+        inputs: The inputs of the features.
         rows: `Evidence.sample`.
 
     Returns:
         By input, best first; below 0 an input is worse than none. None when there are too few rows.
     """
     label = rows.words[-1]
-    if spec.task == "regression":
-        target = np.argsort(np.argsort(_numbers(label, types[spec.label]))).astype(float)
+    if task == "regression":
+        target = np.argsort(np.argsort(_numbers(label, label_type))).astype(float)
     else:
         target = np.unique(label, return_inverse=True)[1].astype(float)
     learns = np.arange(len(label)) % 2 == 0
     if len(label) < 2:
         return None
-    prior = _errors(spec, np.zeros(len(label), np.int64), target, learns)
+    prior = _errors(task, np.zeros(len(label), np.int64), target, learns)
     if prior < LEAST_ERRORS:
         return None
     found = {}
-    for column, input_ in zip(rows.words[:-1], spec.inputs, strict=True):
+    for column, input_ in zip(rows.words[:-1], inputs, strict=True):
         ways = _groups(column, input_.type, learns)
-        found[input_.name] = 1 - min(_errors(spec, g, target, learns) for g in ways) / prior
+        found[input_.name] = 1 - min(_errors(task, g, target, learns) for g in ways) / prior
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -74,12 +77,12 @@ def _numbers(column: U64, type_: str) -> np.ndarray:
     return bits.view(np.float64) if type_ == "float" else bits.view(np.int64).astype(np.float64)
 
 
-def _errors(spec: ModelSpec, groups: np.ndarray, target: np.ndarray, learns: np.ndarray) -> float:
+def _errors(task: Task, groups: np.ndarray, target: np.ndarray, learns: np.ndarray) -> float:
     """Returns the errors on the rows that are measured, each guessed from its group."""
     taught, asked = groups[learns], groups[~learns]
     n = int(groups.max()) + 1
     rows = np.bincount(taught, minlength=n)
-    if spec.task == "regression":
+    if task == "regression":
         sums = np.bincount(taught, target[learns], minlength=n)
         guess = np.where(rows > 0, sums / np.maximum(rows, 1), target[learns].mean())
         return float(np.sum((target[~learns] - guess[asked]) ** 2))

@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from quatrain.components.preprocess.dictionary import Encoded, count, count_values
 from quatrain.components.preprocess.summary.distinct_sample import Sketch, fingerprints
-from quatrain.components.specification.schema import ModelSpec
-from quatrain.components.specification.split import SPLITS
+from quatrain.components.specification.split import SPLITS, Split
 from quatrain.trainer.features.fingerprint import distinct_rows
 
 MICROS = {"timestamp": 1, "date": 86_400_000_000}
@@ -39,30 +38,39 @@ class Evidence:
     times: Mapping[tuple[str, str], Extent] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, spec: ModelSpec, encoded: Encoded, sizes: np.ndarray) -> Evidence:
+    def of(
+        cls,
+        encoded: Encoded,
+        sizes: np.ndarray,
+        types: Mapping[str, str],
+        predictors: Sequence[str],
+        split: Split,
+    ) -> Evidence:
         """Takes what a block shows.
 
         Args:
-            spec: Which columns there are, and which decide the split.
-            encoded: Them, the rows of a split after those of the one before.
+            encoded: Its columns, the rows of a split after those of the one before.
             sizes: The rows of train, validation and test, `[3] int64`.
+            types: The declared columns and their types.
+            predictors: The inputs of the features, and the label last.
+            split: What decides the split of a row.
         """
         if not encoded.num_rows:
             return cls()
-        deciding = deciding_columns(spec)
-        others = [n for n in spec.columns if n not in deciding] or [spec.label]
+        deciding = deciding_columns(split, types)
+        others = [n for n in types if n not in deciding] or list(predictors[-1:])
         content = fingerprints({n: encoded.column(n) for n in others})
         whole = content + fingerprints({n: encoded.column(n) for n in deciding})
         sides = np.repeat(np.arange(len(SPLITS)), sizes)
-        kept = [encoded.column(n) for n in (*(i.name for i in spec.inputs), spec.label)]
+        kept = [encoded.column(n) for n in predictors]
         rows, sample = Sketch.of(content, sides), Sketch.of(whole, sides, kept)
         keys = Sketch()
-        if spec.split.by == "hash":
-            row, drawn = distinct_rows([encoded.column(k) for k in spec.split.drawn])
+        if split.by == "hash":
+            row, drawn = distinct_rows([encoded.column(k) for k in split.drawn])
             counts = count(row, len(drawn[0]), sizes)
-            named = dict(zip(spec.split.drawn, drawn, strict=True))
+            named = dict(zip(split.drawn, drawn, strict=True))
             keys = Sketch.of_distinct(fingerprints(named), counts)
-        return cls(rows, sample, keys, dict(_extents(spec, encoded, sizes)))
+        return cls(rows, sample, keys, dict(_extents(types, encoded, sizes)))
 
     @classmethod
     def total(cls, parts: Sequence[Evidence]) -> Evidence:
@@ -80,20 +88,20 @@ class Evidence:
         return self.total([self, other])
 
 
-def deciding_columns(spec: ModelSpec) -> tuple[str, ...]:
+def deciding_columns(split: Split, types: Mapping[str, str]) -> tuple[str, ...]:
     """Returns the declared columns that decide the split of a row."""
-    columns = spec.split.drawn if spec.split.by == "hash" else (spec.split.column,)
-    return tuple(name for name in columns if name in spec.columns)
+    columns = split.drawn if split.by == "hash" else (split.column,)
+    return tuple(name for name in columns if name in types)
 
 
 def _extents(
-    spec: ModelSpec, encoded: Encoded, sizes: np.ndarray
+    types: Mapping[str, str], encoded: Encoded, sizes: np.ndarray
 ) -> Iterator[tuple[tuple[str, str], Extent]]:
-    for name in (n for n, type_ in spec.columns.items() if type_ in MICROS):
+    for name in (n for n, type_ in types.items() if type_ in MICROS):
         column = encoded.column(name)
-        units = column.dictionary.cast(pa.int32() if spec.columns[name] == "date" else pa.int64())
+        units = column.dictionary.cast(pa.int32() if types[name] == "date" else pa.int64())
         known = units.is_valid().to_numpy(zero_copy_only=False)
-        times = units.fill_null(0).to_numpy().astype(np.int64) * MICROS[spec.columns[name]]
+        times = units.fill_null(0).to_numpy().astype(np.int64) * MICROS[types[name]]
         for split, rows in zip(SPLITS, count_values(column, sizes).T, strict=True):
             if len(part := times[known & (rows > 0)]):
                 yield (name, split), (int(part.min()), int(part.max()))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -18,26 +16,18 @@ from quatrain.components.preprocess.dictionary import (
     count_values,
     decoded,
 )
-from quatrain.components.preprocess.drift.histograms import histogram
 from quatrain.components.preprocess.summary.evidence import Evidence
-from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
-from quatrain.trainer.features.base import QUANTITY, Input, Raw, raw_inputs
+from quatrain.trainer.features.base import QUANTITY, Feature, Input, Raw, raw_inputs
 from quatrain.trainer.features.statistics import (
     Categories,
     ColumnStatistics,
-    Distribution,
     TableStatistics,
 )
 
-QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
-TOP = 20
-LISTED = 200
-"""Most frequent categories that another run can be compared by."""
 SAMPLE_CHARACTERS = 200
 AT_ONCE = 4
 """Summaries in memory: each holds the audit's samples, nearly 1 MB."""
-VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -92,7 +82,12 @@ class Summary:
 
     @classmethod
     def of_kept(
-        cls, encoded: Encoded, sizes: np.ndarray, columns: tuple[Input, ...], spec: ModelSpec
+        cls,
+        encoded: Encoded,
+        sizes: np.ndarray,
+        columns: tuple[Input, ...],
+        sampled: frozenset[str] = frozenset(),
+        features: Sequence[Feature] = (),
     ) -> Summary:
         """Counts the kept rows of a block.
 
@@ -100,15 +95,16 @@ class Summary:
             encoded: Their columns, the rows of a split after those of the one before.
             sizes: The rows of train, validation and test, `[3] int64`.
             columns: The columns that have statistics.
-            spec: What is fitted to the train split.
+            sampled: The texts that are counted on a sample of their values.
+            features: What is fitted to the train split.
         """
-        rows, sampled = sizes.tolist(), sampled_columns(spec)
+        rows = sizes.tolist()
         counts = {c.name: count_values(encoded.column(c.name), sizes) for c in columns}
         values = _distinct_inputs(encoded, columns)
         splits = dict(
             zip(SPLITS, TableStatistics.parts(values, counts, rows, sampled), strict=True)
         )
-        if made := _quantities(spec, encoded.slice(0, rows[0])):
+        if made := _quantities(features, columns, encoded.slice(0, rows[0])):
             train, fitted = splits["train"], TableStatistics.of(made, rows[0])
             splits["train"] = TableStatistics(rows[0], {**train.columns, **fitted.columns})
         return cls(encoded.num_rows, {}, splits)
@@ -187,22 +183,6 @@ class Fold:
         return total
 
 
-def counted_columns(spec: ModelSpec, derived: Mapping[str, str]) -> tuple[Input, ...]:
-    """Returns the columns that have statistics: inputs of features, label, weight and slices."""
-    types: dict[str, Any] = {**spec.columns, **derived}
-    wanted = {i.name for i in spec.inputs} | {spec.label, *spec.evaluate.slices}
-    if spec.weight is not None:
-        wanted.add(spec.weight)
-    return tuple(Input(name, type_) for name, type_ in types.items() if name in wanted)
-
-
-def sampled_columns(spec: ModelSpec) -> frozenset[str]:
-    """Returns the texts that need not be known one by one: nothing is fitted to them."""
-    known = {spec.label, spec.weight, *spec.evaluate.slices}
-    known |= {name for f in spec.features for name in f.needs}
-    return frozenset(i.name for i in spec.inputs if not i.is_number) - known
-
-
 def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
     """Returns the distinct labels in order: false and true, integers by value, strings by bytes."""
     if isinstance(statistics, Categories):
@@ -212,85 +192,16 @@ def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
     return tuple(str(int(v)) for v in statistics.values)
 
 
-def document(
-    summary: Summary, spec: ModelSpec, columns: tuple[Input, ...], warnings: list[str]
+def _quantities(
+    features: Sequence[Feature], columns: Sequence[Input], train: Encoded
 ) -> dict[str, Any]:
-    """Returns the content of statistics.json, still without the audit."""
-    splits = {
-        name: {
-            "rows": table.rows,
-            "columns": {c.name: _described(table.columns[c.name], c.type) for c in columns},
-        }
-        for name, table in summary.splits.items()
-    }
-    tables = summary.splits.values()
-    merged = {c.name: reduce(add, (t.columns[c.name] for t in tables)) for c in columns}
-    whole = TableStatistics(sum(t.rows for t in tables), merged)
-    kept = kept_rows(whole, spec, columns)
-    return {"version": VERSION, "splits": splits, "kept": kept, "warnings": warnings}
-
-
-def kept_rows(
-    table: TableStatistics, spec: ModelSpec, columns: tuple[Input, ...]
-) -> dict[str, Any]:
-    """Returns what another run compares its rows with: those of all splits together."""
-    described = {c.name: _comparable(table.columns[c.name], c.type) for c in columns}
-    label: dict[str, Any] = {"column": spec.label}
-    if spec.task != "regression":
-        found = table.columns[spec.label]
-        type_ = next(c.type for c in columns if c.name == spec.label)
-        rows = zip(classes_of(found, type_), found.counts.tolist(), strict=True)
-        label["classes"] = dict(sorted(rows, key=lambda r: (-r[1], r[0]))[:LISTED])
-    return {"rows": table.rows, "label": label, "columns": described}
-
-
-def _comparable(column: ColumnStatistics, type_: str) -> dict[str, Any]:
-    shared = {"type": type_, "count": column.count, "missing": column.missing}
-    if isinstance(column, Categories):
-        return {**shared, "distinct": column.distinct, "values": dict(column.top(LISTED))}
-    if not column.count:
-        return shared
-    mean, stddev = column.moments()
-    edges, counts = histogram(column, whole=type_ in ("int", "bool"))
-    return {
-        **shared,
-        "mean": mean,
-        "stddev": stddev,
-        "kurtosis": column.moments(lambda v: ((v - mean) / (stddev or 1.0)) ** 4)[0],
-        "histogram": {"edges": edges, "counts": counts},
-    }
-
-
-def _described(column: ColumnStatistics, type_: str) -> dict[str, Any]:
-    shared = {"type": type_, "count": column.count, "missing": column.missing}
-    if isinstance(column, Categories):
-        top = [{"value": v, "count": n} for v, n in column.top(TOP)]
-        return {**shared, "distinct": column.distinct, "exact": column.exact, "top": top}
-    return {**shared, **_numbers(column, type_)}
-
-
-def _numbers(column: Distribution, type_: str) -> dict[str, Any]:
-    shared: dict[str, Any] = {"distinct": len(column.keys), "exact": column.exact}
-    if not column.count:
-        return {**shared, **dict.fromkeys(("mean", "stddev", "min", "max", "quantiles"))}
-    mean, stddev = column.moments()
-    quantiles = column.quantile(list(QUANTILES)).tolist()
-    by_share = {f"{q:g}": v for q, v in zip(QUANTILES, quantiles, strict=True)}
-    counted = {**shared, "mean": mean, "stddev": stddev, "min": quantiles[0], "max": quantiles[-1]}
-    if type_ in ("int", "bool") and len(column.keys) <= TOP:
-        values = zip(classes_of(column, type_), column.counts.tolist(), strict=True)
-        counted["values"] = [{"value": v, "count": n} for v, n in values]
-    return {**counted, "quantiles": by_share}
-
-
-def _quantities(spec: ModelSpec, train: Encoded) -> dict[str, Any]:
-    """Returns what features let count beside the columns themselves."""
-    features = [f for f in spec.features if f.counted.startswith(QUANTITY)]
+    """Returns what features count besides the columns themselves, as the difference of two."""
+    features = [f for f in features if f.counted.startswith(QUANTITY)]
     if not features:
         return {}
-    inputs = [i for i in spec.inputs if any(i.name in f.columns for f in features)]
-    columns = {i.name: decoded(train.column(i.name)) for i in inputs}
-    raw = raw_inputs(pa.record_batch(columns), inputs)
+    inputs = [i for i in columns if any(i.name in f.columns for f in features)]
+    values = {i.name: decoded(train.column(i.name)) for i in inputs}
+    raw = raw_inputs(pa.record_batch(values), inputs)
     return {name: values for f in features for name, values in f.quantities(raw).items()}
 
 

@@ -13,11 +13,11 @@ import pytest
 from quatrain.components import history
 from quatrain.components.artifacts import sha256_of, write_json
 from quatrain.components.errors import GateFailed
-from quatrain.components.evaluate.champion import find, split_of
+from quatrain.components.evaluate.champion import find_champion, split_of
 from quatrain.components.evaluate.gate import require_passed
 from quatrain.components.evaluate.measures.metrics import Z95
 from quatrain.components.evaluate.run import evaluate_model
-from quatrain.validation.load import validate
+from quatrain.components.specification.parameter import read_parameter
 from tests.components.handmade import (
     export_model,
     make_rows,
@@ -39,7 +39,7 @@ def shifted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def keep(root: Path, model: Path, spec: dict[str, Any], examples: Path, **changed: Any) -> None:
     """Makes a model the champion."""
-    split = split_of(validate(spec)) | changed
+    split = split_of(read_parameter(spec)) | changed
     noted = str(model), split, digest_of(model)
     history.keep(str(root), "hand-made", "run-7", "2026-11-25", examples, *noted)
 
@@ -176,7 +176,7 @@ def why(tmp_path: Path, model: Path, transform: Any = None, **changed: Any) -> s
     spec = make_spec()
     examples = write_examples(tmp_path / "examples", {s: make_rows(9) for s in ("train", "test")})
     keep(tmp_path, model, spec, examples, **changed)
-    found = find(str(tmp_path), validate(spec), transform or make_transform())
+    found = find_champion(str(tmp_path), read_parameter(spec), transform or make_transform())
     assert found is not None
     return found.why
 
@@ -204,7 +204,7 @@ def test_a_champion_whose_metadata_was_changed_is_not_compared(
     assert why(tmp_path / "a", model) == ""
     path = model / "model/metadata.json"
     path.write_text(path.read_text().replace('"tier": "BASIC"', '"tier": "basic"'))
-    found = find(str(tmp_path / "a"), validate(make_spec()), make_transform())
+    found = find_champion(str(tmp_path / "a"), read_parameter(make_spec()), make_transform())
     assert found is not None
     assert found.why.startswith(f"{path} is not the one that it passed its gate with: ")
 
@@ -255,7 +255,7 @@ def test_what_an_earlier_version_kept_is_no_model(tmp_path: Path) -> None:
     kept = json.loads(path.read_text())
     del kept["metadata"]
     path.write_text(json.dumps(kept))
-    found = find(str(tmp_path), validate(make_spec()), make_transform())
+    found = find_champion(str(tmp_path), read_parameter(make_spec()), make_transform())
     assert found is not None
     assert found.why.startswith("its model was not noted")
 
@@ -270,6 +270,6 @@ def test_by_time_a_champion_is_compared_on_rows_that_are_newer_than_all_of_its(
     theirs, model = {**split, "test_from": first}, models["binary"].parent
     noted = str(model), theirs, digest_of(model)
     history.keep(str(tmp_path), "hand-made", "r", "2026-11-25", examples, *noted)
-    found = find(str(tmp_path), validate(spec), make_transform())
+    found = find_champion(str(tmp_path), read_parameter(spec), make_transform())
     assert found is not None
     assert (found.why == "") is compared

@@ -18,7 +18,7 @@ from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError, DataError, GateFailed
 from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.component import gate, measure
-from quatrain.components.evaluate.passes import Plan, Shard
+from quatrain.components.evaluate.passes import EvaluationPlan, Shard
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.preprocess.drift.component import compare
 from tests.components.handmade import (
@@ -119,7 +119,7 @@ def test_neither_the_order_nor_the_cut_of_shards_matters_with_weights(
     three = write_examples(tmp_path / "three", ROWS, cuts=3, weight="weight")
     one = write_examples(tmp_path / "one", ROWS, cuts=1, weight="weight")
     transform = make_transform(weight="weight")
-    plan = Plan(str(models["binary"]), transform, ("carrier",), str(tmp_path))
+    plan = EvaluationPlan(str(models["binary"]), transform, ("carrier",), str(tmp_path))
     train, test = shards(three, "train"), shards(three, "test")
     forward = pipeline.score(plan, train, test)
     backward = pipeline.score(plan, train[::-1], test[::-1])

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from quatrain.components.errors import SourceError
 from quatrain.components.preprocess import passes
-from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.job import Job
+from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.job import Job, rules_of
 from quatrain.components.preprocess.kept_rows import kept_blocks
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.table.ranges import plan_ranges
@@ -68,7 +68,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Job, Clea
             columns=COLUMNS,
             evaluate={"slices": ["day", "arrival", "at"]},
         )
-        job = Job(spec, Rules.of(spec), Folder(str(folder / str(quoted))), 1)
+        job = Job(spec, rules_of(spec), Folder(str(folder / str(quoted))), 1)
         made[quoted] = (job, Cleaner(job.rules))
     return made
 

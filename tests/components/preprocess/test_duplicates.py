@@ -15,9 +15,9 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from quatrain.components.errors import DataError, QuatrainError, SpecError
 from quatrain.components.preprocess import duplicates, pipeline
-from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.duplicates import keys_of, losers_of
-from quatrain.components.preprocess.job import Job
+from quatrain.components.preprocess.job import Job, rules_of
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
@@ -41,7 +41,7 @@ def rows_of(copies: int) -> str:
 def losers(spec: ModelSpec, range_bytes: int | None, *, backwards: bool = False) -> list[int]:
     """Where the duplicates stand, worked out without Beam."""
     ranges = plan_ranges(spec.source, spec.columns, range_bytes)
-    job = Job(spec, Rules.of(spec), Folder(""), len(ranges))
+    job = Job(spec, rules_of(spec), Folder(""), len(ranges))
     parts, cleaner = dict[int, list[bytes]](), Cleaner(job.rules)
     for span in reversed(ranges) if backwards else ranges:
         for part, packed in keys_of(job, span, cleaner):
@@ -154,7 +154,7 @@ def _rule(key: str) -> dict[str, Any]:
 def test_a_pipeline_that_is_not_asked_has_no_step_for_it(delays_spec: Make) -> None:
     for rule, asked in ((None, False), ({"keys": ["day"]}, True)):
         spec = delays_spec(**cleaned(rule)) if rule else delays_spec()
-        job = Job(spec, Rules.of(spec), Folder(""), 1)
+        job = Job(spec, rules_of(spec), Folder(""), 1)
         made = pipeline.make(job, [], FnApiRunner(), PipelineOptions([]), in_one_worker=True)
         assert any(label.startswith("Deduplicate") for label in made.applied_labels) == asked
 

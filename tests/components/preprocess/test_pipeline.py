@@ -22,8 +22,8 @@ from quatrain.components.artifacts import sha256_of
 from quatrain.components.engine import local_worker
 from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
 from quatrain.components.preprocess import find_files, passes, pipeline
-from quatrain.components.preprocess.cleaning import Cleaner, Rules
-from quatrain.components.preprocess.job import Job
+from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.job import Job, rules_of
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.preprocess.summary.summary import Fold, Summary
@@ -44,7 +44,7 @@ def run(spec: ModelSpec, out: Path, **options: Any) -> int:
 def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes.Fitted:
     """The same work without Beam, range by range; stops at a problem."""
     ranges = plan_ranges(spec.source, spec.columns, range_bytes)
-    job = Job(spec, Rules.of(spec), Folder(str(out)), len(ranges))
+    job = Job(spec, rules_of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(job.rules)
     cleaned = [passes.clean_range(job, r, cleaner) for r in ranges]
     fitted = passes.fit(job, sum((total for _, total in cleaned), Summary()))
@@ -335,7 +335,7 @@ def test_a_sum_travels_packed_and_takes_more_where_it_arrives(
     small_spec: ModelSpec, tmp_path: Path
 ) -> None:
     ranges = plan_ranges(small_spec.source, small_spec.columns, 2000)
-    job = Job(small_spec, Rules.of(small_spec), Folder(str(tmp_path)), len(ranges))
+    job = Job(small_spec, rules_of(small_spec), Folder(str(tmp_path)), len(ranges))
     cleaner = Cleaner(job.rules)
     first, *others = [passes.clean_range(job, span, cleaner)[1] for span in ranges]
     coder = coders.registry.get_coder(Fold)

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import SpecError
-from quatrain.components.preprocess.cleaning import Cleaner, Rules
+from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.job import rules_of
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import Source
 from quatrain.components.table.ranges import plan_ranges
@@ -142,7 +143,7 @@ def test_texts_are_tidied_before_the_rules_and_stay_as_read_in_rejected(
     )
     [span] = plan_ranges(spec.source, spec.columns)
     [block] = read_range(span, spec.source, spec.columns, spec.spellings)
-    cleaned = Cleaner(Rules.of(spec)).clean(block).without_faults()
+    cleaned = Cleaner(rules_of(spec)).clean(block).without_faults()
     assert cleaned.batch.column("carrier").to_pylist() == ["aa", None, "Ä"]
     assert cleaned.rejected.column("row").to_pylist() == [b"2,2,b\t,2,1"]
     assert [(i.name, i.trim, i.case) for i in spec.inputs] == [

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from quatrain.components.evaluate.measures.baseline import (
-    Cells,
-    OneInput,
+    LabelSums,
+    SingleInputModel,
     codes,
-    marks_of,
+    label_terms,
     trivial_answer,
 )
 from quatrain.components.evaluate.measures.reference import Reference
@@ -17,16 +17,16 @@ REFERENCE = Reference("binary", 2, (0.75, 0.25))
 
 def test_codes_of_numbers_keep_their_order() -> None:
     values = np.array([-np.inf, -2, -1e-3, -0.0, 0.0, 1e-30, 0.5, 0.51, 3e38], np.float32)
-    found = codes(values)
-    assert (np.diff(found) >= 0).all()
-    assert found[3] == found[4]
-    assert len(set(found.tolist())) == 8
+    ordered = codes(values)
+    assert (np.diff(ordered) >= 0).all()
+    assert ordered[3] == ordered[4]
+    assert len(set(ordered.tolist())) == 8
 
 
-def fit(values: np.ndarray, labels: np.ndarray, is_number: bool = False) -> OneInput:
-    marks = marks_of(REFERENCE, labels, None)
-    cells = Cells.of(values[:2], marks[:2]) + Cells.of(values[2:], marks[2:])
-    return OneInput.fit(cells, REFERENCE, is_number)
+def fit(values: np.ndarray, labels: np.ndarray, is_number: bool = False) -> SingleInputModel:
+    terms = label_terms(REFERENCE, labels, None)
+    sums = LabelSums.of(values[:2], terms[:2]) + LabelSums.of(values[2:], terms[2:])
+    return SingleInputModel.fit(sums, REFERENCE, is_number)
 
 
 def test_a_category_gets_its_rate_drawn_to_the_prior() -> None:
@@ -46,8 +46,8 @@ def test_an_unseen_number_takes_the_bin_below() -> None:
 def test_a_regression_gets_the_mean_of_its_bin() -> None:
     reference = Reference("regression", 0, (2.0,), deviation=4.0)
     labels = np.array([10, 14, 2, 2], np.float32)
-    cells = Cells.of(np.array([1, 1, 2, 2], np.int32), marks_of(reference, labels, None))
-    answers = OneInput.fit(cells, reference, False).answer(np.array([1, 2, 3], np.int32))
+    sums = LabelSums.of(np.array([1, 1, 2, 2], np.int32), label_terms(reference, labels, None))
+    answers = SingleInputModel.fit(sums, reference, False).answer(np.array([1, 2, 3], np.int32))
     # Ten rows of the mean 2: 2 + (8 + 12) / 12.
     assert answers.tolist() == pytest.approx([2 + 20 / 12, 2, 2], rel=1e-6)
 

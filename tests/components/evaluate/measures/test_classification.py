@@ -7,7 +7,7 @@ import pytest
 
 from quatrain.components.errors import DataError
 from quatrain.components.evaluate.measures.classification import Classification
-from quatrain.components.evaluate.measures.measurements import Measured, summarize
+from quatrain.components.evaluate.measures.measurements import Measurements, summarize
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
 from quatrain.components.evaluate.measures.reference import Reference
 
@@ -22,53 +22,53 @@ def two(p: np.ndarray) -> np.ndarray:
 
 
 def test_binary_metrics_are_those_worked_by_hand() -> None:
-    found = {k: e.value for k, e in Classification.of(BINARY, LABELS, two(P)).metrics().items()}
+    metrics = {k: e.value for k, e in Classification.of(BINARY, LABELS, two(P)).metrics().items()}
     # Probabilities of what happened: .75, .75, .25, .5. A tie of classes goes to the first one.
     losses = [-math.log(p) for p in (0.75, 0.75, 0.25, 0.5)]
-    assert found["log_loss"] == pytest.approx(sum(losses) / 4)
-    assert found["brier"] == pytest.approx((1 / 16 + 1 / 16 + 9 / 16 + 4 / 16) / 4)
-    assert found["accuracy"] == 0.75
-    assert found["precision"] == 1.0
-    assert found["recall"] == 0.5
-    assert found["f1"] == pytest.approx(2 / 3)
-    assert found["auc"] == pytest.approx((1 + 1 + 0.5 + 0) / 4)
-    assert tuple(found) == metrics_of("binary")
+    assert metrics["log_loss"] == pytest.approx(sum(losses) / 4)
+    assert metrics["brier"] == pytest.approx((1 / 16 + 1 / 16 + 9 / 16 + 4 / 16) / 4)
+    assert metrics["accuracy"] == 0.75
+    assert metrics["precision"] == 1.0
+    assert metrics["recall"] == 0.5
+    assert metrics["f1"] == pytest.approx(2 / 3)
+    assert metrics["auc"] == pytest.approx((1 + 1 + 0.5 + 0) / 4)
+    assert tuple(metrics) == metrics_of("binary")
 
 
 def test_without_a_predicted_positive_precision_is_unknown() -> None:
-    found = Classification.of(BINARY, LABELS, two(P / 2)).metrics()
-    assert math.isnan(found["precision"].value)
-    assert found["recall"].value == found["f1"].value == 0
+    metrics = Classification.of(BINARY, LABELS, two(P / 2)).metrics()
+    assert math.isnan(metrics["precision"].value)
+    assert metrics["recall"].value == metrics["f1"].value == 0
 
 
 def test_multiclass_metrics_are_those_worked_by_hand() -> None:
     labels = np.array([0, 0, 1, 2], np.int32)
     p = np.array([[0.6, 0.2, 0.2], [0.2, 0.6, 0.2], [0.2, 0.6, 0.2], [0.5, 0.25, 0.25]], np.float32)
-    found = {k: e.value for k, e in Classification.of(THREE, labels, p).metrics().items()}
-    assert found["accuracy"] == found["micro_f1"] == 0.5
+    metrics = {k: e.value for k, e in Classification.of(THREE, labels, p).metrics().items()}
+    assert metrics["accuracy"] == metrics["micro_f1"] == 0.5
     # Precision 1/2, 1/2, 0; recall 1/2, 1, 0; F1 1/2, 2/3, 0.
-    assert found["macro_precision"] == pytest.approx(1 / 3)
-    assert found["macro_recall"] == pytest.approx(0.5)
-    assert found["macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 3)
+    assert metrics["macro_precision"] == pytest.approx(1 / 3)
+    assert metrics["macro_recall"] == pytest.approx(0.5)
+    assert metrics["macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 3)
     # Class 0: .6 above .2 and .5, .2 ties with .2 and is below .5: 2.5/4; class 1: 2.5/3; 2: 1.
-    assert found["macro_auc"] == pytest.approx((2.5 / 4 + 2.5 / 3 + 1) / 3)
+    assert metrics["macro_auc"] == pytest.approx((2.5 / 4 + 2.5 / 3 + 1) / 3)
     losses = [-math.log(x) for x in (0.6, 0.2, 0.6, 0.25)]
-    assert found["log_loss"] == pytest.approx(sum(losses) / 4)
-    assert tuple(found) == metrics_of("multiclass")
+    assert metrics["log_loss"] == pytest.approx(sum(losses) / 4)
+    assert tuple(metrics) == metrics_of("multiclass")
 
 
 def test_a_class_that_is_neither_there_nor_predicted_leaves_the_macro_mean_alone() -> None:
     p = np.array([[0.8, 0.2, 0.0], [0.2, 0.8, 0.0]], np.float32)
-    found = Classification.of(THREE, np.array([0, 1], np.int32), p).metrics()
-    assert found["macro_f1"].value == 1.0
+    metrics = Classification.of(THREE, np.array([0, 1], np.int32), p).metrics()
+    assert metrics["macro_f1"].value == 1.0
 
 
 def test_one_class_of_labels_has_no_auc() -> None:
     ones = np.ones(4, np.int32)
-    found = Classification.of(BINARY, ones, two(P)).metrics()
-    assert math.isnan(found["auc"].value)
-    measured = Measured(*(Classification.of(BINARY, ones, two(P)) for _ in range(2)), {}, {})
-    measured = Measured(measured.overall, measured.trivial, {"a": measured.overall}, {})
+    metrics = Classification.of(BINARY, ones, two(P)).metrics()
+    assert math.isnan(metrics["auc"].value)
+    measured = Measurements(*(Classification.of(BINARY, ones, two(P)) for _ in range(2)), {}, {})
+    measured = Measurements(measured.overall, measured.trivial, {"a": measured.overall}, {})
     assert summarize(measured)["metrics"]["auc"] == {"value": None, "low": None, "high": None}
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from quatrain.components.evaluate.measures import histogram
-from quatrain.components.evaluate.measures.metrics import wilson
 
 
 def by_pairs(positives: np.ndarray, negatives: np.ndarray) -> float:
@@ -61,17 +60,13 @@ def test_roc_runs_from_corner_to_corner() -> None:
     assert 80 <= len(points) <= 103
 
 
-def test_calibration_bins_hold_what_was_said_and_what_happened() -> None:
+def test_calibration_bins_hold_the_mean_score_and_the_observed_rate() -> None:
     positives = counts(np.array([0.9, 0.9, 0.9, 0.1]))
     negatives = counts(np.array([0.9, 0.1, 0.1, 0.1]))
     low, high = histogram.calibration(positives, negatives, 8, n_bins=2)
     assert (low.rate, high.rate) == (0.25, 0.75)
     assert (low.score, high.score) == pytest.approx((0.10005, 0.90005))
     assert histogram.calibration_error([low, high]) == pytest.approx(0.15)
-
-
-def test_wilsons_interval_of_eight_in_ten() -> None:
-    assert wilson(0.8, 10) == pytest.approx((0.4901625, 0.9433178))
 
 
 def test_a_score_of_one_is_in_the_last_bin() -> None:

@@ -15,28 +15,28 @@ PREDICTIONS = np.array([1, 2, 2], np.float32)
 
 
 def test_regression_metrics_are_those_worked_by_hand() -> None:
-    found = Regression.of(REFERENCE, LABELS, PREDICTIONS).metrics()
+    metrics = Regression.of(REFERENCE, LABELS, PREDICTIONS).metrics()
     # Errors 1, 0, -2.
-    assert found["rmse"].value == pytest.approx(math.sqrt(5 / 3))
-    assert found["mae"].value == 1.0
-    assert found["mean_error"].value == pytest.approx(-1 / 3)
-    assert found["r2"].value == pytest.approx(1 - 5 / 8)
-    assert tuple(found) == metrics_of("regression")
+    assert metrics["rmse"].value == pytest.approx(math.sqrt(5 / 3))
+    assert metrics["mae"].value == 1.0
+    assert metrics["mean_error"].value == pytest.approx(-1 / 3)
+    assert metrics["r2"].value == pytest.approx(1 - 5 / 8)
+    assert tuple(metrics) == metrics_of("regression")
 
 
 def test_the_interval_of_rmse_is_by_the_delta_method() -> None:
-    found = Regression.of(REFERENCE, LABELS, PREDICTIONS).metrics()["rmse"]
+    rmse = Regression.of(REFERENCE, LABELS, PREDICTIONS).metrics()["rmse"]
     error_of_mse = np.std([1, 0, 4], ddof=1) / math.sqrt(3)
     half = 1.959964 * error_of_mse / (2 * math.sqrt(5 / 3))
-    assert found.high - found.value == pytest.approx(half)
+    assert rmse.high - rmse.value == pytest.approx(half)
 
 
 def test_constant_labels_have_no_r2() -> None:
-    found = Regression.of(REFERENCE, np.ones(3, np.float32), PREDICTIONS).metrics()
-    assert math.isnan(found["r2"].value)
+    metrics = Regression.of(REFERENCE, np.ones(3, np.float32), PREDICTIONS).metrics()
+    assert math.isnan(metrics["r2"].value)
 
 
-def test_errors_and_predictions_beyond_the_pictures_stand_at_their_border() -> None:
+def test_errors_and_predictions_beyond_the_plots_are_counted_at_their_border() -> None:
     statistics = Regression.of(REFERENCE, LABELS, np.array([100, 2, -100], np.float32))
     counts = statistics.curves()["residuals"]["counts"]
     assert (counts[0], counts[-1], sum(counts)) == (1, 1, 3)

@@ -43,7 +43,9 @@ def spec_of(columns: dict[str, str], **changes: Any) -> ModelSpec:
 def seen(spec: ModelSpec, batch: pa.RecordBatch, side: np.ndarray) -> Evidence:
     """The evidence of a batch whose rows are in these splits."""
     order = pa.array(np.argsort(side, kind="stable"))
-    return Evidence.of(spec, encode(batch.take(order)), np.bincount(side, minlength=3))
+    predictors = [*(i.name for i in spec.inputs), spec.label]
+    sizes = np.bincount(side, minlength=3)
+    return Evidence.of(encode(batch.take(order)), sizes, spec.columns, predictors, spec.split)
 
 
 def audited(

@@ -12,7 +12,7 @@ import pytest
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
 from quatrain.components.preprocess.drift import compare
-from quatrain.components.preprocess.summary.summary import VERSION, kept_rows
+from quatrain.components.preprocess.summary.statistics_document import VERSION, kept_rows
 from quatrain.components.specification.schema import Drift, Limit, ModelSpec
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.statistics import TableStatistics
