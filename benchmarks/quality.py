@@ -97,7 +97,7 @@ def prepare(one: Table) -> str:
     folder = one.folder / "examples"
     spec = one.write()
     if not folder.exists():
-        preprocess(load_spec(spec).as_parameter(), runner="local", out=str(folder))
+        preprocess(load_spec(spec).as_json(), runner="local", out=str(folder))
     return str(folder)
 
 
@@ -111,7 +111,7 @@ def run_product(one: Table, model: str, seed: int) -> dict[str, float]:
         command += [f"--job-dir={folder}", f"--model={model}", f"--seed={seed}"]
         command += [f"--package-sha256={built.sha256}"]
         subprocess.run(command, check=True, cwd=folder, env=isolation.environment(site))
-        spec = load_spec(one.folder / "spec.yaml").as_parameter()
+        spec = load_spec(one.folder / "spec.yaml").as_json()
         evaluate_model(spec, examples, folder, f"{folder}/evaluation")
         found = pq.read_table(sorted(Path(folder, "evaluation").glob("predictions-*.parquet")))
     if one.task == "regression":

@@ -52,7 +52,7 @@ def examples() -> str:
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         spec = load_spec(ROOT / "examples/flights/flights.yaml")
-        preprocess(spec.as_parameter(), runner="local", out=str(folder))
+        preprocess(spec.as_json(), runner="local", out=str(folder))
     return str(folder)
 
 

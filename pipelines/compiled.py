@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,7 +98,9 @@ class Compiled:
             value = arguments[name]
             if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
                 wanted = " or ".join(t.__name__ for t in types)
-                yield f"parameter {name!r} takes {wanted}, not {type(value).__name__} {value!r}"
+                shown = reprlib.repr(value)  # cut short: a spec may be long
+                seen = f"{type(value).__name__} {shown}"
+                yield f"parameter {name!r} takes {wanted}, not {seen}{_mend(name, wanted)}"
 
     def _executors_below(self, component: str) -> Iterator[str]:
         body = self.spec["components"][component]
@@ -106,6 +109,13 @@ class Compiled:
             yield executor_of([*container.get("command", []), *container.get("args", [])])
         for task in body.get("dag", {}).get("tasks", {}).values():
             yield from self._executors_below(task["componentRef"]["name"])
+
+
+def _mend(name: str, wanted: str) -> str:
+    """Returns the way out for a file of Quatrain 0.1, whose spec was a mapping."""
+    if (name, wanted) != ("spec", "dict"):
+        return ""
+    return "; the file was compiled by Quatrain 0.1: write a new one with `quatrain compile`"
 
 
 def executor_of(command: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         description="Turns a table into an evaluated model: preprocess, package, train, evaluate.",
     )
     def training(
-        spec: dict,
+        spec: str,
         project: str,
         location: str,
         root: str = "",
@@ -107,7 +107,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 def _prepare(ours: Ours, image: str) -> Any:
     @dsl.pipeline(name="preprocess")
     def prepare(
-        spec: dict,
+        spec: str,
         root: str,
         runner: str,
         runner_options: dict,
@@ -146,7 +146,7 @@ def _prepare(ours: Ours, image: str) -> Any:
 def _train(ours: Ours, image: str) -> Any:
     @dsl.pipeline(name="train")
     def train(
-        spec: dict,
+        spec: str,
         tier: str,
         project: str,
         location: str,
@@ -211,7 +211,7 @@ def _train(ours: Ours, image: str) -> Any:
 def _evaluate(ours: Ours) -> Any:
     @dsl.pipeline(name="evaluate")
     def evaluate(
-        spec: dict,
+        spec: str,
         root: str,
         examples: dsl.Input[dsl.Dataset],
         drift: dsl.Input[dsl.Artifact],

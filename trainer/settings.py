@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, get_type_hints
 
 BOUNDS = ("epochs", "max_steps", "max_seconds")  # say when to stop, not what a step does
 MODELS = ("auto", "tabm", "trees", "blend", "linear")
@@ -143,6 +144,10 @@ class Hyperparameters:
         if wrong:
             raise ValueError("; ".join(wrong))
 
+    def as_json(self) -> str:
+        """Returns the settings as one JSON object, which `read_settings` reads."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
     def settled(self, rows: int) -> Hyperparameters:
         """Returns the settings with a number wherever 0 leaves it to the rows of the train split.
 
@@ -157,6 +162,44 @@ class Hyperparameters:
             epochs=self.epochs or max(LEAST_EPOCHS, -(-MOST_STEPS // steps)),
             patience=self.patience or max(LEAST_PATIENCE, -(-PATIENT_STEPS // steps)),
         )
+
+
+def read_settings(text: str) -> dict[str, Any]:
+    """Reads values of `Hyperparameters` from a JSON object, not necessarily all of them.
+
+    Raises:
+        ValueError: It is no JSON object, a key is no setting, or a value has another type.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"is {type(values).__name__}, not a JSON object of settings")
+    hints = get_type_hints(Hyperparameters)
+    types = {f.name: hints[f.name] for f in fields(Hyperparameters)}
+    for name, value in values.items():
+        if name not in types:
+            raise ValueError(f"{name} is no setting; choose from {', '.join(types)}")
+        kind, is_right = _TYPES[types[name]]
+        if not is_right(value):
+            raise ValueError(f"{name} is {value!r}; it must be {kind}")
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int  # a bool is an int too
+
+
+_TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    int: ("a whole number", _is_whole),
+    float: ("a number", lambda x: type(x) in (int, float)),
+    str: ("text", lambda x: isinstance(x, str)),
+    tuple[int, ...]: (
+        "a list of whole numbers",
+        lambda x: isinstance(x, list) and all(map(_is_whole, x)),
+    ),
+}
 
 
 # The budget of a training that says none: few rows get many epochs, many rows few.

@@ -19,7 +19,7 @@ from . import failure
 from .failure import Failure
 from .importing import uncollected
 from .job import Job, Outputs
-from .settings import STRATEGIES, Hyperparameters, TrainerError
+from .settings import STRATEGIES, Hyperparameters, TrainerError, read_settings
 
 if TYPE_CHECKING:
     from .checkpoints import Epoch
@@ -68,19 +68,20 @@ def parse_job(arguments: Sequence[str] | None = None) -> Job:
         TrainerError: Nothing says where outputs go.
     """
     parser = _parser()
-    given = vars(parser.parse_args(arguments))
+    options = vars(parser.parse_args(arguments))
+    singly = {f.name: options[f.name] for f in fields(Hyperparameters) if f.name in options}
     try:
-        settings = Hyperparameters(**{f.name: given[f.name] for f in fields(Hyperparameters)})
+        settings = Hyperparameters(**{**options["settings"], **singly})
     except ValueError as error:
         parser.error(str(error))
     return Job(
-        examples=given["examples"],
-        outputs=Outputs.of(given["job_dir"], os.environ),
+        examples=options["examples"],
+        outputs=Outputs.of(options["job_dir"], os.environ),
         settings=settings,
-        strategy=given["strategy"],
-        gpus=given["gpus"],
-        package_sha256=given["package_sha256"],
-        tier=given["tier"],
+        strategy=options["strategy"],
+        gpus=options["gpus"],
+        package_sha256=options["package_sha256"],
+        tier=options["tier"],
     )
 
 
@@ -139,6 +140,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--gpus", type=int, default=0, metavar="N", help="fail where there are fewer GPUs")
     add("--package-sha256", type=_sha256, default="", metavar="HEX", help="digest, for the record")
     add("--tier", default="", metavar="NAME", help="name of the tier, for the record")
+    add(
+        "--settings",
+        type=_settings,
+        default="{}",
+        metavar="JSON",
+        help="hyperparameters as one JSON object; an option of its own below overrides it",
+    )
     _add_hyperparameters(parser.add_argument_group("hyperparameters"))
     return parser
 
@@ -153,14 +161,21 @@ def _add_hyperparameters(group: argparse._ArgumentGroup) -> None:
             *spellings,
             dest=f.name,
             type=read,
-            default=f.default,
+            default=argparse.SUPPRESS,  # tells an option that was given from one that was not
             metavar=metavar,
-            help=f.metadata["help"],
+            help=f"{f.metadata['help']} (default: {f.default})",
         )
 
 
+def _settings(text: str) -> dict[str, Any]:
+    try:
+        return read_settings(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _whole_number(text: str) -> int:
-    """Reads `256`, and the `256.0` in which a tuning study may give a discrete setting."""
+    """Reads `256`, and `256.0`, as a tuning study writes the value of a discrete setting."""
     try:
         return int(re.sub(r"\.0*$", "", text))
     except ValueError:
@@ -168,7 +183,7 @@ def _whole_number(text: str) -> int:
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:
-    """Reads `128,64`; nothing is no hidden layer."""
+    """Reads `128,64`; an empty text means no hidden layer."""
     return tuple(int(part) for part in text.split(",") if part.strip())
 
 

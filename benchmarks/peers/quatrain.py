@@ -51,9 +51,7 @@ def run(source: str, out: Path, how: str, options: dict[str, Any]) -> None:
     if how == "kernels":
         kernels(spec, out)
     else:
-        preprocess(
-            spec.as_parameter(), runner="local", out=str(out), runner_options=options or None
-        )
+        preprocess(spec.as_json(), runner="local", out=str(out), runner_options=options or None)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from quatrain.components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def measure(
-    spec: dict,
+    spec: str,
     root: str,
     examples: dsl.Input[dsl.Dataset],
     drift: dsl.Input[dsl.Artifact],
@@ -23,7 +23,7 @@ def measure(
     """Scores the test rows through the serving signature and reports on the model.
 
     Args:
-        spec: The model spec, as checked by `quatrain check`.
+        spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
         root: The folder of all runs, where the champion is recorded; if empty, there is none.
         examples: Parquet shards of the preprocess step.
         drift: How far their columns have moved since earlier runs.

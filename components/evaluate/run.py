@@ -24,7 +24,7 @@ VERSION = 1
 
 
 def evaluate_model(
-    spec: Mapping[str, Any],
+    spec: str,
     examples: Path | str,
     model: Path | str,
     out: Path | str,

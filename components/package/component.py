@@ -7,14 +7,15 @@ from quatrain.components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def package(
-    spec: dict,
+    spec: str,
     examples: dsl.Input[dsl.Dataset],
     package: dsl.Output[dsl.Artifact],
 ) -> str:
     """Builds the trainer's sdist, proves it and publishes it under its digest.
 
     Args:
-        spec: The model spec; `train.trainer` names a trainer of the user's own.
+        spec: The model spec as JSON text, or the uri of its file; its `train.trainer` may replace
+            the trainer.
         examples: Engineered rows; a handful of them trains the proof.
         package: The sdist and package.json with the checks it passed.
 
@@ -24,6 +25,7 @@ def package(
     from pathlib import Path
 
     from quatrain.components.package import publishing
+    from quatrain.components.specification.parameter import read_parameter
 
-    own = spec["train"].get("trainer", "")
+    own = read_parameter(spec).train.trainer or ""
     return publishing.publish(Path(examples.path), Path(package.path), own)

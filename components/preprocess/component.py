@@ -9,7 +9,7 @@ from quatrain.components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def find_files(
-    spec: dict,
+    spec: str,
     project: str,
     at: str,
     scheduled: str,
@@ -18,7 +18,7 @@ def find_files(
     """Finds the files of a run, and what tells that they are the same as before.
 
     Args:
-        spec: The model spec, as checked by `quatrain check`.
+        spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
         project: The project of the job.
         at: The time of the run, where a window of the source ends; if empty, the next two say it.
         scheduled: When the schedule meant the run to start; 1970 without a schedule.
@@ -31,7 +31,7 @@ def find_files(
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def preprocess(
-    spec: dict,
+    spec: str,
     runner: str,
     project: str,
     location: str,
@@ -46,7 +46,7 @@ def preprocess(
     """Cleans, splits and engineers the rows of a table.
 
     Args:
-        spec: The model spec, as checked by `quatrain check`.
+        spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
         runner: Where Beam runs: local, dataflow, flink, spark, or another runner of Beam's.
         project: The project of the job.
         location: The region of the job, where every bucket must be; local has none.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.table.files import find_files
@@ -23,11 +23,11 @@ class Found(NamedTuple):
     digest: str
 
 
-def find(spec: Mapping[str, Any], *, project: str, at: str, clocks: Sequence[str]) -> Found:
+def find(spec: str, *, project: str, at: str, clocks: Sequence[str]) -> Found:
     """Finds the files of a run.
 
     Args:
-        spec: The model's spec, as `ModelSpec.as_parameter` gives it.
+        spec: The pipeline's parameter.
         project: The job's project.
         at: The time of the run; may be empty.
         clocks: Where else to find that time: when the run was scheduled, when it was made.

@@ -28,7 +28,7 @@ from quatrain.components.times import run_time
 
 
 def preprocess(
-    spec: Mapping[str, Any],
+    spec: str,
     *,
     runner: str,
     out: str,
@@ -47,7 +47,7 @@ def preprocess(
     there: the source may have changed.
 
     Args:
-        spec: The model's spec, as `ModelSpec.as_parameter` gives it.
+        spec: The pipeline's parameter.
         runner: A name of `runners.ENGINES`, or of another Beam runner.
         out: The folder of the artifact `examples`; `gs://` is reached through its mount, but by
             workers elsewhere.
@@ -122,7 +122,7 @@ def preprocess(
             return _finish(folder)
 
 
-def _checked(spec: Mapping[str, Any]) -> tuple[ModelSpec, Rules]:
+def _checked(spec: str) -> tuple[ModelSpec, Rules]:
     """Reads a spec, and binds its rules."""
     model = read_parameter(spec)
     rules = rules_of(model)

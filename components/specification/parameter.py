@@ -1,17 +1,31 @@
-"""Reads a spec from the parameter that carries it through the pipeline."""
+"""The spec as the pipeline carries it: JSON text in one parameter, or in a file that it names.
 
-import copy
+A process takes 131 072 bytes in one argument (MAX_ARG_STRLEN of Linux), and Vertex AI bounds the
+parameters of a task at the same number. A spec of some hundred columns fits; a longer one goes to a
+file below the root, and the parameter holds its uri and its digest.
+"""
+
+import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pydantic import ValidationError
 
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.messages import schema_problems
-from quatrain.components.specification.schema import ORDERED, ModelSpec, section_of
+from quatrain.components.specification.schema import ModelSpec, digest_of
+from quatrain.components.storage import is_remote, open_filesystem, open_stream
 
-MAX_VALUES = 100_000
+MAX_VALUES = 1_000_000
 """The largest document; YAML's aliases can write a list of 10^9 values in a few lines."""
+MAX_PARAMETER_BYTES = 100_000
+"""The longest text that travels in the parameter itself, as it stands in the executor's input; the
+other inputs of a task have the rest of the 131 072 bytes."""
+REFERENCE = {"uri", "sha256"}
+"""The keys of a parameter that names a file."""
 
 
 def is_bounded(value: Any) -> bool:
@@ -29,23 +43,104 @@ def is_bounded(value: Any) -> bool:
     return True
 
 
-def read_parameter(value: Mapping[str, Any]) -> ModelSpec:
-    """Reads a spec as the pipeline carries it; checks its schema alone.
+def parameter_of(spec: ModelSpec, root: str) -> str:
+    """Returns the pipeline's parameter: the spec's JSON text, or the uri and digest of its file.
 
-    Whole numbers that KFP turned into 3.0 come back as 3.
+    Args:
+        spec: The model.
+        root: The folder of all runs, a path or a gs:// uri. The file's name is its digest, so the
+            same spec always has the same parameter.
+    """
+    text = spec.as_json()
+    # The executor's input is JSON itself: quotes of the text are escaped there, and all but ASCII.
+    if len(json.dumps(text)) <= MAX_PARAMETER_BYTES:
+        return text
+    uri = f"{root.rstrip('/')}/{spec.name}/specs/{spec.sha256}.json"
+    return json.dumps({"uri": uri, "sha256": spec.sha256})
+
+
+def write_spec(spec: ModelSpec, root: str) -> None:
+    """Writes the file that `parameter_of` names; without one it writes nothing.
 
     Raises:
-        SpecError: Every problem at once, each with its place.
+        SpecError: The file cannot be written.
     """
+    reference = _reference(json.loads(parameter_of(spec, root)))
+    if reference is None:
+        return
+    uri, data = reference["uri"], spec.as_json().encode()
+    try:
+        if is_remote(uri):
+            filesystem, name = open_filesystem(uri)
+            with filesystem.open_output_stream(name) as stream:
+                stream.write(data)
+            return
+        path = Path(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        raise SpecError(
+            f"the spec is too long for a parameter, and its file {uri} cannot be written: {error}; "
+            f"choose a root that can be written to"
+        ) from error
+
+
+def read_parameter(text: str) -> ModelSpec:
+    """Reads a spec as the pipeline carries it; checks its schema alone.
+
+    Args:
+        text: What `parameter_of` returned, or a spec as JSON text.
+
+    Raises:
+        SpecError: The text is no JSON, its file is gone or altered, or it describes no model: every
+            problem at once, each with its place.
+    """
+    value = _parsed(text, "spec")
+    if reference := _reference(value):
+        value = _parsed(_read_file(**reference), reference["uri"])
+    if not isinstance(value, dict):
+        kind = type(value).__name__
+        raise SpecError(f"spec: is {kind}, not a mapping of the spec's sections")
     if not is_bounded(value):
         raise SpecError(f"spec: holds more than {MAX_VALUES:,} values")
-    merged = copy.deepcopy(dict(value))
-    for *sections, key in ORDERED:
-        at = section_of(merged, sections)
-        if isinstance(at.get(key), list) and all(isinstance(e, dict) for e in at[key]):
-            at[key] = {name: entry for pair in at[key] for name, entry in pair.items()}
     try:
-        return ModelSpec.model_validate(merged)
+        return ModelSpec.model_validate(value)
     except ValidationError as error:
-        problems = schema_problems(error.errors(), merged)
+        problems = schema_problems(error.errors(), value)
         raise SpecError("\n".join(f"spec: {problem}" for problem in problems)) from error
+
+
+def _reference(value: Any) -> dict[str, str] | None:
+    return value if isinstance(value, dict) and set(value) == REFERENCE else None
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SpecError(
+            f"{where}: is not JSON ({error}); `quatrain run` and `quatrain submit` write the "
+            f"parameter"
+        ) from error
+
+
+def _read_file(uri: str, sha256: str) -> str:
+    """Returns the text of a spec's file.
+
+    Raises:
+        SpecError: The file cannot be read, or its digest is another.
+    """
+    mend = "start the run again, or apply the schedule again: that writes it anew"
+    try:
+        with open_stream(uri) as stream:
+            text = str(stream.read(), "utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"the spec's file {uri} cannot be read ({error}); {mend}") from error
+    if (digest := digest_of(text)) != sha256:
+        raise SpecError(
+            f"the spec's file {uri} has sha256 {digest[:12]}..., but the run was started with "
+            f"{sha256[:12]}...; {mend}"
+        )
+    return text

@@ -1,5 +1,6 @@
 """The model spec: its sections, one frozen model each, checked where it is made."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
@@ -14,7 +15,6 @@ from pydantic import (
     model_validator,
 )
 
-from quatrain.components.artifacts import canonical_json
 from quatrain.components.specification.columns import ColumnEntry
 from quatrain.components.specification.search_space import read_search, write_search
 from quatrain.components.specification.section import Section, as_list
@@ -253,8 +253,8 @@ class ModelSpec(Section):
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the canonical JSON of the spec."""
-        return sha256(canonical_json(self.as_parameter()).encode()).hexdigest()
+        """Digest of the spec's JSON text."""
+        return digest_of(self.as_json())
 
     def as_document(self) -> dict[str, Any]:
         """The spec as YAML would hold it, with every default written out."""
@@ -262,28 +262,19 @@ class ModelSpec(Section):
         settings = written["train"].pop("settings")
         return {**written, "train": {**written["train"], **settings}}
 
-    def as_parameter(self) -> dict[str, Any]:
-        """The spec as one JSON value, as it travels through the pipeline.
+    def as_json(self) -> str:
+        """The spec as one JSON text, the form in which it travels and is digested.
 
-        KFP carries it in a protobuf Struct, which forgets the order of keys. Where the order says
-        something (the first rule that holds is the reason), a mapping travels as a list of
-        one-key mappings.
+        Sections and their keys stand in the order of this schema. Columns, rules and bounds keep
+        the order of the author, which has a meaning: the first rule that holds is the reason of a
+        rejected row, and the first column is the first raw input.
         """
-        written = self.as_document()
-        for *sections, key in ORDERED:
-            at = section_of(written, sections)
-            at[key] = [{name: value} for name, value in at[key].items()]
-        return written
+        return json.dumps(self.as_document(), separators=(",", ":"), ensure_ascii=False)
 
 
-ORDERED = (("columns",), ("clean", "reject"), ("clean", "derive"), ("evaluate", "gate"))
-
-
-def section_of(value: Any, sections: Sequence[str]) -> dict[str, Any]:
-    """Returns a section, or an empty one where the spec has another shape."""
-    for section in sections:
-        value = value.get(section) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}
+def digest_of(text: str) -> str:
+    """Returns the sha256 of a spec's JSON text, in hexadecimal."""
+    return sha256(text.encode()).hexdigest()
 
 
 def typed(feature: Feature, columns: Mapping[str, Type]) -> Feature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from quatrain.components.wording import near
 from quatrain.trainer.settings import BOUNDS, Hyperparameters, Search, search_space
 
-_TYPES = get_type_hints(Hyperparameters)
+_HINTS = get_type_hints(Hyperparameters)
+_TYPES = {f.name: _HINTS[f.name] for f in fields(Hyperparameters)}
 _SCALES = {"linear": "UNIT_LINEAR_SCALE", "log": "UNIT_LOG_SCALE"}
 
 

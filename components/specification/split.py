@@ -60,7 +60,7 @@ class ColumnSplit(Section):
 
 
 def _as_text(value: Any) -> Any:
-    """YAML reads an unquoted 3 as a number, and KFP makes 3.0 of it; a fold is a text."""
+    """YAML reads an unquoted 3 as a number; a fold is text, in which Arrow writes 3.0 as 3."""
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value) if whole else value) if type(value) in (int, float) else value
 

@@ -9,7 +9,7 @@ from quatrain.components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def plan(
-    spec: dict,
+    spec: str,
     tier: str,
     image: str,
     examples: dsl.Input[dsl.Dataset],
@@ -33,7 +33,7 @@ def plan(
     """Resolves the tier into worker pools and the trainer's command.
 
     Args:
-        spec: The model spec, as checked by `quatrain check`.
+        spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
         tier: Takes the place of the spec's tier, unless empty.
         image: The image that every replica runs.
         examples: Parquet shards for train, validation and test.

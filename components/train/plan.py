@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from quatrain.components.artifacts import read_manifest
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec, Train
-from quatrain.components.specification.search_space import as_text, study_parameters
+from quatrain.components.specification.search_space import study_parameters
 from quatrain.components.tiers import tiers
 from quatrain.trainer.settings import Hyperparameters
 
@@ -45,7 +44,7 @@ class Plan(NamedTuple):
 
 
 def plan(
-    spec: Mapping[str, Any],
+    spec: str,
     package: Input,
     examples: Input,
     model_uri: str,
@@ -55,7 +54,7 @@ def plan(
     """Resolves the tier and writes the command of every replica.
 
     Args:
-        spec: The model spec, as the pipeline parameter has it.
+        spec: The pipeline's parameter.
         package: The proved trainer package.
         examples: Its rows.
         model_uri: The job's base output directory; the model goes to `model/` below it.
@@ -176,9 +175,9 @@ def resolve_tier(spec: ModelSpec, tier: str = "", today: datetime.date | None = 
 
 
 def trainer_arguments(settings: Hyperparameters, examples_uri: str, tier: tiers.Tier) -> list[str]:
-    """Returns the arguments of `trainer.task`, all of them strings as Vertex wants them."""
+    """Returns the arguments of `trainer.task`, all of them strings as Vertex requires.
+
+    The settings are one argument. A tuning appends single ones, which override it.
+    """
     arguments = ["--examples", examples_uri, "--strategy", tier.strategy, "--tier", tier.name]
-    arguments += ["--gpus", str(tier.gpus)]
-    for name, value in asdict(settings).items():
-        arguments += [f"--{name.replace('_', '-')}", as_text(value)]
-    return arguments
+    return [*arguments, "--gpus", str(tier.gpus), "--settings", settings.as_json()]

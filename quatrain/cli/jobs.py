@@ -45,6 +45,7 @@ def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) ->
 
     vertex = Vertex(ready.cloud)
     sent = ready.named(job_id or submission.new_job_id(ready.spec.name), anew=anew)
+    ready.write_spec()
     vertex.create_job(sent.job, sent.job_id)
     click.echo(f"job    {sent.job_id}")
     click.echo(f"file   sha256 {sent.compiled.sha256}")

@@ -78,7 +78,9 @@ def apply_verb(
     if only_plan:
         for action in planned:
             click.echo(f"would {action.words}")
-    elif planned:
+    else:
+        ready.write_spec()  # whether anything is planned or not: the runs to come read it
+    if planned and not only_plan:
         click.echo(f"schedule of {ready.spec.name}:")
         try:
             applier.apply()

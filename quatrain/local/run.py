@@ -22,6 +22,7 @@ from kfp import components, local
 
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import QuatrainError
+from quatrain.components.specification.parameter import parameter_of, write_spec
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.local import kfp_seam, training_job
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
@@ -179,6 +180,7 @@ def run_pipeline(
 
     Raises:
         PipelineError: The file is no pipeline, or takes other parameters.
+        SpecError: The spec is too long for a parameter, and its file cannot be written.
         StepFailed: A step failed; nothing after it ran.
         KeyboardInterrupt: It was interrupted; the message says where the run's folder is.
     """
@@ -192,8 +194,9 @@ def run_pipeline(
         **({"at": at} if at else {}),
         **({"runner_options": dict(runner_options)} if runner_options else {}),
     }
-    arguments = {"spec": spec.as_parameter(), **options}
+    arguments = {"spec": parameter_of(spec, options["root"]), **options}
     compiled.check_arguments(arguments)
+    write_spec(spec, options["root"])
     run = start_run(root, compiled, spec, options)
     console = Console(stream or sys.stderr, len(compiled.steps))
     console.say(f"run {run.folder}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from quatrain.components.buckets import check_buckets, source_warnings
 from quatrain.components.errors import SourceDenied
+from quatrain.components.specification.parameter import parameter_of, write_spec
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import tiers
 from quatrain.components.times import window_end
@@ -92,6 +93,14 @@ class Ready:
     warnings: Sequence[str]
     at: datetime.datetime
 
+    def write_spec(self) -> None:
+        """Writes the file of a spec that is too long for a parameter, before it is sent.
+
+        Raises:
+            SpecError: It cannot be written.
+        """
+        write_spec(self.spec, self.cloud.root)
+
     def named(self, job_id: str, *, anew: bool = False) -> Submission:
         """Returns the job under an id; `anew` takes no step of it from the cache."""
         config = self.job["runtimeConfig"]
@@ -153,7 +162,7 @@ def labelled(ready: Ready) -> Ready:
     """
     from quatrain.components.preprocess.find_files import find
 
-    spec = ready.job["runtimeConfig"]["parameterValues"]["spec"]
+    spec = ready.spec.as_json()
     try:
         found = find(spec, project=ready.cloud.project, at=ready.at.isoformat(), clocks=())
     except SourceDenied as error:
@@ -221,8 +230,8 @@ def make_job(
             "train.tune and psc_interface do not go together: Google's component for tuning jobs "
             "has no field for it; leave one of them out"
         )
-    parameters = {
-        "spec": spec.as_parameter(),
+    parameters: dict[str, Any] = {
+        "spec": parameter_of(spec, cloud.root),
         "project": cloud.project,
         "location": cloud.location,
         "root": cloud.root.rstrip("/"),

@@ -35,7 +35,7 @@ def make_transform(task: str = "binary", weight: str | None = None) -> Transform
 
 def make_spec(
     task: str = "binary", split: dict[str, Any] | None = None, day: str = "int", **evaluate: Any
-) -> dict[str, Any]:
+) -> str:
     """The spec that the hand-made examples follow, as it travels."""
     value = {
         "name": "hand-made",
@@ -50,7 +50,7 @@ def make_spec(
         ],
         "evaluate": evaluate,
     }
-    return validate(value).as_parameter()
+    return validate(value).as_json()
 
 
 def make_rows(n: int, task: str = "binary", seed: int = 0) -> pa.Table:
@@ -76,7 +76,7 @@ def write_examples(
     cuts: int = 2,
     weight: str | None = None,
     damage: Callable[[dict[str, np.ndarray]], None] | None = None,
-    spec: dict[str, Any] | None = None,
+    spec: str | None = None,
 ) -> Path:
     """Writes an `examples` artifact; `damage` may spoil the engineered columns of test shards."""
     folder.mkdir(parents=True)

@@ -53,8 +53,11 @@ class LocalExecution:
         path = root / f"{pb.name.rsplit('/', 1)[1]}.yaml"
         path.write_text(json_format.MessageToJson(pb.pipeline_spec))
         values = json_format.MessageToDict(pb.runtime_config)["parameterValues"]
-        source = values["spec"]["source"]
-        source["uri"] = [str(self.here(uri)) for uri in source["uri"]]
+        spec = json.loads(values["spec"])
+        if "sha256" in spec:  # a long one is a file below the root
+            spec = json.loads(self.here(spec["uri"]).read_text())
+        spec["source"]["uri"] = [str(self.here(uri)) for uri in spec["source"]["uri"]]
+        values["spec"] = json.dumps(spec)
         log = path.with_suffix(".log")
         with log.open("w") as stream:
             process = subprocess.Popen(
@@ -64,7 +67,7 @@ class LocalExecution:
                 stderr=stream,
             )
         job.state = State.PIPELINE_STATE_RUNNING
-        latest = root / values["spec"]["name"] / "latest"
+        latest = root / spec["name"] / "latest"
         while process.poll() is None:
             if job.state == State.PIPELINE_STATE_CANCELLING:
                 process.terminate()

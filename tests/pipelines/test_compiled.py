@@ -1,5 +1,6 @@
 """The compiled file has the same bytes each time, and the wiring that Vertex needs."""
 
+import copy
 import hashlib
 import os
 import subprocess
@@ -8,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from quatrain.pipelines.compiled import LAUNCHER, TUNING_LAUNCHER, compile_pipeline, read_compiled
+from quatrain.pipelines.compiled import (
+    LAUNCHER,
+    TUNING_LAUNCHER,
+    Compiled,
+    PipelineError,
+    compile_pipeline,
+    read_compiled,
+)
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "region-docker.pkg.dev/p/r/quatrain@sha256:0a"
@@ -160,3 +168,16 @@ def test_components_are_tried_again_but_neither_the_gate_nor_the_job(tmp_path):
     assert again == {"find-files", "preprocess", "package", "plan", "choose", "measure"}
     jobs = ("custom-training-job", "custom-training-job-2", "hyperparameter-tuning-job")
     assert "retryPolicy" not in str([tasks[name] for name in ("gate", *jobs)])
+
+
+def test_a_file_of_the_first_version_asks_to_be_compiled_anew(compiled):
+    old = copy.deepcopy(compiled.spec)
+    old["root"]["inputDefinitions"]["parameters"]["spec"]["parameterType"] = "STRUCT"
+    arguments = {"spec": "x" * 1_000, "project": "p", "location": "l"}
+    compiled.check_arguments(arguments)
+    with pytest.raises(PipelineError) as refused:
+        Compiled(compiled.path, compiled.sha256, old).check_arguments(arguments)
+    assert (
+        "'spec' takes dict, not str 'xxxxxxxxxxxx...xxxxxxxxxxxxx'; the file was compiled by"
+        in (str(refused.value))
+    )

@@ -8,7 +8,7 @@ from kfp import dsl
 
 @dsl.component(base_image="toy", install_kfp_package=False)
 def prepare(
-    spec: dict,
+    spec: str,
     runner: str,
     at: str,
     scheduled: str,
@@ -26,7 +26,8 @@ def prepare(
     rows = {"read": 4, "train": 2, "validation": 1, "test": 1, "rejected": 0}
     with open(examples.path + "/manifest.json", "w") as stream:
         times = {"at": at, "scheduled": scheduled, "created": created}
-        said = {"rows": rows, "warnings": [], "epochs": spec["train"]["epochs"], "times": times}
+        epochs = json.loads(spec)["train"]["epochs"]
+        said = {"rows": rows, "warnings": [], "epochs": epochs, "times": times}
         json.dump(said, stream)
     return 4
 
@@ -76,7 +77,7 @@ def make_toy(script: str):
 
     @dsl.pipeline(name="toy")
     def toy(
-        spec: dict,
+        spec: str,
         project: str,
         location: str,
         root: str = "",

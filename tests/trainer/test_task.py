@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import pytest
 
@@ -43,6 +43,31 @@ def test_every_hyperparameter_is_an_option() -> None:
 
 def test_a_tuning_study_may_name_an_option_like_its_field() -> None:
     assert parse_job([*NEEDED, "--learning_rate=0.25"]).settings.learning_rate == 0.25
+
+
+def test_the_settings_are_one_argument_and_a_single_option_overrides_it() -> None:
+    settings = Hyperparameters(epochs=7, hidden_units=(8, 4), max_seconds=3)
+    arguments = [*NEEDED, "--learning_rate=0.25", "--settings", settings.as_json(), "--epochs=9"]
+    job = parse_job(arguments)
+    assert job.settings == replace(settings, learning_rate=0.25, epochs=9)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("epochs=3", "argument --settings: is not JSON: "),
+        ("[3]", "argument --settings: is list, not a JSON object of settings"),
+        ('{"epoch": 3}', "argument --settings: epoch is no setting; choose from model, epochs, "),
+        ('{"epochs": 3.5}', "argument --settings: epochs is 3.5; it must be a whole number"),
+        ('{"seed": true}', "argument --settings: seed is True; it must be a whole number"),
+        ('{"hidden_units": "8"}', "hidden_units is '8'; it must be a list of whole numbers"),
+        ('{"dropout": 1}', "dropout is 1; it must be at least 0 and below 1"),
+    ],
+)
+def test_wrong_settings_are_an_error(
+    text: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sentence in refusal(capsys, "--settings", text)
 
 
 def test_an_unknown_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,7 @@ class Measured:
         return verdict
 
 
-def check(spec: Mapping[str, Any], examples: Path | str, root: str, out: Path | str) -> None:
+def check(spec: str, examples: Path | str, root: str, out: Path | str) -> None:
     """Compares a run's rows with those of the earlier ones; writes drift.json.
 
     Args:

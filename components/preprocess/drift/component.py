@@ -7,12 +7,12 @@ from quatrain.components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def compare(
-    spec: dict, root: str, examples: dsl.Input[dsl.Dataset], drift: dsl.Output[dsl.Artifact]
+    spec: str, root: str, examples: dsl.Input[dsl.Dataset], drift: dsl.Output[dsl.Artifact]
 ) -> None:
     """Compares the rows with those of the last successful run, and of the champion.
 
     Args:
-        spec: The model spec, as checked by `quatrain check`.
+        spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
         root: The folder of all runs; if empty, there is nothing to compare with.
         examples: Parquet shards, and their statistics.
         drift: drift.json: how far each column has moved.

@@ -46,7 +46,7 @@ def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.
 def launch(spec: ModelSpec, url: str, resources: Path, **options: Any) -> int:
     """Runs the step as Vertex AI does."""
     return preprocess(
-        spec.as_parameter(),
+        spec.as_json(),
         runner="dataflow",
         out=OUT,
         project="my-project",
@@ -172,7 +172,7 @@ def test_what_workers_could_not_do_is_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(RunnerError, match=sentence):
         preprocess(
-            small_spec.as_parameter(),
+            small_spec.as_json(),
             runner="dataflow",
             out=out,
             image=IMAGE,

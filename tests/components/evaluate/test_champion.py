@@ -37,7 +37,7 @@ def shifted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {t: export_model(root / t / "model", t, shift=SHIFT).parent for t in tasks}
 
 
-def keep(root: Path, model: Path, spec: dict[str, Any], examples: Path, **changed: Any) -> None:
+def keep(root: Path, model: Path, spec: str, examples: Path, **changed: Any) -> None:
     """Makes a model the champion."""
     split = split_of(read_parameter(spec)) | changed
     noted = str(model), split, digest_of(model)

@@ -154,7 +154,7 @@ def test_the_other_tasks_are_evaluated_too(
     assert metrics["rows"] == 400
 
 
-def run_component(tmp_path: Path, spec: dict[str, Any], model: Path) -> tuple[Any, Any]:
+def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
     """Runs the doorway as KFP does; gives the metrics artifacts and the error of the gate."""
     write_examples(tmp_path / "examples", ROWS, spec=spec)
     scalars, curves = dsl.Metrics(), dsl.ClassificationMetrics()

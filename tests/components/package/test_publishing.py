@@ -43,7 +43,7 @@ def examples(tmp_path_factory):
     ]
     (root / "toy.csv").write_text("\n".join(["id,x,color,late", *lines]) + "\n")
     spec = validate({**SPEC, "source": {"uri": [str(root / "toy.csv")]}})
-    preprocess(spec.as_parameter(), runner="local", out=str(root / "examples"))
+    preprocess(spec.as_json(), runner="local", out=str(root / "examples"))
     return root / "examples"
 
 
@@ -95,7 +95,7 @@ def test_the_sample_has_a_row_of_each_class_that_training_asks_for(tmp_path):
         "features": features,
     }
     spec = validate(document)
-    preprocess(spec.as_parameter(), runner="local", out=str(tmp_path / "examples"))
+    preprocess(spec.as_json(), runner="local", out=str(tmp_path / "examples"))
     sample = cut_sample(tmp_path / "examples", tmp_path / "sample")
     labels = pq.read_table(sample / "train-00000-of-00001.parquet")["label"].to_pylist()
     assert set(labels[:ROWS]) < set(labels) == {0, 1, 2, 3, 4}

@@ -52,7 +52,7 @@ def losers(spec: ModelSpec, range_bytes: int | None, *, backwards: bool = False)
 
 
 def of(spec: ModelSpec, out: Path, **options: Any) -> dict[str, Any]:
-    preprocess(spec.as_parameter(), runner="local", out=str(out), **options)
+    preprocess(spec.as_json(), runner="local", out=str(out), **options)
     return json.loads((out / "manifest.json").read_text())
 
 

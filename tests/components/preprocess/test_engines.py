@@ -33,7 +33,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def expected(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the in-process runner writes."""
     out = tmp_path_factory.mktemp("here") / "examples"
-    preprocess(small_spec.as_parameter(), runner="local", out=str(out), range_bytes=2000)
+    preprocess(small_spec.as_json(), runner="local", out=str(out), range_bytes=2000)
     return contents(out)
 
 
@@ -70,7 +70,7 @@ def test_worker_processes_and_a_worker_pool_write_the_same_bytes(
     }
     for name, options in engines.items():
         preprocess(
-            small_spec.as_parameter(),
+            small_spec.as_json(),
             runner="local",
             out=str(tmp_path / name),
             range_bytes=2000,
@@ -83,7 +83,7 @@ def test_a_pool_that_nobody_serves_is_a_sentence(small_spec: ModelSpec, tmp_path
     options = {"environment_type": "EXTERNAL", "environment_config": "localhost:1"}
     with pytest.raises(RunnerError, match="no worker pool listens at localhost:1"):
         preprocess(
-            small_spec.as_parameter(),
+            small_spec.as_json(),
             runner="local",
             out=str(tmp_path / "out"),
             runner_options=options,
@@ -111,6 +111,6 @@ def test_workers_elsewhere_write_the_same_bytes_to_a_bucket(
         storage.put("gs://b/examples/left.parquet", b"of an attempt that was killed")
         runner = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
         out = "gs://b/examples"
-        preprocess(small_spec.as_parameter(), runner=runner, out=out, range_bytes=2000)
+        preprocess(small_spec.as_json(), runner=runner, out=out, range_bytes=2000)
         names = {name.removeprefix("examples/"): o.data for name, o in bucket.objects.items()}
     assert {n: data for n, data in names.items() if not n.endswith("/") and n} == expected

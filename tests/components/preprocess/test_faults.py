@@ -60,7 +60,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def undisturbed(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small table's examples, in ranges of 1000 bytes."""
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    preprocess(small_spec.as_parameter(), runner="local", out=str(out), range_bytes=1000)
+    preprocess(small_spec.as_json(), runner="local", out=str(out), range_bytes=1000)
     return out
 
 
@@ -88,7 +88,7 @@ def disturbed(
     """A run for each point and each limit, each in a process of its own: what each said."""
     folder = tmp_path_factory.mktemp("disturbed")
     scenarios = [*POINTS, *((None, "", limit) for limit in limits)]
-    arguments = [json.dumps(a) for a in (small_spec.as_parameter(), str(folder), scenarios)]
+    arguments = [json.dumps(a) for a in (small_spec.as_json(), str(folder), scenarios)]
     command = [sys.executable, "-c", CHILDREN, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return folder, [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
@@ -103,7 +103,7 @@ def test_a_run_that_is_killed_at_any_point_leaves_nothing_and_can_be_run_again(
         assert not (folder / str(i) / "out").exists()
         assert os.listdir(folder / str(i)) != []
     again = folder / str(len(POINTS) - 1) / "out"
-    preprocess(small_spec.as_parameter(), runner="local", out=str(again), range_bytes=1000)
+    preprocess(small_spec.as_json(), runner="local", out=str(again), range_bytes=1000)
     assert contents(again) == contents(undisturbed)
     assert os.listdir(again.parent) == ["out"]
 
@@ -163,7 +163,7 @@ def test_a_busy_bucket_gives_the_same_bytes_or_in_the_end_a_sentence(
 
     def spec(uri: str) -> str:
         model = model_of(uri, columns=columns, evaluate={"slices": ["year"]})
-        return json.dumps(model.as_parameter())
+        return json.dumps(model.as_json())
 
     header, *rows = delays().splitlines(keepends=True)
     with emulator.serving() as storage:
@@ -219,7 +219,7 @@ def test_a_worker_process_that_is_killed_is_a_sentence_and_leaves_nothing(
     options = {"direct_num_workers": 2, "direct_running_mode": "multi_processing"}
     with pytest.raises(QuatrainError, match="a worker process of Beam was lost"):
         preprocess(
-            small_spec.as_parameter(),
+            small_spec.as_json(),
             runner="local",
             out=str(tmp_path / "out"),
             range_bytes=1000,

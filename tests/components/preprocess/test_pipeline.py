@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[3]
 
 def run(spec: ModelSpec, out: Path, **options: Any) -> int:
     """Runs the step locally."""
-    return preprocess(spec.as_parameter(), runner="local", out=str(out), **options)
+    return preprocess(spec.as_json(), runner="local", out=str(out), **options)
 
 
 def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes.Fitted:
@@ -351,7 +351,7 @@ def step(spec: ModelSpec, folder: Path, options: dict[str, object]) -> int:
     from quatrain.components.preprocess import component
 
     read: int = component.preprocess.python_func(
-        json.loads(json.dumps(spec.as_parameter()), parse_int=float),
+        spec.as_json(),
         runner="local",
         project="p",
         location="local",
@@ -400,7 +400,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
         "passes.engineer_range = slowly\n"
         "preprocess(json.loads(sys.argv[1]), runner='local', out=sys.argv[2])\n"
     )
-    arguments = [sys.executable, "-c", code, json.dumps(spec.as_parameter()), str(out)]
+    arguments = [sys.executable, "-c", code, json.dumps(spec.as_json()), str(out)]
     with subprocess.Popen(arguments, cwd=ROOT) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".examples.*.tmp/test-*")) and time.monotonic() < deadline:
@@ -417,7 +417,7 @@ def test_files_that_are_not_those_that_were_found_are_not_read(
     delays_spec: Make, tmp_path: Path
 ) -> None:
     spec, out = delays_spec(), tmp_path / "examples"
-    found = find_files.find(spec.as_parameter(), project="", at="", clocks=())
+    found = find_files.find(spec.as_json(), project="", at="", clocks=())
     assert run(spec, out, digest=found.digest) == 400
     os.utime(spec.source.uri[0], ns=(1, 1))
     with pytest.raises(SourceError, match=r"one was written, added or removed since; run again"):

@@ -189,7 +189,7 @@ def test_a_run_reads_a_table_and_goes_on_though_it_changes_meanwhile(
 ) -> None:
     bigquery.tables[PATH] = emulator.Table(_delays())
     spec = delays_spec(source={"uri": URI})
-    found = find(spec.as_parameter(), project="p-1", at="", clocks=())
+    found = find(spec.as_json(), project="p-1", at="", clocks=())
 
     def change() -> None:
         bigquery.tables[PATH] = emulator.Table(_delays().slice(9), modified_ms=1)
@@ -197,12 +197,12 @@ def test_a_run_reads_a_table_and_goes_on_though_it_changes_meanwhile(
     bigquery.on_read = change
     out = tmp_path / "examples"
     options: dict[str, Any] = {"range_bytes": 4000, "digest": found.digest}
-    assert preprocess(spec.as_parameter(), runner="local", out=str(out), **options) == 399
+    assert preprocess(spec.as_json(), runner="local", out=str(out), **options) == 399
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["rows"]["read"] == 399
     assert {name: r["rows"] for name, r in manifest["reasons"].items()} == {"cancelled": 8}
     with pytest.raises(SourceError, match="not those that the run found when it began"):
-        preprocess(spec.as_parameter(), runner="local", out=str(tmp_path / "b"), **options)
+        preprocess(spec.as_json(), runner="local", out=str(tmp_path / "b"), **options)
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_a_run_reads_its_window_and_the_manifest_says_which(
     windowed: ModelSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "examples"
-    spec, at = windowed.as_parameter(), "2013-07-01"
+    spec, at = windowed.as_json(), "2013-07-01"
     assert preprocess(spec, runner="local", out=str(out), at=at) == 400
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["window"]["first"], manifest["window"]["last"]) == ("2013-06-28", "2013-06-30")
@@ -195,7 +195,7 @@ def test_a_wrong_bucket_is_refused_before_a_byte_is_read(
     with emulator.serving() as storage:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
         storage.add_bucket("b", "eu", "multi-region")
-        gone = windowed.as_parameter() | {"source": {"uri": "/gone.csv"}}
+        gone = json.dumps({**windowed.as_document(), "source": {"uri": "/gone.csv"}})
         with pytest.raises(BucketError, match="gs://b is in eu"):
             preprocess(gone, runner="local", out="gs://b/x", project="p", location="europe-west1")
         options = {"temp_location": "gs://gone/tmp"}

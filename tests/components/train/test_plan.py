@@ -8,6 +8,7 @@ import pytest
 from quatrain.components.errors import ArtifactError, TierError
 from quatrain.components.train import plan as planning
 from quatrain.trainer.settings import search_space
+from quatrain.trainer.task import parse_job
 from quatrain.validation.load import validate
 
 DAY = datetime.date(2026, 11, 20)
@@ -23,7 +24,7 @@ SPEC = {
 
 
 def spec(**train):
-    return {**SPEC, "train": train}
+    return validate({**SPEC, "train": train})
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def package(tmp_path):
 
 def planned(package, value, tier=""):
     return planning.plan(
-        value,
+        value.as_json(),
         planning.Input("gs://b/package", str(package)),
         planning.Input("gs://b/examples", str(package)),
         model_uri="gs://b/model",
@@ -71,6 +72,10 @@ def arguments(plan):
     return dict(zip(args[5::2], args[6::2], strict=True))
 
 
+def settings(plan):
+    return json.loads(arguments(plan)["--settings"])
+
+
 def test_the_job_asks_the_scheduler_for_what_the_tier_says(package):
     scheduling = [planned(package, spec(), tier)[2:6] for tier in ("", "STANDARD_1", "A100_FLEX")]
     assert scheduling == [
@@ -83,14 +88,12 @@ def test_the_job_asks_the_scheduler_for_what_the_tier_says(package):
 
 def test_eight_accelerators_take_the_largest_batch_that_keeps_100_steps(package, capsys):
     # 500 000 rows in batches of 1024 are 488 steps: 4 times the batch leaves 122, 8 times 61
-    scaled = arguments(planned(package, spec(batch_size=1024, learning_rate=0.001), "A100_8"))
-    assert (scaled["--batch-size"], scaled["--learning-rate"]) == ("4096", "0.002")
+    scaled = settings(planned(package, spec(batch_size=1024, learning_rate=0.001), "A100_8"))
+    assert (scaled["batch_size"], scaled["learning_rate"]) == (4096, 0.002)
     assert "batch_size is 4096, learning_rate 0.002" in capsys.readouterr().out
     own = spec(batch_size=1024, batch_rule="constant")
-    assert arguments(planned(package, own, "A100_8"))["--batch-size"] == "1024"
-    assert (
-        arguments(planned(package, spec(batch_size=1024), "STANDARD_1"))["--batch-size"] == "1024"
-    )
+    assert settings(planned(package, own, "A100_8"))["batch_size"] == 1024
+    assert settings(planned(package, spec(batch_size=1024), "STANDARD_1"))["batch_size"] == 1024
 
 
 def test_a_tuning_is_a_job_that_vertex_accepts(package):
@@ -124,22 +127,20 @@ def test_an_old_file_s_changes_are_told(package, capsys):
     assert "plan: 2 parameter servers without a type are left out" in capsys.readouterr().out
 
 
-def test_arguments_are_strings_and_cover_every_setting(package):
-    args = planned(package, spec(epochs=3.0, hidden_units=[8, 4])).worker_pool_specs[0][
-        "container_spec"
-    ]["args"]
-    assert all(isinstance(a, str) for a in args)
-    given = dict(zip(args[5::2], args[6::2], strict=True))
-    assert given["--epochs"] == "3"
-    assert given["--hidden-units"] == "8,4"
+def test_arguments_are_strings_and_the_settings_are_one_of_them(package):
+    model_spec = spec(epochs=3, hidden_units=[8, 4])
+    given = arguments(planned(package, model_spec))
+    assert all(isinstance(a, str) for a in given.values())
+    job = parse_job([f"{name}={value}" for name, value in given.items()] + ["--job-dir", "out"])
+    assert job.settings == model_spec.train.settings
+    assert job.settings.hidden_units == (8, 4)
     assert given["--strategy"] == "one_device"
     assert given["--gpus"] == "0"
     assert given["--tier"] == "BASIC"
-    assert {"--examples", "--batch-size", "--learning-rate", "--max-steps", "--seed"} <= set(given)
 
 
 def test_the_pipeline_s_tier_takes_the_place_of_the_spec_s():
-    toy = validate(spec(tier="STANDARD_1", replicas=2))
+    toy = spec(tier="STANDARD_1", replicas=2)
     assert planning.resolve_tier(toy).replicas == 2
     assert planning.resolve_tier(toy, "BASIC_GPU", DAY).replicas == 1
     assert planning.resolve_tier(toy, "PREMIUM_1").replicas == 2
@@ -147,10 +148,10 @@ def test_the_pipeline_s_tier_takes_the_place_of_the_spec_s():
 
 def test_custom_pools_come_from_the_spec():
     pools = [{"machine_type": "e2-standard-8"}, {"machine_type": "e2-standard-8"}]
-    toy = validate(spec(tier="CUSTOM", pools=pools))
+    toy = spec(tier="CUSTOM", pools=pools)
     assert planning.resolve_tier(toy).strategy == "multi_worker"
     with pytest.raises(TierError, match=r"needs train\.pools"):
-        planning.resolve_tier(validate(spec()), "CUSTOM")
+        planning.resolve_tier(spec(), "CUSTOM")
 
 
 def test_a_package_that_was_not_published_stops_the_plan(tmp_path):

@@ -109,7 +109,7 @@ def test_classes_that_train_lacks_are_rejected_by_a_rule(init, chance, tmp_path)
     written = init({"x": [chance.random() for _ in y], "y": y}, "y")
     rule = written.spec.clean.reject["class_not_in_train"]
     assert "'rare 1''s'" in rule
-    read = preprocess(written.spec.as_parameter(), runner="local", out=str(tmp_path / "out"))
+    read = preprocess(written.spec.as_json(), runner="local", out=str(tmp_path / "out"))
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert read == 400
     assert manifest["reasons"]["class_not_in_train"]["rows"] == rule.count("rare")
@@ -411,7 +411,7 @@ def test_a_few_large_keys_leave_each_part_near_its_share(init, chance) -> None:
 def test_rows_of_classes_that_train_lacks_do_not_fill_a_part(init, tmp_path: Path) -> None:
     names = [f"n{i // 2}" for i in range(14)] + ["a", "b", "c"]
     written = init({"x": [f"ba{i}" for i in range(17)], "y": names}, "y")
-    assert preprocess(written.spec.as_parameter(), runner="local", out=str(tmp_path / "o")) == 17
+    assert preprocess(written.spec.as_json(), runner="local", out=str(tmp_path / "o")) == 17
     rows = json.loads((tmp_path / "o/manifest.json").read_text())["rows"]
     assert min(rows[part] for part in ("train", "validation", "test")) >= 1
 

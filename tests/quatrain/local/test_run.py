@@ -197,10 +197,10 @@ def test_a_killed_command_line_leaves_no_process(toy_path, spec, tmp_path, numbe
         "import json, signal, sys; from pathlib import Path; from quatrain.local import run\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background\n"
         "from quatrain.components.specification.parameter import read_parameter\n"
-        "spec = read_parameter(json.loads(sys.argv[2]))\n"
+        "spec = read_parameter(sys.argv[2])\n"
         "run.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), runner=sys.argv[4])\n"
     )
-    arguments = [str(toy_path), json.dumps(spec.as_parameter()), str(tmp_path)]
+    arguments = [str(toy_path), spec.as_json(), str(tmp_path)]
     runner = json.dumps(["hang", [1, 1]])
     child = subprocess.Popen(
         [sys.executable, "-c", code, *arguments, runner], cwd=ROOT, stderr=subprocess.DEVNULL
@@ -224,11 +224,11 @@ def wait_for(condition, seconds=20.0):
 def test_arguments_that_the_file_does_not_take_are_refused_before_anything_runs(toy_path):
     compiled = local.read_compiled(toy_path)
     with pytest.raises(PipelineError) as raised:
-        compiled.check_arguments({"spec": "text", "project": "p", "tiers": ""})
+        compiled.check_arguments({"spec": {"name": "toy"}, "project": "p", "tiers": ""})
     assert str(raised.value).splitlines() == [
         "toy.yaml: has no parameter 'tiers'; did you mean 'tier'?",
         "toy.yaml: parameter 'location' is missing",
-        "toy.yaml: parameter 'spec' takes dict, not str 'text'",
+        "toy.yaml: parameter 'spec' takes str, not dict {'name': 'toy'}",
     ]
 
 

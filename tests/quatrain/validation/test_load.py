@@ -1,4 +1,4 @@
-"""The spec: what it refuses, how it says so, and that it survives the pipeline parameter."""
+"""The spec: what it refuses, and how it says so."""
 
 import copy
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from quatrain.components.errors import SpecError
-from quatrain.components.specification.parameter import read_parameter
 from quatrain.trainer.features import Input
 from quatrain.validation.load import load_spec, validate
 from quatrain.validation.typos import load_with_source
@@ -46,44 +45,12 @@ def refusal(value: Any) -> str:
     return str(caught.value)
 
 
-def as_kfp_sends_it(value: Any) -> Any:
-    """Numbers become floats, and a protobuf Struct has its keys in any order."""
-    if isinstance(value, dict):
-        return {k: as_kfp_sends_it(value[k]) for k in sorted(value, reverse=True)}
-    if isinstance(value, list):
-        return [as_kfp_sends_it(v) for v in value]
-    return float(value) if type(value) is int else value
-
-
-def test_whole_numbers_come_back_whole_from_the_pipeline_parameter() -> None:
-    spec = validate(GOOD)
-    again = read_parameter(as_kfp_sends_it(spec.as_parameter()))
-    assert again == spec
-    assert again.sha256 == spec.sha256
-    assert again.train.settings.hidden_units == (8, 4)
-
-
-def test_the_order_of_columns_and_rules_survives_the_pipeline_parameter() -> None:
-    wrong_order = {"z": "size > 1", "a": "size > 2", "m": "size > 3"}
-    spec = validate(changed("clean.reject", wrong_order))
-    again = read_parameter(as_kfp_sends_it(spec.as_parameter()))
-    assert list(again.clean.reject) == ["z", "a", "m"]
-    assert list(again.columns) == list(GOOD["columns"])
-    assert again.inputs == spec.inputs
-
-
 def test_a_run_keeps_the_spec_as_it_was_written(tmp_path: Path) -> None:
     document = validate(GOOD).as_document()
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump({**document, "source": {"uri": "toys.csv"}}, sort_keys=False))
     assert load_spec(path).as_document()["clean"] == document["clean"]
     assert document["columns"] == GOOD["columns"]
-
-
-def test_the_parameter_reads_as_the_yaml_was_written() -> None:
-    parameter = validate(GOOD).as_parameter()
-    assert parameter["features"][0]["from"] == "colour"
-    assert parameter["train"]["epochs"] == 3
 
 
 def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() -> None:
@@ -246,10 +213,10 @@ def test_a_spec_that_is_not_there_is_refused(tmp_path: Path) -> None:
         load_spec(tmp_path / "none.yaml")
 
 
-def test_folds_survive_the_pipeline_parameter_and_wrong_ones_are_a_sentence() -> None:
+def test_a_fold_may_be_a_number_and_a_wrong_one_is_a_sentence() -> None:
     fold = {"by": "fold", "column": "id", "validation": 3, "test": 4}
-    spec = validate(changed("split", fold))
-    assert read_parameter(as_kfp_sends_it(spec.as_parameter())) == spec
+    split = validate(changed("split", fold)).split
+    assert (split.validation, split.test) == ("3", "4")  # type: ignore[union-attr]
     assert "split.tst: unknown key" in refusal(changed("split", {**fold, "tst": 1}))
     stratified = {"keys": ["id"], "stratify": "bg"}
     assert "split.stratify: unknown column 'bg'; did you mean" in refusal(

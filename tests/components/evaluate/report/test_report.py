@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -104,7 +105,7 @@ def page(
         metrics,
         manifest,
         model,
-        {**make_spec(), "name": hostile},
+        {**json.loads(make_spec()), "name": hostile},
         audit=audit,
         drift=drift_from(hostile),
     )

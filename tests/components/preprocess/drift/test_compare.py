@@ -202,8 +202,8 @@ def examples(folder: Path, rows: dict[str, Any]) -> Path:
     return folder
 
 
-def parameter(**limits: Any) -> dict[str, Any]:
-    return {**spec().as_parameter(), "drift": limits}
+def parameter(**limits: Any) -> str:
+    return json.dumps({**spec().as_document(), "drift": limits})
 
 
 def test_a_first_run_has_nothing_to_compare_with(
