@@ -1,4 +1,4 @@
-"""The engine of the preprocess step as the command line names it: `--runner` and its options."""
+"""Checks the engine that `--runner` names, and its options, before anything starts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ LOCAL = "local"
 
 
 def check(runner: str, options: Mapping[str, Any]) -> None:
-    """Checks an engine and its options before anything starts.
+    """Checks an engine and its options.
 
     Raises:
-        RunnerError: It is refused, or an option is unknown or has a wrong value.
+        RunnerError: The engine is refused, or an option is unknown or has a wrong value.
     """
     if runner == LOCAL and not options:
-        return  # to know Beam's options, Beam must be imported, which takes a second
+        return  # Beam's options need an import of Beam, which takes a second
     from quatrain.components.engine import runners
 
     runners.check_options(runner, options)
@@ -27,7 +27,7 @@ def check_here(runner: str) -> None:
     """Refuses an engine whose workers cannot write where a local run writes.
 
     Raises:
-        QuatrainError: It is Dataflow.
+        QuatrainError: The engine is Dataflow.
     """
     if runner in ("dataflow", "DataflowRunner"):
         raise QuatrainError(

@@ -1,8 +1,8 @@
-"""The clients of Vertex AI, whose refusals become sentences. Imported inside verbs only.
+"""The clients of Vertex AI, whose refusals become sentences. Verbs import this module late.
 
-Everything goes over REST: a local endpoint can take Google's place in tests, and what is tested is
-what runs. Requests and answers are plain mappings in the JSON form of the API, checked by its own
-messages; nothing else of the project imports google.cloud.aiplatform.
+All calls use REST, so that a local endpoint can replace Google's in tests, and the tested code is
+the code that runs. Requests and answers are plain mappings in the JSON form of the API, checked
+against its own messages. No other module of the project imports google.cloud.aiplatform.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from quatrain.vertex.cloud_file import Cloud, CloudError
 TIMEOUT_S = 60.0
 """The longest wait for one answer."""
 USER = "roles/aiplatform.user, and roles/iam.serviceAccountUser on the job's service account,"
-"""What it takes to submit and schedule."""
+"""The roles that submit and schedule need."""
 PATIENCE_S = 120.0
-"""How long a call that may be repeated is tried again."""
+"""How long a call that is safe to repeat is tried again."""
 
-_PASSING = (
+_TRANSIENT = (
     exceptions.TooManyRequests,
     exceptions.ServiceUnavailable,
     exceptions.InternalServerError,
@@ -37,23 +37,23 @@ _PASSING = (
     requests.exceptions.Timeout,
     auth_exceptions.TransportError,
 )
-"""What may be over in a moment."""
+"""Errors that may be over in a moment."""
 
 
 class Absent(CloudError):
-    """What was asked for is not there: 404."""
+    """The resource does not exist: 404."""
 
 
 class Taken(CloudError):
-    """A job of this id is there already: 409."""
+    """A job with this id exists already: 409."""
 
 
 class Unanswered(CloudError):
-    """Nothing is known of the request: no answer came in time, or the service is down."""
+    """The result of a request is unknown: no answer came in time, or the service is down."""
 
 
 class Limited(Unanswered):
-    """The request was not taken, as a quota is used up: 429."""
+    """The request was refused because a quota is used up: 429."""
 
 
 class Vertex:
@@ -61,25 +61,25 @@ class Vertex:
 
     Args:
         cloud: The project, the location and, in tests, the address.
-        patience_s: How long a call that may be repeated is tried again; PATIENCE_S by default.
+        patience_s: How long a call that is safe to repeat is tried again.
     """
 
-    def __init__(self, cloud: Cloud, patience_s: float | None = None) -> None:
+    def __init__(self, cloud: Cloud, patience_s: float = PATIENCE_S) -> None:
         self.cloud = cloud
-        self._patience_s = PATIENCE_S if patience_s is None else patience_s
+        self._patience_s = patience_s
         host = cloud.api_endpoint or f"{cloud.location}-aiplatform.googleapis.com"
         options: dict[str, Any] = {"transport": "rest", "client_options": {"api_endpoint": host}}
         if cloud.api_endpoint:
             options["credentials"] = AnonymousCredentials()
-        with sentences("make a client of Vertex AI", cloud):
+        with sentences("create a client of Vertex AI", cloud):
             self._jobs = aiplatform_v1.PipelineServiceClient(**options)
             self._schedules = aiplatform_v1.ScheduleServiceClient(**options)
 
     def create_job(self, job: Mapping[str, Any], job_id: str) -> dict[str, Any]:
-        """Creates a pipeline job; tried again where the answer was lost, as the id is ours.
+        """Creates a pipeline job, and repeats the call if its answer is lost, as the id is ours.
 
         Raises:
-            Taken: There was another job of this id before.
+            Taken: Another job has this id.
         """
         request = aiplatform_v1.CreatePipelineJobRequest(
             parent=self.cloud.parent,
@@ -90,11 +90,11 @@ class Vertex:
         try:
             return self._call(attempts, request, f"create job {job_id}")
         except Taken:
-            # Only where an earlier attempt's answer was lost may the job be our own.
-            found = self.get_job(job_id) if attempts.count > 1 else {}
-            if not dict(job["labels"]).items() <= found.get("labels", {}).items():
+            # The job can be our own only if the answer to an earlier attempt was lost.
+            existing = self.get_job(job_id) if attempts.count > 1 else {}
+            if not dict(job["labels"]).items() <= existing.get("labels", {}).items():
                 raise
-            return found
+            return existing
         except Limited:
             raise
         except Unanswered as error:
@@ -109,22 +109,22 @@ class Vertex:
         return self._call(self._jobs.get_pipeline_job, request, f"read job {job_id}")
 
     def cancel_job(self, job_id: str) -> None:
-        """Asks that a pipeline job ends; it does so in a while."""
+        """Requests the end of a pipeline job, which takes a while."""
         name = f"{self.cloud.parent}/pipelineJobs/{job_id}"
         request = aiplatform_v1.CancelPipelineJobRequest(name=name)
         self._call(self._jobs.cancel_pipeline_job, request, f"cancel job {job_id}")
 
     def list_schedules(self, display_name: str = "") -> list[dict[str, Any]]:
-        """Returns all schedules, or those of a display name, oldest first."""
+        """Returns all schedules, or those with a display name, oldest first."""
         request = aiplatform_v1.ListSchedulesRequest(parent=self.cloud.parent)
         if display_name:
             request.filter = f'display_name="{display_name}"'
-        listed: list[dict[str, Any]] = []
+        schedules: list[dict[str, Any]] = []
         while True:
             page = self._call(self._list_page, request, "list the schedules")
-            listed += page.get("schedules", [])
+            schedules += page.get("schedules", [])
             if not page.get("nextPageToken"):
-                return sorted(listed, key=lambda s: (s["createTime"], s["name"]))
+                return sorted(schedules, key=lambda s: (s["createTime"], s["name"]))
             request.page_token = page["nextPageToken"]
 
     def _list_page(self, request: Any, **options: Any) -> Any:
@@ -137,15 +137,15 @@ class Vertex:
         return self._call(self._schedules.get_schedule, request, f"read schedule {name}")
 
     def create_schedule(self, schedule: Mapping[str, Any]) -> dict[str, Any]:
-        """Creates a schedule. Not tried again: it has no id of ours, and two might come of it."""
+        """Creates a schedule. Never repeated: without an id of ours, a second one might appear."""
         request = aiplatform_v1.CreateScheduleRequest(
             parent=self.cloud.parent, schedule=_message("Schedule", schedule)
         )
         what = f"create schedule {schedule['displayName']}"
-        return self._call(self._schedules.create_schedule, request, what, again=False)
+        return self._call(self._schedules.create_schedule, request, what, repeats=False)
 
     def update_schedule(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Changes fields of a schedule, and no other; None cannot unset one."""
+        """Changes some fields of a schedule. No field can be unset."""
         request = aiplatform_v1.UpdateScheduleRequest(
             schedule=_message("Schedule", {"name": name, **changes}),
             update_mask={"paths": sorted(_snake(field) for field in changes)},
@@ -158,25 +158,28 @@ class Vertex:
         self._call(self._schedules.pause_schedule, request, f"pause schedule {name}")
 
     def resume_schedule(self, name: str, catch_up: bool) -> None:
-        """Resumes a schedule; runs that were missed are made up for with `catch_up`."""
+        """Resumes a schedule; `catch_up` also starts the runs that were missed."""
         request = aiplatform_v1.ResumeScheduleRequest(name=name, catch_up=catch_up)
         self._call(self._schedules.resume_schedule, request, f"resume schedule {name}")
 
     def delete_schedule(self, name: str) -> None:
-        """Deletes a schedule; one that is gone already is as good."""
+        """Deletes a schedule; one that does not exist is no error."""
         request = aiplatform_v1.DeleteScheduleRequest(name=name)
         with contextlib.suppress(Absent):
             self._call(self._schedules.delete_schedule, request, f"delete schedule {name}")
 
     def _call(
-        self, method: Callable[..., Any], request: Any, what: str, *, again: bool = True
+        self, method: Callable[..., Any], request: Any, what: str, *, repeats: bool = True
     ) -> dict[str, Any]:
-        """Calls the API, patiently where that is safe, and returns the answer's JSON form."""
+        """Calls the API, again where that is safe, and returns the answer's JSON form."""
         patient = retry.Retry(
-            retry.if_exception_type(*_PASSING), initial=0.2, maximum=10.0, timeout=self._patience_s
+            retry.if_exception_type(*_TRANSIENT),
+            initial=0.2,
+            maximum=10.0,
+            timeout=self._patience_s,
         )
         with sentences(what, self.cloud):
-            answer = method(request=request, retry=patient if again else None, timeout=TIMEOUT_S)
+            answer = method(request=request, retry=patient if repeats else None, timeout=TIMEOUT_S)
         message = getattr(type(answer), "pb", None)
         return _json(message(answer)) if message else {}
 
@@ -199,7 +202,7 @@ def check_job(job: Mapping[str, Any]) -> None:
     """Checks a pipeline job against the API's message.
 
     Raises:
-        CloudError: A field is unknown, or of another type.
+        CloudError: A field is unknown or has another type.
     """
     _message("PipelineJob", job)
 
@@ -222,33 +225,40 @@ def _snake(field: str) -> str:
 
 @contextlib.contextmanager
 def sentences(what: str, cloud: Cloud, needs: str = USER) -> Iterator[None]:
-    """Turns what the libraries raise into a sentence that says what to do.
+    """Turns the libraries' errors into sentences that say what to do.
 
     Args:
-        what: What is tried.
-        cloud: Where.
-        needs: The roles that whoever calls needs.
+        what: The attempt in words, as in `cannot WHAT`.
+        cloud: The project and the location.
+        needs: The roles that the caller needs.
     """
     try:
         yield
     except exceptions.RetryError as error:
-        raise _told(what, error.cause or error, cloud, needs) from error
+        raise _cloud_error(what, error.cause or error, cloud, needs) from error
     except (
         exceptions.GoogleAPIError,
         auth_exceptions.GoogleAuthError,
         requests.exceptions.RequestException,
     ) as error:
-        raise _told(what, error, cloud, needs) from error
+        raise _cloud_error(what, error, cloud, needs) from error
 
 
-def _told(what: str, error: BaseException, cloud: Cloud, needs: str) -> CloudError:
+def _cloud_error(what: str, error: BaseException, cloud: Cloud, needs: str) -> CloudError:
     kind, advice = next(
         ((k, a) for types, k, a in _ADVICE if isinstance(error, types)), (CloudError, "")
     )
-    said = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
-    said = said.split("enum-encoding%3Dint: ", 1)[-1].strip().rstrip(".")
     advice = advice.format(project=cloud.project, location=cloud.location, needs=needs)
-    return kind(f"cannot {what}: {said}" + (f"; {advice}" if advice else ""))
+    return kind(f"cannot {what}: {_message_of(error)}" + (f"; {advice}" if advice else ""))
+
+
+def _message_of(error: BaseException) -> str:
+    """Returns the service's own message; the error's has the request's address before it."""
+    response: Any = getattr(error, "response", None)
+    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+        return str(response.json()["error"]["message"]).strip().rstrip(".")
+    message = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
+    return str(message).strip().rstrip(".")
 
 
 _ADVICE: Sequence[tuple[tuple[type[BaseException], ...], type[CloudError], str]] = (
@@ -282,9 +292,9 @@ _ADVICE: Sequence[tuple[tuple[type[BaseException], ...], type[CloudError], str]]
     ),
     ((exceptions.BadRequest,), CloudError, ""),
     (
-        _PASSING,
+        _TRANSIENT,
         Unanswered,
         "the service did not answer; try again in a while",
     ),
 )
-"""By the first type that fits: what is raised, and what to do."""
+"""The error to raise and its advice, by the first type that fits."""

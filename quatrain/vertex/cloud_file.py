@@ -1,4 +1,4 @@
-"""The settings of the cloud: `cloud.yaml`, checked like the spec, every problem at once."""
+"""Reads the settings of the cloud, `cloud.yaml`, and reports every problem in it at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 MAX_LABELS = 64
 """https://cloud.google.com/resource-manager/docs/labels-overview#requirements"""
 OWN_LABELS = ("quatrain", "spec", "template", "image", "data", "request")
-"""What submit and schedule write on a job themselves."""
+"""The labels that submit and schedule write on a job themselves."""
 
 _NAME = r"[^/\s]+"
 _FORMS: dict[str, tuple[str, str]] = {
@@ -50,7 +50,7 @@ _FORMS: dict[str, tuple[str, str]] = {
     ),
     "api_endpoint": (r"https?://[^\s/]+", "http://127.0.0.1:8080"),
 }
-"""The form of each text, and an example of it."""
+"""The form of each text, and an example."""
 
 
 class CloudError(QuatrainError):
@@ -58,24 +58,24 @@ class CloudError(QuatrainError):
 
 
 class Cloud(BaseModel):
-    """Where a job runs, as whom and in which image.
+    """Where a job runs, under which account and in which image.
 
     Attributes:
         project: The project of the job.
         location: The region of the job and of every bucket it writes to.
         root: The folder of all artifacts.
-        image: What every component and replica runs in, by its digest.
-        service_account: Whom the job runs as.
+        image: The image of every component and replica, by its digest.
+        service_account: The account that the job runs under.
         network: The peered network, by the number of its project.
-        psc_interface: The network attachment of Private Service Connect, in place of a network.
-        encryption_key: The customer-managed key of all that the job makes.
-        labels: Your own labels of every job.
-        runner_options: Beam's options of any runner but local, as `subnetwork` of Dataflow.
-        failure_policy: fast stops a run at the first failed task.
-        retries: How often a step that prepares or measures is tried again.
+        psc_interface: The network attachment of Private Service Connect, instead of a network.
+        encryption_key: The customer-managed key for everything that the job writes.
+        labels: Your own labels for every job.
+        runner_options: Beam's options for any runner but local, such as Dataflow's `subnetwork`.
+        failure_policy: `fast` stops a run at the first failed task.
+        retries: How often a failed step is tried again, unless it trains.
         budget_usd: `doctor` and `submit` refuse a run that may cost more.
         registry: The repository of templates.
-        api_endpoint: Takes the place of Google's addresses, without credentials; for tests.
+        api_endpoint: Replaces Google's addresses, without credentials; for tests.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -107,16 +107,16 @@ def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool 
 
     Args:
         path: The file.
-        overrides: `a.b=value` settings, the value in YAML.
-        allow_tag: Accepts an image that is named by a tag.
+        overrides: Settings of the form `a.b=value`, with the value in YAML.
+        allow_tag: Whether to accept an image that is named by a tag.
 
     Raises:
-        CloudError: The file is not there, is not YAML or is wrong; every problem at once, each
+        CloudError: The file is missing, is not YAML or is wrong. The message has every problem,
             with its place and the way out.
     """
-    where = Path(path)
+    file = Path(path)
     try:
-        value = yaml.safe_load(where.read_text(encoding="utf-8"))
+        value = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise CloudError(
             f"{path}: cannot be read: {error.strerror}; "
@@ -129,7 +129,7 @@ def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool 
     for text in overrides:
         override(value, text, "--set-cloud")
     if not is_bounded(value):
-        raise CloudError(f"{where.name}: holds more than {MAX_VALUES:,} values, each alias counted")
+        raise CloudError(f"{file.name}: holds more than {MAX_VALUES:,} values, each alias counted")
     problems, cloud = [], None
     try:
         cloud = Cloud.model_validate(value)
@@ -137,7 +137,7 @@ def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool 
         problems = [_sentence(e) for e in error.errors()]
     problems += _problems(value, allow_tag)
     if cloud is None or problems:
-        raise CloudError("\n".join(f"{where.name}: {problem}" for problem in problems))
+        raise CloudError("\n".join(f"{file.name}: {problem}" for problem in problems))
     return cloud
 
 
@@ -153,7 +153,7 @@ def _sentence(error: Any) -> str:
 
 
 def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
-    """Yields what is wrong with the texts, and between them."""
+    """Yields what is wrong with the texts, alone and together."""
     for name, (form, example) in _FORMS.items():
         text = value.get(name)
         if isinstance(text, str) and not re.fullmatch(form, text):
@@ -165,9 +165,9 @@ def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
             f"`gcloud artifacts docker images describe {image}` prints, or give --allow-tag"
         )
     for name, part in (("psc_interface", "regions"), ("encryption_key", "locations")):
-        found = re.search(rf"/{part}/([^/]+)/", str(value.get(name)))
-        if found and found[1] != location:
-            yield f"{name}: it is in {found[1]}; it must be in the job's region, {location}"
+        region = re.search(rf"/{part}/([^/]+)/", str(value.get(name)))
+        if region and region[1] != location:
+            yield f"{name}: it is in {region[1]}; it must be in the job's region, {location}"
     if value.get("network") and value.get("psc_interface"):
         yield "psc_interface: a job takes a network or a PSC interface, not both"
     labels = value.get("labels")

@@ -23,9 +23,9 @@ class Template:
     """A pipeline in the registry.
 
     Attributes:
-        package: Its name there: the pipeline's.
-        version: `sha256:` and the digest of its bytes.
-        uri: What a job names; by the digest, as a tag can move.
+        package: The template's name, which is the pipeline's.
+        version: `sha256:` and the digest of the bytes.
+        uri: The address by the digest, for a job: a tag could move.
     """
 
     package: str
@@ -36,10 +36,10 @@ class Template:
 class Registry:
     """One repository of templates, by the protocol of kfp's own client (kfp 2.17).
 
-    That client waits for an answer forever and shows a refusal as a traceback; hence this one.
+    kfp's client has no timeout and shows a refusal as a traceback.
 
     Args:
-        cloud: The repository; anonymous where `api_endpoint` takes Google's place.
+        cloud: The settings that name the repository. With `api_endpoint`, access is anonymous.
     """
 
     def __init__(self, cloud: Cloud) -> None:
@@ -53,10 +53,10 @@ class Registry:
         self._host, self._cloud = cloud.registry, cloud
 
     def upload(self, compiled: Compiled, tags: Sequence[str] = ()) -> Template:
-        """Uploads a compiled pipeline, reads it back and returns where it is.
+        """Uploads a compiled pipeline, reads it back and returns its template.
 
         Raises:
-            CloudError: The registry refused, or gives other bytes back.
+            CloudError: The registry refused, or returns other bytes.
         """
         for tag in tags:
             if not TAG.fullmatch(tag):
@@ -80,23 +80,23 @@ class Registry:
         return template
 
     def find(self, digest: str, package: str) -> Template:
-        """Returns the template of a digest, as upload printed it.
+        """Returns the template with a digest.
 
         Args:
-            digest: sha256:..., or PACKAGE/sha256:...
+            digest: sha256:..., or PACKAGE/sha256:..., as `quatrain upload` printed it.
             package: The package, where the digest does not name it.
 
         Raises:
-            CloudError: It is no digest; a tag is none.
+            CloudError: The text is not a digest, for example a tag.
         """
-        found = DIGEST.fullmatch(digest)
-        if not found:
+        match = DIGEST.fullmatch(digest)
+        if not match:
             raise CloudError(
                 f"--template {digest!r}: name it by the digest that `quatrain upload` printed, "
                 f"sha256:..., as a tag can move between two runs"
             )
-        name = found["package"] or package
-        return Template(name, found["version"], f"{self._host}/{name}/{found['version']}")
+        name = match["package"] or package
+        return Template(name, match["version"], f"{self._host}/{name}/{match['version']}")
 
     def fetch(self, template: Template) -> bytes:
         """Returns the bytes of a template."""
@@ -106,14 +106,14 @@ class Registry:
         """Writes a template to a file.
 
         Raises:
-            CloudError: It is not there, or its bytes have another digest.
+            CloudError: The template does not exist, or its bytes have another digest.
         """
         data = self.fetch(template)
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         if digest != template.version:
             raise CloudError(
-                f"{template.uri} gives bytes of {digest}: the registry altered them, or it counts "
-                f"otherwise; submit the file itself with --pipeline"
+                f"{template.uri} returns bytes with {digest}: the registry altered them or "
+                f"computes digests otherwise; submit the file itself with --pipeline"
             )
         path.write_bytes(data)
         return path
