@@ -1,5 +1,5 @@
-# What runs of Quatrain need in a project, and no more: docs/security.md tells why, and the same as
-# gcloud commands. Nothing here is given to the default Compute account.
+# What runs of Quatrain need in a project, and no more. docs/security.md gives the reasons, and the
+# same setup as gcloud commands. The default Compute account gets no role.
 
 locals {
   trainer = "serviceAccount:${google_service_account.trainer.email}"
@@ -22,7 +22,7 @@ resource "google_project_service" "apis" {
   disable_on_destroy = false
 }
 
-# One region, that of the jobs: training refuses dual-regions and multi-regions.
+# The region of the jobs: training refuses dual-regions and multi-regions.
 resource "google_storage_bucket" "runs" {
   project                     = var.project
   name                        = coalesce(var.bucket, "${var.project}-quatrain-${var.location}")
@@ -46,7 +46,7 @@ resource "google_artifact_registry_repository" "images" {
   project       = var.project
   location      = var.location
   repository_id = "quatrain"
-  description   = "The one image of Quatrain."
+  description   = "The image that runs every step of Quatrain."
   format        = "DOCKER"
   kms_key_name  = var.encryption_key
 
@@ -99,7 +99,7 @@ resource "google_storage_bucket_iam_member" "trainer_writes_runs" {
   member = local.trainer
 }
 
-# storage.buckets.get: the first step asks where the bucket is before it reads a byte.
+# storage.buckets.get: the first step looks up where the bucket is before it reads a byte.
 resource "google_storage_bucket_iam_member" "trainer_sees_runs" {
   bucket = google_storage_bucket.runs.name
   role   = "roles/storage.legacyBucketReader"
@@ -122,7 +122,7 @@ resource "google_storage_bucket_iam_member" "trainer_sees_sources" {
   member = local.trainer
 }
 
-# Workers of Dataflow pull the image as the account they run as.
+# Dataflow's workers pull the image as the account that they run as.
 resource "google_artifact_registry_repository_iam_member" "workers_pull" {
   count = var.dataflow ? 1 : 0
 

@@ -1,5 +1,5 @@
 output "cloud_yaml" {
-  description = "The settings for Quatrain, but for the digest of the image that you push."
+  description = "The content of cloud.yaml. Add the digest of the image that you push."
   value       = <<-EOT
     project: ${var.project}
     location: ${var.location}

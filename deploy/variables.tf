@@ -9,36 +9,36 @@ variable "location" {
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.location))
-    error_message = "Training takes one region, for example europe-west1; EU and eur4 hold several."
+    error_message = "Training needs a single region, for example europe-west1. EU and eur4 span several."
   }
 }
 
 variable "bucket" {
-  description = "Name of the bucket of all runs; <project>-quatrain-<location> by default."
+  description = "Name of the bucket for all runs. The default is <project>-quatrain-<location>."
   type        = string
   default     = null
 }
 
 variable "source_buckets" {
-  description = "Buckets that hold the tables; the runs may read them."
+  description = "Buckets that hold the tables. Runs may read them."
   type        = set(string)
   default     = []
 }
 
 variable "submitters" {
-  description = "Who submits and schedules runs, as IAM names them: user:, group: or serviceAccount:."
+  description = "Who may submit and schedule runs, in the form of IAM: user:, group: or serviceAccount:."
   type        = set(string)
   default     = []
 }
 
 variable "publishers" {
-  description = "Who pushes images and templates, usually the account of the CI."
+  description = "Who may push images and templates, usually the account of the CI."
   type        = set(string)
   default     = []
 }
 
 variable "encryption_key" {
-  description = "Customer-managed key in the same region; first let Google use it, by docs/security.md."
+  description = "Customer-managed key in the same region. First allow Google to use it: docs/security.md."
   type        = string
   default     = null
 }
