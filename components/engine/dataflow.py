@@ -19,6 +19,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 from apache_beam.runners.runner import PipelineState
 
+from quatrain.components.engine.beam_seam import dataflow_errors
 from quatrain.components.errors import RunnerError
 from quatrain.components.image import BEAM, PYTHON
 from quatrain.components.storage import is_remote
@@ -154,8 +155,7 @@ def _wait(result: Any) -> str:
 
 def _reason(result: Any) -> str:
     """Returns the last error that the job's log holds, in a line."""
-    messages, _ = result._runner.dataflow_client.list_messages(result.job_id())
-    errors = [m.message_text for m in messages if "ERROR" in m.message_importance.name]
+    errors = dataflow_errors(result)
     return f": {' '.join(errors[-1].split())[:500]}" if errors else ""
 
 

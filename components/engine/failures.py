@@ -1,4 +1,4 @@
-"""What stops a run from outside, as a sentence: a disk without space, a worker that was killed."""
+"""Faults from outside as one sentence: a disk without space, a worker process that was killed."""
 
 from __future__ import annotations
 
@@ -7,38 +7,42 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from quatrain.components.engine.beam_seam import LOST_WORKER
 from quatrain.components.errors import ArtifactError, QuatrainError
 
-_FULL = {
+_NO_SPACE = {
     errno.ENOSPC: "no space is left",
     errno.EDQUOT: "a quota is used up",
     errno.EFBIG: "a file may not be larger",
 }
-_LOST = ("Channel closed prematurely",)
-"""What Beam says of a worker process that ended without a word."""
 
 
 @contextmanager
-def told(out: str) -> Iterator[None]:
-    """Raises what stops a run from outside as one sentence; anything else stays as it is.
+def explain_faults(out: str) -> Iterator[None]:
+    """Raises a fault from outside as one sentence; any other exception stays as it is.
 
-    A worker's error comes through Beam as the text of a traceback, so the text is looked at too.
+    A worker's error reaches the driver as the text of its traceback, so the number of the system's
+    error is looked up there. It cannot travel as data, as other errors do: with a full disk there
+    is nowhere to write it.
+
+    Args:
+        out: The folder that is written.
 
     Raises:
-        ArtifactError: The folder `out` cannot be written.
-        QuatrainError: A worker was lost.
+        ArtifactError: The folder cannot be written.
+        QuatrainError: A worker process was lost.
     """
     try:
         yield
     except QuatrainError:
         raise
     except Exception as error:
-        if why := _full(error):
+        if reason := _no_space(error):
             raise ArtifactError(
-                f"{out} cannot be written: {why}; nothing was left there. Make room, or name "
+                f"{out} cannot be written: {reason}; nothing was left there. Make room, or name "
                 f"another place as the root"
             ) from error
-        if any(words in str(error) for words in _LOST):
+        if LOST_WORKER in str(error):
             raise QuatrainError(
                 "a worker process of Beam was lost; it was killed from outside, most often for "
                 "want of memory. Nothing was written; run again, with fewer workers if it recurs"
@@ -46,8 +50,9 @@ def told(out: str) -> Iterator[None]:
         raise
 
 
-def _full(error: Exception) -> str | None:
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return _FULL[error.errno]
-    found = re.search(r"OSError: \[Errno (\d+)\]", str(error))
-    return _FULL.get(int(found[1])) if found else None
+def _no_space(error: Exception) -> str | None:
+    """Returns why nothing more can be written, or None when that is not the error."""
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return _NO_SPACE[error.errno]
+    number = re.search(r"OSError: \[Errno (\d+)\]", str(error))
+    return _NO_SPACE.get(int(number[1])) if number else None

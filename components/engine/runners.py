@@ -11,6 +11,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from quatrain.components.engine.beam_import import LOCAL
+from quatrain.components.engine.beam_seam import OptionError, option_parser
 from quatrain.components.errors import RunnerError
 from quatrain.components.wording import near
 
@@ -126,45 +127,27 @@ def n_workers(runner: str, given: Mapping[str, Any]) -> int | None:
     return None if elsewhere else int(own.direct_num_workers or 0)
 
 
-class _Parser(pipeline_options._BeamArgumentParser):
-    """Every option of Beam; a mistake becomes a sentence."""
-
-    def error(self, message: str) -> Any:
-        raise RunnerError(message)
-
-
 def _parse(runner: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Returns options as Beam's own declarations read them."""
-    parser = _Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
-    for group in _groups(PipelineOptions):
-        group._add_argparse_args(parser)
-    known = {o.removeprefix("--") for o in parser._option_string_actions}
-    if unknown := [name for name in given if name not in known]:
+    parser, actions = option_parser()
+    if unknown := [name for name in given if name not in actions]:
         raise RunnerError(
-            f"runner option {unknown[0]!r} is none of Beam's{near(unknown[0], sorted(known))}"
+            f"runner option {unknown[0]!r} is none of Beam's{near(unknown[0], sorted(actions))}"
         )
     read: dict[str, Any] = {}
     for name, value in given.items():
-        action = parser._option_string_actions[f"--{name}"]
         try:
-            parsed = parser.parse_args(list(_arguments(name, value, action)))
-        except RunnerError as error:
+            parsed = parser.parse_args(list(_arguments(name, value, actions[name])))
+        except OptionError as error:
             raise RunnerError(f"runner option {name}={value!r}: {error}") from error
-        read[action.dest] = getattr(parsed, action.dest)
+        read[actions[name].dest] = getattr(parsed, actions[name].dest)
     return read
-
-
-def _groups(of: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]:
-    for group in of.__subclasses__():
-        if group.__module__ == pipeline_options.__name__:
-            yield group
-            yield from _groups(group)
 
 
 def _arguments(name: str, value: Any, action: argparse.Action) -> Iterator[str]:
     if action.nargs == 0:  # a switch
         if value not in (True, "true", "True"):
-            raise RunnerError("it is a switch; write true, or leave it out")
+            raise OptionError("it is a switch; write true, or leave it out")
         yield f"--{name}"
         return
     for each in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:

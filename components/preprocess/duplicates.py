@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.errors import QuatrainError
+from quatrain.components.errors import ErrorRecord, QuatrainError
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import decoded
 from quatrain.components.preprocess.job import Job
@@ -29,7 +29,7 @@ from quatrain.components.preprocess.splitting import joined, parts
 from quatrain.components.specification.schema import Deduplicate
 from quatrain.components.table.range import Range
 
-_PROBLEM = "problem"
+_ERROR = "error"
 _NEWEST, _RANGE, _POSITION = "\0newest", "\0range", "\0position"  # no column has such a name
 
 
@@ -77,7 +77,7 @@ class LeaveOutDuplicates(beam.PTransform):
 
     def expand(self, spans: beam.PCollection) -> beam.PCollection:
         """Ranges in, ranges out, in any order."""
-        keys = spans | "Keys" >> beam.ParDo(Keys(self._job)).with_outputs(_PROBLEM, main="keys")
+        keys = spans | "Keys" >> beam.ParDo(Keys(self._job)).with_outputs(_ERROR, main="keys")
         keys.keys.element_type = beam.typehints.KV[int, bytes]
         rule = _rule(self._job)
         losers = (
@@ -86,12 +86,12 @@ class LeaveOutDuplicates(beam.PTransform):
             | "Losers" >> beam.FlatMap(lambda e: losers_of(rule, e[1]))
         )
         by_index = spans | "Index" >> beam.Map(lambda span: (span.index, span))
-        found = {"spans": by_index, "losers": losers, "problems": keys[_PROBLEM]}
+        found = {"spans": by_index, "losers": losers, "errors": keys[_ERROR]}
         return found | beam.CoGroupByKey() | "Leave out" >> beam.Map(_leaving_out)
 
 
 class Keys(beam.DoFn):
-    """Reads the keys of a range; a problem travels to the range that has it."""
+    """Reads the keys of a range; an error travels to the range that has it."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -105,13 +105,13 @@ class Keys(beam.DoFn):
         try:
             yield from keys_of(self._job, span, self._cleaner)
         except QuatrainError as error:
-            yield beam.pvalue.TaggedOutput(_PROBLEM, (span.index, str(error)))
+            yield beam.pvalue.TaggedOutput(_ERROR, (span.index, ErrorRecord.of(error)))
 
 
 def _leaving_out(joined: tuple[int, dict[str, Any]]) -> Range:
     [span] = joined[1]["spans"]
     dropped = tuple(sorted(p for positions in joined[1]["losers"] for p in positions))
-    return replace(span, dropped=dropped, problem="".join(joined[1]["problems"]))
+    return replace(span, dropped=dropped, error=next(iter(joined[1]["errors"]), None))
 
 
 def _rule(job: Job) -> Deduplicate:

@@ -12,7 +12,7 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.base import Input
 
 SPILL = ".spill"
-PROBLEM, MANIFEST = "problem.json", "manifest.json"
+ERROR, MANIFEST = "error.json", "manifest.json"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import json_bytes
-from quatrain.components.errors import QuatrainError
+from quatrain.components.errors import DataError, ErrorRecord, QuatrainError
 from quatrain.components.preprocess.checks import audit, split_problems
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import compact
@@ -44,13 +44,13 @@ class Fitted:
         transform: The text of transform.json.
         statistics: The content of statistics.json.
         manifest: The content of manifest.json, still without files.
-        problem: Why the run stops; the rest is empty then.
+        error: Why the run stops; the rest is empty then.
     """
 
     transform: str = ""
     statistics: dict[str, Any] | None = None
     manifest: dict[str, Any] | None = None
-    problem: str | None = None
+    error: ErrorRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,15 @@ def summarize(job: Job, index: int, kept: Kept) -> Summary:
 def fit(job: Job, total: Summary) -> Fitted:
     """Judges the rows and fits the transform to the train split."""
     spec, derived = job.spec, job.rules.derived
+    if total.error:
+        return Fitted(error=total.error[1])
     if problem := split_problems.run_problem(spec, derived, total):
-        return Fitted(problem=problem)
+        return Fitted(error=ErrorRecord.of(DataError(problem)))
     classes = split_problems.fitted_classes(spec, derived, total)
     try:
         features = fit_features(spec.features, total.splits["train"].columns)
     except TrainerError as error:
-        return Fitted(problem=str(error))
+        return Fitted(error=ErrorRecord.of(DataError(str(error))))
     label, text = Label(spec.label, classes), _text_format(spec)
     transform = Transform(spec.task, label, spec.weight, spec.inputs, features, text)
     checks = audit.document(spec, derived, total)

@@ -10,6 +10,7 @@ raised once, by `run`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from functools import reduce
 from typing import Any
 
@@ -19,11 +20,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
 from quatrain.components.artifacts import json_bytes
-from quatrain.components.errors import QuatrainError
+from quatrain.components.errors import ErrorRecord, QuatrainError
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
-from quatrain.components.preprocess.job import PROBLEM, Job
+from quatrain.components.preprocess.job import ERROR, Job
 from quatrain.components.preprocess.passes import Cleaned, Fitted, Written
 from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.table.range import Range
@@ -84,11 +85,11 @@ class Clean(beam.DoFn):
     def process(self, span: Range) -> Iterator[Any]:
         """Cleans one range."""
         try:
-            if span.problem:
-                raise QuatrainError(span.problem)
+            if span.error:
+                raise span.error.error
             cleaned, total = passes.clean_range(self._job, span, self._cleaner)
         except QuatrainError as error:
-            cleaned, total = Cleaned(span.index), Summary(problem=(span.index, str(error)))
+            cleaned, total = Cleaned(span.index), Summary(error=(span.index, ErrorRecord.of(error)))
         yield beam.pvalue.TaggedOutput(_SUMMARY, total)
         yield cleaned
 
@@ -124,26 +125,26 @@ def fit_transform(total: Summary, job: Job) -> Fitted:
 
 
 class Engineer(beam.DoFn):
-    """Second pass over a range, once the transform is known; nothing when there is a problem."""
+    """Second pass over a range, once the transform is known; nothing after an error."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
 
     def process(self, cleaned: Cleaned, fitted: Fitted) -> Iterator[Written]:
         """Writes the shards of one range."""
-        if fitted.problem is None:
+        if fitted.error is None:
             yield passes.engineer_range(self._job, cleaned, fitted)
 
 
 class Commit(beam.DoFn):
-    """Writes the documents, the manifest last; or the problem."""
+    """Writes the documents, the manifest last; or the error."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
 
     def process(self, fitted: Fitted, written: list[Written]) -> None:
         """Ends the artifact."""
-        if fitted.problem is None:
+        if fitted.error is None:
             passes.write_documents(self._job, fitted, list(written))
         else:
-            self._job.folder.write(PROBLEM, json_bytes({"problem": fitted.problem}))
+            self._job.folder.write(ERROR, json_bytes(asdict(fitted.error)))

@@ -8,14 +8,14 @@ from typing import Any
 
 from quatrain.components.buckets import HERE, check_buckets, source_warnings
 from quatrain.components.engine import dataflow, pool, runners
-from quatrain.components.engine.failures import told
+from quatrain.components.engine.failures import explain_faults
 from quatrain.components.engine.local_runner import local_runner
-from quatrain.components.errors import DataError, RunnerError, SourceError, SpecError
+from quatrain.components.errors import DataError, ErrorRecord, RunnerError, SourceError, SpecError
 from quatrain.components.image import IMAGE
 from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
-from quatrain.components.preprocess.job import MANIFEST, PROBLEM, SPILL, Job, rules_of
+from quatrain.components.preprocess.job import ERROR, MANIFEST, SPILL, Job, rules_of
 from quatrain.components.preprocess.output_folder import Folder, attempt
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
@@ -75,7 +75,7 @@ def preprocess(
     runners.check_options(runner, given)
     n_workers = runners.n_workers(runner, given)
     # First of all: processes of several workers make themselves ready meanwhile.
-    with told(out), local_runner(n_workers, pipeline.__name__) as own:
+    with explain_faults(out), local_runner(n_workers, pipeline.__name__) as own:
         model, rules = _checked(spec)
         remote = runners.engine_of(runner).remote
         if runner == runners.DATAFLOW:
@@ -149,9 +149,9 @@ def _staging(options: Mapping[str, Any]) -> list[str]:
 
 
 def _finish(folder: Folder) -> int:
-    """Raises the problem that stopped the run, or returns the rows read."""
-    if problem := folder.read(PROBLEM):
-        raise DataError(json.loads(problem)["problem"])
+    """Raises the error that stopped the run, or returns the rows read."""
+    if record := folder.read(ERROR):
+        raise ErrorRecord(**json.loads(record)).error
     written = folder.read(MANIFEST)
     if written is None:
         raise RunnerError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from quatrain.components.errors import ErrorRecord
+
 
 @dataclass(frozen=True)
 class Range:
@@ -16,7 +18,7 @@ class Range:
         stop: The one after the last; None is the end of the file.
         header: The columns of the file, in its order; of JSON Lines the keys of its first rows.
         dropped: Where the rows stand that are left out, since another row has their keys.
-        problem: Why the range cannot be read, when that is known already.
+        error: Why the range cannot be read, when an earlier pass has tried it.
         stream: The stream of a read session, of a table of BigQuery.
     """
 
@@ -26,5 +28,5 @@ class Range:
     stop: int | None
     header: tuple[str, ...]
     dropped: tuple[int, ...] = ()
-    problem: str = ""
+    error: ErrorRecord | None = None
     stream: str = ""

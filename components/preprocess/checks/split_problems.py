@@ -105,8 +105,6 @@ def _label_columns(spec: ModelSpec) -> frozenset[str]:
 
 def run_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> str | None:
     """Returns why the rows that were read cannot train a model, or None."""
-    if summary.problem:
-        return summary.problem[1]
     if not summary.read:
         return f"{', '.join(spec.source.uri)}: there are no rows, only headers"
     if problem := too_many_rejected(spec, summary):

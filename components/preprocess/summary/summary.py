@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quatrain.components.errors import ErrorRecord
 from quatrain.components.preprocess.dictionary import (
     Encoded,
     count_values,
@@ -60,7 +62,7 @@ class Summary:
         read: Rows read.
         reasons: Rejected rows by reason.
         splits: Statistics of the kept rows by split.
-        problem: What stopped a range, with the range's index; the first one wins.
+        error: What stopped a range, after the range's index; that of the first range wins.
         evidence: What the audit of the splits needs.
     """
 
@@ -69,7 +71,7 @@ class Summary:
     splits: Mapping[str, TableStatistics] = field(
         default_factory=lambda: {s: TableStatistics() for s in SPLITS}
     )
-    problem: tuple[int, str] | None = None
+    error: tuple[int, ErrorRecord] | None = None
     evidence: Evidence = field(default_factory=Evidence)
 
     @classmethod
@@ -120,7 +122,7 @@ class Summary:
             sum(p.read for p in parts),
             reasons,
             {s: TableStatistics.total([p.splits[s] for p in parts]) for s in SPLITS},
-            min((p.problem for p in parts if p.problem), default=None),
+            min((p.error for p in parts if p.error), key=itemgetter(0), default=None),
             Evidence.total([p.evidence for p in parts]),
         )
 

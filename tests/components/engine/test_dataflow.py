@@ -152,7 +152,8 @@ def test_a_problem_with_the_rows_is_raised_from_the_bucket(
     kept = service.read
 
     def end(job_id: str) -> dict[str, Any]:
-        google.put(f"{OUT}/problem.json", json.dumps({"problem": "there are no rows"}).encode())
+        record = {"kind": "DataError", "message": "there are no rows"}
+        google.put(f"{OUT}/error.json", json.dumps(record).encode())
         return kept(job_id)
 
     service.read = end  # type: ignore[method-assign]

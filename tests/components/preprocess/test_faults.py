@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_at_any_point_is_a_sentence_and_leaves_nothing(
 def test_what_comes_from_outside_is_a_sentence_and_a_bug_stays_a_bug(
     error: Exception, kind: type[Exception], sentence: str
 ) -> None:
-    with pytest.raises(kind, match=sentence), failures.told("out"):
+    with pytest.raises(kind, match=sentence), failures.explain_faults("out"):
         raise error
 
 

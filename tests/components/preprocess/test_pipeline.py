@@ -48,7 +48,7 @@ def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes
     cleaner = Cleaner(job.rules)
     cleaned = [passes.clean_range(job, r, cleaner) for r in ranges]
     fitted = passes.fit(job, sum((total for _, total in cleaned), Summary()))
-    if fitted.problem is None:
+    if fitted.error is None:
         written = [passes.engineer_range(job, of, fitted) for of, _ in cleaned]
         passes.write_documents(job, fitted, written)
     return fitted
@@ -176,7 +176,7 @@ def test_labels_of_each_task(
     clean = {"derive": {"weight_class": "weight::INT"}, "max_rejected": 0.1}
     spec = delays_spec(task=task, label=label, clean=clean, features=features, weight="weight")
     fitted = direct(spec, tmp_path)
-    assert fitted.problem is None
+    assert fitted.error is None
     assert Transform.from_json(fitted.transform).label.classes == classes
     train = rows_of(tmp_path, "train")
     assert train.schema.field("label").type == kind
@@ -208,7 +208,7 @@ def test_columns_may_have_the_names_of_our_own(delays_spec: Make, tmp_path: Path
         ],
         evaluate={"slices": ["split"]},
     )
-    assert direct(spec, tmp_path).problem is None
+    assert direct(spec, tmp_path).error is None
     assert rows_of(tmp_path, "test").column("raw_split").unique().to_pylist() == ["test"]
     assert rows_of(tmp_path, "train").num_rows == 29
 
@@ -267,8 +267,8 @@ def test_rows_that_cannot_train_a_model_are_one_sentence(
     delays_spec: Make, tmp_path: Path, data: str, changes: dict[str, Any], sentence: str
 ) -> None:
     fitted = direct(delays_spec(data, **changes), tmp_path)
-    assert fitted.problem is not None
-    assert sentence in fitted.problem
+    assert fitted.error is not None
+    assert fitted.error.kind == "DataError" and sentence in fitted.error.message
 
 
 def test_too_many_rejected_rows_stop_the_run_with_the_three_most_frequent_reasons(
@@ -304,7 +304,7 @@ def test_an_error_inside_a_worker_is_raised_once_and_unwrapped(
 def test_a_column_of_one_value_is_a_warning(delays_spec: Make, tmp_path: Path) -> None:
     spec = delays_spec(GOOD.replace(",A,", ",B,"))
     fitted = direct(spec, tmp_path)
-    assert fitted.problem is None
+    assert fitted.error is None
     warning = "column 'carrier' has one value in the train split; features made of it say nothing"
     assert json.loads((tmp_path / "manifest.json").read_text())["warnings"] == [warning]
     assert json.loads((tmp_path / "statistics.json").read_text())["warnings"] == [warning]

@@ -66,7 +66,7 @@ def test_ranges_and_one_range_give_one_transform_and_the_columns_of_its_numpy_fo
 ) -> None:
     for name, range_bytes in (("one", None), ("many", 2_000)):
         (tmp_path / name / "rejected").mkdir(parents=True)
-        assert direct(spec, tmp_path / name, range_bytes).problem is None
+        assert direct(spec, tmp_path / name, range_bytes).error is None
     one, many = ((tmp_path / name / "transform.json").read_bytes() for name in ("one", "many"))
     assert one == many
     transform = Transform.from_json(one.decode())

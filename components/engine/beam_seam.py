@@ -1,0 +1,101 @@
+"""The private parts of Beam that the engines use, and the version that they were read from.
+
+- `pipeline_options._BeamArgumentParser`: Beam declares its options to argparse and offers no list
+  of them. With one, a misspelt option is an error; Beam itself passes unknown options over.
+- `PipelineResult._runner.dataflow_client` of a Dataflow job: the result has its state, and not the
+  messages of its log that say why it failed.
+- The text of the RuntimeError that `data_plane` raises when a worker process is gone: it has no
+  class of its own.
+
+The runner of worker processes has a seam of its own: `local_runner`, `local_bundles`,
+`local_worker` and `beam_import` use the other names that `problems` looks for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any, NoReturn
+
+from apache_beam.options import pipeline_options
+from apache_beam.options.pipeline_options import PipelineOptions
+
+READ_FROM = "2.77"
+"""The version of Beam that the seam was read from."""
+LOST_WORKER = "Channel closed prematurely"
+"""What Beam says of a worker process that has ended without a word."""
+_RUNNER = "apache_beam.runners.portability.fn_api_runner"
+_PLACES = (
+    ("apache_beam.options.pipeline_options", "_BeamArgumentParser"),
+    ("apache_beam.options.pipeline_options", "PipelineOptions._add_argparse_args"),
+    (f"{_RUNNER}.fn_runner", "BundleManager.process_bundle"),
+    (f"{_RUNNER}.fn_runner", "FnApiRunner._get_bundle_manager"),
+    (f"{_RUNNER}.fn_runner", "FnApiRunner.run_via_runner_api"),
+    (f"{_RUNNER}.fn_runner", "ParallelBundleManager"),
+    (f"{_RUNNER}.worker_handlers", "GrpcWorkerHandler.start_worker"),
+    (f"{_RUNNER}.worker_handlers", "WorkerHandler.register_environment"),
+    ("apache_beam.runners.worker.sdk_worker_main", "main"),
+    ("apache_beam.runners.worker.statesampler", "StateSampler.__init__"),
+)
+"""The names that are used, by module."""
+_TEXTS = {LOST_WORKER: "apache_beam.runners.worker.data_plane"}
+"""The messages that are recognised, with the module that raises them."""
+
+
+class OptionError(Exception):
+    """Beam's parser refuses an option."""
+
+
+class _Parser(pipeline_options._BeamArgumentParser):
+    """Beam's parser; it raises an error where Beam's own would end the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(message)
+
+
+def option_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Action]]:
+    """Returns a parser of every option that Beam declares, and its actions by option's name."""
+    parser = _Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    for group in _groups(PipelineOptions):
+        group._add_argparse_args(parser)
+    actions = {o.removeprefix("--"): a for o, a in parser._option_string_actions.items()}
+    return parser, actions
+
+
+def dataflow_errors(result: Any) -> list[str]:
+    """Returns the errors in the log of a job of Dataflow."""
+    messages, _ = result._runner.dataflow_client.list_messages(result.job_id())
+    return [m.message_text for m in messages if "ERROR" in m.message_importance.name]
+
+
+def problems() -> list[str]:
+    """Returns what keeps the installed Beam from being the one that the seam was read from."""
+    version = metadata.version("apache-beam")
+    texts = [] if version.startswith(f"{READ_FROM}.") else [f"apache-beam is {version}"]
+    texts += [f"{module}.{name} is gone" for module, name in _PLACES if not _exists(module, name)]
+    for text, module in _TEXTS.items():
+        if text not in inspect.getsource(importlib.import_module(module)):
+            texts.append(f"{module} no longer says {text!r}")
+    return [
+        f"the seams of the engines were read from Beam {READ_FROM}, but {text}: read that part of "
+        f"Beam again and mend components/engine"
+        for text in texts
+    ]
+
+
+def _exists(module: str, name: str) -> bool:
+    value: Any = importlib.import_module(module)
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    return value is not None
+
+
+def _groups(of: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]:
+    """Yields Beam's own groups of options, and none that a program has added."""
+    for group in of.__subclasses__():
+        if group.__module__ == pipeline_options.__name__:
+            yield group
+            yield from _groups(group)
