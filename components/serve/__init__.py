@@ -1,1 +1,1 @@
-"""A served model: loaded, proved, and asked for predictions."""
+"""A served model: loading and checking one, and predicting with it from files or over HTTP."""

@@ -16,7 +16,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import ArtifactError, DataError, SourceError
-from quatrain.components.serve.rejected_rows import ASIDE, BytesWriter, Rejects
+from quatrain.components.serve.rejected_rows import REJECTED_SCHEMA, BytesWriter, RejectedRows
 from quatrain.components.serve.served_model import (
     BATCH_ROWS,
     ServedModel,
@@ -40,16 +40,24 @@ from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.features.transform import TextFormat, Transform
 
 MODEL_PLACES = ("model", "model/model", "champion/model")
-"""Where a run, a training job and the runs of a model keep it."""
+"""Where the model is in the folder of a run, of a training job and of all runs of a model."""
 _FORMATS = ("parquet", "jsonl")
-"""Suffixes that name their format; any other file is a CSV."""
+"""Suffixes that name their format; a file with any other suffix is a CSV."""
 SHOWN_MODELS = 20
+"""Models that an error names at most."""
 Writer: TypeAlias = "pq.ParquetWriter | pacsv.CSVWriter | BytesWriter"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Where the predictions are, how many, their columns, and how many rows were set aside."""
+    """The outcome of a batch prediction.
+
+    Attributes:
+        path: The file of predictions.
+        rows: The number of predictions.
+        columns: The columns of the file.
+        rejected: The number of rows that could not be read.
+    """
 
     path: Path
     rows: int
@@ -67,51 +75,54 @@ def predict(
 ) -> Predictions:
     """Predicts every row of a raw CSV, Parquet or JSON Lines file, in its order.
 
-    A CSV is read as the training table was: its spellings of missing, its delimiter.
+    A CSV is read as the training table was, with the same null values and the same delimiter.
 
     Args:
         model: A model folder, or a folder that has one named `model`.
-        source: The file; it needs the model's inputs, any other column is not read.
-        output: CSV or Parquet by its suffix; by default beside no input but in the current folder,
-            as rows.predictions.csv for rows.csv. It is whole or absent.
-        keep: Columns of the input that stand before the answers, as text.
-        rejected: Where the rows go that cannot be read, a file as `output`; they are then no error.
+        source: The file. It must have the model's inputs; any other column is ignored.
+        output: The file to write, CSV or Parquet by its suffix. By default it goes to the current
+            folder, as rows.predictions.csv for rows.csv. It is complete or absent.
+        keep: Columns of the input to copy before the answers, as text.
+        rejected: A file for the rows that cannot be read, of the same kinds as `output`; by default
+            such a row is an error.
 
     Raises:
         ArtifactError: The model is incomplete or altered.
         SourceError: The file cannot be read or lacks a column.
-        DataError: A row cannot be read, and `rejected` names no file; no output is written.
+        DataError: A row cannot be read and `rejected` names no file; no output is written.
     """
     folder = find_model(Path(model))
     read_metadata(folder)
-    target, aside = _targets(Path(source), output, rejected)
+    target, rejected_target = _targets(Path(source), output, rejected)
     transform = Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
-    # A wrong file is told before TensorFlow is imported.
-    given = _Given.of(source, transform, keep)
+    # The file is checked before TensorFlow is imported, which takes seconds.
+    rows = _InputRows.of(source, transform, keep)
     schema = pa.schema(
-        [*((name, pa.string()) for name in given.keep), *prediction_schema(transform)]
+        [*((name, pa.string()) for name in rows.keep), *prediction_schema(transform)]
     )
     served = ServedModel.load(folder)
-    files = {target: schema} if aside is None else {aside: ASIDE, target: schema}
-    with _writers(files) as writers, Rejects(given.source) as rejects:
-        for span, block in given.blocks():
-            rejects.take(block, None if aside is None else writers[aside])
-            if rejects.n and aside is None:
-                continue  # what is left is only counted
-            for batch, kept in given.batches(span, block):
+    schemas = {target: schema}
+    if rejected_target is not None:
+        schemas[rejected_target] = REJECTED_SCHEMA
+    with _writers(schemas) as writers, RejectedRows(rows.source) as rejects:
+        for span, block in rows.blocks():
+            rejects.take(block, None if rejected_target is None else writers[rejected_target])
+            if rejects.n and rejected_target is None:
+                continue  # the run has failed; the other rows are only counted, for the message
+            for batch, texts in rows.batches(span, block):
                 answers = served.answer(raw_inputs(batch, transform.inputs))
-                answered = prediction_table(transform, answers).columns
-                writers[target].write_table(pa.table([*kept, *answered], schema=schema))
-        if rejects.n and aside is None:
+                columns = [*texts, *prediction_table(transform, answers).columns]
+                writers[target].write_table(pa.table(columns, schema=schema))
+        if rejects.n and rejected_target is None:
             raise DataError(rejects.sentence)
     return Predictions(target, rejects.rows - rejects.n, tuple(schema.names), rejects.n)
 
 
 def find_model(folder: Path) -> Path:
-    """Returns the model folder: the one named, or the one named `model` in it.
+    """Returns the folder of a model: the folder itself, or the one in it at a place of a model.
 
     Raises:
-        ArtifactError: Neither has metadata.json, which the training job writes last.
+        ArtifactError: No such folder has metadata.json, which the training job writes last.
     """
     for candidate in (folder, *(folder / inside for inside in MODEL_PLACES)):
         if (candidate / "metadata.json").is_file():
@@ -134,24 +145,24 @@ def _metadata_below(folder: Path) -> Iterator[Path]:
         yield from folder.glob(f"*/{inside}/metadata.json")
 
 
-def _described(source: Path | str, text: TextFormat) -> Source:
-    """Returns the file as a source: its name says the format, the rest is as in training."""
-    names = Path(source).name.split(".")[1:]
-    form = next((form for form in _FORMATS if form in names), "csv")
-    written = {f.name: getattr(text, f.name) for f in fields(text) if f.name != "columns"}
-    return Source.model_validate({"uri": str(source), "format": form, **written})
+def _as_source(path: Path | str, text: TextFormat) -> Source:
+    """Returns a file as a source: the format by its name, all else as in training."""
+    suffixes = Path(path).name.split(".")[1:]
+    form = next((form for form in _FORMATS if form in suffixes), "csv")
+    settings = {f.name: getattr(text, f.name) for f in fields(text) if f.name != "columns"}
+    return Source.model_validate({"uri": str(path), "format": form, **settings})
 
 
 @dataclass(frozen=True)
-class _Given:
+class _InputRows:
     """The rows to predict.
 
     Attributes:
-        source: How they are written.
-        spans: The ranges they are read in.
-        columns: The type of each column that is read: the inputs, and what checks the kept ones.
-        spellings: How inputs are written that are not written the usual way.
-        keep: The columns that stand before the answers.
+        source: The file, and how its values are written.
+        spans: The ranges in which it is read.
+        columns: The type of each column that is read: the inputs, and the columns to keep.
+        spellings: How the inputs are written that are not written in the usual way.
+        keep: The columns to copy before the answers.
     """
 
     source: Source
@@ -161,18 +172,18 @@ class _Given:
     keep: tuple[str, ...]
 
     @classmethod
-    def of(cls, path: Path | str, transform: Transform, keep: Sequence[str]) -> _Given:
-        """Looks at the file and its columns.
+    def of(cls, path: Path | str, transform: Transform, keep: Sequence[str]) -> _InputRows:
+        """Reads the header of a file and checks its columns.
 
         Raises:
-            SourceError: It cannot be read, or lacks an input or a column to keep.
+            SourceError: The file cannot be read, or lacks an input or a column to keep.
         """
         answers = prediction_schema(transform).names
-        if taken := [name for name in keep if name in answers]:
-            raise SourceError(f"--keep {taken[0]}: an answer has this name; rename the column")
-        source, written = _described(path, transform.text), transform.text.columns
+        if clashes := [name for name in keep if name in answers]:
+            raise SourceError(f"--keep {clashes[0]}: an answer has this name; rename the column")
+        source = _as_source(path, transform.text)
         inputs = {i.name: i.type for i in transform.inputs}
-        spellings = {name: s for name, s in written.items() if name in inputs}
+        spellings = {name: s for name, s in transform.text.columns.items() if name in inputs}
         files = list_files(source)
         columns = {**_kept_types(keep, source, files), **inputs}
         spans = plan_ranges(
@@ -189,13 +200,13 @@ class _Given:
         return cls(source, spans, columns, spellings, tuple(dict.fromkeys(keep)))
 
     def blocks(self) -> Iterator[tuple[Range, Block]]:
-        """Yields the rows in their order."""
+        """Yields the rows in the order of the file."""
         for span in self.spans:
             for block in read_range(span, self.source, self.columns, self.spellings):
                 yield span, block.without_faults()
 
     def batches(self, span: Range, block: Block) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
-        """Yields the good rows of a block, and the text of their kept columns."""
+        """Yields batches of the good rows of a block, and the texts of their columns to keep."""
         rows = block.batch_rows
         inside = [name for name in self.keep if name in span.header]
         for start in range(0, block.batch.num_rows, BATCH_ROWS):
@@ -214,21 +225,24 @@ class _Given:
 def _kept_types(
     keep: Sequence[str], source: Source, files: Sequence[tuple[str, int]]
 ) -> dict[str, str]:
-    """Returns the types that kept columns are read by, which only tell whether they are text."""
+    """Returns the types by which columns to keep are read; their texts come from the file.
+
+    Reading them only checks that they are text. JSON Lines need no type: a line is checked whole.
+    """
     if source.format == "jsonl":
-        return {}  # a line is checked whole
+        return {}
     if source.format == "csv":
         return dict.fromkeys(keep, "string")
     _, schema = read_footer(*files[0])
-    found = {name: schema.field(name).type for name in keep if schema.names.count(name) == 1}
+    stored = {name: schema.field(name).type for name in keep if schema.names.count(name) == 1}
     return {
-        name: next((t for t in TYPES if name in found and can_convert(t, found[name])), "string")
+        name: next((t for t in TYPES if name in stored and can_convert(t, stored[name])), "string")
         for name in keep
     }
 
 
 def _needed(name: str, names: Sequence[str]) -> str:
-    """Returns what to tell of an input that a file lacks."""
+    """Returns the end of the message about an input that a file lacks."""
     close = near(name, names)
     if close.startswith("; did you mean"):
         return close
@@ -238,7 +252,7 @@ def _needed(name: str, names: Sequence[str]) -> str:
 def _texts_of_csv(
     rows: pa.Array, span: Range, source: Source, names: Sequence[str]
 ) -> dict[str, pa.Array]:
-    """Returns columns of sound rows as they are written, null where nothing is."""
+    """Returns columns of good rows as they are written, null where a value is empty."""
     data = b"".join(rows.to_pylist())
     table = pacsv.read_csv(
         pa.BufferReader(data),
@@ -263,11 +277,11 @@ def _texts_of_csv(
 def _texts_of_json(
     rows: pa.Array, _: Range, source: Source, names: Sequence[str]
 ) -> dict[str, pa.Array]:
-    """Returns keys of objects: a text without its quotes, any other value as JSON writes it."""
+    """Returns keys of objects: a string without its quotes, any other value as JSON writes it."""
     pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
-    sql = "SELECT json_extract_string(text, $1::VARCHAR[]) AS found FROM batch"
+    sql = "SELECT json_extract_string(text, $1::VARCHAR[]) AS texts FROM batch"
     lines = pa.table({"text": rows.cast(pa.string())})
-    values = run_query(sql, lines, [pointers]).column("found").combine_chunks().flatten()
+    values = run_query(sql, lines, [pointers]).column("texts").combine_chunks().flatten()
     at = np.arange(len(rows)) * len(names)
     return {name: values.take(pa.array(at + i)) for i, name in enumerate(names)}
 
@@ -284,20 +298,22 @@ _TEXTS = {"csv": _texts_of_csv, "jsonl": _texts_of_json, "parquet": _texts_of_pa
 def _targets(
     source: Path, output: Path | str | None, rejected: Path | str | None
 ) -> tuple[Path, Path | None]:
-    """Returns where predictions and rejected rows go.
+    """Returns the files for predictions and rejected rows.
 
     Raises:
-        SourceError: One cannot be written there.
+        SourceError: One of them cannot be written.
     """
     if output is None:
         suffix = ".parquet" if source.suffix == ".parquet" else ".csv"
         target = Path(f"{Path(plain_name(source.name)).stem}.predictions{suffix}")
     else:
         target = _target(source, Path(output), "predictions")
-    aside = None if rejected is None else _target(source, Path(rejected), "rejected rows")
-    if aside is not None and aside.resolve() == target.resolve():
-        raise SourceError(f"{aside} is where the predictions go; name another file for the rows")
-    return target, aside
+    if rejected is None:
+        return target, None
+    other = _target(source, Path(rejected), "rejected rows")
+    if other.resolve() == target.resolve():
+        raise SourceError(f"{other} is where the predictions go; name another file for the rows")
+    return target, other
 
 
 def _target(source: Path, output: Path, what: str) -> Path:
@@ -314,12 +330,12 @@ def _target(source: Path, output: Path, what: str) -> Path:
 
 @contextmanager
 def _writers(schemas: Mapping[Path, pa.Schema]) -> Iterator[dict[Path, Writer]]:
-    """Opens a writer for each file; in the end all of them are there, or none."""
+    """Opens a writer for each file; in the end all of the files are there, or none."""
     partial = {target: target.with_name(f".{target.name}.{uuid4().hex}.tmp") for target in schemas}
     try:
         with ExitStack() as stack:
             yield {
-                target: stack.enter_context(_make(target, schema)(partial[target], schema))
+                target: stack.enter_context(_writer_type(target, schema)(partial[target], schema))
                 for target, schema in schemas.items()
             }
         with ExitStack() as undo:
@@ -332,7 +348,7 @@ def _writers(schemas: Mapping[Path, pa.Schema]) -> Iterator[dict[Path, Writer]]:
             path.unlink(missing_ok=True)
 
 
-def _make(target: Path, schema: pa.Schema) -> type[Writer]:
+def _writer_type(target: Path, schema: pa.Schema) -> type[Writer]:
     if target.suffix == ".parquet":
         return pq.ParquetWriter
-    return BytesWriter if schema == ASIDE else pacsv.CSVWriter
+    return BytesWriter if schema == REJECTED_SCHEMA else pacsv.CSVWriter

@@ -1,4 +1,4 @@
-"""Rows that cannot be predicted: counted, told by their lines, and written where that is asked."""
+"""Rows that cannot be predicted: their count, their lines, and the file to which they may go."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from quatrain.components.specification.source import Source
 from quatrain.components.storage import compression_of, open_stream
 from quatrain.components.table.block import REJECTED, Block
 
-ASIDE = pa.schema(
+REJECTED_SCHEMA = pa.schema(
     [
         *(REJECTED.field(name) for name in ("source", "position")),
         pa.field("line", pa.int64()),
         *(REJECTED.field(name) for name in ("reason", "detail", "row")),
     ]
 )
-"""A row that was set aside: as in rejected/, with the line of a text file where it begins."""
+"""The columns of rejected/, with the line of a text file on which the row begins."""
 LINE_BYTES = 1 << 20
-"""How much is read at once to count lines."""
+"""Bytes that are read at once to count lines."""
 
 
 class Writer(Protocol):
@@ -33,14 +33,14 @@ class Writer(Protocol):
         """Writes rows."""
 
 
-class Rejects:
-    """The rows that cannot be read: counted, and written where a file is given for them."""
+class RejectedRows:
+    """The rows that cannot be read: counts them, and writes them if there is a file for them."""
 
     def __init__(self, source: Source) -> None:
         self.rows = self.n = 0
         self._is_text = source.format != "parquet"
         self._first: dict[str, Any] = {}
-        self._lines = _Lines()
+        self._lines = _LineNumbers()
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +49,7 @@ class Rejects:
         self._lines.close()
 
     def take(self, block: Block, writer: Writer | None) -> None:
-        """Counts the rows of a block, and writes those that cannot be read."""
+        """Counts the rows of a block, and writes those that cannot be read if there is a writer."""
         bad = block.rejected
         self.rows += block.batch.num_rows + bad.num_rows
         self.n += bad.num_rows
@@ -65,11 +65,13 @@ class Rejects:
         if self._is_text:
             lines = self._lines.at(bad.column("source")[0].as_py(), positions)
         columns = {name: bad.column(name) for name in bad.schema.names}
-        return pa.table({**columns, "line": pa.array(lines, pa.int64())}).select(ASIDE.names)
+        return pa.table({**columns, "line": pa.array(lines, pa.int64())}).select(
+            REJECTED_SCHEMA.names
+        )
 
     @property
     def sentence(self) -> str:
-        """Says where the first one is, how many there are, and the ways out."""
+        """The message: where the first one is, how many there are, and the ways out."""
         row = self._first
         line = f", line {row['line']:,}" if self._is_text else ""
         place = "byte" if self._is_text else "row"
@@ -84,15 +86,18 @@ class Rejects:
         )
 
 
-class _Lines:
-    """Tells on which line of a text a byte is, for bytes that ascend within a file."""
+class _LineNumbers:
+    """Finds the line of a byte in a text file, for bytes in ascending order.
+
+    It counts forward from the byte before, so a file with many bad rows is read once.
+    """
 
     def __init__(self) -> None:
         self._path, self._byte, self._line = "", 0, 1
         self._stream: pa.NativeFile | None = None
 
     def at(self, path: str, positions: Sequence[int]) -> list[int | None]:
-        """Returns the lines of bytes of a file, each one more than the line ends before it."""
+        """Returns the line of each byte of a file: one more than the line ends before it."""
         if self._stream is None or path != self._path:
             self.close()
             self._path, self._byte, self._line = path, 0, 1
@@ -100,7 +105,7 @@ class _Lines:
         return [self._reach(self._stream, position) for position in positions]
 
     def close(self) -> None:
-        """Closes the file that is open."""
+        """Closes the open file."""
         if self._stream is not None:
             self._stream.close()
 
@@ -115,7 +120,7 @@ class _Lines:
 
 
 class BytesWriter:
-    """Writes rejected rows as CSV, byte for byte; pyarrow's writer refuses what is not UTF-8."""
+    """Writes rejected rows as CSV, byte for byte: pyarrow's writer refuses what is not UTF-8."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
@@ -129,6 +134,6 @@ class BytesWriter:
         self._file.close()
 
     def write_table(self, table: pa.Table) -> None:
-        """Writes rows; those of the column `row` as they are."""
+        """Writes rows; the bytes of the column `row` stay as they are."""
         for *cells, row in zip(*(c.to_pylist() for c in table.columns), strict=True):
             self._rows.writerow([*cells, row.decode("utf-8", "surrogateescape")])

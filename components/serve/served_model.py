@@ -1,4 +1,4 @@
-"""An exported model as it will be served: its signatures, answering batches of columns."""
+"""An exported model as it will be served: its signatures answer batches of columns."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from quatrain.trainer.settings import TrainerError
 
 BATCH_ROWS = 8192
 PADDING = 256
-"""A batch is filled up to a multiple of this, so a row's answer does not depend on the length of
-its batch: kernels take the last rows of an odd batch by another path, 1e-7 apart
-(measured; none when filled)."""
+"""A batch is filled up to a multiple of this many rows.
+
+Kernels compute the last rows of an odd batch in another way, so the answer of a row would depend on
+the length of its batch: by 1e-7 as measured, and not at all with full batches.
+"""
 
 Columns = Mapping[str, "np.ndarray | pa.Array"]
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """Reads and proves the metadata of a model folder.
+    """Reads the metadata of a model folder and checks the digests of its files.
 
     Raises:
         ArtifactError: The folder is not a complete model, or a file is not the one that was
@@ -39,17 +41,17 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         path = folder / name
         if not path.is_file():
             raise ArtifactError(f"{folder} is not a complete model: {name} is absent")
-        found = sha256_of(path)
-        if found != sha256:
+        digest = sha256_of(path)
+        if digest != sha256:
             raise ArtifactError(
-                f"{path} is not the file that was exported: its sha256 is {found[:12]}..., "
+                f"{path} is not the file that was exported: its sha256 is {digest[:12]}..., "
                 f"metadata.json says {sha256[:12]}...; export the model again"
             )
     return metadata
 
 
 def read_transform(folder: Path) -> Transform:
-    """Reads the fitted transform that a model folder carries.
+    """Reads the fitted transform of a model folder.
 
     Raises:
         ArtifactError: It cannot be read.
@@ -65,10 +67,11 @@ class ServedModel:
     """A loaded SavedModel.
 
     Attributes:
-        transform: The fitted transform that the model carries.
+        transform: The fitted transform of the model.
         classes: Class labels in the order of the probabilities; empty for regression.
         signatures: The signatures of the SavedModel.
-        arguments: For each signature, its argument's name by column: TensorFlow cannot keep all.
+        arguments: The name of a signature's argument by column; they differ where TensorFlow does
+            not accept the name of a column.
         model: The SavedModel, which owns the weights and tables of the signatures.
     """
 
@@ -80,14 +83,14 @@ class ServedModel:
 
     @classmethod
     def load(cls, folder: Path | str) -> ServedModel:
-        """Loads an exported model and asks its golden rows again.
+        """Loads an exported model and replays its golden rows.
 
-        It imports TensorFlow, 3 CPU-seconds the first time. A model of a trainer that keeps no
-        golden rows is loaded without.
+        The first call imports TensorFlow, which takes 3 CPU-seconds. A model of a user's own
+        trainer may have no golden rows.
 
         Raises:
-            ArtifactError: TensorFlow cannot read it, a signature is absent, or a golden row is
-                answered otherwise than when it was exported.
+            ArtifactError: TensorFlow cannot read it, a signature is absent, or a golden row has
+                another answer than when the model was exported.
         """
         with uncollected():
             import tensorflow as tf
@@ -105,8 +108,8 @@ class ServedModel:
         metadata = read_manifest(folder, "metadata.json", "train")
         if golden.NAME in metadata["files"]:
             try:
-                kept = Path(folder, golden.NAME).read_text(encoding="utf-8")
-                golden.replay(kept, model.signatures["serving_default"])
+                rows = Path(folder, golden.NAME).read_text(encoding="utf-8")
+                golden.replay(rows, model.signatures["serving_default"])
             except TrainerError as error:
                 raise ArtifactError(f"{folder}: {error}") from error
         arguments = {
@@ -117,7 +120,7 @@ class ServedModel:
         return cls(transform, transform.label.classes, dict(model.signatures), arguments, model)
 
     def answer(self, columns: Columns, signature: str = "serving_default") -> np.ndarray:
-        """Answers a batch.
+        """Returns the answers to a batch.
 
         Args:
             columns: `[N]` numpy or Arrow string columns by their names.
@@ -135,23 +138,23 @@ class ServedModel:
 
 
 def _padded(columns: Columns, rows: int) -> dict[str, Any]:
-    """Tensors of the columns, the last row repeated up to a multiple of `PADDING` rows."""
+    """Returns the columns as tensors, the last row repeated up to a multiple of `PADDING` rows."""
     import tensorflow as tf
 
-    take = np.minimum(np.arange(-(-max(rows, 1) // PADDING) * PADDING), rows - 1)
-    return {name: tf.constant(_taken(column, take)) for name, column in columns.items()}
+    places = np.minimum(np.arange(-(-max(rows, 1) // PADDING) * PADDING), rows - 1)
+    return {name: tf.constant(_at(column, places)) for name, column in columns.items()}
 
 
-def _taken(column: np.ndarray | pa.Array, take: np.ndarray) -> np.ndarray:
+def _at(column: np.ndarray | pa.Array, places: np.ndarray) -> np.ndarray:
     if isinstance(column, np.ndarray):
-        return np.asarray(column[take])
-    return np.asarray(column.cast(pa.binary()).to_numpy(zero_copy_only=False)[take])
+        return np.asarray(column[places])
+    return np.asarray(column.cast(pa.binary()).to_numpy(zero_copy_only=False)[places])
 
 
 def prediction_schema(transform: Transform, labelled: bool = False) -> pa.Schema:
-    """Returns the columns of predictions: the answer of the model, after the label if it is known.
+    """Returns the columns of predictions: the label, if there is one, and the model's answer.
 
-    One `probability_<class>` a class and `predicted_class`, or `prediction`.
+    The answer is `probability_<class>` for each class and `predicted_class`, or `prediction`.
     """
     classes = transform.label.classes
     label = [(LABEL, pa.string() if classes else pa.float32())] if labelled else []
@@ -164,7 +167,7 @@ def prediction_schema(transform: Transform, labelled: bool = False) -> pa.Schema
 def prediction_table(
     transform: Transform, answers: np.ndarray, labels: np.ndarray | None = None
 ) -> pa.Table:
-    """Returns answers, and labels, in the columns of `prediction_schema`."""
+    """Returns answers, and labels if there are any, in the columns of `prediction_schema`."""
     schema = prediction_schema(transform, labels is not None)
     classes = np.array(transform.label.classes, object)
     columns: list[Any] = [] if labels is None else [classes[labels] if len(classes) else labels]

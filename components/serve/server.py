@@ -1,8 +1,9 @@
 """Serves an exported model by Vertex AI's protocol: `python -m quatrain.components.serve.server`.
 
-Vertex tells by environment variables where to listen and where the model is (custom container
-requirements for prediction): `AIP_HTTP_PORT`, `AIP_HEALTH_ROUTE`, `AIP_PREDICT_ROUTE` and
-`AIP_STORAGE_URI`. Google's own serving images end at TensorFlow 2.15, so this one is in our image.
+Vertex sets the port, the routes and the model in environment variables: `AIP_HTTP_PORT`,
+`AIP_HEALTH_ROUTE`, `AIP_PREDICT_ROUTE` and `AIP_STORAGE_URI`
+(https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements). Google's own
+serving images end at TensorFlow 2.15, so our image has a server of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from quatrain.trainer.features import TIMES, Input, raw_inputs
 from quatrain.trainer.features.transform import Transform
 
 MAX_BODY_BYTES = 1_500_000
-"""Vertex's own bound of a request to an online endpoint is 1.5 MB."""
+"""Vertex refuses a larger request to an online endpoint: its limit is 1.5 MB."""
 
 THREADS = 4
 Respond = Callable[[str, list[tuple[str, str]]], Any]
@@ -44,7 +45,7 @@ class Service:
     predict_route: str = "/predict"
 
     def __call__(self, request: Mapping[str, Any], respond: Respond) -> Iterable[bytes]:
-        """Answers one request; what the client did wrong is a 400 with one sentence."""
+        """Answers one request; a mistake of the client is a 400 with one sentence."""
         status, answer = self._answer(request)
         body = json.dumps(answer, ensure_ascii=False).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
@@ -70,7 +71,7 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
     """Reads `{"instances": [{input: value, ...}, ...]}`.
 
     Raises:
-        DataError: The body has another shape.
+        DataError: The body has another form.
     """
     try:
         value = json.loads(body)
@@ -86,7 +87,7 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
 
 
 def predict(model: ServedModel, instances: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Answers instances in their order: labelled probabilities, or a prediction.
+    """Returns the answer to each instance: probabilities with their classes, or a prediction.
 
     Raises:
         DataError: An instance lacks an input, has an unknown one, or a value of another type.
@@ -106,7 +107,7 @@ def predict(model: ServedModel, instances: list[Mapping[str, Any]]) -> list[dict
 
 
 def read_rows(instances: list[Mapping[str, Any]], inputs: tuple[Input, ...]) -> pa.RecordBatch:
-    """Returns the instances as a typed batch; null is missing, as is an absent optional input.
+    """Returns the instances as a typed batch; null and an absent optional input are missing.
 
     Raises:
         DataError: As `predict`.
@@ -139,7 +140,7 @@ def _type(declared: Input) -> pa.DataType:
 
 
 def _value(value: Any, declared: Input, number: int) -> Any:
-    """A value of one instance as its column takes it."""
+    """Returns a value of an instance as its column stores it."""
     if value is None:
         return None
     wrong = DataError(
@@ -167,7 +168,7 @@ def _body(request: Mapping[str, Any]) -> bytes:
 
 
 def load(uri: str) -> ServedModel:
-    """Loads a model folder, local or `gs://`, and proves its files by their digests.
+    """Loads a model folder, local or `gs://`, and checks the digests of its files.
 
     Raises:
         QuatrainError: The folder is not a complete model.
@@ -186,12 +187,12 @@ def load(uri: str) -> ServedModel:
 
 
 def _warm(transform: Transform, served: ServedModel) -> None:
-    """Answers one row of missing values: the first answer costs a trace of the graph."""
+    """Answers one row of missing values, so that no client waits while the graph is traced."""
     predict(served, [{i.name: None for i in transform.inputs}])
 
 
 def main() -> None:
-    """Serves until it is stopped."""
+    """Serves until the process is stopped."""
     from waitress import serve
 
     environment = os.environ

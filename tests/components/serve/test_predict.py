@@ -34,12 +34,12 @@ def sigmoid(x: float) -> float:
 def test_rows_are_answered_in_their_order(
     source: Path, tmp_path: Path, models: dict[str, Path]
 ) -> None:
-    made = predict(models["binary"], source, tmp_path / "out.csv")
+    predictions = predict(models["binary"], source, tmp_path / "out.csv")
     # UA adds .6 to (30 - 10) / 20; a missing delay is 0, a missing carrier adds 0; XX adds .1.
     expected = [sigmoid(1.6), sigmoid(-0.5), sigmoid(-1.025 + 0.1)]
-    table = pacsv.read_csv(made.path)
-    assert made.rows == 3
-    assert made.columns == ("probability_false", "probability_true", "predicted_class")
+    table = pacsv.read_csv(predictions.path)
+    assert predictions.rows == 3
+    assert predictions.columns == ("probability_false", "probability_true", "predicted_class")
     assert table["probability_true"].to_pylist() == pytest.approx(expected, abs=1e-6)
     assert table["predicted_class"].cast(pa.string()).to_pylist() == ["true", "false", "false"]
 
@@ -49,10 +49,10 @@ def test_a_regression_and_parquet_have_one_prediction(
 ) -> None:
     table = pa.table({"delay": [30.0, None], "carrier": ["UA", None]})
     pq.write_table(table, tmp_path / "raw.parquet")
-    made = predict(models["regression"], tmp_path / "raw.parquet", tmp_path / "out.parquet")
-    found = pq.read_table(made.path)
-    assert found.schema == pa.schema([("prediction", pa.float32())])
-    assert found["prediction"].to_pylist() == pytest.approx([1.6, -0.5])
+    predictions = predict(models["regression"], tmp_path / "raw.parquet", tmp_path / "out.parquet")
+    table = pq.read_table(predictions.path)
+    assert table.schema == pa.schema([("prediction", pa.float32())])
+    assert table["prediction"].to_pylist() == pytest.approx([1.6, -0.5])
 
 
 def test_json_lines_are_answered_as_the_same_rows_of_a_csv(
@@ -65,8 +65,8 @@ def test_json_lines_are_answered_as_the_same_rows_of_a_csv(
     ]
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     expected = predict(models["binary"], source, tmp_path / "csv.csv")
-    made = predict(models["binary"], tmp_path / "raw.jsonl", tmp_path / "json.csv")
-    assert made.path.read_bytes() == expected.path.read_bytes()
+    predictions = predict(models["binary"], tmp_path / "raw.jsonl", tmp_path / "json.csv")
+    assert predictions.path.read_bytes() == expected.path.read_bytes()
 
 
 def test_the_default_output_is_named_after_the_input(
@@ -78,7 +78,7 @@ def test_the_default_output_is_named_after_the_input(
     assert (tmp_path / "here" / "raw.predictions.csv").is_file()
 
 
-def test_predict_gives_the_probabilities_that_evaluate_saw(
+def test_predict_gives_the_probabilities_of_evaluate(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
     rows = {"train": make_rows(300), "test": make_rows(513, seed=1)}
@@ -86,13 +86,13 @@ def test_predict_gives_the_probabilities_that_evaluate_saw(
     model = models["binary"].parent
     evaluate_model(make_spec(), examples, model, tmp_path / "evaluation")
     files = sorted((tmp_path / "evaluation").glob("predictions-*"))
-    seen = pa.concat_tables([pq.read_table(f) for f in files])
+    evaluated = pa.concat_tables([pq.read_table(f) for f in files])
     pacsv.write_csv(rows["test"].select(["delay", "carrier"]), tmp_path / "raw.csv")
-    made = predict(model, tmp_path / "raw.csv", tmp_path / "out.parquet")
-    assert pq.read_table(made.path) == seen.drop_columns(["label"])
+    predictions = predict(model, tmp_path / "raw.csv", tmp_path / "out.parquet")
+    assert pq.read_table(predictions.path) == evaluated.drop_columns(["label"])
 
 
-def test_a_missing_column_is_told_before_anything_is_written(
+def test_a_missing_column_is_reported_before_anything_is_written(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
     (tmp_path / "raw.csv").write_text("delay,carier\n1,AA\n")
@@ -144,7 +144,7 @@ def test_an_output_that_cannot_be_is_refused(
 BAD = b"carrier,id,delay\nUA,007,30\nAA,8\n\nAA,9,soon\n\xff,10,1\nXX,NA,-10.5\n"
 
 
-def test_the_message_tells_the_line_and_how_many_rows_are_bad(
+def test_the_message_names_the_line_and_counts_the_bad_rows(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
     (tmp_path / "raw.csv").write_bytes(BAD)
@@ -157,26 +157,26 @@ def test_the_message_tells_the_line_and_how_many_rows_are_bad(
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_bad_rows_are_set_aside_as_read_and_the_others_predicted(
+def test_bad_rows_are_rejected_as_read_and_the_others_predicted(
     suffix: str, packed: bool, tmp_path: Path, models: dict[str, Path]
 ) -> None:
-    raw, aside = tmp_path / ("raw.csv.gz" if packed else "raw.csv"), tmp_path / f"bad.{suffix}"
+    raw, rejected = tmp_path / ("raw.csv.gz" if packed else "raw.csv"), tmp_path / f"bad.{suffix}"
     raw.write_bytes(gzip.compress(BAD) if packed else BAD)
-    made = predict(models["binary"], raw, tmp_path / "out.csv", rejected=aside)
-    assert (made.rows, made.rejected) == (2, 3)
-    answered = pacsv.read_csv(made.path)["probability_true"].to_pylist()
+    predictions = predict(models["binary"], raw, tmp_path / "out.csv", rejected=rejected)
+    assert (predictions.rows, predictions.rejected) == (2, 3)
+    answered = pacsv.read_csv(predictions.path)["probability_true"].to_pylist()
     assert answered == pytest.approx([sigmoid(1.6), sigmoid(-0.925)], abs=1e-6)
     types = pacsv.ConvertOptions(column_types={"row": pa.binary()})
-    found = (
-        pq.read_table(aside)
+    table = (
+        pq.read_table(rejected)
         if suffix == "parquet"
-        else pacsv.read_csv(aside, convert_options=types)
+        else pacsv.read_csv(rejected, convert_options=types)
     )
-    assert found.column_names == ["source", "position", "line", "reason", "detail", "row"]
-    assert found["position"].to_pylist() == [27, 33, 43]
-    assert found["line"].to_pylist() == [3, 5, 6]
-    assert found["reason"].to_pylist() == ["short_row", "bad_value", "bad_encoding"]
-    assert found["row"].to_pylist() == [b"AA,8", b"AA,9,soon", b"\xff,10,1"]
+    assert table.column_names == ["source", "position", "line", "reason", "detail", "row"]
+    assert table["position"].to_pylist() == [27, 33, 43]
+    assert table["line"].to_pylist() == [3, 5, 6]
+    assert table["reason"].to_pylist() == ["short_row", "bad_value", "bad_encoding"]
+    assert table["row"].to_pylist() == [b"AA,8", b"AA,9,soon", b"\xff,10,1"]
 
 
 def test_rows_of_parquet_are_set_aside_by_their_number(
@@ -184,10 +184,12 @@ def test_rows_of_parquet_are_set_aside_by_their_number(
 ) -> None:
     table = pa.table({"delay": ["30", "soon"], "carrier": ["UA", "AA"]})
     pq.write_table(table, tmp_path / "raw.parquet")
-    aside = tmp_path / "bad.parquet"
-    made = predict(models["binary"], tmp_path / "raw.parquet", tmp_path / "o.csv", rejected=aside)
-    assert (made.rows, made.rejected) == (1, 1)
-    row = pq.read_table(aside).to_pylist()[0]
+    rejected = tmp_path / "bad.parquet"
+    predictions = predict(
+        models["binary"], tmp_path / "raw.parquet", tmp_path / "o.csv", rejected=rejected
+    )
+    assert (predictions.rows, predictions.rejected) == (1, 1)
+    row = pq.read_table(rejected).to_pylist()[0]
     assert (row["position"], row["line"]) == (1, None)
     assert json.loads(row["row"]) == {"delay": "soon", "carrier": "AA"}
 
@@ -195,9 +197,9 @@ def test_rows_of_parquet_are_set_aside_by_their_number(
 def test_no_bad_row_leaves_a_file_that_says_so(
     source: Path, tmp_path: Path, models: dict[str, Path]
 ) -> None:
-    aside = tmp_path / "bad.parquet"
-    assert predict(models["binary"], source, tmp_path / "o.csv", rejected=aside).rejected == 0
-    assert pq.read_table(aside).num_rows == 0
+    rejected = tmp_path / "bad.parquet"
+    assert predict(models["binary"], source, tmp_path / "o.csv", rejected=rejected).rejected == 0
+    assert pq.read_table(rejected).num_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -216,12 +218,12 @@ def test_kept_columns_stand_before_the_answers_as_they_were_read(
 ) -> None:
     (tmp_path / "raw.csv").write_bytes(BAD)
     files = {"output": tmp_path / "out.parquet", "rejected": tmp_path / "bad.csv"}
-    made = predict(models["binary"], tmp_path / "raw.csv", **files, keep=["id", "delay"])
-    found = pq.read_table(made.path)
-    assert found.column_names[:3] == ["id", "delay", "probability_false"]
-    assert found["id"].to_pylist() == ["007", "NA"]
-    assert found["delay"].to_pylist() == ["30", "-10.5"]
-    assert found["probability_true"].to_pylist()[0] == pytest.approx(sigmoid(1.6), abs=1e-6)
+    predictions = predict(models["binary"], tmp_path / "raw.csv", **files, keep=["id", "delay"])
+    table = pq.read_table(predictions.path)
+    assert table.column_names[:3] == ["id", "delay", "probability_false"]
+    assert table["id"].to_pylist() == ["007", "NA"]
+    assert table["delay"].to_pylist() == ["30", "-10.5"]
+    assert table["probability_true"].to_pylist()[0] == pytest.approx(sigmoid(1.6), abs=1e-6)
 
 
 def test_columns_of_json_and_parquet_are_kept_as_text(
@@ -232,9 +234,11 @@ def test_columns_of_json_and_parquet_are_kept_as_text(
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "raw.parquet")
     for name in ("raw.jsonl", "raw.parquet"):
         keep = ["n", "carrier", "delay"]
-        made = predict(models["binary"], tmp_path / name, tmp_path / "out.parquet", keep=keep)
-        kept = pq.read_table(made.path).select(keep).to_pydict()
-        assert kept == {"n": ["1", "2"], "carrier": ["UA", "AA"], "delay": ["30.5", None]}
+        predictions = predict(
+            models["binary"], tmp_path / name, tmp_path / "out.parquet", keep=keep
+        )
+        texts = pq.read_table(predictions.path).select(keep).to_pydict()
+        assert texts == {"n": ["1", "2"], "carrier": ["UA", "AA"], "delay": ["30.5", None]}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The server: what it reads from a request, and what it tells a client that is wrong."""
+"""The server: how it reads a request, and how it answers a faulty one."""
 
 import io
 import json
@@ -36,17 +36,17 @@ def service() -> Service:
     return Service(ServedModel(transform, ("no", "yes"), signatures, names, None))
 
 
-def ask(service: Service, body: Any, path: str = "/predict", method: str = "POST") -> Any:
+def send(service: Service, body: Any, path: str = "/predict", method: str = "POST") -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    seen: list[str] = []
+    statuses: list[str] = []
     request = {
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
         "CONTENT_LENGTH": str(len(data)),
         "wsgi.input": io.BytesIO(data),
     }
-    (answer,) = service(request, lambda status, headers: seen.append(status))
-    return seen[0], json.loads(answer)
+    (answer,) = service(request, lambda status, headers: statuses.append(status))
+    return statuses[0], json.loads(answer)
 
 
 def test_instances_become_raw_inputs_with_missing_values() -> None:
@@ -91,7 +91,7 @@ def test_an_absent_input_is_not_taken_for_a_missing_one() -> None:
 
 def test_predictions_are_labelled_and_in_order(service: Service) -> None:
     rows = [{**ROW, "delay": 0.25}, {**ROW, "delay": 0.75}]
-    status, answer = ask(service, {"instances": rows})
+    status, answer = send(service, {"instances": rows})
     assert status == "200 OK"
     assert answer["predictions"] == [
         {"predicted_class": "no", "classes": ["no", "yes"], "probabilities": [0.75, 0.25]},
@@ -100,9 +100,9 @@ def test_predictions_are_labelled_and_in_order(service: Service) -> None:
 
 
 def test_health_and_routes(service: Service) -> None:
-    assert ask(service, b"", "/health", "GET")[0] == "200 OK"
-    assert ask(service, b"", "/other", "GET")[0] == "404 Not Found"
-    assert ask(service, b"", "/predict", "GET")[0] == "405 Method Not Allowed"
+    assert send(service, b"", "/health", "GET")[0] == "200 OK"
+    assert send(service, b"", "/other", "GET")[0] == "404 Not Found"
+    assert send(service, b"", "/predict", "GET")[0] == "405 Method Not Allowed"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,6 @@ def test_health_and_routes(service: Service) -> None:
     ],
 )
 def test_a_malformed_body_is_a_400_with_a_sentence(service: Service, body: Any, word: str) -> None:
-    status, answer = ask(service, body)
+    status, answer = send(service, body)
     assert status == "400 Bad Request"
     assert word in answer["error"]
