@@ -1,4 +1,4 @@
-"""What the report says of the rows: the audit of their splits, and their drift."""
+"""The report's sections on the rows: the audit of the splits, and drift."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ CHECKS = {
     "predictors": "Inputs that tell the label",
     "sizes": "Sizes of the splits",
 }
-"""Titles of the checks of the audit."""
+"""The title of each check of the audit."""
 MEASURES = (("psi",), ("missing",), ("mean",), ("stddev",), ("new", "label"))
-"""Measures of each column of the table of drift."""
+"""The measures of drift in each column of its table."""
 SEVERITY = {"fail": 0, "warn": 1, "chance": 2, "passed": 3}
+"""The order of verdicts, the worst first."""
 MAX_COLUMNS = 40
+"""Columns in the table; the others are counted."""
 MAX_FIGURES = 6
 MAX_BINS = 16
+"""Bins of a column that a plot shows."""
 
 
 @dataclass(frozen=True)
-class Moved:
+class ColumnDrift:
     """A line of the table of drift: a column and its checks by measure."""
 
     column: str
@@ -39,67 +42,67 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunDrift:
     """Drift against one earlier run.
 
     Attributes:
-        title: Whose run it was.
-        run: Its name, and when it was made.
+        title: What the earlier run is: the last one, the champion's, or both.
+        run: Its name, and when it was created.
         rows: Rows before and now.
-        moved: The columns, the most moved first; at most `MAX_COLUMNS`.
-        n_more: How many columns are not shown.
+        columns: The columns, most drift first; at most `MAX_COLUMNS`.
+        n_more: The number of columns that are not shown.
         notes: What could not be compared.
-        figures: Title, plot and sentence of the columns that moved too far, and of the label.
+        figures: Title, plot and caption of the label and of the columns that moved too far.
     """
 
     title: str
     run: tuple[str, str]
     rows: Mapping[str, int]
-    moved: Sequence[Moved]
+    columns: Sequence[ColumnDrift]
     n_more: int
     notes: Sequence[str]
     figures: Sequence[tuple[str, Markup, str]]
 
 
 def audit_rows(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Returns title, verdict and sentence of each check, findings first."""
+    """Returns the title, verdict and sentence of each check, findings first."""
     order = ("finding", "note", "passed")
     rows = [(CHECKS[c["check"]], c["verdict"], c["sentence"]) for c in checks]
     return sorted(rows, key=lambda row: order.index(row[1]))
 
 
-def comparisons(drift: Mapping[str, Any]) -> Iterator[Comparison]:
-    """Yields what drift.json says of each earlier run."""
-    for found in drift["comparisons"]:
-        moved = sorted((_moved(c) for c in found["columns"]), key=_rank)
-        bins = {c["column"]: c["bins"][:MAX_BINS] for c in found["columns"]}
-        yield Comparison(
-            title=" and ".join(ROLES[role] for role in found["against"]),
-            run=(found["run"], found["made"]),
-            rows=found["rows"],
-            moved=moved[:MAX_COLUMNS],
-            n_more=len(moved[MAX_COLUMNS:]),
-            notes=found["notes"],
+def run_drifts(drift: Mapping[str, Any]) -> Iterator[RunDrift]:
+    """Yields the drift against each earlier run of drift.json."""
+    for comparison in drift["comparisons"]:
+        columns = sorted((_column_drift(c) for c in comparison["columns"]), key=_rank)
+        bins = {c["column"]: c["bins"][:MAX_BINS] for c in comparison["columns"]}
+        yield RunDrift(
+            title=" and ".join(ROLES[role] for role in comparison["against"]),
+            run=(comparison["run"], comparison["made"]),
+            rows=comparison["rows"],
+            columns=columns[:MAX_COLUMNS],
+            n_more=len(columns[MAX_COLUMNS:]),
+            notes=comparison["notes"],
             figures=[
-                (m.column, plots.before_and_now(bins[m.column]), _said(m))
-                for m in moved
-                if bins[m.column] and (m.is_label or m.verdict in ("fail", "warn"))
+                (c.column, plots.before_and_now(bins[c.column]), _caption(c))
+                for c in columns
+                if bins[c.column] and (c.is_label or c.verdict in ("fail", "warn"))
             ][:MAX_FIGURES],
         )
 
 
-def _moved(column: Mapping[str, Any]) -> Moved:
+def _column_drift(column: Mapping[str, Any]) -> ColumnDrift:
     checks = {c["measure"]: c for c in column["checks"]}
     verdict = min((c["verdict"] for c in checks.values()), key=SEVERITY.__getitem__)
     picture = plots.before_and_now_small(column["bins"][:MAX_BINS])
-    return Moved(column["column"], column["label"], verdict, checks, picture)
+    return ColumnDrift(column["column"], column["label"], verdict, checks, picture)
 
 
-def _rank(moved: Moved) -> tuple[int, bool, float, str]:
-    size = moved.checks["psi"]["value"] if "psi" in moved.checks else 0.0
-    return SEVERITY[moved.verdict], not moved.is_label, -size, moved.column
+def _rank(column: ColumnDrift) -> tuple[int, bool, float, str]:
+    psi = column.checks["psi"]["value"] if "psi" in column.checks else 0.0
+    return SEVERITY[column.verdict], not column.is_label, -psi, column.column
 
 
-def _said(moved: Moved) -> str:
-    told = [c["sentence"] for c in moved.checks.values() if c["verdict"] in ("fail", "warn")]
-    return "; ".join(told) or "The label, within its limits."
+def _caption(column: ColumnDrift) -> str:
+    sentences = [c["sentence"] for c in column.checks.values() if c["verdict"] in ("fail", "warn")]
+    return "; ".join(sentences) or "The label, within its limits."

@@ -1,8 +1,8 @@
 """Small plots as inline SVG: a few shapes, coloured by the style sheet of the report.
 
-Written by hand and not by a plotting library: the shapes follow the reader's colour scheme and
-width, weigh 2-6 kB each, and need neither a font cache nor a writable home in the image.
-Every text is escaped here.
+They are written by hand and not by a plotting library: the shapes follow the colour scheme and the
+width of the reader's screen, take 2 to 6 kB each, and need neither a font cache nor a writable home
+in the image. Every text is escaped here.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Axes:
-    """A plot area of 480 x 320 units: data to units, and the shapes drawn in it.
+    """A plot area of 480 x 320 units: it maps data to units, and draws shapes.
 
     Attributes:
         x_range: Lowest and highest x.
         y_range: Lowest and highest y.
-        x_label: What x is.
-        y_label: What y is.
-        whole_x: Whether x counts something.
+        x_label: The title of the x axis.
+        y_label: The title of the y axis.
+        whole_x: Whether x takes whole numbers alone.
     """
 
     x_range: Point
@@ -43,44 +43,44 @@ class Axes:
 
     @property
     def left(self) -> float:
-        """The left margin: room for the widest number, 8 units a character, and for `y_label`."""
+        """The left margin: room for `y_label` and the widest number, at 8 units a character."""
         if not self.y_label:
             return 4.0
         return max(60.0, 28.0 + 8.0 * max((len(t) for _, t in ticks(*self.y_range)), default=0))
 
     def x(self, value: float) -> float:
-        """The horizontal place of a value."""
+        """Returns the horizontal place of a value."""
         low, high = self.x_range
         span = self.width - self.left - self.right
         return self.left + (value - low) / ((high - low) or 1.0) * span
 
     def y(self, value: float) -> float:
-        """The vertical place of a value."""
+        """Returns the vertical place of a value."""
         low, high = self.y_range
         span = self.height - self.top - self.bottom
         return self.height - self.bottom - (value - low) / ((high - low) or 1.0) * span
 
     def line(self, points: Sequence[Point], css: str) -> str:
-        """A line through points."""
+        """Returns a line through points."""
         path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
         return f'<polyline class="{css}" points="{path}"/>'
 
     def area(self, points: Sequence[Point], css: str) -> str:
-        """The area between points and the lower end of y."""
+        """Returns the area between points and the lower end of y."""
         low = self.y_range[0]
         path = [(points[0][0], low), *points, (points[-1][0], low)]
         drawn = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in path)
         return f'<polygon class="{css}" points="{drawn}"/>'
 
     def dot(self, x: float, y: float, css: str, title: str, radius: float = 3.5) -> str:
-        """A dot that tells its numbers when pointed at."""
+        """Returns a dot that shows its numbers when the pointer is over it."""
         return (
             f'<circle class="{css}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="{radius:.1f}">'
             f"<title>{escape(title)}</title></circle>"
         )
 
     def box(self, low: Point, high: Point, css: str, title: str, opacity: float = 1.0) -> str:
-        """A rectangle between two corners."""
+        """Returns a rectangle between two corners."""
         x, y = self.x(low[0]), self.y(high[1])
         width, height = self.x(high[0]) - x, self.y(low[1]) - y
         return (
@@ -90,11 +90,11 @@ class Axes:
         )
 
     def note(self, x: float, y: float, text: str) -> str:
-        """A text that starts at a value."""
+        """Returns a text that starts at a point."""
         return _text(self.x(x), self.y(y), text, "note", "start")
 
     def draw(self, shapes: Sequence[str], description: str) -> Markup:
-        """The whole SVG: grid, shapes, axes; the description is for those who do not see it."""
+        """Returns the whole SVG: grid, shapes and axes; screen readers read out the description."""
         body = "".join([*self._grid(), *shapes])
         return Markup(  # noqa: S704  every text in it is escaped above
             f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" '
@@ -121,7 +121,7 @@ class Axes:
 
 
 def ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str]]:
-    """About five round numbers in [low, high], each with its text; `whole` ones on demand."""
+    """Returns about five round numbers in [low, high] with their texts; integers if `whole`."""
     step = _round_step((high - low) / 5)
     step = max(1.0, math.ceil(step)) if whole else step
     first = math.ceil(low / step - 1e-9)
@@ -133,7 +133,7 @@ def ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]], best_epoch: int | None) -> Markup | None:
-    """Train and validation loss by epoch, the kept epoch marked; None without an epoch."""
+    """Returns train and validation loss by epoch, the best epoch marked; None without an epoch."""
     train, validation = (
         [(float(h["epoch"]), float(h[key])) for h in history if _is_number(h.get(key))]
         for key in ("loss", "validation_loss")
@@ -155,7 +155,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], best_epoch: int | None)
 
 
 def roc(points: Sequence[Mapping[str, float]]) -> Markup | None:
-    """The ROC curve over the diagonal; None without both classes."""
+    """Returns the ROC curve over the diagonal; None unless both classes occur."""
     if not points:
         return None
     axes = Axes((0, 1), (0, 1), "false positive rate", "true positive rate")
@@ -174,12 +174,12 @@ def roc(points: Sequence[Mapping[str, float]]) -> Markup | None:
 
 
 def _beside(x: float, y: float) -> Point:
-    """Where a note of 0.24 x starts, right below a point of the unit square and inside it."""
+    """Returns where a note, 0.24 wide, starts: right of a point, inside the unit square."""
     return (x + 0.03, max(y - 0.06, 0.03)) if x <= 0.73 else (0.76, max(y - 0.12, 0.03))
 
 
 def calibration(bins: Sequence[Mapping[str, float]], x_label: str, y_label: str) -> Markup | None:
-    """What the model said against what happened, with intervals; None without rows."""
+    """Returns observed rates against predicted probabilities, with intervals; None without rows."""
     if not bins:
         return None
     axes = Axes((0, 1), (0, 1), x_label, y_label)
@@ -188,19 +188,20 @@ def calibration(bins: Sequence[Mapping[str, float]], x_label: str, y_label: str)
         shapes.append(axes.line([(b["score"], b["low"]), (b["score"], b["high"])], "whisker"))
     shapes.append(axes.line([(b["score"], b["rate"]) for b in bins], "line model thin"))
     for b in bins:
-        title = f"said {b['score']:.1%}, happened {b['rate']:.1%}, {b['share']:.1%} of rows"
+        title = f"predicted {b['score']:.1%}, observed {b['rate']:.1%}, {b['share']:.1%} of rows"
         shapes.append(axes.dot(b["score"], b["rate"], "dot model", title))
     return axes.draw(shapes, "Calibration: predicted probability against observed rate")
 
 
 def residuals(width: float, counts: Sequence[float], label: str) -> Markup:
-    """A histogram of prediction - label; rows beyond its ends stand in its outer bars."""
+    """Returns a histogram of prediction - label; the outer bars include the rows beyond."""
     inner = list(counts[1:-1])
     inner[0] += counts[0]
     inner[-1] += counts[-1]
     total = sum(inner) or 1.0
-    used = [k for k, c in enumerate(inner) if c > 0.0005 * total] or [0, len(inner) - 1]
-    reach = max(abs(k + 0.5 - len(inner) / 2) + 1.5 for k in used)
+    # The plot is cut to the bins that hold more than 0.05 % of the rows, which show as a line.
+    visible = [k for k, c in enumerate(inner) if c > 0.0005 * total] or [0, len(inner) - 1]
+    reach = max(abs(k + 0.5 - len(inner) / 2) + 1.5 for k in visible)
     half = min(math.ceil(reach), len(inner) // 2)
     shares = inner[len(inner) // 2 - half : len(inner) // 2 + half]
     axes = Axes(
@@ -216,7 +217,7 @@ def residuals(width: float, counts: Sequence[float], label: str) -> Markup:
 
 
 def predicted_against_actual(low: float, high: float, counts: Sequence[Sequence[float]]) -> Markup:
-    """Rows by label and prediction; the darker, the more rows."""
+    """Returns the rows by label and prediction; darker cells hold more rows."""
     axes = Axes((low, high), (low, high), "label", "prediction")
     step = (high - low) / len(counts)
     most = max((c for row in counts for c in row), default=0.0) or 1.0
@@ -234,7 +235,7 @@ def predicted_against_actual(low: float, high: float, counts: Sequence[Sequence[
 
 
 def mean_by_prediction(low: float, high: float, counts: Sequence[Sequence[float]]) -> Markup:
-    """The mean label of each step of the prediction, from the grid of labels by predictions."""
+    """Returns the mean label by prediction, from the grid of labels by predictions."""
     axes = Axes((low, high), (low, high), "prediction", "mean label")
     step = (high - low) / len(counts)
     middles = [low + (k + 0.5) * step for k in range(len(counts))]
@@ -253,16 +254,17 @@ def mean_by_prediction(low: float, high: float, counts: Sequence[Sequence[float]
 def interval(
     value: float | None, low: float | None, high: float | None, ends: Point, overall: float
 ) -> Markup:
-    """A dot with its interval, on a scale shared by the rows of a table; a tick is all rows.
+    """Returns a dot with its interval; a tick marks the value of all rows.
 
-    What lies beyond the ends of the scale is cut; a dot there is drawn paler, at the end.
+    The lines of a table share one scale. An interval is cut at its ends, and a dot beyond them is
+    drawn paler, at the end.
     """
     axes = Axes(ends, (0, 1), "", "", width=160, height=18, right=4, top=0, bottom=0)
     shapes = [axes.line([(overall, 0), (overall, 1)], "line chance")]
     if value is not None:
         if low is not None and high is not None:
-            reach = (_within(low, ends), 0.5), (_within(high, ends), 0.5)
-            shapes.append(axes.line(reach, "whisker"))
+            whisker = (_within(low, ends), 0.5), (_within(high, ends), 0.5)
+            shapes.append(axes.line(whisker, "whisker"))
         place = _within(value, ends)
         css = "dot model" if place == value else "dot model beyond"
         shapes.append(axes.dot(place, 0.5, css, f"{value:.4f}", 3.5))
@@ -271,11 +273,11 @@ def interval(
 
 
 Bins = Sequence[Mapping[str, Any]]
-"""Of each bin its name, `bin`, and its shares of the rows, `before` and `now`."""
+"""The name of each bin, `bin`, and its shares of the rows, `before` and `now`."""
 
 
 def before_and_now(bins: Bins) -> Markup:
-    """The shares of bins in two runs, as pairs of lying bars."""
+    """Returns the shares of bins in two runs, as pairs of horizontal bars."""
     most = max(max(b["before"], b["now"]) for b in bins) or 1.0
     row, left, right = 26.0, 176.0, 58.0
     height = row * len(bins) + 8
@@ -284,7 +286,7 @@ def before_and_now(bins: Bins) -> Markup:
         top = 4 + i * row
         name = b["bin"] if len(b["bin"]) <= 24 else f"{b['bin'][:23]}…"
         shapes.append(_text(left - 8, top + row / 2 + 4, name, "tick", "end"))
-        title = f"<title>{escape(_told(b))}</title>"
+        title = f"<title>{escape(_tooltip(b))}</title>"
         for key, y, css in (("before", top + 3, "past"), ("now", top + row / 2, "bar")):
             width = (480 - left - right) * b[key] / most
             shapes.append(
@@ -301,25 +303,25 @@ def before_and_now(bins: Bins) -> Markup:
 
 
 def before_and_now_small(bins: Bins) -> Markup:
-    """The same in the size of a line: standing bars, this run's in front."""
+    """Returns the same in the height of a line: vertical bars, this run's in front."""
     if not bins:
         return Markup("")
     axes = Axes((0, len(bins)), (0, max(max(b["before"], b["now"]) for b in bins) or 1.0), "", "")
     axes = replace(axes, width=160, height=30, right=4, top=1, bottom=1)
     shapes = []
     for i, b in enumerate(bins):
-        shapes.append(axes.box((i + 0.05, 0), (i + 0.95, b["before"]), "past", _told(b)))
-        shapes.append(axes.box((i + 0.3, 0), (i + 0.7, b["now"]), "bar", _told(b)))
+        shapes.append(axes.box((i + 0.05, 0), (i + 0.95, b["before"]), "past", _tooltip(b)))
+        shapes.append(axes.box((i + 0.3, 0), (i + 0.7, b["now"]), "bar", _tooltip(b)))
     body = "".join(shapes)
     return Markup(f'<svg class="mini tall" viewBox="0 0 160 30" aria-hidden="true">{body}</svg>')  # noqa: S704
 
 
-def _told(b: Mapping[str, Any]) -> str:
+def _tooltip(b: Mapping[str, Any]) -> str:
     return f"{b['bin']}: {b['before']:.2%} before, {b['now']:.2%} now"
 
 
 def _end_labels(axes: Axes, lines: Mapping[str, Sequence[Point]]) -> list[str]:
-    """The names of lines at their right ends, at least 14 units apart."""
+    """Returns the names of lines at their right ends, at least 14 units apart."""
     ends = sorted((axes.y(points[-1][1]), name) for name, points in lines.items() if points)
     shapes, last = [], -math.inf
     for y, name in ends:
@@ -342,7 +344,7 @@ def _round_step(raw: float) -> float:
 
 
 def padded(values: Sequence[float]) -> Point:
-    """A range that holds the values, with 8 % of margin and never empty."""
+    """Returns a range around the values, with a margin of 8 % and never empty."""
     low, high = min(values), max(values)
     margin = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
     return low - margin, high + margin

@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML file, from metrics.json and the manifests beside it."""
+"""The report: one self-contained HTML page, from metrics.json and the other steps' manifests."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from markupsafe import Markup
 from quatrain.components.evaluate.gate import show_small
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
-from quatrain.components.evaluate.report import data_checks as rows
-from quatrain.components.evaluate.report import plots
+from quatrain.components.evaluate.report import data_checks, plots
 from quatrain.components.specification.split import SPLITS
 
 FEW_ROWS = 100
-"""Slices below so many rows are marked: their intervals are wide and normal ones are poor."""
+"""A slice with fewer rows is marked: its interval is wide, and a normal one is a poor estimate."""
 NONE = "\N{EN DASH}"
+"""Shown in place of a number that could not be computed."""
 MAX_CLASSES_SHOWN = 30
+"""A larger confusion matrix is left out."""
 MAX_URIS = 3
 MAX_TEXT = 400
 """Characters of a sample row or of a category that are shown."""
 STOPPED = {
     "epochs": "after all its epochs",
-    "early_stopping": "early, as the validation loss no longer fell",
-    "max_steps": "at its limit of steps",
-    "max_seconds": "at its limit of time",
+    "early_stopping": "early, when the validation loss no longer fell",
+    "max_steps": "at its step limit",
+    "max_seconds": "at its time limit",
 }
-TABLED = {
+TABLE_METRICS = {
     "binary": ("auc", "log_loss", "accuracy"),
     "multiclass": ("accuracy", "log_loss", "macro_f1"),
     "regression": ("rmse", "mae", "mean_error"),
 }
-"""Metrics in the tables of slices and of single inputs; slices are sorted by the first one."""
+"""The metrics in the tables of slices and single inputs; the first one sorts the slices."""
 
 
 def render(
@@ -55,9 +56,9 @@ def render(
         metrics: metrics.json.
         manifest: manifest.json of the examples.
         model: metadata.json of the model.
-        spec: The spec, as it travels.
-        audit: What statistics.json says of the splits.
-        drift: drift.json, if the rows were compared.
+        spec: The spec, as a document.
+        audit: The checks of the splits in statistics.json.
+        drift: drift.json; None without one.
     """
     environment = Environment(
         loader=PackageLoader("quatrain.components.evaluate.report", "."),
@@ -75,14 +76,14 @@ def render(
         model=model,
         table=list(_metric_rows(metrics)),
         champion=metrics["champion"] if is_compared(metrics) else None,
-        audit=rows.audit_rows(audit),
+        audit=data_checks.audit_rows(audit),
         drift=drift,
-        comparisons=list(rows.comparisons(drift)) if drift else [],
-        measures=rows.MEASURES,
+        drifts=list(data_checks.run_drifts(drift)) if drift else [],
+        measures=data_checks.MEASURES,
         split_bar=list(_split_bar(manifest["rows"])),
         reasons=sorted(manifest["reasons"].items(), key=lambda r: (-r[1]["rows"], r[0])),
         stopped=STOPPED.get(model["stopped"], model["stopped"]),
-        unit=_unit(model),
+        training=_training(model),
         seconds=max((h["seconds"] for h in model["history"]), default=0),
         figures=list(_figures(metrics, model)),
         confusion=_confusion(metrics),
@@ -90,27 +91,29 @@ def render(
         top_values=TOP_VALUES,
         other=OTHER,
         source=_source(spec["source"]["uri"]),
-        tabled=_tabled(metrics["task"]),
+        table_metrics=_table_metrics(metrics["task"]),
         spec_yaml=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True),
         versions={**model["versions"], **_versions()},
         few_rows=FEW_ROWS,
     )
 
 
-def _unit(model: Mapping[str, Any]) -> dict[str, str]:
-    """Returns how long a model was trained and what was kept, in the words of its kind."""
+def _training(model: Mapping[str, Any]) -> dict[str, str]:
+    """Returns how long a model was trained and which part was kept, in the words of its kind."""
     if model.get("model", {}).get("kind") == "trees":  # an epoch of their history is ten rounds
-        kept = model["history"][model["best_epoch"] - 1]["step"]
+        best = model["history"][model["best_epoch"] - 1]["step"]
         rounds = f"{model['steps']:,} rounds"
-        return {"many": rounds, "steps": "of boosting", "kept": f"{kept:,} of {rounds}"}
-    epochs = f"{model['epochs']:,} epochs"
-    kept = f"epoch {model['best_epoch']} of {model['epochs']}"
-    return {"many": epochs, "steps": f"{model['steps']:,} steps", "kept": kept}
+        return {"length": rounds, "steps": "of boosting", "best": f"{best:,} of {rounds}"}
+    return {
+        "length": f"{model['epochs']:,} epochs",
+        "steps": f"{model['steps']:,} steps",
+        "best": f"epoch {model['best_epoch']} of {model['epochs']}",
+    }
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A line of the table of metrics: the model, and what it is compared with, in order."""
+    """A line of the table of metrics: the model, and what it is compared with, left to right."""
 
     metric: Metric
     model: Mapping[str, Any]
@@ -118,7 +121,7 @@ class MetricRow:
     gate: Sequence[Mapping[str, Any]]
 
     def is_ahead(self, baseline: float | None) -> bool:
-        """Whether a baseline is better than the model."""
+        """Returns whether a baseline is better than the model."""
         model = self.model["value"]
         if model is None or baseline is None:
             return False
@@ -129,14 +132,14 @@ class MetricRow:
         return abs(baseline) < abs(model)
 
     def is_near(self, baseline: float) -> bool:
-        """Whether a baseline lies in the model's interval: another draw of rows may turn it."""
+        """Returns whether a baseline lies in the model's interval, so other rows may reverse it."""
         low, high = self.model["low"], self.model["high"]
         return low is not None and high is not None and bool(low <= baseline <= high)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot, its title and how to read it."""
+    """A plot with its title and a caption on how to read it."""
 
     title: str
     svg: Markup
@@ -156,9 +159,10 @@ class SliceRow:
 
 
 def show_number(value: float | None, metric: Metric | None = None) -> str:
-    """A number to four decimals, or to one from 100 on; a dash for none.
+    """Returns a number with four decimals, or with one from 100 on; a dash for None.
 
-    A metric that is better when higher is at most 1: what vanishes in its four decimals is zero.
+    A metric of which more is better is at most 1, so a value that vanishes in four decimals is
+    shown as zero; a small loss is shown with its exponent.
     """
     if value is None:
         return NONE
@@ -187,8 +191,8 @@ def _short(text: str) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
-def _tabled(task: str) -> list[Metric]:
-    return [next(m for m in METRICS[task] if m.name == name) for name in TABLED[task]]
+def _table_metrics(task: str) -> list[Metric]:
+    return [next(m for m in METRICS[task] if m.name == name) for name in TABLE_METRICS[task]]
 
 
 def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[MetricRow]:
@@ -206,7 +210,7 @@ def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[MetricRow]:
 
 
 def is_compared(metrics: Mapping[str, Any]) -> bool:
-    """Whether the champion answered the same rows."""
+    """Returns whether the champion has answered the same rows."""
     return bool(metrics["champion"]) and not metrics["champion"]["why"]
 
 
@@ -221,7 +225,7 @@ def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[F
         (
             "Learning curve",
             plots.learning_curve(model["history"], model["best_epoch"]),
-            "Mean loss by epoch; lower is better. The ring marks the epoch that was kept.",
+            "Mean loss by epoch; lower is better. The ring marks the epoch whose model was kept.",
         ),
         *(_regression(curves) if metrics["task"] == "regression" else _classifier(metrics)),
     ]
@@ -232,21 +236,19 @@ def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[F
 
 def _classifier(metrics: Mapping[str, Any]) -> list[tuple[str, Markup | None, str]]:
     curves, classes = metrics["curves"], metrics["classes"]
-    caption = "On the dashed line a probability is what it says. "
-    bars = "Bars are 95 % intervals; each dot has about 5 % of the rows."
+    caption = "A model on the dashed line is perfectly calibrated. "
+    bars = "Bars are 95 % intervals; each dot holds about 5 % of the rows."
     if metrics["task"] == "multiclass":
         labels = ("probability of the likeliest class", "share that is right")
         svg = plots.calibration(curves["calibration"], *labels)
-        return [
-            ("Calibration", svg, caption + "Bars are 95 % intervals; each dot has 5 % of rows.")
-        ]
+        return [("Calibration", svg, caption + bars)]
     labels = (f"predicted probability of {classes[1]}", "observed share")
     area = show_number(metrics["metrics"]["auc"]["value"])
     return [
         (
             "ROC",
             plots.roc(curves["roc"]),
-            f"Area under it: {area}. The dashed line is a guess without a model.",
+            f"The area under the curve is {area}. The dashed line is what guessing gives.",
         ),
         (
             "Calibration",
@@ -262,25 +264,25 @@ def _regression(curves: Mapping[str, Any]) -> list[tuple[str, Markup | None, str
         (
             "Predictions against labels",
             plots.predicted_against_actual(grid["low"], grid["high"], grid["counts"]),
-            "On the dashed line a prediction is right. The darker, the more rows; rows beyond "
-            "three deviations stand at the border.",
+            "Predictions on the dashed line are right. Darker cells hold more rows; rows beyond "
+            "three deviations are counted at the border.",
         ),
         (
             "Calibration",
             plots.mean_by_prediction(grid["low"], grid["high"], grid["counts"]),
             "Mean label of the rows by prediction. On the dashed line predictions are right on "
-            "average; the larger the dot, the more rows.",
+            "average. Larger dots hold more rows.",
         ),
         (
             "Errors",
             plots.residuals(errors["width"], errors["counts"], "prediction - label"),
-            "A good model's errors are centred on zero and narrow.",
+            "The errors of a good model lie close to zero on both sides.",
         ),
     ]
 
 
 def _confusion(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the confusion matrix: cells with their share of the label's rows; [] without one."""
+    """Returns the rows of the confusion matrix, each cell with its share of the row; or none."""
     classes = metrics["classes"]
     if not 2 <= len(classes) <= MAX_CLASSES_SHOWN:
         return []
@@ -296,40 +298,45 @@ def _confusion(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _slices(metrics: Mapping[str, Any]) -> Iterator[tuple[str, list[SliceRow]]]:
-    """The slices of each column, worst first; those that cannot be told come last."""
-    metric = _tabled(metrics["task"])[0]
+    """Yields the slices of each column, worst first; small slices come last."""
+    metric = _table_metrics(metrics["task"])[0]
     overall = metrics["metrics"][metric.name]["value"]
     for column in dict.fromkeys(s["column"] for s in metrics["slices"]):
-        found = [s for s in metrics["slices"] if s["column"] == column]
-        ends = _ends([(s["metrics"][metric.name], s["rows"]) for s in found], overall)
+        slices = [s for s in metrics["slices"] if s["column"] == column]
+        ends = _ends([(s["metrics"][metric.name], s["rows"]) for s in slices], overall)
         sign = 1 if metric.better == "higher" else -1
-        lines = [_slice_row(s, metric, overall, ends) for s in found]
+        lines = [_slice_row(s, metric, overall, ends) for s in slices]
         yield column, sorted(lines, key=lambda r: _badness(r, metric, sign))
 
 
 def _ends(estimates: Sequence[tuple[Mapping[str, Any], int]], overall: float | None) -> plots.Point:
-    """The scale of the intervals: of the large slices, or of all when these span nothing."""
-    for least in (FEW_ROWS, 0):
-        told = [e for e, n in estimates if n >= least]
-        known = {v for e in told for v in e.values() if v is not None}
+    """Returns the ends of a scale for the intervals.
+
+    It covers the large slices alone, since one small slice with a wide interval would squeeze all
+    others into a few pixels; it covers all slices when the large ones span nothing.
+    """
+    for min_rows in (FEW_ROWS, 0):
+        large = [e for e, n in estimates if n >= min_rows]
+        known = {v for e in large for v in e.values() if v is not None}
         if len(known) > 1:
             break
     return plots.padded([*known, *([] if overall is None else [overall])] or [0.0])
 
 
 def _slice_row(
-    found: Mapping[str, Any], metric: Metric, overall: float | None, ends: tuple[float, float]
+    measured: Mapping[str, Any], metric: Metric, overall: float | None, ends: plots.Point
 ) -> SliceRow:
-    estimate = found["metrics"][metric.name]
+    """Returns the line of a slice; it is worse only when its whole interval is."""
+    estimate = measured["metrics"][metric.name]
     best = estimate["high"] if metric.better == "higher" else estimate["low"]
     is_worse = best is not None and overall is not None
     is_worse = is_worse and (best < overall if metric.better == "higher" else best > overall)
-    is_small = found["rows"] < FEW_ROWS
+    is_small = measured["rows"] < FEW_ROWS
     value, low, high = (estimate[key] for key in ("value", "low", "high"))
     return SliceRow(
-        found["value"],
-        found["rows"],
-        found["metrics"],
+        measured["value"],
+        measured["rows"],
+        measured["metrics"],
         is_small,
         is_worse and not is_small,
         plots.interval(value, low, high, ends, ends[0] if overall is None else overall),
@@ -342,5 +349,5 @@ def _badness(row: SliceRow, metric: Metric, sign: int) -> tuple[bool, float]:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of what evaluated the model."""
+    """Returns the versions of the libraries that evaluated the model."""
     return {name: distributions.version(name) for name in ("apache-beam", "kfp", "pyarrow")}

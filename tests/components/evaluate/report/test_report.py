@@ -115,8 +115,8 @@ def drift_from(hostile: str) -> dict[str, Any]:
     """One comparison: a number that moved too far, a category that chance moved, the label."""
 
     def check(measure: str, value: float, verdict: str) -> dict[str, Any]:
-        told = {"before": hostile, "now": hostile, "sentence": f"{measure} {hostile}"}
-        return {"measure": measure, "value": value, "noise": 0.01, "verdict": verdict, **told}
+        texts = {"before": hostile, "now": hostile, "sentence": f"{measure} {hostile}"}
+        return {"measure": measure, "value": value, "noise": 0.01, "verdict": verdict, **texts}
 
     bins = [{"bin": hostile, "before": 0.25, "now": 0.75}, {"bin": "b", "before": 0.75, "now": 0.0}]
     columns = [
@@ -201,7 +201,7 @@ def test_bars_are_as_long_as_their_shares() -> None:
     assert plots.before_and_now_small([]) == ""
 
 
-def test_the_report_asks_nothing_of_the_network(tmp_path: Path) -> None:
+def test_the_report_needs_nothing_from_the_network(tmp_path: Path) -> None:
     text = page(tmp_path)
     tags = Tags(close_void(text))
     assert not [v for n, v in tags.attributes if n in {"src", "href", "xlink:href", "srcset"}]
@@ -222,7 +222,7 @@ def test_on_a_phone_each_table_scrolls_alone(task: str, tmp_path: Path) -> None:
 def test_the_verdict_comes_first_with_its_sentences(tmp_path: Path) -> None:
     text = page(tmp_path, passed=False)
     verdict = text.index("The model failed the gate and was not promoted")
-    assert verdict < text.index("skew=0.5 on 1,500 test rows") < text.index("How good it is")
+    assert verdict < text.index("skew=0.5 on 1,500 test rows") < text.index("How good the model is")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_the_row_counts_reconcile_on_the_page(tmp_path: Path) -> None:
 
 def test_only_a_large_and_surely_worse_slice_is_called_worse(tmp_path: Path) -> None:
     text = page(tmp_path)
-    # AUC 0.3 over all rows: 0.1 +- 0.01 on 590 rows is worse, 0.2 on 10 rows cannot be told.
+    # AUC 0.3 over all rows: 0.1 +- 0.01 on 590 rows is worse, 0.2 on 10 rows has too few rows.
     assert text.count('<span class="mark bad">worse</span>') == 1
     assert text.count('<span class="mark dim">few rows</span>') == 1
 
@@ -279,7 +279,7 @@ def test_a_plot_escapes_its_texts() -> None:
     assert "<script" not in drawn
 
 
-def test_a_vanishing_score_is_zero_and_a_vanishing_loss_is_told() -> None:
+def test_a_vanishing_score_is_zero_and_a_vanishing_loss_is_shown() -> None:
     r2, rmse = (next(m for m in METRICS["regression"] if m.name == n) for n in ("r2", "rmse"))
     assert show_number(-1.23e-06, r2) == "0.0000"
     assert show_number(-1.23e-06, rmse) == "-1.23e-06"
@@ -289,7 +289,7 @@ def test_the_page_names_the_source_and_its_rows(tmp_path: Path) -> None:
     assert "<dt>Source</dt><dd><code>rows.csv</code>: 11,620 rows</dd>" in page(tmp_path)
 
 
-def test_the_page_tells_what_the_model_is_made_of(tmp_path: Path) -> None:
+def test_the_page_says_what_the_model_consists_of(tmp_path: Path) -> None:
     text = " ".join(re.sub(r"<[^>]+>", " ", page(tmp_path)).split())
     assert "Model blend of 75.0% tabm and 25.0% trees; validation losses: tabm 0.6000," in text
 
@@ -299,19 +299,19 @@ def test_a_long_list_of_sources_is_cut() -> None:
     assert report._source(uris) == "a.csv, b.csv, c.csv and 2 more"
 
 
-def test_the_other_values_of_a_slice_are_told_in_words(tmp_path: Path) -> None:
-    words = "is none of its 20 most frequent values"
+def test_the_other_values_of_a_slice_are_explained(tmp_path: Path) -> None:
+    words = "is not among its 20 most frequent values"
     assert words not in page(tmp_path)
     assert words in page(tmp_path, values=("a", "b", "(other)"))
 
 
-def slices_of(*found: tuple[int, float]) -> dict[str, Any]:
+def slices_of(*rows_and_values: tuple[int, float]) -> dict[str, Any]:
     return {
         "task": "binary",
         "metrics": {"auc": {"value": 0.5}},
         "slices": [
             {"column": "hour", "value": str(k), "rows": n, "metrics": estimates("binary", v)}
-            for k, (n, v) in enumerate(found)
+            for k, (n, v) in enumerate(rows_and_values)
         ],
     }
 
@@ -334,7 +334,7 @@ def test_one_small_slice_does_not_squeeze_the_large_ones() -> None:
     assert small == 156.0
 
 
-def test_a_dot_beyond_the_scale_tells_its_value() -> None:
+def test_a_dot_beyond_the_scale_shows_its_value() -> None:
     ((_, rows),) = report._slices(slices_of((900, 0.5), (900, 0.6), (9, 0.95)))
     assert 'class="dot model beyond"' in rows[-1].interval
     assert "<title>0.9500</title>" in rows[-1].interval
