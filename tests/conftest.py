@@ -1,15 +1,49 @@
-"""The order of the files, and no garbage collector while they are imported."""
+"""The order of the files, the slow ones among them, and imports without the garbage collector."""
 
 import atexit
 import gc
+from pathlib import Path
 
 import pytest
 
 gc.disable()  # every process imports TensorFlow and Beam, of which nothing is garbage: 1 CPU-s
+HERE = Path(__file__).parent
+SLOW = {
+    "components/engine/test_dataflow.py",
+    "components/engine/test_local_bundles.py",
+    "components/engine/test_local_worker.py",
+    "components/evaluate/test_champion.py",
+    "components/evaluate/test_run.py",
+    "components/package/test_own_model.py",
+    "components/package/test_publishing.py",
+    "components/package/test_sdist.py",
+    "components/preprocess/test_any_table.py",
+    "components/preprocess/test_duplicates.py",
+    "components/preprocess/test_engines.py",
+    "components/preprocess/test_faults.py",
+    "components/preprocess/test_pipeline.py",
+    "components/train/test_bootstrap.py",
+    "emulators/test_jobs.py",
+    "emulators/test_launcher.py",
+    "quatrain/local/test_run.py",
+    "quatrain/local/test_tuning_job.py",
+    "quatrain/vertex/test_doctor.py",
+    "quatrain/vertex/test_submission.py",
+}
+"""The files that took more than 2.5 CPU-seconds each; `make quick` leaves them out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files that run a whole chain first, so that no process waits for one at the end."""
+    """Marks the slow files, and puts those that run a whole chain first.
+
+    So no process waits for one at the end.
+    """
+    for name in sorted(SLOW):
+        if not (HERE / name).exists():
+            raise pytest.UsageError(f"tests/{name}, listed as slow in tests/conftest.py, is gone")
+    for item in items:
+        if item.path.relative_to(HERE).as_posix() in SLOW:
+            item.add_marker("slow")
     whole = {item.path for item in items if item.get_closest_marker("whole")}
     items.sort(key=lambda item: item.path not in whole)
 
