@@ -43,10 +43,10 @@ SPEC: dict[str, Any] = {
 }
 # The same pipeline in this process, and on the worker pool that listens on port 50000.
 PREPROCESS = """
-import json, sys
+import sys
 from quatrain.components.preprocess.run import preprocess
 options = {"environment_type": "EXTERNAL", "environment_config": "localhost:50000"}
-spec = json.load(open("/data/parameter.json"))
+spec = open("/data/parameter.json").read()
 chosen = options if "pool" in sys.argv else {}
 preprocess(spec, runner="local", out=sys.argv[1], runner_options=chosen)
 """
