@@ -1,7 +1,7 @@
-"""Checkpoints: all that a killed training needs to go on bit for bit, after and within epochs.
+"""Checkpoints: a killed training resumes from one and gets the same weights, bit for bit.
 
-A file holds arrays by place (network, average, optimizer, best weights) and the progress as JSON.
-It does not depend on the strategy, so 1 replica can go on where 4 were stopped.
+A file holds the arrays by name (network, average, optimizer, best weights) and the progress as
+JSON. It does not depend on the strategy: 1 replica can resume where 4 were stopped.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Epoch:
     """One line of the history.
 
     Attributes:
-        epoch: Counted from 1.
-        step: Steps done since the start.
-        loss: Mean train loss over the epoch, weighted by example, with dropout.
-        validation_loss: Mean loss of the averaged weights on the validation split.
+        epoch: Number of the epoch, from 1 up.
+        step: Steps since the start, at the end of the epoch.
+        loss: Weighted mean train loss over the epoch, with dropout.
+        validation_loss: Weighted mean loss of the averaged weights on the validation split.
         seconds: Training time since the start.
     """
 
@@ -41,14 +41,16 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Begun:
-    """How far an epoch is that is not over; its shuffle follows from the seed and its number.
+class PartialEpoch:
+    """The part of an unfinished epoch that is done.
+
+    The order of its rows follows from the seed and its number, so their places need no record.
 
     Attributes:
-        steps: Steps of it that are done.
-        loss: Sum of their rows' losses, each times its weight.
-        weight: Sum of the weights.
-        seconds: Training time since the start; 0 where none is done.
+        steps: Steps that are done.
+        loss: Weighted sum of their rows' losses.
+        weight: Sum of their rows' weights.
+        seconds: Training time since the start; 0 before the first step.
     """
 
     steps: int = 0
@@ -59,31 +61,31 @@ class Begun:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes:
-        history: The epochs done.
+        history: The finished epochs.
         best_epoch: The epoch with the lowest validation loss; 0 before the first.
-        begun: The epoch after them.
+        begun: The epoch after the finished ones.
     """
 
     history: tuple[Epoch, ...] = ()
     best_epoch: int = 0
-    begun: Begun = Begun()
+    begun: PartialEpoch = PartialEpoch()
 
     @property
     def epochs(self) -> int:
-        """Epochs done."""
+        """Number of finished epochs."""
         return len(self.history)
 
     @property
     def steps(self) -> int:
-        """Steps of the epochs done."""
+        """Steps of the finished epochs."""
         return self.history[-1].step if self.history else 0
 
     @property
     def seconds(self) -> float:
-        """Training time so far."""
+        """Training time so far, the unfinished epoch included."""
         return self.begun.seconds or (self.history[-1].seconds if self.history else 0.0)
 
     @property
@@ -111,9 +113,9 @@ class Checkpoints:
     """The checkpoints of one job in one folder.
 
     Attributes:
-        folder: Local or `gs://`.
-        identity: What makes it the same job: digests of the rows and settings, by name.
-        is_chief: Only the chief writes; every worker reads.
+        folder: The folder, local or `gs://`.
+        identity: Digests of the rows, and the settings, by name: another job differs in one.
+        is_chief: Whether this process writes them; every worker reads them.
     """
 
     folder: str
@@ -121,10 +123,10 @@ class Checkpoints:
     is_chief: bool = True
 
     def save(self, progress: Progress, arrays: Arrays) -> None:
-        """Writes a file under a temporary name, renames it and deletes older ones.
+        """Writes a file under a temporary name, renames it, and deletes the older ones.
 
-        After the first epoch it is `epoch-00001.npz`; 300 steps later, which sorts after it,
-        `epoch-00001_0000300.npz`.
+        The file after the first epoch is `epoch-00001.npz`; the one 300 steps later,
+        `epoch-00001_0000300.npz`, sorts after it.
         """
         if not self.is_chief:
             return
@@ -144,10 +146,10 @@ class Checkpoints:
             tf.io.gfile.remove(old)
 
     def restore(self) -> tuple[Progress, Arrays] | None:
-        """Reads the newest checkpoint, or returns None when there is none.
+        """Reads the newest checkpoint; returns None if there is none.
 
         Raises:
-            TrainerError: It belongs to another job.
+            TrainerError: The checkpoint belongs to another job.
         """
         paths = self._paths()
         if not paths:
@@ -161,17 +163,17 @@ class Checkpoints:
             groups.setdefault(key.split(":")[0], []).append(stored[key])
         progress = header["progress"]
         history = tuple(Epoch(**e) for e in progress["history"])
-        return Progress(history, progress["best_epoch"], Begun(**progress["begun"])), groups
+        return Progress(history, progress["best_epoch"], PartialEpoch(**progress["begun"])), groups
 
     def _paths(self) -> list[str]:
         return sorted(tf.io.gfile.glob(f"{self.folder}/epoch-*.npz"))
 
-    def _check(self, path: str, found: Mapping[str, Any]) -> None:
-        wanted = json.loads(json.dumps(self.identity))
-        differ = sorted(k for k in {*wanted, *found} if wanted.get(k) != found.get(k))
+    def _check(self, path: str, stored: Mapping[str, Any]) -> None:
+        own = json.loads(json.dumps(self.identity))  # tuples become lists, as in the file
+        differ = sorted(k for k in {*own, *stored} if own.get(k) != stored.get(k))
         if differ:
-            said = "; ".join(f"{k} was {found.get(k)!r}, is {wanted.get(k)!r}" for k in differ)
+            changes = "; ".join(f"{k} was {stored.get(k)!r}, is {own.get(k)!r}" for k in differ)
             raise TrainerError(
-                f"{path} belongs to another job: {said}. "
+                f"{path} belongs to another job: {changes}. "
                 "Use another --job-dir, or delete its checkpoints to start again"
             )

@@ -1,4 +1,4 @@
-"""Where the replicas run: a strategy by name, and who writes."""
+"""The replicas of a training: a distribution strategy by name, and which process is the chief."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .settings import STRATEGIES, TrainerError
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """A distribution strategy and this process's part in it.
+    """A distribution strategy, and the role of this process in it.
 
     Attributes:
-        strategy: Where the replicas run.
+        strategy: TensorFlow's strategy.
         is_chief: Whether this process writes checkpoints, logs and the model.
     """
 
@@ -24,37 +24,41 @@ class Cluster:
     is_chief: bool
 
     def agree(self, value: float) -> float:
-        """Returns the mean of a number over the replicas, so that all decide alike."""
+        """Returns the mean of a number over all replicas, so that all decide alike, as float32."""
         if self.strategy.num_replicas_in_sync == 1:
             return value
-        each = self.strategy.run(lambda: tf.constant(value, tf.float32))
-        return float(self.strategy.reduce(tf.distribute.ReduceOp.MEAN, each, axis=None))
+        values = self.strategy.run(lambda: tf.constant(value, tf.float32))
+        return float(self.strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None))
 
 
-def check_gpus(wanted: int) -> None:
-    """Checks that TensorFlow sees the GPUs that the tier pays for; it would train without a word.
+def check_gpus(expected: int) -> None:
+    """Checks that TensorFlow sees the GPUs of the tier; without them it would train on the CPU.
+
+    Args:
+        expected: GPUs of this machine, as the tier says; 0: none is needed.
 
     Raises:
-        TrainerError: It sees fewer.
+        TrainerError: TensorFlow sees fewer.
     """
-    if not wanted:
+    if not expected:
         return
-    found = len(tf.config.list_physical_devices("GPU"))
-    if found < wanted:
+    visible = len(tf.config.list_physical_devices("GPU"))
+    if visible < expected:
         raise TrainerError(
-            f"the tier has {wanted} GPUs a machine, and TensorFlow {tf.__version__} sees {found}; "
-            f"build the image with --build-arg EXTRA=cuda, which adds CUDA, or take a tier of CPUs"
+            f"the tier has {expected} GPUs a machine, and TensorFlow {tf.__version__} sees "
+            f"{visible}; build the image with --build-arg EXTRA=cuda, which adds CUDA, or take a "
+            "tier of CPUs"
         )
 
 
 def join_cluster(strategy: str) -> Cluster:
-    """Makes the strategy of the tier; TF_CONFIG says who the other workers are.
+    """Creates the strategy of the tier; TF_CONFIG names the other workers.
 
     Args:
         strategy: one_device, mirrored, multi_worker or tpu.
 
     Raises:
-        TrainerError: The strategy is unknown, or TF_CONFIG names workers it would not use.
+        TrainerError: The strategy is unknown, or TF_CONFIG names workers that it would not use.
     """
     if strategy not in STRATEGIES:
         raise TrainerError(f"unknown strategy {strategy!r}; choose one of {sorted(STRATEGIES)}")
@@ -75,7 +79,7 @@ def join_cluster(strategy: str) -> Cluster:
 
 
 def _task() -> tuple[dict[str, object], int]:
-    """Returns this process's task in TF_CONFIG, and how many workers there are."""
+    """Returns the task of this process in TF_CONFIG, and the number of workers."""
     config = json.loads(os.environ.get("TF_CONFIG") or "{}")
     workers = sum(len(v) for k, v in config.get("cluster", {}).items() if k in ("chief", "worker"))
     task = config.get("task", {})
@@ -84,6 +88,7 @@ def _task() -> tuple[dict[str, object], int]:
 
 
 def _is_chief(task: dict[str, object]) -> bool:
+    """Returns whether a task is the chief; in a cluster without one, worker 0 takes its place."""
     if task["has_chief"]:
         return task.get("type") == "chief"
     return int(str(task.get("index", 0))) == 0

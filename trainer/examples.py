@@ -1,6 +1,6 @@
-"""The engineered rows that preprocessing wrote: Parquet shards as arrays.
+"""Reads the engineered rows that preprocessing wrote: Parquet shards as arrays.
 
-Works on local folders and on object stores (`gs://...`), through pyarrow's file systems.
+Folders are local or in an object store (`gs://...`), through pyarrow's file systems.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Split:
     Attributes:
         numbers: `[N, F] float32`, the float columns in the transform's order.
         indices: `[N, K] int32`, the index columns in the transform's order.
-        labels: `[N]`, int32 class or float32 value.
-        weights: `[N] float32`, ones without a weight column.
-        names: Of the float columns.
+        labels: `[N]`: int32 index of the class, or float32 value.
+        weights: `[N] float32`, at least 0; all 1 without a weight column.
+        names: Names of the float columns.
     """
 
     numbers: np.ndarray
@@ -41,16 +41,16 @@ class Split:
 
     @property
     def rows(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return len(self.labels)
 
     @property
     def size_bytes(self) -> int:
-        """What the arrays take."""
+        """Bytes of the arrays."""
         return sum(a.nbytes for a in (self.numbers, self.indices, self.labels, self.weights))
 
     def take(self, rows: np.ndarray) -> Split:
-        """Returns some of the rows."""
+        """Returns the rows at some places, `[M]`."""
         return Split(
             self.numbers[rows],
             self.indices[rows],
@@ -73,13 +73,13 @@ def joined(parts: Sequence[Split]) -> Split:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What the labels of a split are; `+` joins parts (Chan, Golub & LeVeque 1979).
+    """Statistics of the labels of a split; `+` joins parts (Chan, Golub & LeVeque 1979).
 
     Attributes:
-        rows: How many.
-        counts: Of each class, `[C] int64`; `[0]` of a regression.
-        mean: Of a regression.
-        squares: Sum of its squared deviations from the mean.
+        rows: Number of rows.
+        counts: Rows of each class, `[C] int64`; `[0]` for a regression.
+        mean: Mean label of a regression.
+        squares: Sum of the squared deviations from the mean.
     """
 
     rows: int = 0
@@ -89,7 +89,7 @@ class Labels:
 
     @classmethod
     def of(cls, labels: np.ndarray, transform: Transform) -> Labels:
-        """Counts classes, or takes the moments.
+        """Counts the classes, or computes the moments of a regression.
 
         Raises:
             TrainerError: A label is not a finite number, or not the index of a class.
@@ -111,9 +111,9 @@ class Labels:
     def __add__(self, other: Labels) -> Labels:
         if not self.rows or not other.rows:
             return other if other.rows else self
-        rows, apart = self.rows + other.rows, other.mean - self.mean
-        squares = self.squares + other.squares + apart**2 * self.rows * other.rows / rows
-        mean = self.mean + apart * other.rows / rows
+        rows, distance = self.rows + other.rows, other.mean - self.mean
+        squares = self.squares + other.squares + distance**2 * self.rows * other.rows / rows
+        mean = self.mean + distance * other.rows / rows
         return Labels(rows, self.counts + other.counts, mean, squares)
 
     @property
@@ -127,10 +127,10 @@ class Group:
     """A row group of a shard.
 
     Attributes:
-        split: Where it belongs.
-        shard: The file's name.
-        place: Its number in the file.
-        rows: How many.
+        split: train, validation or test.
+        shard: Name of the file.
+        place: Number of the group in the file.
+        rows: Number of rows.
     """
 
     split: str
@@ -145,9 +145,9 @@ class Examples:
 
     Attributes:
         uri: The folder.
-        manifest: manifest.json.
+        manifest: The document of manifest.json.
         transform: The fitted transform.
-        transform_text: transform.json, byte for byte.
+        transform_text: The text of transform.json.
     """
 
     uri: str
@@ -157,16 +157,16 @@ class Examples:
 
     @property
     def transform_sha256(self) -> str:
-        """Digest of transform.json."""
+        """The sha256 of transform.json."""
         return hashlib.sha256(self.transform_text.encode()).hexdigest()
 
     def split(self, name: str) -> Split:
-        """Reads one split, in the order of the source.
+        """Reads all rows of a split, in the order of the source.
 
         Raises:
-            TrainerError: The split has no rows, or a shard is not what the manifest says.
+            TrainerError: The split has no rows or no weight, or a shard differs from the manifest.
         """
-        table = pa.concat_tables(self.shards(name, self._wanted))
+        table = pa.concat_tables(self.shards(name, self._columns))
         if table.num_rows == 0:
             raise self._empty(name)
         split = self._split(table, name)
@@ -175,10 +175,10 @@ class Examples:
         return split
 
     def groups(self, name: str) -> Iterator[Group]:
-        """Yields the row groups of a split, in the order of the source, and checks its shards.
+        """Checks the shards of a split, and yields its row groups in the order of the source.
 
         Raises:
-            TrainerError: The split has no rows, or a shard is not what the manifest says.
+            TrainerError: The split has no rows, or a shard differs from the manifest.
         """
         total = 0
         for shard in self._names(name):
@@ -192,15 +192,16 @@ class Examples:
             raise self._empty(name)
 
     def read_group(self, group: Group) -> Split:
-        """Reads one row group."""
-        wanted = self._wanted
+        """Reads one row group, without checking its shard, which `groups` did."""
+        columns = self._columns
         with self._file(group.shard) as stream:
             file = pq.ParquetFile(stream)
-            table = file.read_row_group(group.place, wanted, use_threads=False)
-        return self._split(table.select(wanted), group.split)
+            table = file.read_row_group(group.place, columns, use_threads=False)
+        return self._split(table.select(columns), group.split)
 
     @property
-    def _wanted(self) -> list[str]:
+    def _columns(self) -> list[str]:
+        """Names of the engineered columns, the label and the weight."""
         weight = [WEIGHT] if self.transform.weight is not None else []
         return [*(c.name for c in self.transform.engineered), LABEL, *weight]
 
@@ -225,14 +226,14 @@ class Examples:
         )
 
     def raw_rows(self, name: str, rows: int) -> dict[str, Any]:
-        """Returns the raw inputs of a split's first rows, as the serving signature takes them."""
+        """Returns the raw inputs of a split's first rows, in the form of the serving signature."""
         inputs = self.transform.inputs
         return raw_inputs(
             self._first(name, [RAW_PREFIX + i.name for i in inputs], rows), inputs, RAW_PREFIX
         )
 
     def engineered_rows(self, name: str, rows: int) -> dict[str, np.ndarray]:
-        """Returns the engineered columns of a split's first rows."""
+        """Returns the engineered columns of a split's first rows, `[N]` by name."""
         table = self._first(name, [c.name for c in self.transform.engineered], rows)
         return {n: table.column(n).to_numpy() for n in table.column_names}
 
@@ -241,10 +242,10 @@ class Examples:
 
         Args:
             split: train, validation or test.
-            columns: Which columns; all by default.
+            columns: Names of the columns to read; None: all.
 
         Raises:
-            TrainerError: There is no shard, or one is not what the manifest says.
+            TrainerError: The manifest names no shard of the split, or a shard differs from it.
         """
         for name in self._names(split):
             yield self._shard(name, columns)
@@ -256,7 +257,7 @@ class Examples:
         return names
 
     def _first(self, split: str, columns: Sequence[str], rows: int) -> pa.Table:
-        """Reads no more shards than it takes for so many rows."""
+        """Reads the first rows of a split, and no shard beyond them."""
         parts: list[pa.Table] = []
         for shard in self.shards(split, columns):
             parts.append(shard.slice(0, rows))
@@ -275,7 +276,7 @@ class Examples:
             ) from error
 
     def _digest(self, name: str) -> str:
-        """Returns the sha256 of a shard, read piece by piece."""
+        """Returns the sha256 of a shard, read in pieces of 4 MiB."""
         digest = hashlib.sha256()
         with self._file(name) as file:
             while piece := file.read(1 << 22):
@@ -294,18 +295,18 @@ class Examples:
             data = stream.read()
         self._check(name, hashlib.sha256(data).hexdigest())
         file = pq.ParquetFile(pa.BufferReader(data))
-        held = file.schema_arrow.names
-        wanted = list(held if columns is None else columns)
-        if absent := sorted(set(wanted) - set(held)):
-            raise TrainerError(f"{self.uri}/{name} has no column {absent}; it has {held}")
-        return file.read(wanted, use_threads=False).select(wanted)
+        available = file.schema_arrow.names
+        selected = list(available if columns is None else columns)
+        if absent := sorted(set(selected) - set(available)):
+            raise TrainerError(f"{self.uri}/{name} has no column {absent}; it has {available}")
+        return file.read(selected, use_threads=False).select(selected)
 
 
 def read_examples(uri: str) -> Examples:
-    """Opens a committed folder of examples.
+    """Opens a committed folder of examples, local or in an object store.
 
     Raises:
-        TrainerError: There is no manifest: the folder is absent or incomplete.
+        TrainerError: The folder has no manifest, so it is absent or incomplete.
     """
     try:
         manifest = json.loads(read_bytes(uri, "manifest.json"))
@@ -318,14 +319,14 @@ def read_examples(uri: str) -> Examples:
 
 
 def read_bytes(folder: str, name: str) -> bytes:
-    """Reads a file of a local folder or of an object store."""
+    """Reads a file of a folder, local or in an object store."""
     files, path = open_folder(folder)
     with files.open_input_stream(f"{path}/{name}", compression=None) as stream:
         return bytes(stream.read())
 
 
 def _matrix(table: pa.Table, names: Sequence[str], dtype: type) -> np.ndarray:
-    """Returns `[N, len(names)]`; `[N, 0]` without names."""
+    """Returns the columns side by side, `[N, len(names)]`."""
     out = np.empty((table.num_rows, len(names)), dtype)
     for place, name in enumerate(names):
         out[:, place] = table.column(name).to_numpy()
@@ -333,6 +334,11 @@ def _matrix(table: pa.Table, names: Sequence[str], dtype: type) -> np.ndarray:
 
 
 def _checked_weights(weights: np.ndarray, split: str) -> np.ndarray:
+    """Returns the weights.
+
+    Raises:
+        TrainerError: A weight is negative or not a number.
+    """
     if not np.isfinite(weights).all() or weights.min(initial=0) < 0:
         raise TrainerError(
             f"the weights of the {split} split must be numbers of at least 0; "

@@ -1,4 +1,4 @@
-"""failure.json: why a job failed, where its outputs would have been, for who waits for it."""
+"""failure.json: why a job failed, written where its model would be, for whoever waits for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAME = "failure.json"
 REFUSED, EXHAUSTED, BROKEN = 3, 4, 1
-"""Exit codes: the rows or the settings cannot train a model, memory or disk ran out, a bug."""
+"""Exit codes: the rows or settings cannot train a model; memory or disk ran out; a bug."""
 
 _PHASES = {"examples": "read", "transform": "read", "export": "export", "checkpoints": "checkpoint"}
 _EXHAUSTED = ("MemoryError", "ResourceExhaustedError")
@@ -29,13 +29,14 @@ _NO_SPACE = 28  # errno.ENOSPC
 
 @dataclass(frozen=True)
 class Failure:
-    """What failure.json holds.
+    """The contents of failure.json.
 
     Attributes:
-        phase: read, train, checkpoint or export.
-        reason: What was wrong, and the value seen.
-        hint: The way out; empty when nobody knows one.
-        exit_code: Of the process: 3 refused, 4 out of memory or disk, 1 a bug.
+        phase: read, train, checkpoint or export; arguments if they are wrong.
+        reason: What was wrong, with the value.
+        hint: The way out; empty if there is none to name.
+        exit_code: Exit code of the process: 3 refused, 4 out of memory or disk, 1 a bug, 2 wrong
+            arguments.
     """
 
     phase: str
@@ -45,31 +46,34 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Describes an error by its kind and by the module that raised it."""
+        """Describes an error by its class and by the module that raised it.
+
+        The sentence of a TrainerError is the reason up to its first semicolon, and the hint after.
+        """
         phase = phase_of(error)
         if isinstance(error, TrainerError):
             reason, _, hint = str(error).partition("; ")
             return cls(phase, reason, hint, REFUSED)
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        if type(error).__name__ in _EXHAUSTED:
-            return cls(phase, f"memory ran out: {told}", MORE_MEMORY, EXHAUSTED)
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        if type(error).__name__ in _EXHAUSTED:  # by name: TensorFlow's may not be imported yet
+            return cls(phase, f"memory ran out: {line}", MORE_MEMORY, EXHAUSTED)
         if isinstance(error, OSError) and error.errno == _NO_SPACE:
-            return cls(phase, f"the disk is full: {told}", MORE_DISK, EXHAUSTED)
-        return cls(phase, told, "", BROKEN)
+            return cls(phase, f"the disk is full: {line}", MORE_DISK, EXHAUSTED)
+        return cls(phase, line, "", BROKEN)
 
     def __str__(self) -> str:
         return f"{self.reason}; {self.hint}" if self.hint else self.reason
 
 
 def phase_of(error: BaseException) -> str:
-    """Returns the phase of the deepest module of this package that an error passed through."""
+    """Returns the phase of the innermost module of this package in an error's traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     modules = [PurePosixPath(f.filename).stem for f in frames]
     return next((_PHASES[m] for m in reversed(modules) if m in _PHASES), "train")
 
 
 def record(failure: Failure, outputs: Outputs) -> None:
-    """Writes failure.json beside the folder of the model; says so when even that fails."""
+    """Writes failure.json beside the model's folder; prints a line if even that fails."""
     try:
         files, path = _place(outputs)
         files.create_dir(str(PurePosixPath(path).parent), recursive=True)
@@ -80,13 +84,14 @@ def record(failure: Failure, outputs: Outputs) -> None:
 
 
 def forget(outputs: Outputs) -> None:
-    """Removes the failure.json of an earlier attempt of the same job."""
+    """Removes the failure.json of an earlier attempt of the same job, if there is one."""
     files, path = _place(outputs)
     with contextlib.suppress(FileNotFoundError):
         files.delete_file(path)
 
 
 def _place(outputs: Outputs) -> tuple[fs.FileSystem, str]:
+    """Returns the file system and the path of failure.json."""
     from .storage import open_folder
 
     files, folder = open_folder(outputs.model.rstrip("/").rpartition("/")[0] or ".")

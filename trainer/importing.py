@@ -1,4 +1,4 @@
-"""Imports of large libraries without the garbage collector."""
+"""Imports large libraries without the garbage collector."""
 
 import atexit
 import gc
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Pauses the collector, and keeps it from what was made meanwhile.
+    """Pauses the collector, and exempts all objects that exist at the end from it.
 
-    What TensorFlow's import makes stays to the end of the process, so looking through it for
-    garbage, then and whenever a graph is traced, finds nothing.
+    The objects of TensorFlow's import live as long as the process. Searching them for garbage takes
+    time, during the import and whenever a graph is traced, and finds nothing.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -19,6 +19,6 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        atexit.register(gc.unfreeze)  # else C++ extensions tell of leaks when the process ends
+        atexit.register(gc.unfreeze)  # else C++ extensions report leaks when the process ends
         if enabled:
             gc.enable()

@@ -1,6 +1,6 @@
-"""The model: reads the rows, fits the predictor that `settings.model` names, exports it.
+"""Reads the rows, fits the predictor that `settings.model` names, and exports it.
 
-Bring your own by replacing this module, as docs/own-model.md shows: `task.py` calls
+Replace this module to bring your own model, as docs/own-model.md shows: `task.py` calls
 `train(job, report)` and nothing else.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from .blend import fit_blend, fit_trees
+from .boosted.blend import fit_blend, fit_trees
 from .checkpoints import Epoch
 from .cluster import join_cluster
 from .examples import read_examples
@@ -31,25 +31,27 @@ FITS: dict[str, Callable[[Fitting], Predictor | None]] = {
     "blend": fit_blend,
     "linear": fit_network,
 }
-"""By `settings.model`; a fit gives None where the chief alone fits."""
+"""The function that fits each `settings.model`; it returns None on a worker that takes no part."""
 
 
 def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str:
-    """Trains, evaluates and exports; returns the model's folder.
+    """Trains, evaluates and exports a model.
 
     Args:
-        job: What to train on, how, and where outputs go.
+        job: The rows, the settings and the places of the outputs.
         report: Called by the chief after each epoch.
 
+    Returns:
+        The folder of the model.
+
     Raises:
-        TrainerError: The rows or the settings cannot train a model.
+        TrainerError: No model can be trained with these rows or settings.
     """
     tf.config.experimental.enable_op_determinism()
     cluster = join_cluster(job.strategy)
     examples = read_examples(job.examples)
-    held = job.settings.resident_mb
     train_rows, validation_rows = (
-        read_rows(examples, name, held) for name in ("train", "validation")
+        read_rows(examples, name, job.settings.resident_mb) for name in ("train", "validation")
     )
     log.info("%d rows to train, %d to validate", train_rows.rows, validation_rows.rows)
     job = replace(job, settings=job.settings.settled(train_rows.rows))
@@ -60,15 +62,15 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     predictor = fit(Fitting(job, cluster, examples, head, train_rows, validation_rows, report))
     if cluster.is_chief and predictor is not None:
         export(job, predictor, head, cluster, examples)
-    cluster.agree(0.0)  # a worker that leaves early would take the chief's cluster down
+    cluster.agree(0.0)  # wait for the chief: a worker that leaves takes the cluster down
     return job.outputs.model
 
 
 def _streaming(settings: Hyperparameters) -> Hyperparameters:
-    """Returns the settings of rows that are streamed, which trees cannot be fitted to.
+    """Returns the settings for rows that do not fit into memory: trees cannot be fitted to these.
 
     Raises:
-        TrainerError: They ask for trees.
+        TrainerError: The settings name a model with trees.
     """
     if settings.model in ("trees", "blend"):
         raise TrainerError(

@@ -1,4 +1,4 @@
-"""The networks, and how one is fitted: `build_tabm` is the default, `build_linear` the least."""
+"""The networks: `build_tabm` and `build_linear` build one, `fit_network` trains it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from .settings import BOUNDS, Hyperparameters
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """What a network must know of the engineered columns.
+    """The engineered columns, as far as they shape a network.
 
     Attributes:
-        knots: Of each number, ascending `[P] float32`.
-        levels: Of each index, how many.
+        knots: The knots of each number, ascending `[P] float32`.
+        levels: The number of levels of each index.
     """
 
     knots: list[np.ndarray]
@@ -42,7 +42,7 @@ class Columns:
 
     @classmethod
     def of(cls, examples: Examples, train: Split | Streamed, bins: int) -> Columns:
-        """Finds the knots of the train split's numbers."""
+        """Computes the knots from the train split's numbers, with at most `bins` pieces each."""
         numbers = train.numbers if isinstance(train, Split) else train.sample
         engineered = examples.transform.engineered
         levels = [c.cardinality for c in engineered if c.cardinality is not None]
@@ -50,10 +50,10 @@ class Columns:
 
 
 def fit_network(fitting: Fitting) -> Predictor:
-    """Trains the network of `settings.model`, from the newest checkpoint of the job.
+    """Trains the network of `settings.model`, from the job's newest checkpoint if there is one.
 
     Raises:
-        TrainerError: The rows or the settings cannot train a network.
+        TrainerError: No network can be trained with these rows or settings.
     """
     job, head, cluster = fitting.job, fitting.head, fitting.cluster
     columns = Columns.of(fitting.examples, fitting.train, job.settings.bins)
@@ -66,10 +66,10 @@ def fit_network(fitting: Fitting) -> Predictor:
     loop = Loop(cluster, build, head, job.settings, *rows)
     identity = _identity(job, fitting.examples)
     checkpoints = Checkpoints(job.outputs.checkpoints, identity, cluster.is_chief)
-    run = run_epochs(loop, cluster, job, checkpoints, head.loss_unit, fitting.report)
+    trained = run_epochs(loop, cluster, job, checkpoints, head.loss_unit, fitting.report)
     with tf.init_scope():
         network = build(tf.Variable(0, dtype=tf.int64))
-    network.set_weights(run.best_weights)
+    network.set_weights(trained.best_weights)
     for layer in network.layers:
         if isinstance(layer, MemberDense | MemberHeads):
             layer.fold()
@@ -77,38 +77,44 @@ def fit_network(fitting: Fitting) -> Predictor:
     def answer(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
         return network([numbers, indices], training=False)
 
-    found = Intercept(0.0, run.progress.best_loss)
+    intercept = Intercept(0.0, trained.progress.best_loss)
     if head.task == "binary" and cluster.is_chief:
-        found = find_intercept(answer, head, *rows)
+        intercept = find_intercept(answer, head, *rows)
 
     def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-        return head.predicted(answer(numbers, indices) + found.shift)
+        return head.predicted(answer(numbers, indices) + intercept.shift)
 
     return Predictor(
         predict,
         [v.value for v in network.variables],
-        run.progress,
-        run.stopped,
+        trained.progress,
+        trained.stopped,
         {job.settings.model: 1.0},
-        {job.settings.model: found.loss},
+        {job.settings.model: intercept.loss},
     )
 
 
 def build_tabm(
     columns: Columns, units: int, settings: Hyperparameters, step: tf.Variable
 ) -> keras.Model:
-    """Returns TabM-mini with piecewise-linear embeddings (Gorishniy et al. 2025).
+    """Builds TabM-mini with piecewise-linear embeddings.
+
+    Gorishniy, Kotelnikov & Babenko, "TabM: Advancing tabular deep learning with parameter-efficient
+    ensembling" (ICLR 2025). The members share all layers but their scaling of the first one's
+    inputs and their heads, and each is trained on its own loss.
 
     Args:
         columns: The engineered columns.
         units: Width of a member's output.
         settings: Members, widths, dropout and seed.
-        step: Counts the training steps; dropout depends on it.
+        step: The variable that counts the training steps, on which dropout depends.
 
     Returns:
         A model from numbers `[B, F] float32` and indices `[B, K] int32` to
         `[B, members, units] float32`.
     """
+    # Each layer has a seed of its own, 10 apart: Keras's initializers repeat their values for equal
+    # seeds, and a layer may use those that follow its own.
     seeds = iter(range(1000 * settings.seed, 1000 * (settings.seed + 1), 10))
     inputs = _inputs(columns)
     parts, chunks = [], []
@@ -133,7 +139,10 @@ def build_tabm(
 def build_linear(
     columns: Columns, units: int, settings: Hyperparameters, step: tf.Variable
 ) -> keras.Model:
-    """Returns a sum of a slope a number and a weight a level, as one member."""
+    """Builds a linear model as a network of one member: a slope a number, a weight a level.
+
+    Takes and returns the same as `build_tabm`.
+    """
     inputs = _inputs(columns)
     parts = [keras.layers.Dense(units, kernel_initializer="zeros")(inputs[0])]
     parts += [
@@ -155,7 +164,10 @@ def _inputs(columns: Columns) -> list[tf.Tensor]:
 
 
 def _identity(job: Job, examples: Examples) -> dict[str, object]:
-    """Returns what a checkpoint's job must share with this one: the rows and the settings."""
+    """Returns what must be equal for a job to resume a checkpoint: the rows and the settings.
+
+    The bounds of a training may differ, so that it can be extended.
+    """
     settings = {k: v for k, v in asdict(job.settings).items() if k not in BOUNDS}
     return {
         "transform": examples.transform_sha256,

@@ -1,4 +1,4 @@
-"""What a task asks of a model, and what a model of any kind gives back."""
+"""A trained model of any kind, and the task that it serves: losses, predictions, answers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from .rows import Streamed
 from .settings import TrainerError
 
 MAX_CLASSES = 10_000
+"""Most classes: a network of 8 members and width 128 has 10 million weights in its heads then."""
 Predict = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""Maps numbers `[B, F] float32` and indices `[B, K] int32` to what `Head.answer` takes."""
+"""Maps numbers `[B, F] float32` and indices `[B, K] int32` to the argument of `Head.answer`."""
 
 CHUNK_ROWS = 1024
-"""Rows that are predicted at once: what they need between operations stays in a core's cache."""
+"""Rows that are predicted at a time: their intermediate results stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,14 @@ class Predictor:
     """A trained model of any kind.
 
     Attributes:
-        predict: Plain TensorFlow operations: class probabilities `[B, C]`, or labels `[B, 1]`. It
-            is traced without autograph: no Python `if` or `for` over tensors.
-        variables: What `predict` reads.
-        progress: The history of its training; of a blend, the network's.
-        stopped: What ended it.
-        shares: Of each part in the prediction, by the part's name; they sum to 1.
-        losses: The validation loss of each kind of model that was fitted, by its name.
+        predict: A function of TensorFlow operations that returns class probabilities `[B, C]`, or
+            the labels `[B, 1]` of a regression. It is traced without autograph, so it may hold no
+            Python `if` or `for` over tensors.
+        variables: The variables that `predict` reads.
+        progress: The history of the training; for a blend, the network's.
+        stopped: What ended the training.
+        shares: The share of each part in the prediction, by name; their sum is 1.
+        losses: The validation loss of each kind of model that was fitted, by name.
     """
 
     predict: Predict
@@ -47,19 +49,19 @@ class Predictor:
 
     @property
     def kind(self) -> str:
-        """The only part, or blend."""
+        """The name of the only part, or `blend`."""
         return "blend" if len(self.shares) > 1 else next(iter(self.shares))
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a task makes of the outputs of a network's members.
+    """A task: the loss of a network's outputs, and the predictions that they mean.
 
     Attributes:
         task: binary (one logit), multiclass (a logit a class) or regression (a standardized value).
-        classes: The labels' names.
-        mean: Of a regression's train labels; 0 for classes.
-        scale: Their standard deviation; 1 for classes.
+        classes: Names of the classes; empty for a regression.
+        mean: Mean of a regression's train labels; 0 for classes.
+        scale: Their standard deviation; 1 for classes, and where it is 0.
     """
 
     task: Task
@@ -74,37 +76,44 @@ class Head:
 
     @property
     def loss_unit(self) -> float:
-        """Turns a loss into the label's units: squared for a regression."""
+        """The factor from a loss to the label's unit; a regression's loss is a square."""
         return self.scale**2
 
     def losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns the mean of the members' losses: log-loss, or the standardized square.
+        """Returns the mean of the members' losses, with which a network is trained.
+
+        Each member is trained as if it were alone: the loss of their mean would let them lean on
+        each other (Gorishniy, Kotelnikov & Babenko 2025, section 3).
 
         Args:
-            labels: `[B]`.
+            labels: `[B]`, index of the class or value.
             outputs: `[B, members, units] float32`.
 
         Returns:
-            `[B] float32`.
+            `[B] float32`: log-loss, or the square of the standardized error.
         """
         if self.task == "regression":
-            each = tf.square(self._standardized(labels)[:, None] - outputs[:, :, 0])
+            by_member = tf.square(self._standardized(labels)[:, None] - outputs[:, :, 0])
         else:
-            each = -self._log_likelihoods(labels, outputs)
-        return tf.reduce_mean(each, axis=1)
+            by_member = -self._log_likelihoods(labels, outputs)
+        return tf.reduce_mean(by_member, axis=1)
 
     def averaged_losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns the loss of the members' averaged prediction, which is what is served."""
+        """Returns the losses of the mean prediction of all members, which is the one served.
+
+        Takes and returns the same as `losses`.
+        """
         if self.task == "regression":
             return tf.square(self._standardized(labels) - tf.reduce_mean(outputs[:, :, 0], axis=1))
-        each = self._log_likelihoods(labels, outputs)
-        return log(outputs.shape[1]) - tf.reduce_logsumexp(each, axis=1)
+        by_member = self._log_likelihoods(labels, outputs)
+        # -log of a mean of probabilities, from their logs: no probability rounds to 0.
+        return log(outputs.shape[1]) - tf.reduce_logsumexp(by_member, axis=1)
 
     def _standardized(self, labels: tf.Tensor) -> tf.Tensor:
         return (labels - self.mean) / self.scale
 
     def _log_likelihoods(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns the log of each member's probability of the label, `[B, members]`."""
+        """Returns the log of each member's probability of the true label, `[B, members]`."""
         if self.task == "binary":
             sign = 2.0 * tf.cast(labels, tf.float32) - 1.0
             return tf.math.log_sigmoid(sign[:, None] * outputs[:, :, 0])
@@ -112,7 +121,13 @@ class Head:
         return tf.reduce_sum(chosen * tf.nn.log_softmax(outputs), axis=2)
 
     def predicted(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns the averaged prediction of `[B, members, units]`, as `answer` takes it."""
+        """Returns the mean prediction of all members, in the form that `answer` takes.
+
+        Probabilities are averaged, not logits: that is the prediction whose loss stops a training.
+
+        Args:
+            outputs: `[B, members, units] float32`.
+        """
         if self.task == "regression":
             return tf.reduce_mean(outputs, axis=1) * self.scale + self.mean
         if self.task == "binary":
@@ -121,13 +136,14 @@ class Head:
         return tf.reduce_mean(tf.nn.softmax(outputs), axis=1)
 
     def answer(self, predicted: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns what the signatures say.
+        """Returns the outputs of the signatures, by name.
 
         Args:
-            predicted: Class probabilities `[B, C] float32`, or labels `[B, 1]`.
+            predicted: Class probabilities `[B, C] float32`, or labels `[B, 1] float32`.
 
         Returns:
-            `prediction` `[B]`; or `probabilities` and `classes` `[B, C]`, `predicted_class` `[B]`.
+            `prediction` `[B]` for a regression; else `probabilities` and `classes` `[B, C]`, and
+            `predicted_class` `[B]`.
         """
         if self.task == "regression":
             return {"prediction": predicted[:, 0]}
@@ -140,14 +156,14 @@ class Head:
 
 
 def in_chunks(predict: Predict) -> Predict:
-    """Returns what predicts at most `CHUNK_ROWS` rows at a time.
+    """Returns a function that predicts the same, `CHUNK_ROWS` rows at a time.
 
     Args:
-        predict: It must give a row the same whatever the other rows are.
+        predict: A function whose prediction for a row does not depend on the other rows.
     """
 
     def chunked(*columns: tf.Tensor) -> tf.Tensor:
-        rows = tf.maximum(1, tf.shape(columns[0])[0])  # no rows are a chunk too
+        rows = tf.maximum(1, tf.shape(columns[0])[0])  # a batch without rows is one chunk
 
         def add(start: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             part = predict(*(column[start : start + CHUNK_ROWS] for column in columns))
@@ -163,15 +179,15 @@ def in_chunks(predict: Predict) -> Predict:
 
 @dataclass(frozen=True, eq=False)
 class Fitting:
-    """What a model of any kind is fitted to, and how.
+    """The input of the functions that fit a model.
 
     Attributes:
-        job: Settled settings, and the folders of checkpoints and logs.
+        job: The settings, with no value left to the rows, and the folders of checkpoints and logs.
         cluster: Where the replicas run.
-        examples: What the rows are.
+        examples: The folder of examples.
         head: The task.
         train: The rows to learn from.
-        validation: The rows that decide when to stop, and the blend.
+        validation: The rows that decide when to stop, and the shares of a blend.
         report: Called by the chief after each epoch.
     """
 
@@ -185,10 +201,10 @@ class Fitting:
 
     @property
     def splits(self) -> tuple[Split, Split]:
-        """Both splits, of which all rows are in memory.
+        """Both splits, in memory.
 
         Raises:
-            TrainerError: They are streamed.
+            TrainerError: A split is streamed.
         """
         if isinstance(self.train, Streamed) or isinstance(self.validation, Streamed):
             raise TrainerError(f"model {self.job.settings.model} needs all rows in memory")
@@ -199,8 +215,8 @@ def head_of(examples: Examples, train: Split | Streamed) -> Head:
     """Returns the head of the examples' task.
 
     Raises:
-        TrainerError: A label is not what the task takes, a class has no row, or there are more
-            classes than a network should have outputs.
+        TrainerError: A label does not fit the task, a class has no row, or there are more than
+            `MAX_CLASSES` classes.
     """
     task, classes = examples.transform.task, examples.transform.label.classes
     if len(classes) > MAX_CLASSES:

@@ -1,4 +1,4 @@
-"""The rows of a split as windows in memory: one where they fit, else one after the other."""
+"""The rows of a split as windows in memory: a single one if they fit, else one after another."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ import tensorflow as tf
 from .examples import Examples, Labels, Split, joined
 from .settings import TrainerError
 
-SAMPLE = 1_000_000  # rows from which the knots of a streamed split are found
+SAMPLE = 1_000_000
+"""Most rows from which knots and the intercept are fitted: an even sample of a larger split."""
 
-
-Tensors = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+SplitTensors = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+"""Numbers, indices, labels and weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Rows in memory, and the order in which steps take them.
+    """Rows in memory, and the order in which training steps take them.
 
     Attributes:
-        tensors: Numbers `[N + 1, F]`, indices `[N + 1, K]`, labels and weights `[N + 1]`; the last
-            row has weight 0 and fills the last batch.
-        order: The row at each place, `[steps * batch_size] int32`; N is the filler.
-        steps: How many batches.
+        tensors: Numbers `[N + 1, F]`, indices `[N + 1, K]`, labels and weights `[N + 1]`. The last
+            row is a filler with weight 0, with which the last batch is filled.
+        order: Places of the rows, batch by batch, `[steps * batch_size] int32`; N is the filler.
+        steps: Number of batches.
     """
 
-    tensors: Tensors
+    tensors: SplitTensors
     order: tf.Tensor
     steps: int
 
 
 class Rows(Protocol):
-    """A split that training or evaluation goes through, epoch after epoch.
+    """A split through which training or evaluation goes once an epoch.
 
     Attributes:
-        rows: How many.
-        weight: Their sum of weights.
-        names: Of the float columns.
+        rows: Number of rows.
+        weight: Sum of their weights.
+        names: Names of the float columns.
     """
 
     rows: int
@@ -49,45 +50,50 @@ class Rows(Protocol):
     names: tuple[str, ...]
 
     def windows(self, batch_size: int, shuffle: tuple[int, int] | None) -> Iterator[Window]:
-        """Yields the windows of an epoch: the order follows from the shuffle's (seed, epoch)."""
+        """Yields the windows of an epoch.
+
+        Args:
+            batch_size: Rows of a batch.
+            shuffle: Seed and epoch, from which the order follows; None: the order of the source.
+        """
 
 
 class Resident:
     """A split in memory: an epoch is one window, shuffled as a whole."""
 
     def __init__(self, split: Split) -> None:
-        """Keeps the arrays as tensors."""
+        """Copies the arrays to tensors."""
         self._tensors = _padded(split)
         self.rows, self.names = split.rows, split.names
         self.weight = float(split.weights.sum(dtype=np.float64))
 
     def windows(self, batch_size: int, shuffle: tuple[int, int] | None) -> Iterator[Window]:
-        """Yields all rows."""
-        order = np.arange(self.rows) if shuffle is None else _drawn(shuffle, self.rows)
+        """Yields a single window of all rows."""
+        order = np.arange(self.rows) if shuffle is None else _permutation(shuffle, self.rows)
         yield _window(self._tensors, order, batch_size)
 
 
 class Streamed:
-    """A split that is read anew in each epoch, from Parquet row groups in a drawn order.
+    """A split that is read again in every epoch, from Parquet row groups in a random order.
 
-    Consecutive groups of that order make a window, shuffled as a whole; rows that fill no batch go
-    into the next one. The next window is read while the current one trains.
+    Consecutive groups form a window, which is shuffled as a whole; rows that do not fill a batch
+    move to the next window. The next window is read while the current one is trained on.
 
     Attributes:
-        labels: What the labels are.
+        labels: Statistics of the labels.
         sample: Numbers of evenly spaced rows, `[S, F] float32`, at most `SAMPLE` of them.
     """
 
     def __init__(self, examples: Examples, name: str, window_bytes: int) -> None:
-        """Goes through the split once.
+        """Reads the split once, for the statistics and the sample.
 
         Args:
-            examples: Where it stands.
-            name: Of the split.
-            window_bytes: What a window holds; one row group at least.
+            examples: The folder of examples.
+            name: train, validation or test.
+            window_bytes: Bytes from which a window is complete; it holds at least one row group.
 
         Raises:
-            TrainerError: The split has no rows, or a shard is not what the manifest says.
+            TrainerError: The split has no rows or no weight, or a shard differs from the manifest.
         """
         self._examples, self._window_bytes = examples, window_bytes
         self._groups = list(examples.groups(name))
@@ -108,56 +114,62 @@ class Streamed:
         """Yields windows of about `window_bytes`."""
         with ThreadPoolExecutor(1) as reader:
             windows = self._read(batch_size, shuffle)
-            ahead = reader.submit(next, windows, None)
-            while (window := ahead.result()) is not None:
-                ahead = reader.submit(next, windows, None)
+            future = reader.submit(next, windows, None)
+            while (window := future.result()) is not None:
+                future = reader.submit(next, windows, None)
                 yield window
 
     def _read(self, batch_size: int, shuffle: tuple[int, int] | None) -> Iterator[Window]:
         count = len(self._groups)
-        order = np.arange(count) if shuffle is None else _drawn(shuffle, count)
-        rest: list[Split] = []
+        order = np.arange(count) if shuffle is None else _permutation(shuffle, count)
+        rest: list[Split] = []  # rows that are not in a window yet
         for number, place in enumerate(order):
             rest.append(self._examples.read_group(self._groups[place]))
             is_last = number == count - 1
             if not is_last and sum(part.size_bytes for part in rest) < self._window_bytes:
                 continue
             split = joined(rest)
-            kept = split.rows if is_last else split.rows // batch_size * batch_size
+            n_window = split.rows if is_last else split.rows // batch_size * batch_size
             rows = np.arange(split.rows)
             if shuffle is not None:
-                rows = _drawn((*shuffle, number), split.rows)
-            rest = [split.take(rows[kept:])]
-            if kept:
-                yield _window(_padded(split), rows[:kept], batch_size)
+                rows = _permutation((*shuffle, number), split.rows)
+            rest = [split.take(rows[n_window:])]
+            if n_window:
+                yield _window(_padded(split), rows[:n_window], batch_size)
 
 
 def read_rows(examples: Examples, name: str, resident_mb: int) -> Split | Streamed:
-    """Reads a split, or prepares to stream it where its columns take more than `resident_mb`.
+    """Reads a split, or prepares to stream it if its columns take more than `resident_mb`.
+
+    Args:
+        examples: The folder of examples.
+        name: train, validation or test.
+        resident_mb: Megabytes (10^6 bytes) of a split that may be in memory.
 
     Raises:
-        TrainerError: The split has no rows, or a shard is not what the manifest says.
+        TrainerError: The split has no rows or no weight, or a shard differs from the manifest.
     """
-    row_bytes = 4 * (len(examples.transform.engineered) + 2)
+    row_bytes = 4 * (len(examples.transform.engineered) + 2)  # the label and the weight
     if examples.manifest["rows"][name] * row_bytes <= resident_mb * 10**6:
         return examples.split(name)
+    # A quarter, since a window is copied to tensors while the next one is read.
     return Streamed(examples, name, resident_mb * 10**6 // 4)
 
 
-def _padded(split: Split) -> Tensors:
-    """Returns the arrays with a row of zeros, which fills the last batch."""
+def _padded(split: Split) -> SplitTensors:
+    """Returns the arrays as tensors, with the filler: a last row of zeros."""
     arrays = (split.numbers, split.indices, split.labels, split.weights)
     padded = [np.pad(a, [(0, 1)] + [(0, 0)] * (a.ndim - 1)) for a in arrays]
     return tuple(map(tf.constant, padded))
 
 
-def _window(tensors: Tensors, order: np.ndarray, batch_size: int) -> Window:
+def _window(tensors: SplitTensors, order: np.ndarray, batch_size: int) -> Window:
     steps = -(-len(order) // batch_size)
     places = np.full(steps * batch_size, tensors[2].shape[0] - 1, np.int32)
     places[: len(order)] = order
     return Window(tensors, tf.constant(places), steps)
 
 
-def _drawn(key: tuple[int, ...], count: int) -> np.ndarray:
-    """Returns a permutation, drawn by PCG64 from the key."""
+def _permutation(key: tuple[int, ...], count: int) -> np.ndarray:
+    """Returns the permutation of `[count]` that PCG64 draws with the key as its seed."""
     return np.random.Generator(np.random.PCG64(key)).permutation(count)

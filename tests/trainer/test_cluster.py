@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from quatrain.local import training_job
 from quatrain.trainer.cluster import check_gpus, join_cluster
 from quatrain.trainer.model import train
 from quatrain.trainer.settings import TrainerError
-from tests.trainer.small import SMALL, job
+from tests.trainer.small import job
 
 
 @pytest.fixture(scope="module")
@@ -35,32 +34,55 @@ def assert_same_curve(replicas: int, several: Path, one_process: Path) -> None:
 
 
 TASK = """
-import json, os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
-from trainer import task
-from quatrain.trainer.neural.steps import Loop
 
-killed, run_steps = Path(sys.argv[1]), Loop.run_steps
-role = json.loads(os.environ["TF_CONFIG"])["task"]["type"]
+import numpy as np
 
-def run(loop, order, first, steps):
-    if role == "worker" and int(loop.step.numpy()) == 6 and not killed.exists():
-        killed.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run_steps(loop, order, first, steps)
+from quatrain.trainer.cluster import join_cluster
+from quatrain.trainer.examples import read_examples
+from quatrain.trainer.export import export
+from quatrain.trainer.network import fit_network
+from quatrain.trainer.predictor import Fitting, head_of
+from quatrain.trainer.rows import Resident
+from tests.trainer.small import job
 
-Loop.run_steps = run
-task.main(sys.argv[2:])
+examples_folder, folder = map(Path, sys.argv[1:])
+
+
+class Recorded(Resident):
+    # Rows that record the epochs they serve, and kill the worker once, after the first epoch.
+
+    def windows(self, batch_size, shuffle):
+        if not cluster.is_chief:
+            with (folder / "epochs").open("a") as file:
+                file.write(f"{shuffle[1]} ")
+            if shuffle[1] == 1 and "1 1" not in (folder / "epochs").read_text():
+                while not list((folder / "checkpoints").glob("epoch-00001.npz")):
+                    time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGKILL)
+        yield from super().windows(batch_size, shuffle)
+
+
+cluster = join_cluster("multi_worker")
+small = job(examples_folder, folder)
+examples = read_examples(small.examples)
+train, validation = (examples.split(name) for name in ("train", "validation"))
+rows = Recorded(train)
+rows.sample = train.numbers
+head = head_of(examples, train)
+fitting = Fitting(small, cluster, examples, head, rows, validation, lambda epoch: None)
+predictor = fit_network(fitting)
+if cluster.is_chief:
+    export(small, predictor, head, cluster, examples)
+cluster.agree(0.0)
 """
 
 
 def test_two_workers_of_which_one_is_killed_follow_the_curve_of_one_process(
     examples: Path, one_process: Path, tmp_path: Path
 ) -> None:
-    arguments = ["-c", TASK, str(tmp_path / "killed"), "--examples", str(examples)]
-    given = {f.name: getattr(SMALL, f.name) for f in fields(SMALL)} | {"max_seconds": 500}
-    given["hidden_units"] = ",".join(map(str, SMALL.hidden_units))
-    arguments += ["--strategy=multi_worker", *(f"--{k}={v}" for k, v in given.items())]
+    arguments = ["-c", TASK, str(examples), str(tmp_path)]
     container = {"image_uri": "toy", "command": ["python"], "args": arguments}
     payload = {
         "job_spec": {
@@ -69,13 +91,14 @@ def test_two_workers_of_which_one_is_killed_follow_the_curve_of_one_process(
             "base_output_directory": {"output_uri_prefix": str(tmp_path)},
         }
     }
-    told: list[str] = []
-    log = tmp_path / "chief.log"
-    done = training_job.run_job(payload, dict(os.environ), log, say=told.append)
-    assert done.succeeded, done.reason
-    (restart,) = told
-    assert restart.startswith("workerpool1-0: it was killed by SIGKILL")
-    assert "resumed after epoch 1, step 6" in log.read_text()
+    restarts: list[str] = []
+    outcome = training_job.run_job(
+        payload, dict(os.environ), tmp_path / "chief.log", say=restarts.append
+    )
+    assert outcome.succeeded, outcome.reason
+    assert len(restarts) == 1
+    # The worker was killed when its second epoch began, and resumed there after the restart.
+    assert (tmp_path / "epochs").read_text().split() == ["0", "1", "1", "2"]
     assert_same_curve(2, tmp_path, one_process)
 
 

@@ -1,1 +1,1 @@
-"""Boosted trees: their fit, and their form as tensors."""
+"""Boosted trees: how they are fitted, computed, and blended with a network."""

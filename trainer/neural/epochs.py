@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
-from ..checkpoints import Begun, Checkpoints, Epoch, Progress, Stopped
+from ..checkpoints import Checkpoints, Epoch, PartialEpoch, Progress, Stopped
 from ..cluster import Cluster
 from ..job import Job
 from ..rows import Window
@@ -126,7 +126,7 @@ def _run_epoch(
     for window, first, steps in _calls(loop.windows(progress.epochs), begun.steps, allowed):
         loss, weight = loop.run_steps(window, first, steps)
         now = clock.seconds()
-        begun = Begun(begun.steps + steps, begun.loss + loss, begun.weight + weight, now)
+        begun = PartialEpoch(begun.steps + steps, begun.loss + loss, begun.weight + weight, now)
         if _is_late(settings, now):
             break
         if begun.steps < allowed and now - saved_at >= SAVE_EVERY_S:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from ..cluster import Cluster
 from ..predictor import Head
-from ..rows import Rows, Tensors, Window
+from ..rows import Rows, SplitTensors, Window
 from ..settings import Hyperparameters, TrainerError
 from .optimizer import AdamW, Weights, move_average
 
@@ -155,7 +155,7 @@ class Loop:
         }
 
     def _train_graph(
-        self, tensors: Tensors, order: tf.Tensor, first: tf.Tensor, steps: tf.Tensor
+        self, tensors: SplitTensors, order: tf.Tensor, first: tf.Tensor, steps: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Runs steps inside the graph.
 
@@ -178,7 +178,9 @@ class Loop:
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0), steps)
         return tf.while_loop(lambda i, *_: i < steps, body, start)[1:]
 
-    def _evaluate_graph(self, tensors: Tensors, order: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+    def _evaluate_graph(
+        self, tensors: SplitTensors, order: tf.Tensor, steps: tf.Tensor
+    ) -> tf.Tensor:
         def body(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             places = self._batch(order, i)
             per_replica = self._strategy.run(self._evaluate_step, args=(tensors, places))
@@ -201,7 +203,7 @@ class Loop:
         filled = tf.pad(places, [[0, self._fillers]], constant_values=filler)
         return tf.slice(filled, [start], [self._replica_rows])
 
-    def _train_step(self, tensors: Tensors, places: tf.Tensor) -> tf.Tensor:
+    def _train_step(self, tensors: SplitTensors, places: tf.Tensor) -> tf.Tensor:
         rows = self.train_rows
         filler = tf.shape(tensors[2])[0] - 1
         real = tf.reduce_sum(tf.cast(places < filler, tf.float32))
@@ -225,7 +227,7 @@ class Loop:
         move_average(self.average.vector, self.network.vector, step, self._settings.averaging)
         return total
 
-    def _evaluate_step(self, tensors: Tensors, places: tf.Tensor) -> tf.Tensor:
+    def _evaluate_step(self, tensors: SplitTensors, places: tf.Tensor) -> tf.Tensor:
         own = self._own(places, tf.shape(tensors[2])[0] - 1)
         numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
         outputs = self.average(self.average.tensors(), [numbers, indices], training=False)

@@ -1,4 +1,4 @@
-"""Trees beside the network: fits both and blends or chooses by the validation split."""
+"""Fits trees beside the network, and blends the two or takes one, by the validation split."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from .boosted.boosting import boost
-from .examples import Split
-from .network import fit_network
-from .predictor import Fitting, Head, Predictor
+from ..examples import Split
+from ..network import fit_network
+from ..predictor import Fitting, Head, Predictor
+from .boosting import boost
 
 log = logging.getLogger("trainer")
 SHARES = np.linspace(0.0, 1.0, 21)
-"""The shares of the network that are tried: a finer search would only follow the noise."""
+"""The shares of the network that are tried: a finer grid would follow the noise of the rows."""
 GAIN = 0.002
-"""`auto` blends where that lowers the log-loss or RMSE of the better part by at least this."""
+"""`auto` blends if that lowers the log-loss or RMSE of the better part by at least this share."""
 _BATCH = 8_192
-_LEAST_PROBABILITY = 1e-15
+_LEAST_PROBABILITY = 1e-15  # keeps the log-loss finite where float32 trees round to 0 or 1
 
 
 def fit_trees(fitting: Fitting) -> Predictor | None:
-    """Fits boosted trees to all rows, on the chief; the other workers have nothing to do.
+    """Fits boosted trees to all rows, on the chief; other workers return None at once.
 
-    The same rows give the same trees, so a job that is started again fits them again.
+    There are no checkpoints of trees: a restarted job fits them again, and gets the same ones.
 
     Raises:
         TrainerError: LightGBM is not installed, or a loss is not a number.
@@ -53,13 +53,13 @@ def fit_trees(fitting: Fitting) -> Predictor | None:
 
 
 def fit_blend(fitting: Fitting) -> Predictor | None:
-    """Fits the network, then the trees, and blends them; `auto` may keep one of them alone.
+    """Fits the network, then the trees, and blends them; `auto` may take only one of the two.
 
-    The replicas train the network; the chief alone goes on. After the network's epochs it reports
-    the outcome, once.
+    All replicas train the network, then the chief does the rest alone; other workers return None.
+    The chief reports the network's epochs, and at the end one more for the blend.
 
     Raises:
-        TrainerError: The rows or the settings cannot train one of them.
+        TrainerError: One of the two cannot be trained with these rows or settings.
     """
     job, head, report = fitting.job, fitting.head, fitting.report
     _, validation = fitting.splits
@@ -71,28 +71,28 @@ def fit_blend(fitting: Fitting) -> Predictor | None:
     predicted = [predictions(part, validation) for part in (network, trees)]
     losses = losses_by_share(predicted[0], predicted[1], head, validation)
     share = choose_share(losses, head, frugal=job.settings.model == "auto")
-    predictor = _mixed(network, trees, share)
-    found = {"tabm": losses[-1], "trees": losses[0], "blend": losses.min()}
-    told = ", ".join(f"{name} {loss:.4f}" for name, loss in found.items())
-    log.info("share of the network %.2f; validation losses: %s", share, told)
+    predictor = _blended(network, trees, share)
+    by_kind = {"tabm": losses[-1], "trees": losses[0], "blend": losses.min()}
+    listing = ", ".join(f"{name} {loss:.4f}" for name, loss in by_kind.items())
+    log.info("share of the network %.2f; validation losses: %s", share, listing)
     last = network.progress.history[-1]
     outcome = float(losses[np.searchsorted(SHARES, share)])
     steps = last.step + trees.progress.steps
     report(replace(last, epoch=last.epoch + 1, step=steps, validation_loss=outcome))
-    return replace(predictor, losses={name: float(loss) for name, loss in found.items()})
+    return replace(predictor, losses={name: float(loss) for name, loss in by_kind.items()})
 
 
 def losses_by_share(network: np.ndarray, trees: np.ndarray, head: Head, split: Split) -> np.ndarray:
-    """Returns the mean loss of the weighted mean of two predictions, for each of `SHARES`.
+    """Returns the loss of a blend for each of `SHARES`: a weighted mean of two predictions.
 
     Args:
-        network: Class probabilities `[N, C] float32`, or labels `[N, 1]`.
-        trees: The same.
+        network: Class probabilities `[N, C] float32`, or labels `[N, 1] float32`.
+        trees: The same from the trees.
         head: The task.
-        split: The labels and weights.
+        split: The labels and weights of the rows.
 
     Returns:
-        `[21] float64`: log-losses, or squares in the label's unit.
+        `[21] float64`: mean log-losses, or mean squared errors in the label's unit.
     """
     if head.task == "regression":
         parts = [p[:, 0].astype(np.float64) - split.labels for p in (network, trees)]
@@ -101,29 +101,34 @@ def losses_by_share(network: np.ndarray, trees: np.ndarray, head: Head, split: S
         parts = [p[rows, split.labels].astype(np.float64) for p in (network, trees)]
     losses = []
     for share in SHARES:
-        mean = share * parts[0] + (1.0 - share) * parts[1]
+        blended = share * parts[0] + (1.0 - share) * parts[1]
         if head.task == "regression":
-            each = mean**2
+            by_row = blended**2
         else:
-            each = -np.log(np.maximum(mean, _LEAST_PROBABILITY))
-        losses.append(np.average(each, weights=split.weights))
+            by_row = -np.log(np.maximum(blended, _LEAST_PROBABILITY))
+        losses.append(np.average(by_row, weights=split.weights))
     return np.array(losses)
 
 
 def choose_share(losses: np.ndarray, head: Head, frugal: bool) -> float:
-    """Returns the share of the network that loses least; frugally, 0 or 1 unless it costs 0.2 %.
+    """Returns the share of the network with the least loss.
 
-    A blend costs both parts with every row that is served.
+    Args:
+        losses: The loss for each of `SHARES`.
+        head: The task.
+        frugal: Whether to take 0 or 1 unless a blend is better by `GAIN`: it computes both parts
+            for every row that is served.
     """
-    best, alone = int(np.argmin(losses)), int(np.argmin(losses[[0, -1]])) * (len(losses) - 1)
-    power = 2 if head.task == "regression" else 1  # the loss is a square, the gain is of its root
-    if frugal and losses[best] > losses[alone] * (1.0 - GAIN) ** power:
-        best = alone
+    best = int(np.argmin(losses))
+    single = int(np.argmin(losses[[0, -1]])) * (len(losses) - 1)
+    power = 2 if head.task == "regression" else 1  # the loss is a square, the gain that of its root
+    if frugal and losses[best] > losses[single] * (1.0 - GAIN) ** power:
+        best = single
     return float(SHARES[best])
 
 
-def _mixed(network: Predictor, trees: Predictor, share: float) -> Predictor:
-    """Returns the blend; a part without a share is left out."""
+def _blended(network: Predictor, trees: Predictor, share: float) -> Predictor:
+    """Returns the blend, or one of the two predictors if the share of the other is 0."""
     if share in (0.0, 1.0):
         return network if share else trees
 
@@ -140,7 +145,7 @@ def _mixed(network: Predictor, trees: Predictor, share: float) -> Predictor:
 
 
 def predictions(predictor: Predictor, split: Split) -> np.ndarray:
-    """Returns what a predictor predicts of a split, `[N, C] float32`."""
+    """Returns the predictions for a split: class probabilities `[N, C] float32`, or `[N, 1]`."""
     predict = tf.function(predictor.predict, autograph=False, reduce_retracing=True)
     cuts = range(0, split.rows, _BATCH)
     parts = [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from quatrain.trainer.blend import SHARES, choose_share, fit_trees, losses_by_share
+from quatrain.trainer.boosted.blend import SHARES, choose_share, fit_trees, losses_by_share
 from quatrain.trainer.cluster import Cluster
 from quatrain.trainer.examples import Split, read_examples
 from quatrain.trainer.export import argument_names
