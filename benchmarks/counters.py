@@ -1,7 +1,7 @@
-"""Counts what the preprocess step moves, for docs/scale.md: `python -m benchmarks.counters [ROWS]`.
+"""Measures what preprocessing moves, for docs/scale.md: `python -m benchmarks.counters [ROWS]`.
 
-It does what the Beam steps call, range by range and without Beam, and takes the size of everything
-that would travel between workers (pickled, as Beam's coder of Python objects does) or be written.
+It calls the functions of the Beam steps range by range, without Beam, and adds up the bytes that
+would be sent between workers (pickled, as by Beam's coder of Python objects) and those written.
 ROWS is a size of benchmarks/preprocess.py, by default 10M.
 """
 
@@ -27,7 +27,7 @@ from quatrain.validation.load import load_spec
 
 
 def count(source: Path, out: Path) -> list[tuple[str, str]]:
-    """Does the flights job on a file and returns its counters, each with what it counts."""
+    """Does the flights job on a file; returns pairs of a counter's name and its value."""
     spec = load_spec(ROOT / "examples/flights/flights.yaml", [f"source.uri={source}"])
     ranges = plan_ranges(spec.source, spec.columns)
     job = Job(spec, rules_of(spec), Folder(str(out)), len(ranges))

@@ -1,11 +1,11 @@
-"""What every benchmark shares: one measured run, environments for peers, interleaving, tables.
+"""Shared parts of the benchmarks: measurements, environments of peers, interleaving, tables.
 
-A measured run is a process of its own: it imports what it needs, then calls `measured(work)`, which
-prints one line of JSON. CPU-seconds are user and system time of the process and of the children
-that it waited for, by getrusage, from after the imports to the end of the work. The peak is the
-largest resident set of the process (VmHWM, imports included), or of one of its children.
+Each measurement is a process of its own. It imports what it needs, then calls `measured`, which
+prints one line of JSON. CPU-seconds are user and system time of the process and of its finished
+children by getrusage, from after the imports to the end of the work. The peak is the largest
+resident set of the process (VmHWM, imports included) or of one of its children.
 
-Only the standard library: this module is imported in the environment of each peer.
+This module uses only the standard library, since it is imported in the environment of each peer.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _RESULT = "measured: "
 
 @dataclass(frozen=True)
 class Case:
-    """Something to measure.
+    """A program to measure.
 
     Attributes:
-        name: Its row in the table.
-        script: What its process runs, below the root.
-        sources: Files or folders; runs count for as long as they hold the same bytes.
-        arguments: Of the script, after those that the size gives.
-        requirements: What its environment holds, each pinned; none is the project's environment.
-        leaves_out: What it does not do of the job.
-        pinned: Whether it is measured on one core where cores are chosen.
+        name: Its name in the tables.
+        script: The script to run, relative to the root.
+        sources: Files or folders; a measurement counts as long as their contents are the same.
+        arguments: Arguments of the script, after those of the size.
+        requirements: Pinned packages of its environment; empty: the project's environment.
+        leaves_out: Parts of the job that it does not do.
+        pinned: Whether it runs on a single core, if the benchmark chooses one.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Case:
 
     @property
     def key(self) -> str:
-        """What tells whether an earlier run was of the same code."""
+        """A digest of the code and the requirements, equal as long as both are."""
         digest = hashlib.sha256(repr((self.script, self.arguments, self.requirements)).encode())
         for source in self.sources:
             path = ROOT / source
@@ -67,8 +67,20 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of a case on one input."""
+class Measurement:
+    """One run of a case on one input.
+
+    Attributes:
+        case: Name of the case.
+        size: Name of the input.
+        key: The case's key.
+        cpu_s: CPU-seconds of the work.
+        wall_s: Seconds of the work.
+        peak_mb: Largest resident set in MiB.
+        busy: Share of all cores that were busy meanwhile, for any process, in [0, 1].
+        at: When it ended, UTC.
+        outcome: What the script reports of its results, for comparison.
+    """
 
     case: str
     size: str
@@ -78,15 +90,15 @@ class Run:
     peak_mb: float
     busy: float
     at: str
-    said: dict[str, Any]
+    outcome: dict[str, Any]
 
 
 def measured(work: Callable[[], None], check: Callable[[], Mapping[str, Any]]) -> None:
-    """Does the work and prints what it cost, and what the check, which costs it nothing, says."""
+    """Does the work, and prints its cost and the result of the check, which is not measured."""
     before, started = _cpu_s(), time.monotonic()
     work()
     wall_s, cpu_s = time.monotonic() - started, _cpu_s() - before
-    line = {"cpu_s": cpu_s, "wall_s": wall_s, "peak_mb": _peak_mb(), "said": dict(check())}
+    line = {"cpu_s": cpu_s, "wall_s": wall_s, "peak_mb": _peak_mb(), "outcome": dict(check())}
     print(_RESULT + json.dumps(line), flush=True)
 
 
@@ -102,48 +114,54 @@ def _peak_mb() -> float:
 
 
 def python_of(requirements: Sequence[str]) -> str:
-    """Returns the interpreter of an environment, made if it is not there with these packages."""
+    """Returns the interpreter of an environment with the packages, which is created if needed."""
     if not requirements:
         return sys.executable
     folder = BUILD / "environments" / requirements[0]
-    python, done = folder / "bin/python", folder / "requirements.txt"
+    python, installed = folder / "bin/python", folder / "requirements.txt"
     text = "\n".join(requirements) + "\n"
-    if done.exists() and done.read_text() == text:
+    if installed.exists() and installed.read_text() == text:
         return str(python)
-    print(f"making {folder.relative_to(ROOT)}: {', '.join(requirements)}", flush=True)
+    print(f"creating {folder.relative_to(ROOT)}: {', '.join(requirements)}", flush=True)
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "venv", "-q", "--clear", "-p", sys.executable, folder], check=True)
     install = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", python]
     subprocess.run([*install, *requirements], check=True)
-    done.write_text(text)
+    installed.write_text(text)
     return str(python)
 
 
-def measure(case: Case, size: str, arguments: Sequence[str], core: int | None = None) -> Run:
-    """Runs a case once in a process of its own; one that is pinned, on `core` if it is given.
+def measure(
+    case: Case, size: str, arguments: Sequence[str], core: int | None = None
+) -> Measurement:
+    """Runs a case once, in a process of its own.
 
-    The process is given the arguments, then a folder of its own, which is removed, then the case's.
+    Args:
+        case: What to run. Its arguments come after those below, and after a temporary folder.
+        size: Name of the input.
+        arguments: Arguments of the size.
+        core: The core for a pinned case; None: any.
 
     Raises:
-        subprocess.CalledProcessError: It failed; its output was shown.
+        subprocess.CalledProcessError: The process failed; its output has been printed.
     """
     python = python_of(case.requirements)
     pin = [] if core is None or not case.pinned else ["taskset", "-c", str(core)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    idle = _cpu_times()
+    times = _cpu_times()
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
         words = [python, case.script, *arguments, f"{folder}/out", *case.arguments]
-        done = subprocess.run(
+        process = subprocess.run(
             [*pin, *words], env=environment, capture_output=True, text=True, cwd=ROOT
         )
-    busy = _busy(idle, _cpu_times())
-    if done.returncode:
-        sys.stderr.write(done.stdout[-4000:] + done.stderr[-8000:])
-        done.check_returncode()
-    line = next(t for t in reversed(done.stdout.splitlines()) if t.startswith(_RESULT))
+    busy = _busy(times, _cpu_times())
+    if process.returncode:
+        sys.stderr.write(process.stdout[-4000:] + process.stderr[-8000:])
+        process.check_returncode()
+    line = next(t for t in reversed(process.stdout.splitlines()) if t.startswith(_RESULT))
     at = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     result = json.loads(line.removeprefix(_RESULT))
-    return Run(case.name, size, case.key, busy=busy, at=at, **result)
+    return Measurement(case.name, size, case.key, busy=busy, at=at, **result)
 
 
 def _cpu_times() -> list[int]:
@@ -151,27 +169,27 @@ def _cpu_times() -> list[int]:
 
 
 def _busy(before: list[int], after: list[int]) -> float:
-    """Returns the share of all cores that was busy, with whatever."""
+    """Returns the share of all cores that were busy between two readings, for any process."""
     passed = [b - a for a, b in zip(before, after, strict=True)]
     return 1 - (passed[3] + passed[4]) / max(sum(passed), 1)
 
 
 class Results:
-    """All runs of a benchmark, a line each, in build/bench."""
+    """All measurements of a benchmark: a file of JSON Lines in build/bench."""
 
     def __init__(self, name: str) -> None:
         self._path = BUILD / f"{name}.jsonl"
         self._path.parent.mkdir(parents=True, exist_ok=True)
 
-    def add(self, run: Run) -> None:
-        """Keeps a run."""
+    def add(self, run: Measurement) -> None:
+        """Appends a measurement."""
         with self._path.open("a") as file:
             file.write(json.dumps(asdict(run)) + "\n")
 
-    def of(self, case: Case, size: str) -> list[Run]:
-        """Returns the runs of a case as its sources are now, on an input."""
+    def of(self, case: Case, size: str) -> list[Measurement]:
+        """Returns the measurements of a case on an input, with the sources as they are now."""
         lines = self._path.read_text().splitlines() if self._path.exists() else []
-        runs = (Run(**json.loads(line)) for line in lines)
+        runs = (Measurement(**json.loads(line)) for line in lines)
         return [r for r in runs if (r.case, r.size, r.key) == (case.name, size, case.key)]
 
 
@@ -181,29 +199,32 @@ def interleave(
     repeats: int,
     core: int | None = None,
 ) -> None:
-    """Runs cases in turn until each has its number of runs, so that a change of load meets all."""
-    wanted = list(cases)
+    """Runs the cases in turns until each has its number of runs.
+
+    With turns, a change of the machine's load affects all cases and not just one.
+    """
+    turn_cases = list(cases)
     for turn in range(1, repeats + 1):
-        for case, size, arguments in wanted:
+        for case, size, arguments in turn_cases:
             if len(results.of(case, size)) >= turn:
                 continue
             run = measure(case, size, arguments, core)
             results.add(run)
             print(
                 f"{size:>6} {case.name:<24} {run.cpu_s:8.2f} CPU-s {run.wall_s:8.1f} s "
-                f"{run.peak_mb:7.0f} MB  busy {run.busy:.0%}  {run.said}",
+                f"{run.peak_mb:7.0f} MB  busy {run.busy:.0%}  {run.outcome}",
                 flush=True,
             )
 
 
 def median(values: Iterable[float]) -> float:
-    """Returns the median; NaN of nothing."""
-    known = list(values)
-    return statistics.median(known) if known else float("nan")
+    """Returns the median, or NaN if there are no values."""
+    numbers = list(values)
+    return statistics.median(numbers) if numbers else float("nan")
 
 
 def machine() -> str:
-    """Returns the machine in a line."""
+    """Describes the machine in a line."""
     text = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*:\s*(.+)", text)
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
@@ -221,7 +242,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def write_section(name: str, text: str, path: Path = PAGE) -> None:
-    """Puts a benchmark's section into a page, in the place of its former one."""
+    """Writes a section of a page, in the place of the section's former text if there is one."""
     begin, end = _marks(name)
     title = "# Benchmarks\n\nWritten by `make bench`; do not edit by hand.\n"
     page = path.read_text() if path.exists() else title
@@ -234,7 +255,7 @@ def write_section(name: str, text: str, path: Path = PAGE) -> None:
 
 
 def read_section(name: str, path: Path = PAGE) -> str:
-    """Returns a section of a page with its marks; nothing where it is not there."""
+    """Returns a section of a page with its marks, or '' if the page has none."""
     begin, end = _marks(name)
     page = path.read_text() if path.exists() else ""
     return begin + page.split(begin, 1)[1].split(end, 1)[0] + end if begin in page else ""

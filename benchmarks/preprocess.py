@@ -15,7 +15,7 @@ from benchmarks.measuring import BUILD, ROOT, Case, Results, interleave
 from benchmarks.rows import write_rows
 
 SIZES = {"0.34M": 1, "3.4M": 10, "10M": 30}
-"""How often the 336 776 flights are written, by the size's name."""
+"""Number of copies of the 336 776 flights, by name of the size."""
 PEERS = "benchmarks/peers/"
 ARROW = ("pyarrow==25.0.1", "numpy==2.4.6")
 FRAMES_LEAVE_OUT = (
@@ -25,7 +25,7 @@ FRAMES_LEAVE_OUT = (
 
 
 def _ours(name: str, *arguments: str, pinned: bool = True) -> Case:
-    script = PEERS + "quatrain.py"
+    script = PEERS + "quatrain_.py"
     return Case(name, script, ("components", "trainer", script), arguments, pinned=pinned)
 
 
@@ -65,13 +65,13 @@ EXTRAS = (
     (_ours("quatrain, 40 rows", "beam"), "40", ""),
     (_ours("quatrain, no Beam, 40 rows", "kernels"), "40", ""),
 )
-"""What is measured at one size, and of which file."""
+"""Cases for one size only, with the suffix of their file."""
 LARGE = {"10M": ("tensorflow-transform", "Beam, a dict a row")}
-"""Cases that a size leaves out: they would run for a quarter of an hour."""
+"""Cases that a size leaves out, since they would take a quarter of an hour."""
 
 
 def table_of(size: str, kind: str = "") -> Path:
-    """Returns the CSV file of a size, made if it is not there."""
+    """Returns the CSV file of a size, which is written if it does not exist."""
     flights = ROOT / "examples/flights/data/flights.csv"
     target = BUILD / f"data/flights-{size}{kind}.csv"
     if size == "40":
@@ -82,8 +82,8 @@ def table_of(size: str, kind: str = "") -> Path:
     return write_rows(flights, target, SIZES[size], dirty=not kind)
 
 
-def wanted(sizes: Sequence[str], only: str) -> list[tuple[Case, str, list[str]]]:
-    """Returns what to run: cases, sizes and the arguments of their processes."""
+def selected(sizes: Sequence[str], only: str) -> list[tuple[Case, str, list[str]]]:
+    """Returns the cases to run, each with its size and the arguments of its process."""
     of_all = [(c, s, "") for s in sizes for c in CASES if c.name not in LARGE.get(s, ())]
     extras = [extra for extra in EXTRAS if extra[1] in (*sizes, "40")]
     chosen = [(c, s, kind) for c, s, kind in [*of_all, *extras] if only in c.name]
@@ -91,19 +91,19 @@ def wanted(sizes: Sequence[str], only: str) -> list[tuple[Case, str, list[str]]]
 
 
 def main() -> None:
-    """Runs what has not run as often as asked, then writes the page."""
+    """Runs each case until it has its number of runs, then writes the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", default=",".join(SIZES), help="sizes, as 0.34M,3.4M")
-    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--rows", default=",".join(SIZES), help="sizes, such as 0.34M,3.4M")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--core", type=int, default=0, help="where processes are pinned to")
+    parser.add_argument("--core", type=int, default=0, help="the core to pin processes to")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
-    given = parser.parse_args()
+    options = parser.parse_args()
     results = Results("preprocess")
-    if given.repeats:
-        runs = wanted(given.rows.split(","), given.only)
-        interleave(results, runs, given.repeats, given.core)
-    if given.write:
+    if options.repeats:
+        runs = selected(options.rows.split(","), options.only)
+        interleave(results, runs, options.repeats, options.core)
+    if options.write:
         preprocess_page.write(results, CASES, EXTRAS, list(SIZES))
 
 

@@ -1,10 +1,10 @@
-"""The section of docs/benchmarks.md on preprocessing, written from the runs that were measured."""
+"""Writes the section of docs/benchmarks.md on preprocessing from the measurements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.measuring import Case, Results, Run, machine, median, table, write_section
+from benchmarks.measuring import Case, Measurement, Results, machine, median, table, write_section
 
 Extra = tuple[Case, str, str]
 
@@ -12,27 +12,27 @@ Extra = tuple[Case, str, str]
 def write(
     results: Results, cases: Sequence[Case], extras: Sequence[Extra], sizes: Sequence[str]
 ) -> None:
-    """Writes the section; what was not measured says so."""
+    """Writes the section; numbers without a measurement are marked as such."""
     runs = {(c.name, s): results.of(c, s) for s in sizes for c in cases}
     runs |= {(c.name, s): results.of(c, s) for c, s, _ in extras}
-    every = [run for found in runs.values() for run in found]
+    every = [run for of_case in runs.values() for run in of_case]
     text = f"""## Preprocessing
 
 The flights job of [flights.yaml](../examples/flights/flights.yaml), from one CSV file to its
-shards: reject, label, split, statistics, fit, engineer, write. The table is the 336 776 flights
+shards: reject, label, split, statistics, fit, engineer, write. The table holds the 336 776 flights
 once, 10 and 30 times, with jitter; one row in 10 000 is wrong. CPU-seconds are user and system
 time of the process and its children after its imports, by getrusage; the peak is the largest
-resident set, imports included. A process is pinned to one core, unless its row says that it is
-not. Medians of runs that take turns; a case whose code is still the same keeps its earlier runs,
-so a peer's may be some hours older than ours. `busy` is the median share of all cores that was busy
-meanwhile, with whatever: on a shared machine CPU-seconds grow with it, so compare runs of a row of
-the same load.
+resident set, imports included. A process is pinned to one core unless its row says otherwise. All
+numbers are medians of runs that take turns. A case keeps its earlier runs as long as its code is
+the same, so a peer's may be some hours older than ours. `busy` is the median share of all cores
+that were busy meanwhile, for any process: on a shared machine CPU-seconds grow with it, so compare
+rows with the same load.
 
-{machine()}; {_dates(every)}. `make bench` makes this page; `make bench ROWS=0.34M` runs one size.
+{machine()}; {_dates(every)}. `make bench` writes this page; `make bench ROWS=0.34M` runs one size.
 
 {_measured(runs, cases, sizes)}
 
-All cases of a size must agree on rows by split and on the mean of two columns of the test split:
+All cases of a size must agree on the rows of each split and on two means over the test split:
 {_agreement(runs, cases, sizes)}
 
 {table(("target", "bound", "measured", "met"), _targets(runs))}
@@ -42,45 +42,45 @@ All cases of a size must agree on rows by split and on the mean of two columns o
     write_section("preprocessing", text)
 
 
-Runs = dict[tuple[str, str], list[Run]]
+Runs = dict[tuple[str, str], list[Measurement]]
 
 
 def _measured(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
     rows = []
     for case in cases:
         for size in sizes:
-            if found := runs[case.name, size]:
-                rows.append(_row(case.name, size, found))
+            if of_case := runs[case.name, size]:
+                rows.append(_row(case.name, size, of_case))
     rows += [
-        _row(name, size, found)
-        for (name, size), found in runs.items()
-        if found and name not in {c.name for c in cases}
+        _row(name, size, of_case)
+        for (name, size), of_case in runs.items()
+        if of_case and name not in {c.name for c in cases}
     ]
     return table(("what", "rows", "CPU-s", "from - to", "wall s", "peak MB", "busy", "runs"), rows)
 
 
-def _row(name: str, size: str, found: list[Run]) -> tuple[str, ...]:
-    cpu = [r.cpu_s for r in found]
-    wall, peak = median(r.wall_s for r in found), median(r.peak_mb for r in found)
-    spread, busy = f"{min(cpu):.2f} - {max(cpu):.2f}", median(r.busy for r in found)
+def _row(name: str, size: str, of_case: list[Measurement]) -> tuple[str, ...]:
+    cpu = [r.cpu_s for r in of_case]
+    wall, peak = median(r.wall_s for r in of_case), median(r.peak_mb for r in of_case)
+    spread, busy = f"{min(cpu):.2f} - {max(cpu):.2f}", median(r.busy for r in of_case)
     numbers = (f"{median(cpu):.2f}", spread, f"{wall:.2f}", f"{peak:.0f}", f"{busy:.0%}")
-    return name, size, *numbers, str(len(found))
+    return name, size, *numbers, str(len(of_case))
 
 
 def _agreement(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
-    told = []
+    sentences = []
     for size in sizes:
-        said = {str(r.said) for c in cases for r in runs[c.name, size]}
+        outcomes = {str(r.outcome) for c in cases for r in runs[c.name, size]}
         n = len([c for c in cases if runs[c.name, size]])
         rows = ("train", "validation", "test")
-        counts = {str({k: r.said[k] for k in rows}) for c in cases for r in runs[c.name, size]}
-        if len(said) == 1:
-            told.append(f"{size}: all {n} do.")
+        counts = {str({k: r.outcome[k] for k in rows}) for c in cases for r in runs[c.name, size]}
+        if len(outcomes) == 1:
+            sentences.append(f"{size}: all {n} agree.")
         elif len(counts) == 1:
-            told.append(f"{size}: all {n} do in rows; means differ by approximate statistics.")
-        elif said:
-            told.append(f"{size}: they do NOT: {sorted(counts)}.")
-    return " ".join(told)
+            sentences.append(f"{size}: all {n} agree on rows; approximate statistics shift means.")
+        elif outcomes:
+            sentences.append(f"{size}: they do NOT agree: {sorted(counts)}.")
+    return " ".join(sentences)
 
 
 def _targets(runs: Runs) -> Iterator[tuple[str, ...]]:
@@ -129,9 +129,9 @@ def _left_out(cases: Sequence[Case]) -> str:
         f"`{c.script}`{'; leaves out: ' + c.leaves_out if c.leaves_out else ''}."
         for c in cases
     ]
-    return "Who they are, and what a peer leaves out of the job:\n\n" + "\n".join(lines)
+    return "The cases, and what each peer leaves out of the job:\n\n" + "\n".join(lines)
 
 
-def _dates(every: Sequence[Run]) -> str:
+def _dates(every: Sequence[Measurement]) -> str:
     times = sorted(run.at for run in every)
     return f"measured from {times[0]} to {times[-1]} UTC" if times else "nothing was measured"

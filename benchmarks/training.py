@@ -1,6 +1,6 @@
 """Measures training against its peers: `python -m benchmarks.training [--write]`.
 
-All cases take the engineered rows of examples/flights/flights.yaml: 262 462 to train, 18 columns.
+All cases use the engineered rows of examples/flights/flights.yaml: 262 462 train rows, 18 columns.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ WINDOWS, RECORDS = (
 TABM, LIGHTGBM = _case("tabm, by default", "tabm"), _case("LightGBM, by default", "lightgbm")
 CASES = (LOOP, ARRAYS, DATASET, WINDOWS, RECORDS, TABM, LIGHTGBM)
 BOUNDS = ((LOOP, ARRAYS, 2.0), (LOOP, DATASET, 3.5), (WINDOWS, RECORDS, 7.0))
-"""How many times the second's units per CPU-second the first has to reach."""
+"""The least ratio of the units per CPU-second of two cases."""
 MOST_CPU = 12.0
-"""How many times LightGBM's CPU-seconds training by default may take."""
+"""The most CPU-seconds that training with the defaults may take, as a multiple of LightGBM's."""
 
 
 def examples() -> str:
-    """Returns the folder of engineered flights, made if it is not there."""
+    """Returns the folder of engineered flights, after preprocessing if it does not exist."""
     folder = BUILD / "data/flights-examples"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -57,8 +57,8 @@ def examples() -> str:
 
 
 def speed(results: Results, case: Case) -> float:
-    """Returns the median of units per CPU-second: steps, rows or trainings."""
-    return median(r.said["units"] / r.cpu_s for r in results.of(case, SIZE))
+    """Returns the median units (steps, rows or trainings) per CPU-second."""
+    return median(r.outcome["units"] / r.cpu_s for r in results.of(case, SIZE))
 
 
 def page(results: Results) -> str:
@@ -73,7 +73,7 @@ def page(results: Results) -> str:
     ]
     cost = speed(results, LIGHTGBM) / speed(results, TABM)
     losses = ", ".join(
-        f"{case.name} {median(r.said['validation_loss'] for r in results.of(case, SIZE)):.4f}"
+        f"{case.name} {median(r.outcome['validation_loss'] for r in results.of(case, SIZE)):.4f}"
         for case in (TABM, LIGHTGBM)
     )
     checks.append(
@@ -85,18 +85,18 @@ def page(results: Results) -> str:
 
 
 def main() -> None:
-    """Runs what has not run as often as asked, then writes the page."""
+    """Runs each case until it has its number of runs, then writes the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--core", type=int, help="pin each process to this core")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
-    given = parser.parse_args()
+    options = parser.parse_args()
     results, folder = Results("training"), examples()
-    chosen = [(case, SIZE, [folder]) for case in CASES if given.only in case.name]
-    interleave(results, chosen, given.repeats, given.core)
+    chosen = [(case, SIZE, [folder]) for case in CASES if options.only in case.name]
+    interleave(results, chosen, options.repeats, options.core)
     print(page(results))
-    if given.write:
+    if options.write:
         write_section("training", page(results))
 
 

@@ -1,11 +1,10 @@
 """Trains a boosted-tree library with its defaults.
 
-boosted.py ROWS TASK LABEL LIBRARY SEED PREDICTIONS OUT; the last, the run's folder, is not used.
+boosted.py ROWS TASK LABEL LIBRARY SEED PREDICTIONS OUT; it does not use the last, the run's folder.
 
-Writes the test rows' predictions (probabilities of the classes in their order, or values) as .npy.
-LightGBM, XGBoost and CatBoost are given the validation rows where that is their default use:
-CatBoost keeps the best iteration of them; LightGBM, XGBoost and HistGradientBoosting use none. The
-text columns are categories as each library takes them.
+It writes the predictions for the test rows as .npy: probabilities of the classes in their order, or
+values. Only CatBoost uses the validation rows by default, to choose its best iteration. Text
+columns are categories in the form of each library.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def main(
 
 
 def _categories(parts: dict[str, Any], text: list[str]) -> dict[str, Any]:
-    """Gives text columns the dtype category, with the levels of the train split."""
+    """Converts text columns to the dtype category, with the levels of the train split."""
     types = {c: pd.CategoricalDtype(np.unique(parts["train"][0][c].dropna())) for c in text}
     return {s: (x.astype(types), y) for s, (x, y) in parts.items()}
 

@@ -1,4 +1,4 @@
-"""The flights job in Beam with a dict a row, as most samples do it: `dict_rows.py INPUT OUT`."""
+"""The flights job in Beam with one dict a row, as in most samples: `dict_rows.py INPUT OUT`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Row = dict[str, Any]
 
 
 class Parse(beam.DoFn):
-    """A line becomes a dict; what is wrong goes aside, as text."""
+    """Turns a line into a dict, or into a rejected line."""
 
     def process(self, line: str) -> Iterator[Any]:
         """Parses, cleans, labels and assigns a row."""
@@ -78,10 +78,10 @@ def _value(cell: str, type_: str) -> Any:
 
 
 class Moments(beam.CombineFn):
-    """Count, missing, sum, sum of squares, least and largest of the numbers of a row."""
+    """Sums up numbers: count, missing, sum, sum of squares, least and greatest, by column."""
 
     def create_accumulator(self) -> dict[str, list[float]]:
-        """Nothing yet."""
+        """Returns the sums of no row."""
         return {n: [0, 0, 0.0, 0.0, math.inf, -math.inf] for n in job.NUMBERS}
 
     def add_input(self, total: dict[str, list[float]], row: Row) -> dict[str, list[float]]:
@@ -98,7 +98,7 @@ class Moments(beam.CombineFn):
         return total
 
     def merge_accumulators(self, totals: Iterable[dict[str, list[float]]]) -> Any:
-        """Adds sums."""
+        """Adds up sums."""
         merged = self.create_accumulator()
         for total in totals:
             for name, (n, missing, s, q, low, high) in total.items():
@@ -114,51 +114,50 @@ class Moments(beam.CombineFn):
         return merged
 
     def extract_output(self, total: Any) -> Any:
-        """The sums."""
+        """Returns the sums as they are."""
         return total
 
 
 def engineer(row: Row, moments: Any, edges: list[float], tokens: dict[str, list[str]]) -> Row:
-    """The features of flights.yaml for one row."""
-    found: Row = {}
+    """Returns the features of flights.yaml for one row."""
+    engineered: Row = {}
     for name in job.STANDARDIZED:
         n, _, s, q, _, _ = moments[name]
         mean = s / n
         value = row[name] if row[name] is not None else mean
-        found[name] = (value - mean) / math.sqrt(q / n - mean * mean)
+        engineered[name] = (value - mean) / math.sqrt(q / n - mean * mean)
     delay = row["dep_delay"]
-    found["dep_delay_bucket"] = 0 if delay is None else 1 + sum(e <= delay for e in edges)
+    engineered["dep_delay_bucket"] = 0 if delay is None else 1 + sum(e <= delay for e in edges)
     weekday = datetime.fromtimestamp(row["time_hour"], UTC).weekday()
     for name, turns in (
         ("departs", row["hour"] / 24),
         ("season", row["month"] / 12),
         ("weekday", weekday / 7),
     ):
-        found[f"{name}_sin"] = math.sin(2 * math.pi * turns)
-        found[f"{name}_cos"] = math.cos(2 * math.pi * turns)
+        engineered[f"{name}_sin"] = math.sin(2 * math.pi * turns)
+        engineered[f"{name}_cos"] = math.cos(2 * math.pi * turns)
     for name in job.VOCABULARIES:
-        known = tokens[name]
-        found[name] = (
-            0 if row[name] is None else known.index(row[name]) + 2 if row[name] in known else 1
-        )
+        text, vocabulary = row[name], tokens[name]
+        unseen_or_missing = 0 if text is None else 1
+        engineered[name] = vocabulary.index(text) + 2 if text in vocabulary else unseen_or_missing
     for name, (parts, buckets) in job.CROSSES.items():
-        found[name] = 1 + crc32("\x1f".join(str(row[p]) for p in parts).encode()) % buckets
-    found["label"] = int(row["late"])
-    return found
+        engineered[name] = 1 + crc32("\x1f".join(str(row[p]) for p in parts).encode()) % buckets
+    engineered["label"] = int(row["late"])
+    return engineered
 
 
 def frequent(counts: list[tuple[str, int]], least: int) -> list[str]:
-    """The tokens that are frequent enough, most frequent first."""
+    """Returns the tokens with at least so many rows, most frequent first."""
     return [t for t, n in sorted(counts, key=lambda c: (-c[1], c[0])) if n >= least]
 
 
-def with_raw(row: Row, *given: Any) -> Row:
-    """Engineered columns and those that were read."""
-    return engineer(row, *given) | {f"raw_{n}": row[n] for n in job.RAW}
+def with_raw(row: Row, *fitted: Any) -> Row:
+    """Returns the engineered and the raw columns of a row."""
+    return engineer(row, *fitted) | {f"raw_{n}": row[n] for n in job.RAW}
 
 
 def schema(raw: bool) -> pa.Schema:
-    """The columns of a split's files."""
+    """Returns the columns of a split's files."""
     floats = [
         *job.STANDARDIZED,
         *(f"{n}_{f}" for n in ("departs", "season", "weekday") for f in ("sin", "cos")),
@@ -170,7 +169,7 @@ def schema(raw: bool) -> pa.Schema:
 
 
 def run(path: str, out: Path) -> None:
-    """The whole job."""
+    """Does the whole job."""
     with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
         lines = pipeline | beam.io.ReadFromText(path, skip_header_lines=1)
         rows = lines | "parse" >> beam.ParDo(Parse()).with_outputs("rejected", main="rows")
@@ -196,7 +195,7 @@ def run(path: str, out: Path) -> None:
             )
             for name, least in job.VOCABULARIES.items()
         }
-        given = (moments, beam.pvalue.AsSingleton(edges))
+        fitted = (moments, beam.pvalue.AsSingleton(edges))
         for name, part in zip(job.SPLITS, splits, strict=True):
             function = engineer if name == "train" else with_raw
             _ = (
@@ -206,7 +205,7 @@ def run(path: str, out: Path) -> None:
                     lambda row, m, e, a, b, c, f=function: f(
                         row, m, e[1:-1], {"carrier": a, "origin": b, "dest": c}
                     ),
-                    *given,
+                    *fitted,
                     tokens["carrier"],
                     tokens["origin"],
                     tokens["dest"],
@@ -225,4 +224,4 @@ if __name__ == "__main__":
     source, target = sys.argv[1:]
     folder = Path(target)
     folder.mkdir(parents=True, exist_ok=True)
-    measured(lambda: run(source, folder), lambda: job.said(folder))
+    measured(lambda: run(source, folder), lambda: job.outcome(folder))

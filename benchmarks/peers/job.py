@@ -1,4 +1,4 @@
-"""The flights job of examples/flights/flights.yaml as data for every peer; and its check."""
+"""The flights job of examples/flights/flights.yaml as data for every peer, and its check."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _days() -> tuple[list[int], list[int], list[int]]:
 
 
 DAYS = _days()
-"""Month, day and split of the days of 2013, by the project's own fingerprint."""
+"""Month, day and split (0 to 2) of the days of 2013, by Quatrain's own fingerprint."""
 
 
 def write_statistics(out: Path, splits: dict[str, Any]) -> None:
@@ -74,15 +74,15 @@ def write_statistics(out: Path, splits: dict[str, Any]) -> None:
     (out / "statistics.json").write_text(json.dumps(splits, default=str))
 
 
-def said(out: Path) -> dict[str, Any]:
-    """Returns rows by split and the mean of two columns of the test split, from Parquet files."""
-    found: dict[str, Any] = {}
+def outcome(out: Path) -> dict[str, Any]:
+    """Returns the rows of each split, and the means of two columns of the test split."""
+    values: dict[str, Any] = {}
     for split in SPLITS:
         files = sorted(out.glob(f"{split}*.parquet"))
-        found[split] = sum(pq.read_metadata(f).num_rows for f in files)
+        values[split] = sum(pq.read_metadata(f).num_rows for f in files)
     files = sorted(out.glob("test*.parquet"))
     columns = [pq.read_table(f, columns=["dep_delay", "label"]) for f in files]
     for name in ("dep_delay", "label"):
         total = sum(pc.sum(t.column(name)).as_py() or 0 for t in columns)
-        found[f"test_{name}"] = round(total / found["test"], 4)
-    return found
+        values[f"test_{name}"] = round(total / values["test"], 4)
+    return values

@@ -14,7 +14,7 @@ from benchmarks.peers import job
 
 
 def scan(path: str) -> pl.LazyFrame:
-    """Reads the columns of the job; what does not convert is missing, as polars does it."""
+    """Reads the columns of the job; a cell that cannot be converted is missing."""
     schema = {name: pl.Int64 if type_ == "int" else pl.String for name, type_ in job.TYPES.items()}
     return (
         pl.scan_csv(
@@ -30,7 +30,7 @@ def scan(path: str) -> pl.LazyFrame:
 
 
 def cleaned(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Returns the rows that are kept, with label and split, and those that are not."""
+    """Returns the accepted rows with label and split, and the rejected ones with a reason."""
     reason = (
         pl.when(pl.col("dep_time").is_null())
         .then(pl.lit("never_left"))
@@ -42,22 +42,22 @@ def cleaned(rows: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
         dict(zip(("month", "day", "split"), job.DAYS, strict=True)),
         schema={"month": pl.Int64, "day": pl.Int64, "split": pl.Int8},
     )
-    kept = (
+    accepted = (
         rows.filter(pl.col("reason").is_null())
         .drop("reason")
         .with_columns(late=pl.col("arr_delay") >= 15)
         .join(days, on=["month", "day"], how="left", maintain_order="left")
     )
-    return kept, rows.filter(pl.col("reason").is_not_null())
+    return accepted, rows.filter(pl.col("reason").is_not_null())
 
 
 def statistics(part: pl.LazyFrame, streaming: bool) -> dict[str, Any]:
-    """Counts, moments, quantiles of numbers and times; distinct and top values of texts."""
-    asked = []
+    """Returns counts, moments and quantiles of numbers and times, and the values of texts."""
+    expressions = []
     for name in job.NUMBERS:
         column = pl.col(name)
         values = column.cast(pl.Float64)
-        asked += [
+        expressions += [
             column.null_count().alias(f"{name}|missing"),
             values.mean().alias(f"{name}|mean"),
             values.std(ddof=0).alias(f"{name}|stddev"),
@@ -65,19 +65,20 @@ def statistics(part: pl.LazyFrame, streaming: bool) -> dict[str, Any]:
             values.quantile(list(job.QUANTILES), "lower").alias(f"{name}|quantiles"),
         ]
     edges = pl.col("dep_delay").cast(pl.Float64).quantile(job.EDGES, "lower")
-    asked.append(edges.alias("edges"))
-    asked += [pl.col(n).value_counts(sort=True).implode().alias(f"{n}|top") for n in job.TEXTS]
-    found = part.select(pl.len().alias("rows"), *asked).collect(engine=engine(streaming))
-    return found.row(0, named=True)
+    expressions.append(edges.alias("edges"))
+    for name in job.TEXTS:
+        expressions.append(pl.col(name).value_counts(sort=True).implode().alias(f"{name}|top"))
+    result = part.select(pl.len().alias("rows"), *expressions).collect(engine=engine(streaming))
+    return result.row(0, named=True)
 
 
 def engine(streaming: bool) -> Any:
-    """The name of polars' engine."""
+    """Returns the name of the engine of polars."""
     return "streaming" if streaming else "in-memory"
 
 
-def engineered(kept: pl.LazyFrame, train: dict[str, Any]) -> pl.LazyFrame:
-    """The features of flights.yaml, fitted to the train split's statistics."""
+def engineered(accepted: pl.LazyFrame, train: dict[str, Any]) -> pl.LazyFrame:
+    """Returns the features of flights.yaml, fitted to the statistics of the train split."""
     columns: list[pl.Expr] = []
     for name in job.STANDARDIZED:
         mean, stddev = train[f"{name}|mean"], train[f"{name}|stddev"]
@@ -107,23 +108,23 @@ def engineered(kept: pl.LazyFrame, train: dict[str, Any]) -> pl.LazyFrame:
         columns.append((text.hash(0) % buckets + 1).cast(pl.Int32).alias(name))
     label = pl.col("late").cast(pl.Int32).alias("label")
     raw = [pl.col(c).alias(f"raw_{c}") for c in job.RAW]
-    return kept.select(*columns, label, *raw, pl.col("split"))
+    return accepted.select(*columns, label, *raw, pl.col("split"))
 
 
 def run(path: str, out: Path, streaming: bool) -> None:
-    """The whole job."""
+    """Does the whole job."""
     out.mkdir(parents=True, exist_ok=True)
-    kept, rejected = cleaned(scan(path))
+    accepted, rejected = cleaned(scan(path))
     if not streaming:
-        both = pl.collect_all([kept, rejected])
-        kept, rejected = (frame.lazy() for frame in both)
+        both = pl.collect_all([accepted, rejected])
+        accepted, rejected = (frame.lazy() for frame in both)
     rejected.sink_parquet(out / "rejected.parquet", compression="snappy", engine=engine(streaming))
     splits = {
-        s: statistics(kept.filter(pl.col("split") == i), streaming)
+        s: statistics(accepted.filter(pl.col("split") == i), streaming)
         for i, s in enumerate(job.SPLITS)
     }
     job.write_statistics(out, splits)
-    rows = engineered(kept, splits["train"])
+    rows = engineered(accepted, splits["train"])
     if not streaming:
         rows = rows.collect().lazy()
     for i, split in enumerate(job.SPLITS):
@@ -135,4 +136,4 @@ def run(path: str, out: Path, streaming: bool) -> None:
 if __name__ == "__main__":
     source, target, how = sys.argv[1:]
     folder = Path(target)
-    measured(lambda: run(source, folder, how == "streaming"), lambda: job.said(folder))
+    measured(lambda: run(source, folder, how == "streaming"), lambda: job.outcome(folder))

@@ -1,6 +1,6 @@
-"""Asks an exported model for the first rows of a CSV: `serving_.py MODEL CSV OUT`.
+"""Times an exported model on the first rows of a CSV file: `serving_.py MODEL CSV OUT`.
 
-One row alone, and `ROWS` at once, through `serving_default`: medians of turns that take both.
+It calls `serving_default` with one row and with `ROWS` rows, in turns, and reports the medians.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROWS, TURNS, SINGLES = 10_000, 25, 50
 
 
 def tensors(folder: Path, rows: pa.Table) -> dict[str, tf.Tensor]:
-    """Returns the raw inputs of rows, by the signature's arguments."""
+    """Returns the raw inputs of rows by argument of the signature."""
     return {
         i["argument"]: tf.constant(_values(rows[i["name"]].combine_chunks(), i["type"]))
         for i in read_metadata(folder)["inputs"]
@@ -40,11 +40,11 @@ def _values(column: pa.Array, type_: str) -> np.ndarray:
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
 
 
-def seconds(ask: Callable[[], Any], times: int) -> float:
-    """Returns how long a call takes."""
+def seconds(call: Callable[[], Any], times: int) -> float:
+    """Returns the mean seconds of so many calls."""
     started = time.perf_counter()
     for _ in range(times):
-        ask()
+        call()
     return (time.perf_counter() - started) / times
 
 
@@ -54,19 +54,19 @@ def main(folder: Path, csv: str) -> None:
     answer = model.signatures["serving_default"]
     many = tensors(folder, pacsv.read_csv(csv).slice(0, ROWS))
     one = {name: column[:1] for name, column in many.items()}
-    found: dict[str, list[float]] = {"one": [], "many": []}
+    durations: dict[str, list[float]] = {"one": [], "many": []}
 
     def work() -> None:
         for _ in range(TURNS):
-            found["one"].append(seconds(lambda: answer(**one), SINGLES))
-            found["many"].append(seconds(lambda: answer(**many), 2))
+            durations["one"].append(seconds(lambda: answer(**one), SINGLES))
+            durations["many"].append(seconds(lambda: answer(**many), 2))
 
     seconds(lambda: (answer(**one), answer(**many)), 5)  # traces and warms up
     measured(
         work,
         lambda: {
-            "one_row_ms": 1000 * statistics.median(found["one"]),
-            "rows_a_second": ROWS / statistics.median(found["many"]),
+            "one_row_ms": 1000 * statistics.median(durations["one"]),
+            "rows_a_second": ROWS / statistics.median(durations["many"]),
         },
     )
 

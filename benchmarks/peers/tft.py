@@ -1,9 +1,9 @@
 """The flights job by tensorflow-transform in its canonical form: `tft.py INPUT OUT`.
 
-As its own census example: lines are repaired and filtered in Python, decoded by tfx_bsl's CSV
-coder to Arrow batches, analyzed and transformed by a `preprocessing_fn`, written as tf.Example in
-TFRecord files beside the transform function. Rules that the CSV coder cannot hold (it ends the run
-at a value that is no integer) are in the filter of the lines, as that example's `FixCommas` is.
+It follows the library's census example: lines are repaired and filtered in Python, decoded by
+tfx_bsl's CSV coder to Arrow batches, analyzed and transformed by a `preprocessing_fn`, and written
+as tf.Example in TFRecord files beside the transform function. The CSV coder ends the run at a value
+that is not an integer, so the filter of the lines holds the rules, like `FixCommas` in the example.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ NAMES = [
     "minute",
     "time_hour",
 ]
-WANTED = {
+USED = {
     "month": tf.int64,
     "sched_dep_time": tf.int64,
     "dep_delay": tf.int64,
@@ -70,12 +70,12 @@ SIDES = {(m, d): side for m, d, side in zip(*job.DAYS, strict=True)}
 
 
 def repaired(line: str) -> str:
-    """NA is missing: the CSV coder knows only the empty cell."""
+    """Empties the cells that are NA: for the CSV coder, only an empty cell is missing."""
     return line.replace(",NA", ",")
 
 
-def is_kept(line: str) -> bool:
-    """Keeps a row that is whole, has left and has arrived."""
+def is_accepted(line: str) -> bool:
+    """Returns whether a row is complete, has left and has arrived."""
     cells = line.split(",")
     return len(cells) == len(NAMES) and _is_int(cells[3]) and _is_int(cells[8])
 
@@ -85,44 +85,44 @@ def _is_int(cell: str) -> bool:
 
 
 def side_of(line: str, _: int) -> int:
-    """The split of a row's day."""
+    """Returns the split of a row's day."""
     _, month, day, _ = line.split(",", 3)
     return SIDES[int(month), int(day)]
 
 
 def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The features of flights.yaml."""
+    """Returns the features of flights.yaml."""
     dense = {
         n: tf.squeeze(tf.sparse.to_dense(inputs[n], "" if t == tf.string else -(10**6)), 1)
-        for n, t in WANTED.items()
+        for n, t in USED.items()
     }
     known = tf.not_equal(dense["dep_delay"], -(10**6))
-    found: dict[str, Any] = {}
+    features: dict[str, Any] = {}
     for name in job.STANDARDIZED:
-        found[name] = tft.scale_to_z_score(tf.cast(dense[name], tf.float32))
+        features[name] = tft.scale_to_z_score(tf.cast(dense[name], tf.float32))
     bucket = tf.cast(tft.bucketize(dense["dep_delay"], 32), tf.int64)
-    found["dep_delay_bucket"] = tf.where(known, bucket + 1, 0)
+    features["dep_delay_bucket"] = tf.where(known, bucket + 1, 0)
     for name, turns in (
         ("departs", tf.cast(dense["hour"], tf.float32) / 24),
         ("season", tf.cast(dense["month"], tf.float32) / 12),
         ("weekday", tf.cast(_weekday(dense["time_hour"]), tf.float32) / 7),
     ):
         angle = turns * 6.283185307179586
-        found[f"{name}_sin"], found[f"{name}_cos"] = tf.sin(angle), tf.cos(angle)
+        features[f"{name}_sin"], features[f"{name}_cos"] = tf.sin(angle), tf.cos(angle)
     for name, least in job.VOCABULARIES.items():
-        found[name] = tft.compute_and_apply_vocabulary(
+        features[name] = tft.compute_and_apply_vocabulary(
             dense[name], frequency_threshold=least, num_oov_buckets=1, vocab_filename=name
         )
     for name, (parts, buckets) in job.CROSSES.items():
         texts = [dense[p] if dense[p].dtype == tf.string else tf.as_string(dense[p]) for p in parts]
         joined = tf.strings.join(texts, separator="\x1f")
-        found[name] = tf.strings.to_hash_bucket_fast(joined, buckets) + 1
-    found["label"] = tf.cast(dense["arr_delay"] >= 15, tf.int64)
-    return found
+        features[name] = tf.strings.to_hash_bucket_fast(joined, buckets) + 1
+    features["label"] = tf.cast(dense["arr_delay"] >= 15, tf.int64)
+    return features
 
 
 def _weekday(text: tf.Tensor) -> tf.Tensor:
-    """Monday is 0, by Sakamoto's method."""
+    """Returns the day of the week, Monday is 0, by Sakamoto's method."""
     year, month, day = (
         tf.strings.to_number(tf.strings.substr(text, at, n), tf.int32)
         for at, n in ((0, 4), (5, 2), (8, 2))
@@ -133,7 +133,7 @@ def _weekday(text: tf.Tensor) -> tf.Tensor:
 
 
 def run(path: str, out: Path) -> None:
-    """The whole job."""
+    """Does the whole job."""
     options = PipelineOptions([], runner="FnApiRunner")
     temporary = tempfile.mkdtemp(dir=out.parent)
     with (
@@ -144,7 +144,7 @@ def run(path: str, out: Path) -> None:
             pipeline
             | beam.io.ReadFromText(path, skip_header_lines=1)
             | "repair" >> beam.Map(repaired)
-            | "clean" >> beam.Filter(is_kept)
+            | "clean" >> beam.Filter(is_accepted)
             | "split" >> beam.Partition(side_of, 3)
         )
         csv = tfxio.BeamRecordCsvTFXIO(
@@ -175,26 +175,26 @@ def run(path: str, out: Path) -> None:
     shutil.rmtree(temporary)
 
 
-def said(out: Path) -> dict[str, Any]:
-    """Rows by split, and the mean of two columns of the test split."""
-    found: dict[str, Any] = {}
+def outcome(out: Path) -> dict[str, Any]:
+    """Returns the rows of each split, and the means of two columns of the test split."""
+    values: dict[str, Any] = {}
     sums = {"dep_delay": 0.0, "label": 0.0}
     spec = {"dep_delay": tf.io.FixedLenFeature([], tf.float32)}
     spec["label"] = tf.io.FixedLenFeature([], tf.int64)
     for split in job.SPLITS:
         files = sorted(str(f) for f in out.glob(f"{split}*.tfrecord"))
-        found[split] = 0
+        values[split] = 0
         for batch in tf.data.TFRecordDataset(files).batch(10_000):
-            found[split] += len(batch)
+            values[split] += len(batch)
             if split == "test":
                 parsed = tf.io.parse_example(batch, spec)
                 for name in sums:
                     sums[name] += float(tf.reduce_sum(tf.cast(parsed[name], tf.float64)))
-    return found | {f"test_{n}": round(v / found["test"], 4) for n, v in sums.items()}
+    return values | {f"test_{n}": round(v / values["test"], 4) for n, v in sums.items()}
 
 
 if __name__ == "__main__":
     source, target = sys.argv[1:]
     folder = Path(target)
     folder.mkdir(parents=True, exist_ok=True)
-    measured(lambda: run(source, folder), lambda: said(folder))
+    measured(lambda: run(source, folder), lambda: outcome(folder))

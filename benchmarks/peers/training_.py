@@ -1,9 +1,9 @@
 """Trains on the flights table's engineered rows: `training_.py EXAMPLES OUT CASE`.
 
-`loop`, `fit-arrays` and `fit-dataset` take `STEPS` steps of one perceptron (128 and 64 units) at
-batch 1024, after as many that trace and warm up. `windows` and `tfrecords` go through shuffled rows
-in batches of 1024, after one epoch that warms up. `tabm` and `lightgbm` train to the end, each with
-its defaults.
+`loop`, `fit-arrays` and `fit-dataset` take `STEPS` steps of a perceptron (128 and 64 units) with
+batches of 1024, after as many steps that trace and warm up. `windows` and `tfrecords` go through
+shuffled rows in batches of 1024, after an epoch that warms up. `tabm` and `lightgbm` train to the
+end, each with its defaults.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Work = tuple[Callable[[], None], Callable[[], dict[str, Any]]]
 
 
 def perceptron(split: Split, levels: list[int]) -> keras.Model:
-    """Returns the network that loops are compared with: numbers as they are, indices embedded."""
+    """Returns the network of the loops that are compared: plain numbers and embedded indices."""
     numbers = keras.Input([split.numbers.shape[1]], name="numbers")
     indices = keras.Input([len(levels)], dtype="int32", name="indices")
     parts = [keras.layers.Embedding(n, 8)(indices[:, k]) for k, n in enumerate(levels)]
@@ -51,7 +51,7 @@ def perceptron(split: Split, levels: list[int]) -> keras.Model:
 
 
 def own_loop(examples: Examples, split: Split, levels: list[int]) -> Work:
-    """The trainer's loop, which also clips, averages weights and repeats itself bit for bit."""
+    """Returns the trainer's loop, which also clips, averages weights and is deterministic."""
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(0)
     settings = replace(Hyperparameters(), batch_size=BATCH).settled(split.rows)
@@ -65,7 +65,7 @@ def own_loop(examples: Examples, split: Split, levels: list[int]) -> Work:
 
 
 def keras_fit(split: Split, levels: list[int], dataset: bool) -> Work:
-    """`Model.fit` by default: AdamW, on arrays, or on a shuffled tf.data of dicts of columns."""
+    """Returns `Model.fit` with AdamW, on arrays or on a shuffled tf.data of dicts of columns."""
     model = perceptron(split, levels)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     model.compile(keras.optimizers.AdamW(4e-3, weight_decay=3e-4), loss)
@@ -73,7 +73,7 @@ def keras_fit(split: Split, levels: list[int], dataset: bool) -> Work:
     arrays = {"numbers": split.numbers[:rows], "indices": split.indices[:rows]}
     labels = split.labels[:rows].astype(np.float32).reshape(-1, 1, 1)
     if not dataset:
-        given: dict[str, Any] = {"x": arrays, "y": labels, "batch_size": BATCH}
+        arguments: dict[str, Any] = {"x": arrays, "y": labels, "batch_size": BATCH}
     else:
         columns = {f"n{k}": c for k, c in enumerate(arrays["numbers"].T)}
         columns |= {f"i{k}": c for k, c in enumerate(arrays["indices"].T)}
@@ -83,13 +83,13 @@ def keras_fit(split: Split, levels: list[int], dataset: bool) -> Work:
             return {"numbers": parts[0], "indices": parts[1]}, label
 
         source = tf.data.Dataset.from_tensor_slices((columns, labels)).shuffle(rows)
-        given = {"x": source.batch(BATCH).map(stack).prefetch(2)}
-    model.fit(**given, epochs=1, verbose=0)
-    return lambda: _discard(model.fit(**given, epochs=1, verbose=0)), lambda: {"units": STEPS}
+        arguments = {"x": source.batch(BATCH).map(stack).prefetch(2)}
+    model.fit(**arguments, epochs=1, verbose=0)
+    return lambda: _discard(model.fit(**arguments, epochs=1, verbose=0)), lambda: {"units": STEPS}
 
 
 def windows(examples: Examples) -> Work:
-    """Every train row in the shuffled order of streamed Parquet row groups."""
+    """Returns a pass over the train rows in the shuffled order of streamed Parquet row groups."""
     rows = Streamed(examples, "train", WINDOW_BYTES)
 
     def work() -> None:
@@ -103,7 +103,7 @@ def windows(examples: Examples) -> Work:
 
 
 def tfrecords(examples: Examples, split: Split, out: Path) -> Work:
-    """The same rows as tf.Example in TFRecord files, shuffled by a buffer, parsed by the batch."""
+    """Returns a pass over the same rows as tf.Example: TFRecord files, a buffer, parsed batches."""
     names = [c.name for c in examples.transform.engineered]
     numbers, indices = examples.transform.numbers, examples.transform.indices
     paths = [f"{out}-{part}.tfrecord" for part in range(4)]
@@ -138,7 +138,7 @@ def _serialized(split: Split, row: int, numbers: Any, indices: Any) -> bytes:
 
 
 def training(examples: Examples, split: Split, out: Path, model: str) -> Work:
-    """A whole training, tracing and validation included; reading and export not."""
+    """Returns a whole training, with tracing and validation, but without reading and export."""
     validation = examples.split("validation")
     head = head_of(examples, split)
     settings = replace(Hyperparameters(), model=model).settled(split.rows)
@@ -156,12 +156,12 @@ def training(examples: Examples, split: Split, out: Path, model: str) -> Work:
 
 
 def lightgbm_(examples: Examples, split: Split) -> Work:
-    """LightGBM's defaults, on the same columns, indices as categories."""
+    """Returns a training of LightGBM with its defaults, on the same columns."""
     import lightgbm
 
     validation = examples.split("validation")
     places = list(range(split.numbers.shape[1], split.numbers.shape[1] + split.indices.shape[1]))
-    rows, asked = (np.hstack([s.numbers, s.indices]) for s in (split, validation))
+    rows, validation_rows = (np.hstack([s.numbers, s.indices]) for s in (split, validation))
     trees: list[Any] = []
 
     def train() -> None:  # what `LGBMClassifier` does, which would need scikit-learn
@@ -170,15 +170,15 @@ def lightgbm_(examples: Examples, split: Split) -> Work:
         trees.append(lightgbm.train(settings, data))
 
     def loss() -> dict[str, Any]:
-        late = trees[0].predict(asked)
-        said = np.where(validation.labels == 1, late, 1 - late)
-        return {"units": 1, "validation_loss": float(-np.log(said).mean())}
+        late = trees[0].predict(validation_rows)
+        likelihood = np.where(validation.labels == 1, late, 1 - late)
+        return {"units": 1, "validation_loss": float(-np.log(likelihood).mean())}
 
     return train, loss
 
 
 def _discard(_: object) -> None:
-    """Says that a result is not wanted."""
+    """Takes a result that is of no use."""
 
 
 def _work(case: str, examples: Examples, out: Path) -> Work:

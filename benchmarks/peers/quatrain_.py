@@ -1,6 +1,7 @@
-"""The flights job by Quatrain: `quatrain.py INPUT OUT beam|kernels [key=value ...]`.
+"""The flights job by Quatrain: `quatrain_.py INPUT OUT beam|kernels [key=value ...]`.
 
-`kernels` is the same work without Beam: the functions that its steps call, range by range.
+`kernels` does the same work without Beam: it calls the functions of the steps, range by range. The
+name of this file ends in an underscore, since a script's folder comes first in the path.
 """
 
 from __future__ import annotations
@@ -30,23 +31,23 @@ from quatrain.validation.load import load_spec  # noqa: E402
 
 
 def kernels(spec: Any, out: Path) -> None:
-    """Both passes in a loop, in this process and thread."""
+    """Does both passes in a loop, in this process and thread."""
     pa.set_memory_pool(pa.system_memory_pool())
     ranges = plan_ranges(spec.source, spec.columns)
-    of = Job(spec, rules_of(spec), Folder(str(out)), len(ranges))
-    cleaner = Cleaner(of.rules)
+    flights = Job(spec, rules_of(spec), Folder(str(out)), len(ranges))
+    cleaner = Cleaner(flights.rules)
     cleaned, total = [], Summary()
     for span in ranges:
-        one, counted = passes.clean_range(of, span, cleaner)
+        one, counted = passes.clean_range(flights, span, cleaner)
         cleaned.append(one)
         total += counted
-    fitted = passes.fit(of, total)
-    written = [passes.engineer_range(of, one, fitted) for one in cleaned]
-    passes.write_documents(of, fitted, written)
+    fitted = passes.fit(flights, total)
+    written = [passes.engineer_range(flights, one, fitted) for one in cleaned]
+    passes.write_documents(flights, fitted, written)
 
 
 def run(source: str, out: Path, how: str, options: dict[str, Any]) -> None:
-    """The whole job."""
+    """Does the whole job."""
     spec = load_spec(ROOT / "examples/flights/flights.yaml", [f"source.uri={source}"])
     if how == "kernels":
         kernels(spec, out)
@@ -56,6 +57,6 @@ def run(source: str, out: Path, how: str, options: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     path, target, which, *pairs = sys.argv[1:]
-    given = dict(pair.split("=", 1) for pair in pairs)
+    options = dict(pair.split("=", 1) for pair in pairs)
     folder = Path(target)
-    measured(lambda: run(path, folder, which, given), lambda: job.said(folder))
+    measured(lambda: run(path, folder, which, options), lambda: job.outcome(folder))
