@@ -42,7 +42,7 @@ class ResourceExhaustedError(Exception):
         (KeyError("x"), Failure("train", "KeyError: 'x'", "", 1)),
     ],
 )
-def test_an_error_is_told_by_reason_hint_and_exit_code(error, expected) -> None:
+def test_an_error_has_a_reason_a_hint_and_an_exit_code(error, expected) -> None:
     assert Failure.of(error) == expected
 
 
@@ -75,7 +75,7 @@ def test_wrong_arguments_are_recorded_where_vertex_says(
     }
 
 
-def test_what_an_earlier_attempt_left_is_forgotten(tmp_path: Path) -> None:
+def test_the_failure_of_an_earlier_attempt_is_removed(tmp_path: Path) -> None:
     outputs = Outputs(f"{tmp_path}/model", "c", "l")
     failure.forget(outputs)
     failure.record(Failure("train", "r", "h", 1), outputs)

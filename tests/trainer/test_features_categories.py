@@ -42,7 +42,7 @@ def test_a_category_needs_a_640th_of_the_rows_within_bounds(rows: int, least: in
     assert ft.rare(counted) == least
 
 
-def test_a_vocabulary_without_min_count_finds_and_tells_it() -> None:
+def test_a_vocabulary_without_min_count_fits_it() -> None:
     fitted = fit("vocabulary", ["a"] * 297 + ["b", "b", ""])
     assert (fitted.min_count, fitted.tokens) == (3, ("a",))
     assert fit("vocabulary", ["a", "b", "b"]).tokens == ("b", "a")  # 1 of a few rows

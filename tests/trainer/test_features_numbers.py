@@ -40,7 +40,7 @@ def test_a_missing_number_gets_a_column_of_its_own_where_the_train_split_misses_
     assert applied(whole, [3.0, NAN]) == {"f": [1.0, -1.0]}  # the lower median, 1, stands in
 
 
-def test_an_indicator_can_be_asked_for_and_ruled_out() -> None:
+def test_an_indicator_can_be_forced_or_ruled_out() -> None:
     asked = fit("standardize", numbers(1.0, 3.0), indicator=True)
     assert applied(asked, [NAN])["f_missing"] == [1.0]
     ruled_out = fit("standardize", numbers(1.0, NAN), indicator=False)
@@ -53,7 +53,7 @@ def test_an_indicator_can_be_asked_for_and_ruled_out() -> None:
     ("impute", "fill"),
     [("median", 2.0), ("mean", 4.0), ("most_frequent", 1.0), (-7.0, -7.0)],
 )
-def test_what_stands_in_for_a_missing_number(impute: Any, fill: float) -> None:
+def test_a_missing_number_is_filled_in(impute: Any, fill: float) -> None:
     assert fit("robust", numbers(1, 1, 2, 4, 12, NAN, np.inf), impute=impute).fill == fill
 
 
@@ -91,7 +91,7 @@ def test_the_power_of_a_log_normal_column_is_zero_and_of_a_normal_one_one() -> N
     assert fit("power", numbers(7, 7)).power == 1.0
 
 
-def test_a_given_exponent_is_that_of_yeo_and_johnson() -> None:
+def test_an_exponent_of_the_spec_is_that_of_yeo_and_johnson() -> None:
     fitted = fit("power", numbers(0.0, 2.0), exponent=2.0)  # ((1 + 2)^2 - 1) / 2 = 4; mean 2
     # below 0 the exponent is 2 - 2: -ln(1 + 1)
     assert applied(fitted, [0.0, 2.0, -1.0])["f"] == pytest.approx([-1, 1, (-np.log(2) - 2) / 2])

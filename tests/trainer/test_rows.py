@@ -53,14 +53,14 @@ def test_unshuffled_rows_come_in_the_order_of_the_source(grouped: Examples) -> N
         np.testing.assert_array_equal(np.concatenate(taken(rows, None)), whole.numbers[:, 0])
 
 
-def test_one_pass_finds_weight_labels_and_a_sample(grouped: Examples) -> None:
+def test_one_pass_gives_weight_labels_and_a_sample(grouped: Examples) -> None:
     streamed, whole = Streamed(grouped, "train", 0), grouped.split("train")
     assert (streamed.rows, streamed.weight) == (333, 333.0)
     np.testing.assert_array_equal(streamed.labels.counts, np.bincount(whole.labels))
     np.testing.assert_array_equal(streamed.sample, whole.numbers)  # fewer rows than the sample
 
 
-def test_a_split_is_streamed_when_it_takes_more_than_it_may(grouped: Examples) -> None:
+def test_a_split_beyond_resident_mb_is_streamed(grouped: Examples) -> None:
     assert isinstance(read_rows(grouped, "train", 1), Split)
     assert isinstance(read_rows(grouped, "train", 0), Streamed)
 

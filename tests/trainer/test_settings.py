@@ -28,6 +28,6 @@ def test_many_rows_need_fewer_members(rows: int, members: int) -> None:
     assert Hyperparameters().settled(rows).members == members
 
 
-def test_what_the_spec_says_is_kept() -> None:
+def test_settings_of_the_spec_stay() -> None:
     given = Hyperparameters(batch_size=100, members=3, epochs=7, patience=1)
     assert given.settled(10_000) == given

@@ -120,7 +120,7 @@ def test_only_the_chief_fits_trees(examples: Path, tmp_path: Path) -> None:
     assert fit_trees(Fitting(asked, worker, read, BINARY, *rows, lambda epoch: None)) is None
 
 
-def test_without_lightgbm_the_way_out_is_told(
+def test_without_lightgbm_the_error_names_the_way_out(
     examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
