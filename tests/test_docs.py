@@ -146,7 +146,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 def commands_of(page: Path) -> list[list[str]]:
     """The words of every `quatrain` command of a page that stands alone on its line."""
-    lines = re.findall(r"^ {4}(quatrain .*)$", page.read_text(), flags=re.M)
+    lines = re.findall(r"^ {4}(?:\.venv/bin/)?(quatrain .*)$", page.read_text(), flags=re.M)
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
