@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,6 @@ import pytest
 pytestmark = pytest.mark.whole
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = [str(Path(sys.executable).with_name("quatrain"))]
 MODULE = [sys.executable, "-m", "quatrain"]
 PACKAGES = ("components", "pipelines", "trainer")
 MODULES = ("queue", "statistics", "yaml", "random", "click", "numpy")
@@ -95,27 +95,38 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def call(folder: Path, *words: str, command: list[str] = SCRIPT) -> str:
-    """Calls Quatrain in the folder and returns what it prints."""
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command `quatrain`, as pip writes it from pyproject.toml, in a folder of its own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, function = project["scripts"]["quatrain"].split(":")
+    path = tmp_path_factory.mktemp("bin") / "quatrain"
+    path.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+    return [sys.executable, str(path)]
+
+
+def call(command: list[str], folder: Path, *words: str) -> None:
+    """Calls Quatrain in the folder."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
-def test_init_check_run_and_predict_import_nothing_of_the_user_s_folder(hostile: Path) -> None:
-    call(hostile, "init", "toys.csv", "--target", "big", "-o", "toys.yaml")
-    call(hostile, "check", "toys.yaml")
+def test_init_check_run_and_predict_import_nothing_of_the_user_s_folder(
+    hostile: Path, script: list[str]
+) -> None:
+    call(script, hostile, "init", "toys.csv", "--target", "big", "-o", "toys.yaml")
+    call(script, hostile, "check", "toys.yaml")
     settings = ("train.model=linear", "train.epochs=2", "evaluate.gate={}")
-    call(hostile, "run", "toys.yaml", *[word for s in settings for word in ("--set", s)])
-    call(hostile, "predict", "runs/toys/latest/model", "toys.csv", "-o", "answers.csv")
+    call(script, hostile, "run", "toys.yaml", *[word for s in settings for word in ("--set", s)])
+    call(script, hostile, "predict", "runs/toys/latest/model", "toys.csv", "-o", "answers.csv")
     answers = pacsv.read_csv(hostile / "answers.csv")
     assert answers.num_rows == 300
     assert set(answers.column("predicted_class").to_pylist()) <= {"yes", "no"}
 
 
 def test_python_m_quatrain_imports_nothing_of_the_user_s_folder(hostile: Path) -> None:
-    call(hostile, "init", "toys.csv", "--target", "big", "-o", "mine.yaml", command=MODULE)
-    call(hostile, "check", "mine.yaml", command=MODULE)
+    call(MODULE, hostile, "init", "toys.csv", "--target", "big", "-o", "mine.yaml")
+    call(MODULE, hostile, "check", "mine.yaml")
