@@ -18,21 +18,22 @@ def write(
     every = [run for of_case in runs.values() for run in of_case]
     text = f"""## Preprocessing
 
-The flights job of [flights.yaml](../examples/flights/flights.yaml), from one CSV file to its
-shards: reject, label, split, statistics, fit, engineer, write. The table holds the 336 776 flights
-once, 10 and 30 times, with jitter; one row in 10 000 is wrong. CPU-seconds are user and system
-time of the process and its children after its imports, by getrusage; the peak is the largest
-resident set, imports included. A process is pinned to one core unless its row says otherwise. All
-numbers are medians of runs that take turns. A case keeps its earlier runs as long as its code is
-the same, so a peer's may be some hours older than ours. `busy` is the median share of all cores
-that were busy meanwhile, for any process: on a shared machine CPU-seconds grow with it, so compare
-rows with the same load.
+Each case does the flights job of [flights.yaml](../examples/flights/flights.yaml), from one CSV
+file to its shards: reject, label, split, statistics, fit, engineer, write. The table is the 336 776
+flights, repeated once, 10 and 30 times, with jitter, and one row in 10 000 is wrong. CPU-seconds
+are the user and system time of the process and its children after its imports, by getrusage. The
+peak is the largest resident set, imports included. Each process is pinned to one core, unless its
+row says otherwise. The figures are medians of runs that take turns. A case whose code has not
+changed keeps its earlier runs, so the runs of a peer may be some hours older than ours. `busy` is
+the median share of all cores that was busy during a run, with any work. On a shared machine
+CPU-seconds grow with `busy`, so compare rows with the same load.
 
-{machine()}; {_dates(every)}. `make bench` writes this page; `make bench ROWS=0.34M` runs one size.
+{machine()}; {_dates(every)}. `make bench ROWS=0.34M` runs a single size.
 
 {_measured(runs, cases, sizes)}
 
-All cases of a size must agree on the rows of each split and on two means over the test split:
+All cases of one size must agree on the number of rows in each split and on the mean of two columns
+of the test split:
 {_agreement(runs, cases, sizes)}
 
 {table(("target", "bound", "measured", "met"), _targets(runs))}
@@ -104,14 +105,14 @@ def _targets(runs: Runs) -> Iterator[tuple[str, ...]]:
     peaks = [median(r.peak_mb for r in runs["quatrain", s]) for s in ours if runs["quatrain", s]]
     yield most("peak, any size", 350, max(peaks, default=float("nan")), " MB")
     fixed = cpu("quatrain, 40 rows", "40") - cpu("quatrain, no Beam, 40 rows", "40")
-    yield most("Beam's fixed cost a run (with and without Beam, 40 rows)", 0.6, fixed, " CPU-s")
+    yield most("Beam's fixed cost per run (with and without Beam, 40 rows)", 0.6, fixed, " CPU-s")
     clean = cpu("quatrain, clean file", "3.4M")
     yield most("dirty / clean file, 3.4M", 1.4, ours["3.4M"] / clean)
     one, two = (median(r.wall_s for r in runs.get(k, [])) for k in _WORKERS)
     yield least("wall of one worker / of two, 10M", 1.6, one / two)
     low = (ours["3.4M"] - ours["0.34M"]) / 9
     high = (ours["10M"] - ours["3.4M"]) / 20
-    yield most("change of the cost a row, 0.34-3.4M to 3.4-10M", 0.1, abs(high / low - 1))
+    yield most("change of the cost per row, 0.34-3.4M to 3.4-10M", 0.1, abs(high / low - 1))
 
 
 _WORKERS = (("quatrain, 1 worker, not pinned", "10M"), ("quatrain, 2 workers, not pinned", "10M"))
@@ -126,10 +127,10 @@ def _judged(what: str, bound: str, value: float, met: bool) -> tuple[str, ...]:
 def _left_out(cases: Sequence[Case]) -> str:
     lines = [
         f"- **{c.name}**{' with ' + ', '.join(c.requirements) if c.requirements else ''}: "
-        f"`{c.script}`{'; leaves out: ' + c.leaves_out if c.leaves_out else ''}."
+        f"`{c.script}`{'; differences: ' + c.leaves_out if c.leaves_out else ''}."
         for c in cases
     ]
-    return "The cases, and what each peer leaves out of the job:\n\n" + "\n".join(lines)
+    return "The scripts, and where a peer's job differs from ours:\n\n" + "\n".join(lines)
 
 
 def _dates(every: Sequence[Measurement]) -> str:

@@ -59,10 +59,10 @@ def page(results: Results) -> str:
     header = ["model", "runs"]
     header += [f"one row, {c}, ms" for c in CORES] + [f"10 000 rows, {c}, rows/s" for c in CORES]
     bounds = (
-        f"A blend should take at most {ONE_ROW_MS:g} ms for one row on one core, and answer 10 000 "
-        f"at {ROWS_A_SECOND:,} rows a second or more."
+        f"The target for a blend is at most {ONE_ROW_MS:g} ms for one row on one core, and at "
+        f"least {ROWS_A_SECOND:,} rows a second for 10 000 rows."
     )
-    about = f"Models of adult, 14 columns, with their defaults. On {machine()}."
+    about = f"The models are trained on adult (14 columns) with default settings. On {machine()}."
     return "\n\n".join(["## Serving", about, table(header, rows), bounds])
 
 

@@ -67,7 +67,7 @@ def page(results: Results) -> str:
         [case.name, len(results.of(case, SIZE)), f"{speed(results, case):,.3g}"] for case in CASES
     ]
     checks = [
-        f"- {first.name}: {speed(results, first) / speed(results, second):.1f} times the "
+        f"- {first.name}: {speed(results, first) / speed(results, second):.1f} times as fast as "
         f"{second.name} (bound: at least {bound:g})"
         for first, second, bound in BOUNDS
     ]
@@ -77,8 +77,8 @@ def page(results: Results) -> str:
         for case in (TABM, LIGHTGBM)
     )
     checks.append(
-        f"- Training by default takes {cost:.1f} times LightGBM's CPU (bound: at most "
-        f"{MOST_CPU:g}); validation log-loss: {losses}"
+        f"- Training with default settings takes {cost:.1f} times the CPU of LightGBM (bound: at "
+        f"most {MOST_CPU:g}); validation log-loss: {losses}"
     )
     header = ["case", "runs", "steps, rows or trainings per CPU-second (median)"]
     return "\n\n".join(["## Training", f"On {machine()}.", table(header, rows), "\n".join(checks)])
