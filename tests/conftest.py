@@ -29,6 +29,10 @@ SLOW = {
     "quatrain/local/test_tuning_job.py",
     "quatrain/vertex/test_doctor.py",
     "quatrain/vertex/test_submission.py",
+    "trainer/boosted/test_blend.py",
+    "trainer/test_cluster.py",
+    "trainer/test_export.py",
+    "trainer/test_training.py",
 }
 """The files that took more than 2.5 CPU-seconds each; `make quick` leaves them out."""
 
