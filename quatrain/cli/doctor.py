@@ -18,7 +18,7 @@ from quatrain.cli.options import CLOUD, PATH, PRICES, SET, SPEC, TIER, with_opti
 @click.option("--pipeline", type=PATH, metavar="FILE", help="Compiled file.")
 @PRICES
 @click.option("--runner", default="local", metavar="R", help="Where Beam is to run.  [local]")
-@click.option("--offline", is_flag=True, help="Ask nobody; say what was not asked.")
+@click.option("--offline", is_flag=True, help="Query nothing; list what was not checked.")
 def doctor(
     spec: Path,
     cloud: Path,

@@ -1,4 +1,4 @@
-"""Starts supervised processes whose output goes to a log file, and says from it why one failed."""
+"""Starts supervised processes that write to a log file, and reads from it why one failed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 POLL_S = 0.05
+"""The pause between two looks at a process."""
+
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 _TRACEBACK = "Traceback (most recent call last):"
-_RAISED = re.compile(r"(?:[\w.]+\.)?(?P<name>[A-Za-z_]\w*)(?:: (?P<message>.*))?$")
+_RAISED = re.compile(r"[\w.]+(?:: (?P<message>.*))?$")
+"""The first line of an exception: its class, and its message if it has one."""
 _TAIL_BYTES = 256 << 10
+"""How much of a log's end is read."""
 
 
 class Process:
-    """One supervised command; its descendants end with it, and with this process."""
+    """A supervised command, whose descendants end with it and with this process."""
 
     def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
         self.log = log
@@ -34,7 +38,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the command line only, which then stops us
+                start_new_session=True,  # Ctrl-C reaches only the command line, which stops it
             )
 
     def poll(self) -> int | None:
@@ -49,7 +53,7 @@ class Process:
         return self.code
 
     def stop(self) -> None:
-        """Asks the command to end; it is killed if it does not."""
+        """Ends the command; the supervisor kills it if it does not end soon."""
         if self.poll() is None:
             os.kill(self._popen.pid, signal.SIGTERM)
 
@@ -61,7 +65,7 @@ class Process:
 
 
 def stop_all(processes: Iterable[Process]) -> None:
-    """Ends all processes and waits until none of them is left."""
+    """Ends all processes and waits until every one has ended."""
     running = list(processes)
     for process in running:
         process.stop()
@@ -70,27 +74,27 @@ def stop_all(processes: Iterable[Process]) -> None:
 
 
 def describe_exit(code: int, log: Path) -> str:
-    """Returns why a process ended: the signal that killed it, or what its log says last."""
+    """Returns why a process ended: the signal that killed it, or the last error in its log."""
     if code == 0:
-        return "it ended well"
+        return "it succeeded"
     if code <= 128:
         return last_error(log)
     name = signal.Signals(code - 128).name
     hint = ", often for want of memory" if name == "SIGKILL" else ""
-    return f"it was killed by {name}{hint}; its last words: {last_error(log)}"
+    return f"it was killed by {name}{hint}; its log ends with: {last_error(log)}"
 
 
 def last_error(log: Path) -> str:
-    """Returns the last exception that Python printed to a log, or else its last line.
+    """Returns the last exception that Python printed to a log, or else the log's last line.
 
-    The exception follows the indented lines of the last traceback and may have many lines.
-    Our own errors are returned as their message; any other keeps its class.
+    An exception follows the indented lines of its traceback and may have many lines. One of our
+    own is returned without its class.
     """
     lines = _tail(log)
     starts = [number for number, line in enumerate(lines) if line.strip() == _TRACEBACK]
     if not starts:
         last = next((line for line in reversed(lines) if line.strip()), "")
-        return last.strip() or "it ended without a word"
+        return last.strip() or "it wrote nothing to its log"
     after = lines[starts[-1] + 1 :]
     first = next((i for i, line in enumerate(after) if line[:1] not in ("", " ")), None)
     if first is None:
@@ -101,10 +105,10 @@ def last_error(log: Path) -> str:
 
 def _without_class(raised: str) -> str:
     head, *rest = raised.split("\n")
-    found = _RAISED.match(head)
-    if found is None or not found["message"] or not _is_own(head):
+    match = _RAISED.match(head)
+    if match is None or not match["message"] or not _is_own(head):
         return raised
-    return "\n".join([found["message"], *rest])
+    return "\n".join([match["message"], *rest])
 
 
 def _is_own(head: str) -> bool:

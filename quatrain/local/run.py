@@ -37,7 +37,7 @@ from quatrain.pipelines.compiled import (
 from quatrain.terminal.console import Console, summarize
 
 UNSCHEDULED = "1970-01-01T00:00:00Z"
-"""What Vertex gives as the schedule time of a run that no schedule started."""
+"""The schedule time that Vertex sets for a run without a schedule."""
 
 
 class StepFailed(QuatrainError):
@@ -45,7 +45,7 @@ class StepFailed(QuatrainError):
 
 
 class _Session:
-    """The tasks of one run: starts them, times them and keeps why one failed."""
+    """The tasks of one run: starts them, times them, and records why one failed."""
 
     def __init__(self, run: Run, compiled: Compiled, console: Console) -> None:
         self.run, self.compiled, self.console = run, compiled, console
@@ -54,7 +54,7 @@ class _Session:
 
     def run_task(self, command: Sequence[str], env: Mapping[str, str]) -> bool:
         """Runs one task and returns whether it succeeded."""
-        self.failure = ""  # kfp may try a failed task again
+        self.failure = ""  # kfp may retry a failed task
         step = self._step(self.compiled.step_of(command))
         log = self.run.log_path(step.name)
         self._artifacts.update(_output_uris(command))
@@ -89,15 +89,15 @@ class _Session:
         return self.compiled.steps.index(name) + 1
 
     def end_step(self) -> None:
-        """Marks the last step as done: the next one begins, or none is left.
+        """Marks the last step as succeeded, as the next one starts or none is left.
 
-        Which tasks a step has is known at its end only, as conditions leave some of them out.
+        Only then is it known which tasks a step has: conditions leave some of them out.
         """
         if self.run.steps and self.run.steps[-1].status == "running":
             step = self.run.steps[-1]
             step.status = "succeeded"
-            made, self._artifacts = summarize(self._artifacts), {}
-            self.console.step_ended(self._number(step.name), step.name, step.wall_s, made)
+            summary, self._artifacts = summarize(self._artifacts), {}
+            self.console.step_ended(self._number(step.name), step.name, step.wall_s, summary)
             self.run.write()
 
     def _fail(self, step: Step, outcome: training_job.Outcome) -> None:
@@ -109,7 +109,7 @@ class _Session:
     def _run_component(
         self, command: Sequence[str], env: Mapping[str, str], step: Step, log: Path
     ) -> training_job.Outcome:
-        """Runs a Python component as kfp's own handler does without a virtual environment."""
+        """Runs a Python component, as kfp's own handler does without a virtual environment."""
         command = kfp_seam.with_this_python(command)
         process = Process(command, log, {**_task_environment(), **env})
         try:
@@ -121,29 +121,29 @@ class _Session:
         return training_job.Outcome(code == 0, describe_exit(code, log), log, process.cpu_s)
 
     def _run_job(self, command: Sequence[str], step: Step, log: Path) -> training_job.Outcome:
-        """Runs the worker pools of the launcher's payload, and says where the job is."""
+        """Runs the worker pools of the launcher's payload, and writes where the job is."""
         job = json.loads(_option(command, "--payload"))
-        if lacking := training_job.hardware_of(job):
-            self.console.say(f"      no {', '.join(lacking)} here: training runs on the CPU")
+        if absent := training_job.hardware_of(job):
+            self.console.print(f"      no {', '.join(absent)} here: training runs on the CPU")
         if (replicas := training_job.replicas_of(job)) > 1:
-            self.console.say(f"      {replicas} replicas as processes of this machine")
+            self.console.print(f"      {replicas} replicas as processes on this machine")
         _write_gcp_resources(Path(_option(command, "--gcp_resources")), log)
         return training_job.run_job(
             job,
             _task_environment(),
             log,
             tick=lambda: self._tick(step, log),
-            say=lambda text: self.console.say(f"      {text}"),
+            report=lambda text: self.console.print(f"      {text}"),
         )
 
     def _run_study(self, command: Sequence[str], step: Step, log: Path) -> training_job.Outcome:
-        """Runs the trials of the launcher's payload, and says where the study is."""
+        """Runs the trials of the launcher's payload, and writes where the study is."""
         from quatrain.local.tuning_job import Study
 
         job = json.loads(_option(command, "--payload"))
         count, at_once = int(job["max_trial_count"]), int(job["parallel_trial_count"])
-        self.console.say(f"      tuning: {count} trials, {at_once} at once")
-        study = Study(job, _task_environment(), log, lambda text: self.console.say(f"  {text}"))
+        self.console.print(f"      tuning: {count} trials, {at_once} at once")
+        study = Study(job, _task_environment(), log, lambda text: self.console.print(f"  {text}"))
         outcome = study.run(lambda: self._tick(step, log))
         _write_gcp_resources(Path(_option(command, "--gcp_resources")), study.path)
         return outcome
@@ -171,18 +171,18 @@ def run_pipeline(
         path: The compiled file.
         spec: The model; it travels as the pipeline's parameter.
         root: The folder of all runs.
-        tier: Takes the place of the spec's tier, unless empty.
+        tier: Replaces the spec's tier, unless empty.
         runner: Where Beam runs.
-        runner_options: Beam's options of the runner.
-        at: The time of the run, where a window of the source ends; if empty, now.
-        scheduled: What the placeholder of the schedule time becomes, as on Vertex.
-        stream: Where progress goes; by default stderr.
+        runner_options: Beam's options for the runner.
+        at: The time of the run, at which a window of the source ends; if empty, now.
+        scheduled: The value of the placeholder of the schedule time, as on Vertex.
+        stream: Receives the progress; by default stderr.
 
     Raises:
-        PipelineError: The file is no pipeline, or takes other parameters.
+        PipelineError: The file is not a pipeline, or takes other parameters.
         SpecError: The spec is too long for a parameter, and its file cannot be written.
         StepFailed: A step failed; nothing after it ran.
-        KeyboardInterrupt: It was interrupted; the message says where the run's folder is.
+        KeyboardInterrupt: The run was interrupted; the message names its folder.
     """
     compiled = read_compiled(path)
     options: dict[str, Any] = {
@@ -199,16 +199,16 @@ def run_pipeline(
     write_spec(spec, options["root"])
     run = start_run(root, compiled, spec, options)
     console = Console(stream or sys.stderr, len(compiled.steps))
-    console.say(f"run {run.folder}")
+    console.print(f"run {run.folder}")
     session = _Session(run, compiled, console)
     try:
         with _termination_as_interrupt():
             error = _execute(session, arguments, scheduled)
     except KeyboardInterrupt as raised:
-        why = f"interrupted by {raised}" if str(raised) else "interrupted"
-        run.finish(why)
+        reason = f"interrupted by {raised}" if str(raised) else "interrupted"
+        run.finish(reason)
         raise KeyboardInterrupt(
-            f"{why}; what was done is in {run.folder}; to run again starts anew, in another folder"
+            f"{reason}; what was done is in {run.folder}; another run starts anew, in a new folder"
         ) from raised
     except BaseException as raised:
         run.finish(f"{type(raised).__name__}: {raised}")
@@ -220,7 +220,7 @@ def run_pipeline(
 
 
 def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) -> str:
-    """Runs the file by kfp.local and returns why it failed, or nothing."""
+    """Runs the file with kfp.local and returns why it failed, or an empty text."""
     run = session.run
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(run.log_path("kfp").open("w", encoding="utf-8"))
@@ -250,22 +250,22 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
 
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP end the run as Ctrl-C does, with its processes stopped."""
+    """Lets SIGTERM and SIGHUP end the run as Ctrl-C does, together with its processes."""
 
     def interrupt(number: int, _: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     numbers = (signal.SIGTERM, signal.SIGHUP)
-    kept = [signal.signal(number, interrupt) for number in numbers]
+    handlers = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, kept, strict=True):
+        for number, handler in zip(numbers, handlers, strict=True):
             signal.signal(number, handler)
 
 
 def _task_environment() -> dict[str, str]:
-    """Returns this environment, in which tasks import the code that the command line runs."""
+    """Returns this environment, with a safe path on which the running code comes first."""
     code = str(Path(__file__).parents[2])
     # An empty entry, as in `:/my/code`, would be the user's folder.
     path = [code, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -278,7 +278,7 @@ def _option(command: Sequence[str], name: str) -> str:
 
 
 def _output_uris(command: Sequence[str]) -> dict[str, str]:
-    """Returns where a Python component was told to put its artifacts."""
+    """Returns the uris of the artifacts that a Python component writes."""
     if "--executor_input" not in command:
         return {}
     outputs = json.loads(_option(command, "--executor_input")).get("outputs", {})
@@ -286,8 +286,8 @@ def _output_uris(command: Sequence[str]) -> dict[str, str]:
     return {name: entry["artifacts"][0]["uri"] for name, entry in artifacts.items()}
 
 
-def _write_gcp_resources(path: Path, made: Path) -> None:
-    """Writes what a launcher leaves of its job: here, where the log or the study is."""
-    resource = {"resourceType": "Local", "resourceUri": made.absolute().as_uri()}
+def _write_gcp_resources(path: Path, resource_path: Path) -> None:
+    """Writes the launcher's reference to its job; here, to the log or to the study."""
+    resource = {"resourceType": "Local", "resourceUri": resource_path.absolute().as_uri()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"resources": [resource]}), encoding="utf-8")

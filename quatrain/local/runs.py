@@ -1,4 +1,4 @@
-"""The folder of a run: what ran, how long each step took, and links to what came out."""
+"""The folder of a run: what ran, how long each step took, and links to the results."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ LINKS: dict[str, tuple[str, str]] = {
     "metrics.json": ("evaluation", "metrics.json"),
     "report.html": ("evaluation", "report.html"),
 }
-"""Link in the run's folder: the artifact, and the path inside it."""
-
+"""Links in the run's folder: the artifact of each, and the path inside it."""
 
 LATEST, CHAMPION = "latest", "champion"
-"""Links beside the runs of a model: to the last run, and to the last one that passed its gate."""
+"""Links beside the runs of a model, to the last run and to the last that passed its gate."""
 
 
 @dataclass
 class Step:
-    """One step of a run; seconds of wall and CPU time, children included."""
+    """One step of a run, with its wall and CPU time in seconds, including child processes."""
 
     name: str
     status: str = "running"
@@ -42,14 +41,14 @@ class Step:
     started: float = field(default_factory=time.monotonic, repr=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns what `run.json` says about the step."""
-        written = asdict(self)
-        del written["started"]
-        return {**written, "wall_s": round(self.wall_s, 3), "cpu_s": round(self.cpu_s, 3)}
+        """Returns the entry of `run.json`."""
+        entry = asdict(self)
+        del entry["started"]
+        return {**entry, "wall_s": round(self.wall_s, 3), "cpu_s": round(self.cpu_s, 3)}
 
 
 class Run:
-    """A run in its folder; `run.json` is written at the start, after each step and at the end."""
+    """A run and its folder. `run.json` is written at the start, after each step and at the end."""
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         self.folder = folder
@@ -96,12 +95,12 @@ class Run:
             replace_link(self.folder.parent / CHAMPION, self.folder.name)
 
     def with_report(self, error: str) -> str:
-        """Returns why the run failed, and where its report is if it came that far."""
+        """Returns an error with the path of the report, if the run came that far."""
         page = self.folder / "report.html"
         return f"{error}\nreport: {page}" if page.exists() else error
 
     def link(self, artifacts: dict[str, str]) -> None:
-        """Links what is there of the artifacts into the folder, relative, so it can be moved."""
+        """Links the artifacts that exist into the folder, by relative paths, so it can be moved."""
         for name, (artifact, inside) in LINKS.items():
             if artifact not in artifacts:
                 continue
@@ -111,12 +110,12 @@ class Run:
 
 
 def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[str, Any]) -> Run:
-    """Makes the folder `<root>/<name>/<run id>` and points `latest` to it.
+    """Creates the folder `<root>/<name>/<run id>` and points `latest` to it.
 
     Args:
         root: The folder of all runs.
-        compiled: The pipeline that runs; its bytes are copied.
-        spec: The model; the copy in the folder has the overrides.
+        compiled: The pipeline that runs; the folder gets a copy of its file.
+        spec: The model; the copy in the folder includes the overrides.
         arguments: The pipeline's other arguments, for the record.
     """
     import yaml
@@ -150,10 +149,10 @@ def models_below(root: Path) -> list[Path]:
 
 
 def replace_link(link: Path, target: str) -> None:
-    """Points a symbolic link somewhere, at once.
+    """Points a symbolic link to a target, in one atomic step.
 
     Raises:
-        QuatrainError: Something that is not a link stands there.
+        QuatrainError: A file or folder has the link's name.
     """
     if link.exists() and not link.is_symlink():
         raise QuatrainError(f"{link} is in the way of a link; move it elsewhere")
@@ -164,7 +163,7 @@ def replace_link(link: Path, target: str) -> None:
 
 
 def _new_folder(parent: Path) -> Path:
-    """Makes a folder named by the time in UTC, so that names sort as runs started."""
+    """Creates a folder named by the time in UTC, so that names sort by the start of the runs."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         while True:

@@ -1,11 +1,12 @@
-"""Runs one command and leaves nothing of it behind, however this process or its parent ends.
+"""Runs one command and leaves no process of it behind, however this process or its parent ends.
 
     python -I -S supervisor.py PARENT_PID COMMAND...
 
-A step starts a shell, that a Python, that perhaps more. This process stands between them and the
-command line: when the parent is gone (even by SIGKILL) or asks it to stop, it ends the command's
-process group, gently first, and then everything that descends from it. Its exit code is the
-command's (128 + n after signal n). It needs the standard library only and starts in 20 ms.
+A step starts a shell, the shell starts a Python, and that perhaps more processes. The supervisor
+stands between them and the command line. When the parent ends (even by SIGKILL) or sends a signal
+to stop, the supervisor ends the command's process group, gently first, and then every other
+descendant. It exits with the command's code (128 + n after signal n). It needs only the standard
+library and starts in 20 ms.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import time
 
 GRACE_S = 5.0
-"""Time between SIGTERM and SIGKILL; a trainer saves a checkpoint in it."""
+"""The time between SIGTERM and SIGKILL, in which a trainer saves a checkpoint."""
 
 _STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WATCHED = {*_STOP, signal.SIGCHLD, signal.SIGALRM}
@@ -24,7 +25,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
 def supervise(parent: int, command: list[str]) -> int:
-    """Runs the command to its end, or to the parent's, and returns its exit code."""
+    """Runs the command until it or the parent ends, and returns its exit code."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     _adopt_descendants()
     child = os.posix_spawnp(command[0], command, os.environ, setpgroup=0, setsigmask=[])
@@ -49,7 +50,7 @@ def supervise(parent: int, command: list[str]) -> int:
 
 
 def _adopt_descendants() -> None:
-    """On Linux, orphans below become children of this process, and the parent's end is a signal."""
+    """On Linux, makes orphaned descendants our children, and the parent's end a signal."""
     if sys.platform == "linux":
         import ctypes
 
@@ -59,17 +60,17 @@ def _adopt_descendants() -> None:
 
 
 def _reap(child: int) -> int | None:
-    """Collects every process that has ended; returns the child's wait status if it is one."""
-    found = None
+    """Collects every process that has ended, and returns the child's wait status if it has."""
+    status_of_child = None
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return found
+            return status_of_child
         if pid == 0:
-            return found
+            return status_of_child
         if pid == child:
-            found = status
+            status_of_child = status
 
 
 def _kill_group(group: int, number: int) -> None:
@@ -80,7 +81,7 @@ def _kill_group(group: int, number: int) -> None:
 
 
 def _kill_descendants() -> None:
-    """Kills what left the group, one generation after another, until no child is left."""
+    """Kills descendants outside the group, one generation after another, until no child is left."""
     listing = f"/proc/self/task/{os.getpid()}/children"
     while os.path.exists(listing):
         with open(listing, encoding="ascii") as stream:

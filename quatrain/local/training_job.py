@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -17,19 +18,20 @@ from quatrain.components.errors import TrainingFailed
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
 
 ROLES = ("chief", "worker")
-"""What pool 0 and pool 1 are in TF_CONFIG; the trainer has no parameter servers."""
+"""The roles of pool 0 and pool 1 in TF_CONFIG; the trainer has no parameter servers."""
 LAST_REPLICA_GRACE_S = 30.0
-"""How long the workers may go on after the chief has ended well."""
+"""How long the workers may run on after the chief has succeeded."""
 
 MAX_RESTARTS = 3
-"""How often a job whose machine was taken away starts again, as on Vertex:
+"""How often a job restarts after its machine was taken away, as on Vertex:
 https://cloud.google.com/vertex-ai/docs/training/understanding-training-service."""
 
 TAKEN_AWAY = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
-"""How a replica ends whose machine is taken away. Any other failure is the code's and stays one."""
+"""The exit codes of a replica whose machine was taken away. Any other failure is the code's own,
+and is never retried."""
 
 CPU_STRATEGIES = {"tpu": "one_device"}
-"""Strategies that need hardware, and what takes their place here; the others run on a CPU."""
+"""Strategies that need hardware, with their replacement here; all others run on a CPU."""
 
 _NONE: Mapping[str, str] = {}
 _SERVICE_PREFIXES = ("AIP_", "CLOUD_ML_")
@@ -38,12 +40,12 @@ _PYTHONS = ("python", "python3")
 
 
 class Stopped(Exception):
-    """What `tick` raises to stop a job."""
+    """Raised by `tick` to stop a job."""
 
 
 @dataclass(frozen=True)
 class Replica:
-    """One machine of the job: what it runs and the environment that Vertex would give it."""
+    """One machine of the job: its command, and the environment that Vertex would set."""
 
     pool: int
     index: int
@@ -52,13 +54,13 @@ class Replica:
 
     @property
     def name(self) -> str:
-        """The name that Vertex's logs use."""
+        """The name in Vertex's logs."""
         return f"workerpool{self.pool}-{self.index}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended: why it failed, if it did, and the log that tells more."""
+    """How a task ended: whether it succeeded, why it failed, and the log with the details."""
 
     succeeded: bool
     reason: str
@@ -77,10 +79,10 @@ def read_replicas(
     Args:
         job: The `--payload` of the custom-job launcher: a Vertex CustomJob.
         environ: The environment that the replicas inherit, without the service's variables.
-        service: Further variables of the service, as a tuning trial has.
+        service: Further variables of the service, such as those of a tuning trial.
 
     Raises:
-        TrainingFailed: The pools have a hole, or roles that do not exist.
+        TrainingFailed: A pool is empty, or has a role that does not exist.
     """
     pools = job["job_spec"]["worker_pool_specs"]
     counts = [_count(pool, index) for index, pool in enumerate(pools)]
@@ -114,21 +116,21 @@ def run_job(
     environ: Mapping[str, str],
     log: Path,
     tick: Callable[[], None] = lambda: None,
-    say: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
     service: Mapping[str, str] = _NONE,
 ) -> Outcome:
-    """Runs a job; where a replica is killed, all start again and go on from the last checkpoint.
+    """Runs a job. When a replica is killed, all restart and continue from the last checkpoint.
 
     Args:
         job: A Vertex CustomJob.
         environ: The environment that the replicas inherit.
         log: The chief's log.
-        tick: Called while it runs; it may raise `Stopped`.
-        say: Told of each restart.
+        tick: Called while the job runs; it may raise `Stopped`.
+        report: Receives a line at each restart.
         service: Further variables of the service.
 
     Raises:
-        TrainingFailed: The pools have a hole, or roles that do not exist.
+        TrainingFailed: A pool is empty, or has a role that does not exist.
     """
     deadline = time.monotonic() + timeout_of(job)
     cpu_s = 0.0
@@ -136,15 +138,15 @@ def run_job(
         replicas = read_replicas(job, environ, service)
         outcome = run_replicas(replicas, log, deadline - time.monotonic(), tick)
         cpu_s += outcome.cpu_s
-        again = outcome.taken_away and (len(replicas) == 1 or _restarts_together(job))
-        if not again or restart > MAX_RESTARTS:
+        restarts = outcome.taken_away and (len(replicas) == 1 or _restarts_together(job))
+        if not restarts or restart > MAX_RESTARTS:
             break
-        say(f"{outcome.reason.splitlines()[0]}; starting again, {restart} of {MAX_RESTARTS}")
+        report(f"{outcome.reason.splitlines()[0]}; starting again, {restart} of {MAX_RESTARTS}")
     return replace(outcome, cpu_s=cpu_s)
 
 
 def _restarts_together(job: Mapping[str, Any]) -> bool:
-    """Tells whether one replica's end starts all again: in step, none goes on without another."""
+    """Whether the end of one replica restarts all, as replicas that train in step need."""
     return bool(job["job_spec"].get("scheduling", {}).get("restart_job_on_worker_restart"))
 
 
@@ -154,32 +156,32 @@ def run_replicas(
     timeout_s: float,
     tick: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Runs the replicas until the chief ends, one fails or the time is over.
+    """Runs the replicas until the chief ends, one of them fails or the time is over.
 
-    The chief writes to `log`, every other replica to a file beside it.
+    The chief logs to `log`, every other replica to a file beside it.
     """
     logs = [log if r.pool == 0 else log.with_name(f"{log.stem}-{r.name}.log") for r in replicas]
     processes: list[Process] = []
-    why = f"the job took longer than {timeout_s:g} s"
+    reason = f"the job took longer than {timeout_s:g} s"
     deadline = time.monotonic() + timeout_s
     try:
         for replica, path in zip(replicas, logs, strict=True):
             processes.append(Process(replica.command, path, replica.env))
-        while (ended := _ended(processes)) is None and time.monotonic() < deadline:
+        while (decisive := _decisive(processes)) is None and time.monotonic() < deadline:
             tick()
             time.sleep(POLL_S)
-        if ended == 0 and processes[0].code == 0:
+        if decisive == 0 and processes[0].code == 0:
             _let_finish(processes[1:])
     except Stopped:
-        ended, why = None, "the job was stopped"
+        decisive, reason = None, "the job was stopped"
     finally:
         stop_all(processes)
     cpu_s = sum(process.cpu_s for process in processes)
-    if ended is None:
-        return Outcome(False, why, log, cpu_s)
-    name, code = replicas[ended].name, processes[ended].wait()
-    reason = f"{name}: {describe_exit(code, logs[ended])}"
-    return Outcome(code == 0, reason, logs[ended], cpu_s, code in TAKEN_AWAY)
+    if decisive is None:
+        return Outcome(False, reason, log, cpu_s)
+    name, code = replicas[decisive].name, processes[decisive].wait()
+    reason = f"{name}: {describe_exit(code, logs[decisive])}"
+    return Outcome(code == 0, reason, logs[decisive], cpu_s, code in TAKEN_AWAY)
 
 
 def timeout_of(job: Mapping[str, Any]) -> float:
@@ -194,7 +196,7 @@ def replicas_of(job: Mapping[str, Any]) -> int:
 
 
 def hardware_of(job: Mapping[str, Any]) -> list[str]:
-    """Returns the GPUs and TPUs that the job would have on Vertex and lacks here."""
+    """Returns the GPUs and TPUs that the job would have on Vertex, but not here."""
     machines = [pool.get("machine_spec", {}) for pool in job["job_spec"]["worker_pool_specs"]]
     return [
         m.get("accelerator_type") or m["machine_type"]
@@ -206,8 +208,8 @@ def hardware_of(job: Mapping[str, Any]) -> list[str]:
 def _count(pool: Mapping[str, Any], index: int) -> int:
     if not pool or not pool.get("container_spec"):
         raise TrainingFailed(
-            f"worker pool {index} is empty; Vertex's launcher drops empty pools and the roles of "
-            f"the others shift: leave no hole between pools"
+            f"worker pool {index} is empty; Vertex's launcher drops empty pools, which shifts the "
+            f"roles of the others: leave no hole between pools"
         )
     return int(pool.get("replica_count", 1))
 
@@ -215,16 +217,16 @@ def _count(pool: Mapping[str, Any], index: int) -> int:
 def _addresses(counts: Sequence[int]) -> list[list[str]]:
     """Returns a free loopback address for each replica of each pool."""
     sockets = [[socket.socket() for _ in range(count)] for count in counts]
-    for one in (s for pool in sockets for s in pool):
-        one.bind(("127.0.0.1", 0))
-    found = [[f"127.0.0.1:{s.getsockname()[1]}" for s in pool] for pool in sockets]
-    for one in (s for pool in sockets for s in pool):
-        one.close()
-    return found
+    for each in itertools.chain(*sockets):
+        each.bind(("127.0.0.1", 0))
+    addresses = [[f"127.0.0.1:{s.getsockname()[1]}" for s in pool] for pool in sockets]
+    for each in itertools.chain(*sockets):
+        each.close()
+    return addresses
 
 
 def _command(container: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the container's command with this Python, for a CPU instead of accelerators."""
+    """Returns the container's command with this Python, and with no accelerators."""
     command = [*container.get("command", []), *container.get("args", [])]
     for index, argument in enumerate(command[:-1]):
         if argument == "--strategy":
@@ -246,7 +248,7 @@ def _is_service(name: str) -> bool:
 def _service_env(
     addresses: Sequence[Sequence[str]], pool: int, index: int, base: str
 ) -> dict[str, str]:
-    """Returns what Vertex sets: CLUSTER_SPEC always, TF_CONFIG with several replicas."""
+    """Returns the variables that Vertex sets; TF_CONFIG is one only with several replicas."""
     env = {
         "CLUSTER_SPEC": json.dumps(
             {
@@ -271,11 +273,11 @@ def _service_env(
     return env
 
 
-def _ended(processes: Sequence[Process]) -> int | None:
-    """Returns which replica decides the job: a killed or failed one, or else the finished chief."""
+def _decisive(processes: Sequence[Process]) -> int | None:
+    """Returns the replica that decides the job: a killed or failed one, or else the ended chief."""
     codes = [process.poll() for process in processes]
     failed = [i for i, code in enumerate(codes) if code]
-    if failed:  # those that lost a killed one may have failed since
+    if failed:  # a killed one comes first, as its loss may have made others fail
         return min(failed, key=lambda i: (codes[i] not in TAKEN_AWAY, i))
     return 0 if codes[0] == 0 else None
 

@@ -1,8 +1,8 @@
-"""Runs a Vertex HyperparameterTuningJob here: each trial is a custom job with arguments of its own.
+"""Runs a Vertex HyperparameterTuningJob here; each trial is a custom job with its own arguments.
 
-Trials run in rounds of `parallel_trial_count`. Optuna proposes a round's settings from the rounds
-before it and stops a trial that is behind their median, so the same job proposes the same settings
-however long its trials take. The study is written as Vertex's REST interface would answer it.
+Trials run in rounds of `parallel_trial_count`. Optuna proposes the settings of a round from earlier
+rounds only, and stops a trial that falls behind their median. The same job therefore proposes the
+same settings, however long its trials take. The study is written in the form of Vertex's REST API.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ if TYPE_CHECKING:
 
 SEED = 0
 STARTUP_TRIALS = 8
-"""Trials drawn at random before the sampler learns from them; fewer in a short study."""
+"""How many trials are drawn at random before the sampler learns from them; fewer in a short
+study."""
 WARMUP_REPORTS = 2
-"""Reports that a trial makes in any case."""
+"""How many reports a trial makes before it can be stopped."""
 
 
 @dataclass
-class Trial:
-    """One trial: what it tries, what it reported and how it ended."""
+class TuningTrial:
+    """One trial: its settings, its reports and how it ended."""
 
     number: int
     proposed: optuna.trial.Trial
@@ -52,18 +53,18 @@ class Trial:
     cpu_s: float = 0.0
 
     def best(self, maximize: bool) -> float:
-        """Returns the best value reported."""
+        """Returns the best reported value."""
         return max(self.values) if maximize else min(self.values)
 
 
 class Study:
-    """A tuning job that runs here.
+    """A tuning job on this machine.
 
     Args:
         job: The `--payload` of the tuning launcher.
         environ: The environment that the replicas inherit.
-        log: The step's log; each trial has one beside it.
-        say: Writes a line of the progress table.
+        log: The step's log; each trial has its own beside it.
+        report: Receives each line of the progress table.
     """
 
     def __init__(
@@ -71,27 +72,27 @@ class Study:
         job: Mapping[str, Any],
         environ: Mapping[str, str],
         log: Path,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        self._job, self._environ, self._log, self._say = job, environ, log, say
+        self._job, self._environ, self._log, self._report = job, environ, log, report
         (metric,) = job["study_spec"]["metrics"]
         self.metric = str(metric["metric_id"])
         self.maximize = metric["goal"] == "MAXIMIZE"
         self._spaces = {p["parameter_id"]: _distribution(p) for p in _parameters(job)}
         self._folder = Path(job["trial_job_spec"]["base_output_directory"]["output_uri_prefix"])
         self._stopping = threading.Event()
-        self.trials: list[Trial] = []
+        self.trials: list[TuningTrial] = []
 
     @property
     def path(self) -> Path:
-        """Where the finished study is written."""
+        """The file of the finished study."""
         return self._folder / "study.json"
 
     def run(self, tick: Callable[[], None]) -> training_job.Outcome:
-        """Runs all trials and writes the study; it fails when too many trials do."""
+        """Runs all trials and writes the study; fails if too many trials fail."""
         count, at_once = int(self._job["max_trial_count"]), int(self._job["parallel_trial_count"])
         optimizer = self._optimizer(count)
-        self._say(self._row("trial", self.metric, "epochs", list(self._spaces)))
+        self._report(self._row("trial", self.metric, "epochs", list(self._spaces)))
         with ThreadPoolExecutor(at_once, thread_name_prefix="trial") as pool:
             try:
                 while len(self.trials) < count and not self._has_failed():
@@ -104,12 +105,12 @@ class Study:
         bad = [trial for trial in self.trials if trial.state == "INFEASIBLE"]
         if self._has_failed() or len(bad) == len(self.trials):
             first = f"trial {bad[0].number}: {bad[0].reason}"
-            why = f"{len(bad)} of {len(self.trials)} trials failed; {first}"
-            return training_job.Outcome(False, why, self._trial_log(bad[0].number), cpu_s)
-        return training_job.Outcome(True, "it ended well", self._log, cpu_s)
+            reason = f"{len(bad)} of {len(self.trials)} trials failed; {first}"
+            return training_job.Outcome(False, reason, self._trial_log(bad[0].number), cpu_s)
+        return training_job.Outcome(True, "it succeeded", self._log, cpu_s)
 
     def as_rest(self) -> dict[str, Any]:
-        """Returns the job as Vertex's REST interface writes it."""
+        """Returns the job in the form of Vertex's REST API."""
         metrics = [{"metricId": self.metric, "goal": "MAXIMIZE" if self.maximize else "MINIMIZE"}]
         return {
             "displayName": self._job["display_name"],
@@ -134,7 +135,7 @@ class Study:
                 n_startup_trials=min(4, startup), n_warmup_steps=WARMUP_REPORTS
             ),
         )
-        study.enqueue_trial(_own_settings(self._job, self._spaces))
+        study.enqueue_trial(_default_settings(self._job, self._spaces))
         return study
 
     def _run_round(
@@ -144,13 +145,13 @@ class Study:
         pool: ThreadPoolExecutor,
         tick: Callable[[], None],
     ) -> None:
-        """Runs some trials at once; the optimizer learns of them in their order, at the end."""
+        """Runs some trials at once; at the end, the optimizer gets their results in order."""
         import optuna
 
-        started: list[Trial] = []
+        started: list[TuningTrial] = []
         for _ in range(count):
             proposed = optimizer.ask(dict(self._spaces))
-            started.append(Trial(len(self.trials) + 1, proposed, proposed.params))
+            started.append(TuningTrial(len(self.trials) + 1, proposed, proposed.params))
             self.trials.append(started[-1])
         waiting: list[Future[None]] = [pool.submit(self._run_trial, trial) for trial in started]
         while not all(future.done() for future in waiting):
@@ -165,10 +166,10 @@ class Study:
             future.result()
             values = trial.best(self.maximize) if trial.state == "SUCCEEDED" else None
             optimizer.tell(trial.proposed, values, state=states[trial.state])
-            self._say(self._line(trial))
+            self._report(self._line(trial))
 
-    def _run_trial(self, trial: Trial) -> None:
-        """Runs one trial as the custom job that Vertex would make of it."""
+    def _run_trial(self, trial: TuningTrial) -> None:
+        """Runs one trial as the custom job that Vertex would create for it."""
         folder = self._folder / str(trial.number)
         metrics = folder / "metrics.jsonl"
         metrics.unlink(missing_ok=True)
@@ -187,14 +188,14 @@ class Study:
         }
 
         def watch() -> None:
-            self._read(trial, metrics)
+            self._read_reports(trial, metrics)
             if self._stopping.is_set() or trial.state == "STOPPING":
                 raise training_job.Stopped
 
         log = self._trial_log(trial.number)
         outcome = training_job.run_job(job, self._environ, log, watch, service=service)
         trial.cpu_s = outcome.cpu_s
-        self._read(trial, metrics)
+        self._read_reports(trial, metrics)
         if trial.state == "STOPPING":
             return
         if outcome.succeeded and not trial.values:
@@ -204,8 +205,8 @@ class Study:
             trial.reason = outcome.reason
         trial.state = "INFEASIBLE" if trial.reason else "SUCCEEDED"
 
-    def _read(self, trial: Trial, path: Path) -> None:
-        """Takes over what a trial has reported since, up to where it falls behind the others."""
+    def _read_reports(self, trial: TuningTrial, path: Path) -> None:
+        """Adds a trial's new reports, and stops it where it falls behind the others."""
         values = [float(report[self.metric]) for report in _reports(path) if self.metric in report]
         for value in values[len(trial.values) :]:
             if trial.state == "STOPPING" or not math.isfinite(value):
@@ -223,16 +224,16 @@ class Study:
     def _trial_log(self, number: int) -> Path:
         return self._log.with_name(f"{self._log.stem}-trial-{number}.log")
 
-    def _line(self, trial: Trial) -> str:
+    def _line(self, trial: TuningTrial) -> str:
         value = f"{trial.best(self.maximize):.5g}" if trial.values else "none"
-        note = {"STOPPING": " stopped", "INFEASIBLE": " failed"}.get(trial.state, "")
-        shown = [_shown(trial.parameters[name]) for name in self._spaces]
-        line = self._row(str(trial.number), value + note, str(len(trial.values)), shown)
-        ended = [t for t in self.trials if t.state == "SUCCEEDED"]
-        best = min(ended, key=lambda t: self._order(t), default=None)
+        mark = {"STOPPING": " stopped", "INFEASIBLE": " failed"}.get(trial.state, "")
+        cells = [_in_words(trial.parameters[name]) for name in self._spaces]
+        line = self._row(str(trial.number), value + mark, str(len(trial.values)), cells)
+        succeeded = [t for t in self.trials if t.state == "SUCCEEDED"]
+        best = min(succeeded, key=lambda t: self._order(t), default=None)
         return f"{line}  best" if trial is best else line
 
-    def _order(self, trial: Trial) -> tuple[float, int]:
+    def _order(self, trial: TuningTrial) -> tuple[float, int]:
         best = trial.best(self.maximize)
         return (-best if self.maximize else best), trial.number
 
@@ -243,22 +244,22 @@ class Study:
         cells += [text.rjust(w) for text, w in zip(parameters, widths, strict=True)]
         return "  ".join(cells)
 
-    def _trial_as_rest(self, trial: Trial) -> dict[str, Any]:
+    def _trial_as_rest(self, trial: TuningTrial) -> dict[str, Any]:
         parameters = [{"parameterId": n, "value": v} for n, v in trial.parameters.items()]
-        written: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "id": str(trial.number),
             "state": trial.state,
             "parameters": parameters,
         }
         if trial.values:
             best = trial.best(self.maximize)
-            written["finalMeasurement"] = {
+            entry["finalMeasurement"] = {
                 "stepCount": str(trial.values.index(best) + 1),
                 "metrics": [{"metricId": self.metric, "value": best}],
             }
         if trial.reason:
-            written["infeasibleReason"] = trial.reason
-        return written
+            entry["infeasibleReason"] = trial.reason
+        return entry
 
     def _parameters_as_rest(self) -> list[dict[str, Any]]:
         return [
@@ -268,11 +269,11 @@ class Study:
 
 
 _OWN_KEYS = {"timestamp", "trial", "global_step", "checkpoint_path"}
-"""What a line of the metric file has beside a metric."""
+"""The keys of a line of the metric file that are not metrics."""
 
 
 def _reports(path: Path) -> list[dict[str, Any]]:
-    """Returns the whole lines of a metric file."""
+    """Returns the complete lines of a metric file."""
     if not path.exists():
         return []
     *lines, _ = path.read_text(encoding="utf-8").split("\n")
@@ -301,31 +302,31 @@ def _distribution(parameter: Mapping[str, Any]) -> Distribution:
     return distributions.CategoricalDistribution(values)
 
 
-def _own_settings(job: Mapping[str, Any], spaces: Mapping[str, Distribution]) -> dict[str, Any]:
-    """Returns the settings that the trials' command has anyway, where they lie in the space.
+def _default_settings(job: Mapping[str, Any], spaces: Mapping[str, Distribution]) -> dict[str, Any]:
+    """Returns the settings in the trials' command, where they lie within the search space.
 
-    They are tried first, so that few trials do not end with less than no tuning would.
+    They are tried first, so that a short study is never worse than no tuning.
     """
     from optuna import distributions
 
     container = job["trial_job_spec"]["worker_pool_specs"][0]["container_spec"]
-    given = list(container.get("args", []))
-    found: dict[str, Any] = {}
+    arguments = list(container.get("args", []))
+    settings: dict[str, Any] = {}
     for name, space in spaces.items():
         option = f"--{name.replace('_', '-')}"
-        if option not in given[:-1]:
+        if option not in arguments[:-1]:
             continue
-        text = given[given.index(option) + 1]
+        text = arguments[arguments.index(option) + 1]
         if isinstance(space, distributions.CategoricalDistribution):
             for choice in space.choices:
                 if argument(choice) == text:
-                    found[name] = choice
+                    settings[name] = choice
         elif space.low <= float(text) <= space.high:
-            found[name] = type(space.low)(float(text))
-    return found
+            settings[name] = type(space.low)(float(text))
+    return settings
 
 
-def _shown(value: Any) -> str:
+def _in_words(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""What the terminal shows while a run goes on: one line a step, with its key numbers."""
+"""Shows the progress of a run in the terminal: one line a step, with its key numbers."""
 
 from __future__ import annotations
 
@@ -6,56 +6,65 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from quatrain.components.specification.split import SPLITS
 
 REFRESH_S = 0.5
+"""How often the moving line of a terminal changes."""
 HEARTBEAT_S = 30.0
-"""How often a long step says that it goes on where the output is not a terminal."""
+"""How often a long step gets a line where the output is not a terminal."""
 
-_SAID = re.compile(r"(?:[\d-]{10} [\d:]{8},\d{3} (?P<trainer>.+)|(?P<step>[a-z]+: .+))$")
-"""A line of the trainer's log, after its time, or of a step, which begins with the step's name."""
+_PROGRESS = re.compile(r"(?:[\d-]{10} [\d:]{8},\d{3} (?P<trainer>.+)|(?P<step>[a-z]+: .+))$")
+"""A line of the trainer's log, after its time, or a line of a step, which begins with its name."""
 
 
 class Console:
-    """Writes progress lines; on a terminal the last one moves."""
+    """Prints progress lines; on a terminal the last one moves.
 
-    def __init__(self, stream: TextIO, n_steps: int) -> None:
-        self._stream, self._n_steps = stream, n_steps
+    Args:
+        stream: Receives the lines.
+        n_steps: How many steps the run has.
+        clock: Returns seconds.
+    """
+
+    def __init__(
+        self, stream: TextIO, n_steps: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream, self._n_steps, self._clock = stream, n_steps, clock
         self._moving = stream.isatty()
-        self._shown = 0.0
+        self._last_print_s = 0.0
 
-    def say(self, text: str) -> None:
-        """Writes one line."""
+    def print(self, text: str) -> None:
+        """Prints one line."""
         self._clear()
         print(text, file=self._stream, flush=True)
 
     def step_started(self, number: int, name: str) -> None:
-        """Says which step starts."""
-        self._shown = time.monotonic()
+        """Prints which step starts."""
+        self._last_print_s = self._clock()
         if not self._moving:
-            self.say(f"[{number}/{self._n_steps}] {name} ...")
+            self.print(f"[{number}/{self._n_steps}] {name} ...")
 
     def step_goes_on(self, number: int, name: str, elapsed_s: float, log: Path | None) -> None:
-        """Shows the time and the last line of the log, if it is here, now and then."""
-        now = time.monotonic()
-        if now - self._shown < (REFRESH_S if self._moving else HEARTBEAT_S):
+        """Prints the time and the last line of a local log, unless the last print is recent."""
+        now_s = self._clock()
+        if now_s - self._last_print_s < (REFRESH_S if self._moving else HEARTBEAT_S):
             return
-        self._shown = now
-        words = _last_line(log) if log else ""
-        text = f"[{number}/{self._n_steps}] {name} {elapsed_s:5.0f} s  {words}"
+        self._last_print_s = now_s
+        progress = _last_progress(log) if log else ""
+        text = f"[{number}/{self._n_steps}] {name} {elapsed_s:5.0f} s  {progress}"
         if self._moving:
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\x1b[K{text[:width]}", end="", file=self._stream, flush=True)
         else:
-            self.say(text)
+            self.print(text)
 
     def step_ended(self, number: int, name: str, wall_s: float, outcome: str) -> None:
-        """Says how long a step took and what came out."""
-        self.say(f"[{number}/{self._n_steps}] {name:<10} {wall_s:6.1f} s  {outcome}")
+        """Prints how long a step took, and its outcome."""
+        self.print(f"[{number}/{self._n_steps}] {name:<10} {wall_s:6.1f} s  {outcome}")
 
     def _clear(self) -> None:
         if self._moving:
@@ -63,12 +72,12 @@ class Console:
 
 
 def summarize(artifacts: dict[str, str]) -> str:
-    """Returns the key numbers of a step's artifacts, by their manifests."""
+    """Returns the key numbers of a step's artifacts, from their manifests."""
     parts = []
-    for name, (manifest, words) in _SUMMARIES.items():
+    for name, (manifest, describe) in _SUMMARIES.items():
         path = Path(artifacts.get(name, "")) / manifest
         if name in artifacts and path.is_file():
-            parts.append(words(json.loads(path.read_text(encoding="utf-8"))))
+            parts.append(describe(json.loads(path.read_text(encoding="utf-8"))))
     return "; ".join(parts)
 
 
@@ -82,7 +91,7 @@ def _examples(manifest: dict[str, Any]) -> str:
 
 
 def rows_in_words(rows: Mapping[str, int]) -> str:
-    """Returns the counts of a manifest as words."""
+    """Returns the row counts of a manifest in words."""
     splits = ", ".join(f"{rows[s]:,} {s}" for s in SPLITS)
     return f"{rows['read']:,} rows: {splits}, {rows['rejected']:,} rejected"
 
@@ -95,9 +104,9 @@ def _model(metadata: dict[str, Any]) -> str:
     text = f"{metadata['steps']:,} steps, {metadata['epochs']} epochs ({metadata['stopped']})"
     if metadata.get("model", {}).get("kind") == "trees":
         text = f"{metadata['steps']:,} rounds ({metadata['stopped']})"
-    if chosen := metadata.get("model"):  # a trainer of the user's own may not say
-        loss = chosen["validation_losses"][chosen["kind"]]
-        return f"{chosen['kind']}: {text}, validation loss {loss:.4f}"
+    if model := metadata.get("model"):  # a user's own trainer may not write it
+        loss = model["validation_losses"][model["kind"]]
+        return f"{model['kind']}: {text}, validation loss {loss:.4f}"
     losses = [e["validation_loss"] for e in metadata["history"] if e.get("validation_loss")]
     return f"{text}, best validation loss {min(losses):.4f}" if losses else text
 
@@ -106,8 +115,8 @@ def _evaluation(metrics: dict[str, Any]) -> str:
     known = [(n, m["value"]) for n, m in metrics["metrics"].items() if m["value"] is not None]
     values = ", ".join(f"{name} {value:.4f}" for name, value in known[:3])
     gate = "gate passed" if metrics["gate"]["passed"] else "gate failed"
-    noted = "".join(f"\n      caution: {text}" for text in metrics.get("cautions", ()))
-    return f"{metrics['rows']:,} test rows: {values}; {gate}{noted}"
+    cautions = "".join(f"\n      caution: {text}" for text in metrics.get("cautions", ()))
+    return f"{metrics['rows']:,} test rows: {values}; {gate}{cautions}"
 
 
 _SUMMARIES = {
@@ -118,13 +127,13 @@ _SUMMARIES = {
 }
 
 
-def _last_line(log: Path) -> str:
-    """Returns what a step or its trainer said last in a log, not what libraries say."""
+def _last_progress(log: Path) -> str:
+    """Returns the last line of a step or its trainer in a log, without the lines of libraries."""
     if not log.exists():
         return ""
     with log.open("rb") as stream:
         stream.seek(0, 2)
         stream.seek(max(0, stream.tell() - 8_000))
         lines = stream.read().decode("utf-8", errors="replace").split("\n")
-    said = (_SAID.match(line) for line in reversed(lines))
-    return next((found["trainer"] or found["step"] for found in said if found), "")
+    matches = (_PROGRESS.match(line) for line in reversed(lines))
+    return next((match["trainer"] or match["step"] for match in matches if match), "")

@@ -38,7 +38,7 @@ def reason(tmp_path, text):
             "second",
         ),
         ("usage: task.py\ntask.py: error: unknown --x\n\n", "task.py: error: unknown --x"),
-        ("", "it ended without a word"),
+        ("", "it wrote nothing to its log"),
         (TRACEBACK, "the traceback is cut short"),
     ],
 )
@@ -46,12 +46,12 @@ def test_the_last_exception_is_the_reason_with_all_its_lines(tmp_path, text, exp
     assert reason(tmp_path, text) == expected
 
 
-def test_of_a_long_log_only_the_end_is_read(tmp_path):
+def test_only_the_end_of_a_long_log_is_read(tmp_path):
     assert reason(tmp_path, "line\n" * 200_000 + TRACEBACK + "OSError: full\n") == "OSError: full"
 
 
-def test_a_killed_process_is_told_from_one_that_failed(tmp_path):
+def test_a_killed_process_is_reported_with_its_signal(tmp_path):
     (tmp_path / "log").write_text("epoch 3\n")
     assert describe_exit(137, tmp_path / "log") == (
-        "it was killed by SIGKILL, often for want of memory; its last words: epoch 3"
+        "it was killed by SIGKILL, often for want of memory; its log ends with: epoch 3"
     )

@@ -26,13 +26,13 @@ def test_the_image_s_python_is_this_one():
     assert commands(job(pool(args=["--a", "1"]))) == [(sys.executable, "-m", "x", "--a", "1")]
 
 
-def test_a_tpu_job_trains_on_the_cpu_and_the_hardware_it_lacks_is_known():
+def test_a_tpu_job_trains_on_the_cpu_and_its_hardware_is_known():
     tpu = pool(args=["--strategy", "tpu"], machine_type="ct5lp-hightpu-8t", tpu_topology="2x4")
     assert commands(job(tpu))[0][-2:] == ("--strategy", "one_device")
     assert training_job.hardware_of(job(tpu)) == ["ct5lp-hightpu-8t"]
 
 
-def test_a_gpu_that_is_not_here_is_not_asked_for():
+def test_a_gpu_that_is_not_here_is_not_requested():
     gpu = pool(args=["--gpus", "2"], accelerator_type="NVIDIA_L4", accelerator_count=2)
     assert commands(job(gpu))[0][-2:] == ("--gpus", "0")
 
@@ -74,37 +74,37 @@ def killed_job(tmp_path, times, number=signal.SIGKILL, workers=0, **scheduling):
     pools = [pool(args=arguments), *([pool(workers, wait)] if workers else [])]
     for one in pools:
         one["container_spec"]["command"] = ["python"]
-    told = []
+    lines = []
     log = tmp_path / "log"
     run = job(*pools, scheduling=scheduling)
-    return training_job.run_job(run, dict(os.environ), log, say=told.append), told
+    return training_job.run_job(run, dict(os.environ), log, report=lines.append), lines
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_replica_whose_machine_is_taken_away_starts_again(tmp_path, number):
-    outcome, told = killed_job(tmp_path, 2, number)
+    outcome, lines = killed_job(tmp_path, 2, number)
     assert outcome.succeeded
-    assert [text[-13:] for text in told] == ["again, 1 of 3", "again, 2 of 3"]
+    assert [text[-13:] for text in lines] == ["again, 1 of 3", "again, 2 of 3"]
     assert (tmp_path / "starts").read_text() == "xxx"
 
 
 def test_a_job_starts_again_three_times_and_then_fails(tmp_path):
-    outcome, told = killed_job(tmp_path, 9)
+    outcome, lines = killed_job(tmp_path, 9)
     assert not outcome.succeeded
     assert outcome.reason.startswith("workerpool0-0: it was killed by SIGKILL")
-    assert len(told) == 3
+    assert len(lines) == 3
 
 
 def test_an_error_of_the_code_does_not_start_again(tmp_path):
-    outcome, told = killed_job(tmp_path, 9, signal.SIGABRT)
+    outcome, lines = killed_job(tmp_path, 9, signal.SIGABRT)
     assert not outcome.succeeded
-    assert told == []
+    assert lines == []
 
 
 def test_replicas_in_step_start_again_together_where_the_job_says_so(tmp_path):
-    outcome, told = killed_job(tmp_path, 1, workers=1)
-    assert (outcome.succeeded, told) == (False, [])
+    outcome, lines = killed_job(tmp_path, 1, workers=1)
+    assert (outcome.succeeded, lines) == (False, [])
     (tmp_path / "starts").unlink()
-    outcome, told = killed_job(tmp_path, 1, workers=1, restart_job_on_worker_restart=True)
+    outcome, lines = killed_job(tmp_path, 1, workers=1, restart_job_on_worker_restart=True)
     assert outcome.succeeded
-    assert "starting again, 1 of 3" in told[0]
+    assert "starting again, 1 of 3" in lines[0]

@@ -1,4 +1,4 @@
-"""Progress lines: what a step made, and what it does meanwhile."""
+"""Progress lines: the outcome of a step, and what it does until then."""
 
 import io
 import json
@@ -11,10 +11,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_s_last_line_moves_and_shows_what_the_step_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("quatrain.terminal.console.REFRESH_S", 0.0)
+def test_a_terminal_s_last_line_moves_and_shows_the_progress_of_the_step(tmp_path):
     log = tmp_path / "train.log"
-    said = "2026-11-25 23:41:41,068 epoch 1: loss 0.5"
+    progress = "2026-11-25 23:41:41,068 epoch 1: loss 0.5"
     noise = [
         "[KFP Executor]: noise",
         '    "uri": 3',
@@ -22,11 +21,13 @@ def test_a_terminal_s_last_line_moves_and_shows_what_the_step_says(tmp_path, mon
         "2026-11-25 23:41:42.123456: I tensorflow/core/platform: noise",
         "To enable the following instructions: AVX2 FMA, in other operations, rebuild",
     ]
-    log.write_text("\n".join(["package: help: 53 lines", said, *noise, ""]))
+    log.write_text("\n".join(["package: help: 53 lines", progress, *noise, ""]))
     stream = Terminal()
-    console = Console(stream, 4)
+    seconds = iter([0.0, 0.4, 0.6, 1.0])
+    console = Console(stream, 4, clock=lambda: next(seconds))
     console.step_started(3, "train")
-    console.step_goes_on(3, "train", 12.0, log)
+    for elapsed_s in (11.8, 12.0, 12.4):
+        console.step_goes_on(3, "train", elapsed_s, log)
     console.step_ended(3, "train", 20.0, "done")
     assert stream.getvalue().split("\r\x1b[K") == [
         "",
@@ -74,7 +75,7 @@ def test_the_loss_is_that_of_what_was_exported(tmp_path):
     )
 
 
-def test_a_metric_that_the_rows_cannot_tell_is_left_out(tmp_path):
+def test_a_metric_without_a_value_is_left_out(tmp_path):
     values = {"auc": None, "log_loss": 0.25, "accuracy": 1.0, "brier": 0.125}
     metrics = {
         "rows": 40,
