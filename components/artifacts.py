@@ -1,7 +1,9 @@
 """Artifacts between steps: digests, and folders that are complete or absent.
 
-A step writes into a temporary sibling folder and calls `commit`, which renames it. The manifest is
-the last file written, so a folder without one is not there, whatever killed the step.
+A step writes its folder in place, inside `commit`. An earlier manifest is removed first and the new
+one is written last, by the atomic rename of one file. Readers go by the manifest alone, so a folder
+without one does not count, whatever killed the step. No folder is renamed: `/gcs` is a mount of a
+bucket, which has no folders and refuses that (EMFILE with gcsfuse 3.11).
 """
 
 import hashlib
@@ -9,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -40,13 +42,18 @@ def json_bytes(value: Any) -> bytes:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON; the file is whole or absent, and flushed to the disk."""
+    """Writes indented JSON, as `write_whole` does."""
+    write_whole(path, json_bytes(value))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file that is whole or as it was before, and flushed to the disk."""
     partial = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     with open(partial, "wb") as file:
-        file.write(json_bytes(value))
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    os.replace(partial, path)  # closed: a mount of a bucket refuses to rename an open file
 
 
 def read_manifest(folder: Path | str, name: str, made_by: str) -> dict[str, Any]:
@@ -71,24 +78,29 @@ def read_manifest(folder: Path | str, name: str, made_by: str) -> dict[str, Any]
 
 
 @contextmanager
-def commit(folder: Path | str) -> Iterator[Path]:
-    """Yields a temporary folder that becomes `folder` when the block ends without an error.
+def commit(folder: Path | str, manifest: str) -> Iterator[Path]:
+    """Yields an empty folder to write an artifact in; the block writes its manifest last.
 
-    Leftovers of a killed attempt at the same folder are removed first.
+    What an earlier or a killed attempt left there is removed before, and what was written is
+    removed when the block fails, each time the manifest first.
+
+    Args:
+        folder: The artifact.
+        manifest: The file that makes it count, for example `manifest.json`.
     """
     target = Path(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
-        shutil.rmtree(leftover)
-    partial = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
-    partial.mkdir()
+    target.mkdir(parents=True, exist_ok=True)  # first: a mount may not show objects without it
+    _empty(target, manifest)
     try:
-        yield partial
+        yield target
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        (target / manifest).unlink(missing_ok=True)
+        shutil.rmtree(target, ignore_errors=True)  # a worker may still write there
         raise
-    former = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
-    if target.exists():  # renamed first: half removed, it could still have its manifest
-        os.replace(target, former)
-    os.replace(partial, target)
-    shutil.rmtree(former, ignore_errors=True)
+
+
+def _empty(folder: Path, manifest: str) -> None:
+    (folder / manifest).unlink(missing_ok=True)
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        with suppress(FileNotFoundError):  # a folder of a bucket may go with its last file
+            path.rmdir() if path.is_dir() else path.unlink()

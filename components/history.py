@@ -46,7 +46,7 @@ def keep(
     """
     if not root:
         return
-    statistics = read_manifest(examples, "statistics.json", "preprocess")
+    statistics = read_statistics(examples)
     record = {
         "version": VERSION,
         "run": run,
@@ -60,6 +60,16 @@ def keep(
     folder.mkdir(parents=True, exist_ok=True)
     for role in ROLES:
         write_json(folder / f"{role}.json", record)
+
+
+def read_statistics(examples: Path | str) -> dict[str, Any]:
+    """Reads the statistics of complete examples.
+
+    Raises:
+        ArtifactError: The examples are not complete.
+    """
+    read_manifest(examples, "manifest.json", "preprocess")
+    return read_manifest(examples, "statistics.json", "preprocess")
 
 
 def recall(root: str, name: str) -> dict[str, dict[str, Any]]:

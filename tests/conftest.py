@@ -1,8 +1,11 @@
-"""The order of the files, the slow ones among them, and imports without the garbage collector."""
+"""The order of the files, imports without the garbage collector, and what tests rename."""
 
 import atexit
 import gc
+import os
+import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -56,3 +59,37 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
     atexit.register(gc.unfreeze)  # else DuckDB tells of leaks when the process ends
+
+
+class FileEvent(NamedTuple):
+    """A file or folder that this process is about to rename or remove.
+
+    Attributes:
+        name: os.rename (of os.replace too) or os.remove.
+        path: What is renamed or removed.
+        is_folder: Whether it is a folder.
+    """
+
+    name: str
+    path: str
+    is_folder: bool
+
+
+@pytest.fixture(scope="session")
+def _all_file_events() -> list[FileEvent]:
+    events: list[FileEvent] = []
+
+    def note(name: str, arguments: tuple[Any, ...]) -> None:
+        if name in ("os.rename", "os.remove"):
+            path = os.fsdecode(arguments[0])
+            events.append(FileEvent(name, path, os.path.isdir(path)))
+
+    sys.addaudithook(note)  # for good: Python cannot take a hook away
+    return events
+
+
+@pytest.fixture
+def file_events(_all_file_events: list[FileEvent]) -> list[FileEvent]:
+    """What this process has renamed and removed since the test began, in order."""
+    _all_file_events.clear()
+    return _all_file_events

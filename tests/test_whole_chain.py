@@ -24,6 +24,20 @@ pytestmark = pytest.mark.whole
 QUATRAIN = [sys.executable, "-c", "from quatrain.cli import main; main()"]
 ROOT = Path(__file__).parents[1]
 SERVING = (ROOT / "docs/serving.md").read_text()
+RENAMES = """
+import os, sys
+
+def note(event, arguments, file=os.environ["RENAMED_FOLDERS"]):
+    if event != "os.rename" or os.path.islink(arguments[0]):  # links to runs are replaced
+        return
+    if os.path.isdir(arguments[0]):
+        with open(file, "a") as stream:
+            print(os.path.abspath(arguments[0]), file=stream)
+
+sys.addaudithook(note)
+"""
+"""Imported by every process but the trainer's, which sees its package alone."""
+
 SPEC: dict[str, Any] = {
     "name": "toys",
     "source": {"uri": "toys.csv"},
@@ -64,7 +78,10 @@ class Outcome:
 
 
 def quatrain(*words: object, cwd: Path) -> subprocess.CompletedProcess:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (cwd / "site").mkdir(exist_ok=True)
+    (cwd / "site/sitecustomize.py").write_text(RENAMES)
+    env = {**os.environ, "PYTHONPATH": f"{cwd}/site:{ROOT}"}
+    env["RENAMED_FOLDERS"] = str(cwd / "site/renamed")
     command = [*QUATRAIN, *map(str, words)]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
 
@@ -148,6 +165,12 @@ def regression(folder: Path, passed: Outcome) -> Outcome:
 
 
 LENIENT = pacsv.ParseOptions(invalid_row_handler=lambda row: "skip")
+
+
+def test_no_step_renames_a_folder(folder: Path, passed: Outcome, regression: Outcome) -> None:
+    renamed = folder / "site/renamed"
+    paths = renamed.read_text().splitlines() if renamed.exists() else []
+    assert [path for path in paths if path.startswith(str(folder))] == []
 
 
 def test_a_run_ends_with_a_passed_gate_and_every_artifact(passed: Outcome) -> None:

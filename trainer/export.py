@@ -8,7 +8,8 @@ import keyword
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -149,9 +150,10 @@ def _is_plain(name: str) -> bool:
 def export(
     job: Job, predictor: Predictor, head: Head, cluster: Cluster, examples: Examples
 ) -> None:
-    """Writes the model's folder, proves it, and commits it with metadata.json.
+    """Writes the model's folder in place, proves it, and commits it with metadata.json.
 
-    A local folder appears whole, by a rename; on an object store metadata.json comes last.
+    The folder counts once metadata.json is there. That of an earlier model is removed first, and a
+    model that fails its proof is removed.
 
     Args:
         job: Where the model goes.
@@ -169,21 +171,16 @@ def export(
         return head.answer(predict(numbers, indices))
 
     exported = Exported(examples.transform, answer, predictor.variables)
-    target = job.outputs.model
-    is_local = "://" not in target
-    folder = _partial(target) if is_local else target
-    _remove(folder)
-    tf.saved_model.save(exported, folder, signatures=exported.signatures())
-    _write(f"{folder}/transform.json", examples.transform_text)
-    signatures = tf.saved_model.load(folder).signatures
-    prove(signatures, examples)
-    _write(f"{folder}/{golden.NAME}", _golden(signatures["serving_default"], examples))
-    metadata = _metadata(job, predictor, cluster, examples)
-    metadata["files"] = {name: _sha256(f"{folder}/{name}") for name in _files(folder)}
-    _write(f"{folder}/metadata.json", json.dumps(metadata, indent=1, ensure_ascii=False) + "\n")
-    if is_local:
-        _remove(target)
-        os.rename(folder, target)
+    with _in_place(job.outputs.model) as folder:
+        tf.saved_model.save(exported, folder, signatures=exported.signatures())
+        _write(f"{folder}/transform.json", examples.transform_text)
+        signatures = tf.saved_model.load(folder).signatures
+        prove(signatures, examples)
+        _write(f"{folder}/{golden.NAME}", _golden(signatures["serving_default"], examples))
+        metadata = _metadata(job, predictor, cluster, examples)
+        files = relative_paths(folder, tf.io.gfile.walk(folder))
+        metadata["files"] = {name: _sha256(f"{folder}/{name}") for name in files}
+        _commit(folder, metadata)
 
 
 def prove(signatures: Mapping[str, Any], examples: Examples) -> None:
@@ -268,14 +265,14 @@ def _metadata(
     }
 
 
-def _files(folder: str) -> list[str]:
-    """Returns the paths of all files below a folder, relative to it, sorted."""
-    found = [
-        f"{parent}/{name}"
-        for parent, _, names in tf.io.gfile.walk(folder)
-        for name in names
-        if name
-    ]
+def relative_paths(folder: str, walk: Iterable[tuple[str, list[str], list[str]]]) -> list[str]:
+    """Returns the paths of all files below a folder, relative to it, sorted.
+
+    Args:
+        folder: The folder.
+        walk: What `tf.io.gfile.walk` gives of it. On gs:// a folder inside ends in a slash.
+    """
+    found = [f"{parent.rstrip('/')}/{name}" for parent, _, names in walk for name in names if name]
     return sorted(path[len(folder) :].lstrip("/") for path in found)
 
 
@@ -289,16 +286,29 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _partial(target: str) -> str:
-    """Returns a temporary sibling of a local folder; leftovers of killed runs are removed."""
-    parent, name = os.path.split(os.path.abspath(target))
-    for leftover in tf.io.gfile.glob(f"{parent}/.{name}.*.tmp"):
-        tf.io.gfile.rmtree(leftover)
-    return f"{parent}/.{name}.{os.getpid()}.tmp"
+def _commit(folder: str, metadata: Mapping[str, Any]) -> None:
+    """Writes metadata.json; it is whole or absent, as an object of a bucket is by itself."""
+    path = f"{folder}/metadata.json"
+    is_local = "://" not in folder
+    partial = f"{folder}/.metadata.json.tmp" if is_local else path
+    _write(partial, json.dumps(metadata, indent=1, ensure_ascii=False) + "\n")
+    if is_local:
+        os.replace(partial, path)
+
+
+@contextmanager
+def _in_place(folder: str) -> Iterator[str]:
+    """Yields the folder without an earlier model; what is written goes when the block fails."""
+    _remove(folder)
+    try:
+        yield folder
+    except BaseException:
+        _remove(folder)
+        raise
 
 
 def _remove(folder: str) -> None:
-    """Removes an earlier model, its metadata.json first: without it the model is not there."""
+    """Removes a model, its metadata.json first: without it the model does not count."""
     if tf.io.gfile.exists(f"{folder}/metadata.json"):
         tf.io.gfile.remove(f"{folder}/metadata.json")
     if tf.io.gfile.exists(folder):

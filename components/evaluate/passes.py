@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,14 +169,12 @@ def score_shard(
     measured = _no_measurements(reference, models)
     row = shard.first_row
     target = Path(plan.out, Path(shard.path).name.replace("test-", "predictions-"))
-    partial = target.with_name(f".{target.name}.tmp")
-    with pq.ParquetWriter(partial, prediction_schema(plan.transform, labelled=True)) as writer:
+    with pq.ParquetWriter(target, prediction_schema(plan.transform, labelled=True)) as writer:
         for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
             of_batch, predictions = _score(batch, row, plan, models, reference, tables)
             measured += of_batch
             row += batch.num_rows
             writer.write_table(predictions)
-    os.replace(partial, target)
     return measured
 
 

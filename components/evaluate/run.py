@@ -56,7 +56,7 @@ def evaluate_model(
     drift_document = None if drift is None else read_manifest(drift, "drift.json", "preprocess")
     metadata, digest = read_metadata(model), sha256_of(model / "metadata.json")
     _require_same_transform(examples, metadata)
-    with commit(out) as folder:
+    with commit(out, "metrics.json") as folder:
         transform = Transform.from_json((examples / "transform.json").read_text(encoding="utf-8"))
         champion = find_champion(root, checked, transform)
         opponent = champion.model if champion and not champion.why else None

@@ -32,7 +32,7 @@ def publish(examples: Path, out: Path, trainer: str = "") -> str:
     Raises:
         PackageError: The sources are refused or a check failed; nothing was published.
     """
-    with commit(out) as folder, sources_of(trainer) as sources:
+    with commit(out, "package.json") as folder, sources_of(trainer) as sources:
         built = build_sdist(sources, folder)
         checks = prove(sources, examples, built)
         record = {"version": 1, "file": built.path.name, "sha256": built.sha256, "checks": checks}

@@ -12,7 +12,9 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.base import Input
 
 SPILL = ".spill"
-ERROR, MANIFEST = "error.json", "manifest.json"
+ERROR = "error.json"
+PENDING = f"{SPILL}/manifest.json"
+"""The manifest, until the step has checked that its source did not change meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,25 @@
 """The folder that the step writes: on this machine, or below a gs:// uri for workers elsewhere.
 
-A local folder is written beside its place and renamed. Objects cannot be renamed together, so a
-folder of a bucket is written in place, and is there when its manifest, the last object, is.
+Both are written in place, and count once their manifest, the last file, is there.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from quatrain.components.artifacts import commit
+from quatrain.components.artifacts import commit, write_whole
 from quatrain.components.storage import open_filesystem
 
+MANIFEST = "manifest.json"
 _REMOTE = "gs://"
 
 
@@ -38,20 +39,23 @@ class Folder:
         filesystem, path = _of(self.path(name))
         if not self.uri.startswith(_REMOTE):
             filesystem.create_dir(path.rpartition("/")[0])
-        with filesystem.open_output_stream(path) as stream:
+        with filesystem.open_output_stream(path, compression=None) as stream:
             yield stream
 
     def write(self, name: str, data: bytes) -> str:
-        """Writes a file and returns its sha256."""
-        with self.create(name) as file:
-            file.write(data)
+        """Writes a file, which is whole or absent, and returns its sha256."""
+        if self.uri.startswith(_REMOTE):
+            with self.create(name) as file:
+                file.write(data)
+        else:
+            write_whole(Path(self.path(name)), data)
         return hashlib.sha256(data).hexdigest()
 
     @contextmanager
     def open(self, name: str) -> Iterator[pa.NativeFile]:
         """Opens a file to be read from its start."""
         filesystem, path = _of(self.path(name))
-        with filesystem.open_input_stream(path) as file:
+        with filesystem.open_input_stream(path, compression=None) as file:
             yield file
 
     def read(self, name: str) -> bytes | None:
@@ -63,8 +67,10 @@ class Folder:
             return bytes(file.read())
 
     def clear(self, name: str = "") -> None:
-        """Removes all files below a folder in it, or below itself."""
+        """Removes all files below a folder in it, or below itself, its manifest first."""
         filesystem, path = _of(self.path(name).rstrip("/"))
+        with suppress(FileNotFoundError):  # the rest goes in no order, many objects at once
+            filesystem.delete_file(f"{path}/{MANIFEST}")
         filesystem.delete_dir_contents(path, missing_dir_ok=True)
 
 
@@ -101,7 +107,7 @@ def attempt(out: str, *, remote: bool) -> Iterator[Folder]:
         remote: Whether the workers are on other machines, which have no mount.
     """
     if not (remote and out.startswith(_REMOTE)):
-        with commit(out.replace(_REMOTE, "/gcs/", 1)) as folder:
+        with commit(out.replace(_REMOTE, "/gcs/", 1), MANIFEST) as folder:
             yield Folder(str(folder))
         return
     target = Folder(out.rstrip("/"))

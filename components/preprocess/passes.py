@@ -18,7 +18,7 @@ from quatrain.components.preprocess.checks import audit, split_problems
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import compact
 from quatrain.components.preprocess.engineered_columns import Looked, apply, looked
-from quatrain.components.preprocess.job import MANIFEST, Job
+from quatrain.components.preprocess.job import PENDING, Job
 from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
 from quatrain.components.preprocess.output_folder import Digested, Folder
 from quatrain.components.preprocess.summary import statistics_document
@@ -171,7 +171,7 @@ def engineer_range(job: Job, cleaned: Cleaned, fitted: Fitted) -> Written:
 
 
 def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
-    """Writes statistics.json and transform.json, and the manifest last.
+    """Writes statistics.json and transform.json, and last the manifest, still pending.
 
     Raises:
         QuatrainError: The shards do not hold the rows that were counted.
@@ -190,7 +190,7 @@ def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
     if job.window:
         manifest["window"] = job.window
     manifest["files"] = dict(sorted(digests.items()))
-    job.folder.write(MANIFEST, json_bytes(manifest))
+    job.folder.write(PENDING, json_bytes(manifest))
 
 
 def _engineered(job: Job, transform: Transform, batch: pa.RecordBatch) -> dict[str, Looked]:

@@ -137,13 +137,13 @@ class Engineer(beam.DoFn):
 
 
 class Commit(beam.DoFn):
-    """Writes the documents, the manifest last; or the error."""
+    """Writes the documents, or the error."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
 
     def process(self, fitted: Fitted, written: list[Written]) -> None:
-        """Ends the artifact."""
+        """Writes what the end of the step reads."""
         if fitted.error is None:
             passes.write_documents(self._job, fitted, list(written))
         else:

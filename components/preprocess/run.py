@@ -15,8 +15,8 @@ from quatrain.components.image import IMAGE
 from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
-from quatrain.components.preprocess.job import ERROR, MANIFEST, SPILL, Job, rules_of
-from quatrain.components.preprocess.output_folder import Folder, attempt
+from quatrain.components.preprocess.job import ERROR, PENDING, SPILL, Job, rules_of
+from quatrain.components.preprocess.output_folder import MANIFEST, Folder, attempt
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
@@ -43,8 +43,8 @@ def preprocess(
 ) -> int:
     """Cleans, splits and engineers the rows of a table.
 
-    The folder `out` appears complete, by a rename, or not at all. It is made anew even when it is
-    there: the source may have changed.
+    The folder `out` is written in place and counts once its manifest, the last file, is there. It
+    is made anew even when it is complete: the source may have changed.
 
     Args:
         spec: The pipeline's parameter.
@@ -118,8 +118,7 @@ def preprocess(
                 work.run().wait_until_finish()
             rest = {uri: version for uri, version in versions.items() if uri not in tables}
             check_unchanged(rest, find_versions(rest, project))
-            folder.clear(SPILL)
-            return _finish(folder)
+            return finish(folder)
 
 
 def _checked(spec: str) -> tuple[ModelSpec, Rules]:
@@ -148,16 +147,18 @@ def _staging(options: Mapping[str, Any]) -> list[str]:
     return [uri for name in ("temp_location", "staging_location") if (uri := options.get(name))]
 
 
-def _finish(folder: Folder) -> int:
-    """Raises the error that stopped the run, or returns the rows read."""
+def finish(folder: Folder) -> int:
+    """Raises the error that stopped the run, or writes the manifest and returns the rows read."""
     if record := folder.read(ERROR):
         raise ErrorRecord(**json.loads(record)).error
-    written = folder.read(MANIFEST)
+    written = folder.read(PENDING)
     if written is None:
         raise RunnerError(
-            "the engine says that all is done, but there is no manifest.json, which is written "
+            f"the engine says that all is done, but there is no {PENDING}, which it writes "
             "last: it lost work; run again with --runner local"
         )
+    folder.clear(SPILL)
+    folder.write(MANIFEST, written)
     manifest = json.loads(written)
     print(f"preprocess: files written: {len(manifest['files']):,}", flush=True)
     return int(manifest["rows"]["read"])

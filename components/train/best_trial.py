@@ -36,7 +36,7 @@ def choose(gcp_resources: str, pools: Sequence[Mapping[str, Any]], tuning: str) 
         f"choose: trial {best['id']} of {len(job['trials'])}: {metric['metricId']} {value_of(best)}"
     )
     print(f"choose: the final training gets {' '.join(arguments)}")
-    with commit(tuning) as folder:
+    with commit(tuning, "tuning.json") as folder:
         write_json(folder / "tuning.json", {"best": best["id"], **job})
     return with_arguments(pools, arguments)
 

@@ -44,7 +44,9 @@ def fetch(uri: str, folder: Path) -> Path:
     filesystem, path = fs.FileSystem.from_uri(uri)
     copy = folder / PurePosixPath(path).name
     try:
-        with filesystem.open_input_stream(path) as source, copy.open("wb") as target:
+        # Without it Arrow unpacks a file by its name (.gz), and the digest is of the packed bytes.
+        source = filesystem.open_input_stream(path, compression=None)
+        with source, copy.open("wb") as target:
             while block := source.read(1 << 20):
                 target.write(block)
     except OSError as error:

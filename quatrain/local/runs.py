@@ -15,16 +15,16 @@ from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.pipelines.compiled import Compiled
 
-LINKS: dict[str, tuple[str, str]] = {
-    "examples": ("examples", ""),
-    "rejected": ("examples", "rejected"),
-    "drift.json": ("drift", "drift.json"),
-    "model": ("model", "model"),
-    "tuning.json": ("tuning", "tuning.json"),
-    "metrics.json": ("evaluation", "metrics.json"),
-    "report.html": ("evaluation", "report.html"),
+LINKS: dict[str, tuple[str, str, str]] = {
+    "examples": ("examples", "manifest.json", ""),
+    "rejected": ("examples", "manifest.json", "rejected"),
+    "drift.json": ("drift", "drift.json", "drift.json"),
+    "model": ("model", "model/metadata.json", "model"),
+    "tuning.json": ("tuning", "tuning.json", "tuning.json"),
+    "metrics.json": ("evaluation", "metrics.json", "metrics.json"),
+    "report.html": ("evaluation", "metrics.json", "report.html"),
 }
-"""Links in the run's folder: the artifact of each, and the path inside it."""
+"""Links in the run's folder: the artifact of each, its manifest, and the path inside it."""
 
 LATEST, CHAMPION = "latest", "champion"
 """Links beside the runs of a model, to the last run and to the last that passed its gate."""
@@ -100,12 +100,13 @@ class Run:
         return f"{error}\nreport: {page}" if page.exists() else error
 
     def link(self, artifacts: dict[str, str]) -> None:
-        """Links the artifacts that exist into the folder, by relative paths, so it can be moved."""
-        for name, (artifact, inside) in LINKS.items():
+        """Links complete artifacts into the folder, by relative paths, so that it can be moved."""
+        for name, (artifact, manifest, inside) in LINKS.items():
             if artifact not in artifacts:
                 continue
-            target = Path(artifacts[artifact]) / inside
-            if target.exists():
+            folder = Path(artifacts[artifact])
+            target = folder / inside
+            if (folder / manifest).is_file() and target.exists():
                 replace_link(self.folder / name, os.path.relpath(target, self.folder))
 
 

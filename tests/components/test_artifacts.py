@@ -1,27 +1,80 @@
 """Folders between steps are complete or absent, whenever the step is killed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from quatrain.components import artifacts
+from tests.conftest import FileEvent
+
+ROOT = Path(__file__).parents[2]
+KILLED = """
+import os, sys
+from quatrain.components.artifacts import commit
+
+with commit(sys.argv[1], "manifest.json") as folder:
+    (folder / "shard").write_text("cut sho")
+    os.kill(os.getpid(), 9)
+"""
 
 
-def test_a_kill_while_the_former_artifact_is_removed_leaves_the_new_one_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def write(target: Path, text: str) -> None:
+    with artifacts.commit(target, "manifest.json") as folder:
+        (folder / "rejected").mkdir()
+        (folder / "rejected/shard").write_text(text)
+        artifacts.write_json(folder / "manifest.json", text)
+
+
+def test_an_artifact_is_written_in_place_and_no_folder_is_renamed(
+    tmp_path: Path, file_events: list[FileEvent]
 ) -> None:
-    target = tmp_path / "examples"
-    target.mkdir()
-    (target / "manifest.json").write_text("old")
-
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(artifacts.shutil, "rmtree", killed)
-    with pytest.raises(KeyboardInterrupt), artifacts.commit(target) as folder:
-        (folder / "manifest.json").write_text("new")
-    assert (target / "manifest.json").read_text() == "new"
-    monkeypatch.undo()
-    with artifacts.commit(target) as folder:
-        (folder / "manifest.json").write_text("newer")
+    for text in ("old", "new"):
+        write(tmp_path / "examples", text)
+    renamed = [event for event in file_events if event.name == "os.rename"]
+    assert [Path(event.path).parent for event in renamed] == [tmp_path / "examples"] * 2
+    assert not any(event.is_folder for event in renamed)
     assert [p.name for p in tmp_path.iterdir()] == ["examples"]
+    assert artifacts.sha256_of_files(tmp_path / "examples").keys() == {
+        "manifest.json",
+        "rejected/shard",
+    }
+    assert (tmp_path / "examples/rejected/shard").read_text() == "new"
+
+
+def test_an_earlier_manifest_is_removed_before_the_rest(
+    tmp_path: Path, file_events: list[FileEvent]
+) -> None:
+    write(tmp_path, "old")
+    file_events.clear()
+    write(tmp_path, "new")
+    removed = [event.path for event in file_events if event.name == "os.remove"]
+    assert removed == [str(tmp_path / "manifest.json"), str(tmp_path / "rejected/shard")]
+
+
+def test_a_killed_step_leaves_no_manifest_and_the_next_one_removes_what_was_cut_short(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "examples", "old")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "examples")]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
+    assert [p.name for p in (tmp_path / "examples").iterdir()] == ["shard"]
+    write(tmp_path / "examples", "new")
+    assert not (tmp_path / "examples/shard").exists()
+
+
+def test_a_step_that_fails_after_its_manifest_leaves_nothing(
+    tmp_path: Path, file_events: list[FileEvent]
+) -> None:
+    def fail() -> None:
+        with artifacts.commit(tmp_path / "examples", "manifest.json") as folder:
+            (folder / "a shard").write_text("whole")
+            (folder / "manifest.json").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    removed = [Path(event.path).name for event in file_events if event.name == "os.remove"]
+    assert removed[-2:] == ["manifest.json", "a shard"]
+    assert list(tmp_path.iterdir()) == []

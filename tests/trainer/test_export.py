@@ -16,9 +16,10 @@ import tensorflow as tf
 
 from quatrain.trainer import golden
 from quatrain.trainer.examples import Examples, read_examples
-from quatrain.trainer.export import _named, argument_names
+from quatrain.trainer.export import _named, argument_names, relative_paths
 from quatrain.trainer.model import train
 from quatrain.trainer.settings import TrainerError
+from tests.conftest import FileEvent
 from tests.trainer.small import job, write_examples
 
 ROWS = {
@@ -226,9 +227,32 @@ def spoil_raw(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[pa.Table]
 def test_a_model_that_serves_raw_rows_differently_is_not_exported(tmp_path: Path) -> None:
     spoil = {"validation": spoil_raw(lambda stops: (stops + 1) % 3)}
     folder = write_examples(tmp_path / "examples", spoil=spoil)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/metadata.json").write_text("of an earlier model")
     with pytest.raises(TrainerError, match="the transform differs between preprocessing and serv"):
         train(job(folder, tmp_path, max_steps=1))
     assert not (tmp_path / "model").exists()
+
+
+def test_a_model_is_written_in_place_and_takes_the_place_of_what_was_there(
+    tmp_path: Path, file_events: list[FileEvent]
+) -> None:
+    (tmp_path / "model/variables").mkdir(parents=True)
+    for name in ("metadata.json", "variables/cut-short"):
+        (tmp_path / "model" / name).write_text("of a killed attempt")
+    train(job(write_examples(tmp_path / "examples"), tmp_path, max_steps=1))
+    renamed = [e for e in file_events if e.name == "os.rename" and "model" in Path(e.path).parts]
+    assert [(Path(e.path).parent, e.is_folder) for e in renamed] == [(tmp_path / "model", False)]
+    files = json.loads((tmp_path / "model/metadata.json").read_text())["files"]
+    assert "variables/variables.index" in files
+    assert "variables/cut-short" not in files
+    assert not (tmp_path / "model/variables/cut-short").exists()
+
+
+def test_files_of_a_bucket_have_the_paths_of_files_of_a_disk() -> None:
+    # TensorFlow 2.21 walks gs:// so: the name of a folder inside ends in a slash.
+    walk = [("gs://b/m", ["variables/"], ["a.pb"]), ("gs://b/m/variables/", [], ["v.index"])]
+    assert relative_paths("gs://b/m", walk) == ["a.pb", "variables/v.index"]
 
 
 def test_names_that_a_signature_cannot_keep_get_an_alias() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from quatrain.components import history
-from quatrain.components.artifacts import commit, read_manifest, write_json
+from quatrain.components.artifacts import commit, write_json
 from quatrain.components.errors import DriftFailed
 from quatrain.components.preprocess.drift.histograms import common
 from quatrain.components.specification.parameter import read_parameter
@@ -85,13 +85,14 @@ def check(spec: str, examples: Path | str, root: str, out: Path | str) -> None:
         out: The artifact to write.
 
     Raises:
+        ArtifactError: The examples are not complete.
         DriftFailed: A measure is above its `fail`; drift.json is written all the same.
     """
     model = read_parameter(spec)
     limits: dict[str, Limit] = {n: getattr(model.drift, n) for n in type(model.drift).model_fields}
-    now = read_manifest(examples, "statistics.json", "preprocess")
+    now = history.read_statistics(examples)
     found = compare_all(history.recall(root, model.name), now, limits)
-    with commit(out) as folder:
+    with commit(out, "drift.json") as folder:
         write_json(folder / "drift.json", found)
     for sentence in filter(None, [found["note"], *sentences(found, "warn")]):
         print(f"preprocess: drift: {sentence}", flush=True)

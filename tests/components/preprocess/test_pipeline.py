@@ -25,12 +25,13 @@ from quatrain.components.preprocess import find_files, passes, pipeline
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.job import Job, rules_of
 from quatrain.components.preprocess.output_folder import Folder
-from quatrain.components.preprocess.run import preprocess
+from quatrain.components.preprocess.run import finish, preprocess
 from quatrain.components.preprocess.summary.summary import Fold, Summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.trainer.features.transform import Transform
+from tests.conftest import FileEvent
 
 Make = Callable[..., ModelSpec]
 ROOT = Path(__file__).parents[3]
@@ -51,6 +52,7 @@ def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes
     if fitted.error is None:
         written = [passes.engineer_range(job, of, fitted) for of, _ in cleaned]
         passes.write_documents(job, fitted, written)
+        finish(job.folder)
     return fitted
 
 
@@ -383,7 +385,18 @@ def test_a_pool_elsewhere_has_its_own_processes(small_spec: ModelSpec, tmp_path:
     assert not local_worker._started
 
 
-def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
+def test_the_manifest_comes_last_and_no_folder_is_renamed(
+    delays_spec: Make, tmp_path: Path, file_events: list[FileEvent]
+) -> None:
+    run(delays_spec(), tmp_path / "examples")
+    renamed = [e for e in file_events if e.name == "os.rename" and str(tmp_path) in e.path]
+    assert not any(e.is_folder for e in renamed)
+    assert Path(renamed[-1].path).name.startswith(".manifest.json.")
+    files = [p for p in (tmp_path / "examples").rglob("*") if p.is_file()]
+    assert max(files, key=lambda p: p.stat().st_mtime_ns).name == "manifest.json"
+
+
+def test_a_killed_run_leaves_no_manifest_and_the_next_one_cleans_up(
     delays_spec: Make, tmp_path: Path
 ) -> None:
     spec = delays_spec()
@@ -403,13 +416,15 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_cleans_up(
     arguments = [sys.executable, "-c", code, json.dumps(spec.as_json()), str(out)]
     with subprocess.Popen(arguments, cwd=ROOT) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".examples.*.tmp/test-*")) and time.monotonic() < deadline:
+        while not list(out.glob("test-*")) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-    assert list(tmp_path.glob(".examples.*.tmp/test-*"))
-    assert not out.exists()
+    assert list(out.glob("test-*"))
+    assert not (out / "manifest.json").exists()
+    (out / "rejected/cut-short.parquet").write_bytes(b"PAR1")
     run(spec, out)
     assert (out / "manifest.json").exists()
+    assert not (out / "rejected/cut-short.parquet").exists()
     assert sorted(os.listdir(tmp_path)) == ["delays.csv", "examples"]
 
 

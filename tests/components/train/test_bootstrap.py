@@ -82,6 +82,13 @@ def report(finished):
     return json.loads(finished.stdout.splitlines()[-1])
 
 
+def test_a_package_from_elsewhere_is_copied_byte_for_byte(package, tmp_path):
+    path, sha256 = package
+    copy = bootstrap.fetch(path.as_uri(), tmp_path)
+    assert copy == tmp_path / path.name
+    bootstrap.verify(copy, sha256)
+
+
 def test_the_trainer_comes_from_the_package_and_the_repository_is_out_of_reach(report):
     assert Path(report["file"]).parts[-3:] == ("site", "trainer", "__init__.py")
     assert "quatrain-" in report["file"]

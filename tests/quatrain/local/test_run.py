@@ -122,6 +122,17 @@ def test_the_run_s_folder_holds_what_ran_and_links_to_what_came_out(alone, toy_p
     assert all(s["cpu_s"] > 0 and s["wall_s"] > 0 for s in record["steps"])
 
 
+def test_an_artifact_without_its_manifest_is_not_linked(tmp_path):
+    run = Run(tmp_path, {})
+    (tmp_path / "pipeline/examples/rejected").mkdir(parents=True)
+    run.link({"examples": str(tmp_path / "pipeline/examples")})
+    assert not (tmp_path / "examples").exists()
+    (tmp_path / "pipeline/examples/manifest.json").write_text("{}")
+    run.link({"examples": str(tmp_path / "pipeline/examples")})
+    assert (tmp_path / "examples/manifest.json").exists()
+    assert (tmp_path / "rejected").is_dir()
+
+
 def test_whole_numbers_of_the_spec_survive_the_journey_as_numbers(alone):
     manifest = json.loads((latest(alone) / "examples" / "manifest.json").read_text())
     assert manifest["epochs"] == 20

@@ -198,8 +198,19 @@ def test_columns_of_one_run_alone_are_noted() -> None:
 
 def examples(folder: Path, rows: dict[str, Any]) -> Path:
     folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
     (folder / "statistics.json").write_text(json.dumps({"version": VERSION, "kept": kept(rows)}))
     return folder
+
+
+def test_examples_without_their_manifest_are_neither_compared_nor_kept(tmp_path: Path) -> None:
+    made = examples(tmp_path / "examples", sample(100, 0))
+    (made / "manifest.json").unlink()
+    with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
+        compare.check(parameter(), made, "", tmp_path / "drift")
+    with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
+        history.keep(str(tmp_path), "t", "one", "2026-11-25T00:00:00", made)
+    assert not (tmp_path / "drift").exists()
 
 
 def parameter(**limits: Any) -> str:
