@@ -1,7 +1,7 @@
 """A published package has trained a model that answers; one that has not is not there."""
 
-import re
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
