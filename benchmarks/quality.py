@@ -84,7 +84,7 @@ Of the first eight splits of magic, the one used in the tables above is the wors
 error of .0220 was not bad luck alone: on the train rows, the network's mean probability was .010
 too low on magic and .004 too high on adult. Since then the network's intercept is fitted again
 after training, which lowers the error from .0154 to .0132 over six splits of magic
-([decision 10](decisions/0010-the-intercept-is-found-anew.md))."""
+([decision 10](decisions/0010-the-intercept-is-fitted-after-training.md))."""
 PEERS_NOTE = """\
 CatBoost keeps its best iteration on the validation rows, as it does by default. LightGBM, XGBoost
 and HistGradientBoosting do not see those rows. Rows are split 64 : 16 : 20 at random with one seed,

@@ -39,7 +39,7 @@ PARAMETERS: dict[str, Any] = {
     "force_col_wise": True,
     "verbosity": -1,
 }
-"""The parameters that differ from LightGBM's defaults; docs/decisions/0006 says why."""
+"""The parameters that differ from LightGBM's defaults; docs/decisions/0009 says why."""
 _OBJECTIVES = {"binary": "binary", "multiclass": "multiclass", "regression": "regression"}
 _METRICS = {"binary": "binary_logloss", "multiclass": "multi_logloss", "regression": "l2"}
 
