@@ -12,9 +12,11 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from quatrain.cli import main
-from quatrain.vertex import schedules
 from quatrain.vertex.client import Vertex
 from quatrain.vertex.cloud_file import load_cloud
+from quatrain.vertex.cron import read_cron
+from quatrain.vertex.schedule_plan import WantedSchedule
+from quatrain.vertex.schedules import ScheduleApplier, find
 from quatrain.vertex.submission import Request, prepare
 from tests.emulators import storage, vertex
 from tests.quatrain.vertex.test_schedules import Clock
@@ -115,7 +117,7 @@ def google(folder: Path, monkeypatch: pytest.MonkeyPatch):
 def verb(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """Returns what a verb that succeeds prints."""
     with pytest.raises(SystemExit) as ended:
-        main.main(list(words))
+        main(list(words))
     printed = capsys.readouterr()
     assert not ended.value.code, printed.err
     return printed.out
@@ -138,15 +140,15 @@ def test_an_apply_puts_the_new_pipeline_in_the_place_of_an_old_schedule(google, 
     google.now = clock.now
     request = Request(spec=Path("toys.yaml"), cloud=Path("cloud.yaml"), overrides=(SOURCE,))
     ready = prepare(request, folder)
-    wanted = schedules.Wanted("toys", schedules.read_cron(CRON), ready.job)
+    wanted = WantedSchedule("toys", read_cron(CRON), ready.job)
     client = Vertex(load_cloud(Path("cloud.yaml")))
-    applying = schedules.Applying(client, wanted, print, clock.now, clock.move)
-    applying.apply()
-    (new,) = schedules.find(client, "toys")
+    applier = ScheduleApplier(client, wanted, print, clock.now, clock.move)
+    applier.apply()
+    (new,) = find(client, "toys")
     assert new.name != old
     assert (new.state, new.value["cron"]) == ("ACTIVE", CRON)
     assert (
         new.job["runtimeConfig"]["parameterValues"] == ready.job["runtimeConfig"]["parameterValues"]
     )
     assert "quatrain.components.preprocess" in json.dumps(new.job["pipelineSpec"])
-    assert applying.plan() == []
+    assert applier.plan() == []
