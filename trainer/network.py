@@ -11,7 +11,7 @@ import tensorflow as tf
 from .checkpoints import Checkpoints
 from .examples import Examples, Split
 from .job import Job
-from .neural.epochs import run_epochs
+from .neural.epochs import SAVE_EVERY_S, run_epochs
 from .neural.intercept import Intercept, find_intercept
 from .neural.knots import knots_of
 from .neural.layers import (
@@ -49,8 +49,12 @@ class Columns:
         return cls([knots_of(column, bins) for column in numbers.T], levels)
 
 
-def fit_network(fitting: Fitting) -> Predictor:
+def fit_network(fitting: Fitting, save_every_s: float = SAVE_EVERY_S) -> Predictor:
     """Trains the network of `settings.model`, from the job's newest checkpoint if there is one.
+
+    Args:
+        fitting: The job, the rows and the task.
+        save_every_s: Seconds between checkpoints within an epoch.
 
     Raises:
         TrainerError: No network can be trained with these rows or settings.
@@ -66,7 +70,9 @@ def fit_network(fitting: Fitting) -> Predictor:
     loop = Loop(cluster, build, head, job.settings, *rows)
     identity = _identity(job, fitting.examples)
     checkpoints = Checkpoints(job.outputs.checkpoints, identity, cluster.is_chief)
-    trained = run_epochs(loop, cluster, job, checkpoints, head.loss_unit, fitting.report)
+    trained = run_epochs(
+        loop, cluster, job, checkpoints, head.loss_unit, fitting.report, save_every_s
+    )
     with tf.init_scope():
         network = build(tf.Variable(0, dtype=tf.int64))
     network.set_weights(trained.best_weights)

@@ -35,47 +35,34 @@ def assert_same_curve(replicas: int, several: Path, one_process: Path) -> None:
 
 TASK = """
 import os, signal, sys, time
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from quatrain.trainer.cluster import join_cluster
-from quatrain.trainer.examples import read_examples
-from quatrain.trainer.export import export
-from quatrain.trainer.network import fit_network
-from quatrain.trainer.predictor import Fitting, head_of
 from quatrain.trainer.rows import Resident
+from tests.trainer.fitting import fit
 from tests.trainer.small import job
 
-examples_folder, folder = map(Path, sys.argv[1:])
+examples, folder = map(Path, sys.argv[1:])
+epochs = folder / "epochs"  # those that the worker began, over both attempts
 
 
-class Recorded(Resident):
-    # Rows that record the epochs they serve, and kill the worker once, after the first epoch.
-
+class WorkerRows(Resident):
     def windows(self, batch_size, shuffle):
-        if not cluster.is_chief:
-            with (folder / "epochs").open("a") as file:
-                file.write(f"{shuffle[1]} ")
-            if shuffle[1] == 1 and "1 1" not in (folder / "epochs").read_text():
-                while not list((folder / "checkpoints").glob("epoch-00001.npz")):
-                    time.sleep(0.01)
-                os.kill(os.getpid(), signal.SIGKILL)
+        is_second_attempt = epochs.exists() and "1" in epochs.read_text()
+        with epochs.open("a") as file:
+            file.write(f"{shuffle[1]} ")
+        if shuffle[1] == 1 and not is_second_attempt:
+            while not list((folder / "checkpoints").glob("epoch-00001.npz")):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
         yield from super().windows(batch_size, shuffle)
 
 
-cluster = join_cluster("multi_worker")
-small = job(examples_folder, folder)
-examples = read_examples(small.examples)
-train, validation = (examples.split(name) for name in ("train", "validation"))
-rows = Recorded(train)
-rows.sample = train.numbers
-head = head_of(examples, train)
-fitting = Fitting(small, cluster, examples, head, rows, validation, lambda epoch: None)
-predictor = fit_network(fitting)
-if cluster.is_chief:
-    export(small, predictor, head, cluster, examples)
-cluster.agree(0.0)
+def wrap(train, cluster):
+    return Resident(train) if cluster.is_chief else WorkerRows(train)
+
+
+fit(replace(job(examples, folder), strategy="multi_worker"), wrap)
 """
 
 

@@ -72,23 +72,29 @@ def test_tensorboard_gets_the_losses_and_the_speed(trained: Path) -> None:
 
 
 KILLED = """
-import itertools, os, signal, sys
+import os, signal, sys
 from pathlib import Path
+
+from quatrain.trainer.rows import Resident, Window
+from tests.trainer.fitting import fit
 from tests.trainer.small import job
-from trainer import epochs
-from quatrain.trainer.neural.steps import Loop
-from quatrain.trainer.model import train
 
-epochs.STEPS_A_CALL, epochs.SAVE_EVERY_S = 2, 0.0
-calls, run_steps = itertools.count(1), Loop.run_steps
 
-def run(*arguments):
-    if next(calls) == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return run_steps(*arguments)
+class FatalRows(Resident):
+    calls = 0
 
-Loop.run_steps = run
-train(job(Path(sys.argv[1]), Path(sys.argv[2])))
+    def windows(self, batch_size, shuffle):
+        (whole,) = super().windows(batch_size, shuffle)
+        for first in range(0, whole.steps, 2):
+            self.calls += 1
+            if self.calls == int(sys.argv[3]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            order = whole.order[first * batch_size : (first + 2) * batch_size]
+            yield Window(whole.tensors, order, 2)
+
+
+small = job(Path(sys.argv[1]), Path(sys.argv[2]))
+fit(small, lambda train, cluster: FatalRows(train), save_every_s=0.0)
 """
 
 
@@ -98,8 +104,8 @@ def test_killed_at_any_step_it_goes_on_bit_for_bit(
     trained: Path, examples: Path, tmp_path: Path, call: int, left: str
 ) -> None:
     command = [sys.executable, "-c", KILLED, str(examples), str(tmp_path), str(call)]
-    killed = subprocess.run(command, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [left]
     assert not (tmp_path / "model").exists()
 

@@ -47,6 +47,7 @@ def run_epochs(
     checkpoints: Checkpoints,
     loss_unit: float,
     report: Callable[[Epoch], None],
+    save_every_s: float = SAVE_EVERY_S,
 ) -> TrainedWeights:
     """Trains until a bound is reached or the validation loss stops falling.
 
@@ -57,6 +58,7 @@ def run_epochs(
         checkpoints: The checkpoints of this job.
         loss_unit: Factor from the loop's losses to the label's unit.
         report: Called by the chief after each epoch.
+        save_every_s: Seconds between checkpoints within an epoch.
 
     Raises:
         TrainerError: The loss is not a number, the checkpoint belongs to another job, or the
@@ -72,7 +74,8 @@ def run_epochs(
     with _summaries(job.outputs.logs, cluster) as summaries:
         while stopped is None:
             started, first, steps_before = clock.seconds(), progress.begun.steps, progress.steps
-            loss = _run_epoch(loop, job.settings, progress, clock, save) * loss_unit
+            loss = _run_epoch(loop, job.settings, progress, clock, save, save_every_s)
+            loss *= loss_unit
             validation_loss = loop.evaluate() * loss_unit
             step, seconds = int(loop.step.numpy()), clock.seconds()
             epoch = Epoch(progress.epochs + 1, step, loss, validation_loss, round(seconds, 3))
@@ -118,6 +121,7 @@ def _run_epoch(
     progress: Progress,
     clock: _Clock,
     save: Callable[[Progress], None],
+    save_every_s: float,
 ) -> float:
     """Runs the rest of an epoch, as far as the bounds allow; returns the mean train loss."""
     begun, saved_at, allowed = progress.begun, clock.seconds(), loop.steps
@@ -129,7 +133,7 @@ def _run_epoch(
         begun = PartialEpoch(begun.steps + steps, begun.loss + loss, begun.weight + weight, now)
         if _is_late(settings, now):
             break
-        if begun.steps < allowed and now - saved_at >= SAVE_EVERY_S:
+        if begun.steps < allowed and now - saved_at >= save_every_s:
             save(replace(progress, begun=begun))
             saved_at = now
     return begun.loss / begun.weight
