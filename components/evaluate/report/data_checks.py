@@ -15,7 +15,7 @@ CHECKS = {
     "keys": "Keys",
     "identical_rows": "Identical rows",
     "time_order": "Order in time",
-    "predictors": "Inputs that tell the label",
+    "predictors": "Inputs that give the label away",
     "sizes": "Sizes of the splits",
 }
 """The title of each check of the audit."""
@@ -105,4 +105,4 @@ def _rank(column: ColumnDrift) -> tuple[int, bool, float, str]:
 
 def _caption(column: ColumnDrift) -> str:
     sentences = [c["sentence"] for c in column.checks.values() if c["verdict"] in ("fail", "warn")]
-    return "; ".join(sentences) or "The label, within its limits."
+    return "; ".join(sentences) or "The label is within its limits."

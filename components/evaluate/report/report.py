@@ -248,7 +248,7 @@ def _classifier(metrics: Mapping[str, Any]) -> list[tuple[str, Markup | None, st
         (
             "ROC",
             plots.roc(curves["roc"]),
-            f"The area under the curve is {area}. The dashed line is what guessing gives.",
+            f"The area under the curve is {area}. Guessing follows the dashed line.",
         ),
         (
             "Calibration",

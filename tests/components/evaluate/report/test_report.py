@@ -180,7 +180,7 @@ def test_hostile_values_stay_text(task: str, passed: bool, tmp_path: Path) -> No
 
 def test_findings_of_the_audit_come_first(tmp_path: Path) -> None:
     section = page(tmp_path).split("<h2>Leakage audit</h2>")[1].split("<h2>")[0]
-    assert section.index("Inputs that tell the label") < section.index("no key stands in two")
+    assert section.index("Inputs that give the label away") < section.index("no key stands in two")
     assert section.count('class="failed"') == section.count('class="passed"') == 1
 
 
