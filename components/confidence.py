@@ -11,8 +11,8 @@ def wilson(rate: float, n: float, z: float = Z95) -> tuple[float, float]:
 
     Unlike `rate ± z * error` it stays within [0, 1] and keeps its coverage near 0 and 1 and for few
     rows: with 0 hits in 10 rows it ends at 0.28, where the other would have no width at all.
-    `n` need not be whole, so that it takes the effective number of weighted rows, as
-    `scipy.stats.binomtest` does not.
+    `n` may be a fraction, such as the effective number of weighted rows; `scipy.stats.binomtest`
+    takes whole numbers only.
     """
     if n <= 0 or math.isnan(rate):
         return math.nan, math.nan

@@ -1,7 +1,8 @@
-"""What later runs of a model know of its earlier ones: statistics at `<root>/<name>/statistics/`.
+"""The record of a model's earlier runs, for its later ones: `<root>/<name>/statistics/`.
 
-A run that passed its gate leaves them there, a copy, so that they outlive its artifacts, and where
-its model is. The place follows from the pipeline's parameters, which a schedule never changes.
+A run that passed its gate leaves a copy of its statistics there, so that they outlive its
+artifacts, and the place of its model. The folder follows from the pipeline's parameters, which a
+schedule never changes.
 """
 
 from __future__ import annotations
@@ -13,35 +14,36 @@ from typing import Any
 
 from quatrain.components.artifacts import read_manifest, write_json
 from quatrain.components.errors import ArtifactError
+from quatrain.components.storage import mounted
 
 VERSION = 1
 ROLES = {
     "previous": "the last successful run",
     "champion": "the champion's training data",
 }
-"""Whose statistics are kept, by the name of the file. A passed gate is both, so far."""
+"""The roles of an earlier run, each the name of its file. A run that passes its gate takes both."""
 
 
-def keep(
+def record_run(
     root: str,
     name: str,
     run: str,
-    made: str,
+    created: str,
     examples: Path | str,
     model: str = "",
     split: Mapping[str, Any] | None = None,
     metadata: str = "",
 ) -> None:
-    """Keeps the statistics of a run that passed its gate, each file whole or as it was.
+    """Records a run that passed its gate; each file is replaced as a whole.
 
     Args:
-        root: The folder of all runs, local or gs://; if empty, nothing is kept.
-        name: The model's name.
-        run: The run.
-        made: When it was made.
+        root: The folder of all runs, local or gs://; if empty, nothing is recorded.
+        name: The name of the model.
+        run: The name of the run.
+        created: When the run was created.
         examples: The artifact of its preprocess step.
-        model: That of its train step, by its path or uri.
-        split: What decided the split of its rows.
+        model: The artifact of its train step, by its path or uri.
+        split: The settings that decided the split of its rows.
         metadata: The sha256 of its model's metadata.json, which has those of the other files.
     """
     if not root:
@@ -50,7 +52,7 @@ def keep(
     record = {
         "version": VERSION,
         "run": run,
-        "made": made,
+        "made": created,
         "model": model,
         "metadata": metadata,
         "split": dict(split or {}),
@@ -72,17 +74,17 @@ def read_statistics(examples: Path | str) -> dict[str, Any]:
     return read_manifest(examples, "statistics.json", "preprocess")
 
 
-def recall(root: str, name: str) -> dict[str, dict[str, Any]]:
-    """Returns what was kept, by role; nothing before the first run has passed its gate.
+def earlier_runs(root: str, name: str) -> dict[str, dict[str, Any]]:
+    """Returns the recorded runs by role; empty before the first run has passed its gate.
 
     Raises:
         ArtifactError: A file is there and cannot be read.
     """
-    found = {}
+    runs = {}
     for role in ROLES if root else ():
         path = folder_of(root, name) / f"{role}.json"
         try:
-            found[role] = json.loads(path.read_text(encoding="utf-8"))
+            runs[role] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
@@ -90,9 +92,9 @@ def recall(root: str, name: str) -> dict[str, dict[str, Any]]:
                 f"{path}, the statistics of {ROLES[role]}, cannot be read ({error}); remove it to "
                 f"compare with nothing"
             ) from error
-    return found
+    return runs
 
 
 def folder_of(root: str, name: str) -> Path:
-    """Returns where a model's statistics are kept; `gs://` is reached through its mount."""
-    return Path(root.replace("gs://", "/gcs/", 1), name, "statistics")
+    """Returns the folder of a model's records; `gs://` is reached through its mount."""
+    return Path(mounted(root), name, "statistics")

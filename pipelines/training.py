@@ -221,7 +221,7 @@ def _evaluate(ours: Ours) -> Any:
         judged = gate(
             root=root,
             run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-            made=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+            created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
             examples=examples,
             evaluation=measured.outputs["evaluation"],
             model=model,

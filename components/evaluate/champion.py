@@ -47,7 +47,7 @@ def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion 
     Raises:
         ArtifactError: Its record cannot be read.
     """
-    record = history.recall(root, spec.name).get("champion")
+    record = history.earlier_runs(root, spec.name).get("champion")
     if record is None:
         return None
     folder = str(Path(mounted(str(record.get("model", ""))), "model"))
@@ -60,8 +60,8 @@ def _why_not_comparable(
 ) -> str:
     """Returns why two models cannot be compared on these test rows; empty when they can.
 
-    Only rows that neither has learned from tell which one is better, and both must be able to
-    answer them.
+    Only rows that neither model has learned from show which one is better, and both must be able
+    to answer them.
     """
     if not (record.get("model") and record.get("metadata")):
         return "its model was not noted, as by an earlier version of Quatrain"
@@ -107,7 +107,7 @@ def promote(
     """
     metrics = read_manifest(evaluation, "metrics.json", "evaluate")
     require_passed(metrics, model_uri)
-    history.keep(
+    history.record_run(
         root,
         metrics["name"],
         run,
@@ -120,7 +120,7 @@ def promote(
 
 
 def split_of(spec: ModelSpec) -> dict[str, Any]:
-    """Returns what decides the split of a row, as it is recorded with a champion."""
+    """Returns the settings that decide the split of a row, as recorded with a champion."""
     return spec.split.model_dump(mode="json")
 
 

@@ -49,7 +49,7 @@ def measure(
 def gate(
     root: str,
     run: str,
-    made: str,
+    created: str,
     examples: dsl.Input[dsl.Dataset],
     evaluation: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
@@ -59,11 +59,11 @@ def gate(
     Args:
         root: The folder of all runs, where the champion is recorded; if empty, it is not.
         run: The name of the run.
-        made: When the run was created.
+        created: When the run was created.
         examples: The examples that the model was trained on.
         evaluation: The output of `measure`.
         model: The model; when the gate fails it stays where it is and is not promoted.
     """
     from quatrain.components.evaluate.champion import promote
 
-    promote(root, run, made, examples.path, evaluation.path, model.uri)
+    promote(root, run, created, examples.path, evaluation.path, model.uri)

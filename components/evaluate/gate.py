@@ -1,4 +1,4 @@
-"""The gate: which bounds a model meets, each in a sentence, and what a reader should know beside.
+"""The gate: which bounds a model meets, each in a sentence; and cautions beside them.
 
 A caution never fails a run: it flags a model that passed and still deserves a second look.
 """

@@ -91,7 +91,7 @@ def check(spec: str, examples: Path | str, root: str, out: Path | str) -> None:
     model = read_parameter(spec)
     limits: dict[str, Limit] = {n: getattr(model.drift, n) for n in type(model.drift).model_fields}
     now = history.read_statistics(examples)
-    found = compare_all(history.recall(root, model.name), now, limits)
+    found = compare_all(history.earlier_runs(root, model.name), now, limits)
     with commit(out, "drift.json") as folder:
         write_json(folder / "drift.json", found)
     for sentence in filter(None, [found["note"], *sentences(found, "warn")]):

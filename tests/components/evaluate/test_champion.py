@@ -41,7 +41,7 @@ def keep(root: Path, model: Path, spec: str, examples: Path, **changed: Any) -> 
     """Makes a model the champion."""
     split = split_of(read_parameter(spec)) | changed
     noted = str(model), split, digest_of(model)
-    history.keep(str(root), "hand-made", "run-7", "2026-11-25", examples, *noted)
+    history.record_run(str(root), "hand-made", "run-7", "2026-11-25", examples, *noted)
 
 
 def digest_of(model: Path) -> str:
@@ -269,7 +269,7 @@ def test_by_time_a_champion_is_compared_on_rows_that_are_newer_than_all_of_its(
     examples = write_examples(tmp_path / "examples", {s: make_rows(9) for s in ("train", "test")})
     theirs, model = {**split, "test_from": first}, models["binary"].parent
     noted = str(model), theirs, digest_of(model)
-    history.keep(str(tmp_path), "hand-made", "r", "2026-11-25", examples, *noted)
+    history.record_run(str(tmp_path), "hand-made", "r", "2026-11-25", examples, *noted)
     found = find_champion(str(tmp_path), read_parameter(spec), make_transform())
     assert found is not None
     assert (found.why == "") is compared

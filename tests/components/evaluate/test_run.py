@@ -185,7 +185,7 @@ def test_a_failed_gate_raises_after_everything_is_recorded(
     assert 0.6 < recorded["auc"] < 0.99
     assert len(recorded["confidenceMetrics"]) > 80
     assert [len(r["row"]) for r in recorded["confusionMatrix"]["rows"]] == [2, 2]
-    assert history.recall(str(tmp_path / "runs"), "hand-made") == {}
+    assert history.earlier_runs(str(tmp_path / "runs"), "hand-made") == {}
 
 
 def test_a_passed_gate_raises_nothing_and_keeps_the_statistics_for_later_runs(
@@ -194,7 +194,7 @@ def test_a_passed_gate_raises_nothing_and_keeps_the_statistics_for_later_runs(
     recorded, error = run_component(tmp_path, SPEC, models["binary"].parent)
     assert error is None
     assert recorded["gate_passed"] == 1.0
-    kept = history.recall(str(tmp_path / "runs"), "hand-made")
+    kept = history.earlier_runs(str(tmp_path / "runs"), "hand-made")
     assert {role: r["run"] for role, r in kept.items()} == {"previous": "one", "champion": "one"}
     assert kept["champion"]["model"] == str(models["binary"].parent)
     assert kept["champion"]["split"]["keys"] == ["day"]

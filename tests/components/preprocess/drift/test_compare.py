@@ -209,7 +209,7 @@ def test_examples_without_their_manifest_are_neither_compared_nor_kept(tmp_path:
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
         compare.check(parameter(), made, "", tmp_path / "drift")
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
-        history.keep(str(tmp_path), "t", "one", "2026-11-25T00:00:00", made)
+        history.record_run(str(tmp_path), "t", "one", "2026-11-25T00:00:00", made)
     assert not (tmp_path / "drift").exists()
 
 
@@ -233,7 +233,7 @@ def test_too_much_drift_stops_the_run_with_a_sentence_and_keeps_the_comparison(
 ) -> None:
     root = str(tmp_path / "runs")
     rows = sample(1000, 0)
-    history.keep(root, "t", "one", "2026-11-25T00:00:00", examples(tmp_path / "one", rows))
+    history.record_run(root, "t", "one", "2026-11-25T00:00:00", examples(tmp_path / "one", rows))
     made = examples(tmp_path / "two", {**rows, "stops": rows["stops"] + 10})
     with pytest.raises(DriftFailed) as raised:
         compare.check(parameter(mean={"fail": 1.0}), made, root, tmp_path / "drift")
@@ -246,15 +246,15 @@ def test_too_much_drift_stops_the_run_with_a_sentence_and_keeps_the_comparison(
 
 def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path: Path) -> None:
     root = str(tmp_path / "runs")
-    history.keep(root, "t", "old", "2026-11-01", examples(tmp_path / "old", sample(500, 0)))
+    history.record_run(root, "t", "old", "2026-11-01", examples(tmp_path / "old", sample(500, 0)))
     champion = (tmp_path / "runs/t/statistics/champion.json").read_bytes()
-    history.keep(root, "t", "new", "2026-11-08", examples(tmp_path / "new", sample(500, 1)))
-    both = history.recall(root, "t")
+    history.record_run(root, "t", "new", "2026-11-08", examples(tmp_path / "new", sample(500, 1)))
+    both = history.earlier_runs(root, "t")
     now = json.loads((tmp_path / "new/statistics.json").read_text())
     found = compare.compare_all(both, now, LIMITS)["comparisons"]
     assert [c["against"] for c in found] == [["previous", "champion"]]
     (tmp_path / "runs/t/statistics/champion.json").write_bytes(champion)
-    found = compare.compare_all(history.recall(root, "t"), now, LIMITS)["comparisons"]
+    found = compare.compare_all(history.earlier_runs(root, "t"), now, LIMITS)["comparisons"]
     assert [(c["against"], c["run"]) for c in found] == [
         (["previous"], "new"),
         (["champion"], "old"),
@@ -264,8 +264,8 @@ def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path:
 def test_statistics_of_another_version_are_not_compared_and_said_so(tmp_path: Path) -> None:
     root = str(tmp_path / "runs")
     made = examples(tmp_path / "one", sample(100, 0))
-    history.keep(root, "t", "one", "2026-11-25", made)
-    past = history.recall(root, "t")
+    history.record_run(root, "t", "one", "2026-11-25", made)
+    past = history.earlier_runs(root, "t")
     for record in past.values():
         record["statistics"]["version"] = 1
     found = compare.compare_all(past, json.loads((made / "statistics.json").read_text()), LIMITS)
@@ -278,10 +278,10 @@ def test_in_a_bucket_statistics_are_reached_through_its_mount() -> None:
 
 
 def test_damaged_statistics_are_an_error_and_no_root_is_nothing(tmp_path: Path) -> None:
-    history.keep("", "t", "one", "2026-11-25", tmp_path / "absent")
-    assert history.recall("", "t") == {}
+    history.record_run("", "t", "one", "2026-11-25", tmp_path / "absent")
+    assert history.earlier_runs("", "t") == {}
     place = tmp_path / "runs/t/statistics"
     place.mkdir(parents=True)
     (place / "previous.json").write_text("{")
     with pytest.raises(ArtifactError, match=r"previous\.json, the statistics of the last success"):
-        history.recall(str(tmp_path / "runs"), "t")
+        history.earlier_runs(str(tmp_path / "runs"), "t")
