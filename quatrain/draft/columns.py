@@ -1,4 +1,4 @@
-"""What the columns of a sample look like: their types, and what their values are for."""
+"""Profiles of the columns of a sample: their types, and what their values stand for."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from quatrain.trainer.features.text_format import Case, Spelling, tidy_numpy
 
 Kind = Literal[
     "number",  # a size or a count
-    "code",  # digits whose order says nothing
+    "code",  # digits whose order means nothing
     "category",  # text with values that repeat
-    "identifier",  # another value in nearly each row
+    "identifier",  # a different value in nearly every row
     "text",  # free text
     "time",
     "quantity",  # a number with a currency, thousands marks or a decimal comma
@@ -31,17 +31,17 @@ Kind = Literal[
     "empty",
 ]
 TOLERATED = 0.005
-"""Up to so many cells of a typed column may not convert: their rows are rejected."""
+"""The share of cells that may fail to convert to a column's type; their rows are rejected."""
 FIRST = 20
-"""A column is no number when more than a tenth of its first distinct values are none."""
+"""How many distinct values are tried first: when a tenth of them fail, the type is ruled out."""
 ORDER: tuple[Type, ...] = ("int", "float", "bool", "date", "timestamp")
 UNIQUE = 0.9
-"""A share of distinct values above which text identifies its row."""
+"""Above this share of distinct values, a text identifies its row."""
 FEW_ROWS = 20
-"""In fewer rows nothing is told from values that do not repeat."""
+"""In fewer rows, values that do not repeat prove nothing."""
 
 FEW_UNITS = 10
-"""Of fewer different values with a unit nothing is told: they are categories as good."""
+"""With fewer distinct values, amounts with a unit serve as categories just as well."""
 
 _ID = {
     "hid",
@@ -67,7 +67,7 @@ _YEARS = {"year", "yr", "years", "jahr", "annee", "ano", "time", "date"}
 LEAST_YEARS = 5
 _PERSON = {"subject", "patient", "individual", "participant", "respondent", "household"}
 _TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created", "unixtime"}
-_GLUED = re.compile(
+_GLUED_ID = re.compile(
     r"(?:user|customer|client|patient|order|session|product|item|device|account|case|person|subject|household|member|student|employee|company)id"
 )
 _MONEY = r"(?:[$€£¥₹₩₽]|R\$|Rs\.?|kr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|BRL)"
@@ -78,7 +78,7 @@ _EUROPEAN = r"\d{1,3}(?:[.' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:,\d+)?"
 
 
 def _amount(number: str, sign: str = rf"(?:{_MONEY}|%|‰)") -> str:
-    """Returns the pattern of a number with a currency or a sign of its own."""
+    """Returns the pattern of a number with a currency before it and a sign behind it."""
     before = rf"[-+]?{_SPACED}(?:{_MONEY})?{_SPACED}[-+]?"
     return rf"^\s*\(?{before}{number}{_SPACED}(?:{sign})?\)?\s*$"
 
@@ -96,22 +96,22 @@ _TIDY: tuple[tuple[bool, Case | None], ...] = (
     *((False, None), (True, None), (False, "lower"), (True, "lower")),
 )
 _EPOCH = {"s": 1_000_000, "ms": 1000, "us": 1}
-"""By how much an epoch in each unit is multiplied to be microseconds."""
+"""The microseconds in each unit of an epoch."""
 
 
 @dataclass(frozen=True)
-class Column:
-    """What one column looks like.
+class ColumnProfile:
+    """The profile of one column.
 
     Attributes:
         name: Its name in the header.
-        type: As which the spec reads it.
-        kind: What its values are for.
+        type: The type that the spec declares.
+        kind: What its values stand for.
         values: Typed, null where missing or bad, `[N]`.
-        n_bad: Cells that do not convert; their rows will be rejected.
-        written: How the spec says that it is spelled, beside its type: `format`, `epoch`, `case`.
-        sql: The expression of the number that a quantity holds.
-        note: What is odd about it, for a comment.
+        n_bad: The number of cells that do not convert; their rows will be rejected.
+        spelling: What the spec declares beside the type: `format`, `epoch`, `case`, `trim`.
+        sql: The SQL expression of the number in a quantity.
+        note: What is odd about the column, for a comment.
     """
 
     name: str
@@ -119,48 +119,48 @@ class Column:
     kind: Kind
     values: pa.Array = field(repr=False)
     n_bad: int = 0
-    written: Mapping[str, Any] = field(default_factory=dict)
+    spelling: Mapping[str, Any] = field(default_factory=dict)
     sql: str | None = None
     note: str = ""
 
     @cached_property
     def encoded(self) -> pa.DictionaryArray:
-        """The values as indices of distinct ones."""
+        """The values, dictionary-encoded."""
         return self.values.dictionary_encode()
 
     @property
     def n_distinct(self) -> int:
-        """Distinct values, the missing one not among them."""
+        """The number of distinct values; missing does not count as one."""
         return len(self.encoded.dictionary)
 
     @property
     def n_present(self) -> int:
-        """Rows that have a value."""
+        """The number of rows that have a value."""
         return len(self.values) - self.values.null_count
 
     @cached_property
     def codes(self) -> np.ndarray:
-        """The index of each row's value, `[N] int64`; -1 is missing."""
+        """The index of each row's distinct value, `[N] int64`; -1 is missing."""
         return np.asarray(pc.fill_null(self.encoded.indices, -1).to_numpy(), np.int64)
 
     @property
     def is_spoilt(self) -> bool:
-        """Whether so many cells do not convert, as infinity, that their rows would be missed."""
+        """Whether too many cells do not convert, as infinity does not, to reject their rows."""
         return self.n_bad > TOLERATED * len(self.values)
 
     @property
     def declared(self) -> Any:
-        """The column as the spec declares it: its type, or that and its spelling."""
-        return {"type": self.type, **self.written} if self.written else self.type
+        """The column's entry in the spec: its type, or a mapping of its type and spelling."""
+        return {"type": self.type, **self.spelling} if self.spelling else self.type
 
     @property
     def is_number(self) -> bool:
-        """Whether the values are numbers, be they sizes or codes."""
+        """Whether the values are numbers, as sizes and codes are."""
         return self.type in ("int", "float")
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """The values of a number, or the microseconds of a time, `[N] float64`; NaN is missing."""
+        """The numbers, or the microseconds of the times, `[N] float64`; NaN is missing."""
         values = self.values
         if pa.types.is_temporal(values.type):
             values = values.cast(TYPES["timestamp"]).cast(pa.int64())
@@ -174,21 +174,21 @@ class Column:
 
 
 def words(name: str) -> set[str]:
-    """Returns the words of a name: `PassengerId`, `passenger_id` and `passenger id` have two."""
+    """Returns the words of a name: the same two for PassengerId, passenger_id and passenger id."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     return set(re.findall(r"[^\W_]+", parted.lower()))
 
 
 def names_an_entity(name: str) -> bool:
-    """Whether a name says that the column tells whose row it is."""
-    found = words(name)
-    if found & _ID or (len(found) == 1 and found & _PERSON):
+    """Whether a name suggests that the column identifies whom or what a row is about."""
+    parts = words(name)
+    if parts & _ID or (len(parts) == 1 and parts & _PERSON):
         return True
-    return _GLUED.search(re.sub(r"[\W_]", "", name.lower())) is not None
+    return _GLUED_ID.search(re.sub(r"[\W_]", "", name.lower())) is not None
 
 
-def counts_years(column: Column) -> bool:
-    """Whether a number's name and values say that it is a year, or a time in years."""
+def counts_years(column: ColumnProfile) -> bool:
+    """Whether a number is a year by its name and values."""
     if column.kind != "number" or not column.words & _YEARS or column.n_distinct < LEAST_YEARS:
         return False
     low, high = np.nanmin(column.numbers), np.nanmax(column.numbers)
@@ -196,49 +196,54 @@ def counts_years(column: Column) -> bool:
 
 
 def names_something(name: str) -> bool:
-    """Whether a name says that numbers are codes or tell whose row it is: sums of them are none."""
+    """Whether a name suggests codes or identifiers: numbers of which a sum means nothing."""
     return bool(words(name) & _CODE) or names_an_entity(name)
 
 
 def names_a_time(name: str) -> bool:
-    """Whether a name says that a number is a time."""
+    """Whether a name suggests that a number is a time."""
     return bool(words(name) & _TIME)
 
 
 def quoted(name: str) -> str:
-    """Returns a column's name as SQL writes it."""
+    """Returns a column's name quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def derive(columns: Mapping[str, pa.Array], sql: str, type_: Type) -> pa.Array:
-    """Returns what an expression gives over the rows of columns, as a spec's derived column."""
+    """Returns the values of an SQL expression over columns, as a spec derives a column."""
     with connect() as connection:
         connection.register("source_rows", pa.table(dict(columns)))
         query = f"SELECT CAST(({sql}) AS {SQL_TYPES[type_]}) FROM source_rows"  # noqa: S608 - ours
         return connection.sql(query).to_arrow_table().column(0).combine_chunks()
 
 
-def reading(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
-    """Returns the type that fits distinct texts best, and how many cells are none of it."""
+def best_type(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
+    """Returns the type that suits a column of text best, and how many cells do not convert to it.
+
+    Args:
+        values: The distinct texts.
+        counts: The number of cells with each of them.
+    """
     total = int(counts.sum())
     best: tuple[int, Type] = (total, "string")
     for type_ in ORDER:
-        few = values.slice(0, FIRST)
-        if len(values) > FIRST and _bad(few, np.ones(len(few)), type_) > 0.1 * len(few):
+        first = values.slice(0, FIRST)
+        if len(values) > FIRST and _n_bad(first, np.ones(len(first)), type_) > 0.1 * len(first):
             continue
-        bad = _bad(values, counts, type_)
+        bad = _n_bad(values, counts, type_)
         if bad <= TOLERATED * total and bad < best[0]:
             best = (int(bad), type_)
         if not best[0]:
             break
     if best[1] == "float" and _all_match(values, r"^[-+]?\d+$"):
-        return "string", 0  # whole numbers that float64 cannot hold
+        return "string", 0  # whole numbers beyond 2**53, which float64 cannot hold exactly
     if best[1] == "int" and pc.any(pc.match_substring_regex(values, pattern=r"^0\d")).as_py():
-        return "string", 0  # a number has no leading zeros
+        return "string", 0  # leading zeros are part of a code, and a number would lose them
     return best[1], best[0] if best[1] != "string" else 0
 
 
-def _bad(values: pa.Array, counts: np.ndarray, type_: Type) -> float:
+def _n_bad(values: pa.Array, counts: np.ndarray, type_: Type) -> float:
     _, faults = from_text("", values.cast(pa.binary()), type_)
     rows = np.unique(np.concatenate([f.rows for f in faults])) if faults else np.zeros(0, int)
     return float(counts[rows].sum())
@@ -250,47 +255,51 @@ def _all_match(values: pa.Array, pattern: str) -> bool:
     )
 
 
-def find_columns(sample: Sample, spellings: Sequence[str]) -> dict[str, Column]:
-    """Returns what each column of a sample looks like, by name.
+def profile_columns(sample: Sample, spellings: Sequence[str]) -> dict[str, ColumnProfile]:
+    """Returns the profile of each column of a sample, by name.
 
     Args:
         sample: The rows.
-        spellings: What is a missing value in a CSV.
+        spellings: The texts that are a missing value in a CSV.
     """
-    found = {}
+    profiles = {}
     for name in sample.table.column_names:
         values = sample.table.column(name).combine_chunks()
         if pa.types.is_string(values.type):
-            found[name] = _of_text(name, values, spellings, sample.source.delimiter == ";")
+            # A semicolon between values leaves the comma free for decimals, as in most of Europe.
+            prefers_comma = sample.source.delimiter == ";"
+            profiles[name] = _profile_text(name, values, spellings, prefers_comma)
         else:
-            found[name] = _of_typed(name, values)
-    return found
+            profiles[name] = _profile_typed(name, values)
+    return profiles
 
 
-def _of_text(name: str, text: pa.Array, spellings: Sequence[str], prefers_comma: bool) -> Column:
+def _profile_text(
+    name: str, text: pa.Array, spellings: Sequence[str], prefers_comma: bool
+) -> ColumnProfile:
     text = pc.if_else(pc.is_in(text, pa.array(spellings, pa.string())), None, text)
     text = pc.if_else(pc.equal(text, ""), None, text)
     counted = text.drop_null().value_counts()
     values, counts = counted.field("values"), counted.field("counts").to_numpy()
     if not len(values):
-        return Column(name, "string", "empty", text)
-    type_, bad = reading(values, counts)
+        return ColumnProfile(name, "string", "empty", text)
+    type_, bad = best_type(values, counts)
     typed, _ = from_text(name, text.cast(pa.binary()), type_)
-    column = _kind_of(Column(name, type_, "category", typed, bad))
+    column = _with_kind(ColumnProfile(name, type_, "category", typed, bad))
     if column.type == "string" and column.kind in ("category", "identifier", "text"):
-        column = _unusual(column, values, prefers_comma)
+        column = _recognize(column, values, prefers_comma)
     if column.type == "string" and column.kind == "category":
-        return _tidied(column)
-    return _timed(column, text)
+        return _tidy(column)
+    return _read_as_time(column, text)
 
 
-def _timed(column: Column, text: pa.Array) -> Column:
-    """Reads a column whose `written` says that it is a time."""
-    if column.kind != "time" or not column.written:
+def _read_as_time(column: ColumnProfile, text: pa.Array) -> ColumnProfile:
+    """Returns a column with its values read as times, if its spelling says that they are."""
+    if column.kind != "time" or not column.spelling:
         return column
-    spelling = Spelling(**column.written)
-    dated = spelling.format and not re.search(r"%[HI]", spelling.format)
-    type_: Type = "date" if dated else "timestamp"
+    spelling = Spelling(**column.spelling)
+    has_no_hour = spelling.format and not re.search(r"%[HI]", spelling.format)
+    type_: Type = "date" if has_no_hour else "timestamp"
     if pa.types.is_string(text.type):
         values, faults = from_text(column.name, text.cast(pa.binary()), type_, spelling)
     else:
@@ -299,22 +308,22 @@ def _timed(column: Column, text: pa.Array) -> Column:
     return replace(column, type=type_, values=values, n_bad=bad)
 
 
-def _tidied(column: Column) -> Column:
-    """Trims and folds categories where some differ in nothing else."""
-    tidied = [tidy_numpy(column.values, trim, case) for trim, case in _TIDY]
-    counts = [len(values.unique()) for values in tidied]
+def _tidy(column: ColumnProfile) -> ColumnProfile:
+    """Returns categories trimmed and in lower case, where some differ in nothing else."""
+    candidates = [tidy_numpy(column.values, trim, case) for trim, case in _TIDY]
+    counts = [len(values.unique()) for values in candidates]
     best = counts.index(min(counts))
     if not best:
         return column
     trim, case = _TIDY[best]
-    written = {**({"trim": True} if trim else {}), **({"case": case} if case else {})}
-    values = pc.if_else(pc.equal(tidied[best], ""), None, tidied[best])
+    spelling = {**({"trim": True} if trim else {}), **({"case": case} if case else {})}
+    values = pc.if_else(pc.equal(candidates[best], ""), None, candidates[best])
     note = "some values differ by blanks or by case alone, and are one so"
-    return _kind_of(replace(column, values=values, written=written, note=note))
+    return _with_kind(replace(column, values=values, spelling=spelling, note=note))
 
 
-def _of_typed(name: str, values: pa.Array) -> Column:
-    """Reads a column of a Parquet file that is typed there."""
+def _profile_typed(name: str, values: pa.Array) -> ColumnProfile:
+    """Returns the profile of a column that is typed in its file."""
     tests: tuple[tuple[bool, Type], ...] = (
         (pa.types.is_integer(values.type), "int"),
         (pa.types.is_boolean(values.type), "bool"),
@@ -325,14 +334,16 @@ def _of_typed(name: str, values: pa.Array) -> Column:
     type_: Type = next((t for holds, t in tests if holds), "string")
     typed, faults = from_typed(name, values, type_)
     bad = sum(len(f.rows) for f in faults)
-    if type_ == "int" and bad > TOLERATED * len(values):  # beyond 2**53: no number of float64
+    if type_ == "int" and bad > TOLERATED * len(
+        values
+    ):  # beyond 2**53, which float64 cannot hold exactly
         type_, bad = "string", 0
         typed, _ = from_typed(name, values, type_)
-    return _timed(_kind_of(Column(name, type_, "category", typed, bad)), values)
+    return _read_as_time(_with_kind(ColumnProfile(name, type_, "category", typed, bad)), values)
 
 
-def _kind_of(column: Column) -> Column:
-    """Returns the column with its kind."""
+def _with_kind(column: ColumnProfile) -> ColumnProfile:
+    """Returns a profile with its kind filled in."""
     if not column.n_present:
         return replace(column, kind="empty")
     if column.n_distinct == 1:
@@ -348,7 +359,7 @@ def _kind_of(column: Column) -> Column:
     return _kind_of_number(column)
 
 
-def _kind_of_text(column: Column) -> Kind:
+def _kind_of_text(column: ColumnProfile) -> Kind:
     values, share = column.encoded.dictionary, column.n_distinct / column.n_present
     if _all_match(values, r"^\d+$"):
         return "identifier" if _is_unique(column) else "code"
@@ -359,11 +370,11 @@ def _kind_of_text(column: Column) -> Kind:
     return "identifier" if _is_unique(column) else "category"
 
 
-def _is_unique(column: Column) -> bool:
+def _is_unique(column: ColumnProfile) -> bool:
     return column.n_present >= FEW_ROWS and column.n_distinct > UNIQUE * column.n_present
 
 
-def _kind_of_number(column: Column) -> Column:
+def _kind_of_number(column: ColumnProfile) -> ColumnProfile:
     if time := _time_in_a_number(column):
         return time
     if column.type == "float":
@@ -379,15 +390,15 @@ def _kind_of_number(column: Column) -> Column:
 
 
 def _counts_rows(numbers: np.ndarray) -> bool:
-    """Whether numbers that do not repeat fill a range, or grow by one from row to row."""
+    """Whether distinct numbers fill a range without gaps, or mostly grow by one from row to row."""
     present = numbers[~np.isnan(numbers)]
     steps = np.diff(present)
     dense = np.ptp(present) <= 1.1 * len(present)
     return bool(dense or ((steps > 0).all() and np.median(steps) == 1))
 
 
-def _is_code(column: Column) -> bool:
-    """Whether whole numbers name something: by their name, or all have as many digits."""
+def _is_code(column: ColumnProfile) -> bool:
+    """Whether whole numbers are codes: by their name, or as all have equally many digits."""
     if names_something(column.name):
         return True
     values = column.encoded.dictionary
@@ -396,56 +407,59 @@ def _is_code(column: Column) -> bool:
     return repeats and low >= 10_000 and len(str(low)) == len(str(high))
 
 
-def _time_in_a_number(column: Column) -> Column | None:
-    """Returns a column of epochs or of days as 20130131 as a time that is still to be read."""
+def _time_in_a_number(column: ColumnProfile) -> ColumnProfile | None:
+    """Returns the profile of a time if numbers are epochs or days, as 20130131; else None.
+
+    Its values are still numbers: `_read_as_time` reads them.
+    """
     present = column.numbers[~np.isnan(column.numbers)]
     low, high = float(present.min()), float(present.max())
-    days = column.type == "int" and low >= 19_000_101 and high <= 21_001_231
-    if days and _are_days(column, "%Y%m%d"):
-        return replace(column, kind="time", written={"format": "%Y%m%d"})
+    may_be_days = column.type == "int" and low >= 19_000_101 and high <= 21_001_231
+    if may_be_days and _are_days(column, "%Y%m%d"):
+        return replace(column, kind="time", spelling={"format": "%Y%m%d"})
     if column.type != "int" or not names_a_time(column.name) or column.n_distinct < FEW_ROWS:
         return None
     if low >= 100_101 and high <= 991_231 and _are_days(column, "%y%m%d"):
-        return replace(column, kind="time", written={"format": "%y%m%d"})
+        return replace(column, kind="time", spelling={"format": "%y%m%d"})
     for unit, factor in _EPOCH.items():
         start, end = 631_152_000 * 1e6 / factor, 2_208_988_800 * 1e6 / factor  # 1990 to 2040
         if start <= low and high < end:
-            return replace(column, kind="time", written={"epoch": unit})
+            return replace(column, kind="time", spelling={"epoch": unit})
     return None
 
 
-def _are_days(column: Column, form: str) -> bool:
-    """Whether all whole numbers are days in a format."""
+def _are_days(column: ColumnProfile, form: str) -> bool:
+    """Whether every whole number is a day in a format."""
     text = column.values.drop_null().unique().cast(pa.string()).cast(pa.binary())
     return not sum(f.rows.size for f in from_text("", text, "date", Spelling(form))[1])
 
 
-def _unusual(column: Column, values: pa.Array, prefers_comma: bool) -> Column:
-    """Finds numbers and times in text that the spec's types do not read."""
+def _recognize(column: ColumnProfile, values: pa.Array, prefers_comma: bool) -> ColumnProfile:
+    """Returns a profile that recognizes amounts and times which no type of a spec reads as such."""
     if _all_match(values, r"^\d+$"):
         return column
-    found = _quantity(column.name, values, prefers_comma)
-    if found is None:
-        return _dated(column, values)
-    sql, note = found
+    quantity = _quantity(column.name, values, prefers_comma)
+    if quantity is None:
+        return _recognize_dates(column, values)
+    sql, note = quantity
     return replace(column, kind="quantity", sql=sql, note=note)
 
 
 def holds_numbers(values: pa.Array, counts: np.ndarray) -> bool:
-    """Whether distinct texts are numbers or times, or amounts as text."""
+    """Whether distinct texts are numbers, times or amounts."""
     if not len(values):
         return False
-    return reading(values, counts)[0] != "string" or (
+    return best_type(values, counts)[0] != "string" or (
         not _all_match(values, r"^\d+$")
         and (_all_match(values, _DOT) or _all_match(values, _COMMA))
     )
 
 
 def _quantity(name: str, values: pa.Array, prefers_comma: bool) -> tuple[str, str] | None:
-    """Returns the SQL of the numbers that texts hold, and how they are written, or None."""
+    """Returns the SQL of the numbers in texts and a note on their format, or None."""
     dot, comma = _all_match(values, _DOT), _all_match(values, _COMMA)
-    of_a_unit = not (dot or comma) and _has_one_unit(values)
-    if of_a_unit:
+    has_unit = not (dot or comma) and _has_one_unit(values)
+    if has_unit:
         dot, comma = _all_match(values, _DOT_UNIT), _all_match(values, _COMMA_UNIT)
     if not (dot or comma):
         return None
@@ -457,47 +471,45 @@ def _quantity(name: str, values: pa.Array, prefers_comma: bool) -> tuple[str, st
         text = f"regexp_replace({column}, '[^0-9.+-]', '', 'g')"
         note = "numbers with a currency, a percent sign or thousands marks"
     sql = f"TRY_CAST({text} AS DOUBLE)"
-    if pc.any(pc.match_substring(values, "(")).as_py():
+    if pc.any(pc.match_substring(values, "(")).as_py():  # accountants write -5 as (5)
         sql = f"CASE WHEN contains({column}, '(') THEN -1 ELSE 1 END * {sql}"
-    return sql, "numbers with a unit" if of_a_unit else note
+    return sql, "numbers with a unit" if has_unit else note
 
 
 def _has_one_unit(values: pa.Array) -> bool:
-    """Whether many texts end with the same letters, as 300 kg and 20.5 kg."""
+    """Whether at least ten texts end with the same unit, as 300 kg and 20.5 kg do."""
     ends = pc.extract_regex(values, pattern=rf"\d(?P<unit>{_UNIT})\s*$").field("unit")
     return len(values) >= FEW_UNITS and not ends.null_count and len(ends.unique()) == 1
 
 
-def _dated(column: Column, values: pa.Array) -> Column:
+def _recognize_dates(column: ColumnProfile, values: pa.Array) -> ColumnProfile:
+    """Returns a profile of times if texts have a format of a date, with a note where in doubt."""
     if _all_match(values, _MONTH):
-        told = "months: with a day, as 2024-03-01, they would be times, and might split the rows"
-        return replace(column, note=told)
+        note = "months: with a day, as 2024-03-01, they would be times, and might split the rows"
+        return replace(column, note=note)
     if not _all_match(values.slice(0, 200), r"^\D{0,12}\d.*[/.\- ,].*\d"):
         return column
     formats = _formats(values)
     if not formats:
         return column
-    seen = values[0].as_py()
     orders = {f.index("%d") < f.lower().index("%m") for f in formats if "%m" in f and "/" in f}
     if len(orders) > 1:
-        return replace(
-            column,
-            kind="time",
-            note=f"{seen!r} may have the day or the month first; nothing in the sample tells which",
-        )
-    return replace(column, kind="time", written={"format": formats[0]})
+        example = values[0].as_py()
+        note = f"{example!r} may have the day or the month first; nothing in the sample tells which"
+        return replace(column, kind="time", note=note)
+    return replace(column, kind="time", spelling={"format": formats[0]})
 
 
 def _formats(values: pa.Array) -> list[str]:
     """Returns the formats in which nearly all distinct texts are times."""
     fitting = [day + hour for day in _DAYS for hour in _HOURS]
     with connect() as connection:
-        for n in (50, len(values)):
+        for n in (50, len(values)):  # a few values rule out most of the 102 formats
             connection.register("source_rows", pa.table({"v": values.slice(0, n)}))
             counts = ", ".join(f"count(try_strptime(v, '{f}'))" for f in fitting)
-            found = connection.sql(f"SELECT {counts} FROM source_rows").fetchall()[0]  # noqa: S608
+            n_times = connection.sql(f"SELECT {counts} FROM source_rows").fetchall()[0]  # noqa: S608
             least = (1 - TOLERATED) * min(n, len(values))
-            fitting = [f for f, count in zip(fitting, found, strict=True) if count >= least]
+            fitting = [f for f, count in zip(fitting, n_times, strict=True) if count >= least]
             if not fitting:
                 break
     return fitting

@@ -1,4 +1,4 @@
-"""A spec with its comments, and what is known of a table when it is written."""
+"""The draft of a spec with its comments, and the profile of the table that it is made from."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from quatrain.draft.columns import Column
-from quatrain.draft.leaks import Goal, Trial
+from quatrain.draft.columns import ColumnProfile
+from quatrain.draft.leaks import ColumnModels, Goal
 from quatrain.draft.sample import Sample
-from quatrain.draft.split import Parting
+from quatrain.draft.split import DraftSplit
 
 GATE_ROWS = 100
-"""In fewer rows of the sample a bound would be a guess."""
+"""With fewer rows of the sample a bound of the gate would be a guess."""
 
 
 @dataclass(frozen=True)
@@ -21,27 +21,27 @@ class Entry:
     """A line of a draft: a column with its type, or a feature.
 
     Attributes:
-        value: What the line holds.
-        comment: What stands behind it.
-        used: Whether the line is no comment itself.
+        value: The column's declaration, or the feature.
+        comment: The comment behind it.
+        is_active: Whether the line counts; one that does not is written as a comment.
     """
 
     value: Any
     comment: str = ""
-    used: bool = True
+    is_active: bool = True
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A spec with its comments; `writing.write` makes the YAML of it.
+    """A spec with its comments; `write.write` returns its YAML.
 
     Attributes:
         document: The sections of the spec, in order.
-        columns: A type and a comment by column; those that are not used are comments.
-        features: The features; those that are left out are comments.
-        about: How it was made.
+        columns: The entry of each column of the header, by name.
+        features: The entry of each feature.
+        about: Sentences on where the draft comes from.
         remarks: What a reader should look at.
-        comments: Behind which key of the document a comment stands, by `section.key`.
+        comments: The comment of a section or key of the document, by `section` or `section.key`.
     """
 
     document: dict[str, Any]
@@ -53,35 +53,38 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Table:
-    """All that is known of a table before features are chosen."""
+class TableProfile:
+    """All that is known about a table before features are chosen."""
 
     sample: Sample
-    columns: dict[str, Column]
+    columns: dict[str, ColumnProfile]
     target: str
     goal: Goal
-    split: Parting
+    split: DraftSplit
     leaks: dict[str, str]
 
     @property
     def train_rows(self) -> int:
-        """Rows of the train split, estimated from the sample."""
+        """The rows of the train split, estimated from the sample."""
         share = float(np.mean(self.split.parts == 0))
         return round((self.sample.rows or self.sample.table.num_rows) * share)
 
     @property
     def untrained(self) -> list[int]:
-        """Classes of several that have no train row, as the written split says."""
+        """The classes of a multiclass label that have no row in the train split."""
         if self.goal.task != "multiclass":
             return []
         in_train = self.goal.values[self.goal.known & (self.split.parts == 0)]
         return sorted(set(range(len(self.goal.classes))) - set(in_train.astype(int).tolist()))
 
     @property
-    def trial(self) -> Trial:
-        """One-column models, fitted and measured as the written split says."""
+    def column_models(self) -> ColumnModels:
+        """One-column models, fitted to the rows of the train split and measured on the test split.
+
+        A test split of under a hundred rows is measured together with the validation split.
+        """
         known, parts = self.goal.known, self.split.parts
         test = known & (parts == 2)
         if test.sum() < GATE_ROWS:
             test = known & (parts > 0)
-        return Trial(self.goal, known & (parts == 0), test)
+        return ColumnModels(self.goal, known & (parts == 0), test)

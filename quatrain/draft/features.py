@@ -1,4 +1,4 @@
-"""Which columns are features of an inferred spec, by which transforms, and why others are not."""
+"""Chooses the features of a spec and their transforms, and says why other columns have none."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.draft.columns import Column
-from quatrain.draft.draft import Entry, Table
+from quatrain.draft.columns import ColumnProfile
+from quatrain.draft.draft import Entry, TableProfile
 from quatrain.draft.leaks import bins, levels
 from quatrain.draft.target import is_skewed, plain
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT
 from quatrain.trainer.settings import Hyperparameters
 
 PIECES = Hyperparameters().bins
-"""Up to so many different numbers each have a weight of their own in the network."""
+"""The network has a weight of its own for each number up to so many distinct ones."""
 TEXT_BUCKETS = 64
 ROWS_A_LEVEL = 20
 MOST_LEVELS = 1000
@@ -26,8 +26,8 @@ MOSTLY_UNSEEN = 0.5
 DAY = 86_400.0
 
 
-def left_out_of(table: Table) -> dict[str, str]:
-    """Returns why columns are no features, by name."""
+def left_out_of(table: TableProfile) -> dict[str, str]:
+    """Returns why a column has no feature, by the names of such columns."""
     reasons = dict(table.sample.unreadable)
     for name, column in table.columns.items():
         if name != table.target and (why := _why_not(table, column)):
@@ -35,7 +35,7 @@ def left_out_of(table: Table) -> dict[str, str]:
     return reasons
 
 
-def _why_not(table: Table, column: Column) -> str | None:
+def _why_not(table: TableProfile, column: ColumnProfile) -> str | None:
     by_kind = {
         "empty": "no value in the sample",
         "constant": "one value in the whole sample",
@@ -50,7 +50,7 @@ def _why_not(table: Table, column: Column) -> str | None:
             f"{column.n_bad:,} cells do not convert, as infinity does not, and would take their "
             f"rows along; write them as missing"
         )
-    if column.name in table.split.spent:
+    if column.name in table.split.disjoint:
         return "rows are split by it, so the test rows have values that train never saw"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):
         return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
@@ -63,14 +63,14 @@ def _why_not(table: Table, column: Column) -> str | None:
     return _case_twin(table, column)
 
 
-def is_amount_as_text(column: Column) -> bool:
-    """Whether the values are amounts that do not repeat often enough to be categories."""
+def is_amount_as_text(column: ColumnProfile) -> bool:
+    """Whether a text holds amounts that do not repeat often enough to serve as categories."""
     repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
     return column.kind == "quantity" and not repeats
 
 
-def _is_ahead(table: Table, column: Column) -> bool:
-    """Whether most test rows lie beyond train, as months and numbers of invoices do."""
+def _is_ahead(table: TableProfile, column: ColumnProfile) -> bool:
+    """Whether most test rows have values beyond those of train, as numbers of invoices do."""
     if column.kind == "time":
         return False
     train, test = (column.codes[table.split.parts == part] for part in (0, 2))
@@ -82,8 +82,11 @@ def _is_ahead(table: Table, column: Column) -> bool:
     return bool(len(test)) and float(np.mean(unseen & (test >= 0))) > MOSTLY_UNSEEN
 
 
-def _case_twin(table: Table, column: Column) -> str | None:
-    """SQL folds the case of names; two that differ in nothing else cannot stand beside it."""
+def _case_twin(table: TableProfile, column: ColumnProfile) -> str | None:
+    """Returns why a column that differs from another in case alone is left out, or None.
+
+    SQL ignores the case of names, so the expression of a derived label cannot tell them apart.
+    """
     if not table.goal.sql:
         return None
     needed = {table.target, *table.split.keys}
@@ -94,18 +97,18 @@ def _case_twin(table: Table, column: Column) -> str | None:
     return None
 
 
-def features_of(table: Table, left_out: dict[str, str]) -> list[Entry]:
-    """Returns the features of every column, in the order of the table."""
+def features_of(table: TableProfile, left_out: dict[str, str]) -> list[Entry]:
+    """Returns the features of every column but the target, in the order of the table."""
     taken = {LABEL, WEIGHT}
     entries: list[Entry] = []
     for number, (name, column) in enumerate(table.columns.items(), start=1):
         if name == table.target:
             continue
         stem = _feature_name(name, number, taken)
-        made = list(_of_column(table, column, stem))
-        for feature in made:
+        features = list(_of_column(table, column, stem))
+        for feature in features:
             taken.update(f"{feature['name']}{end}" for end in ("", "_sin", "_cos", "_missing"))
-        entries += [Entry(f, left_out.get(name, ""), name not in left_out) for f in made]
+        entries += [Entry(f, left_out.get(name, ""), name not in left_out) for f in features]
     return entries
 
 
@@ -120,7 +123,7 @@ def _feature_name(name: str, number: int, taken: set[str]) -> str:
     return stem
 
 
-def _of_column(table: Table, column: Column, stem: str) -> Iterator[dict[str, Any]]:
+def _of_column(table: TableProfile, column: ColumnProfile, stem: str) -> Iterator[dict[str, Any]]:
     """Yields the features of one column."""
     start = {"name": stem, "from": column.name}
     if column.kind == "time" and column.type != "string":
@@ -135,8 +138,8 @@ def _of_column(table: Table, column: Column, stem: str) -> Iterator[dict[str, An
             yield {**start, "name": f"{stem}_level", "transform": "vocabulary"}
 
 
-def _of_time(column: Column, stem: str) -> Iterator[dict[str, Any]]:
-    """Yields the hour, the weekday and the season, where the times have seen enough of each."""
+def _of_time(column: ColumnProfile, stem: str) -> Iterator[dict[str, Any]]:
+    """Yields the hour, weekday and month of times that span enough of each to learn from."""
     x = column.numbers[~np.isnan(column.numbers)] / 1e6
     span = float(np.ptp(x))
     parts = {
@@ -144,23 +147,23 @@ def _of_time(column: Column, stem: str) -> Iterator[dict[str, Any]]:
         "day_of_week": span > 28 * DAY and not _is_monthly(column),
         "month": span > 2 * 365 * DAY,
     }
-    for part in (part for part, seen in parts.items() if seen):
+    for part in (part for part, is_spanned in parts.items() if is_spanned):
         name = {"day_of_week": "weekday"}.get(part, part)
         yield {"name": f"{stem}_{name}", "from": column.name, "transform": "cyclic", "part": part}
 
 
-def _is_monthly(column: Column) -> bool:
-    """Whether each time is the first day of a month: its weekday says nothing."""
+def _is_monthly(column: ColumnProfile) -> bool:
+    """Whether every time is the first day of a month, so that its weekday means nothing."""
     days = column.values.drop_null().cast(pa.timestamp("us"))
     return bool(pc.all(pc.equal(pc.day(days), 1)).as_py())
 
 
-def _has_levels(table: Table, column: Column) -> bool:
-    """Whether each value of a whole number says more than its size, out of sample.
+def _has_levels(table: TableProfile, column: ColumnProfile) -> bool:
+    """Whether the values of a whole number predict more one by one than by their size.
 
-    The network tells up to as many values apart as a number's embedding has pieces.
+    It is measured on test rows. Up to `PIECES` values the network tells apart anyway.
     """
     if not PIECES < column.n_distinct <= column.n_present / ROWS_A_LEVEL:
         return False
-    by_level = table.trial.gain(levels(column))
-    return by_level > 1.1 * max(table.trial.gain(bins(column, PIECES)), 1e-4)
+    by_level = table.column_models.gain(levels(column))
+    return by_level > 1.1 * max(table.column_models.gain(bins(column, PIECES)), 1e-4)

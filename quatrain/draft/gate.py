@@ -1,52 +1,55 @@
-"""The slices and the gate of an inferred spec."""
+"""Chooses the slices and the gate of a spec."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from quatrain.draft.columns import Column
-from quatrain.draft.draft import GATE_ROWS, Entry, Table
+from quatrain.draft.columns import ColumnProfile
+from quatrain.draft.draft import GATE_ROWS, Entry, TableProfile
 from quatrain.draft.leaks import bins
 
 MOVED_ON = -0.05
-"""Where labels move on, the trivial answer has an r2 below 0: not all of a gain over it is any."""
+"""Below this r2 of the trivial answer, the test labels have moved away from those of train.
+
+The gain of a column then starts below 0, and half of it may be worse than the test rows' own mean.
+"""
 SLICES = 3
 SLICE_LEVELS = 12
 
 
-def evaluation(table: Table, features: list[Entry]) -> tuple[dict[str, Any], str]:
-    """Returns the section `evaluate`, and why the gate is as it is."""
+def evaluation(table: TableProfile, features: list[Entry]) -> tuple[dict[str, Any], str]:
+    """Returns the section `evaluate`, and the reason for its gate."""
     slices = [
         c.name
         for c in table.columns.values()
-        if c.name in {f.value["from"] for f in features if f.used} and _is_slice(c)
+        if c.name in {f.value["from"] for f in features if f.is_active} and _is_slice(c)
     ][:SLICES]
     gate, why = _gate(table, features)
     return {"slices": slices, "gate": gate}, why
 
 
-def _is_slice(column: Column) -> bool:
+def _is_slice(column: ColumnProfile) -> bool:
     return column.kind in ("category", "code") and 2 <= column.n_distinct <= SLICE_LEVELS
 
 
-def _gate(table: Table, features: list[Entry]) -> tuple[dict[str, Any], str]:
-    """Asks for half of what the best single column gives in the sample, split as written."""
-    trial = table.trial
-    names = {f.value["from"] for f in features if f.used}
-    if min(trial.train.sum(), trial.test.sum()) < GATE_ROWS:
+def _gate(table: TableProfile, features: list[Entry]) -> tuple[dict[str, Any], str]:
+    """Returns a bound of half the gain of the best single column in the sample, and the reason."""
+    models = table.column_models
+    names = {f.value["from"] for f in features if f.is_active}
+    if min(models.train.sum(), models.test.sum()) < GATE_ROWS:
         return {}, "too few rows for a bound; beating the trivial answer is always asked"
-    gains = {n: trial.gain(bins(table.columns[n])) for n in names}
+    gains = {n: models.gain(bins(table.columns[n])) for n in names}
     best = max(sorted(gains), key=lambda n: gains[n])
     half = gains[best] / 2
-    least = {"auc": 0.02, "log_loss": 0.0, "r2": 0.02}[trial.metric]
-    if trial.metric == "r2" and trial.trivial < MOVED_ON:
-        half = (trial.trivial + gains[best]) / 2
+    least = {"auc": 0.02, "log_loss": 0.0, "r2": 0.02}[models.metric]
+    if models.metric == "r2" and models.trivial < MOVED_ON:
+        half = (models.trivial + gains[best]) / 2
     if half <= least / 2:
-        told = "no column alone says much of the label; beating the trivial answer is always asked"
-        return {}, told
-    told = f"half of what {best!r} alone gives in the sample; raise it once you know the model"
-    if trial.metric == "log_loss":
-        return {"log_loss": {"max": math.ceil((trial.trivial - half) * 1000) / 1000}}, told
-    bound = trial.trivial + half if trial.metric == "auc" else half
-    return {trial.metric: {"min": math.floor(bound * 100) / 100}}, told
+        why = "no column alone says much of the label; beating the trivial answer is always asked"
+        return {}, why
+    why = f"half of what {best!r} alone gives in the sample; raise it once you know the model"
+    if models.metric == "log_loss":
+        return {"log_loss": {"max": math.ceil((models.trivial - half) * 1000) / 1000}}, why
+    bound = models.trivial + half if models.metric == "auc" else half
+    return {models.metric: {"min": math.floor(bound * 100) / 100}}, why

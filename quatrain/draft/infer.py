@@ -1,4 +1,4 @@
-"""Infers a spec from a table: what `quatrain init` decides, and why."""
+"""Infers a spec from a table: what `quatrain init` chooses, and why."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import Clean
-from quatrain.draft.columns import Column, find_columns, names_an_entity, quoted
-from quatrain.draft.draft import Draft, Entry, Table
+from quatrain.draft.columns import ColumnProfile, names_an_entity, profile_columns, quoted
+from quatrain.draft.draft import Draft, Entry, TableProfile
 from quatrain.draft.features import features_of, left_out_of
 from quatrain.draft.gate import evaluation
 from quatrain.draft.leaks import find_leaks
 from quatrain.draft.not_a_table import check_head, looks_like_a_row
 from quatrain.draft.nulls import Nulls, find_nulls
 from quatrain.draft.remarks import RECODE, amounts_as_text, rejected_rows, remarks_on
-from quatrain.draft.sample import Sample, sample
-from quatrain.draft.split import find_parting
+from quatrain.draft.sample import Sample, draw_sample
+from quatrain.draft.split import choose_split
 from quatrain.draft.target import find_goal, plain
 
 LARGE, STEPS = 1_000_000, 6_000
-"""Of more train rows than this a first run takes so many steps, not twelve whole epochs."""
+"""With more train rows than this, a first run takes 6 000 steps instead of twelve whole epochs."""
 MOST_BAD = Clean().max_rejected
 _NAMELESS = "a CSV starts with the names of its columns, so write a line of them above it"
 
@@ -39,46 +39,46 @@ def infer(uri: str, target: str) -> Draft:
         SpecError: The target cannot be predicted, or no column is left to predict it from.
     """
     check_head(uri)
-    found = sample(uri)
-    bad = found.rejected["bad_encoding"]
-    if bad > MOST_BAD * (found.table.num_rows + found.rejected.total()):
+    sample = draw_sample(uri)
+    bad = sample.rejected["bad_encoding"]
+    if bad > MOST_BAD * (sample.table.num_rows + sample.rejected.total()):
         raise SpecError(f"{uri}: {bad:,} rows of the sample are not UTF-8; {RECODE}")
-    if not found.table.num_rows:
-        listed = rejected_rows(found)
+    if not sample.table.num_rows:
+        listed = rejected_rows(sample)
         why = f"no row can be read: {listed}" if listed else "there are no rows, only a header"
         raise SpecError(f"{uri}: {why}")
-    nulls = find_nulls(found, target)
-    columns = find_columns(found, nulls.spellings)
+    nulls = find_nulls(sample, target)
+    columns = profile_columns(sample, nulls.spellings)
     remarks = []
-    if found.source.format == "csv" and looks_like_a_row(found.names):
+    if sample.source.format == "csv" and looks_like_a_row(sample.names):
         remarks.append(f"the header seems to be a row: {_NAMELESS}")
-        if target not in found.names:
+        if target not in sample.names:
             raise SpecError(
                 f"{uri}: --target {target!r}: there is no such column, and the first line seems to "
                 f"be a row: {_NAMELESS}"
             )
-    goal = find_goal(found, columns, target)
+    goal = find_goal(sample, columns, target)
     inputs = [c for n, c in columns.items() if n != target]
     if not any(c.kind not in ("empty", "constant") for c in inputs):
-        told = f"every column beside the target {target!r} has one value or none"
+        reason = f"every column beside the target {target!r} has one value or none"
         if not inputs:
-            told = f"there is no column beside the target {target!r} to predict it from"
-        if found.unreadable:
-            told += "; " + "; ".join(f"{n!r}: {why}" for n, why in found.unreadable.items())
-        raise SpecError(f"{uri}: {told}")
-    split, odd = find_parting(found, columns, goal, target)
+            reason = f"there is no column beside the target {target!r} to predict it from"
+        if sample.unreadable:
+            reason += "; " + "; ".join(f"{n!r}: {why}" for n, why in sample.unreadable.items())
+        raise SpecError(f"{uri}: {reason}")
+    split, split_remarks = choose_split(sample, columns, goal, target)
     leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
-    leaks = {n: told for n, told in leaks.items() if n not in split.spent}
-    table = Table(found, columns, target, goal, split, leaks)
-    table, let_pass = _with_a_feature(uri, table)
+    leaks = {n: how for n, how in leaks.items() if n not in split.disjoint}
+    table = TableProfile(sample, columns, target, goal, split, leaks)
+    table, tolerated = _with_a_feature(uri, table)
     left_out = left_out_of(table)
     features = features_of(table, left_out)
-    remarks = [*remarks_on(table, nulls), *remarks, *odd, *let_pass]
+    remarks = [*remarks_on(table, nulls), *remarks, *split_remarks, *tolerated]
     return _draft(uri, table, nulls, left_out, features, remarks)
 
 
-def _with_a_feature(uri: str, table: Table) -> tuple[Table, list[str]]:
-    """Returns a table of which a feature can be made, and what was let pass for it.
+def _with_a_feature(uri: str, table: TableProfile) -> tuple[TableProfile, list[str]]:
+    """Returns a table that gives a feature, and remarks on what is tolerated for it.
 
     Raises:
         SpecError: No column is left.
@@ -86,32 +86,32 @@ def _with_a_feature(uri: str, table: Table) -> tuple[Table, list[str]]:
     if _has_feature(table):
         return table, []
     if table.leaks:
-        told = [
+        remarks = [
             f"{name!r} may give the label away: it {how}; it stays, as no other column is left"
             for name, how in table.leaks.items()
         ]
-        return replace(table, leaks={}), told
-    counted = {
+        return replace(table, leaks={}), remarks
+    row_numbers = {
         n: replace(c, kind="number")
         for n, c in table.columns.items()
         if n != table.target and c.kind == "identifier" and c.is_number and not names_an_entity(n)
     }
-    with_them = replace(table, columns={**table.columns, **counted})
-    if counted and _has_feature(with_them):
-        listed = ", ".join(map(repr, counted))
+    with_them = replace(table, columns={**table.columns, **row_numbers})
+    if row_numbers and _has_feature(with_them):
+        listed = ", ".join(map(repr, row_numbers))
         return with_them, [f"may do no more than count the rows: {listed}; no other column is left"]
     reasons = "; ".join(f"{n!r}: {why}" for n, why in list(left_out_of(table).items())[:5])
-    told = [f"({reasons})", *amounts_as_text(table)]
-    raise SpecError(f"{uri}: no column is left to predict {table.target!r} from {'; '.join(told)}")
+    parts = [f"({reasons})", *amounts_as_text(table)]
+    raise SpecError(f"{uri}: no column is left to predict {table.target!r} from {'; '.join(parts)}")
 
 
-def _has_feature(table: Table) -> bool:
-    return any(f.used for f in features_of(table, left_out_of(table)))
+def _has_feature(table: TableProfile) -> bool:
+    return any(f.is_active for f in features_of(table, left_out_of(table)))
 
 
 def _draft(
     uri: str,
-    table: Table,
+    table: TableProfile,
     nulls: Nulls,
     left_out: dict[str, str],
     features: list[Entry],
@@ -120,7 +120,7 @@ def _draft(
     goal, split = table.goal, table.split
     clean: dict[str, Any] = {"derive": {goal.label: goal.sql}} if goal.sql else {}
     if table.untrained:
-        clean["reject"] = {"class_not_in_train": _is_untrained(table)}
+        clean["reject"] = {"class_not_in_train": _untrained_rule(table)}
     rejected, why_rejected = _max_rejected(table)
     if rejected:
         clean["max_rejected"] = rejected
@@ -155,17 +155,17 @@ def _draft(
 
 
 def model_name(uri: str) -> str:
-    """Returns the name of a model after its file: lower-case letters, digits and hyphens."""
+    """Returns a model's name from its file's: lower-case letters, digits and hyphens."""
     stem = Path(uri.rstrip("/")).name.partition(".")[0]
     name = plain(stem).replace("_", "-")[:60].strip("-")
     return name if name[:1].isalpha() else "model"
 
 
-def _source(found: Sample, nulls: Nulls) -> dict[str, Any]:
-    source = found.source
+def _source(sample: Sample, nulls: Nulls) -> dict[str, Any]:
+    source = sample.source
     if source.format != "csv":
-        lacks = {"optional_keys": True} if source.optional_keys else {}
-        return {"uri": source.uri[0], "format": source.format, **lacks}
+        optional = {"optional_keys": True} if source.optional_keys else {}
+        return {"uri": source.uri[0], "format": source.format, **optional}
     document: dict[str, Any] = {"uri": source.uri[0], "nulls": list(nulls.spellings)}
     if source.delimiter != ",":
         document["delimiter"] = source.delimiter
@@ -175,10 +175,10 @@ def _source(found: Sample, nulls: Nulls) -> dict[str, Any]:
 
 
 def _columns(
-    table: Table, left_out: dict[str, str], features: list[Entry], evaluate: dict[str, Any]
+    table: TableProfile, left_out: dict[str, str], features: list[Entry], evaluate: dict[str, Any]
 ) -> dict[str, Entry]:
-    """Returns every column of the header: those that are read, and as comments the others."""
-    read = {f.value["from"] for f in features if f.used}
+    """Returns an entry for every column of the header; of columns not read, an inactive one."""
+    read = {f.value["from"] for f in features if f.is_active}
     read |= {table.target, *table.split.keys, *evaluate["slices"]}
     entries = {}
     for name in dict.fromkeys(table.sample.names):
@@ -187,56 +187,60 @@ def _columns(
             why = table.sample.unreadable.get(name, "it cannot be read")
             entries[name] = Entry("string", f"left out: {why}", False)
         elif name in read:
-            entries[name] = Entry(column.declared, _told(table, column, left_out.get(name)))
+            entries[name] = Entry(column.declared, _comment(table, column, left_out.get(name)))
         else:
             why = left_out.get(name) or "no feature is made of it"
             entries[name] = Entry(column.declared, f"left out: {why}", False)
     return entries
 
 
-def _told(table: Table, column: Column, left_out: str | None) -> str:
-    told = []
+def _comment(table: TableProfile, column: ColumnProfile, left_out: str | None) -> str:
+    """Returns the comment on a column that is read."""
+    parts = []
     if column.name == table.target:
-        told.append("the target")
+        parts.append("the target")
     elif column.name in table.split.keys:
-        told.append("for the split" if left_out else "also for the split")
+        parts.append("for the split" if left_out else "also for the split")
     if column.n_bad:
-        told.append(f"{column.n_bad:,} cells do not convert; their rows are rejected")
+        parts.append(f"{column.n_bad:,} cells do not convert; their rows are rejected")
     if column.kind == "code":
-        told.append("digits that name something")
+        parts.append("digits that name something")
     if column.kind == "quantity" and column.name != table.target:
-        told.append(f"{column.note}, used as categories: a feature takes a column as it stands")
+        parts.append(f"{column.note}, used as categories: a feature takes a column as it stands")
     if column.note and column.kind == "category":
-        told.append(column.note)
+        parts.append(column.note)
     if missing := column.values.null_count:
         share = missing / len(column.values)
-        told.append(f"{share:.1%} missing" if share >= 0.001 else f"{missing:,} missing")
-    return "; ".join(told)
+        parts.append(f"{share:.1%} missing" if share >= 0.001 else f"{missing:,} missing")
+    return "; ".join(parts)
 
 
-def _is_untrained(table: Table) -> str:
-    """Returns the rule in SQL that holds for the rows of `table.untrained`."""
+def _untrained_rule(table: TableProfile) -> str:
+    """Returns the SQL condition of the rows whose class is in `table.untrained`."""
     names = [table.goal.classes[c] for c in table.untrained]
     if table.columns[table.target].type == "string":
         names = ["'" + name.replace("'", "''") + "'" for name in names]
     return f"{quoted(table.target)} IN ({', '.join(names)})"
 
 
-def _max_rejected(table: Table) -> tuple[float | None, str]:
-    """Rows without a label are rejected; their share may be larger than the default allows."""
+def _max_rejected(table: TableProfile) -> tuple[float | None, str]:
+    """Returns the share of rows that may be rejected, and why; None leaves it at the default.
+
+    Rows without a label are rejected, and so are those of a class that train lacks.
+    """
     n = len(table.goal.values)
     rejected = ~table.goal.known | np.isin(table.goal.values, table.untrained)
     share = float(np.mean(rejected)) if n else 0.0
     if share <= 0.05:
         return None, ""
-    told = f"{share:.1%} of the sample has no label to learn, and such rows are rejected"
-    return min(math.ceil((share * 1.1 + 0.05) * 100) / 100, 1.0), told
+    why = f"{share:.1%} of the sample has no label to learn, and such rows are rejected"
+    return min(math.ceil((share * 1.1 + 0.05) * 100) / 100, 1.0), why
 
 
-def _training(table: Table) -> tuple[dict[str, Any], str]:
-    """Bounds the training of a large table; else the trainer's defaults follow the rows."""
+def _training(table: TableProfile) -> tuple[dict[str, Any], str]:
+    """Returns a bound on the steps for a large table, and why; otherwise the defaults suit."""
     rows = table.train_rows
     if rows <= LARGE:
         return {}, ""
-    told = f"of about {rows:,} train rows, for a first look; without it twelve epochs or more"
-    return {"max_steps": STEPS}, told
+    why = f"of about {rows:,} train rows, for a first look; without it twelve epochs or more"
+    return {"max_steps": STEPS}, why

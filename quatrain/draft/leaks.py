@@ -1,4 +1,4 @@
-"""What one column alone says of the label, and which columns say the same."""
+"""Finds columns that give the label away, and pairs of columns that say the same."""
 
 from __future__ import annotations
 
@@ -11,35 +11,41 @@ import numpy as np
 
 from quatrain.components.evaluate.measures import histogram
 from quatrain.components.evaluate.measures.baseline import PRIOR_ROWS
-from quatrain.draft.columns import Column
+from quatrain.draft.columns import ColumnProfile
 from quatrain.trainer.features import Task
 
 BINS = 64
 BIN_ROWS = 20
-"""Rows that a bin should have when a column is suspected."""
+"""Rows that a bin should have when a column is tested for a leak."""
 ALMOST_SURE = 0.995
-"""AUC or accuracy above which a column is suspected to give the label away."""
+"""The AUC or accuracy above which a column is suspected of giving the label away.
+
+It is only a suspicion: the draft comments the column out and says why, so a reader who knows better
+can take it back.
+"""
 SURE_ROWS = 20
+"""In fewer rows of a class, a value of a column may go with the class by chance."""
 ALL_VARIANCE = 0.999
-"""The share of a number's variance above which it is; an honest size may well explain 99 %."""
+"""The same for the share of a number's variance: an honest size may well explain 99 % of it."""
 SAME = 0.999
-"""Correlation of ranks above which two columns of numbers say the same."""
+"""The correlation of ranks above which two columns of numbers say the same."""
 PAIR_ROWS = 5000
-"""Rows by which pairs of columns are compared."""
+"""About how many rows pairs of columns are compared on."""
 PAIR_COLUMNS = 400
+"""Only the first columns are compared, as the pairs grow with the square of their number."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be predicted, over the rows of the sample.
+    """What the model is to predict, and its value in each row of the sample.
 
     Attributes:
-        label: The name of the label in the spec: the target, or what is derived of it.
+        label: The name of the label in the spec: the target's, or that of a column derived from it.
         task: binary, multiclass or regression.
-        values: Class index, or the number, `[N] float64`; NaN is missing.
-        classes: The names of the classes, as the spec orders them.
-        sql: The expression of a derived label.
-        remarks: What a reader should know of it.
+        values: The class index, or the number, `[N] float64`; NaN is missing.
+        classes: The names of the classes, in the order of the spec.
+        sql: The SQL expression of a derived label.
+        remarks: What a reader of the spec should know about the label.
     """
 
     label: str
@@ -56,19 +62,22 @@ class Goal:
 
     @cached_property
     def marks(self) -> np.ndarray:
-        """What is averaged in a bin: `[N, C]` one-hot classes, or `[N, 1]` numbers."""
+        """What a bin averages: one-hot classes, `[N, C]`, or numbers, `[N, 1]`."""
         if self.task == "regression":
             return self.values[:, None]
         return (self.values[:, None] == np.arange(len(self.classes))).astype(np.float64)
 
 
-def levels(column: Column) -> np.ndarray:
-    """Returns a bin for each distinct value, `[N] int64`; 0 is missing."""
+def levels(column: ColumnProfile) -> np.ndarray:
+    """Returns bins of one distinct value each, `[N] int64`; 0 is missing."""
     return column.codes + 1
 
 
-def bins(column: Column, n: int = BINS) -> np.ndarray:
-    """Returns a bin of about as many rows each, `[N] int64`; 0 is missing. Of text, its levels."""
+def bins(column: ColumnProfile, n: int = BINS) -> np.ndarray:
+    """Returns up to `n` bins of about equally many rows, `[N] int64`; 0 is missing.
+
+    Text, and numbers of at most `n` distinct values, have a bin for each value.
+    """
     if column.type in ("string", "bool") or column.n_distinct <= n:
         return levels(column)
     x = column.numbers
@@ -78,20 +87,24 @@ def bins(column: Column, n: int = BINS) -> np.ndarray:
 
 
 def halves(n: int) -> np.ndarray:
-    """Returns about one half of `n` rows, scattered, `[N] bool`."""
+    """Marks about half of `n` rows, `[N] bool`, scattered but the same each time.
+
+    A row is marked by one bit of its index times 2**64 over the golden ratio (Fibonacci hashing:
+    Knuth, TAOCP vol. 3, section 6.4). Taking every second row would fail on tables that alternate.
+    """
     return (np.arange(n, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)) % 2 == 0
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Models of one column, fitted to some rows of the sample and measured on others.
+class ColumnModels:
+    """Models of one column each, fitted to some rows of the sample and measured on others.
 
-    A model is a table: the mean mark of each bin, with ten rows of the prior mixed in.
+    A model is a lookup table: for each bin the mean of its marks, with ten rows of the prior added.
 
     Attributes:
         goal: The label.
-        train: Rows to fit, `[N] bool`.
-        test: Rows to measure, `[N] bool`.
+        train: The rows to fit to, `[N] bool`.
+        test: The rows to measure on, `[N] bool`.
     """
 
     goal: Goal
@@ -100,45 +113,45 @@ class Trial:
 
     @property
     def metric(self) -> str:
-        """What `measure` gives: auc, log_loss or r2."""
+        """The metric that `measure` returns: auc, log_loss or r2."""
         return {"binary": "auc", "multiclass": "log_loss", "regression": "r2"}[self.goal.task]
 
     @cached_property
     def prior(self) -> np.ndarray:
-        """The mean mark of the rows to fit, `[C]`."""
+        """The mean of the marks of the train rows, `[C]`."""
         return np.asarray(self.goal.marks[self.train].mean(axis=0))
 
     @cached_property
     def trivial(self) -> float:
-        """What the prior alone measures."""
+        """The metric of answering every row with the prior."""
         answers = np.repeat(self.prior[None], self.test.sum(), axis=0)
         return self._measured(answers)
 
     @cached_property
     def rarest(self) -> int:
-        """Rows to measure of the class that has the second most; the only rare one of two."""
+        """The number of test rows of the second most frequent class: of two, the rarer one."""
         return int(np.sort(self.goal.marks[self.test].sum(axis=0))[-2])
 
     def answers(self, codes: np.ndarray) -> np.ndarray:
-        """Returns the answers of the model of a binned column, `[M, C]`."""
+        """Returns the predictions of a binned column's model for the M test rows, `[M, C]`."""
         n, marks = int(codes.max(initial=0)) + 1, self.goal.marks
-        fitted = codes[self.train]
-        mass = np.bincount(fitted, minlength=n) + PRIOR_ROWS
-        sums = [np.bincount(fitted, marks[self.train, k], n) for k in range(marks.shape[1])]
+        train_codes = codes[self.train]
+        mass = np.bincount(train_codes, minlength=n) + PRIOR_ROWS
+        sums = [np.bincount(train_codes, marks[self.train, k], n) for k in range(marks.shape[1])]
         rates = (np.stack(sums, axis=1) + PRIOR_ROWS * self.prior) / mass[:, None]
         return np.asarray(rates[codes[self.test]])
 
     def measure(self, codes: np.ndarray) -> float:
-        """Returns the metric of the model of a binned column."""
+        """Returns the metric of a binned column's model."""
         return self._measured(self.answers(codes))
 
     def accuracy(self, codes: np.ndarray) -> float:
-        """Returns the share of rows whose most likely class is right."""
+        """Returns the share of test rows whose most likely class is right."""
         truth = self.goal.values[self.test]
         return float(np.mean(self.answers(codes).argmax(axis=1) == truth))
 
     def gain(self, codes: np.ndarray) -> float:
-        """Returns by how much a column is better than the prior, in units of the metric."""
+        """Returns by how much a column's model beats the prior, in units of the metric."""
         sign = -1 if self.metric == "log_loss" else 1
         return sign * (self.measure(codes) - self.trivial)
 
@@ -148,8 +161,8 @@ class Trial:
             spread = np.sum((truth - truth.mean()) ** 2)
             return float(1 - np.sum((truth - answers) ** 2) / spread) if spread else 0.0
         if self.goal.task == "multiclass":
-            chosen = np.sum(answers * truth, axis=1)
-            return float(-np.mean(np.log(np.maximum(chosen, 1e-7))))
+            of_truth = np.sum(answers * truth, axis=1)
+            return float(-np.mean(np.log(np.maximum(of_truth, 1e-7))))
         return area(answers[:, 1], truth[:, 1])
 
 
@@ -160,45 +173,43 @@ def area(scores: np.ndarray, positive: np.ndarray) -> float:
     return 0.5 if math.isnan(exact) else exact
 
 
-def find_leaks(goal: Goal, columns: list[Column]) -> dict[str, str]:
-    """Returns the columns that give the label away almost surely, and how it shows."""
+def find_leaks(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
+    """Returns the columns that almost surely give the label away, and how that shows."""
     half = halves(len(goal.values))
-    trial = Trial(goal, goal.known & half, goal.known & ~half)
-    if not trial.train.any() or not trial.test.any():
+    models = ColumnModels(goal, goal.known & half, goal.known & ~half)
+    if not models.train.any() or not models.test.any():
         return {}
-    found = {}
-    for column in columns:
-        if told := _gives_away(trial, column):
-            found[column.name] = told
-    rest = [c for c in columns if c.name not in found]
-    return {**found, **_sums(goal, rest), **_indicators(goal, rest)}
+    alone = {c.name: how for c in columns if (how := _gives_away(models, c))}
+    rest = [c for c in columns if c.name not in alone]
+    return {**alone, **_sums(goal, rest), **_indicators(goal, rest)}
 
 
-def _gives_away(trial: Trial, column: Column) -> str | None:
-    codes = bins(column, int(np.clip(trial.train.sum() / BIN_ROWS, 16, 256)))
-    if trial.goal.task == "regression":
-        share = max(trial.measure(codes), _same_order(trial.goal.values, column))
+def _gives_away(models: ColumnModels, column: ColumnProfile) -> str | None:
+    """Returns how a column alone predicts the label too well to be true, or None."""
+    codes = bins(column, int(np.clip(models.train.sum() / BIN_ROWS, 16, 256)))
+    if models.goal.task == "regression":
+        share = max(models.measure(codes), _same_order(models.goal.values, column))
         return f"explains {share:.2%} of the label's variance" if share > ALL_VARIANCE else None
-    if trial.rarest < SURE_ROWS and column.n_distinct > 2 * len(trial.goal.classes):
-        return None  # a value that a few rows of a class share by chance proves nothing
-    if trial.goal.task == "binary":
-        found = trial.measure(codes)
-        return f"alone has an AUC of {found:.4f}" if found > ALMOST_SURE else None
-    found, most = trial.accuracy(codes), float(trial.prior.max())
-    sure = found > ALMOST_SURE and 1 - found < 0.05 * (1 - most)
-    return f"alone tells the class of {found:.2%} of the rows" if sure else None
+    if models.rarest < SURE_ROWS and column.n_distinct > 2 * len(models.goal.classes):
+        return None  # a few rows of a class may share a value by chance
+    if models.goal.task == "binary":
+        auc = models.measure(codes)
+        return f"alone has an AUC of {auc:.4f}" if auc > ALMOST_SURE else None
+    accuracy, largest_class = models.accuracy(codes), float(models.prior.max())
+    # Where one class has 99.6 % of the rows, always answering it is as accurate and tells nothing.
+    is_sure = accuracy > ALMOST_SURE and 1 - accuracy < 0.05 * (1 - largest_class)
+    return f"alone tells the class of {accuracy:.2%} of the rows" if is_sure else None
 
 
-def _same_order(values: np.ndarray, column: Column) -> float:
-    """Returns the squared correlation of a number with the label, in value or in rank."""
+def _same_order(values: np.ndarray, column: ColumnProfile) -> float:
+    """Returns the squared correlation of a number with the label, of values or ranks, if larger."""
     if not column.is_number:
         return 0.0
     known = ~np.isnan(values) & ~np.isnan(column.numbers)
     if known.sum() < 10 or known.sum() < 0.5 * (~np.isnan(values)).sum():
         return 0.0
     a, b = values[known], column.numbers[known]
-    both = (_correlation(a, b), _correlation(_ranks(a), _ranks(b)))
-    return max(r * r for r in both)
+    return max(_correlation(a, b) ** 2, _correlation(_ranks(a), _ranks(b)) ** 2)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -208,13 +219,17 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
-    """Returns the mean rank of each value, `[N] float64`."""
+    """Returns the rank of each value, `[N] float64`; equal values share their mean rank."""
     _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
-def _sums(goal: Goal, columns: list[Column]) -> dict[str, str]:
-    """Finds two or three numbers whose weighted sum is the label, a number or one of two."""
+def _sums(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
+    """Finds two or three columns whose weighted sum is the label, a number or one of two classes.
+
+    It is orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993): the column that fits
+    the residual best joins, and all weights are fitted anew.
+    """
     numbers = [c for c in columns if c.is_number and not c.values.null_count]
     if goal.task == "multiclass" or len(numbers) < 2:
         return {}
@@ -223,14 +238,14 @@ def _sums(goal: Goal, columns: list[Column]) -> dict[str, str]:
     x = np.stack([_scaled(c.numbers[rows]) for c in numbers], axis=1)
     y = _scaled(goal.values[rows])
     chosen: list[int] = []
-    left = y
+    residual = y
     for _ in range(3):
-        fit = np.abs(x.T @ left)
+        fit = np.abs(x.T @ residual)
         fit[chosen] = -1
         chosen.append(int(fit.argmax()))
         weights = np.linalg.lstsq(x[:, chosen], y, rcond=None)[0]
-        left = y - x[:, chosen] @ weights
-        if len(chosen) > 1 and left @ left < 1e-4 * (y @ y):
+        residual = y - x[:, chosen] @ weights
+        if len(chosen) > 1 and residual @ residual < 1e-4 * (y @ y):
             names = [numbers[i].name for i in chosen]
             return {name: _made_up_with([n for n in names if n != name]) for name in names}
         if len(chosen) == len(numbers):
@@ -242,11 +257,11 @@ def _made_up_with(names: list[str]) -> str:
     return f"makes the label up with {' and '.join(map(repr, names))}, by a weighted sum"
 
 
-def _indicators(goal: Goal, columns: list[Column]) -> dict[str, str]:
-    """Finds columns of two values that tell one class of several from all others, as dummies do."""
+def _indicators(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
+    """Finds columns of two values that mark exactly one class of several, as dummy columns do."""
     if goal.task != "multiclass":
         return {}
-    found = {}
+    indicators = {}
     marks = goal.marks[goal.known] > 0
     frequent = np.minimum(marks.sum(axis=0), (~marks).sum(axis=0)) >= SURE_ROWS
     for column in columns:
@@ -255,8 +270,8 @@ def _indicators(goal: Goal, columns: list[Column]) -> dict[str, str]:
             exact = frequent & ((marks == first).all(axis=0) | (marks != first).all(axis=0))
             if exact.any():
                 name = goal.classes[int(exact.argmax())]
-                found[column.name] = f"says exactly which rows are of class {name!r}"
-    return found
+                indicators[column.name] = f"says exactly which rows are of class {name!r}"
+    return indicators
 
 
 def _scaled(x: np.ndarray) -> np.ndarray:
@@ -264,19 +279,19 @@ def _scaled(x: np.ndarray) -> np.ndarray:
     return (x - x.mean()) / deviation if deviation else np.zeros(len(x))
 
 
-def find_twins(columns: list[Column]) -> Iterator[tuple[str, str, str]]:
-    """Yields pairs that say the same: the earlier column, the later one, and how it shows."""
-    taken: set[str] = set()
+def find_twins(columns: list[ColumnProfile]) -> Iterator[tuple[str, str, str]]:
+    """Yields pairs of columns that say the same, the earlier one first, and how that shows."""
+    twins: set[str] = set()
     for first, second in _pairs(columns):
-        if second.name in taken:
+        if second.name in twins:
             continue
-        if told := _same(first, second):
-            taken.add(second.name)
-            yield first.name, second.name, told
+        if how := _sameness(first, second):
+            twins.add(second.name)
+            yield first.name, second.name, how
 
 
-def _pairs(columns: list[Column]) -> Iterator[tuple[Column, Column]]:
-    """Yields the pairs that may say the same: as many distinct values that repeat, or ranks."""
+def _pairs(columns: list[ColumnProfile]) -> Iterator[tuple[ColumnProfile, ColumnProfile]]:
+    """Yields the pairs worth comparing: of equally many distinct values, or of correlated ranks."""
     columns = columns[:PAIR_COLUMNS]
     close = _close_numbers([c for c in columns if c.is_number and c.n_distinct > 2])
     for i, first in enumerate(columns):
@@ -286,7 +301,8 @@ def _pairs(columns: list[Column]) -> Iterator[tuple[Column, Column]]:
                 yield first, second
 
 
-def _close_numbers(columns: list[Column]) -> set[tuple[str, str]]:
+def _close_numbers(columns: list[ColumnProfile]) -> set[tuple[str, str]]:
+    """Returns the pairs of numbers whose ranks correlate, missing values counted as the mean."""
     if len(columns) < 2:
         return set()
     step = -(-len(columns[0].values) // PAIR_ROWS)
@@ -304,11 +320,11 @@ def _close_numbers(columns: list[Column]) -> set[tuple[str, str]]:
 
 
 def _jitter(n: int) -> np.ndarray:
-    """Returns next to nothing, so that no column has deviation 0."""
+    """Returns a tiny number in one row, so that a constant column has a deviation above 0."""
     return np.where(np.arange(n) == 0, 1e-9, 0.0)
 
 
-def _same(first: Column, second: Column) -> str | None:
+def _sameness(first: ColumnProfile, second: ColumnProfile) -> str | None:
     a, b = levels(first), levels(second)
     n = int(b.max(initial=0)) + 1
     together = len(np.unique(a * n + b))

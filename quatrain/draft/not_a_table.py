@@ -1,4 +1,4 @@
-"""What the first lines of a file say that is no table as a spec reads it, and the way out."""
+"""Recognizes by its first lines a file that is not a table yet, and says what makes it one."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from quatrain.draft.sample import DELIMITERS, HEAD_BYTES
 
 LINES = 200
 ALIKE = 0.8
-"""Of the first lines so many have as many values as the table has columns."""
+"""The share of the first lines that must have as many values as the table has columns."""
 LEAST_LINES = 5
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 
 def check_head(uri: str) -> None:
-    """Refuses a file that is text, but neither a CSV nor JSON Lines, before it is read as one.
+    """Refuses text that is neither a CSV nor JSON Lines before it is read as one of them.
 
     Raises:
-        SourceError: What it is, and what would make a table of it.
+        SourceError: It is something else; the message says what would make a table of it.
     """
     if is_table(uri):
         return
@@ -38,19 +38,19 @@ def check_head(uri: str) -> None:
     except SourceError:
         return  # the reader of the source says why
     if b"\0" in head:
-        return  # no text: the reader of the source says what it is
+        return  # not text: the reader of the source says what it is
     text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
     lines = text.splitlines()
     if len(head) == HEAD_BYTES and len(lines) > 1:
-        lines.pop()  # cut off in the middle
-    if problem := _other_kind(text.lstrip(), lines, path) or _badly_begun(lines, path):
+        lines.pop()  # the last line is cut short
+    if problem := _other_format(text.lstrip(), lines, path) or _bad_header(lines, path):
         raise SourceError(f"{path} {problem}")
 
 
-def _other_kind(text: str, lines: Sequence[str], path: str) -> str | None:
-    """Returns what a text is that is another format, or None."""
-    read = shlex.quote(path)
-    written = _stem(path) + ".jsonl"
+def _other_format(text: str, lines: Sequence[str], path: str) -> str | None:
+    """Returns which other format a text has, and the way out, or None."""
+    here = shlex.quote(path)
+    there = _stem(path) + ".jsonl"
     if text[:1] == "<":
         return "is HTML or XML; write its table as CSV"
     if text[:9].lower() == "@relation":
@@ -63,13 +63,13 @@ def _other_kind(text: str, lines: Sequence[str], path: str) -> str | None:
     if text[:1] == "[" and (text[1:].lstrip()[:1] in ("{", "[", "]") or isinstance(first, list)):
         return (
             f"is one JSON array; JSON Lines hold one object in each line, as this writes them: "
-            f"jq -c '.[]' {read} > {written}"
+            f"jq -c '.[]' {here} > {there}"
         )
     if text[:1] == "{" and text[1:].lstrip()[:1] in ('"', "}") and not isinstance(first, dict):
         return (
             f"is one JSON object over several lines; JSON Lines hold a row's object in each line. "
             f"If it holds them in a key, this writes them: "
-            f"jq -c '.KEY[]' {read} > {written}"
+            f"jq -c '.KEY[]' {here} > {there}"
         )
     if isinstance(first, dict) and len(lines) == 1:
         return _one_object(first, path)
@@ -77,7 +77,7 @@ def _other_kind(text: str, lines: Sequence[str], path: str) -> str | None:
 
 
 def _one_object(value: dict[str, object], path: str) -> str | None:
-    """Returns what the only object of a file is, where it holds the table and is no row."""
+    """Returns where the only object of a file holds the rows, or None if it may be a row."""
     lists = {key: inner for key, inner in value.items() if isinstance(inner, list)}
     for key, inner in lists.items():
         if inner and isinstance(inner[0], dict):
@@ -101,17 +101,19 @@ def _stem(path: str) -> str:
     return shlex.quote(PurePosixPath(path).name.partition(".")[0])
 
 
-def _badly_begun(lines: Sequence[str], path: str) -> str | None:
-    """Returns why the first line is not the header of the lines below it, or None."""
+def _bad_header(lines: Sequence[str], path: str) -> str | None:
+    """Returns why the first line cannot be the header of the lines below it, or None."""
     lines = lines[:LINES]
     if len(lines) < LEAST_LINES or not lines[0].strip():
         return None
     widths = {d: [len(row) for row in csv.reader(lines, delimiter=d)] for d in DELIMITERS}
-    usual = {d: Counter(w).most_common(1)[0] for d, w in widths.items() if w}
-    cut = {d: n for d, (n, rows) in usual.items() if n > 1 and rows >= ALIKE * len(widths[d])}
-    if any(widths[d][0] == n for d, n in cut.items()):
+    most_common = {d: Counter(w).most_common(1)[0] for d, w in widths.items() if w}
+    n_columns = {
+        d: n for d, (n, rows) in most_common.items() if n > 1 and rows >= ALIKE * len(widths[d])
+    }
+    if any(widths[d][0] == n for d, n in n_columns.items()):
         return None
-    for delimiter, n in sorted(cut.items(), key=lambda found: -found[1]):
+    for delimiter, n in sorted(n_columns.items(), key=lambda item: -item[1]):
         first, width = next(csv.reader(lines, delimiter=delimiter)), widths[delimiter][0]
         differ = f"names {width} columns in its first line, and most others have {n} values"
         if width == n - 1 > 1 and all(first):
@@ -134,7 +136,7 @@ def _badly_begun(lines: Sequence[str], path: str) -> str | None:
             f"> table.csv"
         )
     words = [len(line.split()) for line in lines]
-    if not cut and words[0] > 1 and words.count(words[0]) >= ALIKE * len(words):
+    if not n_columns and words[0] > 1 and words.count(words[0]) >= ALIKE * len(words):
         return (
             f"parts its {words[0]} columns by blanks; write commas, where no value holds a blank: "
             f"tr -s ' ' , < {shlex.quote(path)} > {_stem(path)}.csv"
@@ -143,9 +145,9 @@ def _badly_begun(lines: Sequence[str], path: str) -> str | None:
 
 
 def looks_like_a_row(names: Sequence[str]) -> bool:
-    """Whether the header of a CSV seems to be its first row: numbers that nobody takes as names.
+    """Whether the header of a CSV seems to be a row: half of its names are numbers.
 
-    Whole numbers alone, as of years or of pixels, are names.
+    Distinct whole numbers may be names, as years and pixels are.
     """
     numbers = [n for n in names if _is_number(n)]
     odd = len(set(numbers)) < len(numbers) or not all(n.isdigit() for n in numbers)

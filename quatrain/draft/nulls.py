@@ -1,4 +1,4 @@
-"""How missing values are spelled in a table of text."""
+"""The texts that spell a missing value in a CSV."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ CONVENTIONAL = (
     *("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "Null", "\\N"),
     *("<NA>", "NaT", "?", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!"),
 )
-"""Spellings that mean a missing value wherever they stand."""
+"""Spellings that mean a missing value in any column."""
 POSSIBLE = ("None", "none", "NONE", "nil", "na", "-", "--", ".", "*", "missing", "unknown", " ")
-"""Spellings that mean it in a column of numbers or times; among words they may be a value."""
-
-
+"""Spellings that mean one in a column of numbers or times; among words they may be a value."""
 MOST_WORDS = 5
 LEAST_NUMBERS = 20
-"""Up to so many words beside so many different numbers are taken for missing values."""
+"""At most five words beside at least twenty distinct numbers are taken for missing values."""
 LONGEST = 20
+"""The longest text that is taken for a missing value, in characters."""
 
 
 @dataclass(frozen=True)
 class Nulls:
-    """How missing values are spelled.
+    """The spellings of a missing value.
 
     Attributes:
-        spellings: What the source's `nulls` should be.
-        remarks: What a reader should know of them.
+        spellings: The source's `nulls`.
+        remarks: What a reader of the spec should know about them.
     """
 
     spellings: tuple[str, ...]
@@ -43,64 +42,69 @@ class Nulls:
 def find_nulls(sample: Sample, target: str) -> Nulls:
     """Decides which spellings mean a missing value.
 
-    Numbers and times settle it: what stands among them and is none of them is missing. Among words
-    only the conventional spellings are; a class of the target is a value unless conventional.
+    In a column of numbers or times, a word is a missing value. In a column of words only the
+    conventional spellings are. A class of the target is a value unless it is conventional.
     """
     if sample.source.format != "csv":
         return Nulls((), ())
-    seen: dict[str, list[str]] = {}
-    needed: set[str] = set()
+    columns_of: dict[str, list[str]] = {}  # by spelling, the columns that have it
+    odd_columns_of: dict[str, list[str]] = {}  # the same of words that are no known spelling
+    among_numbers: set[str] = set()
     among_words: set[str] = set()
-    protected: set[str] = set()
-    odd: dict[str, list[str]] = {}
+    classes: set[str] = set()  # spellings that may be a class of the target
     values: set[str] = set()
     for name in sample.table.column_names:
-        found, rest = _spelled(_counted(sample.table.column(name)))
-        for spelling in found:
-            seen.setdefault(spelling, []).append(name)
-        if found and holds_numbers(*rest):
-            needed.update(found)
+        spellings, rest = _part_spellings(_counted(sample.table.column(name)))
+        for spelling in spellings:
+            columns_of.setdefault(spelling, []).append(name)
+        if spellings and holds_numbers(*rest):
+            among_numbers.update(spellings)
             continue
-        words = _among_numbers(*rest)
+        words = _words_among_numbers(*rest)
         for spelling in words:
-            odd.setdefault(spelling, []).append(name)
+            odd_columns_of.setdefault(spelling, []).append(name)
         if words:
-            needed.update(found)
+            among_numbers.update(spellings)
             continue
         values.update(v for v in rest[0].to_pylist() if len(v) <= LONGEST)
-        among_words.update(s for s in found if s in CONVENTIONAL)
-        protected.update(s for s in found if s in POSSIBLE and name == target)
-    odd = {spelling: names for spelling, names in odd.items() if spelling not in values}
-    seen |= odd
-    needed |= set(odd)
-    chosen = (needed | among_words) - protected
+        among_words.update(s for s in spellings if s in CONVENTIONAL)
+        classes.update(s for s in spellings if s in POSSIBLE and name == target)
+    # `source.nulls` holds for the whole table, so a word that is a value elsewhere is not one.
+    odd = {word: names for word, names in odd_columns_of.items() if word not in values}
+    columns_of |= odd
+    among_numbers |= set(odd)
+    chosen = (among_numbers | among_words) - classes
     if not sample.whole:
-        chosen.add("NA")  # as a spec without `nulls` has it: a rare one may not be in the sample
-    spellings = ("", *(s for s in (*CONVENTIONAL, *POSSIBLE, *odd) if s in chosen))
-    return Nulls(spellings, tuple(_null_remarks(sample, seen, chosen, needed, target)))
+        chosen.add("NA")  # the default of a spec: a rare NA may not be in the sample
+    nulls = ("", *(s for s in (*CONVENTIONAL, *POSSIBLE, *odd) if s in chosen))
+    return Nulls(nulls, tuple(_remarks(sample, columns_of, chosen, among_numbers, target)))
 
 
-def _null_remarks(
-    sample: Sample, seen: Mapping[str, list[str]], chosen: set[str], needed: set[str], target: str
+def _remarks(
+    sample: Sample,
+    columns_of: Mapping[str, list[str]],
+    chosen: set[str],
+    among_numbers: set[str],
+    target: str,
 ) -> Iterator[str]:
-    for spelling, names in seen.items():
-        told = f"{spelling!r} in {_listed(names)}"
+    for spelling, names in columns_of.items():
+        where = f"{spelling!r} in {_listed(names)}"
         if spelling not in chosen:
             yield (
-                f"{told} is read as a value, not as missing; if it is missing, add it to "
+                f"{where} is read as a value, not as missing; if it is missing, add it to "
                 f"source.nulls"
             )
         elif target in names:
-            yield f"{told} is read as missing, and a row without {target!r} is rejected"
+            yield f"{where} is read as missing, and a row without {target!r} is rejected"
         elif spelling not in CONVENTIONAL and spelling not in POSSIBLE:
-            yield f"{told} stands among numbers or times, and is read as missing"
-        elif coded := [n for n in names if _looks_like_codes(sample.table.column(n), spelling)]:
+            yield f"{where} stands among numbers or times, and is read as missing"
+        elif codes := [n for n in names if _looks_like_codes(sample.table.column(n), spelling)]:
             yield (
-                f"{spelling!r} in {_listed(coded)} may be a value: the others there are codes of"
+                f"{spelling!r} in {_listed(codes)} may be a value: the others there are codes of"
                 f" letters, too; it is read as missing, unless source.nulls leaves it out"
             )
-        elif spelling in needed and spelling in POSSIBLE and len(names) > 1:
-            yield f"{told} is read as missing in all of them, as source.nulls holds for the table"
+        elif spelling in among_numbers and spelling in POSSIBLE and len(names) > 1:
+            yield f"{where} is read as missing in all of them, as source.nulls holds for the table"
 
 
 def _listed(names: list[str]) -> str:
@@ -108,39 +112,39 @@ def _listed(names: list[str]) -> str:
 
 
 def _counted(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """Returns the distinct values of a column of text and their counts; none for another type."""
+    """Returns the distinct values of a text column and their counts; none of other columns."""
     if not pa.types.is_string(column.type):
         return pa.array([], pa.string()), np.zeros(0, np.int64)
     counted = column.drop_null().combine_chunks().value_counts()
     return counted.field("values"), counted.field("counts").to_numpy()
 
 
-def _spelled(
+def _part_spellings(
     counted: tuple[pa.Array, np.ndarray],
 ) -> tuple[list[str], tuple[pa.Array, np.ndarray]]:
-    """Parts distinct values into spellings of missing values and the rest with its counts."""
+    """Parts distinct values into spellings of a missing value, and the rest with its counts."""
     values, counts = counted
-    isnull = pc.is_in(values, pa.array([*CONVENTIONAL, *POSSIBLE]))
-    rest = pc.invert(isnull)
-    return values.filter(isnull).to_pylist(), (
-        values.filter(rest),
-        counts[rest.to_numpy(zero_copy_only=False)],
+    is_spelling = pc.is_in(values, pa.array([*CONVENTIONAL, *POSSIBLE]))
+    is_rest = pc.invert(is_spelling)
+    return values.filter(is_spelling).to_pylist(), (
+        values.filter(is_rest),
+        counts[is_rest.to_numpy(zero_copy_only=False)],
     )
 
 
-def _among_numbers(values: pa.Array, counts: np.ndarray) -> list[str]:
-    """Returns the few words without digits that stand among numbers or times, else none."""
-    isword = pc.match_substring_regex(values, pattern=rf"^\D{{1,{LONGEST}}}$")
-    words, isother = values.filter(isword), pc.invert(isword)
-    share = counts[isword.to_numpy(zero_copy_only=False)].sum() / max(counts.sum(), 1)
+def _words_among_numbers(values: pa.Array, counts: np.ndarray) -> list[str]:
+    """Returns the words without digits in a column of numbers or times, if they are few."""
+    is_word = pc.match_substring_regex(values, pattern=rf"^\D{{1,{LONGEST}}}$")
+    words, is_other = values.filter(is_word), pc.invert(is_word)
+    share = counts[is_word.to_numpy(zero_copy_only=False)].sum() / max(counts.sum(), 1)
     if not 0 < len(words) <= MOST_WORDS or len(values) - len(words) < LEAST_NUMBERS or share > 0.9:
         return []
-    rest = values.filter(isother), counts[isother.to_numpy(zero_copy_only=False)]
+    rest = values.filter(is_other), counts[is_other.to_numpy(zero_copy_only=False)]
     return words.to_pylist() if holds_numbers(*rest) else []
 
 
 def _looks_like_codes(column: pa.ChunkedArray, spelling: str) -> bool:
-    """Whether most values are a few capital letters, and some as many as the spelling has."""
+    """Whether a spelling may be a value, as NA of countries: most values are short codes."""
     values = _counted(column)[0]
     most = len(spelling) + 2
     short = pc.sum(pc.match_substring_regex(values, pattern=rf"^[A-Z]{{1,{most}}}$")).as_py()

@@ -1,4 +1,4 @@
-"""Writes the spec that was inferred for a table, once it is known to suit that table."""
+"""Infers a spec for a table, checks it against the table's rows, and writes it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from quatrain.validation.sample import check
 
 @dataclass(frozen=True)
 class Proposal:
-    """A spec that was written.
+    """A spec in its file.
 
     Attributes:
-        path: Its file.
-        spec: The spec as it is read from there.
-        draft: What it was made of.
-        warnings: What the check of the rows found odd.
+        path: The file.
+        spec: The spec, as `run` reads it from there.
+        draft: The draft that the file was written from.
+        warnings: The warnings of the check against the rows.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Proposal:
 
 
 def default_path(data: str) -> Path:
-    """Returns where the spec of a table goes: a file of its name in the current folder."""
+    """Returns the default path of a table's spec: a file of its name in the current folder."""
     return Path(f"{model_name(data)}.yaml")
 
 
@@ -43,26 +43,26 @@ def propose(data: str, target: str, output: Path | None = None) -> Proposal:
     Args:
         data: The file, glob or uri of the table.
         target: The column to predict.
-        output: The spec's file; by default one named like the table.
+        output: The spec's file; by default `default_path(data)`.
 
     Raises:
-        QuatrainError: The file is there already, or no spec that runs can be written: why, and the
-            way out.
+        QuatrainError: The file exists, or no spec that runs can be written; the message says why,
+            and the way out.
     """
     path = output or default_path(data)
     if path.exists():
         raise SpecError(f"{path} is there already; remove it, or write another one by -o")
     if not path.resolve().parent.is_dir():
         raise SpecError(f"{path}: there is no folder {path.parent}; make it first")
-    inferred = infer(data, target)
-    source = {**inferred.document["source"], "uri": _seen_from(path, data)}
-    named = {"name": model_name(path.name), "source": source}
-    draft = replace(inferred, document={**inferred.document, **named})
+    draft = infer(data, target)
+    source = {**draft.document["source"], "uri": _uri_from(path, data)}
+    document = {**draft.document, "name": model_name(path.name), "source": source}
+    draft = replace(draft, document=document)
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_text(write(draft, path.name), encoding="utf-8")
         spec = load_spec(part)
-        warnings = _checked(spec)
+        warnings = _check(spec)
         os.replace(part, path)
     except SpecError as error:
         raise SpecError(f"no spec that runs can be written for {data}: {error}") from error
@@ -71,16 +71,16 @@ def propose(data: str, target: str, output: Path | None = None) -> Proposal:
     return Proposal(path, spec, draft, warnings)
 
 
-def _seen_from(path: Path, data: str) -> str:
-    """Returns a local path relative to the spec's folder where it is below it, else absolute."""
+def _uri_from(path: Path, data: str) -> str:
+    """Returns the data's path as the spec names it: relative if below the spec's folder."""
     if "://" in data:
         return data
     folder, file = path.resolve().parent, Path(data).resolve()
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
 
 
-def _checked(spec: ModelSpec) -> list[str]:
-    found = check(spec)
-    if found.problems:
-        raise SpecError("; ".join(found.problems))
-    return found.warnings
+def _check(spec: ModelSpec) -> list[str]:
+    report = check(spec)
+    if report.problems:
+        raise SpecError("; ".join(report.problems))
+    return report.warnings

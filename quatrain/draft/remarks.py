@@ -1,4 +1,4 @@
-"""What a reader of an inferred spec should look at."""
+"""The remarks of a draft: what a reader of the spec should look at."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from quatrain.draft.columns import Column, counts_years, quoted, words
-from quatrain.draft.draft import Table
+from quatrain.draft.columns import ColumnProfile, counts_years, quoted, words
+from quatrain.draft.draft import TableProfile
 from quatrain.draft.features import MOSTLY_UNSEEN, is_amount_as_text
 from quatrain.draft.leaks import find_twins
 from quatrain.draft.nulls import Nulls
@@ -18,49 +18,56 @@ RECODE = (
 )
 
 
-def remarks_on(table: Table, nulls: Nulls) -> list[str]:
-    """Returns what a reader should look at."""
-    found = []
-    for name, told in table.leaks.items():
-        found.append(
-            f"{name!r} may give the label away, so it is left out: it {told}. If it is known when "
+def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
+    """Returns the remarks on a table, in the order of their weight."""
+    remarks = []
+    for name, how in table.leaks.items():
+        remarks.append(
+            f"{name!r} may give the label away, so it is left out: it {how}. If it is known when "
             f"the prediction is made, take the # from its lines"
         )
     inputs = {n: c for n, c in table.columns.items() if n != table.target}
     if alike := _named_alike(table, list(inputs)):
         listed = ", ".join(map(repr, alike))
-        found.append(f"named like the target: {listed}; is each known when the prediction is made?")
-    if with_it := [n for n, c in inputs.items() if _misses_together(table.goal.known, c)]:
-        listed = ", ".join(map(repr, with_it))
-        found.append(f"missing where the target is: {listed}; is each known before the target is?")
-    kept = [c for c in inputs.values() if c.kind not in ("empty", "constant", "text", "identifier")]
-    for first, second, told in find_twins(kept):
-        found.append(f"{first!r} and {second!r} may be the same: {told}")
-    found += nulls.remarks
-    found += amounts_as_text(table)
+        remarks.append(
+            f"named like the target: {listed}; is each known when the prediction is made?"
+        )
+    if gaps := [n for n, c in inputs.items() if _misses_together(table.goal.known, c)]:
+        listed = ", ".join(map(repr, gaps))
+        remarks.append(
+            f"missing where the target is: {listed}; is each known before the target is?"
+        )
+    not_compared = ("empty", "constant", "text", "identifier")
+    compared = [c for c in inputs.values() if c.kind not in not_compared]
+    for first, second, how in find_twins(compared):
+        remarks.append(f"{first!r} and {second!r} may be the same: {how}")
+    remarks += nulls.remarks
+    remarks += amounts_as_text(table)
     years = [c.name for c in inputs.values() if counts_years(c)]
     if years and table.split.document["by"] == "hash":
-        found.append(
+        remarks.append(
             f"{years[0]!r} counts years, and rows of one year fall to train and to test; where "
             f"later rows are predicted from earlier ones, write it into the table as a date, as "
             f"1999-01-01, to split by it"
         )
-    if moved := _moves_on(table):
-        found.append(moved)
-    found += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]
+    if drifting := _drifting_label(table):
+        remarks.append(drifting)
+    remarks += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]
     if listed := rejected_rows(table.sample):
         recode = f"; {RECODE}" if table.sample.rejected["bad_encoding"] else ""
-        found.append(f"rows that do not parse, in the sample: {listed}; they are rejected{recode}")
-    return found
+        remarks.append(
+            f"rows that do not parse, in the sample: {listed}; they are rejected{recode}"
+        )
+    return remarks
 
 
-def rejected_rows(found: Sample) -> str:
-    """Returns how many rows of a sample do not parse, by reason."""
-    return ", ".join(f"{n:,} {reason}" for reason, n in sorted(found.rejected.items()) if n)
+def rejected_rows(sample: Sample) -> str:
+    """Returns how many rows of a sample do not parse, by reason; empty when all of them do."""
+    return ", ".join(f"{n:,} {reason}" for reason, n in sorted(sample.rejected.items()) if n)
 
 
-def amounts_as_text(table: Table) -> Iterator[str]:
-    """Tells of the amounts that are no feature as they are written, and how they would be one."""
+def amounts_as_text(table: TableProfile) -> Iterator[str]:
+    """Yields a remark on amounts that are text, with the SQL that makes features of them."""
     amounts = [c for c in table.columns.values() if c.name != table.target and is_amount_as_text(c)]
     if amounts:
         listed = ", ".join(repr(c.name) for c in amounts)
@@ -71,8 +78,8 @@ def amounts_as_text(table: Table) -> Iterator[str]:
         )
 
 
-def _moves_on(table: Table) -> str | None:
-    """Tells of a number whose test labels lie beyond those of train, as a price over decades."""
+def _drifting_label(table: TableProfile) -> str | None:
+    """Returns a remark on test labels that lie beyond those of train, as prices over decades do."""
     if table.goal.task != "regression" or table.split.document["by"] != "time":
         return None
     parts, values = table.split.parts, table.goal.values
@@ -86,22 +93,25 @@ def _moves_on(table: Table) -> str | None:
     )
 
 
-def _named_alike(table: Table, names: list[str]) -> list[str]:
+def _named_alike(table: TableProfile, names: list[str]) -> list[str]:
     """Returns the columns that share a word with the target, unless most columns do."""
     target = {w for w in words(table.target) if len(w) > 2}
     alike = [n for n in names if words(n) & target and n not in table.leaks]
     return alike if len(alike) <= max(len(names) / 2, 1) else []
 
 
-def _misses_together(known: np.ndarray, column: Column) -> bool:
-    """Whether nearly all values that are missing are so where the label is, and it has many."""
-    missing, without = column.codes < 0, ~known
-    both = int((missing & without).sum())
-    return bool(both >= 10 and both > 0.85 * max(missing.sum(), without.sum()))
+def _misses_together(known: np.ndarray, column: ColumnProfile) -> bool:
+    """Whether a column is missing in nearly the same rows as the label, and in ten at least.
+
+    Such a column is likely measured together with the label, and so too late to predict it.
+    """
+    missing, unlabelled = column.codes < 0, ~known
+    both = int((missing & unlabelled).sum())
+    return bool(both >= 10 and both > 0.85 * max(missing.sum(), unlabelled.sum()))
 
 
-def _sentinel(column: Column) -> str | None:
-    """Tells of a frequent number far from all others that may spell a missing value."""
+def _sentinel(column: ColumnProfile) -> str | None:
+    """Returns a remark on a frequent number far from all others, as -1 or 999, or None."""
     if not column.is_number or column.kind != "number" or column.n_distinct < 10:
         return None
     x = np.sort(column.numbers[~np.isnan(column.numbers)])

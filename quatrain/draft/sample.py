@@ -1,4 +1,4 @@
-"""A bounded look at a table: how it is written, its header and some of its rows, evenly spread."""
+"""A bounded sample of a table: its format, its header and some of its rows, evenly spread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 import pyarrow as pa
@@ -27,11 +27,15 @@ from quatrain.components.wording import first_line
 
 PLACES = 16
 PLACE_BYTES = 1 << 20
-"""A CSV up to 16 MB is read whole; of a larger one sixteen parts of 1 MB, evenly spread."""
+"""A CSV of up to 16 MB is read whole; a larger one in sixteen parts of 1 MB, evenly spread.
+
+The head of a file alone would not do: rows are often sorted, and then the head has one month, one
+customer or one class.
+"""
 STREAMED_BLOCKS = 4
-"""A file that cannot be cut is read from its start: four blocks of 4 MB."""
+"""A file that cannot be cut, as a compressed one, is read from its start: four blocks of 4 MB."""
 SAMPLE_ROWS = 1 << 17
-"""Rows read of a Parquet file, in sixteen places where it has as many row groups."""
+"""Rows read from a Parquet file, from sixteen of its row groups if it has as many."""
 HEAD_BYTES = 1 << 16
 DELIMITERS = (",", ";", "\t", "|")
 _PARQUET = b"PAR1"
@@ -39,18 +43,18 @@ _PARQUET = b"PAR1"
 
 @dataclass(frozen=True)
 class Sample:
-    """What was read of a table.
+    """A sample of a table.
 
     Attributes:
-        source: How the file is written, with no spelling of a missing value but the empty one.
-        names: The header, in the file's order, with what stands in it twice.
-        table: A column for each name that can be addressed. Of a CSV as text, null where a cell is
-            empty; of a Parquet file as it is typed.
+        source: The source as a spec has it, with the empty text as the only missing value.
+        names: The names in the header, in the file's order, duplicates among them.
+        table: The columns that have a name of their own. Those of a CSV are text, null where a
+            cell is empty; those of a Parquet file have their types there.
         unreadable: Why other columns are not in the table, by name.
-        rows: Rows of the whole source, estimated unless `whole`; 0 is unknown.
+        rows: The rows of the whole source, an estimate unless `whole`; 0 is unknown.
         whole: Whether every row is in the sample.
-        places: From how many places of the source they come.
-        rejected: Rows that do not parse, by reason.
+        places: From how many places of the source the rows come.
+        rejected: The number of rows that do not parse, by reason.
     """
 
     source: Source
@@ -64,25 +68,25 @@ class Sample:
 
     @property
     def sentence(self) -> str:
-        """Says what was read."""
-        read = f"{self.table.num_rows:,} rows"
+        """Which rows the sample has, in words."""
+        rows = f"{self.table.num_rows:,} rows"
         if self.whole:
-            return f"all {read}"
+            return f"all {rows}"
         if not self.is_spread:
-            return f"the first {read}, as the file cannot be cut"
-        return f"{read} in {self.places} places, of about {self.rows:,}"
+            return f"the first {rows}, as the file cannot be cut"
+        return f"{rows} in {self.places} places, of about {self.rows:,}"
 
     @property
     def is_spread(self) -> bool:
-        """Whether the rows come from all over the source, not from its start alone."""
+        """Whether the rows come from all over the source, and not only from its start."""
         return self.whole or self.places > 1
 
 
-def sample(uri: str) -> Sample:
+def draw_sample(uri: str) -> Sample:
     """Reads a bounded sample of a file or glob; the same files give the same sample.
 
     Raises:
-        SourceError: It is not there, or is no table that can be read.
+        SourceError: It does not exist, or is not a table that can be read.
     """
     if is_table(uri):
         raise SourceError(
@@ -98,33 +102,33 @@ def sample(uri: str) -> Sample:
         return _of_json(Source(uri=(uri,), format="jsonl", nulls=(), optional_keys=True), files)
     delimiter = sniff_delimiter(head)
     source = Source(uri=(uri,), nulls=(), delimiter=delimiter)
-    found = _of_csv(source, files)
-    if not found.rejected["unclosed_quote"]:
-        return found
-    try:  # a quote that is open at a line's end may go on in the next line
+    by_line = _of_csv(source, files)
+    if not by_line.rejected["unclosed_quote"]:
+        return by_line
+    try:  # a value whose quote is open where the line ends may go on in the next line
         joined = _of_csv(replace_source(source, quoted_newlines=True), files)
     except SourceError:
-        return found
-    return joined if joined.rejected.total() < found.rejected.total() else found
+        return by_line
+    return joined if joined.rejected.total() < by_line.rejected.total() else by_line
 
 
 def replace_source(source: Source, **changes: object) -> Source:
-    """Returns a source with other settings."""
+    """Returns a source with some of its settings changed."""
     return source.model_copy(update=changes)
 
 
 def sniff_delimiter(head: bytes) -> str:
-    """Returns the character that cuts the first lines into most columns, nearly all as the header.
+    """Returns the delimiter that cuts the first lines into the most columns.
 
-    The comma where none does.
+    It must cut four lines of five into as many values as the header; if none does, it is the comma.
     """
     whole = head if len(head) < HEAD_BYTES else head[: head.rfind(b"\n") + 1] or head
     lines = whole.decode("utf-8", errors="replace").splitlines()[:200]
     best, columns = ",", 1
     for delimiter in DELIMITERS:
         widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
-        as_header = sum(w == widths[0] for w in widths) if widths else 0
-        if as_header >= 0.8 * len(widths) and widths[:1] > [columns]:
+        n_like_header = sum(w == widths[0] for w in widths) if widths else 0
+        if n_like_header >= 0.8 * len(widths) and widths[:1] > [columns]:
             best, columns = delimiter, widths[0]
     return best
 
@@ -150,16 +154,15 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
     schema = pa.schema([(name, pa.string()) for name in columns])
     table = pa.Table.from_batches(batches, schema)
     whole = exhausted and len(chosen) == len(ranges)
-    read = table.num_rows + reasons.total()
-    cut = [span for span in chosen if span.stop is not None]
-    n_bytes = sum(span.stop - span.start for span in cut if span.stop is not None)
-    rows = round(sum(size for _, size in files) * read / n_bytes) if n_bytes else 0
+    n_read = table.num_rows + reasons.total()
+    n_bytes = sum(span.stop - span.start for span in chosen if span.stop is not None)
+    rows = round(sum(size for _, size in files) * n_read / n_bytes) if n_bytes else 0
     return Sample(
         source,
         names,
         table,
         unreadable,
-        read if whole else rows,
+        n_read if whole else rows,
         whole,
         len(chosen) if exhausted else 1,
         reasons,
@@ -167,7 +170,7 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
 
 
 def spread(n: int, places: int) -> list[int]:
-    """Returns up to `places` indices below `n`, evenly spread, the last one among them."""
+    """Returns up to `places` indices below `n`, evenly spread from the first to the last."""
     if n <= places:
         return list(range(n))
     return sorted({i * (n - 1) // (places - 1) for i in range(places)})
@@ -176,13 +179,13 @@ def spread(n: int, places: int) -> list[int]:
 def _blocks(
     ranges: list[Range], source: Source, columns: dict[str, str]
 ) -> tuple[list[Block], bool]:
-    """Returns blocks of text, and whether they are all that the ranges hold."""
+    """Returns blocks of text, and whether they hold every row of the ranges."""
     blocks: list[Block] = []
     exhausted = True
     for span in ranges:
-        read = read_blocks(span, source, columns, BLOCK_BYTES)
-        blocks += [block.without_faults() for block in islice(read, STREAMED_BLOCKS)]
-        exhausted &= next(read, None) is None
+        stream = read_blocks(span, source, columns, BLOCK_BYTES)
+        blocks += [block.without_faults() for block in islice(stream, STREAMED_BLOCKS)]
+        exhausted &= next(stream, None) is None
     return blocks, exhausted
 
 
@@ -207,22 +210,23 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
         for path, group, _ in chosen
     ]
     table = pa.concat_tables(tables, promote_options="permissive")
-    found = Sample(source, tuple(schema.names), table, unreadable, total)
-    return replace(found, whole=whole, places=len(chosen))
+    return Sample(
+        source, tuple(schema.names), table, unreadable, total, whole=whole, places=len(chosen)
+    )
 
 
 def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:
-    """Reads JSON Lines as their values are typed; a key that rows lack is missing there."""
+    """Samples JSON Lines by the types of their values; a key that a row lacks is missing there."""
     names, _ = read_keys(files[0][0])
     ranges = plan_ranges(source, dict.fromkeys(names, "string"), PLACE_BYTES, files)
     chosen = [ranges[i] for i in spread(len(ranges), PLACES)]
     tables, n_bytes, exhausted = [], 0, True
     for span in chosen:
-        read = pieces(span, BLOCK_BYTES, quoted_newlines=False)
-        for _, data, _ in islice(read, STREAMED_BLOCKS):
+        stream = pieces(span, BLOCK_BYTES, quoted_newlines=False)
+        for _, data, _ in islice(stream, STREAMED_BLOCKS):
             tables.append(_parsed(span.path, data))
             n_bytes += len(data)
-        exhausted &= next(read, None) is None
+        exhausted &= next(stream, None) is None
     if not tables:
         raise SourceError(f"{files[0][0]}: there are no rows")
     table = pa.concat_tables(tables, promote_options="permissive")
@@ -232,9 +236,9 @@ def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:
     rows = table.num_rows if whole else 0
     if exhausted and not whole:
         rows = round(sum(size for _, size in files) * table.num_rows / n_bytes)
-    lacks = any(column.null_count for column in table.columns)
+    has_gaps = any(column.null_count for column in table.columns)
     return Sample(
-        replace_source(source, optional_keys=lacks),
+        replace_source(source, optional_keys=has_gaps),
         tuple(dict.fromkeys((*names, *table.column_names))),
         table,
         unreadable,
@@ -256,7 +260,7 @@ def _parsed(path: str, data: bytes) -> pa.Table:
 
 
 def is_flat(type_: pa.DataType) -> bool:
-    """Whether a column of a Parquet file holds one value a row that some type of a spec reads."""
+    """Whether a column has one value a row, of an Arrow type that some type of a spec reads."""
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
     tests = (
@@ -268,7 +272,7 @@ def is_flat(type_: pa.DataType) -> bool:
 
 
 def _rows_of(path: str, group: int, names: list[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yields the first rows of a row group."""
+    """Yields the first rows of a row group, in batches."""
     try:
         with open_file(path) as file:
             parquet = pq.ParquetFile(file, pre_buffer=False)
@@ -282,15 +286,15 @@ def _rows_of(path: str, group: int, names: list[str], rows: int) -> Iterator[pa.
 
 
 def _flat(table: pa.Table) -> pa.Table:
-    """Returns dictionaries and the kinds of text as plain text, and decimals as floats."""
-    for i, found in enumerate(table.schema):
-        type_ = found.type
+    """Returns dictionaries decoded, every kind of text as string, and decimals as floats."""
+    for i, column in enumerate(table.schema):
+        type_ = column.type
         if pa.types.is_dictionary(type_):
             type_ = type_.value_type
         if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
             type_ = pa.string()
         if pa.types.is_decimal(type_) or pa.types.is_float16(type_):
             type_ = pa.float64()
-        if type_ != found.type:
-            table = table.set_column(i, found.name, table.column(i).cast(type_))
+        if type_ != column.type:
+            table = table.set_column(i, column.name, table.column(i).cast(type_))
     return table

@@ -1,4 +1,4 @@
-"""Which split suits a table: by time, by whose rows they are, or by what tells rows apart."""
+"""Chooses the split of a table: by time, by the entity of a row, or by what tells rows apart."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ import pyarrow.compute as pc
 from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.splitting import assign
 from quatrain.components.specification.split import HashSplit, TimeSplit
-from quatrain.draft.columns import Column, names_an_entity
+from quatrain.draft.columns import ColumnProfile, names_an_entity
 from quatrain.draft.leaks import Goal
 from quatrain.draft.sample import Sample
 
 LATE, LATE_OF_FEW = (0.8, 0.9), (0.7, 0.85)
-"""Of the rows in order of time, where validation and test begin; and so of fewer than `FEW`."""
+"""The shares of the rows, in order of time, before validation and before test.
+
+The second pair is for tables of fewer than `FEW` rows.
+"""
 FEW = 200
 SMALL = 1000
-"""Below so many rows the shares are 60/20/20, so that a tenth is not a handful."""
+"""Below so many rows the shares are 60/20/20, since a tenth would be a handful of rows."""
 SEEDS = 50
+"""How many seeds are tried until every part has rows enough."""
 NEARER, NEAR = 0.75, 0.5
-"""Of its share of the rows a part should have so much; a few large keys may give it far less."""
+"""The share of its expected rows that a part should have; a few large keys may leave it less."""
 MOST_ROWS_EACH = 50
-"""An id with more rows on average is a category that later rows will have, too."""
+"""A column with more rows for each value is a category, whose values later rows will have too."""
 LEAST_IDS = 30
 LEAST_OTHERS = 3
 MAX_KEYS = 6
@@ -36,31 +40,31 @@ _BORN = {"birth", "birthday", "birthdate", "born", "dob", "expiry", "expires", "
 
 
 @dataclass(frozen=True)
-class Parting:
+class DraftSplit:
     """The split of a draft.
 
     Attributes:
-        document: The section `split`.
-        parts: The split of each row of the sample, `[N] int8`.
-        why: For a comment.
-        keys: Columns that it needs.
-        spent: Columns that are no feature, since test rows have values never seen in train.
+        document: The section `split` of the spec.
+        parts: The split of each row of the sample, `[N] int8`: 0 train, 1 validation, 2 test.
+        why: The reason for it, for a comment.
+        keys: The columns that the split reads.
+        disjoint: Columns of which test rows have only values that train lacks: no features.
     """
 
     document: dict[str, Any]
     parts: np.ndarray
     why: str
     keys: tuple[str, ...] = ()
-    spent: tuple[str, ...] = ()
+    disjoint: tuple[str, ...] = ()
 
 
-def find_parting(
-    sample: Sample, columns: dict[str, Column], goal: Goal, target: str
-) -> tuple[Parting, list[str]]:
-    """Chooses a split, and says what a reader should know of others.
+def choose_split(
+    sample: Sample, columns: dict[str, ColumnProfile], goal: Goal, target: str
+) -> tuple[DraftSplit, list[str]]:
+    """Returns the split of a draft, and remarks on the columns that it does not use.
 
     Raises:
-        SpecError: No split gives every part rows to learn or to measure.
+        SpecError: No split gives each part enough rows and labels.
     """
     inputs = {n: c for n, c in columns.items() if n != target and not c.is_spoilt}
     remarks = [
@@ -70,19 +74,19 @@ def find_parting(
     ]
     times = sorted(_times(sample, inputs), key=lambda c: (not _grows(c), c.values.null_count))
     for column in times:
-        if found := _by_time(column, goal):
-            return found, remarks
+        if split := _by_time(column, goal):
+            return split, remarks
     for column in sorted(_entities(inputs), key=lambda c: c.n_distinct):
-        if found := _by_hash((column.name,), columns, goal):
+        if split := _by_hash((column.name,), columns, goal):
             why = f"all rows of one {column.name} stand on one side, as its next rows will"
-            return replace(found, why=why, spent=(column.name,)), remarks
+            return replace(split, why=why, disjoint=(column.name,)), remarks
     keys = _row_keys(inputs)
-    found = _by_hash(keys, columns, goal)
-    if found is None:
+    by_row = _by_hash(keys, columns, goal)
+    if by_row is None:
         counts = np.unique(goal.values[goal.known], return_counts=True)[1]
-        if (rest := int(counts.sum() - counts.max())) < LEAST_OTHERS:
+        if (others := int(counts.sum() - counts.max())) < LEAST_OTHERS:
             raise SpecError(
-                f"{', '.join(sample.source.uri)}: --target {target!r}: all but {rest} of "
+                f"{', '.join(sample.source.uri)}: --target {target!r}: all but {others} of "
                 f"{counts.sum():,} rows have one value; train and test need a row of another each, "
                 f"so there is too little to learn from"
             )
@@ -100,25 +104,25 @@ def find_parting(
             f"{', '.join(map(repr, keys))}, as no column tells them apart: the split is coarse, "
             f"and a test row is like no train row; a column that numbers the rows would help"
         )
-    return replace(found, why="these tell rows apart, so equal rows stand on one side"), remarks
+    return replace(by_row, why="these tell rows apart, so equal rows stand on one side"), remarks
 
 
-def _times(sample: Sample, columns: dict[str, Column]) -> Iterator[Column]:
-    """Yields the columns that say when a row was made."""
+def _times(sample: Sample, columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:
+    """Yields the columns that say when a row came about."""
     for column in columns.values():
-        readable = column.kind == "time" and column.type in ("timestamp", "date")
-        born = bool(column.words & _BORN)
+        is_readable = column.kind == "time" and column.type in ("timestamp", "date")
+        is_of_birth = bool(column.words & _BORN)
         missing = column.values.null_count / max(len(column.values), 1)
-        if sample.is_spread and readable and not born and missing <= 0.02:
+        if sample.is_spread and is_readable and not is_of_birth and missing <= 0.02:
             yield column
 
 
-def _grows(column: Column) -> bool:
-    """Whether the rows stand in the order of a time."""
+def _grows(column: ColumnProfile) -> bool:
+    """Whether the rows are in the order of a time."""
     return bool((np.diff(column.numbers) >= 0).all())
 
 
-def _by_time(column: Column, goal: Goal) -> Parting | None:
+def _by_time(column: ColumnProfile, goal: Goal) -> DraftSplit | None:
     x = column.numbers
     present = x[~np.isnan(x)]
     first, last = np.quantile(present, LATE_OF_FEW if len(x) < FEW else LATE)
@@ -133,11 +137,11 @@ def _by_time(column: Column, goal: Goal) -> Parting | None:
     if not _suits(parts, goal, least=[max(2, len(parts) // 50)] * 3):
         return None
     why = "the newest rows are the test, as the next rows will be newer still"
-    return Parting(document, parts, why, (column.name,))
+    return DraftSplit(document, parts, why, (column.name,))
 
 
 def _rounded(micros: float, span: float) -> str:
-    """Returns a time at the start of its day, hour or minute: as fine as a span asks for."""
+    """Returns a time as text: its day if the times span more than 20 days, else its minute."""
     time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
     time = time.replace(second=0, microsecond=0)
     if span > 20 * 86_400e6:
@@ -145,19 +149,19 @@ def _rounded(micros: float, span: float) -> str:
     return time.replace(tzinfo=None).isoformat()
 
 
-def _entities(columns: dict[str, Column]) -> Iterator[Column]:
-    """Yields the columns whose values say whose row it is, a few rows each."""
+def _entities(columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:
+    """Yields the columns that identify whom or what a row is about, a few rows for each value."""
     for column in columns.values():
         if column.type not in ("int", "string") or column.kind in ("text", "time", "quantity"):
             continue
-        each = column.n_present / max(column.n_distinct, 1)
-        repeats = column.n_distinct >= LEAST_IDS and 1.1 < each <= MOST_ROWS_EACH
+        rows_each = column.n_present / max(column.n_distinct, 1)
+        repeats = column.n_distinct >= LEAST_IDS and 1.1 < rows_each <= MOST_ROWS_EACH
         if repeats and (names_an_entity(column.name) or _has_one_shape(column)):
             yield column
 
 
-def _has_one_shape(column: Column) -> bool:
-    """Whether nearly all texts are letters and digits in one pattern, as N-12345 and N-67890."""
+def _has_one_shape(column: ColumnProfile) -> bool:
+    """Whether nearly all texts follow one pattern of letters and digits, as N-12345 and N-67890."""
     if column.type != "string":
         return False
     shape = pc.replace_substring_regex(column.encoded.dictionary, pattern=r"\d", replacement="9")
@@ -169,14 +173,16 @@ def _has_one_shape(column: Column) -> bool:
     return most > 0.9 * column.n_distinct and len(pattern) >= 6 and pattern.count("9") >= 3
 
 
-def _row_keys(columns: dict[str, Column]) -> tuple[str, ...]:
-    """Returns the columns that tell rows apart best: an identifier, or the fewest that do."""
-    kept = [c for c in columns.values() if c.kind not in ("empty", "constant")]
-    ids = [c for c in kept if c.kind == "identifier" and not c.values.null_count]
+def _row_keys(columns: dict[str, ColumnProfile]) -> tuple[str, ...]:
+    """Returns the columns that tell rows apart: an identifier, or as few others as possible."""
+    informative = [c for c in columns.values() if c.kind not in ("empty", "constant")]
+    ids = [c for c in informative if c.kind == "identifier" and not c.values.null_count]
     if ids:
         return (ids[0].name,)
-    ranked = sorted(kept or columns.values(), key=lambda c: (c.kind == "text", -c.n_distinct))
-    chosen: list[Column] = []
+    ranked = sorted(
+        informative or columns.values(), key=lambda c: (c.kind == "text", -c.n_distinct)
+    )
+    chosen: list[ColumnProfile] = []
     distinct = 0
     for column in ranked:
         _, n = _combinations([*chosen, column])
@@ -188,8 +194,8 @@ def _row_keys(columns: dict[str, Column]) -> tuple[str, ...]:
     return tuple(c.name for c in chosen)
 
 
-def _combinations(columns: list[Column]) -> tuple[np.ndarray, int]:
-    """Returns the combination of values of each row, `[N] int64`, and how many there are."""
+def _combinations(columns: list[ColumnProfile]) -> tuple[np.ndarray, int]:
+    """Returns the index of each row's combination of values, `[N] int64`, and their number."""
     codes = np.zeros(len(columns[0].values), np.int64)
     for column in columns:
         together = codes * (column.n_distinct + 1) + column.codes + 1
@@ -197,8 +203,13 @@ def _combinations(columns: list[Column]) -> tuple[np.ndarray, int]:
     return codes, int(codes.max(initial=-1)) + 1
 
 
-def _by_hash(keys: tuple[str, ...], columns: dict[str, Column], goal: Goal) -> Parting | None:
-    """Returns a split by the first seed that suits; 0 nearly always does."""
+def _by_hash(
+    keys: tuple[str, ...], columns: dict[str, ColumnProfile], goal: Goal
+) -> DraftSplit | None:
+    """Returns a split by the first seed that gives each part its rows; 0 nearly always does.
+
+    The conditions are relaxed step by step until some seed meets them.
+    """
     if not keys:
         return None
     batch = pa.record_batch({k: columns[k].values for k in keys})
@@ -209,21 +220,27 @@ def _by_hash(keys: tuple[str, ...], columns: dict[str, Column], goal: Goal) -> P
         {"by": "hash", "keys": list(keys), **shares, **({"seed": seed} if seed else {})}
         for seed in range(SEEDS)
     ]
-    assigned: dict[int, np.ndarray] = {}
+    parts_by_seed: dict[int, np.ndarray] = {}
     for least, near in ((10, NEARER), (10, NEAR), (10, 0.0), (1, NEAR), (1, 0.0)):
         rows = [max(least, near * share * goal.known.sum()) for share in shares.values()]
         for seed, document in enumerate(documents):
-            if seed not in assigned:
-                assigned[seed] = assign(HashSplit.model_validate(document), batch)
-            if _suits(assigned[seed], goal, rows, each_class=small and least > 1):
-                return Parting(document, assigned[seed], "", keys)
+            if seed not in parts_by_seed:
+                parts_by_seed[seed] = assign(HashSplit.model_validate(document), batch)
+            if _suits(parts_by_seed[seed], goal, rows, each_class=small and least > 1):
+                return DraftSplit(document, parts_by_seed[seed], "", keys)
     return None
 
 
 def _suits(parts: np.ndarray, goal: Goal, least: Sequence[float], each_class: bool = False) -> bool:
-    """Whether every part has rows, train and test two labels, and test each frequent class.
+    """Whether a split leaves every part rows enough, and train and test two labels each.
 
-    Rows of a class that has no row in train are rejected, so they do not count.
+    Rows of a class that train lacks are rejected, so they do not count.
+
+    Args:
+        parts: The split of each row, `[N] int8`.
+        goal: The label.
+        least: The rows that train, validation and test need.
+        each_class: Whether train needs every class, and test every class of ten rows.
     """
     used = goal.known
     if goal.task == "multiclass":
@@ -236,5 +253,5 @@ def _suits(parts: np.ndarray, goal: Goal, least: Sequence[float], each_class: bo
         return False
     if goal.task == "regression" or not each_class:
         return True
-    found, counts = np.unique(goal.values[goal.known], return_counts=True)
-    return set(found) <= set(labels[0]) and set(found[counts >= 10]) <= set(labels[2])
+    classes, counts = np.unique(goal.values[goal.known], return_counts=True)
+    return set(classes) <= set(labels[0]) and set(classes[counts >= 10]) <= set(labels[2])

@@ -1,4 +1,4 @@
-"""What the target of a table asks for: its task, its classes, and why it cannot be a label."""
+"""The goal of a target column: its task and classes, or the reason why it cannot be a label."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import SpecError
 from quatrain.components.wording import near
-from quatrain.draft.columns import Column, derive, names_something, quoted
+from quatrain.draft.columns import ColumnProfile, derive, names_something, quoted
 from quatrain.draft.leaks import Goal
 from quatrain.draft.sample import Sample
 from quatrain.trainer.features import Task
 
 MAX_CLASSES = 100
 CLASS_NUMBERS = 10
-"""Whole numbers from 0 or 1 without a gap are classes up to so many, each in 1 % of the rows."""
+"""Up to ten whole numbers from 0 or 1 without a gap are classes, if each has 1 % of the rows."""
 RARE = 20
-"""Rows of the sample below which a class is too rare to be learned."""
+"""With fewer rows of the sample, a class is too rare to be learned."""
 LEAST_ROWS = 10
+"""With fewer labels there is nothing to learn and measure."""
 
 
-def find_goal(sample: Sample, columns: dict[str, Column], target: str) -> Goal:
-    """Decides what is predicted.
+def find_goal(sample: Sample, columns: dict[str, ColumnProfile], target: str) -> Goal:
+    """Returns what the model is to predict.
 
     Raises:
-        SpecError: The target is no column, or nothing that a model can learn.
+        SpecError: The target is not a column, or not something that a model can learn.
     """
     where = f"{', '.join(sample.source.uri)}: --target {target!r}"
     if target in sample.unreadable:
@@ -45,7 +46,7 @@ def find_goal(sample: Sample, columns: dict[str, Column], target: str) -> Goal:
     return _of_classes(column, target, where)
 
 
-def _problem(column: Column) -> str | None:
+def _problem(column: ColumnProfile) -> str | None:
     """Returns why a column cannot be a label, or None."""
     n, distinct = column.n_present, column.n_distinct
     if column.kind == "empty":
@@ -81,7 +82,7 @@ def _problem(column: Column) -> str | None:
     return None
 
 
-def _is_amount(column: Column) -> bool:
+def _is_amount(column: ColumnProfile) -> bool:
     """Whether whole numbers are amounts, not classes."""
     if column.type != "int" or column.n_distinct == 2:
         return False
@@ -93,7 +94,7 @@ def _is_amount(column: Column) -> bool:
     return not dense or pc.min(counted.field("counts")).as_py() < 0.01 * column.n_present
 
 
-def _of_numbers(column: Column) -> Goal:
+def _of_numbers(column: ColumnProfile) -> Goal:
     x = column.numbers
     present = np.unique(x[~np.isnan(x)])
     if len(present) == 2:
@@ -111,14 +112,14 @@ def _of_numbers(column: Column) -> Goal:
 
 
 def is_skewed(numbers: np.ndarray) -> bool:
-    """Whether a few amounts are far larger than most; NaN is missing."""
+    """Whether the largest percent of the amounts is over 20 times the median; NaN is missing."""
     x = numbers[~np.isnan(numbers)]
     median, high = np.quantile(x, [0.5, 0.99])
     return bool(x.min() >= 0 and high > 20 * max(median, 1e-9) and len(np.unique(x)) > 30)
 
 
-def _two_numbers(column: Column, present: np.ndarray) -> Goal:
-    """Makes classes of a column of two floats, as 0.0 and 1.0."""
+def _two_numbers(column: ColumnProfile, present: np.ndarray) -> Goal:
+    """Returns the goal of a column of two floats, as 0.0 and 1.0, taken as classes."""
     whole = bool((present == np.floor(present)).all())
     name, top = quoted(column.name), float(present[1])
     sql = f"CAST({name} AS BIGINT)" if whole else f"{name} >= {top!r}"
@@ -128,7 +129,7 @@ def _two_numbers(column: Column, present: np.ndarray) -> Goal:
     return Goal(label_name(column.name, "class"), "binary", values, classes, sql, (remark,))
 
 
-def _derived_number(column: Column) -> Goal:
+def _derived_number(column: ColumnProfile) -> Goal:
     values = derive({column.name: column.values}, str(column.sql), "float")
     x = np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
     return Goal(
@@ -136,14 +137,14 @@ def _derived_number(column: Column) -> Goal:
     )
 
 
-def _of_classes(column: Column, target: str, where: str) -> Goal:
+def _of_classes(column: ColumnProfile, target: str, where: str) -> Goal:
     counted = column.values.drop_null().value_counts()
     order = pc.sort_indices(counted.field("values").cast(_sortable(column)))
     values = counted.field("values").take(order)
     counts = counted.field("counts").take(order).to_pylist()
     names = tuple(str(v).lower() if column.type == "bool" else str(v) for v in values.to_pylist())
-    found = pc.index_in(column.values, values)
-    codes = np.asarray(pc.fill_null(found.cast(pa.float64()), float("nan")).to_numpy())
+    indices = pc.index_in(column.values, values)
+    codes = np.asarray(pc.fill_null(indices.cast(pa.float64()), float("nan")).to_numpy())
     task: Task = "binary" if len(names) == 2 else "multiclass"
     remarks = []
     if task == "binary":
@@ -154,24 +155,24 @@ def _of_classes(column: Column, target: str, where: str) -> Goal:
         )
     rare = [f"{n!r} ({count})" for n, count in zip(names, counts, strict=True) if count < RARE]
     if rare:
-        shown = ", ".join(rare[:5]) + ("" if len(rare) <= 5 else f" and {len(rare) - 5} more")
-        remarks.append(f"classes too rare to be learned, with their rows in the sample: {shown}")
+        listed = ", ".join(rare[:5]) + ("" if len(rare) <= 5 else f" and {len(rare) - 5} more")
+        remarks.append(f"classes too rare to be learned, with their rows in the sample: {listed}")
     if sum(c > 1 for c in counts) < 2:
         raise SpecError(f"{where}: only one class has more than one row; there is nothing to learn")
     return Goal(target, task, codes, names, None, tuple(remarks))
 
 
-def _sortable(column: Column) -> pa.DataType:
+def _sortable(column: ColumnProfile) -> pa.DataType:
     return pa.int8() if column.type == "bool" else column.values.type
 
 
 def label_name(target: str, suffix: str) -> str:
-    """Returns a name for a derived label that SQL and a spec take."""
+    """Returns a name for a derived label that is valid in SQL and in a spec."""
     return f"{plain(target) or 'label'}_{suffix}"
 
 
 def plain(name: str) -> str:
-    """Returns the ASCII letters, digits and underscores of a name; '' when none is left."""
+    """Returns a name in lower-case ASCII letters, digits and underscores; empty if it has none."""
     ascii_ = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    found = re.sub(r"[^0-9A-Za-z]+", "_", ascii_).strip("_").lower()
-    return f"c_{found}" if found[:1].isdigit() else found
+    name = re.sub(r"[^0-9A-Za-z]+", "_", ascii_).strip("_").lower()
+    return f"c_{name}" if name[:1].isdigit() else name

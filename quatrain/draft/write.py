@@ -1,4 +1,4 @@
-"""The YAML of a draft: the spec, and behind or above each line why it is so."""
+"""Writes a draft as YAML: the spec, with the reason for each line behind or above it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from quatrain.draft.draft import Draft, Entry
 
 WIDTH = 100
 COMMENT_AT = 38
-"""Where a comment behind a line begins, unless the line is longer."""
+"""The column where a comment behind a line starts, unless the line is longer."""
 
 
 def write(draft: Draft, path: str) -> str:
     """Returns a draft as YAML.
 
     Args:
-        draft: What was inferred.
-        path: The file that it will be, for the command in its first lines.
+        draft: The inferred spec.
+        path: The file that it will be written to, for the command in its first line.
     """
     return "\n".join([*_head(draft, path), *_sections(draft), ""])
 
 
 def scalar(value: Any) -> str:
-    """Returns a value as YAML writes it on one line."""
-    written = yaml.safe_dump(
+    """Returns a value as YAML on one line."""
+    text = yaml.safe_dump(
         value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
     )
-    return written.removesuffix("\n").removesuffix("\n...")
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _head(draft: Draft, path: str) -> Iterator[str]:
@@ -51,7 +51,7 @@ def _wrapped(text: str, first: str = "# ", rest: str = "# ") -> list[str]:
 
 
 def _safe(text: str) -> str:
-    """Returns a text that ends no comment: what is not printable is escaped."""
+    """Returns a text that cannot leave its comment: unprintable characters are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -84,20 +84,20 @@ def _inner(draft: Draft, section: str, value: Mapping[str, Any]) -> Iterator[str
 
 
 def _grouped(features: list[Entry]) -> Iterator[Entry]:
-    """Yields the features; of several that are left out for one reason only the first says it."""
-    told = None
+    """Yields the features; of those of one column, only the first keeps a shared comment."""
+    previous = None
     for feature in features:
         reason = (feature.value["from"], feature.comment)
-        yield Entry(feature.value, "" if reason == told else feature.comment, feature.used)
-        told = reason
+        yield Entry(feature.value, "" if reason == previous else feature.comment, feature.is_active)
+        previous = reason
 
 
 def _entry(text: str, entry: Entry) -> Iterator[str]:
-    return _commented(f"  {text}" if entry.used else f"  # {text}", entry.comment)
+    return _commented(f"  {text}" if entry.is_active else f"  # {text}", entry.comment)
 
 
 def _commented(line: str, comment: str) -> Iterator[str]:
-    """Yields a line with its comment: behind it where it fits, else above it."""
+    """Yields a line with its comment: behind it if both fit in one line, else above it."""
     if not comment:
         yield line
         return

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from quatrain.draft.columns import Column, find_columns, names_an_entity, words
+from quatrain.draft.columns import ColumnProfile, names_an_entity, profile_columns, words
 from quatrain.draft.nulls import Nulls, find_nulls
-from quatrain.draft.sample import Sample, sample
+from quatrain.draft.sample import Sample, draw_sample
 
 
 def sampled(folder: Path, *columns: tuple[str, list[str]], delimiter: str = ",") -> Sample:
@@ -18,12 +18,12 @@ def sampled(folder: Path, *columns: tuple[str, list[str]], delimiter: str = ",")
     rows = [delimiter.join(r) for r in zip(*values, strict=True)]
     path = folder / "t.csv"
     path.write_text("\n".join([delimiter.join(names), *rows]) + "\n")
-    return sample(str(path))
+    return draw_sample(str(path))
 
 
-def looked(folder: Path, values: list[str], name: str = "x", other: str = "z") -> Column:
+def looked(folder: Path, values: list[str], name: str = "x", other: str = "z") -> ColumnProfile:
     found = sampled(folder, (name, values), (other, ["1"] * len(values)))
-    return find_columns(found, find_nulls(found, other).spellings)[name]
+    return profile_columns(found, find_nulls(found, other).spellings)[name]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_values_say_the_type_and_what_they_are_for(
 
 def test_a_decimal_comma_is_read_by_an_expression(tmp_path: Path) -> None:
     found = sampled(tmp_path, ("p", ["1.234,50", "7,5"]), ("z", ["1", "2"]), delimiter=";")
-    column = find_columns(found, find_nulls(found, "z").spellings)["p"]
+    column = profile_columns(found, find_nulls(found, "z").spellings)["p"]
     assert column.sql == (
         "TRY_CAST(replace(regexp_replace(\"p\", '[^0-9,+-]', '', 'g'), ',', '.') AS DOUBLE)"
     )

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from quatrain.draft.columns import Column
-from quatrain.draft.leaks import Goal, Trial, area, bins, find_leaks, find_twins, levels
+from quatrain.draft.columns import ColumnProfile
+from quatrain.draft.leaks import ColumnModels, Goal, area, bins, find_leaks, find_twins, levels
 
 
-def number(name: str, values: list[float]) -> Column:
-    return Column(name, "float", "number", pa.array(values, pa.float64()))
+def number(name: str, values: list[float]) -> ColumnProfile:
+    return ColumnProfile(name, "float", "number", pa.array(values, pa.float64()))
 
 
-def text(name: str, values: list[str]) -> Column:
-    return Column(name, "string", "category", pa.array(values))
+def text(name: str, values: list[str]) -> ColumnProfile:
+    return ColumnProfile(name, "string", "category", pa.array(values))
 
 
 def test_the_area_under_the_curve_counts_ties_by_half() -> None:
@@ -29,26 +29,26 @@ def test_the_area_under_the_curve_counts_ties_by_half() -> None:
 def test_a_bin_answers_its_mean_with_ten_rows_of_the_prior_mixed_in() -> None:
     goal = Goal("y", "regression", np.array([0.0, 0.0, 6.0, 6.0, 6.0]))
     fitted = np.array([True, True, True, True, False])
-    trial = Trial(goal, fitted, ~fitted)
-    answers = trial.answers(levels(text("x", ["a", "a", "b", "b", "b"])))
+    models = ColumnModels(goal, fitted, ~fitted)
+    answers = models.answers(levels(text("x", ["a", "a", "b", "b", "b"])))
     assert answers.tolist() == [[(6 + 6 + 10 * 3) / (2 + 10)]]
 
 
 def test_a_model_of_classes_is_measured_by_its_log_loss() -> None:
     goal = Goal("y", "multiclass", np.array([0.0, 1.0, 2.0, 0.0]), ("a", "b", "c"))
     fitted = np.array([True, True, True, False])
-    trial = Trial(goal, fitted, ~fitted)
-    assert trial.trivial == pytest.approx(math.log(3))
+    models = ColumnModels(goal, fitted, ~fitted)
+    assert models.trivial == pytest.approx(math.log(3))
 
 
 def test_a_missing_value_has_the_bin_0_and_few_values_have_one_each() -> None:
-    column = Column("x", "float", "number", pa.array([None, 2.0, 1.0, 2.0]))
+    column = ColumnProfile("x", "float", "number", pa.array([None, 2.0, 1.0, 2.0]))
     assert bins(column).tolist() == [0, 1, 2, 1]
     many = number("x", [float(i) for i in range(8)])
     assert bins(many, 4).tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def leaks(goal: Goal, *columns: Column) -> dict[str, str]:
+def leaks(goal: Goal, *columns: ColumnProfile) -> dict[str, str]:
     return find_leaks(goal, list(columns))
 
 

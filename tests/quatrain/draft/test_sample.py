@@ -11,7 +11,7 @@ import pytest
 
 from quatrain.components.errors import SourceError
 from quatrain.draft import sample as sampling
-from quatrain.draft.sample import sample, sniff_delimiter, spread
+from quatrain.draft.sample import draw_sample, sniff_delimiter, spread
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_a_large_csv_is_read_in_sixteen_places_and_its_rows_are_estimated(
     monkeypatch.setattr(sampling, "PLACE_BYTES", 1000)
     path = tmp_path / "t.csv"
     path.write_text("n,v\n" + "".join(f"{i:08d},1\n" for i in range(20_000)))
-    found = sample(str(path))
+    found = draw_sample(str(path))
     assert (found.whole, found.places) == (False, 16)
     assert found.rows == pytest.approx(20_000, rel=0.01)
     numbers = [int(n) for n in found.table.column("n").to_pylist()]
     assert (numbers[0], numbers[-1]) == (0, 19_999)
     assert found.sentence == f"1,451 rows in 16 places, of about {found.rows:,}"
-    assert sample(str(path)).table.equals(found.table)
+    assert draw_sample(str(path)).table.equals(found.table)
 
 
 def test_a_compressed_file_that_is_not_read_whole_says_that_it_is_its_start(
@@ -58,7 +58,7 @@ def test_a_compressed_file_that_is_not_read_whole_says_that_it_is_its_start(
     path = tmp_path / "t.csv.gz"
     rows = "".join(f"{i:08d},{'x' * 90}\n" for i in range(60_000))  # 6 MB, in two blocks
     path.write_bytes(gzip.compress(("n,v\n" + rows).encode(), 1))
-    found = sample(str(path))
+    found = draw_sample(str(path))
     assert (found.whole, found.is_spread, found.rows) == (False, False, 0)
     assert found.sentence.startswith("the first 4")
 
@@ -66,7 +66,7 @@ def test_a_compressed_file_that_is_not_read_whole_says_that_it_is_its_start(
 def test_quoted_line_ends_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('text,n\n"one\nline",1\n"two",2\n')
-    found = sample(str(path))
+    found = draw_sample(str(path))
     assert found.source.quoted_newlines
     assert found.table.to_pydict() == {"text": ["one\nline", "two"], "n": ["1", "2"]}
 
@@ -74,7 +74,7 @@ def test_quoted_line_ends_are_noticed(tmp_path: Path) -> None:
 def test_columns_without_a_name_of_their_own_are_left_out_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(",a,a,b\n1,2,3,4\n")
-    found = sample(str(path))
+    found = draw_sample(str(path))
     assert found.table.to_pydict() == {"b": ["4"]}
     assert found.unreadable == {"": "it has no name", "a": "2 columns have this name"}
 
@@ -84,7 +84,7 @@ def test_lists_structs_and_times_of_day_of_a_parquet_file_are_left_out(tmp_path:
     columns = {"a": pa.array([1, 2]), "l": pa.array([[1], [2]]), "s": pa.array([{"x": 1}] * 2)}
     dictionary = pa.array(["u", "v"]).dictionary_encode()
     pq.write_table(pa.table({**columns, "d": dictionary}), path)
-    found = sample(str(path))
+    found = draw_sample(str(path))
     assert found.table.to_pydict() == {"a": [1, 2], "d": ["u", "v"]}
     assert found.unreadable["l"] == "it is list<element: int64>"
     assert found.unreadable["s"] == "it is struct<x: int64>"
@@ -94,4 +94,4 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"PAR1 and then nothing")
     with pytest.raises(SourceError, match="is not a Parquet file, or not a whole one"):
-        sample(str(path))
+        draw_sample(str(path))
