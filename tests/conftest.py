@@ -24,6 +24,7 @@ SLOW = {
     "components/preprocess/test_duplicates.py",
     "components/preprocess/test_engines.py",
     "components/preprocess/test_faults.py",
+    "components/preprocess/test_flights.py",
     "components/preprocess/test_pipeline.py",
     "components/train/test_bootstrap.py",
     "emulators/test_jobs.py",

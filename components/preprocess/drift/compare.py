@@ -294,9 +294,12 @@ def _frequent(
 def _psi(a: np.ndarray, b: np.ndarray, before: Column, now: Column) -> Measured:
     """The population stability index of two tables of counts, `[K]` each.
 
-    Half a row is added to every bin, so that an empty one has a logarithm. Of one distribution it
-    is (1/n + 1/m) times a chi-squared of K - 1 (Yurdakul & Naranjo 2020, "Statistical properties of
-    the population stability index"), of which the floor is the quantile (Wilson & Hilferty 1931).
+    Half a row is added to every bin, so that an empty one has a logarithm. When both tables come
+    from one distribution, the index is (1/n + 1/m) times a chi-squared of K - 1 degrees of freedom
+    (Yurdakul & Naranjo 2020, "Statistical properties of the population stability index"). The noise
+    is a quantile of that, by the approximation of Wilson & Hilferty 1931, which at Z is too large
+    by 13 % for one degree of freedom, by 4 % for five and by 1 % for twenty. The exact quantile of
+    `scipy.special` costs 0.2 CPU-s to import, more than the whole comparison.
     """
     p, q = ((c + 0.5) / (c.sum() + 0.5 * len(c)) for c in (a, b))
     value = float(np.sum((q - p) * np.log(q / p)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from quatrain.components.errors import DataError, QuatrainError, SpecError
-from quatrain.components.preprocess import duplicates, pipeline
+from quatrain.components.errors import DataError, SourceError, SpecError
+from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.duplicates import keys_of, losers_of
 from quatrain.components.preprocess.job import Job, rules_of
+from quatrain.components.preprocess.kept_rows import kept_blocks
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
@@ -178,16 +180,10 @@ def test_a_wrong_rule_is_one_sentence(
     assert sentence in str(refused.value)
 
 
-def test_a_loser_that_is_not_found_again_means_that_the_file_changed(
-    delays_spec: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    spec = delays_spec(rows_of(2), **cleaned({"keys": "day"}))
-    found = duplicates.losers_of
-
-    def late(*given: Any) -> Any:
-        yield from found(*given)
-        Path(spec.source.uri[0]).write_text(rows_of(1))
-
-    monkeypatch.setattr(duplicates, "losers_of", late)
-    with pytest.raises(QuatrainError, match=r"delays\.csv changed while the run read it"):
-        of(spec, tmp_path / "a")
+def test_a_loser_that_is_not_found_again_means_that_the_file_changed(delays_spec: Make) -> None:
+    spec = delays_spec(rows_of(1), **cleaned({"keys": "day"}))
+    [span] = plan_ranges(spec.source, spec.columns)
+    cleaner = Cleaner(rules_of(spec))
+    gone = replace(span, dropped=(Path(span.path).stat().st_size,))
+    with pytest.raises(SourceError, match=r"delays\.csv changed while the run read it"):
+        list(kept_blocks(spec, gone, cleaner))
