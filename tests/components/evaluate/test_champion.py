@@ -1,4 +1,4 @@
-"""The champion answers the same rows; a model that is surely worse is not promoted."""
+"""The champion answers the same rows; a clearly worse model is not promoted."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def shifted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {t: export_model(root / t / "model", t, shift=SHIFT).parent for t in tasks}
 
 
-def keep(root: Path, model: Path, spec: str, examples: Path, **changed: Any) -> None:
+def crown(root: Path, model: Path, spec: str, examples: Path, **changed: Any) -> None:
     """Makes a model the champion."""
     split = split_of(read_parameter(spec)) | changed
-    noted = str(model), split, digest_of(model)
-    history.record_run(str(root), "hand-made", "run-7", "2026-11-25", examples, *noted)
+    record = str(model), split, digest_of(model)
+    history.record_run(str(root), "hand-made", "run-7", "2026-11-25", examples, *record)
 
 
 def digest_of(model: Path) -> str:
-    """The sha256 that is noted of a champion."""
+    """The sha256 of a champion's record."""
     path = model / "model/metadata.json"
     return sha256_of(path) if path.exists() else "0" * 64
 
@@ -58,17 +58,17 @@ def compare(
     cuts: int = 2,
     **evaluate: Any,
 ) -> dict[str, Any]:
-    """Evaluates a model where another one is the champion; gives metrics.json."""
+    """Evaluates a model while another one is the champion; returns metrics.json."""
     spec = make_spec(task, **evaluate)
     rows = {"train": make_rows(900, task), "test": make_rows(ROWS, task, seed=1)}
     examples = write_examples(tmp_path / "examples", rows, task, cuts, spec=spec)
-    keep(tmp_path / "runs", before, spec, examples)
+    crown(tmp_path / "runs", before, spec, examples)
     out, root = tmp_path / "evaluation", str(tmp_path / "runs")
     return evaluate_model(spec, examples, model, out, root=root)
 
 
 def losses(task: str, shift: float) -> np.ndarray:
-    """The loss of each test row, reckoned by hand."""
+    """The loss of each test row, computed by hand."""
     rows = make_rows(ROWS, task, seed=1)
     delay = (rows["delay"].fill_null(0.0).to_numpy() - 10) / 20
     offset = {None: 0.0, "B6": 0.1, "AA": -0.4, "UA": 0.6}
@@ -83,25 +83,27 @@ def losses(task: str, shift: float) -> np.ndarray:
 def test_a_model_is_compared_row_by_row(
     task: str, tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
 ) -> None:
-    found = compare(tmp_path, task, models[task].parent, shifted[task])["champion"]
+    champion = compare(tmp_path, task, models[task].parent, shifted[task])["champion"]
     ours, theirs = losses(task, SHIFT), losses(task, 0.0)
     power = 0.5 if task == "regression" else 1.0
     ratio = (ours - theirs).mean() / theirs.mean()
     error = (ours - theirs).std() / np.sqrt(ROWS - 1) / theirs.mean()
     ends = [(1 + ratio + z * error) ** power - 1 for z in (0, -Z95, Z95)]
-    assert list(found["worse"].values()) == pytest.approx(ends, rel=1e-4)
+    assert list(champion["worse"].values()) == pytest.approx(ends, rel=1e-4)
     name = "rmse" if task == "regression" else "log_loss"
-    assert found["metrics"][name]["value"] == pytest.approx(theirs.mean() ** power, rel=1e-5)
-    assert (found["run"], found["made"], found["why"]) == ("run-7", "2026-11-25", "")
+    assert champion["metrics"][name]["value"] == pytest.approx(theirs.mean() ** power, rel=1e-5)
+    assert (champion["run"], champion["made"], champion["why"]) == ("run-7", "2026-11-25", "")
 
 
-def test_a_model_that_is_surely_worse_fails_the_gate_and_is_told(
+def test_a_clearly_worse_model_fails_the_gate_with_a_sentence(
     tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
 ) -> None:
     limit = {"fail": 0.005}
-    found = compare(tmp_path, "binary", models["binary"].parent, shifted["binary"], champion=limit)
+    metrics = compare(
+        tmp_path, "binary", models["binary"].parent, shifted["binary"], champion=limit
+    )
     with pytest.raises(GateFailed) as failed:
-        require_passed(found, "there")
+        require_passed(metrics, "there")
     assert str(failed.value).startswith("log_loss=0.")
     assert "% worse than 0." in str(failed.value)
     assert "of the champion, run run-7 (+" in str(failed.value)
@@ -110,13 +112,15 @@ def test_a_model_that_is_surely_worse_fails_the_gate_and_is_told(
     assert "the champion of run run-7 on the same rows" in page
 
 
-def test_a_model_that_is_a_little_worse_is_cautioned_of(
+def test_a_slightly_worse_model_is_flagged(
     tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
 ) -> None:
     limit = {"warn": 0.005, "fail": 0.5}
-    found = compare(tmp_path, "binary", models["binary"].parent, shifted["binary"], champion=limit)
-    assert found["gate"]["passed"]
-    assert "worse than" in found["cautions"][0]
+    metrics = compare(
+        tmp_path, "binary", models["binary"].parent, shifted["binary"], champion=limit
+    )
+    assert metrics["gate"]["passed"]
+    assert "worse than" in metrics["cautions"][0]
 
 
 def test_the_same_model_is_level_and_a_better_one_better(
@@ -127,8 +131,8 @@ def test_the_same_model_is_level_and_a_better_one_better(
     assert same["champion"]["worse"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert same["champion"]["metrics"] == same["metrics"]
     better = compare(tmp_path / "better", "binary", shifted["binary"], model)
-    told = [c["sentence"] for c in (*same["gate"]["checks"], *better["gate"]["checks"])]
-    assert "is level with" in told[0] and "better than" in told[3]
+    sentences = [c["sentence"] for c in (*same["gate"]["checks"], *better["gate"]["checks"])]
+    assert "is level with" in sentences[0] and "better than" in sentences[3]
     assert same["gate"]["passed"] and better["gate"]["passed"]
 
 
@@ -142,13 +146,13 @@ def test_any_cut_of_the_rows_gives_the_same_bytes(
     assert written[0] == written[1]
 
 
-def test_without_limits_a_champion_is_shown_and_judges_nothing(
+def test_without_limits_a_champion_is_shown_and_checks_nothing(
     tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
 ) -> None:
     model = models["binary"].parent
-    found = compare(tmp_path, "binary", model, shifted["binary"], champion={})
-    assert found["champion"]["worse"]["value"] > 0
-    assert "champion" not in [c["metric"] for c in found["gate"]["checks"]]
+    metrics = compare(tmp_path, "binary", model, shifted["binary"], champion={})
+    assert metrics["champion"]["worse"]["value"] > 0
+    assert "champion" not in [c["metric"] for c in metrics["gate"]["checks"]]
 
 
 def test_before_a_run_has_passed_its_gate_there_is_none(
@@ -164,21 +168,21 @@ def test_a_champion_that_cannot_be_compared_is_a_caution(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
     model = models["binary"].parent
-    found = compare(tmp_path, "binary", models["multiclass"].parent, model)
-    assert found["gate"]["passed"]
-    assert found["champion"]["why"] == "it predicts another label, or other classes of 'late'"
-    assert found["cautions"][0] == (
-        "not compared with the champion, run run-7: " + found["champion"]["why"]
+    metrics = compare(tmp_path, "binary", models["multiclass"].parent, model)
+    assert metrics["gate"]["passed"]
+    assert metrics["champion"]["why"] == "it predicts another label, or other classes of 'late'"
+    assert metrics["cautions"][0] == (
+        "not compared with the champion, run run-7: " + metrics["champion"]["why"]
     )
 
 
 def why(tmp_path: Path, model: Path, transform: Any = None, **changed: Any) -> str:
     spec = make_spec()
     examples = write_examples(tmp_path / "examples", {s: make_rows(9) for s in ("train", "test")})
-    keep(tmp_path, model, spec, examples, **changed)
-    found = find_champion(str(tmp_path), read_parameter(spec), transform or make_transform())
-    assert found is not None
-    return found.why
+    crown(tmp_path, model, spec, examples, **changed)
+    champion = find_champion(str(tmp_path), read_parameter(spec), transform or make_transform())
+    assert champion is not None
+    return champion.why
 
 
 def test_a_champion_that_may_know_the_test_rows_is_not_compared(
@@ -187,13 +191,13 @@ def test_a_champion_that_may_know_the_test_rows_is_not_compared(
     assert "may have learned some of these" in why(tmp_path, models["binary"].parent, seed=3)
 
 
-def test_a_champion_that_is_gone_or_spoilt_is_not_compared(
+def test_a_champion_that_is_gone_or_damaged_is_not_compared(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
     assert why(tmp_path / "a", tmp_path / "gone").endswith("gone/model any more")
-    shutil.copytree(models["binary"].parent, tmp_path / "spoilt")
-    (tmp_path / "spoilt/model/transform.json").write_text("{}")
-    assert "is not the file that was exported" in why(tmp_path / "b", tmp_path / "spoilt")
+    shutil.copytree(models["binary"].parent, tmp_path / "damaged")
+    (tmp_path / "damaged/model/transform.json").write_text("{}")
+    assert "is not the file that was exported" in why(tmp_path / "b", tmp_path / "damaged")
 
 
 def test_a_champion_whose_metadata_was_changed_is_not_compared(
@@ -204,12 +208,12 @@ def test_a_champion_whose_metadata_was_changed_is_not_compared(
     assert why(tmp_path / "a", model) == ""
     path = model / "model/metadata.json"
     path.write_text(path.read_text().replace('"tier": "BASIC"', '"tier": "basic"'))
-    found = find_champion(str(tmp_path / "a"), read_parameter(make_spec()), make_transform())
-    assert found is not None
-    assert found.why.startswith(f"{path} is not the one that it passed its gate with: ")
+    champion = find_champion(str(tmp_path / "a"), read_parameter(make_spec()), make_transform())
+    assert champion is not None
+    assert champion.why.startswith(f"{path} is not the one that it passed its gate with: ")
 
 
-def test_a_champion_that_cannot_be_loaded_is_found_so_once_and_a_caution(
+def test_a_champion_that_cannot_be_loaded_is_a_caution(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
     before = tmp_path / "before"
@@ -218,12 +222,12 @@ def test_a_champion_that_cannot_be_loaded_is_found_so_once_and_a_caution(
     metadata = json.loads((before / "model/metadata.json").read_text())
     metadata["files"]["saved_model.pb"] = sha256_of(before / "model/saved_model.pb")
     write_json(before / "model/metadata.json", metadata)
-    assert why(tmp_path / "a", before) == ""  # the files alone are looked at
-    found = compare(tmp_path / "b", "binary", before, models["binary"].parent)
-    assert "cannot be loaded as a SavedModel" in found["champion"]["why"]
-    assert (found["champion"]["run"], "worse" in found["champion"]) == ("run-7", False)
-    assert found["gate"]["passed"]
-    assert found["cautions"][0].startswith("not compared with the champion, run run-7: ")
+    assert why(tmp_path / "a", before) == ""  # its files alone are checked
+    metrics = compare(tmp_path / "b", "binary", before, models["binary"].parent)
+    assert "cannot be loaded as a SavedModel" in metrics["champion"]["why"]
+    assert (metrics["champion"]["run"], "worse" in metrics["champion"]) == ("run-7", False)
+    assert metrics["gate"]["passed"]
+    assert metrics["cautions"][0].startswith("not compared with the champion, run run-7: ")
     assert not list((tmp_path / "b/evaluation").glob(".*"))
 
 
@@ -245,31 +249,31 @@ def test_a_champion_of_a_column_that_is_not_read_now_is_not_compared(
 ) -> None:
     full = make_transform()
     less = type(full)(full.task, full.label, None, full.inputs[:1], full.features[:1])
-    told = why(tmp_path, models["binary"].parent, less)
-    assert told == "it takes column 'carrier' as string, which no feature reads now"
+    reason = why(tmp_path, models["binary"].parent, less)
+    assert reason == "it takes column 'carrier' as string, which no feature reads now"
 
 
-def test_what_an_earlier_version_kept_is_no_model(tmp_path: Path) -> None:
+def test_the_record_of_an_earlier_version_names_no_model(tmp_path: Path) -> None:
     assert why(tmp_path, Path()).startswith("its model is not at model")
     path = history.folder_of(str(tmp_path), "hand-made") / "champion.json"
-    kept = json.loads(path.read_text())
-    del kept["metadata"]
-    path.write_text(json.dumps(kept))
-    found = find_champion(str(tmp_path), read_parameter(make_spec()), make_transform())
-    assert found is not None
-    assert found.why.startswith("its model was not noted")
+    document = json.loads(path.read_text())
+    del document["metadata"]
+    path.write_text(json.dumps(document))
+    champion = find_champion(str(tmp_path), read_parameter(make_spec()), make_transform())
+    assert champion is not None
+    assert champion.why.startswith("its model was not noted")
 
 
 @pytest.mark.parametrize(("first", "compared"), [("2020-05-01", True), ("2020-07-01", False)])
-def test_by_time_a_champion_is_compared_on_rows_that_are_newer_than_all_of_its(
+def test_split_by_time_a_champion_is_compared_on_rows_newer_than_its_own(
     first: str, compared: bool, tmp_path: Path, models: dict[str, Path]
 ) -> None:
     split = {"by": "time", "column": "day", "validation_from": "2020-05-01"}
     spec = make_spec(split={**split, "test_from": "2020-06-01"}, day="date")
     examples = write_examples(tmp_path / "examples", {s: make_rows(9) for s in ("train", "test")})
     theirs, model = {**split, "test_from": first}, models["binary"].parent
-    noted = str(model), theirs, digest_of(model)
-    history.record_run(str(tmp_path), "hand-made", "r", "2026-11-25", examples, *noted)
-    found = find_champion(str(tmp_path), read_parameter(spec), make_transform())
-    assert found is not None
-    assert (found.why == "") is compared
+    record = str(model), theirs, digest_of(model)
+    history.record_run(str(tmp_path), "hand-made", "r", "2026-11-25", examples, *record)
+    champion = find_champion(str(tmp_path), read_parameter(spec), make_transform())
+    assert champion is not None
+    assert (champion.why == "") is compared

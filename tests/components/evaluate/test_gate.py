@@ -53,7 +53,7 @@ def test_numbers_that_round_alike_are_shown_apart() -> None:
     assert sentences(gate) == ["auc=0.89750 on 33,000 test rows is below the gate 0.89751"]
 
 
-def test_a_model_must_beat_the_prior_without_being_asked() -> None:
+def test_a_model_must_beat_the_prior_even_without_a_bound() -> None:
     gate = check_gate(measured(baseline={"trivial": {"log_loss": {"value": 0.29}}}), {}, 1e-4)
     assert sentences(gate) == [
         "log_loss=0.3000 on 33,000 test rows is not below 0.2900, "

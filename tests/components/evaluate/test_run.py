@@ -100,17 +100,17 @@ def test_any_cut_of_the_rows_gives_the_same_bytes(
 ) -> None:
     write_examples(tmp_path / "examples", ROWS, cuts=cuts, spec=SPEC)
     evaluate_model(SPEC, tmp_path / "examples", models["binary"].parent, tmp_path / "evaluation")
-    found = (tmp_path / "evaluation" / "metrics.json").read_bytes()
-    assert found == (evaluated / "metrics.json").read_bytes()
+    metrics = (tmp_path / "evaluation" / "metrics.json").read_bytes()
+    assert metrics == (evaluated / "metrics.json").read_bytes()
 
 
 def shards(examples: Path, split: str) -> list[Shard]:
     """The shards of a split, as the step lists them."""
-    found, first = [], 0
+    listed, first = [], 0
     for file in sorted(examples.glob(f"{split}-*")):
-        found.append(Shard(str(file), first, sha256_of(file)))
+        listed.append(Shard(str(file), first, sha256_of(file)))
         first += pq.read_metadata(file).num_rows
-    return found
+    return listed
 
 
 def test_neither_the_order_nor_the_cut_of_shards_matters_with_weights(
@@ -155,7 +155,7 @@ def test_the_other_tasks_are_evaluated_too(
 
 
 def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
-    """Runs the doorway as KFP does; gives the metrics artifacts and the error of the gate."""
+    """Runs the doorways as KFP does; returns the recorded metrics and the error of the gate."""
     write_examples(tmp_path / "examples", ROWS, spec=spec)
     scalars, curves = dsl.Metrics(), dsl.ClassificationMetrics()
     trained, evaluation = dsl.Model(uri=str(model)), dsl.Artifact(uri=str(tmp_path / "evaluation"))
@@ -188,17 +188,17 @@ def test_a_failed_gate_raises_after_everything_is_recorded(
     assert history.earlier_runs(str(tmp_path / "runs"), "hand-made") == {}
 
 
-def test_a_passed_gate_raises_nothing_and_keeps_the_statistics_for_later_runs(
+def test_a_passed_gate_raises_nothing_and_records_the_run_for_later_ones(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
     recorded, error = run_component(tmp_path, SPEC, models["binary"].parent)
     assert error is None
     assert recorded["gate_passed"] == 1.0
-    kept = history.earlier_runs(str(tmp_path / "runs"), "hand-made")
-    assert {role: r["run"] for role, r in kept.items()} == {"previous": "one", "champion": "one"}
-    assert kept["champion"]["model"] == str(models["binary"].parent)
-    assert kept["champion"]["split"]["keys"] == ["day"]
-    assert kept["champion"]["metadata"] == sha256_of(models["binary"] / "metadata.json")
+    runs = history.earlier_runs(str(tmp_path / "runs"), "hand-made")
+    assert {role: r["run"] for role, r in runs.items()} == {"previous": "one", "champion": "one"}
+    assert runs["champion"]["model"] == str(models["binary"].parent)
+    assert runs["champion"]["split"]["keys"] == ["day"]
+    assert runs["champion"]["metadata"] == sha256_of(models["binary"] / "metadata.json")
 
 
 def copied(tmp_path: Path, models: dict[str, Path]) -> tuple[Path, Path]:
@@ -235,7 +235,7 @@ def test_an_altered_model_file_is_refused(tmp_path: Path, models: dict[str, Path
         evaluate_model(SPEC, examples, model, tmp_path / "evaluation")
 
 
-def test_a_lost_shard_is_told(tmp_path: Path, models: dict[str, Path]) -> None:
+def test_a_lost_shard_is_an_error(tmp_path: Path, models: dict[str, Path]) -> None:
     examples, model = copied(tmp_path, models)
     (examples / "test-00001-of-00002.parquet").unlink()
     with pytest.raises(ArtifactError, match=r"test-00001-of-00002\.parquet .*cannot be read"):
@@ -243,7 +243,7 @@ def test_a_lost_shard_is_told(tmp_path: Path, models: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_an_altered_shard_is_told_in_one_sentence(
+def test_an_altered_shard_is_an_error_in_one_sentence(
     split: str, tmp_path: Path, models: dict[str, Path]
 ) -> None:
     examples, model = copied(tmp_path, models)
@@ -256,7 +256,7 @@ def test_an_altered_shard_is_told_in_one_sentence(
         evaluate_model(SPEC, examples, model, tmp_path / "evaluation")
 
 
-def test_what_a_worker_finds_wrong_is_one_sentence(tmp_path: Path, models: dict[str, Path]) -> None:
+def test_an_error_of_a_worker_is_one_sentence(tmp_path: Path, models: dict[str, Path]) -> None:
     rows = {**ROWS, "test": ROWS["test"].slice(0, 0)}
     examples = write_examples(tmp_path / "examples", rows, spec=SPEC)
     with pytest.raises(
