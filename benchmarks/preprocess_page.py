@@ -20,13 +20,13 @@ def write(
 
 Each case does the flights job of [flights.yaml](../examples/flights/flights.yaml), from one CSV
 file to its shards: reject, label, split, statistics, fit, engineer, write. The table is the 336 776
-flights, repeated once, 10 and 30 times, with jitter, and one row in 10 000 is wrong. CPU-seconds
+flights, repeated 1, 10 and 30 times, with jitter, and one row in 10 000 is wrong. CPU-seconds
 are the user and system time of the process and its children after its imports, by getrusage. The
 peak is the largest resident set, imports included. Each process is pinned to one core, unless its
 row says otherwise. The figures are medians of runs that take turns. A case whose code has not
 changed keeps its earlier runs, so the runs of a peer may be some hours older than ours. `busy` is
-the median share of all cores that was busy during a run, with any work. On a shared machine
-CPU-seconds grow with `busy`, so compare rows with the same load.
+the median share of all cores that were busy during a run, with the work of any process. On a shared
+machine, CPU-seconds grow with `busy`, so compare rows with the same load.
 
 {machine()}; {_dates(every)}. `make bench ROWS=0.34M` runs a single size.
 

@@ -224,10 +224,10 @@ def standing(runs: Sequence[dict[str, object]]) -> str:
     level = sum(
         loss[t.name, "auto"] <= 1.01 * min(loss[t.name, m] for m in LIBRARIES) for t in TABLES
     )
-    wins = ", ".join(f"{n} against {model}" for model, n in ahead.items())
+    wins = ", ".join(f"{model} on {n}" for model, n in ahead.items())
     return (
-        f"Out of {len(TABLES)} tables, `auto` has the lower mean loss on this many: {wins}. It is "
-        f"ahead of the best of the four, or within 1 % of it, on {level}."
+        f"Of the {len(TABLES)} tables, `auto` has a lower mean loss than {wins}. It is ahead of the "
+        f"best of the four, or within 1 % of it, on {level}."
     )
 
 
