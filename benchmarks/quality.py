@@ -226,8 +226,8 @@ def standing(runs: Sequence[dict[str, object]]) -> str:
     )
     wins = ", ".join(f"{model} on {n}" for model, n in ahead.items())
     return (
-        f"Of the {len(TABLES)} tables, `auto` has a lower mean loss than {wins}. It is ahead of the "
-        f"best of the four, or within 1 % of it, on {level}."
+        f"Of the {len(TABLES)} tables, `auto` has a lower mean loss than {wins}. It is ahead of "
+        f"the best of the four, or within 1 % of it, on {level}."
     )
 
 
