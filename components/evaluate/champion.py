@@ -1,4 +1,4 @@
-"""The champion, the last model that passed its gate: finding it, and whether it can be compared."""
+"""The champion, the last model that passed its gate: who it is, and how a model becomes it."""
 
 from __future__ import annotations
 

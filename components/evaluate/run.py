@@ -43,7 +43,8 @@ def evaluate_model(
         root: The folder of all runs, where the champion is recorded; if empty, there is none.
 
     Returns:
-        metrics.json; a failed gate in it is no error here, but for `gate.require_passed`.
+        The content of metrics.json. A failed gate is no error yet: `gate.require_passed` raises it,
+        after the metrics are published.
 
     Raises:
         ArtifactError: An artifact is incomplete or altered, or the model and the examples do not

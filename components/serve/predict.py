@@ -225,9 +225,10 @@ class _InputRows:
 def _kept_types(
     keep: Sequence[str], source: Source, files: Sequence[tuple[str, int]]
 ) -> dict[str, str]:
-    """Returns the types by which columns to keep are read; their texts come from the file.
+    """Returns the types as which the columns to keep are read.
 
-    Reading them only checks that they are text. JSON Lines need no type: a line is checked whole.
+    They are read to be checked; their texts are taken from the rows as written. JSON Lines need no
+    types, since a line is checked as a whole.
     """
     if source.format == "jsonl":
         return {}

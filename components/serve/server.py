@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs as pafs
 
 from quatrain.components.errors import DataError, QuatrainError
 from quatrain.components.serve.served_model import ServedModel, read_metadata
+from quatrain.components.storage import open_filesystem
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
@@ -173,12 +175,11 @@ def load(uri: str) -> ServedModel:
     Raises:
         QuatrainError: The folder is not a complete model.
     """
-    from pyarrow import fs
-
     with tempfile.TemporaryDirectory(prefix="quatrain-model-") as copy:
         folder = Path(uri)
         if "://" in uri:
-            fs.copy_files(uri, copy)
+            filesystem, path = open_filesystem(uri)
+            pafs.copy_files(path, copy, source_filesystem=filesystem)
             folder = Path(copy)
         read_metadata(folder)
         served = ServedModel.load(folder)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from quatrain.components.errors import DataError
 from quatrain.components.serve.served_model import ServedModel
-from quatrain.components.serve.server import MAX_BODY_BYTES, Service, read_rows
+from quatrain.components.serve.server import MAX_BODY_BYTES, Service, load, predict, read_rows
 from quatrain.trainer.features import Input, raw_inputs
 from quatrain.trainer.features.transform import Label, Transform
 
@@ -119,3 +120,10 @@ def test_a_malformed_body_is_a_400_with_a_sentence(service: Service, body: Any, 
     status, answer = send(service, body)
     assert status == "400 Bad Request"
     assert word in answer["error"]
+
+
+def test_a_model_named_by_its_uri_is_copied_and_answers(models: dict[str, Path]) -> None:
+    rows = [{"delay": 30.0, "carrier": "UA"}]
+    # The model: a score of (30 - 10) / 20, and 0.6 for UA.
+    answer = predict(load(models["regression"].as_uri()), rows)
+    assert answer == [{"prediction": pytest.approx(1.6)}]
