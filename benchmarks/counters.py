@@ -18,9 +18,9 @@ from benchmarks.measuring import BUILD, ROOT, machine, table
 from benchmarks.preprocess import table_of
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner
-from quatrain.components.preprocess.job import Job, rules_of
+from quatrain.components.preprocess.job import PreprocessJob, rules_of
 from quatrain.components.preprocess.output_folder import Folder
-from quatrain.components.preprocess.summary.summary import Fold
+from quatrain.components.preprocess.summary.summary import RunningSummary
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.validation.load import load_spec
@@ -30,12 +30,12 @@ def count(source: Path, out: Path) -> list[tuple[str, str]]:
     """Does the flights job on a file; returns pairs of a counter's name and its value."""
     spec = load_spec(ROOT / "examples/flights/flights.yaml", [f"source.uri={source}"])
     ranges = plan_ranges(spec.source, spec.columns)
-    job = Job(spec, rules_of(spec), Folder(str(out)), len(ranges))
-    cleaner, fold, cleaned, summaries = Cleaner(job.rules), Fold(), [], []
+    job = PreprocessJob(spec, rules_of(spec), Folder(str(out)), len(ranges))
+    cleaner, fold, cleaned, summaries = Cleaner(job.rules), RunningSummary(), [], []
     for span in ranges:
         one, summary = passes.clean_range(job, span, cleaner)
         cleaned.append(one)
-        summaries.append(_travels(Fold().add(summary)))
+        summaries.append(_travels(RunningSummary().add(summary)))
         fold = fold.add(summary)
     spilled = _size(out.rglob("*.arrow"))
     n_spilled = sum(1 for _ in out.rglob("*.arrow"))

@@ -22,7 +22,7 @@ beam_import.import_local_beam()
 
 from quatrain.components.preprocess import passes  # noqa: E402
 from quatrain.components.preprocess.cleaning import Cleaner  # noqa: E402
-from quatrain.components.preprocess.job import Job, rules_of  # noqa: E402
+from quatrain.components.preprocess.job import PreprocessJob, rules_of  # noqa: E402
 from quatrain.components.preprocess.output_folder import Folder  # noqa: E402
 from quatrain.components.preprocess.run import preprocess  # noqa: E402
 from quatrain.components.preprocess.summary.summary import Summary  # noqa: E402
@@ -34,7 +34,7 @@ def kernels(spec: Any, out: Path) -> None:
     """Does both passes in a loop, in this process and thread."""
     pa.set_memory_pool(pa.system_memory_pool())
     ranges = plan_ranges(spec.source, spec.columns)
-    flights = Job(spec, rules_of(spec), Folder(str(out)), len(ranges))
+    flights = PreprocessJob(spec, rules_of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(flights.rules)
     cleaned, total = [], Summary()
     for span in ranges:

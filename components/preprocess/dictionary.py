@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Encoded: TypeAlias = pa.RecordBatch
+EncodedBatch: TypeAlias = pa.RecordBatch
 """Columns of `[N]` codes of `[K]` values, of which a missing one is one; some may have no row."""
 _CODES = (pa.int8(), pa.int16(), pa.int32())
 FEW = 0.5
@@ -17,7 +17,7 @@ NARROW = 1 / 16
 """Up to so many integers a row, each of a range may have a code, whether it occurs or not."""
 
 
-def encode(batch: pa.RecordBatch) -> Encoded:
+def encode(batch: pa.RecordBatch) -> EncodedBatch:
     """Returns the codes of all columns; of those that are distinct everywhere, too."""
     return pa.record_batch([_encode(c) for c in batch.columns], names=batch.schema.names)
 
@@ -61,7 +61,7 @@ def count_values(column: pa.DictionaryArray, sizes: np.ndarray) -> np.ndarray:
     return count(column.indices.to_numpy(), len(column.dictionary), sizes)
 
 
-def compact(encoded: Encoded) -> pa.RecordBatch:
+def compact(encoded: EncodedBatch) -> pa.RecordBatch:
     """Returns columns in few bytes: the smallest codes, or values where most are distinct."""
     return pa.record_batch([_compact(c) for c in encoded.columns], names=encoded.schema.names)
 

@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from quatrain.components.errors import ErrorRecord, QuatrainError
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import decoded
-from quatrain.components.preprocess.job import Job
-from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
+from quatrain.components.preprocess.job import PreprocessJob
+from quatrain.components.preprocess.kept_rows import KeptRows, read_kept_rows
 from quatrain.components.preprocess.splitting import joined, parts
 from quatrain.components.specification.schema import Deduplicate
 from quatrain.components.table.range import Range
@@ -33,14 +33,14 @@ _ERROR = "error"
 _NEWEST, _RANGE, _POSITION = "\0newest", "\0range", "\0position"  # no column has such a name
 
 
-def keys_of(job: Job, span: Range, cleaner: Cleaner) -> Iterator[tuple[int, bytes]]:
+def keys_of(job: PreprocessJob, span: Range, cleaner: Cleaner) -> Iterator[tuple[int, bytes]]:
     """Yields the keys of the rows that a range would keep, by part of their fingerprint.
 
     There are as many parts as ranges, so the keys of one take about the memory of a range's. A row
     without any key is no duplicate and is left out.
     """
     rule = _rule(job)
-    for kept in kept_blocks(job.spec, span, cleaner):
+    for kept in read_kept_rows(job.spec, span, cleaner):
         entries = _entries(kept, rule, span.index)
         part = parts(joined([entries.column(k) for k in rule.keys]), job.n_shards)
         order = np.argsort(part, kind="stable")
@@ -71,13 +71,13 @@ def losers_of(rule: Deduplicate, packed: Iterable[bytes]) -> Iterator[tuple[int,
 class LeaveOutDuplicates(beam.PTransform):
     """Turns ranges into ranges that know which of their rows are duplicates."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PreprocessJob) -> None:
         super().__init__()
         self._job = job
 
     def expand(self, spans: beam.PCollection) -> beam.PCollection:
         """Ranges in, ranges out, in any order."""
-        keys = spans | "Keys" >> beam.ParDo(Keys(self._job)).with_outputs(_ERROR, main="keys")
+        keys = spans | "Keys" >> beam.ParDo(ReadKeys(self._job)).with_outputs(_ERROR, main="keys")
         keys.keys.element_type = beam.typehints.KV[int, bytes]
         rule = _rule(self._job)
         losers = (
@@ -90,10 +90,10 @@ class LeaveOutDuplicates(beam.PTransform):
         return found | beam.CoGroupByKey() | "Leave out" >> beam.Map(_leaving_out)
 
 
-class Keys(beam.DoFn):
+class ReadKeys(beam.DoFn):
     """Reads the keys of a range; an error travels to the range that has it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PreprocessJob) -> None:
         self._job = job
 
     def setup(self) -> None:
@@ -114,13 +114,13 @@ def _leaving_out(joined: tuple[int, dict[str, Any]]) -> Range:
     return replace(span, dropped=dropped, error=next(iter(joined[1]["errors"]), None))
 
 
-def _rule(job: Job) -> Deduplicate:
+def _rule(job: PreprocessJob) -> Deduplicate:
     rule = job.spec.clean.deduplicate
     assert rule is not None  # noqa: S101 - who asks for duplicates has a rule
     return rule
 
 
-def _entries(kept: Kept, rule: Deduplicate, index: int) -> pa.RecordBatch:
+def _entries(kept: KeptRows, rule: Deduplicate, index: int) -> pa.RecordBatch:
     columns: dict[str, Any] = {key: decoded(kept.columns.column(key)) for key in rule.keys}
     known = np.logical_or.reduce([~_is_null(column) for column in columns.values()])
     if rule.keep_newest_by:

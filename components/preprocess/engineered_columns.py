@@ -17,7 +17,7 @@ from quatrain.trainer.features.transform import Transform
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class LookupColumn:
     """A column that is looked up.
 
     Attributes:
@@ -28,11 +28,11 @@ class Looked:
     values: Any
     rows: np.ndarray | None
 
-    def cast(self, type_: pa.DataType) -> Looked:
+    def cast(self, type_: pa.DataType) -> LookupColumn:
         """Returns them as another type, of Arrow; the nearest where it does not hold a value."""
         values = self.values
         values = pa.array(values) if isinstance(values, np.ndarray) else values
-        return Looked(values.cast(type_, safe=False), self.rows)
+        return LookupColumn(values.cast(type_, safe=False), self.rows)
 
     def slice(self, start: int, length: int) -> pa.Array:
         """Returns the values of consecutive rows, `[M]`, once they are of Arrow."""
@@ -42,14 +42,14 @@ class Looked:
         return pc.take(self.values, rows, boundscheck=False)
 
 
-def looked(column: pa.Array) -> Looked:
+def lookup_column(column: pa.Array) -> LookupColumn:
     """Returns a column of `compact`."""
     if pa.types.is_dictionary(column.type):
-        return Looked(column.dictionary, column.indices.to_numpy())
-    return Looked(column, None)
+        return LookupColumn(column.dictionary, column.indices.to_numpy())
+    return LookupColumn(column, None)
 
 
-def apply(transform: Transform, batch: pa.RecordBatch) -> dict[str, Looked]:
+def apply(transform: Transform, batch: pa.RecordBatch) -> dict[str, LookupColumn]:
     """Applies every feature once to each distinct combination of its columns.
 
     A feature looks at one row at a time, so rows that agree in its columns have the same values.
@@ -58,12 +58,12 @@ def apply(transform: Transform, batch: pa.RecordBatch) -> dict[str, Looked]:
         transform: The fitted transform.
         batch: Its inputs, of `compact`.
     """
-    engineered: dict[str, Looked] = {}
+    engineered: dict[str, LookupColumn] = {}
     for part in _by_columns(transform):
         rows, distinct = _combinations([batch.column(i.name) for i in part.inputs])
         found = pa.record_batch(distinct, names=[i.name for i in part.inputs])
         values = part.numpy(raw_inputs(found, part.inputs))
-        engineered |= {name: Looked(column, rows) for name, column in values.items()}
+        engineered |= {name: LookupColumn(column, rows) for name, column in values.items()}
     return engineered
 
 

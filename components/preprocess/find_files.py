@@ -11,7 +11,7 @@ from quatrain.components.table.versions import digest_versions, find_versions
 from quatrain.components.times import run_time
 
 
-class Found(NamedTuple):
+class SourceVersion(NamedTuple):
     """What the rest of the step is given; the same for the same files, whenever the run is.
 
     Attributes:
@@ -23,7 +23,7 @@ class Found(NamedTuple):
     digest: str
 
 
-def find(spec: str, *, project: str, at: str, clocks: Sequence[str]) -> Found:
+def find(spec: str, *, project: str, at: str, clocks: Sequence[str]) -> SourceVersion:
     """Finds the files of a run.
 
     Args:
@@ -39,4 +39,6 @@ def find(spec: str, *, project: str, at: str, clocks: Sequence[str]) -> Found:
     time = run_time(at, clocks) if source.window else None
     files = find_files(source, time)
     named = [path for path, _ in files.listing]
-    return Found(f"{time:%Y-%m-%d}" if time else "", digest_versions(find_versions(named, project)))
+    return SourceVersion(
+        f"{time:%Y-%m-%d}" if time else "", digest_versions(find_versions(named, project))
+    )

@@ -18,7 +18,7 @@ PENDING = f"{SPILL}/manifest.json"
 
 
 @dataclass(frozen=True)
-class Job:
+class PreprocessJob:
     """What every worker needs to know.
 
     Attributes:

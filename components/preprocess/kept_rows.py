@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import SourceError
 from quatrain.components.preprocess.cleaning import Cleaner
-from quatrain.components.preprocess.dictionary import Encoded, encode
+from quatrain.components.preprocess.dictionary import EncodedBatch, encode
 from quatrain.components.preprocess.splitting import assign, bad_split
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
@@ -21,7 +21,7 @@ from quatrain.components.table.read import read_range
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptRows:
     """What is left of a block: the rows that some split takes, those of a split together.
 
     Attributes:
@@ -31,13 +31,13 @@ class Kept:
         block: It; all that is wrong with its rows is found.
     """
 
-    columns: Encoded
+    columns: EncodedBatch
     sizes: np.ndarray
     rows: pa.Array
     block: Block
 
     @classmethod
-    def of(cls, block: Block, encoded: Encoded, split: np.ndarray) -> Kept:
+    def of(cls, block: Block, encoded: EncodedBatch, split: np.ndarray) -> KeptRows:
         """Takes the good rows of a block, whose columns are encoded, by their `[N]` splits."""
         split = np.where(block.is_good, split, -1)
         parts = [np.flatnonzero(split == i) for i in range(len(SPLITS))]
@@ -56,11 +56,11 @@ class Kept:
         return self.block.all_rejected
 
 
-def kept_blocks(spec: ModelSpec, span: Range, cleaner: Cleaner) -> Iterator[Kept]:
+def read_kept_rows(spec: ModelSpec, span: Range, cleaner: Cleaner) -> Iterator[KeptRows]:
     """Yields what is left of the blocks of a range."""
     n_dropped = 0
 
-    def kept(read: Block) -> Kept:
+    def kept(read: Block) -> KeptRows:
         nonlocal n_dropped
         block = cleaner.clean(read)
         encoded = encode(block.batch)
@@ -70,7 +70,7 @@ def kept_blocks(spec: ModelSpec, span: Range, cleaner: Cleaner) -> Iterator[Kept
             again = np.isin(block.batch_positions.to_numpy(), span.dropped)
             faults.append(Fault.where(again, "duplicate", _kept_instead(spec)))
             n_dropped += int(again.sum())
-        return Kept.of(block.with_faults(faults), encoded, split)
+        return KeptRows.of(block.with_faults(faults), encoded, split)
 
     yield from map(
         kept, read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects)

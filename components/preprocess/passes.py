@@ -17,13 +17,13 @@ from quatrain.components.errors import DataError, ErrorRecord, QuatrainError
 from quatrain.components.preprocess.checks import audit, split_problems
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import compact
-from quatrain.components.preprocess.engineered_columns import Looked, apply, looked
-from quatrain.components.preprocess.job import PENDING, Job
-from quatrain.components.preprocess.kept_rows import Kept, kept_blocks
+from quatrain.components.preprocess.engineered_columns import LookupColumn, apply, lookup_column
+from quatrain.components.preprocess.job import PENDING, PreprocessJob
+from quatrain.components.preprocess.kept_rows import KeptRows, read_kept_rows
 from quatrain.components.preprocess.output_folder import Digested, Folder
 from quatrain.components.preprocess.summary import statistics_document
 from quatrain.components.preprocess.summary.evidence import Evidence
-from quatrain.components.preprocess.summary.summary import Fold, Summary
+from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import REJECTED
@@ -37,7 +37,7 @@ BUFFER_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What the first pass decided: the transform, or why there is none.
 
     Attributes:
@@ -54,7 +54,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Cleaned:
+class CleanedRange:
     """A range after the first pass.
 
     Attributes:
@@ -69,21 +69,21 @@ class Cleaned:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenFiles:
     """Files of one range by their path in the artifact, and how many rows each holds."""
 
     digests: dict[str, str]
     rows: dict[str, int]
 
 
-def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summary]:
+def clean_range(job: PreprocessJob, span: Range, cleaner: Cleaner) -> tuple[CleanedRange, Summary]:
     """First pass: reads, cleans, splits and counts a range; spills the rows that are kept."""
-    fold, sizes = Fold(), list[tuple[int, ...]]()
+    fold, sizes = RunningSummary(), list[tuple[int, ...]]()
     name = f"rejected/{job.shard('rejected', span.index)}"
     with ExitStack() as stack:
         spill = stack.enter_context(job.folder.create(job.spill(span.index)))
         file, rejected = stack.enter_context(_parquet_writer(job.folder, name, REJECTED))
-        for kept in kept_blocks(job.spec, span, cleaner):
+        for kept in read_kept_rows(job.spec, span, cleaner):
             fold.add(summarize(job, span.index, kept))
             if kept.columns.num_rows:
                 _spill(compact(kept.columns.select(job.counted_names)), spill)
@@ -91,10 +91,10 @@ def clean_range(job: Job, span: Range, cleaner: Cleaner) -> tuple[Cleaned, Summa
             if kept.rejected.num_rows:
                 rejected.write_batch(kept.rejected)
             del kept  # before the next one is read
-    return Cleaned(span.index, tuple(sizes), {name: file.sha256}), fold.total
+    return CleanedRange(span.index, tuple(sizes), {name: file.sha256}), fold.total
 
 
-def summarize(job: Job, index: int, kept: Kept) -> Summary:
+def summarize(job: PreprocessJob, index: int, kept: KeptRows) -> Summary:
     """Counts what is left of a block of range `index`."""
     spec = job.spec
     predictors = [*(i.name for i in spec.inputs), spec.label]
@@ -107,24 +107,24 @@ def summarize(job: Job, index: int, kept: Kept) -> Summary:
     return counted + Summary.of_rejected(index, kept.rejected)
 
 
-def fit(job: Job, total: Summary) -> Fitted:
+def fit(job: PreprocessJob, total: Summary) -> FitResult:
     """Judges the rows and fits the transform to the train split."""
     spec, derived = job.spec, job.rules.derived
     if total.error:
-        return Fitted(error=total.error[1])
+        return FitResult(error=total.error[1])
     if problem := split_problems.run_problem(spec, derived, total):
-        return Fitted(error=ErrorRecord.of(DataError(problem)))
+        return FitResult(error=ErrorRecord.of(DataError(problem)))
     classes = split_problems.fitted_classes(spec, derived, total)
     try:
         features = fit_features(spec.features, total.splits["train"].columns)
     except TrainerError as error:
-        return Fitted(error=ErrorRecord.of(DataError(str(error))))
+        return FitResult(error=ErrorRecord.of(DataError(str(error))))
     label, text = Label(spec.label, classes), _text_format(spec)
     transform = Transform(spec.task, label, spec.weight, spec.inputs, features, text)
     checks = audit.document(spec, derived, total)
     warnings = [*split_problems.warnings(spec, total, classes), *audit.findings(checks)]
     statistics = statistics_document.document(total, spec, job.counted, warnings)
-    return Fitted(
+    return FitResult(
         transform.to_json(),
         {**statistics, "audit": checks},
         {
@@ -146,7 +146,7 @@ def _text_format(spec: ModelSpec) -> TextFormat:
     )
 
 
-def engineer_range(job: Job, cleaned: Cleaned, fitted: Fitted) -> Written:
+def engineer_range(job: PreprocessJob, cleaned: CleanedRange, fitted: FitResult) -> WrittenFiles:
     """Second pass: applies the transform to the spilled rows of a range and writes its shards."""
     transform = Transform.from_json(fitted.transform)
     schemas = {s: _shard_schema(job, transform, raw=s != "train") for s in SPLITS}
@@ -167,10 +167,10 @@ def engineer_range(job: Job, cleaned: Cleaned, fitted: Fitted) -> Written:
                     part = [columns[n].slice(start, size) for n in schemas[name].names]
                     files[name][1].write_table(pa.table(part, schemas[name]))
     digests = {names[s]: file.sha256 for s, (file, _) in files.items()}
-    return Written({**digests, **cleaned.digests}, rows)
+    return WrittenFiles({**digests, **cleaned.digests}, rows)
 
 
-def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
+def write_documents(job: PreprocessJob, fitted: FitResult, written: list[WrittenFiles]) -> None:
     """Writes statistics.json and transform.json, and last the manifest, still pending.
 
     Raises:
@@ -193,13 +193,17 @@ def write_documents(job: Job, fitted: Fitted, written: list[Written]) -> None:
     job.folder.write(PENDING, json_bytes(manifest))
 
 
-def _engineered(job: Job, transform: Transform, batch: pa.RecordBatch) -> dict[str, Looked]:
+def _engineered(
+    job: PreprocessJob, transform: Transform, batch: pa.RecordBatch
+) -> dict[str, LookupColumn]:
     columns = apply(transform, batch)
-    label = looked(batch.column(job.spec.label))
+    label = lookup_column(batch.column(job.spec.label))
     columns[LABEL] = replace(label, values=_labels(label.values, transform))
     if job.spec.weight is not None:
-        columns[WEIGHT] = looked(batch.column(job.spec.weight))
-    return columns | {RAW_PREFIX + name: looked(batch.column(name)) for name in job.raw_columns}
+        columns[WEIGHT] = lookup_column(batch.column(job.spec.weight))
+    return columns | {
+        RAW_PREFIX + name: lookup_column(batch.column(name)) for name in job.raw_columns
+    }
 
 
 def _labels(label: pa.Array, transform: Transform) -> pa.Array:
@@ -210,7 +214,7 @@ def _labels(label: pa.Array, transform: Transform) -> pa.Array:
     return pc.index_in(label.cast(pa.string()), classes)
 
 
-def _shard_schema(job: Job, transform: Transform, *, raw: bool) -> pa.Schema:
+def _shard_schema(job: PreprocessJob, transform: Transform, *, raw: bool) -> pa.Schema:
     engineered = [
         pa.field(e.name, pa.float32() if e.cardinality is None else pa.int32(), nullable=False)
         for e in transform.engineered
@@ -235,7 +239,7 @@ def _spill(batch: pa.RecordBatch, file: pa.NativeFile) -> None:
         writer.write_batch(batch)
 
 
-def spilled(job: Job, cleaned: Cleaned) -> Iterator[pa.RecordBatch]:
+def spilled(job: PreprocessJob, cleaned: CleanedRange) -> Iterator[pa.RecordBatch]:
     """Yields the blocks of a range that wait for the second pass."""
     options = pa.ipc.IpcReadOptions(use_threads=False)
     with job.folder.open(job.spill(cleaned.index)) as file:

@@ -24,16 +24,16 @@ from quatrain.components.errors import ErrorRecord, QuatrainError
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
-from quatrain.components.preprocess.job import ERROR, Job
-from quatrain.components.preprocess.passes import Cleaned, Fitted, Written
-from quatrain.components.preprocess.summary.summary import Fold, Summary
+from quatrain.components.preprocess.job import ERROR, PreprocessJob
+from quatrain.components.preprocess.passes import CleanedRange, FitResult, WrittenFiles
+from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
 from quatrain.components.table.range import Range
 
 _SUMMARY = "summary"
 
 
 def make(
-    job: Job,
+    job: PreprocessJob,
     ranges: list[Range],
     runner: PipelineRunner | None,
     options: PipelineOptions,
@@ -56,25 +56,25 @@ def make(
     spans = pipeline | "Ranges" >> beam.Create(ranges, reshuffle=not in_one_worker)
     if job.spec.clean.deduplicate:
         spans = spans | "Deduplicate" >> LeaveOutDuplicates(job)
-    cleaned = spans | "Clean" >> beam.ParDo(Clean(job)).with_outputs(_SUMMARY, main="range")
-    cleaned.range.element_type = Cleaned
+    cleaned = spans | "Clean" >> beam.ParDo(CleanRanges(job)).with_outputs(_SUMMARY, main="range")
+    cleaned.range.element_type = CleanedRange
     cleaned[_SUMMARY].element_type = Summary
     fitted = (
         cleaned[_SUMMARY]
-        | "Summarize" >> beam.CombineGlobally(SumSummaries()).without_defaults()
-        | "Fit" >> beam.Map(fit_transform, job).with_output_types(Fitted)
+        | "Summarize" >> beam.CombineGlobally(MergeSummaries()).without_defaults()
+        | "Fit" >> beam.Map(fit_transform, job).with_output_types(FitResult)
     )
     written = cleaned.range | "Engineer" >> beam.ParDo(
-        Engineer(job), beam.pvalue.AsSingleton(fitted)
-    ).with_output_types(Written)
-    fitted | "Commit" >> beam.ParDo(Commit(job), beam.pvalue.AsList(written))
+        EngineerRanges(job), beam.pvalue.AsSingleton(fitted)
+    ).with_output_types(WrittenFiles)
+    fitted | "Commit" >> beam.ParDo(WriteDocuments(job), beam.pvalue.AsList(written))
     return pipeline
 
 
-class Clean(beam.DoFn):
+class CleanRanges(beam.DoFn):
     """First pass over a range; gives what it wrote, and its summary on the side."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PreprocessJob) -> None:
         self._job = job
 
     def setup(self) -> None:
@@ -89,32 +89,35 @@ class Clean(beam.DoFn):
                 raise span.error.error
             cleaned, total = passes.clean_range(self._job, span, self._cleaner)
         except QuatrainError as error:
-            cleaned, total = Cleaned(span.index), Summary(error=(span.index, ErrorRecord.of(error)))
+            cleaned, total = (
+                CleanedRange(span.index),
+                Summary(error=(span.index, ErrorRecord.of(error))),
+            )
         yield beam.pvalue.TaggedOutput(_SUMMARY, total)
         yield cleaned
 
 
-class SumSummaries(beam.CombineFn):
+class MergeSummaries(beam.CombineFn):
     """Lifts the sum of `Summary`."""
 
-    def create_accumulator(self) -> Fold:
+    def create_accumulator(self) -> RunningSummary:
         """Nothing yet."""
-        return Fold()
+        return RunningSummary()
 
-    def add_input(self, accumulator: Fold, element: Summary) -> Fold:
+    def add_input(self, accumulator: RunningSummary, element: Summary) -> RunningSummary:
         """`+`."""
         return accumulator.add(element)
 
-    def merge_accumulators(self, accumulators: Iterable[Fold]) -> Fold:
+    def merge_accumulators(self, accumulators: Iterable[RunningSummary]) -> RunningSummary:
         """`+` of all."""
-        return reduce(lambda fold, other: fold.add(other.total), accumulators, Fold())
+        return reduce(lambda fold, other: fold.add(other.total), accumulators, RunningSummary())
 
-    def extract_output(self, accumulator: Fold) -> Summary:
+    def extract_output(self, accumulator: RunningSummary) -> Summary:
         """The sum."""
         return accumulator.total
 
 
-def fit_transform(total: Summary, job: Job) -> Fitted:
+def fit_transform(total: Summary, job: PreprocessJob) -> FitResult:
     """Fits the transform and says how far the step is."""
     kept = total.read - total.rejected
     print(
@@ -124,25 +127,25 @@ def fit_transform(total: Summary, job: Job) -> Fitted:
     return passes.fit(job, total)
 
 
-class Engineer(beam.DoFn):
+class EngineerRanges(beam.DoFn):
     """Second pass over a range, once the transform is known; nothing after an error."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PreprocessJob) -> None:
         self._job = job
 
-    def process(self, cleaned: Cleaned, fitted: Fitted) -> Iterator[Written]:
+    def process(self, cleaned: CleanedRange, fitted: FitResult) -> Iterator[WrittenFiles]:
         """Writes the shards of one range."""
         if fitted.error is None:
             yield passes.engineer_range(self._job, cleaned, fitted)
 
 
-class Commit(beam.DoFn):
+class WriteDocuments(beam.DoFn):
     """Writes the documents, or the error."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PreprocessJob) -> None:
         self._job = job
 
-    def process(self, fitted: Fitted, written: list[Written]) -> None:
+    def process(self, fitted: FitResult, written: list[WrittenFiles]) -> None:
         """Writes what the end of the step reads."""
         if fitted.error is None:
             passes.write_documents(self._job, fitted, list(written))

@@ -15,7 +15,7 @@ from quatrain.components.image import IMAGE
 from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
-from quatrain.components.preprocess.job import ERROR, PENDING, SPILL, Job, rules_of
+from quatrain.components.preprocess.job import ERROR, PENDING, SPILL, PreprocessJob, rules_of
 from quatrain.components.preprocess.output_folder import MANIFEST, Folder, attempt
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
@@ -109,7 +109,7 @@ def preprocess(
         pool.check(options)
         with attempt(out, remote=remote) as folder:
             window = files.as_json() if files.days else None
-            job = Job(model, rules, folder, len(ranges), window)
+            job = PreprocessJob(model, rules, folder, len(ranges), window)
             work = pipeline.make(job, ranges, own, options, in_one_worker=n_workers == 1)
             if runner == runners.DATAFLOW:
                 dataflow.run(work, gcp_resources)

@@ -12,8 +12,8 @@ from quatrain.components.errors import QuatrainError
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Cleaner
-from quatrain.components.preprocess.job import Job, rules_of
-from quatrain.components.preprocess.kept_rows import kept_blocks
+from quatrain.components.preprocess.job import PreprocessJob, rules_of
+from quatrain.components.preprocess.kept_rows import read_kept_rows
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.schema import ModelSpec
@@ -59,7 +59,7 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
         ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES, files.listing, spec.spellings)
         if findings:
             return Checked(findings, [], None)
-        job = Job(spec, rules, Folder(""), len(ranges))
+        job = PreprocessJob(spec, rules, Folder(""), len(ranges))
         sample, is_whole = _sample(job, [ranges[i] for i in _spread(len(ranges))])
     except QuatrainError as error:
         return Checked([*findings, str(error)], [], None)
@@ -79,11 +79,11 @@ def _spread(n: int) -> list[int]:
     return sorted({i * n // SAMPLE_RANGES for i in range(SAMPLE_RANGES)}) if n else []
 
 
-def _sample(job: Job, ranges: list[Range]) -> tuple[Summary, bool]:
+def _sample(job: PreprocessJob, ranges: list[Range]) -> tuple[Summary, bool]:
     """Returns what the first block of each range shows, and whether these are all rows."""
     cleaner, total, is_whole = Cleaner(job.rules), Summary(), len(ranges) == job.n_shards
     for span in ranges:
-        blocks = kept_blocks(job.spec, span, cleaner)
+        blocks = read_kept_rows(job.spec, span, cleaner)
         for kept in islice(blocks, 1):
             total += passes.summarize(job, span.index, kept)
         # A range that cannot be cut, as a compressed file, may have more.

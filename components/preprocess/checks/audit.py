@@ -17,7 +17,7 @@ import numpy as np
 
 from quatrain.components.confidence import wilson
 from quatrain.components.preprocess.checks import single_input
-from quatrain.components.preprocess.summary.distinct_sample import SIZE, Sketch
+from quatrain.components.preprocess.summary.distinct_sample import SIZE, DistinctSample
 from quatrain.components.preprocess.summary.evidence import Evidence, Extent, deciding_columns
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.schema import ModelSpec
@@ -45,7 +45,7 @@ Verdict = Literal["passed", "note", "finding"]
 
 
 @dataclass(frozen=True)
-class Check:
+class AuditCheck:
     """One question to the splits and its answer.
 
     Attributes:
@@ -71,7 +71,7 @@ def findings(checks: list[dict[str, Any]]) -> list[str]:
     return [c["sentence"] for c in checks if c["verdict"] == "finding"]
 
 
-def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> Iterator[Check]:
+def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> Iterator[AuditCheck]:
     evidence = summary.evidence
     if isinstance(spec.split, HashSplit):
         yield _keys(spec.split, evidence.keys)
@@ -82,23 +82,23 @@ def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> It
         yield from _sizes(spec.split, summary, evidence.keys)
 
 
-def _sampled(sketch: Sketch, noun: str) -> str:
+def _sampled(sketch: DistinctSample, noun: str) -> str:
     if sketch.complete:
         return f"{sketch.distinct:,} {noun}"
     return f"{SIZE:,} sampled of about {sketch.distinct:,} {noun}"
 
 
-def _keys(split: HashSplit, keys: Sketch) -> Check:
+def _keys(split: HashSplit, keys: DistinctSample) -> AuditCheck:
     shared = int(np.sum(np.count_nonzero(keys.counts, axis=1) > 1))
     named = ", ".join(split.drawn)
     where = _sampled(keys, f"distinct keys ({named})")
     if not shared:
-        return Check("keys", "passed", f"no key stands in two splits, of {where}")
+        return AuditCheck("keys", "passed", f"no key stands in two splits, of {where}")
     sentence = f"{shared:,} keys stand in two splits, of {where}"
-    return Check("keys", "finding", sentence, {"shared": shared})
+    return AuditCheck("keys", "finding", sentence, {"shared": shared})
 
 
-def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
+def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
     """How many distinct rows of a later split stand in an earlier one, too.
 
     The columns that decide the split are left out: with them no row could stand in two.
@@ -123,7 +123,7 @@ def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
         at_most = "" if rows.complete else f"; at most {worst['high']:.2%} of them (95 %)"
         where = _sampled(rows, "distinct rows")
         sentence = f"no row stands in two splits, {everywhere}, of {where}{at_most}"
-        return Check("identical_rows", "passed", sentence, numbers)
+        return AuditCheck("identical_rows", "passed", sentence, numbers)
     has_input = any(i.name not in deciding for i in spec.inputs)  # equal labels are no copies
     is_told_apart = has_input and rows.distinct > TOLD_APART * rows.n_rows
     verdict: Verdict = "finding" if worst["low"] > REPEATED and is_told_apart else "note"
@@ -133,7 +133,7 @@ def _identical_rows(spec: ModelSpec, rows: Sketch) -> Check:
         f"{worst['also_in']} too, identical {everywhere}: "
         + ("they may be copies" if is_told_apart else "these columns do not tell rows apart")
     )
-    return Check("identical_rows", verdict, sentence, numbers)
+    return AuditCheck("identical_rows", verdict, sentence, numbers)
 
 
 def _share(part: int, n: int, *, exact: bool) -> tuple[float, float, float]:
@@ -144,7 +144,7 @@ def _share(part: int, n: int, *, exact: bool) -> tuple[float, float, float]:
     return share, *((share, share) if exact else wilson(share, n, z=AUDIT_Z))
 
 
-def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[Check]:
+def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[AuditCheck]:
     """Whether training ends before the later splits begin, by each declared time."""
     own = spec.split.column if spec.split.by == "time" else None
     for column in dict.fromkeys(name for name, _ in evidence.times):
@@ -156,16 +156,16 @@ def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[Check]:
         overlap = _overlap(ends)
         if not overlap:
             sentence = f"by {column} the splits follow each other: {told}"
-            yield Check("time_order", "passed", sentence, numbers)
+            yield AuditCheck("time_order", "passed", sentence, numbers)
         elif own is not None:
             sentence = f"the splits overlap by their own time {column}: {told}"
-            yield Check("time_order", "finding", sentence, numbers)
+            yield AuditCheck("time_order", "finding", sentence, numbers)
         else:
             sentence = (
                 f"the splits share their time by {column}, so training knows what comes after "
                 f"{overlap} rows ({told}); split by time where the model is to foretell"
             )
-            yield Check("time_order", "note", sentence, numbers)
+            yield AuditCheck("time_order", "note", sentence, numbers)
 
 
 def _overlap(ends: dict[str, Extent]) -> str:
@@ -178,14 +178,14 @@ def _time(micros: int) -> str:
     return str(np.datetime64(micros, "us"))[:19]
 
 
-def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: Sketch) -> Check:
+def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: DistinctSample) -> AuditCheck:
     """Whether one input alone tells the label."""
     type_ = {**spec.columns, **derived}[spec.label]
     shares = single_input.explained(spec.task, type_, spec.inputs, rows)
     where = _sampled(rows, "distinct rows")
     if not shares:
         sentence = f"{spec.label} varies too little in {where} to say which input tells it"
-        return Check("predictors", "note", sentence)
+        return AuditCheck("predictors", "note", sentence)
     numbers = {"explained": shares}
     measure = "spares {:.2%} of the errors of guessing it"
     if spec.task == "regression":
@@ -197,16 +197,16 @@ def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: Sketch) -> Ch
             f"no input alone tells {spec.label}: the best, {name}, {measure.format(share)}, on "
             f"{where}"
         )
-        return Check("predictors", "passed", sentence, numbers)
+        return AuditCheck("predictors", "passed", sentence, numbers)
     leaks = [f"{n} {measure.format(s)}" for n, s in shares.items() if s >= limit]
     sentence = (
         f"one input alone gives {spec.label} away: {', '.join(leaks)}, on {where}; is it known "
         f"when the prediction is made?"
     )
-    return Check("predictors", "finding", sentence, numbers)
+    return AuditCheck("predictors", "finding", sentence, numbers)
 
 
-def _sizes(split: HashSplit, summary: Summary, keys: Sketch) -> Iterator[Check]:
+def _sizes(split: HashSplit, summary: Summary, keys: DistinctSample) -> Iterator[AuditCheck]:
     """Whether the splits have the sizes that were asked for.
 
     A key is a draw, not a row. Keys of unlike sizes count as fewer: of the sizes w of the keys they
@@ -233,13 +233,13 @@ def _sizes(split: HashSplit, summary: Summary, keys: Sketch) -> Iterator[Check]:
     where = f"{keys.distinct:,} keys, worth {draws:,.0f} draws"
     if off:
         sentence = f"split sizes differ from the request beyond chance ({where}): {'; '.join(off)}"
-        yield Check("sizes", "finding", sentence, numbers)
+        yield AuditCheck("sizes", "finding", sentence, numbers)
     elif draws < FEW_DRAWS:
         sentence = f"the sizes are mostly luck, as there are only {where}: {told}"
-        yield Check("sizes", "note", sentence, numbers)
+        yield AuditCheck("sizes", "note", sentence, numbers)
     else:
         sentence = f"the splits have the sizes asked for, within chance of {where}: {told}"
-        yield Check("sizes", "passed", sentence, numbers)
+        yield AuditCheck("sizes", "passed", sentence, numbers)
 
 
 def _two_sided(k: int, n: int, p: float) -> float:

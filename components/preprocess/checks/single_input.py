@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from quatrain.components.preprocess.summary.distinct_sample import MISSING, U64, Sketch
+from quatrain.components.preprocess.summary.distinct_sample import MISSING, U64, DistinctSample
 from quatrain.trainer.features.base import Input, Task
 
 N_BINS = 64
@@ -16,7 +16,7 @@ LEAST_ERRORS = 20
 
 
 def explained(
-    task: Task, label_type: str, inputs: Sequence[Input], rows: Sketch
+    task: Task, label_type: str, inputs: Sequence[Input], rows: DistinctSample
 ) -> dict[str, float] | None:
     """Returns the share of the label that each input explains on rows it was not learned from.
 

@@ -37,7 +37,7 @@ Column = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Measured:
+class DriftMeasure:
     """One number of one column.
 
     Attributes:
@@ -188,7 +188,7 @@ def _notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
             yield f"column {name!r} is no longer used"
 
 
-def _column(before: Column, now: Column) -> tuple[list[Measured], list[dict[str, Any]]]:
+def _column(before: Column, now: Column) -> tuple[list[DriftMeasure], list[dict[str, Any]]]:
     found = [_missing(before, now)]
     if not before["count"] or not now["count"] or before["type"] in TIMES:
         return found, []  # the values of a time move on by themselves
@@ -199,36 +199,36 @@ def _column(before: Column, now: Column) -> tuple[list[Measured], list[dict[str,
     return [*found, *_moments(before, now), psi], bins
 
 
-def _missing(before: Column, now: Column) -> Measured:
+def _missing(before: Column, now: Column) -> DriftMeasure:
     rows = [c["count"] + c["missing"] for c in (before, now)]
     return _shares("missing", [before["missing"], now["missing"]], rows)
 
 
-def _shares(measure: str, counts: Sequence[int], rows: Sequence[int]) -> Measured:
+def _shares(measure: str, counts: Sequence[int], rows: Sequence[int]) -> DriftMeasure:
     """The difference of two shares; its deviation is that of two binomial samples."""
     a, b = (c / n for c, n in zip(counts, rows, strict=True))
     # One row more of each kind, so that a share of 0 has a deviation too (Agresti & Caffo 2000).
     pooled = (sum(counts) + 1) / (sum(rows) + 2)
     noise = Z * math.sqrt(pooled * (1 - pooled) * (1 / rows[0] + 1 / rows[1]))
-    return Measured(measure, abs(b - a), noise, f"{a:.2%}", f"{b:.2%}")
+    return DriftMeasure(measure, abs(b - a), noise, f"{a:.2%}", f"{b:.2%}")
 
 
-def _moments(before: Column, now: Column) -> Iterator[Measured]:
+def _moments(before: Column, now: Column) -> Iterator[DriftMeasure]:
     """The change of the mean in deviations of before, and of the deviation by its logarithm."""
     (n, m), (a, b) = ([c[key] for c in (before, now)] for key in ("count", "stddev"))
     if not a > 0:
         return
     means = [c["mean"] for c in (before, now)]
     noise = Z * math.sqrt(1 / n + (b / a) ** 2 / m)
-    yield Measured("mean", abs(means[1] - means[0]) / a, noise, *(f"{v:.4g}" for v in means))
+    yield DriftMeasure("mean", abs(means[1] - means[0]) / a, noise, *(f"{v:.4g}" for v in means))
     if b > 0:
         # Var(ln s) is (kurtosis - 1) / 4n: the delta method on the sample variance.
         tails = [max(c["kurtosis"] - 1, 0) / (4 * c["count"]) for c in (before, now)]
         noise = Z * math.sqrt(sum(tails))
-        yield Measured("stddev", abs(math.log(b / a)), noise, f"{a:.4g}", f"{b:.4g}")
+        yield DriftMeasure("stddev", abs(math.log(b / a)), noise, f"{a:.4g}", f"{b:.4g}")
 
 
-def _numbers(before: Column, now: Column) -> tuple[Measured, list[dict[str, Any]]]:
+def _numbers(before: Column, now: Column) -> tuple[DriftMeasure, list[dict[str, Any]]]:
     pairs = [(c["histogram"]["edges"], c["histogram"]["counts"]) for c in (before, now)]
     edges, a, b = common(*pairs)
     starts = _starts(a, b)
@@ -266,7 +266,7 @@ def _complete(column: Column) -> bool:
     return "values" not in column or len(column["values"]) == column["distinct"]
 
 
-def _categories(before: Column, now: Column) -> tuple[Measured, list[dict[str, Any]]]:
+def _categories(before: Column, now: Column) -> tuple[DriftMeasure, list[dict[str, Any]]]:
     """Counts the categories that are known of both runs, and all other ones together."""
     both = [
         value
@@ -291,7 +291,7 @@ def _frequent(
     return ([*names, OTHER], a, b) if rest.any() else (names, a[:-1], b[:-1])
 
 
-def _psi(a: np.ndarray, b: np.ndarray, before: Column, now: Column) -> Measured:
+def _psi(a: np.ndarray, b: np.ndarray, before: Column, now: Column) -> DriftMeasure:
     """The population stability index of two tables of counts, `[K]` each.
 
     Half a row is added to every bin, so that an empty one has a logarithm. When both tables come
@@ -308,7 +308,7 @@ def _psi(a: np.ndarray, b: np.ndarray, before: Column, now: Column) -> Measured:
         spread = 2 / (9 * free)
         quantile = free * (1 - spread + Z * math.sqrt(spread)) ** 3
         noise = quantile * (1 / before["count"] + 1 / now["count"])
-    return Measured("psi", value, noise, f"{before['count']:,} rows", f"{now['count']:,} rows")
+    return DriftMeasure("psi", value, noise, f"{before['count']:,} rows", f"{now['count']:,} rows")
 
 
 def _bins(names: Sequence[str], a: np.ndarray, b: np.ndarray) -> list[dict[str, Any]]:
@@ -317,7 +317,7 @@ def _bins(names: Sequence[str], a: np.ndarray, b: np.ndarray) -> list[dict[str, 
     return [{"bin": name, "before": before, "now": now} for name, before, now in rows]
 
 
-def _new(before: Column, now: Column) -> Iterator[Measured]:
+def _new(before: Column, now: Column) -> Iterator[DriftMeasure]:
     """The share of rows whose category was not there before.
 
     Of one distribution that is the share of categories seen once before (Good 1953, "The population
@@ -331,15 +331,17 @@ def _new(before: Column, now: Column) -> Iterator[Measured]:
     noise = once + Z * math.sqrt(once * (1 / rows[0] + 1 / rows[1]))
     named = ", ".join(f"{v!r} {n:,}" for v, n in list(unseen.items())[:NAMED])
     share = sum(unseen.values()) / rows[1]
-    yield Measured("new", share, noise, f"{len(before['values']):,} categories", named or "none")
+    yield DriftMeasure(
+        "new", share, noise, f"{len(before['values']):,} categories", named or "none"
+    )
 
 
 def _label(
     before: Mapping[str, Any],
     now: Mapping[str, Any],
-    measured: list[Measured],
+    measured: list[DriftMeasure],
     bins: list[dict[str, Any]],
-) -> tuple[list[Measured], list[dict[str, Any]]]:
+) -> tuple[list[DriftMeasure], list[dict[str, Any]]]:
     """The label of a classifier: its shares in place of all else; of a regression: its mean."""
     tables = [t["label"].get("classes") for t in (before, now)]
     if before["label"]["column"] != now["label"]["column"] or None in tables:
@@ -354,10 +356,10 @@ def _label(
     bins = [{"bin": c, "before": shares[0][c], "now": shares[1][c]} for c in found]
     told = found[most]
     words = (f"{most} {told.before}", f"{most} {told.now}")
-    return [Measured("label", told.value, told.noise, *words)], bins
+    return [DriftMeasure("label", told.value, told.noise, *words)], bins
 
 
-def _renamed(measured: Measured) -> Measured:
+def _renamed(measured: DriftMeasure) -> DriftMeasure:
     if measured.measure != "mean":
         return measured
-    return Measured("label", measured.value, measured.noise, measured.before, measured.now)
+    return DriftMeasure("label", measured.value, measured.noise, measured.before, measured.now)

@@ -39,8 +39,8 @@ _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
-class Sketch:
-    """Some of the distinct rows of a table; `Sketch()` is the zero of `+`.
+class DistinctSample:
+    """Some of the distinct rows of a table; `DistinctSample()` is the zero of `+`.
 
     Attributes:
         keys: Their fingerprints, ascending, `[K] uint64`; all of them when K is below `SIZE`.
@@ -55,7 +55,7 @@ class Sketch:
     n_rows: int = 0
 
     @classmethod
-    def of(cls, keys: U64, split: np.ndarray, columns: Sequence[pa.Array] = ()) -> Sketch:
+    def of(cls, keys: U64, split: np.ndarray, columns: Sequence[pa.Array] = ()) -> DistinctSample:
         """Samples a batch.
 
         Args:
@@ -73,7 +73,7 @@ class Sketch:
         return cls(keys[rows], counts, of_each, len(keys))
 
     @classmethod
-    def of_distinct(cls, keys: U64, counts: np.ndarray) -> Sketch:
+    def of_distinct(cls, keys: U64, counts: np.ndarray) -> DistinctSample:
         """Samples a batch by its distinct rows.
 
         Args:
@@ -86,7 +86,7 @@ class Sketch:
         return cls(kept, n_rows, np.zeros((0, len(kept)), np.uint64), int(counts.sum()))
 
     @classmethod
-    def total(cls, parts: Sequence[Sketch]) -> Sketch:
+    def total(cls, parts: Sequence[DistinctSample]) -> DistinctSample:
         """Returns the sum of any number, by one sort."""
         filled = [p for p in parts if len(p.keys)]
         if len(filled) < 2:
@@ -103,7 +103,7 @@ class Sketch:
         order = order[first]
         return cls(keys[order], counts, words[..., order], sum(s.n_rows for s in filled))
 
-    def __add__(self, other: Sketch) -> Sketch:
+    def __add__(self, other: DistinctSample) -> DistinctSample:
         return self.total([self, other])
 
     @property

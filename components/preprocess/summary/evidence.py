@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from quatrain.components.preprocess.dictionary import Encoded, count, count_values
-from quatrain.components.preprocess.summary.distinct_sample import Sketch, fingerprints
+from quatrain.components.preprocess.dictionary import EncodedBatch, count, count_values
+from quatrain.components.preprocess.summary.distinct_sample import DistinctSample, fingerprints
 from quatrain.components.specification.split import SPLITS, Split
 from quatrain.trainer.features.fingerprint import distinct_rows
 
@@ -32,15 +32,15 @@ class Evidence:
         times: By declared time column and split, its first and last value.
     """
 
-    rows: Sketch = field(default_factory=Sketch)
-    sample: Sketch = field(default_factory=Sketch)
-    keys: Sketch = field(default_factory=Sketch)
+    rows: DistinctSample = field(default_factory=DistinctSample)
+    sample: DistinctSample = field(default_factory=DistinctSample)
+    keys: DistinctSample = field(default_factory=DistinctSample)
     times: Mapping[tuple[str, str], Extent] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
-        encoded: Encoded,
+        encoded: EncodedBatch,
         sizes: np.ndarray,
         types: Mapping[str, str],
         predictors: Sequence[str],
@@ -63,13 +63,13 @@ class Evidence:
         whole = content + fingerprints({n: encoded.column(n) for n in deciding})
         sides = np.repeat(np.arange(len(SPLITS)), sizes)
         kept = [encoded.column(n) for n in predictors]
-        rows, sample = Sketch.of(content, sides), Sketch.of(whole, sides, kept)
-        keys = Sketch()
+        rows, sample = DistinctSample.of(content, sides), DistinctSample.of(whole, sides, kept)
+        keys = DistinctSample()
         if split.by == "hash":
             row, drawn = distinct_rows([encoded.column(k) for k in split.drawn])
             counts = count(row, len(drawn[0]), sizes)
             named = dict(zip(split.drawn, drawn, strict=True))
-            keys = Sketch.of_distinct(fingerprints(named), counts)
+            keys = DistinctSample.of_distinct(fingerprints(named), counts)
         return cls(rows, sample, keys, dict(_extents(types, encoded, sizes)))
 
     @classmethod
@@ -81,7 +81,7 @@ class Evidence:
                 low, high = times.get(place, (first, last))
                 times[place] = min(first, low), max(last, high)
         names = ("rows", "sample", "keys")
-        rows, sample, keys = (Sketch.total([getattr(p, n) for p in parts]) for n in names)
+        rows, sample, keys = (DistinctSample.total([getattr(p, n) for p in parts]) for n in names)
         return cls(rows, sample, keys, times)
 
     def __add__(self, other: Evidence) -> Evidence:
@@ -95,7 +95,7 @@ def deciding_columns(split: Split, types: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _extents(
-    types: Mapping[str, str], encoded: Encoded, sizes: np.ndarray
+    types: Mapping[str, str], encoded: EncodedBatch, sizes: np.ndarray
 ) -> Iterator[tuple[tuple[str, str], Extent]]:
     for name in (n for n, type_ in types.items() if type_ in MICROS):
         column = encoded.column(name)

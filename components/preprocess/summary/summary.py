@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import ErrorRecord
 from quatrain.components.preprocess.dictionary import (
-    Encoded,
+    EncodedBatch,
     count_values,
     decoded,
 )
@@ -85,7 +85,7 @@ class Summary:
     @classmethod
     def of_kept(
         cls,
-        encoded: Encoded,
+        encoded: EncodedBatch,
         sizes: np.ndarray,
         columns: tuple[Input, ...],
         sampled: frozenset[str] = frozenset(),
@@ -146,7 +146,7 @@ class Summary:
         return {"read": self.read, **kept, "rejected": self.rejected}
 
 
-class Fold:
+class RunningSummary:
     """Sums summaries as they come, `AT_ONCE` at a time, so that few are in memory.
 
     It travels as its packed sum, 0.4 MB of nearly 1 MB, and who hands it on leaves it packed.
@@ -165,7 +165,7 @@ class Fold:
     def __setstate__(self, packed: tuple[int, bytes]) -> None:
         self._parts, self._packed = [], packed
 
-    def add(self, *parts: Summary) -> Fold:
+    def add(self, *parts: Summary) -> RunningSummary:
         """Takes more of them."""
         if self._packed is not None:
             self._parts, self._packed = [self.total], None
@@ -195,7 +195,7 @@ def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
 
 
 def _quantities(
-    features: Sequence[Feature], columns: Sequence[Input], train: Encoded
+    features: Sequence[Feature], columns: Sequence[Input], train: EncodedBatch
 ) -> dict[str, Any]:
     """Returns what features count besides the columns themselves, as the difference of two."""
     features = [f for f in features if f.counted.startswith(QUANTITY)]
@@ -207,7 +207,7 @@ def _quantities(
     return {name: values for f in features for name, values in f.quantities(raw).items()}
 
 
-def _distinct_inputs(encoded: Encoded, inputs: Sequence[Input]) -> Raw:
+def _distinct_inputs(encoded: EncodedBatch, inputs: Sequence[Input]) -> Raw:
     """Returns the distinct values of each column, `[K]`, as `raw_inputs` gives them."""
     raw: dict[str, np.ndarray | pa.Array] = {}
     for column in inputs:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from quatrain.components.errors import SourceError
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner
-from quatrain.components.preprocess.job import Job, rules_of
-from quatrain.components.preprocess.kept_rows import kept_blocks
+from quatrain.components.preprocess.job import PreprocessJob, rules_of
+from quatrain.components.preprocess.kept_rows import read_kept_rows
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.table.ranges import plan_ranges
 from tests.components.conftest import model_of
@@ -57,7 +57,7 @@ BYTES = LINES.map(lambda line: line.encode("utf-8", "replace")) | st.binary(max_
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Job, Cleaner]]:
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[PreprocessJob, Cleaner]]:
     """Jobs over one scratch file, without and with quoted newlines."""
     folder = tmp_path_factory.mktemp("any")
     made = {}
@@ -68,7 +68,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Job, Clea
             columns=COLUMNS,
             evaluate={"slices": ["day", "arrival", "at"]},
         )
-        job = Job(spec, rules_of(spec), Folder(str(folder / str(quoted))), 1)
+        job = PreprocessJob(spec, rules_of(spec), Folder(str(folder / str(quoted))), 1)
         made[quoted] = (job, Cleaner(job.rules))
     return made
 
@@ -108,7 +108,7 @@ def _same(kept: dict[str, Any], row: bytes) -> bool:
 @example(rows=[b"0,0,A,0,", b"\r"], end=b"\n", is_ended=False, quoted_newlines=False)
 @example(rows=[b"0,0,A,x,\r"], end=b"\n", is_ended=False, quoted_newlines=False)
 def test_any_table_reconciles_and_its_rejected_rows_stand_as_they_were_read(
-    jobs: dict[bool, tuple[Job, Cleaner]],
+    jobs: dict[bool, tuple[PreprocessJob, Cleaner]],
     rows: list[bytes],
     end: bytes,
     is_ended: bool,
@@ -132,7 +132,7 @@ def test_any_table_reconciles_and_its_rejected_rows_stand_as_they_were_read(
     assert all(expected[r["position"]] == r["row"] for r in rejected)
     kept = [row for batch in passes.spilled(job, cleaned) for row in batch.to_pylist()]
     # Rows are spilled by their split, those of a split in their order.
-    positions = [k.positions.to_pylist() for k in kept_blocks(job.spec, span, cleaner)]
+    positions = [k.positions.to_pylist() for k in read_kept_rows(job.spec, span, cleaner)]
     good = [at for of_block in positions for at in of_block]
     assert sorted(good) == sorted({*expected} - {r["position"] for r in rejected})
     assert all(_same(k, expected[at]) for k, at in zip(kept, good, strict=True))

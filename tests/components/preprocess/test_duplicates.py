@@ -18,8 +18,8 @@ from quatrain.components.errors import DataError, SourceError, SpecError
 from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.duplicates import keys_of, losers_of
-from quatrain.components.preprocess.job import Job, rules_of
-from quatrain.components.preprocess.kept_rows import kept_blocks
+from quatrain.components.preprocess.job import PreprocessJob, rules_of
+from quatrain.components.preprocess.kept_rows import read_kept_rows
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
@@ -43,7 +43,7 @@ def rows_of(copies: int) -> str:
 def losers(spec: ModelSpec, range_bytes: int | None, *, backwards: bool = False) -> list[int]:
     """Where the duplicates stand, worked out without Beam."""
     ranges = plan_ranges(spec.source, spec.columns, range_bytes)
-    job = Job(spec, rules_of(spec), Folder(""), len(ranges))
+    job = PreprocessJob(spec, rules_of(spec), Folder(""), len(ranges))
     parts, cleaner = dict[int, list[bytes]](), Cleaner(job.rules)
     for span in reversed(ranges) if backwards else ranges:
         for part, packed in keys_of(job, span, cleaner):
@@ -156,7 +156,7 @@ def _rule(key: str) -> dict[str, Any]:
 def test_a_pipeline_that_is_not_asked_has_no_step_for_it(delays_spec: Make) -> None:
     for rule, asked in ((None, False), ({"keys": ["day"]}, True)):
         spec = delays_spec(**cleaned(rule)) if rule else delays_spec()
-        job = Job(spec, rules_of(spec), Folder(""), 1)
+        job = PreprocessJob(spec, rules_of(spec), Folder(""), 1)
         made = pipeline.make(job, [], FnApiRunner(), PipelineOptions([]), in_one_worker=True)
         assert any(label.startswith("Deduplicate") for label in made.applied_labels) == asked
 
@@ -186,4 +186,4 @@ def test_a_loser_that_is_not_found_again_means_that_the_file_changed(delays_spec
     cleaner = Cleaner(rules_of(spec))
     gone = replace(span, dropped=(Path(span.path).stat().st_size,))
     with pytest.raises(SourceError, match=r"delays\.csv changed while the run read it"):
-        list(kept_blocks(spec, gone, cleaner))
+        list(read_kept_rows(spec, gone, cleaner))

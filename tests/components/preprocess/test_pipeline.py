@@ -22,10 +22,10 @@ from quatrain.components.engine import local_worker
 from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
 from quatrain.components.preprocess import find_files, passes
 from quatrain.components.preprocess.cleaning import Cleaner
-from quatrain.components.preprocess.job import Job, rules_of
+from quatrain.components.preprocess.job import PreprocessJob, rules_of
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.run import finish, preprocess
-from quatrain.components.preprocess.summary.summary import Fold, Summary
+from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.ranges import plan_ranges
@@ -41,10 +41,10 @@ def run(spec: ModelSpec, out: Path, **options: Any) -> int:
     return preprocess(spec.as_json(), runner="local", out=str(out), **options)
 
 
-def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes.Fitted:
+def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes.FitResult:
     """The same work without Beam, range by range; stops at a problem."""
     ranges = plan_ranges(spec.source, spec.columns, range_bytes)
-    job = Job(spec, rules_of(spec), Folder(str(out)), len(ranges))
+    job = PreprocessJob(spec, rules_of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(job.rules)
     cleaned = [passes.clean_range(job, r, cleaner) for r in ranges]
     fitted = passes.fit(job, sum((total for _, total in cleaned), Summary()))
@@ -336,11 +336,11 @@ def test_a_sum_travels_packed_and_takes_more_where_it_arrives(
     small_spec: ModelSpec, tmp_path: Path
 ) -> None:
     ranges = plan_ranges(small_spec.source, small_spec.columns, 2000)
-    job = Job(small_spec, rules_of(small_spec), Folder(str(tmp_path)), len(ranges))
+    job = PreprocessJob(small_spec, rules_of(small_spec), Folder(str(tmp_path)), len(ranges))
     cleaner = Cleaner(job.rules)
     first, *others = [passes.clean_range(job, span, cleaner)[1] for span in ranges]
-    coder = coders.registry.get_coder(Fold)
-    sent = coder.encode(Fold().add(first))
+    coder = coders.registry.get_coder(RunningSummary)
+    sent = coder.encode(RunningSummary().add(first))
     assert len(sent) < len(coder.encode(first)) / 2
     arrived = coder.decode(sent)
     assert coder.encode(arrived) == sent, "who hands it on leaves it packed"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from quatrain.components.preprocess.job import Job, rules_of
+from quatrain.components.preprocess.job import PreprocessJob, rules_of
 from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.transform import Transform
@@ -86,5 +86,5 @@ def test_ranges_and_one_range_give_one_transform_and_the_columns_of_its_numpy_fo
 
 
 def test_strings_that_nothing_is_fitted_to_are_sampled(spec: ModelSpec) -> None:
-    job = Job(spec, rules_of(spec), Folder(""), 1)
+    job = PreprocessJob(spec, rules_of(spec), Folder(""), 1)
     assert job.sampled == {"note"}  # the frequency needs every bag of tags

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quatrain.components.preprocess.summary.distinct_sample import (
     MISSING,
     SIZE,
-    Sketch,
+    DistinctSample,
     fingerprints,
     words,
 )
@@ -102,13 +102,15 @@ def test_fingerprints_of_rows_that_differ_in_few_bits_are_spread_evenly() -> Non
 @pytest.mark.parametrize("distinct", [10, 3000, 10_000])
 def test_any_cut_and_order_gives_the_same_sketch(distinct: int) -> None:
     keys, split = table(30_000, distinct)
-    whole = Sketch.of(keys, split, [pa.array(keys.view(np.int64))])
+    whole = DistinctSample.of(keys, split, [pa.array(keys.view(np.int64))])
     rng = np.random.default_rng(1)
     for _ in range(10):
         order = rng.permutation(len(keys))
         cuts = np.split(order, np.sort(rng.integers(0, len(keys), 5)))
-        parts = [Sketch.of(keys[c], split[c], [pa.array(keys[c].view(np.int64))]) for c in cuts]
-        merged = reduce(add, parts, Sketch())
+        parts = [
+            DistinctSample.of(keys[c], split[c], [pa.array(keys[c].view(np.int64))]) for c in cuts
+        ]
+        merged = reduce(add, parts, DistinctSample())
         assert merged.keys.tolist() == whole.keys.tolist()
         assert merged.counts.tolist() == whole.counts.tolist()
         assert merged.words.tolist() == whole.words.tolist()
@@ -117,7 +119,9 @@ def test_any_cut_and_order_gives_the_same_sketch(distinct: int) -> None:
 
 def test_the_rows_of_each_sampled_key_are_counted_exactly() -> None:
     keys, split = table(30_000, 10_000)
-    found = Sketch.of(keys[:9000], split[:9000]) + Sketch.of(keys[9000:], split[9000:])
+    found = DistinctSample.of(keys[:9000], split[:9000]) + DistinctSample.of(
+        keys[9000:], split[9000:]
+    )
     smallest = np.unique(keys)[:SIZE]
     assert found.keys.tolist() == smallest.tolist()
     rows = Counter(zip(keys.tolist(), split.tolist(), strict=True))
@@ -126,7 +130,7 @@ def test_the_rows_of_each_sampled_key_are_counted_exactly() -> None:
 
 
 def test_distinct_rows_are_counted_exactly_or_estimated() -> None:
-    few, many = (Sketch.of(*table(60_000, n)) for n in (1000, 50_000))
+    few, many = (DistinctSample.of(*table(60_000, n)) for n in (1000, 50_000))
     assert (few.complete, few.distinct) == (True, 1000)
     true = len(np.unique(table(60_000, 50_000)[0]))
     assert not many.complete
