@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from functools import cache
 
 import pyarrow as pa
@@ -104,6 +105,36 @@ def open_file(uri: str) -> pa.NativeFile:
     """Opens a file to be read at any place."""
     filesystem, path = open_filesystem(uri)
     return filesystem.open_input_file(path)
+
+
+def create_stream(uri: str) -> pa.NativeFile:
+    """Opens a file to be written from its start, as it comes; makes a local file's folder.
+
+    An object of a bucket appears when the stream is closed, and not if the process dies before.
+    """
+    filesystem, path = open_filesystem(uri)
+    if not is_remote(uri):  # a bucket has no folders
+        filesystem.create_dir(path.rpartition("/")[0] or ".")
+    return filesystem.open_output_stream(path, compression=None)
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or folder is there."""
+    filesystem, path = open_filesystem(uri)
+    return filesystem.get_file_info(path).type != pafs.FileType.NotFound
+
+
+def remove_file(uri: str) -> None:
+    """Removes a file, if it is there."""
+    filesystem, path = open_filesystem(uri)
+    with suppress(FileNotFoundError):
+        filesystem.delete_file(path)
+
+
+def remove_contents(uri: str) -> None:
+    """Removes everything in a folder, in no certain order; the folder may be absent."""
+    filesystem, path = open_filesystem(uri)
+    filesystem.delete_dir_contents(path, missing_dir_ok=True)
 
 
 def read_head(path: str, n_bytes: int, compression: str | None = None) -> bytes:

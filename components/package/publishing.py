@@ -15,6 +15,7 @@ from quatrain.components.errors import PackageError
 from quatrain.components.package.proof import prove
 from quatrain.components.package.sdist import build_sdist
 from quatrain.components.package.sources import LEFT_OUT, PACKAGE, check_sources
+from quatrain.components.storage import mounted
 
 
 def publish(examples: Path, out: Path, trainer: str = "") -> str:
@@ -62,7 +63,7 @@ def sources_of(trainer: str) -> Iterator[Path]:
     if not trainer:
         yield default_trainer_dir()
         return
-    own = Path(trainer.replace("gs://", "/gcs/", 1))
+    own = Path(mounted(trainer))
     if not own.is_file():
         yield own
         return

@@ -6,18 +6,17 @@ file below the root, and the parameter holds its uri and its digest.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from pydantic import ValidationError
 
+from quatrain.components.artifacts import write_whole
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.messages import schema_problems
 from quatrain.components.specification.schema import ModelSpec, digest_of
-from quatrain.components.storage import is_remote, open_filesystem, open_stream
+from quatrain.components.storage import create_stream, is_remote, open_stream
 
 MAX_VALUES = 1_000_000
 """The largest document; YAML's aliases can write a list of 10^9 values in a few lines."""
@@ -71,15 +70,12 @@ def write_spec(spec: ModelSpec, root: str) -> None:
     uri, data = reference["uri"], spec.as_json().encode()
     try:
         if is_remote(uri):
-            filesystem, name = open_filesystem(uri)
-            with filesystem.open_output_stream(name) as stream:
+            with create_stream(uri) as stream:
                 stream.write(data)
             return
         path = Path(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        write_whole(path, data)
     except OSError as error:
         raise SpecError(
             f"the spec is too long for a parameter, and its file {uri} cannot be written: {error}; "

@@ -39,14 +39,11 @@ def fetch(uri: str, folder: Path) -> Path:
         if not Path(uri).is_file():
             raise PackageError(f"package {uri} is not a file; run the package step again")
         return Path(uri)
-    from pyarrow import fs
+    from quatrain.components.storage import open_stream
 
-    filesystem, path = fs.FileSystem.from_uri(uri)
-    copy = folder / PurePosixPath(path).name
+    copy = folder / PurePosixPath(uri).name
     try:
-        # Without it Arrow unpacks a file by its name (.gz), and the digest is of the packed bytes.
-        source = filesystem.open_input_stream(path, compression=None)
-        with source, copy.open("wb") as target:
+        with open_stream(uri) as source, copy.open("wb") as target:
             while block := source.read(1 << 20):
                 target.write(block)
     except OSError as error:

@@ -11,10 +11,14 @@ import pytest
 from quatrain.components.errors import SourceError
 from quatrain.components.storage import (
     compression_of,
+    create_stream,
+    exists,
     mounted,
     open_filesystem,
     open_stream,
     read_head,
+    remove_contents,
+    remove_file,
 )
 from tests.emulators import storage as emulator
 
@@ -75,3 +79,24 @@ def test_a_bucket_has_one_client_until_the_process_is_pointed_elsewhere(
     assert open_filesystem("gs://b/y.csv")[0] is first
     monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", "http://127.0.0.1:9")
     assert open_filesystem("gs://b/y.csv")[0] is not first
+
+
+@pytest.mark.parametrize("root", ["{tmp}", "gs://b"])
+def test_a_file_is_written_found_read_and_removed_by_either_name(
+    root: str, served: emulator.Storage, tmp_path: Path
+) -> None:
+    served.add_bucket("b")
+    folder = f"{root.format(tmp=tmp_path)}/runs/1"
+    with create_stream(f"{folder}/model.tar.gz") as stream:
+        stream.write(b"packed")
+    assert exists(f"{folder}/model.tar.gz")
+    with open_stream(f"{folder}/model.tar.gz") as stream:
+        assert stream.read() == b"packed"
+    remove_file(f"{folder}/model.tar.gz")
+    remove_file(f"{folder}/model.tar.gz")
+    assert not exists(f"{folder}/model.tar.gz")
+    with create_stream(f"{folder}/rows/1") as stream:
+        stream.write(b"1")
+    remove_contents(folder)
+    remove_contents(f"{folder}/absent")
+    assert not exists(f"{folder}/rows/1")

@@ -16,7 +16,6 @@ from google.protobuf import json_format
 
 from quatrain.components.engine import dataflow
 from quatrain.components.errors import DataError, RunnerError
-from quatrain.components.preprocess import output_folder
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from tests.emulators import dataflow as emulated
@@ -38,7 +37,6 @@ def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.url)
         monkeypatch.setattr(auth._Credentials, "_credentials_init", True)  # else asks for 24 s
         monkeypatch.setattr(dataflow, "POLL_S", 0.05)
-        output_folder._bucket.cache_clear()  # of a storage that is gone
         served.add_bucket("b")
         yield served
 

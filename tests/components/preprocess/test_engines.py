@@ -16,7 +16,6 @@ import pytest
 
 from quatrain.components.engine import pool
 from quatrain.components.errors import RunnerError
-from quatrain.components.preprocess import output_folder
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from tests.emulators import storage as emulator
@@ -106,7 +105,6 @@ def test_workers_elsewhere_write_the_same_bytes_to_a_bucket(
         key = emulator.write_credentials(tmp_path / "key.json", storage.url)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
         monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
-        output_folder._bucket.cache_clear()  # of a storage that is gone
         bucket = storage.add_bucket("b")
         storage.put("gs://b/examples/left.parquet", b"of an attempt that was killed")
         runner = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
