@@ -17,7 +17,7 @@ from quatrain.vertex.cloud_file import load_cloud
 from quatrain.vertex.cron import read_cron
 from quatrain.vertex.schedule_plan import WantedSchedule
 from quatrain.vertex.schedules import ScheduleApplier, find
-from quatrain.vertex.submission import Request, prepare
+from quatrain.vertex.submission import JobRequest, prepare
 from tests.emulators import storage, vertex
 from tests.quatrain.vertex.test_schedules import Clock
 from tests.test_whole_chain import Outcome, quatrain
@@ -138,9 +138,9 @@ def test_an_apply_puts_the_new_pipeline_in_the_place_of_an_old_schedule(google, 
     (old,) = google.schedules
     clock = Clock()
     google.now = clock.now
-    request = Request(spec=Path("toys.yaml"), cloud=Path("cloud.yaml"), overrides=(SOURCE,))
-    ready = prepare(request, folder)
-    wanted = WantedSchedule("toys", read_cron(CRON), ready.job)
+    request = JobRequest(spec=Path("toys.yaml"), cloud=Path("cloud.yaml"), overrides=(SOURCE,))
+    checked = prepare(request, folder)
+    wanted = WantedSchedule("toys", read_cron(CRON), checked.job)
     client = Vertex(load_cloud(Path("cloud.yaml")))
     applier = ScheduleApplier(client, wanted, print, clock.now, clock.move)
     applier.apply()
@@ -148,7 +148,8 @@ def test_an_apply_puts_the_new_pipeline_in_the_place_of_an_old_schedule(google, 
     assert new.name != old
     assert (new.state, new.value["cron"]) == ("ACTIVE", CRON)
     assert (
-        new.job["runtimeConfig"]["parameterValues"] == ready.job["runtimeConfig"]["parameterValues"]
+        new.job["runtimeConfig"]["parameterValues"]
+        == checked.job["runtimeConfig"]["parameterValues"]
     )
     assert "quatrain.components.preprocess" in json.dumps(new.job["pipelineSpec"])
     assert applier.plan() == []

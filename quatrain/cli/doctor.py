@@ -1,4 +1,4 @@
-"""The verb that looks for what would make a run on Vertex AI fail."""
+"""The verb that finds what would make a run on Vertex AI fail: doctor."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from quatrain.cli.options import CLOUD, PATH, PRICES, SET, SPEC, TIER, with_opti
 @with_options(*CLOUD)
 @SET
 @TIER
-@click.option("--pipeline", type=PATH, metavar="FILE", help="Compiled file.")
+@click.option("--pipeline", type=PATH, metavar="FILE", help="Check this compiled file.")
 @PRICES
-@click.option("--runner", default="local", metavar="R", help="Where Beam is to run.  [local]")
+@click.option(
+    "--runner", default="local", metavar="R", help="Where Beam will run.  [default: local]"
+)
 @click.option("--offline", is_flag=True, help="Query nothing; list what was not checked.")
 def doctor(
     spec: Path,
@@ -30,7 +32,9 @@ def doctor(
     runner: str,
     offline: bool,
 ) -> int:
-    """Find what would make a run of SPEC on Vertex fail, before it costs anything.
+    """Find what would make a run of SPEC on Vertex AI fail.
+
+    It checks the files first and then queries Google, before a run could cost anything.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The command line as one command: its verbs, its exit codes and its errors."""
+"""The command line as a whole: its verbs, exit codes and errors."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class _Verbs(click.Group):
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
+@click.option("--debug", is_flag=True, help="Show tracebacks. May stand anywhere.")
 @click.version_option(package_name="quatrain")
 def cli(debug: bool) -> None:
-    """Turns a table into a trained, evaluated, served TensorFlow model.
+    """Turn a table into a trained, evaluated and served TensorFlow model.
 
-    One YAML file describes the model; one compiled pipeline trains it, here or on Vertex AI.
+    One YAML file describes the model. One compiled pipeline trains it, here or on Vertex AI.
 
     \b
     Example:
@@ -67,17 +67,17 @@ for verb in _VERBS:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits: 0, 1 after a failure, 2 after a usage error."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    given = ["--debug"] * debug + [a for a in given if a != "--debug"]
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = ["--debug"] * debug + [word for word in words if word != "--debug"]
     if debug:
-        sys.exit(_invoke(given))
+        sys.exit(_invoke(words))
     try:
-        code = _invoke(given)
+        code = _invoke(words)
     except KeyboardInterrupt as error:
         click.echo(f"\nerror: {str(error) or 'interrupted'}", err=True)
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has gone; nothing can be told to it
+    except BrokenPipeError:  # the reader of our output has gone, so nothing can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     except Exception as error:  # the one place where every failure becomes a sentence
@@ -98,8 +98,8 @@ def _invoke(arguments: list[str]) -> int:
         return USAGE
     except click.Abort as aborted:
         cause = aborted.__cause__
-        told = cause.args if isinstance(cause, KeyboardInterrupt) else ()
-        raise KeyboardInterrupt(*told) from None
+        reason = cause.args if isinstance(cause, KeyboardInterrupt) else ()
+        raise KeyboardInterrupt(*reason) from None
     return returned if isinstance(returned, int) else 0
 
 

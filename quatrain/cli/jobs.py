@@ -1,4 +1,4 @@
-"""The verb that sends a job to Vertex AI and waits for it. Heavy imports are inside it."""
+"""The verb that sends a job to Vertex AI: submit. Slow imports are inside it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 @click.command()
 @SPEC
 @with_options(*JOB)
-@click.option("--job-id", default="", metavar="ID", help="Name of the job; made by default.")
+@click.option("--job-id", default="", metavar="ID", help="Name of the job.  [default: by the time]")
 @AT
-@click.option("--no-cache", "anew", is_flag=True, help="Preprocess again, though nothing changed.")
-@click.option("--wait", "waits", is_flag=True, help="Show the steps until the job has ended.")
-def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) -> None:
+@click.option("--no-cache", is_flag=True, help="Preprocess again, even if nothing has changed.")
+@click.option("--wait", "waits", is_flag=True, help="Show the progress until the job ends.")
+def submit(spec: Path, job_id: str, no_cache: bool, waits: bool, **settings: Any) -> None:
     """Run the pipeline for SPEC on Vertex AI.
 
     \b
@@ -37,19 +37,19 @@ def submit(spec: Path, job_id: str, anew: bool, waits: bool, **settings: Any) ->
     if job_id:
         submission.check_job_id(job_id)
     with tempfile.TemporaryDirectory(prefix="quatrain-submit-") as folder:
-        ready = submission.prepare(request_of(spec, settings), Path(folder))
-    ready = submission.labelled(ready)
-    for warning in ready.warnings:
+        checked = submission.prepare(request_of(spec, settings), Path(folder))
+    checked = submission.labelled(checked)
+    for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
     from quatrain.vertex.client import Vertex
 
-    vertex = Vertex(ready.cloud)
-    sent = ready.named(job_id or submission.new_job_id(ready.spec.name), anew=anew)
-    ready.write_spec()
+    vertex = Vertex(checked.cloud)
+    sent = checked.named(job_id or submission.new_job_id(checked.spec.name), cached=not no_cache)
+    checked.write_spec()
     vertex.create_job(sent.job, sent.job_id)
     click.echo(f"job    {sent.job_id}")
     click.echo(f"file   sha256 {sent.compiled.sha256}")
-    click.echo(f"page   {console_link(ready.cloud, sent.job_id)}")
+    click.echo(f"page   {console_link(checked.cloud, sent.job_id)}")
     if waits:
         _wait(vertex, sent)
 
@@ -67,12 +67,12 @@ def _wait(vertex: Vertex, sent: Submission) -> None:
 
 
 def _offer_to_cancel(vertex: Vertex, sent: Submission) -> None:
-    """Asks whether the job is to end too; where nobody can answer, it goes on."""
+    """Offers to cancel the job too; where nobody can answer, it goes on."""
     question = f"\ncancel {sent.job_id} on Vertex AI too?"
     if sys.stdin.isatty():
         with contextlib.suppress(click.Abort):  # a second Ctrl-C is a no
             if click.confirm(question, default=False, err=True):
                 vertex.cancel_job(sent.job_id)
-                click.echo("asked it to end; its page shows when it has", err=True)
+                click.echo("requested its end; its page shows when it has ended", err=True)
                 return
     click.echo(f"{sent.job_id} goes on; cancel it on its page", err=True)

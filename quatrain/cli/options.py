@@ -1,4 +1,4 @@
-"""The options and arguments that several verbs share."""
+"""Options and arguments that several verbs share."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ import click
 from quatrain.vertex.beam_checks import LOCAL
 
 if TYPE_CHECKING:
-    from quatrain.vertex.submission import Request
+    from quatrain.vertex.submission import JobRequest
 
 PATH = click.Path(path_type=Path)
 
 SPEC = click.argument("spec", type=PATH)
-TIER = click.option("--tier", default="", metavar="T", help="Take this tier instead of the spec's.")
+TIER = click.option("--tier", default="", metavar="T", help="Use this tier instead of the spec's.")
 AT = click.option(
-    "--at", default="", metavar="TIME", help="Where source.window ends, as 2013-07-01; else now."
+    "--at",
+    default="",
+    metavar="TIME",
+    help="End of source.window, if not now, such as 2013-07-01.",
 )
 SET = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="A.B=C",
-    help="Set a value of the spec, in YAML; may be repeated.",
+    help="Set a value of the spec, in YAML. Repeatable.",
 )
 
 PRICES = click.option(
@@ -38,31 +41,44 @@ PRICES = click.option(
 )
 CLOUD = (
     click.option(
-        "--cloud", default="cloud.yaml", type=PATH, show_default=True, help="Cloud settings."
+        "--cloud",
+        default="cloud.yaml",
+        type=PATH,
+        show_default=True,
+        help="File of cloud settings.",
     ),
-    click.option("--set-cloud", multiple=True, metavar="A.B=C", help="Override a cloud setting."),
+    click.option(
+        "--set-cloud", multiple=True, metavar="A.B=C", help="Set a cloud setting. Repeatable."
+    ),
 )
 RUNNER_OPTION = click.option(
     "--runner-option",
     "runner_options",
     multiple=True,
     metavar="K=V",
-    help="An option of the runner's; may be repeated.",
+    help="Set an option of the runner. Repeatable.",
 )
 JOB = (
     *CLOUD,
     SET,
     TIER,
-    click.option("--runner", default="local", metavar="R", help="local, dataflow, flink, ..."),
+    click.option(
+        "--runner",
+        default="local",
+        metavar="R",
+        help="Where Beam runs: local, dataflow, flink, ...",
+    ),
     RUNNER_OPTION,
     click.option("--pipeline", type=PATH, metavar="FILE", help="Send this compiled file."),
-    click.option("--template", default="", metavar="DIGEST", help="Send what upload printed."),
-    click.option("--allow-tag", is_flag=True, help="Accept an image named by a tag."),
+    click.option(
+        "--template", default="", metavar="DIGEST", help="Send the template that upload printed."
+    ),
+    click.option("--allow-tag", is_flag=True, help="Accept an image that is named by a tag."),
 )
 
 
 def with_options(*options: Any) -> Callable[[Any], Any]:
-    """Decorates a verb with options, in the order of its help."""
+    """Returns a decorator that adds options to a verb, in the order of its help."""
 
     def decorate(function: Any) -> Any:
         for option in reversed(options):
@@ -75,41 +91,41 @@ def with_options(*options: Any) -> Callable[[Any], Any]:
 def runner_options_of(
     runner: str, pairs: Sequence[str], workers: int | None = None
 ) -> dict[str, Any]:
-    """Returns runner options from KEY=VALUE pairs; a key that is given twice holds a list.
+    """Returns runner options from KEY=VALUE pairs; a repeated key holds a list.
 
     Args:
         runner: The engine.
-        pairs: What `--runner-option` gave.
-        workers: How many processes the local engine has.
+        pairs: The values of `--runner-option`.
+        workers: How many processes the local engine has; None for its default.
 
     Raises:
         click.UsageError: A pair has no value, or `workers` does not suit the engine.
     """
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.removeprefix("--").partition("=")
         if not (key and equals):
             raise click.UsageError(f"--runner-option {pair!r}: write KEY=VALUE")
-        found[key] = [*_listed(found[key]), value] if key in found else value
+        options[key] = [*_as_list(options[key]), value] if key in options else value
     if workers is None:
-        return found
+        return options
     if runner != LOCAL:
         raise click.UsageError(
-            f"--workers is of runner local; {runner!r} takes its own --runner-option, as "
-            f"max_num_workers=N of dataflow or parallelism=N of flink"
+            f"--workers belongs to runner local; {runner!r} takes its own --runner-option, such "
+            f"as max_num_workers=N for dataflow or parallelism=N for flink"
         )
     if workers < 0:
-        raise click.UsageError(f"--workers is {workers}; it is at least 1, or 0 for a core each")
-    return {**found, "direct_num_workers": workers}
+        raise click.UsageError(f"--workers is {workers}; write at least 1, or 0 for one per core")
+    return {**options, "direct_num_workers": workers}
 
 
-def request_of(spec: Path, settings: dict[str, Any]) -> Request:
+def request_of(spec: Path, settings: dict[str, Any]) -> JobRequest:
     """Returns the request that the options `JOB` describe."""
-    from quatrain.vertex.submission import Request
+    from quatrain.vertex.submission import JobRequest
 
     options = runner_options_of(settings["runner"], settings.pop("runner_options"))
-    return Request(spec=spec, runner_options=options, **settings)
+    return JobRequest(spec=spec, runner_options=options, **settings)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]

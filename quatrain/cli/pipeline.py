@@ -1,4 +1,4 @@
-"""The verbs that write the compiled pipeline: compile to a file, upload to a registry."""
+"""The verbs that write the compiled pipeline: compile to a file, and upload to a registry."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from quatrain.cli.options import CLOUD, PATH, with_options
     "--image",
     default="",
     metavar="REF",
-    help="Image of every component and replica; on Vertex, by its digest.",
+    help="Image of every component and replica. Vertex needs its digest.",
 )
 def compile_verb(output: Path, image: str) -> None:
-    """Write the one pipeline file that serves every spec.
+    """Write the pipeline file, which serves every spec.
 
-    The same code and image give the same bytes; the spec is a run-time parameter.
+    The same code and image give the same bytes. The spec is a parameter of each run.
 
     \b
     Example:
@@ -46,8 +46,8 @@ def compile_verb(output: Path, image: str) -> None:
 @click.command()
 @with_options(*CLOUD)
 @click.option("--pipeline", type=PATH, metavar="FILE", help="Upload this compiled file.")
-@click.option("--tag", "tags", multiple=True, help="Let this tag name it; may be repeated.")
-@click.option("--allow-tag", is_flag=True, help="Accept an image named by a tag.")
+@click.option("--tag", "tags", multiple=True, help="A tag for the template. Repeatable.")
+@click.option("--allow-tag", is_flag=True, help="Accept an image that is named by a tag.")
 def upload(
     cloud: Path,
     set_cloud: tuple[str, ...],
@@ -55,7 +55,9 @@ def upload(
     tags: tuple[str, ...],
     allow_tag: bool,
 ) -> None:
-    """Put the compiled pipeline in the template registry and print its digest.
+    """Upload the compiled pipeline to the template registry.
+
+    It prints the digest by which `quatrain submit --template` names the pipeline.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The verb that predicts with an exported model."""
+"""The verb that predicts with an exported model: predict."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from quatrain.cli.options import PATH
     "--output",
     type=PATH,
     metavar="OUT",
-    help="CSV or Parquet, by its suffix.  [default: rows.predictions.csv for rows.csv]",
+    help="Output, .csv or .parquet.  [default: rows.predictions.csv for rows.csv]",
 )
-@click.option("--keep", multiple=True, metavar="COLUMN", help="Copy it from INPUT; repeatable.")
+@click.option(
+    "--keep", multiple=True, metavar="COLUMN", help="Copy this column from INPUT. Repeatable."
+)
 @click.option(
     "--rejected",
     type=PATH,
     metavar="FILE",
-    help="Put unreadable rows there, .csv or .parquet.",
+    help="Write unreadable rows to this .csv or .parquet file.",
 )
 def predict(
     model: Path, rows: Path, output: Path | None, keep: tuple[str, ...], rejected: Path | None
 ) -> None:
-    """Predict raw rows with an exported model.
+    """Predict the rows of INPUT with an exported model.
 
-    MODEL is a model's folder, a run's, or that of all runs (then the last that passed its gate).
-    INPUT is a CSV, .parquet or .jsonl file; a row that cannot be read refuses it whole, unless
-    --rejected is given.
+    MODEL is the folder of a model, of a run, or of a model's runs, of which it takes the last that
+    passed its gate. INPUT is a CSV, .parquet or .jsonl file. Without --rejected, one unreadable
+    row is an error.
 
     \b
     Example:
@@ -51,26 +53,26 @@ def predict(
     with _native_noise_hidden():
         from quatrain.components.serve import predict as prediction
 
-        done = prediction.predict(model, rows, output, keep=keep, rejected=rejected)
-    aside = f"; {done.rejected:,} rejected to {rejected}" if rejected else ""
-    click.echo(f"{done.rows:,} rows to {done.path}: {', '.join(done.columns)}{aside}")
+        result = prediction.predict(model, rows, output, keep=keep, rejected=rejected)
+    rest = f"; {result.rejected:,} rejected to {rejected}" if rejected else ""
+    click.echo(f"{result.rows:,} rows to {result.path}: {', '.join(result.columns)}{rest}")
 
 
 @contextlib.contextmanager
 def _native_noise_hidden() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries write to stderr from the terminal, unless --debug.
+    """Hides what TensorFlow's libraries write to stderr, unless --debug is set.
 
-    It goes past Python and past TF_CPP_MIN_LOG_LEVEL, so the file descriptor is turned away.
+    They write past Python and past TF_CPP_MIN_LOG_LEVEL, so the file descriptor is redirected.
     """
     if click.get_current_context().find_root().params["debug"]:
         yield
         return
     sys.stderr.flush()
     with open(os.devnull, "wb") as nowhere:
-        kept = os.dup(2)
+        stderr = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,4 +1,4 @@
-"""The verb that prints how a run went."""
+"""The verb that prints how a run went: report."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import click
 from quatrain.cli.options import PATH
 from quatrain.components.errors import QuatrainError
 
-SHOWN = 20
-"""How many folders an error names."""
+MAX_NAMES = 20
+"""How many folders an error names at most."""
 
 
 @click.command()
 @click.argument("run", metavar="RUN", type=PATH)
-@click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
+@click.option("--open", "opens", is_flag=True, help="Open the report in a browser.")
 def report(run: Path, opens: bool) -> None:
-    """Print how a run went, and where its page is.
+    """Print the steps, the metrics and the gate of a run.
 
-    RUN is a run's folder, or the folder of a model's runs (then its latest).
+    RUN is the folder of a run, or the folder of a model's runs, of which it prints the latest.
 
     \b
     Example:
@@ -41,5 +41,5 @@ def report(run: Path, opens: bool) -> None:
 
 
 def _joined(paths: Sequence[Path]) -> str:
-    more = ", ..." if len(paths) > SHOWN else ""
-    return ", ".join(map(str, paths[:SHOWN])) + more
+    more = ", ..." if len(paths) > MAX_NAMES else ""
+    return ", ".join(map(str, paths[:MAX_NAMES])) + more

@@ -1,4 +1,4 @@
-"""The verb that runs the pipeline on this machine. Heavy imports are inside it."""
+"""The verb that runs the pipeline on this machine: run. Slow imports are inside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from quatrain.vertex import beam_checks
     default="runs",
     type=PATH,
     show_default=True,
-    help="Folder of all runs.",
+    help="The folder of all runs.",
 )
 @SET
 @click.option(
@@ -27,15 +27,17 @@ from quatrain.vertex import beam_checks
     default="local",
     metavar="R",
     show_default=True,
-    help="Where Beam runs: local, flink, spark or a runner of Beam's.",
+    help="Where Beam runs: local, flink, spark or another runner of Beam.",
 )
 @RUNNER_OPTION
-@click.option("--workers", type=int, metavar="N", help="Processes of runner local; 0: a core each.")
+@click.option(
+    "--workers", type=int, metavar="N", help="Processes of runner local; 0 for one per core."
+)
 @click.option(
     "--pipeline",
     type=PATH,
     metavar="FILE",
-    help="Execute this compiled file instead of compiling one.",
+    help="Run this compiled file instead of compiling one.",
 )
 @AT
 def run(
@@ -51,7 +53,7 @@ def run(
 ) -> None:
     """Run the whole pipeline for SPEC on this machine.
 
-    The run goes to ROOT/<name>/<run id>, and ROOT/<name>/latest points to it.
+    The results are in ROOT/<name>/<run id>. ROOT/<name>/latest points to that folder.
 
     \b
     Example:
@@ -76,9 +78,9 @@ def run(
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
-        done = run_pipeline(
+        finished_run = run_pipeline(
             path, model_spec, root, tier=tier, runner=runner, runner_options=options, at=at
         )
     for name in ("report.html", "metrics.json", "model"):
-        if (done.folder / name).exists():
-            click.echo(f"{name:<13} {shown(done.folder / name)}")
+        if (finished_run.folder / name).exists():
+            click.echo(f"{name:<13} {shown(finished_run.folder / name)}")

@@ -1,4 +1,4 @@
-"""The verbs that schedule runs on Vertex AI. Heavy imports are inside them."""
+"""The verbs that schedule runs on Vertex AI. Slow imports are inside them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from quatrain.cli.options import CLOUD, JOB, SPEC, request_of, with_options
 
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
+    from quatrain.vertex.schedule_plan import Schedule
 
 NAME = click.argument("name")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def schedule() -> None:
-    """Run a spec on Vertex AI again and again.
+    """Run a spec on Vertex AI on a schedule.
 
     \b
     Example:
@@ -29,12 +30,20 @@ def schedule() -> None:
 @schedule.command("apply")
 @SPEC
 @with_options(*JOB)
-@click.option("--cron", required=True, metavar="CRON", help='As "TZ=Europe/Berlin 0 3 * * 1".')
-@click.option("--start", default="", metavar="TIME", help="No run before, as 2027-01-01.")
-@click.option("--end", default="", metavar="TIME", help="No run after.")
-@click.option("--max-runs", type=click.IntRange(1), metavar="N", help="Runs in all.")
-@click.option("--max-active", type=click.IntRange(1), default=1, metavar="N", help="At a time. [1]")
-@click.option("--plan", "only_plan", is_flag=True, help="Show what would change; change nothing.")
+@click.option("--cron", required=True, metavar="CRON", help='Such as "TZ=Europe/Berlin 0 3 * * 1".')
+@click.option(
+    "--start", default="", metavar="TIME", help="Start no run before, such as 2027-01-01."
+)
+@click.option("--end", default="", metavar="TIME", help="Start no run after.")
+@click.option("--max-runs", type=click.IntRange(1), metavar="N", help="Stop after N runs.")
+@click.option(
+    "--max-active",
+    type=click.IntRange(1),
+    default=1,
+    metavar="N",
+    help="Runs at the same time. [1]",
+)
+@click.option("--plan", "only_plan", is_flag=True, help="Print the changes without making them.")
 def apply_verb(
     spec: Path,
     cron: str,
@@ -45,7 +54,7 @@ def apply_verb(
     only_plan: bool,
     **settings: Any,
 ) -> None:
-    """Make the schedule of SPEC what is asked; twice is nothing.
+    """Create or change the schedule of SPEC.
 
     \b
     Example:
@@ -57,13 +66,13 @@ def apply_verb(
 
     checked_cron = read_cron(cron)
     with tempfile.TemporaryDirectory(prefix="quatrain-schedule-") as folder:
-        ready = submission.prepare(request_of(spec, settings), Path(folder))
-    for warning in ready.warnings:
+        checked = submission.prepare(request_of(spec, settings), Path(folder))
+    for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
     wanted = WantedSchedule(
-        ready.spec.name,
+        checked.spec.name,
         checked_cron,
-        ready.job,
+        checked.job,
         read_time("--start", start, checked_cron.zone),
         read_time("--end", end, checked_cron.zone),
         max_runs,
@@ -72,23 +81,23 @@ def apply_verb(
     from quatrain.vertex.client import Vertex
 
     applier = schedules.ScheduleApplier(
-        Vertex(ready.cloud), wanted, lambda words: click.echo(f"  {words}")
+        Vertex(checked.cloud), wanted, lambda words: click.echo(f"  {words}")
     )
     planned = applier.plan()
     if only_plan:
         for action in planned:
             click.echo(f"would {action.words}")
     else:
-        ready.write_spec()  # whether anything is planned or not: the runs to come read it
+        checked.write_spec()  # whether anything is planned or not: the runs to come read it
     if planned and not only_plan:
-        click.echo(f"schedule of {ready.spec.name}:")
+        click.echo(f"schedule of {checked.spec.name}:")
         try:
             applier.apply()
         except KeyboardInterrupt:
-            click.echo("cut off; the same apply goes on from here, call it soon", err=True)
+            click.echo("interrupted; repeat the same apply soon, to finish it", err=True)
             raise
     if not planned:
-        click.echo(f"the schedule of {ready.spec.name} is as asked; nothing to do")
+        click.echo(f"the schedule of {checked.spec.name} is up to date")
     click.echo("next runs:")
     for moment in schedules.next_times(wanted):
         click.echo(f"  {moment:%a %Y-%m-%d %H:%M %Z} ({moment.isoformat()})")
@@ -97,7 +106,7 @@ def apply_verb(
 @schedule.command("list")
 @with_options(*CLOUD)
 def list_verb(**settings: Any) -> None:
-    """List the schedules that Quatrain made in the project and location.
+    """List the schedules of Quatrain in the project and location.
 
     \b
     Example:
@@ -117,40 +126,40 @@ def list_verb(**settings: Any) -> None:
 @NAME
 @with_options(*CLOUD)
 def pause(name: str, **settings: Any) -> None:
-    """Start no more runs of the model NAME until it is resumed.
+    """Pause the schedule of the model NAME.
 
     \b
     Example:
       quatrain schedule pause flights
     """  # noqa: D301
-    vertex, found = _found(name, settings)
-    vertex.pause_schedule(found.name)
-    click.echo(f"schedule {found.number} of {name} is paused; runs under way go on")
+    vertex, existing = _find(name, settings)
+    vertex.pause_schedule(existing.name)
+    click.echo(f"schedule {existing.number} of {name} is paused; runs under way go on")
 
 
 @schedule.command()
 @NAME
 @with_options(*CLOUD)
-@click.option("--catch-up", is_flag=True, help="Start the runs that were missed, too.")
+@click.option("--catch-up", is_flag=True, help="Also start the runs that were missed.")
 def resume(name: str, catch_up: bool, **settings: Any) -> None:
-    """Start runs of the model NAME again.
+    """Resume the schedule of the model NAME.
 
     \b
     Example:
       quatrain schedule resume flights --catch-up
     """  # noqa: D301
-    vertex, found = _found(name, settings)
-    vertex.resume_schedule(found.name, catch_up)
+    vertex, existing = _find(name, settings)
+    vertex.resume_schedule(existing.name, catch_up)
     how = "with" if catch_up else "without"
-    click.echo(f"schedule {found.number} of {name} is resumed {how} the runs it missed")
+    click.echo(f"schedule {existing.number} of {name} is resumed {how} the runs it missed")
 
 
 @schedule.command("delete")
 @NAME
 @with_options(*CLOUD)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def delete_verb(name: str, yes: bool, **settings: Any) -> None:
-    """Delete the schedule of the model NAME; its runs and models stay.
+    """Delete the schedule of the model NAME. Its runs and models stay.
 
     \b
     Example:
@@ -159,10 +168,10 @@ def delete_verb(name: str, yes: bool, **settings: Any) -> None:
     from quatrain.vertex import schedules
 
     vertex = _vertex(settings)
-    found = schedules.find(vertex, name) or [schedules.find_one(vertex, name)]
+    of_name = schedules.find(vertex, name) or [schedules.find_one(vertex, name)]
     if not yes:
         click.confirm(f"delete the schedule of {name}?", abort=True, err=True)
-    for each in found:
+    for each in of_name:
         schedules.delete(vertex, each.name)
         click.echo(f"schedule {each.number} of {name} is deleted")
 
@@ -171,7 +180,7 @@ def delete_verb(name: str, yes: bool, **settings: Any) -> None:
 @NAME
 @with_options(*CLOUD)
 def run_verb(name: str, **settings: Any) -> None:
-    """Start a run of the schedule of the model NAME now, beside its times.
+    """Start a run of the schedule of the model NAME now.
 
     \b
     Example:
@@ -180,9 +189,9 @@ def run_verb(name: str, **settings: Any) -> None:
     from quatrain.vertex.job_watch import console_link
     from quatrain.vertex.submission import new_job_id
 
-    vertex, found = _found(name, settings)
+    vertex, existing = _find(name, settings)
     job_id = new_job_id(name)
-    vertex.create_job(found.job, job_id)
+    vertex.create_job(existing.job, job_id)
     click.echo(f"job    {job_id}")
     click.echo(f"page   {console_link(vertex.cloud, job_id)}")
 
@@ -194,7 +203,7 @@ def _vertex(settings: dict[str, Any]) -> Vertex:
     return Vertex(load_cloud(settings["cloud"], settings["set_cloud"], allow_tag=True))
 
 
-def _found(name: str, settings: dict[str, Any]) -> tuple[Vertex, Any]:
+def _find(name: str, settings: dict[str, Any]) -> tuple[Vertex, Schedule]:
     """Returns the client and the schedule of a model."""
     from quatrain.vertex import schedules
 

@@ -1,4 +1,4 @@
-"""The verbs that write and check a spec: init and check. Heavy imports are inside them."""
+"""The verbs that write and check a spec: init and check. Slow imports are inside them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from quatrain.cli.options import AT, PATH, SET, SPEC, TIER
     "--output",
     type=PATH,
     metavar="SPEC",
-    help="The spec's file.  [default: rows.yaml for rows.csv, in this folder]",
+    help="Where to write the spec.  [default: rows.yaml for rows.csv, in this folder]",
 )
 def init(data: str, target: str, output: Path | None) -> None:
-    """Write a spec for the table DATA, with comments on what was found in it.
+    """Write a spec for the table DATA, with comments on its columns.
 
-    DATA is a CSV, JSON Lines or Parquet file, a glob of them, or a gs:// uri. A bounded sample of
-    it is read. The spec runs as it is; columns that look like an answer or an identifier are left
-    out in it.
+    DATA is a CSV, JSON Lines or Parquet file, a glob of such files, or a gs:// uri. Only a sample
+    of its rows is read. The spec is ready to run. It leaves out columns that look like the answer
+    or like an identifier.
 
     \b
     Example:
@@ -43,7 +43,7 @@ def init(data: str, target: str, output: Path | None) -> None:
 @SET
 @AT
 def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
-    """Check SPEC, and a sample of its rows, without running anything.
+    """Check SPEC against a sample of its rows, without running it.
 
     \b
     Example:

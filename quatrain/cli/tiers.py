@@ -1,4 +1,4 @@
-"""The verb that shows what a tier means."""
+"""The verb that shows what a tier means: tiers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quatrain.cli.options import PRICES
 @click.argument("tier", required=False)
 @PRICES
 def tiers(tier: str | None, prices: Path | None) -> None:
-    """Show what the tiers mean today, or one TIER in full.
+    """List what the tiers mean today, or show one TIER in full.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Makes a pipeline job of a compiled file and a spec, after every check that needs no job."""
+"""Makes a pipeline job from a compiled file and a spec, after every check that needs no job."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     pass
 
 JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,127}")
-"""As google-cloud-aiplatform checks it (pipeline_constants._VALID_NAME_PATTERN)."""
+"""The pattern that google-cloud-aiplatform checks (pipeline_constants._VALID_NAME_PATTERN)."""
 DIGEST_CHARS = 40
-"""A label holds 63 characters, a sha256 has 64: labels carry its first 40, as `git` does."""
+"""Labels hold the first 40 characters of a sha256, which is one character too long for a label."""
 
 PACKAGE = "quatrain-training"
-"""The template's name in the registry: the pipeline's."""
+"""The template's name in the registry, which is the pipeline's."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A job as it is sent.
+    """A job in the form in which it is sent.
 
     Attributes:
-        job_id: The last part of its name.
+        job_id: The last part of the job's name.
         job: The PipelineJob in the API's JSON form; `pipelineSpec` is the compiled file's content.
-        compiled: The file.
+        compiled: The compiled file.
     """
 
     job_id: str
@@ -52,21 +52,21 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is to be run, as the command line says it.
+class JobRequest:
+    """A job that the command line describes.
 
     Attributes:
         spec: The spec's file.
         cloud: The cloud's file.
         set_cloud: Overrides of the cloud.
         overrides: Overrides of the spec.
-        tier: Takes the place of the spec's tier, unless empty.
+        tier: Replaces the spec's tier, unless empty.
         runner: Where Beam runs.
-        runner_options: Beam's options of the runner, beside those of the cloud.
+        runner_options: Beam's options for the runner, beside those of the cloud.
         pipeline: A compiled file to send as it is.
         template: The digest of a template to send, unless empty.
-        allow_tag: Accepts an image that is named by a tag.
-        at: The time of the run, where a window of the source ends; if empty, the job's own.
+        allow_tag: Whether to accept an image that is named by a tag.
+        at: The time of the run, at which a window of the source ends; if empty, the job's own.
     """
 
     spec: Path
@@ -83,8 +83,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """What passed every check and can be sent."""
+class CheckedJob:
+    """A job that has passed every check and can be sent."""
 
     cloud: Cloud
     spec: ModelSpec
@@ -101,20 +101,20 @@ class Ready:
         """
         write_spec(self.spec, self.cloud.root)
 
-    def named(self, job_id: str, *, anew: bool = False) -> Submission:
-        """Returns the job under an id; `anew` takes no step of it from the cache."""
+    def named(self, job_id: str, *, cached: bool = True) -> Submission:
+        """Returns the job with an id; without `cached`, no step is taken from the cache."""
         config = self.job["runtimeConfig"]
-        parameters = config["parameterValues"] | ({"cache_key": job_id} if anew else {})
+        parameters = config["parameterValues"] | ({} if cached else {"cache_key": job_id})
         job = {**self.job, "runtimeConfig": {**config, "parameterValues": parameters}}
         return Submission(job_id, job, self.compiled)
 
 
-def prepare(request: Request, folder: Path) -> Ready:
-    """Checks all that can be checked before anything is sent, and makes the job.
+def prepare(request: JobRequest, folder: Path) -> CheckedJob:
+    """Makes the job, and checks all that can be checked before it is sent.
 
     Args:
-        request: What is to be run.
-        folder: Where a compiled or fetched file may be put.
+        request: The job to make.
+        folder: Where a compiled or downloaded file may be put.
 
     Raises:
         QuatrainError: The spec, the cloud, the tier, the file, a bucket or the price is wrong.
@@ -149,35 +149,37 @@ def prepare(request: Request, folder: Path) -> Ready:
         *tiers.warnings(tier, kinds=tiers.HARDWARE),
         *source_warnings(spec.source.uri, cloud.location, cloud.project),
     ]
-    return Ready(cloud, spec, compiled, job, warnings, at)
+    return CheckedJob(cloud, spec, compiled, job, warnings, at)
 
 
-def labelled(ready: Ready) -> Ready:
-    """Returns the job with the digest of the files that it is going to read in its labels.
+def labelled(checked: CheckedJob) -> CheckedJob:
+    """Returns the job with a label that holds the digest of the files that it will read.
 
-    Not for a schedule: its runs read others each time. Of each run, it is what find-files gave.
+    Not for a schedule, whose runs read different files: there, find-files records the digest.
 
     Raises:
         SourceError: The source has no files.
     """
     from quatrain.components.preprocess.find_files import find
 
-    spec = ready.spec.as_json()
+    spec = checked.spec.as_json()
     try:
-        found = find(spec, project=ready.cloud.project, at=ready.at.isoformat(), clocks=())
+        source_files = find(
+            spec, project=checked.cloud.project, at=checked.at.isoformat(), clocks=()
+        )
     except SourceDenied as error:
-        told = f"{error}; the job may read it all the same, but gets no label of its data"
-        return replace(ready, warnings=[*ready.warnings, told])
-    labels = {**ready.job["labels"], "data": found.digest[:DIGEST_CHARS]}
-    return replace(ready, job={**ready.job, "labels": labels})
+        warning = f"{error}; the job may still be able to read it, but gets no label of its data"
+        return replace(checked, warnings=[*checked.warnings, warning])
+    labels = {**checked.job["labels"], "data": source_files.digest[:DIGEST_CHARS]}
+    return replace(checked, job={**checked.job, "labels": labels})
 
 
 def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
-    """Returns the compiled file for a cloud: the one given, or one of its image and retries.
+    """Returns `pipeline`, or else a new compiled file with the image and retries of a cloud.
 
     Raises:
-        PipelineError: The file given is no pipeline.
-        CloudError: It runs another image.
+        PipelineError: The file is not a pipeline.
+        CloudError: The file runs another image.
     """
     if pipeline is None:
         from quatrain.pipelines.compiled import compile_pipeline
@@ -206,21 +208,21 @@ def make_job(
     template_uri: str = "",
     at: str = "",
 ) -> dict[str, Any]:
-    """Returns the PipelineJob of a spec; the compiled file is in it unchanged.
+    """Returns the PipelineJob of a spec, which holds the compiled file unchanged.
 
     Args:
         compiled: The pipeline.
         spec: The model; it travels as the pipeline's parameter.
-        cloud: Where, as whom and in which image.
-        tier: Takes the place of the spec's tier, unless empty.
+        cloud: Where the job runs, under which account and in which image.
+        tier: Replaces the spec's tier, unless empty.
         runner: Where Beam runs.
-        runner_options: Beam's options of the runner, beside those of the cloud.
-        template_uri: Where the registry has the file, by its digest.
-        at: The time of the run, where a window of the source ends; if empty, the job's own.
+        runner_options: Beam's options for the runner, beside those of the cloud.
+        template_uri: The file's address in the registry, by its digest.
+        at: The time of the run, at which a window of the source ends; if empty, the job's own.
 
     Raises:
         PipelineError: The pipeline takes other parameters.
-        RunnerError: The engine is refused, or an option of it is wrong.
+        RunnerError: The engine is refused, or one of its options is wrong.
         CloudError: The source is on this machine, or the file runs another image.
     """
     _check_source(spec)
@@ -238,7 +240,7 @@ def make_job(
         "tier": tier,
         "runner": runner,
         "service_account": cloud.service_account,
-        **_given(network=cloud.network, encryption_key=cloud.encryption_key, at=at),
+        **_non_empty(network=cloud.network, encryption_key=cloud.encryption_key, at=at),
     }
     if cloud.psc_interface:
         parameters["psc_interface"] = {"network_attachment": cloud.psc_interface}
@@ -255,7 +257,7 @@ def make_job(
             "failurePolicy": f"PIPELINE_FAILURE_POLICY_FAIL_{cloud.failure_policy.upper()}",
         },
         "serviceAccount": cloud.service_account,
-        **_given(network=cloud.network, templateUri=template_uri),
+        **_non_empty(network=cloud.network, templateUri=template_uri),
     }
     if cloud.psc_interface:
         job["pscInterfaceConfig"] = {"networkAttachment": cloud.psc_interface}
@@ -265,47 +267,53 @@ def make_job(
 
 
 def _runner_options(
-    runner: str, given: Mapping[str, Any], spec: ModelSpec, cloud: Cloud
+    runner: str, requested: Mapping[str, Any], spec: ModelSpec, cloud: Cloud
 ) -> dict[str, Any]:
-    """Returns the options of an engine: the cloud's, then the request's; Dataflow's from both.
+    """Returns the options of an engine: the cloud's, overridden by the request's.
+
+    Dataflow also gets its account, labels and key from the cloud.
 
     Raises:
-        RunnerError: The engine is refused, or an option of it is wrong.
+        RunnerError: The engine is refused, or one of its options is wrong.
     """
-    ours: dict[str, Any] = {} if runner == beam_checks.LOCAL else dict(cloud.runner_options)
+    defaults: dict[str, Any] = {} if runner == beam_checks.LOCAL else dict(cloud.runner_options)
     if runner == "dataflow":
         labels = {**cloud.labels, "quatrain": spec.name, "spec": spec.sha256[:DIGEST_CHARS]}
-        ours = {
+        defaults = {
             "service_account_email": cloud.service_account,
             "labels": [f"{name}={value}" for name, value in labels.items()],
-            **_given(dataflow_kms_key=cloud.encryption_key),
-            **ours,
+            **_non_empty(dataflow_kms_key=cloud.encryption_key),
+            **defaults,
         }
-    options = {**ours, **given}
+    options = {**defaults, **requested}
     beam_checks.check(runner, options)
     return options
 
 
 def labels_of(compiled: Compiled, spec: ModelSpec, cloud: Cloud) -> dict[str, str]:
-    """Returns the labels by which a job is found: its model, and digests of what it runs."""
+    """Returns the labels that identify a job: its model, and digests of what it runs."""
     image = cloud.image.partition("@sha256:")[2]
     return {
         **cloud.labels,
         "quatrain": spec.name,
         "spec": spec.sha256[:DIGEST_CHARS],
         "template": compiled.sha256[:DIGEST_CHARS],
-        **_given(image=image[:DIGEST_CHARS]),
+        **_non_empty(image=image[:DIGEST_CHARS]),
     }
 
 
 def new_job_id(name: str) -> str:
-    """Returns an id for a job of a model: by the time in UTC, and four random digits."""
+    """Returns an id for a job of a model, from the time in UTC and four random digits."""
     now = datetime.datetime.now(datetime.UTC)
     return f"{name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def check_job_id(job_id: str) -> None:
-    """Raises CloudError for an id that Vertex refuses."""
+    """Checks an id against Vertex's pattern.
+
+    Raises:
+        CloudError: Vertex would refuse it.
+    """
     if not JOB_ID.fullmatch(job_id):
         raise CloudError(
             f"--job-id {job_id!r}: write a lower-case letter, then lower-case letters, digits and "
@@ -313,16 +321,16 @@ def check_job_id(job_id: str) -> None:
         )
 
 
-def _given(**values: str | None) -> dict[str, str]:
+def _non_empty(**values: str | None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
 def _check_source(spec: ModelSpec) -> None:
-    here = [u for u in spec.source.uri if "://" not in u or u.startswith("file://")]
-    if here:
+    local = [u for u in spec.source.uri if "://" not in u or u.startswith("file://")]
+    if local:
         raise CloudError(
-            f"source.uri: {here[0]} is on this machine, which Vertex cannot read; copy it to a "
-            f"bucket (`gcloud storage cp {here[0]} gs://BUCKET/`) and name it in the spec, or by "
+            f"source.uri: {local[0]} is on this machine, which Vertex cannot read; copy it to a "
+            f"bucket (`gcloud storage cp {local[0]} gs://BUCKET/`) and name it in the spec, or by "
             f"--set source.uri=gs://BUCKET/..."
         )
     own = spec.train.trainer

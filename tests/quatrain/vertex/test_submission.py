@@ -339,7 +339,7 @@ def vertex(google):
 @pytest.fixture
 def job(training_path, google):
     return submission.prepare(
-        submission.Request("toy.yaml", "cloud.yaml", pipeline=training_path), None
+        submission.JobRequest("toy.yaml", "cloud.yaml", pipeline=training_path), None
     ).job
 
 
@@ -398,7 +398,7 @@ def test_a_schedule_is_applied_listed_paused_resumed_run_and_deleted(google, qua
     assert len(times) == 5
     assert all(line.endswith("T03:00:00-03:00)") for line in times)
     _, out, _ = quatrain("schedule", "apply", "toy.yaml", *CRON)
-    assert "the schedule of toy is as asked; nothing to do" in out
+    assert "the schedule of toy is up to date" in out
     changed = ["--set", "train.epochs=9", "--plan"]
     _, out, _ = quatrain("schedule", "apply", "toy.yaml", *CRON, *changed)
     assert out.startswith("would create a new schedule, parked")
