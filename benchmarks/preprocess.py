@@ -19,8 +19,8 @@ SIZES = {"0.34M": 1, "3.4M": 10, "10M": 30}
 PEERS = "benchmarks/peers/"
 ARROW = ("pyarrow==25.0.1", "numpy==2.4.6")
 FRAMES_LEAVE_OUT = (
-    "bad cells become missing, short rows are filled; rejected rows have no position and text; "
-    "crosses have another hash"
+    "bad cells become missing and short rows are filled; rejected rows lack their position and "
+    "text; crosses use another hash"
 )
 
 
@@ -44,14 +44,14 @@ CASES = (
         "tensorflow-transform",
         "tft.py",
         ["tensorflow-transform==1.21.0", "tensorflow==2.21.0", "apache-beam==2.77.0"],
-        "no rejected rows, no statistics but those of the features, no raw columns; quantiles "
-        "are approximate",
+        "no rejected rows, no raw columns, and statistics for the features only; quantiles are "
+        "approximate",
     ),
     _peer(
         "Beam, a dict a row",
         "dict_rows.py",
         ["apache-beam==2.77.0"],
-        "statistics are moments, rejected rows have no reason; quantiles are approximate",
+        "statistics are moments only, and rejected rows have no reason; quantiles are approximate",
     ),
 )
 EXTRAS = (
