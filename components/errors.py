@@ -1,4 +1,4 @@
-"""The errors that a user can mend; the command line prints them without a traceback."""
+"""The errors that a user can fix; the command line prints them without a traceback."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class SourceDenied(SourceError):
 
 
 class BucketError(QuatrainError):
-    """A bucket of the run is not regional in the job's region, or cannot be asked."""
+    """A bucket of the run is not regional in the job's region, or its region is unknown."""
 
 
 class RunnerError(QuatrainError):
-    """The engine of the preprocess step is refused, set wrongly, or did not end well."""
+    """The engine of the preprocess step is refused, has a wrong option, or failed."""
 
 
 class DataError(QuatrainError):
@@ -61,8 +61,8 @@ class GateFailed(QuatrainError):
 class ErrorRecord:
     """An error as data, so that it reaches the driver of a Beam pipeline as it was raised.
 
-    Beam passes on a worker's exception as the text of a traceback, after up to four attempts, and
-    never with its class.
+    An exception would not: Beam may retry the worker up to four times, and then hands over the text
+    of a traceback without the class of the exception.
 
     Attributes:
         kind: The name of its class.

@@ -25,15 +25,15 @@ def check_gate(
 ) -> dict[str, Any]:
     """Returns the gate of metrics.json.
 
-    Beside meeting the bounds of the spec, every model must beat the train prior and answer raw rows
-    as it answers engineered rows.
+    Besides meeting the bounds of the spec, every model must beat the train prior, and must answer
+    raw rows as it answers engineered rows.
 
     Args:
         measured: The measurements, as in metrics.json.
         bounds: `min` and `max` by metric, from `evaluate.gate` of the checked spec.
         skew_tolerance: The largest difference allowed between raw and engineered rows.
-        max_worse: By what share of the champion's loss the model's may exceed it, beyond chance;
-            None to leave the champion out of the gate.
+        max_worse: How far the model's loss may exceed the champion's, as a share of it and beyond
+            chance; None to leave the champion out of the gate.
     """
     checks = [
         *(c for name, bound in bounds.items() for c in _check_bound(measured, name, bound)),
@@ -65,7 +65,7 @@ def cautions(measured: Mapping[str, Any], classes: tuple[str, ...], champion: Li
     Args:
         measured: The measurements, as in metrics.json.
         classes: The names of the classes; empty for a regression.
-        champion: By what share the loss may exceed the champion's.
+        champion: How far the model's loss may exceed the champion's, as a share of it.
     """
     return [
         *_champion_cautions(measured, champion),

@@ -2,10 +2,10 @@
 
     Create(shards) -> survey -> reference -> count inputs -> fit inputs -> score -> summarize
 
-An element is a shard, never a row: `passes` does the work of a shard. One JSON file of measurements
-and the predictions of every test shard come out. The statistics are exact, so they may be merged in
-any order. What is wrong with a shard or a model travels as an `ErrorRecord`, like the statistics,
-and `score` raises it.
+An element is a shard, never a row: `passes` does the work of a shard. The pipeline writes one JSON
+file of measurements, and the predictions of every test shard. The statistics are exact, so they may
+be merged in any order. An error of a shard or a model travels as an `ErrorRecord`, like the
+statistics, and `score` raises it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _build(
 
 
 class MergeStatistics(beam.CombineFn):
-    """Merges statistics by `+`; of several errors the first by its text, whatever the order."""
+    """Merges statistics by `+`; keeps the alphabetically first of several errors, in any order."""
 
     def create_accumulator(self) -> Any:
         """Returns None: there is no zero, and at least one element."""
@@ -146,12 +146,12 @@ class ScoreShards(beam.DoFn):
 
 
 def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function with its errors as data; see `_record`."""
+    """Returns a function that returns its errors instead of raising them."""
     return partial(_record, function)
 
 
 def _record(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a function: an error comes back as a record, and a record as argument is handed on."""
+    """Returns what a function returns, the record of its error, or a record among the arguments."""
     for argument in arguments:
         if isinstance(argument, ErrorRecord):
             return argument

@@ -44,7 +44,7 @@ MODEL_PLACES = ("model", "model/model", "champion/model")
 _FORMATS = ("parquet", "jsonl")
 """Suffixes that name their format; a file with any other suffix is a CSV."""
 SHOWN_MODELS = 20
-"""Models that an error names at most."""
+"""The most models that an error message lists."""
 Writer: TypeAlias = "pq.ParquetWriter | pacsv.CSVWriter | BytesWriter"
 
 
@@ -73,7 +73,7 @@ def predict(
     keep: Sequence[str] = (),
     rejected: Path | str | None = None,
 ) -> Predictions:
-    """Predicts every row of a raw CSV, Parquet or JSON Lines file, in its order.
+    """Predicts every row of a raw CSV, Parquet or JSON Lines file, in the order of the file.
 
     A CSV is read as the training table was, with the same null values and the same delimiter.
 
@@ -82,7 +82,7 @@ def predict(
         source: The file. It must have the model's inputs; any other column is ignored.
         output: The file to write, CSV or Parquet by its suffix. By default it goes to the current
             folder, as rows.predictions.csv for rows.csv. It is complete or absent.
-        keep: Columns of the input to copy before the answers, as text.
+        keep: Columns of the input to copy, as text, to the left of the answers.
         rejected: A file for the rows that cannot be read, of the same kinds as `output`; by default
             such a row is an error.
 
@@ -119,7 +119,7 @@ def predict(
 
 
 def find_model(folder: Path) -> Path:
-    """Returns the folder of a model: the folder itself, or the one in it at a place of a model.
+    """Returns the folder of a model: the folder itself, or the first of `MODEL_PLACES` in it.
 
     Raises:
         ArtifactError: No such folder has metadata.json, which the training job writes last.
@@ -161,8 +161,8 @@ class _InputRows:
         source: The file, and how its values are written.
         spans: The ranges in which it is read.
         columns: The type of each column that is read: the inputs, and the columns to keep.
-        spellings: How the inputs are written that are not written in the usual way.
-        keep: The columns to copy before the answers.
+        spellings: How inputs are written, for those that are not written in the usual way.
+        keep: The columns to copy to the left of the answers.
     """
 
     source: Source
@@ -225,7 +225,7 @@ class _InputRows:
 def _kept_types(
     keep: Sequence[str], source: Source, files: Sequence[tuple[str, int]]
 ) -> dict[str, str]:
-    """Returns the types as which the columns to keep are read.
+    """Returns the type in which each column to keep is read.
 
     They are read to be checked; their texts are taken from the rows as written. JSON Lines need no
     types, since a line is checked as a whole.

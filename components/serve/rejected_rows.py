@@ -1,4 +1,4 @@
-"""Rows that cannot be predicted: their count, their lines, and the file to which they may go."""
+"""Rows that cannot be predicted: their count, their line numbers, and the file for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Writer(Protocol):
 
 
 class RejectedRows:
-    """The rows that cannot be read: counts them, and writes them if there is a file for them."""
+    """Counts the rows that cannot be read, and writes them if there is a file for them."""
 
     def __init__(self, source: Source) -> None:
         self.rows = self.n = 0

@@ -1,4 +1,4 @@
-"""An exported model as it will be served: its signatures answer batches of columns."""
+"""An exported model as it will be served: a SavedModel that answers batches of columns."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ BATCH_ROWS = 8192
 PADDING = 256
 """A batch is filled up to a multiple of this many rows.
 
-Kernels compute the last rows of an odd batch in another way, so the answer of a row would depend on
-the length of its batch: by 1e-7 as measured, and not at all with full batches.
+Kernels compute the last rows of an odd batch in another way, so a row's answer would depend on the
+length of its batch. The answers differed by 1e-7 as measured, and not at all with full batches.
 """
 
 Columns = Mapping[str, "np.ndarray | pa.Array"]

@@ -112,7 +112,7 @@ def read_rows(instances: list[Mapping[str, Any]], inputs: tuple[Input, ...]) -> 
     """Returns the instances as a typed batch; null and an absent optional input are missing.
 
     Raises:
-        DataError: As `predict`.
+        DataError: As in `predict`.
     """
     names = [i.name for i in inputs]
     required = [i.name for i in inputs if not i.optional]

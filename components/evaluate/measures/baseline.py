@@ -33,7 +33,8 @@ def codes(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "i":
         return values.astype(np.int64)
     bits = (values.astype(np.float32) + np.float32(0.0)).view(np.int32)  # -0.0 + 0.0 is 0.0
-    # As integers, the bits of negative floats ascend with the magnitude: turned, with the value.
+    # The bits of negative floats, read as integers, ascend with the magnitude; flipped, they
+    # ascend with the value.
     ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
     return (ordered >> 16).astype(np.int64)
 

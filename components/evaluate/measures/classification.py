@@ -87,7 +87,7 @@ class Classification:
         likeliest = p.argmax(axis=1)
         binary = reference.task == "binary"
         ranked = (1,) if binary else range(c)
-        # The sum over classes of (p - y)**2, with y 1 for the label and else 0, multiplied out.
+        # The sum over classes of (p - y)**2, with y = 1 for the label and 0 otherwise, expanded.
         squares = np.sum(p * p, axis=1) - 2 * p[rows, labels] + 1
         return cls(
             reference=reference,
@@ -98,7 +98,7 @@ class Classification:
                 p[rows, likeliest], labels == likeliest, units, 0 if binary else n_bins
             ),
             loss=MeanSums.of(log_losses(labels, p), w),
-            # Halved for two classes: Brier (1950) counts both, the usual binary score only one.
+            # Halved for two classes: Brier (1950) counts both, the usual binary score just one.
             brier=MeanSums.of(squares / 2 if binary else squares, w),
             weight2=tuple(ExactSum.of((w * w)[labels == k]) for k in range(c)),
         )

@@ -22,7 +22,7 @@ from quatrain.components.evaluate.measures.regression import Regression
 N_BINS = 10_000
 """Bins of the histograms of all rows."""
 N_BINS_COARSE = 1_000
-"""Bins for slices and single inputs, of which there are many in memory at once."""
+"""Bins of the histograms of slices and single inputs, which are many in memory at once."""
 TOP_INPUTS = 5
 """Single inputs in metrics.json, the best first."""
 
@@ -50,7 +50,7 @@ def no_rows(reference: Reference, n_bins: int = N_BINS) -> Statistics:
 
 
 def merge(a: Statistics, b: Statistics) -> Statistics:
-    """Returns the statistics of both sets of rows; one reference makes them of one kind."""
+    """Returns the statistics of both sets of rows, which have the same reference."""
     return a + b  # type: ignore[operator]
 
 
@@ -58,16 +58,16 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
 class Skew:
     """The largest difference between raw rows through the serving signature and engineered rows.
 
-    The first are what clients will send, the second what the model was trained on: a difference
-    means that training and serving engineer a column in two ways. For a regression it is in
-    deviations of the train labels.
+    Clients will send the former, and the model was trained on the latter: a difference means that
+    training and serving engineer a column in two ways. For a regression it is in deviations of the
+    train labels.
 
     Attributes:
         rows: Rows compared.
         difference: The largest absolute difference of any output.
-        row: Number of its row in the test split, from 0; the first of equally different ones.
+        row: Number of the row with that difference in the test split, from 0; the first of several.
         inputs: The raw inputs of that row.
-        column: The engineered column that differs most there from what the transform gives.
+        column: The engineered column of that row that differs most from the transform's output.
     """
 
     rows: int = 0
@@ -119,7 +119,7 @@ class ChampionComparison:
 
     @property
     def worse(self) -> MetricEstimate:
-        """By what share the model's loss exceeds the champion's; below 0 the model is better.
+        """How far the model's loss exceeds the champion's, as a share; below 0 the model is better.
 
         The loss is the log-loss or RMSE; the interval is that of the paired difference.
         """

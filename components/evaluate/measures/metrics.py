@@ -70,7 +70,7 @@ def loss_of(task: str) -> str:
 
 @dataclass(frozen=True)
 class MetricEstimate:
-    """A metric and its 95 % interval; NaN where the rows are too few or of one class."""
+    """A metric and its 95 % interval; NaN where it cannot be computed from the rows."""
 
     value: float
     low: float = math.nan

@@ -10,7 +10,7 @@ import numpy as np
 from quatrain.components.errors import DataError
 
 WEIGHT_UNITS = 1 << 30
-"""The number of units that a weight of average size counts for in the histograms.
+"""The number of units that the mean weight counts for in the histograms.
 
 Whole numbers add up exactly in any order. Rounding a weight to 2**-30 of the mean changes it by at
 most 5e-10 of the mean, and an int64 still holds 2**33 rows of average weight.

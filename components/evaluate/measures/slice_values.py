@@ -113,7 +113,7 @@ class Survey:
         return Reference(task, n_classes, shares, mean_weight=mean_weight, slices=self.slices())
 
     def slices(self, top: int = TOP_VALUES) -> SliceValues:
-        """Returns the most frequent values of each slice column; ties go by alphabetical order."""
+        """Returns the most frequent values of each slice column; ties are in alphabetical order."""
         return {name: _most_frequent(counts, top) for name, counts in self.values.items()}
 
 
@@ -155,5 +155,5 @@ def _add_counts(a: Counter[str] | None, b: Counter[str] | None) -> Counter[str] 
 def _most_frequent(counts: Counter[str] | None, top: int) -> tuple[str, ...] | None:
     if counts is None:
         return None
-    named = [value for value in counts if value != OTHER]  # a row that reads so joins the others
+    named = [value for value in counts if value != OTHER]  # a row with this text joins the others
     return tuple(sorted(named, key=lambda value: (-counts[value], value))[:top])

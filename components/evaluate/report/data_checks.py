@@ -20,9 +20,9 @@ CHECKS = {
 }
 """The title of each check of the audit."""
 MEASURES = (("psi",), ("missing",), ("mean",), ("stddev",), ("new", "label"))
-"""The measures of drift in each column of its table."""
+"""The measures of drift in each column of the table."""
 SEVERITY = {"fail": 0, "warn": 1, "chance": 2, "passed": 3}
-"""The order of verdicts, the worst first."""
+"""The order of the verdicts, worst first."""
 MAX_COLUMNS = 40
 """Columns in the table; the others are counted."""
 MAX_FIGURES = 6

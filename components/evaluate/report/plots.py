@@ -27,7 +27,7 @@ class Axes:
         y_range: Lowest and highest y.
         x_label: The title of the x axis.
         y_label: The title of the y axis.
-        whole_x: Whether x takes whole numbers alone.
+        whole_x: Whether x is always a whole number.
     """
 
     x_range: Point
@@ -199,7 +199,7 @@ def residuals(width: float, counts: Sequence[float], label: str) -> Markup:
     inner[0] += counts[0]
     inner[-1] += counts[-1]
     total = sum(inner) or 1.0
-    # The plot is cut to the bins that hold more than 0.05 % of the rows, which show as a line.
+    # Outer bins with less than 0.05 % of the rows would be invisible, so the plot leaves them out.
     visible = [k for k, c in enumerate(inner) if c > 0.0005 * total] or [0, len(inner) - 1]
     reach = max(abs(k + 0.5 - len(inner) / 2) + 1.5 for k in visible)
     half = min(math.ceil(reach), len(inner) // 2)

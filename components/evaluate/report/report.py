@@ -19,7 +19,7 @@ from quatrain.components.evaluate.report import data_checks, plots
 from quatrain.components.specification.split import SPLITS
 
 FEW_ROWS = 100
-"""A slice with fewer rows is marked: its interval is wide, and a normal one is a poor estimate."""
+"""A slice with fewer rows is marked: its interval is wide, and the normal one is inaccurate."""
 NONE = "\N{EN DASH}"
 """Shown in place of a number that could not be computed."""
 MAX_CLASSES_SHOWN = 30
@@ -99,7 +99,7 @@ def render(
 
 
 def _training(model: Mapping[str, Any]) -> dict[str, str]:
-    """Returns how long a model was trained and which part was kept, in the words of its kind."""
+    """Returns how long a model was trained and which part was kept: epochs, or rounds of trees."""
     if model.get("model", {}).get("kind") == "trees":  # an epoch of their history is ten rounds
         best = model["history"][model["best_epoch"] - 1]["step"]
         rounds = f"{model['steps']:,} rounds"
