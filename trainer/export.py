@@ -1,4 +1,4 @@
-"""The exported model: a SavedModel that takes raw rows, proved, with metadata.json written last."""
+"""Exports a model: a SavedModel that takes raw rows, its proof, and metadata.json, written last."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import tensorflow as tf
 from . import golden
 from .cluster import Cluster
 from .examples import Examples
-from .features import Input
+from .features import Input, Tensors
 from .features.transform import Transform
 from .job import Job
 from .predictor import Head, Predictor, in_chunks
@@ -28,37 +28,40 @@ from .settings import TrainerError
 
 VERSION = 1
 PROOF_ROWS = 256
+"""Validation rows that the saved model answers twice."""
 PROOF_TOLERANCE = 1e-5
+"""Largest difference of an answer, relative above 1: about a hundred roundings of float32."""
 _EXAMPLE_TYPES = {"string": tf.string, "float": tf.float32}  # whole numbers and times: int64
 
-Tensors = Mapping[str, tf.Tensor]
 Answer = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
 
 class Exported(tf.Module):
-    """What the SavedModel holds: the fitted transform, the network and their signatures."""
+    """The module that is saved: the fitted transform, the model and their signatures."""
 
     def __init__(
         self, transform: Transform, answer: Answer, weights: Sequence[tf.Variable]
     ) -> None:
-        """Keeps what the graphs use.
+        """Tracks the variables and tables of the graphs.
 
         Args:
-            transform: From raw inputs to engineered columns.
-            answer: From numbers `[B, F]` and indices `[B, K]` to the outputs by name.
+            transform: The fitted transform, from raw inputs to engineered columns.
+            answer: The model, from numbers `[B, F] float32` and indices `[B, K] int32` to the
+                outputs by name.
             weights: The variables that `answer` reads.
         """
         super().__init__()
         self._transform = transform
         specs = [tf.TensorSpec([None, len(transform.numbers)], tf.float32)]
         specs.append(tf.TensorSpec([None, len(transform.indices)], tf.int32))
-        # One graph for the three signatures: it is traced once, and its constants stand there once.
+        # The three signatures share one graph, so it is traced and stored once, with its constants.
         traced = tf.function(answer, input_signature=specs, autograph=False)
-        self._answer: Answer = lambda *columns: traced(*columns)  # itself it would be saved again
+        # A lambda, since tf.Module would save a tf.function among its attributes a second time.
+        self._answer: Answer = lambda *columns: traced(*columns)
         self.weights, self.tables = list(weights), transform.resources
 
     def signatures(self) -> dict[str, Any]:
-        """Returns the graphs by signature name; every tensor is `[B]`."""
+        """Returns the graphs by name of the signature; every argument is `[B]`."""
         inputs, columns = self._transform.inputs, self._transform.engineered
         raw = {i.name: tf.float64 if i.is_number else tf.string for i in inputs}
         engineered = {c.name: tf.int32 if c.cardinality else tf.float32 for c in columns}
@@ -70,11 +73,19 @@ class Exported(tf.Module):
         }
 
     def serve(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """Answers raw rows: `[B] float64` (NaN is missing) or `[B] string` ('' is missing)."""
+        """Answers raw rows.
+
+        Args:
+            raw: `[B] float64` (NaN is missing) or `[B] string` ('' is missing) by raw input.
+        """
         return self.serve_engineered(self._transform.tensor(raw))
 
     def serve_engineered(self, columns: Tensors) -> dict[str, tf.Tensor]:
-        """Answers engineered rows: `[B] float32` or `[B] int32`."""
+        """Answers engineered rows.
+
+        Args:
+            columns: `[B] float32` or `[B] int32` by engineered column.
+        """
         rows = tf.shape(next(iter(columns.values())))[0]
         numbers = [columns[n] for n in self._transform.numbers]
         indices = [columns[n] for n in self._transform.indices]
@@ -84,10 +95,10 @@ class Exported(tf.Module):
         )
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Answers serialized tf.Example, `[B] string`; an absent feature is missing.
+        """Answers serialized tf.Examples, `[B] string`; an absent feature is a missing value.
 
-        Whole numbers, bools and times (seconds since 1970) are int64 lists: a float list holds
-        float32, which knows today's time to 128 seconds.
+        Whole numbers, bools and times (seconds since 1970) are int64 lists. A float list holds
+        float32, which resolves today's time to 128 seconds only.
         """
         inputs = self._transform.inputs
         types = {i.name: _EXAMPLE_TYPES.get(i.type, tf.int64) for i in inputs}
@@ -97,7 +108,7 @@ class Exported(tf.Module):
 
 
 def _single(values: tf.RaggedTensor, column: Input) -> tf.Tensor:
-    """Returns the one value of each row, or missing; more than one is an error."""
+    """Returns the value of each row, or the missing value; two values in a row are an error."""
     several = f"feature {column.name} has more than one value in an example"
     counts = values.row_lengths()
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(counts <= 1), [several])]):
@@ -109,7 +120,7 @@ def _single(values: tf.RaggedTensor, column: Input) -> tf.Tensor:
 
 
 def _graph(function: Callable[[Tensors], dict[str, tf.Tensor]], types: Mapping[str, Any]) -> Any:
-    """Traces a function of named tensors; the arguments have names that a signature can keep."""
+    """Returns the graph of a function of named tensors, with arguments that a signature allows."""
     arguments = argument_names(types)
     specs = {a: tf.TensorSpec([None], types[name], name=a) for name, a in arguments.items()}
 
@@ -120,15 +131,15 @@ def _graph(function: Callable[[Tensors], dict[str, tf.Tensor]], types: Mapping[s
 
 
 def _traced(function: Callable[..., Any], specs: Mapping[str, tf.TensorSpec]) -> Any:
-    """Returns the graph of a function; without autograph, which would read all of Keras."""
+    """Returns the graph of a function, traced without autograph, which would parse all of Keras."""
     return tf.function(function, autograph=False).get_concrete_function(**specs)
 
 
 def argument_names(names: Iterable[str]) -> dict[str, str]:
-    """Returns the signature's argument for each name; TensorFlow would mangle or refuse some.
+    """Returns the signature's argument for each name.
 
-    A name of ASCII letters, digits and underscores that starts with a letter and is no Python
-    keyword stays as it is.
+    A name of ASCII letters, digits and underscores that starts with a letter and is not a Python
+    keyword stays as it is. TensorFlow would change or refuse other names, so they get an alias.
     """
     names = list(names)
     plain = {n for n in names if _is_plain(n)}
@@ -143,27 +154,28 @@ def argument_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _is_plain(name: str) -> bool:
-    fits = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
-    return fits and not keyword.iskeyword(name) and name != "self"
+    """Returns whether a name can be the argument of a signature."""
+    is_identifier = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
+    return is_identifier and not keyword.iskeyword(name) and name != "self"
 
 
 def export(
     job: Job, predictor: Predictor, head: Head, cluster: Cluster, examples: Examples
 ) -> None:
-    """Writes the model's folder in place, proves it, and commits it with metadata.json.
+    """Writes the model's folder in place, proves the model, and commits it with metadata.json.
 
-    The folder counts once metadata.json is there. That of an earlier model is removed first, and a
-    model that fails its proof is removed.
+    The folder counts once metadata.json exists. An earlier model is removed first, and so is a
+    model that fails its proof.
 
     Args:
-        job: Where the model goes.
+        job: The job, with the folder of the model.
         predictor: The trained model.
-        head: What the signatures make of its predictions.
-        cluster: How many replicas trained it, for the record.
-        examples: What it was trained on; its transform is exported with it.
+        head: The task, which makes the outputs of its predictions.
+        cluster: The replicas that trained it, for the record.
+        examples: The examples that it was trained on; their transform is exported with it.
 
     Raises:
-        TrainerError: Raw rows through the saved model differ from engineered ones.
+        TrainerError: The saved model answers raw and engineered rows differently.
     """
     predict = in_chunks(predictor.predict)
 
@@ -184,19 +196,22 @@ def export(
 
 
 def prove(signatures: Mapping[str, Any], examples: Examples) -> None:
-    """Asks the loaded model validation rows, raw and engineered.
+    """Compares a loaded model's answers to raw and to engineered validation rows.
+
+    Args:
+        signatures: The signatures of the loaded model.
+        examples: The examples, whose validation split holds raw and engineered columns.
 
     Raises:
-        TrainerError: The answers differ by more than 1e-5 (of a regression: relatively).
+        TrainerError: The answers of a row differ by more than `PROOF_TOLERANCE`.
     """
     raw = _named(examples.raw_rows("validation", PROOF_ROWS))
     engineered = _named(examples.engineered_rows("validation", PROOF_ROWS))
     output = _output(examples)
     from_raw = signatures["serving_default"](**raw)[output].numpy()
     expected = signatures["engineered"](**engineered)[output].numpy()
-    differences = np.abs(from_raw - expected) / np.maximum(1.0, np.abs(expected))
-    if not (differences <= PROOF_TOLERANCE).all():
-        row = int(np.argmax(differences.reshape(len(differences), -1).max(axis=1)))
+    row = golden.worst_row(from_raw, expected, PROOF_TOLERANCE)
+    if row is not None:
         raise TrainerError(
             f"the saved model answers {from_raw[row]} to raw validation row {row}, but "
             f"{expected[row]} to the same row engineered; the transform differs between "
@@ -205,20 +220,22 @@ def prove(signatures: Mapping[str, Any], examples: Examples) -> None:
 
 
 def _golden(signature: Any, examples: Examples) -> str:
-    """Returns golden.json: validation rows, after one in which everything is missing."""
+    """Returns the text of golden.json: a row of missing values, then validation rows."""
     rows = examples.raw_rows("validation", golden.ROWS - 1)
     first = {i.name: np.nan if i.is_number else "" for i in examples.transform.inputs}
     columns = {n: np.concatenate([[first[n]], np.asarray(v)]) for n, v in rows.items()}
-    asked = {name: tensor.numpy() for name, tensor in _named(columns).items()}
-    output = _output(examples)
-    return golden.write(asked, signature(**_named(columns))[output].numpy(), output)
+    tensors, output = _named(columns), _output(examples)
+    arguments = {name: tensor.numpy() for name, tensor in tensors.items()}
+    return golden.write(arguments, signature(**tensors)[output].numpy(), output)
 
 
 def _output(examples: Examples) -> str:
+    """Returns the name of the output that proofs compare."""
     return "prediction" if examples.transform.task == "regression" else "probabilities"
 
 
 def _named(columns: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+    """Returns columns as tensors by argument of the signature."""
     arguments = argument_names(columns)
     return {arguments[n]: tf.constant(np.asarray(v)) for n, v in columns.items()}
 
@@ -270,10 +287,11 @@ def relative_paths(folder: str, walk: Iterable[tuple[str, list[str], list[str]]]
 
     Args:
         folder: The folder.
-        walk: What `tf.io.gfile.walk` gives of it. On gs:// a folder inside ends in a slash.
+        walk: The result of `tf.io.gfile.walk`. On gs:// the name of an inner folder ends in a
+            slash, and a folder may have a file without a name.
     """
-    found = [f"{parent.rstrip('/')}/{name}" for parent, _, names in walk for name in names if name]
-    return sorted(path[len(folder) :].lstrip("/") for path in found)
+    paths = [f"{parent.rstrip('/')}/{name}" for parent, _, names in walk for name in names if name]
+    return sorted(path[len(folder) :].lstrip("/") for path in paths)
 
 
 def _sha256(path: str) -> str:
@@ -287,7 +305,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _commit(folder: str, metadata: Mapping[str, Any]) -> None:
-    """Writes metadata.json; it is whole or absent, as an object of a bucket is by itself."""
+    """Writes metadata.json so that it is complete or absent, as objects in a bucket always are."""
     path = f"{folder}/metadata.json"
     is_local = "://" not in folder
     partial = f"{folder}/.metadata.json.tmp" if is_local else path
@@ -298,7 +316,7 @@ def _commit(folder: str, metadata: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _in_place(folder: str) -> Iterator[str]:
-    """Yields the folder without an earlier model; what is written goes when the block fails."""
+    """Yields the folder without an earlier model; removes it again if the block fails."""
     _remove(folder)
     try:
         yield folder

@@ -60,15 +60,28 @@ def replay(text: str, signature: Any) -> None:
     }
     expected = np.asarray(golden["answers"], np.float64)
     answers = signature(**arguments)[golden["output"]].numpy().astype(np.float64)
-    differences = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
-    if (differences <= TOLERANCE).all():
+    row = worst_row(answers, expected, TOLERANCE)
+    if row is None:
         return
-    row = int(np.argmax(differences.reshape(len(differences), -1).max(axis=1)))
     raise TrainerError(
         f"the model answers {answers[row].tolist()} to golden row {row}, where it answered "
         f"{golden['answers'][row]} when it was exported; TensorFlow here is {tf.__version__}, "
         f"compare metadata.json, and export the model again"
     )
+
+
+def worst_row(answers: np.ndarray, expected: np.ndarray, tolerance: float) -> int | None:
+    """Returns the row whose answer differs most, or None if all are within the tolerance.
+
+    Args:
+        answers: `[N]` or `[N, C]`; an answer that is not a number differs.
+        expected: The same shape.
+        tolerance: The largest difference, relative to an expected answer above 1.
+    """
+    differences = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
+    if (differences <= tolerance).all():
+        return None
+    return int(np.argmax(differences.reshape(len(differences), -1).max(axis=1)))
 
 
 def _to_json(value: Any) -> Any:
