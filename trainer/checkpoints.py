@@ -132,13 +132,17 @@ class Checkpoints:
             return
         header = {"identity": self.identity, "progress": asdict(progress)}
         named: dict[str, Any] = {
-            f"{k}:{i:05d}": a for k, group in arrays.items() for i, a in enumerate(group)
+            # Padded, so that the sorted names of a group are in its order.
+            f"{k}:{i:05d}": a
+            for k, group in arrays.items()
+            for i, a in enumerate(group)
         }
         buffer = io.BytesIO()
         np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
         tf.io.gfile.makedirs(self.folder)
         within = f"_{progress.begun.steps:07d}" if progress.begun.steps else ""
         path = f"{self.folder}/epoch-{progress.epochs:05d}{within}.npz"
+        # A process that is killed here leaves a file that `_paths` does not match.
         with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
             file.write(buffer.getvalue())
         tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)

@@ -27,6 +27,7 @@ class Cluster:
         """Returns the mean of a number over all replicas, so that all decide alike, as float32."""
         if self.strategy.num_replicas_in_sync == 1:
             return value
+        # float32 holds whole numbers up to 2^24, more than an epoch has steps.
         values = self.strategy.run(lambda: tf.constant(value, tf.float32))
         return float(self.strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None))
 

@@ -119,8 +119,8 @@ def build_tabm(
         A model from numbers `[B, F] float32` and indices `[B, K] int32` to
         `[B, members, units] float32`.
     """
-    # Each layer has a seed of its own, 10 apart: Keras's initializers repeat their values for equal
-    # seeds, and a layer may use those that follow its own.
+    # Seeds are 10 apart: Keras's initializers repeat their values for equal seeds, and a layer may
+    # use several seeds from its own upwards.
     seeds = iter(range(1000 * settings.seed, 1000 * (settings.seed + 1), 10))
     inputs = _inputs(columns)
     parts, chunks = [], []

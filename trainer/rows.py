@@ -104,6 +104,7 @@ class Streamed:
             part = examples.read_group(group)
             self.labels += Labels.of(part.labels, examples.transform)
             weights.append(part.weights.sum(dtype=np.float64))
+            # The offset continues the stride of the rows before this group.
             samples.append(part.numbers[-first % stride :: stride])
             first += part.rows
         self.weight, self.sample = float(sum(weights)), np.concatenate(samples)

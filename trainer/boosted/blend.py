@@ -78,6 +78,7 @@ def fit_blend(fitting: Fitting) -> Predictor | None:
     last = network.progress.history[-1]
     outcome = float(losses[np.searchsorted(SHARES, share)])
     steps = last.step + trees.progress.steps
+    # Tuning reads the last report, which must be the loss of what is served.
     report(replace(last, epoch=last.epoch + 1, step=steps, validation_loss=outcome))
     return replace(predictor, losses={name: float(loss) for name, loss in by_kind.items()})
 

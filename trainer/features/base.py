@@ -88,6 +88,7 @@ def _raw_column(column: pa.Array | pa.ChunkedArray, type_: Type) -> Any:
     if type_ == "string":
         return pc.fill_null(column, "")
     if type_ in TIMES:
+        # Not safe, since float64 rounds the last microseconds of times after 2255 (2^53 us).
         micros = column.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64(), safe=False)
         column = pc.divide(micros, 1e6)
     values = column.cast(pa.float64(), safe=False)

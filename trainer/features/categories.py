@@ -38,7 +38,7 @@ _ROWS = 4096  # rows whose pieces are counted at a time, so that their arrays st
 
 
 def rare(column: ColumnStatistics) -> int:
-    """Returns the fewest rows of the train split with which a category gets an index of its own.
+    """Returns the fewest rows of the train split that give a category its own index.
 
     They are n / 640 of n train rows, but at least 3 and at most 100; below 300 train rows they are
     n / 100. A rarer category has too few rows to learn from. Merged with all that are unseen, it
@@ -91,7 +91,7 @@ class Tokens(Feature):
         """The lookup table from token to rank."""
         import tensorflow as tf
 
-        with tf.init_scope():
+        with tf.init_scope():  # the table belongs to the exported module, not to one of its graphs
             tokens = tf.constant(("", *(self.tokens or ())), tf.string)
             rank = tf.concat([[-2], tf.range(len(tokens) - 1)], axis=0)
             initializer = tf.lookup.KeyValueTensorInitializer(tokens, rank)

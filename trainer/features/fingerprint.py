@@ -98,7 +98,7 @@ def text_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 def distinct_rows(columns: list[pa.Array]) -> tuple[np.ndarray, list[pa.Array]]:
     """Finds the distinct combinations of some columns.
 
-    Most columns that are crossed have few combinations (hour and weekday: 168), so only these are
+    Crossed columns usually have few combinations (hour and weekday: 168), and only these need to be
     written as text and hashed.
 
     Args:
@@ -179,7 +179,12 @@ def _fetch(data: np.ndarray, position: np.ndarray, width: int = 8) -> U64:
     return words if width == 8 else words & np.uint64((1 << 8 * width) - 1)
 
 
+# From here on the code follows farmhashna.cc, with the names of its variables, for all strings of a
+# class of lengths at once. `tf.strings.to_hash_bucket_fast` gives the same, which a test checks.
+
+
 def _rotate(value: U64, shift: int) -> U64:
+    # Never by 0, for which the shift by 64 to the left would be undefined.
     return (value >> np.uint64(shift)) | (value << np.uint64(64 - shift))
 
 
@@ -266,6 +271,7 @@ def _hash_long(data: np.ndarray, start: np.ndarray, length: np.ndarray) -> U64:
     v = (np.zeros(n, np.uint64), np.zeros(n, np.uint64))
     w = (np.zeros(n, np.uint64), np.zeros(n, np.uint64))
     x = x * K2 + _fetch(data, start)
+    # The last 1 to 64 bytes are left to the tail, which reads the last 64 bytes of the string.
     blocks = (length - 1) // 64
     state = np.stack([x, y, z, *v, *w])
     for block in range(int(blocks.max())):
@@ -283,7 +289,7 @@ def _long_round(data: np.ndarray, at: np.ndarray, state: np.ndarray) -> np.ndarr
     z = _rotate(z + w0, 33) * K1
     v0, v1 = _weak32(data, at, v1 * K1, x + w0)
     w0, w1 = _weak32(data, at + 32, z + w1, y + _fetch(data, at + 16))
-    return np.stack([z, y, x, v0, v1, w0, w1])
+    return np.stack([z, y, x, v0, v1, w0, w1])  # z and x change places after each block
 
 
 def _long_tail(data: np.ndarray, at: np.ndarray, length: np.ndarray, state: np.ndarray) -> U64:

@@ -326,8 +326,8 @@ def _box_cox(x: Any, p: float, xp: Any) -> Any:
 def _likeliest_power(x: Distribution) -> float:
     """Returns the exponent with the greatest profile log-likelihood; 1 unless another is better.
 
-    The log-likelihood a row is, but for a constant, (p - 1) E[sign(x) ln(1 + |x|)] - ln(deviation
-    of the powers) (Yeo & Johnson 2000, section 3). It has a single peak, so a grid of steps of 1/2,
+    Up to a constant, the log-likelihood a row is (p - 1) E[sign(x) ln(1 + |x|)] - ln(deviation of
+    the powers) (Yeo & Johnson 2000, section 3). It has a single peak, so a grid of steps of 1/2,
     halved around its best point down to 1/64, finds it.
     """
     logs = np.sign(x.values) * np.log1p(np.abs(x.values))
@@ -370,6 +370,7 @@ class SmoothlyClipped(Number):
     def fit_shape(self, x: Distribution) -> Self:
         """Fits the median and the slope."""
         low, quarter, median, three_quarters, high = x.quantile([0, 0.25, 0.5, 0.75, 1]).tolist()
+        # Halves are subtracted, since the difference of the ends may overflow.
         width = three_quarters - quarter or high / 2 - low / 2
         return replace(self, center=median, slope=1.0 / max(width, _TINY) if width else 0.0)
 

@@ -94,6 +94,7 @@ class Distribution:
     def _at(self, shift: int) -> Distribution:
         if shift == self.shift:
             return self
+        # The shift of a signed integer rounds down, so a bin never holds values of both signs.
         keys, counts = _sum_by_key(self.keys >> np.int64(shift - self.shift), self.counts)
         return replace(self, keys=keys, counts=counts, shift=shift)
 
@@ -117,6 +118,7 @@ class Distribution:
     @property
     def values(self) -> np.ndarray:
         """The value of each bin, ascending, `[K] float64`; the bin's middle unless `exact`."""
+        # The middle: the lower edge would move every quantile down by half a bin.
         half = np.int64(1 << (self.shift - 1)) if self.shift else np.int64(0)
         return ordered((self.keys << np.int64(self.shift)) + half).view(np.float64)
 
@@ -245,6 +247,7 @@ class Categories:
         aligned = [p._at(shift) for p in parts]
         encoded = pa.concat_arrays([p.values for p in aligned]).dictionary_encode()
         counts = np.zeros(len(encoded.dictionary), np.int64)
+        # add.at, since a string may occur in several parts: `counts[i] += n` would add only one.
         np.add.at(counts, encoded.indices.to_numpy(), np.concatenate([p.counts for p in aligned]))
         left_out, missing = sum(p.left_out for p in aligned), sum(p.missing for p in aligned)
         limit = next((p.limit for p in parts if p.limit is not None), None)
@@ -405,7 +408,7 @@ def _sum_by_key(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.nd
     """Returns the distinct keys, ascending, and the sum of counts of each, `[K]` or `[K, P]`."""
     if not len(keys):
         return keys, counts
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys, kind="stable")  # timsort, which merges parts that are sorted already
     keys, counts = keys[order], counts[order]
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     if len(first) < len(keys):

@@ -4,6 +4,9 @@ Gradient descent brings the mean probability of the train rows to their share of
 but it does so for the weights that it moves, with dropout. The network that is served has averaged
 weights and no dropout, and its mean probability can differ: 0.341 against a share of 0.351 on the
 table magic, much the same in each of six splits.
+
+Only an intercept is fitted, and only to the train rows. A slope and an intercept fitted to the
+validation rows raised the log-loss of a table that is split by time from .305 to .329.
 """
 
 from __future__ import annotations
@@ -78,6 +81,7 @@ def solve(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
     low, high = -LARGEST, LARGEST
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
+        # In float32, as the served model adds the shift.
         probabilities = 1.0 / (1.0 + np.exp(-(logits + np.float32(middle))))
         if np.average(probabilities.mean(axis=1), weights=weights) < share:
             low = middle

@@ -42,6 +42,7 @@ class NumberEmbedding(keras.layers.Layer):
         self._size, self._seed = size, seed
         pieces = max((len(k) for k in knots), default=1) - 1
         self._starts = np.zeros((len(knots), pieces), np.float32)
+        # A number with fewer pieces than others has slopes of 0 in the rest, which are then 0.
         self._slopes = np.zeros((len(knots), pieces), np.float32)
         for place, k in enumerate(knots):
             self._starts[place, : len(k) - 1] = k[:-1]

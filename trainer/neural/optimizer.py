@@ -50,6 +50,7 @@ class Weights:
     ) -> tf.Tensor:
         """Returns the network's outputs, computed with the weights in place of its variables."""
         views = list(zip(self._variables, weights, strict=True))
+        # Within the scope, Keras reads its variables from the mapping; none is assigned.
         with keras.StatelessScope(state_mapping=views):
             return self._network(inputs, training=training)
 
@@ -139,8 +140,9 @@ class AdamW:
         """
         (clipped,), _ = tf.clip_by_global_norm([gradient], CLIP_NORM)
         count = tf.cast(step, tf.float32)
-        self._vector.assign_sub(self._vector * self._decay)
+        self._vector.assign_sub(self._vector * self._decay)  # before the step, as in Keras
         first, second = self.moments
+        # One fused operation. Its epsilon is the "epsilon hat" of Kingma & Ba 2015, as in Keras.
         tf.raw_ops.ResourceApplyAdam(
             var=self._vector.handle,
             m=first.handle,
