@@ -83,7 +83,7 @@ class Head:
         """Returns the mean of the members' losses, with which a network is trained.
 
         Each member is trained as if it were alone: the loss of their mean would let them lean on
-        each other (Gorishniy, Kotelnikov & Babenko 2025, section 3).
+        each other (Gorishniy, Kotelnikov & Babenko 2025).
 
         Args:
             labels: `[B]`, index of the class or value.

@@ -1,6 +1,6 @@
-"""A logistic or linear regression by Keras's own `fit`: a whole model of one's own.
+"""A model of your own: a logistic or linear regression, trained with Keras's `fit`.
 
-train: {trainer: model.py} in a spec puts this file in the place of `trainer/model.py`. All else
+`train: {trainer: model.py}` in a spec replaces `trainer/model.py` by this file. Everything else
 stays: preprocessing, the proof of the package, the job, the signatures, evaluation and gate.
 """
 
@@ -18,9 +18,9 @@ from trainer.predictor import Predictor, head_of
 
 
 def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str:
-    """Trains and exports; returns the model's folder."""
+    """Trains and exports a model; returns its folder."""
     examples = read_examples(job.examples)
-    rows, held = examples.split("train"), examples.split("validation")
+    rows, validation = examples.split("train"), examples.split("validation")
     head = head_of(examples, rows)
     levels = [c.cardinality for c in examples.transform.engineered if c.cardinality]
     numbers = keras.Input([rows.numbers.shape[1]])
@@ -30,7 +30,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     network = keras.Model([numbers, indices], keras.layers.Add()(parts) if levels else parts[0])
 
     def loss(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        labels = tf.cast(tf.reshape(labels, [-1]), rows.labels.dtype)  # Keras makes them floats
+        labels = tf.cast(tf.reshape(labels, [-1]), rows.labels.dtype)  # Keras casts them to float
         return head.losses(labels, outputs[:, None])
 
     network.compile("adam", loss)
@@ -41,7 +41,11 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
         settings.batch_size,
         settings.epochs,
         sample_weight=rows.weights,
-        validation_data=([held.numbers, held.indices], held.labels, held.weights),
+        validation_data=(
+            [validation.numbers, validation.indices],
+            validation.labels,
+            validation.weights,
+        ),
         verbose=2,
     ).history
     progress = Progress()

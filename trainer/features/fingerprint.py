@@ -80,7 +80,7 @@ def murmur32_tensor(values: tf.Tensor) -> tf.Tensor:
 
 
 def text_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the UTF-8 bytes behind an array of strings `[N]`, without a copy.
+    """Returns the UTF-8 bytes behind an array of strings `[N]`, without copying them.
 
     Returns:
         The bytes `[B] uint8`, and the offsets `[N + 1] int64`: string i lies between offsets i and

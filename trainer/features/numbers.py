@@ -327,7 +327,7 @@ def _likeliest_power(x: Distribution) -> float:
     """Returns the exponent with the greatest profile log-likelihood; 1 unless another is better.
 
     Up to a constant, the log-likelihood a row is (p - 1) E[sign(x) ln(1 + |x|)] - ln(deviation of
-    the powers) (Yeo & Johnson 2000, section 3). It has a single peak, so a grid of steps of 1/2,
+    the powers) (Yeo & Johnson 2000). It has a single peak, so a grid of steps of 1/2,
     halved around its best point down to 1/64, finds it.
     """
     logs = np.sign(x.values) * np.log1p(np.abs(x.values))

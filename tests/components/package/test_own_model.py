@@ -1,8 +1,10 @@
 """A model.py of the user's takes the place of the trainer's."""
 
 import os
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,11 @@ def test_a_model_that_imports_what_the_image_lacks_is_refused(tmp_path: Path) ->
 def test_a_trainer_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="mine is not there"):
         check_trainer(str(tmp_path / "mine"))
+
+
+def test_every_name_that_the_page_promises_can_be_imported() -> None:
+    page = (OWN.parents[2] / "docs/own-model.md").read_text()
+    names = set(re.findall(r"`trainer\.(\w+)\.(\w+)`", page))
+    assert ("examples", "read_examples") in names
+    for module, name in names:
+        assert hasattr(import_module(f"quatrain.trainer.{module}"), name)
