@@ -57,31 +57,31 @@ def answers(model: Any, signature: str, **tensors: Any) -> dict[str, np.ndarray]
 
 
 def test_a_binary_model_answers_with_labelled_probabilities(binary: Any) -> None:
-    said = answers(binary[0], "serving_default", **ROWS)
-    assert said["probabilities"].shape == (3, 2)
-    assert said["probabilities"].dtype == np.float32
-    np.testing.assert_allclose(said["probabilities"].sum(axis=1), 1.0, rtol=1e-6)
-    assert said["classes"].tolist() == [[b"on time", b"late"]] * 3
-    assert said["predicted_class"].tolist()[:2] == [b"late", b"on time"]
+    outputs = answers(binary[0], "serving_default", **ROWS)
+    assert outputs["probabilities"].shape == (3, 2)
+    assert outputs["probabilities"].dtype == np.float32
+    np.testing.assert_allclose(outputs["probabilities"].sum(axis=1), 1.0, rtol=1e-6)
+    assert outputs["classes"].tolist() == [[b"on time", b"late"]] * 3
+    assert outputs["predicted_class"].tolist()[:2] == [b"late", b"on time"]
 
 
 def test_a_multiclass_model_answers_with_labelled_probabilities(multiclass: Any) -> None:
-    said = answers(multiclass[0], "serving_default", **ROWS)
-    assert said["probabilities"].shape == (3, 3)
-    np.testing.assert_allclose(said["probabilities"].sum(axis=1), 1.0, rtol=1e-6)
-    assert said["classes"].tolist() == [[b"early", b"fair", b"late"]] * 3
-    best = said["classes"][np.arange(3), said["probabilities"].argmax(axis=1)]
-    assert said["predicted_class"].tolist() == best.tolist()
-    assert said["predicted_class"].tolist()[:2] == [b"late", b"early"]
+    outputs = answers(multiclass[0], "serving_default", **ROWS)
+    assert outputs["probabilities"].shape == (3, 3)
+    np.testing.assert_allclose(outputs["probabilities"].sum(axis=1), 1.0, rtol=1e-6)
+    assert outputs["classes"].tolist() == [[b"early", b"fair", b"late"]] * 3
+    best = outputs["classes"][np.arange(3), outputs["probabilities"].argmax(axis=1)]
+    assert outputs["predicted_class"].tolist() == best.tolist()
+    assert outputs["predicted_class"].tolist()[:2] == [b"late", b"early"]
 
 
 def test_a_regression_answers_in_the_unit_of_its_label(regression: Any) -> None:
     model, _, folder = regression
-    said = answers(model, "serving_default", **ROWS)
-    assert list(said) == ["prediction"]
-    assert said["prediction"].shape == (3,)
+    outputs = answers(model, "serving_default", **ROWS)
+    assert list(outputs) == ["prediction"]
+    assert outputs["prediction"].shape == (3,)
     # Labels are 1000 + 50 (delay / 20 + stops): 1200 and 950 here.
-    assert said["prediction"][:2] == pytest.approx([1200.0, 950.0], abs=60.0)
+    assert outputs["prediction"][:2] == pytest.approx([1200.0, 950.0], abs=60.0)
     history = json.loads((folder / "metadata.json").read_text())["history"]
     assert history[0]["validation_loss"] > 1000.0  # squared units; the labels' variance is 4 200
 
@@ -96,13 +96,13 @@ def test_raw_engineered_and_serialized_rows_answer_alike(
     serialized = [
         serialize(*row) for row in zip(*(raw[a].numpy().tolist() for a in raw), strict=True)
     ]
-    for said in (
+    for outputs in (
         answers(model, "serving_default", **raw),
         answers(model, "examples", examples=tf.constant(serialized)),
     ):
-        assert set(said) == set(expected)
+        assert set(outputs) == set(expected)
         output = "prediction" if task == "regression" else "probabilities"
-        np.testing.assert_allclose(said[output], expected[output], rtol=1e-4)
+        np.testing.assert_allclose(outputs[output], expected[output], rtol=1e-4)
 
 
 def serialize(
@@ -138,8 +138,8 @@ def test_two_values_of_a_feature_are_an_error_not_the_first(binary: Any) -> None
 
 
 def test_no_rows_are_answered_with_none(binary: Any) -> None:
-    said = answers(binary[0], "serving_default", **{k: v[:0] for k, v in ROWS.items()})
-    assert said["probabilities"].shape == (0, 2)
+    outputs = answers(binary[0], "serving_default", **{k: v[:0] for k, v in ROWS.items()})
+    assert outputs["probabilities"].shape == (0, 2)
 
 
 def test_metadata_names_the_arguments_and_the_digest_of_every_file(binary: Any) -> None:
@@ -161,44 +161,46 @@ def test_metadata_names_the_arguments_and_the_digest_of_every_file(binary: Any) 
 
 def test_golden_rows_begin_with_one_in_which_everything_is_missing(binary: Any) -> None:
     model, _, folder = binary
-    kept = json.loads((folder / "golden.json").read_text())
-    assert {name: column[0] for name, column in kept["inputs"].items()} == {
+    document = json.loads((folder / "golden.json").read_text())
+    assert {name: column[0] for name, column in document["inputs"].items()} == {
         "delay": None,
         "arg_carrier_code": "",
         "stops": None,
         "time": None,
     }
-    assert [len(column) for column in kept["inputs"].values()] == [32] * 4
-    assert np.shape(kept["answers"]) == (32, 2)
-    golden.replay(json.dumps(kept), model.signatures["serving_default"])
+    assert [len(column) for column in document["inputs"].values()] == [32] * 4
+    assert np.shape(document["answers"]) == (32, 2)
+    golden.replay(json.dumps(document), model.signatures["serving_default"])
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_another_answer_to_a_golden_row_is_an_error(request: Any, task: str) -> None:
     model, _, folder = request.getfixturevalue(task)
-    kept = json.loads((folder / "golden.json").read_text())
-    wrong = np.array(kept["answers"])
+    document = json.loads((folder / "golden.json").read_text())
+    wrong = np.array(document["answers"])
     wrong[5] += 0.001 * max(1.0, float(np.abs(wrong).max()))
-    kept["answers"] = wrong.tolist()
+    document["answers"] = wrong.tolist()
     with pytest.raises(TrainerError, match="to golden row 5, where it answered"):
-        golden.replay(json.dumps(kept), model.signatures["serving_default"])
+        golden.replay(json.dumps(document), model.signatures["serving_default"])
 
 
 def test_tensorflow_s_own_tool_runs_the_model_in_a_fresh_process(binary: Any) -> None:
     model, _, folder = binary
     fed = {"delay": [40.0, -20.0], "stops": [2.0, 0.0], "time": [1.357e9, 1.35704e9]}
-    given = [f"{name}={values}" for name, values in fed.items()]
-    given.append("arg_carrier_code=['AA', 'DL']")
+    arguments = [f"{name}={values}" for name, values in fed.items()]
+    arguments.append("arg_carrier_code=['AA', 'DL']")
     tool = Path(sys.executable).with_name("saved_model_cli")
     command = [str(tool), "run", "--dir", str(folder), "--tag_set", "serve"]
-    command += ["--signature_def", "serving_default", "--input_exprs", ";".join(given)]
+    command += ["--signature_def", "serving_default", "--input_exprs", ";".join(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = {**fed, "arg_carrier_code": ["AA", "DL"]}
-    said = answers(model, "serving_default", **{k: tf.constant(v) for k, v in _typed(rows)})
+    outputs = answers(model, "serving_default", **{k: tf.constant(v) for k, v in _typed(rows)})
     printed = re.search(r"key probabilities:\n(\[\[.*?\]\])", done.stdout, re.S)
     assert printed is not None, done.stdout
-    found = np.array([float(n) for n in re.findall(r"[\d.e+-]+", printed[1])]).reshape(2, 2)
-    np.testing.assert_allclose(found, said["probabilities"], atol=1e-6)
+    printed_probabilities = np.array(
+        [float(n) for n in re.findall(r"[\d.e+-]+", printed[1])]
+    ).reshape(2, 2)
+    np.testing.assert_allclose(printed_probabilities, outputs["probabilities"], atol=1e-6)
 
 
 def _typed(rows: dict[str, list[Any]]) -> Iterator[tuple[str, Any]]:

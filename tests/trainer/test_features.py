@@ -91,20 +91,20 @@ def feature(transform: str, type_: ft.Type = "float", **parameters: Any) -> ft.F
     cls = ft.FEATURES[transform]
     columns = ("u", "v", "w", "z")[: cls.n_columns[0]]
     types = (type_,) * len(columns)
-    made = cls(name="f", columns=columns, types=types, **parameters)
-    assert made.check() is None
-    return made
+    unfitted = cls(name="f", columns=columns, types=types, **parameters)
+    assert unfitted.check() is None
+    return unfitted
 
 
-def fit(made: ft.Feature, raw: dict[str, Any]) -> ft.Feature:
-    return made.fit(counted([made], raw, len(next(iter(raw.values())))).columns)
+def fit(unfitted: ft.Feature, raw: dict[str, Any]) -> ft.Feature:
+    return unfitted.fit(counted([unfitted], raw, len(next(iter(raw.values())))).columns)
 
 
 def assert_forms_agree(
-    made: ft.Feature, raw: dict[str, Any], seen: dict[str, Any] | None = None
+    unfitted: ft.Feature, raw: dict[str, Any], train: dict[str, Any] | None = None
 ) -> dict[str, np.ndarray]:
-    """Fits to `seen`, or to the rows themselves, and compares both forms on the rows."""
-    fitted = fit(made, seen or raw)
+    """Fits to `train`, or to the rows themselves, and compares both forms on the rows."""
+    fitted = fit(unfitted, train or raw)
     ours = fitted.numpy(raw)
     tensors = {
         n: tf.constant(v) if isinstance(v, np.ndarray) else tf.constant(v.to_pylist())
@@ -112,7 +112,7 @@ def assert_forms_agree(
     }
     graph = fitted.tensor(tensors)
     assert list(ours) == list(graph) == [o.name for o in fitted.outputs]
-    assert set(ours) <= set(made.names)
+    assert set(ours) <= set(unfitted.names)
     for output in fitted.outputs:
         a, b = ours[output.name], graph[output.name].numpy()
         assert a.dtype == b.dtype == (np.float32 if output.cardinality is None else np.int32)
@@ -154,9 +154,9 @@ def test_nasty_crosses_are_equal_in_both_forms() -> None:
 
 @pytest.mark.parametrize("entry", ON_TEXTS, ids=str)
 def test_nasty_bags_and_texts_are_equal_in_both_forms(entry: dict[str, Any]) -> None:
-    made = feature(**entry, type_="string")
-    assert_forms_agree(made, {"u": pa.array(BAGS + PROSE)})
-    assert_forms_agree(made, {"u": pa.array(PROSE + BAGS).slice(2)}, {"u": pa.array(BAGS)})
+    unfitted = feature(**entry, type_="string")
+    assert_forms_agree(unfitted, {"u": pa.array(BAGS + PROSE)})
+    assert_forms_agree(unfitted, {"u": pa.array(PROSE + BAGS).slice(2)}, {"u": pa.array(BAGS)})
 
 
 @pytest.mark.parametrize("entry", ON_PAIRS, ids=str)
@@ -183,8 +183,8 @@ def test_nasty_times_are_equal_in_both_forms(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize("entry", ON_TIMES, ids=str)
 def test_every_day_of_a_leap_cycle_is_equal_in_both_forms(entry: dict[str, Any]) -> None:
     days = np.arange(-80_000, 80_000, 3) * 86_400.0 + 3_599.0
-    made = feature(**entry, type_="timestamp")
-    assert_forms_agree(made, {"u": np.append(days, np.nan)})
+    unfitted = feature(**entry, type_="timestamp")
+    assert_forms_agree(unfitted, {"u": np.append(days, np.nan)})
 
 
 @settings(deadline=None, max_examples=8)
@@ -216,14 +216,14 @@ def test_a_column_of_one_value_becomes_zero() -> None:
 
 
 def test_bucketize_puts_an_edge_into_the_bucket_above_and_missing_into_zero() -> None:
-    made = feature("bucketize", edges=(0.0, 10.0))
-    got = assert_forms_agree(made, {"u": np.array([-5.0, 0.0, 9.9, 10.0, np.nan])})
+    unfitted = feature("bucketize", edges=(0.0, 10.0))
+    got = assert_forms_agree(unfitted, {"u": np.array([-5.0, 0.0, 9.9, 10.0, np.nan])})
     assert got["f"].tolist() == [1, 2, 2, 3, 0]
 
 
 def test_a_rare_or_unseen_category_maps_to_the_out_of_vocabulary_bucket() -> None:
-    made = feature("vocabulary", "string", min_count=2)
-    fitted = made.fit(TableStatistics.of({"u": pa.array(["b", "a", "b", "a", "c"])}, 5).columns)
+    unfitted = feature("vocabulary", "string", min_count=2)
+    fitted = unfitted.fit(TableStatistics.of({"u": pa.array(["b", "a", "b", "a", "c"])}, 5).columns)
     got = fitted.numpy({"u": pa.array(["a", "b", "c", "new", ""])})
     assert got["f"].tolist() == [2, 3, 1, 1, 0]
 
@@ -373,5 +373,5 @@ def test_a_transform_of_another_version_is_refused() -> None:
 def test_wrong_parameters_are_named(
     transform: str, parameters: dict[str, Any], type_: ft.Type, word: str
 ) -> None:
-    made = ft.FEATURES[transform](name="f", columns=("u",), types=(type_,), **parameters)
-    assert word in (made.check() or "")
+    unfitted = ft.FEATURES[transform](name="f", columns=("u",), types=(type_,), **parameters)
+    assert word in (unfitted.check() or "")

@@ -13,9 +13,9 @@ from tests.trainer.small import counted
 
 
 def fit(transform: str, texts: list[str], **settings: Any) -> Any:
-    made = ft.FEATURES[transform](name="f", columns=("u",), types=("string",), **settings)
-    assert made.check() is None
-    return made.fit(counted([made], {"u": pa.array(texts)}, len(texts)).columns)
+    feature = ft.FEATURES[transform](name="f", columns=("u",), types=("string",), **settings)
+    assert feature.check() is None
+    return feature.fit(counted([feature], {"u": pa.array(texts)}, len(texts)).columns)
 
 
 def rows_of(fitted: ft.Feature, texts: list[str]) -> list[list[float]]:
@@ -139,5 +139,5 @@ def test_rows_beyond_the_first_part_are_counted_alike() -> None:
     ],
 )
 def test_wrong_settings_are_named(transform: str, settings: dict[str, Any], sentence: str) -> None:
-    made = ft.FEATURES[transform](name="f", columns=("u",), types=("string",), **settings)
-    assert sentence in (made.check() or "")
+    feature = ft.FEATURES[transform](name="f", columns=("u",), types=("string",), **settings)
+    assert sentence in (feature.check() or "")

@@ -18,9 +18,11 @@ NAN = float("nan")
 
 def fit(transform: str, raw: dict[str, Any], type_: ft.Type = "float", **settings: Any) -> Any:
     names = tuple(raw)
-    made = ft.FEATURES[transform](name="f", columns=names, types=(type_,) * len(names), **settings)
-    assert made.check() is None
-    return made.fit(counted([made], raw, len(raw[names[0]])).columns)
+    feature = ft.FEATURES[transform](
+        name="f", columns=names, types=(type_,) * len(names), **settings
+    )
+    assert feature.check() is None
+    return feature.fit(counted([feature], raw, len(raw[names[0]])).columns)
 
 
 def applied(fitted: ft.Feature, *columns: list[float]) -> dict[str, list[float]]:
@@ -41,8 +43,8 @@ def test_a_missing_number_gets_a_column_of_its_own_where_the_train_split_misses_
 
 
 def test_an_indicator_can_be_forced_or_ruled_out() -> None:
-    asked = fit("standardize", numbers(1.0, 3.0), indicator=True)
-    assert applied(asked, [NAN])["f_missing"] == [1.0]
+    forced = fit("standardize", numbers(1.0, 3.0), indicator=True)
+    assert applied(forced, [NAN])["f_missing"] == [1.0]
     ruled_out = fit("standardize", numbers(1.0, NAN), indicator=False)
     assert list(applied(ruled_out, [NAN])) == ["f"]
     assert ft.Standardize(name="f", columns=("u",), indicator=False).names == ("f",)
@@ -137,23 +139,23 @@ def test_the_parts_of_a_time_are_those_of_the_calendar() -> None:
         "day_of_year": [t.timetuple().tm_yday for t in times],
     }
     for part, values in expected.items():
-        made = ft.Calendar(name="f", columns=("u",), part=part)  # type: ignore[arg-type]
-        np.testing.assert_array_equal(made.value(raw, np), values)
+        feature = ft.Calendar(name="f", columns=("u",), part=part)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(feature.value(raw, np), values)
     second = ft.Calendar(name="f", columns=("u",), part="second").value(raw, np)
     seconds = [t.second + t.microsecond / 1e6 for t in times]
     np.testing.assert_allclose(second, seconds, atol=1e-4)
 
 
 def test_a_time_outside_the_calendar_is_missing() -> None:
-    made = ft.Calendar(name="f", columns=("u",), part="year")
-    value = made.value(numbers(253_402_300_799.0, 253_402_300_800.0, -62_135_596_801.0), np)
+    feature = ft.Calendar(name="f", columns=("u",), part="year")
+    value = feature.value(numbers(253_402_300_799.0, 253_402_300_800.0, -62_135_596_801.0), np)
     np.testing.assert_array_equal(value, [9999, NAN, NAN])
 
 
 def test_a_difference_of_two_times_is_in_its_unit() -> None:
-    made = ft.Difference(name="f", columns=("u", "v"), unit="hour")
+    feature = ft.Difference(name="f", columns=("u", "v"), unit="hour")
     raw = {"u": np.array([7200.0, NAN]), "v": np.array([-1800.0, 0.0])}
-    np.testing.assert_array_equal(made.value(raw, np), [2.5, NAN])
+    np.testing.assert_array_equal(feature.value(raw, np), [2.5, NAN])
 
 
 def test_a_division_by_zero_is_missing() -> None:
@@ -164,19 +166,19 @@ def test_a_division_by_zero_is_missing() -> None:
 
 
 def test_a_quarter_of_the_equator_is_a_quarter_of_its_length() -> None:
-    made = ft.Distance(name="f", columns=("a", "b", "c", "d"))
+    feature = ft.Distance(name="f", columns=("a", "b", "c", "d"))
     raw = {
         n: np.array(v) for n, v in {"a": [0, 90], "b": [0, 0], "c": [0, 91], "d": [90, 0]}.items()
     }
-    np.testing.assert_allclose(made.value(raw, np), [6371.0088 * np.pi / 2, NAN])
+    np.testing.assert_allclose(feature.value(raw, np), [6371.0088 * np.pi / 2, NAN])
 
 
 def test_a_cell_counts_from_the_south_pole_and_180_degrees_west() -> None:
-    made = ft.Grid(name="f", columns=("a", "b"), types=("float", "float"), degrees=90.0)
+    feature = ft.Grid(name="f", columns=("a", "b"), types=("float", "float"), degrees=90.0)
     raw = {"a": np.array([-90.0, 0.0, 0.0, 45.0, NAN]), "b": np.array([-180.0, 0.0, 270.0, 181, 0])}
     # rows of 4 cells; 0 N 0 E is row 1, column 2; 270 E is 90 W, column 1; 181 E is 179 W
-    assert made.text_numpy(raw).to_pylist() == ["0", "6", "5", "4", ""]
-    fitted = made.fit(counted([made], raw, 5).columns)
+    assert feature.text_numpy(raw).to_pylist() == ["0", "6", "5", "4", ""]
+    fitted = feature.fit(counted([feature], raw, 5).columns)
     assert fitted.numpy(raw)["f"].tolist() == [2, 5, 4, 3, 0]
 
 
@@ -218,18 +220,18 @@ def test_wrong_settings_are_named(
     transform: str, settings: dict[str, Any], types: tuple[ft.Type, ...], sentence: str
 ) -> None:
     columns = ("u", "v")[: len(types)]
-    made = ft.FEATURES[transform](name="f", columns=columns, types=types, **settings)
-    assert sentence in (made.check() or "")
+    feature = ft.FEATURES[transform](name="f", columns=columns, types=types, **settings)
+    assert sentence in (feature.check() or "")
 
 
 def test_features_that_give_a_column_of_one_name_are_an_error() -> None:
     raw = {"u": np.array([1.0, 2.0]), "t": pa.array(["a", "b"])}
-    made = [
+    features = [
         ft.PiecewiseLinear(name="x", columns=("u",)),
         ft.Hash(name="x_0", columns=("t",), buckets=3),
     ]
     with pytest.raises(TrainerError, match="'x' and 'x_0' both give a column 'x_0'; rename"):
-        tr.fit_features(made, counted(made, raw, 2).columns)
+        tr.fit_features(features, counted(features, raw, 2).columns)
 
 
 def test_several_standardized_numbers_at_once_are_each_the_same_bits() -> None:
@@ -241,11 +243,11 @@ def test_several_standardized_numbers_at_once_are_each_the_same_bits() -> None:
         "b": np.array([0.1, 0.2, 0.7, np.inf]),
         "c": np.array([5.0, 5.0, 5.0, 5.0]),
     }
-    made = [
+    features = [
         ft.Standardize(name=n, columns=(n,), types=("float",), indicator=flag)
         for n, flag in zip(names, (True, None, True), strict=True)
     ]
-    fitted = tr.fit_features(made, counted(made, raw, 4).columns)
+    fitted = tr.fit_features(features, counted(features, raw, 4).columns)
     transform = tr.Transform("regression", tr.Label("y"), None, (), fitted)
     graph, ours = (
         transform.tensor({n: tf.constant(v) for n, v in raw.items()}),

@@ -41,8 +41,8 @@ def test_streamed_batches_hold_every_row_once_and_are_full_but_for_the_last(
 
 
 def test_the_streamed_order_is_that_of_the_seed_and_the_epoch(grouped: Examples) -> None:
-    once, again = (Streamed(grouped, "train", 100 * ROW_BYTES) for _ in range(2))
-    first, second, third = taken(once, 1), taken(again, 1), taken(once, 2)
+    one, other = (Streamed(grouped, "train", 100 * ROW_BYTES) for _ in range(2))
+    first, second, third = taken(one, 1), taken(other, 1), taken(one, 2)
     np.testing.assert_array_equal(np.concatenate(first), np.concatenate(second))
     assert (np.concatenate(first) != np.concatenate(third)).mean() > 0.9
 

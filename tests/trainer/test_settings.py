@@ -29,5 +29,5 @@ def test_many_rows_need_fewer_members(rows: int, members: int) -> None:
 
 
 def test_settings_of_the_spec_stay() -> None:
-    given = Hyperparameters(batch_size=100, members=3, epochs=7, patience=1)
-    assert given.settled(10_000) == given
+    settings = Hyperparameters(batch_size=100, members=3, epochs=7, patience=1)
+    assert settings.settled(10_000) == settings

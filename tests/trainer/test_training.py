@@ -62,13 +62,13 @@ def test_the_same_job_gives_the_same_weights(trained: Path, examples: Path, tmp_
 def test_tensorboard_gets_the_losses_and_the_speed(trained: Path) -> None:
     (events,) = (trained / "logs").iterdir()
     records = tf.compat.v1.io.tf_record_iterator(str(events))
-    found = [
+    scalars = [
         (value.tag, event.step, value.metadata.plugin_data.plugin_name)
         for event in map(tf.compat.v1.Event.FromString, records)
         for value in event.summary.value
     ]
-    assert ("validation_loss", 2 * STEPS, "scalars") in found
-    assert {tag for tag, _, _ in found} == {"loss", "validation_loss", "steps_per_second"}
+    assert ("validation_loss", 2 * STEPS, "scalars") in scalars
+    assert {tag for tag, _, _ in scalars} == {"loss", "validation_loss", "steps_per_second"}
 
 
 KILLED = """
@@ -153,13 +153,13 @@ def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(tmp_path
 
     folder = write_examples(tmp_path / "examples", spoil={"train": shuffle_labels})
     changes = {"epochs": 50, "patience": 2, "learning_rate": 0.05, "averaging": 0.0}
-    told = job(folder, tmp_path, model="linear", **changes)
-    train(told)
+    small = job(folder, tmp_path, model="linear", **changes)
+    train(small)
     written = metadata(tmp_path)
     losses = [e["validation_loss"] for e in written["history"]]
     assert written["stopped"] == "early_stopping"
     assert written["best_epoch"] == 1 + int(np.argmin(losses)) == written["epochs"] - 2
-    saved = tf.saved_model.load(told.outputs.model)
+    saved = tf.saved_model.load(small.outputs.model)
     loss = written["model"]["validation_losses"]["linear"]  # its intercept may have lowered it
     assert loss_of(saved, folder) == pytest.approx(loss, rel=1e-5)
     assert loss == pytest.approx(min(losses), rel=1e-3)
@@ -182,8 +182,8 @@ def test_a_loss_that_is_no_number_ends_it_with_its_step_and_column(tmp_path: Pat
         return shard.set_column(shard.column_names.index("delay"), "delay", [values])
 
     folder = write_examples(tmp_path / "examples", spoil={"train": spoil})
-    said = r"at step 5: the number .* that is none is nan, in column 'delay'"
-    with pytest.raises(TrainerError, match=said):
+    sentence = r"at step 5: the number .* that is none is nan, in column 'delay'"
+    with pytest.raises(TrainerError, match=sentence):
         train(job(folder, tmp_path, model="linear"))
     assert not (tmp_path / "model").exists()
 
@@ -206,8 +206,8 @@ def test_a_regression_of_one_value_is_not_divided_by_zero() -> None:
 
 
 def test_settings_of_the_bounds_may_change_between_starts(examples: Path, tmp_path: Path) -> None:
-    told = job(examples, tmp_path, model="linear", epochs=1)
-    train(told)
+    small = job(examples, tmp_path, model="linear", epochs=1)
+    train(small)
     train(job(examples, tmp_path, model="linear"))
     assert metadata(tmp_path)["epochs"] == 3
     assert os.listdir(tmp_path / "checkpoints") == ["epoch-00003.npz"]
@@ -234,18 +234,18 @@ def with_labels(change: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "sentence"),
     [
         (lambda labels: np.minimum(labels, 1), "no row of 1 of 3 classes, as 'late'"),
         (lambda labels: labels + 1, "a label of the train split is 1 or 3, but .* names 3 classes"),
     ],
 )
 def test_labels_that_are_not_the_classes_are_refused(
-    tmp_path: Path, change: Any, said: str
+    tmp_path: Path, change: Any, sentence: str
 ) -> None:
     spoil = {"train": with_labels(change)}
     folder = write_examples(tmp_path / "examples", "multiclass", spoil=spoil)
-    with pytest.raises(TrainerError, match=said):
+    with pytest.raises(TrainerError, match=sentence):
         train(job(folder, tmp_path))
 
 

@@ -87,15 +87,17 @@ def test_a_blend_is_exported_with_the_loss_that_it_says(examples: Path, tmp_path
     assert sum(model["shares"].values()) == pytest.approx(1.0)
     assert losses["blend"] <= min(losses["tabm"], losses["trees"])
     labels = read_examples(str(examples)).split("validation").labels
-    said = answers(tmp_path, examples)[np.arange(len(labels)), labels]
-    assert -np.log(said).mean() == pytest.approx(losses["blend"], rel=1e-5)
+    probabilities = answers(tmp_path, examples)[np.arange(len(labels)), labels]
+    assert -np.log(probabilities).mean() == pytest.approx(losses["blend"], rel=1e-5)
     assert reported[-1].validation_loss == losses["blend"]
     assert written["best_epoch"] <= written["epochs"] == 3  # the network's
     assert written["hyperparameters"]["model"] == "blend"
 
     train(job(examples, tmp_path, model="blend", rounds=30))  # resumes the network, fits the trees
     assert metadata(tmp_path)["model"] == model
-    np.testing.assert_array_equal(answers(tmp_path, examples)[np.arange(len(labels)), labels], said)
+    np.testing.assert_array_equal(
+        answers(tmp_path, examples)[np.arange(len(labels)), labels], probabilities
+    )
 
 
 def test_trees_alone_learn_a_regression_and_repeat_it(tmp_path: Path) -> None:
@@ -116,8 +118,8 @@ def test_only_the_chief_fits_trees(examples: Path, tmp_path: Path) -> None:
     read = read_examples(str(examples))
     rows = [read.split(name) for name in ("train", "validation")]
     worker = Cluster(tf.distribute.get_strategy(), is_chief=False)
-    asked = job(examples, tmp_path, model="trees")
-    assert fit_trees(Fitting(asked, worker, read, BINARY, *rows, lambda epoch: None)) is None
+    small = job(examples, tmp_path, model="trees")
+    assert fit_trees(Fitting(small, worker, read, BINARY, *rows, lambda epoch: None)) is None
 
 
 def test_without_lightgbm_the_error_names_the_way_out(

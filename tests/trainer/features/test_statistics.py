@@ -163,8 +163,8 @@ def test_parts_of_the_rows_are_counted_as_they_would_be_alone() -> None:
         values[name] = encoded.dictionary
         counts[name] = np.bincount(cells, minlength=3 * k).reshape(k, 3)
     values["x"] = values["x"].to_numpy()
-    found = TableStatistics.parts(values, counts, np.bincount(part).tolist())
-    for i, table in enumerate(found):
+    tables = TableStatistics.parts(values, counts, np.bincount(part).tolist())
+    for i, table in enumerate(tables):
         there = part == i
         x, t = table.columns["x"], table.columns["t"]
         assert table.rows == there.sum()

@@ -18,8 +18,8 @@ NASTY = [f"{c}a{c}Z{c}{c}" for c in CHARACTERS] + ["", " ", "\t\n", "a  b", " NA
 def test_both_forms_agree_on_every_character(trim: bool, case: None) -> None:
     ours = tidy_numpy(pa.array(NASTY), trim, case).cast(pa.binary()).to_pylist()
     assert ours == tidy_tensor(tf.constant(NASTY), trim, case).numpy().tolist()
-    again = tidy_numpy(pa.array(ours).cast(pa.string()), trim, case).cast(pa.binary())
-    assert again.to_pylist() == ours
+    twice = tidy_numpy(pa.array(ours).cast(pa.string()), trim, case).cast(pa.binary())
+    assert twice.to_pylist() == ours
 
 
 def test_ascii_is_folded_and_nothing_else() -> None:
@@ -34,7 +34,7 @@ def test_beyond_ascii_they_would_not_agree() -> None:
 
 
 def test_a_transform_tidies_its_inputs_in_both_forms_and_survives_json() -> None:
-    made = Transform(
+    original = Transform(
         "binary",
         Label("y", ("false", "true")),
         None,
@@ -42,8 +42,8 @@ def test_a_transform_tidies_its_inputs_in_both_forms_and_survives_json() -> None
         (Vocabulary(name="c", columns=("c",), types=("string",), tokens=("aa", "b")),),
         TextFormat(columns={"t": Spelling("%d.%m.%Y"), "b": Spelling(None, None, ("j",), ("n",))}),
     )
-    transform = Transform.from_json(made.to_json())
-    assert transform == made
+    transform = Transform.from_json(original.to_json())
+    assert transform == original
     raw = [" AA ", "b", "B\n", "  ", "c"]
     expected = [2, 3, 3, 0, 1]
     assert transform.numpy({"c": pa.array(raw)})["c"].tolist() == expected

@@ -1,4 +1,4 @@
-"""The intercept: solved on the train rows, kept where the validation rows agree."""
+"""The intercept: solved on the train rows, used if the validation rows agree."""
 
 import json
 import math
@@ -52,18 +52,18 @@ def test_a_shift_is_bounded() -> None:
 
 
 def test_it_is_kept_where_it_lowers_the_loss_of_the_validation_rows() -> None:
-    found = find_intercept(even, BINARY, labelled([1, 1, 1, 0, 0]), labelled([1, 1, 1, 0, 0]))
-    assert found.shift == pytest.approx(ODDS, abs=1e-6)
-    assert found.loss == pytest.approx(-0.6 * math.log(0.6) - 0.4 * math.log(0.4))
-    found = find_intercept(even, BINARY, labelled([1, 1, 1, 0, 0]), labelled([1, 0]))
-    assert (found.shift, found.loss) == (0.0, pytest.approx(math.log(2)))
+    intercept = find_intercept(even, BINARY, labelled([1, 1, 1, 0, 0]), labelled([1, 1, 1, 0, 0]))
+    assert intercept.shift == pytest.approx(ODDS, abs=1e-6)
+    assert intercept.loss == pytest.approx(-0.6 * math.log(0.6) - 0.4 * math.log(0.4))
+    intercept = find_intercept(even, BINARY, labelled([1, 1, 1, 0, 0]), labelled([1, 0]))
+    assert (intercept.shift, intercept.loss) == (0.0, pytest.approx(math.log(2)))
 
 
 def test_the_exported_network_has_it(tmp_path: Path) -> None:
     folder = write_examples(tmp_path / "examples", rows=(200, 133, 400))
-    told = job(folder, tmp_path)
-    train(told)
-    model = tf.saved_model.load(told.outputs.model)
+    small = job(folder, tmp_path)
+    train(small)
+    model = tf.saved_model.load(small.outputs.model)
     read = read_examples(str(folder))
 
     def late(name: str) -> np.ndarray:

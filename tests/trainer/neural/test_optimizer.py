@@ -30,7 +30,7 @@ def batch(step: int) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Returns 8 rows, of which several have one index, and their labels."""
     random = np.random.default_rng(step)
     numbers = random.normal(size=(8, 1)).astype(np.float32)
-    indices = random.integers(0, 4, (8, 1)).astype(np.int32)  # level 4 is never seen
+    indices = random.integers(0, 4, (8, 1)).astype(np.int32)  # level 4 does not occur
     return [tf.constant(numbers), tf.constant(indices)], tf.constant(numbers + np.float32([1, -1]))
 
 
@@ -64,9 +64,9 @@ def test_five_steps_are_those_of_keras_clipped_averaged_and_decaying_kernels_alo
         move_average(average.vector, weights.vector, tf.constant(step), MOMENTUM)
 
         assert (norm > CLIP_NORM) == (scale > 1.0)
-        kept = min(MOMENTUM, (1 + step) / (10 + step))
+        share = min(MOMENTUM, (1 + step) / (10 + step))
         expected = [
-            kept * old + (1 - kept) * new
+            share * old + (1 - share) * new
             for old, new in zip(expected, by_keras.get_weights(), strict=True)
         ]
         for ours, keras_weights in [(weights, by_keras.get_weights()), (average, expected)]:
@@ -95,10 +95,10 @@ def test_the_weights_of_kernels_are_marked() -> None:
 
 def test_weights_are_set_by_variable() -> None:
     weights, other = Weights(network()), network()
-    given = [np.full_like(w, place) for place, w in enumerate(other.get_weights())]
-    weights.set_weights(given)
-    other.set_weights(given)
-    for mine, theirs in zip(weights.get_weights(), given, strict=True):
+    values = [np.full_like(w, place) for place, w in enumerate(other.get_weights())]
+    weights.set_weights(values)
+    other.set_weights(values)
+    for mine, theirs in zip(weights.get_weights(), values, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     inputs, _ = batch(0)
     outputs = weights(weights.tensors(), inputs, training=False)
