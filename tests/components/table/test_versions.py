@@ -1,5 +1,6 @@
 """The digest of a source changes when a file is written, and at no other time."""
 
+import json
 import os
 
 import pytest
@@ -35,7 +36,8 @@ def found(*uris, at=JULY_3, **settings):
         "split": {"keys": ["x"]},
         "features": [{"name": "x", "from": "x", "transform": "standardize"}],
     }
-    return find_files.find(spec, project="my-project", at="", clocks=("1970-01-01T00:00:00Z", at))
+    clocks = ("1970-01-01T00:00:00Z", at)
+    return find_files.find(json.dumps(spec), project="my-project", at="", clocks=clocks)
 
 
 def test_the_same_objects_give_the_same_digest_however_they_are_named(storage):
