@@ -30,7 +30,7 @@ def found(*uris, at=JULY_3, **settings):
     spec = {
         "name": "toy",
         "source": {"uri": list(uris), **settings},
-        "columns": [{"x": "float"}, {"y": "bool"}],
+        "columns": {"x": "float", "y": "bool"},
         "label": "y",
         "task": "binary",
         "split": {"keys": ["x"]},
