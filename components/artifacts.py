@@ -32,40 +32,40 @@ def sha256_of_files(folder: Path) -> dict[str, str]:
 
 
 def canonical_json(value: Any) -> str:
-    """Returns the one JSON text of a value: sorted keys, no spaces."""
+    """Returns the canonical JSON text of a value: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def json_bytes(value: Any) -> bytes:
-    """Returns indented JSON, as every document of an artifact is written."""
+    """Returns indented JSON, the form of every document in an artifact."""
     return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON, as `write_whole` does."""
+    """Writes indented JSON by `write_whole`."""
     write_whole(path, json_bytes(value))
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that is whole or as it was before, and flushed to the disk."""
+    """Writes a file that is whole, or as it was before, and flushes it to the disk."""
     partial = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     with open(partial, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)  # closed: a mount of a bucket refuses to rename an open file
+    os.replace(partial, path)  # after closing it: a mount of a bucket cannot rename an open file
 
 
-def read_manifest(folder: Path | str, name: str, made_by: str) -> dict[str, Any]:
+def read_manifest(folder: Path | str, name: str, step: str) -> dict[str, Any]:
     """Reads the manifest of an artifact.
 
     Args:
         folder: The artifact.
         name: Its manifest, for example `manifest.json`.
-        made_by: The step that makes it, for the error.
+        step: The step that writes it, for the error.
 
     Raises:
-        ArtifactError: There is no readable manifest: the step did not end.
+        ArtifactError: There is no readable manifest, so the step did not finish.
     """
     path = Path(folder) / name
     try:
@@ -73,7 +73,7 @@ def read_manifest(folder: Path | str, name: str, made_by: str) -> dict[str, Any]
     except (OSError, ValueError) as error:
         raise ArtifactError(
             f"{folder} is not a complete artifact: {name} is absent or unreadable ({error}); "
-            f"run the {made_by} step again"
+            f"run the {step} step again"
         ) from error
 
 
@@ -81,15 +81,15 @@ def read_manifest(folder: Path | str, name: str, made_by: str) -> dict[str, Any]
 def commit(folder: Path | str, manifest: str) -> Iterator[Path]:
     """Yields an empty folder to write an artifact in; the block writes its manifest last.
 
-    What an earlier or a killed attempt left there is removed before, and what was written is
-    removed when the block fails, each time the manifest first.
+    The files of an earlier or a killed attempt are removed first, and if the block fails, so are
+    its own. The manifest goes before the others each time, so a folder half removed never counts.
 
     Args:
         folder: The artifact.
-        manifest: The file that makes it count, for example `manifest.json`.
+        manifest: The name of the file that makes the folder count, as `manifest.json`.
     """
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)  # first: a mount may not show objects without it
+    target.mkdir(parents=True, exist_ok=True)  # or a mount may not show the objects below it
     _empty(target, manifest)
     try:
         yield target
@@ -101,6 +101,6 @@ def commit(folder: Path | str, manifest: str) -> Iterator[Path]:
 
 def _empty(folder: Path, manifest: str) -> None:
     (folder / manifest).unlink(missing_ok=True)
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
-        with suppress(FileNotFoundError):  # a folder of a bucket may go with its last file
+    for path in sorted(folder.rglob("*"), reverse=True):  # files before their folder
+        with suppress(FileNotFoundError):  # a bucket's folder may vanish with its last file
             path.rmdir() if path.is_dir() else path.unlink()

@@ -1,7 +1,7 @@
-"""Where a bucket is, and whether it suits a run: asked by doctor, by submit and by the first step.
+"""Checks where a bucket is and whether it suits a run, for doctor, submit and the first step.
 
-Vertex trains with regional buckets in the job's region only; it says so late, after the steps that
-cost. Nothing here creates a bucket: a sentence gives the command that does.
+Vertex trains only with regional buckets in the job's region, and refuses others late, after the
+steps that cost. Nothing here creates a bucket: the error shows the command that does.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from quatrain.components.errors import BucketError
 from quatrain.components.wording import first_line
 
 HERE = "local"
-"""The location of a run on this machine, which has folders and no buckets."""
+"""The location of a run on this machine, which uses folders and no buckets."""
 
 TIMEOUT_S = 30.0
-"""How long one bucket is asked, repetitions after 429 and 503 included."""
+"""The longest wait for one bucket, with the repetitions after 429 and 503."""
 
 MAX_NAME = 63
-"""Longest name of a bucket: https://cloud.google.com/storage/docs/buckets#naming."""
+"""The longest name of a bucket: https://cloud.google.com/storage/docs/buckets#naming."""
 
 _TYPES = {
     "dual-region": "a dual-region",
@@ -36,7 +36,7 @@ _WHY = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a bucket is, in the words of Cloud Storage, in lower case."""
+    """The location of a bucket, in Cloud Storage's own words but lower case."""
 
     location: str
     location_type: str
@@ -48,7 +48,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a bucket does not suit, and the command that mends it."""
+    """Why a bucket does not suit, and the command that mends it.
+
+    Attributes:
+        bucket: The name of the bucket.
+        sentence: What is wrong.
+        command: The command.
+        unanswered: Whether the bucket may suit after all: its location is unknown.
+    """
 
     bucket: str
     sentence: str
@@ -63,19 +70,19 @@ def buckets_of(uris: Iterable[str]) -> tuple[str, ...]:
     """Returns the distinct buckets of gs:// uris and /gcs/ paths; other paths have none.
 
     Raises:
-        BucketError: A gs:// uri without a bucket.
+        BucketError: A gs:// uri names no bucket.
     """
-    found = []
+    names: dict[str, None] = {}  # in order, and each bucket once
     for uri in uris:
         scheme = next((s for s in ("gs://", "/gcs/") if uri.startswith(s)), None)
         if scheme is None:
             continue
-        # pyarrow writes gs://anonymous@BUCKET for a public one.
+        # pyarrow takes gs://anonymous@BUCKET for a public bucket.
         bucket = re.split(r"[/?]", uri.removeprefix(scheme))[0].rpartition("@")[2]
         if not bucket:
             raise BucketError(f"{uri!r} names no bucket; write gs://BUCKET/FOLDER")
-        found.append(bucket)
-    return tuple(dict.fromkeys(found))
+        names[bucket] = None
+    return tuple(names)
 
 
 def bucket_problems(
@@ -84,10 +91,10 @@ def bucket_problems(
     """Returns a problem for each bucket that is not regional and in the job's region.
 
     Args:
-        uris: Where a run reads and writes, its source excepted.
-        location: The job's region; `local` has no buckets and is not asked about.
-        project: The job's project; named in the commands, and by the requests.
-        client: A `google.cloud.storage.Client`; made when there is something to ask.
+        uris: Where a run reads and writes, except for its source.
+        location: The job's region; for `local` nothing is looked up.
+        project: The job's project, for the commands and the requests.
+        client: A `google.cloud.storage.Client`; by default one is created if there are buckets.
     """
     names = () if location == HERE else buckets_of(uris)
     if not names:
@@ -96,8 +103,8 @@ def bucket_problems(
         client = client or _client(project)
     except BucketError as error:
         return [Problem(names[0], str(error), _LOGIN, unanswered=True)]
-    found = (_problem(name, location, project, client) for name in names)
-    return [problem for problem in found if problem]
+    problems = (_problem(name, location, project, client) for name in names)
+    return [problem for problem in problems if problem]
 
 
 def check_buckets(
@@ -106,14 +113,14 @@ def check_buckets(
     """Checks that every bucket of a run is regional and in the job's region.
 
     Args:
-        uris: Where a run reads and writes, its source excepted.
-        location: The job's region; `local` has no buckets and is not asked about.
+        uris: Where a run reads and writes, except for its source.
+        location: The job's region; for `local` nothing is looked up.
         project: The job's project.
-        client: A `google.cloud.storage.Client`; made when there is something to ask.
+        client: A `google.cloud.storage.Client`; by default one is created if there are buckets.
 
     Raises:
-        BucketError: Which bucket, where it is, why it matters and the command that makes the right
-            one; of every bucket that is wrong.
+        BucketError: Some bucket is not; for each one the message says where it is, why that
+            matters, and the command that creates the right one.
     """
     if problems := bucket_problems(uris, location, project, client):
         raise BucketError("\n".join(map(str, problems)))
@@ -124,8 +131,8 @@ def source_warnings(
 ) -> list[str]:
     """Returns a sentence for each bucket of a source that is not in the job's region.
 
-    A source may be anywhere; reading it from another region costs. One that cannot be asked about
-    is told too: whether it can be read is for the step that reads it.
+    A source may be anywhere, but reading it from another region costs. A bucket whose location is
+    unknown has a sentence too; whether it can be read is for the step that reads it.
     """
     names = () if location == HERE else buckets_of(uris)
     if not names:
@@ -162,14 +169,14 @@ def _problem(name: str, location: str, project: str, client: Any) -> Problem | N
 
 
 def _find(name: str, location: str, project: str, client: Any) -> Place | Problem:
-    """Asks where a bucket is; a problem when it is not there or does not say."""
+    """Looks up where a bucket is; returns a problem if that cannot be found out."""
     from google.api_core import exceptions, retry
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    again: retry.Retry = DEFAULT_RETRY.with_timeout(TIMEOUT_S)
+    retrying: retry.Retry = DEFAULT_RETRY.with_timeout(TIMEOUT_S)
     try:
-        bucket = client.get_bucket(name, timeout=TIMEOUT_S, retry=again)
+        bucket = client.get_bucket(name, timeout=TIMEOUT_S, retry=retrying)
     except exceptions.NotFound:
         return Problem(
             name,
@@ -226,21 +233,21 @@ def _client(project: str) -> Any:
 
 
 def _creation(name: str, location: str, project: str) -> str:
-    given = f" --project={project}" if project else ""
+    of_project = f" --project={project}" if project else ""
     return (
-        f"gcloud storage buckets create gs://{name}{given} --location={location} "
+        f"gcloud storage buckets create gs://{name}{of_project} --location={location} "
         f"--uniform-bucket-level-access --public-access-prevention"
     )
 
 
 def _beside(name: str, location: str) -> str:
-    """Returns a name for the bucket to make instead."""
+    """Returns a name for the bucket to create instead: the old one and the region."""
     room = MAX_NAME - len(location) - 1
     return f"{name[:room].rstrip('-._')}-{location}"
 
 
 def _member(client: Any) -> str:
-    """Returns who asks, as IAM names it; the shell fills in a person's address."""
+    """Returns the caller as IAM names it; of a person, the shell fills in the address."""
     email = getattr(getattr(client, "_credentials", None), "service_account_email", "")
     if "@" in str(email):
         return f"serviceAccount:{email}"

@@ -31,7 +31,7 @@ def cut_sample(examples: Path, out: Path) -> Path:
         ArtifactError: The examples are not complete.
         TrainerError: A shard is not what the manifest says.
     """
-    manifest = read_manifest(examples, "manifest.json", made_by="preprocess")
+    manifest = read_manifest(examples, "manifest.json", step="preprocess")
     read = read_examples(str(examples))
     out.mkdir(parents=True)
     rows: dict[str, int] = {}

@@ -1,4 +1,7 @@
-"""A range of a table: the part that one worker reads at a time."""
+"""A range of a table: the part that one worker reads at a time.
+
+It has a module of its own since every pass takes ranges, and few modules plan them.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ from quatrain.components.errors import ErrorRecord
 
 @dataclass(frozen=True)
 class Range:
-    """A part of a file that one worker reads: the rows that start in it.
+    """The part of a file that one worker reads: the rows that start in it.
 
     Attributes:
         index: The number of its shard.
         path: The file's path or uri.
-        start: First byte (CSV, JSON Lines) or row group (Parquet), or the stream's number.
-        stop: The one after the last; None is the end of the file.
+        start: First byte (CSV, JSON Lines) or row group (Parquet), or the number of the stream.
+        stop: The byte or row group after the last one; None is the end of the file.
         header: The columns of the file, in its order; of JSON Lines the keys of its first rows.
-        dropped: Where the rows stand that are left out, since another row has their keys.
+        dropped: The positions of rows to leave out, because another row has the same key.
         error: Why the range cannot be read, when an earlier pass has tried it.
-        stream: The stream of a read session, of a table of BigQuery.
+        stream: The name of its stream in a read session of BigQuery.
     """
 
     index: int

@@ -18,18 +18,18 @@ from quatrain.components.wording import near
 _Count = Annotated[int, Field(ge=0)]
 
 
-class _Section(BaseModel):
+class _LegacyRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AcceleratorConfig(_Section):
+class AcceleratorConfig(_LegacyRecord):
     """GPUs or TPU cores of one machine."""
 
     type: str
     count: Annotated[int, Field(ge=1)] = 1
 
 
-class ReplicaConfig(_Section):
+class ReplicaConfig(_LegacyRecord):
     """What a role of the old service had beside its machine; only the accelerators count here."""
 
     accelerator_config: AcceleratorConfig | None = Field(default=None, alias="acceleratorConfig")
@@ -40,7 +40,7 @@ class ReplicaConfig(_Section):
     disk_config: Any = Field(default=None, alias="diskConfig")
 
 
-class TrainingInput(_Section):
+class TrainingInput(_LegacyRecord):
     """The machines of a job of the old service, and its other keys, which must be known."""
 
     model_config = ConfigDict(extra="allow")
@@ -78,7 +78,7 @@ def _own_keys() -> list[str]:
     return [field.alias for field in TrainingInput.model_fields.values() if field.alias]
 
 
-class OldConfig(_Section):
+class OldConfig(_LegacyRecord):
     """The whole file."""
 
     training_input: TrainingInput = Field(alias="trainingInput")

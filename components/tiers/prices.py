@@ -24,28 +24,28 @@ class PriceError(QuatrainError):
     """The table of prices cannot be read, or lacks what a run uses."""
 
 
-class _Section(BaseModel):
+class _Quote(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Range(_Section):
-    """From a low to a high."""
+class Interval(_Quote):
+    """A number between a low and a high bound."""
 
     low: _Usd
     high: _Usd
 
-    def __add__(self, other: Range) -> Range:
-        return Range(low=self.low + other.low, high=self.high + other.high)
+    def __add__(self, other: Interval) -> Interval:
+        return Interval(low=self.low + other.low, high=self.high + other.high)
 
-    def __mul__(self, factor: float) -> Range:
-        return Range(low=self.low * factor, high=self.high * factor)
+    def __mul__(self, factor: float) -> Interval:
+        return Interval(low=self.low * factor, high=self.high * factor)
 
-    def times(self, other: Range) -> Range:
-        """Returns the product of two ranges."""
-        return Range(low=self.low * other.low, high=self.high * other.high)
+    def times(self, other: Interval) -> Interval:
+        """Returns the product of two intervals."""
+        return Interval(low=self.low * other.low, high=self.high * other.high)
 
 
-class Family(_Section):
+class Family(_Quote):
     """USD an hour for a vCPU and a GB, and the GB that come with a vCPU."""
 
     vcpu: _Usd
@@ -53,17 +53,17 @@ class Family(_Section):
     gb_a_vcpu: _Usd
 
 
-class Hours(_Section):
+class Hours(_Quote):
     """A run: its fee in USD, the machine of a step, and how long things take, in hours."""
 
     fee: _Usd
     step_machine: str
-    steps_h: Range
-    start_h: Range
-    training_h: Range
+    steps_h: Interval
+    start_h: Interval
+    training_h: Interval
 
 
-class Prices(_Section):
+class Prices(_Quote):
     """The table, as `prices.yaml` explains it."""
 
     checked: datetime.date
@@ -71,9 +71,9 @@ class Prices(_Section):
     families: Mapping[str, Family]
     accelerators: Mapping[str, _Usd]
     machines: Mapping[str, _Usd]
-    scheduling: Mapping[str, Range]
+    scheduling: Mapping[str, Interval]
     regions: Mapping[str, _Usd]
-    elsewhere: Range
+    elsewhere: Interval
     run: Hours
 
     def of_machine(self, machine: str) -> float:
@@ -106,7 +106,7 @@ class Prices(_Section):
             machine += (pool.accelerator_count or 1) * each
         return machine * pool.replica_count
 
-    def of_tier(self, tier: Tier, location: str = "") -> Range:
+    def of_tier(self, tier: Tier, location: str = "") -> Interval:
         """Returns USD an hour of all machines of a tier, in a region or in any.
 
         Raises:
@@ -120,10 +120,10 @@ class Prices(_Section):
         machines = sum(self.of_pool(pool) for pool in tier.pools)
         return self.of_region(location).times(self.scheduling[tier.scheduling]) * machines
 
-    def of_region(self, location: str) -> Range:
+    def of_region(self, location: str) -> Interval:
         """Returns the factor of a region over us-central1; of one that is not listed, a range."""
         if location in self.regions:
-            return Range(low=self.regions[location], high=self.regions[location])
+            return Interval(low=self.regions[location], high=self.regions[location])
         return self.elsewhere
 
 
@@ -139,10 +139,10 @@ class Estimate:
         bounded: Whether the spec bounds the time of training; else `total.high` assumes one.
     """
 
-    hour: Range
-    hours: Range
-    steps: Range
-    total: Range
+    hour: Interval
+    hours: Interval
+    steps: Interval
+    total: Interval
     bounded: bool
 
     def seconds_within(self, budget_usd: float, start_h: float) -> int:
@@ -194,8 +194,8 @@ def estimate(
     factor, run = prices.of_region(location), prices.run
     hour = prices.of_tier(tier, location)
     steps = (factor * prices.of_machine(run.step_machine)).times(run.steps_h)
-    steps = Range(low=steps.low + run.fee, high=steps.high * (1 + retries) + run.fee)
+    steps = Interval(low=steps.low + run.fee, high=steps.high * (1 + retries) + run.fee)
     most_h = max_seconds / 3600 if max_seconds else run.training_h.high
-    training = Range(low=min(run.training_h.low, most_h), high=most_h) + run.start_h
+    training = Interval(low=min(run.training_h.low, most_h), high=most_h) + run.start_h
     hours = hour + prices.of_tier(replace(tier, scheduling="STANDARD"), location) * trials
     return Estimate(hour, hours, steps, steps + hours.times(training), bool(max_seconds))

@@ -67,8 +67,8 @@ def plan(
     """
     model_spec = read_parameter(spec)
     chosen = resolve_tier(model_spec, tier)
-    published = read_manifest(package.path, "package.json", made_by="package")
-    rows = read_manifest(examples.path, "manifest.json", made_by="preprocess")["rows"]
+    published = read_manifest(package.path, "package.json", step="package")
+    rows = read_manifest(examples.path, "manifest.json", step="preprocess")["rows"]
     settings = scaled(chosen.batch_rule, model_spec.train.settings, chosen.devices, rows["train"])
     arguments = ["--package", f"{package.uri}/{published['file']}"]
     arguments += ["--sha256", published["sha256"], "--"]

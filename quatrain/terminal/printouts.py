@@ -107,7 +107,7 @@ def gate_warning(path: Path) -> str | None:
 
 def run_details(folder: Path) -> str:
     """Returns how a run went: steps, metrics, gate and where its page is."""
-    record = read_manifest(folder, "run.json", made_by="run")
+    record = read_manifest(folder, "run.json", step="run")
     status = _status(record)
     lower = "at least " if status == "killed" else ""  # run.json is as old as the last step's start
     head = f"{record['name']} {record['id']}: {status} after {lower}{record['wall_s']:.1f} s"

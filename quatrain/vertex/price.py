@@ -60,6 +60,6 @@ def price(
     return Finding("price", "error", sentence, mend)
 
 
-def _usd(span: prices.Range) -> str:
-    low, high = f"{span.low:.2f}", f"{span.high:.2f}"
+def _usd(interval: prices.Interval) -> str:
+    low, high = f"{interval.low:.2f}", f"{interval.high:.2f}"
     return f"{low} USD" if low == high else f"{low} to {high} USD"
