@@ -18,27 +18,6 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from benchmarks.measuring import measured
 from benchmarks.peers import job
 
-NAMES = [
-    "year",
-    "month",
-    "day",
-    "dep_time",
-    "sched_dep_time",
-    "dep_delay",
-    "arr_time",
-    "sched_arr_time",
-    "arr_delay",
-    "carrier",
-    "flight",
-    "tailnum",
-    "origin",
-    "dest",
-    "air_time",
-    "distance",
-    "hour",
-    "minute",
-    "time_hour",
-]
 SIDES = {(m, d): side for m, d, side in zip(*job.DAYS, strict=True)}
 Row = dict[str, Any]
 
@@ -50,11 +29,11 @@ class Parse(beam.DoFn):
         """Parses, cleans, labels and assigns a row."""
         try:
             cells = line.split(",")
-            if len(cells) != len(NAMES):
+            if len(cells) != len(job.NAMES):
                 raise ValueError("length")
             row = {
                 n: _value(c, job.TYPES[n])
-                for n, c in zip(NAMES, cells, strict=True)
+                for n, c in zip(job.NAMES, cells, strict=True)
                 if n in job.TYPES
             }
             if row["dep_time"] is None or row["arr_delay"] is None:

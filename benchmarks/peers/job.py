@@ -13,6 +13,28 @@ import pyarrow.parquet as pq
 from quatrain.trainer.features.fingerprint import fingerprint64
 
 SPLITS = ("train", "validation", "test")
+NAMES = [
+    "year",
+    "month",
+    "day",
+    "dep_time",
+    "sched_dep_time",
+    "dep_delay",
+    "arr_time",
+    "sched_arr_time",
+    "arr_delay",
+    "carrier",
+    "flight",
+    "tailnum",
+    "origin",
+    "dest",
+    "air_time",
+    "distance",
+    "hour",
+    "minute",
+    "time_hour",
+]
+"""The columns of the file, in its order."""
 TYPES = {
     "year": "int",
     "month": "int",

@@ -26,27 +26,6 @@ from tfx_bsl.public import tfxio
 from benchmarks.measuring import measured
 from benchmarks.peers import job
 
-NAMES = [
-    "year",
-    "month",
-    "day",
-    "dep_time",
-    "sched_dep_time",
-    "dep_delay",
-    "arr_time",
-    "sched_arr_time",
-    "arr_delay",
-    "carrier",
-    "flight",
-    "tailnum",
-    "origin",
-    "dest",
-    "air_time",
-    "distance",
-    "hour",
-    "minute",
-    "time_hour",
-]
 USED = {
     "month": tf.int64,
     "sched_dep_time": tf.int64,
@@ -60,11 +39,11 @@ USED = {
     "hour": tf.int64,
     "time_hour": tf.string,
 }
-INTEGERS = dict.fromkeys(NAMES, tf.int64) | dict.fromkeys(
+INTEGERS = dict.fromkeys(job.NAMES, tf.int64) | dict.fromkeys(
     ("carrier", "tailnum", "origin", "dest", "time_hour"), tf.string
 )
 SCHEMA = tft.DatasetMetadata.from_feature_spec(
-    {n: tf.io.VarLenFeature(INTEGERS[n]) for n in NAMES}
+    {n: tf.io.VarLenFeature(INTEGERS[n]) for n in job.NAMES}
 ).schema
 SIDES = {(m, d): side for m, d, side in zip(*job.DAYS, strict=True)}
 
@@ -77,7 +56,7 @@ def repaired(line: str) -> str:
 def is_accepted(line: str) -> bool:
     """Returns whether a row is complete, has left and has arrived."""
     cells = line.split(",")
-    return len(cells) == len(NAMES) and _is_int(cells[3]) and _is_int(cells[8])
+    return len(cells) == len(job.NAMES) and _is_int(cells[3]) and _is_int(cells[8])
 
 
 def _is_int(cell: str) -> bool:
@@ -148,7 +127,10 @@ def run(path: str, out: Path) -> None:
             | "split" >> beam.Partition(side_of, 3)
         )
         csv = tfxio.BeamRecordCsvTFXIO(
-            physical_format="text", column_names=NAMES, schema=SCHEMA, telemetry_descriptors=["b"]
+            physical_format="text",
+            column_names=job.NAMES,
+            schema=SCHEMA,
+            telemetry_descriptors=["b"],
         )
         decoded = [
             part | f"decode {name}" >> beam.Map(str.encode) | f"batch {name}" >> csv.BeamSource()
