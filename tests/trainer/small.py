@@ -82,7 +82,7 @@ def features() -> tuple[Feature, ...]:
     )
 
 
-def counted(
+def statistics_of(
     features: Sequence[Feature],
     raw: Raw,
     rows: int,

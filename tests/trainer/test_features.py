@@ -15,7 +15,7 @@ from quatrain.trainer import features as ft
 from quatrain.trainer.features import transform as tr
 from quatrain.trainer.features.statistics import Distribution, TableStatistics
 from quatrain.trainer.settings import TrainerError
-from tests.trainer.small import counted
+from tests.trainer.small import statistics_of
 
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.5, 1e-300, 1e300, -1e12, 59.999, np.nan, np.inf, -np.inf]
 TEXTS = ["", "a", "b", "A", " a", "é", "日本", "x" * 100, "a\x1fb", "a\nb", "0", "-1"]
@@ -97,7 +97,7 @@ def feature(transform: str, type_: ft.Type = "float", **parameters: Any) -> ft.F
 
 
 def fit(unfitted: ft.Feature, raw: dict[str, Any]) -> ft.Feature:
-    return unfitted.fit(counted([unfitted], raw, len(next(iter(raw.values())))).columns)
+    return unfitted.fit(statistics_of([unfitted], raw, len(next(iter(raw.values())))).columns)
 
 
 def assert_forms_agree(
@@ -307,7 +307,7 @@ def test_rows_shuffled_cut_and_merged_in_50_ways_give_the_same_bytes() -> None:
         order = random.permutation(rows) if way else np.arange(rows)
         cuts = np.sort(random.integers(0, rows, random.integers(0, 6)))
         parts = [
-            counted(
+            statistics_of(
                 EVERY,
                 {n: v[p] if isinstance(v, np.ndarray) else v.take(p) for n, v in raw.items()},
                 len(p),
@@ -326,7 +326,7 @@ def test_rows_shuffled_cut_and_merged_in_50_ways_give_the_same_bytes() -> None:
 
 def test_every_transform_answers_alike_from_a_saved_module(tmp_path: Path) -> None:
     raw = every_raw(40)
-    fitted = tr.fit_features(EVERY, counted(EVERY, raw, 40).columns)
+    fitted = tr.fit_features(EVERY, statistics_of(EVERY, raw, 40).columns)
     transform = tr.Transform("regression", tr.Label("y"), None, (), fitted)
     module = tf.Module()
     module.resources = transform.resources
@@ -346,7 +346,7 @@ def test_every_transform_answers_alike_from_a_saved_module(tmp_path: Path) -> No
 
 
 def test_a_transform_survives_its_json() -> None:
-    columns = counted(EVERY, every_raw(50), 50).columns
+    columns = statistics_of(EVERY, every_raw(50), 50).columns
     fitted = tr.fit_features(EVERY, columns)
     transform = tr.Transform("binary", tr.Label("y", ("no", "yes")), None, (), fitted)
     assert tr.Transform.from_json(transform.to_json()) == transform

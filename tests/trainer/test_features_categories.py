@@ -9,13 +9,13 @@ import pytest
 from quatrain.trainer import features as ft
 from quatrain.trainer.features.fingerprint import fingerprint64
 from quatrain.trainer.features.statistics import Categories
-from tests.trainer.small import counted
+from tests.trainer.small import statistics_of
 
 
 def fit(transform: str, texts: list[str], **settings: Any) -> Any:
     feature = ft.FEATURES[transform](name="f", columns=("u",), types=("string",), **settings)
     assert feature.check() is None
-    return feature.fit(counted([feature], {"u": pa.array(texts)}, len(texts)).columns)
+    return feature.fit(statistics_of([feature], {"u": pa.array(texts)}, len(texts)).columns)
 
 
 def rows_of(fitted: ft.Feature, texts: list[str]) -> list[list[float]]:
@@ -38,8 +38,8 @@ def rows_of(fitted: ft.Feature, texts: list[str]) -> list[list[float]]:
     ],
 )
 def test_a_category_needs_a_640th_of_the_rows_within_bounds(rows: int, least: int) -> None:
-    counted = Categories(pa.array(["a"]), np.array([rows // 2]), missing=rows - rows // 2)
-    assert ft.rare(counted) == least
+    statistics_of = Categories(pa.array(["a"]), np.array([rows // 2]), missing=rows - rows // 2)
+    assert ft.rare(statistics_of) == least
 
 
 def test_a_vocabulary_without_min_count_fits_it() -> None:

@@ -11,7 +11,7 @@ import pytest
 from quatrain.trainer import features as ft
 from quatrain.trainer.features import transform as tr
 from quatrain.trainer.settings import TrainerError
-from tests.trainer.small import counted
+from tests.trainer.small import statistics_of
 
 NAN = float("nan")
 
@@ -22,7 +22,7 @@ def fit(transform: str, raw: dict[str, Any], type_: ft.Type = "float", **setting
         name="f", columns=names, types=(type_,) * len(names), **settings
     )
     assert feature.check() is None
-    return feature.fit(counted([feature], raw, len(raw[names[0]])).columns)
+    return feature.fit(statistics_of([feature], raw, len(raw[names[0]])).columns)
 
 
 def applied(fitted: ft.Feature, *columns: list[float]) -> dict[str, list[float]]:
@@ -178,7 +178,7 @@ def test_a_cell_counts_from_the_south_pole_and_180_degrees_west() -> None:
     raw = {"a": np.array([-90.0, 0.0, 0.0, 45.0, NAN]), "b": np.array([-180.0, 0.0, 270.0, 181, 0])}
     # rows of 4 cells; 0 N 0 E is row 1, column 2; 270 E is 90 W, column 1; 181 E is 179 W
     assert feature.text_numpy(raw).to_pylist() == ["0", "6", "5", "4", ""]
-    fitted = feature.fit(counted([feature], raw, 5).columns)
+    fitted = feature.fit(statistics_of([feature], raw, 5).columns)
     assert fitted.numpy(raw)["f"].tolist() == [2, 5, 4, 3, 0]
 
 
@@ -231,7 +231,7 @@ def test_features_that_give_a_column_of_one_name_are_an_error() -> None:
         ft.Hash(name="x_0", columns=("t",), buckets=3),
     ]
     with pytest.raises(TrainerError, match="'x' and 'x_0' both give a column 'x_0'; rename"):
-        tr.fit_features(features, counted(features, raw, 2).columns)
+        tr.fit_features(features, statistics_of(features, raw, 2).columns)
 
 
 def test_several_standardized_numbers_at_once_are_each_the_same_bits() -> None:
@@ -247,7 +247,7 @@ def test_several_standardized_numbers_at_once_are_each_the_same_bits() -> None:
         ft.Standardize(name=n, columns=(n,), types=("float",), indicator=flag)
         for n, flag in zip(names, (True, None, True), strict=True)
     ]
-    fitted = tr.fit_features(features, counted(features, raw, 4).columns)
+    fitted = tr.fit_features(features, statistics_of(features, raw, 4).columns)
     transform = tr.Transform("regression", tr.Label("y"), None, (), fitted)
     graph, ours = (
         transform.tensor({n: tf.constant(v) for n, v in raw.items()}),

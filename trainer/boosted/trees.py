@@ -187,7 +187,7 @@ class Trees:
     def tensor(
         self, numbers: tf.Tensor, indices: tf.Tensor, variables: Sequence[tf.Tensor]
     ) -> tf.Tensor:
-        """Does the same with tensors, adding in float32; returns `[B, units] float32`.
+        """Does the same as `numpy` with tensors, adding in float32; returns `[B, units] float32`.
 
         Args:
             numbers: `[B, F] float32`.

@@ -122,14 +122,14 @@ class Feature(ABC):
         return None
 
     @property
-    def counted(self) -> str:
+    def statistics_name(self) -> str:
         """Name of the statistics that `fit` reads: a raw input, or one of `quantities`."""
         return self.columns[0]
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the statistics that `fit` needs in full, and not of a sample of the values."""
-        return (self.counted,)
+        return (self.statistics_name,)
 
     def quantities(self, raw: Raw) -> dict[str, np.ndarray | pa.Array]:
         """Returns what must be counted besides the raw inputs, by name.

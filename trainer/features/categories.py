@@ -72,7 +72,7 @@ class Tokens(Feature):
 
     def counts(self, columns: Mapping[str, ColumnStatistics]) -> Categories:
         """Returns the texts of the train split, with the rows of each."""
-        return _categories(columns, self.counted, self.types[0])
+        return _categories(columns, self.statistics_name, self.types[0])
 
     def rank_numpy(self, text: pa.Array) -> np.ndarray:
         """Returns the rank of each text among the tokens, -1 if it is not one; `[N] int32`."""
@@ -273,7 +273,7 @@ class Cross(Hash):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counted(Feature):
+class PieceCounts(Feature):
     """Base of the transforms that count pieces of a text: ln(1 + n) of each bucket, as columns."""
 
     accepts = frozenset({"string"})
@@ -327,7 +327,7 @@ class Counted(Feature):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bag(Counted, Tokens):
+class Bag(PieceCounts, Tokens):
     """Several values in one text, such as 'drama|comedy': 1 in the column of each value, else 0.
 
     The text is cut at `separator`, and blanks around a value are cut off. The columns are the
@@ -337,7 +337,7 @@ class Bag(Counted, Tokens):
     number. All columns are 0 where the text is missing or holds no value.
     """
 
-    accepts = Counted.accepts
+    accepts = PieceCounts.accepts
     transform: Literal["bag"] = "bag"
     separator: str = "|"
     top_k: int = 32
@@ -353,7 +353,7 @@ class Bag(Counted, Tokens):
         return in_range("top_k", self.top_k, 1, MAX_COLUMNS) or _check_tokens(1, self.min_count)
 
     @property
-    def counted(self) -> str:
+    def statistics_name(self) -> str:
         """Name of the statistics of values, of which a row may hold several."""
         return QUANTITY + self.name
 
@@ -361,7 +361,7 @@ class Bag(Counted, Tokens):
         """Returns the values of all rows, to be counted, unless they are hashed."""
         if self.buckets is not None:
             return {}
-        return {self.counted: self._pieces(raw[self.columns[0]])[1]}
+        return {self.statistics_name: self._pieces(raw[self.columns[0]])[1]}
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
         """Fits the tokens, unless the values are hashed."""

@@ -88,7 +88,7 @@ class Number(Feature):
         """
 
     @property
-    def counted(self) -> str:
+    def statistics_name(self) -> str:
         """Name of the number's statistics: the raw input, or the feature if it is computed."""
         return self.columns[0] if self.is_column else QUANTITY + self.name
 
@@ -97,11 +97,11 @@ class Number(Feature):
         if self.is_column:
             return {}
         with np.errstate(all="ignore"):
-            return {self.counted: self.value(raw, np)}
+            return {self.statistics_name: self.value(raw, np)}
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
         """Fits the shape, the number to fill in, and whether there is an indicator column."""
-        x = cast(Distribution, columns[self.counted])
+        x = cast(Distribution, columns[self.statistics_name])
         if not x.count:
             raise TrainerError(
                 f"feature {self.name!r} is missing in all {x.missing:,} rows of the train split, "

@@ -70,13 +70,13 @@ class Grid(Vocabulary):
         return super().check()
 
     @property
-    def counted(self) -> str:
+    def statistics_name(self) -> str:
         """Name of the statistics of cells, which no single column has."""
         return QUANTITY + self.name
 
     def quantities(self, raw: Raw) -> dict[str, Any]:
         """Returns the cell of each row, to be counted."""
-        return {self.counted: self.text_numpy(raw)}
+        return {self.statistics_name: self.text_numpy(raw)}
 
     def text_numpy(self, raw: Raw) -> pa.Array:
         """Returns the number of each row's cell in decimal, '' where missing; `[N]` strings."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from .base import Feature, in_range
-from .categories import MAX_COLUMNS, Counted
+from .categories import MAX_COLUMNS, PieceCounts
 from .fingerprint import fingerprint_spans, text_bytes
 from .statistics import ColumnStatistics
 
@@ -25,7 +25,7 @@ _IN_WORD = np.array([chr(i).isalnum() or i > 127 for i in range(256)])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text(Counted):
+class Text(PieceCounts):
     """Free text as counts of its n-grams: ln(1 + n) of each bucket, a column a bucket.
 
     The bucket of an n-gram is its fingerprint modulo `buckets`. ASCII letters become lower case

@@ -198,7 +198,7 @@ def _quantities(
     features: Sequence[Feature], columns: Sequence[Input], train: EncodedBatch
 ) -> dict[str, Any]:
     """Returns what features count besides the columns themselves, as the difference of two."""
-    features = [f for f in features if f.counted.startswith(QUANTITY)]
+    features = [f for f in features if f.statistics_name.startswith(QUANTITY)]
     if not features:
         return {}
     inputs = [i for i in columns if any(i.name in f.columns for f in features)]
