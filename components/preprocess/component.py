@@ -14,15 +14,16 @@ def find_files(
     at: str,
     scheduled: str,
     created: str,
-) -> NamedTuple("Found", at=str, digest=str):  # type: ignore[valid-type]
-    """Finds the files of a run, and what tells that they are the same as before.
+) -> NamedTuple("SourceVersion", at=str, digest=str):  # type: ignore[valid-type]
+    """Finds the files of a run, and a digest that stays the same while they do.
 
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
         project: The project of the job.
-        at: The time of the run, where a window of the source ends; if empty, the next two say it.
-        scheduled: When the schedule meant the run to start; 1970 without a schedule.
-        created: When the run was made.
+        at: The time of the run, at which a window of the source ends. If it is empty, the run has
+            the time of its schedule, or else that of its creation.
+        scheduled: The time for which the schedule planned the run; 1970 without a schedule.
+        created: The time at which the run was created.
     """
     from quatrain.components.preprocess.find_files import find
 
@@ -47,19 +48,19 @@ def preprocess(
 
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
-        runner: Where Beam runs: local, dataflow, flink, spark, or another runner of Beam's.
+        runner: Where Beam runs: local, dataflow, flink, spark, or the name of another Beam runner.
         project: The project of the job.
-        location: The region of the job, where every bucket must be; local has none.
-        at: The day of the run, where a window of the source ends; empty without a window.
-        digest: What tells that the files are the same as before.
-        cache_key: Takes no part; another one makes the step run anew where it would be cached.
-        runner_options: Beam's options of the runner, by their names.
-        image: The image that this step runs, and workers elsewhere too.
+        location: The region of the job, in which every bucket must be; `local` on a laptop.
+        at: The day of the run, on which a window of the source ends; empty without a window.
+        digest: The digest of the files that the run found when it began.
+        cache_key: Changes nothing, except that a new value keeps the step from being cached.
+        runner_options: Beam's options for the runner, by name.
+        image: The image that this step runs in, as do its workers on other machines.
         examples: Parquet shards for train, validation and test.
         gcp_resources: Links to the job of Dataflow, if there is one.
 
     Returns:
-        Rows read.
+        The number of rows read.
     """
     from quatrain.components.engine import local_worker
     from quatrain.components.engine.beam_import import LOCAL, import_local_beam

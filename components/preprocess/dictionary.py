@@ -1,4 +1,4 @@
-"""Columns of a block as codes of their distinct values: what follows from a value is done once."""
+"""Columns of a block as codes of their distinct values, so that work is done once a value."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 EncodedBatch: TypeAlias = pa.RecordBatch
-"""Columns of `[N]` codes of `[K]` values, of which a missing one is one; some may have no row."""
+"""Columns of `[N]` codes into `[K]` values: null has a code, too, and a value may be unused."""
 _CODES = (pa.int8(), pa.int16(), pa.int32())
 FEW = 0.5
-"""Up to so many distinct values a row, codes are smaller and quicker than the values."""
+"""Up to this many distinct values a row, codes are smaller and quicker than the values."""
 NARROW = 1 / 16
-"""Up to so many integers a row, each of a range may have a code, whether it occurs or not."""
+"""Up to this width a row, a range of integers gets a code for each one, used or not."""
 
 
 def encode(batch: pa.RecordBatch) -> EncodedBatch:
-    """Returns the codes of all columns; of those that are distinct everywhere, too."""
+    """Encodes all columns, even those whose values are all distinct."""
     return pa.record_batch([_encode(c) for c in batch.columns], names=batch.schema.names)
 
 
@@ -31,7 +31,7 @@ def _encode(column: pa.Array) -> pa.DictionaryArray:
 
 
 def _narrow(column: pa.Array, low: int, high: int) -> pa.DictionaryArray:
-    """Encodes integers in a narrow range by their distance from its start: nothing is hashed."""
+    """Encodes integers of a narrow range by their distance from its start, without hashing them."""
     values = np.arange(low, high + 1 + (column.null_count > 0))
     filled = column.fill_null(high + 1) if column.null_count else column
     codes = np.subtract(filled.to_numpy(), np.int64(low), dtype=np.int32, casting="unsafe")
@@ -40,29 +40,29 @@ def _narrow(column: pa.Array, low: int, high: int) -> pa.DictionaryArray:
 
 
 def decoded(column: pa.Array) -> pa.Array:
-    """Returns the values of a column that may be encoded, `[N]`."""
+    """Returns the values of a column, encoded or not, `[N]`."""
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def count(codes: np.ndarray, n: int, sizes: np.ndarray) -> np.ndarray:
-    """Counts the rows of each part that have each code, `[K, P] int64`.
+    """Counts the rows with each code in each part, `[K, P] int64`.
 
     Args:
-        codes: `[N]` integers, those of a part after those of the one before.
-        n: K, which they are below.
-        sizes: The rows of each part, `[P]`.
+        codes: `[N]` integers, part after part.
+        n: The number of codes, K.
+        sizes: The number of rows of each part, `[P]`.
     """
     parts = np.split(codes, np.cumsum(sizes)[:-1])
     return np.stack([np.bincount(part, minlength=n) for part in parts], axis=1)
 
 
 def count_values(column: pa.DictionaryArray, sizes: np.ndarray) -> np.ndarray:
-    """Counts the rows of each part that have each value of a column, `[K, P] int64`."""
+    """Counts the rows with each value of a column in each part, `[K, P] int64`."""
     return count(column.indices.to_numpy(), len(column.dictionary), sizes)
 
 
 def compact(encoded: EncodedBatch) -> pa.RecordBatch:
-    """Returns columns in few bytes: the smallest codes, or values where most are distinct."""
+    """Returns the columns in fewer bytes: the smallest codes, or values where most are distinct."""
     return pa.record_batch([_compact(c) for c in encoded.columns], names=encoded.schema.names)
 
 

@@ -1,10 +1,10 @@
 """Duplicate rows: of the rows with equal keys one is kept, the same one on every runner.
 
-    ranges -> Keys -> GroupByKey -> Losers -> join with ranges -> ranges that know what to leave out
+    ranges -> Keys -> GroupByKey -> Losers -> join with ranges -> ranges with the rows to drop
 
-The source is read twice: first only the keys travel, in batches by their fingerprint, then
-the ranges are cleaned as always, each without the rows that lost. So the rows themselves are never
-shuffled, and a rejected duplicate stands in `rejected/` as it was read.
+The source is read twice. The first time only keys are shuffled, in batches by their fingerprint;
+the second time the ranges are cleaned as usual, and the rows that lost are rejected. So whole rows
+are never shuffled, and a duplicate stands in `rejected/` as it was read.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _NEWEST, _RANGE, _POSITION = "\0newest", "\0range", "\0position"  # no column ha
 
 
 def keys_of(job: PreprocessJob, span: Range, cleaner: Cleaner) -> Iterator[tuple[int, bytes]]:
-    """Yields the keys of the rows that a range would keep, by part of their fingerprint.
+    """Yields the keys of the rows that a range would keep, by the part of their fingerprint.
 
-    There are as many parts as ranges, so the keys of one take about the memory of a range's. A row
-    without any key is no duplicate and is left out.
+    There are as many parts as ranges, so the keys of a part take about the memory of those of a
+    range. A row that misses all its keys has no duplicates and is left out.
     """
     rule = _rule(job)
     for kept in read_kept_rows(job.spec, span, cleaner):
@@ -51,32 +51,32 @@ def keys_of(job: PreprocessJob, span: Range, cleaner: Cleaner) -> Iterator[tuple
 
 
 def losers_of(rule: Deduplicate, packed: Iterable[bytes]) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Yields the rows of one part that another row beats, by range: where they stand in it.
+    """Yields the positions of the rows of one part that lose to another row, by range.
 
-    The newest row wins, a missing time being the oldest; of equal ones that of the earliest range,
-    and in it the earliest row. Missing keys are equal, as in SQL's GROUP BY.
+    The newest row wins, and a missing time is the oldest; among equally new rows the one of the
+    earliest range wins, and in it the earliest row. Missing keys are equal, as in GROUP BY of SQL.
     """
     entries = pa.concat_tables([_unpacked(p) for p in packed])
     by = [(key, "ascending") for key in rule.keys]
     newest = [(_NEWEST, "descending")] if rule.keep_newest_by else []
     order = [*by, *newest, (_RANGE, "ascending"), (_POSITION, "ascending")]
     entries = entries.take(pc.sort_indices(entries, sort_keys=order)).combine_chunks()
-    again = reduce(and_, (_like_the_last(entries.column(key)) for key in rule.keys))
-    found = entries.column(_RANGE).to_numpy()[again]
-    positions = entries.column(_POSITION).to_numpy()[again]
-    for index in np.unique(found).tolist():
-        yield index, tuple(np.sort(positions[found == index]).tolist())
+    is_loser = reduce(and_, (_equals_previous(entries.column(key)) for key in rule.keys))
+    ranges = entries.column(_RANGE).to_numpy()[is_loser]
+    positions = entries.column(_POSITION).to_numpy()[is_loser]
+    for index in np.unique(ranges).tolist():
+        yield index, tuple(np.sort(positions[ranges == index]).tolist())
 
 
 class LeaveOutDuplicates(beam.PTransform):
-    """Turns ranges into ranges that know which of their rows are duplicates."""
+    """Adds to each range the positions of its rows that lose to a duplicate."""
 
     def __init__(self, job: PreprocessJob) -> None:
         super().__init__()
         self._job = job
 
     def expand(self, spans: beam.PCollection) -> beam.PCollection:
-        """Ranges in, ranges out, in any order."""
+        """Returns the ranges, in any order."""
         keys = spans | "Keys" >> beam.ParDo(ReadKeys(self._job)).with_outputs(_ERROR, main="keys")
         keys.keys.element_type = beam.typehints.KV[int, bytes]
         rule = _rule(self._job)
@@ -86,12 +86,12 @@ class LeaveOutDuplicates(beam.PTransform):
             | "Losers" >> beam.FlatMap(lambda e: losers_of(rule, e[1]))
         )
         by_index = spans | "Index" >> beam.Map(lambda span: (span.index, span))
-        found = {"spans": by_index, "losers": losers, "errors": keys[_ERROR]}
-        return found | beam.CoGroupByKey() | "Leave out" >> beam.Map(_leaving_out)
+        by_range = {"spans": by_index, "losers": losers, "errors": keys[_ERROR]}
+        return by_range | beam.CoGroupByKey() | "Leave out" >> beam.Map(_with_losers)
 
 
 class ReadKeys(beam.DoFn):
-    """Reads the keys of a range; an error travels to the range that has it."""
+    """Reads the keys of a range; an error is joined to the range that has it."""
 
     def __init__(self, job: PreprocessJob) -> None:
         self._job = job
@@ -108,7 +108,7 @@ class ReadKeys(beam.DoFn):
             yield beam.pvalue.TaggedOutput(_ERROR, (span.index, ErrorRecord.of(error)))
 
 
-def _leaving_out(joined: tuple[int, dict[str, Any]]) -> Range:
+def _with_losers(joined: tuple[int, dict[str, Any]]) -> Range:
     [span] = joined[1]["spans"]
     dropped = tuple(sorted(p for positions in joined[1]["losers"] for p in positions))
     return replace(span, dropped=dropped, error=next(iter(joined[1]["errors"]), None))
@@ -116,7 +116,7 @@ def _leaving_out(joined: tuple[int, dict[str, Any]]) -> Range:
 
 def _rule(job: PreprocessJob) -> Deduplicate:
     rule = job.spec.clean.deduplicate
-    assert rule is not None  # noqa: S101 - who asks for duplicates has a rule
+    assert rule is not None  # noqa: S101 - without a rule there is no such step
     return rule
 
 
@@ -130,8 +130,8 @@ def _entries(kept: KeptRows, rule: Deduplicate, index: int) -> pa.RecordBatch:
     return pa.record_batch(columns).filter(pa.array(known))
 
 
-def _like_the_last(column: pa.ChunkedArray) -> np.ndarray:
-    """Marks the values that equal the one before them, `[N] bool`; missing equals missing."""
+def _equals_previous(column: pa.ChunkedArray) -> np.ndarray:
+    """Whether each value equals the one before it, `[N] bool`; missing values are equal."""
     column = column.combine_chunks()
     equal = pc.fill_null(pc.equal(column[1:], column[:-1]), False).to_numpy(zero_copy_only=False)
     missing = _is_null(column)

@@ -1,4 +1,4 @@
-"""The fitted transform on a block: each feature once a distinct combination of its columns."""
+"""Engineered columns: each feature computed once for each distinct combination of its inputs."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from quatrain.trainer.features.transform import Transform
 
 @dataclass(frozen=True, eq=False)
 class LookupColumn:
-    """A column that is looked up.
+    """A column whose rows look up their values.
 
     Attributes:
-        values: `[K]`, or `[N]` without rows, of numpy or Arrow.
-        rows: Which value each row has, `[N]` integers; None: each has its own.
+        values: `[K]`, of numpy or Arrow; `[N]` if `rows` is None.
+        rows: The index of each row's value, `[N]` integers; None if each row has its own.
     """
 
     values: Any
     rows: np.ndarray | None
 
     def cast(self, type_: pa.DataType) -> LookupColumn:
-        """Returns them as another type, of Arrow; the nearest where it does not hold a value."""
+        """Returns the column as another Arrow type, rounded where that does not hold a value."""
         values = self.values
         values = pa.array(values) if isinstance(values, np.ndarray) else values
         return LookupColumn(values.cast(type_, safe=False), self.rows)
 
     def slice(self, start: int, length: int) -> pa.Array:
-        """Returns the values of consecutive rows, `[M]`, once they are of Arrow."""
+        """Returns the values of consecutive rows, `[M]`; they must be of Arrow, as after `cast`."""
         if self.rows is None:
             return self.values.slice(start, length)
         rows = pa.array(self.rows[start : start + length])
@@ -43,32 +43,33 @@ class LookupColumn:
 
 
 def lookup_column(column: pa.Array) -> LookupColumn:
-    """Returns a column of `compact`."""
+    """Returns a column that `compact` returned, codes or values, as a lookup."""
     if pa.types.is_dictionary(column.type):
         return LookupColumn(column.dictionary, column.indices.to_numpy())
     return LookupColumn(column, None)
 
 
 def apply(transform: Transform, batch: pa.RecordBatch) -> dict[str, LookupColumn]:
-    """Applies every feature once to each distinct combination of its columns.
+    """Applies the fitted transform, each feature once to each distinct combination of its inputs.
 
-    A feature looks at one row at a time, so rows that agree in its columns have the same values.
+    That gives the same as row by row: a feature sees one row at a time, so rows with equal inputs
+    have equal values.
 
     Args:
         transform: The fitted transform.
-        batch: Its inputs, of `compact`.
+        batch: Its inputs, as `compact` returns them.
     """
     engineered: dict[str, LookupColumn] = {}
     for part in _by_columns(transform):
         rows, distinct = _combinations([batch.column(i.name) for i in part.inputs])
-        found = pa.record_batch(distinct, names=[i.name for i in part.inputs])
-        values = part.numpy(raw_inputs(found, part.inputs))
+        combinations = pa.record_batch(distinct, names=[i.name for i in part.inputs])
+        values = part.numpy(raw_inputs(combinations, part.inputs))
         engineered |= {name: LookupColumn(column, rows) for name, column in values.items()}
     return engineered
 
 
 def _by_columns(transform: Transform) -> Iterator[Transform]:
-    """Parts a transform into those of features with the same inputs."""
+    """Divides a transform into transforms of the features with the same inputs."""
     groups: dict[frozenset[str], list[Feature]] = {}
     for feature in transform.features:
         groups.setdefault(frozenset(feature.columns), []).append(feature)
@@ -78,7 +79,10 @@ def _by_columns(transform: Transform) -> Iterator[Transform]:
 
 
 def _combinations(columns: Sequence[pa.Array]) -> tuple[np.ndarray | None, list[pa.Array]]:
-    """Returns the combination of each row, `[N]`, and these; or None and the rows as they are."""
+    """Returns the distinct combinations, and the index of each row's, `[N]`.
+
+    Where most rows are distinct, it returns None and the rows as they are.
+    """
     if all(pa.types.is_dictionary(c.type) for c in columns):
         if len(columns) == 1:
             return columns[0].indices.to_numpy(), [columns[0].dictionary]

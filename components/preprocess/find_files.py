@@ -1,4 +1,4 @@
-"""What a run is going to read: the day that its window ends on, and the digest of its files."""
+"""The files that a run is going to read: the day on which their window ends, and a digest."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from quatrain.components.times import run_time
 
 
 class SourceVersion(NamedTuple):
-    """What the rest of the step is given; the same for the same files, whenever the run is.
+    """What the preprocess step reads; equal for equal files, whenever the run is.
+
+    Vertex AI caches the step by these two values.
 
     Attributes:
-        at: The day of the run in UTC, where a window ends; empty without a window.
+        at: The day of the run in UTC, on which a window ends; empty without a window.
         digest: The sha256 of the files and their versions.
     """
 
@@ -30,15 +32,15 @@ def find(spec: str, *, project: str, at: str, clocks: Sequence[str]) -> SourceVe
         spec: The pipeline's parameter.
         project: The job's project.
         at: The time of the run; may be empty.
-        clocks: Where else to find that time: when the run was scheduled, when it was made.
+        clocks: Times that stand in for an empty one: of the schedule, then of the run's creation.
 
     Raises:
-        SourceError: There are none, or they may not be listed.
+        SourceError: There are no files, or they may not be listed.
     """
     source = read_parameter(spec).source
     time = run_time(at, clocks) if source.window else None
     files = find_files(source, time)
-    named = [path for path, _ in files.listing]
+    paths = [path for path, _ in files.listing]
     return SourceVersion(
-        f"{time:%Y-%m-%d}" if time else "", digest_versions(find_versions(named, project))
+        f"{time:%Y-%m-%d}" if time else "", digest_versions(find_versions(paths, project))
     )

@@ -14,19 +14,19 @@ from quatrain.trainer.features.base import Input
 SPILL = ".spill"
 ERROR = "error.json"
 PENDING = f"{SPILL}/manifest.json"
-"""The manifest, until the step has checked that its source did not change meanwhile."""
+"""The manifest, until the step has checked that its source did not change during the run."""
 
 
 @dataclass(frozen=True)
 class PreprocessJob:
-    """What every worker needs to know.
+    """A run of the preprocess step, as every worker knows it.
 
     Attributes:
         spec: The model's spec.
-        rules: Its cleaning rules; bound once, by the driver.
+        rules: Its cleaning rules; the driver has worked out the types of the derived columns.
         folder: Where this attempt writes.
-        n_shards: The number of ranges, so of shards of each split.
-        window: What the manifest says of the source's window, if it has one.
+        n_shards: The number of ranges, and so of shards of each split.
+        window: The source's window for the manifest, if it has one.
     """
 
     spec: ModelSpec
@@ -47,29 +47,29 @@ class PreprocessJob:
 
     @cached_property
     def sampled(self) -> frozenset[str]:
-        """The texts that need not be known one by one: nothing is fitted to them."""
+        """The text columns that nothing is fitted to: a sample of their values is enough."""
         spec = self.spec
-        known = {spec.label, spec.weight, *spec.evaluate.slices}
-        known |= {name for f in spec.features for name in f.needs}
-        return frozenset(i.name for i in spec.inputs if not i.is_number) - known
+        in_full = {spec.label, spec.weight, *spec.evaluate.slices}
+        in_full |= {name for f in spec.features for name in f.needs}
+        return frozenset(i.name for i in spec.inputs if not i.is_number) - in_full
 
     @property
     def counted_names(self) -> list[str]:
-        """Their names."""
+        """The names of those columns."""
         return [c.name for c in self.counted]
 
     @cached_property
     def raw_columns(self) -> tuple[str, ...]:
-        """The columns that validation and test shards hold as read."""
-        kept = {i.name for i in self.spec.inputs} | set(self.spec.evaluate.slices)
-        return tuple(c.name for c in self.counted if c.name in kept)
+        """The columns that validation and test shards hold as read: inputs and slices."""
+        names = {i.name for i in self.spec.inputs} | set(self.spec.evaluate.slices)
+        return tuple(c.name for c in self.counted if c.name in names)
 
     def shard(self, stem: str, index: int) -> str:
-        """Returns a shard's path in the artifact, as train-00000-of-00004.parquet."""
+        """Returns a shard's path in the artifact, for example train-00000-of-00004.parquet."""
         return f"{stem}-{index:05d}-of-{self.n_shards:05d}.parquet"
 
     def spill(self, index: int) -> str:
-        """Returns where a range's cleaned rows wait for the second pass."""
+        """Returns the path of a range's cleaned rows, which wait there for the second pass."""
         return f"{SPILL}/{index:05d}.arrow"
 
 

@@ -1,4 +1,4 @@
-"""What is left of the rows of a range: read, cleaned, encoded, and those of a split together."""
+"""The rows of a range that some split takes: read, cleaned, encoded and sorted by split."""
 
 from __future__ import annotations
 
@@ -22,58 +22,68 @@ from quatrain.components.table.read import read_range
 
 @dataclass(frozen=True)
 class KeptRows:
-    """What is left of a block: the rows that some split takes, those of a split together.
+    """The rows of a block that some split takes: first train, then validation, then test.
 
     Attributes:
         columns: Their columns, encoded.
-        sizes: How many rows train, validation and test have, `[3] int64`.
-        rows: Which rows of the block they are, `[N] int64`.
-        block: It; all that is wrong with its rows is found.
+        sizes: The number of rows of train, validation and test, `[3] int64`.
+        indices: The index of each row in the block, `[N] int64`.
+        block: The block, with every fault of its rows recorded.
     """
 
     columns: EncodedBatch
     sizes: np.ndarray
-    rows: pa.Array
+    indices: pa.Array
     block: Block
 
     @classmethod
     def of(cls, block: Block, encoded: EncodedBatch, split: np.ndarray) -> KeptRows:
-        """Takes the good rows of a block, whose columns are encoded, by their `[N]` splits."""
+        """Takes the rows of a block that have no fault.
+
+        Args:
+            block: The block.
+            encoded: Its columns, encoded.
+            split: The split of each row, `[N]`; -1 for none.
+        """
         split = np.where(block.is_good, split, -1)
         parts = [np.flatnonzero(split == i) for i in range(len(SPLITS))]
-        at = pa.array(np.concatenate(parts))
+        indices = pa.array(np.concatenate(parts))
         sizes = np.array([len(part) for part in parts])
-        return cls(encoded.take(at), sizes, at, block)
+        return cls(encoded.take(indices), sizes, indices, block)
 
     @property
     def positions(self) -> pa.Array:
-        """Where each row stands in the file, `[N] int64`."""
-        return self.block.batch_positions.take(self.rows)
+        """The position of each row in its file, `[N] int64`."""
+        return self.block.batch_positions.take(self.indices)
 
     @cached_property
     def rejected(self) -> pa.RecordBatch:
-        """The other rows, as those of a `Block`."""
+        """The rows that no split takes, with their reasons."""
         return self.block.all_rejected
 
 
 def read_kept_rows(spec: ModelSpec, span: Range, cleaner: Cleaner) -> Iterator[KeptRows]:
-    """Yields what is left of the blocks of a range."""
+    """Yields the kept rows of each block of a range.
+
+    Raises:
+        SourceError: The file changed: a row to be dropped is no longer at its position.
+    """
     n_dropped = 0
 
-    def kept(read: Block) -> KeptRows:
+    def clean_block(as_read: Block) -> KeptRows:
         nonlocal n_dropped
-        block = cleaner.clean(read)
+        block = cleaner.clean(as_read)
         encoded = encode(block.batch)
         split = assign(spec.split, encoded)
         faults = [bad_split(spec.split, split)]
         if span.dropped:
-            again = np.isin(block.batch_positions.to_numpy(), span.dropped)
-            faults.append(Fault.where(again, "duplicate", _kept_instead(spec)))
-            n_dropped += int(again.sum())
+            is_duplicate = np.isin(block.batch_positions.to_numpy(), span.dropped)
+            faults.append(Fault.where(is_duplicate, "duplicate", _duplicate_rule(spec)))
+            n_dropped += int(is_duplicate.sum())
         return KeptRows.of(block.with_faults(faults), encoded, split)
 
     yield from map(
-        kept, read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects)
+        clean_block, read_range(span, spec.source, spec.columns, spec.spellings, cleaner.suspects)
     )
     if n_dropped != len(span.dropped):
         raise SourceError(
@@ -81,8 +91,8 @@ def read_kept_rows(spec: ModelSpec, span: Range, cleaner: Cleaner) -> Iterator[K
         )
 
 
-def _kept_instead(spec: ModelSpec) -> str:
-    """Says which row stays where another one is a duplicate."""
+def _duplicate_rule(spec: ModelSpec) -> str:
+    """Returns which of several duplicates is kept, for the detail of the others."""
     rule = spec.clean.deduplicate
     if rule is None:
         return ""

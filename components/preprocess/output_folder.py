@@ -31,7 +31,7 @@ class Folder:
         return f"{self.uri}/{name}"
 
     def create(self, name: str) -> pa.NativeFile:
-        """Opens a file to be written from its start; an object appears once it is whole."""
+        """Opens a new file for writing; an object of a bucket appears once it is complete."""
         return storage.create_stream(self.path(name))
 
     def write(self, name: str, data: bytes) -> str:
@@ -44,25 +44,25 @@ class Folder:
         return hashlib.sha256(data).hexdigest()
 
     def open(self, name: str) -> pa.NativeFile:
-        """Opens a file to be read from its start."""
+        """Opens a file for reading, from its start."""
         return storage.open_stream(self.path(name))
 
     def read(self, name: str) -> bytes | None:
-        """Returns the bytes of a file, or None when there is none."""
+        """Returns the content of a file, or None if there is no such file."""
         if not storage.exists(self.path(name)):
             return None
         with self.open(name) as file:
             return bytes(file.read())
 
     def clear(self, name: str = "") -> None:
-        """Removes all files below a folder in it, or below itself, the manifest first."""
+        """Removes all files of a subfolder, or of the folder itself, the manifest first."""
         folder = self.path(name).rstrip("/")
         storage.remove_file(f"{folder}/{MANIFEST}")
         storage.remove_contents(folder)
 
 
-class Digested:
-    """A stream that knows the sha256 of what went through it; pyarrow writes to it."""
+class HashingStream:
+    """A stream for pyarrow that computes the sha256 of what is written to it."""
 
     def __init__(self, stream: pa.NativeFile) -> None:
         self._stream, self._digest = stream, hashlib.sha256()
@@ -74,23 +74,23 @@ class Digested:
         return int(self._stream.write(data))
 
     def flush(self) -> None:
-        """Nothing: the stream is closed when it is whole."""
+        """Does nothing: the stream is flushed when its owner closes it."""
 
     def close(self) -> None:
-        """Nothing: its owner closes the stream."""
+        """Does nothing: the owner of the stream closes it."""
 
     @property
     def sha256(self) -> str:
-        """The sha256 of what was written, in hexadecimal."""
+        """The sha256 of all bytes written so far, in hexadecimal."""
         return self._digest.hexdigest()
 
 
 @contextmanager
 def attempt(out: str, *, remote: bool) -> Iterator[Folder]:
-    """Yields the folder that an attempt at the artifact `out` writes.
+    """Yields the folder to write the artifact `out` to, and removes it after an error.
 
     Args:
-        out: The artifact; a gs:// uri is reached through its mount (/gcs) unless `remote`.
+        out: The artifact. A gs:// uri is written through its mount (/gcs), unless `remote`.
         remote: Whether the workers are on other machines, which have no mount.
     """
     if not (remote and storage.is_remote(out)):

