@@ -51,13 +51,14 @@ class Hyperparameters:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     model: str = field(
-        default="auto", metadata={"help": "auto, tabm, trees, blend of these two, or linear"}
+        default="auto", metadata={"help": "auto, tabm, trees, blend (of tabm and trees) or linear"}
     )
     epochs: int = field(
-        default=0, metadata={"help": "most passes over the train split; 0: by its rows"}
+        default=0,
+        metadata={"help": "largest number of passes over the train split; 0: automatic"},
     )
     batch_size: int = field(
-        default=0, metadata={"help": "rows a step, over all replicas; 0: by the train split's rows"}
+        default=0, metadata={"help": "rows per step, over all replicas; 0: automatic"}
     )
     learning_rate: float = field(
         default=4e-3,
@@ -75,7 +76,7 @@ class Hyperparameters:
     )
     members: int = field(
         default=0,
-        metadata={"help": "networks that tabm trains as one; 0: by the train split's rows"},
+        metadata={"help": "networks that tabm trains as one; 0: automatic"},
     )
     hidden_units: tuple[int, ...] = field(
         default=(128, 128),
@@ -85,11 +86,13 @@ class Hyperparameters:
             "search_large": Search(choices=((128, 128), (128, 128, 128), (256, 256), (384, 384))),
         },
     )
-    rounds: int = field(default=1000, metadata={"help": "most rounds of boosting of the trees"})
+    rounds: int = field(
+        default=1000, metadata={"help": "largest number of boosting rounds of the trees"}
+    )
     shrinkage: float = field(
         default=0.05,
         metadata={
-            "help": "step size of a round of boosting",
+            "help": "step size of a boosting round",
             "search": Search(min=0.01, max=0.2, scale="log", models=("trees",)),
         },
     )
@@ -109,16 +112,14 @@ class Hyperparameters:
     )
     dropout: float = field(
         default=0.1,
-        metadata={"help": "share of hidden units dropped", "search": Search(max=0.5)},
+        metadata={"help": "share of hidden units that dropout drops", "search": Search(max=0.5)},
     )
     averaging: float = field(
         default=0.995, metadata={"help": "momentum of the weights' moving average; 0: none"}
     )
     patience: int = field(
         default=0,
-        metadata={
-            "help": "epochs without a better validation loss before stopping; 0: by the rows"
-        },
+        metadata={"help": "epochs without a better validation loss before stopping; 0: automatic"},
     )
     max_steps: int = field(default=0, metadata={"help": "stop after this many steps; 0: no bound"})
     max_seconds: float = field(
@@ -126,9 +127,11 @@ class Hyperparameters:
     )
     resident_mb: int = field(
         default=4096,
-        metadata={"help": "a split of more megabytes is streamed in windows of a quarter of it"},
+        metadata={"help": "largest split, in MB, that is held in memory; a larger one is streamed"},
     )
-    seed: int = field(default=0, metadata={"help": "seed of weights, dropout and shuffle"})
+    seed: int = field(
+        default=0, metadata={"help": "seed of the weights, the dropout and the shuffle"}
+    )
 
     def __post_init__(self) -> None:
         """Checks the ranges.
