@@ -1,4 +1,4 @@
-"""What one run of the trainer is asked to do. Imports no TensorFlow: arguments are parsed first."""
+"""The job of one run of the trainer. Imports no TensorFlow, since arguments are parsed first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .settings import Hyperparameters, TrainerError
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a run writes; folders, local or `gs://`.
+    """The folders that a run writes, local or `gs://`.
 
     Attributes:
         model: The SavedModel, with metadata.json.
@@ -24,20 +24,20 @@ class Outputs:
 
     @classmethod
     def of(cls, job_dir: str | None, environment: Mapping[str, str]) -> Outputs:
-        """Takes Vertex's variables, else folders of the job's own.
+        """Returns the folders of Vertex's variables, or else folders below `job_dir`.
 
         Raises:
             TrainerError: Neither says where an output goes.
         """
-        found = {
+        uris = {
             folder: environment.get(variable)
             or (f"{job_dir.rstrip('/')}/{folder}" if job_dir else "")
             for folder, variable in VARIABLES.items()
         }
-        absent = [VARIABLES[folder] for folder, uri in found.items() if not uri]
+        absent = [VARIABLES[folder] for folder, uri in uris.items() if not uri]
         if absent:
             raise TrainerError(f"nothing says where outputs go: give --job-dir, or set {absent}")
-        return cls(**{folder: uri.rstrip("/") for folder, uri in found.items()})
+        return cls(**{folder: uri.rstrip("/") for folder, uri in uris.items()})
 
 
 VARIABLES = {
@@ -56,8 +56,8 @@ class Job:
         outputs: Where the model, the checkpoints and the logs go.
         settings: The hyperparameters.
         strategy: one_device, mirrored, multi_worker or tpu.
-        gpus: How many GPUs this machine should have; 0: none is needed.
-        package_sha256: Digest of the package that trains, for the record; empty: unpackaged.
+        gpus: GPUs that this machine should have; 0: it needs none.
+        package_sha256: Digest of this package, for the record; empty: it runs from a folder.
         tier: Name of the tier, for the record.
     """
 

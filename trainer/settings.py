@@ -8,25 +8,26 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, get_type_hints
 
-BOUNDS = ("epochs", "max_steps", "max_seconds")  # say when to stop, not what a step does
+BOUNDS = ("epochs", "max_steps", "max_seconds")
+"""The settings that say when to stop, and do not change what a step does."""
 MODELS = ("auto", "tabm", "trees", "blend", "linear")
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
 
 class TrainerError(Exception):
-    """A training that cannot go on: what was wrong, the value seen and the way out."""
+    """A training that cannot go on; the message has the fault, the value and the way out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Where tuning looks for a setting: between `min` and `max`, or among choices.
+    """The values of a setting that tuning tries: an interval, or some choices.
 
     Attributes:
-        min: The least value.
-        max: The largest.
+        min: The least value of an interval.
+        max: The greatest value of an interval.
         scale: linear or log.
-        choices: Instead of them.
-        models: The kinds of model that `auto` tunes it for.
+        choices: The values, in place of an interval.
+        models: The kinds of model for which `train.tune: auto` tunes the setting.
     """
 
     min: float = 0.0
@@ -37,15 +38,15 @@ class Search:
 
 
 LARGE_TABLE = 100_000
-"""Train rows from which `search_large` takes the place of `search`, and fewer members do."""
+"""Train rows from which tuning uses `search_large`, and a network has `LARGE_MEMBERS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
     """Everything that changes the trained model, apart from the rows.
 
-    Each field is a key of the spec's `train` section and an option of `python -m trainer.task`. A
-    field with a `search` is tuned there by `train.tune: auto`.
+    Each field is a key of the spec's `train` section and an option of `python -m trainer.task`.
+    `train.tune: auto` tunes the fields with a `search`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -137,7 +138,7 @@ class Hyperparameters:
         """Checks the ranges.
 
         Raises:
-            ValueError: A value is out of its range; the message names all of them.
+            ValueError: Values are out of range; the message lists all of them.
         """
         wrong = [
             f"{name} is {getattr(self, name)!r}; it must be {allowed}"
@@ -152,9 +153,9 @@ class Hyperparameters:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     def settled(self, rows: int) -> Hyperparameters:
-        """Returns the settings with a number wherever 0 leaves it to the rows of the train split.
+        """Returns the settings with a value for each 0 that leaves one to the train split's rows.
 
-        The number of replicas changes none: they share the same global batch.
+        None of them depends on the number of replicas, which share one global batch.
         """
         batch = self.batch_size or _batch_size(rows)
         steps = -(-rows // batch)
@@ -171,7 +172,8 @@ def read_settings(text: str) -> dict[str, Any]:
     """Reads values of `Hyperparameters` from a JSON object, not necessarily all of them.
 
     Raises:
-        ValueError: It is no JSON object, a key is no setting, or a value has another type.
+        ValueError: The text is not a JSON object, a key is not a setting, or a value has the wrong
+            type.
     """
     try:
         values = json.loads(text)
@@ -205,11 +207,12 @@ _TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-# The budget of a training that says none: few rows get many epochs, many rows few.
+# The default bounds: a small table gets many epochs, a large one few.
 MOST_STEPS, LEAST_EPOCHS = 12_000, 12
 PATIENT_STEPS, LEAST_PATIENCE = 500, 2
-MOST_TREES = 2_000  # of all classes: a row costs about 20 ns a tree
-# Of many rows four more members only cost: flights, validation log-loss .2756 with 4 and with 8.
+MOST_TREES = 2_000  # over all classes: a tree takes about 20 ns a row
+# With many rows, four more members bring nothing: on flights the validation log-loss is .2756 with
+# 4 and with 8.
 SMALL_MEMBERS, LARGE_MEMBERS = 8, 4
 _BATCH_SIZES = ((4_000, 128), (50_000, 256), (200_000, 512))
 
@@ -220,18 +223,18 @@ def _batch_size(rows: int) -> int:
 
 
 def search_space(rows: int, model: str) -> dict[str, Search]:
-    """Returns what `train.tune: auto` tunes, and where.
+    """Returns the settings that `train.tune: auto` tunes, with the values to try.
 
     Args:
-        rows: Of the train split.
-        model: The kind; auto and blend are tabm and trees.
+        rows: Rows of the train split.
+        model: The kind of model; auto and blend are both tabm and trees.
     """
     kinds = {"tabm", "trees"} if model in ("auto", "blend") else {model}
     size = "search_large" if rows >= LARGE_TABLE else "search"
-    found = {
+    searches = {
         f.name: f.metadata.get(size) or f.metadata.get("search") for f in fields(Hyperparameters)
     }
-    return {name: s for name, s in found.items() if s and kinds & set(s.models)}
+    return {name: s for name, s in searches.items() if s and kinds & set(s.models)}
 
 
 _Range = tuple[str, Callable[[Any], bool]]
@@ -256,5 +259,6 @@ _RANGES: dict[str, _Range] = {
     "max_steps": _NOT_NEGATIVE,
     "max_seconds": _NOT_NEGATIVE,
     "resident_mb": _NOT_NEGATIVE,
+    # Layers have seeds up to 1000 * (seed + 1), which must stay below 2^31.
     "seed": ("between 0 and 2147482", lambda x: 0 <= x <= 2_147_482),
 }

@@ -1,4 +1,4 @@
-"""The job's edge: arguments, outputs, the tuning report. The learning is in `model.py`."""
+"""The command of the trainer: arguments, failures, the report for tuning. `model.py` trains."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ TUNING_METRIC = "validation_loss"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parses the arguments, trains and exports.
 
-    A failure ends the process with the exit code of `trainer.failure`, its traceback in the log and
-    `failure.json` beside the folder of the model; wrong arguments end it with code 2.
+    A failure prints its traceback, writes `failure.json` beside the model's folder and exits with
+    a status of `trainer.failure`. Wrong arguments exit with status 2.
 
     Raises:
-        TrainerError: Outputs have no place.
+        TrainerError: The arguments and the environment name no folder for an output.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # not how it writes a SavedModel
+    # TensorFlow would log every step of writing a SavedModel.
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)
     job = parse_job(arguments)
     log.info(
         "trainer package sha256 %s, tier %s, strategy %s",
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     failure.forget(job.outputs)
     try:
-        with uncollected():  # TensorFlow: --help must not pay seconds for it
+        with uncollected():  # here, so that --help need not wait seconds for TensorFlow
             from .cluster import check_gpus
             from .model import train
 
@@ -56,16 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log.info("model exported to %s", train(job, tuning_report()))
     except Exception as error:
         traceback.print_exception(error)
-        failed = Failure.of(error)
-        failure.record(failed, job.outputs)
-        sys.exit(failed.exit_code)
+        cause = Failure.of(error)
+        failure.record(cause, job.outputs)
+        sys.exit(cause.exit_code)
 
 
 def parse_job(arguments: Sequence[str] | None = None) -> Job:
-    """Reads the command line; an unknown or malformed argument ends the process with code 2.
+    """Reads the command line; exits with status 2 at an unknown or malformed argument.
 
     Raises:
-        TrainerError: Nothing says where outputs go.
+        TrainerError: The arguments and the environment name no folder for an output.
     """
     parser = _parser()
     options = vars(parser.parse_args(arguments))
@@ -86,10 +87,13 @@ def parse_job(arguments: Sequence[str] | None = None) -> Job:
 
 
 def tuning_report() -> Callable[[Epoch], None]:
-    """Returns what writes the validation loss where Vertex's tuning reads it, one JSON a line.
+    """Returns a function that reports an epoch's validation loss to Vertex's tuning.
+
+    It appends a line of JSON to the file of CLOUD_ML_HP_METRIC_FILE; without the variable it does
+    nothing.
 
     Raises:
-        TrainerError: This is a trial, but nothing says where.
+        TrainerError: This is a trial of a tuning, but the variable is not set.
     """
     path = os.environ.get("CLOUD_ML_HP_METRIC_FILE")
     trial = os.environ.get("CLOUD_ML_TRIAL_ID", "0")
@@ -114,8 +118,8 @@ def tuning_report() -> Callable[[Epoch], None]:
     return report
 
 
-class _Parser(argparse.ArgumentParser):
-    """Leaves failure.json for wrong arguments too, where Vertex's variables say the place."""
+class _TaskParser(argparse.ArgumentParser):
+    """Writes failure.json at wrong arguments too, if Vertex's variables name the folders."""
 
     def error(self, message: str) -> NoReturn:
         try:
@@ -127,7 +131,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = _TaskParser(
         prog="python -m trainer.task",
         description="Trains a model on the examples that preprocessing committed, and exports it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -135,9 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--examples", required=True, metavar="URI", help="folder of examples, local or gs://")
-    add("--job-dir", metavar="URI", help="folder for model/, checkpoints/, logs/; AIP_* wins")
+    add("--job-dir", metavar="URI", help="folder for model/, checkpoints/, logs/ without AIP_*")
     add("--strategy", choices=STRATEGIES, default="one_device", help="how replicas work together")
-    add("--gpus", type=int, default=0, metavar="N", help="fail where there are fewer GPUs")
+    add("--gpus", type=int, default=0, metavar="N", help="fail if there are fewer GPUs")
     add("--package-sha256", type=_sha256, default="", metavar="HEX", help="digest, for the record")
     add("--tier", default="", metavar="NAME", help="name of the tier, for the record")
     add(
@@ -145,14 +149,14 @@ def _parser() -> argparse.ArgumentParser:
         type=_settings,
         default="{}",
         metavar="JSON",
-        help="hyperparameters as one JSON object; an option of its own below overrides it",
+        help="hyperparameters as one JSON object; the options below override it",
     )
     _add_hyperparameters(parser.add_argument_group("hyperparameters"))
     return parser
 
 
 def _add_hyperparameters(group: argparse._ArgumentGroup) -> None:
-    """Adds an option a field; both spellings, as a tuning study names it like the field."""
+    """Adds an option for each field, in two spellings: a tuning study uses the field's own."""
     types = get_type_hints(Hyperparameters)
     for f in fields(Hyperparameters):
         read, metavar = _READERS[types[f.name]]
@@ -161,7 +165,7 @@ def _add_hyperparameters(group: argparse._ArgumentGroup) -> None:
             *spellings,
             dest=f.name,
             type=read,
-            default=argparse.SUPPRESS,  # tells an option that was given from one that was not
+            default=argparse.SUPPRESS,  # an absent option must not override --settings
             metavar=metavar,
             help=f"{f.metadata['help']} (default: {f.default})",
         )
