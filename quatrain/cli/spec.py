@@ -59,12 +59,12 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
 
     model_spec = load_with_source(spec, overrides)
     resolved = resolve_tier(model_spec, tier)
-    found = sample.check(model_spec, window_end(model_spec.source.window, at))
-    if found.sample:
-        click.echo(f"sampled {rows_in_words(found.sample.rows)}")
-    if found.problems:
-        raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in found.problems))
-    for warning in [*found.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]:
+    result = sample.check(model_spec, window_end(model_spec.source.window, at))
+    if result.sample:
+        click.echo(f"sampled {rows_in_words(result.sample.rows)}")
+    if result.problems:
+        raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in result.problems))
+    for warning in [*result.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]:
         click.echo(f"warning: {warning}", err=True)
     for note in resolved.notes if resolved.name == "CUSTOM" else ():
         click.echo(f"train.tier CUSTOM: {note}")

@@ -60,16 +60,16 @@ class BigQuery:
     _streams: dict[str, pa.Table] = field(default_factory=dict)
 
     def create(
-        self, asked: types.CreateReadSessionRequest, context: grpc.ServicerContext
+        self, request: types.CreateReadSessionRequest, context: grpc.ServicerContext
     ) -> types.ReadSession:
         """RPC#createreadsessionrequest: which columns, how many streams at most."""
-        self.sessions.append(asked)
-        session = asked.read_session
-        if not re.fullmatch(r"projects/[^/]+", asked.parent):
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"parent {asked.parent!r}")
+        self.sessions.append(request)
+        session = request.read_session
+        if not re.fullmatch(r"projects/[^/]+", request.parent):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"parent {request.parent!r}")
         if session.data_format != types.DataFormat.ARROW:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Data format must be set.")
-        if not 0 <= asked.max_stream_count <= MAX_STREAMS:
+        if not 0 <= request.max_stream_count <= MAX_STREAMS:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "max_stream_count above 1000")
         table = self.tables.get(session.table)
         if table is None:
@@ -82,29 +82,29 @@ class BigQuery:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
         # Fields come in the order of the table: RPC#tablereadoptions.
         rows = table.rows.select([n for n in table.rows.column_names if n in names or not names])
-        name = f"{asked.parent}/locations/eu/sessions/{len(self.sessions)}"
-        n = min(asked.max_stream_count or 1, max(rows.num_rows, 1)) if rows.num_rows else 0
-        made = types.ReadSession(session)
-        made.name = name
-        made.arrow_schema = _schema(rows)
+        name = f"{request.parent}/locations/eu/sessions/{len(self.sessions)}"
+        n = min(request.max_stream_count or 1, max(rows.num_rows, 1)) if rows.num_rows else 0
+        session_with_streams = types.ReadSession(session)
+        session_with_streams.name = name
+        session_with_streams.arrow_schema = _schema(rows)
         for i in range(n):  # rows fall into streams as BigQuery likes
             stream = f"{name}/streams/{i}"
             self._streams[stream] = rows.take(pa.array(range(i, rows.num_rows, n)))
-            made.streams.append(types.ReadStream(name=stream))
-        return made
+            session_with_streams.streams.append(types.ReadStream(name=stream))
+        return session_with_streams
 
     def read(
-        self, asked: types.ReadRowsRequest, context: grpc.ServicerContext
+        self, request: types.ReadRowsRequest, context: grpc.ServicerContext
     ) -> Iterator[types.ReadRowsResponse]:
         """RPC#readrowsresponse: the schema comes with the first message only."""
-        self.reads.append((asked.read_stream, asked.offset))
+        self.reads.append((request.read_stream, request.offset))
         self.on_read()
-        rows = self._streams.get(asked.read_stream)
+        rows = self._streams.get(request.read_stream)
         if rows is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "Session expired or stream not found")
-        if asked.offset > rows.num_rows:
-            context.abort(grpc.StatusCode.OUT_OF_RANGE, f"offset {asked.offset}")
-        rows = rows.slice(asked.offset)
+        if request.offset > rows.num_rows:
+            context.abort(grpc.StatusCode.OUT_OF_RANGE, f"offset {request.offset}")
+        rows = rows.slice(request.offset)
         for start in range(0, rows.num_rows, BATCH_ROWS):
             if start and self.breaks:
                 self.breaks -= 1

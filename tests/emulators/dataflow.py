@@ -32,7 +32,7 @@ class Dataflow:
         states: The states that a new job goes through, one each time that it is read.
         error: A line of its log, of importance ERROR.
         jobs: Jobs as they were posted, by id.
-        cancelled: The ids of jobs that somebody asked to end.
+        cancelled: The ids of jobs whose end was requested.
     """
 
     states: list[str] = field(
@@ -41,7 +41,7 @@ class Dataflow:
     error: str = ""
     jobs: dict[str, Any] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
-    seen: threading.Event = field(default_factory=threading.Event)
+    polled: threading.Event = field(default_factory=threading.Event)
 
     def create(self, project: str, location: str, body: bytes) -> dict[str, Any]:
         """Makes a job of a request, or refuses it."""
@@ -69,7 +69,7 @@ class Dataflow:
         else:
             state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
             job.current_state = api.JobState[state]
-        self.seen.set()
+        self.polled.set()
         return self._shown(job)
 
     def update(self, job_id: str, body: bytes) -> dict[str, Any]:
@@ -106,11 +106,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, method: str) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
-        found = _JOB.match(self.path)
-        if not found:
+        match = _JOB.match(self.path)
+        if not match:
             self._send(404, {"error": {"code": 404, "message": self.path}})
             return
-        project, location, job_id, messages = found.groups()
+        project, location, job_id, messages = match.groups()
         try:
             if method == "POST":
                 answer = self.service.create(project, location, body)

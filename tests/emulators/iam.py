@@ -40,12 +40,12 @@ class Iam:
             ("POST", r"/v1/projects/-/serviceAccounts/([^/]+):getIamPolicy", "{}"),
             ("GET", r"/storage/v1/b/([^/]+)/iam", "gs://{}"),
         ):
-            found = re.fullmatch(pattern, split.path)
-            if verb == method and found:
-                return self._policy(form.format(found[1]))
-        found = re.fullmatch(r"/compute/v1/projects/[^/]+/aggregated/(\w+)", split.path)
-        if verb == "GET" and found:
-            return self._aggregated(found[1], parse_qs(split.query)["filter"][0])
+            match = re.fullmatch(pattern, split.path)
+            if verb == method and match:
+                return self._policy(form.format(match[1]))
+        match = re.fullmatch(r"/compute/v1/projects/[^/]+/aggregated/(\w+)", split.path)
+        if verb == "GET" and match:
+            return self._aggregated(match[1], parse_qs(split.query)["filter"][0])
         return None
 
     def _policy(self, name: str) -> tuple[int, Any]:
@@ -57,12 +57,12 @@ class Iam:
         return 200, {"bindings": [{"role": r, "members": [self.member]} for r in roles]}
 
     def _aggregated(self, kind: str, condition: str) -> tuple[int, Any]:
-        found = re.fullmatch(r'name="([a-z0-9-]+)"', condition)
-        if not found:
+        match = re.fullmatch(r'name="([a-z0-9-]+)"', condition)
+        if not match:
             return 400, {"error": {"code": 400, "status": "INVALID_ARGUMENT"}}
         empty = {"warning": {"code": "NO_RESULTS_ON_PAGE"}}
         items = {
-            f"zones/{zone}": {kind: [{"name": found[1]}]} if found[1] in names else empty
+            f"zones/{zone}": {kind: [{"name": match[1]}]} if match[1] in names else empty
             for zone, names in self.zones.items()
         }
         return 200, {"items": items}

@@ -64,7 +64,7 @@ class Bucket:
 
     def resource(self) -> dict[str, Any]:
         """JSON/buckets#resource: the location is upper case, the type lower case."""
-        found = {
+        resource = {
             "kind": "storage#bucket",
             "id": self.name,
             "name": self.name,
@@ -75,8 +75,8 @@ class Bucket:
         }
         if self.data_locations:
             places = [place.upper() for place in self.data_locations]
-            found["customPlacementConfig"] = {"dataLocations": places}
-        return found
+            resource["customPlacementConfig"] = {"dataLocations": places}
+        return resource
 
 
 @dataclass(frozen=True)
@@ -190,21 +190,21 @@ class Storage:
 
     def object(self, bucket: str, name: str, query: dict[str, str]) -> Object:
         """JSON/objects/get, with the preconditions of a read."""
-        found = self.bucket(bucket).objects.get(name)
-        if found is None or query.get("generation", str(found.generation)) != str(found.generation):
+        item = self.bucket(bucket).objects.get(name)
+        if item is None or query.get("generation", str(item.generation)) != str(item.generation):
             raise Refused(404, f"No such object: {bucket}/{name}")
-        _check_preconditions(found, query)
-        return found
+        _check_preconditions(item, query)
+        return item
 
     def list_objects(self, bucket: str, query: dict[str, str]) -> dict[str, Any]:
         """JSON/objects/list: by name; prefixes count as items of a page."""
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         entries: dict[str, Object | None] = {}
-        for name, found in sorted(self.bucket(bucket).objects.items()):
+        for name, item in sorted(self.bucket(bucket).objects.items()):
             if not name.startswith(prefix):
                 continue
             inside, cut, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
-            entries[prefix + inside + cut if cut else name] = None if cut else found
+            entries[prefix + inside + cut if cut else name] = None if cut else item
         token = query.get("pageToken")
         if token and token not in entries:
             raise Refused(400, "Invalid page token")
@@ -286,19 +286,19 @@ class Storage:
             # https://cloud.google.com/storage/docs/objects#naming
             if not name or len(name.encode()) > 1024 or re.search(r"[\r\n]", name):
                 raise Refused(400, f"object name {name!r}")
-            made = Object(bucket, name, data, next(self._generation), kind)
-            objects[name] = made
-            return made
+            created = Object(bucket, name, data, next(self._generation), kind)
+            objects[name] = created
+            return created
 
 
-def _check_preconditions(found: Object | None, query: dict[str, str]) -> None:
+def _check_preconditions(item: Object | None, query: dict[str, str]) -> None:
     """https://cloud.google.com/storage/docs/request-preconditions; generation 0 is no object."""
-    generation = found.generation if found else 0
+    generation = item.generation if item else 0
     if "ifGenerationMatch" in query and int(query["ifGenerationMatch"]) != generation:
         raise Refused(412, "At least one of the pre-conditions you specified did not hold.")
     if "ifGenerationNotMatch" in query and int(query["ifGenerationNotMatch"]) == generation:
         raise Refused(304, "")
-    if found and int(query.get("ifMetagenerationMatch", 1)) != 1:
+    if item and int(query.get("ifMetagenerationMatch", 1)) != 1:
         raise Refused(412, "At least one of the pre-conditions you specified did not hold.")
 
 
@@ -352,8 +352,8 @@ class _Handler(BaseHTTPRequestHandler):
                 "POST",
                 ["storage", "v1", "b", a, "o", b, "rewriteTo" | "copyTo" as how, "b", c, "o", d],
             ):
-                made = self.storage.copy(self.storage.object(a, b, {}), c, d, query)
-                resource = made.resource()
+                created = self.storage.copy(self.storage.object(a, b, {}), c, d, query)
+                resource = created.resource()
                 size = resource["size"]
                 done = {"done": True, "totalBytesRewritten": size, "objectSize": size}
                 self._json({**done, "resource": resource} if how == "rewriteTo" else resource)
@@ -374,21 +374,21 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._json(self.storage.object(bucket, name, query).resource())
 
-    def _media(self, found: Object) -> None:
+    def _media(self, item: Object) -> None:
         """https://cloud.google.com/storage/docs/xml-api/reference-headers#range."""
         span = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        size, resource = len(found.data), found.resource()
-        checks = {"x-goog-generation": str(found.generation), "Content-Type": found.content_type}
+        size, resource = len(item.data), item.resource()
+        checks = {"x-goog-generation": str(item.generation), "Content-Type": item.content_type}
         if not span:
             checks["x-goog-hash"] = f"crc32c={resource['crc32c']},md5={resource['md5Hash']}"
-            self._answer(200, found.data, checks)
+            self._answer(200, item.data, checks)
             return
         start = int(span[1]) if span[1] else max(0, size - int(span[2]))
         stop = min(int(span[2]) + 1, size) if span[1] and span[2] else size
         if start >= size:
             raise Refused(416, "The requested range cannot be satisfied.")
         checks["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-        self._answer(206, found.data[start:stop], checks)
+        self._answer(206, item.data[start:stop], checks)
 
     def _upload(self, bucket: str, query: dict[str, str], body: bytes) -> None:
         kind = self.headers.get("Content-Type", "application/octet-stream")

@@ -121,8 +121,8 @@ def test_beam_writes_matches_and_reads(storage, monkeypatch, tmp_path):
 
     with FileSystems.create("gs://b/staged/a.txt") as stream:
         stream.write(b"hello")
-    (found,) = FileSystems.match(["gs://b/staged/*.txt"])
-    assert [(m.path, m.size_in_bytes) for m in found.metadata_list] == [("gs://b/staged/a.txt", 5)]
+    (match,) = FileSystems.match(["gs://b/staged/*.txt"])
+    assert [(m.path, m.size_in_bytes) for m in match.metadata_list] == [("gs://b/staged/a.txt", 5)]
     with FileSystems.open("gs://b/staged/a.txt") as stream:
         assert stream.read() == b"hello"
     FileSystems.copy(["gs://b/staged/a.txt"], ["gs://b/staged/b.txt"])

@@ -126,10 +126,10 @@ SCHEDULE = {
 
 def test_a_schedule_runs_next_in_its_own_zone(clients):
     _, schedules = clients
-    made = schedules.create_schedule(parent=PARENT, schedule=SCHEDULE)
-    assert made.state.name == "ACTIVE"
-    assert made.next_run_time.isoformat().endswith("T06:00:00+00:00")  # 3 o'clock is UTC-3
-    assert made.next_run_time.weekday() == 0
+    created = schedules.create_schedule(parent=PARENT, schedule=SCHEDULE)
+    assert created.state.name == "ACTIVE"
+    assert created.next_run_time.isoformat().endswith("T06:00:00+00:00")  # 3 o'clock is UTC-3
+    assert created.next_run_time.weekday() == 0
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,10 @@ def test_a_schedule_that_ends_before_it_starts_is_refused(clients):
 
 def test_an_update_changes_what_its_mask_names_and_unsets_nothing(clients):
     _, schedules = clients
-    made = schedules.create_schedule(parent=PARENT, schedule={**SCHEDULE, "max_run_count": 3})
-    change = {"name": made.name, "cron": "5 * * * *", "display_name": "other"}
-    made = schedules.update_schedule(schedule=change, update_mask={"paths": ["cron"]})
-    assert (made.cron, made.display_name) == ("5 * * * *", "toy")
+    created = schedules.create_schedule(parent=PARENT, schedule={**SCHEDULE, "max_run_count": 3})
+    change = {"name": created.name, "cron": "5 * * * *", "display_name": "other"}
+    created = schedules.update_schedule(schedule=change, update_mask={"paths": ["cron"]})
+    assert (created.cron, created.display_name) == ("5 * * * *", "toy")
     for paths, sentence in [([], "required"), (["max_run_count"], "unset"), (["crom"], "crom")]:
         with pytest.raises((exceptions.BadRequest, ValueError), match=sentence):
             schedules.update_schedule(schedule=change, update_mask={"paths": paths})
@@ -174,15 +174,15 @@ def test_an_update_changes_what_its_mask_names_and_unsets_nothing(clients):
 
 def test_a_completed_schedule_cannot_be_changed_or_resumed(clients):
     _, schedules = clients
-    made = schedules.create_schedule(
+    created = schedules.create_schedule(
         parent=PARENT,
         schedule={**SCHEDULE, "end_time": datetime.datetime.now(datetime.UTC) + TICK},
     )
-    while schedules.get_schedule(name=made.name).state.name != "COMPLETED":
+    while schedules.get_schedule(name=created.name).state.name != "COMPLETED":
         pass
     for call in (schedules.pause_schedule, schedules.resume_schedule):
         with pytest.raises(exceptions.BadRequest, match="cannot be paused or resumed"):
-            call(name=made.name)
+            call(name=created.name)
 
 
 TICK = datetime.timedelta(seconds=0.3)

@@ -104,8 +104,8 @@ def _method(answer: Callable[[Any], Any], request: Any) -> grpc.RpcMethodHandler
         try:
             return answer(message)
         except LookupError as error:
-            code, told = error.args
-            context.abort(grpc.StatusCode[_CODES.get(code, "INTERNAL")], told)
+            code, message = error.args
+            context.abort(grpc.StatusCode[_CODES.get(code, "INTERNAL")], message)
 
     return grpc.unary_unary_rpc_method_handler(
         call,

@@ -169,10 +169,10 @@ class Vertex:
 
     def get_custom_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
         job = _found(self.custom_jobs, name, "CustomJob")
-        seen = aiplatform_v1.CustomJob(job)
+        job_pb = aiplatform_v1.CustomJob(job)
         if job.state in _JOB_STATES[:2]:  # PENDING, RUNNING, then SUCCEEDED
             job.state = _JOB_STATES[_JOB_STATES.index(job.state) + 1]
-        return seen
+        return job_pb
 
     def list_custom_jobs(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
         page, token = _page(list(self.custom_jobs.values()), query)
@@ -273,16 +273,16 @@ class Vertex:
         return schedule
 
     def list_schedules(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
-        listed = list(self.schedules.values())
+        schedules = list(self.schedules.values())
         if query.get("filter"):
             # proto: ListSchedulesRequest.filter; of its grammar only this is understood here
-            found = re.fullmatch(r'display_name="([^"\\]*)"', query["filter"])
-            if not found:
+            match = re.fullmatch(r'display_name="([^"\\]*)"', query["filter"])
+            if not match:
                 raise invalid(f"filter {query['filter']!r} is not understood")
-            listed = [s for s in listed if s.display_name == found[1]]
-        for schedule in listed:
+            schedules = [s for s in schedules if s.display_name == match[1]]
+        for schedule in schedules:
             self._plan(schedule)
-        page, token = _page(listed, query)
+        page, token = _page(schedules, query)
         return aiplatform_v1.ListSchedulesResponse(schedules=page, next_page_token=token)
 
     def update_schedule(self, query: Mapping[str, str], body: Any, name: str) -> Any:
@@ -397,10 +397,10 @@ class Vertex:
     # -- transport
 
     def _check_parent(self, path: str) -> None:
-        found = re.match(_PARENT, path)
-        if not found or found["location"] != self.location:
+        match = re.match(_PARENT, path)
+        if not match or match["location"] != self.location:
             raise invalid(f"{path}: this endpoint serves {self.location}")
-        if found["project"] not in (self.project, PROJECT_NUMBER):
+        if match["project"] not in (self.project, PROJECT_NUMBER):
             raise Refusal(403, "PERMISSION_DENIED", f"Permission denied on {path}")
 
     def answer(self, verb: str, target: str, data: bytes) -> tuple[int, Any]:
@@ -497,15 +497,15 @@ def _check_parameters(spec: Mapping[str, Any], values: Mapping[str, Any]) -> Non
 
 def parse_cron(text: str) -> tuple[str, datetime.tzinfo]:
     """Reads a five-field cron with its zone; proto: Schedule.cron."""
-    found = re.fullmatch(r"(?:(?:CRON_)?TZ=(\S+) +)?(\S+(?: +\S+){4})", text)
-    if not found or not re.fullmatch(r"[0-9A-Za-z*/, -]+", found[2]):
+    match = re.fullmatch(r"(?:(?:CRON_)?TZ=(\S+) +)?(\S+(?: +\S+){4})", text)
+    if not match or not re.fullmatch(r"[0-9A-Za-z*/, -]+", match[2]):
         raise invalid(f"cron {text!r} is malformed")
     try:
-        zone = ZoneInfo(found[1] or "UTC")
-        CronSim(found[2], datetime.datetime.now(zone))
+        zone = ZoneInfo(match[1] or "UTC")
+        CronSim(match[2], datetime.datetime.now(zone))
     except (CronSimError, ZoneInfoNotFoundError, ValueError) as error:
         raise invalid(f"cron {text!r}: {error}") from error
-    return found[2], zone
+    return match[2], zone
 
 
 _JOB_STATES = [
@@ -544,9 +544,9 @@ def _checked(check: Callable[[Any], None], message: Any) -> None:
 
 def _route(verb: str, path: str) -> tuple[str, dict[str, str]]:
     for method, pattern, name, argument in _ROUTES:
-        found = re.fullmatch(f"/(?:v1|v1beta1)/{pattern}", path)
-        if method == verb and found:
-            return name, {argument: found[1]}
+        match = re.fullmatch(f"/(?:v1|v1beta1)/{pattern}", path)
+        if method == verb and match:
+            return name, {argument: match[1]}
     raise LookupError(f"{verb} {path} is no method of this API")
 
 

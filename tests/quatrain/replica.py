@@ -1,4 +1,4 @@
-"""What a test's worker pools run: notes the environment it was given, then behaves as told."""
+"""Runs in a test's worker pools: records its environment, then behaves as its argument says."""
 
 import json
 import os
@@ -12,10 +12,10 @@ service = {
     k: v for k, v in os.environ.items() if k.startswith(("AIP_", "CLOUD_ML_", "TF_CONFIG", "CLUS"))
 }
 name = json.loads(os.environ["CLUSTER_SPEC"])["task"]
-seen = {"env": service, "own": os.environ.get("OWN"), "pid": os.getpid()}
+record = {"env": service, "own": os.environ.get("OWN"), "pid": os.getpid()}
 folder.mkdir(parents=True, exist_ok=True)
 partial = folder / f"{name['type']}-{name['index']}.tmp"
-partial.write_text(json.dumps(seen))
+partial.write_text(json.dumps(record))
 partial.rename(partial.with_suffix(".json"))
 is_chief = name["type"] == "workerpool0"
 if behaviour == "hang" or (behaviour == "worker-fails" and is_chief):

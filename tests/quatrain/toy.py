@@ -27,8 +27,8 @@ def prepare(
     with open(examples.path + "/manifest.json", "w") as stream:
         times = {"at": at, "scheduled": scheduled, "created": created}
         epochs = json.loads(spec)["train"]["epochs"]
-        said = {"rows": rows, "warnings": [], "epochs": epochs, "times": times}
-        json.dump(said, stream)
+        manifest = {"rows": rows, "warnings": [], "epochs": epochs, "times": times}
+        json.dump(manifest, stream)
     return 4
 
 

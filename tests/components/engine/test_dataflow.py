@@ -131,7 +131,7 @@ def test_sigterm_cancels_the_job(
     service = emulated.Dataflow(["JOB_STATE_RUNNING"])
 
     def terminate() -> None:
-        service.seen.wait(60)
+        service.polled.wait(60)
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=terminate)

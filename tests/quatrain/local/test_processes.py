@@ -1,4 +1,4 @@
-"""The reason of a failed step is found in its log."""
+"""The reason of a failed step is the last error in its log."""
 
 import pytest
 

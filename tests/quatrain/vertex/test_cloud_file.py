@@ -45,24 +45,24 @@ def test_an_override_takes_the_place_of_a_setting(write):
 
 
 def test_everything_wrong_is_told_at_once(write):
-    found = problems(
+    sentences = problems(
         write(projekt="x", project=None, root="bucket", retries=11, failure_policy="quick")
     )
-    assert [line.split(": ")[1] for line in found] == [
+    assert [line.split(": ")[1] for line in sentences] == [
         "project",
         "failure_policy",
         "retries",
         "projekt",
         "root",
     ]
-    assert found[3] == "cloud.yaml: projekt: unknown key; did you mean 'project'?"
-    assert "gs://bucket/quatrain" in found[4]
+    assert sentences[3] == "cloud.yaml: projekt: unknown key; did you mean 'project'?"
+    assert "gs://bucket/quatrain" in sentences[4]
 
 
 def test_an_image_that_can_move_is_refused_unless_allowed(write):
     path = write(image="europe-west1-docker.pkg.dev/my-project/r/quatrain:latest")
-    (found,) = problems(path)
-    assert "can move; name it by its digest" in found
+    (problem,) = problems(path)
+    assert "can move; name it by its digest" in problem
     assert load_cloud(path, allow_tag=True).image.endswith(":latest")
 
 
@@ -88,13 +88,13 @@ def test_an_image_that_can_move_is_refused_unless_allowed(write):
     ],
 )
 def test_a_setting_that_google_would_refuse_is_refused_here(write, changes, sentence):
-    (found,) = problems(write(**changes))
-    assert sentence in found
+    (problem,) = problems(write(**changes))
+    assert sentence in problem
 
 
 def test_a_missing_file_says_what_to_write(tmp_path):
-    (found,) = problems(tmp_path / "cloud.yaml")
-    assert "write project, location, root, image and service_account into it" in found
+    (problem,) = problems(tmp_path / "cloud.yaml")
+    assert "write project, location, root, image and service_account into it" in problem
 
 
 def test_one_module_alone_imports_the_library_of_vertex():

@@ -41,9 +41,9 @@ def test_the_digest_of_a_template_is_that_of_the_file(registry, repository, comp
     assert (template.package, template.version) == ("toy", f"sha256:{compiled.sha256}")
     assert template.uri.endswith(f"/my-project/templates/toy/sha256:{compiled.sha256}")
     assert repository.tags == dict.fromkeys([("toy", "v1"), ("toy", "latest")], template.version)
-    found = registry.find(template.version, "toy")
-    assert found == template
-    path = registry.download(found, tmp_path / "training.yaml")
+    by_digest = registry.find(template.version, "toy")
+    assert by_digest == template
+    path = registry.download(by_digest, tmp_path / "training.yaml")
     assert path.read_bytes() == compiled.path.read_bytes()
 
 

@@ -156,9 +156,9 @@ def test_the_end_of_a_window_is_a_parameter_of_a_job_and_else_its_own_time(googl
         google.storage.put(f"gs://bucket/{day}.csv", b"x,y\n1,true\n")
     assert quatrain("submit", "toy.yaml", *window, "--at", "2013-07-01")[0] == 0
     assert quatrain("submit", "toy.yaml", *window)[0] == 0
-    given, none = (aiplatform_v1.PipelineJob.pb(job) for job in google.jobs.values())
-    assert given.runtime_config.parameter_values["at"].string_value == "2013-07-01"
-    assert "at" not in none.runtime_config.parameter_values
+    windowed, unwindowed = (aiplatform_v1.PipelineJob.pb(job) for job in google.jobs.values())
+    assert windowed.runtime_config.parameter_values["at"].string_value == "2013-07-01"
+    assert "at" not in unwindowed.runtime_config.parameter_values
     code, _, err = quatrain("submit", "toy.yaml", "--at", "2013-07-01")
     assert code == 1
     assert "the spec has no window" in err
@@ -321,11 +321,11 @@ def test_ctrl_c_while_waiting_offers_to_cancel(google, quatrain, monkeypatch, an
     google.after_call = interrupt
     monkeypatch.setattr("sys.stdin", Terminal(answer or ""))
     # A job in the background of a script is born with Ctrl-C ignored, and so are its tests.
-    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
     finally:
-        signal.signal(signal.SIGINT, kept)
+        signal.signal(signal.SIGINT, handler)
     assert code == 130
     assert ("cancel_pipeline_job" in google.calls) is cancelled
     assert ("mine goes on; cancel it on its page" in err) is not cancelled
@@ -362,8 +362,8 @@ def test_an_answer_that_stays_bad_says_what_to_do(google, vertex, job, code, err
 
 def test_a_lost_answer_is_no_second_job_and_no_conflict(google, vertex, job):
     google.faults = [("create_pipeline_job", 503, "after")]
-    made = vertex.create_job(job, "mine")
-    assert made["name"].endswith("/pipelineJobs/mine")
+    created = vertex.create_job(job, "mine")
+    assert created["name"].endswith("/pipelineJobs/mine")
     assert google.calls == ["create_pipeline_job"] * 2 + ["get_pipeline_job"]
     with pytest.raises(Taken, match="choose another --job-id"):
         vertex.create_job(job, "mine")
