@@ -26,8 +26,8 @@ def report(run: Path, opens: bool) -> None:
     Example:
       quatrain report runs/flights/latest --open
     """  # noqa: D301
-    from quatrain.local.runs import models_below
-    from quatrain.terminal.printouts import find_run, run_details
+    from quatrain.local.runs import find_run, models_below
+    from quatrain.terminal.printouts import run_details
 
     if not (run / "run.json").is_file() and (models := models_below(run)):
         raise QuatrainError(f"{run} is the folder of all runs; name one: {_joined(models)}")

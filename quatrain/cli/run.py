@@ -74,7 +74,7 @@ def run(
     window_end(model_spec.source.window, at)
     from quatrain.local.run import run_pipeline
     from quatrain.pipelines.compiled import compile_pipeline
-    from quatrain.terminal.printouts import shown
+    from quatrain.terminal.printouts import short_path
 
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
@@ -83,4 +83,4 @@ def run(
         )
     for name in ("report.html", "metrics.json", "model"):
         if (finished_run.folder / name).exists():
-            click.echo(f"{name:<13} {shown(finished_run.folder / name)}")
+            click.echo(f"{name:<13} {short_path(finished_run.folder / name)}")

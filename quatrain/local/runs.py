@@ -149,6 +149,18 @@ def models_below(root: Path) -> list[Path]:
     return sorted(path.parents[1] for path in root.glob(f"*/{LATEST}/run.json"))
 
 
+def find_run(path: Path) -> Path:
+    """Returns the folder of a run, or the latest run in the folder of a model's runs.
+
+    Raises:
+        QuatrainError: The folder holds no run.
+    """
+    for folder in (path, path / LATEST):
+        if (folder / "run.json").is_file():
+            return folder
+    raise QuatrainError(f"{path} holds no run (no run.json); give <root>/<name>/latest")
+
+
 def replace_link(link: Path, target: str) -> None:
     """Points a symbolic link to a target, in one atomic step.
 

@@ -1,1 +1,1 @@
-"""What the command line prints."""
+"""Prints the progress of a run, and texts about runs, specs and tiers."""

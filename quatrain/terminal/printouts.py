@@ -1,4 +1,4 @@
-"""What the command line prints about tiers and runs."""
+"""The texts that the command line prints about tiers, specs and runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quatrain.components.artifacts import read_manifest
-from quatrain.components.errors import QuatrainError
 from quatrain.components.tiers import tiers
 from quatrain.components.tiers.pools import load
 from quatrain.components.tiers.prices import PriceError, load_prices
@@ -19,19 +18,19 @@ if TYPE_CHECKING:
 
 
 def tier_table() -> str:
-    """Returns all tiers, one a line, with what they were in the old service."""
+    """Returns all tiers, one a line, beside what they were in the service of old."""
     rows = [("tier", "today", "scheduling", "strategy", "was")]
     for name in tiers.names():
         tier = tiers.describe(name)
         today = " and ".join(map(str, tier.pools)) or "your train.pools or train.config"
         rows.append((name, today, tier.scheduling, tier.strategy, tier.was))
     lines = align(rows)
-    lines += ["", "`quatrain tiers NAME` shows one in full; every tier runs here too, on the CPU."]
+    lines += ["", "`quatrain tiers NAME` shows one in full. Every tier also runs here, on the CPU."]
     return "\n".join(lines)
 
 
 def tier_details(name: str, table: Path) -> str:
-    """Returns all about one tier, with warnings that follow today's date.
+    """Returns everything about one tier, with the warnings that apply today.
 
     Args:
         name: The tier.
@@ -61,7 +60,7 @@ def tier_details(name: str, table: Path) -> str:
 
 
 def proposal_lines(proposal: Proposal) -> Iterator[str]:
-    """Yields what was written for a table, and what to look at in it."""
+    """Yields a summary of the spec that was written for a table, and what to check in it."""
     spec, draft = proposal.spec, proposal.draft
     used = f"{len(spec.inputs)} of {len(draft.columns)} columns"
     yield (
@@ -82,20 +81,8 @@ def _tier_price(tier: tiers.Tier, table: Path) -> str:
     return f"{hour.low:.2f} to {hour.high:.2f} $/h by region, by the prices of {prices.checked}"
 
 
-def find_run(path: Path) -> Path:
-    """Returns the folder of a run; the folder of a model's runs stands for its latest.
-
-    Raises:
-        QuatrainError: There is no run.
-    """
-    for folder in (path, path / "latest"):
-        if (folder / "run.json").is_file():
-            return folder
-    raise QuatrainError(f"{path} holds no run (no run.json); give <root>/<name>/latest")
-
-
 def gate_warning(path: Path) -> str | None:
-    """Returns what to tell of a run's model that failed its gate; None of any other folder."""
+    """Returns a warning where a run's model failed its gate, and None for any other folder."""
     for run in (path, path.parent):
         metrics = run / "metrics.json"
         if (run / "run.json").is_file() and metrics.is_file():
@@ -106,15 +93,16 @@ def gate_warning(path: Path) -> str | None:
 
 
 def run_details(folder: Path) -> str:
-    """Returns how a run went: steps, metrics, gate and where its page is."""
+    """Returns the steps, metrics and gate of a run, and the path of its report."""
     record = read_manifest(folder, "run.json", step="run")
     status = _status(record)
-    lower = "at least " if status == "killed" else ""  # run.json is as old as the last step's start
-    head = f"{record['name']} {record['id']}: {status} after {lower}{record['wall_s']:.1f} s"
+    # run.json was last written when the step started.
+    at_least = "at least " if status == "killed" else ""
+    head = f"{record['name']} {record['id']}: {status} after {at_least}{record['wall_s']:.1f} s"
     rows = [("step", "status", "wall s", "CPU s")]
     for step in record["steps"]:
-        ended = status if step["status"] == "running" else step["status"]
-        rows.append((step["name"], ended, f"{step['wall_s']:.1f}", f"{step['cpu_s']:.1f}"))
+        step_status = status if step["status"] == "running" else step["status"]
+        rows.append((step["name"], step_status, f"{step['wall_s']:.1f}", f"{step['cpu_s']:.1f}"))
     lines = [head, *align(rows)]
     metrics = folder / "metrics.json"
     if metrics.is_file():
@@ -122,12 +110,12 @@ def run_details(folder: Path) -> str:
     if record["error"]:
         lines += ["", f"error: {record['error']}"]
     if (folder / "report.html").is_file():
-        lines += ["", f"page: {shown(folder / 'report.html')}"]
+        lines += ["", f"page: {short_path(folder / 'report.html')}"]
     return "\n".join(lines)
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns rows of cells as lines with equal columns."""
+    """Returns rows of cells as lines with aligned columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -135,10 +123,10 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def shown(path: Path) -> str:
-    """Returns a path as a user would type it: relative where it lies below this folder."""
-    here = path.is_absolute() and path.is_relative_to(Path.cwd())
-    return str(path.relative_to(Path.cwd())) if here else str(path)
+def short_path(path: Path) -> str:
+    """Returns a path as a user would type it: relative if it lies below the current folder."""
+    is_below = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd())) if is_below else str(path)
 
 
 def _status(record: dict[str, Any]) -> str:

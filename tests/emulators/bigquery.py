@@ -1,6 +1,6 @@
 """A small, strict BigQuery: tables over REST and read sessions over gRPC, for Google's own clients.
 
-It refuses what Google refuses; RPC below stands for
+It refuses what Google refuses. RPC below is short for
 https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1.
 """
 
@@ -38,7 +38,7 @@ TYPES = {
 
 @dataclass
 class Table:
-    """A table: its rows, when they changed, and how they fall into streams."""
+    """A table: its rows, when they changed, and how they are cut into streams."""
 
     rows: pa.Table
     modified_ms: int = 1_700_000_000_000
@@ -150,7 +150,7 @@ def _schema(rows: pa.Table) -> types.ArrowSchema:
 
 
 def _serialized(batch: pa.RecordBatch) -> bytes:
-    """A batch alone, compressed: the second one of a stream, as the schema precedes the first."""
+    """Returns one batch alone, compressed: the second message of a stream, after the schema."""
     sink, options = pa.BufferOutputStream(), pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
         writer.write_batch(batch)
@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(*self.bigquery.resource(path))
 
     def do_POST(self) -> None:
-        """Tokens for the key that `storage.write_credentials` writes."""
+        """Returns a token for the key that `storage.write_credentials` writes."""
         self.rfile.read(int(self.headers["Content-Length"]))
         self._answer(200, {"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
 
@@ -185,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 @contextmanager

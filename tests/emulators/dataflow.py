@@ -1,6 +1,6 @@
 """A small, strict Dataflow over REST, for the stock runner of Beam.
 
-Requests are read by the service's own protos, and refused as Google refuses them. REST is
+Requests are parsed by the service's own protos, and refused as Google refuses them. REST is
 https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.jobs.
 """
 
@@ -26,10 +26,10 @@ _JOB = re.compile(r"/v1b3/projects/([^/]+)/locations/([^/]+)/jobs(?:/([^/?]+))?(
 
 @dataclass
 class Dataflow:
-    """The service: its jobs, and what becomes of one when it is looked at.
+    """The service and its jobs, each of which changes its state when it is read.
 
     Attributes:
-        states: The states that a new job goes through, one each time that it is read.
+        states: The states that a new job goes through, one at each read.
         error: A line of its log, of importance ERROR.
         jobs: Jobs as they were posted, by id.
         cancelled: The ids of jobs whose end was requested.
@@ -44,7 +44,7 @@ class Dataflow:
     polled: threading.Event = field(default_factory=threading.Event)
 
     def create(self, project: str, location: str, body: bytes) -> dict[str, Any]:
-        """Makes a job of a request, or refuses it."""
+        """Creates a job from a request, or refuses it."""
         job = api.Job()
         json_format.Parse(body, api.Job.pb(job))
         if not NAME.fullmatch(job.name):
@@ -73,7 +73,7 @@ class Dataflow:
         return self._shown(job)
 
     def update(self, job_id: str, body: bytes) -> dict[str, Any]:
-        """Asks a job to end."""
+        """Cancels a job."""
         wanted = json.loads(body).get("requestedState")
         if wanted not in ("JOB_STATE_CANCELLED", int(api.JobState.JOB_STATE_CANCELLED)):
             raise ValueError(f"requestedState {wanted!r}")
@@ -142,12 +142,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer("PUT")
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 @contextmanager
 def serving(service: Dataflow) -> Iterator[str]:
-    """Serves it on loopback; give its address as `dataflow_endpoint`."""
+    """Serves on loopback and yields the address, for `dataflow_endpoint`."""
     handler = type("Handler", (_Handler,), {"service": service})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,7 +1,7 @@
 """Executes a posted pipeline job on this machine, as `quatrain run` executes the compiled file.
 
-A bucket is a folder here: gs://BUCKET/PATH is BUCKETS/BUCKET/PATH. What the job is told by its
-parameters is what runs; only the places are translated, and back in what the job shows.
+A bucket is a folder here: gs://BUCKET/PATH is BUCKETS/BUCKET/PATH. The job's parameters
+decide what runs. Only uris are translated, and translated back in the job's details.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Task = aiplatform_v1.PipelineTaskDetail
 
 
 class LocalExecution:
-    """What `Vertex(execute=...)` takes.
+    """Executes jobs, for `Vertex(execute=...)`.
 
     Args:
         buckets: The folder of the buckets.
@@ -46,7 +46,7 @@ class LocalExecution:
         self.runs: list[Path] = []
 
     def __call__(self, job: Any, update: Callable[[], None]) -> None:
-        """Runs a job to its end, showing its tasks meanwhile."""
+        """Runs a job to its end, and updates its tasks meanwhile."""
         pb = aiplatform_v1.PipelineJob.pb(job)
         root = self.here(pb.runtime_config.gcs_output_directory)
         root.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class LocalExecution:
         return self.buckets / uri.removeprefix("gs://")
 
     def show(self, job: Any, latest: Path) -> None:
-        """Makes the job's tasks what the run's record says."""
+        """Copies the steps of the run's record to the job's tasks."""
         if not (latest / "run.json").exists():
             return
         record = json.loads((latest / "run.json").read_text())

@@ -1,4 +1,4 @@
-"""What IAM and Compute Engine answer about a project: policies, machines and accelerators.
+"""A small IAM and Compute Engine: the policies, machines and accelerators of a project.
 
 Paths and shapes are those of the REST references (v1 of Resource Manager and IAM, the JSON API of
 Cloud Storage, v1 of Compute Engine): a policy is `{"bindings": [{"role", "members"}]}`; an
@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Iam:
-    """Policies by what they are on, and what each zone has.
+    """The policies by their resource, and the hardware of each zone.
 
     Args:
         policies: Roles by `projects/P`, the account's email or `gs://BUCKET`; all are of `member`.
@@ -33,7 +33,7 @@ class Iam:
         self.forbidden = False
 
     def answer(self, verb: str, target: str) -> tuple[int, Any] | None:
-        """Returns the HTTP code and JSON; None where the request is of another service."""
+        """Returns the HTTP code and JSON; None where the request belongs to another service."""
         split = urlsplit(target)
         for method, pattern, form in (
             ("POST", r"/v1/(projects/[^/]+):getIamPolicy", "{}"),

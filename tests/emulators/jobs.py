@@ -1,4 +1,4 @@
-"""What the emulated Vertex AI knows of custom jobs and models; rules name their source.
+"""The emulated Vertex AI's rules for custom jobs and models; each names its source.
 
 proto = the field's comment in google.cloud.aiplatform_v1 1.165; train = the pages of
 https://cloud.google.com/vertex-ai/docs/training (configure-compute, distributed-training).
@@ -18,7 +18,7 @@ _VERTEX_IMAGE = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+(:[\w.-]+|@sha25
 
 
 class Invalid(Exception):
-    """What INVALID_ARGUMENT says."""
+    """An argument that the service refuses with INVALID_ARGUMENT."""
 
 
 def check_custom_job(job: Any) -> None:

@@ -1,6 +1,6 @@
 """A small, strict Cloud Storage over HTTP, for google-cloud-storage, Beam and pyarrow.
 
-It refuses what Google refuses; the source stands beside each rule. Below, JSON stands for
+It refuses what Google refuses; each rule has its source beside it. JSON below is short for
 https://cloud.google.com/storage/docs/json_api/v1. Buckets are made by tests through `add_bucket`
 only: a request that would create one is answered 403 and can be found in `requests`.
 """
@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import google_crc32c
 
 CHUNK_BYTES = 256 << 10
-"""Chunks of a resumable upload, but for the last, are multiples: JSON/how-tos/resumable-upload."""
+"""All chunks but the last are multiples of this: JSON/how-tos/resumable-upload."""
 PAGE = 1000
 """The most items of a page of a listing: JSON/objects/list."""
 REASONS = {
@@ -53,7 +53,7 @@ class Refused(Exception):
 
 @dataclass
 class Bucket:
-    """A bucket: where it is, who may not read it, and its objects."""
+    """A bucket: its location, whether it may be read, and its objects."""
 
     name: str
     location: str
@@ -112,7 +112,7 @@ class Object:
 
 @dataclass
 class _Upload:
-    """A resumable session: what came so far, and what it will become."""
+    """A resumable upload: the bytes so far, and the object that they will become."""
 
     bucket: str
     name: str
@@ -149,13 +149,13 @@ class Storage:
         *data_locations: str,
         forbidden: bool = False,
     ) -> Bucket:
-        """Makes a bucket, as an administrator would."""
+        """Creates a bucket, as an administrator would."""
         bucket = Bucket(name, location, location_type, data_locations, forbidden)
         self.buckets[name] = bucket
         return bucket
 
     def put(self, uri: str, data: bytes) -> Object:
-        """Writes an object, whatever is there."""
+        """Writes an object, without preconditions."""
         bucket, _, name = uri.removeprefix("gs://").partition("/")
         return self._write(bucket, name, data, {}, "application/octet-stream")
 
@@ -169,7 +169,7 @@ class Storage:
         self._faults.append(_Fault(re.compile(pattern), status, times, skip))
 
     def check_fault(self, line: str) -> None:
-        """Notes a request and raises the fault that was ordered for it."""
+        """Records a request, and raises the fault that a test has set for it."""
         with self._lock:
             self.requests.append(line)
             for fault in self._faults:
@@ -181,7 +181,7 @@ class Storage:
                     raise Refused(fault.status, "ordered by the test")
 
     def bucket(self, name: str) -> Bucket:
-        """JSON/buckets/get: 404 when there is none, 403 without storage.buckets.get."""
+        """JSON/buckets/get: 404 when it does not exist, 403 without storage.buckets.get."""
         if name not in self.buckets:
             raise Refused(404, "The specified bucket does not exist.")
         if self.buckets[name].forbidden:
@@ -247,7 +247,7 @@ class Storage:
         return self._write(bucket, name, media, query, parts[1].get_content_type())
 
     def start_upload(self, bucket: str, query: dict[str, str], kind: str, body: bytes) -> str:
-        """JSON/how-tos/resumable-upload: answers where the chunks go."""
+        """JSON/how-tos/resumable-upload: returns the address for the chunks."""
         metadata = json.loads(body or b"{}")
         name = metadata.get("name") or query["name"]
         _check_preconditions(self.bucket(bucket).objects.get(name), query)
@@ -256,7 +256,7 @@ class Storage:
         return key
 
     def continue_upload(self, key: str, span: str, body: bytes) -> Object | int:
-        """Takes a chunk; returns the object, or the bytes that are held so far."""
+        """Receives a chunk; returns the object, or how many bytes there are so far."""
         if key not in self._uploads:
             raise Refused(404, "no such upload")
         upload = self._uploads[key]
@@ -292,7 +292,7 @@ class Storage:
 
 
 def _check_preconditions(item: Object | None, query: dict[str, str]) -> None:
-    """https://cloud.google.com/storage/docs/request-preconditions; generation 0 is no object."""
+    """https://cloud.google.com/storage/docs/request-preconditions; generation 0 means no object."""
     generation = item.generation if item else 0
     if "ifGenerationMatch" in query and int(query["ifGenerationMatch"]) != generation:
         raise Refused(412, "At least one of the pre-conditions you specified did not hold.")

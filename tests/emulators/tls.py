@@ -1,7 +1,7 @@
 """Google's own host names on loopback, for clients that take no other address.
 
-A proxy that the clients' environment names tunnels every CONNECT to one gRPC server, whose
-certificate for the asked name is signed by an authority made for the test alone.
+The clients' environment names a proxy, which tunnels every CONNECT to one gRPC server. That
+server's certificate for the requested name is signed by an authority of the test's own.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _method(answer: Callable[[Any], Any], request: Any) -> grpc.RpcMethodHandler
 
 @contextlib.contextmanager
 def _proxy(port: int) -> Iterator[str]:
-    """Yields the address of a proxy that tunnels whatever is asked to one port of loopback."""
+    """Yields the address of a proxy that tunnels every request to one port of loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
@@ -132,7 +132,7 @@ def _proxy(port: int) -> Iterator[str]:
         assert head.startswith(b"CONNECT "), head
         try:
             server = socket.create_connection(("127.0.0.1", port))
-        except ConnectionRefusedError:  # a client that asks again after its test has ended
+        except ConnectionRefusedError:  # a client that retries after its test has ended
             client.close()
             return
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")

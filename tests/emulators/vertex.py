@@ -1,6 +1,6 @@
 """A small, strict stand-in for Vertex AI over REST: pipeline jobs, schedules, custom jobs, models.
 
-It takes what the real service takes and refuses what that refuses; each rule names its source:
+It accepts and refuses what the real service does. Each rule names its source:
 proto = the field's comment in google.cloud.aiplatform_v1 1.165, which is the API's reference;
 sdk = what google-cloud-aiplatform checks before it sends; labels =
 https://cloud.google.com/resource-manager/docs/labels-overview#requirements; AIP = https://aip.dev.
@@ -76,7 +76,7 @@ class Vertex:
     """One project's jobs, schedules and models.
 
     Args:
-        project: The only project that there is.
+        project: The only project.
         location: The only region that this endpoint serves.
         execute: Runs a job in a thread: it gets the job's message and `update`, a function to call
             after each change. None leaves jobs PENDING.
@@ -102,7 +102,7 @@ class Vertex:
         self.calls: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.faults: list[tuple[str, int, str]] = []
-        """(method name, HTTP code or 0 for a cut connection, before or after) to come, in order."""
+        """Faults to come: method, HTTP code (0 cuts the connection), before or after the call."""
         self.fired: list[tuple[datetime.datetime, Any]] = []
         """When each scheduled run was due, and its job."""
         self._cursors: dict[str, datetime.datetime] = {}
@@ -261,8 +261,8 @@ class Vertex:
             raise invalid("end_time must be in the future")
 
     def restore(self, schedule: Any) -> None:
-        """Adds a schedule that was made earlier, with no run due."""
-        # Later names count on from its own.
+        """Adds a schedule that was created earlier, with no run due."""
+        # New names continue its number.
         self.schedules[schedule.name] = schedule
         self._cursors[schedule.name] = self.now()
         self._ids = itertools.count(int(schedule.name.rpartition("/")[2]) + 1)
@@ -404,7 +404,7 @@ class Vertex:
             raise Refusal(403, "PERMISSION_DENIED", f"Permission denied on {path}")
 
     def answer(self, verb: str, target: str, data: bytes) -> tuple[int, Any]:
-        """Returns the HTTP code and the JSON of a request; None is a cut connection."""
+        """Returns the HTTP code and the JSON of a request; None stands for a cut connection."""
         split = urlsplit(target)
         query = {k: v[0] for k, v in parse_qs(split.query).items()}
         name, arguments = _route(verb, split.path)
@@ -466,7 +466,7 @@ def _check_labels(labels: Mapping[str, str]) -> None:
 
 
 def _check_spec(spec: Mapping[str, Any]) -> None:
-    """Refuses a spec that is no pipeline: kfp's own message decides."""
+    """Refuses a spec that kfp's own message does not accept."""
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     try:
@@ -579,7 +579,7 @@ def _by_number(path: str, project: str) -> str:
 
 
 def _page(items: list[Any], query: Mapping[str, str]) -> tuple[list[Any], str]:
-    """AIP-158: pages of at most `page_size`, 100 by default; a token of another query is wrong."""
+    """AIP-158: pages of `page_size` items or 100; a token of another query is refused."""
     size = min(int(query.get("pageSize", 0)) or 100, 100)
     key = query.get("filter", "")
     start = 0
@@ -596,7 +596,7 @@ def _page(items: list[Any], query: Mapping[str, str]) -> tuple[list[Any], str]:
 
 
 def _copy_field(pb: Any, wanted: Any, path: str) -> None:
-    """Takes a field over; proto: UpdateScheduleRequest, "non-empty fields cannot be unset"."""
+    """Copies a field; proto: UpdateScheduleRequest, "non-empty fields cannot be unset"."""
     field = pb.DESCRIPTOR.fields_by_name[path]
     was, new = getattr(pb, path), getattr(wanted, path)
     if field.message_type:
@@ -618,7 +618,7 @@ def _stamp(field: Any, when: datetime.datetime) -> None:
 
 
 class Server(ThreadingHTTPServer):
-    """A server that does not mind a client which has gone, as after Ctrl-C."""
+    """A server that ignores a client that has gone, as after Ctrl-C."""
 
     daemon_threads = True
 
@@ -659,7 +659,7 @@ def serving(
         do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
