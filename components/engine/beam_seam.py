@@ -49,7 +49,7 @@ class OptionError(Exception):
     """Beam's parser refuses an option."""
 
 
-class _Parser(pipeline_options._BeamArgumentParser):
+class _OptionParser(pipeline_options._BeamArgumentParser):
     """Beam's parser; it raises an error where Beam's own would end the process."""
 
     def error(self, message: str) -> NoReturn:
@@ -58,7 +58,7 @@ class _Parser(pipeline_options._BeamArgumentParser):
 
 def option_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Action]]:
     """Returns a parser of every option that Beam declares, and its actions by option's name."""
-    parser = _Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    parser = _OptionParser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
     for group in _groups(PipelineOptions):
         group._add_argparse_args(parser)
     actions = {o.removeprefix("--"): a for o, a in parser._option_string_actions.items()}

@@ -44,8 +44,8 @@ def plan(
 
     return planning.plan(
         spec,
-        planning.Input(package.uri, package.path),
-        planning.Input(examples.uri, examples.path),
+        planning.Artifact(package.uri, package.path),
+        planning.Artifact(examples.uri, examples.path),
         model.uri,
         tier=tier,
         image=image,

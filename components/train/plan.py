@@ -19,7 +19,7 @@ MIN_STEPS = 100
 """Steps that an epoch keeps when its batch grows: with fewer, epochs learn little."""
 
 
-class Input(NamedTuple):
+class Artifact(NamedTuple):
     """An artifact: as the replicas reach it, and as this process reads it."""
 
     uri: str
@@ -45,8 +45,8 @@ class Plan(NamedTuple):
 
 def plan(
     spec: str,
-    package: Input,
-    examples: Input,
+    package: Artifact,
+    examples: Artifact,
     model_uri: str,
     tier: str,
     image: str,

@@ -24,7 +24,7 @@ def positions_of(block: Block) -> list[int]:
 
 
 class Read:
-    """What was read from a table: typed rows, their positions, and rejected rows."""
+    """A table as it is read: typed rows, their positions, and rejected rows."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ def table(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def read(table: Callable[..., str]) -> Callable[..., Read]:
-    """Reads a table that is given as bytes; `columns` is 'a int, b string'."""
+    """Reads a table from its bytes; `columns` is 'a int, b string'."""
 
     def run(
         data: bytes | str,

@@ -27,7 +27,7 @@ def test_regional_buckets_in_the_job_s_region_pass(storage):
 
 
 @pytest.mark.parametrize(
-    ("place", "told"),
+    ("place", "location"),
     [
         (("us-central1", "region"), "is in us-central1, the job in europe-west1"),
         (("eu", "multi-region"), "is in eu (a multi-region), the job"),
@@ -37,13 +37,13 @@ def test_regional_buckets_in_the_job_s_region_pass(storage):
     ],
 )
 def test_another_place_is_refused_with_the_command_that_makes_the_right_bucket(
-    storage, place, told
+    storage, place, location
 ):
     storage.add_bucket("b", *place)
     with pytest.raises(BucketError) as refused:
         check_buckets(["gs://b/root"], HOME, "p")
     sentence, command = str(refused.value).splitlines()
-    assert sentence.startswith("bucket gs://b ") and told in sentence
+    assert sentence.startswith("bucket gs://b ") and location in sentence
     assert "training takes regional buckets" in sentence
     assert command == (
         "  gcloud storage buckets create gs://b-europe-west1 --project=p --location=europe-west1 "
@@ -51,17 +51,17 @@ def test_another_place_is_refused_with_the_command_that_makes_the_right_bucket(
     )
 
 
-def test_every_wrong_bucket_is_told_at_once(storage):
+def test_one_error_names_every_wrong_bucket(storage):
     storage.add_bucket("far", "us-east1")
     storage.add_bucket("shut", forbidden=True)
-    found = bucket_problems(["gs://far/r", "gs://gone/r", "gs://shut/r"], HOME, "p")
-    assert [problem.bucket for problem in found] == ["far", "gone", "shut"]
-    assert [problem.unanswered for problem in found] == [False, False, True]
-    assert "gs://gone does not exist, and nothing here creates one" in found[1].sentence
-    assert "create gs://gone --project=p --location=europe-west1" in found[1].command
-    assert "lack storage.buckets.get" in found[2].sentence
-    assert "add-iam-policy-binding gs://shut " in found[2].command
-    assert "--role=roles/storage.legacyBucketReader" in found[2].command
+    problems = bucket_problems(["gs://far/r", "gs://gone/r", "gs://shut/r"], HOME, "p")
+    assert [problem.bucket for problem in problems] == ["far", "gone", "shut"]
+    assert [problem.unanswered for problem in problems] == [False, False, True]
+    assert "gs://gone does not exist, and nothing here creates one" in problems[1].sentence
+    assert "create gs://gone --project=p --location=europe-west1" in problems[1].command
+    assert "lack storage.buckets.get" in problems[2].sentence
+    assert "add-iam-policy-binding gs://shut " in problems[2].command
+    assert "--role=roles/storage.legacyBucketReader" in problems[2].command
 
 
 def test_a_long_name_leaves_room_for_the_region(storage):
@@ -71,7 +71,7 @@ def test_a_long_name_leaves_room_for_the_region(storage):
     assert len(name) == 63 and name.endswith("x-europe-west1")
 
 
-def test_a_busy_service_is_asked_again(storage):
+def test_a_busy_service_gets_the_request_once_more(storage):
     storage.add_bucket("b", HOME)
     storage.fail("GET /storage/v1/b/b", 503)
     check_buckets(["gs://b"], HOME, "p")
@@ -89,7 +89,7 @@ def test_a_service_that_stays_busy_is_a_sentence(storage, monkeypatch, status):
     assert "try again later" in problem.sentence
 
 
-def test_without_credentials_the_way_to_log_in_is_told(monkeypatch, tmp_path):
+def test_without_credentials_the_error_shows_how_to_log_in(monkeypatch, tmp_path):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     (problem,) = bucket_problems(["gs://b"], HOME, "p")

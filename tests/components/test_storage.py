@@ -44,7 +44,7 @@ def test_a_suffix_names_the_compression(name: str, compression: str | None) -> N
     assert compression_of(name) == compression
 
 
-def test_bytes_come_as_they_are_stored_unless_asked_otherwise(tmp_path: Path) -> None:
+def test_bytes_come_as_they_are_stored_unless_a_compression_is_named(tmp_path: Path) -> None:
     packed = gzip.compress(b"a,b\n1,2\n", mtime=0)
     path = tmp_path / "quatrain.tar.gz"
     path.write_bytes(packed)
@@ -82,7 +82,7 @@ def test_a_bucket_has_one_client_until_the_process_is_pointed_elsewhere(
 
 
 @pytest.mark.parametrize("root", ["{tmp}", "gs://b"])
-def test_a_file_is_written_found_read_and_removed_by_either_name(
+def test_a_file_is_written_read_and_removed_here_and_in_a_bucket(
     root: str, served: emulator.Storage, tmp_path: Path
 ) -> None:
     served.add_bucket("b")

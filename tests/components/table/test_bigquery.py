@@ -82,15 +82,15 @@ def test_every_type_is_read_and_no_other_column_leaves_the_table(
     bigquery: emulator.BigQuery,
 ) -> None:
     bigquery.tables[PATH] = emulator.Table(ROWS)
-    found = Read(Source(uri=(URI,)), COLUMNS, 1 << 20, {"e": Spelling(epoch="s")})
+    result = Read(Source(uri=(URI,)), COLUMNS, 1 << 20, {"e": Spelling(epoch="s")})
     at = datetime(2013, 1, 1, 10)
     day = date(2013, 1, 31)
-    assert found.rows == [
+    assert result.rows == [
         (1.5, 1, 0.5, "a", True, day, at, at, at),
         (1.5, 2, None, None, False, day, at, at, at),
         (1.5, None, 2.0, None, True, day, at, at, at),
     ]
-    [rejected] = found.rejected
+    [rejected] = result.rejected
     assert (rejected["source"], rejected["position"]) == (f"{URI} stream 0", 2)
     assert "beyond 2**53" in rejected["detail"]
     assert json.loads(rejected["row"])["i"] == 2**60
@@ -109,8 +109,8 @@ def test_each_stream_is_a_range_and_the_payer_is_the_jobs_project(
     assert [(r.index, r.path, r.start) for r in ranges] == [(i, URI, i) for i in range(3)]
     assert bigquery.sessions[0].parent == "projects/payer"
     assert bigquery.sessions[0].max_stream_count == 3
-    found = Read(source, {"i": "int"}, 32)
-    assert sorted(found.rows) == [(i,) for i in range(10)]
+    result = Read(source, {"i": "int"}, 32)
+    assert sorted(result.rows) == [(i,) for i in range(10)]
 
 
 def test_a_connection_that_breaks_goes_on_at_its_row(bigquery: emulator.BigQuery) -> None:
@@ -167,7 +167,7 @@ def test_the_last_change_of_a_table_is_its_version(bigquery: emulator.BigQuery) 
         find_versions([URI])
 
 
-def test_dated_tables_of_a_window_are_found(bigquery: emulator.BigQuery) -> None:
+def test_a_window_lists_the_dated_tables_of_its_days(bigquery: emulator.BigQuery) -> None:
     for day in ("20130628", "20130630", "20130701"):
         bigquery.tables[f"{PATH}_{day}"] = emulator.Table(ROWS)
     source = Source(uri=(URI + "_{date:%Y%m%d}",), window="3d")
@@ -189,14 +189,14 @@ def test_a_run_reads_a_table_and_goes_on_though_it_changes_meanwhile(
 ) -> None:
     bigquery.tables[PATH] = emulator.Table(_delays())
     spec = delays_spec(source={"uri": URI})
-    found = find(spec.as_json(), project="p-1", at="", clocks=())
+    result = find(spec.as_json(), project="p-1", at="", clocks=())
 
     def change() -> None:
         bigquery.tables[PATH] = emulator.Table(_delays().slice(9), modified_ms=1)
 
     bigquery.on_read = change
     out = tmp_path / "examples"
-    options: dict[str, Any] = {"range_bytes": 4000, "digest": found.digest}
+    options: dict[str, Any] = {"range_bytes": 4000, "digest": result.digest}
     assert preprocess(spec.as_json(), runner="local", out=str(out), **options) == 399
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["rows"]["read"] == 399

@@ -30,9 +30,9 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
 def test_globs_name_files_in_order_and_an_empty_one_is_an_error(table: Table) -> None:
     for name in ("2013-02.csv", "2013-01.csv", "2013-01.txt"):
         folder = Path(table("a,b\n1,2\n", name)).parent
-    found = list_files(Source(uri=(f"{folder}/2013-*.csv",)))
-    assert [Path(f).name for f, _ in found] == ["2013-01.csv", "2013-02.csv"]
-    assert list_files(Source(uri=(f"{folder}/**/2013-0[12].csv",))) == found
+    listing = list_files(Source(uri=(f"{folder}/2013-*.csv",)))
+    assert [Path(f).name for f, _ in listing] == ["2013-01.csv", "2013-02.csv"]
+    assert list_files(Source(uri=(f"{folder}/**/2013-0[12].csv",))) == listing
     with pytest.raises(SourceError, match=r"no file matches .*/2014-\*\.csv"):
         list_files(Source(uri=(f"{folder}/2014-*.csv",)))
     with pytest.raises(SourceError, match=r"nothing\.csv does not exist"):
@@ -41,7 +41,7 @@ def test_globs_name_files_in_order_and_an_empty_one_is_an_error(table: Table) ->
         list_files(Source(uri=(str(folder),)))
 
 
-def test_only_the_files_of_a_spec_are_told_with_its_key(tmp_path: Path) -> None:
+def test_an_error_names_the_key_of_a_spec_only_where_there_is_one(tmp_path: Path) -> None:
     source = Source(uri=(f"{tmp_path}/nope.csv",))
     with pytest.raises(SourceError) as alone:
         list_files(source)

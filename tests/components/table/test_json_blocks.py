@@ -28,12 +28,12 @@ def test_every_type_is_read_as_declared(read: Reader) -> None:
         '{"i":-3,"f":1.5,"b":true,"s":"x y","t":"2013-01-01T10:00:00Z","d":"2013-01-31","q":[1]}\n'
         '{"d":null,"t":null,"s":null,"b":null,"f":null,"i":null}\n'
     )
-    found = read(data, "i int, f float, b bool, s string, t timestamp, d date", format="jsonl")
-    assert found.rows == [
+    result = read(data, "i int, f float, b bool, s string, t timestamp, d date", format="jsonl")
+    assert result.rows == [
         (-3, 1.5, True, "x y", datetime(2013, 1, 1, 10), date(2013, 1, 31)),
         (None,) * 6,
     ]
-    assert found.rejected == []
+    assert result.rejected == []
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_every_type_is_read_as_declared(read: Reader) -> None:
     ],
 )
 def test_kindred_values_are_converted(read: Reader, type_: str, value: str, typed: Any) -> None:
-    found = read(f'{{"a":{value}}}\n', f"a {type_}", format="jsonl")
-    assert (found.rows, found.rejected) == ([(typed,)], [])
+    result = read(f'{{"a":{value}}}\n', f"a {type_}", format="jsonl")
+    assert (result.rows, result.rejected) == ([(typed,)], [])
 
 
 @pytest.mark.parametrize(
@@ -75,28 +75,28 @@ def test_a_value_of_another_type_rejects_only_its_row(
     read: Reader, type_: str, value: str, detail: str
 ) -> None:
     row = f'{{"a":{value}}}'
-    found = read(f'{{"a":null}}\n{row}\n', f"a {type_}", format="jsonl")
-    assert (found.rows, found.reasons) == ([(None,)], [(11, "bad_value")])
-    assert found.rejected[0]["detail"].startswith(detail)
-    assert found.rejected[0]["row"] == row.encode()
+    result = read(f'{{"a":null}}\n{row}\n', f"a {type_}", format="jsonl")
+    assert (result.rows, result.reasons) == ([(None,)], [(11, "bad_value")])
+    assert result.rejected[0]["detail"].startswith(detail)
+    assert result.rejected[0]["row"] == row.encode()
 
 
 def test_lines_that_are_no_object_are_rejected_as_they_are(read: Reader) -> None:
     bad = [b'{"a":1', b"[1]", b"1", b'{"a":"\xff"}', b'{"a":1} {"a":2}', b" "]
-    found = read(b'{"a":1}\r\n\n' + b"\n".join(bad), "a int", format="jsonl")
-    assert found.rows == [(1,)]
-    assert [r["row"] for r in found.rejected] == bad
-    assert [reason for _, reason in found.reasons] == [
+    result = read(b'{"a":1}\r\n\n' + b"\n".join(bad), "a int", format="jsonl")
+    assert result.rows == [(1,)]
+    assert [r["row"] for r in result.rejected] == bad
+    assert [reason for _, reason in result.reasons] == [
         *("bad_json", "bad_json", "bad_json", "bad_encoding", "bad_json", "bad_json"),
     ]
 
 
 def test_a_missing_key_rejects_its_row_unless_keys_are_optional(read: Reader) -> None:
     data = '{"a":1,"b/~c":2}\n{"a":3}\n'
-    found = read(data, "a int, b/~c int", format="jsonl")
-    assert (found.rows, found.reasons) == ([(1, 2)], [(17, "missing_key")])
+    result = read(data, "a int, b/~c int", format="jsonl")
+    assert (result.rows, result.reasons) == ([(1, 2)], [(17, "missing_key")])
     hint = "there is no key 'b/~c'; if rows may lack keys, set `source.optional_keys: true`"
-    assert found.rejected[0]["detail"] == hint
+    assert result.rejected[0]["detail"] == hint
     assert read(data, "a int, b/~c int", format="jsonl", optional_keys=True).rows == [
         (1, 2),
         (3, None),
@@ -105,9 +105,9 @@ def test_a_missing_key_rejects_its_row_unless_keys_are_optional(read: Reader) ->
 
 def test_a_byte_order_mark_and_compression_leave_no_trace(read: Reader) -> None:
     data = b'\xef\xbb\xbf{"a":1}\n{"a":2}'
-    for name, written in (("t.jsonl", data), ("t.jsonl.gz", gzip.compress(data))):
-        found = read(written, "a int", name=name, format="jsonl", range_bytes=9)
-        assert (found.rows, found.positions) == ([(1,), (2,)], [3, 11])
+    for name, stored in (("t.jsonl", data), ("t.jsonl.gz", gzip.compress(data))):
+        result = read(stored, "a int", name=name, format="jsonl", range_bytes=9)
+        assert (result.rows, result.positions) == ([(1,), (2,)], [3, 11])
 
 
 def test_an_empty_file_has_no_rows(read: Reader) -> None:
@@ -139,14 +139,14 @@ def test_json_lines_that_are_read_as_a_csv_say_how_to_read_them(read: Reader) ->
 
 
 def test_times_of_an_epoch_are_numbers_or_text(read: Reader) -> None:
-    found = read(
+    result = read(
         '{"t":1357034400}\n{"t":"1357034400"}\n{"t":1357034400.0}\n{"t":0.5}\n',
         "t timestamp",
         format="jsonl",
         spellings={"t": Spelling(epoch="s")},
     )
-    assert found.rows == [(datetime(2013, 1, 1, 10),)] * 3
-    assert found.reasons == [(55, "bad_value")]
+    assert result.rows == [(datetime(2013, 1, 1, 10),)] * 3
+    assert result.reasons == [(55, "bad_value")]
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_any_table_reconciles_and_is_the_same_for_any_cut(
         spans = plan_ranges(source, types, range_bytes)
         read = (b for r in spans for b in json_blocks.read_blocks(r, source, types, block_bytes))
         blocks = [b.without_faults() for b in read]
-        kept = [
+        good = [
             (p, tuple(r.values()))
             for b in blocks
             for p, r in zip(positions_of(b), b.batch.to_pylist(), strict=True)
@@ -192,20 +192,20 @@ def test_any_table_reconciles_and_is_the_same_for_any_cut(
         rejected = [
             (r["position"], r["reason"], r["row"]) for b in blocks for r in b.rejected.to_pylist()
         ]
-        return [kept, rejected]
+        return [good, rejected]
 
-    kept, rejected = outcome(None, 1 << 20)
-    assert outcome(range_bytes, 30 if small else 1 << 20) == [kept, rejected]
-    assert len(kept) + len(rejected) == sum(
+    good, rejected = outcome(None, 1 << 20)
+    assert outcome(range_bytes, 30 if small else 1 << 20) == [good, rejected]
+    assert len(good) + len(rejected) == sum(
         line.strip(b"\r\n") != b"" for line in data.split(b"\n")
     )
     for position, _, row in rejected:
         assert data[position:].split(b"\n")[0].removesuffix(b"\r") == row
-    for position, (a, s, f) in kept:
-        written = json.loads(data[position:].split(b"\n")[0])
-        assert a is None if written["a"] in (None, "") else int(written["a"]) == a
-        if isinstance(written["s"], float):  # 1e16 is a text in many ways
-            assert float(s) == written["s"]
+    for position, (a, s, f) in good:
+        row = json.loads(data[position:].split(b"\n")[0])
+        assert a is None if row["a"] in (None, "") else int(row["a"]) == a
+        if isinstance(row["s"], float):  # 1e16 is a text in many ways
+            assert float(s) == row["s"]
         else:
-            assert (s or "") == ("" if written["s"] is None else str(written["s"]))
-        assert f == written["é"] or f is None or float(written["é"]) == f
+            assert (s or "") == ("" if row["s"] is None else str(row["s"]))
+        assert f == row["é"] or f is None or float(row["é"]) == f

@@ -28,9 +28,9 @@ def test_partitions_of_a_glob_become_columns_in_the_declared_order(table: Table)
     for month, rows in ((7, "a,b\n1,x\n2\n"), (12, "b,a\ny,3\n")):
         path = table(rows, f"year=2013/month={month}/t.csv")
     source = Source(uri=(path.replace("month=12", "*"),))
-    found = Read(source, {"month": "int", "a": "int", "year": "string", "b": "string"})
-    assert found.rows == [(12, 3, "2013", "y"), (7, 1, "2013", "x")]
-    assert [(r["reason"], r["row"]) for r in found.rejected] == [("short_row", b"2")]
+    result = Read(source, {"month": "int", "a": "int", "year": "string", "b": "string"})
+    assert result.rows == [(12, 3, "2013", "y"), (7, 1, "2013", "x")]
+    assert [(r["reason"], r["row"]) for r in result.rejected] == [("short_row", b"2")]
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_every_format_has_partitions(table: Table, form: Any, data: bytes | None
     path = table(data or b"", "day=2013-07-01/t")
     if data is None:
         pq.write_table(pa.table({"a": [1]}), path)
-    found = Read(Source(uri=(path,), format=form), {"a": "int", "day": "date"})
-    assert found.rows == [(1, date(2013, 7, 1))]
+    result = Read(Source(uri=(path,), format=form), {"a": "int", "day": "date"})
+    assert result.rows == [(1, date(2013, 7, 1))]
 
 
 def test_a_column_of_the_file_is_never_taken_from_the_path(table: Table) -> None:

@@ -36,12 +36,12 @@ Reader = Callable[..., Any]
 
 def test_every_type_is_read_as_declared(read: Reader) -> None:
     data = "i,f,b,s,t,d,unread\n-3,1.5,true,x y,2013-01-01T10:00:00Z,2013-01-31,?\nNA,,0,NA,NA,,?\n"
-    found = read(data, "i int, f float, b bool, s string, t timestamp, d date")
-    assert found.rows == [
+    result = read(data, "i int, f float, b bool, s string, t timestamp, d date")
+    assert result.rows == [
         (-3, 1.5, True, "x y", datetime(2013, 1, 1, 10), date(2013, 1, 31)),
         (None, None, False, None, None, None),
     ]
-    assert found.rejected == []
+    assert result.rejected == []
 
 
 def test_columns_come_in_the_declared_order_whatever_the_file_says(read: Reader) -> None:
@@ -49,8 +49,8 @@ def test_columns_come_in_the_declared_order_whatever_the_file_says(read: Reader)
 
 
 def test_two_columns_of_one_name_do_no_harm_when_they_are_not_read(read: Reader) -> None:
-    found = read(b'\xef\xbb\xbf"a","",,b\n1,2,3,4\n5,6,7\n', "b int, a int", quoted_newlines=True)
-    assert (found.rows, found.reasons) == ([(4, 1)], [(21, "short_row")])
+    result = read(b'\xef\xbb\xbf"a","",,b\n1,2,3,4\n5,6,7\n', "b int, a int", quoted_newlines=True)
+    assert (result.rows, result.reasons) == ([(4, 1)], [(21, "short_row")])
 
 
 def test_an_offset_moves_a_timestamp_to_utc(read: Reader) -> None:
@@ -64,10 +64,10 @@ def test_an_offset_moves_a_timestamp_to_utc(read: Reader) -> None:
 
 
 def test_short_and_long_rows_are_rejected_where_they_stand(read: Reader) -> None:
-    found = read("a,b\n1,2\n3\n4,5,6\n7,8\n", "a int, b int")
-    assert found.rows == [(1, 2), (7, 8)]
-    assert found.positions == [4, 16]
-    assert [tuple(r.values())[1:] for r in found.rejected] == [
+    result = read("a,b\n1,2\n3\n4,5,6\n7,8\n", "a int, b int")
+    assert result.rows == [(1, 2), (7, 8)]
+    assert result.positions == [4, 16]
+    assert [tuple(r.values())[1:] for r in result.rejected] == [
         (8, "short_row", "1 values for 2 columns", b"3"),
         (10, "long_row", "3 values for 2 columns", b"4,5,6"),
     ]
@@ -90,10 +90,10 @@ def test_short_and_long_rows_are_rejected_where_they_stand(read: Reader) -> None
 def test_a_value_that_does_not_convert_rejects_only_its_row(
     read: Reader, type_: str, value: str, sentence: str
 ) -> None:
-    found = read(f'a,b\n,1\n"{value}",2\n,3\n', f"b int, a {type_}")
-    assert [r[0] for r in found.rows] == [1, 3]
-    assert found.reasons == [(7, "bad_value")]
-    assert sentence in found.rejected[0]["detail"]
+    result = read(f'a,b\n,1\n"{value}",2\n,3\n', f"b int, a {type_}")
+    assert [r[0] for r in result.rows] == [1, 3]
+    assert result.reasons == [(7, "bad_value")]
+    assert sentence in result.rejected[0]["detail"]
 
 
 def test_integers_up_to_2_to_the_53_are_read(read: Reader) -> None:
@@ -106,17 +106,17 @@ def test_nan_is_missing(read: Reader) -> None:
 
 def test_bad_encoding_rejects_the_row_only_when_its_column_is_read(read: Reader) -> None:
     data = b"a,b\nx,1\ncaf\xe9,2\n\xc3\xa9,3\n"
-    found = read(data, "a string, b int")
-    assert found.rows == [("x", 1), ("é", 3)]
-    assert found.reasons == [(8, "bad_encoding")]
-    assert found.rejected[0]["row"] == b"caf\xe9,2"
+    result = read(data, "a string, b int")
+    assert result.rows == [("x", 1), ("é", 3)]
+    assert result.reasons == [(8, "bad_encoding")]
+    assert result.rejected[0]["row"] == b"caf\xe9,2"
     assert read(data, "b int").rows == [(1,), (2,), (3,)]
 
 
 def test_bom_crlf_and_a_missing_last_line_end_leave_no_trace(read: Reader) -> None:
-    found = read(b"\xef\xbb\xbfa,b\r\n1,x\r\n2,y z", "a int, b string")
-    assert found.rows == [(1, "x"), (2, "y z")]
-    assert found.positions == [8, 13]
+    result = read(b"\xef\xbb\xbfa,b\r\n1,x\r\n2,y z", "a int, b string")
+    assert result.rows == [(1, "x"), (2, "y z")]
+    assert result.positions == [8, 13]
 
 
 def test_a_rejected_row_keeps_its_bytes_without_the_line_end(read: Reader) -> None:
@@ -129,27 +129,27 @@ def test_empty_lines_are_not_rows_but_missing_values_of_a_single_column(read: Re
 
 
 def test_an_open_quote_rejects_its_line_and_names_the_way_out(read: Reader) -> None:
-    found = read('a,b\n1,"x\n2,y\n3,"z"\n', "a int, b string")
-    assert found.rows == [(2, "y"), (3, "z")]
-    assert found.reasons == [(4, "unclosed_quote")]
-    assert "source.quoted_newlines: true" in found.rejected[0]["detail"]
+    result = read('a,b\n1,"x\n2,y\n3,"z"\n', "a int, b string")
+    assert result.rows == [(2, "y"), (3, "z")]
+    assert result.reasons == [(4, "unclosed_quote")]
+    assert "source.quoted_newlines: true" in result.rejected[0]["detail"]
 
 
-def test_an_open_quote_in_the_last_line_is_seen(read: Reader) -> None:
-    found = read('a,b\n1,x\n2,"y\n', "a int, b string")
-    assert (found.rows, found.reasons) == ([(1, "x")], [(8, "unclosed_quote")])
+def test_an_open_quote_in_the_last_line_rejects_it(read: Reader) -> None:
+    result = read('a,b\n1,x\n2,"y\n', "a int, b string")
+    assert (result.rows, result.reasons) == ([(1, "x")], [(8, "unclosed_quote")])
 
 
 def test_quotes_inside_plain_values_are_text(read: Reader) -> None:
-    found = read('a,b\n1,5" pipe\n2,"say ""hi"", twice"\n', "a int, b string")
-    assert found.rows == [(1, '5" pipe'), (2, 'say "hi", twice')]
+    result = read('a,b\n1,5" pipe\n2,"say ""hi"", twice"\n', "a int, b string")
+    assert result.rows == [(1, '5" pipe'), (2, 'say "hi", twice')]
 
 
 def test_quoted_newlines_are_read_when_the_source_says_so(read: Reader) -> None:
     data = 'a,b\n1,"x\ny"\n2\n3,"p ""q""\r\nr"\n'
-    found = read(data, "a int, b string", quoted_newlines=True)
-    assert found.rows == [(1, "x\ny"), (3, 'p "q"\r\nr')]
-    assert found.reasons == [(12, "short_row")]
+    result = read(data, "a int, b string", quoted_newlines=True)
+    assert result.rows == [(1, "x\ny"), (3, 'p "q"\r\nr')]
+    assert result.reasons == [(12, "short_row")]
 
 
 def test_a_quote_that_never_closes_is_refused_and_not_one_long_row(read: Reader) -> None:
@@ -158,15 +158,17 @@ def test_a_quote_that_never_closes_is_refused_and_not_one_long_row(read: Reader)
 
 
 def test_a_stray_carriage_return_rejects_its_row(read: Reader) -> None:
-    found = read(b"a,b\n1,x\n2,y\rz\n3,w\n", "a int, b string")
-    assert (found.rows, found.reasons) == ([(1, "x"), (3, "w")], [(8, "stray_return")])
+    result = read(b"a,b\n1,x\n2,y\rz\n3,w\n", "a int, b string")
+    assert (result.rows, result.reasons) == ([(1, "x"), (3, "w")], [(8, "stray_return")])
 
 
 @pytest.mark.parametrize("quoted_newlines", [False, True])
 def test_a_cell_of_10_mb_is_read(read: Reader, quoted_newlines: bool) -> None:
     cell = "y" * 10_000_000
-    found = read(f'a,b\n1,x\n2,"{cell}"\n3,z\n', "a int, b string", quoted_newlines=quoted_newlines)
-    assert found.rows == [(1, "x"), (2, cell), (3, "z")]
+    result = read(
+        f'a,b\n1,x\n2,"{cell}"\n3,z\n', "a int, b string", quoted_newlines=quoted_newlines
+    )
+    assert result.rows == [(1, "x"), (2, cell), (3, "z")]
 
 
 def test_a_row_beyond_the_bound_is_an_error_with_its_place(read: Reader) -> None:
@@ -198,8 +200,12 @@ def test_compressed_files_are_one_range(
     read: Reader, suffix: str, compress: Callable[[bytes], bytes]
 ) -> None:
     data = compress(b"a\n1\n") + compress(b"2\n3x\n")
-    found = read(data, "a int", name=f"t.csv{suffix}", range_bytes=1)
-    assert (len(found.ranges), found.rows, found.reasons) == (1, [(1,), (2,)], [(6, "bad_value")])
+    result = read(data, "a int", name=f"t.csv{suffix}", range_bytes=1)
+    assert (len(result.ranges), result.rows, result.reasons) == (
+        1,
+        [(1,), (2,)],
+        [(6, "bad_value")],
+    )
 
 
 def test_a_compressed_file_that_is_cut_off_is_an_error(read: Reader) -> None:
@@ -211,8 +217,8 @@ def test_a_compressed_file_that_is_cut_off_is_an_error(read: Reader) -> None:
 @pytest.mark.parametrize("delimiter", ["\t", ";", "|", "^"])
 def test_other_delimiters_are_read(read: Reader, delimiter: str) -> None:
     data = f'a{delimiter}b\n1{delimiter}"x{delimiter}"\n2\n'
-    found = read(data, "a int, b string", delimiter=delimiter)
-    assert (found.rows, len(found.rejected)) == ([(1, f"x{delimiter}")], 1)
+    result = read(data, "a int, b string", delimiter=delimiter)
+    assert (result.rows, len(result.rejected)) == ([(1, f"x{delimiter}")], 1)
 
 
 def test_parquet_row_groups_are_ranges_and_rejected_rows_are_json(tmp_path: Path) -> None:
@@ -252,7 +258,7 @@ def test_string_views_of_parquet_are_read_and_rejected_as_strings(tmp_path: Path
     assert block.rejected.column("row").to_pylist() == [b'{"s":"d","i":"x"}']
 
 
-def test_a_rejected_row_with_a_number_of_two_bytes_is_kept(tmp_path: Path) -> None:
+def test_a_rejected_row_with_a_float16_is_written_as_json(tmp_path: Path) -> None:
     halves = pa.array(np.array([1.5, 2.5], np.float16))
     pq.write_table(pa.table({"x": halves, "i": ["1", "y"]}), tmp_path / "t.parquet")
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
@@ -323,7 +329,7 @@ def _outcome(
         for r in ranges
         for b in csv_blocks.read_blocks(r, source, TYPES_ABC, block_bytes, suspects=known)
     ]
-    kept = [
+    good = [
         (p, tuple(r.values()))
         for b in blocks
         for p, r in zip(positions_of(b), b.batch.to_pylist(), strict=True)
@@ -333,7 +339,7 @@ def _outcome(
         for b in blocks
         for r in b.rejected.to_pylist()
     ]
-    return sorted(kept, key=lambda k: k[0]) + sorted(rejected)
+    return sorted(good, key=lambda k: k[0]) + sorted(rejected)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
@@ -372,9 +378,11 @@ def test_any_cut_into_ranges_and_blocks_reads_the_same_rows(
 
 def test_quotes_that_only_pair_up_by_count_do_not_join_rows(read: Reader) -> None:
     lines = ['7,"open,1', '6,"a""b",1', '7,"open,1', '6,"a""b",1']
-    found = read("\n".join(["a,b,c", *lines, ""]), "a int, b string, c float", quoted_newlines=True)
-    assert found.rows == [(6, 'a"b', 1.0)]
-    assert found.reasons == [(6, "unclosed_quote")]
+    result = read(
+        "\n".join(["a,b,c", *lines, ""]), "a int, b string, c float", quoted_newlines=True
+    )
+    assert result.rows == [(6, 'a"b', 1.0)]
+    assert result.reasons == [(6, "unclosed_quote")]
 
 
 VALUES = st.text("0123456789-+.eExX naifNAIF:TZ/", max_size=12) | st.sampled_from(
@@ -387,8 +395,8 @@ VALUES = st.text("0123456789-+.eExX naifNAIF:TZ/", max_size=12) | st.sampled_fro
 @given(value=VALUES, type_=st.sampled_from(sorted(TYPES)))
 def test_a_value_read_alone_is_the_value_that_the_csv_reader_reads(value: str, type_: str) -> None:
     text = pa.array([value.encode() or None])
-    for written in (text, text.dictionary_encode()):
-        column, faults = from_text("a", written, type_)
+    for values in (text, text.dictionary_encode()):
+        column, faults = from_text("a", values, type_)
         alone = None if any(len(f.rows) for f in faults) else column.to_pylist()
         assert alone == _typed(value, type_)
 
@@ -402,8 +410,8 @@ def _typed(value: str, type_: str) -> list[Any] | None:
     batch = parser.parse_typed(data, data)
     if batch is None or suspects:
         return None
-    settled, faults = finish_column("a", batch.column("a"))
-    return None if any(len(f.rows) for f in faults) else settled.to_pylist()
+    column, faults = finish_column("a", batch.column("a"))
+    return None if any(len(f.rows) for f in faults) else column.to_pylist()
 
 
 def _observed(blocks: Iterator[Block], on_call: Callable[[str], None]) -> list[Block]:
@@ -451,7 +459,9 @@ def test_a_block_with_ragged_rows_and_bad_values_is_read_at_once(
     ]
 
 
-def test_columns_with_wrong_values_are_told_to_who_reads_on(table: Callable[..., str]) -> None:
+def test_columns_with_bad_values_become_suspects_for_the_next_range(
+    table: Callable[..., str],
+) -> None:
     source = Source(uri=(table("a,b\n1,2\nx,3\n"),))
     [span] = plan_ranges(source, {"a": "int", "b": "int"})
     suspects: set[str] = set()
@@ -460,7 +470,7 @@ def test_columns_with_wrong_values_are_told_to_who_reads_on(table: Callable[...,
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.jsonl"])
-def test_a_block_is_let_go_before_the_next_one_is_made(
+def test_a_block_is_released_before_the_next_one_is_built(
     name: str, table: Callable[..., str]
 ) -> None:
     is_json = name == "t.jsonl"

@@ -1,4 +1,4 @@
-"""The digest of a source changes when a file is written, and at no other time."""
+"""The digest of a source changes whenever one of its files is rewritten, and only then."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def storage(monkeypatch, tmp_path):
         yield served
 
 
-def found(*uris, at=JULY_3, **settings):
+def find(*uris, at=JULY_3, **settings):
     spec = {
         "name": "toy",
         "source": {"uri": list(uris), **settings},
@@ -41,34 +41,34 @@ def found(*uris, at=JULY_3, **settings):
 
 
 def test_the_same_objects_give_the_same_digest_however_they_are_named(storage):
-    assert found("gs://b/t/*.csv") == found("gs://b/t/b.csv", "gs://b/t/a.csv")
-    assert found("gs://b/t/*.csv") != found("gs://b/t/**/*.csv")
+    assert find("gs://b/t/*.csv") == find("gs://b/t/b.csv", "gs://b/t/a.csv")
+    assert find("gs://b/t/*.csv") != find("gs://b/t/**/*.csv")
 
 
-def test_an_object_that_is_written_again_changes_it_even_with_the_same_bytes(storage):
-    before = found("gs://b/t/*.csv")
+def test_a_rewritten_object_has_a_new_version_even_with_the_same_bytes(storage):
+    before = find("gs://b/t/*.csv")
     storage.put("gs://b/t/deep/c.csv", b"other")
-    assert found("gs://b/t/*.csv") == before
+    assert find("gs://b/t/*.csv") == before
     storage.put("gs://b/t/a.csv", b"rows")
-    assert found("gs://b/t/*.csv") != before
+    assert find("gs://b/t/*.csv") != before
 
 
 def test_a_window_counts_the_objects_of_its_days_and_ends_with_a_day(storage):
     uri = "gs://b/d/{date}/x"
-    both = found(uri, window="2d")
+    both = find(uri, window="2d")
     assert both.at == "2013-07-03"
     storage.put("gs://b/d/2013-07-03/x", b"rows")
-    assert found(uri, window="2d", at="2013-07-03T23:00:00Z") == both
-    assert found(uri, window="2d", at="2013-07-04T05:00:00Z").digest != both.digest
+    assert find(uri, window="2d", at="2013-07-03T23:00:00Z") == both
+    assert find(uri, window="2d", at="2013-07-04T05:00:00Z").digest != both.digest
 
 
-def test_a_local_file_that_is_written_again_changes_it(tmp_path):
+def test_a_rewritten_local_file_has_a_new_version(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x,y\n1,true\n")
-    before = found(str(path))
-    assert (before.at, before) == ("", found(str(path)))
+    before = find(str(path))
+    assert (before.at, before) == ("", find(str(path)))
     os.utime(path, ns=(1, 1))
-    assert found(str(path)) != before
+    assert find(str(path)) != before
 
 
 def test_a_bucket_that_may_not_be_listed_says_who_may(storage):

@@ -1,4 +1,4 @@
-"""A window is the whole UTC days before the run's; days without files are told."""
+"""A window is the whole UTC days before the run's, with a warning of days without files."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def june(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_files_of_a_window_are_found_and_missing_days_told(june: Path) -> None:
+def test_a_window_lists_its_files_and_warns_of_days_without_any(june: Path) -> None:
     uris = (f"{june}/dt={{date}}/*.csv", f"{june}/fixed.csv")
     files = find_files(Source(uri=uris, window="3d"), JULY)
     names = [str(Path(path).relative_to(june)) for path, _ in files.listing]
@@ -150,13 +150,13 @@ def test_the_name_of_an_object_is_taken_as_it_is_written(storage: emulator.Stora
     names = ["city=S%C3%A3o Paulo/é #1.csv", "a/x1.csv", "a/x22.csv"]
     for name in names:
         storage.put(f"gs://b/{name}", b"a,b\n1,2\n")
-    for uri, found in (
+    for uri, matches in (
         (f"gs://b/{names[0]}", names[:1]),
         ("gs://b/*/* #?.csv", names[:1]),
         ("gs://b/a/x?.csv", names[1:2]),
     ):
         files = find_files(Source(uri=(uri,))).listing
-        assert [path for path, _ in files] == [f"gs://b/{name}" for name in found]
+        assert [path for path, _ in files] == [f"gs://b/{name}" for name in matches]
         [span] = plan_ranges(Source(uri=(uri,)), {"a": "int"}, files=files)
         assert (span.start, span.stop) == (4, 8)
 
@@ -206,7 +206,7 @@ def test_a_wrong_bucket_is_refused_before_a_byte_is_read(
         assert {line.split()[0] for line in storage.requests} == {"GET"}
 
 
-def test_ranges_are_those_of_the_files_that_were_found(june: Path) -> None:
+def test_ranges_are_of_the_files_in_the_listing(june: Path) -> None:
     source = Source(uri=(f"{june}/dt={{date}}/*.csv",), window="3d")
     files = find_files(source, JULY).listing
     assert len(plan_ranges(source, {"a": "int", "b": "int"}, files=files)) == 3

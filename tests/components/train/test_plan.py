@@ -43,8 +43,8 @@ def package(tmp_path):
 def planned(package, value, tier=""):
     return planning.plan(
         value.as_json(),
-        planning.Input("gs://b/package", str(package)),
-        planning.Input("gs://b/examples", str(package)),
+        planning.Artifact("gs://b/package", str(package)),
+        planning.Artifact("gs://b/examples", str(package)),
         model_uri="gs://b/model",
         tier=tier,
         image="img@sha256:1",

@@ -1,4 +1,4 @@
-"""What columns look like: types, kinds, spellings of missing values."""
+"""The profiles of columns: types, kinds, spellings of missing values."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def sampled(folder: Path, *columns: tuple[str, list[str]], delimiter: str = ",")
 
 
 def looked(folder: Path, values: list[str], name: str = "x", other: str = "z") -> ColumnProfile:
-    found = sampled(folder, (name, values), (other, ["1"] * len(values)))
-    return profile_columns(found, find_nulls(found, other).spellings)[name]
+    sample = sampled(folder, (name, values), (other, ["1"] * len(values)))
+    return profile_columns(sample, find_nulls(sample, other).spellings)[name]
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_the_values_say_the_type_and_what_they_are_for(
 
 
 def test_a_decimal_comma_is_read_by_an_expression(tmp_path: Path) -> None:
-    found = sampled(tmp_path, ("p", ["1.234,50", "7,5"]), ("z", ["1", "2"]), delimiter=";")
-    column = profile_columns(found, find_nulls(found, "z").spellings)["p"]
+    sample = sampled(tmp_path, ("p", ["1.234,50", "7,5"]), ("z", ["1", "2"]), delimiter=";")
+    column = profile_columns(sample, find_nulls(sample, "z").spellings)["p"]
     assert column.sql == (
         "TRY_CAST(replace(regexp_replace(\"p\", '[^0-9,+-]', '', 'g'), ',', '.') AS DOUBLE)"
     )
@@ -87,7 +87,7 @@ def test_a_decimal_comma_is_read_by_an_expression(tmp_path: Path) -> None:
         (["03/04/2013", "01/02/2014"], "string"),
     ],
 )
-def test_dates_in_other_forms_are_times_unless_day_and_month_cannot_be_told_apart(
+def test_dates_in_other_formats_are_times_unless_day_and_month_may_be_swapped(
     tmp_path: Path, values: list[str], declared: Any
 ) -> None:
     column = looked(tmp_path, values)
@@ -120,14 +120,14 @@ def nulls_of(folder: Path, target: str, *columns: tuple[str, list[str]]) -> Null
 
 
 def test_what_stands_among_numbers_and_is_none_is_missing(tmp_path: Path) -> None:
-    found = nulls_of(tmp_path, "y", ("x", ["1", "-", "None"]), ("y", ["a", "b", "a"]))
-    assert found == Nulls(("", "None", "-"), ())
+    nulls = nulls_of(tmp_path, "y", ("x", ["1", "-", "None"]), ("y", ["a", "b", "a"]))
+    assert nulls == Nulls(("", "None", "-"), ())
 
 
-def test_a_word_for_nothing_among_words_stays_a_value_and_is_told(tmp_path: Path) -> None:
-    found = nulls_of(tmp_path, "y", ("x", ["1", "2", "3"]), ("y", ["None", "B", "None"]))
-    assert found.spellings == ("",)
-    assert found.remarks[0].startswith("'None' in 'y' is read as a value, not as missing")
+def test_a_word_for_nothing_among_words_stays_a_value_with_a_remark(tmp_path: Path) -> None:
+    nulls = nulls_of(tmp_path, "y", ("x", ["1", "2", "3"]), ("y", ["None", "B", "None"]))
+    assert nulls.spellings == ("",)
+    assert nulls.remarks[0].startswith("'None' in 'y' is read as a value, not as missing")
 
 
 @pytest.mark.parametrize(
@@ -140,24 +140,24 @@ def test_a_word_for_nothing_among_words_stays_a_value_and_is_told(tmp_path: Path
 )
 def test_na_among_codes_of_letters_may_be_a_value(tmp_path: Path, codes: list[str]) -> None:
     y = [str(i) for i, _ in enumerate(codes)]
-    found = nulls_of(tmp_path, "y", ("x", codes), ("y", y))
-    assert found.spellings == ("", "NA")
-    assert found.remarks[0].startswith("'NA' in 'x' may be a value: the others there are codes")
+    nulls = nulls_of(tmp_path, "y", ("x", codes), ("y", y))
+    assert nulls.spellings == ("", "NA")
+    assert nulls.remarks[0].startswith("'NA' in 'x' may be a value: the others there are codes")
 
 
-def test_a_class_of_the_target_is_kept_though_numbers_are_spelled_missing_by_it(
+def test_a_class_of_the_target_stays_a_value_though_it_means_missing_among_numbers(
     tmp_path: Path,
 ) -> None:
-    found = nulls_of(tmp_path, "y", ("x", ["1", "None", "3"]), ("y", ["None", "B", "A"]))
-    assert found.spellings == ("",)
+    nulls = nulls_of(tmp_path, "y", ("x", ["1", "None", "3"]), ("y", ["None", "B", "A"]))
+    assert nulls.spellings == ("",)
 
 
-def test_a_word_among_many_numbers_is_missing_and_told(tmp_path: Path) -> None:
+def test_a_word_among_many_numbers_is_missing_with_a_remark(tmp_path: Path) -> None:
     numbers = [f"{i}.5" for i in range(30)]
     columns = ("x", [*numbers, "inf", "No data"]), ("y", ["a", "b"] * 16)
-    found = nulls_of(tmp_path, "y", *columns)
-    assert found.spellings == ("", "inf", "No data")
-    assert found.remarks[0] == (
+    nulls = nulls_of(tmp_path, "y", *columns)
+    assert nulls.spellings == ("", "inf", "No data")
+    assert nulls.remarks[0] == (
         "'inf' in 'x' stands among numbers or times, and is read as missing"
     )
     # What is a value among words elsewhere stays one.

@@ -1,4 +1,4 @@
-"""What one column says of the label, and which columns say the same; worked by hand."""
+"""One-column models, leaks and twins, worked by hand."""
 
 from __future__ import annotations
 
@@ -59,23 +59,23 @@ def test_a_column_that_repeats_the_classes_is_a_leak_and_a_strong_one_is_none() 
     y = [float(x > 50) for x in X]
     goal = Goal("y", "binary", np.array(y), ("0", "1"))
     mostly = [str(v if i % 10 else 1 - v) for i, v in enumerate(y)]
-    found = leaks(goal, text("copy", [f"c{v}" for v in y]), text("mostly", mostly))
-    assert found == {"copy": "alone has an AUC of 1.0000"}
+    suspects = leaks(goal, text("copy", [f"c{v}" for v in y]), text("mostly", mostly))
+    assert suspects == {"copy": "alone has an AUC of 1.0000"}
 
 
 def test_a_number_in_another_unit_is_a_leak() -> None:
     goal = Goal("y", "regression", np.array(X) ** 2)
     noisy = number("noisy", [x * x + (300 if i % 2 else -300) for i, x in enumerate(X)])
-    found = leaks(goal, number("root", X), noisy)
-    assert found == {"root": "explains 100.00% of the label's variance"}
+    suspects = leaks(goal, number("root", X), noisy)
+    assert suspects == {"root": "explains 100.00% of the label's variance"}
 
 
 def test_two_numbers_that_add_up_to_the_label_are_a_leak_together() -> None:
     other = [float(i * 53 % 97) for i in range(400)]
     goal = Goal("y", "regression", np.array(X) + 2 * np.array(other))
-    found = leaks(goal, number("a", X), number("b", other), number("c", X[::-1]))
-    assert set(found) == {"a", "b"}
-    assert found["a"] == "makes the label up with 'b', by a weighted sum"
+    suspects = leaks(goal, number("a", X), number("b", other), number("c", X[::-1]))
+    assert set(suspects) == {"a", "b"}
+    assert suspects["a"] == "makes the label up with 'b', by a weighted sum"
 
 
 def test_a_perfect_column_among_few_rows_of_a_class_proves_nothing() -> None:
@@ -101,7 +101,7 @@ def test_numbers_of_the_same_order_are_twins() -> None:
 def test_dummies_of_the_classes_are_a_leak_together() -> None:
     kind = np.arange(300) % 3
     others = [number(f"is_{k}", [int(v == k) for v in kind]) for k in (1, 2)]
-    found = leaks(Goal("y", "multiclass", kind.astype(float), ("a", "b", "c")), *others)
-    assert found["is_1"] == "says exactly which rows are of class 'b'"
+    suspects = leaks(Goal("y", "multiclass", kind.astype(float), ("a", "b", "c")), *others)
+    assert suspects["is_1"] == "says exactly which rows are of class 'b'"
     binary = leaks(Goal("y", "binary", (kind == 0).astype(float), ("no", "yes")), *others)
     assert binary["is_2"] == "makes the label up with 'is_1', by a weighted sum"

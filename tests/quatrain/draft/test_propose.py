@@ -1,4 +1,4 @@
-"""`quatrain init`: the spec that is written for a table suits it, or a sentence says why."""
+"""`quatrain init`: the spec that it writes suits the table, or a sentence says why not."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def lines_of(proposal: Proposal, word: str) -> list[str]:
 def test_a_spec_is_written_for_a_sample_of_each_real_table(
     tmp_path: Path, file: str, target: str, task: str
 ) -> None:
-    written = propose(str(TABLES / file), target, tmp_path / "t.yaml")
-    assert (written.spec.label, written.spec.task) == (target, task)
-    assert len(written.spec.features) >= 4
+    proposal = propose(str(TABLES / file), target, tmp_path / "t.yaml")
+    assert (proposal.spec.label, proposal.spec.task) == (target, task)
+    assert len(proposal.spec.features) >= 4
 
 
 @pytest.mark.parametrize(("file", "target", "task"), SAMPLES)
@@ -82,34 +82,34 @@ def test_headers_of_any_letters_and_any_case_get_features(init, chance) -> None:
         "2013": [chance.randint(0, 9) for _ in size],
         "null": [chance.choice(["groß", "klein"]) for s in size],
     }
-    written = init(table, "null")
-    assert written.spec.task == "binary"
+    proposal = init(table, "null")
+    assert proposal.spec.task == "binary"
     names = ["groe_cm", "column_2", "label_", "c_raw_x", "c_2013"]
-    assert [f.name for f in written.spec.features] == names
+    assert [f.name for f in proposal.spec.features] == names
 
 
-def test_equal_and_empty_headers_are_left_out_and_told(init, chance) -> None:
+def test_equal_and_empty_names_are_left_out_with_the_reason(init, chance) -> None:
     rows = "".join(f"{i},{i % 3},{i % 7},{chance.random()},{i % 2}\n" for i in range(200))
-    written = init(f",a,a,b,y\n{rows}", "y")
-    assert list(written.spec.columns) == ["b", "y"]
-    assert "left out: 2 columns have this name" in lines_of(written, "# a: string")[0]
+    proposal = init(f",a,a,b,y\n{rows}", "y")
+    assert list(proposal.spec.columns) == ["b", "y"]
+    assert "left out: 2 columns have this name" in lines_of(proposal, "# a: string")[0]
 
 
-def test_a_class_of_two_rows_is_told_and_stands_in_train(init, chance) -> None:
+def test_a_class_of_two_rows_has_a_remark_and_is_in_train(init, chance) -> None:
     y = [chance.choice(["lo", "hi"]) for _ in range(200)]
     y[10] = y[20] = "rare"
-    written = init({"x": [chance.random() for _ in y], "y": y}, "y")
-    assert written.spec.task == "multiclass"
-    assert "'rare' (2)" in lines_of(written, "too rare")[0]
+    proposal = init({"x": [chance.random() for _ in y], "y": y}, "y")
+    assert proposal.spec.task == "multiclass"
+    assert "'rare' (2)" in lines_of(proposal, "too rare")[0]
 
 
 def test_classes_that_train_lacks_are_rejected_by_a_rule(init, chance, tmp_path) -> None:
     y = [chance.choice(["lo", "hi", "mid"]) for _ in range(400)]
     y[:40] = [f"rare {i}'s" for i in range(40)]
-    written = init({"x": [chance.random() for _ in y], "y": y}, "y")
-    rule = written.spec.clean.reject["class_not_in_train"]
+    proposal = init({"x": [chance.random() for _ in y], "y": y}, "y")
+    rule = proposal.spec.clean.reject["class_not_in_train"]
     assert "'rare 1''s'" in rule
-    read = preprocess(written.spec.as_json(), runner="local", out=str(tmp_path / "out"))
+    read = preprocess(proposal.spec.as_json(), runner="local", out=str(tmp_path / "out"))
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert read == 400
     assert manifest["reasons"]["class_not_in_train"]["rows"] == rule.count("rare")
@@ -119,25 +119,25 @@ def test_classes_that_train_lacks_are_rejected_by_a_rule(init, chance, tmp_path)
 def test_a_label_that_is_often_missing_raises_the_share_of_rejected_rows(init, chance) -> None:
     y = [chance.choice(["yes", "no", ""]) for _ in range(900)]
     share = y.count("") / len(y)
-    written = init({"x": [chance.random() for _ in y], "Churned?": y}, "Churned?")
-    assert share + 0.05 < written.spec.clean.max_rejected < share + 0.1
-    assert "# the positive class is 'yes', the second in order" in lines_of(written, "task: ")[0]
+    proposal = init({"x": [chance.random() for _ in y], "Churned?": y}, "Churned?")
+    assert share + 0.05 < proposal.spec.clean.max_rejected < share + 0.1
+    assert "# the positive class is 'yes', the second in order" in lines_of(proposal, "task: ")[0]
 
 
 def test_amounts_with_a_currency_become_a_derived_number(init, chance) -> None:
     rooms = [chance.randint(1, 9) for _ in range(300)]
     price = [f'"${r * 1000 + chance.randint(0, 900):,}"' for r in rooms]
-    written = init({"rooms": rooms, "price": price}, "price")
-    assert (written.spec.label, written.spec.task) == ("price_number", "regression")
-    assert written.spec.columns["price"] == "string"
+    proposal = init({"rooms": rooms, "price": price}, "price")
+    assert (proposal.spec.label, proposal.spec.task) == ("price_number", "regression")
+    assert proposal.spec.columns["price"] == "string"
 
 
 def test_decimal_commas_between_semicolons_become_a_derived_number(init, chance) -> None:
     area = [chance.uniform(20, 200) for _ in range(300)]
     price = [f"{a * 3:,.2f}".translate(str.maketrans(",.", ".,")) for a in area]
     place = [chance.choice(["Mitte", "Nord"]) for _ in area]
-    written = init({"Lage": place, "Nr": range(300), "Preis": price}, "Preis", delimiter=";")
-    assert (written.spec.source.delimiter, written.spec.label) == (";", "preis_number")
+    proposal = init({"Lage": place, "Nr": range(300), "Preis": price}, "Preis", delimiter=";")
+    assert (proposal.spec.source.delimiter, proposal.spec.label) == (";", "preis_number")
 
 
 def days(n: int, form: str = "%Y-%m-%d") -> list[str]:
@@ -169,23 +169,23 @@ def test_rows_with_a_time_are_split_by_it_however_it_is_written(
     )
 
 
-def test_a_birthday_splits_no_rows_and_an_ambiguous_date_is_told(init, chance) -> None:
+def test_a_birthday_splits_no_rows_and_an_ambiguous_date_has_a_remark(init, chance) -> None:
     x = [chance.random() for _ in range(400)]
     born = init({"birth_date": days(400), "x": x, "y": x[::-1]}, "y")
     assert isinstance(born.spec.split, HashSplit)
     dates = [f"{chance.randint(1, 12):02d}/{chance.randint(1, 12):02d}/2013" for _ in x]
-    written = init({"when": dates, "x": x, "y": x[::-1]}, "y")
-    assert isinstance(written.spec.split, HashSplit)
-    assert "may have the day or the month first" in "\n".join(written.draft.remarks)
+    proposal = init({"when": dates, "x": x, "y": x[::-1]}, "y")
+    assert isinstance(proposal.spec.split, HashSplit)
+    assert "may have the day or the month first" in "\n".join(proposal.draft.remarks)
 
 
 def test_numbers_that_grow_with_time_are_left_out_of_a_split_by_time(init, chance) -> None:
     x = [chance.random() for _ in range(400)]
     months = [d[5:7].lstrip("0") for d in days(360)] + ["12"] * 40
     table = {"day": days(400), "month": months, "x": x, "y": [v + chance.random() for v in x]}
-    written = init(table, "y")
-    assert "month" not in written.spec.columns
-    assert "it grows with time" in lines_of(written, "it grows")[0]
+    proposal = init(table, "y")
+    assert "month" not in proposal.spec.columns
+    assert "it grows with time" in lines_of(proposal, "it grows")[0]
 
 
 def test_a_number_that_is_measured_since_yesterday_is_left_out_of_a_split_by_time(
@@ -194,8 +194,8 @@ def test_a_number_that_is_measured_since_yesterday_is_left_out_of_a_split_by_tim
     x = [chance.random() for _ in range(400)]
     late = [chance.random() if i >= 350 else "" for i in range(400)]
     table = {"day": days(400), "late": late, "x": x, "y": [v + chance.random() for v in x]}
-    written = init(table, "y")
-    assert "no value in the train rows" in lines_of(written, "# late: ")[0]
+    proposal = init(table, "y")
+    assert "no value in the train rows" in lines_of(proposal, "# late: ")[0]
 
 
 def test_rows_of_one_id_stand_on_one_side(init, chance) -> None:
@@ -206,34 +206,36 @@ def test_rows_of_one_id_stand_on_one_side(init, chance) -> None:
         "m": [level[i] + chance.gauss(0, 1) for i in ids],
         "score": [2 * level[i] + chance.gauss(0, 1) for i in ids],
     }
-    written = init(table, "score")
-    assert isinstance(written.spec.split, HashSplit)
-    assert written.spec.split.keys == ("patient_id",)
-    assert [i.name for i in written.spec.inputs] == ["m"]
+    proposal = init(table, "score")
+    assert isinstance(proposal.spec.split, HashSplit)
+    assert proposal.spec.split.keys == ("patient_id",)
+    assert [i.name for i in proposal.spec.inputs] == ["m"]
 
 
 def test_fifty_rows_get_parts_of_a_fifth_and_no_bound(init, chance) -> None:
     x = [chance.random() for _ in range(50)]
-    written = init({"x": x, "y": [int(v > 0.5) for v in x]}, "y")
-    assert isinstance(written.spec.split, HashSplit)
-    assert (written.spec.split.validation, written.spec.split.test) == (0.2, 0.2)
-    assert written.spec.evaluate.gate == {}
+    proposal = init({"x": x, "y": [int(v > 0.5) for v in x]}, "y")
+    assert isinstance(proposal.spec.split, HashSplit)
+    assert (proposal.spec.split.validation, proposal.spec.split.test) == (0.2, 0.2)
+    assert proposal.spec.evaluate.gate == {}
 
 
 def test_a_column_that_gives_the_label_away_is_a_comment(init, chance) -> None:
     y = [chance.choice(["dead", "alive"]) for _ in range(400)]
     table = {"age": [chance.random() for _ in y], "code": [len(v) for v in y], "outcome": y}
-    written = init(table, "outcome")
-    assert [i.name for i in written.spec.inputs] == ["age"]
-    assert written.draft.remarks[0].startswith("'code' may give the label away, so it is left out")
-    assert any(line.startswith("# - {name: code, from: code") for line in lines_of(written, "code"))
+    proposal = init(table, "outcome")
+    assert [i.name for i in proposal.spec.inputs] == ["age"]
+    assert proposal.draft.remarks[0].startswith("'code' may give the label away, so it is left out")
+    assert any(
+        line.startswith("# - {name: code, from: code") for line in lines_of(proposal, "code")
+    )
 
 
 def test_the_only_column_stays_though_it_gives_the_label_away(init, chance) -> None:
     x = [chance.uniform(0, 100) for _ in range(400)]
-    written = init({"x": x, "y": [int(v > 50) for v in x]}, "y")
-    assert [i.name for i in written.spec.inputs] == ["x"]
-    assert "it stays, as no other column is left" in written.draft.remarks[0]
+    proposal = init({"x": x, "y": [int(v > 50) for v in x]}, "y")
+    assert [i.name for i in proposal.spec.inputs] == ["x"]
+    assert "it stays, as no other column is left" in proposal.draft.remarks[0]
 
 
 def test_a_rare_class_stands_in_every_part(init, chance) -> None:
@@ -245,7 +247,7 @@ def test_a_rare_class_stands_in_every_part(init, chance) -> None:
     assert set(assign(split, pa.record_batch({"x": pa.array(rare)}))) >= {0, 2}
 
 
-def test_columns_that_are_missing_where_the_target_is_are_asked_about(init, chance) -> None:
+def test_columns_that_are_missing_where_the_target_is_have_a_remark(init, chance) -> None:
     x = [chance.random() for _ in range(400)]
     gone = set(range(0, 400, 20))
     table = {
@@ -259,23 +261,23 @@ def test_columns_that_are_missing_where_the_target_is_are_asked_about(init, chan
 
 def test_floats_of_two_values_become_classes(init, chance) -> None:
     y = [chance.choice(["0.0", "1.0", ""]) if i % 9 else "1.0" for i in range(400)]
-    written = init({"x": [chance.random() for _ in y], "alive": y}, "alive")
-    assert (written.spec.label, written.spec.task) == ("alive_class", "binary")
+    proposal = init({"x": [chance.random() for _ in y], "alive": y}, "alive")
+    assert (proposal.spec.label, proposal.spec.task) == ("alive_class", "binary")
 
 
 def test_a_whole_number_gets_levels_where_they_say_more_than_its_size(init, chance) -> None:
     store = [chance.randint(1, 40) for _ in range(2000)]
     size = [chance.randint(1, 40) for _ in store]
     y = [(s * 7919 % 13) + v + chance.random() for s, v in zip(store, size, strict=True)]
-    written = init({"store": store, "size": size, "y": y}, "y")
-    assert [f.name for f in written.spec.features] == ["store", "store_level", "size"]
+    proposal = init({"store": store, "size": size, "y": y}, "y")
+    assert [f.name for f in proposal.spec.features] == ["store", "store_level", "size"]
 
 
 def test_free_text_is_hashed_by_its_words(init, chance) -> None:
     y = [chance.choice(["ham", "spam"]) for _ in range(300)]
-    told = [f"the {chance.choice('abc')} cat number {i} is {v}" for i, v in enumerate(y)]
-    [feature] = init({"told": told, "y": y}, "y").spec.features
-    assert (feature.name, type(feature).__name__) == ("told", "Text")
+    report = [f"the {chance.choice('abc')} cat number {i} is {v}" for i, v in enumerate(y)]
+    [feature] = init({"report": report, "y": y}, "y").spec.features
+    assert (feature.name, type(feature).__name__) == ("report", "Text")
 
 
 def test_types_of_parquet_are_taken_as_they_are(tmp_path: Path, chance: random.Random) -> None:
@@ -303,17 +305,17 @@ def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
         row = {"id": f"r{i}", "n": i % 7, "time": 1_600_000_000 + 3600 * i, "tags": ["a"]}
         row |= {"size": chance.random()} if i % 3 else {}
         rows.append(json.dumps({**row, "good": chance.random() > 0.5}))
-    written = init("\n".join(rows) + "\n", "good", name="t.jsonl")
-    assert written.spec.source.format == "jsonl"
-    assert written.spec.source.optional_keys
-    assert written.spec.columns == {
+    proposal = init("\n".join(rows) + "\n", "good", name="t.jsonl")
+    assert proposal.spec.source.format == "jsonl"
+    assert proposal.spec.source.optional_keys
+    assert proposal.spec.columns == {
         "n": "int",
         "time": "timestamp",
         "size": "float",
         "good": "bool",
     }
-    assert lines_of(written, "time: ")[0].startswith("time: {type: timestamp, epoch: s}")
-    assert "left out: it is list<item: string>" in lines_of(written, "# tags")[0]
+    assert lines_of(proposal, "time: ")[0].startswith("time: {type: timestamp, epoch: s}")
+    assert "left out: it is list<item: string>" in lines_of(proposal, "# tags")[0]
 
 
 @pytest.mark.parametrize(
@@ -368,40 +370,40 @@ def test_what_a_file_says_never_leaves_its_comment(init, chance) -> None:
     bad = '"a\nlabel: x"'
     header = 'x,"b",y\n'
     rows = "".join(f"{v},{bad},{chance.choice('ab')}\n" for v in x)
-    written = init(header + rows, "y")
-    assert written.spec.source.quoted_newlines
-    assert written.spec.label == "y"
+    proposal = init(header + rows, "y")
+    assert proposal.spec.source.quoted_newlines
+    assert proposal.spec.label == "y"
 
 
-def test_no_bound_is_asked_of_a_number_that_leaves_what_train_saw(init, chance) -> None:
+def test_a_label_that_leaves_the_range_of_train_has_no_bound(init, chance) -> None:
     n = 600
     grows = [1000 + 10 * i + chance.random() for i in range(n)]
     same = [chance.randint(0, 5) for _ in grows]
-    written = init({"day": months(n), "x": same, "y": grows}, "y")
-    assert written.spec.evaluate.gate == {}
-    assert "a label beyond all of train" in " ".join(lines_of(written, "#"))
+    proposal = init({"day": months(n), "x": same, "y": grows}, "y")
+    assert proposal.spec.evaluate.gate == {}
+    assert "a label beyond all of train" in " ".join(lines_of(proposal, "#"))
 
 
 def test_a_monthly_series_has_no_weekday(init, chance) -> None:
     y = [chance.random() for _ in range(240)]
-    written = init({"day": months(len(y)), "y": y}, "y")
-    assert [f.name for f in written.spec.features] == ["day_month"]
+    proposal = init({"day": months(len(y)), "y": y}, "y")
+    assert [f.name for f in proposal.spec.features] == ["day_month"]
 
 
 def test_a_column_that_stands_only_beside_missing_labels_is_left_out(init, chance) -> None:
     rows = [(i, chance.random(), "", chance.random()) for i in range(100)]
     rows += [(i, chance.random(), chance.random(), "") for i in range(100, 200)]
     id_, x, then, y = zip(*rows, strict=True)
-    written = init({"id": id_, "x": x, "then": then, "y": y}, "y")
-    assert [f.name for f in written.spec.features] == ["x"]
+    proposal = init({"id": id_, "x": x, "then": then, "y": y}, "y")
+    assert [f.name for f in proposal.spec.features] == ["x"]
 
 
 def test_a_few_large_keys_leave_each_part_near_its_share(init, chance) -> None:
     sizes = [200] * 4 + [20] * 30
     ids = [f"K-{1000 + k}" for k, size in enumerate(sizes) for _ in range(size)]
     table = {"key": ids, "x": [chance.random() for _ in ids]}
-    written = init({**table, "y": [chance.randint(0, 1) for _ in ids]}, "y")
-    split = written.spec.split
+    proposal = init({**table, "y": [chance.randint(0, 1) for _ in ids]}, "y")
+    split = proposal.spec.split
     assert isinstance(split, HashSplit)
     assert split.keys == ("key",)
     counts = np.bincount(assign(split, pa.record_batch({"key": ids})))
@@ -410,16 +412,16 @@ def test_a_few_large_keys_leave_each_part_near_its_share(init, chance) -> None:
 
 def test_rows_of_classes_that_train_lacks_do_not_fill_a_part(init, tmp_path: Path) -> None:
     names = [f"n{i // 2}" for i in range(14)] + ["a", "b", "c"]
-    written = init({"x": [f"ba{i}" for i in range(17)], "y": names}, "y")
-    assert preprocess(written.spec.as_json(), runner="local", out=str(tmp_path / "o")) == 17
+    proposal = init({"x": [f"ba{i}" for i in range(17)], "y": names}, "y")
+    assert preprocess(proposal.spec.as_json(), runner="local", out=str(tmp_path / "o")) == 17
     rows = json.loads((tmp_path / "o/manifest.json").read_text())["rows"]
     assert min(rows[part] for part in ("train", "validation", "test")) >= 1
 
 
 def test_a_year_that_does_not_repeat_is_a_number_and_no_identifier(init, chance) -> None:
     level = [chance.random() for _ in range(98)]
-    written = init({"year": range(1875, 1973), "level": level}, "level")
-    assert [f.name for f in written.spec.features] == ["year"]
+    proposal = init({"year": range(1875, 1973), "level": level}, "level")
+    assert [f.name for f in proposal.spec.features] == ["year"]
 
 
 def test_numbers_that_name_something_are_no_amount_to_predict(init, chance) -> None:
@@ -428,32 +430,32 @@ def test_numbers_that_name_something_are_no_amount_to_predict(init, chance) -> N
         init(table, "user_id")
 
 
-def test_an_amount_as_text_is_told_with_the_sql_of_its_number(init, chance) -> None:
+def test_an_amount_as_text_has_a_remark_with_the_sql_of_its_number(init, chance) -> None:
     prices = [f"{chance.randint(1, 9)}.{i:03},50" for i in range(300)]
     y = [chance.randint(0, 1) for _ in prices]
     x = [chance.randint(0, 9) for _ in prices]
-    written = init({"day": months(300), "x": x, "price": prices, "y": y}, "y", delimiter=";")
-    told = " ".join(line.lstrip("# ") for line in lines_of(written, "#"))
-    assert "left out, as a feature takes a column as it stands: 'price'" in told
-    assert """, ',', '.') AS DOUBLE) AS "price")""" in told
+    proposal = init({"day": months(300), "x": x, "price": prices, "y": y}, "y", delimiter=";")
+    comments = " ".join(line.lstrip("# ") for line in lines_of(proposal, "#"))
+    assert "left out, as a feature takes a column as it stands: 'price'" in comments
+    assert """, ',', '.') AS DOUBLE) AS "price")""" in comments
 
 
 def test_a_count_of_the_rows_is_a_feature_where_there_is_no_other(init, chance) -> None:
-    written = init({"n": range(24), "freq": [chance.randint(0, 99) for _ in range(24)]}, "freq")
-    assert [f.name for f in written.spec.features] == ["n"]
-    assert "may do no more than count the rows: 'n'" in lines_of(written, "count the rows")[0]
+    proposal = init({"n": range(24), "freq": [chance.randint(0, 99) for _ in range(24)]}, "freq")
+    assert [f.name for f in proposal.spec.features] == ["n"]
+    assert "may do no more than count the rows: 'n'" in lines_of(proposal, "count the rows")[0]
 
 
 def test_nines_below_0_among_numbers_that_are_not_may_be_missing(init, chance) -> None:
     x = [chance.choice([-999, chance.randint(0, 5000)]) for _ in range(300)]
-    written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
-    assert "-999 in" in lines_of(written, "may spell a missing value")[0]
+    proposal = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
+    assert "-999 in" in lines_of(proposal, "may spell a missing value")[0]
     x = [chance.choice([9.42399, chance.random()]) for _ in range(300)]
-    written = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
-    assert not lines_of(written, "may spell a missing value")
+    proposal = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
+    assert not lines_of(proposal, "may spell a missing value")
 
 
-def test_years_that_split_no_rows_are_told(init, chance) -> None:
+def test_years_that_split_no_rows_have_a_remark(init, chance) -> None:
     table = {
         "year": [1900 + i / 12 for i in range(300)],
         "y": [chance.random() for _ in range(300)],
@@ -461,16 +463,16 @@ def test_years_that_split_no_rows_are_told(init, chance) -> None:
     assert "counts years" in lines_of(init(table, "y"), "'year'")[0]
 
 
-def test_an_id_that_splits_the_rows_is_not_told_as_a_leak(init, chance) -> None:
+def test_an_id_that_splits_the_rows_is_not_called_a_leak(init, chance) -> None:
     ids = [i // 4 for i in range(400)]
     table = {
         "user_id": ids,
         "x": [chance.random() for _ in ids],
         "y": [i * 7 % 50 % 2 for i in ids],
     }
-    written = init(table, "y")
-    assert written.spec.split.keys == ("user_id",)
-    assert not lines_of(written, "give the label away")
+    proposal = init(table, "y")
+    assert proposal.spec.split.keys == ("user_id",)
+    assert not lines_of(proposal, "give the label away")
 
 
 def test_of_few_rows_by_time_the_test_holds_more_than_a_tenth(init, chance) -> None:
@@ -485,9 +487,9 @@ def test_a_column_of_infinities_takes_no_rows_along(tmp_path: Path, chance) -> N
     ratio = [float("inf") if i % 7 == 0 else i / 7 for i in range(200)]
     table = {"x": x, "ratio": ratio, "y": [int(v > 0.4) for v in reversed(x)]}
     pq.write_table(pa.table(table), tmp_path / "t.parquet")
-    written = propose(str(tmp_path / "t.parquet"), "y", tmp_path / "t.yaml")
-    assert list(written.spec.columns) == ["x", "y"]
-    assert "29 cells do not convert, as infinity" in lines_of(written, "infinity")[0]
+    proposal = propose(str(tmp_path / "t.parquet"), "y", tmp_path / "t.yaml")
+    assert list(proposal.spec.columns) == ["x", "y"]
+    assert "29 cells do not convert, as infinity" in lines_of(proposal, "infinity")[0]
 
 
 def test_a_label_of_one_value_but_for_a_row_is_refused_with_the_reason(init, chance) -> None:

@@ -42,13 +42,13 @@ def test_a_large_csv_is_read_in_sixteen_places_and_its_rows_are_estimated(
     monkeypatch.setattr(sampling, "PLACE_BYTES", 1000)
     path = tmp_path / "t.csv"
     path.write_text("n,v\n" + "".join(f"{i:08d},1\n" for i in range(20_000)))
-    found = draw_sample(str(path))
-    assert (found.whole, found.places) == (False, 16)
-    assert found.rows == pytest.approx(20_000, rel=0.01)
-    numbers = [int(n) for n in found.table.column("n").to_pylist()]
+    sample = draw_sample(str(path))
+    assert (sample.whole, sample.places) == (False, 16)
+    assert sample.rows == pytest.approx(20_000, rel=0.01)
+    numbers = [int(n) for n in sample.table.column("n").to_pylist()]
     assert (numbers[0], numbers[-1]) == (0, 19_999)
-    assert found.sentence == f"1,451 rows in 16 places, of about {found.rows:,}"
-    assert draw_sample(str(path)).table.equals(found.table)
+    assert sample.sentence == f"1,451 rows in 16 places, of about {sample.rows:,}"
+    assert draw_sample(str(path)).table.equals(sample.table)
 
 
 def test_a_compressed_file_that_is_not_read_whole_says_that_it_is_its_start(
@@ -58,25 +58,25 @@ def test_a_compressed_file_that_is_not_read_whole_says_that_it_is_its_start(
     path = tmp_path / "t.csv.gz"
     rows = "".join(f"{i:08d},{'x' * 90}\n" for i in range(60_000))  # 6 MB, in two blocks
     path.write_bytes(gzip.compress(("n,v\n" + rows).encode(), 1))
-    found = draw_sample(str(path))
-    assert (found.whole, found.is_spread, found.rows) == (False, False, 0)
-    assert found.sentence.startswith("the first 4")
+    sample = draw_sample(str(path))
+    assert (sample.whole, sample.is_spread, sample.rows) == (False, False, 0)
+    assert sample.sentence.startswith("the first 4")
 
 
 def test_quoted_line_ends_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('text,n\n"one\nline",1\n"two",2\n')
-    found = draw_sample(str(path))
-    assert found.source.quoted_newlines
-    assert found.table.to_pydict() == {"text": ["one\nline", "two"], "n": ["1", "2"]}
+    sample = draw_sample(str(path))
+    assert sample.source.quoted_newlines
+    assert sample.table.to_pydict() == {"text": ["one\nline", "two"], "n": ["1", "2"]}
 
 
 def test_columns_without_a_name_of_their_own_are_left_out_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(",a,a,b\n1,2,3,4\n")
-    found = draw_sample(str(path))
-    assert found.table.to_pydict() == {"b": ["4"]}
-    assert found.unreadable == {"": "it has no name", "a": "2 columns have this name"}
+    sample = draw_sample(str(path))
+    assert sample.table.to_pydict() == {"b": ["4"]}
+    assert sample.unreadable == {"": "it has no name", "a": "2 columns have this name"}
 
 
 def test_lists_structs_and_times_of_day_of_a_parquet_file_are_left_out(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_lists_structs_and_times_of_day_of_a_parquet_file_are_left_out(tmp_path:
     columns = {"a": pa.array([1, 2]), "l": pa.array([[1], [2]]), "s": pa.array([{"x": 1}] * 2)}
     dictionary = pa.array(["u", "v"]).dictionary_encode()
     pq.write_table(pa.table({**columns, "d": dictionary}), path)
-    found = draw_sample(str(path))
-    assert found.table.to_pydict() == {"a": [1, 2], "d": ["u", "v"]}
-    assert found.unreadable["l"] == "it is list<element: int64>"
-    assert found.unreadable["s"] == "it is struct<x: int64>"
+    sample = draw_sample(str(path))
+    assert sample.table.to_pydict() == {"a": [1, 2], "d": ["u", "v"]}
+    assert sample.unreadable["l"] == "it is list<element: int64>"
+    assert sample.unreadable["s"] == "it is struct<x: int64>"
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
