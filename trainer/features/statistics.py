@@ -73,8 +73,8 @@ class Distribution:
         keys, rows = _sum_by_key(ordered((values[finite] + 0.0).view(np.int64)), counts[finite])
         missing = counts[~finite].sum(axis=0).tolist()
         return [
-            cls(keys[part > 0], part[part > 0], n_missing, limit=limit)._bounded()
-            for part, n_missing in zip(rows.T, missing, strict=True)
+            cls(keys[occurs], part[occurs], n_missing, limit=limit)._bounded()
+            for part, occurs, n_missing in zip(rows.T, rows.T > 0, missing, strict=True)
         ]
 
     @classmethod
@@ -234,10 +234,8 @@ class Categories:
         order = pc.sort_indices(values)
         values, counts = values.take(order), counts[order.to_numpy()]
         return [
-            cls(
-                values.filter(pa.array(part > 0)), part[part > 0], n_missing, limit=limit
-            )._bounded()
-            for part, n_missing in zip(counts.T, missing, strict=True)
+            cls(values.filter(pa.array(occurs)), part[occurs], n_missing, limit=limit)._bounded()
+            for part, occurs, n_missing in zip(counts.T, counts.T > 0, missing, strict=True)
         ]
 
     @classmethod
