@@ -198,7 +198,7 @@ def _train(ours: Ours, image: str) -> Any:
             study.set_caching_options(False)
             best = choose(
                 gcp_resources=study.outputs["gcp_resources"],
-                worker_pool_specs=out["worker_pool_specs"],
+                pools=out["pools"],
             )
             job(ours(best).outputs["Output"])
         with dsl.Else():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +17,13 @@ GOOGLE = "-aiplatform.googleapis.com"
 TIMEOUT_S = 60.0
 
 
-def choose(gcp_resources: str, pools: Sequence[Mapping[str, Any]], tuning: str) -> list[Any]:
+def choose(gcp_resources: str, pools: str, tuning: str) -> list[Any]:
     """Returns the pools with the best trial's settings as further arguments of every replica.
 
     Args:
-        gcp_resources: Of HyperparameterTuningJobRunOp; names the job.
-        pools: The `worker_pool_specs` of the trials.
+        gcp_resources: The output of HyperparameterTuningJobRunOp; names the job.
+        pools: The `worker_pool_specs` of the trials as JSON text: a list would arrive with floats,
+            which Vertex refuses as counts of machines.
         tuning: The folder to write `tuning.json` into: the job with all its trials.
 
     Raises:
@@ -38,7 +40,7 @@ def choose(gcp_resources: str, pools: Sequence[Mapping[str, Any]], tuning: str) 
     print(f"choose: the final training gets {' '.join(arguments)}")
     with commit(tuning, "tuning.json") as folder:
         write_json(folder / "tuning.json", {"best": best["id"], **job})
-    return with_arguments(pools, arguments)
+    return with_arguments(json.loads(pools), arguments)
 
 
 def best_trial(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,20 +85,11 @@ def argument(value: Any) -> str:
 
 def with_arguments(pools: Sequence[Mapping[str, Any]], arguments: Sequence[str]) -> list[Any]:
     """Returns pools whose containers get further arguments; the last of two equal ones counts."""
-    restored: list[Any] = _whole_numbers(pools)
-    for pool in restored:
+    extended = copy.deepcopy(list(pools))
+    for pool in extended:
         container = pool["container_spec"]
         container["args"] = [*container.get("args", []), *arguments]
-    return restored
-
-
-def _whole_numbers(value: Any) -> Any:
-    """Returns a copy of JSON in which 1.0 is 1 again, as a count must be: KFP makes all floats."""
-    if isinstance(value, Mapping):
-        return {key: _whole_numbers(inner) for key, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_whole_numbers(inner) for inner in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return extended
 
 
 def read_job(uri: str) -> dict[str, Any]:

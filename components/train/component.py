@@ -29,6 +29,7 @@ def plan(
     study_metrics=list,
     study_parameters=list,
     tuning_directory=str,
+    pools=str,
 ):
     """Resolves the tier into worker pools and the trainer's command.
 
@@ -53,14 +54,14 @@ def plan(
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def choose(gcp_resources: str, worker_pool_specs: list, tuning: dsl.Output[dsl.Artifact]) -> list:
+def choose(gcp_resources: str, pools: str, tuning: dsl.Output[dsl.Artifact]) -> list:
     """Gives the best trial's settings to the final training.
 
     Args:
         gcp_resources: Names the finished tuning job.
-        worker_pool_specs: The pools of the trials.
+        pools: The worker pools of the trials as JSON text, which keeps counts whole numbers.
         tuning: All trials, in `tuning.json`.
     """
     from quatrain.components.train import best_trial
 
-    return best_trial.choose(gcp_resources, worker_pool_specs, tuning.path)
+    return best_trial.choose(gcp_resources, pools, tuning.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ class Plan(NamedTuple):
     study_metrics: list[dict[str, Any]]
     study_parameters: list[dict[str, Any]]
     tuning_directory: str
+    pools: str
 
 
 def plan(
@@ -75,12 +77,14 @@ def plan(
     arguments += trainer_arguments(settings, examples.uri, chosen)
     _tell(chosen, model_spec.train.settings, settings)
     container = {"image_uri": image, "command": list(COMMAND), "args": arguments}
+    pools = chosen.worker_pools(container)
     return Plan(
-        chosen.worker_pools(container),
+        pools,
         model_uri,
         **chosen.job_scheduling._asdict(),
         **_study(model_spec.train, rows["train"]),
         tuning_directory=f"{model_uri}/tuning",
+        pools=json.dumps(pools),
     )
 
 

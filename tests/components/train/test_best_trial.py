@@ -14,8 +14,8 @@ from quatrain.components.train import best_trial
 from tests.emulators import storage, tls
 
 POOL = {
-    "machine_spec": {"machine_type": "n1-standard-8", "accelerator_count": 1.0},
-    "replica_count": 1.0,
+    "machine_spec": {"machine_type": "n1-standard-8", "accelerator_count": 1},
+    "replica_count": 1,
     "container_spec": {"image_uri": "i", "args": ["--", "--learning-rate", "0.001"]},
 }
 URI = "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/l/x/1"
@@ -76,7 +76,7 @@ def test_its_settings_follow_the_command_s_own_and_all_trials_are_kept(tmp_path)
     study = tmp_path / "a study.json"
     study.write_text(json.dumps(job(0.3, 0.2)))
     resources = {"resources": [{"resourceType": "Local", "resourceUri": study.as_uri()}]}
-    (pool,) = best_trial.choose(json.dumps(resources), [POOL], str(tmp_path / "tuning"))
+    (pool,) = best_trial.choose(json.dumps(resources), json.dumps([POOL]), str(tmp_path / "tuning"))
     assert pool["container_spec"]["args"] == [
         *["--", "--learning-rate", "0.001"],
         *["--learning_rate=0.002", "--batch_size=256", "--hidden_units=64,32"],
