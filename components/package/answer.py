@@ -1,6 +1,6 @@
 """Loads an exported model in a fresh process and asks it one raw row.
 
-    python answer.py MODEL_DIR JSON_ROW
+    python answer.py MODEL_DIR ROW_FILE
 
 Run with the package's environment: it imports TensorFlow and nothing of this repository.
 """
@@ -38,4 +38,6 @@ def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(answer(sys.argv[1], json.loads(sys.argv[2]))))
+    print(
+        json.dumps(answer(sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))))
+    )

@@ -27,5 +27,7 @@ def package(
     from quatrain.components.package import publishing
     from quatrain.components.specification.parameter import read_parameter
 
-    own = read_parameter(spec).train.trainer or ""
-    return publishing.publish(Path(examples.path), Path(package.path), own)
+    train = read_parameter(spec).train
+    return publishing.publish(
+        Path(examples.path), Path(package.path), train.trainer or "", train.settings.model
+    )

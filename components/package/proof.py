@@ -36,8 +36,11 @@ class Check:
 class _Prover:
     """The checks of one package; each returns a detail or raises with the reason."""
 
-    def __init__(self, trainer_dir: Path, examples: Path, built: Sdist, work: Path) -> None:
+    def __init__(
+        self, trainer_dir: Path, examples: Path, built: Sdist, work: Path, model: str
+    ) -> None:
         self._trainer_dir, self._examples, self._built = trainer_dir, examples, built
+        self._model = model
         self._work = work
         self._site = work / "site"
         self._sample = work / "sample"
@@ -86,7 +89,8 @@ class _Prover:
     def trains(self) -> str:
         cut_sample(self._examples, self._sample)
         job_dir = str(self._work / "job")
-        arguments = ["--examples", str(self._sample), "--job-dir", job_dir, "--epochs", "1"]
+        arguments = ["--examples", str(self._sample), "--job-dir", job_dir]
+        arguments += ["--settings", json.dumps({"model": self._model}), "--epochs", "1"]
         arguments += ["--max-steps", "1", "--package-sha256", self._built.sha256]
         self._python("-m", "trainer.task", *arguments)
         metadata = self._work / "job" / "model" / "metadata.json"
@@ -95,8 +99,9 @@ class _Prover:
         return f"{json.loads(metadata.read_bytes())['steps']} step on real rows"
 
     def answers(self) -> str:
-        row = json.dumps(raw_row(self._sample))
-        text = self._python(str(_ANSWER), str(self._work / "job" / "model"), row)
+        row = self._work / "row.json"  # a row of 5 000 columns is too long for an argument
+        row.write_text(json.dumps(raw_row(self._sample)), encoding="utf-8")
+        text = self._python(str(_ANSWER), str(self._work / "job" / "model"), str(row))
         return text.strip().splitlines()[-1]
 
     def _python(self, *arguments: str) -> str:
@@ -109,20 +114,28 @@ WAYS_OUT: Mapping[str, str] = {
     "reproducible": "keep the time and random numbers out of the trainer's build",
     "installs": "the package must build and install from what the image holds",
     "help": "run `python -m trainer.task --help` in the trainer's folder's parent",
-    "trains": "run the trainer on a few rows with --max-steps 1",
+    "trains": "run the trainer on a few rows with --settings '{}' --max-steps 1",
     "answers": "export a serving_default signature that takes the raw inputs by name",
 }
 """The checks in their order, and what to do when one fails."""
 
 
-def prove(trainer_dir: Path, examples: Path, built: Sdist) -> list[dict[str, Any]]:
+def prove(
+    trainer_dir: Path, examples: Path, built: Sdist, model: str = "auto"
+) -> list[dict[str, Any]]:
     """Runs all checks and returns their records.
+
+    Args:
+        trainer_dir: The sources of the package.
+        examples: Engineered rows; a handful of them trains the proof.
+        built: The package.
+        model: The kind of model that it trains, as `train.model` has it.
 
     Raises:
         PackageError: Names the first check that failed, the reason and the way out.
     """
     with tempfile.TemporaryDirectory(prefix="quatrain-proof-") as folder:
-        prover = _Prover(trainer_dir, examples, built, Path(folder))
+        prover = _Prover(trainer_dir, examples, built, Path(folder), model)
         # The second build runs beside the others: each leaves a core idle at times.
         with ThreadPoolExecutor(1) as pool:
             second = pool.submit(_checked, "reproducible", prover.reproducible)

@@ -18,7 +18,7 @@ from quatrain.components.package.sources import LEFT_OUT, PACKAGE, check_sources
 from quatrain.components.storage import mounted
 
 
-def publish(examples: Path, out: Path, trainer: str = "") -> str:
+def publish(examples: Path, out: Path, trainer: str = "", model: str = "auto") -> str:
     """Builds and proves the trainer package, and writes the package artifact.
 
     Args:
@@ -26,6 +26,7 @@ def publish(examples: Path, out: Path, trainer: str = "") -> str:
         out: The package artifact; it is there with `package.json`, or not at all.
         trainer: A folder that takes the trainer's place, or a file that takes the place of its
             `model.py`; `gs://` is reached through its mount. By default the one beside this code.
+        model: The kind of model that the proof trains, as `train.model` has it.
 
     Returns:
         The sha256 of the package.
@@ -35,7 +36,7 @@ def publish(examples: Path, out: Path, trainer: str = "") -> str:
     """
     with commit(out, "package.json") as folder, sources_of(trainer) as sources:
         built = build_sdist(sources, folder)
-        checks = prove(sources, examples, built)
+        checks = prove(sources, examples, built, model)
         record = {"version": 1, "file": built.path.name, "sha256": built.sha256, "checks": checks}
         write_json(folder / "package.json", record)
     print(f"package: published {built.path.name}", flush=True)
