@@ -19,6 +19,7 @@ def prepare(
     import os
 
     from quatrain.components.errors import DataError
+    from quatrain.components.specification.parameter import read_parameter
 
     if runner == "fail":
         raise DataError("no rows\nin 2 files")
@@ -26,7 +27,7 @@ def prepare(
     rows = {"read": 4, "train": 2, "validation": 1, "test": 1, "rejected": 0}
     with open(examples.path + "/manifest.json", "w") as stream:
         times = {"at": at, "scheduled": scheduled, "created": created}
-        epochs = json.loads(spec)["train"]["epochs"]
+        epochs = read_parameter(spec).train.settings.epochs
         manifest = {"rows": rows, "warnings": [], "epochs": epochs, "times": times}
         json.dump(manifest, stream)
     return 4

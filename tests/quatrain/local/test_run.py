@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.local import run as local
 from quatrain.local.runs import Run
 from quatrain.pipelines.compiled import PipelineError
@@ -200,6 +201,18 @@ def descendants(pid):
     children = Path(f"/proc/{pid}/task/{pid}/children")
     pids = [int(p) for p in children.read_text().split()] if children.exists() else []
     return pids + [d for child in pids for d in descendants(child)]
+
+
+def test_a_spec_of_1500_columns_reaches_the_steps_by_a_file(toy_path, spec, tmp_path):
+    # As an argument it ended in "Argument list too long".
+    wide = dict.fromkeys((f"column_{i}" for i in range(1_500)), "float")
+    features = [{"name": f"f_{n}", "from": n, "transform": "standardize"} for n in wide]
+    document = spec.as_document() | {"columns": {"y": "bool", "x": "float", **wide}}
+    wide_spec = ModelSpec.model_validate(document | {"features": features})
+    folder = run(toy_path, wide_spec, tmp_path).folder
+    assert json.loads((folder / "examples/manifest.json").read_text())["epochs"] == 20
+    (path,) = (tmp_path / "toy/specs").iterdir()
+    assert path.name == f"{wide_spec.sha256}.json"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
