@@ -1,8 +1,8 @@
-"""The leakage audit of the splits: what the first pass saw, judged.
+"""The leakage audit: checks of the splits, on what the first pass counted.
 
-Each check ends as passed, as a note (worth knowing, and often intended) or as a finding (a warning
-of the run), with its number in a sentence. None stops the run: whether rows may repeat or an input
-may tell the label is known to whoever knows the table.
+Each check passes, or ends as a note (worth knowing, and often intended) or as a finding (a warning
+of the run), with its numbers in a sentence. No check stops the run: only who knows the table knows
+whether its rows may repeat, or whether an input may predict the label almost alone.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS, HashSplit
 
 REPEATED = 0.01
-"""Share of repeated rows from which on it is a finding; a metric moves by about as much."""
-TOLD_APART = 0.5
-"""Share of the rows that are distinct below which repeated ones are the table's nature."""
+"""From this share on, repeated rows are a finding: a metric moves by about as much."""
+MOSTLY_DISTINCT = 0.5
+"""Below this share of distinct rows, repetition is in the nature of the table, and no finding."""
 CHANCE = 1e-4
-"""A split is beyond chance when one as far off comes once in 10 000 draws, or less often."""
+"""A split size is beyond chance if one as far off comes at most once in 10 000 draws."""
 ALMOST_ALL = {"binary": 0.95, "multiclass": 0.95, "regression": 0.98}
-"""Share of the label that one input explains from which on it gives the label away.
+"""From this share on, an input that explains the label alone is a finding.
 
-Of a rare class the sample has some dozen rows: a few fall on the wrong side of a threshold. The
-ranks of a number are often explained to 95 % by an honest input (a diamond's price by its weight).
+It is below 1 for classes, since the sample has only some dozen rows of a rare class, of which a few
+fall on the wrong side of a threshold. It is higher for regressions, where an honest input often
+explains 95 % of the ranks: the price of a diamond follows its weight.
 """
 FEW_DRAWS = 100
-"""Below so many effective draws the sizes of a split are mostly luck."""
+"""With fewer effective draws, the sizes of the splits are mostly luck."""
 
 AUDIT_Z = 1.96
 """Half a 95 % interval in standard errors, to the digits of every statistics.json so far."""
@@ -46,13 +47,13 @@ Verdict = Literal["passed", "note", "finding"]
 
 @dataclass(frozen=True)
 class AuditCheck:
-    """One question to the splits and its answer.
+    """A check of the splits, with its result.
 
     Attributes:
-        check: Which: keys, identical_rows, time_order, predictors or sizes.
-        verdict: passed, note or finding.
-        sentence: What was found, with its number.
-        numbers: The same for machines.
+        check: Its name: keys, identical_rows, time_order, predictors or sizes.
+        verdict: Its result: passed, note or finding.
+        sentence: The result in a sentence, with the numbers that decided it.
+        numbers: The same numbers for programs.
     """
 
     check: str
@@ -62,7 +63,7 @@ class AuditCheck:
 
 
 def document(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> list[dict[str, Any]]:
-    """Returns the audit of statistics.json; `derived` has the types of the derived columns."""
+    """Returns the audit for statistics.json; `derived` has the types of the derived columns."""
     return [asdict(check) for check in _checks(spec, derived, summary)]
 
 
@@ -82,16 +83,16 @@ def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> It
         yield from _sizes(spec.split, summary, evidence.keys)
 
 
-def _sampled(sketch: DistinctSample, noun: str) -> str:
-    if sketch.complete:
-        return f"{sketch.distinct:,} {noun}"
-    return f"{SIZE:,} sampled of about {sketch.distinct:,} {noun}"
+def _size_of(sample: DistinctSample, noun: str) -> str:
+    if sample.complete:
+        return f"{sample.distinct:,} {noun}"
+    return f"{SIZE:,} sampled of about {sample.distinct:,} {noun}"
 
 
 def _keys(split: HashSplit, keys: DistinctSample) -> AuditCheck:
     shared = int(np.sum(np.count_nonzero(keys.counts, axis=1) > 1))
-    named = ", ".join(split.drawn)
-    where = _sampled(keys, f"distinct keys ({named})")
+    columns = ", ".join(split.drawn)
+    where = _size_of(keys, f"distinct keys ({columns})")
     if not shared:
         return AuditCheck("keys", "passed", f"no key stands in two splits, of {where}")
     sentence = f"{shared:,} keys stand in two splits, of {where}"
@@ -99,15 +100,15 @@ def _keys(split: HashSplit, keys: DistinctSample) -> AuditCheck:
 
 
 def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
-    """How many distinct rows of a later split stand in an earlier one, too.
+    """Checks how many distinct rows of a later split are also in an earlier one.
 
-    The columns that decide the split are left out: with them no row could stand in two.
+    The columns that decide the split are left out, as no row could be in two splits with them.
     """
     counts = dict(zip(SPLITS, rows.counts.T, strict=True))
     pairs: list[dict[str, Any]] = []
     for earlier, later in combinations(SPLITS, 2):
-        there = counts[later] > 0
-        n, repeated = int(there.sum()), int(np.sum(there & (counts[earlier] > 0)))
+        in_later = counts[later] > 0
+        n, repeated = int(in_later.sum()), int(np.sum(in_later & (counts[earlier] > 0)))
         share, low, high = _share(repeated, n, exact=rows.complete)
         pair = {"rows_of": later, "also_in": earlier, "distinct": n, "repeated": repeated}
         pairs.append({**pair, "share": share, "low": low, "high": high})
@@ -121,23 +122,25 @@ def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
         everywhere = f"in all {columns}"
     if not any(p["repeated"] for p in pairs):
         at_most = "" if rows.complete else f"; at most {worst['high']:.2%} of them (95 %)"
-        where = _sampled(rows, "distinct rows")
+        where = _size_of(rows, "distinct rows")
         sentence = f"no row stands in two splits, {everywhere}, of {where}{at_most}"
         return AuditCheck("identical_rows", "passed", sentence, numbers)
-    has_input = any(i.name not in deciding for i in spec.inputs)  # equal labels are no copies
-    is_told_apart = has_input and rows.distinct > TOLD_APART * rows.n_rows
-    verdict: Verdict = "finding" if worst["low"] > REPEATED and is_told_apart else "note"
+    has_input = any(
+        i.name not in deciding for i in spec.inputs
+    )  # two equal labels are not copies of a row
+    is_mostly_distinct = has_input and rows.distinct > MOSTLY_DISTINCT * rows.n_rows
+    verdict: Verdict = "finding" if worst["low"] > REPEATED and is_mostly_distinct else "note"
     interval = "" if rows.complete else f" ({worst['low']:.2%} to {worst['high']:.2%}, 95 %)"
     sentence = (
         f"{worst['share']:.2%}{interval} of the distinct {worst['rows_of']} rows stand in "
         f"{worst['also_in']} too, identical {everywhere}: "
-        + ("they may be copies" if is_told_apart else "these columns do not tell rows apart")
+        + ("they may be copies" if is_mostly_distinct else "these columns do not tell rows apart")
     )
     return AuditCheck("identical_rows", verdict, sentence, numbers)
 
 
 def _share(part: int, n: int, *, exact: bool) -> tuple[float, float, float]:
-    """Returns a share and its 95 % interval (Wilson 1927), over the draw of the sample."""
+    """Returns a share of a sample, and its 95 % interval for the whole table (Wilson 1927)."""
     if not n:
         return 0.0, 0.0, 0.0 if exact else 1.0
     share = part / n
@@ -145,31 +148,31 @@ def _share(part: int, n: int, *, exact: bool) -> tuple[float, float, float]:
 
 
 def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[AuditCheck]:
-    """Whether training ends before the later splits begin, by each declared time."""
+    """Checks, for each declared time, whether the train split ends before the others begin."""
     own = spec.split.column if spec.split.by == "time" else None
     for column in dict.fromkeys(name for name, _ in evidence.times):
         if own is not None and column != own:
-            continue  # the time that the table is ordered by is said
+            continue  # the split itself says which time orders the rows
         ends = {s: evidence.times[column, s] for s in SPLITS if (column, s) in evidence.times}
-        told = ", ".join(f"{s} {_time(a)[:10]} to {_time(b)[:10]}" for s, (a, b) in ends.items())
+        extents = ", ".join(f"{s} {_time(a)[:10]} to {_time(b)[:10]}" for s, (a, b) in ends.items())
         numbers = {"column": column, "splits": {s: [_time(t) for t in e] for s, e in ends.items()}}
         overlap = _overlap(ends)
         if not overlap:
-            sentence = f"by {column} the splits follow each other: {told}"
+            sentence = f"by {column} the splits follow each other: {extents}"
             yield AuditCheck("time_order", "passed", sentence, numbers)
         elif own is not None:
-            sentence = f"the splits overlap by their own time {column}: {told}"
+            sentence = f"the splits overlap by their own time {column}: {extents}"
             yield AuditCheck("time_order", "finding", sentence, numbers)
         else:
             sentence = (
                 f"the splits share their time by {column}, so training knows what comes after "
-                f"{overlap} rows ({told}); split by time where the model is to foretell"
+                f"{overlap} rows ({extents}); split by time where the model is to foretell"
             )
             yield AuditCheck("time_order", "note", sentence, numbers)
 
 
 def _overlap(ends: dict[str, Extent]) -> str:
-    """Returns the first split that begins before the one before it has ended."""
+    """Returns the first split that begins before the previous one has ended, or an empty text."""
     present = [s for s in SPLITS if s in ends]
     return next((b for a, b in pairwise(present) if ends[b][0] <= ends[a][1]), "")
 
@@ -179,10 +182,10 @@ def _time(micros: int) -> str:
 
 
 def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: DistinctSample) -> AuditCheck:
-    """Whether one input alone tells the label."""
+    """Checks whether one input alone predicts the label."""
     type_ = {**spec.columns, **derived}[spec.label]
     shares = single_input.explained(spec.task, type_, spec.inputs, rows)
-    where = _sampled(rows, "distinct rows")
+    where = _size_of(rows, "distinct rows")
     if not shares:
         sentence = f"{spec.label} varies too little in {where} to say which input tells it"
         return AuditCheck("predictors", "note", sentence)
@@ -207,38 +210,41 @@ def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: DistinctSampl
 
 
 def _sizes(split: HashSplit, summary: Summary, keys: DistinctSample) -> Iterator[AuditCheck]:
-    """Whether the splits have the sizes that were asked for.
+    """Checks whether the splits have the requested sizes, as far as chance allows.
 
-    A key is a draw, not a row. Keys of unlike sizes count as fewer: of the sizes w of the keys they
-    are (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling"). The bound on the share of the keys is
-    the exact binomial tail, that on the share of the rows the normal one over the effective draws.
+    The split draws keys, not rows, so the number of draws is that of the keys. If their numbers of
+    rows w differ, they are worth only (sum w)^2 / sum w^2 draws (Kish 1965, "Survey Sampling"). The
+    share of the keys is tested by the exact binomial tail, the share of the rows by the normal tail
+    for the effective draws; the smaller chance counts.
     """
     sizes = keys.counts.sum(axis=1).astype(float)
     draws = keys.distinct * float(sizes.mean() ** 2 / np.mean(sizes**2))
-    counted = len(keys.keys)
+    n_sampled = len(keys.keys)
     n_rows = sum(summary.rows[s] for s in SPLITS)
     parts, off = [], []
     for name, in_split in zip(SPLITS, keys.counts.T, strict=True):
-        asked = float(getattr(split, name))
+        requested = float(getattr(split, name))
         n_keys, share = int(np.sum(in_split > 0)), summary.rows[name] / n_rows
-        z = abs(share - asked) / math.sqrt(asked * (1 - asked) / draws)
-        chance = min(_two_sided(n_keys, counted, asked), math.erfc(z / math.sqrt(2)))
-        parts.append({"split": name, "asked": asked, "rows": share, "keys": n_keys / counted})
+        z = abs(share - requested) / math.sqrt(requested * (1 - requested) / draws)
+        chance = min(_two_sided(n_keys, n_sampled, requested), math.erfc(z / math.sqrt(2)))
+        parts.append({"split": name, "asked": requested, "rows": share, "keys": n_keys / n_sampled})
         parts[-1]["chance"] = chance
         if chance < CHANCE:
-            off.append(f"{name} has {n_keys / counted:.1%} of the keys and {share:.1%} of the rows")
-            off[-1] += f", asked {asked:.1%} (chance {chance:.0e})"
+            off.append(
+                f"{name} has {n_keys / n_sampled:.1%} of the keys and {share:.1%} of the rows"
+            )
+            off[-1] += f", asked {requested:.1%} (chance {chance:.0e})"
     numbers = {"keys": keys.distinct, "effective_draws": draws, "splits": parts}
-    told = ", ".join(f"{p['split']} {p['rows']:.1%} of {p['asked']:.1%}" for p in parts)
+    shares = ", ".join(f"{p['split']} {p['rows']:.1%} of {p['asked']:.1%}" for p in parts)
     where = f"{keys.distinct:,} keys, worth {draws:,.0f} draws"
     if off:
         sentence = f"split sizes differ from the request beyond chance ({where}): {'; '.join(off)}"
         yield AuditCheck("sizes", "finding", sentence, numbers)
     elif draws < FEW_DRAWS:
-        sentence = f"the sizes are mostly luck, as there are only {where}: {told}"
+        sentence = f"the sizes are mostly luck, as there are only {where}: {shares}"
         yield AuditCheck("sizes", "note", sentence, numbers)
     else:
-        sentence = f"the splits have the sizes asked for, within chance of {where}: {told}"
+        sentence = f"the splits have the sizes asked for, within chance of {where}: {shares}"
         yield AuditCheck("sizes", "passed", sentence, numbers)
 
 

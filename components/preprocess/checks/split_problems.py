@@ -1,4 +1,4 @@
-"""Whether the rows can train the model of a spec: problems stop the run, warnings are kept."""
+"""Whether the rows can train the model of a spec: problems stop the run, warnings do not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEIGHT_TYPES = ("float", "int", "bool")
 
 
 def spec_problems(spec: ModelSpec, derived: dict[str, str]) -> Iterator[str]:
-    """Yields what is wrong with a spec once the types of its derived columns are known."""
+    """Yields the problems of a spec that only the types of its derived columns show."""
     types: dict[str, str] = {**spec.columns, **derived}
     label = types[spec.label]
     if label not in LABEL_TYPES[spec.task]:
@@ -46,8 +46,8 @@ def _split_problems(split: Split, types: dict[str, str]) -> Iterator[str]:
         allowed = " or ".join(FOLD_TYPES)
         yield f"split.column: {split.column!r} is {types[split.column]}; a fold is {allowed}"
     if split.by == "hash" and split.stratify and types[split.stratify] not in CLASS_TYPES:
-        found, allowed = types[split.stratify], ", ".join(CLASS_TYPES)
-        yield f"split.stratify: {split.stratify!r} is {found}; its values must be few: {allowed}"
+        type_, allowed = types[split.stratify], ", ".join(CLASS_TYPES)
+        yield f"split.stratify: {split.stratify!r} is {type_}; its values must be few: {allowed}"
     if split.by != "time":
         return
     if types[split.column] not in ("timestamp", "date"):
@@ -74,22 +74,22 @@ def _duplicate_problems(rule: Deduplicate | None, types: dict[str, str]) -> Iter
 
 
 def _leaks(spec: ModelSpec) -> Iterator[str]:
-    """A label that is made only of the features' own columns is a rule, not a prediction."""
-    made_of = _label_columns(spec)
-    if made_of and made_of <= {i.name for i in spec.inputs}:
+    """Yields a problem if the label is derived from inputs alone: a rule, not a prediction."""
+    columns = _label_columns(spec)
+    if columns and columns <= {i.name for i in spec.inputs}:
         sql = spec.clean.derive[spec.label]
         places = [
-            f"features[{i}]" for i, f in enumerate(spec.features) if made_of.intersection(f.columns)
+            f"features[{i}]" for i, f in enumerate(spec.features) if columns.intersection(f.columns)
         ]
         yield (
             f"{', '.join(places)}: the label ({spec.label}: {sql}) is made of nothing but "
-            f"{' and '.join(map(repr, sorted(made_of)))}, which would give the answer away; "
-            f"remove {'it' if len(made_of) == 1 else 'one of them'} from the features"
+            f"{' and '.join(map(repr, sorted(columns)))}, which would give the answer away; "
+            f"remove {'it' if len(columns) == 1 else 'one of them'} from the features"
         )
 
 
 def leak_warnings(spec: ModelSpec) -> list[str]:
-    """Returns which features make a part of the label."""
+    """Returns a warning for each input from which the label is derived."""
     return [
         f"column {name!r} is a feature and makes a part of the label {spec.label!r}; "
         f"is it known when the prediction is made?"
@@ -98,7 +98,7 @@ def leak_warnings(spec: ModelSpec) -> list[str]:
 
 
 def _label_columns(spec: ModelSpec) -> frozenset[str]:
-    """Returns the columns that a derived label is made of."""
+    """Returns the columns from which the label is derived, if it is."""
     sql = spec.clean.derive.get(spec.label)
     return columns_used(sql, spec.columns) if sql else frozenset()
 
@@ -111,9 +111,9 @@ def run_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> s
         return problem
     rows = summary.rows
     if empty := [s for s in SPLITS if not rows[s]]:
-        kept = ", ".join(f"{s} {rows[s]:,}" for s in SPLITS)
+        sizes = ", ".join(f"{s} {rows[s]:,}" for s in SPLITS)
         return (
-            f"the {empty[0]} split has no rows ({kept}); give `split` more rows, other keys, "
+            f"the {empty[0]} split has no rows ({sizes}); give `split` more rows, other keys, "
             f"or other bounds"
         )
     return "\n".join(table_problems(spec, derived, summary, "in the train split")) or None
@@ -122,19 +122,26 @@ def run_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> s
 def table_problems(
     spec: ModelSpec, derived: dict[str, str], summary: Summary, where: str
 ) -> list[str]:
-    """Returns why the train rows cannot train a model; `where` says which rows they are."""
+    """Returns why the train rows cannot train a model.
+
+    Args:
+        spec: The model spec.
+        derived: The types of the derived columns.
+        summary: The counts of the rows.
+        where: The phrase that names the rows in a sentence, for example `in the train split`.
+    """
     label = _label_problem(spec, derived, summary, where)
     return [*([label] if label else []), *_column_problems(spec, summary, where)]
 
 
 def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
-    """Returns the most frequent reasons with a sample row each, past `max_rejected`, or None.
+    """Returns the most frequent reasons with a sample row each if too many rows were rejected.
 
-    Duplicates do not count, on either side: who asks for their removal knows that there are some.
+    Duplicates count neither as rejected nor as read: a spec that removes them expects them.
     """
-    again = summary.reasons.get("duplicate")
-    n_again = again.rows if again else 0
-    rejected, read = summary.rejected - n_again, summary.read - n_again
+    duplicates = summary.reasons.get("duplicate")
+    n_duplicates = duplicates.rows if duplicates else 0
+    rejected, read = summary.rejected - n_duplicates, summary.read - n_duplicates
     if rejected <= spec.clean.max_rejected * read:
         return None
     share, limit = rejected / read, spec.clean.max_rejected
@@ -142,7 +149,7 @@ def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
         f"{rejected:,} of {read:,} rows ({share:.1%}) were rejected, more than "
         f"clean.max_rejected ({limit:.1%}); the most frequent reasons:"
     ]
-    bad = [found for found in summary.frequent if found[0] != "duplicate"]
+    bad = [(name, reason) for name, reason in summary.frequent if name != "duplicate"]
     for name, reason in bad[:NAMED_REASONS]:
         detail = f" ({reason.detail})" if reason.detail else ""
         lines.append(f"  {name}: {reason.rows:,} rows{detail}, as: {reason.sample}")
@@ -151,19 +158,18 @@ def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
 
 
 def warnings(spec: ModelSpec, summary: Summary, classes: tuple[str, ...]) -> list[str]:
-    """Returns what is odd about the rows, though they can train a model."""
+    """Returns warnings about rows that can train a model, but look odd."""
     train = summary.splits["train"].columns
-    found = [
+    sentences = [
         f"column {i.name!r} has one value in the train split; features made of it say nothing"
         for i in spec.inputs
         if _n_distinct(train[i.name]) == 1
     ]
-    found += leak_warnings(spec)
-    return found
+    return [*sentences, *leak_warnings(spec)]
 
 
 def fitted_classes(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> tuple[str, ...]:
-    """Returns the classes of the label over all splits; () for regression."""
+    """Returns the classes of the label in all splits; () for a regression."""
     if spec.task == "regression":
         return ()
     merged = reduce(add, (summary.splits[s].columns[spec.label] for s in SPLITS))

@@ -1,15 +1,16 @@
-"""How far the rows of a run are from those of an earlier one, and whether that is too far.
+"""Drift: how far the rows of a run are from those of an earlier one, and whether that is too far.
 
-Both are known by their statistics.json. Each measure has a noise floor: what two samples of one
-distribution exceed by chance `Z` deviations out, about seven times in a million. A measure counts
-as drift only above its limit and above that floor, so a small table does not warn by its size.
+The comparison uses the statistics.json of both. Each measure has a noise floor, `Z` standard
+deviations out: two samples of one distribution differ by more in about seven of a million cases. A
+measure is drift only above its limit and above that floor, so that a small table does not warn for
+its size alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ from quatrain.components.specification.schema import Limit
 
 VERSION = 1
 Z = 4.5
+"""A run has some hundred measures each week: at 2 deviations several would warn every time."""
 EXPECTED = 5
-"""Rows that a bin must have in the smaller table (Cochran 1954, "Some methods for chi-squared")."""
+"""Rows a bin needs in the smaller table (Cochran 1954, "Some methods for chi-squared")."""
 NUMBERS, CATEGORIES = 1 / 16, 1 / 100
-"""Least share of a bin of numbers, and of a category that is not counted with the other ones."""
+"""The least share of a bin of numbers, and of a category that has a bin of its own."""
 TIMES = ("timestamp", "date")
 OTHER = "other values"
 NAMED = 5
@@ -38,14 +40,14 @@ Column = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class DriftMeasure:
-    """One number of one column.
+    """One measure of one column.
 
     Attributes:
         measure: Its name, as under `drift` in the spec.
-        value: How far the two runs are apart.
-        noise: How far chance alone takes two samples of these sizes.
-        before: The earlier run in words.
-        now: This run in words.
+        value: The distance between the two runs.
+        noise: The distance that chance alone may give two samples of these sizes.
+        before: The earlier run's value, as text.
+        now: This run's value, as text.
     """
 
     measure: str
@@ -54,8 +56,11 @@ class DriftMeasure:
     before: str
     now: str
 
-    def judged(self, column: str, limit: Limit) -> dict[str, Any]:
-        """Returns it with a verdict (passed, warn, fail or chance) and a sentence for the last."""
+    def check(self, column: str, limit: Limit) -> dict[str, Any]:
+        """Returns the measure with its verdict: passed, warn, fail or chance.
+
+        Above a limit it has a sentence, too.
+        """
         over = [
             (level, bound)
             for level in ("fail", "warn")
@@ -75,14 +80,14 @@ class DriftMeasure:
         return verdict
 
 
-def check(spec: str, examples: Path | str, root: str, out: Path | str) -> None:
-    """Compares a run's rows with those of the earlier ones; writes drift.json.
+def check_drift(spec: str, examples: Path | str, root: str, out: Path | str) -> None:
+    """Compares a run's rows with those of earlier runs, and writes drift.json.
 
     Args:
-        spec: The model's spec, as it travels.
+        spec: The model spec as it travels: JSON text, or the uri of a file with its digest.
         examples: The artifact of the preprocess step.
         root: The folder of all runs.
-        out: The artifact to write.
+        out: The artifact that is written.
 
     Raises:
         ArtifactError: The examples are not complete.
@@ -91,25 +96,25 @@ def check(spec: str, examples: Path | str, root: str, out: Path | str) -> None:
     model = read_parameter(spec)
     limits: dict[str, Limit] = {n: getattr(model.drift, n) for n in type(model.drift).model_fields}
     now = history.read_statistics(examples)
-    found = compare_all(history.earlier_runs(root, model.name), now, limits)
+    drift = compare_all(history.earlier_runs(root, model.name), now, limits)
     with commit(out, "drift.json") as folder:
-        write_json(folder / "drift.json", found)
-    for sentence in filter(None, [found["note"], *sentences(found, "warn")]):
+        write_json(folder / "drift.json", drift)
+    for sentence in filter(None, [drift["note"], *sentences(drift, "warn")]):
         print(f"preprocess: drift: {sentence}", flush=True)
-    if failed := sentences(found, "fail"):
-        told = "\n".join(f"  {sentence}" for sentence in failed)
+    if failed := sentences(drift, "fail"):
+        lines = "\n".join(f"  {sentence}" for sentence in failed)
         raise DriftFailed(
-            f"the rows differ from an earlier run's by more than the spec allows:\n{told}\n"
+            f"the rows differ from an earlier run's by more than the spec allows:\n{lines}\n"
             f"nothing was trained, and {Path(out, 'drift.json')} has all of it; correct the "
             f"source, or accept the change once by --set drift.MEASURE.fail=null"
         )
 
 
-def sentences(found: Mapping[str, Any], verdict: str) -> list[str]:
-    """Returns the sentences of a verdict, each with what it is against."""
+def sentences(drift: Mapping[str, Any], verdict: str) -> list[str]:
+    """Returns the sentences of all measures with a verdict, each with the run compared with."""
     return [
         f"against {history.ROLES[comparison['against'][0]]}, {check['sentence']}"
-        for comparison in found["comparisons"]
+        for comparison in drift["comparisons"]
         for column in comparison["columns"]
         for check in column["checks"]
         if check["verdict"] == verdict
@@ -117,12 +122,21 @@ def sentences(found: Mapping[str, Any], verdict: str) -> list[str]:
 
 
 def compare_all(
-    past: Mapping[str, Mapping[str, Any]], now: Mapping[str, Any], limits: Mapping[str, Limit]
+    earlier: Mapping[str, Mapping[str, Any]], now: Mapping[str, Any], limits: Mapping[str, Limit]
 ) -> dict[str, Any]:
-    """Returns drift.json: a comparison with each distinct earlier run, and why there is none."""
+    """Returns the content of drift.json.
+
+    It has a comparison with each distinct earlier run, and a note where there is nothing to compare
+    with.
+
+    Args:
+        earlier: The records of earlier runs, by role.
+        now: The statistics of this run.
+        limits: The limits, by measure.
+    """
     note = ""
     comparisons: list[dict[str, Any]] = []
-    for role, record in past.items():
+    for role, record in earlier.items():
         if record["statistics"]["version"] != now["version"]:
             note = (
                 f"the statistics of {history.ROLES[role]} are of version "
@@ -131,10 +145,10 @@ def compare_all(
         elif comparisons and comparisons[-1]["run"] == record["run"]:
             comparisons[-1]["against"].append(role)
         else:
-            about = {"against": [role], "run": record["run"], "made": record["made"]}
-            compared = compare(record["statistics"]["kept"], now["kept"], limits)
-            comparisons.append({**about, **compared})
-    if not past:
+            run = {"against": [role], "run": record["run"], "made": record["made"]}
+            comparison = compare(record["statistics"]["kept"], now["kept"], limits)
+            comparisons.append({**run, **comparison})
+    if not earlier:
         note = "there is nothing to compare with: no earlier run of this model has passed its gate"
     return {"version": VERSION, "note": note, "comparisons": comparisons}
 
@@ -145,12 +159,13 @@ def compare(
     """Compares the kept rows of two runs, column by column.
 
     Args:
-        before: `kept` of the earlier statistics.json.
-        now: `kept` of this run's.
-        limits: By measure.
+        before: The section `kept` of the earlier statistics.json.
+        now: That of this run.
+        limits: The limits, by measure.
 
     Returns:
-        Rows of both, notes on what cannot be compared, and the columns with their checks and bins.
+        The rows of both runs, notes on what cannot be compared, and each column with its checks and
+        bins.
     """
     label = now["label"]["column"]
     notes = list(_notes(before, now))
@@ -159,10 +174,10 @@ def compare(
         earlier = before["columns"].get(name)
         if earlier is None or earlier["type"] != current["type"]:
             continue
-        measured, bins = _column(earlier, current)
+        measures, bins = _column(earlier, current)
         if name == label:
-            measured, bins = _label(before, now, measured, bins)
-        checks = [m.judged(name, limits[m.measure]) for m in measured]
+            measures, bins = _label(before, now, measures, bins)
+        checks = [m.check(name, limits[m.measure]) for m in measures]
         columns.append({"column": name, "label": name == label, "checks": checks, "bins": bins})
     rows = {"before": before["rows"], "now": now["rows"]}
     return {"rows": rows, "notes": notes, "columns": columns}
@@ -178,7 +193,7 @@ def _notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
             yield f"column {name!r} was not used before"
         elif earlier["type"] != column["type"]:
             yield f"column {name!r} was {earlier['type']}, it is {column['type']}"
-        elif not _complete(earlier):
+        elif not _is_complete(earlier):
             yield (
                 f"column {name!r} had {earlier['distinct']:,} values, of which the "
                 f"{len(earlier['values']):,} most frequent are known: new ones are not looked for"
@@ -189,14 +204,14 @@ def _notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _column(before: Column, now: Column) -> tuple[list[DriftMeasure], list[dict[str, Any]]]:
-    found = [_missing(before, now)]
+    measures = [_missing(before, now)]
     if not before["count"] or not now["count"] or before["type"] in TIMES:
-        return found, []  # the values of a time move on by themselves
+        return measures, []  # times move on by themselves, week after week
     if "values" in before:
         psi, bins = _categories(before, now)
-        return [*found, psi, *_new(before, now)], bins
+        return [*measures, psi, *_new(before, now)], bins
     psi, bins = _numbers(before, now)
-    return [*found, *_moments(before, now), psi], bins
+    return [*measures, *_moments(before, now), psi], bins
 
 
 def _missing(before: Column, now: Column) -> DriftMeasure:
@@ -205,16 +220,16 @@ def _missing(before: Column, now: Column) -> DriftMeasure:
 
 
 def _shares(measure: str, counts: Sequence[int], rows: Sequence[int]) -> DriftMeasure:
-    """The difference of two shares; its deviation is that of two binomial samples."""
+    """Returns the difference of two shares, with the noise of two binomial samples."""
     a, b = (c / n for c, n in zip(counts, rows, strict=True))
-    # One row more of each kind, so that a share of 0 has a deviation too (Agresti & Caffo 2000).
+    # One more row of each kind, so that a share of 0 has a deviation, too (Agresti & Caffo 2000).
     pooled = (sum(counts) + 1) / (sum(rows) + 2)
     noise = Z * math.sqrt(pooled * (1 - pooled) * (1 / rows[0] + 1 / rows[1]))
     return DriftMeasure(measure, abs(b - a), noise, f"{a:.2%}", f"{b:.2%}")
 
 
 def _moments(before: Column, now: Column) -> Iterator[DriftMeasure]:
-    """The change of the mean in deviations of before, and of the deviation by its logarithm."""
+    """Yields the change of the mean, in former standard deviations, and that of the deviation."""
     (n, m), (a, b) = ([c[key] for c in (before, now)] for key in ("count", "stddev"))
     if not a > 0:
         return
@@ -222,7 +237,7 @@ def _moments(before: Column, now: Column) -> Iterator[DriftMeasure]:
     noise = Z * math.sqrt(1 / n + (b / a) ** 2 / m)
     yield DriftMeasure("mean", abs(means[1] - means[0]) / a, noise, *(f"{v:.4g}" for v in means))
     if b > 0:
-        # Var(ln s) is (kurtosis - 1) / 4n: the delta method on the sample variance.
+        # The variance of ln s is (kurtosis - 1) / 4n, by the delta method on the sample variance.
         tails = [max(c["kurtosis"] - 1, 0) / (4 * c["count"]) for c in (before, now)]
         noise = Z * math.sqrt(sum(tails))
         yield DriftMeasure("stddev", abs(math.log(b / a)), noise, f"{a:.4g}", f"{b:.4g}")
@@ -231,23 +246,23 @@ def _moments(before: Column, now: Column) -> Iterator[DriftMeasure]:
 def _numbers(before: Column, now: Column) -> tuple[DriftMeasure, list[dict[str, Any]]]:
     pairs = [(c["histogram"]["edges"], c["histogram"]["counts"]) for c in (before, now)]
     edges, a, b = common(*pairs)
-    starts = _starts(a, b)
+    starts = _bin_starts(a, b)
     a, b = (np.add.reduceat(c, starts) for c in (a, b))
     names = _bin_names([float(edges[s - 1]) for s in starts[1:]], before["type"] in ("int", "bool"))
     return _psi(a, b, before, now), _bins(names, a, b)
 
 
-def _starts(a: np.ndarray, b: np.ndarray) -> list[int]:
-    """Joins neighbours until each bin has its least share; returns the first of each bin."""
+def _bin_starts(a: np.ndarray, b: np.ndarray) -> list[int]:
+    """Joins neighbours until each bin has its least share; returns the first cell of each bin."""
     share = (a / a.sum() + b / b.sum()) / 2
     least = max(NUMBERS, EXPECTED / min(a.sum(), b.sum()))
-    starts, held = [0], 0.0
+    starts, in_bin = [0], 0.0
     for i, part in enumerate(share):
-        if held >= least:
+        if in_bin >= least:
             starts.append(i)
-            held = 0.0
-        held += part
-    return starts[:-1] if held < least and len(starts) > 1 else starts
+            in_bin = 0.0
+        in_bin += part
+    return starts[:-1] if in_bin < least and len(starts) > 1 else starts
 
 
 def _bin_names(edges: Sequence[float], whole: bool) -> list[str]:
@@ -261,19 +276,19 @@ def _bin_names(edges: Sequence[float], whole: bool) -> list[str]:
     return [f"below {edges[0]:,.6g}", *inner, f"from {edges[-1]:,.6g}"]
 
 
-def _complete(column: Column) -> bool:
-    """Whether every category is known."""
+def _is_complete(column: Column) -> bool:
+    """Whether the statistics list every category."""
     return "values" not in column or len(column["values"]) == column["distinct"]
 
 
 def _categories(before: Column, now: Column) -> tuple[DriftMeasure, list[dict[str, Any]]]:
-    """Counts the categories that are known of both runs, and all other ones together."""
-    both = [
+    """Compares the categories that both runs list, and all others together."""
+    common_values = [
         value
         for value in {**before["values"], **now["values"]}
-        if all(value in c["values"] or _complete(c) for c in (before, now))
+        if all(value in c["values"] or _is_complete(c) for c in (before, now))
     ]
-    names, a, b = _frequent(both, before, now)
+    names, a, b = _frequent(common_values, before, now)
     return _psi(a, b, before, now), _bins(names, a, b)
 
 
@@ -292,7 +307,7 @@ def _frequent(
 
 
 def _psi(a: np.ndarray, b: np.ndarray, before: Column, now: Column) -> DriftMeasure:
-    """The population stability index of two tables of counts, `[K]` each.
+    """Returns the population stability index of two tables of counts, `[K]` each.
 
     Half a row is added to every bin, so that an empty one has a logarithm. When both tables come
     from one distribution, the index is (1/n + 1/m) times a chi-squared of K - 1 degrees of freedom
@@ -318,48 +333,47 @@ def _bins(names: Sequence[str], a: np.ndarray, b: np.ndarray) -> list[dict[str, 
 
 
 def _new(before: Column, now: Column) -> Iterator[DriftMeasure]:
-    """The share of rows whose category was not there before.
+    """Yields the share of rows with a new category.
 
-    Of one distribution that is the share of categories seen once before (Good 1953, "The population
-    frequencies of species").
+    Without drift, that is about the share of rows whose category occurs once in the earlier run
+    (Good 1953, "The population frequencies of species").
     """
-    if not _complete(before):
+    if not _is_complete(before):
         return
     unseen = {v: n for v, n in now["values"].items() if v not in before["values"]}
     rows = [before["count"], now["count"]]
     once = (sum(n == 1 for n in before["values"].values()) + 1) / rows[0]
     noise = once + Z * math.sqrt(once * (1 / rows[0] + 1 / rows[1]))
-    named = ", ".join(f"{v!r} {n:,}" for v, n in list(unseen.items())[:NAMED])
+    examples = ", ".join(f"{v!r} {n:,}" for v, n in list(unseen.items())[:NAMED])
     share = sum(unseen.values()) / rows[1]
     yield DriftMeasure(
-        "new", share, noise, f"{len(before['values']):,} categories", named or "none"
+        "new", share, noise, f"{len(before['values']):,} categories", examples or "none"
     )
 
 
 def _label(
     before: Mapping[str, Any],
     now: Mapping[str, Any],
-    measured: list[DriftMeasure],
+    measures: list[DriftMeasure],
     bins: list[dict[str, Any]],
 ) -> tuple[list[DriftMeasure], list[dict[str, Any]]]:
-    """The label of a classifier: its shares in place of all else; of a regression: its mean."""
+    """Returns what is compared of a label: the shares of its classes, or a regression's mean."""
     tables = [t["label"].get("classes") for t in (before, now)]
     if before["label"]["column"] != now["label"]["column"] or None in tables:
-        return [_renamed(m) for m in measured if m.measure != "missing"], bins
+        return [_renamed(m) for m in measures if m.measure != "missing"], bins
     rows = [before["rows"], now["rows"]]
-    found = {
+    by_class = {
         class_: _shares("label", [t.get(class_, 0) for t in tables], rows)
         for class_ in {**tables[0], **tables[1]}
     }
-    most = max(found, key=lambda c: found[c].value)
-    shares = [{c: t.get(c, 0) / n for c in found} for t, n in zip(tables, rows, strict=True)]
-    bins = [{"bin": c, "before": shares[0][c], "now": shares[1][c]} for c in found]
-    told = found[most]
-    words = (f"{most} {told.before}", f"{most} {told.now}")
-    return [DriftMeasure("label", told.value, told.noise, *words)], bins
+    most = max(by_class, key=lambda c: by_class[c].value)
+    shares = [{c: t.get(c, 0) / n for c in by_class} for t, n in zip(tables, rows, strict=True)]
+    bins = [{"bin": c, "before": shares[0][c], "now": shares[1][c]} for c in by_class]
+    largest = by_class[most]
+    texts = (f"{most} {largest.before}", f"{most} {largest.now}")
+    return [DriftMeasure("label", largest.value, largest.noise, *texts)], bins
 
 
-def _renamed(measured: DriftMeasure) -> DriftMeasure:
-    if measured.measure != "mean":
-        return measured
-    return DriftMeasure("label", measured.value, measured.noise, measured.before, measured.now)
+def _renamed(measure: DriftMeasure) -> DriftMeasure:
+    """Returns a measure of a regression's label: its mean has the limit of the label."""
+    return replace(measure, measure="label") if measure.measure == "mean" else measure

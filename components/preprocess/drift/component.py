@@ -14,9 +14,9 @@ def compare(
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
         root: The folder of all runs; if empty, there is nothing to compare with.
-        examples: Parquet shards, and their statistics.
+        examples: Parquet shards, with their statistics.
         drift: drift.json: how far each column has moved.
     """
-    from quatrain.components.preprocess.drift.compare import check
+    from quatrain.components.preprocess.drift.compare import check_drift
 
-    check(spec, examples.path, root, drift.path)
+    check_drift(spec, examples.path, root, drift.path)

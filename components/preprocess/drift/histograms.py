@@ -1,8 +1,8 @@
-"""Histograms of two runs that can be compared exactly, though each has bins of its own.
+"""Histograms that can be compared exactly between runs, though each run has bins of its own.
 
-A bin is cut in two at a point that depends on nothing but itself, and only while it holds more than
-a share of the rows. So of two runs' bins at one place one lies in the other, and the edges that
-both have cut both tables: no count has to be shared out between bins.
+A bin is halved, at a point that follows from the bin alone, while it holds more than a share of the
+rows. So of two runs' bins at one place, one lies within the other, and the edges that both runs
+have cut both tables. No count has to be divided between bins, as with the quantiles of either run.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 from quatrain.trainer.features.statistics import Distribution, ordered
 
 PARTS = 32
-"""A bin with more than 1/32 of the rows is cut, unless it holds one value."""
+"""A bin with more than 1/32 of the rows is halved, unless it holds only one value."""
 _BITS = 63
 
 
 def histogram(column: Distribution, *, whole: bool) -> tuple[list[float], list[int]]:
     """Returns the inner edges of a column's bins, ascending, `[K]`, and their rows, `[K + 1]`.
 
-    A bin holds its lower edge and not its upper one.
+    A bin contains its lower edge, not its upper one.
 
     Args:
         column: The numbers.
-        whole: Whether they are integers; the edges then are, too.
+        whole: Whether they are integers; then the edges are integers, too.
     """
     cells = list(_cells(column.keys, np.concatenate([[0], np.cumsum(column.counts)]), column.shift))
     edges: list[float] = []
@@ -42,7 +42,10 @@ def histogram(column: Distribution, *, whole: bool) -> tuple[list[float], list[i
 
 
 def _cells(keys: np.ndarray, cumulative: np.ndarray, shift: int) -> Iterator[tuple[int, int]]:
-    """Yields the first key of each bin and its rows, in order."""
+    """Yields the first key of each bin and its number of rows, in order.
+
+    A key is a number's bits, mapped to an integer that is ordered as the numbers are.
+    """
     least = int(cumulative[-1]) // PARTS
     size, zero = 1 << (_BITS - shift), int(np.searchsorted(keys, 0))
     pending = [(0, size, zero, len(keys)), (-size, size, 0, zero)]
@@ -52,15 +55,15 @@ def _cells(keys: np.ndarray, cumulative: np.ndarray, shift: int) -> Iterator[tup
         if rows <= least:
             yield start, rows
         elif high - low == 1:
-            yield from _alone(start, size, int(keys[low]), rows)
+            yield from _cut_out(start, size, int(keys[low]), rows)
         else:
             half = size >> 1
             middle = low + int(np.searchsorted(keys[low:high], start + half))
             pending += [(start + half, half, middle, high), (start, half, low, middle)]
 
 
-def _alone(start: int, size: int, key: int, rows: int) -> Iterator[tuple[int, int]]:
-    """Cuts one value out of its bin: what lies beside it is empty, so it needs no finer cuts."""
+def _cut_out(start: int, size: int, key: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Cuts the only value of a bin out of it at once, as halving would take up to 63 steps."""
     if key > start:
         yield start, 0
     yield key, rows
@@ -71,11 +74,11 @@ def _alone(start: int, size: int, key: int, rows: int) -> Iterator[tuple[int, in
 def common(
     a: tuple[Sequence[float], Sequence[int]], b: tuple[Sequence[float], Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the edges that two histograms share, `[K]`, and the rows of both, `[K + 1]` each."""
+    """Returns the common edges of two histograms, `[K]`, and the rows of each, `[K + 1]`."""
     edges = np.intersect1d(a[0], b[0])
     return edges, _merged(*a, edges), _merged(*b, edges)
 
 
-def _merged(edges: Sequence[float], counts: Sequence[int], kept: np.ndarray) -> np.ndarray:
-    starts = np.searchsorted(np.asarray(edges, float), kept) + 1
+def _merged(edges: Sequence[float], counts: Sequence[int], shared: np.ndarray) -> np.ndarray:
+    starts = np.searchsorted(np.asarray(edges, float), shared) + 1
     return np.add.reduceat(np.asarray(counts, np.int64), np.concatenate([[0], starts]).astype(int))

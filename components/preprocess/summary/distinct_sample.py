@@ -1,9 +1,10 @@
-"""A sample of the distinct rows of a table that does not depend on their order; mergeable.
+"""A sample of the distinct rows of a table that does not depend on their order, and can be merged.
 
 Every row gets a 64-bit fingerprint of its values, and the sample is the `SIZE` distinct rows with
 the smallest fingerprints (a bottom-k sketch: Cohen & Kaplan, "Summarizing data using bottom-k
-sketches", 2007). What is not among the smallest of a part cannot be among the smallest of the
-whole, so the rows of each sampled fingerprint are counted exactly, however the table was cut.
+sketches", 2007). A fingerprint among the smallest of the table is among the smallest of each part
+that has it. So no part drops one that the whole needs, and the rows of each sampled fingerprint are
+counted exactly, however the table was cut.
 """
 
 from __future__ import annotations
@@ -29,24 +30,24 @@ from quatrain.trainer.features.fingerprint import (
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
 SIZE = 4096
-"""With 410 of them in a test split of a tenth, a share of 1 % does not go unseen (95 %)."""
+"""A test split of a tenth has 410 of them, so repeats with a share of 1 % show in 98 % of cases."""
 MISSING = np.uint64(0x9E3779B97F4A7C15)
-"""The word of a missing value; as a number it is one that no column holds, about -2e-162."""
+"""The word of a missing value. As a float it is about -2e-162, which no column holds."""
 _SLACK = 1.25
-"""So many keys are taken by their size alone: enough for up to a fifth of copies among them."""
+"""Excess of keys that are preselected by a bound: enough if up to a fifth of them are copies."""
 _WORD, _SHORT = 8, 64
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
 class DistinctSample:
-    """Some of the distinct rows of a table; `DistinctSample()` is the zero of `+`.
+    """A sample of the distinct rows of a table; `DistinctSample()` is the zero of `+`.
 
     Attributes:
-        keys: Their fingerprints, ascending, `[K] uint64`; all of them when K is below `SIZE`.
-        counts: How many rows of each split each one stands for, `[K, 3] int64`.
-        words: What `words` says of some of their columns, `[C, K] uint64`.
-        n_rows: Rows of the table.
+        keys: Their fingerprints, ascending, `[K] uint64`; K below `SIZE` means all of them.
+        counts: The number of rows with each fingerprint, by split, `[K, 3] int64`.
+        words: The words of some of their columns, `[C, K] uint64`; see `words`.
+        n_rows: The number of rows of the table.
     """
 
     keys: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
@@ -60,17 +61,18 @@ class DistinctSample:
 
         Args:
             keys: The fingerprint of each row, `[N] uint64`.
-            split: Its split, `[N]`: 0 train, 1 validation, 2 test.
-            columns: The columns whose words are kept, `[N]`.
+            split: The split of each row, `[N]`: 0 train, 1 validation, 2 test.
+            columns: The columns whose words the sample has, `[N]` each.
         """
         rows, counts = _grouped(keys, split)
         order = np.argsort(keys[rows])
         rows = rows[order]
         first, counts = _runs(keys[rows], counts[order])
         rows = rows[first]
-        kept = [words(decoded(column.take(pa.array(rows)))) for column in columns]
-        of_each = np.array(kept, np.uint64).reshape(len(columns), len(rows))
-        return cls(keys[rows], counts, of_each, len(keys))
+        by_column = [words(decoded(column.take(pa.array(rows)))) for column in columns]
+        # Without a column, numpy would make the shape [0] of it.
+        stacked = np.array(by_column, np.uint64).reshape(len(columns), len(rows))
+        return cls(keys[rows], counts, stacked, len(keys))
 
     @classmethod
     def of_distinct(cls, keys: U64, counts: np.ndarray) -> DistinctSample:
@@ -78,20 +80,21 @@ class DistinctSample:
 
         Args:
             keys: Their fingerprints, `[K] uint64`.
-            counts: How many rows of each split each stands for, `[K, 3] int64`.
+            counts: The number of rows with each fingerprint, by split, `[K, 3] int64`.
         """
         order = np.argsort(keys)
         first, n_rows = _runs(keys[order], counts[order])
-        kept = keys[order][first]
-        return cls(kept, n_rows, np.zeros((0, len(kept)), np.uint64), int(counts.sum()))
+        smallest = keys[order][first]
+        no_words = np.zeros((0, len(smallest)), np.uint64)
+        return cls(smallest, n_rows, no_words, int(counts.sum()))
 
     @classmethod
     def total(cls, parts: Sequence[DistinctSample]) -> DistinctSample:
-        """Returns the sum of any number, by one sort."""
+        """Returns the sum of any number of samples, with a single sort."""
         filled = [p for p in parts if len(p.keys)]
         if len(filled) < 2:
             return filled[0] if filled else cls()
-        # Of full sketches nothing above the last key of any is among the smallest.
+        # No key above the last one of a full sample can be among the smallest of all.
         ends = [s.keys[-1] for s in filled if not s.complete]
         last = min(ends) if ends else max(s.keys[-1] for s in filled)
         cut = [(s, np.searchsorted(s.keys, last, side="right")) for s in filled]
@@ -108,14 +111,16 @@ class DistinctSample:
 
     @property
     def complete(self) -> bool:
-        """Whether every distinct row is in it."""
+        """Whether the sample has every distinct row of the table."""
         return len(self.keys) < SIZE
 
     @property
     def distinct(self) -> int:
-        """Distinct rows of the table: exact, or estimated with a deviation of 1.6 %, k^-0.5.
+        """The number of distinct rows: exact, or with a standard error of 1.6 %, which is k^-0.5.
 
-        Source: Bar-Yossef et al., "Counting distinct elements in a data stream", 2002; unbiased.
+        If the k-th smallest of D evenly spread keys is at the share u of their range, (k - 1) / u
+        estimates D without bias (Bar-Yossef et al., "Counting distinct elements in a data stream",
+        2002).
         """
         if self.complete:
             return len(self.keys)
@@ -123,9 +128,10 @@ class DistinctSample:
 
 
 def words(column: pa.Array) -> U64:
-    """Returns 64 bits of each value, `[N] uint64`, equal where and only where the values are.
+    """Returns a 64-bit word for each value, `[N] uint64`; words are equal where values are.
 
-    Of a number or a time they are the number's own bits, of a text a hash. '' and null are missing.
+    The word of a number or a time is its own bits, so that the audit can read it back; that of a
+    text is a hash. Null and '' are missing.
     """
     if pa.types.is_string(column.type):
         return _of_texts(column)
@@ -141,15 +147,15 @@ def words(column: pa.Array) -> U64:
 
 
 def fingerprints(columns: Mapping[str, pa.Array]) -> U64:
-    """Returns the fingerprint of each row, `[N] uint64`; of no column it is 0.
+    """Returns the fingerprint of each row, `[N] uint64`; 0 without columns.
 
-    It is a sum: each value of each column stands for 64 bits that look random (Zobrist, "A new
-    hashing method with application for game playing", 1970). So the fingerprints by some columns
-    and those by the others add up to those by all, and of an encoded column only the distinct
-    values are hashed.
+    A fingerprint is the sum of one pseudorandom number for each value of each column (Zobrist, "A
+    new hashing method with application for game playing", 1970). So the sums over two sets of
+    columns add up to the fingerprint by both, and in an encoded column only the distinct values are
+    hashed. The name of the column takes part, so that swapped values give another row.
 
     Args:
-        columns: By name `[N]`, plain or encoded.
+        columns: The columns by name, `[N]` each, plain or encoded.
     """
     total: Any = np.uint64(0)
     for name, column in columns.items():
@@ -161,12 +167,16 @@ def fingerprints(columns: Mapping[str, pa.Array]) -> U64:
 
 
 def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns rows that have at least the `SIZE` smallest keys, and how many of each split."""
+    """Returns rows that include the `SIZE` smallest keys, and their counts by split.
+
+    Keys are evenly spread, so a bound a little above the share that is needed takes few rows, and
+    the sort of all keys is spared.
+    """
     if len(keys) > _SLACK * SIZE:
         rows = np.flatnonzero(keys <= np.uint64(int(_SLACK * SIZE / len(keys) * 2.0**64)))
         if np.count_nonzero(np.diff(np.sort(keys[rows]))) + 1 >= SIZE:
             return rows, (split[rows, None] == np.arange(len(SPLITS))).astype(np.int64)
-    # Few keys or many copies: one pass over all rows.
+    # With few keys or many copies the bound takes too few distinct keys: group all rows.
     group = pa.array(keys).dictionary_encode().indices.to_numpy().astype(np.int64)
     n_groups = int(group.max(initial=-1)) + 1
     rows = np.zeros(n_groups, np.int64)
@@ -176,7 +186,7 @@ def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _runs(keys: U64, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where each of the first `SIZE` distinct keys begins, and the sum of its counts."""
+    """Returns the start of each run of equal keys, `SIZE` at most, and the sum of its counts."""
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
     if len(first) < len(keys):
         counts = np.add.reduceat(counts, first)
@@ -184,7 +194,7 @@ def _runs(keys: U64, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_texts(column: pa.Array) -> U64:
-    """Hashes texts by words of eight bytes; those of more than 64 bytes by FarmHash."""
+    """Hashes texts, eight bytes at a time for all rows at once; long ones (64 bytes) by FarmHash."""
     column = pc.fill_null(column, "")
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1].astype(np.int64)
@@ -192,14 +202,14 @@ def _of_texts(column: pa.Array) -> U64:
     text = np.zeros(last - first + _WORD, np.uint8)
     if last > first:
         text[: last - first] = np.frombuffer(data, np.uint8)[first:last]
-    # Every eight bytes of the text as one word, whatever they are aligned to.
+    # A view of overlapping words: element i is the eight bytes that start at byte i.
     loaded = np.ndarray((last - first + 1,), np.uint64, text, strides=(1,))
     start, length = ends[:-1] - first, np.diff(ends)
     state = length.astype(np.uint64) * WORD_MULTIPLIER
     longest, shortest = int(length.max(initial=0)), int(length.min(initial=_SHORT))
     for at in range(0, min(longest, _SHORT), _WORD):
         live = slice(None) if shortest > at else np.flatnonzero(length > at)
-        # Codes have one length: one mask serves all.
+        # In columns of codes all texts have one length, so that one mask serves all.
         left = longest - at if longest == shortest else length[live] - at
         word = loaded.take(start[live] + at) & _MASKS[np.minimum(left, _WORD)]
         word ^= state[live]

@@ -1,4 +1,4 @@
-"""What the audit of the splits needs of the rows; counted in the first pass, mergeable."""
+"""The evidence for the audit of the splits: samples and extents, counted in the first pass."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from quatrain.components.specification.split import SPLITS, Split
 from quatrain.trainer.features.fingerprint import distinct_rows
 
 MICROS = {"timestamp": 1, "date": 86_400_000_000}
-"""Microseconds in the unit of each type of time."""
+"""The microseconds in a unit of each type of time."""
 Extent = tuple[int, int]
 """The first and the last time, in microseconds since 1970 UTC."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Samples and extents of some of the kept rows; `Evidence()` is the zero of `+`.
+    """Samples and extents of kept rows; `Evidence()` is the zero of `+`.
 
     Attributes:
-        rows: A sample of the distinct rows, by all declared columns but those that decide the
-            split: with them no row could stand in two.
-        sample: A sample of the distinct rows by all declared columns; its words are those of the
-            features' inputs, and the label's last.
+        rows: A sample of the rows that are distinct without the columns that decide the split, as
+            no row could be in two splits with them.
+        sample: A sample of the rows that are distinct by all declared columns. Its words are those
+            of the features' inputs, and last of the label.
         keys: A sample of the distinct keys of a split by hash; empty for any other split.
-        times: By declared time column and split, its first and last value.
+        times: The first and the last value of each declared time, by column and split.
     """
 
     rows: DistinctSample = field(default_factory=DistinctSample)
@@ -46,14 +46,14 @@ class Evidence:
         predictors: Sequence[str],
         split: Split,
     ) -> Evidence:
-        """Takes what a block shows.
+        """Returns the evidence of a block.
 
         Args:
-            encoded: Its columns, the rows of a split after those of the one before.
-            sizes: The rows of train, validation and test, `[3] int64`.
+            encoded: Its columns, encoded, split after split.
+            sizes: The number of rows of train, validation and test, `[3] int64`.
             types: The declared columns and their types.
             predictors: The inputs of the features, and the label last.
-            split: What decides the split of a row.
+            split: How the rows are split.
         """
         if not encoded.num_rows:
             return cls()
@@ -62,19 +62,20 @@ class Evidence:
         content = fingerprints({n: encoded.column(n) for n in others})
         whole = content + fingerprints({n: encoded.column(n) for n in deciding})
         sides = np.repeat(np.arange(len(SPLITS)), sizes)
-        kept = [encoded.column(n) for n in predictors]
-        rows, sample = DistinctSample.of(content, sides), DistinctSample.of(whole, sides, kept)
+        columns = [encoded.column(n) for n in predictors]
+        rows = DistinctSample.of(content, sides)
+        sample = DistinctSample.of(whole, sides, columns)
         keys = DistinctSample()
         if split.by == "hash":
             row, drawn = distinct_rows([encoded.column(k) for k in split.drawn])
             counts = count(row, len(drawn[0]), sizes)
-            named = dict(zip(split.drawn, drawn, strict=True))
-            keys = DistinctSample.of_distinct(fingerprints(named), counts)
+            key_columns = dict(zip(split.drawn, drawn, strict=True))
+            keys = DistinctSample.of_distinct(fingerprints(key_columns), counts)
         return cls(rows, sample, keys, dict(_extents(types, encoded, sizes)))
 
     @classmethod
     def total(cls, parts: Sequence[Evidence]) -> Evidence:
-        """Returns the sum of any number."""
+        """Returns the sum of any number of parts."""
         times: dict[tuple[str, str], Extent] = {}
         for part in parts:
             for place, (first, last) in part.times.items():

@@ -1,4 +1,4 @@
-"""statistics.json: each column of each split, and what later runs compare their rows with."""
+"""statistics.json: the columns of each split, and the part that later runs compare with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSION = 2
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 20
 LISTED = 200
-"""Most frequent categories that another run can be compared by."""
+"""The most frequent categories are listed, so that another run can be compared by them."""
 
 
 def document(
@@ -38,25 +38,25 @@ def document(
     tables = summary.splits.values()
     merged = {c.name: reduce(add, (t.columns[c.name] for t in tables)) for c in columns}
     whole = TableStatistics(sum(t.rows for t in tables), merged)
-    kept = kept_rows(whole, spec, columns)
+    kept = comparable(whole, spec, columns)
     return {"version": VERSION, "splits": splits, "kept": kept, "warnings": warnings}
 
 
-def kept_rows(
+def comparable(
     table: TableStatistics, spec: ModelSpec, columns: tuple[Input, ...]
 ) -> dict[str, Any]:
-    """Returns what another run compares its rows with: those of all splits together."""
-    described = {c.name: _comparable(table.columns[c.name], c.type) for c in columns}
+    """Returns the statistics of all splits together, with which another run compares its own."""
+    described = {c.name: _comparable_column(table.columns[c.name], c.type) for c in columns}
     label: dict[str, Any] = {"column": spec.label}
     if spec.task != "regression":
-        found = table.columns[spec.label]
+        labels = table.columns[spec.label]
         type_ = next(c.type for c in columns if c.name == spec.label)
-        rows = zip(classes_of(found, type_), found.counts.tolist(), strict=True)
+        rows = zip(classes_of(labels, type_), labels.counts.tolist(), strict=True)
         label["classes"] = dict(sorted(rows, key=lambda r: (-r[1], r[0]))[:LISTED])
     return {"rows": table.rows, "label": label, "columns": described}
 
 
-def _comparable(column: ColumnStatistics, type_: str) -> dict[str, Any]:
+def _comparable_column(column: ColumnStatistics, type_: str) -> dict[str, Any]:
     shared = {"type": type_, "count": column.count, "missing": column.missing}
     if isinstance(column, Categories):
         return {**shared, "distinct": column.distinct, "values": dict(column.top(LISTED))}
@@ -88,8 +88,14 @@ def _numbers(column: Distribution, type_: str) -> dict[str, Any]:
     mean, stddev = column.moments()
     quantiles = column.quantile(list(QUANTILES)).tolist()
     by_share = {f"{q:g}": v for q, v in zip(QUANTILES, quantiles, strict=True)}
-    counted = {**shared, "mean": mean, "stddev": stddev, "min": quantiles[0], "max": quantiles[-1]}
+    described = {
+        **shared,
+        "mean": mean,
+        "stddev": stddev,
+        "min": quantiles[0],
+        "max": quantiles[-1],
+    }
     if type_ in ("int", "bool") and len(column.keys) <= TOP:
         values = zip(classes_of(column, type_), column.counts.tolist(), strict=True)
-        counted["values"] = [{"value": v, "count": n} for v, n in values]
-    return {**counted, "quantiles": by_share}
+        described["values"] = [{"value": v, "count": n} for v, n in values]
+    return {**described, "quantiles": by_share}

@@ -1,4 +1,4 @@
-"""What the first pass learns about the rows: counts, reasons and statistics; mergeable."""
+"""The result of the first pass over rows: counts, reasons, statistics and evidence."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from quatrain.trainer.features.statistics import (
 
 SAMPLE_CHARACTERS = 200
 AT_ONCE = 4
-"""Summaries in memory: each holds the audit's samples, nearly 1 MB."""
+"""Summaries that are added at once: one sort serves all of them, and each takes nearly 1 MB."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """How many rows a reason rejected, and the first of them.
+    """The rows that were rejected for one reason.
 
     Attributes:
-        rows: Rows rejected for it.
-        first: Range and position of the sample; the earliest wins when two merge.
-        sample: That row as read, cut to 200 characters.
-        detail: What was seen in it.
+        rows: Their number.
+        first: The range and position of the first of them; the earliest wins when two merge.
+        sample: That row as it was read, cut to 200 characters.
+        detail: Its fault in words.
     """
 
     rows: int
@@ -59,11 +59,11 @@ class Summary:
     """Counts and statistics of some of the rows; `Summary()` is the zero of `+`.
 
     Attributes:
-        read: Rows read.
-        reasons: Rejected rows by reason.
+        read: The number of rows read.
+        reasons: The rejected rows by reason.
         splits: Statistics of the kept rows by split.
-        error: What stopped a range, after the range's index; that of the first range wins.
-        evidence: What the audit of the splits needs.
+        error: The index of a range that failed, and its error; the first range wins.
+        evidence: The evidence for the audit of the splits.
     """
 
     read: int = 0
@@ -94,11 +94,11 @@ class Summary:
         """Counts the kept rows of a block.
 
         Args:
-            encoded: Their columns, the rows of a split after those of the one before.
-            sizes: The rows of train, validation and test, `[3] int64`.
+            encoded: Their columns, encoded, split after split.
+            sizes: The number of rows of train, validation and test, `[3] int64`.
             columns: The columns that have statistics.
-            sampled: The texts that are counted on a sample of their values.
-            features: What is fitted to the train split.
+            sampled: The text columns of which a sample of the values is counted.
+            features: The features that are fitted to the train split.
         """
         rows = sizes.tolist()
         counts = {c.name: count_values(encoded.column(c.name), sizes) for c in columns}
@@ -106,14 +106,14 @@ class Summary:
         splits = dict(
             zip(SPLITS, TableStatistics.parts(values, counts, rows, sampled), strict=True)
         )
-        if made := _quantities(features, columns, encoded.slice(0, rows[0])):
-            train, fitted = splits["train"], TableStatistics.of(made, rows[0])
+        if derived := _quantities(features, columns, encoded.slice(0, rows[0])):
+            train, fitted = splits["train"], TableStatistics.of(derived, rows[0])
             splits["train"] = TableStatistics(rows[0], {**train.columns, **fitted.columns})
         return cls(encoded.num_rows, {}, splits)
 
     @classmethod
     def total(cls, parts: Sequence[Summary]) -> Summary:
-        """Returns the sum of any number; many at once cost one sort a column, not one each."""
+        """Returns the sum of any number of parts, with one sort a column for all of them."""
         reasons: dict[str, Reason] = {}
         for part in parts:
             for name, reason in part.reasons.items():
@@ -131,25 +131,26 @@ class Summary:
 
     @property
     def rejected(self) -> int:
-        """Rows rejected, for any reason."""
+        """The number of rejected rows."""
         return sum(r.rows for r in self.reasons.values())
 
     @property
     def frequent(self) -> list[tuple[str, Reason]]:
-        """The reasons, most frequent first, ties by name."""
+        """The reasons, most frequent first; equally frequent ones by name."""
         return sorted(self.reasons.items(), key=lambda item: (-item[1].rows, item[0]))
 
     @property
     def rows(self) -> dict[str, int]:
         """The counts of the manifest: read, each split, rejected."""
-        kept = {s: self.splits[s].rows for s in SPLITS}
-        return {"read": self.read, **kept, "rejected": self.rejected}
+        by_split = {s: self.splits[s].rows for s in SPLITS}
+        return {"read": self.read, **by_split, "rejected": self.rejected}
 
 
 class RunningSummary:
-    """Sums summaries as they come, `AT_ONCE` at a time, so that few are in memory.
+    """Adds up summaries as they come, a few at a time, so that few are in memory.
 
-    It travels as its packed sum, 0.4 MB of nearly 1 MB, and who hands it on leaves it packed.
+    Between workers it travels as its compressed sum, 0.4 MB in place of nearly 1 MB. A worker that
+    only passes it on does not unpack it.
     """
 
     def __init__(self) -> None:
@@ -166,7 +167,7 @@ class RunningSummary:
         self._parts, self._packed = [], packed
 
     def add(self, *parts: Summary) -> RunningSummary:
-        """Takes more of them."""
+        """Adds more summaries."""
         if self._packed is not None:
             self._parts, self._packed = [self.total], None
         self._parts += parts
@@ -176,17 +177,17 @@ class RunningSummary:
 
     @property
     def total(self) -> Summary:
-        """The sum of all."""
+        """The sum of all summaries."""
         if self._packed is None:
             return Summary.total(self._parts)
         size, packed = self._packed
-        # It came as an object that Beam itself had unpickled.
+        # These bytes came inside an object that Beam itself had unpickled.
         total: Summary = pickle.loads(pa.decompress(packed, size, "lz4", asbytes=True))  # noqa: S301
         return total
 
 
 def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
-    """Returns the distinct labels in order: false and true, integers by value, strings by bytes."""
+    """Returns the distinct labels in order: false, true; integers by value; strings by bytes."""
     if isinstance(statistics, Categories):
         return tuple(statistics.values.to_pylist())
     if type_ == "bool":
@@ -197,7 +198,7 @@ def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
 def _quantities(
     features: Sequence[Feature], columns: Sequence[Input], train: EncodedBatch
 ) -> dict[str, Any]:
-    """Returns what features count besides the columns themselves, as the difference of two."""
+    """Returns the quantities that features count besides the columns, as the difference of two."""
     features = [f for f in features if f.statistics_name.startswith(QUANTITY)]
     if not features:
         return {}

@@ -12,7 +12,7 @@ import pytest
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
 from quatrain.components.preprocess.drift import compare
-from quatrain.components.preprocess.summary.statistics_document import VERSION, kept_rows
+from quatrain.components.preprocess.summary.statistics_document import VERSION, comparable
 from quatrain.components.specification.schema import Drift, Limit, ModelSpec
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.statistics import TableStatistics
@@ -57,7 +57,7 @@ def sample(n: int, seed: int) -> dict[str, Any]:
 def kept(rows: dict[str, Any], of: ModelSpec | None = None) -> dict[str, Any]:
     raw = {n: pa.array(v, pa.string()) if n == "kind" else v for n, v in rows.items()}
     columns = tuple(c for c in COLUMNS if c.name in rows)
-    return kept_rows(TableStatistics.of(raw, len(rows["late"])), of or spec(), columns)
+    return comparable(TableStatistics.of(raw, len(rows["late"])), of or spec(), columns)
 
 
 def compared(before: dict[str, Any], now: dict[str, Any], **limits: Limit) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def test_examples_without_their_manifest_are_neither_compared_nor_kept(tmp_path:
     made = examples(tmp_path / "examples", sample(100, 0))
     (made / "manifest.json").unlink()
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
-        compare.check(parameter(), made, "", tmp_path / "drift")
+        compare.check_drift(parameter(), made, "", tmp_path / "drift")
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
         history.record_run(str(tmp_path), "t", "one", "2026-11-25T00:00:00", made)
     assert not (tmp_path / "drift").exists()
@@ -221,7 +221,7 @@ def test_a_first_run_has_nothing_to_compare_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = examples(tmp_path / "examples", sample(100, 0))
-    compare.check(parameter(), made, str(tmp_path / "runs"), tmp_path / "drift")
+    compare.check_drift(parameter(), made, str(tmp_path / "runs"), tmp_path / "drift")
     found = json.loads((tmp_path / "drift/drift.json").read_text())
     assert found["comparisons"] == []
     assert "there is nothing to compare with" in found["note"]
@@ -236,12 +236,12 @@ def test_too_much_drift_stops_the_run_with_a_sentence_and_keeps_the_comparison(
     history.record_run(root, "t", "one", "2026-11-25T00:00:00", examples(tmp_path / "one", rows))
     made = examples(tmp_path / "two", {**rows, "stops": rows["stops"] + 10})
     with pytest.raises(DriftFailed) as raised:
-        compare.check(parameter(mean={"fail": 1.0}), made, root, tmp_path / "drift")
+        compare.check_drift(parameter(mean={"fail": 1.0}), made, root, tmp_path / "drift")
     assert "against the last successful run, stops: mean=" in str(raised.value)
     assert "is above drift.mean.fail 1 " in str(raised.value)
     assert "--set drift.MEASURE.fail=null" in str(raised.value)
     assert (tmp_path / "drift/drift.json").exists()
-    compare.check(parameter(mean={"fail": None}), made, root, tmp_path / "again")
+    compare.check_drift(parameter(mean={"fail": None}), made, root, tmp_path / "again")
 
 
 def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path: Path) -> None:
