@@ -1,4 +1,4 @@
-"""A job of Dataflow: its options, its start from the preprocess step, and its end."""
+"""A Dataflow job: its options, its start from the preprocess step, and its end."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from quatrain.components.image import BEAM, PYTHON
 from quatrain.components.storage import is_remote
 
 POLL_S = 10.0
-"""How often a job is looked at."""
+"""The time between two looks at the state of a job."""
 MAX_WORKERS = 50
-"""The bound of autoscaling, unless `max_num_workers` says another."""
+"""The bound of autoscaling, unless the option `max_num_workers` sets another."""
 LABEL_CHARS = 63
 
 
 def defaults(
     *, name: str, project: str, location: str, image: str, out: str, n_ranges: int
 ) -> dict[str, Any]:
-    """Returns the options of a job where none are given.
+    """Returns the default options of a job.
 
-    Workers run our image as it is, have no public addresses and stay in the job's region.
+    Its workers run our image as it is, have no public addresses, and stay in the job's region.
 
     Args:
         name: The model's name.
@@ -44,7 +44,7 @@ def defaults(
         location: The job's region.
         image: The image of the step that launches, by its reference.
         out: Where the step writes; temporary files go beside it.
-        n_ranges: How many ranges there are to read; more workers than these are of no use.
+        n_ranges: The number of ranges, which is the most workers that can be of use.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     return {
@@ -56,7 +56,7 @@ def defaults(
         "sdk_container_image": image,
         "sdk_location": "container",
         "no_use_public_ips": True,
-        # Beam would stage the list of this environment's packages, which takes seconds to make.
+        # The last one spares Beam the list of this environment's packages, which takes seconds.
         "experiments": ["use_runner_v2", "disable_logging_submission_environment"],
         "autoscaling_algorithm": "THROUGHPUT_BASED",
         "max_num_workers": min(MAX_WORKERS, max(n_ranges, 1)),
@@ -64,14 +64,14 @@ def defaults(
     }
 
 
-def check_launch(given: Mapping[str, Any], image: str, out: str) -> None:
-    """Checks what would make workers fail after minutes, before anything starts.
+def check_launch(chosen: Mapping[str, Any], image: str, out: str) -> None:
+    """Checks, before anything starts, what would make workers fail after minutes.
 
-    Workers unpickle what this process pickles, so both need the same code, Beam and Python.
+    Workers unpickle what this process has pickled, so both need the same code, Beam and Python.
 
     Args:
-        given: The options that the run was given.
-        image: The image of the step that launches.
+        chosen: The options of the run.
+        image: The image of the step that launches the job.
         out: Where the step writes.
 
     Raises:
@@ -82,10 +82,10 @@ def check_launch(given: Mapping[str, Any], image: str, out: str) -> None:
             f"runner 'dataflow' writes to a bucket, and this run to {out}, which its workers do "
             f"not have; `quatrain submit --runner dataflow` launches it from Vertex AI"
         )
-    chosen = str(given.get("sdk_container_image", image))
-    if chosen != image:
+    worker_image = str(chosen.get("sdk_container_image", image))
+    if worker_image != image:
         raise RunnerError(
-            f"runner option sdk_container_image is {chosen}, but the step that launches runs "
+            f"runner option sdk_container_image is {worker_image}, but the step that launches runs "
             f"{image}: workers need the very same code, Python and Beam; leave the option out"
         )
     here = {"Beam": metadata.version("apache-beam"), "Python": _python()}
@@ -102,11 +102,11 @@ def _python() -> str:
 
 
 def run(pipeline: beam.Pipeline, gcp_resources: str) -> None:
-    """Starts a pipeline's job, tells where it is, and waits for it; cancels it on SIGTERM.
+    """Starts a pipeline's job, prints its link, and waits for its end; cancels it on SIGTERM.
 
     Args:
-        pipeline: What is to be run, with its options.
-        gcp_resources: The file by which the page of Vertex AI links to the job; may be empty.
+        pipeline: The pipeline, with its options.
+        gcp_resources: The file through which the page of Vertex AI links to the job; may be empty.
 
     Raises:
         RunnerError: The job did not end well.
@@ -132,21 +132,21 @@ def run(pipeline: beam.Pipeline, gcp_resources: str) -> None:
 
 
 def write_resources(path: str, job: str = "") -> None:
-    """Writes the resources of a step, as google-cloud-pipeline-components does."""
+    """Writes the resources of a step, in the form of google-cloud-pipeline-components."""
     if not path:
         return
     uri = f"https://dataflow.googleapis.com/v1b3/{job}"
-    found = [{"resourceType": "DataflowJob", "resourceUri": uri}] if job else []
+    resources = [{"resourceType": "DataflowJob", "resourceUri": uri}] if job else []
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps({"resources": found}), encoding="utf-8")
+    Path(path).write_text(json.dumps({"resources": resources}), encoding="utf-8")
 
 
 def _wait(result: Any) -> str:
-    begun, told = time.monotonic(), ""
+    begun, printed = time.monotonic(), ""
     while True:
         state = str(result.state)
-        if state != told:
-            told = state
+        if state != printed:
+            printed = state
             print(f"preprocess: Dataflow: {state} ({time.monotonic() - begun:.0f} s)", flush=True)
         if PipelineState.is_terminal(state):
             return state
@@ -154,7 +154,7 @@ def _wait(result: Any) -> str:
 
 
 def _reason(result: Any) -> str:
-    """Returns the last error that the job's log holds, in a line."""
+    """Returns the last error in the job's log, in one line."""
     errors = dataflow_errors(result)
     return f": {' '.join(errors[-1].split())[:500]}" if errors else ""
 
@@ -168,7 +168,7 @@ def _link(options: GoogleCloudOptions, job_id: str) -> str:
 
 @contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """Makes SIGTERM, by which Vertex AI cancels a step, an exception of the main thread."""
+    """Turns SIGTERM, with which Vertex AI cancels a step, into an exception of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -176,8 +176,8 @@ def _stopped_by_sigterm() -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    kept = signal.signal(signal.SIGTERM, stop)
+    former = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, kept)
+        signal.signal(signal.SIGTERM, former)

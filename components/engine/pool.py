@@ -1,4 +1,4 @@
-"""A worker pool outside this process: asked before a run, as Beam would wait for it without end."""
+"""A worker pool outside this process: tried before a run, as Beam would wait for it forever."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from quatrain.components.engine.runners import ENGINES
 from quatrain.components.errors import RunnerError
 
 CONNECT_S, START_S = 5.0, 60.0
-"""How long a pool has to take a connection, and then to start a worker that answers."""
+"""The time that a pool has to accept a connection, and then to start a worker that answers."""
 
 
 def check(options: PipelineOptions) -> None:
     """Checks that a pool starts workers, and that they have this process's Beam and Python.
 
-    Does nothing without one. The pool is that of `python -m
-    apache_beam.runners.worker.worker_pool_main`; it starts the `python` of its PATH.
+    Does nothing if the options name no pool. A pool is a process of `python -m
+    apache_beam.runners.worker.worker_pool_main`, which starts the `python` of its PATH.
 
     Raises:
-        RunnerError: Nobody listens, no worker answers, or it has other versions.
+        RunnerError: Nothing listens there, no worker answers, or it has other versions.
     """
     portable = options.view_as(PortableOptions)
     local = options.view_as(StandardOptions).runner == ENGINES[LOCAL].beam
@@ -42,10 +42,10 @@ def check(options: PipelineOptions) -> None:
             f"give --runner-option environment_config=HOST:PORT"
         ) from error
     failures: list[Exception] = []
-    asked = threading.Thread(target=_ask, args=(options, versions(), failures), daemon=True)
-    asked.start()
-    asked.join(START_S)
-    if asked.is_alive():
+    attempt = threading.Thread(target=_try, args=(options, versions(), failures), daemon=True)
+    attempt.start()
+    attempt.join(START_S)
+    if attempt.is_alive():
         raise RunnerError(
             f"the worker pool at {at} took the connection, but no worker answered within "
             f"{START_S:g} s; it starts the `python` of its PATH, which must have this version of "
@@ -58,7 +58,7 @@ def check(options: PipelineOptions) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions that must be the same where rows are pickled and unpickled."""
+    """Returns the versions that must agree between the processes that pickle and unpickle."""
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "Beam": metadata.version("apache-beam"),
@@ -66,7 +66,7 @@ def versions() -> dict[str, str]:
 
 
 def compare(there: dict[str, str]) -> None:
-    """Compares the versions of who launches with those of the process that this runs in.
+    """Compares the versions of the launching process with those of this one, a worker.
 
     Raises:
         RunnerError: They differ.
@@ -76,16 +76,16 @@ def compare(there: dict[str, str]) -> None:
         raise RunnerError(f"it has {' and '.join(differ)}, as who launches")
 
 
-def _ask(options: PipelineOptions, expected: dict[str, str], failures: list[Exception]) -> None:
+def _try(options: PipelineOptions, expected: dict[str, str], failures: list[Exception]) -> None:
     try:
         with beam.Pipeline(options=options) as pipeline:
             _ = pipeline | beam.Create([expected]) | beam.Map(compare)
-    except Exception as error:  # a thread has no caller: who waits for it raises this
+    except Exception as error:  # a thread has no caller: `check` raises the error
         failures.append(error)
 
 
 def _sentence(error: Exception) -> str:
-    """Returns what a worker raised, out of the traceback that Beam makes of it."""
+    """Returns the message of a worker's error, of which Beam passes on the traceback as text."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "RunnerError: " in line]
-    return (told or lines or [type(error).__name__])[-1].partition("RunnerError: ")[2] or lines[-1]
+    ours = [line for line in lines if "RunnerError: " in line]
+    return (ours or lines or [type(error).__name__])[-1].partition("RunnerError: ")[2] or lines[-1]

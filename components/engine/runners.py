@@ -1,4 +1,4 @@
-"""The engines that Beam runs on, by name, and their options, checked by Beam's own declarations."""
+"""The engines that Beam runs on, by name, and their options, checked against Beam's own."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Engine:
     """An engine.
 
     Attributes:
-        beam: Beam's name of its runner.
-        remote: Whether workers may be on other machines, so that they write to a bucket.
-        needs: Options without which it cannot start.
+        beam: Beam's name of the runner.
+        remote: Whether workers may be on other machines and must write to a bucket.
+        needs: The options without which it cannot start.
     """
 
     beam: str
@@ -34,13 +34,13 @@ class Engine:
 
 
 ENGINES: dict[str, Engine] = {
-    # By name: Beam's DirectRunner first tries to download another runner.
+    # Named, as Beam's DirectRunner would first try to download another runner.
     LOCAL: Engine("apache_beam.runners.portability.fn_api_runner.FnApiRunner", remote=False),
     DATAFLOW: Engine(
         "DataflowRunner", needs=("project", "region", "temp_location", "sdk_container_image")
     ),
-    # https://beam.apache.org/documentation/runners/flink/ and .../spark/: a job server is named by
-    # job_endpoint, or started from flink_job_server_jar and spark_job_server_jar.
+    # See https://beam.apache.org/documentation/runners/flink/ and .../spark/: the option
+    # job_endpoint names a job server; flink_job_server_jar or spark_job_server_jar starts one.
     "flink": Engine("FlinkRunner"),
     "spark": Engine("SparkRunner"),
     "portable": Engine("PortableRunner", needs=("job_endpoint",)),
@@ -51,14 +51,14 @@ REFUSED = {
     "direct": "it tries to download another runner first; local is the one of this process",
     "interactive": "it keeps intermediate rows on the driver",
 }
-"""Engines that are not run, and why; Beam 2.77."""
+"""The engines that are refused, and why, in Beam 2.77."""
 
 
 def engine_of(runner: str) -> Engine:
-    """Returns an engine by our name of it, or by Beam's.
+    """Returns an engine by our name or by Beam's.
 
     Raises:
-        RunnerError: It is refused, or nobody knows it.
+        RunnerError: The engine is refused, or unknown.
     """
     if runner in ENGINES:
         return ENGINES[runner]
@@ -78,31 +78,31 @@ def engine_of(runner: str) -> Engine:
     return Engine(runner)
 
 
-def check_options(runner: str, given: Mapping[str, Any]) -> None:
-    """Checks a runner and its options as far as can be told without the defaults of a job.
+def check_options(runner: str, chosen: Mapping[str, Any]) -> None:
+    """Checks a runner and its options, as far as possible without the defaults of a job.
 
     Raises:
         RunnerError: The runner is refused, or an option is unknown or has a wrong value.
     """
     engine_of(runner)
-    _parse(runner, given)
+    _parse(runner, chosen)
 
 
 def read_options(
-    runner: str, given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    runner: str, chosen: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> PipelineOptions:
     """Returns Beam's options of a run.
 
     Args:
         runner: The engine.
-        given: Options by Beam's names. A list repeats one; KFP gives whole numbers as floats.
-        defaults: What holds for options that are not given.
+        chosen: Options by Beam's names. A list repeats an option. KFP turns integers into floats.
+        defaults: The values of options that are not chosen.
 
     Raises:
-        RunnerError: An option is unknown, has a wrong value or is not there.
+        RunnerError: An option is unknown, has a wrong value, or is missing.
     """
     engine = engine_of(runner)
-    merged = {**(defaults or {}), **given}
+    merged = {**(defaults or {}), **chosen}
     if lacking := [name for name in engine.needs if not merged.get(name)]:
         raise RunnerError(
             f"runner {runner!r} needs {', '.join(lacking)}; give "
@@ -110,32 +110,32 @@ def read_options(
         )
     read = _parse(runner, merged)
     if runner == LOCAL and read.get("direct_num_workers", 1) != 1:
-        # In one process, further workers only wait for each other.
+        # Workers of one process only wait for each other's lock.
         read.setdefault("direct_running_mode", "multi_processing")
     return PipelineOptions([], runner=engine.beam, save_main_session=False, **read)
 
 
-def n_workers(runner: str, given: Mapping[str, Any]) -> int | None:
-    """Returns how many workers a local run has, 0 for one a core; None when others decide."""
+def n_workers(runner: str, chosen: Mapping[str, Any]) -> int | None:
+    """Returns the number of workers of a local run, 0 for one a core; None on other engines."""
     if engine_of(runner) is not ENGINES[LOCAL]:
         return None
-    if not given:
+    if not chosen:
         return 1
-    options = read_options(runner, given)
+    options = read_options(runner, chosen)
     elsewhere = options.view_as(pipeline_options.PortableOptions).environment_type
     own = options.view_as(pipeline_options.DirectOptions)
     return None if elsewhere else int(own.direct_num_workers or 0)
 
 
-def _parse(runner: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _parse(runner: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Returns options as Beam's own declarations read them."""
     parser, actions = option_parser()
-    if unknown := [name for name in given if name not in actions]:
+    if unknown := [name for name in chosen if name not in actions]:
         raise RunnerError(
             f"runner option {unknown[0]!r} is none of Beam's{near(unknown[0], sorted(actions))}"
         )
     read: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in chosen.items():
         try:
             parsed = parser.parse_args(list(_arguments(name, value, actions[name])))
         except OptionError as error:

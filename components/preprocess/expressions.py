@@ -1,4 +1,4 @@
-"""SQL expressions over one row: what is allowed in a rule, its type, and the columns it uses."""
+"""SQL expressions over one row: what a rule may hold, its type, and the columns that it uses."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ Tree = dict[str, Any]
 
 
 class ExpressionError(Exception):
-    """Why a text is not an expression that a rule may be."""
+    """An expression is not allowed in a rule, or is not SQL."""
 
 
 def types_of(expressions: Sequence[str], columns: Mapping[str, str]) -> list[str | ExpressionError]:
-    """Returns the type that each expression gives over a row of `columns`, or what is wrong."""
+    """Returns the type of each expression over a row of `columns`, or its error."""
     folded = [name.casefold() for name in columns]
     if twins := sorted({n for n in columns if folded.count(n.casefold()) > 1}):
         error = ExpressionError(f"SQL cannot tell the columns {', '.join(twins)} apart")
@@ -78,17 +78,17 @@ def _type_or_error(
     try:
         _check(_parse(connection, sql), columns)
         query = f"SELECT ({sql}\n) FROM source_rows"  # noqa: S608 - checked just above
-        found = connection.sql(query).types[0]
+        type_ = connection.sql(query).types[0]
     except ExpressionError as error:
         return error
     except duckdb.Error as error:
         return ExpressionError(reason_of(error))
-    known = _OUR_TYPES.get(str(found).partition("(")[0])
-    return known or ExpressionError(f"it gives {found}; it must give one of {', '.join(SQL_TYPES)}")
+    known = _OUR_TYPES.get(str(type_).partition("(")[0])
+    return known or ExpressionError(f"it gives {type_}; it must give one of {', '.join(SQL_TYPES)}")
 
 
 def reason_of(error: duckdb.Error) -> str:
-    """Returns the first line of DuckDB's message, without its category."""
+    """Returns the first line of DuckDB's message, without the category that begins it."""
     line = str(error).strip().splitlines()[0].rstrip(".")
     return line.partition(" Error: ")[2] or line
 
@@ -108,7 +108,7 @@ def _parse(connection: duckdb.DuckDBPyConnection, expression: str) -> Tree:
 
 
 def _check(tree: Tree, columns: Mapping[str, str]) -> None:
-    """Refuses what is not one lasting expression over one row."""
+    """Refuses all but a single expression over one row whose value does not change with time."""
     _check_shape(tree)
     folded = {name.casefold() for name in columns}
     refused = _refused_functions()
@@ -140,7 +140,7 @@ def _check_shape(tree: Tree) -> None:
 
 @cache
 def _refused_functions() -> dict[str, str]:
-    """The functions that look beyond the row, or give another answer tomorrow."""
+    """Returns the refused functions: they look beyond the row, or their value changes with time."""
     with connect() as connection:
         rows = connection.execute(
             "SELECT DISTINCT function_name, function_type, stability FROM duckdb_functions()"
@@ -157,7 +157,7 @@ def _refused_functions() -> dict[str, str]:
 
 
 def _nodes(tree: Any) -> Iterator[Tree]:
-    """Yields every object of a syntax tree."""
+    """Yields every node of a syntax tree."""
     if isinstance(tree, dict):
         yield tree
         tree = list(tree.values())

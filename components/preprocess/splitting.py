@@ -24,7 +24,7 @@ from quatrain.components.times import parse_utc
 from quatrain.trainer.features.fingerprint import distinct_rows, fingerprint64
 
 PARTS = 1000
-"""The hash split cuts the fingerprints in this many parts; shares are rounded to it."""
+"""A split by hash cuts the fingerprints into this many parts; shares are rounded to a part."""
 SEPARATOR = "\x1f"
 _UNKNOWN = -1
 
@@ -33,25 +33,26 @@ _UNKNOWN = -1
 def assign(split: Split, batch: pa.RecordBatch) -> np.ndarray:
     r"""Returns the split of each row: 0 train, 1 validation, 2 test, -1 unknown; `[N] int8`.
 
-    By hash: `ABS(MOD(FARM_FINGERPRINT(key), 1000))` against the cumulative shares; the key is the
-    key columns as text, joined by the unit separator. A missing key is the empty text. A seed other
-    than 0 is a first key, the stratified column a next one: the draws of one class say nothing of
-    another's, and of n keys of a class the share p of a split falls into it, give or take
-    sqrt(p (1 - p) / n). For `keys: [year, month, day]`, 80/10/10, BigQuery gives the same rows by
+    By hash: `ABS(MOD(FARM_FINGERPRINT(key), 1000))` is compared with the cumulative shares. The key
+    is the text of the key columns, joined by the unit separator; a missing one is the empty text. A
+    seed other than 0 comes first, then the stratified column. So the classes are drawn
+    independently of each other, and of n keys of a class a share p +- sqrt(p (1 - p) / n) goes to a
+    split of share p. For `keys: [year, month, day]` and 80/10/10, BigQuery finds the same rows by
 
         SELECT *, IF(part < 800, 'train', IF(part < 900, 'validation', 'test')) AS split
         FROM (SELECT *, ABS(MOD(FARM_FINGERPRINT(CONCAT(CAST(year AS STRING), '\x1f',
           CAST(month AS STRING), '\x1f', CAST(day AS STRING))), 1000)) AS part FROM flights)
 
-    Integers, strings, bools and dates have BigQuery's spelling; timestamps and floats have Arrow's.
+    Integers, strings, bools and dates are spelled as BigQuery does; timestamps and floats as Arrow
+    does.
 
-    By time: train before `validation_from`, test from `test_from`. By column: its own words. By
-    fold: `validation` and `test` are compared as text. A missing time or fold and an unknown word
-    are -1.
+    By time: train ends before `validation_from`, and test begins at `test_from`. By column: its
+    values are the names of the splits. By fold: folds are compared with `validation` and `test` as
+    text. A missing time or fold, and any other name, is -1.
 
     Args:
-        split: How the rows are split.
-        batch: Their columns, plain or encoded.
+        split: The section of the spec.
+        batch: The columns of the rows, plain or encoded.
 
     Raises:
         SpecError: A threshold is not a timestamp.
@@ -85,7 +86,8 @@ def joined(keys: Sequence[pa.Array]) -> pa.Array:
 
 def parts(keys: pa.Array, n: int = PARTS) -> np.ndarray:
     """Returns BigQuery's `ABS(MOD(FARM_FINGERPRINT(key), n))` of texts, `[N] int64` in [0, n)."""
-    # fmod keeps the sign of what is divided, as SQL's MOD; no remainder is int64's least value.
+    # fmod keeps the sign of the dividend, as MOD in SQL does. A remainder is never the least int64,
+    # which has no absolute value.
     return np.abs(np.fmod(fingerprint64(keys).view(np.int64), np.int64(n)))
 
 
@@ -109,12 +111,12 @@ def _by_fold(split: FoldSplit, batch: pa.RecordBatch) -> np.ndarray:
 
 @assign.register
 def _by_column(split: ColumnSplit, batch: pa.RecordBatch) -> np.ndarray:
-    found = pc.index_in(decoded(batch.column(split.column)), pa.array(SPLITS))
-    return pc.fill_null(found, _UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int8)
+    index = pc.index_in(decoded(batch.column(split.column)), pa.array(SPLITS))
+    return pc.fill_null(index, _UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int8)
 
 
 def threshold(text: str) -> pa.Scalar:
-    """Returns the UTC timestamp that a text says; without an offset it is UTC.
+    """Returns the UTC timestamp of a text; one without an offset is UTC.
 
     Raises:
         SpecError: It is not ISO 8601.

@@ -194,7 +194,7 @@ def _runs(keys: U64, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_texts(column: pa.Array) -> U64:
-    """Hashes texts, eight bytes at a time for all rows at once; long ones (64 bytes) by FarmHash."""
+    """Hashes texts, eight bytes at a time for all rows; those above 64 bytes by FarmHash."""
     column = pc.fill_null(column, "")
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1].astype(np.int64)
