@@ -7,7 +7,7 @@ steps that cost. Nothing here creates a bucket: the error shows the command that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,11 @@ def buckets_of(uris: Iterable[str]) -> tuple[str, ...]:
 
 
 def bucket_problems(
-    uris: Iterable[str], location: str, project: str = "", client: Any = None
+    uris: Iterable[str],
+    location: str,
+    project: str = "",
+    client: Any = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> list[Problem]:
     """Returns a problem for each bucket that is not regional and in the job's region.
 
@@ -95,16 +99,20 @@ def bucket_problems(
         location: The job's region; for `local` nothing is looked up.
         project: The job's project, for the commands and the requests.
         client: A `google.cloud.storage.Client`; by default one is created if there are buckets.
+        timeout_s: The longest wait for one bucket.
     """
-    names = () if location == HERE else buckets_of(uris)
-    if not names:
-        return []
-    try:
-        client = client or _client(project)
-    except BucketError as error:
-        return [Problem(names[0], str(error), _LOGIN, unanswered=True)]
-    problems = (_problem(name, location, project, client) for name in names)
-    return [problem for problem in problems if problem]
+    problems = []
+    for name, place in _places(uris, location, project, client, timeout_s):
+        if isinstance(place, Problem):
+            problems.append(place)
+        elif place != Place(location, "region"):
+            sentence = (
+                f"bucket gs://{name} is in {place}, the job in {location}: {_WHY}; a bucket cannot "
+                f"be moved, so make another one in {location} and name it as the root:"
+            )
+            creation = _creation(_beside(name, location), location, project)
+            problems.append(Problem(name, sentence, creation))
+    return problems
 
 
 def check_buckets(
@@ -134,16 +142,8 @@ def source_warnings(
     A source may be anywhere, but reading it from another region costs. A bucket whose location is
     unknown has a sentence too; whether it can be read is for the step that reads it.
     """
-    names = () if location == HERE else buckets_of(uris)
-    if not names:
-        return []
-    try:
-        client = client or _client(project)
-    except BucketError as error:
-        return [f"where the source is could not be asked: {error}"]
     warnings = []
-    for name in names:
-        place = _find(name, location, project, client)
+    for name, place in _places(uris, location, project, client, TIMEOUT_S):
         if isinstance(place, Problem):
             warnings.append(f"where the source is could not be asked: {place.sentence}")
         elif place != Place(location, "region"):
@@ -154,29 +154,29 @@ def source_warnings(
     return warnings
 
 
-def _problem(name: str, location: str, project: str, client: Any) -> Problem | None:
-    place = _find(name, location, project, client)
-    if isinstance(place, Problem):
-        return place
-    if place == Place(location, "region"):
-        return None
-    return Problem(
-        name,
-        f"bucket gs://{name} is in {place}, the job in {location}: {_WHY}; a bucket cannot be "
-        f"moved, so make another one in {location} and name it as the root:",
-        _creation(_beside(name, location), location, project),
-    )
+def _places(
+    uris: Iterable[str], location: str, project: str, client: Any, timeout_s: float
+) -> Iterator[tuple[str, Place | Problem]]:
+    """Yields each bucket of a run with its place; without credentials, one bucket's problem."""
+    names = () if location == HERE else buckets_of(uris)
+    try:
+        client = client or (_client(project) if names else None)
+    except BucketError as error:
+        yield names[0], Problem(names[0], str(error), _LOGIN, unanswered=True)
+        return
+    for name in names:
+        yield name, _find(name, location, project, client, timeout_s)
 
 
-def _find(name: str, location: str, project: str, client: Any) -> Place | Problem:
+def _find(name: str, location: str, project: str, client: Any, timeout_s: float) -> Place | Problem:
     """Looks up where a bucket is; returns a problem if that cannot be found out."""
     from google.api_core import exceptions, retry
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    retrying: retry.Retry = DEFAULT_RETRY.with_timeout(TIMEOUT_S)
+    retrying: retry.Retry = DEFAULT_RETRY.with_timeout(timeout_s)
     try:
-        bucket = client.get_bucket(name, timeout=TIMEOUT_S, retry=retrying)
+        bucket = client.get_bucket(name, timeout=timeout_s, retry=retrying)
     except exceptions.NotFound:
         return Problem(
             name,
@@ -208,7 +208,7 @@ def _find(name: str, location: str, project: str, client: Any) -> Place | Proble
     ) as error:
         return Problem(
             name,
-            f"where bucket gs://{name} is could not be asked within {TIMEOUT_S:g} s: "
+            f"where bucket gs://{name} is could not be asked within {timeout_s:g} s: "
             f"{first_line(error)}; try again later:",
             f"gcloud storage buckets describe gs://{name} --format='value(location,location_type)'",
             unanswered=True,

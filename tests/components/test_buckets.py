@@ -2,7 +2,6 @@
 
 import pytest
 
-from quatrain.components import buckets
 from quatrain.components.buckets import bucket_problems, check_buckets, source_warnings
 from quatrain.components.errors import BucketError
 from tests.emulators import storage as emulator
@@ -79,11 +78,10 @@ def test_a_busy_service_gets_the_request_once_more(storage):
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_service_that_stays_busy_is_a_sentence(storage, monkeypatch, status):
-    monkeypatch.setattr(buckets, "TIMEOUT_S", 0.2)
+def test_a_service_that_stays_busy_is_a_sentence(storage, status):
     storage.add_bucket("b", HOME)
     storage.fail("GET", status, times=99)
-    (problem,) = bucket_problems(["gs://b"], HOME, "p")
+    (problem,) = bucket_problems(["gs://b"], HOME, "p", timeout_s=0.2)
     assert problem.unanswered
     assert "could not be asked within 0.2 s" in problem.sentence
     assert "try again later" in problem.sentence

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import SourceError
-from quatrain.draft import sample as sampling
 from quatrain.draft.sample import draw_sample, sniff_delimiter, spread
 
 
@@ -36,31 +35,29 @@ def test_places_are_evenly_spread_from_the_first_to_the_last() -> None:
     assert spread(101, 3) == [0, 50, 100]
 
 
-def test_a_large_csv_is_read_in_sixteen_places_and_its_rows_are_estimated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sampling, "PLACE_BYTES", 1000)
+def _rows_of_a_kilobyte(n: int) -> str:
+    return "".join(f"{i:08d},{'x' * 1014}\n" for i in range(n))
+
+
+def test_a_large_csv_is_read_in_sixteen_places_and_its_rows_are_estimated(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("n,v\n" + "".join(f"{i:08d},1\n" for i in range(20_000)))
+    path.write_text("n,v\n" + _rows_of_a_kilobyte(20 * 1024))  # twenty ranges of 1 MB
     sample = draw_sample(str(path))
     assert (sample.whole, sample.places) == (False, 16)
-    assert sample.rows == pytest.approx(20_000, rel=0.01)
+    assert sample.rows == 20 * 1024
     numbers = [int(n) for n in sample.table.column("n").to_pylist()]
-    assert (numbers[0], numbers[-1]) == (0, 19_999)
-    assert sample.sentence == f"1,451 rows in 16 places, of about {sample.rows:,}"
+    assert (numbers[0], numbers[-1]) == (0, 20 * 1024 - 1)
+    assert sample.sentence == "16,384 rows in 16 places, of about 20,480"
     assert draw_sample(str(path)).table.equals(sample.table)
 
 
-def test_a_compressed_file_that_is_not_read_whole_says_that_it_is_its_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sampling, "STREAMED_BLOCKS", 1)
+def test_a_compressed_file_that_is_not_read_whole_says_that_it_is_its_start(tmp_path: Path) -> None:
     path = tmp_path / "t.csv.gz"
-    rows = "".join(f"{i:08d},{'x' * 90}\n" for i in range(60_000))  # 6 MB, in two blocks
-    path.write_bytes(gzip.compress(("n,v\n" + rows).encode(), 1))
+    data = "n,v\n" + _rows_of_a_kilobyte(20 * 1024)  # five blocks of 4 MB
+    path.write_bytes(gzip.compress(data.encode(), 1))
     sample = draw_sample(str(path))
     assert (sample.whole, sample.is_spread, sample.rows) == (False, False, 0)
-    assert sample.sentence.startswith("the first 4")
+    assert sample.sentence.startswith("the first 16,38")
 
 
 def test_quoted_line_ends_are_noticed(tmp_path: Path) -> None:
