@@ -1,6 +1,7 @@
 """A schedule becomes what is wanted: make before break, cut anywhere, and repeated safely."""
 
 import datetime
+import json
 
 import pytest
 
@@ -113,6 +114,24 @@ def test_the_first_apply_creates_one_schedule_without_overlapping_runs(service):
     assert created.value["maxConcurrentRunCount"] == "1"
     assert created.value["maxConcurrentActiveRunCount"] == "1"
     assert state(service) == [(1, "ACTIVE", True)]
+
+
+def test_a_schedule_of_the_first_version_is_replaced_by_one_whose_spec_is_text(service):
+    first, second = wanted(), wanted()
+    mapping = {"name": "toy", "columns": [{"x": "float"}, {"y": "bool"}], "train": {"epochs": 3}}
+    first.job["runtimeConfig"]["parameterValues"] = {"n": mapping}
+    service.apply(first)
+    parameters = {"n": {"parameterType": "STRING"}}
+    second.job["pipelineSpec"] = {
+        **SPEC,
+        "root": {"dag": {}, "inputDefinitions": {"parameters": parameters}},
+    }
+    text = json.dumps({**mapping, "columns": {"x": "float", "y": "bool"}})
+    second.job["runtimeConfig"]["parameterValues"] = {"n": text}
+    service.apply(second)
+    (schedule,) = schedules.find(service.client, "toy")
+    assert schedule.job["runtimeConfig"]["parameterValues"] == {"n": text}
+    assert max(service.live) == 1
 
 
 def test_a_second_apply_changes_nothing(service):

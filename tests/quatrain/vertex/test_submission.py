@@ -388,6 +388,46 @@ def test_the_help_of_every_verb_of_a_schedule_fits_a_screen_and_has_an_example(q
     assert f"Example:\n    quatrain schedule {verb}" in out
 
 
+@pytest.fixture
+def wide(spec, tmp_path, google):
+    """The toy with 1 500 further columns, in the place of its spec."""
+    columns = dict.fromkeys((f"column_{i}" for i in range(1_500)), "float")
+    features = [{"name": f"f_{n}", "from": n, "transform": "standardize"} for n in columns]
+    document = spec.as_document() | {"source": "gs://bucket/toy.csv", "features": features}
+    document["columns"] |= columns
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    google.storage.put("gs://bucket/toy.csv", b"x,y\n1,true\n")
+
+
+def file_of(google, job):
+    """The content of the spec's file that a job names."""
+    reference = json.loads(job["runtimeConfig"]["parameterValues"]["spec"])
+    data = google.storage.get(reference["uri"])
+    assert hashlib.sha256(data).hexdigest() == reference["sha256"]
+    return json.loads(data)
+
+
+def test_a_long_spec_is_put_below_the_root_before_its_job(google, quatrain, wide):
+    code, _, err = quatrain("submit", "toy.yaml")
+    assert code == 0, err
+    assert len(file_of(google, posted(google))["columns"]) == 1_502
+
+
+def test_a_schedule_of_a_long_spec_writes_it_again_where_it_is_gone(google, quatrain, wide):
+    _, out, _ = quatrain("schedule", "apply", "toy.yaml", *CRON, "--plan")
+    assert out.startswith("would create")
+    assert not [name for name in google.storage.bucket("bucket").objects if "specs" in name]
+    for _ in range(2):
+        code, _, err = quatrain("schedule", "apply", "toy.yaml", *CRON)
+        assert code == 0, err
+        (schedule,) = google.schedules.values()
+        request = json_format.MessageToDict(aiplatform_v1.Schedule.pb(schedule))
+        job = request["createPipelineJobRequest"]["pipelineJob"]
+        assert len(file_of(google, job)["columns"]) == 1_502
+        for name in [n for n in google.storage.bucket("bucket").objects if "specs" in n]:
+            google.storage.bucket("bucket").objects.pop(name)
+
+
 CRON = ["--cron", "TZ=America/Sao_Paulo 0 3 * * 1"]
 
 
