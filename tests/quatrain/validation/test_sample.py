@@ -9,10 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.validation import sample
 from quatrain.validation.sample import check
+from quatrain.validation.typos import load_with_source
 
 Make = Callable[..., ModelSpec]
 HEADER = "day,delay,carrier,arrival,weight\n"
@@ -123,3 +125,23 @@ def test_a_part_of_a_range_is_not_taken_for_the_whole(delays_spec: Make, tmp_pat
 def test_a_file_without_rows_is_found(delays_spec: Make) -> None:
     [finding] = check(delays_spec(HEADER)).problems
     assert finding.endswith("delays.csv: there are no rows, only headers")
+
+
+def test_a_spec_of_5000_columns_is_checked(tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(5_000)]
+    rows = [",".join([str(i), *[f"0.{(i + j) % 7}" for j in range(5_000)]]) for i in range(40)]
+    lines = [f"id,{','.join(names)},y", *(f"{row},{i % 3 == 0}" for i, row in enumerate(rows))]
+    (tmp_path / "wide.csv").write_text("\n".join([*lines, ""]))
+    document = {
+        "name": "wide",
+        "source": "wide.csv",
+        "columns": {"id": "int", **dict.fromkeys(names, "float"), "y": "bool"},
+        "label": "y",
+        "task": "binary",
+        "split": {"keys": "id", "train": 0.5, "validation": 0.25, "test": 0.25},
+        "features": [{"name": f"f_{n}", "from": n, "transform": "standardize"} for n in names],
+    }
+    (tmp_path / "wide.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    spec = load_with_source(tmp_path / "wide.yaml")
+    assert check(spec).problems == []
+    assert len(spec.inputs) == 5_000
