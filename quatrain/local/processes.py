@@ -44,6 +44,7 @@ class Process:
     def poll(self) -> int | None:
         """Returns the exit code, or None while the command runs."""
         if self.code is None:
+            # Popen.poll would drop the usage, which here counts every descendant of the command.
             pid, status, usage = os.wait4(self._popen.pid, os.WNOHANG)
             if pid:
                 code = os.waitstatus_to_exitcode(status)

@@ -128,6 +128,8 @@ class Study:
         startup = min(STARTUP_TRIALS, max(2, count // 3))
         study = optuna.create_study(
             direction="maximize" if self.maximize else "minimize",
+            # A round is proposed before any of it has a result. The constant liar assumes a bad one
+            # for each trial that still runs, so that a round does not try the same spot twice.
             sampler=optuna.samplers.TPESampler(
                 seed=SEED, n_startup_trials=startup, constant_liar=True
             ),
