@@ -1,8 +1,8 @@
-"""Files on this machine, below the mount `/gcs/`, and in buckets by `gs://`: one way to open them.
+"""Opens files on this machine, below the mount `/gcs/` and in buckets (`gs://`) in one way.
 
-Cloud Storage answers to both names. Vertex mounts every bucket below `/gcs/` in its containers
+An object of Cloud Storage has both names. Vertex mounts all buckets below `/gcs/` in its containers
 (https://cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system); a worker elsewhere has
-no mount and takes the uri.
+no mount and uses the uri.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
 
 @cache
 def _client(uri: str, settings: tuple[str | None, ...]) -> pafs.FileSystem:
-    """Returns the client of a bucket: one a process, as each fetches a token and connects anew."""
+    """Returns the one client of a bucket: each new client fetches a token and connects again."""
     return pafs.FileSystem.from_uri(uri)[0]
 
 
@@ -108,7 +108,7 @@ def open_file(uri: str) -> pa.NativeFile:
 
 
 def create_stream(uri: str) -> pa.NativeFile:
-    """Opens a file to be written from its start, as it comes; makes a local file's folder.
+    """Opens a file to be written from its start, and creates the folder of a local one.
 
     An object of a bucket appears when the stream is closed, and not if the process dies before.
     """
@@ -119,20 +119,20 @@ def create_stream(uri: str) -> pa.NativeFile:
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or folder is there."""
+    """Whether a file or folder exists."""
     filesystem, path = open_filesystem(uri)
     return filesystem.get_file_info(path).type != pafs.FileType.NotFound
 
 
 def remove_file(uri: str) -> None:
-    """Removes a file, if it is there."""
+    """Removes a file if it exists."""
     filesystem, path = open_filesystem(uri)
     with suppress(FileNotFoundError):
         filesystem.delete_file(path)
 
 
 def remove_contents(uri: str) -> None:
-    """Removes everything in a folder, in no certain order; the folder may be absent."""
+    """Removes everything in a folder, in no particular order; the folder may be absent."""
     filesystem, path = open_filesystem(uri)
     filesystem.delete_dir_contents(path, missing_dir_ok=True)
 

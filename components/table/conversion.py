@@ -100,7 +100,7 @@ def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL)
 
 
 def _expand(text: pa.DictionaryArray, distinct: TypedColumn) -> TypedColumn:
-    """Returns a column by its rows, from the same column by its distinct values."""
+    """Returns a column of N rows from the converted column of its distinct values."""
     values, faults = distinct
     faulty = [f for f in faults if len(f.rows)]
     codes = text.indices.fill_null(-1).to_numpy() if faulty else np.zeros(0, np.int32)
@@ -326,7 +326,7 @@ def _plain_cast(type_: pa.DataType, *, safe: bool = True) -> Callable[[str, pa.A
 
 
 def _whole_numbers(name: str, column: pa.Array) -> TypedColumn:
-    """Reads whole floats as integers: pandas writes integers so when some are missing."""
+    """Reads whole floats as integers: with missing values, pandas writes integers as floats."""
     column = column.cast(pa.float64(), safe=False)
     known = pc.if_else(pc.is_nan(column), None, column)
     wrong = pc.or_(pc.not_equal(pc.floor(known), known), pc.greater(pc.abs(known), float(EXACT)))

@@ -54,7 +54,7 @@ def read_blocks(
     """Yields the rows of a range of a CSV file.
 
     A row is a line; with `source.quoted_newlines`, line ends inside quotes do not end it. An empty
-    line is not a row, but in a file of one column, where it is a missing value.
+    line is not a row, except in a file of one column, where it is a missing value.
 
     Args:
         span: The range.
@@ -95,7 +95,7 @@ def _read_typed(block: Block, piece: Piece, parser: _CsvParser) -> Block | None:
         doubtful = block.rows.filter(pc.match_substring(block.rows, pattern='"'))
     else:
         # pyarrow joins a line with an open quote to the next one, so the numbers of rows differ.
-        # Only the last line has no next one.
+        # Only the last line has no line after it to join.
         doubtful = block.rows.slice(max(len(block.rows) - 1, 0))
     if _has_stray_return(data) or not parser.is_sound(doubtful):
         return None

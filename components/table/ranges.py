@@ -102,7 +102,7 @@ def _cut_csv(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_C
     why = f"; is source.delimiter {table.source.delimiter!r} right?" if is_uncut else ""
     check_columns(path, names, columns, why, table.absent_hint)
     if table.source.quoted_newlines or compression_of(path):
-        # Where a row starts is known only to who has read all rows before it.
+        # Where a row starts is known only after reading every row before it.
         return [(start, None, names)]
     return _cut_at(start, n_bytes, size, names)
 

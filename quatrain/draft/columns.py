@@ -33,8 +33,9 @@ Kind = Literal[
 TOLERATED = 0.005
 """The share of cells that may fail to convert to a column's type; their rows are rejected."""
 FIRST = 20
-"""How many distinct values are tried first: when a tenth of them fail, the type is ruled out."""
+"""How many distinct values are tried first: if over a tenth of them fail, the type is ruled out."""
 ORDER: tuple[Type, ...] = ("int", "float", "bool", "date", "timestamp")
+"""The order in which types are tried; the first one that fits every cell is taken."""
 UNIQUE = 0.9
 """Above this share of distinct values, a text identifies its row."""
 FEW_ROWS = 20
@@ -65,6 +66,7 @@ _CODE = {"code", "codes", "zip", "zipcode", "postcode", "postal", "plz", "fips",
 _YEAR = {"year", "yr", "years", "jahr", "annee", "ano", "season", "week", "month", "decade"}
 _YEARS = {"year", "yr", "years", "jahr", "annee", "ano", "time", "date"}
 LEAST_YEARS = 5
+"""A column of fewer distinct numbers is not taken for one of years."""
 _PERSON = {"subject", "patient", "individual", "participant", "respondent", "household"}
 _TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created", "unixtime"}
 _GLUED_ID = re.compile(
@@ -145,7 +147,7 @@ class ColumnProfile:
 
     @property
     def is_spoilt(self) -> bool:
-        """Whether too many cells do not convert, as infinity does not, to reject their rows."""
+        """Whether so many cells do not convert that rejecting their rows would lose too much."""
         return self.n_bad > TOLERATED * len(self.values)
 
     @property
