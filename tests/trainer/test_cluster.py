@@ -80,7 +80,7 @@ def test_two_workers_of_which_one_is_killed_follow_the_curve_of_one_process(
     }
     restarts: list[str] = []
     outcome = training_job.run_job(
-        payload, dict(os.environ), tmp_path / "chief.log", say=restarts.append
+        payload, dict(os.environ), tmp_path / "chief.log", report=restarts.append
     )
     assert outcome.succeeded, outcome.reason
     assert len(restarts) == 1
