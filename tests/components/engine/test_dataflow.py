@@ -72,7 +72,7 @@ def test_the_job_has_our_image_account_network_labels_bounds_and_steps(
     service = emulated.Dataflow()
     with emulated.serving(service) as url, pytest.raises(RunnerError, match=r"manifest\.json"):
         # The emulated service runs nothing, and says DONE: the step does not believe it.
-        launch(small_spec, url, tmp_path / "made" / "gcp_resources")
+        launch(small_spec, url, tmp_path / "new" / "gcp_resources")
     ((job_id, job),) = service.jobs.items()
     shown = json_format.MessageToDict(type(job).pb(job))
     environment = shown["environment"]
@@ -101,7 +101,7 @@ def test_the_job_has_our_image_account_network_labels_bounds_and_steps(
     (described,) = proto.components.environments.values()
     assert IMAGE.encode() in described.payload and not described.dependencies
     uri = f"projects/my-project/locations/europe-west1/jobs/{job_id}"
-    assert json.loads((tmp_path / "made" / "gcp_resources").read_text()) == {
+    assert json.loads((tmp_path / "new" / "gcp_resources").read_text()) == {
         "resources": [
             {
                 "resourceType": "DataflowJob",
@@ -147,12 +147,12 @@ def test_a_problem_with_the_rows_is_raised_from_the_bucket(
     small_spec: ModelSpec, google: storage.Storage, tmp_path: Path
 ) -> None:
     service = emulated.Dataflow()
-    kept = service.read
+    read_state = service.read
 
     def end(job_id: str) -> dict[str, Any]:
         record = {"kind": "DataError", "message": "there are no rows"}
         google.put(f"{OUT}/error.json", json.dumps(record).encode())
-        return kept(job_id)
+        return read_state(job_id)
 
     service.read = end  # type: ignore[method-assign]
     with emulated.serving(service) as url, pytest.raises(DataError, match="there are no rows"):

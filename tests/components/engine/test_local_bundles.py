@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Work(beam.DoFn):
-    """Notes each bundle, and who did each element; the first worker that begins is told apart."""
+    """Records each bundle, and the worker of each element: the first one to begin, or another."""
 
     def __init__(self, folder: Path, of_first: str) -> None:
         self._folder, self._of_first = folder, of_first
@@ -115,11 +115,11 @@ def test_an_interrupt_does_not_wait_for_the_bundles(tmp_path: Path) -> None:
 
 def test_a_key_with_state_belongs_to_one_worker(tmp_path: Path) -> None:
     class Number(beam.DoFn):
-        SEEN = CombiningValueStateSpec("seen", sum)
+        TOTAL = CombiningValueStateSpec("total", sum)
 
-        def process(self, element: Any, seen: Any = beam.DoFn.StateParam(SEEN)) -> None:  # noqa: B008
-            seen.add(1)
-            (tmp_path / f"number-{seen.read()}").touch(exist_ok=False)
+        def process(self, element: Any, total: Any = beam.DoFn.StateParam(TOTAL)) -> None:  # noqa: B008
+            total.add(1)
+            (tmp_path / f"number-{total.read()}").touch(exist_ok=False)
 
     with local_runner(2, __name__) as runner, beam.Pipeline(runner, OPTIONS) as pipeline:
         pairs = pipeline | beam.Create([("key", i) for i in range(ELEMENTS)])

@@ -45,8 +45,8 @@ def test_a_module_is_absent_for_a_while_only() -> None:
 
 def test_a_module_that_is_imported_stays() -> None:
     with beam_import.absent("os"):
-        import os as again
-    assert again is os is sys.modules["os"]
+        import os as imported
+    assert imported is os is sys.modules["os"]
 
 
 def test_a_bundle_ends_soon_after_its_last_element(tmp_path: Path) -> None:

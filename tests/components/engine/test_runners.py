@@ -43,13 +43,13 @@ def test_any_other_runner_of_beam_is_taken_by_its_name() -> None:
 
 
 def test_options_have_the_types_that_beam_declares() -> None:
-    given = {
+    chosen = {
         "flink_master": "localhost:8081",
         "parallelism": "4",
         "environment_type": "LOOPBACK",
         "max_parallelism": 8.0,  # KFP has no whole numbers
     }
-    options = runners.read_options("flink", given)
+    options = runners.read_options("flink", chosen)
     assert options.view_as(StandardOptions).runner == "FlinkRunner"
     flink = options.view_as(FlinkRunnerOptions)
     assert (flink.parallelism, flink.max_parallelism) == (4, 8)
@@ -63,24 +63,24 @@ def test_spark_is_reached_by_its_job_server() -> None:
 
 
 def test_a_list_repeats_an_option_and_a_switch_takes_true() -> None:
-    given = {"labels": ["a=b", "c=d"], "no_use_public_ips": True, "max_num_workers": "7"}
-    options = runners.read_options("flink", given)
+    chosen = {"labels": ["a=b", "c=d"], "no_use_public_ips": True, "max_num_workers": "7"}
+    options = runners.read_options("flink", chosen)
     assert options.view_as(GoogleCloudOptions).labels == ["a=b", "c=d"]
     worker = options.view_as(WorkerOptions)
     assert (worker.use_public_ips, worker.max_num_workers) == (False, 7)
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("chosen", "sentence"),
     [
         ({"parallelizm": 1}, "'parallelizm' is none of Beam's; did you mean 'parallelism'?"),
         ({"parallelism": "many"}, "runner option parallelism='many': .*invalid int value"),
         ({"no_use_public_ips": "no"}, "it is a switch; write true, or leave it out"),
     ],
 )
-def test_a_wrong_option_is_a_sentence(given: dict[str, Any], sentence: str) -> None:
+def test_a_wrong_option_is_a_sentence(chosen: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RunnerError, match=sentence):
-        runners.check_options("flink", given)
+        runners.check_options("flink", chosen)
 
 
 def test_what_an_engine_needs_is_asked_for() -> None:

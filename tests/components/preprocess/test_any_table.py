@@ -60,7 +60,7 @@ BYTES = LINES.map(lambda line: line.encode("utf-8", "replace")) | st.binary(max_
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[PreprocessJob, Cleaner]]:
     """Jobs over one scratch file, without and with quoted newlines."""
     folder = tmp_path_factory.mktemp("any")
-    made = {}
+    by_quoting = {}
     for quoted in (False, True):
         spec = model_of(
             str(folder / "t.csv"),
@@ -69,8 +69,8 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Preproces
             evaluate={"slices": ["day", "arrival", "at"]},
         )
         job = PreprocessJob(spec, rules_of(spec), Folder(str(folder / str(quoted))), 1)
-        made[quoted] = (job, Cleaner(job.rules))
-    return made
+        by_quoting[quoted] = (job, Cleaner(job.rules))
+    return by_quoting
 
 
 def _rows(data: bytes, quoted_newlines: bool) -> Iterator[tuple[int, bytes]]:

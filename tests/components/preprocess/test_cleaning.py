@@ -178,12 +178,12 @@ def test_a_timestamp_with_a_zone_means_the_same_on_every_machine(
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     noon = rules({"noon": "t = '2020-01-01 12:00:00+00'::timestamptz"})
-    found = Cleaner(noon).clean(block(dep=[1], t=[datetime(2020, 1, 1, 12)])).without_faults()
+    cleaned = Cleaner(noon).clean(block(dep=[1], t=[datetime(2020, 1, 1, 12)])).without_faults()
     zoned = pa.array([{"t": 0}], pa.struct([("t", pa.timestamp("us", "UTC"))]))
     text = raw_bytes(zoned).to_pylist()
     monkeypatch.undo()
     time.tzset()
-    assert reasons(found) == [(0, "noon")]
+    assert reasons(cleaned) == [(0, "noon")]
     assert text == [b'{"t":"1970-01-01 00:00:00+00"}']
 
 

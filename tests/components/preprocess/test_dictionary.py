@@ -39,9 +39,11 @@ def rows(n_values: int, n: int = 400) -> pa.RecordBatch:
 
 def transform_of(batch: pa.RecordBatch) -> Transform:
     types = {i.name: i.type for i in INPUTS}
-    made: dict[str, Any] = {"bucketize": {"buckets": 5}, "cross": {"buckets": 50}}
+    settings: dict[str, Any] = {"bucketize": {"buckets": 5}, "cross": {"buckets": 50}}
     features = [
-        FEATURES[name](name=name, columns=c, types=tuple(types[n] for n in c), **made.get(name, {}))
+        FEATURES[name](
+            name=name, columns=c, types=tuple(types[n] for n in c), **settings.get(name, {})
+        )
         for name, c in FEATURE_COLUMNS.items()
     ]
     raw = raw_inputs(batch, INPUTS)
@@ -56,9 +58,9 @@ def test_features_of_distinct_values_are_those_of_the_rows(n_values: int) -> Non
     batch = rows(n_values)
     transform = transform_of(batch)
     expected = transform.numpy(raw_inputs(batch, INPUTS))
-    found = engineered_columns.apply(transform, compact(encode(batch)))
-    assert list(found) == list(expected)
-    for name, column in found.items():
+    columns = engineered_columns.apply(transform, compact(encode(batch)))
+    assert list(columns) == list(expected)
+    for name, column in columns.items():
         type_ = pa.array(expected[name]).type
         assert column.cast(type_).slice(17, 50).equals(pa.array(expected[name][17:67])), name
 

@@ -94,12 +94,12 @@ def test_the_same_rows_lose_for_any_cut_and_order(
 ) -> None:
     rule = {"keys": ["day", "carrier"], "keep_newest_by": "weight"}
     data = rows_of(3)
-    found = losers(delays_spec(data, **cleaned(rule)), range_bytes, backwards=backwards)
+    dropped = losers(delays_spec(data, **cleaned(rule)), range_bytes, backwards=backwards)
     starts = [0]
     for line in data.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    kept = {1 + 2 * 60 + day for day in range(60)} - {1 + 2 * 60 + 7} | {1 + 7}
-    assert found == [starts[i] for i in range(1, 181) if i not in kept]
+    winners = {1 + 2 * 60 + day for day in range(60)} - {1 + 2 * 60 + 7} | {1 + 7}
+    assert dropped == [starts[i] for i in range(1, 181) if i not in winners]
 
 
 def test_a_run_keeps_one_row_a_key_and_rejects_the_others_as_they_were_read(
@@ -154,11 +154,11 @@ def _rule(key: str) -> dict[str, Any]:
 
 
 def test_a_pipeline_that_is_not_asked_has_no_step_for_it(delays_spec: Make) -> None:
-    for rule, asked in ((None, False), ({"keys": ["day"]}, True)):
+    for rule, has_step in ((None, False), ({"keys": ["day"]}, True)):
         spec = delays_spec(**cleaned(rule)) if rule else delays_spec()
         job = PreprocessJob(spec, rules_of(spec), Folder(""), 1)
-        made = pipeline.make(job, [], FnApiRunner(), PipelineOptions([]), in_one_worker=True)
-        assert any(label.startswith("Deduplicate") for label in made.applied_labels) == asked
+        steps = pipeline.make(job, [], FnApiRunner(), PipelineOptions([]), in_one_worker=True)
+        assert any(label.startswith("Deduplicate") for label in steps.applied_labels) == has_step
 
 
 @pytest.mark.parametrize(

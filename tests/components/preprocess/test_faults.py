@@ -102,10 +102,10 @@ def test_a_run_that_is_killed_at_any_point_leaves_no_manifest_and_can_be_run_aga
     for i in range(len(POINTS)):
         assert os.listdir(folder / str(i) / "out") != []
         assert not (folder / str(i) / "out/manifest.json").exists()
-    again = folder / str(len(POINTS) - 1) / "out"
-    preprocess(small_spec.as_json(), runner="local", out=str(again), range_bytes=1000)
-    assert contents(again) == contents(undisturbed)
-    assert os.listdir(again.parent) == ["out"]
+    second = folder / str(len(POINTS) - 1) / "out"
+    preprocess(small_spec.as_json(), runner="local", out=str(second), range_bytes=1000)
+    assert contents(second) == contents(undisturbed)
+    assert os.listdir(second.parent) == ["out"]
 
 
 def test_a_disk_that_is_full_at_any_point_is_a_sentence_and_leaves_nothing(
@@ -188,9 +188,9 @@ def test_a_busy_bucket_gives_the_same_bytes_or_in_the_end_a_sentence(
         assert not any(fault.left for fault in storage._faults if fault.left < 900)
     assert contents(tmp_path / "busy") == contents(tmp_path / "calm")
     assert json.loads((tmp_path / "calm/manifest.json").read_text())["rows"]["read"] == 400
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    assert [kind for kind, _ in told] == ["SourceError", "SourceError"]
-    for (_, sentence), name in zip(told, ("429", "503"), strict=True):
+    errors = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [kind for kind, _ in errors] == ["SourceError", "SourceError"]
+    for (_, sentence), name in zip(errors, ("429", "503"), strict=True):
         assert sentence.startswith(f"gs://b/never/year=1/{name}.csv cannot be read: ")
     assert not (tmp_path / "never").exists()
 

@@ -67,15 +67,17 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def made(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, Path]:
+def small_run(
+    small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ModelSpec, Path]:
     """The small table, through Beam in ranges of 1000 bytes."""
-    out = tmp_path_factory.mktemp("made") / "examples"
+    out = tmp_path_factory.mktemp("small") / "examples"
     assert run(small_spec, out, range_bytes=1000) == 400
     return small_spec, out
 
 
-def test_rows_reconcile_and_every_file_has_its_digest(made: tuple[ModelSpec, Path]) -> None:
-    spec, out = made
+def test_rows_reconcile_and_every_file_has_its_digest(small_run: tuple[ModelSpec, Path]) -> None:
+    spec, out = small_run
     manifest = json.loads((out / "manifest.json").read_text())
     rows = manifest["rows"]
     assert rows["read"] == rows["train"] + rows["validation"] + rows["test"] + rows["rejected"]
@@ -89,8 +91,8 @@ def test_rows_reconcile_and_every_file_has_its_digest(made: tuple[ModelSpec, Pat
     assert all(sha256_of(out / p) == digest for p, digest in manifest["files"].items())
 
 
-def test_rejected_rows_say_where_they_stand(made: tuple[ModelSpec, Path]) -> None:
-    spec, out = made
+def test_rejected_rows_say_where_they_stand(small_run: tuple[ModelSpec, Path]) -> None:
+    spec, out = small_run
     source = Path(spec.source.uri[0]).read_bytes()
     rejected = rows_of(out / "rejected", "rejected").to_pylist()
     assert [r["reason"] for r in rejected] == ["bad_value"] + ["cancelled"] * 8
@@ -101,9 +103,9 @@ def test_rejected_rows_say_where_they_stand(made: tuple[ModelSpec, Path]) -> Non
 
 
 def test_shards_hold_engineered_rows_and_raw_inputs_outside_train(
-    made: tuple[ModelSpec, Path],
+    small_run: tuple[ModelSpec, Path],
 ) -> None:
-    _, out = made
+    _, out = small_run
     engineered = ["delay", "bucket", "carrier", "label"]
     raw = ["raw_day", "raw_delay", "raw_carrier"]
     train, test = rows_of(out, "train"), rows_of(out, "test")
@@ -112,8 +114,8 @@ def test_shards_hold_engineered_rows_and_raw_inputs_outside_train(
     assert transform.label.classes == ("false", "true")
     delay = test.column("raw_delay").to_numpy().astype(float)
     carrier = test.column("raw_carrier").combine_chunks()
-    again = transform.numpy({"delay": delay, "carrier": carrier})
-    for name, values in again.items():
+    engineered_rows = transform.numpy({"delay": delay, "carrier": carrier})
+    for name, values in engineered_rows.items():
         assert test.column(name).to_numpy().tolist() == values.tolist()
     day = test.column("raw_day").to_pylist()
     assert set(day).isdisjoint(rows_of(out, "validation").column("raw_day").to_pylist())
@@ -121,9 +123,9 @@ def test_shards_hold_engineered_rows_and_raw_inputs_outside_train(
 
 @pytest.mark.parametrize("range_bytes", [111, 400, None])
 def test_beam_equals_direct_for_any_range_size(
-    made: tuple[ModelSpec, Path], tmp_path: Path, range_bytes: int | None
+    small_run: tuple[ModelSpec, Path], tmp_path: Path, range_bytes: int | None
 ) -> None:
-    spec, out = made
+    spec, out = small_run
     direct(spec, tmp_path, range_bytes)
     for name in ("transform.json", "statistics.json"):
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
@@ -136,12 +138,12 @@ def test_beam_equals_direct_for_any_range_size(
 
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
 def test_two_runs_are_equal_byte_for_byte_for_any_number_of_workers(
-    made: tuple[ModelSpec, Path], tmp_path: Path, mode: str
+    small_run: tuple[ModelSpec, Path], tmp_path: Path, mode: str
 ) -> None:
-    spec, out = made
+    spec, out = small_run
     options = {"direct_num_workers": 2, "direct_running_mode": mode}
-    run(spec, tmp_path / "again", range_bytes=1000, runner_options=options)
-    assert contents(tmp_path / "again") == contents(out)
+    run(spec, tmp_path / "second", range_bytes=1000, runner_options=options)
+    assert contents(tmp_path / "second") == contents(out)
 
 
 def test_statistics_hold_counts_moments_and_quantiles(delays_spec: Make, tmp_path: Path) -> None:
@@ -411,11 +413,11 @@ def test_files_that_are_not_those_that_were_found_are_not_read(
     delays_spec: Make, tmp_path: Path
 ) -> None:
     spec, out = delays_spec(), tmp_path / "examples"
-    found = find_files.find(spec.as_json(), project="", at="", clocks=())
-    assert run(spec, out, digest=found.digest) == 400
+    version = find_files.find(spec.as_json(), project="", at="", clocks=())
+    assert run(spec, out, digest=version.digest) == 400
     os.utime(spec.source.uri[0], ns=(1, 1))
     with pytest.raises(SourceError, match=r"one was written, added or removed since; run again"):
-        run(spec, tmp_path / "other", digest=found.digest)
+        run(spec, tmp_path / "other", digest=version.digest)
     assert not (tmp_path / "other").exists()
 
 

@@ -26,11 +26,11 @@ Reader = Callable[..., Read]
 def spelled(read: Reader, cells: list[str], type_: str, **spelling: Any) -> list[Any]:
     """Reads cells beside another column; a rejected one is its reason."""
     data = "a,b\n" + "".join(f'"{cell}",{i}\n' for i, cell in enumerate(cells))
-    found = read(data, f"b int, a {type_}", spellings={"a": Spelling(**spelling)})
-    kept = dict(found.rows)
+    table = read(data, f"b int, a {type_}", spellings={"a": Spelling(**spelling)})
+    good = dict(table.rows)
     places = [len("a,b\n") + sum(len(c) + 5 for c in cells[:i]) for i in range(len(cells))]
-    reasons = dict(found.reasons)
-    return [kept[i] if i in kept else reasons[places[i]] for i in range(len(cells))]
+    reasons = dict(table.reasons)
+    return [good[i] if i in good else reasons[places[i]] for i in range(len(cells))]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_what_a_format_does_not_say_rejects_its_row(read: Reader, cell: str) -> 
 
 
 def test_the_sentence_of_a_bad_time_names_the_format(read: Reader) -> None:
-    found = read("a\n2013-01-02\n", "a date", spellings={"a": Spelling(format="%d/%m/%Y")})
-    assert found.rejected[0]["detail"] == "a: '2013-01-02' is not a date as %d/%m/%Y"
+    table = read("a\n2013-01-02\n", "a date", spellings={"a": Spelling(format="%d/%m/%Y")})
+    assert table.rejected[0]["detail"] == "a: '2013-01-02' is not a date as %d/%m/%Y"
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_an_epoch_has_a_stated_unit_and_another_one_is_noticed(
 
 
 def test_the_sentence_of_another_unit_asks_for_it(read: Reader) -> None:
-    found = read("a\n1357034400000\n", "a timestamp", spellings={"a": Spelling(epoch="s")})
-    assert found.rejected[0]["detail"] == (
+    table = read("a\n1357034400000\n", "a timestamp", spellings={"a": Spelling(epoch="s")})
+    assert table.rejected[0]["detail"] == (
         "a: '1357034400000' s since 1970 is not in the years 1 to 9999; is the unit another one?"
     )
 
@@ -125,8 +125,8 @@ def test_parquet_columns_are_spelled_too(
 ) -> None:
     pq.write_table(pa.table({"a": column}), tmp_path / "t.parquet")
     source = Source(uri=(str(tmp_path / "t.parquet"),), format="parquet")
-    found = Read(source, {"a": type_}, None, {"a": spelling})
-    assert found.rows == [(datetime(2013, 1, 1, value),)]
+    table = Read(source, {"a": type_}, None, {"a": spelling})
+    assert table.rows == [(datetime(2013, 1, 1, value),)]
 
 
 TIDY = {"type": "string", "trim": True, "case": "lower"}

@@ -40,7 +40,7 @@ def spec_of(columns: dict[str, str], **changes: Any) -> ModelSpec:
     )
 
 
-def seen(spec: ModelSpec, batch: pa.RecordBatch, side: np.ndarray) -> Evidence:
+def evidence_of(spec: ModelSpec, batch: pa.RecordBatch, side: np.ndarray) -> Evidence:
     """The evidence of a batch whose rows are in these splits."""
     order = pa.array(np.argsort(side, kind="stable"))
     predictors = [*(i.name for i in spec.inputs), spec.label]
@@ -51,13 +51,13 @@ def seen(spec: ModelSpec, batch: pa.RecordBatch, side: np.ndarray) -> Evidence:
 def audited(
     spec: ModelSpec, rows: dict[str, Any], split: np.ndarray | None = None, cuts: int = 3
 ) -> dict[str, dict[str, Any]]:
-    """The checks of a table by name; the split is the spec's unless it is given."""
+    """The checks of a table by name; the split is the spec's unless another is passed."""
     columns = [pa.array(list(rows[n]), TYPES[t]) for n, t in spec.columns.items()]
     batch = pa.record_batch(columns, names=list(spec.columns))
     side = assign(spec.split, batch) if split is None else np.asarray(split, np.int8)
     evidence = Evidence()
     for at in np.array_split(np.arange(batch.num_rows), cuts):
-        evidence += seen(spec, batch.take(pa.array(at)), side[at])
+        evidence += evidence_of(spec, batch.take(pa.array(at)), side[at])
     splits = {
         s: TableStatistics(int(np.sum(side == i)))
         for i, s in enumerate(("train", "validation", "test"))
@@ -75,12 +75,12 @@ def plain(n: int, seed: int = 0) -> dict[str, Any]:
 
 
 def test_a_plain_table_passes_every_check() -> None:
-    found = audited(spec_of(COLUMNS), plain(2000))
-    assert {c: v["verdict"] for c, v in found.items()} == dict.fromkeys(
+    checks = audited(spec_of(COLUMNS), plain(2000))
+    assert {c: v["verdict"] for c, v in checks.items()} == dict.fromkeys(
         ("keys", "identical_rows", "predictors", "sizes"), "passed"
     )
-    assert "the best, x, spares" in found["predictors"]["sentence"]
-    assert found["identical_rows"]["sentence"] == (
+    assert "the best, x, spares" in checks["predictors"]["sentence"]
+    assert checks["identical_rows"]["sentence"] == (
         "no row stands in two splits, in the 3 declared columns beside id, of 2,000 distinct rows"
     )
 
@@ -91,10 +91,10 @@ def test_rows_copied_into_the_test_split_are_a_finding_with_their_share() -> Non
     twice = {n: np.concatenate([v[:960], v[:40]]) for n, v in rows.items()}
     split = np.repeat([0, 1, 2], [500, 100, 400])
     by = {"by": "column", "column": "kind"}
-    found = audited(spec_of(COLUMNS, split=by), twice, split)["identical_rows"]
-    assert found["verdict"] == "finding"
-    assert found["sentence"].startswith("10.00% of the distinct test rows stand in train too")
-    pair = next(p for p in found["numbers"]["pairs"] if p["repeated"])
+    check = audited(spec_of(COLUMNS, split=by), twice, split)["identical_rows"]
+    assert check["verdict"] == "finding"
+    assert check["sentence"].startswith("10.00% of the distinct test rows stand in train too")
+    pair = next(p for p in check["numbers"]["pairs"] if p["repeated"])
     assert (pair["rows_of"], pair["also_in"]) == ("test", "train")
     assert (pair["distinct"], pair["repeated"]) == (400, 40)
 
@@ -103,25 +103,25 @@ def test_a_copy_under_another_key_stands_in_two_splits_by_hash() -> None:
     rows = plain(1000)
     twice = {n: np.concatenate([v, v[:500]]) for n, v in rows.items()}
     twice["id"] = np.arange(1500)
-    found = audited(spec_of(COLUMNS), twice)["identical_rows"]
-    assert found["verdict"] == "finding"
-    assert found["sentence"].endswith("in the 3 declared columns beside id: they may be copies")
+    check = audited(spec_of(COLUMNS), twice)["identical_rows"]
+    assert check["verdict"] == "finding"
+    assert check["sentence"].endswith("in the 3 declared columns beside id: they may be copies")
 
 
 def test_columns_that_do_not_tell_rows_apart_are_a_note() -> None:
     rows = {**plain(1000), "x": np.zeros(1000)}
-    found = audited(spec_of(COLUMNS), rows)["identical_rows"]
-    assert found["verdict"] == "note"
-    assert found["sentence"].startswith("100.00% of the distinct")
-    assert found["sentence"].endswith("these columns do not tell rows apart")
+    check = audited(spec_of(COLUMNS), rows)["identical_rows"]
+    assert check["verdict"] == "note"
+    assert check["sentence"].startswith("100.00% of the distinct")
+    assert check["sentence"].endswith("these columns do not tell rows apart")
 
 
 def test_equal_labels_alone_are_no_copies() -> None:
     rows = {**plain(1000), "y": np.arange(1000) % 900}
     split = {**HASH, "keys": ["id", "x", "kind"]}
-    found = audited(spec_of(COLUMNS, split=split), rows)["identical_rows"]
-    assert found["verdict"] == "note"
-    assert "in the 1 declared column beside id, x, kind" in found["sentence"]
+    check = audited(spec_of(COLUMNS, split=split), rows)["identical_rows"]
+    assert check["verdict"] == "note"
+    assert "in the 1 declared column beside id, x, kind" in check["sentence"]
 
 
 def test_the_share_of_copies_in_a_large_table_lies_in_its_interval() -> None:
@@ -129,12 +129,12 @@ def test_the_share_of_copies_in_a_large_table_lies_in_its_interval() -> None:
     twice = {n: np.concatenate([v, v[:1000]]) for n, v in rows.items()}
     split = np.repeat([0, 2, 2], [30_000, 10_000, 1_000])
     by = {"by": "column", "column": "kind"}
-    found = audited(spec_of(COLUMNS, split=by), twice, split)["identical_rows"]
-    pair = next(p for p in found["numbers"]["pairs"] if p["repeated"])
-    assert not found["numbers"]["exact"]
+    check = audited(spec_of(COLUMNS, split=by), twice, split)["identical_rows"]
+    pair = next(p for p in check["numbers"]["pairs"] if p["repeated"])
+    assert not check["numbers"]["exact"]
     assert pair["low"] <= 1_000 / 11_000 <= pair["high"]
     assert pair["high"] - pair["low"] < 0.04
-    assert found["verdict"] == "finding"
+    assert check["verdict"] == "finding"
 
 
 def test_a_key_in_two_splits_is_a_finding() -> None:
@@ -142,9 +142,9 @@ def test_a_key_in_two_splits_is_a_finding() -> None:
     rows["id"] = np.arange(300) // 3
     split = np.zeros(300, int)
     split[[0, 30]] = 2
-    found = audited(spec_of(COLUMNS), rows, split)["keys"]
-    assert found["verdict"] == "finding"
-    assert found["sentence"] == "2 keys stand in two splits, of 100 distinct keys (id)"
+    check = audited(spec_of(COLUMNS), rows, split)["keys"]
+    assert check["verdict"] == "finding"
+    assert check["sentence"] == "2 keys stand in two splits, of 100 distinct keys (id)"
 
 
 @pytest.mark.parametrize("kind", ["number", "category"])
@@ -154,11 +154,11 @@ def test_an_input_that_is_the_label_in_other_words_is_a_finding(kind: str) -> No
         rows["x"] = np.where(rows["y"] == 1, 100.0, -7.0) + rows["x"]
     else:
         rows["kind"] = np.where(rows["y"] == 1, "late", "in time")
-    found = audited(spec_of(COLUMNS), rows)["predictors"]
-    assert found["verdict"] == "finding"
+    check = audited(spec_of(COLUMNS), rows)["predictors"]
+    assert check["verdict"] == "finding"
     name = "x" if kind == "number" else "kind"
-    assert f"gives y away: {name} spares 100.00% of the errors of guessing it" in found["sentence"]
-    assert next(iter(found["numbers"]["explained"])) == name
+    assert f"gives y away: {name} spares 100.00% of the errors of guessing it" in check["sentence"]
+    assert next(iter(check["numbers"]["explained"])) == name
 
 
 def test_a_threshold_gives_even_a_rare_class_away() -> None:
@@ -173,9 +173,9 @@ def test_a_threshold_gives_even_a_rare_class_away() -> None:
 def test_an_identifier_does_not_tell_the_label() -> None:
     rows = plain(3000)
     rows["kind"] = [f"k{i}" for i in range(3000)]
-    found = audited(spec_of(COLUMNS), rows)["predictors"]
-    assert found["verdict"] == "passed"
-    assert found["numbers"]["explained"]["kind"] == 0.0
+    check = audited(spec_of(COLUMNS), rows)["predictors"]
+    assert check["verdict"] == "passed"
+    assert check["numbers"]["explained"]["kind"] == 0.0
 
 
 @pytest.mark.parametrize(("noise", "verdict"), [(0.0, "finding"), (1.0, "passed")])
@@ -191,9 +191,9 @@ def test_a_regression_is_given_away_by_any_rising_function_of_its_label(
 
 def test_a_label_of_few_positives_cannot_be_judged() -> None:
     rows = {**plain(1000), "y": (np.arange(1000) < 9).astype(int)}
-    found = audited(spec_of(COLUMNS), rows)["predictors"]
-    assert found["verdict"] == "note"
-    assert found["sentence"].startswith("y varies too little")
+    check = audited(spec_of(COLUMNS), rows)["predictors"]
+    assert check["verdict"] == "note"
+    assert check["sentence"].startswith("y varies too little")
 
 
 DAYS = [datetime.date(1970, 1, 1) + datetime.timedelta(i) for i in range(365)]
@@ -208,38 +208,38 @@ BY_TIME = {
 
 def test_a_split_by_time_follows_the_time() -> None:
     rows = {**plain(365), "day": DAYS}
-    found = audited(spec_of(DATED, split=BY_TIME), rows)
-    assert found["time_order"]["verdict"] == "passed"
-    assert "train 1970-01-01 to 1970-06-30" in found["time_order"]["sentence"]
-    assert "keys" not in found
-    assert "sizes" not in found
+    checks = audited(spec_of(DATED, split=BY_TIME), rows)
+    assert checks["time_order"]["verdict"] == "passed"
+    assert "train 1970-01-01 to 1970-06-30" in checks["time_order"]["sentence"]
+    assert "keys" not in checks
+    assert "sizes" not in checks
 
 
 def test_a_split_by_time_that_overlaps_is_a_finding() -> None:
     rows = {**plain(365), "day": DAYS}
     split = np.repeat([0, 1, 2], [200, 100, 65])
     split[:3] = 2
-    found = audited(spec_of(DATED, split=BY_TIME), rows, split)["time_order"]
-    assert found["verdict"] == "finding"
-    assert "overlap by their own time day" in found["sentence"]
+    check = audited(spec_of(DATED, split=BY_TIME), rows, split)["time_order"]
+    assert check["verdict"] == "finding"
+    assert "overlap by their own time day" in check["sentence"]
 
 
 def test_a_split_by_hash_of_dated_rows_is_a_note() -> None:
     rows = {**plain(365), "day": DAYS}
-    found = audited(spec_of(DATED), rows)["time_order"]
-    assert found["verdict"] == "note"
-    assert "training knows what comes after validation rows" in found["sentence"]
+    check = audited(spec_of(DATED), rows)["time_order"]
+    assert check["verdict"] == "note"
+    assert "training knows what comes after validation rows" in check["sentence"]
 
 
 def test_sizes_beyond_chance_are_a_finding_with_the_chance() -> None:
     rows = plain(1000)
-    split = np.repeat([0, 1, 2], [600, 300, 100])  # asked 60, 20 and 20 %
-    found = audited(spec_of(COLUMNS), rows, split)["sizes"]
-    assert found["verdict"] == "finding"
+    split = np.repeat([0, 1, 2], [600, 300, 100])  # the spec has 60, 20 and 20 %
+    check = audited(spec_of(COLUMNS), rows, split)["sizes"]
+    assert check["verdict"] == "finding"
     assert (
-        "validation has 30.0% of the keys and 30.0% of the rows, asked 20.0%" in (found["sentence"])
+        "validation has 30.0% of the keys and 30.0% of the rows, asked 20.0%" in (check["sentence"])
     )
-    assert "train has" not in found["sentence"]
+    assert "train has" not in check["sentence"]
 
 
 def test_few_keys_of_unlike_sizes_make_the_sizes_luck() -> None:
@@ -247,10 +247,10 @@ def test_few_keys_of_unlike_sizes_make_the_sizes_luck() -> None:
     rows = plain(100)
     rows["id"] = np.repeat([0, 1, 2, 3], [1, 1, 1, 97])
     split = np.repeat([0, 1, 2, 0], [1, 1, 1, 97])
-    found = audited(spec_of(COLUMNS), rows, split)["sizes"]
-    assert found["verdict"] == "note"
-    assert "4 keys, worth 1 draws" in found["sentence"]
-    assert found["numbers"]["effective_draws"] == pytest.approx(1.0625, abs=1e-3)
+    check = audited(spec_of(COLUMNS), rows, split)["sizes"]
+    assert check["verdict"] == "note"
+    assert "4 keys, worth 1 draws" in check["sentence"]
+    assert check["numbers"]["effective_draws"] == pytest.approx(1.0625, abs=1e-3)
 
 
 def test_the_binomial_tail_is_that_of_the_textbook() -> None:
@@ -272,7 +272,7 @@ def test_a_stratified_key_is_drawn_with_its_class_and_may_be_derived() -> None:
     half = pa.array(np.arange(n) // 2)
     batch = pa.record_batch([*columns, half], names=[*spec.columns, "half"])
     side = assign(spec.split, batch)
-    evidence = seen(spec, batch, side)
+    evidence = evidence_of(spec, batch, side)
     splits = {
         s: TableStatistics(int(np.sum(side == i)))
         for i, s in enumerate(("train", "validation", "test"))

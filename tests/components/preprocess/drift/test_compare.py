@@ -54,7 +54,7 @@ def sample(n: int, seed: int) -> dict[str, Any]:
     }
 
 
-def kept(rows: dict[str, Any], of: ModelSpec | None = None) -> dict[str, Any]:
+def statistics_of(rows: dict[str, Any], of: ModelSpec | None = None) -> dict[str, Any]:
     raw = {n: pa.array(v, pa.string()) if n == "kind" else v for n, v in rows.items()}
     columns = tuple(c for c in COLUMNS if c.name in rows)
     return comparable(TableStatistics.of(raw, len(rows["late"])), of or spec(), columns)
@@ -62,15 +62,15 @@ def kept(rows: dict[str, Any], of: ModelSpec | None = None) -> dict[str, Any]:
 
 def compared(before: dict[str, Any], now: dict[str, Any], **limits: Limit) -> dict[str, Any]:
     """The checks by column and measure, through JSON as the files hold them."""
-    tables = [json.loads(json.dumps(kept(rows))) for rows in (before, now)]
-    found = compare.compare(*tables, {**LIMITS, **limits})
-    return {c["column"]: {m["measure"]: m for m in c["checks"]} for c in found["columns"]}
+    tables = [json.loads(json.dumps(statistics_of(rows))) for rows in (before, now)]
+    drift = compare.compare(*tables, {**LIMITS, **limits})
+    return {c["column"]: {m["measure"]: m for m in c["checks"]} for c in drift["columns"]}
 
 
-def verdicts(found: dict[str, Any]) -> set[tuple[str, str]]:
+def verdicts(drift: dict[str, Any]) -> set[tuple[str, str]]:
     return {
         (column, measure)
-        for column, checks in found.items()
+        for column, checks in drift.items()
         for measure, check in checks.items()
         if check["verdict"] in ("warn", "fail")
     }
@@ -79,17 +79,17 @@ def verdicts(found: dict[str, Any]) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("sizes", [(60, 60), (200, 80), (1000, 5000)])
 def test_another_sample_of_the_same_distribution_does_not_warn(sizes: tuple[int, int]) -> None:
     tight = {n: Limit(warn=1e-9) for n in LIMITS}  # only the noise floor is left
-    found = [
+    drift = [
         compared(sample(sizes[0], 2 * seed), sample(sizes[1], 2 * seed + 1), **tight)
         for seed in range(15)
     ]
-    assert not [v for f in found for v in verdicts(f)]
+    assert not [v for f in drift for v in verdicts(f)]
 
 
 def test_the_noise_floor_of_psi_is_not_far_above_what_chance_gives() -> None:
-    found = [compared(sample(400, 2 * s), sample(400, 2 * s + 1)) for s in range(15)]
+    drift = [compared(sample(400, 2 * s), sample(400, 2 * s + 1)) for s in range(15)]
     for column in ("size", "stops", "kind"):
-        checks = [f[column]["psi"] for f in found]
+        checks = [f[column]["psi"] for f in drift]
         mean = np.mean([c["value"] for c in checks])
         # The mean of a chi-squared of 6 to 12 is 1/6 to 1/4 of its quantile 4.5 deviations out.
         assert 0.1 * checks[0]["noise"] < mean < 0.4 * checks[0]["noise"]
@@ -98,10 +98,10 @@ def test_the_noise_floor_of_psi_is_not_far_above_what_chance_gives() -> None:
 def test_a_column_that_moved_warns_and_the_others_do_not() -> None:
     before, now = sample(2000, 0), sample(2000, 1)
     now["size"] = now["size"] * 4
-    found = compared(before, now)
-    assert verdicts(found) == {("size", "psi"), ("size", "mean"), ("size", "stddev")}
-    assert found["size"]["psi"]["sentence"].startswith("size: psi=")
-    assert "is above drift.psi.warn 0.2" in found["size"]["psi"]["sentence"]
+    drift = compared(before, now)
+    assert verdicts(drift) == {("size", "psi"), ("size", "mean"), ("size", "stddev")}
+    assert drift["size"]["psi"]["sentence"].startswith("size: psi=")
+    assert "is above drift.psi.warn 0.2" in drift["size"]["psi"]["sentence"]
 
 
 def test_psi_is_that_of_the_textbook() -> None:
@@ -139,21 +139,21 @@ def test_an_identifier_has_no_new_categories_as_all_of_them_are_rare() -> None:
     before, now = sample(150, 0), sample(150, 1)
     before["kind"] = np.array([f"k{i}" for i in range(150)])
     now["kind"] = np.array([f"k{i + 150}" for i in range(150)])
-    found = compared(before, now)["kind"]
-    assert found["new"]["value"] == 1.0
-    assert found["new"]["verdict"] == "chance"
-    assert found["psi"]["value"] == pytest.approx(0.0)
+    drift = compared(before, now)["kind"]
+    assert drift["new"]["value"] == 1.0
+    assert drift["new"]["verdict"] == "chance"
+    assert drift["psi"]["value"] == pytest.approx(0.0)
 
 
 def test_beyond_the_known_categories_new_ones_are_not_looked_for() -> None:
     before, now = sample(1000, 0), sample(1000, 1)
     before["kind"] = np.array([f"k{i}" for i in range(1000)])
-    found = compare.compare(kept(before), kept(now), LIMITS)
+    drift = compare.compare(statistics_of(before), statistics_of(now), LIMITS)
     assert (
         "column 'kind' had 1,000 values, of which the 200 most frequent are known"
-        in (found["notes"][0])
+        in (drift["notes"][0])
     )
-    checks = next(c["checks"] for c in found["columns"] if c["column"] == "kind")
+    checks = next(c["checks"] for c in drift["columns"] if c["column"] == "kind")
     assert [c["measure"] for c in checks] == ["missing", "psi"]
 
 
@@ -161,19 +161,19 @@ def test_the_label_of_a_classifier_is_compared_by_its_shares_alone() -> None:
     before, now = sample(4000, 0), sample(4000, 1)
     before["late"] = np.repeat([0.0, 1.0], [3200, 800])
     now["late"] = np.repeat([0.0, 1.0], [2800, 1200])
-    found = compared(before, now)["late"]
-    assert list(found) == ["label"]
-    assert found["label"]["value"] == pytest.approx(0.1)
-    assert found["label"]["now"] in ("true 30.00%", "false 70.00%")
-    assert found["label"]["verdict"] == "warn"
+    drift = compared(before, now)["late"]
+    assert list(drift) == ["label"]
+    assert drift["label"]["value"] == pytest.approx(0.1)
+    assert drift["label"]["now"] in ("true 30.00%", "false 70.00%")
+    assert drift["label"]["verdict"] == "warn"
 
 
 def test_the_label_of_a_regression_is_compared_by_its_mean() -> None:
     of = spec("regression", "size")
     before, now = sample(4000, 0), sample(4000, 1)
     now["size"] = now["size"] + 3 * np.nanstd(now["size"])
-    found = compare.compare(kept(before, of), kept(now, of), LIMITS)
-    label = next(c for c in found["columns"] if c["label"])
+    drift = compare.compare(statistics_of(before, of), statistics_of(now, of), LIMITS)
+    label = next(c for c in drift["columns"] if c["label"])
     checks = {c["measure"]: c for c in label["checks"]}
     assert set(checks) == {"label", "stddev", "psi"}
     assert checks["label"]["value"] == pytest.approx(3, rel=0.2)
@@ -188,28 +188,30 @@ def test_times_are_compared_by_their_missing_values_only() -> None:
 def test_columns_of_one_run_alone_are_noted() -> None:
     before, now = sample(100, 0), sample(100, 1)
     del before["size"], now["stops"]
-    found = compare.compare(kept(before), kept(now), LIMITS)
-    assert found["notes"] == [
+    drift = compare.compare(statistics_of(before), statistics_of(now), LIMITS)
+    assert drift["notes"] == [
         "column 'size' was not used before",
         "column 'stops' is no longer used",
     ]
-    assert [c["column"] for c in found["columns"]] == ["kind", "day", "late"]
+    assert [c["column"] for c in drift["columns"]] == ["kind", "day", "late"]
 
 
 def examples(folder: Path, rows: dict[str, Any]) -> Path:
     folder.mkdir()
     (folder / "manifest.json").write_text("{}")
-    (folder / "statistics.json").write_text(json.dumps({"version": VERSION, "kept": kept(rows)}))
+    (folder / "statistics.json").write_text(
+        json.dumps({"version": VERSION, "kept": statistics_of(rows)})
+    )
     return folder
 
 
 def test_examples_without_their_manifest_are_neither_compared_nor_kept(tmp_path: Path) -> None:
-    made = examples(tmp_path / "examples", sample(100, 0))
-    (made / "manifest.json").unlink()
+    artifact = examples(tmp_path / "examples", sample(100, 0))
+    (artifact / "manifest.json").unlink()
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
-        compare.check_drift(parameter(), made, "", tmp_path / "drift")
+        compare.check_drift(parameter(), artifact, "", tmp_path / "drift")
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
-        history.record_run(str(tmp_path), "t", "one", "2026-11-25T00:00:00", made)
+        history.record_run(str(tmp_path), "t", "one", "2026-11-25T00:00:00", artifact)
     assert not (tmp_path / "drift").exists()
 
 
@@ -220,12 +222,12 @@ def parameter(**limits: Any) -> str:
 def test_a_first_run_has_nothing_to_compare_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = examples(tmp_path / "examples", sample(100, 0))
-    compare.check_drift(parameter(), made, str(tmp_path / "runs"), tmp_path / "drift")
-    found = json.loads((tmp_path / "drift/drift.json").read_text())
-    assert found["comparisons"] == []
-    assert "there is nothing to compare with" in found["note"]
-    assert found["note"] in capsys.readouterr().out
+    artifact = examples(tmp_path / "examples", sample(100, 0))
+    compare.check_drift(parameter(), artifact, str(tmp_path / "runs"), tmp_path / "drift")
+    drift = json.loads((tmp_path / "drift/drift.json").read_text())
+    assert drift["comparisons"] == []
+    assert "there is nothing to compare with" in drift["note"]
+    assert drift["note"] in capsys.readouterr().out
 
 
 def test_too_much_drift_stops_the_run_with_a_sentence_and_keeps_the_comparison(
@@ -234,14 +236,14 @@ def test_too_much_drift_stops_the_run_with_a_sentence_and_keeps_the_comparison(
     root = str(tmp_path / "runs")
     rows = sample(1000, 0)
     history.record_run(root, "t", "one", "2026-11-25T00:00:00", examples(tmp_path / "one", rows))
-    made = examples(tmp_path / "two", {**rows, "stops": rows["stops"] + 10})
+    artifact = examples(tmp_path / "two", {**rows, "stops": rows["stops"] + 10})
     with pytest.raises(DriftFailed) as raised:
-        compare.check_drift(parameter(mean={"fail": 1.0}), made, root, tmp_path / "drift")
+        compare.check_drift(parameter(mean={"fail": 1.0}), artifact, root, tmp_path / "drift")
     assert "against the last successful run, stops: mean=" in str(raised.value)
     assert "is above drift.mean.fail 1 " in str(raised.value)
     assert "--set drift.MEASURE.fail=null" in str(raised.value)
     assert (tmp_path / "drift/drift.json").exists()
-    compare.check_drift(parameter(mean={"fail": None}), made, root, tmp_path / "again")
+    compare.check_drift(parameter(mean={"fail": None}), artifact, root, tmp_path / "accepted")
 
 
 def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path: Path) -> None:
@@ -251,11 +253,11 @@ def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path:
     history.record_run(root, "t", "new", "2026-11-08", examples(tmp_path / "new", sample(500, 1)))
     both = history.earlier_runs(root, "t")
     now = json.loads((tmp_path / "new/statistics.json").read_text())
-    found = compare.compare_all(both, now, LIMITS)["comparisons"]
-    assert [c["against"] for c in found] == [["previous", "champion"]]
+    drift = compare.compare_all(both, now, LIMITS)["comparisons"]
+    assert [c["against"] for c in drift] == [["previous", "champion"]]
     (tmp_path / "runs/t/statistics/champion.json").write_bytes(champion)
-    found = compare.compare_all(history.earlier_runs(root, "t"), now, LIMITS)["comparisons"]
-    assert [(c["against"], c["run"]) for c in found] == [
+    drift = compare.compare_all(history.earlier_runs(root, "t"), now, LIMITS)["comparisons"]
+    assert [(c["against"], c["run"]) for c in drift] == [
         (["previous"], "new"),
         (["champion"], "old"),
     ]
@@ -263,14 +265,16 @@ def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path:
 
 def test_statistics_of_another_version_are_not_compared_and_said_so(tmp_path: Path) -> None:
     root = str(tmp_path / "runs")
-    made = examples(tmp_path / "one", sample(100, 0))
-    history.record_run(root, "t", "one", "2026-11-25", made)
+    artifact = examples(tmp_path / "one", sample(100, 0))
+    history.record_run(root, "t", "one", "2026-11-25", artifact)
     past = history.earlier_runs(root, "t")
     for record in past.values():
         record["statistics"]["version"] = 1
-    found = compare.compare_all(past, json.loads((made / "statistics.json").read_text()), LIMITS)
-    assert found["comparisons"] == []
-    assert "are of version 1, these are of 2: not compared" in found["note"]
+    drift = compare.compare_all(
+        past, json.loads((artifact / "statistics.json").read_text()), LIMITS
+    )
+    assert drift["comparisons"] == []
+    assert "are of version 1, these are of 2: not compared" in drift["note"]
 
 
 def test_in_a_bucket_statistics_are_reached_through_its_mount() -> None:

@@ -59,9 +59,9 @@ def test_words_tell_any_texts_apart(values: list[str]) -> None:
     ],
 )
 def test_a_missing_value_has_one_word_in_any_type(values: list, type_: pa.DataType) -> None:
-    found = words(pa.array(values, type_))
-    assert found[1] == MISSING
-    assert (found == MISSING).sum() == (2 if type_ == pa.string() else 1)
+    values = words(pa.array(values, type_))
+    assert values[1] == MISSING
+    assert (values == MISSING).sum() == (2 if type_ == pa.string() else 1)
 
 
 def test_both_zeros_are_one_value() -> None:
@@ -91,10 +91,10 @@ def test_fingerprints_by_some_columns_and_by_the_others_add_up() -> None:
 def test_fingerprints_of_rows_that_differ_in_few_bits_are_spread_evenly() -> None:
     rows = np.arange(40_000)
     columns = {"a": pa.array(rows % 200 / 1.0), "b": pa.array(rows // 200)}
-    found = fingerprints(columns)
-    assert len(np.unique(found)) == len(rows)
+    values = fingerprints(columns)
+    assert len(np.unique(values)) == len(rows)
     for shift in (0, 28, 56):
-        counts = np.bincount((found >> np.uint64(shift)).astype(np.uint8), minlength=256)
+        counts = np.bincount((values >> np.uint64(shift)).astype(np.uint8), minlength=256)
         # A sum of 255 squared normal deviates: beyond 350 in one draw of 30 000.
         assert np.sum((counts - len(rows) / 256) ** 2) / (len(rows) / 256) < 350
 
@@ -119,14 +119,14 @@ def test_any_cut_and_order_gives_the_same_sketch(distinct: int) -> None:
 
 def test_the_rows_of_each_sampled_key_are_counted_exactly() -> None:
     keys, split = table(30_000, 10_000)
-    found = DistinctSample.of(keys[:9000], split[:9000]) + DistinctSample.of(
+    merged = DistinctSample.of(keys[:9000], split[:9000]) + DistinctSample.of(
         keys[9000:], split[9000:]
     )
     smallest = np.unique(keys)[:SIZE]
-    assert found.keys.tolist() == smallest.tolist()
+    assert merged.keys.tolist() == smallest.tolist()
     rows = Counter(zip(keys.tolist(), split.tolist(), strict=True))
     expected = [[rows[key, side] for side in range(3)] for key in smallest.tolist()]
-    assert found.counts.tolist() == expected
+    assert merged.counts.tolist() == expected
 
 
 def test_distinct_rows_are_counted_exactly_or_estimated() -> None:
