@@ -1,4 +1,4 @@
-"""The emulated storage is strict, and the three clients of the project speak with it."""
+"""The emulated storage is strict, and the three clients of the project work with it."""
 
 import threading
 
@@ -26,7 +26,7 @@ def bucket(storage):
     return gcs.Client(project="p").bucket("b")
 
 
-def test_a_bucket_says_where_it_is(storage):
+def test_a_bucket_has_its_location(storage):
     storage.add_bucket("wide", "eu", "dual-region", "europe-west1", "europe-west4")
     client = gcs.Client(project="p")
     assert (client.get_bucket("b").location, client.get_bucket("b").location_type) == (

@@ -1,4 +1,4 @@
-"""The emulated Vertex AI takes what the real one takes and refuses what that refuses."""
+"""The emulated Vertex AI accepts and refuses what the real one does."""
 
 import copy
 import datetime

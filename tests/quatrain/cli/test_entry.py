@@ -198,7 +198,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(capsys, tmp_path):
     assert err == f"error: {tmp_path}/file/below: Not a directory (--debug shows where)\n"
 
 
-def test_predict_tells_both_counts_and_copies_columns(capsys, tmp_path):
+def test_predict_prints_both_counts_and_copies_columns(capsys, tmp_path):
     from tests.components.handmade import export_model
 
     export_model(tmp_path / "model", "regression")
@@ -215,7 +215,9 @@ def test_predict_tells_both_counts_and_copies_columns(capsys, tmp_path):
     assert bad.read_text().splitlines()[1].endswith(',"b,soon,AA"')
 
 
-def test_ctrl_c_is_kept_as_such_and_says_where_the_run_is(capsys, spec_path, toy_path, tmp_path):
+def test_ctrl_c_is_reported_as_such_with_the_folder_of_the_run(
+    capsys, spec_path, toy_path, tmp_path
+):
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code = start + "from quatrain.cli import main; main()"
     options = ["--pipeline", toy_path, "--runner", json.dumps(["hang", [1]]), "--root", tmp_path]

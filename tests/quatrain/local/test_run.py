@@ -1,4 +1,4 @@
-"""A compiled file runs here, its custom job as processes with Vertex's environment."""
+"""A compiled file runs here, with its custom job as processes in Vertex's environment."""
 
 import io
 import json
@@ -148,7 +148,7 @@ def test_runs_sort_by_their_start_and_latest_is_the_last(alone, toy_path, spec, 
     assert os.readlink(latest(tmp_path)) == names[1]
 
 
-def test_a_failed_step_says_why_and_where_and_marks_the_run(toy_path, spec, tmp_path):
+def test_a_failed_step_names_its_reason_and_log_and_marks_the_run(toy_path, spec, tmp_path):
     with pytest.raises(local.StepFailed) as raised:
         run(toy_path, spec, tmp_path, behaviour="fail")
     lines = str(raised.value).splitlines()
@@ -160,7 +160,7 @@ def test_a_failed_step_says_why_and_where_and_marks_the_run(toy_path, spec, tmp_
     assert [s["status"] for s in record["steps"]] == ["failed"]
 
 
-def test_a_run_that_came_as_far_as_its_report_says_where_it_is(tmp_path):
+def test_an_error_names_the_report_if_the_run_came_that_far(tmp_path):
     run = Run(tmp_path, {})
     assert run.with_report("the gate failed") == "the gate failed"
     (tmp_path / "report.html").write_text("page")
@@ -204,7 +204,7 @@ def descendants(pid):
 
 
 def test_a_spec_of_1500_columns_reaches_the_steps_by_a_file(toy_path, spec, tmp_path):
-    # As an argument it ended in "Argument list too long".
+    # In an argument, it would fail with "Argument list too long".
     wide = dict.fromkeys((f"column_{i}" for i in range(1_500)), "float")
     features = [{"name": f"f_{n}", "from": n, "transform": "standardize"} for n in wide]
     document = spec.as_document() | {"columns": {"y": "bool", "x": "float", **wide}}

@@ -81,27 +81,27 @@ def killed_job(tmp_path, times, number=signal.SIGKILL, workers=0, **scheduling):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_replica_whose_machine_is_taken_away_starts_again(tmp_path, number):
+def test_a_replica_whose_machine_is_taken_away_restarts(tmp_path, number):
     outcome, lines = killed_job(tmp_path, 2, number)
     assert outcome.succeeded
     assert [text[-13:] for text in lines] == ["again, 1 of 3", "again, 2 of 3"]
     assert (tmp_path / "starts").read_text() == "xxx"
 
 
-def test_a_job_starts_again_three_times_and_then_fails(tmp_path):
+def test_a_job_restarts_three_times_and_then_fails(tmp_path):
     outcome, lines = killed_job(tmp_path, 9)
     assert not outcome.succeeded
     assert outcome.reason.startswith("workerpool0-0: it was killed by SIGKILL")
     assert len(lines) == 3
 
 
-def test_an_error_of_the_code_does_not_start_again(tmp_path):
+def test_an_error_of_the_code_is_not_retried(tmp_path):
     outcome, lines = killed_job(tmp_path, 9, signal.SIGABRT)
     assert not outcome.succeeded
     assert lines == []
 
 
-def test_replicas_in_step_start_again_together_where_the_job_says_so(tmp_path):
+def test_replicas_in_step_restart_together_if_the_job_is_set_so(tmp_path):
     outcome, lines = killed_job(tmp_path, 1, workers=1)
     assert (outcome.succeeded, lines) == (False, [])
     (tmp_path / "starts").unlink()

@@ -111,7 +111,7 @@ def test_the_study_is_written_as_vertex_would_answer_it(ended):
 
 def test_the_payload_is_a_job_that_vertex_accepts_as_the_launcher_prunes_it(tmp_path):
     job = recursive_remove_empty(payload(tmp_path, GOOD, 3))
-    del job["trial_job_spec"]["worker_pool_specs"][0]["replica_count"]  # 1.0 by KFP here
+    del job["trial_job_spec"]["worker_pool_specs"][0]["replica_count"]  # KFP makes it 1.0 here
     launched = aiplatform_v1.HyperparameterTuningJob(job)
     assert launched.study_spec.parameters[0].double_value_spec.max_value == 10.0
 

@@ -44,7 +44,7 @@ def test_an_override_takes_the_place_of_a_setting(write):
     assert (cloud.labels, cloud.retries) == ({"team": "search"}, 3)
 
 
-def test_everything_wrong_is_told_at_once(write):
+def test_every_problem_is_reported_at_once(write):
     sentences = problems(
         write(projekt="x", project=None, root="bucket", retries=11, failure_policy="quick")
     )

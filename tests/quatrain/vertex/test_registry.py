@@ -90,7 +90,7 @@ def test_altered_bytes_are_refused(registry, repository, compiled, tmp_path):
         (503, "the service did not answer; try again in a while"),
     ],
 )
-def test_a_refusal_says_what_to_do(registry, repository, compiled, code, advice):
+def test_a_refusal_comes_with_advice(registry, repository, compiled, code, advice):
     repository.fault = code
     with pytest.raises(CloudError, match="cannot upload the template") as raised:
         registry.upload(compiled)
@@ -103,6 +103,6 @@ def test_a_registry_that_does_not_answer_says_so(compiled):
         registry.upload(compiled)
 
 
-def test_without_a_registry_the_command_that_makes_one_is_told():
+def test_without_a_registry_the_error_names_the_command_that_creates_one():
     with pytest.raises(CloudError, match="--repository-format=kfp --location=europe-west1"):
         Registry(Cloud(**CLOUD))

@@ -229,7 +229,7 @@ def test_an_apply_that_is_cut_after_any_call_is_mended_by_the_next(service, befo
             assert state(service) == [(2, "ACTIVE", True)], calls
             assert counts[-1] == 1
         if before == "other spec":
-            # Only between the two halves of the switch can an hour make two of one; never none.
+            # An hour between the two halves of the switch may leave two schedules in force, never none.
             assert 0 not in counts
             assert pause_s or set(counts) == {1}, calls
         assert service.apply(wanted(2)) == (0, [])
@@ -269,7 +269,7 @@ def test_a_run_that_is_due_while_one_is_active_is_skipped(service):
 
 
 @pytest.mark.parametrize(("catch_up", "runs"), [(True, 10), (False, 0)])
-def test_missed_runs_are_made_up_for_only_if_asked(service, catch_up, runs):
+def test_missed_runs_start_only_with_catch_up(service, catch_up, runs):
     service.apply(wanted(**OFTEN))
     name = schedules.find_one(service.client, "toy").name
     service.client.pause_schedule(name)
@@ -289,7 +289,7 @@ def test_a_schedule_that_had_its_runs_is_left_as_it_is(service):
     assert state(service) == [(1, "ACTIVE", True)]
 
 
-def test_the_old_spec_again_during_a_switch_leaves_one_schedule_of_it(service):
+def test_returning_to_the_old_spec_during_a_switch_leaves_one_schedule(service):
     service.apply(wanted(1))
     with pytest.raises(Cut):
         service.apply(wanted(2), Cutting(service.client, 8))
@@ -309,7 +309,7 @@ def test_an_end_that_is_taken_back_needs_a_new_schedule(service):
     assert set(service.live) == {1}
 
 
-def test_a_start_is_kept_and_the_old_one_runs_until_then(service):
+def test_a_future_start_is_honoured_and_the_old_schedule_runs_until_then(service):
     service.apply(wanted(1))
     start = service.clock.now() + 10 * DAY
     _, lines = service.apply(wanted(2, start=start))
@@ -324,7 +324,7 @@ def test_a_start_is_kept_and_the_old_one_runs_until_then(service):
     assert state(service) == [(2, "ACTIVE", True)]
 
 
-def test_a_schedule_deleted_behind_our_back_is_made_again(service):
+def test_a_schedule_that_someone_deleted_is_recreated(service):
     service.apply(wanted())
     service.google.schedules.clear()
     assert service.apply(wanted())[0] == 1
@@ -392,7 +392,7 @@ def test_a_clock_that_is_off_stops_before_the_switch(service):
 
 
 @pytest.mark.parametrize("off", [-40, 40])
-def test_a_clock_that_is_a_little_off_loses_no_run_and_makes_none_twice(service, off):
+def test_a_clock_that_is_a_little_off_neither_loses_nor_repeats_a_run(service, off):
     service.apply(wanted(1, **OFTEN))
     service.clock.move(300)
     theirs = service.clock

@@ -98,7 +98,7 @@ def test_the_posted_pipeline_is_the_compiled_file(google, quatrain, training_pat
     assert f"/locations/europe-west1/pipelines/runs/{job_id}?project=my-project" in out
 
 
-def test_a_job_says_whose_it_is_where_it_writes_and_what_runs(google, quatrain, spec):
+def test_a_job_has_its_owner_its_output_folder_and_its_digests(google, quatrain, spec):
     assert quatrain("submit", "toy.yaml", "--tier", "STANDARD_1")[0] == 0
     job = posted(google)
     config = job["runtimeConfig"]
@@ -113,7 +113,7 @@ def test_a_job_says_whose_it_is_where_it_writes_and_what_runs(google, quatrain, 
     assert job["labels"]["spec"] != spec.sha256[:40]  # the source is another
 
 
-def test_a_source_that_is_written_again_gives_the_job_another_label(google, quatrain):
+def test_a_rewritten_source_changes_the_label_of_the_job(google, quatrain):
     for _ in range(2):
         assert quatrain("submit", "toy.yaml")[0] == 0
     google.storage.put("gs://bucket/toy.csv", b"x,y\n1,true\n")
@@ -122,7 +122,7 @@ def test_a_source_that_is_written_again_gives_the_job_another_label(google, quat
     assert data[0] == data[1] != data[2]
 
 
-def test_a_job_may_be_asked_to_take_nothing_from_the_cache(google, quatrain):
+def test_no_cache_takes_nothing_from_the_cache(google, quatrain):
     for arguments in ([], ["--no-cache"], ["--no-cache"]):
         assert quatrain("submit", "toy.yaml", *arguments)[0] == 0
     jobs = [aiplatform_v1.PipelineJob.pb(job) for job in google.jobs.values()]
@@ -267,14 +267,14 @@ def test_waiting_shows_the_steps_and_ends_with_the_report_s_link(google, quatrai
 
 
 @pytest.mark.parametrize("step", ["preprocess", "package", "train", "evaluate"])
-def test_a_job_that_fails_in_a_step_says_which_and_why(google, quatrain, step):
+def test_a_failed_job_names_its_step_and_reason(google, quatrain, step):
     google.execute = script({step: "FAILED"}, state="PIPELINE_STATE_FAILED", error="no rows")
     code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
     assert code == 1
     assert f"error: job mine failed: task {step}: no rows\nlook: https://console." in err
 
 
-def test_a_failed_training_says_what_its_trainer_left(google, quatrain):
+def test_a_failed_training_repeats_the_failure_of_its_trainer(google, quatrain):
     left = {"phase": "train", "reason": "no rows", "hint": "add some", "exit_code": 3}
     google.storage.put("gs://bucket/quatrain/1/model/failure.json", json.dumps(left).encode())
     google.execute = script({"train": "FAILED"}, state="PIPELINE_STATE_FAILED", error="exit 3")
@@ -283,7 +283,7 @@ def test_a_failed_training_says_what_its_trainer_left(google, quatrain):
     assert "failed: task train: exit 3\ntraining: no rows; add some\nlook: https://console." in err
 
 
-def test_a_job_cancelled_in_the_console_says_so(google, quatrain):
+def test_a_job_cancelled_in_the_console_is_reported_as_such(google, quatrain):
     google.execute = script({"train": "CANCELLED"}, state="PIPELINE_STATE_CANCELLED")
     code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
     assert code == 1
@@ -301,7 +301,7 @@ def test_a_job_that_cannot_be_read_any_more_goes_on(google, vertex, job, trainin
     assert "the service did not answer; try again in a while\nthe job goes on: https://" in message
 
 
-def test_a_job_deleted_while_waiting_says_so(google, quatrain):
+def test_a_job_deleted_while_waiting_is_reported_as_such(google, quatrain):
     google.after_call = lambda method: method == "create_pipeline_job" and google.jobs.clear()
     code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
     assert code == 1
@@ -320,7 +320,7 @@ def test_ctrl_c_while_waiting_offers_to_cancel(google, quatrain, monkeypatch, an
 
     google.after_call = interrupt
     monkeypatch.setattr("sys.stdin", Terminal(answer or ""))
-    # A job in the background of a script is born with Ctrl-C ignored, and so are its tests.
+    # A background process of a script ignores Ctrl-C from its start, and so do its tests.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
@@ -352,7 +352,7 @@ def job(training_path, google):
         (503, Unanswered, "whether the job was made is not known; --job-id mine makes no second"),
     ],
 )
-def test_an_answer_that_stays_bad_says_what_to_do(google, vertex, job, code, error, advice):
+def test_a_lasting_error_comes_with_advice(google, vertex, job, code, error, advice):
     google.faults = [("create_pipeline_job", code, "before")] * 50
     with pytest.raises(error, match="cannot create job mine: ") as raised:
         vertex.create_job(job, "mine")
