@@ -229,7 +229,7 @@ def test_an_apply_that_is_cut_after_any_call_is_mended_by_the_next(service, befo
             assert state(service) == [(2, "ACTIVE", True)], calls
             assert counts[-1] == 1
         if before == "other spec":
-            # An hour between the two halves of the switch may leave two schedules in force, never none.
+            # An hour within a switch may leave two schedules in force, but never none.
             assert 0 not in counts
             assert pause_s or set(counts) == {1}, calls
         assert service.apply(wanted(2)) == (0, [])
