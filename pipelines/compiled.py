@@ -55,7 +55,7 @@ class Compiled:
 
     @cached_property
     def executors(self) -> dict[str, str]:
-        """The step of each executor; `executor_of` gives the key of a command."""
+        """The step of each executor, by the key that `executor_of` returns."""
         tasks = self.spec["root"]["dag"]["tasks"]
         return {
             key: step
@@ -99,8 +99,8 @@ class Compiled:
             if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
                 wanted = " or ".join(t.__name__ for t in types)
                 shown = reprlib.repr(value)  # cut short: a spec may be long
-                seen = f"{type(value).__name__} {shown}"
-                yield f"parameter {name!r} takes {wanted}, not {seen}{_mend(name, wanted)}"
+                actual = f"{type(value).__name__} {shown}"
+                yield f"parameter {name!r} takes {wanted}, not {actual}{_mend(name, wanted)}"
 
     def _executors_below(self, component: str) -> Iterator[str]:
         body = self.spec["components"][component]
@@ -140,8 +140,8 @@ def compile_pipeline(path: Path, image: str = IMAGE, retries: int = 0) -> Path:
 
     Args:
         path: Where to; it must end in .yaml or .json.
-        image: What every component and training replica runs in.
-        retries: How often a component is tried again.
+        image: The image of every component and training replica.
+        retries: How often a failed component is repeated.
     """
     from kfp import compiler
 

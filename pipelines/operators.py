@@ -1,4 +1,4 @@
-"""The two operators of google-cloud-pipeline-components that the pipeline is made of."""
+"""The two operators of google-cloud-pipeline-components that the pipeline uses."""
 
 import importlib.util
 from pathlib import Path
@@ -9,9 +9,10 @@ from google_cloud_pipeline_components.v1.custom_job.component import custom_trai
 
 
 def _tuning_operator() -> Any:
-    """Loads one module of its package, whose own import brings google.cloud.aiplatform: 2 CPU-s.
+    """Loads the operator's module alone: importing its package costs 2 s of CPU time.
 
-    That is for two helpers that write a study's metrics and parameters; `space.py` writes ours.
+    The package imports google.cloud.aiplatform for two functions that write a study's metrics and
+    parameters; `specification/search_space.py` and `train/plan.py` write ours.
     """
     package = Path(google_cloud_pipeline_components.__file__).parent
     path = package / "v1" / "hyperparameter_tuning_job" / "component.py"

@@ -17,33 +17,33 @@ NAME = "quatrain-training"
 
 
 class Prepared(NamedTuple):
-    """What the preprocess step gives to the others."""
+    """The outputs of the preprocess step."""
 
     examples: dsl.Dataset
     drift: dsl.Artifact
 
 
 Ours = Callable[..., dsl.PipelineTask]
-"""Gives a task of ours its image, its retries and its caching."""
+"""Sets the image, the retries and the caching of a task of our own."""
 
 
 def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
-    """Returns the pipeline, every component of which runs one image.
+    """Returns the pipeline, whose components all run the same image.
 
     Only preprocess is cached, by the digest of the files that it reads: the rows behind an
-    unchanged uri may be new. Training is not, as two jobs would write into one folder.
+    unchanged uri may be new. Training is not cached, as two jobs would write into one folder.
 
     Args:
-        image: What every component and training replica runs in.
-        retries: How often a component is tried again. The comparison and the gate are not, as they
-            would say the same, nor the job, which Vertex restarts by itself.
+        image: The image of every component and training replica.
+        retries: How often a failed component is repeated. The comparison and the gate are not
+            repeated, since their result would be the same, nor is the job, which Vertex restarts.
     """
 
     def ours(
-        task: dsl.PipelineTask, *, again: bool = True, cached: bool = False
+        task: dsl.PipelineTask, *, repeatable: bool = True, cached: bool = False
     ) -> dsl.PipelineTask:
         task.set_container_image(image).set_caching_options(cached)
-        return task.set_retry(num_retries=retries) if retries and again else task
+        return task.set_retry(num_retries=retries) if retries and repeatable else task
 
     prepare, train, evaluate = _prepare(ours, image), _train(ours, image), _evaluate(ours)
 
@@ -76,7 +76,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             at=at,
             cache_key=cache_key,
         )
-        prepared.set_caching_options(False)  # it has inputs of its own: nobody knows the files yet
+        prepared.set_caching_options(False)  # its files are not known yet
         examples = prepared.outputs["examples"]
         proved = ours(package(spec=spec, examples=examples))
         trained = train(
@@ -116,7 +116,7 @@ def _prepare(ours: Ours, image: str) -> Any:
         at: str,
         cache_key: str,
     ) -> Prepared:
-        found = ours(
+        files = ours(
             find_files(
                 spec=spec,
                 project=project,
@@ -130,15 +130,15 @@ def _prepare(ours: Ours, image: str) -> Any:
             runner=runner,
             project=project,
             location=location,
-            at=found.outputs["at"],
-            digest=found.outputs["digest"],
+            at=files.outputs["at"],
+            digest=files.outputs["digest"],
             cache_key=cache_key,
             runner_options=runner_options,
             image=image,
         )
         examples = ours(prepared, cached=True).outputs["examples"]
-        compared = ours(compare(spec=spec, root=root, examples=examples), again=False)
-        return Prepared(examples=examples, drift=compared.outputs["drift"])
+        comparison = ours(compare(spec=spec, root=root, examples=examples), repeatable=False)
+        return Prepared(examples=examples, drift=comparison.outputs["drift"])
 
     return prepare
 
@@ -218,7 +218,7 @@ def _evaluate(ours: Ours) -> Any:
         model: dsl.Input[dsl.Model],
     ) -> None:
         measured = ours(measure(spec=spec, root=root, examples=examples, drift=drift, model=model))
-        judged = gate(
+        decision = gate(
             root=root,
             run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
             created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
@@ -226,6 +226,6 @@ def _evaluate(ours: Ours) -> Any:
             evaluation=measured.outputs["evaluation"],
             model=model,
         )
-        ours(judged, again=False)
+        ours(decision, repeatable=False)
 
     return evaluate

@@ -1,4 +1,4 @@
-"""The settings of a training: one definition for the spec, the arguments and the metadata."""
+"""The settings of a training: one definition for the spec, the options and the metadata."""
 
 from __future__ import annotations
 

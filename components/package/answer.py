@@ -1,8 +1,8 @@
-"""Loads an exported model in a fresh process and asks it one raw row.
+"""Loads an exported model in a new process and predicts one raw row.
 
     python answer.py MODEL_DIR ROW_FILE
 
-Run with the package's environment: it imports TensorFlow and nothing of this repository.
+It runs in the package's environment, and imports TensorFlow but nothing of this repository.
 """
 
 import gc
@@ -14,12 +14,12 @@ from typing import Any
 
 
 def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
-    """Returns the first answer of `serving_default` to one raw row.
+    """Returns the outputs of `serving_default` for one raw row.
 
     Raises:
-        ValueError: An answer is not finite, or probabilities do not sum to one.
+        ValueError: An output is not finite, or probabilities do not sum to one.
     """
-    gc.disable()  # nothing that this process makes is worth looking for
+    gc.disable()  # the process is too short for garbage to matter
     import tensorflow as tf
 
     metadata = json.loads((Path(folder) / "metadata.json").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from quatrain.components.errors import PackageError
 
 LAST_LINES = 5
-"""As many lines of a failed process go into its error."""
+"""The number of lines of a failed process that go into its error."""
 _TRACEBACK = "Traceback (most recent call last):"
 
 
@@ -21,18 +21,18 @@ def run_python(
     env: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
 ) -> str:
-    """Runs `python -P ARGUMENTS` and returns what it wrote to stdout.
+    """Runs `python -P ARGUMENTS` and returns its standard output.
 
     The path is safe: nothing in the working directory, nor beside a script, is imported.
 
     Args:
-        *arguments: As on the command line.
-        cwd: Its working directory.
-        env: Its whole environment; by default this one's.
-        timeout_s: Kills it after so many seconds.
+        *arguments: The arguments of Python.
+        cwd: The working directory.
+        env: The whole environment; by default that of this process.
+        timeout_s: The seconds after which the process is killed.
 
     Raises:
-        PackageError: It failed, with its exit code and last words, or took too long.
+        PackageError: The process failed or took too long; the message has its last lines.
     """
     try:
         done = subprocess.run(
@@ -54,7 +54,7 @@ def run_python(
 
 
 def _last_words(text: str) -> list[str]:
-    """Returns the last lines, of a traceback only what was raised."""
+    """Returns the last lines; of a traceback, only the exception."""
     lines = text.splitlines()
     if _TRACEBACK in lines:
         start = len(lines) - lines[::-1].index(_TRACEBACK)

@@ -14,8 +14,8 @@ def package(
     """Builds the trainer's sdist, proves it and publishes it under its digest.
 
     Args:
-        spec: The model spec as JSON text, or the uri of its file; its `train.trainer` may replace
-            the trainer.
+        spec: The model spec as JSON text, or the uri of its file. Its `train.trainer` may name
+            another trainer, and its `train.model` is the kind of model that the proof trains.
         examples: Engineered rows; a handful of them trains the proof.
         package: The sdist and package.json with the checks it passed.
 

@@ -18,7 +18,7 @@ MAX_UNPACKED_BYTES = 64 << 20
 MAX_MEMBERS = 2_000
 
 HIDDEN = ("quatrain",)
-"""The package of this repository, which the trainer must not reach."""
+"""The package of this repository, which the trainer must not import."""
 
 _PROVE = """
 import importlib.util, sys
@@ -53,8 +53,8 @@ def extract(archive: Path, folder: Path) -> Path:
     """Unpacks an sdist and returns its one top folder.
 
     Raises:
-        PackageError: A member would leave the folder, is neither file nor folder, or there is
-            too much of them.
+        PackageError: A member would leave the folder or is neither file nor folder, or the archive
+            holds too many members or bytes.
     """
     try:
         with gzip.open(archive, "rb") as stream:
@@ -86,7 +86,7 @@ def _check_member(archive: str, member: tarfile.TarInfo, number: int) -> None:
 
 
 def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """Writes a checked member; tarfile's own filters came with Python 3.11.4 only."""
+    """Writes a checked member; tarfile has filters of its own only since Python 3.11.4."""
     target = folder / member.name
     if member.isdir():
         target.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def environment(site: Path) -> dict[str, str]:
 
 
 def prove(site: Path, env: Mapping[str, str], cwd: Path) -> str:
-    """Returns the file that `import trainer` loads, after checking that it is the package's.
+    """Returns the file that `import trainer` loads, after checking that it is the package's own.
 
     Raises:
         PackageError: Another trainer, or this repository, could be imported.

@@ -18,7 +18,7 @@ from quatrain.components.package.sample import cut_sample, raw_row
 from quatrain.components.package.sdist import Sdist, build_sdist
 
 TIMEOUT_S = 600
-"""For one child process; training one step takes some seconds."""
+"""The longest time of one child process; training one step takes some seconds."""
 
 _SERVICE = ("AIP_", "CLOUD_ML_", "TF_CONFIG", "CLUSTER_SPEC")
 _ANSWER = Path(__file__).with_name("answer.py")
@@ -34,7 +34,7 @@ class Check:
 
 
 class _Prover:
-    """The checks of one package; each returns a detail or raises with the reason."""
+    """The checks of one package; each returns a detail, or raises PackageError with the reason."""
 
     def __init__(
         self, trainer_dir: Path, examples: Path, built: Sdist, work: Path, model: str
@@ -61,9 +61,9 @@ class _Prover:
         return f"{read.name} {read.version}, metadata {read.metadata_version}"
 
     def reproducible(self) -> str:
-        again = self._work / "again"
-        again.mkdir()
-        second = build_sdist(self._trainer_dir, again)
+        folder = self._work / "second"
+        folder.mkdir()
+        second = build_sdist(self._trainer_dir, folder)
         if second.sha256 != self._built.sha256:
             raise PackageError(
                 f"two builds of the same sources give {self._built.sha256[:12]} and "
@@ -74,13 +74,13 @@ class _Prover:
     def installs(self) -> str:
         self._site = isolation.install(self._built.path, self._work)
         (self._work / "cwd").mkdir()
-        kept = isolation.environment(self._site)
-        self._env = {k: v for k, v in kept.items() if not k.startswith(_SERVICE)}
-        # The proof is about the code: it must not wait for, or take, a GPU.
+        environment = isolation.environment(self._site)
+        self._env = {k: v for k, v in environment.items() if not k.startswith(_SERVICE)}
+        # The proof is about the code: it must neither wait for a GPU nor occupy one.
         self._env |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         isolation.prove(self._site, self._env, self._work / "cwd")
-        found = sorted(p.name for p in self._site.iterdir())
-        return f"alone and offline: {', '.join(found)}"
+        installed = sorted(p.name for p in self._site.iterdir())
+        return f"alone and offline: {', '.join(installed)}"
 
     def help(self) -> str:
         text = self._python("-m", "trainer.task", "--help")
@@ -117,7 +117,7 @@ WAYS_OUT: Mapping[str, str] = {
     "trains": "run the trainer on a few rows with --settings '{}' --max-steps 1",
     "answers": "export a serving_default signature that takes the raw inputs by name",
 }
-"""The checks in their order, and what to do when one fails."""
+"""The checks in their order, and the way out when one fails."""
 
 
 def prove(
@@ -129,14 +129,14 @@ def prove(
         trainer_dir: The sources of the package.
         examples: Engineered rows; a handful of them trains the proof.
         built: The package.
-        model: The kind of model that it trains, as `train.model` has it.
+        model: The kind of model that the proof trains, a value of `train.model`.
 
     Raises:
         PackageError: Names the first check that failed, the reason and the way out.
     """
     with tempfile.TemporaryDirectory(prefix="quatrain-proof-") as folder:
         prover = _Prover(trainer_dir, examples, built, Path(folder), model)
-        # The second build runs beside the others: each leaves a core idle at times.
+        # The second build runs beside the other checks, which leave a core idle at times.
         with ThreadPoolExecutor(1) as pool:
             second = pool.submit(_checked, "reproducible", prover.reproducible)
             checks = [_checked("metadata", prover.metadata)]

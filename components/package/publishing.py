@@ -23,10 +23,10 @@ def publish(examples: Path, out: Path, trainer: str = "", model: str = "auto") -
 
     Args:
         examples: The folder of engineered rows; a handful of them trains the proof.
-        out: The package artifact; it is there with `package.json`, or not at all.
-        trainer: A folder that takes the trainer's place, or a file that takes the place of its
-            `model.py`; `gs://` is reached through its mount. By default the one beside this code.
-        model: The kind of model that the proof trains, as `train.model` has it.
+        out: The package artifact, which counts once it has `package.json`.
+        trainer: A folder that replaces the trainer, or a file that replaces its `model.py`; a
+            gs:// uri is read through its mount. By default the trainer beside this code.
+        model: The kind of model that the proof trains, a value of `train.model`.
 
     Returns:
         The sha256 of the package.
@@ -47,7 +47,7 @@ def check_trainer(trainer: str) -> None:
     """Checks a trainer of the user's own before anything is run, as `check_sources` does.
 
     Raises:
-        PackageError: It is not there, or cannot become a package.
+        PackageError: There is no such trainer, or it cannot become a package.
     """
     if trainer:
         with sources_of(trainer) as folder:
@@ -56,7 +56,10 @@ def check_trainer(trainer: str) -> None:
 
 @contextmanager
 def sources_of(trainer: str) -> Iterator[Path]:
-    """Yields the folder that the package is built from, as `publish` is told.
+    """Yields the folder that the package is built from.
+
+    Args:
+        trainer: As in `publish`.
 
     Raises:
         PackageError: There is no such folder or file.

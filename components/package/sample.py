@@ -18,18 +18,18 @@ from quatrain.trainer.features import RAW_PREFIX, raw_inputs
 from quatrain.trainer.features.transform import Transform
 
 ROWS = 64
-"""Rows a split; fewer where there are fewer."""
+"""The number of rows of a split, if it has so many."""
 
 
 def cut_sample(examples: Path, out: Path) -> Path:
     """Writes an examples folder of the first rows of each split, with a manifest of its own.
 
-    Of classes that these rows lack it takes the first row: all of the train split, which a trainer
-    asks for, and a second one of the others.
+    Classes that these rows lack are added by their first row: every class to the train split, as
+    trainers require, and up to a second class to the others.
 
     Raises:
         ArtifactError: The examples are not complete.
-        TrainerError: A shard is not what the manifest says.
+        TrainerError: A shard differs from the manifest.
     """
     manifest = read_manifest(examples, "manifest.json", step="preprocess")
     read = read_examples(str(examples))
@@ -64,27 +64,27 @@ def raw_row(sample: Path) -> dict[str, Any]:
 def _first_rows(examples: Examples, split: str) -> pa.Table:
     classes = len(examples.transform.label.classes)
     lacking = classes if split == "train" else min(classes, 2)
-    kept: list[pa.Table] = []
-    seen: set[int] = set()
+    tables: list[pa.Table] = []
+    present: set[int] = set()
     missing = ROWS
     for table in examples.shards(split):
         first = table.slice(0, missing)
-        kept.append(first)
+        tables.append(first)
         missing -= first.num_rows
-        seen.update(pc.unique(first["label"]).to_pylist() if classes else ())
-        if not missing and len(seen) < lacking:
-            others = _first_of_each(table, seen, lacking - len(seen))
-            kept.append(others)
-            seen.update(others["label"].to_pylist())
-        if not missing and len(seen) >= lacking:
+        present.update(pc.unique(first["label"]).to_pylist() if classes else ())
+        if not missing and len(present) < lacking:
+            others = _first_of_each(table, present, lacking - len(present))
+            tables.append(others)
+            present.update(others["label"].to_pylist())
+        if not missing and len(present) >= lacking:
             break
-    return pa.concat_tables(kept)
+    return pa.concat_tables(tables)
 
 
-def _first_of_each(table: pa.Table, seen: set[int], most: int) -> pa.Table:
-    """Returns the first row of each class that was not seen, of so many classes at most."""
-    found, first = np.unique(table["label"].to_numpy(), return_index=True)
-    rows = np.sort(first[~np.isin(found, list(seen))])[:most]
+def _first_of_each(table: pa.Table, present: set[int], most: int) -> pa.Table:
+    """Returns the first row of each class that is not yet present, for `most` classes at most."""
+    classes, first = np.unique(table["label"].to_numpy(), return_index=True)
+    rows = np.sort(first[~np.isin(classes, list(present))])[:most]
     return table.take(pa.array(rows))
 
 

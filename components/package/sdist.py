@@ -52,7 +52,7 @@ def build_sdist(trainer_dir: Path, out: Path) -> Sdist:
 
 
 def repack(source: Path, target: Path) -> None:
-    """Writes an archive again without what differs between builds.
+    """Writes a copy of an archive, without the parts that differ between builds.
 
     Members are sorted; times, owners and modes are fixed. Nothing is compressed, because the
     bytes of a compressed file depend on the version of zlib.

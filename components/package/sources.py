@@ -1,4 +1,4 @@
-"""Checks a trainer's source folder before anything of it is built or run."""
+"""Checks a trainer's source folder before it is built or run."""
 
 from __future__ import annotations
 

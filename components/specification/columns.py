@@ -1,4 +1,4 @@
-"""The columns that are read: their types, and how they are written where that is not usual."""
+"""The columns that are read: their types, and their format where it is unusual."""
 
 import re
 from typing import Annotated, Any
@@ -20,11 +20,11 @@ DIRECTIVES = {
     "z": r"(?:Z|[+-][0-9]{2}:?[0-9]{2})",
     "%": "%",
 }
-"""What a time's format may hold, and the characters that each takes."""
+"""The directives that a format of times may hold, and the characters that each matches."""
 
 
 class Column(BaseModel):
-    """A column that is read: its type, and how it is written where that is not the usual way."""
+    """A column that is read: its type, and its format where it is unusual."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +38,7 @@ class Column(BaseModel):
     optional: bool = False
 
     @model_validator(mode="after")
-    def _suits_its_type(self) -> "Column":
+    def _check_settings(self) -> "Column":
         for key, types in _SETTINGS_OF.items():
             if getattr(self, key) and self.type not in types:
                 raise ValueError(f"{key} is a setting of {' and '.join(types)}, not of {self.type}")
@@ -54,7 +54,7 @@ class Column(BaseModel):
 
     @property
     def spelling(self) -> Spelling:
-        """How its values are written."""
+        """The format of its values."""
         return Spelling(self.format, self.epoch, self.true_values, self.false_values)
 
 
@@ -69,7 +69,10 @@ _SETTINGS_OF = {
 
 
 def _format_problem(form: str | None) -> str | None:
-    """Says what is wrong with a format of times: it must name one day, and nothing in two ways."""
+    """Returns what is wrong with a format of times, or None.
+
+    A format must name one day, and no part of it twice.
+    """
     if form is None:
         return None
     used = DIRECTIVE.findall(form)
@@ -92,7 +95,7 @@ _PART = {"Y": "the year", "y": "the year", "H": "the hour", "I": "I"} | dict.fro
 
 
 def _read_column(value: Any) -> Any:
-    """A text alone is a column's type."""
+    """Takes text alone as the column's type."""
     return {"type": value} if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Turns what pydantic says about a spec into sentences: each with its place and the way out."""
+"""Turns pydantic's errors about a spec into sentences, each with its place and the way out."""
 
 import re
 from collections.abc import Sequence
@@ -70,19 +70,19 @@ _PATTERNS = {
 
 
 def schema_problems(errors: Sequence[Any], value: Any) -> list[str]:
-    """Turns the errors of pydantic into sentences.
+    """Returns a sentence for each of pydantic's errors.
 
     Args:
-        errors: As `ValidationError.errors()` gives them.
-        value: The spec that was checked.
+        errors: The result of `ValidationError.errors()`.
+        value: The document that was checked.
     """
     inside = {e["loc"][:1] for e in errors if len(e["loc"]) > 1}
-    # A list whose every entry is wrong is also reported as empty: once is enough.
+    # pydantic also reports a list as empty when all of its entries are wrong.
     return [_sentence(e, value) for e in errors if e["loc"] not in inside]
 
 
 def _sentence(error: Any, value: Any) -> str:
-    loc, kind, seen = error["loc"], error["type"], error.get("input")
+    loc, kind, entry = error["loc"], error["type"], error.get("input")
     at = _place(loc, value)
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -96,11 +96,11 @@ def _sentence(error: Any, value: Any) -> str:
         ctx = error["ctx"]
         allowed = re.findall(r"'([^']+)'", str(ctx.get("expected") or ctx["expected_tags"]))
         noun = str(loc[-1])
-        word = ctx.get("tag", seen)
+        word = ctx.get("tag", entry)
         return f"{at}: unknown {noun} {word!r}{near(word, allowed)}"
-    shown = "" if seen in (None, [], ()) or isinstance(seen, dict) else f", not {seen!r}"
+    shown = "" if entry in (None, [], ()) or isinstance(entry, dict) else f", not {entry!r}"
     if "gate" in loc and kind == "model_type":
-        return f"{at}: must say min or max, as {{min: {seen}}}{shown}"
+        return f"{at}: must say min or max, as {{min: {entry}}}{shown}"
     if kind == "string_pattern_mismatch":
         return f"{at}: {_PATTERNS[loc[-1]]}{shown}"
     return f"{at}: {_EXPECTED.get(kind, message)}{shown}"
@@ -109,9 +109,9 @@ def _sentence(error: Any, value: Any) -> str:
 def _place(loc: Sequence[Any], value: Any) -> str:
     parts = [p for p in loc if p != "settings"]
     if parts[:1] == ["columns"] and len(parts) > 2 and isinstance(value["columns"][parts[1]], str):
-        del parts[2:]  # a text alone is the type
+        del parts[2:]  # the entry is text alone: the type
     if parts[:1] == ["split"] and len(parts) > 1:
-        del parts[1]  # pydantic names the kind of split here
+        del parts[1]  # pydantic puts the kind of split here
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
 
 

@@ -128,7 +128,7 @@ def _read_file(uri: str, sha256: str) -> str:
     Raises:
         SpecError: The file cannot be read, or its digest is another.
     """
-    mend = "start the run again, or apply the schedule again: that writes it anew"
+    mend = "start the run again, or apply the schedule again, to write a new one"
     try:
         with open_stream(uri) as stream:
             text = str(stream.read(), "utf-8")

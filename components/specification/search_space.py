@@ -17,10 +17,10 @@ _SCALES = {"linear": "UNIT_LINEAR_SCALE", "log": "UNIT_LOG_SCALE"}
 
 
 def read_search(name: str, value: Any) -> Search:
-    """Reads where to look for a setting: `{min, max, scale}`, or a list of choices.
+    """Reads the search space of a setting: `{min, max, scale}`, or a list of choices.
 
     Raises:
-        ValueError: It is no setting of the trainer, or a value that the setting cannot have.
+        ValueError: The trainer has no such setting, or the setting cannot have such a value.
     """
     if isinstance(value, Search):
         return value
@@ -48,33 +48,37 @@ def read_search(name: str, value: Any) -> Search:
 
 
 def write_search(search: Search) -> Any:
-    """Returns what `read_search` reads."""
+    """Returns a search space in the form that `read_search` reads."""
     if search.choices:
         return [list(c) if isinstance(c, tuple) else c for c in search.choices]
     return {"min": search.min, "max": search.max, "scale": search.scale}
 
 
 def _setting(name: str, value: Any) -> Any:
-    """Returns a value as the setting has it."""
+    """Returns a value in the type of its setting.
+
+    Raises:
+        ValueError: The setting cannot have this value.
+    """
     try:
         return getattr(TypeAdapter(Hyperparameters).validate_python({name: value}), name)
     except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{name}: {value!r}: {said}") from error
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{name}: {value!r}: {reason}") from error
 
 
 def study_parameters(
     space: Mapping[str, Search] | None, rows: int, model: str
 ) -> list[dict[str, Any]]:
-    """Returns the study's `ParameterSpec`s; Vertex gives a trial `--NAME=VALUE` of each.
+    """Returns the study's `ParameterSpec`s; Vertex passes `--NAME=VALUE` of each to a trial.
 
     Args:
-        space: The spec's; without it the trainer's own for a table of this size.
-        rows: Of the train split.
+        space: The spec's search space; None stands for the trainer's own for a table of this size.
+        rows: The rows of the train split.
         model: The kind of model.
     """
-    found = search_space(rows, model) if space is None else space
-    return [_parameter(name, found[name]) for name in _TYPES if name in found]
+    searches = search_space(rows, model) if space is None else space
+    return [_parameter(name, searches[name]) for name in _TYPES if name in searches]
 
 
 def _parameter(name: str, search: Search) -> dict[str, Any]:
@@ -93,7 +97,7 @@ def _parameter(name: str, search: Search) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """Returns a setting as an argument of `trainer.task`; a list is joined by commas."""
+    """Returns a setting as an option of `trainer.task` takes it; a list is joined by commas."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(map(str, value))
     return str(value)

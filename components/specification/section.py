@@ -1,4 +1,4 @@
-"""What every section of a spec is: a frozen model that refuses keys that it does not know."""
+"""The base of every section of a spec: a frozen model that refuses unknown keys."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Base of the sections."""
+    """A section of a spec."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -11,19 +11,19 @@ from quatrain.components.specification.section import Section, as_list
 DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
 """One ASCII character, as pyarrow's CSV reader takes it; no quote, line end or NUL."""
 DATED = re.compile(r"\{date(?::(?P<form>[^{}]*))?\}")
-"""Where a uri has the day: {date}, or {date:%Y/%m/%d}."""
+"""The place of the day in a uri: {date}, or {date:%Y/%m/%d}."""
 DAY = "%Y-%m-%d"
 TABLE = r"bq://([a-z][a-z0-9.:-]*)\.(\w+)\.([^./`]+)"
 """A table of BigQuery: its project, dataset and name."""
 
 
 def is_table(uri: str) -> bool:
-    """Tells a table of BigQuery from a file."""
+    """Whether a uri names a table of BigQuery, and not files."""
     return uri.startswith("bq://")
 
 
 def _read_window(value: Any) -> Any:
-    """Checks a window; 90d is the 90 days before the day of the run."""
+    """Checks a window; 90d means the 90 days before the day of the run."""
     if value is not None and not re.fullmatch(r"[1-9][0-9]{0,3}d", str(value)):
         raise ValueError(f"{value!r} is no number of days; write it as 90d")
     return value
@@ -42,8 +42,8 @@ class Source(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _tables_say_their_format(cls, value: Any) -> Any:
-        """A bq:// uri needs no format beside it."""
+    def _infer_bigquery(cls, value: Any) -> Any:
+        """Sets the format of a source that has bq:// uris and names none."""
         uris = as_list(value.get("uri")) if isinstance(value, Mapping) else None
         if not isinstance(uris, list | tuple) or "format" in value:
             return value
@@ -51,7 +51,7 @@ class Source(Section):
         return {**value, "format": "bigquery"} if tables else value
 
     @model_validator(mode="after")
-    def _tables_are_apart(self) -> "Source":
+    def _check_tables(self) -> "Source":
         tables = [uri for uri in self.uri if is_table(uri)]
         for uri in tables:
             if not re.fullmatch(TABLE, DATED.sub("x", uri)):
@@ -61,7 +61,7 @@ class Source(Section):
         return self
 
     @model_validator(mode="after")
-    def _holds_no_password(self) -> "Source":
+    def _refuse_passwords(self) -> "Source":
         for uri in self.uri:
             if re.search(r"://[^/@]*:[^/@]*@", uri):
                 scheme, _, rest = uri.partition("://")
@@ -72,7 +72,7 @@ class Source(Section):
         return self
 
     @model_validator(mode="after")
-    def _window_and_date_go_together(self) -> "Source":
+    def _check_window(self) -> "Source":
         dated = [uri for uri in self.uri if DATED.search(uri)]
         if dated and self.window is None:
             raise ValueError(f"{dated[0]!r} has a date, so say which days: add window: 90d")
@@ -82,7 +82,7 @@ class Source(Section):
                 f"stands, as gs://bucket/flights/dt={{date}}/*.parquet"
             )
         for uri in dated:
-            used = [d for found in DATED.finditer(uri) for d in _directives(found["form"] or DAY)]
+            used = [d for date in DATED.finditer(uri) for d in _directives(date["form"] or DAY)]
             if set(used) != {"%Y", "%m", "%d"}:
                 raise ValueError(
                     f"the dates of {uri!r} must name one day, by %Y, %m and %d and no other code; "

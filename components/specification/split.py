@@ -1,4 +1,4 @@
-"""The section `split`: which rows train the model, and which it is measured on."""
+"""The section `split`: which rows train the model, and which rows measure it."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -12,7 +12,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class HashSplit(Section):
-    """By the fingerprint of key columns: the same row falls on the same side every week."""
+    """By the fingerprint of key columns: a row falls into the same split every week."""
 
     by: Literal["hash"] = "hash"
     keys: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
@@ -24,11 +24,11 @@ class HashSplit(Section):
 
     @property
     def drawn(self) -> tuple[str, ...]:
-        """The columns whose values together are one draw."""
+        """The columns whose values together decide the split of a row."""
         return (self.stratify, *self.keys) if self.stratify else self.keys
 
     @model_validator(mode="after")
-    def _sums_to_one(self) -> "HashSplit":
+    def _check_sum(self) -> "HashSplit":
         total = self.train + self.validation + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train + validation + test is {total:g}; it must be 1")
@@ -36,7 +36,7 @@ class HashSplit(Section):
 
 
 def _as_iso(value: Any) -> Any:
-    """YAML reads an unquoted 2013-10-01 as a date."""
+    """Returns a date as text: YAML reads an unquoted 2013-10-01 as a date."""
     return value.isoformat() if isinstance(value, date) else value
 
 
@@ -53,14 +53,17 @@ class TimeSplit(Section):
 
 
 class ColumnSplit(Section):
-    """By a column that says train, validation or test."""
+    """By a column that holds the words train, validation and test."""
 
     by: Literal["column"]
     column: str
 
 
 def _as_text(value: Any) -> Any:
-    """YAML reads an unquoted 3 as a number; a fold is text, in which Arrow writes 3.0 as 3."""
+    """Returns a number as text: YAML reads an unquoted 3 as a number, and folds are text.
+
+    Arrow, which writes the folds of the rows, writes 3.0 as 3.
+    """
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value) if whole else value) if type(value) in (int, float) else value
 
@@ -69,7 +72,7 @@ Fold = Annotated[str, BeforeValidator(_as_text)]
 
 
 class FoldSplit(Section):
-    """By a column of folds of one's own: two are validation and test, all others train."""
+    """By a column of the user's own folds: two are validation and test, all others train."""
 
     by: Literal["fold"]
     column: str
@@ -77,14 +80,14 @@ class FoldSplit(Section):
     test: Fold
 
     @model_validator(mode="after")
-    def _are_two(self) -> "FoldSplit":
+    def _check_folds(self) -> "FoldSplit":
         if self.validation == self.test:
             raise ValueError(f"validation and test are both fold {self.test!r}; name two")
         return self
 
 
 def _by_hash(value: Any) -> Any:
-    """A split that names no kind is by hash."""
+    """Takes a split that names no kind as one by hash."""
     return {"by": "hash", **value} if isinstance(value, Mapping) else value
 
 

@@ -1,4 +1,4 @@
-"""The old service's `config.yaml` as worker pools of today, with a sentence for each change.
+"""Translates the old service's `config.yaml` into worker pools, with a sentence for each change.
 
 AI Platform Training took `trainingInput: {scaleTier: CUSTOM, masterType: ..., workerCount: ...}`
 (https://cloud.google.com/ai-platform/training/docs/reference/rest/v1/projects.jobs#traininginput).
@@ -30,7 +30,7 @@ class AcceleratorConfig(_LegacyRecord):
 
 
 class ReplicaConfig(_LegacyRecord):
-    """What a role of the old service had beside its machine; only the accelerators count here."""
+    """The settings of a role beside its machine; only the accelerators are translated."""
 
     accelerator_config: AcceleratorConfig | None = Field(default=None, alias="acceleratorConfig")
     image_uri: str | None = Field(default=None, alias="imageUri")
@@ -41,7 +41,7 @@ class ReplicaConfig(_LegacyRecord):
 
 
 class TrainingInput(_LegacyRecord):
-    """The machines of a job of the old service, and its other keys, which must be known."""
+    """The machines of a job of the old service, and its other keys, if the service knew them."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -61,7 +61,7 @@ class TrainingInput(_LegacyRecord):
     evaluator_config: ReplicaConfig = Field(default=ReplicaConfig(), alias="evaluatorConfig")
 
     @model_validator(mode="after")
-    def _knows_the_rest(self) -> TrainingInput:
+    def _check_rest(self) -> TrainingInput:
         known = load()["old_keys"]
         for key in self.rest:
             if key not in known:
@@ -85,18 +85,18 @@ class OldConfig(_LegacyRecord):
 
 
 class Translation(NamedTuple):
-    """Pools of today, and what differs from the file."""
+    """Today's pools, and a sentence for each difference from the file."""
 
     pools: tuple[Pool, ...]
     sentences: tuple[str, ...]
 
 
 def translate(config: OldConfig, today: datetime.date) -> Translation:
-    """Returns the pools that take the place of the old machines.
+    """Returns the pools that replace the old machines.
 
     Args:
         config: The old file.
-        today: The day that ends of support are compared with.
+        today: The date by which support has or has not ended.
 
     Raises:
         TierError: The file is for another scale tier, lacks its master, or has a TPU pod.
@@ -112,39 +112,41 @@ def translate(config: OldConfig, today: datetime.date) -> Translation:
     if old.worker_count and not old.worker_type:
         raise TierError(f"train.config has workerCount {old.worker_count}, but no workerType")
     now = load()["old_keys"]
-    told = [f"{key} of train.config is not used; {now[key]} says it now" for key in old.rest]
-    told += _left_out(old)
+    sentences = [f"{key} of train.config is not used; {now[key]} says it now" for key in old.rest]
+    sentences += _left_out(old)
     tpu = _tpu_of(old)
     if tpu:
-        return Translation((tpu,), (*told, f"the TPU and its {old.master_type} are {tpu}"))
-    pools = [_pool("masterType", old.master_type, 1, old.master_config, today, told)]
+        return Translation((tpu,), (*sentences, f"the TPU and its {old.master_type} are {tpu}"))
+    pools = [_pool("masterType", old.master_type, 1, old.master_config, today, sentences)]
     if old.worker_count:
         worker = old.worker_type, old.worker_count, old.worker_config
-        pools.append(_pool("workerType", *worker, today, told))
-    return Translation(tuple(pools), tuple(told))
+        pools.append(_pool("workerType", *worker, today, sentences))
+    return Translation(tuple(pools), tuple(sentences))
 
 
 def _left_out(old: TrainingInput) -> list[str]:
-    told = []
+    sentences = []
     if old.parameter_server_count:
         machine = old.parameter_server_type or "without a type"
-        told.append(
+        sentences.append(
             f"{old.parameter_server_count} parameter servers {machine} are left out: Keras 3 has "
             f"none, the replicas sum their gradients in step"
         )
     if old.evaluator_count:
-        told.append(
+        sentences.append(
             f"{old.evaluator_count} evaluator {old.evaluator_type} is left out: the chief "
             f"validates after each epoch, and the evaluate step tests"
         )
     configs = (old.master_config, old.worker_config)
     if any(config.image_uri for config in configs):
-        told.append("imageUri of train.config is not used: every replica runs Quatrain's image")
-    return told
+        sentences.append(
+            "imageUri of train.config is not used: every replica runs Quatrain's image"
+        )
+    return sentences
 
 
 def _tpu_of(old: TrainingInput) -> Pool | None:
-    """Returns the TPU machine that takes the place of a TPU worker, or none."""
+    """Returns the TPU machine that replaces a TPU worker, or None."""
     rule = load()["old_tpus"]
     accelerator = old.worker_config.accelerator_config or old.master_config.accelerator_config
     is_tpu = accelerator is not None and accelerator.type in rule["types"]
@@ -165,26 +167,26 @@ def _pool(
     count: int,
     config: ReplicaConfig,
     today: datetime.date,
-    told: list[str],
+    sentences: list[str],
 ) -> Pool:
-    """Returns a pool of machines of today, and tells what is another than in the file."""
+    """Returns a pool of today's machines, and adds a sentence if it differs from the file's."""
     old = load()["old_machines"]
     known = [*old, *(f"{f}-{size}" for f, sizes in load()["machines"].items() for size in sizes)]
     if machine not in old and "-" not in machine:
         raise TierError(f"train.config: unknown {role} {machine!r}{near(machine, known)}")
-    asked = dict(old.get(machine, {"machine_type": machine}))
+    hardware = dict(old.get(machine, {"machine_type": machine}))
     if accelerators := config.accelerator_config:
-        asked |= {
+        hardware |= {
             "accelerator_type": accelerators.type,
             "accelerator_count": accelerators.count,
         }
-    before = Pool(**asked, replica_count=count)
+    before = Pool(**hardware, replica_count=count)
     pool = successor(before, today)
     if pool.accelerator_type:
         fits = fitting_count(pool.machine_type, pool.accelerator_type, pool.accelerator_count or 1)
         pool = pool.model_copy(update={"accelerator_count": fits})
     if pool != before:
-        told.append(f"{role}: {before} is no longer for training, so {pool} takes its place")
+        sentences.append(f"{role}: {before} is no longer for training, so {pool} takes its place")
     elif machine in old:
-        told.append(f"{role}: {machine} was the name of {pool}")
+        sentences.append(f"{role}: {machine} was the name of {pool}")
     return pool

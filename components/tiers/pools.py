@@ -1,4 +1,4 @@
-"""Worker pools: their shape in a spec, and the rules of `tiers.yaml` that make them legal."""
+"""Worker pools: their form in a spec, and the rules of `tiers.yaml` by which they are legal."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def strategy_of(pools: Sequence[Pool]) -> str:
 
 
 def devices_of(pools: Sequence[Pool]) -> int:
-    """Returns how many accelerators train, or machines where there are none."""
+    """Returns the number of accelerators that train, or of machines without accelerators."""
     return sum(
         pool.replica_count
         * (
@@ -104,7 +104,7 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
 def ended(pool: Pool, today: datetime.date) -> list[dict[str, Any]]:
     """Returns the ends of support that concern a pool and have passed.
 
-    What each names in its place has not ended itself: for a K80 the L4, since the T4 has.
+    The successor that each one names is still supported: the L4 for a K80, since the T4 has ended.
     """
     past = {e["name"]: e for e in load()["ends"] if e["kind"] in _FIELDS and e["date"] <= today}
 
@@ -116,10 +116,10 @@ def ended(pool: Pool, today: datetime.date) -> list[dict[str, Any]]:
 
 
 def successor(pool: Pool, today: datetime.date) -> Pool:
-    """Returns the pool with what is named in the place of machines and GPUs that have ended.
+    """Returns the pool with successors for the machines and GPUs whose support has ended.
 
-    A GPU that comes with its machine brings it: of the nearest number of these GPUs, and then of
-    vCPUs. So n1-standard-8 + 1 NVIDIA_TESLA_T4 becomes g2-standard-8 + 1 NVIDIA_L4.
+    A GPU that comes with a machine brings that machine: the one with the nearest number of GPUs,
+    then of vCPUs. So n1-standard-8 + 1 NVIDIA_TESLA_T4 becomes g2-standard-8 + 1 NVIDIA_L4.
     """
     ends = ended(pool, today)
     for end in ends:
@@ -127,11 +127,11 @@ def successor(pool: Pool, today: datetime.date) -> Pool:
     return _on_its_machine(pool) if ends else pool
 
 
-def fitting_count(machine: str, accelerator: str, asked: int) -> int:
-    """Returns the number of attached GPUs nearest to `asked` that a machine takes."""
+def fitting_count(machine: str, accelerator: str, count: int) -> int:
+    """Returns the number of attached GPUs nearest to `count` that a machine takes."""
     rules = load()["attachable"]
     fits: dict[str, list[int]] = next((r["counts"] for r in rules if machine in r["machines"]), {})
-    return min(fits.get(accelerator, [asked]), key=lambda count: abs(count - asked))
+    return min(fits.get(accelerator, [count]), key=lambda fitting: abs(fitting - count))
 
 
 _FIELDS = {"machine": "machine_type", "accelerator": "accelerator_type"}
@@ -155,7 +155,7 @@ def _on_its_machine(pool: Pool) -> Pool:
 
 
 def _size(machine: str) -> int:
-    """Returns the number at the end of a machine's name, which is that of its vCPUs or GPUs."""
+    """Returns the number at the end of a machine's name: its vCPUs or GPUs."""
     return int("".join(filter(str.isdigit, machine.rpartition("-")[2])) or 0)
 
 
@@ -206,8 +206,8 @@ def _check_tpu(pool: Pool, where: str, topologies: Sequence[str]) -> None:
 def _check_bundled(pool: Pool, where: str, bundle: Mapping[str, int]) -> None:
     ((accelerator, count),) = bundle.items()
     if (pool.accelerator_type, pool.accelerator_count) != (accelerator, count):
-        asked = f"{pool.accelerator_count} {pool.accelerator_type}"
-        but = f", not with {asked}" if pool.accelerator_type else ""
+        accelerators = f"{pool.accelerator_count} {pool.accelerator_type}"
+        but = f", not with {accelerators}" if pool.accelerator_type else ""
         raise TierError(
             f"{where}: {pool.machine_type} comes with {count} {accelerator}{but}; "
             f"set accelerator_type: {accelerator} and accelerator_count: {count}"
@@ -215,8 +215,8 @@ def _check_bundled(pool: Pool, where: str, bundle: Mapping[str, int]) -> None:
 
 
 def _check_attached(pool: Pool, where: str) -> None:
-    """Checks the GPUs beside a machine that has none of its own; type and count are given."""
-    accelerator, asked = pool.accelerator_type or "", pool.accelerator_count or 0
+    """Checks the GPUs that a pool attaches to a machine; the pool has both type and count."""
+    accelerator, count = pool.accelerator_type or "", pool.accelerator_count or 0
     rules = load()["attachable"]
     fits = next((rule["counts"] for rule in rules if pool.machine_type in rule["machines"]), None)
     if fits is None:
@@ -229,9 +229,9 @@ def _check_attached(pool: Pool, where: str) -> None:
             f"{where}: {pool.machine_type} takes no {accelerator}{near(accelerator, fits)}"
         )
     counts = fits[accelerator]
-    if asked not in counts:
-        nearest = fitting_count(pool.machine_type, accelerator, asked)
+    if count not in counts:
+        nearest = fitting_count(pool.machine_type, accelerator, count)
         raise TierError(
             f"{where}: {pool.machine_type} takes {', '.join(map(str, counts))} "
-            f"{accelerator}, not {asked}; the nearest is {nearest}"
+            f"{accelerator}, not {count}; the nearest is {nearest}"
         )

@@ -1,4 +1,4 @@
-"""What a run may cost: a range from a dated table, `prices.yaml`, that a user can replace."""
+"""Estimates the cost of a run as a range, from a dated table that a user can replace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Usd = Annotated[float, Field(ge=0)]
 
 
 class PriceError(QuatrainError):
-    """The table of prices cannot be read, or lacks what a run uses."""
+    """The table of prices cannot be read, or lacks hardware that a run uses."""
 
 
 class _Quote(BaseModel):
@@ -64,7 +64,7 @@ class Hours(_Quote):
 
 
 class Prices(_Quote):
-    """The table, as `prices.yaml` explains it."""
+    """The table; `prices.yaml` explains each part."""
 
     checked: datetime.date
     management: _Usd
@@ -77,10 +77,10 @@ class Prices(_Quote):
     run: Hours
 
     def of_machine(self, machine: str) -> float:
-        """Returns USD an hour of a machine of us-central1 without attached accelerators.
+        """Returns USD an hour of a machine in us-central1, without attached accelerators.
 
         Raises:
-            PriceError: It is not in the table.
+            PriceError: The table lacks the machine.
         """
         if machine in self.machines:
             return self.machines[machine]
@@ -94,7 +94,7 @@ class Prices(_Quote):
         return int(size) * (family.vcpu + family.gb_a_vcpu * family.gb) * self.management
 
     def of_pool(self, pool: Pool) -> float:
-        """Returns USD an hour of a pool of us-central1."""
+        """Returns USD an hour of a pool in us-central1."""
         machine = self.of_machine(pool.machine_type)
         if pool.accelerator_type and pool.machine_type not in self.machines:
             if pool.accelerator_type not in self.accelerators:
@@ -107,7 +107,7 @@ class Prices(_Quote):
         return machine * pool.replica_count
 
     def of_tier(self, tier: Tier, location: str = "") -> Interval:
-        """Returns USD an hour of all machines of a tier, in a region or in any.
+        """Returns USD an hour of all machines of a tier, in one region or anywhere.
 
         Raises:
             PriceError: The table lacks a machine, an accelerator or the tier's scheduling.
@@ -121,7 +121,7 @@ class Prices(_Quote):
         return self.of_region(location).times(self.scheduling[tier.scheduling]) * machines
 
     def of_region(self, location: str) -> Interval:
-        """Returns the factor of a region over us-central1; of one that is not listed, a range."""
+        """Returns a region's prices relative to us-central1, as a range if it is not listed."""
         if location in self.regions:
             return Interval(low=self.regions[location], high=self.regions[location])
         return self.elsewhere
@@ -129,14 +129,15 @@ class Prices(_Quote):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run may cost, in USD.
+    """The cost of a run, in USD.
 
     Attributes:
         hour: An hour of the training machines.
-        hours: An hour of them and of each trial's of a tuning.
-        steps: The run's fee and its other steps.
+        hours: An hour of the training machines and of those of every trial of a tuning.
+        steps: The run's fee, and its steps other than training.
         total: The whole run.
-        bounded: Whether the spec bounds the time of training; else `total.high` assumes one.
+        bounded: Whether the spec bounds the time of training; without that, `total.high` assumes a
+            bound.
     """
 
     hour: Interval
@@ -146,7 +147,7 @@ class Estimate:
     bounded: bool
 
     def seconds_within(self, budget_usd: float, start_h: float) -> int:
-        """Returns the largest `train.max_seconds` that keeps a run within a budget; 0 is none."""
+        """Returns the largest `train.max_seconds` within a budget, or 0 if there is none."""
         left_h = (budget_usd - self.steps.high) / self.hours.high - start_h
         return max(0, int(left_h * 3600))
 
@@ -155,7 +156,7 @@ def load_prices(path: Path = OWN) -> Prices:
     """Reads a table of prices.
 
     Raises:
-        PriceError: It is not there, or has another form.
+        PriceError: The file cannot be read, or has another form.
     """
     try:
         return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -178,15 +179,15 @@ def estimate(
     retries: int = 0,
     trials: int = 0,
 ) -> Estimate:
-    """Returns what a run may cost.
+    """Returns the cost of a run.
 
     Args:
         prices: The table.
         tier: The training machines.
         location: The job's region.
-        max_seconds: The spec's bound of the training; 0 is none.
-        retries: How often a step may be tried again; it counts for the high end.
-        trials: Of a tuning, each as long as the training, and always on demand.
+        max_seconds: The spec's bound on the time of training; 0 stands for no bound.
+        retries: The number of times that a step may be repeated, which raises the high end.
+        trials: The trials of a tuning, each as long as the training, and always on demand.
 
     Raises:
         PriceError: The table lacks a machine or an accelerator.

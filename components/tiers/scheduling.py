@@ -1,4 +1,4 @@
-"""What a job asks of Vertex's scheduler, and the rules of `tiers.yaml` for it."""
+"""A job's settings for Vertex's scheduler, and the rules of `tiers.yaml` for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quatrain.components.wording import near
 
 
 class Scheduling(NamedTuple):
-    """Vertex's `Scheduling`, by the arguments of CustomTrainingJobOp."""
+    """Vertex's `Scheduling`, in the arguments of CustomTrainingJobOp."""
 
     strategy: str
     timeout: str
@@ -24,8 +24,8 @@ class Scheduling(NamedTuple):
 def scheduling_of(strategy: str, pools: Sequence[Pool]) -> Scheduling:
     """Returns the scheduling of a job.
 
-    Replicas that train in step cannot go on without one of them: where there are several, the
-    restart of one starts all again, from the last checkpoint.
+    Replicas that train in step cannot go on without one of them. So in a job of several replicas,
+    the restart of one restarts all of them, from the last checkpoint.
     """
     rule = load()["scheduling"][strategy]
     several = sum(pool.replica_count for pool in pools) > 1
@@ -33,7 +33,7 @@ def scheduling_of(strategy: str, pools: Sequence[Pool]) -> Scheduling:
 
 
 def check_scheduling(strategy: str, pools: Sequence[Pool]) -> None:
-    """Checks that the machines are to be had that way.
+    """Checks that Vertex provides the machines under this scheduling.
 
     Raises:
         TierError: Names the rule that is broken and the nearest legal choice.

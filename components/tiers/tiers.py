@@ -1,4 +1,4 @@
-"""Resolves a tier into legal worker pools; all its knowledge is data in `tiers.yaml`."""
+"""Resolves a tier into legal worker pools, by the data and rules of `tiers.yaml`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from quatrain.components.tiers.scheduling import Scheduling, check_scheduling, s
 from quatrain.components.wording import near
 
 NOTICE = datetime.timedelta(days=183)
-"""How long before the end of support a warning starts."""
+"""The time before an end of support in which it is warned of."""
 
 HARDWARE = ("machine", "accelerator")
 EVERYTHING = (*HARDWARE, "image")
-"""Kinds of things whose support ends."""
+"""The kinds of things whose support ends."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class Tier:
 
     Attributes:
         name: Its name.
-        summary: What it is, in a few words.
-        was: The machines of the old service; empty for a newer tier.
-        price_usd_h: What they cost an hour.
+        summary: A description of a few words.
+        was: The machines that it had in the old service; empty for a newer tier.
+        price_usd_h: The price of those machines in USD an hour.
         strategy: one_device, mirrored, multi_worker or tpu.
         pools: Pool 0 is the chief, pool 1 (if any) the workers.
         scheduling: STANDARD, SPOT or FLEX_START, as Vertex calls it.
-        batch_rule: The rule by which batch and learning rate follow the accelerators.
-        notes: What changed and why; of CUSTOM, what an old file's translation changed.
-        moved: Sentences about pools of the file whose support has ended, and what `pools` has in
-            their place.
+        batch_rule: The rule by which batch and learning rate grow with the accelerators.
+        notes: What changed and why; for CUSTOM, what the translation of an old file changed.
+        moved: Sentences about pools of `tiers.yaml` whose support has ended, and the machines that
+            replace them in `pools`.
     """
 
     name: str
@@ -60,22 +60,22 @@ class Tier:
 
     @property
     def replicas(self) -> int:
-        """Machines in all."""
+        """The number of machines."""
         return sum(pool.replica_count for pool in self.pools)
 
     @property
     def devices(self) -> int:
-        """Accelerators in all, or machines where there are none."""
+        """The number of accelerators, or of machines where there are no accelerators."""
         return devices_of(self.pools)
 
     @property
     def gpus(self) -> int:
-        """GPUs of a machine; 0 where there are none."""
+        """The number of GPUs of one machine; 0 without GPUs."""
         return max((pool.accelerator_count or 0 for pool in self.pools), default=0)
 
     @property
     def job_scheduling(self) -> Scheduling:
-        """What the job asks of Vertex's scheduler."""
+        """The job's settings for Vertex's scheduler."""
         return scheduling_of(self.scheduling, self.pools)
 
     def worker_pools(self, container_spec: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -108,12 +108,12 @@ def resolve(
 
     Args:
         name: A name of `tiers.yaml`.
-        replicas: Cuts a tier of several machines to this many in all, the chief included.
-        pools: CUSTOM's worker pools, as the spec's `train.pools`.
-        config: Or its file of the old service, as the spec's `train.config`.
-        scheduling: Takes the place of the tier's scheduling.
-        batch_rule: Takes the place of the tier's batch rule.
-        today: The day that ends of support are compared with; by default this one.
+        replicas: Shortens a tier of several machines to this number, the chief included.
+        pools: CUSTOM's worker pools, from the spec's `train.pools`.
+        config: CUSTOM's file of the old service, from the spec's `train.config`.
+        scheduling: Replaces the tier's scheduling.
+        batch_rule: Replaces the tier's batch rule.
+        today: The date by which support has or has not ended; by default today.
 
     Raises:
         TierError: An unknown tier, or a combination that Vertex refuses.
@@ -142,11 +142,11 @@ def resolve(
 def describe(name: str, today: datetime.date | None = None) -> Tier:
     """Returns a tier by its name alone, unchecked; CUSTOM then has no pools.
 
-    Where support of its hardware has ended, it has moved to what the file names in its place.
+    Hardware whose support has ended is replaced by the successor that `tiers.yaml` names.
 
     Args:
         name: A name of `tiers.yaml`.
-        today: The day that ends of support are compared with; by default this one.
+        today: The date by which support has or has not ended; by default today.
 
     Raises:
         TierError: No tier has this name.
@@ -165,22 +165,24 @@ def describe(name: str, today: datetime.date | None = None) -> Tier:
 def warnings(
     tier: Tier, today: datetime.date | None = None, kinds: Sequence[str] = EVERYTHING
 ) -> list[str]:
-    """Returns sentences about support that has ended or ends soon, and what the tier moved to.
+    """Returns sentences about support that has ended or ends soon, and about replaced hardware.
 
     Args:
-        tier: Its hardware is what concerns it; images concern every tier.
-        today: The day that the dates are compared with; by default this one.
+        tier: The tier, which is warned of its own hardware, and of images as every tier is.
+        today: The date by which support has or has not ended; by default today.
         kinds: The kinds of things to warn of.
     """
     day = today or datetime.date.today()
     used = {pool.machine_type for pool in tier.pools} | {p.accelerator_type for p in tier.pools}
-    found = list(tier.moved)
+    sentences = list(tier.moved)
     for end in load()["ends"]:
         concerned = end["kind"] == "image" or end["name"] in used
         if end["kind"] in kinds and concerned and end["date"] - NOTICE <= day:
             verb = "ended" if end["date"] <= day else "ends"
-            found.append(f"support of {end['name']} {verb} on {end['date']}; use {end['instead']}")
-    return found
+            sentences.append(
+                f"support of {end['name']} {verb} on {end['date']}; use {end['instead']}"
+            )
+    return sentences
 
 
 def _tier(name: str) -> Tier:
@@ -205,7 +207,7 @@ def _tier(name: str) -> Tier:
 def _own_pools(
     pools: Sequence[Pool] | None, config: OldConfig | None, today: datetime.date
 ) -> tuple[tuple[Pool, ...], tuple[str, ...]]:
-    """Returns CUSTOM's pools, and what the translation of an old file changed."""
+    """Returns CUSTOM's pools, and sentences about what the translation of an old file changed."""
     if pools and config:
         raise TierError("tier CUSTOM has train.pools and train.config; leave one of them out")
     if config:

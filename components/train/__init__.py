@@ -1,1 +1,1 @@
-"""The train step: from a tier to worker pools, and from a package to a running trainer."""
+"""The train step: turns a tier into worker pools, and a package into a running trainer."""

@@ -1,4 +1,4 @@
-"""Reads a finished tuning job and gives the best trial's settings to the final training."""
+"""Reads a finished tuning job and adds the best trial's settings to the final training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMEOUT_S = 60.0
 
 
 def choose(gcp_resources: str, pools: str, tuning: str) -> list[Any]:
-    """Returns the pools with the best trial's settings as further arguments of every replica.
+    """Returns the pools, with the best trial's settings as further arguments of each replica.
 
     Args:
         gcp_resources: The output of HyperparameterTuningJobRunOp; names the job.
@@ -44,10 +44,10 @@ def choose(gcp_resources: str, pools: str, tuning: str) -> list[Any]:
 
 
 def best_trial(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the trial with the best metric; of equal ones the first.
+    """Returns the trial with the best metric, the first of several equal ones.
 
     Args:
-        job: A HyperparameterTuningJob as Vertex's REST interface writes it.
+        job: A HyperparameterTuningJob in the JSON of Vertex's REST interface.
 
     Raises:
         TrainingFailed: No trial reported the metric.
@@ -66,7 +66,7 @@ def best_trial(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_of(trial: Mapping[str, Any]) -> float | None:
-    """Returns the final value of the study's one metric, or none where it was not reported."""
+    """Returns the final value of the study's one metric, or None if it was not reported."""
     metrics = trial.get("finalMeasurement", {}).get("metrics", [])
     # REST leaves out a value of 0.
     return float(metrics[0].get("value", 0.0)) if metrics else None
@@ -77,14 +77,14 @@ def _why(trial: Mapping[str, Any], metric: str) -> str:
 
 
 def argument(value: Any) -> str:
-    """Returns a parameter's value as an argument: 256.0 of a discrete setting is 256."""
+    """Returns a parameter's value as an argument; Vertex writes the discrete value 256 as 256.0."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
 
 
 def with_arguments(pools: Sequence[Mapping[str, Any]], arguments: Sequence[str]) -> list[Any]:
-    """Returns pools whose containers get further arguments; the last of two equal ones counts."""
+    """Returns the pools with further arguments; of two equal options the trainer takes the last."""
     extended = copy.deepcopy(list(pools))
     for pool in extended:
         container = pool["container_spec"]
@@ -93,24 +93,24 @@ def with_arguments(pools: Sequence[Mapping[str, Any]], arguments: Sequence[str])
 
 
 def read_job(uri: str) -> dict[str, Any]:
-    """Returns a HyperparameterTuningJob as Vertex's REST interface writes it.
+    """Returns a HyperparameterTuningJob in the JSON of Vertex's REST interface.
 
     Args:
-        uri: Of the job at Vertex AI, which is asked with the credentials of this machine; or of a
-            file, where the job ran here.
+        uri: The job's uri at Vertex AI, which is called with the credentials of this machine; or
+            the file:// uri of a job that ran here.
 
     Raises:
-        TrainingFailed: It is neither, or Vertex AI does not answer.
+        TrainingFailed: The uri is neither, or Vertex AI does not answer.
     """
     parts = urlsplit(uri)
     if parts.scheme == "file":
         return dict(json.loads(Path(unquote(parts.path)).read_text(encoding="utf-8")))
     if parts.scheme != "https" or not str(parts.hostname).endswith(GOOGLE):
         raise TrainingFailed(f"{uri} is no tuning job of Vertex AI, whose hosts end in {GOOGLE}")
-    return dict(_ask(uri))
+    return dict(_get(uri))
 
 
-def _ask(uri: str) -> Any:
+def _get(uri: str) -> Any:
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import AuthorizedSession

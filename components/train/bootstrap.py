@@ -1,11 +1,11 @@
 """Installs the trainer package by its digest and runs it, alone, on a training replica.
 
-    python -m components.train.bootstrap --package URI --sha256 HEX -- ARGUMENTS
+    python -m quatrain.components.train.bootstrap --package URI --sha256 HEX -- ARGUMENTS
 
 Nothing of the package runs before its digest has matched. It is installed into a fresh folder
 without an index, and `python -m trainer.task ARGUMENTS --package-sha256 HEX` runs from an empty
-working directory with that folder first on the path. `components` and `pipelines` of this
-repository cannot be imported there, so the code that trains is the code in the package.
+working directory with that folder first on the path. `quatrain` cannot be imported there, so the
+code that trains is the code in the package.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def verify(archive: Path, sha256: str) -> None:
     Raises:
         PackageError: The bytes are not the ones that the package step published.
     """
-    found = sha256_of(archive)
-    if found != sha256:
+    digest = sha256_of(archive)
+    if digest != sha256:
         raise PackageError(
-            f"{archive.name} has sha256 {found}, but {sha256} was published; it was altered or "
+            f"{archive.name} has sha256 {digest}, but {sha256} was published; it was altered or "
             f"cut short: nothing of it was run, run the package step again"
         )
 
@@ -107,12 +107,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _record_kill(number: int) -> None:
-    """Leaves failure.json for a trainer that was killed and could leave none itself."""
-    with contextlib.suppress(TrainerError):  # nothing says where outputs go
-        told = f"the trainer was killed by {signal.Signals(number).name}"
+    """Writes failure.json for a trainer that was killed and could not write its own."""
+    with contextlib.suppress(TrainerError):  # no variable names the folder of outputs
+        sentence = f"the trainer was killed by {signal.Signals(number).name}"
         hint = "often for want of memory: " + failure.MORE_MEMORY
         killed = failure.Failure(
-            "train", told, hint if number == signal.SIGKILL else "", 128 + number
+            "train", sentence, hint if number == signal.SIGKILL else "", 128 + number
         )
         failure.record(killed, Outputs.of(None, os.environ))
 

@@ -1,4 +1,4 @@
-"""The KFP doorways of the plan and of the best trial; the jobs are Google's own components."""
+"""The KFP doorways of the plan and of the best trial; Google's own components run the jobs."""
 
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ def plan(
 
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
-        tier: Takes the place of the spec's tier, unless empty.
+        tier: Replaces the spec's tier, unless empty.
         image: The image that every replica runs.
         examples: Parquet shards for train, validation and test.
         package: The proved trainer package.
@@ -55,12 +55,12 @@ def plan(
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def choose(gcp_resources: str, pools: str, tuning: dsl.Output[dsl.Artifact]) -> list:
-    """Gives the best trial's settings to the final training.
+    """Adds the best trial's settings to the final training.
 
     Args:
-        gcp_resources: Names the finished tuning job.
+        gcp_resources: The finished tuning job, as the job's component writes it.
         pools: The worker pools of the trials as JSON text, which keeps counts whole numbers.
-        tuning: All trials, in `tuning.json`.
+        tuning: tuning.json: the job with all its trials.
     """
     from quatrain.components.train import best_trial
 

@@ -1,4 +1,4 @@
-"""Plans the training job: worker pools, and the arguments that each replica's trainer gets."""
+"""Plans the training job: its worker pools, and the arguments of the trainer on each replica."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from quatrain.trainer.settings import Hyperparameters
 
 COMMAND = ("python", "-P", "-m", "quatrain.components.train.bootstrap")
 MIN_STEPS = 100
-"""Steps that an epoch keeps when its batch grows: with fewer, epochs learn little."""
+"""The fewest steps of an epoch whose batch grows; with fewer, an epoch learns little."""
 
 
 class Artifact(NamedTuple):
-    """An artifact: as the replicas reach it, and as this process reads it."""
+    """An artifact: its uri for the replicas, and its path for this process."""
 
     uri: str
     path: str
 
 
 class Plan(NamedTuple):
-    """What CustomTrainingJobOp takes, and HyperparameterTuningJobRunOp where `trials` is not 0."""
+    """The inputs of CustomTrainingJobOp, and of HyperparameterTuningJobRunOp if `trials` > 0."""
 
     worker_pool_specs: list[dict[str, Any]]
     base_output_directory: str
@@ -60,7 +60,7 @@ def plan(
         package: The proved trainer package.
         examples: Its rows.
         model_uri: The job's base output directory; the model goes to `model/` below it.
-        tier: Takes the place of the spec's tier, unless empty.
+        tier: Replaces the spec's tier, unless empty.
         image: The image that runs the bootstrap.
 
     Raises:
@@ -75,7 +75,7 @@ def plan(
     arguments = ["--package", f"{package.uri}/{published['file']}"]
     arguments += ["--sha256", published["sha256"], "--"]
     arguments += trainer_arguments(settings, examples.uri, chosen)
-    _tell(chosen, model_spec.train.settings, settings)
+    _print_plan(chosen, model_spec.train.settings, settings)
     container = {"image_uri": image, "command": list(COMMAND), "args": arguments}
     pools = chosen.worker_pools(container)
     return Plan(
@@ -89,7 +89,7 @@ def plan(
 
 
 def _study(train: Train, rows: int) -> dict[str, Any]:
-    """Returns the fields of the plan that describe the trials."""
+    """Returns the plan's fields about the trials."""
     tune = train.tune
     if tune is None:
         return {**_NO_STUDY, "study_metrics": [], "study_parameters": []}
@@ -108,7 +108,7 @@ def _study(train: Train, rows: int) -> dict[str, Any]:
 _NO_STUDY = {"trials": 0, "parallel_trials": 0, "failed_trials": 0}
 
 
-def _tell(tier: tiers.Tier, asked: Hyperparameters, settings: Hyperparameters) -> None:
+def _print_plan(tier: tiers.Tier, of_spec: Hyperparameters, settings: Hyperparameters) -> None:
     for warning in tiers.warnings(tier, kinds=tiers.HARDWARE):
         print(f"plan: warning: {warning}")
     if tier.name == "CUSTOM":
@@ -116,7 +116,7 @@ def _tell(tier: tiers.Tier, asked: Hyperparameters, settings: Hyperparameters) -
             print(f"plan: {note}")
     pools = ", ".join(map(str, tier.pools))
     print(f"plan: tier {tier.name}, {tier.scheduling}, strategy {tier.strategy}: {pools}")
-    if settings != asked:
+    if settings != of_spec:
         print(
             f"plan: batch rule {tier.batch_rule} of {tier.devices} accelerators: batch_size is "
             f"{settings.batch_size}, learning_rate {settings.learning_rate:g}"
@@ -134,9 +134,9 @@ def scaled(rule: str, settings: Hyperparameters, devices: int, train_rows: int) 
 
     Args:
         rule: constant or square_root.
-        settings: As the spec has them.
-        devices: Accelerators in all.
-        train_rows: Rows of the train split.
+        settings: The settings of the spec.
+        devices: The number of accelerators of all replicas.
+        train_rows: The number of rows of the train split.
     """
     settled = settings.settled(train_rows)
     fits = min(devices, train_rows // (MIN_STEPS * settled.batch_size))
@@ -153,13 +153,13 @@ def scaled(rule: str, settings: Hyperparameters, devices: int, train_rows: int) 
 def resolve_tier(spec: ModelSpec, tier: str = "", today: datetime.date | None = None) -> tiers.Tier:
     """Returns the tier of a run: `tier` if it is not empty, else the spec's.
 
-    The spec's replicas also cut another tier of several machines, and its scheduling and batch rule
-    hold for any; its pools belong to CUSTOM.
+    The spec's `replicas` also shortens another tier of several machines, and its scheduling and
+    batch rule hold for any tier; its pools belong to CUSTOM alone.
 
     Args:
         spec: The spec of the run.
-        tier: Takes the place of the spec's tier, unless empty.
-        today: The day that ends of support are compared with; by default this one.
+        tier: Replaces the spec's tier, unless empty.
+        today: The date of the run, by which support of hardware ends; by default today.
 
     Raises:
         TierError: The tier is unknown, or Vertex would refuse its pools.

@@ -23,13 +23,13 @@ class _UniqueKeys(_SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuses a mapping that names a key twice."""
-        seen = set()
+        names = set()
         for key in [k for k, _ in node.value if isinstance(k, yaml.ScalarNode)]:
-            if key.value in seen:
+            if key.value in names:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
-            seen.add(key.value)
+            names.add(key.value)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
 
@@ -76,12 +76,12 @@ def read_document(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, 
 
 
 def validate(document: Any, where: str = "spec", problems: Sequence[str] = ()) -> ModelSpec:
-    """Checks a document: its schema, then what its sections say about each other.
+    """Checks a document: its schema, then the references between its sections.
 
     Args:
         document: The spec as YAML holds it.
         where: The name of the document in errors, for example `flights.yaml`.
-        problems: Problems that the caller has already found; they are reported first.
+        problems: Problems that the caller knows already; they are reported first.
 
     Raises:
         SpecError: Every problem at once, each with its place.
@@ -100,15 +100,15 @@ def validate(document: Any, where: str = "spec", problems: Sequence[str] = ()) -
 
 
 def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
-    """Sets one key of a document as `a.b=value` says, the value in YAML.
+    """Sets one key of a document by `a.b=value`, the value in YAML.
 
     Args:
-        value: The document; it is changed.
+        value: The document, which is changed in place.
         text: The setting.
-        option: How the command line names it, for errors.
+        option: The name of the option on the command line, for errors.
 
     Raises:
-        SpecError: It is no setting, or goes through something that is no section.
+        SpecError: The text is no setting, or its path leads through a value that is no section.
     """
     key, equals, written = text.partition("=")
     if not equals or not key:

@@ -18,12 +18,12 @@ REASONS = (
 """Why rows are rejected without a rule."""
 
 PLACEHOLDER = "{{$"
-"""How a placeholder of Kubeflow begins."""
+"""The beginning of a placeholder of Kubeflow."""
 
 
 @dataclass(frozen=True)
 class _Outline:
-    """What can be read of a spec even where other parts of it are wrong."""
+    """The parts of a spec that can be read even where others are wrong."""
 
     value: Mapping[str, Any]
     columns: Mapping[str, Type]
@@ -58,7 +58,7 @@ def _outline(value: Any) -> _Outline:
 
 
 def cross_problems(value: Any) -> list[str]:
-    """Returns what is wrong between the sections of a spec, as far as they can be read."""
+    """Returns the problems between the sections of a spec, as far as these can be read."""
     outline = _outline(value)
     return [
         *_placeholder_problems(value, ""),
@@ -70,7 +70,7 @@ def cross_problems(value: Any) -> list[str]:
 
 
 def _placeholder_problems(value: Any, at: str) -> Iterator[str]:
-    """Yields the texts in which Kubeflow would put values of its own; it does so anywhere."""
+    """Yields the texts that hold a placeholder, which Kubeflow replaces wherever it stands."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _placeholder_problems(str(key), at)
@@ -79,8 +79,8 @@ def _placeholder_problems(value: Any, at: str) -> Iterator[str]:
         for i, inner in enumerate(value):
             yield from _placeholder_problems(inner, f"{at}[{i}]")
     elif isinstance(value, str) and PLACEHOLDER in value:
-        told = f"{value!r} holds {PLACEHOLDER!r}, which a pipeline replaces; write it otherwise"
-        yield f"{at}: {told}"
+        sentence = f"{value!r} holds {PLACEHOLDER!r}, which a pipeline replaces"
+        yield f"{at}: {sentence}; write it otherwise"
 
 
 def _clean_problems(outline: _Outline) -> Iterator[str]:
@@ -122,7 +122,7 @@ def _references(outline: _Outline) -> Iterator[tuple[str, Any]]:
 
 
 def named_columns(value: Any) -> list[tuple[str, str]]:
-    """Returns every place of a spec that names a column beside `columns` and SQL, and the name."""
+    """Returns each place outside `columns` and SQL that names a column, and that name."""
     outline = _outline(value)
     return [
         *((place, name) for place, name in _references(outline) if isinstance(name, str)),
@@ -131,7 +131,7 @@ def named_columns(value: Any) -> list[tuple[str, str]]:
 
 
 def _feature_problems(outline: _Outline) -> Iterator[str]:
-    seen: dict[str, int] = {}
+    owners: dict[str, int] = {}
     for i, feature in outline.features.items():
         for column in feature.columns:
             yield from (
@@ -141,18 +141,18 @@ def _feature_problems(outline: _Outline) -> Iterator[str]:
             yield f"features[{i}]: {wrong}"
             continue
         for name in feature.names:
-            if problem := _name_problem(name, seen):
+            if problem := _name_problem(name, owners):
                 yield f"features[{i}].name: {problem}"
-            seen.setdefault(name, i)
+            owners.setdefault(name, i)
 
 
-def _name_problem(name: str, seen: Mapping[str, int]) -> str | None:
+def _name_problem(name: str, owners: Mapping[str, int]) -> str | None:
     if name in (LABEL, WEIGHT) or name.startswith(RAW_PREFIX):
         return f"{name!r} is reserved; choose another name"
     if not name.isidentifier():
         return f"{name!r} may hold letters, digits and underscores only"
-    if name in seen:
-        return f"features[{seen[name]}] gives a column {name!r} already"
+    if name in owners:
+        return f"features[{owners[name]}] gives a column {name!r} already"
     return None
 
 
@@ -184,9 +184,9 @@ def _gate_problems(outline: _Outline) -> Iterator[str]:
 
 
 def rule_problems(value: Any) -> list[str]:
-    """Returns what is wrong with the SQL and the tier of a spec that has other problems too.
+    """Returns the problems of the SQL and the tier of a spec that has other problems too.
 
-    A spec without other problems gets these checks with all that is known of it.
+    A spec without other problems is checked for these later, with its whole context.
     """
     from quatrain.components.preprocess.expressions import ExpressionError, types_of
     from quatrain.components.tiers import tiers
@@ -200,8 +200,8 @@ def rule_problems(value: Any) -> list[str]:
         if isinstance(sql, str)
     }
     types = zip(rules, types_of(list(rules.values()), columns), strict=True) if columns else ()
-    found = [f"{place}: {error}" for place, error in types if isinstance(error, ExpressionError)]
+    problems = [f"{place}: {error}" for place, error in types if isinstance(error, ExpressionError)]
     tier = outline.get("train", "tier")
     if isinstance(tier, str) and tier not in tiers.names():
-        found.append(f"train.tier: unknown tier {tier!r}{near(tier, tiers.names())}")
-    return found
+        problems.append(f"train.tier: unknown tier {tier!r}{near(tier, tiers.names())}")
+    return problems

@@ -1,4 +1,4 @@
-"""Loads a spec and, where a column name in it is wrong, asks its source which side has the typo."""
+"""Loads a spec and finds, by its source, on which side a wrong column name is misspelt."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def column_typos(document: Any) -> dict[str, tuple[str, str]]:
 
 
 def _in_sql(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields the words of the SQL of a spec, any of which may be a column."""
+    """Yields the words in the SQL of a spec, any of which may be a column, with their places."""
     clean = document.get("clean")
     for kind in ("reject", "derive"):
         rules = clean.get(kind) if isinstance(clean, Mapping) else None
@@ -90,7 +90,7 @@ def _in_sql(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _header(source: Any) -> tuple[str, ...]:
-    """Returns the columns of the first file of a local source; none where it cannot be read."""
+    """Returns the columns of the first file of a local source, or none if it cannot be read."""
     try:
         read = Source.model_validate({"uri": source} if isinstance(source, str) else source)
         if any("://" in uri for uri in read.uri):
