@@ -1,1 +1,1 @@
-"""Finds what is wrong with a spec, and with its rows, before a run."""
+"""Checks a spec, and a sample of its rows, before a run."""

@@ -1,4 +1,4 @@
-"""What `quatrain check` finds: everything that is known without reading all of the source."""
+"""Checks a spec against its data, as far as a sample of the rows shows it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from quatrain.components.table.ranges import plan_ranges
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_RANGES = 8
-"""A sample is up to 8 MB: a file that is sorted by its label shows more than one class in it."""
+"""The sample is up to 8 MB in eight places: a file sorted by its label still shows its classes."""
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a check found.
+class CheckResult:
+    """The result of a check.
 
     Attributes:
-        problems: Sentences on what would stop a run; none when the spec suits the data.
-        warnings: Sentences on what is odd, though it would not stop a run.
-        sample: What the rows showed that were read; None when none could be.
+        problems: Sentences about everything that would stop a run; empty if nothing would.
+        warnings: Sentences about oddities that would not stop a run.
+        sample: The summary of the sampled rows; None if no rows could be read.
     """
 
     problems: list[str]
@@ -42,15 +42,15 @@ class Checked:
     sample: Summary | None
 
 
-def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
-    """Finds everything that would stop a run, as far as a sample of the rows shows it.
+def check(spec: ModelSpec, at: datetime.datetime | None = None) -> CheckResult:
+    """Returns everything that would stop a run, as far as a sample of the rows shows it.
 
-    Expressions, types and headers are checked whole; values, shares of bad rows and labels in up to
-    eight places of the source, evenly spread.
+    Expressions, types and headers are checked in full. Values, shares of bad rows and labels are
+    checked in up to eight places of the source, evenly spread.
 
     Args:
         spec: The model.
-        at: The time of a run, where a window ends; by default now.
+        at: The time of the run, at which a window of the source ends; by default now.
     """
     rules = rules_of(spec)
     findings = rules.problems or list(split_problems.spec_problems(spec, rules.derived))
@@ -58,11 +58,11 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
         files = find_files(spec.source, at or datetime.datetime.now(datetime.UTC))
         ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES, files.listing, spec.spellings)
         if findings:
-            return Checked(findings, [], None)
+            return CheckResult(findings, [], None)
         job = PreprocessJob(spec, rules, Folder(""), len(ranges))
         sample, is_whole = _sample(job, [ranges[i] for i in _spread(len(ranges))])
     except QuatrainError as error:
-        return Checked([*findings, str(error)], [], None)
+        return CheckResult([*findings, str(error)], [], None)
     problems, warnings = _sample_problems(spec, rules.derived, sample), []
     if not problems and is_whole:
         whole = split_problems.run_problem(spec, rules.derived, sample)
@@ -71,7 +71,7 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> Checked:
         warnings.append(
             f"no row of the sample falls to {' or '.join(empty)}; a run stops where none does"
         )
-    return Checked(problems, [*split_problems.leak_warnings(spec), *warnings], sample)
+    return CheckResult(problems, [*split_problems.leak_warnings(spec), *warnings], sample)
 
 
 def _spread(n: int) -> list[int]:
@@ -80,13 +80,13 @@ def _spread(n: int) -> list[int]:
 
 
 def _sample(job: PreprocessJob, ranges: list[Range]) -> tuple[Summary, bool]:
-    """Returns what the first block of each range shows, and whether these are all rows."""
+    """Returns the summary of the first block of each range, and whether these are all rows."""
     cleaner, total, is_whole = Cleaner(job.rules), Summary(), len(ranges) == job.n_shards
     for span in ranges:
         blocks = read_kept_rows(job.spec, span, cleaner)
-        for kept in islice(blocks, 1):
-            total += passes.summarize(job, span.index, kept)
-        # A range that cannot be cut, as a compressed file, may have more.
+        for block in islice(blocks, 1):
+            total += passes.summarize(job, span.index, block)
+        # A range that cannot be cut, like a compressed file, may have further blocks.
         is_whole = is_whole and next(blocks, None) is None
     return total, is_whole
 
