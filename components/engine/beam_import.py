@@ -1,8 +1,9 @@
 """Beam's import for a run on this machine.
 
-It leaves out the clients of services that such a run never asks: they cost 0.24 of 0.83 CPU-s and
-34 of 222 MB. Beam does without them where they are not installed; a local run reads and writes by
-Arrow, and tables of BigQuery by a client of our own. And it lets a bundle end soon after its work.
+It leaves out the clients of services that such a run never calls: they cost 0.24 of 0.83 CPU-s and
+34 of 222 MB. Beam does without them where they are not installed. A local run reads and writes
+files with Arrow, and BigQuery tables with a client of our own. It also lets a bundle end soon after
+its work.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _CLIENTS = (
     "pymongo",
 )
 SAMPLING_MS = 5
-"""How often Beam notes what a worker is doing: each bundle ends with the last of these waits, of
-200 ms by default."""
+"""The period at which Beam samples the state of a worker. Each bundle ends by waiting for the last
+sample, with Beam's default up to 200 ms."""
 _COMPLAINS = "apache_beam.io.mongodbio"
 
 
@@ -37,7 +38,7 @@ def import_local_beam() -> None:
 
 @contextmanager
 def absent(*modules: str) -> Iterator[None]:
-    """Lets modules that are not imported yet seem not to be installed."""
+    """Makes modules that are not imported yet look as if they were not installed."""
     hidden = [name for name in modules if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:

@@ -1,7 +1,7 @@
-"""Bundles of a local run's worker processes: a worker that is free takes the next one.
+"""Bundles of a local run's worker processes: a free worker takes the next one.
 
-Beam's runner deals out all elements before the first is worked on, so that every stage lasts as
-long as its slowest core, and it sends a stage of one element to every worker.
+Beam's runner deals out all elements before work begins, so that every stage lasts as long as its
+slowest core, and it sends a stage of one element to every worker.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import BundleManage
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 
 _PARTS, _SHARE = 32, 1.5
-"""Parts of a stage for each worker; a bundle is what is left, divided by `_SHARE * workers`."""
+"""The parts of a stage per worker, and the divisor of the parts that are left to be bundled."""
 Part = dict[str, list[bytes]]
 """Encoded elements, by the transform that reads them."""
 Answer = tuple[beam_fn_api_pb2.InstructionResponse, list[Any]]
-"""What a worker says of a bundle, and where the bundle was split."""
+"""A worker's response to a bundle, and the places where the bundle was split."""
 
 
 class Bundles(BundleManager):
-    """Has its workers do a stage: in large bundles first, as each has a cost, then in small."""
+    """Works through a stage in bundles: large ones first, as each has a cost, then small ones."""
 
     def process_bundle(
         self,
@@ -37,14 +37,16 @@ class Bundles(BundleManager):
         expected_output_timers: Any,
         dry_run: bool = False,
     ) -> Answer:
-        """Returns the sum of what the workers say.
+        """Returns the sum of the workers' responses.
 
         Raises:
-            RuntimeError: A bundle failed; none was begun after it.
+            RuntimeError: A bundle failed; no other bundle began after it.
         """
         workers = self.bundle_context_manager.worker_handlers
         parts = _cut(inputs, _PARTS * len(workers))
-        bundles = zip(_taken(parts, len(workers)), chain([fired_timers], repeat({})), strict=False)
+        bundles = zip(
+            _bundles(parts, len(workers)), chain([fired_timers], repeat({})), strict=False
+        )
         lock, answers = Lock(), list[Answer]()
 
         def take() -> tuple[Part, Any] | None:
@@ -61,14 +63,14 @@ class Bundles(BundleManager):
                 parts.clear()
 
         try:
-            # Of daemons: who is interrupted does not wait for the end of a bundle.
+            # These are daemon threads: an interrupted run does not wait for the end of a bundle.
             list(shared_unbounded_instance().map(work, workers))
         finally:
             parts.clear()
         return reduce(_sum, answers)
 
     def _of(self, worker: Any) -> BundleManager:
-        """Returns Beam's manager of the same stage, for one worker."""
+        """Returns Beam's bundle manager of the same stage, for one worker."""
         context = copy.copy(self.bundle_context_manager)
         context._worker_handlers = [worker]
         return BundleManager(context, self._progress_frequency, self._cache_token_generator)
@@ -81,16 +83,16 @@ def _cut(inputs: Mapping[str, Any], n: int) -> list[Part]:
     return [part for part in parts if any(chain(*part.values()))] or parts[:1]
 
 
-def _taken(parts: list[Part], n_workers: int) -> Iterator[Part]:
-    """Yields bundles of parts, which it takes out of the list."""
+def _bundles(parts: list[Part], n_workers: int) -> Iterator[Part]:
+    """Yields bundles, each of some parts, which it removes from the list."""
     while parts:
         n = max(1, int(len(parts) / (_SHARE * n_workers)))
-        taken, parts[:n] = parts[:n], []
-        yield {name: [*chain(*(part[name] for part in taken))] for name in taken[0]}
+        bundle, parts[:n] = parts[:n], []
+        yield {name: [*chain(*(part[name] for part in bundle))] for name in bundle[0]}
 
 
 def _sum(one: Answer, other: Answer) -> Answer:
-    """Adds up, as Beam's parallel manager does."""
+    """Adds up two responses, as Beam's ParallelBundleManager does."""
     infos = monitoring_infos.consolidate(
         chain(*(answer.process_bundle.monitoring_infos for answer, _ in (one, other)))
     )

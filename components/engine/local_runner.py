@@ -1,4 +1,4 @@
-"""Beam's local runner, with worker processes that are forked off one that is ready."""
+"""Beam's local runner, with worker processes that are forked from one that is ready."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def local_runner(n_workers: int | None, module: str) -> Iterator[FnApiRunner | N
     """Yields the runner of a local run, and waits for the end of its worker processes.
 
     Args:
-        n_workers: 1 works in this process; 0 are as many as there are cores; None are elsewhere.
-        module: The module of the steps, which worker processes import before there is work.
+        n_workers: 1 works in this process; 0 starts a process for each core; None starts no
+            process, since the workers are elsewhere.
+        module: The module of the steps, which worker processes import in advance.
     """
     if n_workers is None or n_workers == 1:
         yield None if n_workers is None else FnApiRunner()
@@ -46,7 +47,7 @@ def local_runner(n_workers: int | None, module: str) -> Iterator[FnApiRunner | N
 
 
 class _Runner(FnApiRunner):
-    """Beam's runner; it writes to a descriptor what `local_worker` forks off."""
+    """Beam's runner; it sends `local_worker` a line for each worker to be forked."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -60,24 +61,24 @@ class _Runner(FnApiRunner):
         return super().run_via_runner_api(pipeline_proto, options)
 
     def _get_bundle_manager(self, bundle_context_manager: Any) -> BundleManager:
-        """Takes our manager in place of the one that deals out to all workers."""
+        """Returns our bundle manager in place of Beam's, which deals out all elements at once."""
         manager = super()._get_bundle_manager(bundle_context_manager)
         if not isinstance(manager, ParallelBundleManager):
-            return manager  # as of a stage with state, where a key belongs to one worker
+            return manager  # for example of a stage with state, where a key belongs to one worker
         tokens = self.get_cache_token_generator(static=False)
         return Bundles(bundle_context_manager, self._progress_frequency, tokens)
 
 
 @WorkerHandler.register_environment(_FORKED, bytes)
 class _Forked(GrpcWorkerHandler):
-    """Asks for a worker process, and speaks with it as with Beam's own."""
+    """Has a worker process forked, and talks to it as to one of Beam's own."""
 
     def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
         super().__init__(state, provision_info, grpc_server)
         self._descriptor = int(payload)
 
     def start_worker(self) -> None:
-        """Sends the environment of a process of Beam's `sdk_worker_main`."""
+        """Sends the environment of the process, as Beam's `sdk_worker_main` reads it."""
         services = {
             "CONTROL_API_SERVICE_DESCRIPTOR": self.control_api_service_descriptor(),
             "LOGGING_API_SERVICE_DESCRIPTOR": self.logging_api_service_descriptor(),
@@ -88,4 +89,4 @@ class _Forked(GrpcWorkerHandler):
         os.write(self._descriptor, json.dumps(environment).encode() + b"\n")
 
     def stop_worker(self) -> None:
-        """Nothing: it ends when its connection does."""
+        """Does nothing: the process ends with its connection."""

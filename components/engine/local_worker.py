@@ -1,7 +1,7 @@
-"""The worker processes of a local run: one process imports what they need, and forks them off.
+"""The worker processes of a local run: one process imports what they need, and forks them.
 
-It imports beside the process of the step, so that they are ready when there is work. They end at
-once, what is in memory being left to the system, where Beam's own take 0.3 CPU-s.
+It imports while the process of the step plans, so that workers are ready when there is work. They
+end at once and leave their memory to the system, where Beam's own take 0.3 CPU-s to end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from quatrain.components.engine.beam_import import import_local_beam
 from quatrain.trainer.importing import uncollected
 
 Ready = tuple[subprocess.Popen[bytes], int]
-"""The process, and the descriptor that it reads; it ends when that is closed, and its workers."""
+"""The process, and the descriptor that it reads. It ends once that is closed, after its workers."""
 _started: list[Ready] = []
 
 
@@ -48,11 +48,11 @@ def _start(module: str) -> Ready:
 
 
 def main() -> NoReturn:
-    """Forks off a worker for each line of standard input, its environment as JSON; waits for all.
+    """Forks a worker for each line of standard input, its environment as JSON; waits for all.
 
-    No thread of Python runs here, which a fork would lose. It ends at once, as its workers do.
+    No other thread runs here, as a fork would lose it. The process ends at once, as its workers do.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner is told too, and ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner gets it, too, and ends its workers
     load(sys.argv[1])
     for line in sys.stdin:
         if os.fork() == 0:
@@ -76,7 +76,7 @@ def _work(environment: Mapping[str, str]) -> NoReturn:
     from apache_beam.runners.worker import sdk_worker_main
 
     os.environ.update(environment)
-    # It warns that there is no session of a notebook to be unpickled.
+    # It would warn that there is no notebook session to unpickle.
     logging.getLogger(sdk_worker_main.__name__).setLevel(logging.ERROR)
     status = 1
     try:

@@ -30,7 +30,7 @@ from quatrain.components.specification.schema import Deduplicate
 from quatrain.components.table.range import Range
 
 _ERROR = "error"
-_NEWEST, _RANGE, _POSITION = "\0newest", "\0range", "\0position"  # no column has such a name
+_NEWEST, _RANGE, _POSITION = "\0newest", "\0range", "\0position"  # no column's name starts with NUL
 
 
 def keys_of(job: PreprocessJob, span: Range, cleaner: Cleaner) -> Iterator[tuple[int, bytes]]:
@@ -40,6 +40,7 @@ def keys_of(job: PreprocessJob, span: Range, cleaner: Cleaner) -> Iterator[tuple
     range. A row that misses all its keys has no duplicates and is left out.
     """
     rule = _rule(job)
+    # Cleaned in full, as a rejected row must not win over a good one.
     for kept in read_kept_rows(job.spec, span, cleaner):
         entries = _entries(kept, rule, span.index)
         part = parts(joined([entries.column(k) for k in rule.keys]), job.n_shards)
@@ -57,9 +58,9 @@ def losers_of(rule: Deduplicate, packed: Iterable[bytes]) -> Iterator[tuple[int,
     earliest range wins, and in it the earliest row. Missing keys are equal, as in GROUP BY of SQL.
     """
     entries = pa.concat_tables([_unpacked(p) for p in packed])
-    by = [(key, "ascending") for key in rule.keys]
+    by_key = [(key, "ascending") for key in rule.keys]
     newest = [(_NEWEST, "descending")] if rule.keep_newest_by else []
-    order = [*by, *newest, (_RANGE, "ascending"), (_POSITION, "ascending")]
+    order = [*by_key, *newest, (_RANGE, "ascending"), (_POSITION, "ascending")]
     entries = entries.take(pc.sort_indices(entries, sort_keys=order)).combine_chunks()
     is_loser = reduce(and_, (_equals_previous(entries.column(key)) for key in rule.keys))
     ranges = entries.column(_RANGE).to_numpy()[is_loser]
@@ -68,7 +69,7 @@ def losers_of(rule: Deduplicate, packed: Iterable[bytes]) -> Iterator[tuple[int,
         yield index, tuple(np.sort(positions[ranges == index]).tolist())
 
 
-class LeaveOutDuplicates(beam.PTransform):
+class MarkDuplicates(beam.PTransform):
     """Adds to each range the positions of its rows that lose to a duplicate."""
 
     def __init__(self, job: PreprocessJob) -> None:

@@ -141,6 +141,7 @@ def _check_shape(tree: Tree) -> None:
 @cache
 def _refused_functions() -> dict[str, str]:
     """Returns the refused functions: they look beyond the row, or their value changes with time."""
+    # DuckDB itself lists its functions, so a new version's are known here, too.
     with connect() as connection:
         rows = connection.execute(
             "SELECT DISTINCT function_name, function_type, stability FROM duckdb_functions()"

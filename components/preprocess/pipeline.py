@@ -22,7 +22,7 @@ from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import ErrorRecord, QuatrainError
 from quatrain.components.preprocess import passes
 from quatrain.components.preprocess.cleaning import Cleaner
-from quatrain.components.preprocess.duplicates import LeaveOutDuplicates
+from quatrain.components.preprocess.duplicates import MarkDuplicates
 from quatrain.components.preprocess.job import ERROR, PreprocessJob
 from quatrain.components.preprocess.passes import CleanedRange, FitResult, WrittenFiles
 from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
@@ -41,8 +41,8 @@ def make(
 ) -> beam.Pipeline:
     """Returns the pipeline of a run, not yet started.
 
-    It has seven steps, as each costs about 0.05 CPU-s. Duplicates cost steps of their own, and a
-    second reading, where the spec asks for it.
+    It has only seven steps, as each costs about 0.05 CPU-s. Where the spec removes duplicates, it
+    has more, and reads the source twice.
 
     Args:
         job: The run, as every worker knows it.
@@ -54,8 +54,9 @@ def make(
     pipeline = beam.Pipeline(runner, options)
     spans = pipeline | "Ranges" >> beam.Create(ranges, reshuffle=not in_one_worker)
     if job.spec.clean.deduplicate:
-        spans = spans | "Deduplicate" >> LeaveOutDuplicates(job)
+        spans = spans | "Deduplicate" >> MarkDuplicates(job)
     cleaned = spans | "Clean" >> beam.ParDo(CleanRanges(job)).with_outputs(_SUMMARY, main="range")
+    # Beam does not infer the types of tagged outputs.
     cleaned.range.element_type = CleanedRange
     cleaned[_SUMMARY].element_type = Summary
     fitted = (
