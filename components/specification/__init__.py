@@ -1,1 +1,1 @@
-"""What a spec is: its schema, column types and parameter."""
+"""The spec of a model: its schema, its messages, and the parameter that carries it."""

@@ -29,7 +29,7 @@ from quatrain.trainer.settings import Hyperparameters, Search
 
 
 class Deduplicate(Section):
-    """Which rows are duplicates: those with equal keys, but for the newest or first of them."""
+    """Which rows are duplicates: all rows with the same keys but the newest, or the first."""
 
     keys: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
     keep_newest_by: str | None = None
@@ -45,13 +45,13 @@ class Clean(Section):
 
 
 class Bound(Section):
-    """What a metric must reach: at least `min`, at most `max`."""
+    """The bounds of a metric: at least `min`, at most `max`."""
 
     min: float | None = None
     max: float | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Bound":
+    def _check_bounds(self) -> "Bound":
         if self.min is None and self.max is None:
             raise ValueError("give min, max or both")
         if self.min is not None and self.max is not None and self.min > self.max:
@@ -60,13 +60,13 @@ class Bound(Section):
 
 
 class Limit(Section):
-    """How far a measure may be from an earlier run's before the run warns, or fails."""
+    """The distances from an earlier run's measure at which a run warns, and at which it fails."""
 
     warn: Annotated[float, Field(gt=0)] | None = None
     fail: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
-    def _warns_first(self) -> "Limit":
+    def _check_order(self) -> "Limit":
         if self.warn is not None and self.fail is not None and self.warn > self.fail:
             raise ValueError(f"warn {self.warn:g} is above fail {self.fail:g}")
         return self
@@ -82,7 +82,7 @@ class Evaluate(Section):
 
 
 def _read_space(value: Any) -> Any:
-    """Checks the search space: auto, or a mapping from settings to where they are looked for."""
+    """Checks the search space: auto, or a mapping from settings to their search spaces."""
     if value == "auto":
         return value
     if not isinstance(value, Mapping) or not value:
@@ -97,7 +97,7 @@ Space = Annotated[
 
 
 class Tune(Section):
-    """Trials with other settings before the final training, which gets the best of them."""
+    """Trials of other settings before the final training, which takes the best ones."""
 
     space: Space = "auto"
     trials: Annotated[int, Field(ge=1, le=1000)] = 20
@@ -107,17 +107,17 @@ class Tune(Section):
 
     @property
     def searches(self) -> dict[str, Search] | None:
-        """Where to look for each setting; none where the trainer's own space is taken."""
+        """The search space of each setting; None stands for the trainer's own space."""
         return None if self.space == "auto" else self.space
 
 
 def _auto(value: Any) -> Any:
-    """`tune: auto` is a tuning with all its defaults."""
+    """Takes `tune: auto` as a tuning with all defaults."""
     return {} if value == "auto" else value
 
 
 class Drift(Section):
-    """Limits of each measure between the rows of a run and those of an earlier one."""
+    """The limit of each measure of drift, between the rows of a run and of an earlier one."""
 
     psi: Limit = Limit(warn=0.2)
     missing: Limit = Limit(warn=0.05)
@@ -143,7 +143,7 @@ class Train(Section):
     @model_validator(mode="before")
     @classmethod
     def _gather_settings(cls, value: Any) -> Any:
-        """Hyperparameters stand in the section itself; gathers them."""
+        """Gathers the hyperparameters, which YAML writes beside the other keys."""
         if not isinstance(value, Mapping) or "settings" in value:
             return value
         own = {k: v for k, v in value.items() if k in cls.model_fields}
@@ -154,7 +154,7 @@ def read_feature(entry: Any) -> Feature:
     """Reads one entry of `features`.
 
     Raises:
-        ValueError: What is wrong, as `key: sentence`.
+        ValueError: The entry is wrong; the message has the form `key: sentence`.
     """
     if isinstance(entry, Feature):
         return entry
@@ -183,7 +183,7 @@ def read_feature(entry: Any) -> Feature:
 
 @cache
 def _adapter(cls: type[Feature]) -> TypeAdapter[Any]:
-    """Made once a class: it costs some milliseconds, and a spec is read and written many times."""
+    """Returns the adapter of a class, which takes milliseconds to make, once for each class."""
     return TypeAdapter(cls)
 
 
@@ -197,7 +197,7 @@ def _write_feature(feature: Feature) -> dict[str, Any]:
 
 
 class FeatureEntry(Section):
-    """One checked entry of `features`; serialized as it was written."""
+    """One checked entry of `features`, serialized in the form of the YAML."""
 
     feature: Any
 
@@ -235,7 +235,7 @@ class ModelSpec(Section):
 
     @cached_property
     def spellings(self) -> dict[str, Spelling]:
-        """How the columns are written that are not written the usual way."""
+        """The formats of the columns that have an unusual one."""
         written = {name: column.spelling for name, column in self.declared.items()}
         return {name: spelling for name, spelling in written.items() if spelling != Spelling()}
 
