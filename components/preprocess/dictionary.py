@@ -32,6 +32,7 @@ def _encode(column: pa.Array) -> pa.DictionaryArray:
 
 def _narrow(column: pa.Array, low: int, high: int) -> pa.DictionaryArray:
     """Encodes integers of a narrow range by their distance from its start, without hashing them."""
+    # Null takes the code after the last one, since a dictionary holds it as a value, too.
     values = np.arange(low, high + 1 + (column.null_count > 0))
     filled = column.fill_null(high + 1) if column.null_count else column
     codes = np.subtract(filled.to_numpy(), np.int64(low), dtype=np.int32, casting="unsafe")
@@ -39,7 +40,7 @@ def _narrow(column: pa.Array, low: int, high: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes), dictionary, safe=False)
 
 
-def decoded(column: pa.Array) -> pa.Array:
+def decode(column: pa.Array) -> pa.Array:
     """Returns the values of a column, encoded or not, `[N]`."""
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import ErrorRecord, QuatrainError
 from quatrain.components.preprocess.cleaning import Cleaner
-from quatrain.components.preprocess.dictionary import decoded
+from quatrain.components.preprocess.dictionary import decode
 from quatrain.components.preprocess.job import PreprocessJob
 from quatrain.components.preprocess.kept_rows import KeptRows, read_kept_rows
 from quatrain.components.preprocess.splitting import joined, parts
@@ -122,10 +122,10 @@ def _rule(job: PreprocessJob) -> Deduplicate:
 
 
 def _entries(kept: KeptRows, rule: Deduplicate, index: int) -> pa.RecordBatch:
-    columns: dict[str, Any] = {key: decoded(kept.columns.column(key)) for key in rule.keys}
+    columns: dict[str, Any] = {key: decode(kept.columns.column(key)) for key in rule.keys}
     known = np.logical_or.reduce([~_is_null(column) for column in columns.values()])
     if rule.keep_newest_by:
-        columns[_NEWEST] = decoded(kept.columns.column(rule.keep_newest_by))
+        columns[_NEWEST] = decode(kept.columns.column(rule.keep_newest_by))
     columns[_RANGE] = pa.repeat(pa.scalar(index, pa.int32()), kept.columns.num_rows)
     columns[_POSITION] = kept.positions
     return pa.record_batch(columns).filter(pa.array(known))

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.preprocess.dictionary import FEW, decoded
+from quatrain.components.preprocess.dictionary import FEW, decode
 from quatrain.trainer.features.base import Feature, raw_inputs
 from quatrain.trainer.features.fingerprint import distinct_rows
 from quatrain.trainer.features.transform import Transform
@@ -89,4 +89,4 @@ def _combinations(columns: Sequence[pa.Array]) -> tuple[np.ndarray | None, list[
         rows, distinct = distinct_rows(list(columns))
         if len(distinct[0]) <= FEW * len(rows):
             return rows, distinct
-    return None, [decoded(column) for column in columns]
+    return None, [decode(column) for column in columns]

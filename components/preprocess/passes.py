@@ -99,7 +99,7 @@ def clean_range(job: PreprocessJob, span: Range, cleaner: Cleaner) -> tuple[Clea
                 sizes.append(tuple(kept.sizes.tolist()))
             if kept.rejected.num_rows:
                 rejected.write_batch(kept.rejected)
-            del kept  # frees its memory before the next block is read
+            del kept  # frees its memory before the next block is read, else two would be held
     return CleanedRange(span.index, tuple(sizes), {name: file.sha256}), running.total
 
 
@@ -117,7 +117,12 @@ def summarize(job: PreprocessJob, index: int, kept: KeptRows) -> Summary:
 
 
 def fit(job: PreprocessJob, total: Summary) -> FitResult:
-    """Checks the rows, and fits the transform to the train split."""
+    """Checks the rows, and fits the transform to the train split.
+
+    Args:
+        job: The run.
+        total: The sum of the summaries of all ranges.
+    """
     spec, derived = job.spec, job.rules.derived
     if total.error:
         return FitResult(error=total.error[1])
@@ -166,7 +171,7 @@ def engineer_range(job: PreprocessJob, cleaned: CleanedRange, fitted: FitResult)
             s: stack.enter_context(_parquet_writer(job.folder, names[s], schema))
             for s, schema in schemas.items()
         }
-        for batch, sizes in zip(spilled(job, cleaned), cleaned.sizes, strict=True):
+        for batch, sizes in zip(read_spilled(job, cleaned), cleaned.sizes, strict=True):
             columns = _engineered(job, transform, batch)
             columns = {f.name: columns[f.name].cast(f.type) for f in schemas["test"]}
             starts = np.cumsum([0, *sizes[:-1]]).tolist()
@@ -249,7 +254,7 @@ def _spill(batch: pa.RecordBatch, file: pa.NativeFile) -> None:
         writer.write_batch(batch)
 
 
-def spilled(job: PreprocessJob, cleaned: CleanedRange) -> Iterator[pa.RecordBatch]:
+def read_spilled(job: PreprocessJob, cleaned: CleanedRange) -> Iterator[pa.RecordBatch]:
     """Yields the spilled blocks of a range."""
     options = pa.ipc.IpcReadOptions(use_threads=False)
     with job.folder.open(job.spill(cleaned.index)) as file:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import SpecError
-from quatrain.components.preprocess.dictionary import decoded
+from quatrain.components.preprocess.dictionary import decode
 from quatrain.components.specification.split import (
     SPLITS,
     ColumnSplit,
@@ -93,7 +93,7 @@ def parts(keys: pa.Array, n: int = PARTS) -> np.ndarray:
 
 @assign.register
 def _by_time(split: TimeSplit, batch: pa.RecordBatch) -> np.ndarray:
-    times = decoded(batch.column(split.column)).cast(pa.timestamp("us"))
+    times = decode(batch.column(split.column)).cast(pa.timestamp("us"))
     starts = [threshold(getattr(split, name)) for name in ("validation_from", "test_from")]
     side = sum(pc.greater_equal(times, s).cast(pa.int8()).fill_null(0).to_numpy() for s in starts)
     missing = times.is_null().to_numpy(zero_copy_only=False)
@@ -102,7 +102,7 @@ def _by_time(split: TimeSplit, batch: pa.RecordBatch) -> np.ndarray:
 
 @assign.register
 def _by_fold(split: FoldSplit, batch: pa.RecordBatch) -> np.ndarray:
-    folds = decoded(batch.column(split.column)).cast(pa.string())
+    folds = decode(batch.column(split.column)).cast(pa.string())
     held_out = pc.index_in(folds, pa.array([split.validation, split.test]))
     side = pc.fill_null(held_out, -1).to_numpy(zero_copy_only=False) + 1
     missing = folds.is_null().to_numpy(zero_copy_only=False)
@@ -111,7 +111,7 @@ def _by_fold(split: FoldSplit, batch: pa.RecordBatch) -> np.ndarray:
 
 @assign.register
 def _by_column(split: ColumnSplit, batch: pa.RecordBatch) -> np.ndarray:
-    index = pc.index_in(decoded(batch.column(split.column)), pa.array(SPLITS))
+    index = pc.index_in(decode(batch.column(split.column)), pa.array(SPLITS))
     return pc.fill_null(index, _UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int8)
 
 

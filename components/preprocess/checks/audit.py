@@ -184,7 +184,7 @@ def _time(micros: int) -> str:
 def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: DistinctSample) -> AuditCheck:
     """Checks whether one input alone predicts the label."""
     type_ = {**spec.columns, **derived}[spec.label]
-    shares = single_input.explained(spec.task, type_, spec.inputs, rows)
+    shares = single_input.explained_shares(spec.task, type_, spec.inputs, rows)
     where = _size_of(rows, "distinct rows")
     if not shares:
         sentence = f"{spec.label} varies too little in {where} to say which input tells it"

@@ -15,7 +15,7 @@ LEAST_ERRORS = 20
 """With fewer errors of a guess without inputs, the share that an input spares is mostly noise."""
 
 
-def explained(
+def explained_shares(
     task: Task, label_type: str, inputs: Sequence[Input], rows: DistinctSample
 ) -> dict[str, float] | None:
     """Returns how much of the label each input explains, on rows held out from the fit.

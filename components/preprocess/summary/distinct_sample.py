@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.preprocess.dictionary import decoded
+from quatrain.components.preprocess.dictionary import decode
 from quatrain.components.specification.split import SPLITS
 from quatrain.trainer.features.fingerprint import (
     WORD_MULTIPLIER,
@@ -69,7 +69,7 @@ class DistinctSample:
         rows = rows[order]
         first, counts = _runs(keys[rows], counts[order])
         rows = rows[first]
-        by_column = [words(decoded(column.take(pa.array(rows)))) for column in columns]
+        by_column = [words(decode(column.take(pa.array(rows)))) for column in columns]
         # Without a column, numpy would make the shape [0] of it.
         stacked = np.array(by_column, np.uint64).reshape(len(columns), len(rows))
         return cls(keys[rows], counts, stacked, len(keys))

@@ -16,7 +16,7 @@ from quatrain.components.errors import ErrorRecord
 from quatrain.components.preprocess.dictionary import (
     EncodedBatch,
     count_values,
-    decoded,
+    decode,
 )
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.specification.split import SPLITS
@@ -203,7 +203,7 @@ def _quantities(
     if not features:
         return {}
     inputs = [i for i in columns if any(i.name in f.columns for f in features)]
-    values = {i.name: decoded(train.column(i.name)) for i in inputs}
+    values = {i.name: decode(train.column(i.name)) for i in inputs}
     raw = raw_inputs(pa.record_batch(values), inputs)
     return {name: values for f in features for name, values in f.quantities(raw).items()}
 

@@ -130,7 +130,7 @@ def test_any_table_reconciles_and_its_rejected_rows_stand_as_they_were_read(
     rejected = pq.read_table(next(Path(job.folder.uri, "rejected").iterdir())).to_pylist()
     assert len(rejected) == total.rejected
     assert all(expected[r["position"]] == r["row"] for r in rejected)
-    kept = [row for batch in passes.spilled(job, cleaned) for row in batch.to_pylist()]
+    kept = [row for batch in passes.read_spilled(job, cleaned) for row in batch.to_pylist()]
     # Rows are spilled by their split, those of a split in their order.
     positions = [k.positions.to_pylist() for k in read_kept_rows(job.spec, span, cleaner)]
     good = [at for of_block in positions for at in of_block]
