@@ -1,1 +1,1 @@
-"""What is deployed and how: the pipeline, the command line and the local run."""
+"""The pipeline that is deployed, and the one file that it is compiled to."""

@@ -100,7 +100,7 @@ class Compiled:
                 wanted = " or ".join(t.__name__ for t in types)
                 shown = reprlib.repr(value)  # cut short: a spec may be long
                 actual = f"{type(value).__name__} {shown}"
-                yield f"parameter {name!r} takes {wanted}, not {actual}{_mend(name, wanted)}"
+                yield f"parameter {name!r} takes {wanted}, not {actual}{_way_out(name, wanted)}"
 
     def _executors_below(self, component: str) -> Iterator[str]:
         body = self.spec["components"][component]
@@ -111,7 +111,7 @@ class Compiled:
             yield from self._executors_below(task["componentRef"]["name"])
 
 
-def _mend(name: str, wanted: str) -> str:
+def _way_out(name: str, wanted: str) -> str:
     """Returns the way out for a file of Quatrain 0.1, whose spec was a mapping."""
     if (name, wanted) != ("spec", "dict"):
         return ""

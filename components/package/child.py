@@ -1,4 +1,4 @@
-"""Runs this Python as a child process to its end."""
+"""Runs this Python interpreter as a child process, and waits for its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proves a trainer package: every check that it must pass before it is published."""
+"""Proves a trainer package: runs the checks that it must pass before it is published."""
 
 from __future__ import annotations
 

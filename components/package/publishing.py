@@ -1,4 +1,4 @@
-"""Publishes a package: built, proved, and committed with its record written last."""
+"""Publishes a package: builds it, proves it and writes its record last."""
 
 from __future__ import annotations
 

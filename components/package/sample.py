@@ -1,4 +1,4 @@
-"""Cuts a handful of real engineered rows, on which the package proves that it trains."""
+"""Cuts a small sample of engineered rows, on which a package proves that it trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the trainer's source distribution, the same bytes from the same sources."""
+"""Builds the trainer's source distribution; the same sources give the same bytes."""
 
 from __future__ import annotations
 

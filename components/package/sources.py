@@ -95,7 +95,7 @@ def _reason_against(module: str, folder: Path) -> str:
 
 
 def _is_installed(top: str) -> bool:
-    """Whether a module is installed, not merely near this code or the working directory."""
+    """Whether a module is installed, and not just a file beside this code or in the folder."""
     near = {str(_CODE), str(Path.cwd()), ""} - {p for p in sys.path if p.endswith("-packages")}
     path = [entry for entry in sys.path if entry not in near]
     return importlib.machinery.PathFinder.find_spec(top, path) is not None

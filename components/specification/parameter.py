@@ -1,8 +1,8 @@
 """The spec as the pipeline carries it: JSON text in one parameter, or in a file that it names.
 
-A process takes 131 072 bytes in one argument (MAX_ARG_STRLEN of Linux), and Vertex AI bounds the
-parameters of a task at the same number. A spec of some hundred columns fits; a longer one goes to a
-file below the root, and the parameter holds its uri and its digest.
+Linux bounds one argument of a process at 131 072 bytes (MAX_ARG_STRLEN), and Vertex AI bounds the
+parameters of a task at the same number. A spec of some hundred columns fits. A longer one goes to a
+file below the root, and the parameter holds the file's uri and digest.
 """
 
 import json
@@ -21,14 +21,14 @@ from quatrain.components.storage import create_stream, is_remote, open_stream
 MAX_VALUES = 1_000_000
 """The largest document; YAML's aliases can write a list of 10^9 values in a few lines."""
 MAX_PARAMETER_BYTES = 100_000
-"""The longest text that travels in the parameter itself, as it stands in the executor's input; the
-other inputs of a task have the rest of the 131 072 bytes."""
+"""The longest text that goes into the parameter itself, measured as the executor's input holds it.
+The rest of the 131 072 bytes is for the other inputs of a task."""
 REFERENCE = {"uri", "sha256"}
 """The keys of a parameter that names a file."""
 
 
 def is_bounded(value: Any) -> bool:
-    """Tells whether a parsed document has at most MAX_VALUES values, each alias counted."""
+    """Whether a parsed document has at most MAX_VALUES values, each alias counted."""
     waiting, count = [value], 0
     while waiting:
         at = waiting.pop()
@@ -51,7 +51,7 @@ def parameter_of(spec: ModelSpec, root: str) -> str:
             same spec always has the same parameter.
     """
     text = spec.as_json()
-    # The executor's input is JSON itself: quotes of the text are escaped there, and all but ASCII.
+    # The executor's input is JSON too, and escapes the text's quotes and all but ASCII characters.
     if len(json.dumps(text)) <= MAX_PARAMETER_BYTES:
         return text
     uri = f"{root.rstrip('/')}/{spec.name}/specs/{spec.sha256}.json"

@@ -77,7 +77,7 @@ def _why(trial: Mapping[str, Any], metric: str) -> str:
 
 
 def argument(value: Any) -> str:
-    """Returns a parameter's value as an argument; Vertex writes the discrete value 256 as 256.0."""
+    """Returns a parameter's value as an argument: 256 for 256.0, as Vertex's REST writes it."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
