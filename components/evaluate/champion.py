@@ -1,4 +1,4 @@
-"""The champion, the last model that passed its gate: who it is, and how a model becomes it."""
+"""The champion, the last model that passed its gate: how it is found, and how it is replaced."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion 
     """Returns the champion of a model, or None before a run has passed its gate.
 
     Args:
-        root: The folder of all runs, local or gs://; if empty, there is none.
+        root: The folder of all runs, local or gs://; if empty, there is no champion.
         spec: The spec of this run.
         transform: The fitted transform of this run's examples.
 
     Raises:
-        ArtifactError: Its record cannot be read.
+        ArtifactError: The champion's record cannot be read.
     """
     record = history.earlier_runs(root, spec.name).get("champion")
     if record is None:
@@ -60,8 +60,8 @@ def _why_not_comparable(
 ) -> str:
     """Returns why two models cannot be compared on these test rows; empty when they can.
 
-    Only rows that neither model has learned from show which one is better, and both must be able
-    to answer them.
+    Only rows that neither model has learned from show which one is better, and both models must be
+    able to answer them.
     """
     if not (record.get("model") and record.get("metadata")):
         return "its model was not noted, as by an earlier version of Quatrain"
@@ -125,10 +125,10 @@ def split_of(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _test_rows_are_new(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """Returns whether a champion can have used none of our test rows to train or to stop.
+    """Returns whether a champion cannot have used any of our test rows to train or to stop early.
 
-    With the same hash or column split a row is always in the same split. Split by time, a champion
-    has used the rows before its own test period, which must not begin after ours.
+    Under the same hash or column split, a row is always in the same part. Under a split by time, a
+    champion has used the rows before its own test period, so that must not begin after ours.
     """
     if theirs == ours:
         return True

@@ -1,4 +1,4 @@
-"""The gate: which bounds a model meets, each in a sentence; and cautions beside them.
+"""The gate: a sentence for each bound that a model meets or misses, and cautions beside them.
 
 A caution never fails a run: it flags a model that passed and still deserves a second look.
 """
@@ -25,8 +25,8 @@ def check_gate(
 ) -> dict[str, Any]:
     """Returns the gate of metrics.json.
 
-    Besides meeting the bounds of the spec, every model must beat the train prior, and must answer
-    raw rows as it answers engineered rows.
+    Besides meeting the bounds of the spec, every model must beat the train prior, and must give the
+    same answers to raw rows as to engineered rows.
 
     Args:
         measured: The measurements, as in metrics.json.
@@ -221,7 +221,7 @@ def _check(
     passed: bool,
     verdict: str,
 ) -> dict[str, Any]:
-    """Returns the check of a metric; `verdict` has a place for `limit`."""
+    """Returns the check of a metric; `verdict` is a format string that may show `limit`."""
     value_shown, limit_shown = _show_apart(value, next(iter(bound.values())))
     rows = measured["rows"]
     if value is None:
@@ -254,7 +254,7 @@ def _result(
 def _show_apart(a: float | None, b: float | None) -> tuple[str, str]:
     """Returns both numbers with the fewest digits, at least four, that keep them different.
 
-    Without it a failed gate could read `auc=0.8975 is below the gate 0.8975`.
+    Otherwise a failed gate could read `auc=0.8975 is below the gate 0.8975`.
     """
     if a is None or b is None:
         return tuple("none" if v is None else f"{v:.4f}" for v in (a, b))  # type: ignore[return-value]

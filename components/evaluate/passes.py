@@ -63,7 +63,7 @@ class EvaluationPlan:
         transform: The fitted transform of the examples.
         slices: The columns whose values are measured apart.
         out: Folder for the predictions.
-        champion: Folder of the champion to compare it with; None without one.
+        champion: Folder of the champion that the model is compared with; None without one.
     """
 
     model: str
@@ -120,7 +120,7 @@ def survey_shard(shard: Shard, plan: EvaluationPlan, split: str) -> Survey:
     """Returns the labels of a train shard, or the weights and slice values of a test shard.
 
     Raises:
-        ArtifactError: It is not the file that the preprocess step wrote, or cannot be read.
+        ArtifactError: The shard is not the file that the preprocess step wrote, or cannot be read.
     """
     if (digest := sha256_of(shard.path)) != shard.sha256:
         raise ArtifactError(
@@ -171,8 +171,8 @@ def score_shard(
     target = Path(plan.out, Path(shard.path).name.replace("test-", "predictions-"))
     with pq.ParquetWriter(target, prediction_schema(plan.transform, labelled=True)) as writer:
         for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
-            of_batch, predictions = _score(batch, row, plan, models, reference, tables)
-            measured += of_batch
+            batch_measured, predictions = _score(batch, row, plan, models, reference, tables)
+            measured += batch_measured
             row += batch.num_rows
             writer.write_table(predictions)
     return measured
@@ -204,6 +204,19 @@ def _score(
     reference: Reference,
     tables: Mapping[str, SingleInputModel],
 ) -> tuple[Measurements, pa.Table]:
+    """Returns the measurements and the predictions of a batch.
+
+    Args:
+        batch: The columns of `_scored_columns`.
+        row: Number of its first row in the test split, from 0.
+        plan: What to measure.
+        models: The model, and the champion if there is one.
+        reference: What the rows are measured against.
+        tables: The single-input models, by engineered column.
+
+    Raises:
+        ArtifactError: An answer of the model is not a finite number.
+    """
     raw = batch.select([RAW_PREFIX + i.name for i in plan.transform.inputs])
     raw = raw.rename_columns([i.name for i in plan.transform.inputs])
     engineered = {e.name: _numbers(batch, e.name) for e in plan.transform.engineered}
@@ -241,6 +254,7 @@ def _measure_slices(
     answers: np.ndarray,
     weights: np.ndarray | None,
 ) -> Iterator[tuple[tuple[str, str], Statistics]]:
+    """Yields the column and value of each slice in a batch, and the statistics of its rows."""
     for column, values in reference.slices.items():
         text = as_text(batch[RAW_PREFIX + column]).to_numpy(zero_copy_only=False)
         if values is None:
@@ -251,8 +265,8 @@ def _measure_slices(
             rest = rest & ~rows
             if rows.any():
                 w = None if weights is None else weights[rows]
-                of_slice = measure(reference, labels[rows], answers[rows], w, N_BINS_COARSE)
-                yield (column, value), of_slice
+                statistics = measure(reference, labels[rows], answers[rows], w, N_BINS_COARSE)
+                yield (column, value), statistics
 
 
 def _skew(
@@ -264,9 +278,20 @@ def _skew(
     row: int,
     raw: pa.Table,
 ) -> Skew:
+    """Returns the skew of a batch.
+
+    Args:
+        served: The model.
+        columns: The raw inputs, as `served` takes them.
+        engineered: The engineered columns of the same rows, as the model was trained on.
+        answers: The answers to `columns`, over the deviation of the train labels.
+        reference: Holds that deviation.
+        row: Number of the first row in the test split, from 0.
+        raw: The raw inputs, as metrics.json shows them.
+    """
     direct = served.answer(engineered, "engineered") / reference.deviation
     differences = np.abs(answers - direct).reshape(len(answers), -1).max(axis=1)
-    differences = np.where(np.isnan(differences), np.inf, differences)
+    differences = np.where(np.isnan(differences), np.inf, differences)  # NaN is the worst of all
     worst = int(differences.argmax())
     inputs = {k: v[0] for k, v in raw.slice(worst, 1).to_pydict().items()}
     # The worst row through the numpy form of the transform shows which column is to blame.

@@ -45,8 +45,8 @@ _ERROR = "error"
 def score(plan: EvaluationPlan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str, Any]:
     """Scores every test shard and returns the measurements, as in metrics.json.
 
-    It runs on FnApiRunner, which is named because Beam's default runner first looks for another one
-    to download.
+    The pipeline names FnApiRunner, because Beam's default runner first looks for another one to
+    download.
 
     Args:
         plan: The models, and what to measure.
@@ -151,7 +151,7 @@ def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _record(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns what a function returns, the record of its error, or a record among the arguments."""
+    """Returns a function's result, the record of its error, or a record among its arguments."""
     for argument in arguments:
         if isinstance(argument, ErrorRecord):
             return argument

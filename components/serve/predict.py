@@ -44,7 +44,7 @@ MODEL_PLACES = ("model", "model/model", "champion/model")
 _FORMATS = ("parquet", "jsonl")
 """Suffixes that name their format; a file with any other suffix is a CSV."""
 SHOWN_MODELS = 20
-"""The most models that an error message lists."""
+"""The number of models that an error message lists at most."""
 Writer: TypeAlias = "pq.ParquetWriter | pacsv.CSVWriter | BytesWriter"
 
 
@@ -185,14 +185,14 @@ class _InputRows:
         inputs = {i.name: i.type for i in transform.inputs}
         spellings = {name: s for name, s in transform.text.columns.items() if name in inputs}
         files = list_files(source)
-        columns = {**_kept_types(keep, source, files), **inputs}
+        columns = {**_types_to_read(keep, source, files), **inputs}
         spans = plan_ranges(
             source,
             columns,
             files=files,
             spellings=spellings,
             absent_hint=lambda name, names: (
-                _needed(name, names) if name in inputs else near(name, names)
+                _missing_input_hint(name, names) if name in inputs else near(name, names)
             ),
         )
         for span in spans if source.format == "jsonl" else ():
@@ -222,13 +222,13 @@ class _InputRows:
             )
 
 
-def _kept_types(
+def _types_to_read(
     keep: Sequence[str], source: Source, files: Sequence[tuple[str, int]]
 ) -> dict[str, str]:
     """Returns the type in which each column to keep is read.
 
-    They are read to be checked; their texts are taken from the rows as written. JSON Lines need no
-    types, since a line is checked as a whole.
+    The columns are read only so that bad rows show; the output takes their texts from the rows as
+    written. JSON Lines need no types, since a line is checked as a whole.
     """
     if source.format == "jsonl":
         return {}
@@ -242,7 +242,7 @@ def _kept_types(
     }
 
 
-def _needed(name: str, names: Sequence[str]) -> str:
+def _missing_input_hint(name: str, names: Sequence[str]) -> str:
     """Returns the end of the message about an input that a file lacks."""
     close = near(name, names)
     if close.startswith("; did you mean"):
@@ -331,7 +331,7 @@ def _target(source: Path, output: Path, what: str) -> Path:
 
 @contextmanager
 def _writers(schemas: Mapping[Path, pa.Schema]) -> Iterator[dict[Path, Writer]]:
-    """Opens a writer for each file; in the end all of the files are there, or none."""
+    """Opens a writer for each file; on leaving, either all of the files exist or none does."""
     partial = {target: target.with_name(f".{target.name}.{uuid4().hex}.tmp") for target in schemas}
     try:
         with ExitStack() as stack:

@@ -23,7 +23,7 @@ REJECTED_SCHEMA = pa.schema(
 )
 """The columns of rejected/, with the line of a text file on which the row begins."""
 LINE_BYTES = 1 << 20
-"""Bytes that are read at once to count lines."""
+"""The number of bytes that are read at once to count lines."""
 
 
 class Writer(Protocol):
@@ -60,6 +60,7 @@ class RejectedRows:
                 writer.write_table(table)
 
     def _located(self, bad: pa.Table | pa.RecordBatch) -> pa.Table:
+        """Returns rejected rows with the schema `REJECTED_SCHEMA`; Parquet rows have no line."""
         positions = bad.column("position").to_pylist()
         lines: list[int | None] = [None] * len(positions)
         if self._is_text:
@@ -71,7 +72,7 @@ class RejectedRows:
 
     @property
     def sentence(self) -> str:
-        """The message: where the first one is, how many there are, and the ways out."""
+        """The message: where the first rejected row is, how many there are, and the ways out."""
         row = self._first
         line = f", line {row['line']:,}" if self._is_text else ""
         place = "byte" if self._is_text else "row"
@@ -89,7 +90,7 @@ class RejectedRows:
 class _LineNumbers:
     """Finds the line of a byte in a text file, for bytes in ascending order.
 
-    It counts forward from the byte before, so a file with many bad rows is read once.
+    It counts on from the previous byte, so a file with many bad rows is read only once.
     """
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ PADDING = 256
 """A batch is filled up to a multiple of this many rows.
 
 Kernels compute the last rows of an odd batch in another way, so a row's answer would depend on the
-length of its batch. The answers differed by 1e-7 as measured, and not at all with full batches.
+length of its batch: answers differed by 1e-7 in a measurement, and not at all in full batches.
 """
 
 Columns = Mapping[str, "np.ndarray | pa.Array"]
@@ -54,7 +54,7 @@ def read_transform(folder: Path) -> Transform:
     """Reads the fitted transform of a model folder.
 
     Raises:
-        ArtifactError: It cannot be read.
+        ArtifactError: The transform cannot be read.
     """
     try:
         return Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
@@ -85,12 +85,12 @@ class ServedModel:
     def load(cls, folder: Path | str) -> ServedModel:
         """Loads an exported model and replays its golden rows.
 
-        The first call imports TensorFlow, which takes 3 CPU-seconds. A model of a user's own
+        The first call imports TensorFlow, which takes 3 CPU-seconds. A model from a user's own
         trainer may have no golden rows.
 
         Raises:
-            ArtifactError: TensorFlow cannot read it, a signature is absent, or a golden row has
-                another answer than when the model was exported.
+            ArtifactError: TensorFlow cannot read the model, a signature is absent, or a golden row
+                gets a different answer than when the model was exported.
         """
         with uncollected():
             import tensorflow as tf

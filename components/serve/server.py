@@ -47,7 +47,7 @@ class Service:
     predict_route: str = "/predict"
 
     def __call__(self, request: Mapping[str, Any], respond: Respond) -> Iterable[bytes]:
-        """Answers one request; a mistake of the client is a 400 with one sentence."""
+        """Answers one request; a client's mistake is answered by a status of 4xx and a sentence."""
         status, answer = self._answer(request)
         body = json.dumps(answer, ensure_ascii=False).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
@@ -73,7 +73,7 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
     """Reads `{"instances": [{input: value, ...}, ...]}`.
 
     Raises:
-        DataError: The body has another form.
+        DataError: The body does not have this form.
     """
     try:
         value = json.loads(body)
@@ -92,7 +92,7 @@ def predict(model: ServedModel, instances: list[Mapping[str, Any]]) -> list[dict
     """Returns the answer to each instance: probabilities with their classes, or a prediction.
 
     Raises:
-        DataError: An instance lacks an input, has an unknown one, or a value of another type.
+        DataError: An instance lacks an input, has an unknown one, or has a value of the wrong type.
     """
     batch = read_rows(instances, model.transform.inputs)
     answers = model.answer(raw_inputs(batch, model.transform.inputs))
@@ -112,7 +112,7 @@ def read_rows(instances: list[Mapping[str, Any]], inputs: tuple[Input, ...]) -> 
     """Returns the instances as a typed batch; null and an absent optional input are missing.
 
     Raises:
-        DataError: As in `predict`.
+        DataError: An instance lacks an input, has an unknown one, or has a value of the wrong type.
     """
     names = [i.name for i in inputs]
     required = [i.name for i in inputs if not i.optional]

@@ -1,7 +1,7 @@
-"""BigQuery tables: each range is a stream of one read session, so all show one moment.
+"""BigQuery tables: each range is a stream of one read session, so all show the same moment.
 
-A session is a snapshot of the table at the time when the session is created. It lasts some hours,
-and its streams can be reread from any row: https://cloud.google.com/bigquery/docs/reference/storage
+A session is a snapshot of the table at the moment it is created. It lasts some hours, and its
+streams can be reread from any row: https://cloud.google.com/bigquery/docs/reference/storage
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from quatrain.components.specification.source import TABLE
 from quatrain.components.wording import first_line
 
 EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
-"""The address of an unencrypted storage API; Google's client has no variable of its own for it."""
+"""Holds the address of an unencrypted storage API; Google's client has no variable for it."""
 TIMEOUT_S = 60.0
+"""The longest wait for one call."""
 MAX_STREAMS = 1000
-"""Of one session: https://cloud.google.com/bigquery/quotas#createreadsession-max-streams."""
+"""Limit of a session: https://cloud.google.com/bigquery/quotas#createreadsession-max-streams."""
 _ROLES = "roles/bigquery.dataViewer on it, and roles/bigquery.readSessionUser in the job's project"
 
 
@@ -55,8 +56,8 @@ def find_table(uri: str) -> BigQueryTable | None:
     """Looks up a table; returns None when there is none.
 
     Raises:
-        SourceDenied: These credentials may not see it.
-        SourceError: It is a view, or BigQuery does not answer.
+        SourceDenied: These credentials may not see the table.
+        SourceError: The uri names a view, or BigQuery does not answer.
     """
     from google.api_core.exceptions import NotFound
     from google.cloud import bigquery
@@ -83,15 +84,15 @@ def open_session(
     """Opens a session that reads some columns of a table.
 
     Args:
-        uri: The table.
+        uri: The table, as bq://project.dataset.table.
         columns: The columns to read; no others leave BigQuery.
         n_bytes: The size of the table.
-        size: About how many bytes of it a stream should hold.
+        size: About how many bytes of the table a stream should hold.
         payer: The project that pays; if empty, the table's own.
 
     Raises:
         SourceDenied: The table may not be read.
-        SourceError: It cannot be read.
+        SourceError: The session cannot be opened.
     """
     from google.cloud.bigquery_storage_v1 import types
 
@@ -127,7 +128,7 @@ def read_stream(uri: str, stream: str) -> Iterator[pa.RecordBatch]:
     schema = None
     with _refusals(uri), _client() as client:
         for message in client.read_rows(stream, timeout=TIMEOUT_S):
-            if message.arrow_schema.serialized_schema:  # only the first message has it
+            if message.arrow_schema.serialized_schema:  # only the first message has one
                 schema = pa.ipc.read_schema(pa.py_buffer(message.arrow_schema.serialized_schema))
             data = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
             yield pa.ipc.read_record_batch(data, schema)
@@ -144,14 +145,14 @@ def _parts(uri: str) -> tuple[str, str, str]:
 def _client() -> Iterator[Any]:
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 
-    client = BigQueryReadClient(transport=_emulated())
+    client = BigQueryReadClient(transport=_emulator_transport())
     try:
         yield client
     finally:
         client.transport.close()
 
 
-def _emulated() -> Any:
+def _emulator_transport() -> Any:
     """Returns a transport to the emulator, or None for Google's own."""
     host = os.environ.get(EMULATOR)
     if not host:
@@ -164,7 +165,7 @@ def _emulated() -> Any:
 
 @contextmanager
 def _refusals(uri: str) -> Iterator[None]:
-    """Turns the errors of Google's clients into sentences."""
+    """Raises the errors of Google's clients as ours, each as one sentence with the way out."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 

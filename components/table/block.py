@@ -23,7 +23,7 @@ REJECTED = pa.schema(
 """A rejected row: its file, byte offset (text) or row number (Parquet), why, and the raw row."""
 
 
-def none_rejected() -> pa.RecordBatch:
+def no_rejected_rows() -> pa.RecordBatch:
     """Returns an empty batch of rejected rows."""
     return pa.RecordBatch.from_pylist([], REJECTED)
 
@@ -60,7 +60,7 @@ class Block:
     Attributes:
         source: The file's path or uri.
         batch: Typed columns of the rows that are not rejected, N of M.
-        positions: Where each raw row is in the file, `[M] int64`.
+        positions: Where each raw row is in the file, `[M] int64`: its byte (text) or row number.
         rows: The raw rows, `[M]`: bytes (text) or structs (Parquet, BigQuery).
         rejected: The rejected rows, with the schema `REJECTED`, ascending by position.
         indices: The index in `rows` of each row of `batch`, `[N] int64`; None when N is M.
@@ -71,7 +71,7 @@ class Block:
     batch: pa.RecordBatch
     positions: pa.Array
     rows: pa.Array
-    rejected: pa.RecordBatch = field(default_factory=none_rejected)
+    rejected: pa.RecordBatch = field(default_factory=no_rejected_rows)
     indices: np.ndarray | None = None
     faults: tuple[Fault, ...] = ()
 
@@ -122,6 +122,7 @@ class Block:
         return rejected.take(pc.sort_indices(rejected.column("position")))
 
     def _faulty_rows(self) -> pa.RecordBatch:
+        """Returns each row that has a fault once, with the schema `REJECTED`."""
         rows = np.concatenate([f.rows for f in self.faults])
         # The sort is stable and faults are in order, so the first of each row is its first fault.
         order = np.argsort(rows, kind="stable")

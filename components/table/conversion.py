@@ -31,20 +31,21 @@ TYPES: dict[str, pa.DataType] = {
 
 ZONED = pa.timestamp("us", "UTC")
 ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)\z"
+"""Matches a timestamp that ends with its offset from UTC."""
 TRUE, FALSE = ["1", "true", "True", "TRUE"], ["0", "false", "False", "FALSE"]
 EXACT = 1 << 53
-"""Up to this integer float64, which serving uses, holds every integer exactly."""
+"""float64, which serving uses, holds every integer up to this one exactly."""
 
 SHOWN = 60
-"""How many characters of a bad value its sentence quotes."""
-_A = {
+"""How many characters of a bad value an error message quotes."""
+_TYPE_PHRASES = {
     "int": "an int",
     "float": "a finite number",
     "bool": "a bool (true, false, 1 or 0)",
     "timestamp": "an ISO 8601 timestamp",
     "date": "an ISO date (2013-01-31)",
 }
-# Texts that certainly convert. Any other distinct value is tried by itself, which is slow.
+# Texts that are certain to convert. Any other distinct value is tried on its own, which is slow.
 _PLAIN = {
     "int": r"\A-?\d{1,18}\z",
     "float": r"\A-?\d+(?:\.\d+)?\z",
@@ -52,12 +53,17 @@ _PLAIN = {
     "timestamp": r"\A\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
     r"[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ?\z",
 }
-_TRIMMED = {"int", "float", "date"}  # pyarrow's CSV reader ignores blanks around these alone
+_TRIMMED = {"int", "float", "date"}  # pyarrow's CSV reader ignores blanks around these only
 
 USUAL = Spelling()
+"""How values are written unless the spec says otherwise."""
 EPOCH_UNITS = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
+"""How many of each unit make a second."""
 FIRST_S, LAST_S = -62_135_596_800, 253_402_300_799
-"""The years 1 to 9999 in seconds since 1970. A time outside them is likely of another unit."""
+"""The first second of year 1 and the last of year 9999, since 1970.
+
+A time outside them most likely has another unit than the spec says.
+"""
 
 TypedColumn = tuple[pa.Array, list[Fault]]
 """The values of a column, null where missing or bad, and its faults."""
@@ -68,7 +74,7 @@ def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL)
 
     Args:
         name: The column's name, for the faults.
-        text: `[N]` binary, null where missing, or a dictionary of it.
+        text: `[N]` binary, null where missing; it may be dictionary-encoded.
         type_: The declared type.
         spelling: The format of the values.
     """
@@ -106,7 +112,8 @@ def _expand(text: pa.DictionaryArray, distinct: TypedColumn) -> TypedColumn:
     codes = text.indices.fill_null(-1).to_numpy() if faulty else np.zeros(0, np.int32)
     expanded = []
     for fault in faulty:
-        place = np.full(len(text.dictionary) + 1, -1)  # code -1, missing, takes the last one
+        # The extra element at the end stays -1, and code -1 (missing) finds it.
+        place = np.full(len(text.dictionary) + 1, -1)
         place[fault.rows] = np.arange(len(fault.rows))
         at = place.take(codes)
         rows = np.flatnonzero(at >= 0)
@@ -124,10 +131,11 @@ def _described(type_: str, spelling: Spelling) -> str:
         return f"a whole number of {spelling.epoch} since 1970"
     if spelling.true_values:
         return f"a bool ({', '.join([*spelling.true_values, *spelling.false_values])})"
-    return _A[type_]
+    return _TYPE_PHRASES[type_]
 
 
 def _parse_bool(text: pa.Array, spelling: Spelling) -> tuple[pa.Array, pa.Array]:
+    """Returns the values of texts, null where missing or wrong, and which texts are wrong."""
     true, false = spelling.true_values or TRUE, spelling.false_values or FALSE
     if spelling.true_values:
         text = pc.ascii_trim(text, characters=" \t")
@@ -137,7 +145,7 @@ def _parse_bool(text: pa.Array, spelling: Spelling) -> tuple[pa.Array, pa.Array]
 
 
 def _parse_format(text: pa.Array, type_: str, form: str) -> tuple[pa.Array, pa.Array]:
-    """Reads times as strptime does, but refuses what strptime would guess.
+    """Returns times as strptime reads them, and which texts are wrong: those it would guess, too.
 
     `%Y` takes four digits here, for example: strptime reads the 13 of 1/7/13 as the year 13.
     """
@@ -170,7 +178,7 @@ def _strptime(text: pa.Array, form: str) -> pa.Array:
 
 
 def _since_1970(name: str, whole: pa.Array, epoch: str) -> TypedColumn:
-    """Reads whole numbers of a unit since 1970; a time outside 1 to 9999 is a bad value."""
+    """Reads whole numbers of a unit since 1970; outside the years 1 to 9999 they are bad values."""
     units, faults = EPOCH_UNITS[epoch], []
     if epoch != "ns":  # 64 bits of nanoseconds end in 2262
         before = pc.less(whole, FIRST_S * units)
@@ -193,7 +201,7 @@ def finish_column(name: str, values: pa.Array) -> TypedColumn:
         if pc.all(finite).as_py() is not False:
             return values, []
         infinite = pc.is_inf(values)
-        fault = _bad_value(name, values, infinite, f"is not {_A['float']}")
+        fault = _bad_value(name, values, infinite, f"is not {_TYPE_PHRASES['float']}")
         return pc.if_else(finite, values, None), [fault]
     if pa.types.is_integer(values.type):
         bounds = pc.min_max(values).as_py()
@@ -210,7 +218,7 @@ def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USU
     """Converts a column of a Parquet file or of BigQuery to its declared type.
 
     Raises:
-        SourceError: A column of its type cannot be converted at all.
+        SourceError: No value of the column's Arrow type can be converted to the declared type.
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -218,7 +226,7 @@ def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USU
         text = _empty_is_missing(column.cast(pa.string())).cast(pa.binary())
         return from_text(name, text, type_, spelling)
     if spelling.epoch and _is_number(column.type):
-        # As "int" they would have to be within 2**53, which nanoseconds of today are beyond.
+        # Type "int" would reject all beyond 2**53, which nanoseconds since 1970 passed that April.
         is_signed = pa.types.is_signed_integer(column.type)
         whole, faults = (
             (column.cast(pa.int64()), []) if is_signed else from_typed(name, column, "int")
@@ -260,6 +268,7 @@ def _empty_is_missing(text: pa.Array) -> pa.Array:
 
 
 def _parse(text: pa.Array, type_: str) -> tuple[pa.Array, pa.Array | None]:
+    """Returns the values of texts, and which texts are wrong; None when all of them convert."""
     cast = _cast_timestamp if type_ == "timestamp" else lambda t: t.cast(TYPES[type_])
     with contextlib.suppress(pa.ArrowInvalid):
         return cast(text), None
@@ -322,22 +331,23 @@ def _bad_value(name: str, values: pa.Array, wrong: pa.Array, why: str) -> Fault:
 
 
 def _plain_cast(type_: pa.DataType, *, safe: bool = True) -> Callable[[str, pa.Array], TypedColumn]:
+    """Returns a converter that casts a column to an Arrow type."""
     return lambda name, column: finish_column(name, column.cast(type_, safe=safe))
 
 
 def _whole_numbers(name: str, column: pa.Array) -> TypedColumn:
-    """Reads whole floats as integers: with missing values, pandas writes integers as floats."""
+    """Reads whole floats as integers: pandas writes integers as floats when some are missing."""
     column = column.cast(pa.float64(), safe=False)
     known = pc.if_else(pc.is_nan(column), None, column)
     wrong = pc.or_(pc.not_equal(pc.floor(known), known), pc.greater(pc.abs(known), float(EXACT)))
     wrong = pc.fill_null(wrong, False)
-    fault = _bad_value(name, column, wrong, f"is not {_A['int']} within 2**53")
+    fault = _bad_value(name, column, wrong, f"is not {_TYPE_PHRASES['int']} within 2**53")
     return pc.if_else(wrong, None, known).cast(pa.int64()), [fault]
 
 
 def _to_bool(name: str, column: pa.Array) -> TypedColumn:
     wrong = pc.fill_null(pc.and_(pc.not_equal(column, 0), pc.not_equal(column, 1)), False)
-    fault = _bad_value(name, column, wrong, f"is not {_A['bool']}")
+    fault = _bad_value(name, column, wrong, f"is not {_TYPE_PHRASES['bool']}")
     return pc.if_else(wrong, None, column).cast(pa.bool_()), [fault]
 
 
@@ -347,7 +357,7 @@ def _unsigned(name: str, column: pa.Array) -> TypedColumn:
     return pc.if_else(wrong, None, column).cast(pa.int64()), [_bad_value(name, column, wrong, why)]
 
 
-def _decoded(name: str, column: pa.Array) -> TypedColumn:
+def _binary_to_string(name: str, column: pa.Array) -> TypedColumn:
     column = column.cast(pa.binary())
     return from_text(name, pc.if_else(pc.equal(column, b""), None, column), "string")
 
@@ -375,7 +385,7 @@ _FROM: dict[
         (pa.types.is_null, _plain_cast(pa.bool_())),
     ],
     "string": [
-        (lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t), _decoded),
+        (lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t), _binary_to_string),
         (pa.types.is_integer, lambda name, column: (column.cast(pa.string()), [])),
         (pa.types.is_null, _plain_cast(pa.string())),
     ],

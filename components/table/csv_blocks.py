@@ -2,7 +2,7 @@
 
 One bad cell fails a whole block of pyarrow's reader. 1.13 million flights take 0.44 CPU-s when all
 values are good, and 0.85 when each block is read a second time because of a bad one. So a column
-that had a bad value is a suspect, which the following blocks read as text: 0.59 CPU-s.
+that has had a bad value becomes a suspect, and later blocks read it as text: 0.59 CPU-s.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from quatrain.components.table.text_pieces import Piece, pieces, raw_block
 from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_BYTES = 10 << 20
-"""About 113 000 rows of flights: the whole of a range of `plan_ranges`."""
+"""About 113 000 rows of flights: a whole range of `plan_ranges`."""
 _PEEK_ROWS = 100
 """The first rows of a block, which show whether its times have zones."""
 _RAW = pa.dictionary(pa.int32(), pa.binary())
-"""A column as text, by its distinct values: each of them is converted once."""
+"""The type of a column that is read as text: each distinct value is converted only once."""
 
 
 def read_blocks(
@@ -75,8 +75,8 @@ def read_blocks(
     def typed(piece: Piece) -> Block:
         nonlocal is_sound
         block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
-        # After a block with an open quote the next one likely has one too. Trying the fast way in
-        # vain would cost a third more.
+        # After a block with an open quote the next one most likely has one too, and trying the
+        # fast way in vain would cost a third more.
         typed_block = _read_typed(block, piece, parser) if is_sound else None
         if typed_block is None:
             unsound = _unsound_rows(block.rows, parser) if _may_be_unsound(piece[1]) else []
@@ -88,10 +88,10 @@ def read_blocks(
 
 
 def _read_typed(block: Block, piece: Piece, parser: _CsvParser) -> Block | None:
-    """Reads a block at once, leaving out rows of another length; None when that is impossible."""
+    """Reads a block at once, without rows of the wrong length; None when that is impossible."""
     _, data, ends = piece
     if parser.source.quoted_newlines and b'"' in data:
-        # Quotes were counted to find where rows end, and a quote inside a bare value upsets that.
+        # Row ends were found by counting quotes, and a quote inside a bare value upsets the count.
         doubtful = block.rows.filter(pc.match_substring(block.rows, pattern='"'))
     else:
         # pyarrow joins a line with an open quote to the next one, so the numbers of rows differ.
@@ -110,6 +110,7 @@ def _read_typed(block: Block, piece: Piece, parser: _CsvParser) -> Block | None:
 
 
 def _has_stray_return(data: bytes) -> bool:
+    """Whether a carriage return has no line feed after it: pyarrow would end the row there."""
     return b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
 
 
@@ -144,7 +145,7 @@ class _CsvParser:
         return bool(pc.all(self.sound(rows)).as_py() is not False)
 
     def sound(self, rows: pa.Array) -> pa.Array:
-        """Marks the rows that are one record each to pyarrow's reader."""
+        """Marks the rows that pyarrow's reader takes for one record each."""
         return pc.match_substring_regex(rows, pattern=self._sound)
 
     def parse_typed(
@@ -160,8 +161,8 @@ class _CsvParser:
         Args:
             data: Whole rows.
             first_rows: The first of them, which show whether times have zones.
-            ragged: Filled with the index and the number of values of each row of another length,
-                which is left out. None asserts that there is no such row.
+            ragged: Filled with the index and the number of values of each row of the wrong length,
+                which is left out; None if the caller has removed such rows.
         """
         types = {name: TYPES[type_] for name, type_ in self.columns.items()}
         types |= {n: _RAW for n in types if n in self.spellings or n in self.suspects}
@@ -182,6 +183,11 @@ class _CsvParser:
         types: dict[str, pa.DataType],
         ragged: list[tuple[int, int]] | None,
     ) -> pa.RecordBatch:
+        """Parses rows until no column fails; each column that does becomes a suspect.
+
+        Raises:
+            ArrowInvalid: The rows do not parse even with every column that failed read as text.
+        """
         while True:
             if ragged is not None:
                 ragged.clear()
@@ -280,6 +286,7 @@ def _read_slowly(block: Block, parser: _CsvParser) -> Block:
 
 
 def _unsound_rows(rows: pa.Array, parser: _CsvParser) -> list[Fault]:
+    """Returns the faults of rows that are not sound: an open quote, or a stray carriage return."""
     quoted = pc.match_substring(rows, pattern='"')
     doubtful = pc.or_(quoted, pc.match_substring_regex(rows, pattern=r"\r[^\n]"))
     at = np.flatnonzero(doubtful.to_numpy(zero_copy_only=False))
@@ -305,7 +312,7 @@ def _wrong_lengths(
     Args:
         n_values: The numbers of values, `[K] int64`.
         expected: The number of columns.
-        rows: The index of each of the K rows in its block; by default they are all its rows.
+        rows: The index of each of the K rows in its block; by default 0 to K - 1.
     """
     faults = []
     for reason, wrong in (("short_row", n_values < expected), ("long_row", n_values > expected)):

@@ -81,7 +81,7 @@ def _files_of(source: Source, at: datetime.datetime | None) -> Files:
     days_with_files: set[datetime.date] = set()
     for uri in source.uri:
         if not DATED.search(uri):
-            listing.update(dict.fromkeys(_named(uri)))
+            listing.update(dict.fromkeys(_files_at(uri)))
             continue
         for day in days:
             if matches := _match(fill(uri, day)):
@@ -104,10 +104,10 @@ def list_files(source: Source) -> list[tuple[str, int]]:
         SourceError: A uri names no file, or a folder. The message names no key of a spec, since
             there may be no spec.
     """
-    return list(dict.fromkeys(f for uri in source.uri for f in _named(uri)))
+    return list(dict.fromkeys(f for uri in source.uri for f in _files_at(uri)))
 
 
-def _named(uri: str) -> list[tuple[str, int]]:
+def _files_at(uri: str) -> list[tuple[str, int]]:
     matches = _match(uri)
     if not matches and _GLOB.search(uri):
         raise SourceError(f"no file matches {uri}")

@@ -16,6 +16,7 @@ from quatrain.components.storage import COMPRESSION, compression_of, open_file, 
 from quatrain.components.wording import first_line, near
 
 HEADER_BYTES = 1 << 20
+"""How much of a file is searched for its columns, and so the longest header."""
 PEEK_ROWS = 100
 """Rows of JSON Lines whose keys are collected."""
 PEEK_NAMES = 20
@@ -33,6 +34,7 @@ MAGIC_BYTES = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+"""What a file that starts with these bytes is."""
 _FORMAT_NAMES = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
 """The name in `MAGIC_BYTES` of each compression that is read."""
 
@@ -155,7 +157,8 @@ def check_columns(
     """Checks that a file has every declared column exactly once.
 
     Raises:
-        SourceError: A column is missing, or two columns have its name.
+        SourceError: A column is missing, or its name stands twice in the file; `why` ends the
+            message.
     """
     twins = {n: count for n in columns if (count := names.count(n)) > 1}
     problems = [

@@ -1,6 +1,6 @@
-"""JSON Lines blocks: DuckDB cuts each object into values, which are read as cells of text are.
+"""JSON Lines blocks: DuckDB cuts each object into values, which are then read like cells of a CSV.
 
-A fragment is a value as it is in the JSON text. The fragment `null` is a missing value; a missing
+A fragment is a value as the JSON text writes it. The fragment `null` is a missing value; a missing
 key has no fragment.
 """
 
@@ -30,9 +30,9 @@ _KINDS = {
     "timestamp": ("text",),
     "date": ("text",),
 }
-"""The kinds of JSON values that each type takes.
+"""The kinds of JSON values that each type accepts.
 
-A string takes whole numbers but no fractions: 0.1 and 1e-1 are one number and two texts.
+A string accepts whole numbers but no fractions: 0.1 and 1e-1 are one number and two texts.
 """
 _EPOCH_KINDS = ("whole", "text")
 _PATTERNS = {
@@ -109,7 +109,9 @@ def _fragments(text: pa.Array, names: list[str]) -> dict[str, pa.Array]:
     pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
     sql = "SELECT json_extract(text, $1::VARCHAR[]) AS fragments FROM batch"
     lists = run_query(sql, pa.table({"text": text}), [pointers]).column("fragments")
-    values = lists.combine_chunks().flatten()  # row by row, in each the keys in order
+    values = (
+        lists.combine_chunks().flatten()
+    )  # row by row, and within a row in the order of `names`
     at = np.arange(len(text)) * len(names)
     return {name: values.take(pa.array(at + i)).cast(pa.string()) for i, name in enumerate(names)}
 
@@ -128,7 +130,7 @@ def _convert(name: str, fragments: pa.Array, type_: str, spelling: Spelling) -> 
     pattern = "|".join(_PATTERNS[kind] for kind in kinds)
     wrong = pc.invert(pc.match_substring_regex(fragments, pattern=pattern))
     good = pc.if_else(wrong, None, fragments)
-    if type_ == "int" or spelling.epoch:  # 3.0 is whole, as pandas writes integers beside nulls
+    if type_ == "int" or spelling.epoch:  # pandas writes the integer 3 beside nulls as 3.0
         good = pc.replace_substring_regex(good, pattern=r"\A(-?[0-9]+)\.0+\z", replacement=r"\1")
     column, faults = from_text(name, _unquoted(good).cast(pa.binary()), type_, spelling)
     return column, [_wrong_kind(name, fragments, wrong, type_), *faults]

@@ -18,7 +18,7 @@ MISSING = ("", "__HIVE_DEFAULT_PARTITION__")
 
 
 def partition_of(path: str, names: Iterable[str]) -> dict[str, str]:
-    """Returns the text of those columns, of the named ones, that are in a file's path."""
+    """Returns the text of each of the named columns that is in a file's path."""
     folders = [folder.partition("=") for folder in path.split("/")[:-1]]
     values = {unquote(key): unquote(value) for key, equals, value in folders if equals}
     return {name: values[name] for name in names if name in values}
@@ -47,7 +47,7 @@ def partition_values(
 
 
 def with_partition(block: Block, values: Mapping[str, pa.Scalar], order: Iterable[str]) -> Block:
-    """Returns a block with the columns of its file's path added; all columns are in `order`."""
+    """Returns a block with the columns of its file's path added, its columns sorted as `order`."""
     n = block.batch.num_rows
     columns = [
         pa.repeat(values[name], n) if name in values else block.batch.column(name) for name in order

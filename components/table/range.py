@@ -1,6 +1,6 @@
 """A range of a table: the part that one worker reads at a time.
 
-It has a module of its own since every pass takes ranges, and few modules plan them.
+The class has a module of its own since every pass takes ranges, and few modules plan them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Range:
         path: The file's path or uri.
         start: First byte (CSV, JSON Lines) or row group (Parquet), or the number of the stream.
         stop: The byte or row group after the last one; None is the end of the file.
-        header: The columns of the file, in its order; of JSON Lines the keys of its first rows.
+        header: The columns of the file, in order; for JSON Lines, the keys of its first rows.
         dropped: The positions of rows to leave out, because another row has the same key.
         error: Why the range cannot be read, when an earlier pass has tried it.
-        stream: The name of its stream in a read session of BigQuery.
+        stream: The name of the stream in a read session of BigQuery; empty for a file.
     """
 
     index: int

@@ -13,8 +13,8 @@ import pyarrow as pa
 def connect() -> duckdb.DuckDBPyConnection:
     """Returns a new connection, which cannot reach any file, network or extension.
 
-    It runs on the thread that calls it. Its time zone is UTC: by default DuckDB reads a timestamp
-    that has a zone as a different time on each machine.
+    Its queries run on the calling thread. Its time zone is UTC: by default DuckDB takes the
+    machine's, and a timestamp that has a zone would be another time on another machine.
     """
     return _database().cursor()
 

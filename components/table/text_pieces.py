@@ -17,8 +17,9 @@ BLOCK_BYTES = 4 << 20
 """About 43 000 rows of flights: larger blocks cost memory, smaller ones cost calls."""
 MAX_ROW_BYTES = 64 << 20
 """A longer row is an error: without a bound, one open quote would read a whole file into memory."""
-_LINE_FEED, _RETURN = 10, 13
+_LINE_FEED = 10
 _SCAN_BYTES = 1 << 16
+"""How much is read at once to find the next line end: most rows are far shorter."""
 
 Piece = tuple[int, bytes, np.ndarray]
 """Where the piece starts in the file, its bytes, and where each row ends in them, `[N] int64`."""
@@ -69,7 +70,7 @@ def row_ends(data: bytes, quoted_newlines: bool) -> np.ndarray:
 
 
 def _pieces_of_range(span: Range, block_bytes: int) -> Iterator[Piece]:
-    """Yields the rows that start in [start, stop).
+    """Yields the rows that start in [start, stop) as pieces of about `block_bytes`.
 
     A row that crosses a bound belongs to the range in which it starts. Both neighbours look for the
     first row after the bound, so no row is read twice or left out.
@@ -82,6 +83,8 @@ def _pieces_of_range(span: Range, block_bytes: int) -> Iterator[Piece]:
         # Blocks are of equal size, since a small last one would cost as many calls as a whole one.
         block_bytes = -(-(end - position) // max(round((end - position) / block_bytes), 1))
         while position < end:
+            # Each piece ends a little late, at a row's end, so the last one is a little shorter or
+            # longer than the others. It may be a quarter longer rather than leave a tiny piece.
             is_last = end - position < block_bytes * 5 // 4
             after = end if is_last else _next_row(file, position + block_bytes, span.path)
             yield _piece(file, position, after)
@@ -98,6 +101,7 @@ def _next_row(file: pa.NativeFile, at: int, path: str) -> int:
     if at == 0:  # only a range of JSON Lines starts at 0: a CSV starts with its header
         return len(BOM) if file.read_at(len(BOM), 0) == BOM else 0
     size = file.size()
+    # From the byte before: if that is a line feed, a row starts exactly at `at`.
     for start in range(at - 1, size, _SCAN_BYTES):
         line_end = file.read_at(_SCAN_BYTES, start).find(b"\n")
         if line_end >= 0:
@@ -113,7 +117,7 @@ def _pieces_in_order(span: Range, block_bytes: int, quoted_newlines: bool) -> It
     """Yields the rows of a file that can only be read from its start."""
     with open_stream(span.path, compression_of(span.path)) as stream:
         stream.read(span.start)
-        position, rest = span.start, b""  # the rest is a row whose end is not read yet
+        position, rest = span.start, b""  # the rest is a row whose end has not been read yet
         while True:
             new = stream.read(block_bytes)
             data = rest + new
@@ -135,7 +139,7 @@ def _pieces_in_order(span: Range, block_bytes: int, quoted_newlines: bool) -> It
 def _require_closed(data: bytes, ends: np.ndarray, path: str, position: int) -> None:
     """Refuses a quote that is still open at the end of the file.
 
-    Everything behind such a quote would be one row.
+    Everything after such a quote would be one row.
     """
     if data.count(b'"') % 2:
         row = position + int(ends[-1] if len(ends) else 0)
@@ -146,7 +150,7 @@ def _require_closed(data: bytes, ends: np.ndarray, path: str, position: int) -> 
 
 
 def _with_last(ends: np.ndarray, size: int) -> np.ndarray:
-    """Returns the row ends with that of a last row that has no line end."""
+    """Returns the row ends, and the end of the data if the last row has no line end."""
     return ends if size == (ends[-1] if len(ends) else 0) else np.append(ends, size)
 
 
@@ -163,7 +167,7 @@ def raw_block(piece: Piece, span: Range, *, empty_is_row: bool) -> Block:
 
     Args:
         piece: Whole rows.
-        span: The range that they are from.
+        span: The range that the rows come from.
         empty_is_row: Whether an empty line is a row, as in a CSV of one column.
     """
     position, data, ends = piece
@@ -175,7 +179,8 @@ def raw_block(piece: Piece, span: Range, *, empty_is_row: bool) -> Block:
     )
     positions = pa.array(starts + position)
     if not empty_is_row:
-        # At most a carriage return and a line feed: only such short lines are looked at.
+        # An empty line is at most a carriage return and a line feed, so only lines that short are
+        # checked.
         short = np.flatnonzero(ends - starts <= 2)
         empty = [i for i in short if not data[starts[i] : ends[i]].strip(b"\r\n")]
         if empty:

@@ -18,7 +18,7 @@ from quatrain.trainer.features.text_format import Spelling
 BLOCK_ROWS = 1 << 16
 """Enough rows that DuckDB's 2 ms for each batch hardly count; few enough to bound memory."""
 BUFFER_BYTES = 1 << 20
-"""Pages are read as they are needed, since a row group may be larger than the memory."""
+"""Pages are read as they are needed, since a row group may be larger than memory."""
 
 
 def read_blocks(

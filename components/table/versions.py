@@ -1,7 +1,7 @@
 """The versions of a source's files, which show whether a file has changed without reading it.
 
-A cached step is found by the digest of these versions: a file that was rewritten is never a cache
-hit, an unchanged one always is. A file that changes while the run reads it stops the run.
+A cached step is looked up by the digest of these versions: a rewritten file is never a cache hit,
+an unchanged one always is. A file that changes while the run reads it stops the run.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ TIMEOUT_S = 30.0
 def find_versions(uris: Iterable[str], project: str = "", client: Any = None) -> dict[str, str]:
     """Returns the version of each file by its uri, in the order of `uris`.
 
-    A version changes whenever the file is rewritten. Of an object it is the generation, which is
-    new for each write (https://cloud.google.com/storage/docs/generations-preconditions); of a table
-    of BigQuery the time of its last change in milliseconds; of a local file its size and the time
-    of its last change in nanoseconds.
+    A version changes whenever the file is rewritten. The version of an object is its generation,
+    which is new for each write (https://cloud.google.com/storage/docs/generations-preconditions).
+    That of a BigQuery table is the time of its last change in milliseconds; that of a local file
+    is its size and the time of its last change in nanoseconds.
 
     Args:
         uris: Local paths, gs:// and bq:// uris, as `find_files` returns them.
-        project: The project of the requests.
+        project: The project that the requests are made in; if empty, that of the credentials.
         client: A `google.cloud.storage.Client`; by default one is created if there are objects.
 
     Raises:
         SourceDenied: The objects may not be listed, or their bucket does not answer.
-        SourceError: A file has gone since it was listed.
+        SourceError: A file has disappeared since it was listed.
     """
     uris = list(uris)
     versions = {uri: _table_version(uri) for uri in uris if is_table(uri)}
@@ -62,7 +62,7 @@ def check_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None
     """Checks that no file was rewritten while the run read it.
 
     Raises:
-        SourceError: Some were; the message names the first.
+        SourceError: A file was rewritten; the message names the first one.
     """
     changed = [uri for uri in before if after.get(uri) != before[uri]]
     if changed:

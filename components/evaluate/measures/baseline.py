@@ -2,8 +2,8 @@
 
 A model of one column is a table: the train rows are counted by the column's value (numbers by at
 most 256 bins of equal mass), and a test row gets the rate, or the mean label, of its bin. When such
-a table does as well as the trained model, the other columns add nothing, or one gives the label
-away.
+a table does as well as the trained model, the other columns add nothing, or its column gives the
+label away.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ LABEL_STEP = 2.0**-20
 def codes(values: np.ndarray) -> np.ndarray:
     """Returns the code by which a value of an engineered column is counted, `[N] int64`.
 
-    An index is its own code. The code of a number is the upper 16 bits of its float32, put in
-    ascending order of value: codes are 1/128 of the magnitude apart, so the bins need no pass over
-    the rows to find their edges.
+    An index is its own code. The code of a number is the upper 16 bits of its float32 (sign,
+    exponent and 7 bits of mantissa), mapped so that codes ascend with the values. Neighbouring
+    codes are 1/128 of the magnitude apart, so the rows need not be read twice to find bin edges.
     """
     if values.dtype.kind == "i":
         return values.astype(np.int64)
@@ -53,7 +53,7 @@ class LabelSums:
 
     @classmethod
     def of(cls, values: np.ndarray, terms: np.ndarray) -> LabelSums:
-        """Sums the terms `[N, K]` of rows by their `[N]` values of a column."""
+        """Sums the terms of rows, `[N, K]`, by the rows' values of one column, `[N]`."""
         distinct, place = np.unique(codes(values), return_inverse=True)
         sums = [count(place, terms[:, k], len(distinct)) for k in range(terms.shape[1])]
         return cls(distinct, np.stack(sums, axis=1))
@@ -106,9 +106,11 @@ class SingleInputModel:
     def fit(cls, column: LabelSums, reference: Reference, is_number: bool) -> SingleInputModel:
         """Fits the table; bins of a number hold about 1/256 of the weight, or one code."""
         sums = column.sums.astype(np.float64)
+        # The label steps of a regression, in column 1, are weighted already (`label_terms`).
         sums[:, 0 : None if reference.n_classes else 1] /= reference.unit
         mass = sums.sum(axis=1) if reference.n_classes else sums[:, 0]
         if is_number:
+            # A code is in the bin that holds the middle of its mass.
             middle = (np.cumsum(mass) - mass / 2) / max(mass.sum(), 1e-300)
             group = np.minimum((middle * N_BINS).astype(np.int64), N_BINS - 1)
             by_group = np.zeros((N_BINS, sums.shape[1]))
@@ -118,12 +120,12 @@ class SingleInputModel:
 
     def answer(self, values: np.ndarray) -> np.ndarray:
         """Returns `[N, C]` probabilities or `[N]` predictions for `[N]` values of the column."""
-        wanted = codes(values)
-        place = np.searchsorted(self.codes, wanted, side="right") - 1
+        row_codes = codes(values)
+        place = np.searchsorted(self.codes, row_codes, side="right") - 1
         place = np.maximum(place, 0)
         answers = self.outputs[place]
         if not self.is_number:
-            answers[self.codes[place] != wanted] = self.unseen
+            answers[self.codes[place] != row_codes] = self.unseen
         return answers
 
 
@@ -134,7 +136,7 @@ def trivial_answer(reference: Reference, rows: int) -> np.ndarray:
 
 
 def _rates(sums: np.ndarray, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the output of each code, and that of a code which the train split lacks."""
+    """Returns the output of each code, and the output of a code that the train split lacks."""
     prior = np.asarray(reference.prior)
     if reference.n_classes:
         rates = (sums + PRIOR_ROWS * prior) / (sums.sum(axis=1, keepdims=True) + PRIOR_ROWS)

@@ -127,7 +127,7 @@ class Classification:
         return {name: estimates[name] for name in metrics_of(self.reference.task)}
 
     def curves(self) -> dict[str, Any]:
-        """Returns what the report draws: calibration, confusion, and the ROC or each class."""
+        """Returns what the report draws: calibration, confusion, and the ROC or a line a class."""
         curves: dict[str, Any] = {
             "calibration": [asdict(b) for b in self._calibration()],
             "confusion": (self.confusion / self.reference.unit).tolist(),
@@ -182,13 +182,13 @@ class Classification:
         }
 
     def _n_effective(self, label: int) -> float:
-        """Returns the number of unweighted rows that those of a label are worth (Kish 1965)."""
+        """Returns how many unweighted rows the rows of a label are worth (Kish 1965)."""
         weight2 = float(self.weight2[label])
         total = float(self.confusion[label].sum()) / self.reference.unit
         return total**2 / weight2 if weight2 else 0.0
 
     def _by_class(self) -> tuple[list[float], list[float], list[float], list[float]]:
-        """Returns precision, recall, F1 and rows of each class; a metric of no rows is 0."""
+        """Returns precision, recall, F1 and rows of each class; a metric without rows is 0."""
         hits = np.diag(self.confusion) / self.reference.unit
         predicted, support = (self.confusion.sum(axis=a) / self.reference.unit for a in (0, 1))
         precision, recall, f1 = (

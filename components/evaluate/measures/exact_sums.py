@@ -26,7 +26,7 @@ bincount adds in float64, which holds whole numbers up to 2**53.
 
 @dataclass(frozen=True)
 class ExactSum:
-    """A sum of float64 values kept as a whole number of 2**-1126; `+` has no rounding.
+    """A sum of float64 values, in whole units of 2**-1126, so that `+` does not round.
 
     The idea of the long accumulator (Kulisch 1971), with Python's integers as the register.
     """
@@ -113,6 +113,7 @@ class MeanSums:
     @property
     def n_effective(self) -> float:
         """The number of unweighted rows worth as much: (sum w)**2 / sum w**2 (Kish 1965)."""
+        # The square of a sum is in units of 2**-2252; the shift puts the sum of squares in them.
         w2 = self.weight2.units << _POINT
         return self.weight.units**2 / w2 if w2 else 0.0
 

@@ -77,9 +77,10 @@ def auc_error(
 
 
 def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Returns the sum over thresholds of precision times the step in recall.
+    """Returns the sum over thresholds of precision times the step in recall; NaN without positives.
 
-    NaN without a positive row.
+    No straight lines are drawn between the points: in a precision-recall curve they would flatter
+    the model (Davis & Goadrich 2006).
     """
     p = positives.sum()
     if not p:

@@ -58,9 +58,9 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
 class Skew:
     """The largest difference between raw rows through the serving signature and engineered rows.
 
-    Clients will send the former, and the model was trained on the latter: a difference means that
-    training and serving engineer a column in two ways. For a regression it is in deviations of the
-    train labels.
+    Clients send raw rows, and the model was trained on engineered ones: a difference means that
+    training and serving engineer a column in two ways. For a regression the difference is in
+    standard deviations of the train labels.
 
     Attributes:
         rows: Rows compared.
@@ -77,6 +77,7 @@ class Skew:
     column: str = ""
 
     def __add__(self, other: Skew) -> Skew:
+        # Of equal differences the first row wins, so the order of merging does not matter.
         mine, theirs = ((s.rows > 0, s.difference, -s.row) for s in (self, other))
         worst = self if mine >= theirs else other
         rows = self.rows + other.rows
@@ -103,13 +104,13 @@ class ChampionComparison:
         reference: Reference,
         labels: np.ndarray,
         outputs: np.ndarray,
-        champions: np.ndarray,
+        champion_outputs: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> ChampionComparison:
         """Returns the comparison on a batch, from the outputs of both models."""
-        ours, theirs = (_losses(reference, labels, o) for o in (outputs, champions))
+        ours, theirs = (_losses(reference, labels, o) for o in (outputs, champion_outputs))
         w = reference.units(weights, len(labels)) / reference.unit
-        measured = measure(reference, labels, champions, weights)
+        measured = measure(reference, labels, champion_outputs, weights)
         return cls(measured, MeanSums.of(ours - theirs, w))
 
     def __add__(self, other: ChampionComparison) -> ChampionComparison:
@@ -136,6 +137,7 @@ class ChampionComparison:
 
 
 def _losses(reference: Reference, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Returns the squared error or the log-loss of each row, `[N] float64`."""
     if reference.task == "regression":
         return np.asarray((outputs.astype(np.float64) - labels) ** 2)
     return log_losses(labels, outputs)

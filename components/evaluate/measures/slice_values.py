@@ -1,4 +1,4 @@
-"""What a first pass over the rows gives: train labels, test weights and the values of slices."""
+"""What a first pass over the rows collects: train labels, test weights and values of slices."""
 
 from __future__ import annotations
 
@@ -155,5 +155,6 @@ def _add_counts(a: Counter[str] | None, b: Counter[str] | None) -> Counter[str] 
 def _most_frequent(counts: Counter[str] | None, top: int) -> tuple[str, ...] | None:
     if counts is None:
         return None
-    named = [value for value in counts if value != OTHER]  # a row with this text joins the others
+    # A row whose value is literally `(other)` is measured with the other values.
+    named = [value for value in counts if value != OTHER]
     return tuple(sorted(named, key=lambda value: (-counts[value], value))[:top])

@@ -20,7 +20,7 @@ CHECKS = {
 }
 """The title of each check of the audit."""
 MEASURES = (("psi",), ("missing",), ("mean",), ("stddev",), ("new", "label"))
-"""The measures of drift in each column of the table."""
+"""The columns of the table of drift, and the measures that each one shows."""
 SEVERITY = {"fail": 0, "warn": 1, "chance": 2, "passed": 3}
 """The order of the verdicts, worst first."""
 MAX_COLUMNS = 40

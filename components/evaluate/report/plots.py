@@ -303,7 +303,10 @@ def before_and_now(bins: Bins) -> Markup:
 
 
 def before_and_now_small(bins: Bins) -> Markup:
-    """Returns the same in the height of a line: vertical bars, this run's in front."""
+    """Returns the shares of bins in two runs at the height of a line of text.
+
+    The bars are vertical, with this run's in front.
+    """
     if not bins:
         return Markup("")
     axes = Axes((0, len(bins)), (0, max(max(b["before"], b["now"]) for b in bins) or 1.0), "", "")

@@ -50,7 +50,7 @@ def render(
     audit: Sequence[Mapping[str, Any]] = (),
     drift: Mapping[str, Any] | None = None,
 ) -> str:
-    """Returns the page.
+    """Returns the report as an HTML page.
 
     Args:
         metrics: metrics.json.
@@ -99,7 +99,7 @@ def render(
 
 
 def _training(model: Mapping[str, Any]) -> dict[str, str]:
-    """Returns how long a model was trained and which part was kept: epochs, or rounds of trees."""
+    """Returns how long a model was trained, and its best epoch or round, as the page shows them."""
     if model.get("model", {}).get("kind") == "trees":  # an epoch of their history is ten rounds
         best = model["history"][model["best_epoch"] - 1]["step"]
         rounds = f"{model['steps']:,} rounds"
@@ -161,8 +161,8 @@ class SliceRow:
 def show_number(value: float | None, metric: Metric | None = None) -> str:
     """Returns a number with four decimals, or with one from 100 on; a dash for None.
 
-    A metric of which more is better is at most 1, so a value that vanishes in four decimals is
-    shown as zero; a small loss is shown with its exponent.
+    A metric whose higher values are better is at most 1, so a value that vanishes in four decimals
+    is shown as zero. A small loss is shown with its exponent.
     """
     if value is None:
         return NONE
@@ -282,7 +282,10 @@ def _regression(curves: Mapping[str, Any]) -> list[tuple[str, Markup | None, str
 
 
 def _confusion(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns the rows of the confusion matrix, each cell with its share of the row; or none."""
+    """Returns the rows of the confusion matrix, each cell with its share of the row.
+
+    Empty for a regression, and beyond `MAX_CLASSES_SHOWN` classes.
+    """
     classes = metrics["classes"]
     if not 2 <= len(classes) <= MAX_CLASSES_SHOWN:
         return []
