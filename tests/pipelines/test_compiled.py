@@ -37,8 +37,8 @@ def test_another_process_compiles_the_same_bytes(compiled, tmp_path):
         env={**os.environ, "PYTHONHASHSEED": "7"},
         check=True,
     )
-    again = (tmp_path / "other.yaml").read_bytes()
-    assert hashlib.sha256(again).hexdigest() == compiled.sha256
+    other = (tmp_path / "other.yaml").read_bytes()
+    assert hashlib.sha256(other).hexdigest() == compiled.sha256
 
 
 def test_four_steps_in_their_order(compiled):
@@ -125,8 +125,8 @@ def test_only_preprocess_is_cached_and_it_knows_the_files_but_not_the_time(compi
     assert len(options) == 14
     assert cached == [inner(compiled, "preprocess")["preprocess"]]
     parameters = cached[0]["inputs"]["parameters"]
-    found = {n for n, p in parameters.items() if "taskOutputParameter" in p}
-    assert found == {"at", "digest"}
+    from_tasks = {n for n, p in parameters.items() if "taskOutputParameter" in p}
+    assert from_tasks == {"at", "digest"}
     assert {n for n, p in parameters.items() if "runtimeValue" in p} == {"image"}
 
 
@@ -164,8 +164,8 @@ def test_components_are_tried_again_but_neither_the_gate_nor_the_job(tmp_path):
     compiled = read_compiled(compile_pipeline(tmp_path / "training.yaml", IMAGE, retries=2))
     dags = [compiled.spec["root"], *compiled.spec["components"].values()]
     tasks = {n: t for d in dags for n, t in d.get("dag", {}).get("tasks", {}).items()}
-    again = {n for n, t in tasks.items() if t.get("retryPolicy", {}).get("maxRetryCount") == 2}
-    assert again == {"find-files", "preprocess", "package", "plan", "choose", "measure"}
+    repeated = {n for n, t in tasks.items() if t.get("retryPolicy", {}).get("maxRetryCount") == 2}
+    assert repeated == {"find-files", "preprocess", "package", "plan", "choose", "measure"}
     jobs = ("custom-training-job", "custom-training-job-2", "hyperparameter-tuning-job")
     assert "retryPolicy" not in str([tasks[name] for name in ("gate", *jobs)])
 

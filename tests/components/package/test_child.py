@@ -1,4 +1,4 @@
-"""A failed child is told in its last words, never in a traceback."""
+"""A failed child is reported by its last words, never by a traceback."""
 
 from pathlib import Path
 

@@ -67,8 +67,8 @@ def test_the_default_of_a_setting_lies_in_its_own_space():
 
 
 def test_the_trainer_reads_every_value_that_a_study_may_give():
-    given = ["--learning_rate=0.002", "--batch_size=256.0", "--hidden_units=128,64"]
-    read = parse_job(["--examples", "e", "--job-dir", "j", *given]).settings
+    options = ["--learning_rate=0.002", "--batch_size=256.0", "--hidden_units=128,64"]
+    read = parse_job(["--examples", "e", "--job-dir", "j", *options]).settings
     assert (read.learning_rate, read.batch_size, read.hidden_units) == (0.002, 256, (128, 64))
     with pytest.raises(SystemExit):
         parse_job(["--examples", "e", "--job-dir", "j", "--batch_size=256.5"])
@@ -76,8 +76,8 @@ def test_the_trainer_reads_every_value_that_a_study_may_give():
 
 def test_a_space_is_written_as_it_is_read():
     for name, written in SPACE.items():
-        again = read_search(name, write_search(read_search(name, written)))
-        assert again == read_search(name, written)
+        reread = read_search(name, write_search(read_search(name, written)))
+        assert reread == read_search(name, written)
     assert read_search("dropout", SPACE["dropout"]) == Search(min=0.0, max=0.5)
 
 

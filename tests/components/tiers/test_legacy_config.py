@@ -1,4 +1,4 @@
-"""The old service's config.yaml becomes pools of today, and every change is told."""
+"""The old service's config.yaml becomes pools of today, with a sentence for each change."""
 
 import datetime
 
@@ -23,7 +23,7 @@ def translated(day=DAY, **keys):
 
 
 def test_a_cluster_with_parameter_servers_becomes_replicas_in_step():
-    pools, told = translated(
+    pools, sentences = translated(
         masterType="n1-highcpu-16",
         workerType="n1-highcpu-16",
         workerCount="9",  # as JSON writes int64
@@ -33,8 +33,8 @@ def test_a_cluster_with_parameter_servers_becomes_replicas_in_step():
         evaluatorCount=1,
     )
     assert pools == ["1 x n1-highcpu-16", "9 x n1-highcpu-16"]
-    assert "3 parameter servers n1-highmem-8 are left out: Keras 3 has none" in told
-    assert "1 evaluator n1-standard-4 is left out" in told
+    assert "3 parameter servers n1-highmem-8 are left out: Keras 3 has none" in sentences
+    assert "1 evaluator n1-standard-4 is left out" in sentences
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_a_cluster_with_parameter_servers_becomes_replicas_in_step():
     ],
 )
 def test_an_old_name_is_the_machine_that_takes_its_place(machine, today):
-    pools, told = translated(masterType=machine)
+    pools, sentences = translated(masterType=machine)
     assert pools == [today]
-    assert today in told
+    assert today in sentences
 
 
 @pytest.mark.parametrize(
@@ -65,31 +65,31 @@ def test_an_old_name_is_the_machine_that_takes_its_place(machine, today):
     ],
 )
 def test_where_the_successor_has_ended_too_the_next_one_brings_its_machine(machine, then):
-    pools, told = translated(datetime.date(2027, 8, 1), masterType=machine)
+    pools, sentences = translated(datetime.date(2027, 8, 1), masterType=machine)
     assert pools == [then]
-    assert then in told
+    assert then in sentences
 
 
 def test_an_accelerator_config_stands_beside_its_machine():
     gpu = {"acceleratorConfig": {"type": "NVIDIA_TESLA_K80", "count": 1}, "imageUri": "gcr.io/x"}
-    pools, told = translated(masterType="n1-standard-8", masterConfig=gpu)
+    pools, sentences = translated(masterType="n1-standard-8", masterConfig=gpu)
     assert pools == ["1 x n1-standard-8 + 1 NVIDIA_TESLA_T4"]
-    assert "1 NVIDIA_TESLA_K80 is no longer for training" in told
-    assert "imageUri of train.config is not used" in told
+    assert "1 NVIDIA_TESLA_K80 is no longer for training" in sentences
+    assert "imageUri of train.config is not used" in sentences
 
 
 def test_a_tpu_worker_becomes_one_machine_with_its_chips():
     tpu = {"acceleratorConfig": {"type": "TPU_V2", "count": 8}, "tpuTfVersion": "2.12"}
-    pools, told = translated(
+    pools, sentences = translated(
         masterType="n1-standard-4", workerType="cloud_tpu", workerCount=1, workerConfig=tpu
     )
     assert pools == ["1 x ct5lp-hightpu-8t (2x4)"]
-    assert "the TPU and its n1-standard-4 are 1 x ct5lp-hightpu-8t" in told
+    assert "the TPU and its n1-standard-4 are 1 x ct5lp-hightpu-8t" in sentences
 
 
 def test_what_is_said_elsewhere_today_is_told():
-    _, told = translated(masterType="standard", region="us-central1", runtimeVersion="2.11")
-    assert "region of train.config is not used; cloud.yaml's location says it now" in told
+    _, sentences = translated(masterType="standard", region="us-central1", runtimeVersion="2.11")
+    assert "region of train.config is not used; cloud.yaml's location says it now" in sentences
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,12 @@ def job(*values, goal="MINIMIZE"):
         for number, value in enumerate(values, 1)
     ]
     metric = {"metric_id": "validation_loss", "goal": goal}
-    made = aiplatform_v1.HyperparameterTuningJob(
+    study = aiplatform_v1.HyperparameterTuningJob(
         display_name="toy", study_spec={"metrics": [metric]}, trials=trials
     )
     return json.loads(
         aiplatform_v1.HyperparameterTuningJob.to_json(
-            made, use_integers_for_enums=False, including_default_value_fields=False
+            study, use_integers_for_enums=False, including_default_value_fields=False
         )
     )
 
@@ -54,7 +54,7 @@ def job(*values, goal="MINIMIZE"):
     [
         ((0.3, 0.2, 0.25), "MINIMIZE", "2"),
         ((0.3, 0.2, 0.25), "MAXIMIZE", "1"),
-        ((None, 0.2, 0.2), "MINIMIZE", "2"),  # of equal ones the first
+        ((None, 0.2, 0.2), "MINIMIZE", "2"),  # the first of equal ones
         ((0.5, 0.0, -1.0), "MINIMIZE", "3"),
         ((0.5, 0.0, None), "MINIMIZE", "2"),  # REST leaves a 0 out
     ],
@@ -82,22 +82,22 @@ def test_its_settings_follow_the_command_s_own_and_all_trials_are_kept(tmp_path)
         *["--learning_rate=0.002", "--batch_size=256", "--hidden_units=64,32"],
     ]
     assert repr((pool["replica_count"], pool["machine_spec"]["accelerator_count"])) == "(1, 1)"
-    kept = json.loads((tmp_path / "tuning" / "tuning.json").read_text())
-    assert (kept["best"], len(kept["trials"])) == ("2", 2)
+    tuning = json.loads((tmp_path / "tuning" / "tuning.json").read_text())
+    assert (tuning["best"], len(tuning["trials"])) == ("2", 2)
     assert POOL["container_spec"]["args"] == ["--", "--learning-rate", "0.001"]
 
 
 @pytest.fixture
 def google(tmp_path, monkeypatch):
     """Vertex's own host on loopback; returns the requests it got."""
-    asked = []
+    requests = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append((self.path, self.headers["Authorization"]))
-            found = self.path == urlsplit(URI).path
-            body = json.dumps(job(0.3, 0.2) if found else {"error": {"code": 404}}).encode()
-            self.send_response(200 if found else 404)
+            requests.append((self.path, self.headers["Authorization"]))
+            is_job = self.path == urlsplit(URI).path
+            body = json.dumps(job(0.3, 0.2) if is_job else {"error": {"code": 404}}).encode()
+            self.send_response(200 if is_job else 404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -119,7 +119,7 @@ def google(tmp_path, monkeypatch):
         monkeypatch.setenv("https_proxy", proxy)
         monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "roots.pem"))
-        yield asked
+        yield requests
     server.shutdown()
     server.server_close()
 

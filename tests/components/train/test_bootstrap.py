@@ -19,15 +19,16 @@ from quatrain.trainer.job import VARIABLES
 
 TASK = """
 import json, os, signal, sys, time
-found = {}
+importable = {}
 for name in ("quatrain", "numpy"):
     try:
         __import__(name)
-        found[name] = True
+        importable[name] = True
     except ModuleNotFoundError:
-        found[name] = False
+        importable[name] = False
 import trainer
-report = {"argv": sys.argv[1:], "file": trainer.__file__, "cwd": os.listdir(), "found": found}
+report = {"argv": sys.argv[1:], "file": trainer.__file__, "cwd": os.listdir()}
+report["importable"] = importable
 print(json.dumps(report), flush=True)
 if "--sleep" in sys.argv:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
@@ -92,7 +93,7 @@ def test_a_package_from_elsewhere_is_copied_byte_for_byte(package, tmp_path):
 def test_the_trainer_comes_from_the_package_and_the_repository_is_out_of_reach(report):
     assert Path(report["file"]).parts[-3:] == ("site", "trainer", "__init__.py")
     assert "quatrain-" in report["file"]
-    assert report["found"] == {"quatrain": False, "numpy": True}
+    assert report["importable"] == {"quatrain": False, "numpy": True}
     assert report["cwd"] == []
 
 

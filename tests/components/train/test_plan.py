@@ -121,7 +121,7 @@ def test_auto_tunes_the_trainer_s_own_space(package):
     assert planned(package, spec()).trials == 0
 
 
-def test_an_old_file_s_changes_are_told(package, capsys):
+def test_an_old_file_s_changes_are_reported(package, capsys):
     old = {"scaleTier": "CUSTOM", "masterType": "standard", "parameterServerCount": 2}
     planned(package, spec(tier="CUSTOM", config={"trainingInput": old}))
     assert "plan: 2 parameter servers without a type are left out" in capsys.readouterr().out
@@ -129,14 +129,14 @@ def test_an_old_file_s_changes_are_told(package, capsys):
 
 def test_arguments_are_strings_and_the_settings_are_one_of_them(package):
     model_spec = spec(epochs=3, hidden_units=[8, 4])
-    given = arguments(planned(package, model_spec))
-    assert all(isinstance(a, str) for a in given.values())
-    job = parse_job([f"{name}={value}" for name, value in given.items()] + ["--job-dir", "out"])
+    options = arguments(planned(package, model_spec))
+    assert all(isinstance(a, str) for a in options.values())
+    job = parse_job([f"{name}={value}" for name, value in options.items()] + ["--job-dir", "out"])
     assert job.settings == model_spec.train.settings
     assert job.settings.hidden_units == (8, 4)
-    assert given["--strategy"] == "one_device"
-    assert given["--gpus"] == "0"
-    assert given["--tier"] == "BASIC"
+    assert options["--strategy"] == "one_device"
+    assert options["--gpus"] == "0"
+    assert options["--tier"] == "BASIC"
 
 
 def test_the_pipeline_s_tier_takes_the_place_of_the_spec_s():

@@ -116,18 +116,20 @@ def test_a_wrong_spec_is_refused_with_its_place(path: str, value: Any, sentence:
     assert sentence in refusal(changed(path, value))
 
 
-def test_sql_and_tier_are_told_along_with_other_problems() -> None:
+def test_sql_and_tier_are_reported_along_with_other_problems() -> None:
     wrong = changed("features.0.transform", None)
     wrong["evaluate"]["gate"] = {"auc": 0.9}
     wrong["clean"]["reject"] = {"odd": "sze > 3"}
     wrong["train"]["tier"] = "BASIK"
     wrong["split"]["keys"] = ["big"]
-    told = refusal(wrong).splitlines()
-    assert "spec: evaluate.gate.auc: must say min or max, as {min: 0.9}, not 0.9" in told
-    assert "spec: split.keys[0]: 'big' is the label; each class would fall into one split" in told
-    assert any("clean.reject.odd" in line and "sze" in line for line in told)
-    assert "spec: train.tier: unknown tier 'BASIK'; did you mean 'BASIC'?" in told
-    assert any("features[0].transform: missing; choose one of standardize" in t for t in told)
+    lines = refusal(wrong).splitlines()
+    assert "spec: evaluate.gate.auc: must say min or max, as {min: 0.9}, not 0.9" in lines
+    assert "spec: split.keys[0]: 'big' is the label; each class would fall into one split" in lines
+    assert any("clean.reject.odd" in line and "sze" in line for line in lines)
+    assert "spec: train.tier: unknown tier 'BASIK'; did you mean 'BASIC'?" in lines
+    assert any(
+        "features[0].transform: missing; choose one of standardize" in line for line in lines
+    )
 
 
 def test_the_label_itself_cannot_be_a_feature() -> None:
@@ -135,7 +137,7 @@ def test_the_label_itself_cannot_be_a_feature() -> None:
     assert "'colour' is the label; a feature made of it would give the answer" in refusal(wrong)
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     wrong = changed("features.0.transform", "vocab")
     wrong["label"] = "bg"
     wrong["train"]["epoch"] = 3
@@ -240,15 +242,15 @@ def test_a_declared_column_is_the_typo_where_the_source_has_what_a_feature_names
 ) -> None:
     columns = {**GOOD["columns"], "color": "string"}
     del columns["colour"]
-    told = typo(tmp_path, "id,size,colour,sold", columns)
-    assert told == (
+    problems = typo(tmp_path, "id,size,colour,sold", columns)
+    assert problems == (
         "toys.yaml: columns.color: the source has no such column; write 'colour', which it has and "
         "features[0].from names"
     )
     # A source that has what is declared, or neither, or cannot be read: the feature is the typo.
     for header in ("id,size,color,sold", "id,size,sold", ""):
-        told = typo(tmp_path, header, columns)
-        assert told.endswith("features[0].from: unknown column 'colour'; did you mean 'color'?")
+        problems = typo(tmp_path, header, columns)
+        assert problems.endswith("features[0].from: unknown column 'colour'; did you mean 'color'?")
     # So it is where the declared column is used itself, here by SQL.
-    told = typo(tmp_path, "id,size,colour,sold", columns, "color = 'red'")
-    assert told.endswith("features[0].from: unknown column 'colour'; did you mean 'color'?")
+    problems = typo(tmp_path, "id,size,colour,sold", columns, "color = 'red'")
+    assert problems.endswith("features[0].from: unknown column 'colour'; did you mean 'color'?")

@@ -1,4 +1,4 @@
-"""`quatrain check`: what is found before a run."""
+"""`quatrain check`: the problems that a sample shows before a run."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ def test_a_split_that_a_sample_leaves_empty_is_a_warning(
     monkeypatch.setattr(sample, "SAMPLE_BYTES", 400)  # so that a few lines are many ranges
     rows = "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},1\n" for i in range(2000))
     by = {"by": "fold", "column": "day", "validation": "7", "test": "9999"}
-    found = check(delays_spec(HEADER + rows, split=by))
-    assert found.problems == []
-    assert any("falls to test; a run stops where none does" in w for w in found.warnings)
+    result = check(delays_spec(HEADER + rows, split=by))
+    assert result.problems == []
+    assert any("falls to test; a run stops where none does" in w for w in result.warnings)
 
 
 def test_a_part_of_a_range_is_not_taken_for_the_whole(delays_spec: Make, tmp_path: Path) -> None:
@@ -117,9 +117,9 @@ def test_a_part_of_a_range_is_not_taken_for_the_whole(delays_spec: Make, tmp_pat
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     source = {"uri": str(tmp_path / "t.parquet"), "format": "parquet"}
     by = {"by": "fold", "column": "day", "validation": "7", "test": str(n - 1)}
-    found = check(delays_spec(source=source, split=by))
-    assert found.problems == []
-    assert any("falls to test; a run stops where none does" in w for w in found.warnings)
+    result = check(delays_spec(source=source, split=by))
+    assert result.problems == []
+    assert any("falls to test; a run stops where none does" in w for w in result.warnings)
 
 
 def test_a_file_without_rows_is_found(delays_spec: Make) -> None:
