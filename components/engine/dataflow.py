@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
+from itertools import chain, repeat
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,8 +25,8 @@ from quatrain.components.errors import RunnerError
 from quatrain.components.image import BEAM, PYTHON
 from quatrain.components.storage import is_remote
 
-POLL_S = 10.0
-"""The time between two looks at the state of a job."""
+PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0)
+"""The times between two looks at the state of a job; the last one is repeated."""
 MAX_WORKERS = 50
 """The bound of autoscaling, unless the option `max_num_workers` sets another."""
 LABEL_CHARS = 63
@@ -64,7 +65,7 @@ def defaults(
     }
 
 
-def check_launch(chosen: Mapping[str, Any], image: str, out: str) -> None:
+def check_launch(chosen: Mapping[str, Any], image: str, out: str, image_beam: str = BEAM) -> None:
     """Checks, before anything starts, what would make workers fail after minutes.
 
     Workers unpickle what this process has pickled, so both need the same code, Beam and Python.
@@ -73,6 +74,7 @@ def check_launch(chosen: Mapping[str, Any], image: str, out: str) -> None:
         chosen: The options of the run.
         image: The image of the step that launches the job.
         out: Where the step writes.
+        image_beam: The version of Beam in the image.
 
     Raises:
         RunnerError: Workers could not write to `out`, or would have another Python or Beam.
@@ -89,7 +91,7 @@ def check_launch(chosen: Mapping[str, Any], image: str, out: str) -> None:
             f"{image}: workers need the very same code, Python and Beam; leave the option out"
         )
     here = {"Beam": metadata.version("apache-beam"), "Python": _python()}
-    for what, there in (("Beam", BEAM), ("Python", PYTHON)):
+    for what, there in (("Beam", image_beam), ("Python", PYTHON)):
         if here[what] != there:
             raise RunnerError(
                 f"this process has {what} {here[what]}, and the image of the workers {there}; "
@@ -143,6 +145,7 @@ def write_resources(path: str, job: str = "") -> None:
 
 def _wait(result: Any) -> str:
     begun, printed = time.monotonic(), ""
+    pauses_s = chain(PAUSES_S, repeat(PAUSES_S[-1]))
     while True:
         state = str(result.state)
         if state != printed:
@@ -150,7 +153,7 @@ def _wait(result: Any) -> str:
             print(f"preprocess: Dataflow: {state} ({time.monotonic() - begun:.0f} s)", flush=True)
         if PipelineState.is_terminal(state):
             return state
-        time.sleep(POLL_S)
+        time.sleep(next(pauses_s))
 
 
 def _reason(result: Any) -> str:

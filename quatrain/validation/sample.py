@@ -42,7 +42,11 @@ class CheckResult:
     sample: Summary | None
 
 
-def check(spec: ModelSpec, at: datetime.datetime | None = None) -> CheckResult:
+def check(
+    spec: ModelSpec,
+    at: datetime.datetime | None = None,
+    sample_bytes: int = SAMPLE_BYTES,
+) -> CheckResult:
     """Returns everything that would stop a run, as far as a sample of the rows shows it.
 
     Expressions, types and headers are checked in full. Values, shares of bad rows and labels are
@@ -51,12 +55,13 @@ def check(spec: ModelSpec, at: datetime.datetime | None = None) -> CheckResult:
     Args:
         spec: The model.
         at: The time of the run, at which a window of the source ends; by default now.
+        sample_bytes: The size of each place.
     """
     rules = rules_of(spec)
     findings = rules.problems or list(split_problems.spec_problems(spec, rules.derived))
     try:
         files = find_files(spec.source, at or datetime.datetime.now(datetime.UTC))
-        ranges = plan_ranges(spec.source, spec.columns, SAMPLE_BYTES, files.listing, spec.spellings)
+        ranges = plan_ranges(spec.source, spec.columns, sample_bytes, files.listing, spec.spellings)
         if findings:
             return CheckResult(findings, [], None)
         job = PreprocessJob(spec, rules, Folder(""), len(ranges))

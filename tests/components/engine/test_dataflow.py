@@ -36,7 +36,6 @@ def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.
         monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", served.url)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.url)
         monkeypatch.setattr(auth._Credentials, "_credentials_init", True)  # else asks for 24 s
-        monkeypatch.setattr(dataflow, "POLL_S", 0.05)
         served.add_bucket("b")
         yield served
 
@@ -179,9 +178,8 @@ def test_what_workers_could_not_do_is_refused_before_anything_starts(
         )
 
 
-def test_another_beam_than_the_image_s_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataflow, "BEAM", "2.99.0")
+def test_another_beam_than_the_image_s_is_refused() -> None:
     with pytest.raises(
         RunnerError, match=r"has Beam 2\.\d+\.\d+, and the image of the workers 2.99"
     ):
-        dataflow.check_launch({}, IMAGE, OUT)
+        dataflow.check_launch({}, IMAGE, OUT, image_beam="2.99.0")

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.validation import sample
 from quatrain.validation.sample import check
 from quatrain.validation.typos import load_with_source
 
@@ -99,13 +98,11 @@ def test_a_split_that_a_small_table_leaves_empty_is_found(delays_spec: Make) -> 
     assert finding.startswith("the test split has no rows (train 49, validation 1, test 0)")
 
 
-def test_a_split_that_a_sample_leaves_empty_is_a_warning(
-    delays_spec: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sample, "SAMPLE_BYTES", 400)  # so that a few lines are many ranges
+def test_a_split_that_a_sample_leaves_empty_is_a_warning(delays_spec: Make) -> None:
     rows = "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},1\n" for i in range(2000))
     by = {"by": "fold", "column": "day", "validation": "7", "test": "9999"}
-    result = check(delays_spec(HEADER + rows, split=by))
+    # Places of 400 bytes, so that a few lines are many ranges.
+    result = check(delays_spec(HEADER + rows, split=by), sample_bytes=400)
     assert result.problems == []
     assert any("falls to test; a run stops where none does" in w for w in result.warnings)
 
