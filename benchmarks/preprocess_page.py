@@ -30,7 +30,7 @@ machine, CPU-seconds grow with `busy`, so compare rows with the same load.
 
 {machine()}; {_dates(every)}. `make bench ROWS=0.34M` runs a single size.
 
-{_measured(runs, cases, sizes)}
+{_measurements(runs, cases, sizes)}
 
 All cases of one size must agree on the number of rows in each split and on the mean of two columns
 of the test split:
@@ -38,7 +38,7 @@ of the test split:
 
 {table(("target", "bound", "measured", "met"), _targets(runs))}
 
-{_left_out(cases)}
+{_differences(cases)}
 """
     write_section("preprocessing", text)
 
@@ -46,7 +46,7 @@ of the test split:
 Runs = dict[tuple[str, str], list[Measurement]]
 
 
-def _measured(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
+def _measurements(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
     rows = []
     for case in cases:
         for size in sizes:
@@ -89,10 +89,10 @@ def _targets(runs: Runs) -> Iterator[tuple[str, ...]]:
         return median(r.cpu_s for r in runs.get((name, size), []))
 
     def least(what: str, bound: float, value: float, unit: str = " times") -> tuple[str, ...]:
-        return _judged(what, f"at least {bound:g}{unit}", value, value >= bound)
+        return _target(what, f"at least {bound:g}{unit}", value, value >= bound)
 
     def most(what: str, bound: float, value: float, unit: str = "") -> tuple[str, ...]:
-        return _judged(what, f"at most {bound:g}{unit}", value, value <= bound)
+        return _target(what, f"at most {bound:g}{unit}", value, value <= bound)
 
     ours = {size: cpu("quatrain", size) for size in ("0.34M", "3.4M", "10M")}
     for size, bound in (("0.34M", 25), ("3.4M", 35)):
@@ -118,13 +118,13 @@ def _targets(runs: Runs) -> Iterator[tuple[str, ...]]:
 _WORKERS = (("quatrain, 1 worker, not pinned", "10M"), ("quatrain, 2 workers, not pinned", "10M"))
 
 
-def _judged(what: str, bound: str, value: float, met: bool) -> tuple[str, ...]:
+def _target(what: str, bound: str, value: float, met: bool) -> tuple[str, ...]:
     if value != value:
         return what, bound, "not measured", "-"
     return what, bound, f"{value:.2f}", "yes" if met else "**no**"
 
 
-def _left_out(cases: Sequence[Case]) -> str:
+def _differences(cases: Sequence[Case]) -> str:
     lines = [
         f"- **{c.name}**{' with ' + ', '.join(c.requirements) if c.requirements else ''}: "
         f"`{c.script}`{'; differences: ' + c.leaves_out if c.leaves_out else ''}."

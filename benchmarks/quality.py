@@ -179,7 +179,7 @@ def _ece(positive: np.ndarray, labels: np.ndarray) -> float:
     return float(np.abs(np.bincount(bins, positive - labels)).sum() / len(labels))
 
 
-def measured() -> list[dict[str, object]]:
+def all_results() -> list[dict[str, object]]:
     """Returns all results so far."""
     lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
     return [json.loads(line) for line in lines]
@@ -187,11 +187,11 @@ def measured() -> list[dict[str, object]]:
 
 def run_all(tables: Sequence[str], runs: Iterable[tuple[int, int]], models: Sequence[str]) -> None:
     """Runs what has no result yet, for each pair of a training seed and a split seed."""
-    done = {(r["table"], r["model"], r["seed"], r.get("split", 0)) for r in measured()}
+    finished = {(r["table"], r["model"], r["seed"], r.get("split", 0)) for r in all_results()}
     for seed, split in runs:
         chosen = [t for t in TABLES if t.name in tables and not (split and t.by_time)]
         for one in (replace(t, split_seed=split) for t in chosen):
-            for model in (m for m in models if (one.name, m, seed, split) not in done):
+            for model in (m for m in models if (one.name, m, seed, split) not in finished):
                 run = run_library if model in LIBRARIES else run_product
                 metrics = run(one, model, seed)
                 line = {"table": one.name, "model": model, "seed": seed, "split": split}
@@ -252,7 +252,7 @@ def calibration(runs: Sequence[dict[str, object]]) -> str:
 
 def splits_section() -> str:
     """Returns the section on the calibration over several splits."""
-    runs = [r for r in measured() if r["seed"] == 0]
+    runs = [r for r in all_results() if r["seed"] == 0]
     several = {r["table"] for r in runs if r.get("split", 0)}
     shown = calibration([r for r in runs if r["table"] in several])
     return "\n\n".join((SPLITS_NOTE, shown, CALIBRATION_NOTE, f"On {machine()}."))
@@ -260,7 +260,7 @@ def splits_section() -> str:
 
 def page() -> str:
     """Returns docs/quality.md; its section on several splits stays as it is."""
-    runs, models = [r for r in measured() if not r.get("split", 0)], (*MODELS, *LIBRARIES)
+    runs, models = [r for r in all_results() if not r.get("split", 0)], (*MODELS, *LIBRARIES)
 
     def of(one: QualityTable, model: str) -> list[dict[str, object]]:
         return [r for r in runs if _is_of(r, one, model)]

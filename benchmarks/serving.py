@@ -77,8 +77,8 @@ def main() -> None:
     for turn in range(1, options.repeats + 1):
         for kind in KINDS:
             for cores, core in CORES.items():
-                wanted = [(_case(kind), cores, [str(model_of(kind)), rows])]
-                interleave(results, wanted, turn, core)
+                cases = [(_case(kind), cores, [str(model_of(kind)), rows])]
+                interleave(results, cases, turn, core)
     print(page(results))
     if options.write:
         write_section("serving", page(results))

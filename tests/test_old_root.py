@@ -15,7 +15,7 @@ from quatrain.cli import main
 from quatrain.vertex.client import Vertex
 from quatrain.vertex.cloud_file import load_cloud
 from quatrain.vertex.cron import read_cron
-from quatrain.vertex.schedule_plan import WantedSchedule
+from quatrain.vertex.schedule_plan import ScheduleRequest
 from quatrain.vertex.schedules import ScheduleApplier, find
 from quatrain.vertex.submission import JobRequest, prepare
 from tests.emulators import storage, vertex
@@ -140,9 +140,9 @@ def test_an_apply_puts_the_new_pipeline_in_the_place_of_an_old_schedule(google, 
     google.now = clock.now
     request = JobRequest(spec=Path("toys.yaml"), cloud=Path("cloud.yaml"), overrides=(SOURCE,))
     checked = prepare(request, folder)
-    wanted = WantedSchedule("toys", read_cron(CRON), checked.job)
+    schedule = ScheduleRequest("toys", read_cron(CRON), checked.job)
     client = Vertex(load_cloud(Path("cloud.yaml")))
-    applier = ScheduleApplier(client, wanted, print, clock.now, clock.move)
+    applier = ScheduleApplier(client, schedule, print, clock.now, clock.move)
     applier.apply()
     (new,) = find(client, "toys")
     assert new.name != old

@@ -143,12 +143,12 @@ def argument_names(names: Iterable[str]) -> dict[str, str]:
     """
     names = list(names)
     plain = {n for n in names if _is_plain(n)}
-    taken, arguments = set(plain), {}
+    used, arguments = set(plain), {}
     for name in names:
         argument = name if name in plain else f"arg_{re.sub(r'[^A-Za-z0-9]', '_', name)}"
-        while name not in plain and argument in taken:
+        while name not in plain and argument in used:
             argument += "_"
-        taken.add(argument)
+        used.add(argument)
         arguments[name] = argument
     return arguments
 

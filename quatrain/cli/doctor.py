@@ -15,12 +15,17 @@ from quatrain.cli.options import CLOUD, PATH, PRICES, SET, SPEC, TIER, with_opti
 @with_options(*CLOUD)
 @SET
 @TIER
-@click.option("--pipeline", type=PATH, metavar="FILE", help="Check this compiled file.")
+@click.option(
+    "--pipeline",
+    type=PATH,
+    metavar="FILE",
+    help="Check this compiled file instead of compiling one.",
+)
 @PRICES
 @click.option(
     "--runner", default="local", metavar="R", help="Where Beam will run.  [default: local]"
 )
-@click.option("--offline", is_flag=True, help="Query nothing; list what was not checked.")
+@click.option("--offline", is_flag=True, help="Do not query Google; list what was not checked.")
 def doctor(
     spec: Path,
     cloud: Path,
@@ -34,7 +39,7 @@ def doctor(
 ) -> int:
     """Find what would make a run of SPEC on Vertex AI fail.
 
-    It checks the files first and then queries Google, before a run could cost anything.
+    Checks the files, then queries Google, before a run can cost anything.
 
     \b
     Example:

@@ -31,7 +31,7 @@ class _Verbs(click.Group):
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show tracebacks. May stand anywhere.")
+@click.option("--debug", is_flag=True, help="Show tracebacks. Accepted after a verb, too.")
 @click.version_option(package_name="quatrain")
 def cli(debug: bool) -> None:
     """Turn a table into a trained, evaluated and served TensorFlow model.
@@ -66,7 +66,11 @@ for verb in _VERBS:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line and exits: 0, 1 after a failure, 2 after a usage error."""
+    """Runs the command line and exits: 0, 1 after a failure, 2 after a usage error.
+
+    Args:
+        arguments: What follows the program's name; None: the arguments of this process.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = ["--debug"] * debug + [word for word in words if word != "--debug"]
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt as error:
         click.echo(f"\nerror: {str(error) or 'interrupted'}", err=True)
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, so nothing can be printed
+    except BrokenPipeError:  # the reader has closed our output, so nothing can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     except Exception as error:  # the one place where every failure becomes a sentence

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.command()
 @SPEC
 @with_options(*JOB)
-@click.option("--job-id", default="", metavar="ID", help="Name of the job.  [default: by the time]")
+@click.option(
+    "--job-id", default="", metavar="ID", help="Name of the job.  [default: model and time]"
+)
 @AT
 @click.option("--no-cache", is_flag=True, help="Preprocess again, even if nothing has changed.")
 @click.option("--wait", "waits", is_flag=True, help="Show the progress until the job ends.")
@@ -38,13 +40,13 @@ def submit(spec: Path, job_id: str, no_cache: bool, waits: bool, **settings: Any
         submission.check_job_id(job_id)
     with tempfile.TemporaryDirectory(prefix="quatrain-submit-") as folder:
         checked = submission.prepare(request_of(spec, settings), Path(folder))
-    checked = submission.labelled(checked)
+    checked = submission.with_data_label(checked)
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
     from quatrain.vertex.client import Vertex
 
     vertex = Vertex(checked.cloud)
-    sent = checked.named(job_id or submission.new_job_id(checked.spec.name), cached=not no_cache)
+    sent = checked.with_id(job_id or submission.new_job_id(checked.spec.name), cached=not no_cache)
     checked.write_spec()
     vertex.create_job(sent.job, sent.job_id)
     click.echo(f"job    {sent.job_id}")
@@ -67,10 +69,10 @@ def _wait(vertex: Vertex, sent: Submission) -> None:
 
 
 def _offer_to_cancel(vertex: Vertex, sent: Submission) -> None:
-    """Offers to cancel the job too; where nobody can answer, it goes on."""
+    """Offers to cancel the job; without a terminal to ask on, the job goes on."""
     question = f"\ncancel {sent.job_id} on Vertex AI too?"
     if sys.stdin.isatty():
-        with contextlib.suppress(click.Abort):  # a second Ctrl-C is a no
+        with contextlib.suppress(click.Abort):  # a second Ctrl-C means no
             if click.confirm(question, default=False, err=True):
                 vertex.cancel_job(sent.job_id)
                 click.echo("requested its end; its page shows when it has ended", err=True)

@@ -69,16 +69,24 @@ JOB = (
         help="Where Beam runs: local, dataflow, flink, ...",
     ),
     RUNNER_OPTION,
-    click.option("--pipeline", type=PATH, metavar="FILE", help="Send this compiled file."),
     click.option(
-        "--template", default="", metavar="DIGEST", help="Send the template that upload printed."
+        "--pipeline",
+        type=PATH,
+        metavar="FILE",
+        help="Send this compiled file instead of compiling one.",
     ),
-    click.option("--allow-tag", is_flag=True, help="Accept an image that is named by a tag."),
+    click.option(
+        "--template",
+        default="",
+        metavar="DIGEST",
+        help="Send the template that upload printed.",
+    ),
+    click.option("--allow-tag", is_flag=True, help="Accept an image named by a tag, not a digest."),
 )
 
 
 def with_options(*options: Any) -> Callable[[Any], Any]:
-    """Returns a decorator that adds options to a verb, in the order of its help."""
+    """Returns a decorator that adds options to a verb, in the order of their help."""
 
     def decorate(function: Any) -> Any:
         for option in reversed(options):
@@ -120,7 +128,7 @@ def runner_options_of(
 
 
 def request_of(spec: Path, settings: dict[str, Any]) -> JobRequest:
-    """Returns the request that the options `JOB` describe."""
+    """Returns the request that the values of the options in `JOB` describe."""
     from quatrain.vertex.submission import JobRequest
 
     options = runner_options_of(settings["runner"], settings.pop("runner_options"))

@@ -1,4 +1,4 @@
-"""The verbs that write the compiled pipeline: compile to a file, and upload to a registry."""
+"""The verbs for the compiled pipeline: compile writes it to a file, upload to a registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from quatrain.cli.options import CLOUD, PATH, with_options
     "--image",
     default="",
     metavar="REF",
-    help="Image of every component and replica. Vertex needs its digest.",
+    help="Image of every component and replica. Vertex AI needs it named by its digest.",
 )
 def compile_verb(output: Path, image: str) -> None:
     """Write the pipeline file, which serves every spec.
@@ -45,9 +45,14 @@ def compile_verb(output: Path, image: str) -> None:
 
 @click.command()
 @with_options(*CLOUD)
-@click.option("--pipeline", type=PATH, metavar="FILE", help="Upload this compiled file.")
+@click.option(
+    "--pipeline",
+    type=PATH,
+    metavar="FILE",
+    help="Upload this compiled file instead of compiling one.",
+)
 @click.option("--tag", "tags", multiple=True, help="A tag for the template. Repeatable.")
-@click.option("--allow-tag", is_flag=True, help="Accept an image that is named by a tag.")
+@click.option("--allow-tag", is_flag=True, help="Accept an image named by a tag, not a digest.")
 def upload(
     cloud: Path,
     set_cloud: tuple[str, ...],
@@ -57,7 +62,7 @@ def upload(
 ) -> None:
     """Upload the compiled pipeline to the template registry.
 
-    It prints the digest by which `quatrain submit --template` names the pipeline.
+    Prints the digest that `quatrain submit --template` takes.
 
     \b
     Example:

@@ -21,7 +21,7 @@ from quatrain.cli.options import PATH
     "--output",
     type=PATH,
     metavar="OUT",
-    help="Output, .csv or .parquet.  [default: rows.predictions.csv for rows.csv]",
+    help="Predictions, .csv or .parquet.  [default: rows.predictions.csv for rows.csv]",
 )
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="Copy this column from INPUT. Repeatable."
@@ -37,9 +37,9 @@ def predict(
 ) -> None:
     """Predict the rows of INPUT with an exported model.
 
-    MODEL is the folder of a model, of a run, or of a model's runs, of which it takes the last that
-    passed its gate. INPUT is a CSV, .parquet or .jsonl file. Without --rejected, one unreadable
-    row is an error.
+    MODEL is the folder of a model or of a run. In a folder of runs, the last run that passed its
+    gate is used. INPUT is a CSV, .parquet or .jsonl file. Without --rejected, an unreadable row
+    stops the command.
 
     \b
     Example:

@@ -11,7 +11,7 @@ from quatrain.cli.options import PATH
 from quatrain.components.errors import QuatrainError
 
 MAX_NAMES = 20
-"""How many folders an error names at most."""
+"""The most folders that an error names."""
 
 
 @click.command()
@@ -20,7 +20,7 @@ MAX_NAMES = 20
 def report(run: Path, opens: bool) -> None:
     """Print the steps, the metrics and the gate of a run.
 
-    RUN is the folder of a run, or the folder of a model's runs, of which it prints the latest.
+    RUN is the folder of a run. In a folder of runs, the latest run is printed.
 
     \b
     Example:

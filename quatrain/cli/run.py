@@ -31,7 +31,7 @@ from quatrain.vertex import beam_checks
 )
 @RUNNER_OPTION
 @click.option(
-    "--workers", type=int, metavar="N", help="Processes of runner local; 0 for one per core."
+    "--workers", type=int, metavar="N", help="Processes of the local runner; 0 means one per core."
 )
 @click.option(
     "--pipeline",
@@ -69,7 +69,7 @@ def run(
         beam_checks.check(runner, options)
         beam_checks.check_here(runner)
     model_spec = load_with_source(spec, overrides)
-    resolve_tier(model_spec, tier)  # before the minutes that preprocessing takes
+    resolve_tier(model_spec, tier)  # a wrong tier should not cost the minutes of preprocessing
     check_trainer(model_spec.train.trainer or "")
     window_end(model_spec.source.window, at)
     from quatrain.local.run import run_pipeline

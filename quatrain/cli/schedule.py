@@ -30,18 +30,24 @@ def schedule() -> None:
 @schedule.command("apply")
 @SPEC
 @with_options(*JOB)
-@click.option("--cron", required=True, metavar="CRON", help='Such as "TZ=Europe/Berlin 0 3 * * 1".')
 @click.option(
-    "--start", default="", metavar="TIME", help="Start no run before, such as 2027-01-01."
+    "--cron",
+    required=True,
+    metavar="CRON",
+    help="When to run, as in the example.",
 )
-@click.option("--end", default="", metavar="TIME", help="Start no run after.")
+@click.option(
+    "--start", default="", metavar="TIME", help="Start no run before TIME, such as 2027-01-01."
+)
+@click.option("--end", default="", metavar="TIME", help="Start no run from TIME on.")
 @click.option("--max-runs", type=click.IntRange(1), metavar="N", help="Stop after N runs.")
 @click.option(
     "--max-active",
     type=click.IntRange(1),
     default=1,
     metavar="N",
-    help="Runs at the same time. [1]",
+    show_default=True,
+    help="Most runs at the same time.",
 )
 @click.option("--plan", "only_plan", is_flag=True, help="Print the changes without making them.")
 def apply_verb(
@@ -62,14 +68,14 @@ def apply_verb(
     """  # noqa: D301
     from quatrain.vertex import schedules, submission
     from quatrain.vertex.cron import read_cron, read_time
-    from quatrain.vertex.schedule_plan import WantedSchedule
+    from quatrain.vertex.schedule_plan import ScheduleRequest
 
     checked_cron = read_cron(cron)
     with tempfile.TemporaryDirectory(prefix="quatrain-schedule-") as folder:
         checked = submission.prepare(request_of(spec, settings), Path(folder))
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
-    wanted = WantedSchedule(
+    request = ScheduleRequest(
         checked.spec.name,
         checked_cron,
         checked.job,
@@ -81,14 +87,14 @@ def apply_verb(
     from quatrain.vertex.client import Vertex
 
     applier = schedules.ScheduleApplier(
-        Vertex(checked.cloud), wanted, lambda words: click.echo(f"  {words}")
+        Vertex(checked.cloud), request, lambda words: click.echo(f"  {words}")
     )
     planned = applier.plan()
     if only_plan:
         for action in planned:
             click.echo(f"would {action.words}")
     else:
-        checked.write_spec()  # whether anything is planned or not: the runs to come read it
+        checked.write_spec()  # even if nothing is planned: the runs to come read it
     if planned and not only_plan:
         click.echo(f"schedule of {checked.spec.name}:")
         try:
@@ -99,14 +105,14 @@ def apply_verb(
     if not planned:
         click.echo(f"the schedule of {checked.spec.name} is up to date")
     click.echo("next runs:")
-    for moment in schedules.next_times(wanted):
+    for moment in schedules.next_times(request):
         click.echo(f"  {moment:%a %Y-%m-%d %H:%M %Z} ({moment.isoformat()})")
 
 
 @schedule.command("list")
 @with_options(*CLOUD)
 def list_verb(**settings: Any) -> None:
-    """List the schedules of Quatrain in the project and location.
+    """List Quatrain's schedules in the project and location.
 
     \b
     Example:
@@ -204,7 +210,7 @@ def _vertex(settings: dict[str, Any]) -> Vertex:
 
 
 def _find(name: str, settings: dict[str, Any]) -> tuple[Vertex, Schedule]:
-    """Returns the client and the schedule of a model."""
+    """Returns the client, and the schedule of the model `name`."""
     from quatrain.vertex import schedules
 
     vertex = _vertex(settings)

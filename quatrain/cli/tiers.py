@@ -13,7 +13,7 @@ from quatrain.cli.options import PRICES
 @click.argument("tier", required=False)
 @PRICES
 def tiers(tier: str | None, prices: Path | None) -> None:
-    """List what the tiers mean today, or show one TIER in full.
+    """List what each tier means today, or show one TIER in full.
 
     \b
     Example:

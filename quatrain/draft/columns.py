@@ -1,4 +1,4 @@
-"""Profiles of the columns of a sample: their types, and what their values stand for."""
+"""Profiles the columns of a sample: their types, and what their values stand for."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ FEW_ROWS = 20
 FEW_UNITS = 10
 """With fewer distinct values, amounts with a unit serve as categories just as well."""
 
+# The sets of words below are matched with the words of a column's name; see `words`.
 _ID = {
     "hid",
     "pid",
@@ -66,7 +67,7 @@ _CODE = {"code", "codes", "zip", "zipcode", "postcode", "postal", "plz", "fips",
 _YEAR = {"year", "yr", "years", "jahr", "annee", "ano", "season", "week", "month", "decade"}
 _YEARS = {"year", "yr", "years", "jahr", "annee", "ano", "time", "date"}
 LEAST_YEARS = 5
-"""A column of fewer distinct numbers is not taken for one of years."""
+"""The fewest distinct numbers of a column that is taken for years."""
 _PERSON = {"subject", "patient", "individual", "participant", "respondent", "household"}
 _TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created", "unixtime"}
 _GLUED_ID = re.compile(
@@ -80,7 +81,12 @@ _EUROPEAN = r"\d{1,3}(?:[.' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:,\d+)?"
 
 
 def _amount(number: str, sign: str = rf"(?:{_MONEY}|%|‰)") -> str:
-    """Returns the pattern of a number with a currency before it and a sign behind it."""
+    """Returns the pattern of an amount: a number with an optional currency before and sign behind.
+
+    Args:
+        number: The pattern of the number.
+        sign: The pattern of what may follow it; in parentheses, the amount is negative.
+    """
     before = rf"[-+]?{_SPACED}(?:{_MONEY})?{_SPACED}[-+]?"
     return rf"^\s*\(?{before}{number}{_SPACED}(?:{sign})?\)?\s*$"
 
@@ -147,7 +153,7 @@ class ColumnProfile:
 
     @property
     def is_spoilt(self) -> bool:
-        """Whether so many cells do not convert that rejecting their rows would lose too much."""
+        """Whether too many cells do not convert for their rows to be rejected."""
         return self.n_bad > TOLERATED * len(self.values)
 
     @property
@@ -190,7 +196,7 @@ def names_an_entity(name: str) -> bool:
 
 
 def counts_years(column: ColumnProfile) -> bool:
-    """Whether a number is a year by its name and values."""
+    """Whether a column of numbers holds years, by its name and its range."""
     if column.kind != "number" or not column.words & _YEARS or column.n_distinct < LEAST_YEARS:
         return False
     low, high = np.nanmin(column.numbers), np.nanmax(column.numbers)
@@ -198,7 +204,7 @@ def counts_years(column: ColumnProfile) -> bool:
 
 
 def names_something(name: str) -> bool:
-    """Whether a name suggests codes or identifiers: numbers of which a sum means nothing."""
+    """Whether a name suggests codes or identifiers: numbers whose sum means nothing."""
     return bool(words(name) & _CODE) or names_an_entity(name)
 
 
@@ -311,7 +317,7 @@ def _read_as_time(column: ColumnProfile, text: pa.Array) -> ColumnProfile:
 
 
 def _tidy(column: ColumnProfile) -> ColumnProfile:
-    """Returns categories trimmed and in lower case, where some differ in nothing else."""
+    """Returns categories trimmed or in lower case, as leaves the fewest distinct values."""
     candidates = [tidy_numpy(column.values, trim, case) for trim, case in _TIDY]
     counts = [len(values.unique()) for values in candidates]
     best = counts.index(min(counts))
@@ -320,7 +326,7 @@ def _tidy(column: ColumnProfile) -> ColumnProfile:
     trim, case = _TIDY[best]
     spelling = {**({"trim": True} if trim else {}), **({"case": case} if case else {})}
     values = pc.if_else(pc.equal(candidates[best], ""), None, candidates[best])
-    note = "some values differ by blanks or by case alone, and are one so"
+    note = "some values differ by blanks or by case alone, and become one"
     return _with_kind(replace(column, values=values, spelling=spelling, note=note))
 
 
@@ -336,9 +342,8 @@ def _profile_typed(name: str, values: pa.Array) -> ColumnProfile:
     type_: Type = next((t for holds, t in tests if holds), "string")
     typed, faults = from_typed(name, values, type_)
     bad = sum(len(f.rows) for f in faults)
-    if type_ == "int" and bad > TOLERATED * len(
-        values
-    ):  # beyond 2**53, which float64 cannot hold exactly
+    if type_ == "int" and bad > TOLERATED * len(values):
+        # Whole numbers beyond 2**53 do not convert, since float64 cannot hold them exactly.
         type_, bad = "string", 0
         typed, _ = from_typed(name, values, type_)
     return _read_as_time(_with_kind(ColumnProfile(name, type_, "category", typed, bad)), values)
@@ -392,7 +397,7 @@ def _kind_of_number(column: ColumnProfile) -> ColumnProfile:
 
 
 def _counts_rows(numbers: np.ndarray) -> bool:
-    """Whether distinct numbers fill a range without gaps, or mostly grow by one from row to row."""
+    """Whether distinct numbers fill their range almost completely, or mostly grow by one a row."""
     present = numbers[~np.isnan(numbers)]
     steps = np.diff(present)
     dense = np.ptp(present) <= 1.1 * len(present)
@@ -400,7 +405,7 @@ def _counts_rows(numbers: np.ndarray) -> bool:
 
 
 def _is_code(column: ColumnProfile) -> bool:
-    """Whether whole numbers are codes: by their name, or as all have equally many digits."""
+    """Whether whole numbers are codes: by their name, or as they repeat and are equally long."""
     if names_something(column.name):
         return True
     values = column.encoded.dictionary
@@ -410,7 +415,7 @@ def _is_code(column: ColumnProfile) -> bool:
 
 
 def _time_in_a_number(column: ColumnProfile) -> ColumnProfile | None:
-    """Returns the profile of a time if numbers are epochs or days, as 20130131; else None.
+    """Returns the profile of a time if numbers are epochs or days such as 20130131; else None.
 
     Its values are still numbers: `_read_as_time` reads them.
     """
@@ -437,7 +442,7 @@ def _are_days(column: ColumnProfile, form: str) -> bool:
 
 
 def _recognize(column: ColumnProfile, values: pa.Array, prefers_comma: bool) -> ColumnProfile:
-    """Returns a profile that recognizes amounts and times which no type of a spec reads as such."""
+    """Returns the profile of a text column, as a quantity or a time if its values are such."""
     if _all_match(values, r"^\d+$"):
         return column
     quantity = _quantity(column.name, values, prefers_comma)
@@ -479,13 +484,13 @@ def _quantity(name: str, values: pa.Array, prefers_comma: bool) -> tuple[str, st
 
 
 def _has_one_unit(values: pa.Array) -> bool:
-    """Whether at least ten texts end with the same unit, as 300 kg and 20.5 kg do."""
+    """Whether all of at least ten texts end with the same unit, as 300 kg and 20.5 kg do."""
     ends = pc.extract_regex(values, pattern=rf"\d(?P<unit>{_UNIT})\s*$").field("unit")
     return len(values) >= FEW_UNITS and not ends.null_count and len(ends.unique()) == 1
 
 
 def _recognize_dates(column: ColumnProfile, values: pa.Array) -> ColumnProfile:
-    """Returns a profile of times if texts have a format of a date, with a note where in doubt."""
+    """Returns the profile of a text column, as a time if its values share a format of dates."""
     if _all_match(values, _MONTH):
         note = "months: with a day, as 2024-03-01, they would be times, and might split the rows"
         return replace(column, note=note)

@@ -13,7 +13,7 @@ from quatrain.draft.sample import Sample
 from quatrain.draft.split import DraftSplit
 
 GATE_ROWS = 100
-"""With fewer rows of the sample a bound of the gate would be a guess."""
+"""The fewest rows from which a bound of the gate is computed: from fewer it would be a guess."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Entry:
     Attributes:
         value: The column's declaration, or the feature.
         comment: The comment behind it.
-        is_active: Whether the line counts; one that does not is written as a comment.
+        is_active: Whether the line is part of the spec; otherwise it is commented out.
     """
 
     value: Any
@@ -54,7 +54,16 @@ class Draft:
 
 @dataclass(frozen=True)
 class TableProfile:
-    """All that is known about a table before features are chosen."""
+    """All that is known about a table before features are chosen.
+
+    Attributes:
+        sample: The sampled rows.
+        columns: The profile of each column, by name.
+        target: The column to predict.
+        goal: The label that is made of the target.
+        split: The split, with the part of each sampled row.
+        leaks: The columns that may give the label away, with how that shows.
+    """
 
     sample: Sample
     columns: dict[str, ColumnProfile]

@@ -17,17 +17,22 @@ from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT
 from quatrain.trainer.settings import Hyperparameters
 
 PIECES = Hyperparameters().bins
-"""The network has a weight of its own for each number up to so many distinct ones."""
+"""Up to this many distinct numbers, the network has a weight for each of them."""
 TEXT_BUCKETS = 64
+"""The buckets of free text, each a column of the network's input."""
 ROWS_A_LEVEL = 20
+"""The mean number of rows a value should have to be learned one by one."""
 MOST_LEVELS = 1000
+"""The most distinct amounts in text that serve as categories."""
 MOSTLY_MISSING = 0.995
+"""Above this share of missing values, a column has no feature."""
 MOSTLY_UNSEEN = 0.5
-DAY = 86_400.0
+"""Above this share of test rows with values beyond those of train, a column has no feature."""
+DAY_S = 86_400.0
 
 
-def left_out_of(table: TableProfile) -> dict[str, str]:
-    """Returns why a column has no feature, by the names of such columns."""
+def exclusions_of(table: TableProfile) -> dict[str, str]:
+    """Returns the columns that have no feature, each with the reason."""
     reasons = dict(table.sample.unreadable)
     for name, column in table.columns.items():
         if name != table.target and (why := _why_not(table, column)):
@@ -70,7 +75,7 @@ def is_amount_as_text(column: ColumnProfile) -> bool:
 
 
 def _is_ahead(table: TableProfile, column: ColumnProfile) -> bool:
-    """Whether most test rows have values beyond those of train, as numbers of invoices do."""
+    """Whether most test rows have values that train lacks, as invoice numbers do over time."""
     if column.kind == "time":
         return False
     train, test = (column.codes[table.split.parts == part] for part in (0, 2))
@@ -83,7 +88,7 @@ def _is_ahead(table: TableProfile, column: ColumnProfile) -> bool:
 
 
 def _case_twin(table: TableProfile, column: ColumnProfile) -> str | None:
-    """Returns why a column that differs from another in case alone is left out, or None.
+    """Returns why a column is excluded whose name differs from another in case alone, or None.
 
     SQL ignores the case of names, so the expression of a derived label cannot tell them apart.
     """
@@ -97,27 +102,28 @@ def _case_twin(table: TableProfile, column: ColumnProfile) -> str | None:
     return None
 
 
-def features_of(table: TableProfile, left_out: dict[str, str]) -> list[Entry]:
-    """Returns the features of every column but the target, in the order of the table."""
-    taken = {LABEL, WEIGHT}
+def features_of(table: TableProfile, exclusions: dict[str, str]) -> list[Entry]:
+    """Returns the features of every column but the target, inactive if the column is excluded."""
+    used_names = {LABEL, WEIGHT}
     entries: list[Entry] = []
     for number, (name, column) in enumerate(table.columns.items(), start=1):
         if name == table.target:
             continue
-        stem = _feature_name(name, number, taken)
+        stem = _feature_name(name, number, used_names)
         features = list(_of_column(table, column, stem))
         for feature in features:
-            taken.update(f"{feature['name']}{end}" for end in ("", "_sin", "_cos", "_missing"))
-        entries += [Entry(f, left_out.get(name, ""), name not in left_out) for f in features]
+            used_names.update(f"{feature['name']}{end}" for end in ("", "_sin", "_cos", "_missing"))
+        entries += [Entry(f, exclusions.get(name, ""), name not in exclusions) for f in features]
     return entries
 
 
-def _feature_name(name: str, number: int, taken: set[str]) -> str:
+def _feature_name(name: str, number: int, used_names: set[str]) -> str:
     stem = plain(name) or f"column_{number}"
     if stem.startswith(RAW_PREFIX):
         stem = f"c_{stem}"
     while any(
-        f"{stem}{end}" in taken for end in ("", "_level", "_hour", "_weekday", "_month", "_missing")
+        f"{stem}{end}" in used_names
+        for end in ("", "_level", "_hour", "_weekday", "_month", "_missing")
     ):
         stem += "_"
     return stem
@@ -143,9 +149,9 @@ def _of_time(column: ColumnProfile, stem: str) -> Iterator[dict[str, Any]]:
     x = column.numbers[~np.isnan(column.numbers)] / 1e6
     span = float(np.ptp(x))
     parts = {
-        "hour": span > 3 * DAY and len(np.unique(x % DAY)) > 1,
-        "day_of_week": span > 28 * DAY and not _is_monthly(column),
-        "month": span > 2 * 365 * DAY,
+        "hour": span > 3 * DAY_S and len(np.unique(x % DAY_S)) > 1,
+        "day_of_week": span > 28 * DAY_S and not _is_monthly(column),
+        "month": span > 2 * 365 * DAY_S,
     }
     for part in (part for part, is_spanned in parts.items() if is_spanned):
         name = {"day_of_week": "weekday"}.get(part, part)
@@ -159,9 +165,10 @@ def _is_monthly(column: ColumnProfile) -> bool:
 
 
 def _has_levels(table: TableProfile, column: ColumnProfile) -> bool:
-    """Whether the values of a whole number predict more one by one than by their size.
+    """Whether the values of a whole number predict more as categories than by their size.
 
-    It is measured on test rows. Up to `PIECES` values the network tells apart anyway.
+    This is measured on the test rows, as a gain of more than 10 % over the gain of the sizes. Up to
+    `PIECES` values the network tells apart anyway, so such a column needs no second feature.
     """
     if not PIECES < column.n_distinct <= column.n_present / ROWS_A_LEVEL:
         return False

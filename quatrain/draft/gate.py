@@ -9,13 +9,15 @@ from quatrain.draft.columns import ColumnProfile
 from quatrain.draft.draft import GATE_ROWS, Entry, TableProfile
 from quatrain.draft.leaks import bins
 
-MOVED_ON = -0.05
-"""Below this r2 of the trivial answer, the test labels have moved away from those of train.
+DRIFTED_R2 = -0.05
+"""Below this r2 of the mean train label, the test labels have drifted away from those of train.
 
 The gain of a column then starts below 0, and half of it may be worse than the test rows' own mean.
 """
 SLICES = 3
+"""The most slices that a draft has."""
 SLICE_LEVELS = 12
+"""The most values of a column whose values are slices."""
 
 
 def evaluation(table: TableProfile, features: list[Entry]) -> tuple[dict[str, Any], str]:
@@ -34,7 +36,11 @@ def _is_slice(column: ColumnProfile) -> bool:
 
 
 def _gate(table: TableProfile, features: list[Entry]) -> tuple[dict[str, Any], str]:
-    """Returns a bound of half the gain of the best single column in the sample, and the reason."""
+    """Returns a bound of half the gain of the best single column in the sample, and the reason.
+
+    A model that uses all columns should easily reach half of what one column reaches alone. There
+    is no bound if that half is so small that chance could explain it.
+    """
     models = table.column_models
     names = {f.value["from"] for f in features if f.is_active}
     if min(models.train.sum(), models.test.sum()) < GATE_ROWS:
@@ -43,7 +49,7 @@ def _gate(table: TableProfile, features: list[Entry]) -> tuple[dict[str, Any], s
     best = max(sorted(gains), key=lambda n: gains[n])
     half = gains[best] / 2
     least = {"auc": 0.02, "log_loss": 0.0, "r2": 0.02}[models.metric]
-    if models.metric == "r2" and models.trivial < MOVED_ON:
+    if models.metric == "r2" and models.trivial < DRIFTED_R2:
         half = (models.trivial + gains[best]) / 2
     if half <= least / 2:
         why = "no column alone says much of the label; beating the trivial answer is always asked"

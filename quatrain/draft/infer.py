@@ -13,7 +13,7 @@ from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import Clean
 from quatrain.draft.columns import ColumnProfile, names_an_entity, profile_columns, quoted
 from quatrain.draft.draft import Draft, Entry, TableProfile
-from quatrain.draft.features import features_of, left_out_of
+from quatrain.draft.features import exclusions_of, features_of
 from quatrain.draft.gate import evaluation
 from quatrain.draft.leaks import find_leaks
 from quatrain.draft.not_a_table import check_head, looks_like_a_row
@@ -26,6 +26,7 @@ from quatrain.draft.target import find_goal, plain
 LARGE, STEPS = 1_000_000, 6_000
 """With more train rows than this, a first run takes 6 000 steps instead of twelve whole epochs."""
 MOST_BAD = Clean().max_rejected
+"""The largest share of rows that are not UTF-8: a run rejects no more by default."""
 _NAMELESS = "a CSV starts with the names of its columns, so write a line of them above it"
 
 
@@ -71,14 +72,16 @@ def infer(uri: str, target: str) -> Draft:
     leaks = {n: how for n, how in leaks.items() if n not in split.disjoint}
     table = TableProfile(sample, columns, target, goal, split, leaks)
     table, tolerated = _with_a_feature(uri, table)
-    left_out = left_out_of(table)
-    features = features_of(table, left_out)
+    exclusions = exclusions_of(table)
+    features = features_of(table, exclusions)
     remarks = [*remarks_on(table, nulls), *remarks, *split_remarks, *tolerated]
-    return _draft(uri, table, nulls, left_out, features, remarks)
+    return _draft(uri, table, nulls, exclusions, features, remarks)
 
 
 def _with_a_feature(uri: str, table: TableProfile) -> tuple[TableProfile, list[str]]:
-    """Returns a table that gives a feature, and remarks on what is tolerated for it.
+    """Returns a table with at least one feature, and remarks on what it takes to have one.
+
+    If no column qualifies, suspected leaks may be features, or else columns that number the rows.
 
     Raises:
         SpecError: No column is left.
@@ -100,20 +103,20 @@ def _with_a_feature(uri: str, table: TableProfile) -> tuple[TableProfile, list[s
     if row_numbers and _has_feature(with_them):
         listed = ", ".join(map(repr, row_numbers))
         return with_them, [f"may do no more than count the rows: {listed}; no other column is left"]
-    reasons = "; ".join(f"{n!r}: {why}" for n, why in list(left_out_of(table).items())[:5])
+    reasons = "; ".join(f"{n!r}: {why}" for n, why in list(exclusions_of(table).items())[:5])
     parts = [f"({reasons})", *amounts_as_text(table)]
     raise SpecError(f"{uri}: no column is left to predict {table.target!r} from {'; '.join(parts)}")
 
 
 def _has_feature(table: TableProfile) -> bool:
-    return any(f.is_active for f in features_of(table, left_out_of(table)))
+    return any(f.is_active for f in features_of(table, exclusions_of(table)))
 
 
 def _draft(
     uri: str,
     table: TableProfile,
     nulls: Nulls,
-    left_out: dict[str, str],
+    exclusions: dict[str, str],
     features: list[Entry],
     remarks: list[str],
 ) -> Draft:
@@ -126,7 +129,7 @@ def _draft(
         clean["max_rejected"] = rejected
     evaluate, why_gate = evaluation(table, features)
     train, why_train = _training(table)
-    columns = _columns(table, left_out, features, evaluate)
+    columns = _columns(table, exclusions, features, evaluate)
     document = {
         "name": model_name(uri),
         "source": _source(table.sample, nulls),
@@ -175,9 +178,9 @@ def _source(sample: Sample, nulls: Nulls) -> dict[str, Any]:
 
 
 def _columns(
-    table: TableProfile, left_out: dict[str, str], features: list[Entry], evaluate: dict[str, Any]
+    table: TableProfile, exclusions: dict[str, str], features: list[Entry], evaluate: dict[str, Any]
 ) -> dict[str, Entry]:
-    """Returns an entry for every column of the header; of columns not read, an inactive one."""
+    """Returns an entry for every column of the header, inactive if the spec does not read it."""
     read = {f.value["from"] for f in features if f.is_active}
     read |= {table.target, *table.split.keys, *evaluate["slices"]}
     entries = {}
@@ -187,20 +190,20 @@ def _columns(
             why = table.sample.unreadable.get(name, "it cannot be read")
             entries[name] = Entry("string", f"left out: {why}", False)
         elif name in read:
-            entries[name] = Entry(column.declared, _comment(table, column, left_out.get(name)))
+            entries[name] = Entry(column.declared, _comment(table, column, exclusions.get(name)))
         else:
-            why = left_out.get(name) or "no feature is made of it"
+            why = exclusions.get(name) or "no feature is made of it"
             entries[name] = Entry(column.declared, f"left out: {why}", False)
     return entries
 
 
-def _comment(table: TableProfile, column: ColumnProfile, left_out: str | None) -> str:
-    """Returns the comment on a column that is read."""
+def _comment(table: TableProfile, column: ColumnProfile, exclusion: str | None) -> str:
+    """Returns the comment on a column that the spec reads."""
     parts = []
     if column.name == table.target:
         parts.append("the target")
     elif column.name in table.split.keys:
-        parts.append("for the split" if left_out else "also for the split")
+        parts.append("for the split" if exclusion else "also for the split")
     if column.n_bad:
         parts.append(f"{column.n_bad:,} cells do not convert; their rows are rejected")
     if column.kind == "code":
@@ -238,7 +241,7 @@ def _max_rejected(table: TableProfile) -> tuple[float | None, str]:
 
 
 def _training(table: TableProfile) -> tuple[dict[str, Any], str]:
-    """Returns a bound on the steps for a large table, and why; otherwise the defaults suit."""
+    """Returns the section `train` and the reason: a bound on steps for a large table, or none."""
     rows = table.train_rows
     if rows <= LARGE:
         return {}, ""

@@ -1,4 +1,4 @@
-"""Finds columns that give the label away, and pairs of columns that say the same."""
+"""Finds columns that give the label away, and pairs of columns that hold the same information."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quatrain.trainer.features import Task
 
 BINS = 64
 BIN_ROWS = 20
-"""Rows that a bin should have when a column is tested for a leak."""
+"""The mean number of rows in a bin when a column is tested for a leak."""
 ALMOST_SURE = 0.995
 """The AUC or accuracy above which a column is suspected of giving the label away.
 
@@ -24,11 +24,11 @@ It is only a suspicion: the draft comments the column out and says why, so a rea
 can take it back.
 """
 SURE_ROWS = 20
-"""In fewer rows of a class, a value of a column may go with the class by chance."""
+"""The fewest rows of a class in a test for leaks: with fewer, a value may match it by chance."""
 ALL_VARIANCE = 0.999
 """The same for the share of a number's variance: an honest size may well explain 99 % of it."""
 SAME = 0.999
-"""The correlation of ranks above which two columns of numbers say the same."""
+"""The correlation of ranks above which two columns of numbers hold the same information."""
 PAIR_ROWS = 5000
 """About how many rows pairs of columns are compared on."""
 PAIR_COLUMNS = 400
@@ -62,7 +62,7 @@ class Goal:
 
     @cached_property
     def marks(self) -> np.ndarray:
-        """What a bin averages: one-hot classes, `[N, C]`, or numbers, `[N, 1]`."""
+        """The values that a bin averages: one-hot classes, `[N, C]`, or numbers, `[N, 1]`."""
         if self.task == "regression":
             return self.values[:, None]
         return (self.values[:, None] == np.arange(len(self.classes))).astype(np.float64)
@@ -123,13 +123,13 @@ class ColumnModels:
 
     @cached_property
     def trivial(self) -> float:
-        """The metric of answering every row with the prior."""
+        """The metric of a model that predicts the prior for every row."""
         answers = np.repeat(self.prior[None], self.test.sum(), axis=0)
         return self._measured(answers)
 
     @cached_property
     def rarest(self) -> int:
-        """The number of test rows of the second most frequent class: of two, the rarer one."""
+        """The test rows of the second most frequent class; with two classes, the rarer one."""
         return int(np.sort(self.goal.marks[self.test].sum(axis=0))[-2])
 
     def answers(self, codes: np.ndarray) -> np.ndarray:
@@ -167,14 +167,14 @@ class ColumnModels:
 
 
 def area(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Returns the area under the ROC curve, ties by half; 0.5 when a class is absent."""
+    """Returns the area under the ROC curve, where ties count half; 0.5 if a class is absent."""
     _, place = np.unique(scores, return_inverse=True)
     exact = histogram.auc(np.bincount(place, positive), np.bincount(place, 1 - positive))
     return 0.5 if math.isnan(exact) else exact
 
 
 def find_leaks(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
-    """Returns the columns that almost surely give the label away, and how that shows."""
+    """Returns the columns that almost surely give the label away, by name, with the evidence."""
     half = halves(len(goal.values))
     models = ColumnModels(goal, goal.known & half, goal.known & ~half)
     if not models.train.any() or not models.test.any():
@@ -202,7 +202,11 @@ def _gives_away(models: ColumnModels, column: ColumnProfile) -> str | None:
 
 
 def _same_order(values: np.ndarray, column: ColumnProfile) -> float:
-    """Returns the squared correlation of a number with the label, of values or ranks, if larger."""
+    """Returns the squared correlation of a number with the label: of values or of ranks.
+
+    The larger of the two counts. It is 0 for a column that is not a number, or shares fewer than
+    ten rows, or less than half of them, with the label.
+    """
     if not column.is_number:
         return 0.0
     known = ~np.isnan(values) & ~np.isnan(column.numbers)
@@ -225,10 +229,10 @@ def _ranks(x: np.ndarray) -> np.ndarray:
 
 
 def _sums(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
-    """Finds two or three columns whose weighted sum is the label, a number or one of two classes.
+    """Finds two or three columns whose weighted sum is the label of a regression or binary task.
 
-    It is orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993): the column that fits
-    the residual best joins, and all weights are fitted anew.
+    It uses orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993): the column that fits
+    the residual best is added, and all weights are fitted again.
     """
     numbers = [c for c in columns if c.is_number and not c.values.null_count]
     if goal.task == "multiclass" or len(numbers) < 2:
@@ -245,20 +249,21 @@ def _sums(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
         chosen.append(int(fit.argmax()))
         weights = np.linalg.lstsq(x[:, chosen], y, rcond=None)[0]
         residual = y - x[:, chosen] @ weights
+        # A residual of 1e-4: the columns then explain 99.99 % of the label's variance.
         if len(chosen) > 1 and residual @ residual < 1e-4 * (y @ y):
             names = [numbers[i].name for i in chosen]
-            return {name: _made_up_with([n for n in names if n != name]) for name in names}
+            return {name: _sum_sentence([n for n in names if n != name]) for name in names}
         if len(chosen) == len(numbers):
             break
     return {}
 
 
-def _made_up_with(names: list[str]) -> str:
+def _sum_sentence(names: list[str]) -> str:
     return f"makes the label up with {' and '.join(map(repr, names))}, by a weighted sum"
 
 
 def _indicators(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
-    """Finds columns of two values that mark exactly one class of several, as dummy columns do."""
+    """Finds columns of two values that mark exactly the rows of one class, as dummy columns do."""
     if goal.task != "multiclass":
         return {}
     indicators = {}
@@ -280,7 +285,7 @@ def _scaled(x: np.ndarray) -> np.ndarray:
 
 
 def find_twins(columns: list[ColumnProfile]) -> Iterator[tuple[str, str, str]]:
-    """Yields pairs of columns that say the same, the earlier one first, and how that shows."""
+    """Yields pairs of columns with the same information, the earlier first, and the evidence."""
     twins: set[str] = set()
     for first, second in _pairs(columns):
         if second.name in twins:
@@ -291,7 +296,7 @@ def find_twins(columns: list[ColumnProfile]) -> Iterator[tuple[str, str, str]]:
 
 
 def _pairs(columns: list[ColumnProfile]) -> Iterator[tuple[ColumnProfile, ColumnProfile]]:
-    """Yields the pairs worth comparing: of equally many distinct values, or of correlated ranks."""
+    """Yields the pairs to compare: equally many distinct values, or highly correlated ranks."""
     columns = columns[:PAIR_COLUMNS]
     close = _close_numbers([c for c in columns if c.is_number and c.n_distinct > 2])
     for i, first in enumerate(columns):
@@ -302,7 +307,7 @@ def _pairs(columns: list[ColumnProfile]) -> Iterator[tuple[ColumnProfile, Column
 
 
 def _close_numbers(columns: list[ColumnProfile]) -> set[tuple[str, str]]:
-    """Returns the pairs of numbers whose ranks correlate, missing values counted as the mean."""
+    """Returns the names of pairs of numbers whose ranks correlate; missing counts as the mean."""
     if len(columns) < 2:
         return set()
     step = -(-len(columns[0].values) // PAIR_ROWS)

@@ -1,4 +1,4 @@
-"""Recognizes by its first lines a file that is not a table yet, and says what makes it one."""
+"""Recognizes a file that is not a table by its first lines, and says what would make it one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from quatrain.components.table.files import list_files
 from quatrain.draft.sample import DELIMITERS, HEAD_BYTES
 
 LINES = 200
+"""The most lines that are looked at."""
 ALIKE = 0.8
 """The share of the first lines that must have as many values as the table has columns."""
 LEAST_LINES = 5
+"""A file of fewer lines passes, as they show no pattern."""
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 
@@ -48,7 +50,7 @@ def check_head(uri: str) -> None:
 
 
 def _other_format(text: str, lines: Sequence[str], path: str) -> str | None:
-    """Returns which other format a text has, and the way out, or None."""
+    """Returns which format other than CSV and JSON Lines a text has, with the way out, or None."""
     here = shlex.quote(path)
     there = _stem(path) + ".jsonl"
     if text[:1] == "<":

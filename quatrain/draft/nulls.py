@@ -1,4 +1,4 @@
-"""The texts that spell a missing value in a CSV."""
+"""Finds the texts that stand for a missing value in a CSV."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ CONVENTIONAL = (
 )
 """Spellings that mean a missing value in any column."""
 POSSIBLE = ("None", "none", "NONE", "nil", "na", "-", "--", ".", "*", "missing", "unknown", " ")
-"""Spellings that mean one in a column of numbers or times; among words they may be a value."""
+"""Spellings that mean a missing value among numbers or times; among words they may be a value."""
 MOST_WORDS = 5
 LEAST_NUMBERS = 20
-"""At most five words beside at least twenty distinct numbers are taken for missing values."""
+"""Up to five words beside twenty or more distinct numbers are taken for missing values."""
 LONGEST = 20
 """The longest text that is taken for a missing value, in characters."""
 
@@ -48,7 +48,7 @@ def find_nulls(sample: Sample, target: str) -> Nulls:
     if sample.source.format != "csv":
         return Nulls((), ())
     columns_of: dict[str, list[str]] = {}  # by spelling, the columns that have it
-    odd_columns_of: dict[str, list[str]] = {}  # the same of words that are no known spelling
+    odd_columns_of: dict[str, list[str]] = {}  # the same for words that are no known spelling
     among_numbers: set[str] = set()
     among_words: set[str] = set()
     classes: set[str] = set()  # spellings that may be a class of the target
@@ -112,7 +112,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _counted(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """Returns the distinct values of a text column and their counts; none of other columns."""
+    """Returns the distinct values of a text column and their counts; empty for other types."""
     if not pa.types.is_string(column.type):
         return pa.array([], pa.string()), np.zeros(0, np.int64)
     counted = column.drop_null().combine_chunks().value_counts()
@@ -122,7 +122,7 @@ def _counted(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
 def _part_spellings(
     counted: tuple[pa.Array, np.ndarray],
 ) -> tuple[list[str], tuple[pa.Array, np.ndarray]]:
-    """Parts distinct values into spellings of a missing value, and the rest with its counts."""
+    """Separates spellings of a missing value from the other distinct values and their counts."""
     values, counts = counted
     is_spelling = pc.is_in(values, pa.array([*CONVENTIONAL, *POSSIBLE]))
     is_rest = pc.invert(is_spelling)
@@ -144,7 +144,7 @@ def _words_among_numbers(values: pa.Array, counts: np.ndarray) -> list[str]:
 
 
 def _looks_like_codes(column: pa.ChunkedArray, spelling: str) -> bool:
-    """Whether a spelling may be a value, as NA of countries: most values are short codes."""
+    """Whether a spelling may be a value, as NA is for Namibia: most values are short codes."""
     values = _counted(column)[0]
     most = len(spelling) + 2
     short = pc.sum(pc.match_substring_regex(values, pattern=rf"^[A-Z]{{1,{most}}}$")).as_py()

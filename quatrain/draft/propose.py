@@ -17,7 +17,7 @@ from quatrain.validation.sample import check
 
 @dataclass(frozen=True)
 class Proposal:
-    """A spec in its file.
+    """A spec that was drafted, checked and written.
 
     Attributes:
         path: The file.

@@ -13,13 +13,11 @@ from quatrain.draft.leaks import find_twins
 from quatrain.draft.nulls import Nulls
 from quatrain.draft.sample import Sample
 
-RECODE = (
-    "save it as UTF-8; of a file of Windows this does so: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
-)
+RECODE = "save it as UTF-8; a file from Windows by: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
 
 
 def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
-    """Returns the remarks on a table, in the order of their weight."""
+    """Returns the remarks on a table, the most important first."""
     remarks = []
     for name, how in table.leaks.items():
         remarks.append(
@@ -62,12 +60,12 @@ def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
 
 
 def rejected_rows(sample: Sample) -> str:
-    """Returns how many rows of a sample do not parse, by reason; empty when all of them do."""
+    """Returns a list in words of the rows that do not parse, by reason; empty if all do."""
     return ", ".join(f"{n:,} {reason}" for reason, n in sorted(sample.rejected.items()) if n)
 
 
 def amounts_as_text(table: TableProfile) -> Iterator[str]:
-    """Yields a remark on amounts that are text, with the SQL that makes features of them."""
+    """Yields a remark on amounts that are text, with the SQL that turns them into numbers."""
     amounts = [c for c in table.columns.values() if c.name != table.target and is_amount_as_text(c)]
     if amounts:
         listed = ", ".join(repr(c.name) for c in amounts)
@@ -111,7 +109,7 @@ def _misses_together(known: np.ndarray, column: ColumnProfile) -> bool:
 
 
 def _sentinel(column: ColumnProfile) -> str | None:
-    """Returns a remark on a frequent number far from all others, as -1 or 999, or None."""
+    """Returns a remark on a frequent number far from all others, such as -1 or 999, or None."""
     if not column.is_number or column.kind != "number" or column.n_distinct < 10:
         return None
     x = np.sort(column.numbers[~np.isnan(column.numbers)])

@@ -33,10 +33,11 @@ The head of a file alone would not do: rows are often sorted, and then the head 
 customer or one class.
 """
 STREAMED_BLOCKS = 4
-"""A file that cannot be cut, as a compressed one, is read from its start: four blocks of 4 MB."""
+"""A file that cannot be cut, such as a compressed one, is read from its start: 4 blocks of 4 MB."""
 SAMPLE_ROWS = 1 << 17
-"""Rows read from a Parquet file, from sixteen of its row groups if it has as many."""
+"""The most rows read from Parquet files, from up to sixteen row groups."""
 HEAD_BYTES = 1 << 16
+"""Bytes of a file from which its format and delimiter are guessed."""
 DELIMITERS = (",", ";", "\t", "|")
 _PARQUET = b"PAR1"
 
@@ -46,14 +47,14 @@ class Sample:
     """A sample of a table.
 
     Attributes:
-        source: The source as a spec has it, with the empty text as the only missing value.
+        source: The source as a spec describes it, without spellings of a missing value.
         names: The names in the header, in the file's order, duplicates among them.
         table: The columns that have a name of their own. Those of a CSV are text, null where a
             cell is empty; those of a Parquet file have their types there.
         unreadable: Why other columns are not in the table, by name.
-        rows: The rows of the whole source, an estimate unless `whole`; 0 is unknown.
+        rows: The number of rows in the whole source, an estimate unless `whole`; 0: unknown.
         whole: Whether every row is in the sample.
-        places: From how many places of the source the rows come.
+        places: The number of places in the source that the rows come from.
         rejected: The number of rows that do not parse, by reason.
     """
 
@@ -68,7 +69,7 @@ class Sample:
 
     @property
     def sentence(self) -> str:
-        """Which rows the sample has, in words."""
+        """A description of the sampled rows, in words."""
         rows = f"{self.table.num_rows:,} rows"
         if self.whole:
             return f"all {rows}"
@@ -179,7 +180,7 @@ def spread(n: int, places: int) -> list[int]:
 def _blocks(
     ranges: list[Range], source: Source, columns: dict[str, str]
 ) -> tuple[list[Block], bool]:
-    """Returns blocks of text, and whether they hold every row of the ranges."""
+    """Returns the first blocks of each range, and whether they hold every row of the ranges."""
     blocks: list[Block] = []
     exhausted = True
     for span in ranges:
@@ -286,7 +287,7 @@ def _rows_of(path: str, group: int, names: list[str], rows: int) -> Iterator[pa.
 
 
 def _flat(table: pa.Table) -> pa.Table:
-    """Returns dictionaries decoded, every kind of text as string, and decimals as floats."""
+    """Returns a table with dictionaries decoded, text of any kind as string, decimals as floats."""
     for i, column in enumerate(table.schema):
         type_ = column.type
         if pa.types.is_dictionary(type_):

@@ -1,4 +1,4 @@
-"""Chooses the split of a table: by time, by the entity of a row, or by what tells rows apart."""
+"""Chooses the split of a table: by time, by the entity of a row, or by columns that identify it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,19 @@ FEW = 200
 SMALL = 1000
 """Below so many rows the shares are 60/20/20, since a tenth would be a handful of rows."""
 SEEDS = 50
-"""How many seeds are tried until every part has rows enough."""
+"""How many seeds are tried to give every part enough rows."""
 NEARER, NEAR = 0.75, 0.5
-"""The share of its expected rows that a part should have; a few large keys may leave it less."""
+"""The share of its expected rows that a part should have, at first and then at least."""
 MOST_ROWS_EACH = 50
-"""A column with more rows for each value is a category, whose values later rows will have too."""
+"""A column with more rows for each value is a category: later rows will have the same values."""
 LEAST_IDS = 30
+"""The fewest distinct values of a column that identifies entities."""
 LEAST_OTHERS = 3
+"""The fewest rows beside the most frequent label; with fewer, no split can be good."""
 MAX_KEYS = 6
+"""The most columns that a split combines to tell rows apart."""
 FEW_KEYS = 100
+"""With fewer combinations of keys, the split is coarse and gets a remark."""
 _BORN = {"birth", "birthday", "birthdate", "born", "dob", "expiry", "expires", "due"}
 
 
@@ -46,9 +50,9 @@ class DraftSplit:
     Attributes:
         document: The section `split` of the spec.
         parts: The split of each row of the sample, `[N] int8`: 0 train, 1 validation, 2 test.
-        why: The reason for it, for a comment.
+        why: The reason for the split, for a comment.
         keys: The columns that the split reads.
-        disjoint: Columns of which test rows have only values that train lacks: no features.
+        disjoint: Columns whose values in test rows never occur in train, so they are no features.
     """
 
     document: dict[str, Any]
@@ -108,7 +112,7 @@ def choose_split(
 
 
 def _times(sample: Sample, columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:
-    """Yields the columns that say when a row came about."""
+    """Yields the columns of times at which rows arose; a birthday or an expiry date is none."""
     for column in columns.values():
         is_readable = column.kind == "time" and column.type in ("timestamp", "date")
         is_of_birth = bool(column.words & _BORN)
@@ -118,7 +122,7 @@ def _times(sample: Sample, columns: dict[str, ColumnProfile]) -> Iterator[Column
 
 
 def _grows(column: ColumnProfile) -> bool:
-    """Whether the rows are in the order of a time."""
+    """Whether the rows are in the order of a column of times."""
     return bool((np.diff(column.numbers) >= 0).all())
 
 
@@ -141,7 +145,7 @@ def _by_time(column: ColumnProfile, goal: Goal) -> DraftSplit | None:
 
 
 def _rounded(micros: float, span: float) -> str:
-    """Returns a time as text: its day if the times span more than 20 days, else its minute."""
+    """Returns a time as text: its day if all times span over 20 days, else its minute."""
     time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
     time = time.replace(second=0, microsecond=0)
     if span > 20 * 86_400e6:
@@ -161,7 +165,7 @@ def _entities(columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:
 
 
 def _has_one_shape(column: ColumnProfile) -> bool:
-    """Whether nearly all texts follow one pattern of letters and digits, as N-12345 and N-67890."""
+    """Whether nearly all texts have one pattern of letters and digits, such as N-12345."""
     if column.type != "string":
         return False
     shape = pc.replace_substring_regex(column.encoded.dictionary, pattern=r"\d", replacement="9")
@@ -174,7 +178,7 @@ def _has_one_shape(column: ColumnProfile) -> bool:
 
 
 def _row_keys(columns: dict[str, ColumnProfile]) -> tuple[str, ...]:
-    """Returns the columns that tell rows apart: an identifier, or as few others as possible."""
+    """Returns the columns that identify a row: one identifier, or else a few others together."""
     informative = [c for c in columns.values() if c.kind not in ("empty", "constant")]
     ids = [c for c in informative if c.kind == "identifier" and not c.values.null_count]
     if ids:
@@ -186,7 +190,7 @@ def _row_keys(columns: dict[str, ColumnProfile]) -> tuple[str, ...]:
     distinct = 0
     for column in ranked:
         _, n = _combinations([*chosen, column])
-        if n > 1.001 * distinct:
+        if n > 1.001 * distinct:  # a column that adds fewer combinations tells too few rows apart
             chosen.append(column)
             distinct = n
         if len(chosen) == MAX_KEYS or distinct == len(column.values):
@@ -208,7 +212,8 @@ def _by_hash(
 ) -> DraftSplit | None:
     """Returns a split by the first seed that gives each part its rows; 0 nearly always does.
 
-    The conditions are relaxed step by step until some seed meets them.
+    The conditions are relaxed step by step until a seed meets them: a few keys with many rows may
+    leave a part with few.
     """
     if not keys:
         return None
@@ -232,7 +237,7 @@ def _by_hash(
 
 
 def _suits(parts: np.ndarray, goal: Goal, least: Sequence[float], each_class: bool = False) -> bool:
-    """Whether a split leaves every part rows enough, and train and test two labels each.
+    """Whether a split gives every part enough rows, and train and test two labels each.
 
     Rows of a class that train lacks are rejected, so they do not count.
 

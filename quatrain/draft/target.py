@@ -1,4 +1,4 @@
-"""The goal of a target column: its task and classes, or the reason why it cannot be a label."""
+"""Finds the goal of a target column: its task and classes, or why it cannot be a label."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from quatrain.draft.sample import Sample
 from quatrain.trainer.features import Task
 
 MAX_CLASSES = 100
+"""The most classes of a label."""
 CLASS_NUMBERS = 10
 """Up to ten whole numbers from 0 or 1 without a gap are classes, if each has 1 % of the rows."""
 RARE = 20
-"""With fewer rows of the sample, a class is too rare to be learned."""
+"""A class with fewer rows in the sample is too rare to be learned."""
 LEAST_ROWS = 10
-"""With fewer labels there is nothing to learn and measure."""
+"""With fewer labels, there is nothing to learn from or to measure."""
 
 
 def find_goal(sample: Sample, columns: dict[str, ColumnProfile], target: str) -> Goal:
@@ -112,14 +113,14 @@ def _of_numbers(column: ColumnProfile) -> Goal:
 
 
 def is_skewed(numbers: np.ndarray) -> bool:
-    """Whether the largest percent of the amounts is over 20 times the median; NaN is missing."""
+    """Whether the largest 1 % of the amounts is over 20 times the median; NaN is missing."""
     x = numbers[~np.isnan(numbers)]
     median, high = np.quantile(x, [0.5, 0.99])
     return bool(x.min() >= 0 and high > 20 * max(median, 1e-9) and len(np.unique(x)) > 30)
 
 
 def _two_numbers(column: ColumnProfile, present: np.ndarray) -> Goal:
-    """Returns the goal of a column of two floats, as 0.0 and 1.0, taken as classes."""
+    """Returns the goal of a column with two distinct floats, such as 0.0 and 1.0, as classes."""
     whole = bool((present == np.floor(present)).all())
     name, top = quoted(column.name), float(present[1])
     sql = f"CAST({name} AS BIGINT)" if whole else f"{name} >= {top!r}"

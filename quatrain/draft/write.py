@@ -84,7 +84,7 @@ def _inner(draft: Draft, section: str, value: Mapping[str, Any]) -> Iterator[str
 
 
 def _grouped(features: list[Entry]) -> Iterator[Entry]:
-    """Yields the features; of those of one column, only the first keeps a shared comment."""
+    """Yields the features; the first feature of a column keeps a comment that they share."""
     previous = None
     for feature in features:
         reason = (feature.value["from"], feature.comment)

@@ -10,7 +10,7 @@ kfp.local has no public way to say how a task runs. Two names are replaced, and 
 - `subprocess_task_handler.replace_python_executable`, which knows which part of a component's
   command is the user's code.
 
-They are as they stand in kfp 2.17.0 to 2.17.2. Before another version is allowed, read
+They are the same in kfp 2.17.0 to 2.17.2. Before another version is allowed, read
 kfp/local/subprocess_task_handler.py, task_dispatcher.py and placeholder_utils.py again.
 """
 
@@ -111,7 +111,7 @@ def with_this_python(command: Sequence[str]) -> list[str]:
 
 
 def problems() -> list[str]:
-    """Returns what keeps the installed kfp from being the one that the seam was read from."""
+    """Returns how the installed kfp differs from the version that the seam was read from."""
     version = metadata.version("kfp")
     texts = [] if version.startswith(f"{READ_FROM}.") else [f"kfp is {version}"]
     for (module, name), parameters in _SIGNATURES.items():

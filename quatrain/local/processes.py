@@ -1,4 +1,4 @@
-"""Starts supervised processes that write to a log file, and reads from it why one failed."""
+"""Starts supervised processes that write to a log, and reads from the log why one failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 POLL_S = 0.05
-"""The pause between two looks at a process."""
+"""Seconds between two polls of a process."""
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
@@ -75,7 +75,12 @@ def stop_all(processes: Iterable[Process]) -> None:
 
 
 def describe_exit(code: int, log: Path) -> str:
-    """Returns why a process ended: the signal that killed it, or the last error in its log."""
+    """Returns why a process ended: the signal that killed it, or the last error in its log.
+
+    Args:
+        code: The exit code, as a shell reports it: 128 + n after signal n.
+        log: The log of the process.
+    """
     if code == 0:
         return "it succeeded"
     if code <= 128:
@@ -88,8 +93,8 @@ def describe_exit(code: int, log: Path) -> str:
 def last_error(log: Path) -> str:
     """Returns the last exception that Python printed to a log, or else the log's last line.
 
-    An exception follows the indented lines of its traceback and may have many lines. One of our
-    own is returned without its class.
+    An exception follows the indented lines of its traceback and may have many lines. The class is
+    dropped if it is one of Quatrain's own, whose messages are sentences.
     """
     lines = _tail(log)
     starts = [number for number, line in enumerate(lines) if line.strip() == _TRACEBACK]

@@ -89,9 +89,9 @@ class _Session:
         return self.compiled.steps.index(name) + 1
 
     def end_step(self) -> None:
-        """Marks the last step as succeeded, as the next one starts or none is left.
+        """Marks the last step as succeeded, when the next one starts or the pipeline ends.
 
-        Only then is it known which tasks a step has: conditions leave some of them out.
+        Only then is it known which tasks the step has had, since conditions skip some.
         """
         if self.run.steps and self.run.steps[-1].status == "running":
             step = self.run.steps[-1]
@@ -121,7 +121,7 @@ class _Session:
         return training_job.Outcome(code == 0, describe_exit(code, log), log, process.cpu_s)
 
     def _run_job(self, command: Sequence[str], step: Step, log: Path) -> training_job.Outcome:
-        """Runs the worker pools of the launcher's payload, and writes where the job is."""
+        """Runs the worker pools of the launcher's payload, and writes a reference to the job."""
         job = json.loads(_option(command, "--payload"))
         if absent := training_job.hardware_of(job):
             self.console.print(f"      no {', '.join(absent)} here: training runs on the CPU")
@@ -137,7 +137,7 @@ class _Session:
         )
 
     def _run_study(self, command: Sequence[str], step: Step, log: Path) -> training_job.Outcome:
-        """Runs the trials of the launcher's payload, and writes where the study is."""
+        """Runs the trials of the launcher's payload, and writes a reference to the study."""
         from quatrain.local.tuning_job import Study
 
         job = json.loads(_option(command, "--payload"))
@@ -287,7 +287,7 @@ def _output_uris(command: Sequence[str]) -> dict[str, str]:
 
 
 def _write_gcp_resources(path: Path, resource_path: Path) -> None:
-    """Writes the launcher's reference to its job; here, to the log or to the study."""
+    """Writes the reference that a launcher leaves to its job: here, a log or a study."""
     resource = {"resourceType": "Local", "resourceUri": resource_path.absolute().as_uri()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"resources": [resource]}), encoding="utf-8")

@@ -95,7 +95,7 @@ class Run:
             replace_link(self.folder.parent / CHAMPION, self.folder.name)
 
     def with_report(self, error: str) -> str:
-        """Returns an error with the path of the report, if the run came that far."""
+        """Returns an error, with the path of the report if the run wrote one."""
         page = self.folder / "report.html"
         return f"{error}\nreport: {page}" if page.exists() else error
 

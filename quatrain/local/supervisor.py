@@ -2,7 +2,7 @@
 
     python -I -S supervisor.py PARENT_PID COMMAND...
 
-A step starts a shell, the shell starts a Python, and that perhaps more processes. The supervisor
+A step starts a shell, the shell a Python, and Python may start more processes. The supervisor
 stands between them and the command line. When the parent ends (even by SIGKILL) or sends a signal
 to stop, the supervisor ends the command's process group, gently first, and then every other
 descendant. It exits with the command's code (128 + n after signal n). It needs only the standard
@@ -76,7 +76,10 @@ def _reap(child: int) -> int | None:
 def _kill_group(group: int, number: int) -> None:
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # the group is empty; macOS says the latter
+    except (
+        ProcessLookupError,
+        PermissionError,
+    ):  # the group is empty (macOS: the latter)
         return
 
 

@@ -20,15 +20,15 @@ from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
 ROLES = ("chief", "worker")
 """The roles of pool 0 and pool 1 in TF_CONFIG; the trainer has no parameter servers."""
 LAST_REPLICA_GRACE_S = 30.0
-"""How long the workers may run on after the chief has succeeded."""
+"""Seconds that the workers may run on after the chief has succeeded."""
 
 MAX_RESTARTS = 3
-"""How often a job restarts after its machine was taken away, as on Vertex:
+"""How often a job restarts after its machine was preempted, as on Vertex:
 https://cloud.google.com/vertex-ai/docs/training/understanding-training-service."""
 
-TAKEN_AWAY = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
-"""The exit codes of a replica whose machine was taken away. Any other failure is the code's own,
-and is never retried."""
+PREEMPTED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
+"""The exit codes of a preempted replica. Any other failure comes from the code, so a retry would
+only repeat it."""
 
 CPU_STRATEGIES = {"tpu": "one_device"}
 """Strategies that need hardware, with their replacement here; all others run on a CPU."""
@@ -60,13 +60,21 @@ class Replica:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended: whether it succeeded, why it failed, and the log with the details."""
+    """How a task ended.
+
+    Attributes:
+        succeeded: Whether it succeeded.
+        reason: Why it ended.
+        log: The log with the details.
+        cpu_s: CPU-seconds of all its processes.
+        preempted: Whether its machine was preempted, so that a retry makes sense.
+    """
 
     succeeded: bool
     reason: str
     log: Path
     cpu_s: float
-    taken_away: bool = False
+    preempted: bool = False
 
 
 def read_replicas(
@@ -138,7 +146,7 @@ def run_job(
         replicas = read_replicas(job, environ, service)
         outcome = run_replicas(replicas, log, deadline - time.monotonic(), tick)
         cpu_s += outcome.cpu_s
-        restarts = outcome.taken_away and (len(replicas) == 1 or _restarts_together(job))
+        restarts = outcome.preempted and (len(replicas) == 1 or _restarts_together(job))
         if not restarts or restart > MAX_RESTARTS:
             break
         report(f"{outcome.reason.splitlines()[0]}; starting again, {restart} of {MAX_RESTARTS}")
@@ -146,7 +154,7 @@ def run_job(
 
 
 def _restarts_together(job: Mapping[str, Any]) -> bool:
-    """Whether the end of one replica restarts all, as replicas that train in step need."""
+    """Whether the end of one replica restarts all of them, as synchronous training needs."""
     return bool(job["job_spec"].get("scheduling", {}).get("restart_job_on_worker_restart"))
 
 
@@ -181,7 +189,7 @@ def run_replicas(
         return Outcome(False, reason, log, cpu_s)
     name, code = replicas[decisive].name, processes[decisive].wait()
     reason = f"{name}: {describe_exit(code, logs[decisive])}"
-    return Outcome(code == 0, reason, logs[decisive], cpu_s, code in TAKEN_AWAY)
+    return Outcome(code == 0, reason, logs[decisive], cpu_s, code in PREEMPTED)
 
 
 def timeout_of(job: Mapping[str, Any]) -> float:
@@ -226,7 +234,7 @@ def _addresses(counts: Sequence[int]) -> list[list[str]]:
 
 
 def _command(container: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the container's command with this Python, and with no accelerators."""
+    """Returns the container's command, with this Python and without accelerators."""
     command = [*container.get("command", []), *container.get("args", [])]
     for index, argument in enumerate(command[:-1]):
         if argument == "--strategy":
@@ -248,7 +256,7 @@ def _is_service(name: str) -> bool:
 def _service_env(
     addresses: Sequence[Sequence[str]], pool: int, index: int, base: str
 ) -> dict[str, str]:
-    """Returns the variables that Vertex sets; TF_CONFIG is one only with several replicas."""
+    """Returns the variables that Vertex sets; TF_CONFIG only if there are several replicas."""
     env = {
         "CLUSTER_SPEC": json.dumps(
             {
@@ -274,11 +282,14 @@ def _service_env(
 
 
 def _decisive(processes: Sequence[Process]) -> int | None:
-    """Returns the replica that decides the job: a killed or failed one, or else the ended chief."""
+    """Returns the index of the replica that decides the job, or None while all may go on.
+
+    It is a killed replica, else a failed one, else the chief once it has succeeded.
+    """
     codes = [process.poll() for process in processes]
     failed = [i for i, code in enumerate(codes) if code]
-    if failed:  # a killed one comes first, as its loss may have made others fail
-        return min(failed, key=lambda i: (codes[i] not in TAKEN_AWAY, i))
+    if failed:  # killed replicas first, as their loss may have made others fail
+        return min(failed, key=lambda i: (codes[i] not in PREEMPTED, i))
     return 0 if codes[0] == 0 else None
 
 

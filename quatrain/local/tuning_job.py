@@ -89,7 +89,10 @@ class Study:
         return self._folder / "study.json"
 
     def run(self, tick: Callable[[], None]) -> training_job.Outcome:
-        """Runs all trials and writes the study; fails if too many trials fail."""
+        """Runs all trials, writes the study, and returns its outcome.
+
+        It fails if as many trials fail as the job forbids, or all of them.
+        """
         count, at_once = int(self._job["max_trial_count"]), int(self._job["parallel_trial_count"])
         optimizer = self._optimizer(count)
         self._report(self._row("trial", self.metric, "epochs", list(self._spaces)))
@@ -128,8 +131,8 @@ class Study:
         startup = min(STARTUP_TRIALS, max(2, count // 3))
         study = optuna.create_study(
             direction="maximize" if self.maximize else "minimize",
-            # A round is proposed before any of it has a result. The constant liar assumes a bad one
-            # for each trial that still runs, so that a round does not try the same spot twice.
+            # A whole round is proposed before any of its trials has a result. The constant liar
+            # assumes a bad result for each of them, so a round does not try one spot twice.
             sampler=optuna.samplers.TPESampler(
                 seed=SEED, n_startup_trials=startup, constant_liar=True
             ),
@@ -147,7 +150,7 @@ class Study:
         pool: ThreadPoolExecutor,
         tick: Callable[[], None],
     ) -> None:
-        """Runs some trials at once; at the end, the optimizer gets their results in order."""
+        """Runs `count` trials at once, and passes their results to the optimizer in order."""
         import optuna
 
         started: list[TuningTrial] = []
@@ -275,7 +278,7 @@ _OWN_KEYS = {"timestamp", "trial", "global_step", "checkpoint_path"}
 
 
 def _reports(path: Path) -> list[dict[str, Any]]:
-    """Returns the complete lines of a metric file."""
+    """Returns the reports in a metric file; a last line without its end may be half written."""
     if not path.exists():
         return []
     *lines, _ = path.read_text(encoding="utf-8").split("\n")

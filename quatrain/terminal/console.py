@@ -13,28 +13,28 @@ from typing import Any, TextIO
 from quatrain.components.specification.split import SPLITS
 
 REFRESH_S = 0.5
-"""How often the moving line of a terminal changes."""
+"""Seconds between updates of the line that shows a running step on a terminal."""
 HEARTBEAT_S = 30.0
-"""How often a long step gets a line where the output is not a terminal."""
+"""Seconds between the lines of a long step where the output is not a terminal."""
 
 _PROGRESS = re.compile(r"(?:[\d-]{10} [\d:]{8},\d{3} (?P<trainer>.+)|(?P<step>[a-z]+: .+))$")
-"""A line of the trainer's log, after its time, or a line of a step, which begins with its name."""
+"""A line that the trainer logged, after a time, or that a step printed, after its name."""
 
 
 class Console:
-    """Prints progress lines; on a terminal the last one moves.
+    """Prints progress lines; on a terminal the last line is updated in place.
 
     Args:
         stream: Receives the lines.
         n_steps: How many steps the run has.
-        clock: Returns seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
         self, stream: TextIO, n_steps: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream, self._n_steps, self._clock = stream, n_steps, clock
-        self._moving = stream.isatty()
+        self._is_terminal = stream.isatty()
         self._last_print_s = 0.0
 
     def print(self, text: str) -> None:
@@ -45,18 +45,27 @@ class Console:
     def step_started(self, number: int, name: str) -> None:
         """Prints which step starts."""
         self._last_print_s = self._clock()
-        if not self._moving:
+        if not self._is_terminal:
             self.print(f"[{number}/{self._n_steps}] {name} ...")
 
     def step_goes_on(self, number: int, name: str, elapsed_s: float, log: Path | None) -> None:
-        """Prints the time and the last line of a local log, unless the last print is recent."""
+        """Prints how long a step has run, and the last progress in its log.
+
+        Prints nothing if the last print is too recent.
+
+        Args:
+            number: Number of the step, from 1 up.
+            name: Name of the step.
+            elapsed_s: Seconds since the step started.
+            log: The local log of the step; None: there is none.
+        """
         now_s = self._clock()
-        if now_s - self._last_print_s < (REFRESH_S if self._moving else HEARTBEAT_S):
+        if now_s - self._last_print_s < (REFRESH_S if self._is_terminal else HEARTBEAT_S):
             return
         self._last_print_s = now_s
         progress = _last_progress(log) if log else ""
         text = f"[{number}/{self._n_steps}] {name} {elapsed_s:5.0f} s  {progress}"
-        if self._moving:
+        if self._is_terminal:
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\x1b[K{text[:width]}", end="", file=self._stream, flush=True)
         else:
@@ -67,7 +76,7 @@ class Console:
         self.print(f"[{number}/{self._n_steps}] {name:<10} {wall_s:6.1f} s  {outcome}")
 
     def _clear(self) -> None:
-        if self._moving:
+        if self._is_terminal:
             print("\r\x1b[K", end="", file=self._stream)
 
 
@@ -128,7 +137,7 @@ _SUMMARIES = {
 
 
 def _last_progress(log: Path) -> str:
-    """Returns the last line of a step or its trainer in a log, without the lines of libraries."""
+    """Returns the last line that a step or its trainer logged, past the lines of libraries."""
     if not log.exists():
         return ""
     with log.open("rb") as stream:

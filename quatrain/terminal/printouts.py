@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def tier_table() -> str:
-    """Returns all tiers, one a line, beside what they were in the service of old."""
+    """Returns a table of the tiers: what each means today, and meant in AI Platform Training."""
     rows = [("tier", "today", "scheduling", "strategy", "was")]
     for name in tiers.names():
         tier = tiers.describe(name)
@@ -41,9 +41,9 @@ def tier_details(name: str, table: Path) -> str:
         PriceError: The table cannot be read.
     """
     tier = tiers.describe(name)
-    then = "" if tier.price_usd_h is None else f" ({tier.price_usd_h:g} $/h then)"
+    old_price = "" if tier.price_usd_h is None else f" ({tier.price_usd_h:g} $/h then)"
     rows = [("today", tier.summary)]
-    rows += [("was", tier.was + then)] if tier.was else []
+    rows += [("was", tier.was + old_price)] if tier.was else []
     roles = ("chief", "workers")
     rows += [(role, str(pool)) for role, pool in zip(roles, tier.pools, strict=False)]
     rules = load()
@@ -82,7 +82,11 @@ def _tier_price(tier: tiers.Tier, table: Path) -> str:
 
 
 def gate_warning(path: Path) -> str | None:
-    """Returns a warning where a run's model failed its gate, and None for any other folder."""
+    """Returns a warning if a model failed its gate, else None.
+
+    Args:
+        path: The folder of a run, or of the model inside it; any other folder has no gate.
+    """
     for run in (path, path.parent):
         metrics = run / "metrics.json"
         if (run / "run.json").is_file() and metrics.is_file():
@@ -140,7 +144,7 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # the process exists, and is another user's
         return True
     return True
 

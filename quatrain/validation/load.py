@@ -19,7 +19,7 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _UniqueKeys(_SafeLoader):
-    """Refuses a key that stands twice; PyYAML silently keeps the last of them."""
+    """Refuses a key that stands twice, where PyYAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuses a mapping that names a key twice."""
@@ -39,7 +39,7 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
 
     Args:
         path: The file; a local source and a trainer of one's own are relative to it.
-        overrides: `a.b=value` settings, the value in YAML.
+        overrides: Settings of the form `a.b=value`, with the value in YAML.
 
     Raises:
         SpecError: The file is not there, is not YAML, or does not describe a model; every problem
@@ -100,7 +100,7 @@ def validate(document: Any, where: str = "spec", problems: Sequence[str] = ()) -
 
 
 def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
-    """Sets one key of a document by `a.b=value`, the value in YAML.
+    """Sets one key of a document by a text `a.b=value`, with the value in YAML.
 
     Args:
         value: The document, which is changed in place.

@@ -18,7 +18,7 @@ REASONS = (
 """Why rows are rejected without a rule."""
 
 PLACEHOLDER = "{{$"
-"""The beginning of a placeholder of Kubeflow."""
+"""The beginning of a placeholder in Kubeflow, which replaces it in every parameter."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def cross_problems(value: Any) -> list[str]:
 
 
 def _placeholder_problems(value: Any, at: str) -> Iterator[str]:
-    """Yields the texts that hold a placeholder, which Kubeflow replaces wherever it stands."""
+    """Yields a problem for each text that holds a placeholder of Kubeflow."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _placeholder_problems(str(key), at)
@@ -186,7 +186,7 @@ def _gate_problems(outline: _Outline) -> Iterator[str]:
 def rule_problems(value: Any) -> list[str]:
     """Returns the problems of the SQL and the tier of a spec that has other problems too.
 
-    A spec without other problems is checked for these later, with its whole context.
+    A spec without other problems is checked for these later, once all its types are known.
     """
     from quatrain.components.preprocess.expressions import ExpressionError, types_of
     from quatrain.components.tiers import tiers

@@ -22,8 +22,8 @@ from quatrain.validation.problems import cross_problems, named_columns
 def load_with_source(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
     """Reads a spec as `load_spec` does, and reads the header of a local source if that helps.
 
-    A feature that names an unknown column may be misspelt, or the entry of `columns` may be. The
-    source knows: its header has the right one.
+    If a feature names an unknown column, either the feature or the entry of `columns` is misspelt.
+    The source's header shows which.
 
     Raises:
         SpecError: As `load_spec` raises, with the typos of `columns` first.
@@ -54,8 +54,8 @@ def column_typos(document: Any) -> dict[str, tuple[str, str]]:
         document: A spec as it was parsed, valid or not.
 
     Returns:
-        For each of them the column that was meant, which the source has and the spec names
-        elsewhere, and the first place that names it.
+        By the name of such a column: the column that was meant, which the source has and the spec
+        names elsewhere, and the first place that names it.
     """
     columns = document.get("columns") if isinstance(document, Mapping) else None
     if not isinstance(columns, Mapping):

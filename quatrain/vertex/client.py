@@ -1,4 +1,4 @@
-"""The clients of Vertex AI, whose refusals become sentences. Verbs import this module late.
+"""The clients of Vertex AI, with refusals as sentences. Verbs import this module late.
 
 All calls use REST, so that a local endpoint can replace Google's in tests, and the tested code is
 the code that runs. Requests and answers are plain mappings in the JSON form of the API, checked
@@ -21,11 +21,11 @@ from google.protobuf import json_format
 from quatrain.vertex.cloud_file import Cloud, CloudError
 
 TIMEOUT_S = 60.0
-"""The longest wait for one answer."""
+"""Seconds after which a call without an answer fails."""
 USER = "roles/aiplatform.user, and roles/iam.serviceAccountUser on the job's service account,"
 """The roles that submit and schedule need."""
 PATIENCE_S = 120.0
-"""How long a call that is safe to repeat is tried again."""
+"""Seconds for which a call that is safe to repeat is retried."""
 
 _TRANSIENT = (
     exceptions.TooManyRequests,
@@ -37,22 +37,22 @@ _TRANSIENT = (
     requests.exceptions.Timeout,
     auth_exceptions.TransportError,
 )
-"""Errors that may be over in a moment."""
+"""Errors that may not occur again when the call is repeated."""
 
 
-class Absent(CloudError):
+class NotFound(CloudError):
     """The resource does not exist: 404."""
 
 
-class Taken(CloudError):
+class AlreadyExists(CloudError):
     """A job with this id exists already: 409."""
 
 
-class Unanswered(CloudError):
+class NoResponse(CloudError):
     """The result of a request is unknown: no answer came in time, or the service is down."""
 
 
-class Limited(Unanswered):
+class QuotaExceeded(NoResponse):
     """The request was refused because a quota is used up: 429."""
 
 
@@ -61,7 +61,7 @@ class Vertex:
 
     Args:
         cloud: The project, the location and, in tests, the address.
-        patience_s: How long a call that is safe to repeat is tried again.
+        patience_s: Seconds for which a call that is safe to repeat is retried.
     """
 
     def __init__(self, cloud: Cloud, patience_s: float = PATIENCE_S) -> None:
@@ -76,10 +76,13 @@ class Vertex:
             self._schedules = aiplatform_v1.ScheduleServiceClient(**options)
 
     def create_job(self, job: Mapping[str, Any], job_id: str) -> dict[str, Any]:
-        """Creates a pipeline job, and repeats the call if its answer is lost, as the id is ours.
+        """Creates a pipeline job and returns it.
+
+        The caller chooses the id, so the call is safe to repeat: it cannot create a second job.
 
         Raises:
-            Taken: Another job has this id.
+            AlreadyExists: Another job has this id.
+            NoResponse: Whether the job was created is unknown.
         """
         request = aiplatform_v1.CreatePipelineJobRequest(
             parent=self.cloud.parent,
@@ -89,16 +92,16 @@ class Vertex:
         attempts = _Attempts(self._jobs.create_pipeline_job)
         try:
             return self._call(attempts, request, f"create job {job_id}")
-        except Taken:
+        except AlreadyExists:
             # The job can be our own only if the answer to an earlier attempt was lost.
             existing = self.get_job(job_id) if attempts.count > 1 else {}
             if not dict(job["labels"]).items() <= existing.get("labels", {}).items():
                 raise
             return existing
-        except Limited:
+        except QuotaExceeded:
             raise
-        except Unanswered as error:
-            raise Unanswered(
+        except NoResponse as error:
+            raise NoResponse(
                 f"{error}: whether the job was made is not known; --job-id {job_id} makes no second"
             ) from error
 
@@ -137,7 +140,11 @@ class Vertex:
         return self._call(self._schedules.get_schedule, request, f"read schedule {name}")
 
     def create_schedule(self, schedule: Mapping[str, Any]) -> dict[str, Any]:
-        """Creates a schedule. Never repeated: without an id of ours, a second one might appear."""
+        """Creates a schedule and returns it.
+
+        The call is never repeated. Vertex chooses the id, so a second call might create a second
+        schedule.
+        """
         request = aiplatform_v1.CreateScheduleRequest(
             parent=self.cloud.parent, schedule=_message("Schedule", schedule)
         )
@@ -163,15 +170,15 @@ class Vertex:
         self._call(self._schedules.resume_schedule, request, f"resume schedule {name}")
 
     def delete_schedule(self, name: str) -> None:
-        """Deletes a schedule; one that does not exist is no error."""
+        """Deletes a schedule, if it exists."""
         request = aiplatform_v1.DeleteScheduleRequest(name=name)
-        with contextlib.suppress(Absent):
+        with contextlib.suppress(NotFound):
             self._call(self._schedules.delete_schedule, request, f"delete schedule {name}")
 
     def _call(
         self, method: Callable[..., Any], request: Any, what: str, *, repeats: bool = True
     ) -> dict[str, Any]:
-        """Calls the API, again where that is safe, and returns the answer's JSON form."""
+        """Calls the API, with retries if `repeats`, and returns the response in its JSON form."""
         patient = retry.Retry(
             retry.if_exception_type(*_TRANSIENT),
             initial=0.2,
@@ -185,7 +192,7 @@ class Vertex:
 
 
 class _Attempts:
-    """Counts how often a method was called."""
+    """Calls a method with its retries, and counts the calls."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self.count, self._method = 0, method
@@ -253,7 +260,7 @@ def _cloud_error(what: str, error: BaseException, cloud: Cloud, needs: str) -> C
 
 
 def _message_of(error: BaseException) -> str:
-    """Returns the service's own message; the error's has the request's address before it."""
+    """Returns the service's own message, without the request's address before it."""
     response: Any = getattr(error, "response", None)
     with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
         return str(response.json()["error"]["message"]).strip().rstrip(".")
@@ -280,20 +287,20 @@ _ADVICE: Sequence[tuple[tuple[type[BaseException], ...], type[CloudError], str]]
     ),
     (
         (exceptions.NotFound,),
-        Absent,
+        NotFound,
         "is it in project {project}, location {location}? Someone may have deleted it",
     ),
-    ((exceptions.Conflict,), Taken, "choose another --job-id"),
+    ((exceptions.Conflict,), AlreadyExists, "choose another --job-id"),
     (
         (exceptions.TooManyRequests,),
-        Limited,
+        QuotaExceeded,
         "a quota of project {project} is used up: wait, or ask for more at "
         "https://console.cloud.google.com/iam-admin/quotas?project={project}",
     ),
     ((exceptions.BadRequest,), CloudError, ""),
     (
         _TRANSIENT,
-        Unanswered,
+        NoResponse,
         "the service did not answer; try again in a while",
     ),
 )

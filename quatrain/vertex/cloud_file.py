@@ -50,7 +50,7 @@ _FORMS: dict[str, tuple[str, str]] = {
     ),
     "api_endpoint": (r"https?://[^\s/]+", "http://127.0.0.1:8080"),
 }
-"""The form of each text, and an example."""
+"""The pattern of each text, and an example for messages."""
 
 
 class CloudError(QuatrainError):
@@ -71,8 +71,8 @@ class Cloud(BaseModel):
         encryption_key: The customer-managed key for everything that the job writes.
         labels: Your own labels for every job.
         runner_options: Beam's options for any runner but local, such as Dataflow's `subnetwork`.
-        failure_policy: `fast` stops a run at the first failed task.
-        retries: How often a failed step is tried again, unless it trains.
+        failure_policy: `fast` stops a run at the first failed task; `slow` finishes the others.
+        retries: How often a failed step is retried; a training step never is.
         budget_usd: `doctor` and `submit` refuse a run that may cost more.
         registry: The repository of templates.
         api_endpoint: Replaces Google's addresses, without credentials; for tests.
@@ -153,7 +153,7 @@ def _sentence(error: Any) -> str:
 
 
 def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
-    """Yields what is wrong with the texts, alone and together."""
+    """Yields what the schema cannot check: the forms of texts, and settings that conflict."""
     for name, (form, example) in _FORMS.items():
         text = value.get(name)
         if isinstance(text, str) and not re.fullmatch(form, text):

@@ -33,7 +33,7 @@ class Cron:
     zone: ZoneInfo
 
     def following(self, after: datetime.datetime) -> Iterator[datetime.datetime]:
-        """Yields the times after a moment, in the cron's zone."""
+        """Yields the scheduled times after a moment, in the zone of the expression."""
         from cronsim import CronSim
 
         yield from CronSim(self.fields, after.astimezone(self.zone))
@@ -78,7 +78,7 @@ def read_time(option: str, text: str, zone: datetime.tzinfo) -> datetime.datetim
         None when the text is empty.
 
     Raises:
-        ScheduleError: The text is neither.
+        ScheduleError: The text is neither a date nor a time.
     """
     if not text:
         return None

@@ -46,7 +46,7 @@ class Examination:
         tier: Replaces the spec's tier, unless empty.
         pipeline: A compiled file to use instead of compiling one.
         prices: A table of prices to use instead of ours.
-        offline: Whether to leave out every query.
+        offline: Whether to skip the queries to Google.
         runner: Where Beam will run.
         today: The date against which ends of support and the age of the prices are checked.
     """
@@ -108,7 +108,7 @@ def examine(
         yield Finding("more", "unchecked", sentence)
     if spec and cloud:
         if examination.offline:
-            yield from doctor_questions.left_out(cloud, tier, examination.runner)
+            yield from doctor_questions.unchecked_findings(cloud, tier, examination.runner)
             return
         if report:
             report("querying Google Cloud ...")
@@ -117,7 +117,7 @@ def examine(
 
 @dataclass(frozen=True)
 class _Attempt(Generic[_T]):
-    """The value that an attempt returned, or None, with the finding about it."""
+    """The value of an attempt, or None if it failed, and the finding about it."""
 
     value: _T | None
     finding: Finding
@@ -175,7 +175,10 @@ def _versions() -> Iterator[Finding]:
 
 
 def _ends(tier: tiers.Tier, cloud: Cloud | None, today: datetime.date) -> Iterator[Finding]:
-    """Yields what the run uses and Google will end; images only where the run uses Google's."""
+    """Yields a warning for each thing that the run uses and Google will end.
+
+    The ends of Google's prebuilt images are among them only if the run uses such an image.
+    """
     prebuilt = cloud is not None and "docker.pkg.dev/vertex-ai/" in cloud.image
     kinds = tiers.EVERYTHING if prebuilt else tiers.HARDWARE
     for warning in tiers.warnings(tier, today, kinds):
@@ -218,7 +221,7 @@ def _account(cloud: Cloud) -> Iterator[Finding]:
 
 
 def _parameters(examination: Examination, spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
-    """Makes the job as submit would, without sending it."""
+    """Checks the parameters of the job: builds it as submit would, and does not send it."""
     from quatrain.vertex.submission import compile_for, make_job
 
     with tempfile.TemporaryDirectory(prefix="quatrain-doctor-") as folder:

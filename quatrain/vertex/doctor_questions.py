@@ -19,7 +19,7 @@ from quatrain.vertex.cloud_file import Cloud
 from quatrain.vertex.findings import Finding, Severity
 
 TIMEOUT_S = 15.0
-"""The longest wait for one answer."""
+"""Seconds after which a question without an answer is left unchecked."""
 
 PROJECT_ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")
 ACCOUNT_ROLES = ("roles/iam.serviceAccountUser",)
@@ -113,13 +113,13 @@ class GoogleApis:
 
 
 def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
-    """Yields what Google answers about all that a run needs."""
+    """Asks Google about everything that a run needs; yields a finding for each answer."""
     credentials = None
     if not cloud.api_endpoint:
         credentials, finding = _credentials(cloud)
         yield finding
         if credentials is None:
-            yield from left_out(cloud, tier, runner)
+            yield from unchecked_findings(cloud, tier, runner)
             return
     apis = GoogleApis(cloud, credentials)
     yield _project(spec, cloud)
@@ -130,7 +130,7 @@ def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> 
     yield _quota(cloud)
 
 
-def left_out(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
+def unchecked_findings(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
     """Yields an unchecked finding for each question, with the command that answers it."""
     [bucket] = buckets.buckets_of([cloud.root])
     for check, sentence, command in (
@@ -155,7 +155,7 @@ def left_out(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Fin
         ("roles", _roles_sentence(cloud, runner), _policy_command(cloud)),
     ):
         yield Finding(check, "unchecked", sentence, command)
-    yield from (_hardware_left_out(name, kind, cloud) for name, kind in _hardware_of(tier))
+    yield from (_unchecked_hardware(name, kind, cloud) for name, kind in _hardware_of(tier))
     yield _quota(cloud)
 
 
@@ -185,7 +185,7 @@ def _credentials(cloud: Cloud) -> tuple[Any, Finding]:
 
 
 def _project(spec: ModelSpec, cloud: Cloud) -> Finding:
-    """Lists schedules, which proves the project, the region, the API and the caller's role."""
+    """Checks project, region, API and the caller's role at once, by listing schedules."""
     from quatrain.vertex.client import Vertex
 
     try:
@@ -212,17 +212,15 @@ def _buckets(spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
 
 
 def _image(apis: GoogleApis) -> Iterator[Finding]:
-    """Reads the image's manifest from the registry, as Vertex will, and its labels."""
+    """Checks that the image exists and has this version, by its manifest in the registry."""
     cloud = apis.cloud
     host, _, rest = cloud.image.partition("/")
     name, _, digest = rest.partition("@")
     scheme = "http" if host.split(":")[0] in ("localhost", "127.0.0.1") else "https"
-    base, is_google_s = f"{scheme}://{host}/v2/{name}", host.endswith(".pkg.dev")
+    base, at_google = f"{scheme}://{host}/v2/{name}", host.endswith(".pkg.dev")
 
     def read(path: str) -> dict[str, Any] | None:
-        answer = apis.fetch(
-            f"{base}/{path}", authorized=is_google_s, headers={"Accept": _MANIFESTS}
-        )
+        answer = apis.fetch(f"{base}/{path}", authorized=at_google, headers={"Accept": _MANIFESTS})
         return answer.json() if answer is not None else None
 
     try:
@@ -250,7 +248,7 @@ def _image(apis: GoogleApis) -> Iterator[Finding]:
 
 
 def _labels(read: Callable[[str], Any], manifest: dict[str, Any]) -> dict[str, str]:
-    """Returns the labels of an image; of several platforms, those of linux/amd64."""
+    """Returns the labels of an image; if it serves several platforms, those of linux/amd64."""
     if "manifests" in manifest:
         machines = [
             m["digest"]
@@ -281,7 +279,7 @@ def _versions_of(labels: dict[str, str], cloud: Cloud) -> Finding:
 
 
 def _roles(apis: GoogleApis, runner: str) -> Finding:
-    """Reads the policies of the project, the account and the bucket."""
+    """Checks the service account's roles by the policies of project, account and bucket."""
     cloud = apis.cloud
     [bucket] = buckets.buckets_of([cloud.root])
     account = cloud.service_account
@@ -346,7 +344,7 @@ def _has(policy: dict[str, Any], role: str, account: str) -> bool:
 
 
 def _hardware(apis: GoogleApis, tier: tiers.Tier | None) -> Iterator[Finding]:
-    """Yields which zones have the tier's machines: Vertex trains on those of Compute Engine."""
+    """Checks that a zone has the tier's machines: Vertex trains on those of Compute Engine."""
     cloud = apis.cloud
     for name, kind in _hardware_of(tier):
         try:
@@ -357,7 +355,7 @@ def _hardware(apis: GoogleApis, tier: tiers.Tier | None) -> Iterator[Finding]:
                 returnPartialSuccess="true",
             )
         except NoAnswer as error:
-            finding = _hardware_left_out(name, kind, cloud)
+            finding = _unchecked_hardware(name, kind, cloud)
             yield Finding("hardware", "unchecked", f"{finding.sentence}: {error}", finding.mend)
             continue
         zones = sorted(
@@ -390,7 +388,7 @@ def _hardware_of(tier: tiers.Tier | None) -> list[tuple[str, str]]:
     ]
 
 
-def _hardware_left_out(name: str, kind: str, cloud: Cloud) -> Finding:
+def _unchecked_hardware(name: str, kind: str, cloud: Cloud) -> Finding:
     list_of = {"machineTypes": "machine-types", "acceleratorTypes": "accelerator-types"}[kind]
     return Finding(
         "hardware",

@@ -1,4 +1,4 @@
-"""What doctor finds, and the lines that the terminal prints of it."""
+"""The findings of doctor, and their lines in the terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Finding:
 
 
 def lines(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yields findings as text: the worst last, where a terminal ends, and then the counts."""
+    """Yields the findings as lines of text, the worst last, and then their counts."""
     order: tuple[Severity, ...] = ("ok", "unchecked", "warning", "error")
     for finding in sorted(findings, key=lambda f: order.index(f.severity)):
         head, *more = finding.sentence.splitlines()

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from quatrain.vertex.submission import Submission
 
 PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0)
-"""The pauses between two reads of a job; the last is repeated. A job that is refused at once is
-reported at once."""
+"""Seconds between two reads of a job; the last is repeated. They start short, so that a job that
+fails at once is reported at once."""
 
 _OUTCOMES = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "was cancelled"}
 """How a job ended, by its state."""
@@ -73,7 +73,7 @@ class JobWatch:
 
         Raises:
             JobFailed: The job failed or was cancelled.
-            CloudError: The job cannot be read any more; it continues.
+            CloudError: The job can no longer be read; on Vertex it continues.
         """
         pauses = itertools.chain(PAUSES_S, itertools.repeat(PAUSES_S[-1]))
         while True:
@@ -87,18 +87,18 @@ class JobWatch:
             self._sleep(next(pauses))
 
     def _read(self) -> dict[str, Any]:
-        from quatrain.vertex.client import Unanswered
+        from quatrain.vertex.client import NoResponse
 
         job_id = self._submission.job_id
         try:
             return self._vertex.get_job(job_id)
-        except Unanswered as error:
+        except NoResponse as error:
             raise CloudError(
                 f"{error}\nthe job goes on: {console_link(self._vertex.cloud, job_id)}"
             ) from error
 
     def _show(self, job: Mapping[str, Any]) -> None:
-        """Shows each step whose state has changed, and the time of a running one."""
+        """Prints the steps whose state has changed, and the time of running ones."""
         tasks = {task["taskName"]: task for task in _tasks(job)}
         for number, step in enumerate(self._steps, 1):
             task = tasks.get(step, {})
@@ -170,7 +170,7 @@ def _state(job_or_task: Mapping[str, Any]) -> str:
 
 
 def _reasons(job: Mapping[str, Any]) -> Iterator[str]:
-    """Yields why tasks failed, the innermost first: the outer ones only repeat it."""
+    """Yields why tasks failed, innermost tasks first: outer tasks only repeat their errors."""
     failed = [t for t in _tasks(job) if _state(t) == "FAILED" and t.get("error", {}).get("message")]
     parents = {t.get("parentTaskId") for t in failed}
     for task in sorted(failed, key=lambda t: t.get("taskId") in parents):
@@ -178,7 +178,7 @@ def _reasons(job: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _duration_s(task: Mapping[str, Any]) -> float:
-    """Returns how long a task took; 0 for a task that was never started."""
+    """Returns the duration of a task in seconds; 0 for a task that was never started."""
     try:
         start, end = (
             datetime.datetime.fromisoformat(task[key]) for key in ("startTime", "endTime")

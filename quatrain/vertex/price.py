@@ -11,7 +11,7 @@ from quatrain.vertex.cloud_file import Cloud
 from quatrain.vertex.findings import Finding
 
 MAX_AGE = datetime.timedelta(days=365)
-"""A table of prices older than this gets a warning."""
+"""The age above which a table of prices gets a warning."""
 
 
 def price(
@@ -21,7 +21,7 @@ def price(
     table: Path = prices.OWN,
     today: datetime.date | None = None,
 ) -> Finding:
-    """Compares what a run may cost with the budget; without a budget, reports the cost.
+    """Returns a finding on the cost of a run, compared with the budget if there is one.
 
     Args:
         spec: The spec of the run.

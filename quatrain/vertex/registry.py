@@ -36,7 +36,7 @@ class Template:
 class Registry:
     """One repository of templates, by the protocol of kfp's own client (kfp 2.17).
 
-    kfp's client has no timeout and shows a refusal as a traceback.
+    It replaces kfp's client, which has no timeout and shows a refusal as a traceback.
 
     Args:
         cloud: The settings that name the repository. With `api_endpoint`, access is anonymous.

@@ -1,8 +1,8 @@
-"""Plans the calls that bring the schedules on Vertex AI to what is wanted, make before break.
+"""Plans the calls that make the schedules on Vertex AI match a request.
 
-`plan` is a pure function of the wanted schedule and of those that exist.
+`plan` is a pure function of the requested schedule and of those that exist.
 
-A schedule whose spec has changed is replaced, because the runs of the old one must stay what they
+A schedule whose spec has changed is replaced, since the runs of the old one must stay what they
 were. One call cannot switch between two schedules, but the clock can. The new schedule is created
 parked, with its start in 2100, and is checked. Then it gets the moment of the switch as its start,
 and the old schedule gets the same moment as its end. Before that moment only the old one runs, and
@@ -27,22 +27,22 @@ PARKED = datetime.datetime(2100, 1, 1, tzinfo=UTC)
 SWITCH_DELAY = datetime.timedelta(seconds=90)
 """The time between the calls and the switch: enough for both calls to arrive."""
 MAX_CLOCK_ERROR = datetime.timedelta(seconds=45)
-"""How far this clock may be from Vertex's: half of SWITCH_DELAY. As much time passes after a
-switch before the old schedule is deleted."""
+"""How far this clock may be off Vertex's: half of SWITCH_DELAY. The old schedule is deleted this
+long after a switch."""
 
 
 @dataclass(frozen=True)
-class WantedSchedule:
-    """What a schedule should be.
+class ScheduleRequest:
+    """The schedule that a user requests.
 
     Attributes:
         name: The model's name, which the display name holds.
         cron: When the schedule starts a run.
         job: The PipelineJob of each run, in the API's JSON form.
         start: No run starts before this moment; None for at once.
-        end: No run starts from this moment on.
-        max_runs: How many runs there are in all.
-        max_active: How many runs there are at the same time.
+        end: No run starts from this moment on; None: no end.
+        max_runs: Most runs in all; None: no limit.
+        max_active: Most runs at the same time.
     """
 
     name: str
@@ -150,7 +150,16 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Action:
-    """One call, in words; `until` is a moment to wait for instead of a call."""
+    """One step of a plan: a call, or a wait.
+
+    Attributes:
+        verb: create, update, switch, pause, delete or wait.
+        words: The action as the terminal prints it.
+        name: The resource name of the schedule that is changed.
+        changes: The fields to update, in the API's JSON form.
+        start: The start of a schedule that is created; None: at once.
+        until: The moment that a wait ends; None for a call.
+    """
 
     verb: str
     words: str
@@ -161,26 +170,26 @@ class Action:
 
 
 def plan(
-    wanted: WantedSchedule, schedules: Sequence[Schedule], now: datetime.datetime
+    request: ScheduleRequest, schedules: Sequence[Schedule], now: datetime.datetime
 ) -> list[Action]:
-    """Returns the actions in their order; none when all is as wanted.
+    """Returns the actions in their order, or none if the schedules match the request.
 
-    Only the first action is certain: the others are planned anew once it is done.
+    Only the first action is final. The others may change, as each action is followed by a new plan.
 
     Args:
-        wanted: What should be.
+        request: The schedule that should exist.
         schedules: The schedules of the display name, oldest first.
         now: The present, by Vertex's clock.
     """
-    target = _target(wanted, schedules)
+    target = _target(request, schedules)
     others = [s for s in schedules if s is not target]
     is_paused = any(o.state == "PAUSED" for o in others) and not any(
         o.is_in_force(now) for o in others
     )
     if target is None:
-        return _create(wanted, others, now)
+        return _create(request, others, now)
     actions = []
-    if changes := _differences(wanted, target, None if others else now):
+    if changes := _differences(request, target, None if others else now):
         words = [f"{_WORDS[k]} {target.value.get(k, 'none')} -> {v}" for k, v in changes.items()]
         actions.append(Action("update", f"change {', '.join(words)}", target.name, changes))
     if is_paused and target.state == "ACTIVE":
@@ -188,9 +197,9 @@ def plan(
     if target.start > now:
         in_force = [o for o in others if o.is_in_force(now)]
         actions += (
-            _hand_over(wanted, target, in_force, others, now)
+            _hand_over(request, target, in_force, others, now)
             if in_force
-            else _begin(wanted, target, now)
+            else _begin(request, target, now)
         )
     elif now < target.start + MAX_CLOCK_ERROR and any(o.end == target.start for o in others):
         actions.append(_wait(target.start))
@@ -198,33 +207,35 @@ def plan(
     return actions
 
 
-def _target(wanted: WantedSchedule, schedules: Sequence[Schedule]) -> Schedule | None:
-    """Returns the schedule that is what is wanted, or can become it: the one that starts first."""
+def _target(request: ScheduleRequest, schedules: Sequence[Schedule]) -> Schedule | None:
+    """Returns the earliest schedule that matches the request or can be updated to, or None."""
     fit = [
-        s for s in schedules if s.labels.get("request") == wanted.digest and _can_become(wanted, s)
+        s
+        for s in schedules
+        if s.labels.get("request") == request.digest and _can_become(request, s)
     ]
     return min(fit, key=lambda s: (s.start, s.value["createTime"]), default=None)
 
 
-def _can_become(wanted: WantedSchedule, schedule: Schedule) -> bool:
-    """Whether an update is enough: it can neither unset a field nor change a completed schedule."""
-    unset = (wanted.end is None and schedule.end) or (
-        not wanted.max_runs and int(schedule.value.get("maxRunCount", 0))
+def _can_become(request: ScheduleRequest, schedule: Schedule) -> bool:
+    """Whether an update can make a schedule match; none can unset a field or revive a schedule."""
+    unset = (request.end is None and schedule.end) or (
+        not request.max_runs and int(schedule.value.get("maxRunCount", 0))
     )
     if unset:
         return False
-    settings = wanted.settings()
+    settings = request.settings()
     return schedule.state != "COMPLETED" or all(
         has_setting(schedule, k, v) for k, v in settings.items()
     )
 
 
 def _create(
-    wanted: WantedSchedule, others: Sequence[Schedule], now: datetime.datetime
+    request: ScheduleRequest, others: Sequence[Schedule], now: datetime.datetime
 ) -> list[Action]:
     rest = [o for o in others if not o.has_ended(now)]
     if not rest:
-        later = wanted.start if wanted.start and wanted.start > now else None
+        later = request.start if request.start and request.start > now else None
         create = Action("create", "create it", start=later)
     else:
         words = "create a new schedule, parked, because its runs differ from those of the old one"
@@ -235,21 +246,21 @@ def _create(
 
 
 def _differences(
-    wanted: WantedSchedule, target: Schedule, now: datetime.datetime | None
+    request: ScheduleRequest, target: Schedule, now: datetime.datetime | None
 ) -> dict[str, Any]:
     """Returns the settings to change.
 
     The start is among them only where `now` is known: a switch under way sets the start itself.
     """
-    changes = {k: v for k, v in wanted.settings().items() if not has_setting(target, k, v)}
-    if now and wanted.start and now < wanted.start != target.start:
-        changes["startTime"] = to_json(wanted.start)
+    changes = {k: v for k, v in request.settings().items() if not has_setting(target, k, v)}
+    if now and request.start and now < request.start != target.start:
+        changes["startTime"] = to_json(request.start)
     return changes
 
 
-def _begin(wanted: WantedSchedule, target: Schedule, now: datetime.datetime) -> list[Action]:
-    """Returns the call that starts a waiting schedule where no other is in force."""
-    begin = max(wanted.start or now, _switch_time(now))
+def _begin(request: ScheduleRequest, target: Schedule, now: datetime.datetime) -> list[Action]:
+    """Returns the call that starts a parked schedule when no other is in force."""
+    begin = max(request.start or now, _switch_time(now))
     if target.start <= begin:
         return []
     words = f"start it at {in_words(begin)}"
@@ -257,17 +268,17 @@ def _begin(wanted: WantedSchedule, target: Schedule, now: datetime.datetime) -> 
 
 
 def _hand_over(
-    wanted: WantedSchedule,
+    request: ScheduleRequest,
     target: Schedule,
     in_force: Sequence[Schedule],
     others: Sequence[Schedule],
     now: datetime.datetime,
 ) -> list[Action]:
-    """Returns the calls that let the clock switch from the schedules in force to the target."""
+    """Returns the actions that let the clock switch from the schedules in force to the target."""
     actions = []
     switch = target.start
     if switch == PARKED:
-        switch = max(wanted.start or now, _switch_time(now))
+        switch = max(request.start or now, _switch_time(now))
         switch = min([switch, *(s.end for s in in_force if s.end)])
         words = f"start the new schedule at {in_words(switch)}"
         actions.append(Action("update", words, target.name, {"startTime": to_json(switch)}))
@@ -288,7 +299,7 @@ def _wait(switch: datetime.datetime) -> Action:
 
 
 def _switch_time(now: datetime.datetime) -> datetime.datetime:
-    """Returns a moment soon, at half a minute: cron has whole minutes, so no run is due there."""
+    """Returns a moment soon, at second 30: cron has whole minutes, so no run is due then."""
     later = now + SWITCH_DELAY
     return later.replace(second=30, microsecond=0) + datetime.timedelta(minutes=later.second >= 30)
 

@@ -1,10 +1,9 @@
-"""The schedules of a project: lists them, and brings one of them to what is wanted.
+"""Lists the schedules of a project, and makes one of them match a request.
 
 Vertex gives a schedule no id of ours, no labels and no etag. So a schedule is identified by its
 display name, and a label of its job holds the digest of what it runs. `ScheduleApplier.apply` makes
 the first call of the plan, reads the schedules again and plans again, until nothing is left to do.
-A crash between any two calls is therefore mended by the next apply, and a second apply changes
-nothing.
+So the next apply repairs a crash between any two calls, and a second apply changes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from quatrain.vertex.schedule_plan import (
     UTC,
     Action,
     Schedule,
-    WantedSchedule,
+    ScheduleRequest,
     display_name,
     from_json,
     has_setting,
@@ -34,16 +33,18 @@ if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
 
 LONGEST_WAIT = datetime.timedelta(minutes=5)
-"""A switch farther away is left to the clock; the next apply deletes the old schedule."""
+"""No apply waits longer for a switch. The clock switches anyway, and the next apply deletes the old
+schedule."""
 MAX_ROUNDS = 30
+"""Most actions of one apply; one that needs more has a rival that changes the schedule too."""
 
 
 class ScheduleApplier:
-    """Brings a schedule to what is wanted.
+    """Makes the schedule of a model match a request.
 
     Args:
         vertex: The service.
-        wanted: What should be.
+        request: The schedule that should exist.
         report: Receives each action in words.
         now: The clock.
         sleep: Waits for some seconds.
@@ -52,18 +53,18 @@ class ScheduleApplier:
     def __init__(
         self,
         vertex: Vertex,
-        wanted: WantedSchedule,
+        request: ScheduleRequest,
         report: Callable[[str], None],
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._vertex, self._wanted, self._report = vertex, wanted, report
+        self._vertex, self._request, self._report = vertex, request, report
         self._now, self._sleep = now, sleep
 
     def plan(self) -> list[Action]:
-        """Returns the actions that lead from the present schedules to the wanted one."""
-        self._wanted.check(self._now())
-        return plan(self._wanted, find(self._vertex, self._wanted.name), self._now())
+        """Returns the actions that make the existing schedules match the request."""
+        self._request.check(self._now())
+        return plan(self._request, find(self._vertex, self._request.name), self._now())
 
     def apply(self) -> int:
         """Carries out the plan and returns how many calls it took.
@@ -73,7 +74,7 @@ class ScheduleApplier:
                 changing it.
             CloudError: A call was refused; the next apply continues from there.
         """
-        from quatrain.vertex.client import Absent
+        from quatrain.vertex.client import NotFound
 
         calls = 0
         for _ in range(MAX_ROUNDS):
@@ -86,11 +87,11 @@ class ScheduleApplier:
             self._report(actions[0].words)
             try:
                 self._carry_out(actions[0])
-            except Absent:
+            except NotFound:
                 self._report("it was deleted meanwhile; looking again")
             calls += actions[0].until is None
         raise ScheduleError(
-            f"schedule {self._wanted.name} is still not as wanted after {calls} calls: someone "
+            f"schedule {self._request.name} is still not as wanted after {calls} calls: someone "
             f"else changes it; see `quatrain schedule list`, then apply again"
         )
 
@@ -99,7 +100,7 @@ class ScheduleApplier:
             self._sleep(max(0.0, (action.until - self._now()).total_seconds()) + 1)
         elif action.verb == "create":
             created = self._vertex.create_schedule(
-                self._wanted.as_schedule(self._vertex.cloud, action.start)
+                self._request.as_schedule(self._vertex.cloud, action.start)
             )
             self._check_clock(from_json(created["createTime"]))
             self._verify(created["name"])
@@ -122,10 +123,10 @@ class ScheduleApplier:
     def _verify(self, name: str) -> None:
         """Reads a new schedule back, and deletes it if it differs from what was sent."""
         created = Schedule(self._vertex.get_schedule(name))
-        sent = self._wanted.as_schedule(self._vertex.cloud, None)
+        sent = self._request.as_schedule(self._vertex.cloud, None)
         job = sent["createPipelineJobRequest"]["pipelineJob"]
         wrong = [k for k, v in job.items() if not _contains(created.job.get(k), v)]
-        wrong += [k for k, v in self._wanted.settings().items() if not has_setting(created, k, v)]
+        wrong += [k for k, v in self._request.settings().items() if not has_setting(created, k, v)]
         if created.state != "ACTIVE" or wrong:
             delete(self._vertex, name, self._sleep)
             what = ", ".join(wrong) or f"its state is {created.state}"
@@ -136,7 +137,7 @@ class ScheduleApplier:
 
 
 def _contains(value: Any, sent: Any) -> bool:
-    """Whether a value holds what was sent; the service may add to it."""
+    """Whether a value holds all that was sent; the service may add fields."""
     if isinstance(sent, Mapping) and isinstance(value, Mapping):
         return all(_contains(value.get(k), v) for k, v in sent.items())
     return bool(value == sent)
@@ -184,15 +185,15 @@ def find_all(vertex: Vertex) -> list[Schedule]:
     return [s for s in map(Schedule, of_pipelines) if "request" in s.labels]
 
 
-def next_times(wanted: WantedSchedule, n: int = 5) -> list[datetime.datetime]:
-    """Returns the next times of a schedule, in its zone; fewer where its end comes before."""
+def next_times(request: ScheduleRequest, n: int = 5) -> list[datetime.datetime]:
+    """Returns the next `n` times of a schedule, in its zone; fewer if it ends before."""
     now = datetime.datetime.now(UTC)
-    times = itertools.islice(wanted.cron.following(max(wanted.start or now, now)), n)
-    return [t for t in times if wanted.end is None or t < wanted.end]
+    times = itertools.islice(request.cron.following(max(request.start or now, now)), n)
+    return [t for t in times if request.end is None or t < request.end]
 
 
 def line(schedule: Schedule) -> str:
-    """Returns a schedule's line of `quatrain schedule list`."""
+    """Returns the line that `quatrain schedule list` prints for a schedule."""
     value = schedule.value
     name = str(value["displayName"]).removeprefix("quatrain ")
     following = value.get("nextRunTime")
@@ -215,13 +216,13 @@ def delete(vertex: Vertex, name: str, sleep: Callable[[float], None] = time.slee
     Raises:
         CloudError: The schedule is still there after a minute.
     """
-    from quatrain.vertex.client import Absent
+    from quatrain.vertex.client import NotFound
 
     vertex.delete_schedule(name)
     for pause_s in (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0):
         sleep(pause_s)
         try:
             vertex.get_schedule(name)
-        except Absent:
+        except NotFound:
             return
     raise CloudError(f"schedule {name} was deleted but is still there; apply again in a while")

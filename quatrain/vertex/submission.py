@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quatrain.components.buckets import check_buckets, source_warnings
 from quatrain.components.errors import SourceDenied
@@ -23,9 +23,6 @@ from quatrain.vertex import beam_checks
 from quatrain.vertex.cloud_file import Cloud, CloudError, load_cloud
 from quatrain.vertex.price import price
 from quatrain.vertex.registry import Registry
-
-if TYPE_CHECKING:
-    pass
 
 JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,127}")
 """The pattern that google-cloud-aiplatform checks (pipeline_constants._VALID_NAME_PATTERN)."""
@@ -101,8 +98,8 @@ class CheckedJob:
         """
         write_spec(self.spec, self.cloud.root)
 
-    def named(self, job_id: str, *, cached: bool = True) -> Submission:
-        """Returns the job with an id; without `cached`, no step is taken from the cache."""
+    def with_id(self, job_id: str, *, cached: bool = True) -> Submission:
+        """Returns the job with an id; unless `cached`, every step runs anew."""
         config = self.job["runtimeConfig"]
         parameters = config["parameterValues"] | ({} if cached else {"cache_key": job_id})
         job = {**self.job, "runtimeConfig": {**config, "parameterValues": parameters}}
@@ -110,7 +107,7 @@ class CheckedJob:
 
 
 def prepare(request: JobRequest, folder: Path) -> CheckedJob:
-    """Makes the job, and checks all that can be checked before it is sent.
+    """Builds the job, and checks everything that can be checked before it is sent.
 
     Args:
         request: The job to make.
@@ -152,10 +149,11 @@ def prepare(request: JobRequest, folder: Path) -> CheckedJob:
     return CheckedJob(cloud, spec, compiled, job, warnings, at)
 
 
-def labelled(checked: CheckedJob) -> CheckedJob:
+def with_data_label(checked: CheckedJob) -> CheckedJob:
     """Returns the job with a label that holds the digest of the files that it will read.
 
-    Not for a schedule, whose runs read different files: there, find-files records the digest.
+    A schedule has no such label, since its runs read different files. Their find-files step records
+    the digest.
 
     Raises:
         SourceError: The source has no files.
@@ -175,7 +173,7 @@ def labelled(checked: CheckedJob) -> CheckedJob:
 
 
 def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
-    """Returns `pipeline`, or else a new compiled file with the image and retries of a cloud.
+    """Reads the compiled file `pipeline`, or compiles one with the image and retries of a cloud.
 
     Raises:
         PipelineError: The file is not a pipeline.

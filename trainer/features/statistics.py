@@ -159,12 +159,12 @@ class Distribution:
         """
         if len(self.counts) <= n:
             return np.arange(len(self.counts))
-        rest, n_left = np.arange(len(self.counts)), n
+        rest, n_rest = np.arange(len(self.counts)), n
         # Without the heavy bins an even share is smaller, so further bins may be heavy in the rest.
-        while (heavy := self.counts[rest] * (n_left - 1) > self.counts[rest].sum()).any():
-            rest, n_left = rest[~heavy], n_left - int(heavy.sum())
+        while (heavy := self.counts[rest] * (n_rest - 1) > self.counts[rest].sum()).any():
+            rest, n_rest = rest[~heavy], n_rest - int(heavy.sum())
         cumulative = np.cumsum(self.counts[rest])
-        ranks = np.ceil(np.arange(n_left) / (n_left - 1) * cumulative[-1]).clip(1, cumulative[-1])
+        ranks = np.ceil(np.arange(n_rest) / (n_rest - 1) * cumulative[-1]).clip(1, cumulative[-1])
         chosen = rest[np.searchsorted(cumulative, ranks)]
         return np.union1d(chosen, np.setdiff1d(np.arange(len(self.counts)), rest))
 
@@ -197,7 +197,7 @@ class Categories:
         values: Distinct strings in byte order, `[K]`.
         counts: Rows of each string, `[K] int64`.
         missing: Rows without a value.
-        left_out: Rows of the strings outside the sample.
+        unsampled: Rows of the strings outside the sample.
         shift: Number of leading zero bits that a sampled fingerprint has; 0: every string is in.
         limit: Most strings; None: no limit.
     """
@@ -205,7 +205,7 @@ class Categories:
     values: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     missing: int = 0
-    left_out: int = 0
+    unsampled: int = 0
     shift: int = 0
     limit: int | None = None
 
@@ -247,11 +247,11 @@ class Categories:
         counts = np.zeros(len(encoded.dictionary), np.int64)
         # add.at, since a string may occur in several parts: `counts[i] += n` would add only one.
         np.add.at(counts, encoded.indices.to_numpy(), np.concatenate([p.counts for p in aligned]))
-        left_out, missing = sum(p.left_out for p in aligned), sum(p.missing for p in aligned)
+        unsampled, missing = sum(p.unsampled for p in aligned), sum(p.missing for p in aligned)
         limit = next((p.limit for p in parts if p.limit is not None), None)
         order = pc.sort_indices(encoded.dictionary)
         values, counts = encoded.dictionary.take(order), counts[order.to_numpy()]
-        return cls(values, counts, missing, left_out, shift, limit)._bounded()
+        return cls(values, counts, missing, unsampled, shift, limit)._bounded()
 
     def __add__(self, other: Categories) -> Categories:
         return self.total([self, other])
@@ -264,7 +264,7 @@ class Categories:
             self,
             values=self.values.filter(pa.array(in_sample)),
             counts=self.counts[in_sample],
-            left_out=self.left_out + int(self.counts[~in_sample].sum()),
+            unsampled=self.unsampled + int(self.counts[~in_sample].sum()),
             shift=shift,
         )
 
@@ -293,7 +293,7 @@ class Categories:
     @property
     def count(self) -> int:
         """Rows with a value, those outside the sample included."""
-        return int(self.counts.sum()) + self.left_out
+        return int(self.counts.sum()) + self.unsampled
 
     def top(self, k: int | None = None, min_count: int = 1) -> list[tuple[str, int]]:
         """Returns up to `k` pairs (value, rows), most frequent first, ties in byte order.

@@ -35,8 +35,8 @@ def knots_of(values: np.ndarray, pieces: int) -> np.ndarray:
             break
         chosen[near] = True
     light = np.where(chosen, 0, counts)
-    n_left = pieces + 1 - int(chosen.sum())
+    n_quantiles = pieces + 1 - int(chosen.sum())
     cumulative = np.cumsum(light)
-    ranks = np.ceil(np.arange(1, n_left + 1) / (n_left + 1) * cumulative[-1])
+    ranks = np.ceil(np.arange(1, n_quantiles + 1) / (n_quantiles + 1) * cumulative[-1])
     chosen[np.searchsorted(cumulative, ranks)] = True
     return distinct[chosen]

@@ -108,11 +108,11 @@ class Loop:
         start, count = tf.constant(first, tf.int32), tf.constant(steps, tf.int32)
         total, weight, wrong = self._run_steps(window.tensors, window.order, start, count)
         if int(wrong) < steps:
-            done = int(self.step.numpy()) - steps + int(wrong)
+            steps_before = int(self.step.numpy()) - steps + int(wrong)
             places = self._batch(window.order, first + int(wrong))
             numbers, _, labels, _ = (tf.gather(t, places).numpy() for t in window.tensors)
             raise TrainerError(
-                f"the loss is not a number at step {done + 1}: "
+                f"the loss is not a number at step {steps_before + 1}: "
                 f"{_suspect(numbers, labels, self.train_rows.names)}; "
                 f"correct the column, or lower learning_rate, now {self._settings.learning_rate:g}"
             )

@@ -9,7 +9,7 @@ from quatrain.vertex import schedules
 from quatrain.vertex.client import Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
 from quatrain.vertex.cron import ScheduleError, read_cron
-from quatrain.vertex.schedule_plan import PARKED, WantedSchedule
+from quatrain.vertex.schedule_plan import PARKED, ScheduleRequest
 from quatrain.vertex.schedules import ScheduleApplier
 from tests.emulators import vertex as emulator
 
@@ -51,15 +51,15 @@ class Service:
         self.live = []
         google.after_call = lambda method: self.live.append(len(google.live()))
 
-    def apply(self, wanted, client=None):
+    def apply(self, request, client=None):
         lines = []
         applying = ScheduleApplier(
-            client or self.client, wanted, lines.append, self.clock.now, self.clock.move
+            client or self.client, request, lines.append, self.clock.now, self.clock.move
         )
         return applying.apply(), lines
 
-    def plan(self, wanted):
-        return ScheduleApplier(self.client, wanted, print, self.clock.now, self.clock.move).plan()
+    def plan(self, request):
+        return ScheduleApplier(self.client, request, print, self.clock.now, self.clock.move).plan()
 
     @staticmethod
     def epochs(schedule):
@@ -86,7 +86,7 @@ def service(served):
     return Service(google, client, clock)
 
 
-def wanted(epochs=1, cron="TZ=America/Sao_Paulo 0 3 * * 1", **settings):
+def schedule_request(epochs=1, cron="TZ=America/Sao_Paulo 0 3 * * 1", **settings):
     job = {
         "displayName": "toy",
         "pipelineSpec": SPEC,
@@ -97,7 +97,7 @@ def wanted(epochs=1, cron="TZ=America/Sao_Paulo 0 3 * * 1", **settings):
         },
         "serviceAccount": CLOUD["service_account"],
     }
-    return WantedSchedule("toy", read_cron(cron), job, **settings)
+    return ScheduleRequest("toy", read_cron(cron), job, **settings)
 
 
 def state(service):
@@ -108,7 +108,7 @@ def state(service):
 
 
 def test_the_first_apply_creates_one_schedule_without_overlapping_runs(service):
-    assert service.apply(wanted())[0] == 1
+    assert service.apply(schedule_request())[0] == 1
     (created,) = schedules.find(service.client, "toy")
     assert created.value["cron"] == "TZ=America/Sao_Paulo 0 3 * * 1"
     assert created.value["maxConcurrentRunCount"] == "1"
@@ -117,7 +117,7 @@ def test_the_first_apply_creates_one_schedule_without_overlapping_runs(service):
 
 
 def test_a_schedule_of_the_first_version_is_replaced_by_one_whose_spec_is_text(service):
-    first, second = wanted(), wanted()
+    first, second = schedule_request(), schedule_request()
     mapping = {"name": "toy", "columns": [{"x": "float"}, {"y": "bool"}], "train": {"epochs": 3}}
     first.job["runtimeConfig"]["parameterValues"] = {"n": mapping}
     service.apply(first)
@@ -135,16 +135,16 @@ def test_a_schedule_of_the_first_version_is_replaced_by_one_whose_spec_is_text(s
 
 
 def test_a_second_apply_changes_nothing(service):
-    service.apply(wanted())
+    service.apply(schedule_request())
     before = len(service.google.calls)
-    assert service.apply(wanted()) == (0, [])
+    assert service.apply(schedule_request()) == (0, [])
     assert set(service.google.calls[before:]) == {"list_schedules"}
 
 
 def test_another_cron_or_limit_is_changed_in_place(service):
-    service.apply(wanted())
+    service.apply(schedule_request())
     (before,) = schedules.find(service.client, "toy")
-    changed = wanted(cron="30 4 * * *", max_runs=9, end=service.clock.now() + 30 * DAY)
+    changed = schedule_request(cron="30 4 * * *", max_runs=9, end=service.clock.now() + 30 * DAY)
     calls, lines = service.apply(changed)
     (after,) = schedules.find(service.client, "toy")
     assert (calls, after.name) == (1, before.name)
@@ -155,11 +155,11 @@ def test_another_cron_or_limit_is_changed_in_place(service):
 
 
 def test_a_changed_spec_takes_over_at_a_moment_with_one_running_all_the_time(service):
-    service.apply(wanted(1))
+    service.apply(schedule_request(1))
     (old,) = schedules.find(service.client, "toy")
     started = service.clock.now()
     service.live.clear()
-    service.apply(wanted(2))
+    service.apply(schedule_request(2))
     assert set(service.live) == {1}
     (new,) = schedules.find(service.client, "toy")
     assert state(service) == [(2, "ACTIVE", True)]
@@ -173,7 +173,7 @@ def test_a_changed_spec_takes_over_at_a_moment_with_one_running_all_the_time(ser
         "update_schedule",
         "delete_schedule",
     ]
-    assert service.apply(wanted(2)) == (0, [])
+    assert service.apply(schedule_request(2)) == (0, [])
     assert old.name not in service.google.schedules
 
 
@@ -206,13 +206,13 @@ def test_an_apply_that_is_cut_after_any_call_is_mended_by_the_next(service, befo
         calls += 1
         service.google.schedules.clear()
         if before != "nothing":
-            service.apply(wanted(1 if before == "other spec" else 2, cron="0 3 * * *"))
+            service.apply(schedule_request(1 if before == "other spec" else 2, cron="0 3 * * *"))
         if before == "paused":
-            service.apply(wanted(1, cron="0 3 * * *"))
+            service.apply(schedule_request(1, cron="0 3 * * *"))
             service.client.pause_schedule(schedules.find_one(service.client, "toy").name)
         service.live.clear()
         try:
-            service.apply(wanted(2), Cutting(service.client, calls))
+            service.apply(schedule_request(2), Cutting(service.client, calls))
         except Cut:
             cut = True
         else:
@@ -221,7 +221,7 @@ def test_an_apply_that_is_cut_after_any_call_is_mended_by_the_next(service, befo
         allowed = {"nothing": {0, 1}, "paused": {0}}.get(before, {1})
         assert set(service.live) <= allowed, calls
         service.live.clear()
-        service.apply(wanted(2))
+        service.apply(schedule_request(2))
         counts = service.live
         if before == "paused":
             assert state(service) == [(2, "PAUSED", False)], calls
@@ -232,7 +232,7 @@ def test_an_apply_that_is_cut_after_any_call_is_mended_by_the_next(service, befo
             # An hour within a switch may leave two schedules in force, but never none.
             assert 0 not in counts
             assert pause_s or set(counts) == {1}, calls
-        assert service.apply(wanted(2)) == (0, [])
+        assert service.apply(schedule_request(2)) == (0, [])
         if not cut:
             break
     assert calls > (7 if before == "other spec" else 2)
@@ -244,13 +244,13 @@ OFTEN = {"cron": "* * * * *", "max_active": 1000}
 
 @pytest.mark.parametrize("cut", range(12))
 def test_no_minute_of_a_switch_lacks_its_run_or_has_two(service, cut):
-    service.apply(wanted(1, **OFTEN))
+    service.apply(schedule_request(1, **OFTEN))
     service.clock.move(300)
     if cut:
         with pytest.raises(Cut):
-            service.apply(wanted(2, **OFTEN), Cutting(service.client, cut))
+            service.apply(schedule_request(2, **OFTEN), Cutting(service.client, cut))
         service.clock.move(20)
-    service.apply(wanted(2, **OFTEN))
+    service.apply(schedule_request(2, **OFTEN))
     service.clock.move(300)
     service.google.tick()
     due = [moment for moment, _ in service.google.fired]
@@ -262,7 +262,7 @@ def test_no_minute_of_a_switch_lacks_its_run_or_has_two(service, cut):
 
 
 def test_a_run_that_is_due_while_one_is_active_is_skipped(service):
-    service.apply(wanted(cron="* * * * *"))
+    service.apply(schedule_request(cron="* * * * *"))
     service.clock.move(600)
     service.google.tick()
     assert len(service.google.fired) == 1
@@ -270,7 +270,7 @@ def test_a_run_that_is_due_while_one_is_active_is_skipped(service):
 
 @pytest.mark.parametrize(("catch_up", "runs"), [(True, 10), (False, 0)])
 def test_missed_runs_start_only_with_catch_up(service, catch_up, runs):
-    service.apply(wanted(**OFTEN))
+    service.apply(schedule_request(**OFTEN))
     name = schedules.find_one(service.client, "toy").name
     service.client.pause_schedule(name)
     service.clock.move(600)
@@ -280,39 +280,39 @@ def test_missed_runs_start_only_with_catch_up(service, catch_up, runs):
 
 
 def test_a_schedule_that_had_its_runs_is_left_as_it_is(service):
-    service.apply(wanted(max_runs=3, **OFTEN))
+    service.apply(schedule_request(max_runs=3, **OFTEN))
     service.clock.move(600)
-    assert service.apply(wanted(max_runs=3, **OFTEN)) == (0, [])
+    assert service.apply(schedule_request(max_runs=3, **OFTEN)) == (0, [])
     assert state(service) == [(1, "COMPLETED", False)]
     assert len(service.google.fired) == 3
-    service.apply(wanted(max_runs=9, **OFTEN))
+    service.apply(schedule_request(max_runs=9, **OFTEN))
     assert state(service) == [(1, "ACTIVE", True)]
 
 
 def test_returning_to_the_old_spec_during_a_switch_leaves_one_schedule(service):
-    service.apply(wanted(1))
+    service.apply(schedule_request(1))
     with pytest.raises(Cut):
-        service.apply(wanted(2), Cutting(service.client, 8))
+        service.apply(schedule_request(2), Cutting(service.client, 8))
     assert [s.end is not None for s in schedules.find(service.client, "toy")] == [True, False]
     service.live.clear()
-    service.apply(wanted(1))
+    service.apply(schedule_request(1))
     assert state(service) == [(1, "ACTIVE", True)]
     assert set(service.live) == {1}
 
 
 def test_an_end_that_is_taken_back_needs_a_new_schedule(service):
-    service.apply(wanted(1, end=service.clock.now() + 30 * DAY, max_runs=5))
+    service.apply(schedule_request(1, end=service.clock.now() + 30 * DAY, max_runs=5))
     service.live.clear()
-    service.apply(wanted(1))
+    service.apply(schedule_request(1))
     (created,) = schedules.find(service.client, "toy")
     assert created.end is None
     assert set(service.live) == {1}
 
 
 def test_a_future_start_is_honoured_and_the_old_schedule_runs_until_then(service):
-    service.apply(wanted(1))
+    service.apply(schedule_request(1))
     start = service.clock.now() + 10 * DAY
-    _, lines = service.apply(wanted(2, start=start))
+    _, lines = service.apply(schedule_request(2, start=start))
     assert lines[-1].startswith("the old one ends by itself at")
     old, new = schedules.find(service.client, "toy")
     assert (old.end, new.start) == (start, start)
@@ -320,19 +320,19 @@ def test_a_future_start_is_honoured_and_the_old_schedule_runs_until_then(service
     assert service.google.live() == [old.name]
     service.clock.moment = start + DAY
     assert service.google.live() == [new.name]
-    service.apply(wanted(2, start=start))
+    service.apply(schedule_request(2, start=start))
     assert state(service) == [(2, "ACTIVE", True)]
 
 
 def test_a_schedule_that_someone_deleted_is_recreated(service):
-    service.apply(wanted())
+    service.apply(schedule_request())
     service.google.schedules.clear()
-    assert service.apply(wanted())[0] == 1
+    assert service.apply(schedule_request())[0] == 1
     assert state(service) == [(1, "ACTIVE", True)]
 
 
 def test_a_schedule_deleted_in_the_middle_of_its_switch_is_followed_at_once(service):
-    service.apply(wanted(1))
+    service.apply(schedule_request(1))
     (old,) = service.google.schedules
 
     def delete(method):
@@ -341,32 +341,32 @@ def test_a_schedule_deleted_in_the_middle_of_its_switch_is_followed_at_once(serv
             service.google.schedules.pop(old, None)
 
     service.google.after_call = delete
-    _, lines = service.apply(wanted(2))
+    _, lines = service.apply(schedule_request(2))
     assert "it was deleted meanwhile; looking again" in lines
     service.clock.move(300)
     assert state(service) == [(2, "ACTIVE", True)]
-    assert service.apply(wanted(2)) == (0, [])
+    assert service.apply(schedule_request(2)) == (0, [])
 
 
 def test_a_schedule_of_the_same_name_that_is_not_ours_is_left_alone(service):
-    theirs = wanted().as_schedule(service.client.cloud, None)
+    theirs = schedule_request().as_schedule(service.client.cloud, None)
     theirs["createPipelineJobRequest"]["pipelineJob"]["labels"] = {}
     service.client.create_schedule(theirs)
     with pytest.raises(ScheduleError, match="was not made by Quatrain; rename it or the model"):
-        service.apply(wanted())
+        service.apply(schedule_request())
     assert len(service.google.schedules) == 1
 
 
 def test_a_create_whose_answer_was_lost_does_not_make_two(service):
     service.google.faults.append(("create_schedule", 503, "after"))
     with pytest.raises(CloudError, match="the service did not answer; try again in a while"):
-        service.apply(wanted())
-    assert service.apply(wanted()) == (0, [])
+        service.apply(schedule_request())
+    assert service.apply(schedule_request()) == (0, [])
     assert len(service.google.schedules) == 1
 
 
 def test_a_new_schedule_that_came_back_changed_is_deleted_and_the_old_one_stays(service):
-    service.apply(wanted(1))
+    service.apply(schedule_request(1))
 
     def tamper(method):
         if method == "create_schedule":
@@ -375,30 +375,30 @@ def test_a_new_schedule_that_came_back_changed_is_deleted_and_the_old_one_stays(
 
     service.google.after_call = tamper
     with pytest.raises(ScheduleError, match=r"not what was sent \(serviceAccount\)"):
-        service.apply(wanted(2))
+        service.apply(schedule_request(2))
     assert state(service) == [(1, "ACTIVE", True)]
 
 
 def test_a_clock_that_is_off_stops_before_the_switch(service):
-    service.apply(wanted(1))
+    service.apply(schedule_request(1))
     slow = Clock()
     slow.move(-600)
-    applying = ScheduleApplier(service.client, wanted(2), print, slow.now, slow.move)
+    applying = ScheduleApplier(service.client, schedule_request(2), print, slow.now, slow.move)
     with pytest.raises(ScheduleError, match="s off Google"):
         applying.apply()
     assert len(service.google.live()) == 1
-    service.apply(wanted(2))
+    service.apply(schedule_request(2))
     assert state(service) == [(2, "ACTIVE", True)]
 
 
 @pytest.mark.parametrize("off", [-40, 40])
 def test_a_clock_that_is_a_little_off_neither_loses_nor_repeats_a_run(service, off):
-    service.apply(wanted(1, **OFTEN))
+    service.apply(schedule_request(1, **OFTEN))
     service.clock.move(300)
     theirs = service.clock
     service.google.now = lambda: theirs.now() - datetime.timedelta(seconds=off)
     service.live.clear()
-    service.apply(wanted(2, **OFTEN))
+    service.apply(schedule_request(2, **OFTEN))
     assert set(service.live) == {1}
 
 
@@ -443,5 +443,5 @@ def test_times_in_which_nothing_can_run_are_refused(service, settings, sentence)
     now = service.clock.now()
     times = {k: now + v * DAY for k, v in settings.items() if k != "cron"}
     with pytest.raises(ScheduleError, match=sentence):
-        service.plan(wanted(cron=settings.get("cron", "0 3 * * *"), **times))
+        service.plan(schedule_request(cron=settings.get("cron", "0 3 * * *"), **times))
     assert not service.google.schedules

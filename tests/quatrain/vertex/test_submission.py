@@ -16,7 +16,7 @@ from google.protobuf import json_format
 from quatrain.cli import main
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 from quatrain.vertex import submission
-from quatrain.vertex.client import Absent, Limited, Taken, Unanswered, Vertex
+from quatrain.vertex.client import AlreadyExists, NoResponse, NotFound, QuotaExceeded, Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
 from quatrain.vertex.job_watch import JobWatch
 from tests.emulators import registry as registry_emulator
@@ -347,9 +347,9 @@ def job(training_path, google):
     ("code", "error", "advice"),
     [
         (403, CloudError, "roles/aiplatform.user, and roles/iam.serviceAccountUser on the job's"),
-        (429, Limited, "a quota of project my-project is used up"),
-        (500, Unanswered, "whether the job was made is not known; --job-id mine makes no second"),
-        (503, Unanswered, "whether the job was made is not known; --job-id mine makes no second"),
+        (429, QuotaExceeded, "a quota of project my-project is used up"),
+        (500, NoResponse, "whether the job was made is not known; --job-id mine makes no second"),
+        (503, NoResponse, "whether the job was made is not known; --job-id mine makes no second"),
     ],
 )
 def test_a_lasting_error_comes_with_advice(google, vertex, job, code, error, advice):
@@ -365,18 +365,18 @@ def test_a_lost_answer_is_no_second_job_and_no_conflict(google, vertex, job):
     created = vertex.create_job(job, "mine")
     assert created["name"].endswith("/pipelineJobs/mine")
     assert google.calls == ["create_pipeline_job"] * 2 + ["get_pipeline_job"]
-    with pytest.raises(Taken, match="choose another --job-id"):
+    with pytest.raises(AlreadyExists, match="choose another --job-id"):
         vertex.create_job(job, "mine")
 
 
 def test_a_service_that_is_not_there_says_so(job):
     vertex = Vertex(Cloud(**{**CLOUD, "api_endpoint": "http://127.0.0.1:9"}), patience_s=0.5)
-    with pytest.raises(Unanswered, match="the service did not answer; try again"):
+    with pytest.raises(NoResponse, match="the service did not answer; try again"):
         vertex.create_job(job, "mine")
 
 
 def test_another_project_s_job_is_absent(vertex):
-    with pytest.raises(Absent, match="is it in project my-project, location europe-west1"):
+    with pytest.raises(NotFound, match="is it in project my-project, location europe-west1"):
         vertex.get_job("theirs")
 
 

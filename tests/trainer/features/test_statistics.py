@@ -120,7 +120,7 @@ def test_a_limited_column_keeps_the_same_sample_for_any_cut_and_order(seed: int)
     merged = Categories()
     for part in parts:
         merged = merged + Categories.of(pa.array(part, pa.string()), limit=64)
-    for name in ("values", "missing", "left_out", "shift"):
+    for name in ("values", "missing", "unsampled", "shift"):
         assert getattr(merged, name) == getattr(whole, name)
     assert merged.counts.tolist() == whole.counts.tolist()
     assert (merged.count, merged.missing, merged.exact) == (1001, 1, False)
