@@ -42,14 +42,14 @@ class Epoch:
 
 @dataclass(frozen=True)
 class PartialEpoch:
-    """The part of an unfinished epoch that is done.
+    """The completed steps of an unfinished epoch.
 
-    The order of its rows follows from the seed and its number, so their places need no record.
+    The order of the rows follows from the seed and the number of the epoch, so it needs no record.
 
     Attributes:
-        steps: Steps that are done.
-        loss: Weighted sum of their rows' losses.
-        weight: Sum of their rows' weights.
+        steps: Number of completed steps.
+        loss: Weighted sum of the losses of their rows.
+        weight: Sum of the weights of their rows.
         seconds: Training time since the start; 0 before the first step.
     """
 
@@ -66,7 +66,7 @@ class Progress:
     Attributes:
         history: The finished epochs.
         best_epoch: The epoch with the lowest validation loss; 0 before the first.
-        begun: The epoch after the finished ones.
+        begun: The epoch that is under way, with 0 steps before it starts.
     """
 
     history: tuple[Epoch, ...] = ()
@@ -114,7 +114,8 @@ class Checkpoints:
 
     Attributes:
         folder: The folder, local or `gs://`.
-        identity: Digests of the rows, and the settings, by name: another job differs in one.
+        identity: Digests of the rows, and the settings, by name. A checkpoint of a job that differs
+            in one of them is refused.
         is_chief: Whether this process writes them; every worker reads them.
     """
 

@@ -24,7 +24,10 @@ class Cluster:
     is_chief: bool
 
     def agree(self, value: float) -> float:
-        """Returns the mean of a number over all replicas, so that all decide alike, as float32."""
+        """Returns the mean of a number over all replicas, so that all take the same decisions.
+
+        The mean is rounded to float32, unless there is only one replica.
+        """
         if self.strategy.num_replicas_in_sync == 1:
             return value
         # float32 holds whole numbers up to 2^24, more than an epoch has steps.
@@ -36,7 +39,7 @@ def check_gpus(expected: int) -> None:
     """Checks that TensorFlow sees the GPUs of the tier; without them it would train on the CPU.
 
     Args:
-        expected: GPUs of this machine, as the tier says; 0: none is needed.
+        expected: Number of GPUs that the tier gives this machine; 0: no check.
 
     Raises:
         TrainerError: TensorFlow sees fewer.

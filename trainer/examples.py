@@ -50,7 +50,7 @@ class Split:
         return sum(a.nbytes for a in (self.numbers, self.indices, self.labels, self.weights))
 
     def take(self, rows: np.ndarray) -> Split:
-        """Returns the rows at some places, `[M]`."""
+        """Returns the rows at `[M]` places."""
         return Split(
             self.numbers[rows],
             self.indices[rows],
@@ -257,7 +257,7 @@ class Examples:
         return names
 
     def _first(self, split: str, columns: Sequence[str], rows: int) -> pa.Table:
-        """Reads the first rows of a split, and no shard beyond them."""
+        """Reads the first rows of a split, and only the shards that hold them."""
         parts: list[pa.Table] = []
         for shard in self.shards(split, columns):
             parts.append(shard.slice(0, rows))

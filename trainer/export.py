@@ -1,4 +1,4 @@
-"""Exports a model: a SavedModel that takes raw rows, its proof, and metadata.json, written last."""
+"""Exports a model: a SavedModel that takes raw rows, its proof, and at last metadata.json."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .settings import TrainerError
 
 VERSION = 1
 PROOF_ROWS = 256
-"""Validation rows that the saved model answers twice."""
+"""Validation rows that the saved model answers twice, raw and engineered."""
 PROOF_TOLERANCE = 1e-5
 """Largest difference of an answer, relative above 1: about a hundred roundings of float32."""
 _EXAMPLE_TYPES = {"string": tf.string, "float": tf.float32}  # whole numbers and times: int64
@@ -108,7 +108,7 @@ class Exported(tf.Module):
 
 
 def _single(values: tf.RaggedTensor, column: Input) -> tf.Tensor:
-    """Returns the value of each row, or the missing value; two values in a row are an error."""
+    """Returns the value of each row, `[B]`, or the missing value; two in a row fail the request."""
     several = f"feature {column.name} has more than one value in an example"
     counts = values.row_lengths()
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(counts <= 1), [several])]):
@@ -170,7 +170,7 @@ def export(
     Args:
         job: The job, with the folder of the model.
         predictor: The trained model.
-        head: The task, which makes the outputs of its predictions.
+        head: The task, which turns predictions into the outputs of the signatures.
         cluster: The replicas that trained it, for the record.
         examples: The examples that it was trained on; their transform is exported with it.
 
@@ -305,7 +305,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _commit(folder: str, metadata: Mapping[str, Any]) -> None:
-    """Writes metadata.json so that it is complete or absent, as objects in a bucket always are."""
+    """Writes metadata.json in one atomic step: by a rename here, as one object in a bucket."""
     path = f"{folder}/metadata.json"
     is_local = "://" not in folder
     partial = f"{folder}/.metadata.json.tmp" if is_local else path

@@ -27,7 +27,7 @@ def write(arguments: Mapping[str, np.ndarray], answers: np.ndarray, output: str)
     Args:
         arguments: `[N]` float64 or bytes by argument of the signature.
         answers: The signature's answers, `[N]` or `[N, C] float32`.
-        output: Name of the output that they are.
+        output: Name of the output that holds the answers.
     """
     document = {
         "version": 1,

@@ -27,7 +27,7 @@ class Outputs:
         """Returns the folders of Vertex's variables, or else folders below `job_dir`.
 
         Raises:
-            TrainerError: Neither says where an output goes.
+            TrainerError: Neither names a folder for some output.
         """
         uris = {
             folder: environment.get(variable)
@@ -56,7 +56,7 @@ class Job:
         outputs: Where the model, the checkpoints and the logs go.
         settings: The hyperparameters.
         strategy: one_device, mirrored, multi_worker or tpu.
-        gpus: GPUs that this machine should have; 0: it needs none.
+        gpus: Number of GPUs that this machine must have; 0: it needs none.
         package_sha256: Digest of this package, for the record; empty: it runs from a folder.
         tier: Name of the tier, for the record.
     """

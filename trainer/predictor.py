@@ -17,7 +17,7 @@ from .rows import Streamed
 from .settings import TrainerError
 
 MAX_CLASSES = 10_000
-"""Most classes: a network of 8 members and width 128 has 10 million weights in its heads then."""
+"""Most classes: the heads of a network of 8 members and width 128 then hold 10 million weights."""
 Predict = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Maps numbers `[B, F] float32` and indices `[B, K] int32` to the argument of `Head.answer`."""
 
@@ -182,7 +182,7 @@ class Fitting:
     """The input of the functions that fit a model.
 
     Attributes:
-        job: The settings, with no value left to the rows, and the folders of checkpoints and logs.
+        job: The settings, without automatic values, and the folders of checkpoints and logs.
         cluster: Where the replicas run.
         examples: The folder of examples.
         head: The task.

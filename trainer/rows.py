@@ -26,7 +26,7 @@ class Window:
 
     Attributes:
         tensors: Numbers `[N + 1, F]`, indices `[N + 1, K]`, labels and weights `[N + 1]`. The last
-            row is a filler with weight 0, with which the last batch is filled.
+            row is a filler with weight 0, which fills up the last batch.
         order: Places of the rows, batch by batch, `[steps * batch_size] int32`; N is the filler.
         steps: Number of batches.
     """

@@ -153,9 +153,12 @@ class Hyperparameters:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     def settled(self, rows: int) -> Hyperparameters:
-        """Returns the settings with a value for each 0 that leaves one to the train split's rows.
+        """Returns the settings with a value in place of each 0 that means automatic.
 
-        None of them depends on the number of replicas, which share one global batch.
+        The values do not depend on the number of replicas, which share one global batch.
+
+        Args:
+            rows: Rows of the train split.
         """
         batch = self.batch_size or _batch_size(rows)
         steps = -(-rows // batch)

@@ -1,4 +1,4 @@
-"""Fits trees beside the network, and blends the two or takes one, by the validation split."""
+"""Fits trees beside the network, and blends the two or picks one by the validation loss."""
 
 from __future__ import annotations
 
@@ -117,12 +117,14 @@ def choose_share(losses: np.ndarray, head: Head, frugal: bool) -> float:
     Args:
         losses: The loss for each of `SHARES`.
         head: The task.
-        frugal: Whether to take 0 or 1 unless a blend is better by `GAIN`: it computes both parts
-            for every row that is served.
+        frugal: Whether to prefer 0 or 1 unless a blend is better by `GAIN`, since serving a blend
+            costs as much as serving both parts.
     """
     best = int(np.argmin(losses))
     single = int(np.argmin(losses[[0, -1]])) * (len(losses) - 1)
-    power = 2 if head.task == "regression" else 1  # the loss is a square, the gain that of its root
+    power = (
+        2 if head.task == "regression" else 1
+    )  # GAIN is a share of the RMSE, whose square is the loss
     if frugal and losses[best] > losses[single] * (1.0 - GAIN) ** power:
         best = single
     return float(SHARES[best])

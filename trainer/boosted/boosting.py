@@ -186,7 +186,7 @@ def _dataset(
 
 
 def _grow(booster: lightgbm.Booster, rounds: int) -> bool:
-    """Adds trees; returns whether LightGBM can make no further split, after which it is to stop."""
+    """Adds trees, and returns whether LightGBM found no further split, so boosting should end."""
     return any(booster.update() for _ in range(rounds))
 
 
@@ -210,7 +210,11 @@ def _stopped(settings: Hyperparameters, progress: Progress, rounds: int) -> Stop
 
 
 def _read_tree(root: dict[str, Any]) -> tuple[list[Node], list[float]]:
-    """Returns the inner nodes of a tree in LightGBM's dump, and its leaves from the left."""
+    """Returns the inner nodes of a tree, and the values of its leaves from the left.
+
+    Args:
+        root: The tree in LightGBM's dump.
+    """
     nodes: list[Node] = []
     leaves: list[float] = []
 
@@ -231,7 +235,7 @@ def _read_tree(root: dict[str, Any]) -> tuple[list[Node], list[float]]:
 def _read_node(node: dict[str, Any], cleared: int) -> Node:
     """Reads a node in the way of LightGBM's `Tree::NumericalDecision` and `CategoricalDecision`.
 
-    These take NaN for 0 in a column that had none in training.
+    In a column without NaN in training, LightGBM treats a NaN as 0.
     """
     if node["decision_type"] == "==":
         left = tuple(int(index) for index in node["threshold"].split("||"))

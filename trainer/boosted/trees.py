@@ -92,7 +92,7 @@ class Trees:
             trees: The nodes of each tree, and the values of its leaves from the left.
             n_numbers: Number of columns that are numbers.
             cardinalities: Cardinality of each index column.
-            units: Width of the output; divides the number of trees.
+            units: Width of the output, a divisor of the number of trees.
             shared_words: Most words of a table that columns share.
         """
         leaves = np.zeros((len(trees), LEAVES), np.float32)

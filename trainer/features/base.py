@@ -128,7 +128,7 @@ class Feature(ABC):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the statistics that `fit` needs in full, and not of a sample of the values."""
+        """Names of the statistics that `fit` needs in full; a sample of the values would not do."""
         return (self.statistics_name,)
 
     def quantities(self, raw: Raw) -> dict[str, np.ndarray | pa.Array]:

@@ -44,7 +44,7 @@ class Number(Feature):
         impute: What to fill in: the train split's median, mean or most frequent value (the least of
             equally frequent ones), or a constant.
         indicator: Whether there is a column `<name>_missing` that is 1 where the number is missing,
-            else 0; None: if the train split misses a number.
+            else 0; None: only if a number is missing in the train split.
         fill: The number that is filled in.
         flag: Whether there is an indicator column.
     """
@@ -375,7 +375,7 @@ class SmoothlyClipped(Number):
         return replace(self, center=median, slope=1.0 / max(width, _TINY) if width else 0.0)
 
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
-        """Returns the scaled and smoothly clipped number; z is bounded first, as its square is."""
+        """Returns the scaled and smoothly clipped number; z is bounded, so its square is finite."""
         z = xp.clip((x - self.center) * self.slope, -MAX_DEVIATIONS, MAX_DEVIATIONS)
         return {self.name: z / xp.sqrt(1.0 + (z / 3.0) * (z / 3.0))}
 
@@ -415,7 +415,7 @@ class QuantileNormal(Number):
         return replace(self, knots=tuple(x.values[chosen].tolist()), scores=scores)
 
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
-        """Returns the score; with halves, the width from -1.7e308 to 1.7e308 does not overflow."""
+        """Returns the score; halves are subtracted, since the width of the range may overflow."""
         if len(self.knots) == 1:
             return {self.name: xp.zeros_like(x)}
         knots, scores = xp.asarray(self.knots), xp.asarray(self.scores)
@@ -460,7 +460,7 @@ class PiecewiseLinear(Number):
         return tuple(f"{self.name}_{i}" for i in range(n_bins))
 
     def shaped(self, x: Any, xp: Any) -> dict[str, Any]:
-        """Returns the share of each bin below the number; halves as in `QuantileNormal`."""
+        """Returns the share of each bin below the number; uses halves as `QuantileNormal` does."""
         edges = np.asarray(self.edges) / 2.0
         low, width = edges[:-1], np.maximum(np.diff(edges), _TINY)
         half = x / 2.0
@@ -479,8 +479,8 @@ def _share_below(x: Any, low: Any, width: Any, xp: Any) -> Any:
 class Bucketize(Feature):
     """The index of a number's bucket: 0 where missing, 1 below the first edge, and so on.
 
-    The spec sets the edges, or they are `buckets` - 1 equally spaced quantiles of the train split,
-    where equal ones become one. A number equal to an edge belongs to the bucket above it.
+    The spec sets the edges, or they are the `buckets` - 1 equally spaced quantiles of the train
+    split, without duplicates. A number equal to an edge belongs to the bucket above it.
     """
 
     accepts = NUMBERS

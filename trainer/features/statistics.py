@@ -92,6 +92,7 @@ class Distribution:
         return self.total([self, other])
 
     def _at(self, shift: int) -> Distribution:
+        """Returns the distribution with a larger shift, so with fewer bins."""
         if shift == self.shift:
             return self
         # The shift of a signed integer rounds down, so a bin never holds values of both signs.
@@ -197,7 +198,7 @@ class Categories:
         values: Distinct strings in byte order, `[K]`.
         counts: Rows of each string, `[K] int64`.
         missing: Rows without a value.
-        unsampled: Rows of the strings outside the sample.
+        unsampled: Rows whose string is not in the sample.
         shift: Number of leading zero bits that a sampled fingerprint has; 0: every string is in.
         limit: Most strings; None: no limit.
     """
@@ -257,6 +258,7 @@ class Categories:
         return self.total([self, other])
 
     def _at(self, shift: int) -> Categories:
+        """Returns the categories with a larger shift, so with a smaller sample."""
         if shift == self.shift:
             return self
         in_sample = fingerprint64(self.values) < np.uint64(1 << (64 - shift))

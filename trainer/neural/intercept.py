@@ -47,8 +47,8 @@ class Intercept(NamedTuple):
 def find_intercept(network: Network, head: Head, train: Rows, validation: Rows) -> Intercept:
     """Returns the correction of a network for a binary task.
 
-    It is solved on the train rows, and is 0 unless it lowers the loss of the validation rows. Of a
-    split with more than a million rows, a random million is used.
+    The correction is solved on the train rows, and is 0 unless it lowers the loss of the validation
+    rows. From a split with more than a million rows, a random million is used.
     """
     logits, labels, weights = _outputs(network, train)
     solution = solve(logits[:, :, 0], labels, weights)

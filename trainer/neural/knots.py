@@ -27,8 +27,8 @@ def knots_of(values: np.ndarray, pieces: int) -> np.ndarray:
     chosen = np.zeros(len(distinct), bool)
     chosen[[0, -1]] = True
     heavy = np.flatnonzero(counts * pieces > len(values))
-    # The heaviest come first. At least half of the knots remain for quantiles, since a value with
-    # its neighbours takes three knots, which serve the rest of the range no more.
+    # The heaviest come first. A value and its neighbours take three knots, which then do not serve
+    # the rest of the range, so at least half of the knots are kept for quantiles.
     for place in heavy[np.argsort(-counts[heavy], kind="stable")]:
         near = np.clip([place - 1, place, place + 1], 0, len(distinct) - 1)
         if chosen.sum() + (~chosen[np.unique(near)]).sum() > (pieces + 1) // 2:

@@ -21,18 +21,18 @@ from .optimizer import AdamW, Weights, move_average
 
 
 def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
-    """Describes the number of a batch that is the likeliest cause of a loss that is not finite."""
+    """Describes the likeliest cause of a loss that is not finite: the batch's oddest number."""
     if not numbers.shape[1]:
         return f"the batch's label farthest from 0 is {labels[np.argmax(_oddity(labels))]:g}"
     row, column = map(int, np.unravel_index(np.argmax(_oddity(numbers)), numbers.shape))
     kind = "number of the batch farthest from 0"
     if not np.isfinite(numbers[row, column]):
-        kind = "number of the batch that is none"
+        kind = "number of the batch that is not finite"
     return f"the {kind} is {numbers[row, column]:g}, in column {names[int(column)]!r}"
 
 
 def _oddity(values: np.ndarray) -> np.ndarray:
-    """Returns magnitudes, infinite where a value is not a number."""
+    """Returns the magnitude of each value, infinite if it is NaN."""
     return np.nan_to_num(np.abs(values.astype(np.float64)), nan=np.inf, posinf=np.inf)
 
 
