@@ -1,4 +1,4 @@
-"""The Terraform module parses, gives what docs/security.md gives, and nothing to anyone."""
+"""The Terraform module parses, and grants the roles of docs/security.md and no others."""
 
 import re
 from dataclasses import dataclass, field

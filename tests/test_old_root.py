@@ -1,4 +1,4 @@
-"""What 0.1.0 left behind goes on working: a root with two runs, its champion, and a schedule."""
+"""What 0.1.0 left behind still works: a root with two runs, its champion, and a schedule."""
 
 import json
 import shutil

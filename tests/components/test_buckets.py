@@ -1,4 +1,4 @@
-"""Every bucket of a run is regional, in the job's region; who refuses says what to do."""
+"""Every bucket of a run is regional, in the job's region; a refusal says what to do."""
 
 import pytest
 
@@ -95,7 +95,7 @@ def test_without_credentials_the_error_shows_how_to_log_in(monkeypatch, tmp_path
     assert problem.command == "gcloud auth application-default login"
 
 
-def test_local_runs_and_local_paths_ask_nobody(storage):
+def test_local_runs_and_local_paths_send_no_request(storage):
     check_buckets(["gs://b/x"], "local")
     check_buckets(["/data/x", "runs"], HOME)
     assert storage.requests == []

@@ -27,7 +27,7 @@ def test_a_time_without_an_offset_is_in_the_zone_that_is_named() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "9999-12-31T23:00:00-12:00"])
-def test_what_is_no_time_in_utc_is_refused(text: str) -> None:
+def test_a_text_that_is_no_time_in_utc_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"isoformat|outside the years"):
         parse_utc(text)
 

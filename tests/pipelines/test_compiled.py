@@ -65,7 +65,7 @@ def test_trials_run_where_the_plan_has_any(compiled):
     assert [" ".join(condition.split()) for condition in conditions] == [trials, f"!({trials})"]
 
 
-def test_both_jobs_take_what_they_are_from_the_plan(compiled):
+def test_both_jobs_are_defined_by_the_plan(compiled):
     with_trials, without = (branch(compiled, n) for n in (2, 3))
     jobs = [with_trials["custom-training-job"], without["custom-training-job-2"]]
     for name in (
@@ -160,7 +160,7 @@ def test_project_and_location_have_no_default(compiled):
     assert required == {"spec", "project", "location"}
 
 
-def test_components_are_tried_again_but_neither_the_gate_nor_the_job(tmp_path):
+def test_components_are_retried_but_neither_the_gate_nor_the_job(tmp_path):
     compiled = read_compiled(compile_pipeline(tmp_path / "training.yaml", IMAGE, retries=2))
     dags = [compiled.spec["root"], *compiled.spec["components"].values()]
     tasks = {n: t for d in dags for n, t in d.get("dag", {}).get("tasks", {}).items()}

@@ -33,7 +33,7 @@ def test_without_a_weight_every_row_counts_one(examples: Path) -> None:
     assert set(read_examples(str(examples)).split("validation").weights) == {1.0}
 
 
-def test_a_folder_without_a_manifest_is_not_there(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_counts_as_missing(tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match=r"has no manifest\.json"):
         read_examples(str(tmp_path))
 

@@ -137,7 +137,7 @@ def test_two_values_of_a_feature_are_an_error_not_the_first(binary: Any) -> None
         answers(binary[0], "examples", examples=tf.constant([example.SerializeToString()]))
 
 
-def test_no_rows_are_answered_with_none(binary: Any) -> None:
+def test_a_request_without_rows_has_no_answers(binary: Any) -> None:
     outputs = answers(binary[0], "serving_default", **{k: v[:0] for k, v in ROWS.items()})
     assert outputs["probabilities"].shape == (0, 2)
 

@@ -146,7 +146,9 @@ def test_max_seconds_ends_it_after_the_call_that_passed_them(
     assert (written["stopped"], written["steps"]) == ("max_seconds", STEPS)
 
 
-def test_it_stops_when_validation_no_longer_improves_and_keeps_the_best(tmp_path: Path) -> None:
+def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best(
+    tmp_path: Path,
+) -> None:
     def shuffle_labels(shard: pa.Table) -> pa.Table:
         noise = np.random.default_rng(0).permutation(shard.column("label").to_numpy())
         return shard.set_column(shard.column_names.index("label"), "label", [noise])

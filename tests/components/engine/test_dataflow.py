@@ -165,7 +165,7 @@ def test_a_problem_with_the_rows_is_raised_from_the_bucket(
         (OUT, {"sdk_container_image": "other"}, r"is other, but the step that launches runs"),
     ],
 )
-def test_what_workers_could_not_do_is_refused_before_anything_starts(
+def test_a_job_that_workers_could_not_do_is_refused_before_anything_starts(
     small_spec: ModelSpec, out: str, options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(RunnerError, match=sentence):

@@ -76,7 +76,7 @@ def noted(folder: Path) -> list[list[str]]:
     return [file.name.split("-") for file in folder.iterdir() if "-" in file.name]
 
 
-def test_a_slow_worker_is_left_less_to_do(tmp_path: Path) -> None:
+def test_a_slow_worker_takes_fewer_bundles(tmp_path: Path) -> None:
     elements = [words[1:] for words in run(tmp_path, "waits") if words[0] == "element"]
     assert sorted(int(number) for number, _ in elements) == list(range(ELEMENTS))
     assert Counter(worker for _, worker in elements)["other"] >= LEFT

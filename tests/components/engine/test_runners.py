@@ -83,7 +83,7 @@ def test_a_wrong_option_is_a_sentence(chosen: dict[str, Any], sentence: str) -> 
         runners.check_options("flink", chosen)
 
 
-def test_what_an_engine_needs_is_asked_for() -> None:
+def test_an_engine_without_an_option_that_it_needs_is_refused() -> None:
     with pytest.raises(RunnerError, match=r"'portable' needs job_endpoint; give --runner-option"):
         runners.read_options("portable", {})
 

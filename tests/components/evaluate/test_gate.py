@@ -37,7 +37,7 @@ def test_a_model_within_its_bounds_passes() -> None:
     require_passed({"gate": gate}, "gs://b/model")
 
 
-def test_a_missed_bound_says_the_number_the_bound_and_the_rows() -> None:
+def test_a_missed_bound_shows_the_number_the_bound_and_the_rows() -> None:
     gate = check_gate(measured(), {"auc": {"min": 0.9, "max": None}}, 1e-4)
     assert sentences(gate) == ["auc=0.8975 on 33,000 test rows is below the gate 0.9000"]
     with pytest.raises(GateFailed) as error:
@@ -61,7 +61,7 @@ def test_a_model_must_beat_the_prior_even_without_a_bound() -> None:
     ]
 
 
-def test_skew_fails_the_gate_and_says_where() -> None:
+def test_skew_fails_the_gate_and_its_place_is_named() -> None:
     skew = {"rows": 9, "max_difference": 0.31, "row": 4, "column": "carrier", "inputs": {}}
     gate = check_gate(measured(skew=skew), {}, 1e-4)
     assert sentences(gate) == [

@@ -209,7 +209,7 @@ def copied(tmp_path: Path, models: dict[str, Path]) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("absent", ["examples/manifest.json", "trained/model/metadata.json"])
-def test_an_artifact_without_its_manifest_is_not_there(
+def test_an_artifact_without_its_manifest_counts_as_missing(
     absent: str, tmp_path: Path, models: dict[str, Path]
 ) -> None:
     examples, model = copied(tmp_path, models)

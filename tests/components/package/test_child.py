@@ -10,13 +10,13 @@ from quatrain.components.package.child import run_python
 RAISES = "def f():\n    raise ValueError('two\\nlines')\nf()"
 
 
-def test_a_child_that_raises_says_what_without_the_frames(tmp_path: Path) -> None:
+def test_a_child_that_raises_reports_its_error_without_the_frames(tmp_path: Path) -> None:
     with pytest.raises(PackageError) as caught:
         run_python("-c", RAISES, cwd=tmp_path)
     assert str(caught.value) == "exit code 1:\nValueError: two\nlines"
 
 
-def test_a_child_that_exits_says_its_last_lines(tmp_path: Path) -> None:
+def test_a_child_that_exits_reports_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(PackageError) as caught:
         run_python("-c", "print(*range(9), sep='\\n'); exit(3)", cwd=tmp_path)
     assert str(caught.value) == "exit code 3:\n4\n5\n6\n7\n8"

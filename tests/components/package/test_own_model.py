@@ -41,7 +41,7 @@ def test_a_model_that_imports_what_the_image_lacks_is_refused(tmp_path: Path) ->
         check_trainer(str(tmp_path / "mine.py"))
 
 
-def test_a_trainer_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_trainer_is_named(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="mine is not there"):
         check_trainer(str(tmp_path / "mine"))
 

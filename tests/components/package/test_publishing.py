@@ -1,4 +1,4 @@
-"""A published package has trained a model that answers; one that has not is not there."""
+"""A published package has trained a model that answers; any other is absent."""
 
 import json
 import re

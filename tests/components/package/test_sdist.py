@@ -139,7 +139,7 @@ def test_a_link_to_the_outside_is_refused_and_all_problems_are_listed(tmp_path):
     assert "imports torch" in lines[1]
 
 
-def test_a_build_that_fails_says_why(tmp_path):
+def test_a_failed_build_gives_its_reason(tmp_path):
     folder = write(tmp_path / "t", **{"pyproject.toml": PYPROJECT.replace('"1.2"', '"one"')})
     with pytest.raises(PackageError, match="does not build"):
         build_sdist(folder, tmp_path)

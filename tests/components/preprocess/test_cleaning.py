@@ -187,7 +187,7 @@ def test_a_timestamp_with_a_zone_means_the_same_on_every_machine(
     assert text == [b'{"t":"1970-01-01 00:00:00+00"}']
 
 
-def test_all_wrong_expressions_are_told_at_once() -> None:
+def test_all_wrong_expressions_are_reported_at_once() -> None:
     with pytest.raises(SpecError, match=r"(?s)clean\.reject\.a: .*\nclean\.derive\.b: "):
         _ = rules({"a": "x > 1"}, {"b": "y"}).derived
 

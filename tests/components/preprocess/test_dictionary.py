@@ -1,4 +1,4 @@
-"""What is done once a distinct value gives what it gives row by row."""
+"""Work done once for each distinct value gives the same result as row by row."""
 
 from __future__ import annotations
 

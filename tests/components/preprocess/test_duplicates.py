@@ -153,7 +153,7 @@ def _rule(key: str) -> dict[str, Any]:
     return {"deduplicate": {"keys": [key]}}
 
 
-def test_a_pipeline_that_is_not_asked_has_no_step_for_it(delays_spec: Make) -> None:
+def test_a_pipeline_without_duplicate_keys_has_no_step_for_duplicates(delays_spec: Make) -> None:
     for rule, has_step in ((None, False), ({"keys": ["day"]}, True)):
         spec = delays_spec(**cleaned(rule)) if rule else delays_spec()
         job = PreprocessJob(spec, rules_of(spec), Folder(""), 1)
@@ -180,7 +180,7 @@ def test_a_wrong_rule_is_one_sentence(
     assert sentence in str(refused.value)
 
 
-def test_a_loser_that_is_not_found_again_means_that_the_file_changed(delays_spec: Make) -> None:
+def test_a_dropped_row_that_is_gone_means_that_the_file_changed(delays_spec: Make) -> None:
     spec = delays_spec(rows_of(1), **cleaned({"keys": "day"}))
     [span] = plan_ranges(spec.source, spec.columns)
     cleaner = Cleaner(rules_of(spec))

@@ -131,7 +131,7 @@ def test_a_disk_that_is_full_at_any_point_is_a_sentence_and_leaves_nothing(
         (KeyError("a bug"), KeyError, "a bug"),
     ],
 )
-def test_what_comes_from_outside_is_a_sentence_and_a_bug_stays_a_bug(
+def test_a_fault_from_outside_is_a_sentence_and_a_bug_stays_a_bug(
     error: Exception, kind: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(kind, match=sentence), failures.explain_faults("out"):

@@ -133,7 +133,7 @@ def test_an_altered_model_is_refused(tmp_path: Path, source: Path, models: dict[
         ("raw.csv", "is the input itself"),
     ],
 )
-def test_an_output_that_cannot_be_is_refused(
+def test_an_output_that_cannot_be_written_is_refused(
     name: str, why: str, tmp_path: Path, source: Path, models: dict[str, Path]
 ) -> None:
     with pytest.raises(SourceError, match=why):
@@ -194,7 +194,7 @@ def test_rows_of_parquet_are_set_aside_by_their_number(
     assert json.loads(row["row"]) == {"delay": "soon", "carrier": "AA"}
 
 
-def test_no_bad_row_leaves_a_file_that_says_so(
+def test_without_bad_rows_the_file_for_them_is_empty(
     source: Path, tmp_path: Path, models: dict[str, Path]
 ) -> None:
     rejected = tmp_path / "bad.parquet"
@@ -205,7 +205,7 @@ def test_no_bad_row_leaves_a_file_that_says_so(
 @pytest.mark.parametrize(
     ("name", "why"), [("out.csv", "is where the predictions go"), ("bad.txt", r"rejected rows are")]
 )
-def test_a_file_for_bad_rows_that_cannot_be_is_refused(
+def test_a_file_for_bad_rows_that_cannot_be_written_is_refused(
     name: str, why: str, source: Path, tmp_path: Path, models: dict[str, Path]
 ) -> None:
     with pytest.raises(SourceError, match=why):

@@ -74,7 +74,7 @@ def test_a_long_spec_travels_as_the_uri_and_digest_of_its_file(tmp_path: Path) -
     assert read_parameter(parameter) == spec
 
 
-def test_what_counts_is_the_text_as_the_executor_s_input_has_it(tmp_path: Path) -> None:
+def test_the_limit_counts_the_text_in_the_form_of_the_executor_s_input(tmp_path: Path) -> None:
     # One letter outside ASCII has 2 bytes in the text, and 6 in the input.
     for letter in ("c", "\u00e9"):
         sizes = {}

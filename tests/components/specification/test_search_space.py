@@ -95,6 +95,6 @@ def test_a_space_is_written_as_it_is_read():
         ("batch_size", [256, "many"], "'many': Input should be a valid integer"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(name, value, sentence):
+def test_a_setting_that_cannot_be_searched_is_refused(name, value, sentence):
     with pytest.raises(ValueError, match=sentence):
         read_search(name, value)

@@ -87,7 +87,7 @@ def test_a_tpu_worker_becomes_one_machine_with_its_chips():
     assert "the TPU and its n1-standard-4 are 1 x ct5lp-hightpu-8t" in sentences
 
 
-def test_what_is_said_elsewhere_today_is_told():
+def test_a_setting_that_belongs_elsewhere_today_is_reported():
     _, sentences = translated(masterType="standard", region="us-central1", runtimeVersion="2.11")
     assert "region of train.config is not used; cloud.yaml's location says it now" in sentences
 
@@ -109,7 +109,7 @@ def test_what_is_said_elsewhere_today_is_told():
         ),
     ],
 )
-def test_a_file_that_cannot_be_translated_says_why(keys, sentence):
+def test_a_file_that_cannot_be_translated_gives_the_reason(keys, sentence):
     with pytest.raises(TierError, match=sentence):
         translate(read(**keys), DAY)
 
@@ -119,7 +119,7 @@ def test_an_unknown_key_is_refused_with_the_nearest():
         read(masterTyp="standard")
 
 
-def test_it_travels_in_the_spec_as_it_was_written():
+def test_an_old_config_travels_in_the_spec_as_it_was_written():
     old = read(masterType="standard", region="us-central1", workerCount=0)
     written = old.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert written["trainingInput"]["region"] == "us-central1"

@@ -44,7 +44,7 @@ def test_trials_cost_as_much_as_the_training_and_are_on_demand():
         assert seconds == pytest.approx(3600, abs=1)
 
 
-def test_a_table_without_a_tier_s_scheduling_says_so(tmp_path):
+def test_a_price_table_without_a_tier_s_scheduling_is_an_error(tmp_path):
     table = yaml.safe_load(prices.OWN.read_text())
     del table["scheduling"]["SPOT"]
     path = tmp_path / "prices.yaml"

@@ -105,7 +105,7 @@ def test_replicas_cut_a_tier_with_the_chief_counted():
         ("CUSTOM", {}, "needs train.pools"),
     ],
 )
-def test_a_tier_that_cannot_be_is_refused_with_the_way_out(name, kwargs, sentence):
+def test_an_impossible_tier_is_refused_with_the_way_out(name, kwargs, sentence):
     with pytest.raises(TierError, match=sentence):
         resolved(name, **kwargs)
 
@@ -210,7 +210,7 @@ def test_a_tier_whose_gpu_has_ended_moves_to_the_next_one_and_says_so():
 
 
 @pytest.mark.parametrize("gpu", ["NVIDIA_TESLA_T4", "NVIDIA_TESLA_P100"])
-def test_pools_of_a_spec_do_not_move_and_are_told_what_has_not_ended(gpu):
+def test_pools_of_a_spec_do_not_move_and_their_error_names_a_successor(gpu):
     pools = [pool("n1-standard-8", accelerator_type=gpu, accelerator_count=1)]
     with pytest.raises(TierError, match=f"{gpu} is no longer for training.*; use NVIDIA_L4$"):
         tiers.resolve("CUSTOM", pools=pools, today=T4_ENDS)

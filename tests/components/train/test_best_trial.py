@@ -72,7 +72,7 @@ def test_without_a_reported_metric_there_is_no_best_trial():
     )
 
 
-def test_its_settings_follow_the_command_s_own_and_all_trials_are_kept(tmp_path):
+def test_the_best_settings_follow_the_command_s_own_and_all_trials_are_recorded(tmp_path):
     study = tmp_path / "a study.json"
     study.write_text(json.dumps(job(0.3, 0.2)))
     resources = {"resources": [{"resourceType": "Local", "resourceUri": study.as_uri()}]}
@@ -124,7 +124,7 @@ def google(tmp_path, monkeypatch):
     server.server_close()
 
 
-def test_vertex_is_asked_with_the_credentials_of_the_run(google):
+def test_vertex_is_called_with_the_credentials_of_the_run(google):
     assert best_trial.best_trial(best_trial.read_job(URI))["id"] == "2"
     ((path, authorization),) = google
     assert path == "/v1/projects/p/locations/l/x/1"

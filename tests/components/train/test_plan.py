@@ -76,7 +76,7 @@ def settings(plan):
     return json.loads(arguments(plan)["--settings"])
 
 
-def test_the_job_asks_the_scheduler_for_what_the_tier_says(package):
+def test_the_job_requests_the_scheduling_of_its_tier(package):
     scheduling = [planned(package, spec(), tier)[2:6] for tier in ("", "STANDARD_1", "A100_FLEX")]
     assert scheduling == [
         ("STANDARD", "604800s", False, "0s"),

@@ -119,12 +119,12 @@ def nulls_of(folder: Path, target: str, *columns: tuple[str, list[str]]) -> Null
     return find_nulls(sampled(folder, *columns), target)
 
 
-def test_what_stands_among_numbers_and_is_none_is_missing(tmp_path: Path) -> None:
+def test_a_known_spelling_among_numbers_is_missing(tmp_path: Path) -> None:
     nulls = nulls_of(tmp_path, "y", ("x", ["1", "-", "None"]), ("y", ["a", "b", "a"]))
     assert nulls == Nulls(("", "None", "-"), ())
 
 
-def test_a_word_for_nothing_among_words_stays_a_value_with_a_remark(tmp_path: Path) -> None:
+def test_a_possible_spelling_among_words_stays_a_value_with_a_remark(tmp_path: Path) -> None:
     nulls = nulls_of(tmp_path, "y", ("x", ["1", "2", "3"]), ("y", ["None", "B", "None"]))
     assert nulls.spellings == ("",)
     assert nulls.remarks[0].startswith("'None' in 'y' is read as a value, not as missing")

@@ -37,7 +37,9 @@ PLAIN = f"a,b,y\n{ROWS}"
         ("t.csv.gz", gzip.compress(json.dumps(OBJECTS).encode()), "is one JSON array"),
     ],
 )
-def test_what_is_no_table_is_named_with_the_way_out(init, name: str, text, sentence: str) -> None:
+def test_a_file_that_is_no_table_is_named_with_the_way_out(
+    init, name: str, text, sentence: str
+) -> None:
     with pytest.raises(QuatrainError) as refused:
         init(text, "y", name)
     assert sentence in str(refused.value)

@@ -188,9 +188,7 @@ def test_numbers_that_grow_with_time_are_left_out_of_a_split_by_time(init, chanc
     assert "it grows with time" in lines_of(proposal, "it grows")[0]
 
 
-def test_a_number_that_is_measured_since_yesterday_is_left_out_of_a_split_by_time(
-    init, chance
-) -> None:
+def test_a_number_measured_only_lately_is_left_out_of_a_split_by_time(init, chance) -> None:
     x = [chance.random() for _ in range(400)]
     late = [chance.random() if i >= 350 else "" for i in range(400)]
     table = {"day": days(400), "late": late, "x": x, "y": [v + chance.random() for v in x]}
@@ -358,14 +356,14 @@ def test_a_table_without_a_spec_is_refused_with_the_reason(
     assert not (tmp_path / "t.yaml").exists()
 
 
-def test_a_spec_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+def test_an_existing_spec_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("mine")
     with pytest.raises(SpecError, match="is there already; remove it, or write another one by -o"):
         propose(str(TABLES / "taxi.csv"), "tips", tmp_path / "t.yaml")
     assert (tmp_path / "t.yaml").read_text() == "mine"
 
 
-def test_what_a_file_says_never_leaves_its_comment(init, chance) -> None:
+def test_the_text_of_a_file_never_leaves_its_comment(init, chance) -> None:
     x = [chance.random() for _ in range(300)]
     bad = '"a\nlabel: x"'
     header = 'x,"b",y\n'
@@ -446,7 +444,7 @@ def test_a_count_of_the_rows_is_a_feature_where_there_is_no_other(init, chance) 
     assert "may do no more than count the rows: 'n'" in lines_of(proposal, "count the rows")[0]
 
 
-def test_nines_below_0_among_numbers_that_are_not_may_be_missing(init, chance) -> None:
+def test_negative_nines_among_positive_numbers_may_be_missing(init, chance) -> None:
     x = [chance.choice([-999, chance.randint(0, 5000)]) for _ in range(300)]
     proposal = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
     assert "-999 in" in lines_of(proposal, "may spell a missing value")[0]
@@ -475,14 +473,14 @@ def test_an_id_that_splits_the_rows_is_not_called_a_leak(init, chance) -> None:
     assert not lines_of(proposal, "give the label away")
 
 
-def test_of_few_rows_by_time_the_test_holds_more_than_a_tenth(init, chance) -> None:
+def test_a_split_of_few_rows_by_time_tests_more_than_a_tenth(init, chance) -> None:
     y = [chance.random() for _ in range(120)]
     split = init({"day": months(120), "x": y[::-1], "y": y}, "y").spec.split
     assert isinstance(split, TimeSplit)
     assert (split.validation_from, split.test_from) == ("1956-12-10", "1958-06-05")
 
 
-def test_a_column_of_infinities_takes_no_rows_along(tmp_path: Path, chance) -> None:
+def test_a_column_of_infinities_rejects_no_rows(tmp_path: Path, chance) -> None:
     x = [chance.random() for _ in range(200)]
     ratio = [float("inf") if i % 7 == 0 else i / 7 for i in range(200)]
     table = {"x": x, "ratio": ratio, "y": [int(v > 0.4) for v in reversed(x)]}
@@ -492,7 +490,7 @@ def test_a_column_of_infinities_takes_no_rows_along(tmp_path: Path, chance) -> N
     assert "29 cells do not convert, as infinity" in lines_of(proposal, "infinity")[0]
 
 
-def test_a_label_of_one_value_but_for_a_row_is_refused_with_the_reason(init, chance) -> None:
+def test_a_label_that_differs_in_a_single_row_is_refused_with_the_reason(init, chance) -> None:
     y = [0.5] + [1.5] * 40
     with pytest.raises(SpecError, match="all but 1 of 41 rows have one value"):
         init({"x": [chance.random() for _ in y], "y": y}, "y")

@@ -11,7 +11,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_s_last_line_moves_and_shows_the_progress_of_the_step(tmp_path):
+def test_the_last_line_of_a_terminal_shows_the_progress_of_the_step(tmp_path):
     log = tmp_path / "train.log"
     progress = "2026-11-25 23:41:41,068 epoch 1: loss 0.5"
     noise = [
@@ -36,7 +36,7 @@ def test_a_terminal_s_last_line_moves_and_shows_the_progress_of_the_step(tmp_pat
     ]
 
 
-def test_elsewhere_a_step_has_two_lines(tmp_path):
+def test_without_a_terminal_a_step_has_two_lines(tmp_path):
     stream = io.StringIO()
     console = Console(stream, 4)
     console.step_started(3, "train")

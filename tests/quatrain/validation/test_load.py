@@ -210,7 +210,7 @@ def test_a_file_that_is_no_spec_is_refused(tmp_path: Path, text: str, word: str)
         load_spec(path)
 
 
-def test_a_spec_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_spec_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="cannot be read: No such file"):
         load_spec(tmp_path / "none.yaml")
 

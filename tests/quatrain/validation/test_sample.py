@@ -107,7 +107,7 @@ def test_a_split_that_a_sample_leaves_empty_is_a_warning(delays_spec: Make) -> N
     assert any("falls to test; a run stops where none does" in w for w in result.warnings)
 
 
-def test_a_part_of_a_range_is_not_taken_for_the_whole(delays_spec: Make, tmp_path: Path) -> None:
+def test_a_part_of_a_range_is_not_taken_for_all_rows(delays_spec: Make, tmp_path: Path) -> None:
     n = 70_000  # more than one block, of one row group, which is no more than one range
     columns = {"day": range(n), "delay": range(n), "carrier": ["A", "B"] * (n // 2)}
     columns |= {"arrival": [float(i % 30) for i in range(n)], "weight": [1.0] * n}

@@ -110,13 +110,13 @@ def test_offline_nothing_is_wrong_and_what_was_not_checked_is_listed(files):
         ),
     ],
 )
-def test_what_would_fail_is_found_without_asking(files, changes, check, severity, sentence):
+def test_what_would_fail_is_found_without_a_query(files, changes, check, severity, sentence):
     (finding,) = findings_of(files(**changes), check)
     assert finding.severity == severity
     assert sentence in finding.sentence
 
 
-def test_a_pipeline_of_another_signature_is_findings_of(files, toy_path):
+def test_a_pipeline_of_another_signature_is_a_finding(files, toy_path):
     (finding,) = findings_of(files(pipeline=toy_path), "parameters")
     assert finding.severity == "error"
     assert "toy.yaml" in finding.sentence
@@ -174,7 +174,7 @@ def test_an_old_table_of_prices_is_a_warning(files):
     assert finding.mend == "write a newer table by prices.yaml and give --prices FILE"
 
 
-def test_versions_that_are_not_the_required_ones_are_findings_of(monkeypatch):
+def test_versions_other_than_the_required_ones_are_a_finding(monkeypatch):
     monkeypatch.setattr(
         doctor.metadata, "requires", lambda _: ["kfp<1", "gone>=1", "x; extra=='y'"]
     )
@@ -319,7 +319,7 @@ def test_dataflow_needs_roles_of_its_own(files, google):
     )
 
 
-def test_an_account_that_is_not_there_is_an_error(files, google):
+def test_a_missing_account_is_an_error(files, google):
     del google.iam.policies[CLOUD["service_account"]]
     (finding,) = findings_of(files(**google.settings), "roles")
     assert finding.mend == "gcloud iam service-accounts create trainer --project=my-project"

@@ -97,7 +97,7 @@ def test_a_refusal_comes_with_advice(registry, repository, compiled, code, advic
     assert advice in str(raised.value)
 
 
-def test_a_registry_that_does_not_answer_says_so(compiled):
+def test_a_registry_that_does_not_answer_is_a_sentence(compiled):
     registry = Registry(Cloud(**CLOUD, registry="http://127.0.0.1:9/p/r"))
     with pytest.raises(CloudError, match="the service did not answer; try again in a while"):
         registry.upload(compiled)

@@ -1,4 +1,4 @@
-"""A schedule becomes what is wanted: make before break, cut anywhere, and repeated safely."""
+"""Schedules come to match a request: make before break, cut anywhere, and repeated safely."""
 
 import datetime
 import json

@@ -369,7 +369,7 @@ def test_a_lost_answer_is_no_second_job_and_no_conflict(google, vertex, job):
         vertex.create_job(job, "mine")
 
 
-def test_a_service_that_is_not_there_says_so(job):
+def test_a_service_that_cannot_be_reached_is_a_sentence(job):
     vertex = Vertex(Cloud(**{**CLOUD, "api_endpoint": "http://127.0.0.1:9"}), patience_s=0.5)
     with pytest.raises(NoResponse, match="the service did not answer; try again"):
         vertex.create_job(job, "mine")

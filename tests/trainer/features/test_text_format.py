@@ -27,7 +27,7 @@ def test_ascii_is_folded_and_nothing_else() -> None:
     assert tidy_numpy(text, True, "lower").to_pylist() == ["abc Ä\u00a0"]
 
 
-def test_beyond_ascii_they_would_not_agree() -> None:
+def test_beyond_ascii_both_forms_would_disagree() -> None:
     dotted = ["\u0130", "ΑΣ"]
     theirs = tf.strings.lower(dotted, encoding="utf-8").numpy().tolist()
     assert pc.utf8_lower(pa.array(dotted)).cast(pa.binary()).to_pylist() != theirs

@@ -51,7 +51,7 @@ def test_a_shift_is_bounded() -> None:
     assert solve(np.zeros([2, 1], np.float32), np.ones(2), np.ones(2)) == pytest.approx(1.0)
 
 
-def test_it_is_kept_where_it_lowers_the_loss_of_the_validation_rows() -> None:
+def test_a_shift_is_kept_if_it_lowers_the_loss_of_the_validation_rows() -> None:
     intercept = find_intercept(even, BINARY, labelled([1, 1, 1, 0, 0]), labelled([1, 1, 1, 0, 0]))
     assert intercept.shift == pytest.approx(ODDS, abs=1e-6)
     assert intercept.loss == pytest.approx(-0.6 * math.log(0.6) - 0.4 * math.log(0.4))

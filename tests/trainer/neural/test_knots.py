@@ -20,6 +20,6 @@ def test_a_value_of_most_rows_leaves_the_quantiles_to_the_others() -> None:
     assert knots_of(values, 6).tolist() == [0, 1, 21, 41, 60, 80, 100]
 
 
-def test_what_is_no_number_gives_no_knot() -> None:
+def test_nan_and_infinity_give_no_knot() -> None:
     assert knots_of(np.float32([np.nan, 1, np.inf, 2]), 4).tolist() == [1, 2]
     assert knots_of(np.float32([np.nan]), 4).tolist() == []

@@ -103,7 +103,7 @@ def test_any_cut_and_order_gives_equal_statistics(mean_weight: float | None) -> 
     assert cut.curves() == whole.curves()
 
 
-def test_every_metric_says_how_to_read_it() -> None:
+def test_every_metric_explains_how_to_read_it() -> None:
     for task, metrics in METRICS.items():
         assert metrics_of(task) == tuple(m.name for m in metrics)
         assert all(m.meaning and m.title for m in metrics)

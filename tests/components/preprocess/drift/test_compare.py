@@ -121,7 +121,7 @@ def test_missing_values_are_compared_by_their_share() -> None:
     assert (check["before"], check["now"], check["verdict"]) == ("10.00%", "30.00%", "fail")
 
 
-def test_a_column_that_went_missing_whole_is_told() -> None:
+def test_a_column_that_is_now_missing_in_every_row_is_reported() -> None:
     before, now = sample(500, 0), sample(500, 1)
     now["size"][:] = np.nan
     assert verdicts(compared(before, now)) == {("size", "missing")}
@@ -145,7 +145,7 @@ def test_an_identifier_has_no_new_categories_as_all_of_them_are_rare() -> None:
     assert drift["psi"]["value"] == pytest.approx(0.0)
 
 
-def test_beyond_the_known_categories_new_ones_are_not_looked_for() -> None:
+def test_new_categories_are_not_reported_where_not_all_are_known() -> None:
     before, now = sample(1000, 0), sample(1000, 1)
     before["kind"] = np.array([f"k{i}" for i in range(1000)])
     drift = compare.compare(statistics_of(before), statistics_of(now), LIMITS)
@@ -263,7 +263,7 @@ def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path:
     ]
 
 
-def test_statistics_of_another_version_are_not_compared_and_said_so(tmp_path: Path) -> None:
+def test_statistics_of_another_version_are_reported_and_not_compared(tmp_path: Path) -> None:
     root = str(tmp_path / "runs")
     artifact = examples(tmp_path / "one", sample(100, 0))
     history.record_run(root, "t", "one", "2026-11-25", artifact)
@@ -281,7 +281,7 @@ def test_in_a_bucket_statistics_are_reached_through_its_mount() -> None:
     assert history.folder_of("gs://b/root", "t") == Path("/gcs/b/root/t/statistics")
 
 
-def test_damaged_statistics_are_an_error_and_no_root_is_nothing(tmp_path: Path) -> None:
+def test_damaged_statistics_are_an_error_and_a_missing_root_is_none(tmp_path: Path) -> None:
     history.record_run("", "t", "one", "2026-11-25", tmp_path / "absent")
     assert history.earlier_runs("", "t") == {}
     place = tmp_path / "runs/t/statistics"
