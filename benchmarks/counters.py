@@ -27,7 +27,7 @@ from quatrain.validation.load import load_spec
 
 
 def count(source: Path, out: Path) -> list[tuple[str, str]]:
-    """Does the flights job on a file; returns pairs of a counter's name and its value."""
+    """Runs the flights job on a file, and returns pairs of a counter's name and its value."""
     spec = load_spec(ROOT / "examples/flights/flights.yaml", [f"source.uri={source}"])
     ranges = plan_ranges(spec.source, spec.columns)
     job = PreprocessJob(spec, rules_of(spec), Folder(str(out)), len(ranges))
@@ -35,7 +35,7 @@ def count(source: Path, out: Path) -> list[tuple[str, str]]:
     for span in ranges:
         one, summary = passes.clean_range(job, span, cleaner)
         cleaned.append(one)
-        summaries.append(_travels(RunningSummary().add(summary)))
+        summaries.append(_sent_bytes(RunningSummary().add(summary)))
         fold = fold.add(summary)
     spilled = _size(out.rglob("*.arrow"))
     n_spilled = sum(1 for _ in out.rglob("*.arrow"))
@@ -49,19 +49,20 @@ def count(source: Path, out: Path) -> list[tuple[str, str]]:
         ("rows", f"{total.read:,}"),
         ("source", _mb(source.stat().st_size)),
         ("ranges, so elements", f"{len(ranges):,}"),
-        ("shuffled: a range, mean", f"{sum(map(_travels, ranges)) / len(ranges):,.0f} bytes"),
+        ("shuffled: a range, mean", f"{sum(map(_sent_bytes, ranges)) / len(ranges):,.0f} bytes"),
         ("shuffled: a summary, mean", _mb(sum(summaries) / len(summaries))),
         ("shuffled: all summaries", _mb(sum(summaries))),
-        ("their sum, so memory of Fit", _mb(_travels(total))),
-        ("sent to every worker: the transform", f"{_travels(fitted) / 1000:,.0f} KB"),
-        ("shuffled: digests, all", f"{sum(map(_travels, [*cleaned, *written])) / 1000:,.0f} KB"),
+        ("their sum, so memory of Fit", _mb(_sent_bytes(total))),
+        ("sent to every worker: the transform", f"{_sent_bytes(fitted) / 1000:,.0f} KB"),
+        ("shuffled: digests, all", f"{sum(map(_sent_bytes, [*cleaned, *written])) / 1000:,.0f} KB"),
         ("written between the passes", f"{_mb(spilled)} in {n_spilled:,} files"),
         ("shards", f"{_mb(_size(engineered))} in {len(engineered):,} files"),
         ("rejected rows, with their text", f"{_mb(_size(rejected))} in {len(rejected):,} files"),
     ]
 
 
-def _travels(value: Any) -> int:
+def _sent_bytes(value: Any) -> int:
+    """Returns the bytes of a value that Beam sends from one worker to another."""
     return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
 

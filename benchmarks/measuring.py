@@ -94,7 +94,12 @@ class Measurement:
 
 
 def measured(work: Callable[[], None], check: Callable[[], Mapping[str, Any]]) -> None:
-    """Does the work, and prints its cost and the result of the check, which is not measured."""
+    """Does the work, and prints its cost and the result of `check`, which is not measured.
+
+    Args:
+        work: What is measured.
+        check: Returns what the work produced, so that cases can be compared.
+    """
     before, started = _cpu_s(), time.monotonic()
     work()
     wall_s, cpu_s = time.monotonic() - started, _cpu_s() - before
@@ -199,9 +204,9 @@ def interleave(
     repeats: int,
     core: int | None = None,
 ) -> None:
-    """Runs the cases in turns until each has its number of runs.
+    """Runs the cases in turns until each has been run `repeats` times.
 
-    With turns, a change of the machine's load affects all cases and not just one.
+    As they take turns, a change of the machine's load affects all cases and not just one.
     """
     turn_cases = list(cases)
     for turn in range(1, repeats + 1):

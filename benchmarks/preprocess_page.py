@@ -47,6 +47,7 @@ Runs = dict[tuple[str, str], list[Measurement]]
 
 
 def _measurements(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
+    """Returns the table of the measurements, those of single sizes last."""
     rows = []
     for case in cases:
         for size in sizes:
@@ -69,6 +70,7 @@ def _row(name: str, size: str, of_case: list[Measurement]) -> tuple[str, ...]:
 
 
 def _agreement(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
+    """Says for each size whether all cases have the same results."""
     sentences = []
     for size in sizes:
         outcomes = {str(r.outcome) for c in cases for r in runs[c.name, size]}
@@ -85,6 +87,8 @@ def _agreement(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
 
 
 def _targets(runs: Runs) -> Iterator[tuple[str, ...]]:
+    """Yields a row for each target: what is measured, its bound, the figure, and if it is met."""
+
     def cpu(name: str, size: str) -> float:
         return median(r.cpu_s for r in runs.get((name, size), []))
 

@@ -52,6 +52,7 @@ def _read(flights: Path) -> pa.Table:
 
 
 def _copy(table: pa.Table, copy: int) -> pa.Table:
+    """Returns a copy of the table with jitter; copy 0 is the table itself."""
     if copy == 0:
         return table
     draw = np.random.default_rng(copy)
@@ -73,6 +74,7 @@ def _lines(table: pa.Table, *, header: bool) -> bytes:
 
 
 def _spoilt(lines: bytes, copy: int, *, header: bool) -> bytes:
+    """Returns the lines with one wrong row in every `WRONG_EVERY`; the three kinds take turns."""
     rows = lines.split(b"\n")
     draw = np.random.default_rng([copy, 1])
     first = draw.integers(int(header), WRONG_EVERY)

@@ -174,6 +174,7 @@ class Checkpoints:
         return sorted(tf.io.gfile.glob(f"{self.folder}/epoch-*.npz"))
 
     def _check(self, path: str, stored: Mapping[str, Any]) -> None:
+        """Refuses a checkpoint whose identity differs from this job's."""
         own = json.loads(json.dumps(self.identity))  # tuples become lists, as in the file
         differ = sorted(k for k in {*own, *stored} if own.get(k) != stored.get(k))
         if differ:

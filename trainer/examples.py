@@ -212,6 +212,7 @@ class Examples:
         )
 
     def _split(self, table: pa.Table, name: str) -> Split:
+        """Returns the rows of a table of engineered columns; without a weight, each weighs 1."""
         transform = self.transform
         label = np.float32 if transform.task == "regression" else np.int32
         weights = np.ones(table.num_rows, np.float32)
@@ -291,6 +292,7 @@ class Examples:
             )
 
     def _shard(self, name: str, columns: Sequence[str] | None) -> pa.Table:
+        """Reads a shard once, and checks the same bytes against the manifest."""
         with self._file(name) as stream:
             data = stream.read()
         self._check(name, hashlib.sha256(data).hexdigest())

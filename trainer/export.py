@@ -243,6 +243,7 @@ def _named(columns: Mapping[str, Any]) -> dict[str, tf.Tensor]:
 def _metadata(
     job: Job, predictor: Predictor, cluster: Cluster, examples: Examples
 ) -> dict[str, Any]:
+    """Returns the document of metadata.json, without its `files`."""
     transform, progress = examples.transform, predictor.progress
     inputs = argument_names(i.name for i in transform.inputs)
     columns = argument_names(c.name for c in transform.engineered)

@@ -121,6 +121,7 @@ class Streamed:
                 yield window
 
     def _read(self, batch_size: int, shuffle: tuple[int, int] | None) -> Iterator[Window]:
+        """Yields the windows of an epoch; a window holds whole batches, except for the last."""
         count = len(self._groups)
         order = np.arange(count) if shuffle is None else _permutation(shuffle, count)
         rest: list[Split] = []  # rows that are not in a window yet

@@ -131,6 +131,7 @@ class _TaskParser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
     parser = _TaskParser(
         prog="python -m trainer.task",
         description="Trains a model on the examples that preprocessing committed, and exports it.",

@@ -182,6 +182,7 @@ def _discard(_: object) -> None:
 
 
 def _work(case: str, examples: Examples, out: Path) -> Work:
+    """Returns the work of a case, and what checks its result."""
     split = examples.split("train")
     levels = [c.cardinality for c in examples.transform.engineered if c.cardinality]
     cases: dict[str, Callable[[], Work]] = {

@@ -91,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _invoke(arguments: list[str]) -> int:
+    """Runs a verb and returns its exit code; a wrong command line is reported here."""
     try:
         returned: Any = cli.main(arguments, prog_name="quatrain", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -57,6 +57,7 @@ def submit(spec: Path, job_id: str, no_cache: bool, waits: bool, **settings: Any
 
 
 def _wait(vertex: Vertex, sent: Submission) -> None:
+    """Shows the progress of a job until it ends; Ctrl-C offers to cancel it."""
     from quatrain.vertex.job_watch import JobWatch, report_link, report_uri
 
     try:

@@ -285,6 +285,7 @@ def profile_columns(sample: Sample, spellings: Sequence[str]) -> dict[str, Colum
 def _profile_text(
     name: str, text: pa.Array, spellings: Sequence[str], prefers_comma: bool
 ) -> ColumnProfile:
+    """Returns the profile of a column of text, with its type, kind and spelling inferred."""
     text = pc.if_else(pc.is_in(text, pa.array(spellings, pa.string())), None, text)
     text = pc.if_else(pc.equal(text, ""), None, text)
     counted = text.drop_null().value_counts()
@@ -367,6 +368,7 @@ def _with_kind(column: ColumnProfile) -> ColumnProfile:
 
 
 def _kind_of_text(column: ColumnProfile) -> Kind:
+    """Returns what texts stand for: a code, free text, an identifier or a category."""
     values, share = column.encoded.dictionary, column.n_distinct / column.n_present
     if _all_match(values, r"^\d+$"):
         return "identifier" if _is_unique(column) else "code"
@@ -382,6 +384,7 @@ def _is_unique(column: ColumnProfile) -> bool:
 
 
 def _kind_of_number(column: ColumnProfile) -> ColumnProfile:
+    """Returns the profile of a column of numbers, as a time, an identifier, a code or a number."""
     if time := _time_in_a_number(column):
         return time
     if column.type == "float":

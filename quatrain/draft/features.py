@@ -41,6 +41,7 @@ def exclusions_of(table: TableProfile) -> dict[str, str]:
 
 
 def _why_not(table: TableProfile, column: ColumnProfile) -> str | None:
+    """Returns why a column has no feature, or None if it has."""
     by_kind = {
         "empty": "no value in the sample",
         "constant": "one value in the whole sample",
@@ -118,6 +119,7 @@ def features_of(table: TableProfile, exclusions: dict[str, str]) -> list[Entry]:
 
 
 def _feature_name(name: str, number: int, used_names: set[str]) -> str:
+    """Returns a name for a column's features that no other feature uses, in plain ASCII."""
     stem = plain(name) or f"column_{number}"
     if stem.startswith(RAW_PREFIX):
         stem = f"c_{stem}"

@@ -120,6 +120,7 @@ def _draft(
     features: list[Entry],
     remarks: list[str],
 ) -> Draft:
+    """Returns the draft of a table: the sections of the spec, with their comments."""
     goal, split = table.goal, table.split
     clean: dict[str, Any] = {"derive": {goal.label: goal.sql}} if goal.sql else {}
     if table.untrained:
@@ -165,6 +166,7 @@ def model_name(uri: str) -> str:
 
 
 def _source(sample: Sample, nulls: Nulls) -> dict[str, Any]:
+    """Returns the section `source`, without the settings that are defaults."""
     source = sample.source
     if source.format != "csv":
         optional = {"optional_keys": True} if source.optional_keys else {}
@@ -237,6 +239,7 @@ def _max_rejected(table: TableProfile) -> tuple[float | None, str]:
     if share <= 0.05:
         return None, ""
     why = f"{share:.1%} of the sample has no label to learn, and such rows are rejected"
+    # A tenth and five points more than in the sample, since other rows may have more of them.
     return min(math.ceil((share * 1.1 + 0.05) * 100) / 100, 1.0), why
 
 

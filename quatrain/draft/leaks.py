@@ -156,6 +156,7 @@ class ColumnModels:
         return sign * (self.measure(codes) - self.trivial)
 
     def _measured(self, answers: np.ndarray) -> float:
+        """Returns the metric of predictions for the M test rows, `[M, C]`."""
         truth = self.goal.marks[self.test]
         if self.goal.task == "regression":
             spread = np.sum((truth - truth.mean()) ** 2)
@@ -175,6 +176,7 @@ def area(scores: np.ndarray, positive: np.ndarray) -> float:
 
 def find_leaks(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
     """Returns the columns that almost surely give the label away, by name, with the evidence."""
+    # A column is tested on rows that it was not fitted to, or an identifier would look perfect.
     half = halves(len(goal.values))
     models = ColumnModels(goal, goal.known & half, goal.known & ~half)
     if not models.train.any() or not models.test.any():
@@ -186,6 +188,7 @@ def find_leaks(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
 
 def _gives_away(models: ColumnModels, column: ColumnProfile) -> str | None:
     """Returns how a column alone predicts the label too well to be true, or None."""
+    # More bins for more rows: each needs about BIN_ROWS rows for its mean to be worth something.
     codes = bins(column, int(np.clip(models.train.sum() / BIN_ROWS, 16, 256)))
     if models.goal.task == "regression":
         share = max(models.measure(codes), _same_order(models.goal.values, column))
@@ -238,6 +241,7 @@ def _sums(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
     if goal.task == "multiclass" or len(numbers) < 2:
         return {}
     rows = np.flatnonzero(goal.known)
+    # Evenly spaced rows: an exact sum shows in a few thousand as well as in all of them.
     rows = rows[:: -(-len(rows) // PAIR_ROWS)]
     x = np.stack([_scaled(c.numbers[rows]) for c in numbers], axis=1)
     y = _scaled(goal.values[rows])
@@ -301,6 +305,7 @@ def _pairs(columns: list[ColumnProfile]) -> Iterator[tuple[ColumnProfile, Column
     close = _close_numbers([c for c in columns if c.is_number and c.n_distinct > 2])
     for i, first in enumerate(columns):
         for second in columns[i + 1 :]:
+            # Above half, nearly every row has a value of its own, which matches any other column.
             same_count = first.n_distinct == second.n_distinct <= first.n_present / 2
             if same_count or (first.name, second.name) in close:
                 yield first, second
@@ -330,6 +335,7 @@ def _jitter(n: int) -> np.ndarray:
 
 
 def _sameness(first: ColumnProfile, second: ColumnProfile) -> str | None:
+    """Returns how two columns hold the same information, or None."""
     a, b = levels(first), levels(second)
     n = int(b.max(initial=0)) + 1
     together = len(np.unique(a * n + b))

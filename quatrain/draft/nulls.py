@@ -87,6 +87,7 @@ def _remarks(
     among_numbers: set[str],
     target: str,
 ) -> Iterator[str]:
+    """Yields the remarks on spellings that a reader may see otherwise."""
     for spelling, names in columns_of.items():
         where = f"{spelling!r} in {_listed(names)}"
         if spelling not in chosen:
@@ -137,6 +138,7 @@ def _words_among_numbers(values: pa.Array, counts: np.ndarray) -> list[str]:
     is_word = pc.match_substring_regex(values, pattern=rf"^\D{{1,{LONGEST}}}$")
     words, is_other = values.filter(is_word), pc.invert(is_word)
     share = counts[is_word.to_numpy(zero_copy_only=False)].sum() / max(counts.sum(), 1)
+    # A column in which nine cells of ten are words is a column of words.
     if not 0 < len(words) <= MOST_WORDS or len(values) - len(words) < LEAST_NUMBERS or share > 0.9:
         return []
     rest = values.filter(is_other), counts[is_other.to_numpy(zero_copy_only=False)]

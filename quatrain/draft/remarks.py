@@ -117,6 +117,7 @@ def _sentinel(column: ColumnProfile) -> str | None:
         others = x[x != value]
         nines = (value == round(value) and set(f"{abs(value):.0f}") == {"9"}) or value == -1
         alone = value < 0 <= others[0]  # the only number below 0
+        # Farther from its neighbour than all other numbers are from each other.
         far = min(abs(others - value)) > np.ptp(others) or alone
         if nines and far and len(x) - len(others) > 0.005 * len(x):
             share = 1 - len(others) / len(x)

@@ -135,6 +135,7 @@ def sniff_delimiter(head: bytes) -> str:
 
 
 def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
+    """Samples a CSV as text; an empty cell is null."""
     names, _ = read_header(files[0][0], source)
     counts = Counter(names)
     unreadable = {
@@ -191,6 +192,7 @@ def _blocks(
 
 
 def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
+    """Samples Parquet files: the first rows of evenly spread row groups."""
     footers = {path: read_footer(path, n_bytes) for path, n_bytes in files}
     groups = [
         (path, group, metadata.row_group(group).num_rows)
@@ -250,6 +252,7 @@ def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:
 
 
 def _parsed(path: str, data: bytes) -> pa.Table:
+    """Returns the rows of some JSON Lines, with the types that Arrow infers."""
     options = pa_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
     try:
         return pa_json.read_json(pa.BufferReader(data), options)

@@ -127,6 +127,7 @@ def _grows(column: ColumnProfile) -> bool:
 
 
 def _by_time(column: ColumnProfile, goal: Goal) -> DraftSplit | None:
+    """Returns the split by a column of times, or None if a part has too few rows or labels."""
     x = column.numbers
     present = x[~np.isnan(x)]
     first, last = np.quantile(present, LATE_OF_FEW if len(x) < FEW else LATE)
@@ -159,6 +160,7 @@ def _entities(columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:
         if column.type not in ("int", "string") or column.kind in ("text", "time", "quantity"):
             continue
         rows_each = column.n_present / max(column.n_distinct, 1)
+        # Up to 1.1 rows a value, the column tells rows apart, and a split by rows does as well.
         repeats = column.n_distinct >= LEAST_IDS and 1.1 < rows_each <= MOST_ROWS_EACH
         if repeats and (names_an_entity(column.name) or _has_one_shape(column)):
             yield column
@@ -174,6 +176,7 @@ def _has_one_shape(column: ColumnProfile) -> bool:
     most = pc.max(counted.field("counts")).as_py()
     at = pc.index(counted.field("counts"), most).as_py()
     pattern = counted.field("values")[at].as_py()
+    # Shorter patterns, or patterns of fewer digits, are those of codes such as N-1.
     return most > 0.9 * column.n_distinct and len(pattern) >= 6 and pattern.count("9") >= 3
 
 

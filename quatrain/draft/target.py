@@ -96,6 +96,7 @@ def _is_amount(column: ColumnProfile) -> bool:
 
 
 def _of_numbers(column: ColumnProfile) -> Goal:
+    """Returns the goal of a column of amounts: a regression, or classes if it has two values."""
     x = column.numbers
     present = np.unique(x[~np.isnan(x)])
     if len(present) == 2:
@@ -139,6 +140,7 @@ def _derived_number(column: ColumnProfile) -> Goal:
 
 
 def _of_classes(column: ColumnProfile, target: str, where: str) -> Goal:
+    """Returns the goal of a column of classes, in the order of their values."""
     counted = column.values.drop_null().value_counts()
     order = pc.sort_indices(counted.field("values").cast(_sortable(column)))
     values = counted.field("values").take(order)

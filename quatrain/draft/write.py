@@ -34,6 +34,7 @@ def scalar(value: Any) -> str:
 
 
 def _head(draft: Draft, path: str) -> Iterator[str]:
+    """Yields the comment above the spec: the command, where it comes from, and the remarks."""
     yield f"# Written by quatrain init; it runs as it is: quatrain run {_safe(path)}"
     for sentence in draft.about:
         yield from _wrapped(sentence)
@@ -56,6 +57,7 @@ def _safe(text: str) -> str:
 
 
 def _sections(draft: Draft) -> Iterator[str]:
+    """Yields the lines of each section, with its comment."""
     for key, value in draft.document.items():
         comment = draft.comments.get(key, "")
         if key == "columns":

@@ -267,7 +267,7 @@ def _termination_as_interrupt() -> Iterator[None]:
 def _task_environment() -> dict[str, str]:
     """Returns this environment, with a safe path on which the running code comes first."""
     code = str(Path(__file__).parents[2])
-    # An empty entry, as in `:/my/code`, would be the user's folder.
+    # An empty entry, as in `:/my/code`, means the current folder, which is the user's.
     path = [code, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     settings = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **settings}

@@ -224,6 +224,7 @@ def _count(pool: Mapping[str, Any], index: int) -> int:
 
 def _addresses(counts: Sequence[int]) -> list[list[str]]:
     """Returns a free loopback address for each replica of each pool."""
+    # All are bound before any is closed, so that no two replicas get the same port.
     sockets = [[socket.socket() for _ in range(count)] for count in counts]
     for each in itertools.chain(*sockets):
         each.bind(("127.0.0.1", 0))

@@ -125,6 +125,7 @@ class Study:
         }
 
     def _optimizer(self, count: int) -> optuna.Study:
+        """Returns Optuna's study, which first tries the settings in the job's command."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -250,6 +251,7 @@ class Study:
         return "  ".join(cells)
 
     def _trial_as_rest(self, trial: TuningTrial) -> dict[str, Any]:
+        """Returns a trial in the form of Vertex's REST API."""
         parameters = [{"parameterId": n, "value": v} for n, v in trial.parameters.items()]
         entry: dict[str, Any] = {
             "id": str(trial.number),

@@ -110,6 +110,7 @@ def _package(manifest: dict[str, Any]) -> str:
 
 
 def _model(metadata: dict[str, Any]) -> str:
+    """Returns the steps or rounds of a training, what ended it, and its validation loss."""
     text = f"{metadata['steps']:,} steps, {metadata['epochs']} epochs ({metadata['stopped']})"
     if metadata.get("model", {}).get("kind") == "trees":
         text = f"{metadata['steps']:,} rounds ({metadata['stopped']})"

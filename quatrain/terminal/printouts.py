@@ -150,6 +150,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
+    """Yields the metrics with their intervals, then the checks of the gate and the cautions."""
     yield f"{metrics['rows']:,} test rows"
     rows = []
     for name, metric in metrics["metrics"].items():

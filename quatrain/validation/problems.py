@@ -43,6 +43,7 @@ class _Outline:
 
 
 def _outline(value: Any) -> _Outline:
+    """Returns the parts of a spec that can be read, whatever its shape."""
     bare = _Outline(value if isinstance(value, Mapping) else {}, {}, {}, {})
     columns, derived = bare.get("columns"), bare.get("clean", "derive")
     columns = columns if isinstance(columns, Mapping) else {}
@@ -84,6 +85,7 @@ def _placeholder_problems(value: Any, at: str) -> Iterator[str]:
 
 
 def _clean_problems(outline: _Outline) -> Iterator[str]:
+    """Yields names of rules and derived columns that are in use or are not identifiers."""
     for name in outline.derived:
         if name in outline.columns:
             yield f"clean.derive.{name}: a column has this name already"
@@ -97,6 +99,7 @@ def _clean_problems(outline: _Outline) -> Iterator[str]:
 
 
 def _reference_problems(outline: _Outline) -> Iterator[str]:
+    """Yields columns that the spec names and does not declare, and keys that may not be named."""
     for place, name in _references(outline):
         if isinstance(name, str) and name not in outline.known:
             yield f"{place}: unknown column {name!r}{near(name, outline.known)}"
@@ -131,6 +134,7 @@ def named_columns(value: Any) -> list[tuple[str, str]]:
 
 
 def _feature_problems(outline: _Outline) -> Iterator[str]:
+    """Yields features with a wrong input, wrong parameters or a name that is in use."""
     owners: dict[str, int] = {}
     for i, feature in outline.features.items():
         for column in feature.columns:
@@ -157,6 +161,7 @@ def _name_problem(name: str, owners: Mapping[str, int]) -> str | None:
 
 
 def _input_problems(outline: _Outline, feature: Feature, column: str) -> Iterator[str]:
+    """Yields why a feature cannot take a column."""
     if column in outline.derived:
         yield (
             f"{column!r} is derived by SQL, which the serving signature cannot run; "

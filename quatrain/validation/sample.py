@@ -97,6 +97,7 @@ def _sample(job: PreprocessJob, ranges: list[Range]) -> tuple[Summary, bool]:
 
 
 def _sample_problems(spec: ModelSpec, derived: dict[str, str], sample: Summary) -> list[str]:
+    """Returns the problems of the sampled rows, as if all of them were the train split."""
     if not sample.read:
         return [f"{', '.join(spec.source.uri)}: there are no rows, only headers"]
     where = f"in a sample of {sample.read:,} rows"

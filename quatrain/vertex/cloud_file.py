@@ -142,6 +142,7 @@ def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool 
 
 
 def _sentence(error: Any) -> str:
+    """Returns an error of pydantic as a sentence with its place."""
     kind, at = error["type"], ".".join(map(str, error["loc"]))
     if kind == "missing":
         return f"{at}: missing; for example {_FORMS[at][1]}"
@@ -175,6 +176,7 @@ def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
 
 
 def _label_problems(labels: Mapping[Any, Any]) -> Iterator[str]:
+    """Yields labels that Google would refuse or that Quatrain writes itself."""
     for key, text in labels.items():
         if key in OWN_LABELS:
             yield f"labels.{key}: Quatrain writes this label; choose another key"

@@ -186,6 +186,7 @@ def _ends(tier: tiers.Tier, cloud: Cloud | None, today: datetime.date) -> Iterat
 
 
 def _region(cloud: Cloud) -> Iterator[Finding]:
+    """Checks that the location is a region in which Vertex trains."""
     table = yaml.safe_load(_REGIONS.read_text(encoding="utf-8"))
     if cloud.location in table["regions"]:
         yield Finding("region", "ok", f"{cloud.location} trains")
@@ -200,6 +201,7 @@ def _region(cloud: Cloud) -> Iterator[Finding]:
 
 
 def _account(cloud: Cloud) -> Iterator[Finding]:
+    """Checks that the service account is one of the project's, made for the purpose."""
     account = cloud.service_account
     if account.endswith("-compute@developer.gserviceaccount.com"):
         yield Finding(

@@ -160,6 +160,7 @@ def unchecked_findings(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> It
 
 
 def _credentials(cloud: Cloud) -> tuple[Any, Finding]:
+    """Returns the credentials of this machine, or None, with the finding about them."""
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request as Refresh
@@ -196,6 +197,7 @@ def _project(spec: ModelSpec, cloud: Cloud) -> Finding:
 
 
 def _buckets(spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
+    """Checks that the bucket of the runs is regional and near, and warns of far sources."""
     roots = [cloud.root]
     try:
         problems = buckets.bucket_problems(roots, cloud.location, cloud.project)
@@ -389,6 +391,7 @@ def _hardware_of(tier: tiers.Tier | None) -> list[tuple[str, str]]:
 
 
 def _unchecked_hardware(name: str, kind: str, cloud: Cloud) -> Finding:
+    """Returns an unchecked finding on a machine or accelerator."""
     list_of = {"machineTypes": "machine-types", "acceleratorTypes": "accelerator-types"}[kind]
     return Finding(
         "hardware",

@@ -87,6 +87,7 @@ class JobWatch:
             self._sleep(next(pauses))
 
     def _read(self) -> dict[str, Any]:
+        """Returns the job as it is now."""
         from quatrain.vertex.client import NoResponse
 
         job_id = self._submission.job_id
@@ -116,6 +117,7 @@ class JobWatch:
             self._states[step] = state
 
     def _failure(self, job: Mapping[str, Any], state: str) -> str:
+        """Returns why the job failed and where to look, in lines."""
         job_id = self._submission.job_id
         reason = next(_reasons(job), job.get("error", {}).get("message", ""))
         lines = [f"job {job_id} {_OUTCOMES[state]}" + (f": {reason}" if reason else "")]

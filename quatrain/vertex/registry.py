@@ -119,6 +119,7 @@ class Registry:
         return path
 
     def _request(self, what: str, verb: str, url: str, **body: Any) -> bytes:
+        """Sends a request, with refusals as sentences, and returns the body of the response."""
         from google.api_core import exceptions
 
         from quatrain.vertex.client import sentences
@@ -130,6 +131,7 @@ class Registry:
             return bytes(answer.content)
 
     def _session(self) -> Any:
+        """Returns a session with Google's credentials, or without any in tests."""
         import google.auth
         import requests
         from google.auth.transport.requests import AuthorizedSession

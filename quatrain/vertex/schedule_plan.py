@@ -233,6 +233,7 @@ def _can_become(request: ScheduleRequest, schedule: Schedule) -> bool:
 def _create(
     request: ScheduleRequest, others: Sequence[Schedule], now: datetime.datetime
 ) -> list[Action]:
+    """Returns the actions that create the schedule; parked, if it replaces one that still runs."""
     rest = [o for o in others if not o.has_ended(now)]
     if not rest:
         later = request.start if request.start and request.start > now else None

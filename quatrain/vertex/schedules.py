@@ -96,7 +96,9 @@ class ScheduleApplier:
         )
 
     def _carry_out(self, action: Action) -> None:
+        """Makes the call of an action, or waits."""
         if action.until:
+            # A second more, so that the wait is surely over when the next plan is made.
             self._sleep(max(0.0, (action.until - self._now()).total_seconds()) + 1)
         elif action.verb == "create":
             created = self._vertex.create_schedule(

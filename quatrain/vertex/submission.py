@@ -324,6 +324,7 @@ def _non_empty(**values: str | None) -> dict[str, str]:
 
 
 def _check_source(spec: ModelSpec) -> None:
+    """Refuses files on this machine, which Vertex cannot read."""
     local = [u for u in spec.source.uri if "://" not in u or u.startswith("file://")]
     if local:
         raise CloudError(

@@ -139,6 +139,7 @@ def most_rounds(settings: Hyperparameters, units: int) -> int:
 def _booster(
     train: Split, validation: Split, head: Head, settings: Hyperparameters, threads: int
 ) -> lightgbm.Booster:
+    """Returns a LightGBM booster without trees, with the train and validation rows."""
     try:
         import lightgbm  # here, since it imports scipy, for which a network need not wait
     except (ImportError, OSError) as error:
@@ -168,6 +169,7 @@ def _dataset(
     parameters: dict[str, Any],
     **more: Any,
 ) -> lightgbm.Dataset:
+    """Returns the rows as LightGBM's dataset: numbers, then indices as categorical features."""
     labels = split.labels.astype(np.float32)
     if head.task == "regression":
         labels = (labels - np.float32(head.mean)) / np.float32(head.scale)
@@ -191,6 +193,11 @@ def _grow(booster: lightgbm.Booster, rounds: int) -> bool:
 
 
 def _epoch(booster: lightgbm.Booster, number: int, unit: float, seconds: float) -> Epoch:
+    """Returns the history's line for the trees so far.
+
+    Raises:
+        TrainerError: A loss is not a number.
+    """
     losses = [booster.eval_train()[0][2] * unit, booster.eval_valid()[0][2] * unit]
     step = booster.current_iteration()
     if not np.isfinite(losses).all():

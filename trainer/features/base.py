@@ -83,6 +83,7 @@ def raw_inputs(
 
 
 def _raw_column(column: pa.Array | pa.ChunkedArray, type_: Type) -> Any:
+    """Returns a column as `raw_inputs` does."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if type_ == "string":

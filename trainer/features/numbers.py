@@ -259,6 +259,7 @@ class Clip(Scaled):
         return super().check() or self._bounds_problem()
 
     def _bounds_problem(self) -> str | None:
+        """Returns what is wrong with the bounds or quantiles, or None."""
         has_bound = (self.min, self.max) != (None, None)
         lacks_bound = None in (self.min, self.max)
         if has_bound == (self.quantiles is not None) or (has_bound and lacks_bound):
@@ -327,8 +328,8 @@ def _likeliest_power(x: Distribution) -> float:
     """Returns the exponent with the greatest profile log-likelihood; 1 unless another is better.
 
     Up to a constant, the log-likelihood a row is (p - 1) E[sign(x) ln(1 + |x|)] - ln(deviation of
-    the powers) (Yeo & Johnson 2000). It has a single peak, so a grid of steps of 1/2,
-    halved around its best point down to 1/64, finds it.
+    the powers) (Yeo & Johnson 2000). It has a single peak, so a grid with steps of 1/2,
+    refined around its best point down to steps of 1/64, finds it.
     """
     logs = np.sign(x.values) * np.log1p(np.abs(x.values))
     jacobian = float(np.sum(logs * (x.counts / x.count)))

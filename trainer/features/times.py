@@ -119,6 +119,7 @@ class Calendar(Scaled):
         return xp.where(known, self._part(xp.where(known, x, 0.0), xp), np.nan)
 
     def _part(self, x: Any, xp: Any) -> Any:
+        """Returns the part of finite times, `[N] float64`."""
         day = xp.floor(x / DAY_S)
         if self.part in ("hour", "minute", "second"):
             return _of_clock(self.part, x - day * DAY_S, xp)

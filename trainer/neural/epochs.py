@@ -201,6 +201,7 @@ def _summaries(folder: str, cluster: Cluster) -> Iterator[tf.summary.SummaryWrit
 
 
 def _log(summaries: tf.summary.SummaryWriter, epoch: Epoch, steps_per_second: float) -> None:
+    """Writes an epoch to TensorBoard's events and to the log."""
     values = {
         "loss": epoch.loss,
         "validation_loss": epoch.validation_loss,

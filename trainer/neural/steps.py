@@ -181,6 +181,8 @@ class Loop:
     def _evaluate_graph(
         self, tensors: SplitTensors, order: tf.Tensor, steps: tf.Tensor
     ) -> tf.Tensor:
+        """Returns the weighted sum of the losses of all steps, inside the graph."""
+
         def body(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             places = self._batch(order, i)
             per_replica = self._strategy.run(self._evaluate_step, args=(tensors, places))
@@ -204,6 +206,7 @@ class Loop:
         return tf.slice(filled, [start], [self._replica_rows])
 
     def _train_step(self, tensors: SplitTensors, places: tf.Tensor) -> tf.Tensor:
+        """Trains one replica on its share of a batch; returns the weighted sum of its losses."""
         rows = self.train_rows
         filler = tf.shape(tensors[2])[0] - 1
         real = tf.reduce_sum(tf.cast(places < filler, tf.float32))
