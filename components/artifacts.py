@@ -47,7 +47,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that is whole, or as it was before, and flushes it to the disk."""
+    """Writes a file so that it is either whole or as it was before, and flushes it to the disk."""
     partial = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     with open(partial, "wb") as file:
         file.write(data)
@@ -61,7 +61,7 @@ def read_manifest(folder: Path | str, name: str, step: str) -> dict[str, Any]:
 
     Args:
         folder: The artifact.
-        name: Its manifest, for example `manifest.json`.
+        name: The name of its manifest, for example `manifest.json`.
         step: The step that writes it, for the error.
 
     Raises:
@@ -81,16 +81,16 @@ def read_manifest(folder: Path | str, name: str, step: str) -> dict[str, Any]:
 def commit(folder: Path | str, manifest: str) -> Iterator[Path]:
     """Yields an empty folder to write an artifact in; the block writes its manifest last.
 
-    The files of an earlier or a killed attempt are removed first, and if the block fails, so are
-    its own. The manifest goes before the others each time, so a folder half removed never counts.
+    The files of an earlier or a killed attempt are removed first; if the block fails, its own files
+    are removed too. Each time the manifest goes first, so a half-removed folder never counts.
 
     Args:
         folder: The artifact.
         manifest: The name of the file that makes the folder count, as `manifest.json`.
     """
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)  # or a mount may not show the objects below it
-    _empty(target, manifest)
+    target.mkdir(parents=True, exist_ok=True)  # without it, a mount may not show the objects below
+    _remove_contents(target, manifest)
     try:
         yield target
     except BaseException:
@@ -99,7 +99,7 @@ def commit(folder: Path | str, manifest: str) -> Iterator[Path]:
         raise
 
 
-def _empty(folder: Path, manifest: str) -> None:
+def _remove_contents(folder: Path, manifest: str) -> None:
     (folder / manifest).unlink(missing_ok=True)
     for path in sorted(folder.rglob("*"), reverse=True):  # files before their folder
         with suppress(FileNotFoundError):  # a bucket's folder may vanish with its last file

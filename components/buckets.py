@@ -1,7 +1,7 @@
 """Checks where a bucket is and whether it suits a run, for doctor, submit and the first step.
 
-Vertex trains only with regional buckets in the job's region, and refuses others late, after the
-steps that cost. Nothing here creates a bucket: the error shows the command that does.
+Vertex trains only with regional buckets in the job's region, and refuses others late, after steps
+that cost money. Nothing here creates a bucket: the error shows the command that does.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Problem:
         bucket: The name of the bucket.
         sentence: What is wrong.
         command: The command.
-        unanswered: Whether the bucket may suit after all: its location is unknown.
+        unanswered: Whether the bucket may suit after all, since its location is unknown.
     """
 
     bucket: str
@@ -110,7 +110,7 @@ def bucket_problems(
                 f"bucket gs://{name} is in {place}, the job in {location}: {_WHY}; a bucket cannot "
                 f"be moved, so make another one in {location} and name it as the root:"
             )
-            creation = _creation(_beside(name, location), location, project)
+            creation = _creation(_regional_name(name, location), location, project)
             problems.append(Problem(name, sentence, creation))
     return problems
 
@@ -127,8 +127,8 @@ def check_buckets(
         client: A `google.cloud.storage.Client`; by default one is created if there are buckets.
 
     Raises:
-        BucketError: Some bucket is not; for each one the message says where it is, why that
-            matters, and the command that creates the right one.
+        BucketError: A bucket is elsewhere. For each one, the message says where it is, why that
+            matters, and which command creates the right one.
     """
     if problems := bucket_problems(uris, location, project, client):
         raise BucketError("\n".join(map(str, problems)))
@@ -139,8 +139,8 @@ def source_warnings(
 ) -> list[str]:
     """Returns a sentence for each bucket of a source that is not in the job's region.
 
-    A source may be anywhere, but reading it from another region costs. A bucket whose location is
-    unknown has a sentence too; whether it can be read is for the step that reads it.
+    A source may be anywhere, but reading it from another region costs money. A bucket whose
+    location is unknown has a sentence, too; whether it can be read shows when a step reads it.
     """
     warnings = []
     for name, place in _places(uris, location, project, client, TIMEOUT_S):
@@ -165,10 +165,12 @@ def _places(
         yield names[0], Problem(names[0], str(error), _LOGIN, unanswered=True)
         return
     for name in names:
-        yield name, _find(name, location, project, client, timeout_s)
+        yield name, _look_up(name, location, project, client, timeout_s)
 
 
-def _find(name: str, location: str, project: str, client: Any, timeout_s: float) -> Place | Problem:
+def _look_up(
+    name: str, location: str, project: str, client: Any, timeout_s: float
+) -> Place | Problem:
     """Looks up where a bucket is; returns a problem if that cannot be found out."""
     from google.api_core import exceptions, retry
     from google.auth.exceptions import GoogleAuthError
@@ -220,6 +222,11 @@ _LOGIN = "gcloud auth application-default login"
 
 
 def _client(project: str) -> Any:
+    """Returns a client of Cloud Storage with the credentials of this machine.
+
+    Raises:
+        BucketError: There are no credentials.
+    """
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud import storage
 
@@ -233,21 +240,22 @@ def _client(project: str) -> Any:
 
 
 def _creation(name: str, location: str, project: str) -> str:
-    of_project = f" --project={project}" if project else ""
+    """Returns the command that creates a bucket for a run."""
+    project_option = f" --project={project}" if project else ""
     return (
-        f"gcloud storage buckets create gs://{name}{of_project} --location={location} "
+        f"gcloud storage buckets create gs://{name}{project_option} --location={location} "
         f"--uniform-bucket-level-access --public-access-prevention"
     )
 
 
-def _beside(name: str, location: str) -> str:
-    """Returns a name for the bucket to create instead: the old one and the region."""
-    room = MAX_NAME - len(location) - 1
-    return f"{name[:room].rstrip('-._')}-{location}"
+def _regional_name(name: str, location: str) -> str:
+    """Returns a name for the bucket to create instead: the old name and the region."""
+    max_length = MAX_NAME - len(location) - 1
+    return f"{name[:max_length].rstrip('-._')}-{location}"
 
 
 def _member(client: Any) -> str:
-    """Returns the caller as IAM names it; of a person, the shell fills in the address."""
+    """Returns the caller as IAM names it; if that is a person, the shell fills in the address."""
     email = getattr(getattr(client, "_credentials", None), "service_account_email", "")
     if "@" in str(email):
         return f"serviceAccount:{email}"

@@ -9,8 +9,8 @@ Z95 = 1.959963984540054
 def wilson(rate: float, n: float, z: float = Z95) -> tuple[float, float]:
     """Returns the interval of a proportion observed on n rows, NaN without rows (Wilson 1927).
 
-    Unlike `rate ± z * error` it stays within [0, 1] and keeps its coverage near 0 and 1 and for few
-    rows: with 0 hits in 10 rows it ends at 0.28, where the other would have no width at all.
+    Unlike `rate ± z * error`, it stays within [0, 1] and keeps its coverage near 0 and 1 and for
+    few rows: with 0 hits in 10 rows it ends at 0.28, where `rate ± z * error` has no width at all.
     `n` may be a fraction, such as the effective number of weighted rows; `scipy.stats.binomtest`
     takes whole numbers only.
     """

@@ -65,8 +65,8 @@ class ErrorRecord:
     of a traceback without the class of the exception.
 
     Attributes:
-        kind: The name of its class.
-        message: Its message.
+        kind: The name of the error's class.
+        message: The error's message.
     """
 
     kind: str
@@ -84,8 +84,9 @@ class ErrorRecord:
 
 
 def _kinds(kind: type[QuatrainError]) -> dict[str, type[QuatrainError]]:
-    below = (_kinds(subclass) for subclass in kind.__subclasses__())
-    return {kind.__name__: kind, **{name: k for kinds in below for name, k in kinds.items()}}
+    """Returns an error class and all classes below it, by name."""
+    subclasses = (_kinds(subclass) for subclass in kind.__subclasses__())
+    return {kind.__name__: kind, **{name: k for kinds in subclasses for name, k in kinds.items()}}
 
 
 _KINDS = _kinds(QuatrainError)

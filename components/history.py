@@ -1,8 +1,8 @@
 """The record of a model's earlier runs, for its later ones: `<root>/<name>/statistics/`.
 
-A run that passed its gate leaves a copy of its statistics there, so that they outlive its
-artifacts, and the place of its model. The folder follows from the pipeline's parameters, which a
-schedule never changes.
+A run that passed its gate leaves the place of its model there, and a copy of its statistics, so
+that they outlive its artifacts. The folder follows from the pipeline's parameters, which a schedule
+never changes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def record_run(
         examples: The artifact of its preprocess step.
         model: The artifact of its train step, by its path or uri.
         split: The settings that decided the split of its rows.
-        metadata: The sha256 of its model's metadata.json, which has those of the other files.
+        metadata: The sha256 of its model's metadata.json, which lists those of the other files.
     """
     if not root:
         return
@@ -78,7 +78,7 @@ def earlier_runs(root: str, name: str) -> dict[str, dict[str, Any]]:
     """Returns the recorded runs by role; empty before the first run has passed its gate.
 
     Raises:
-        ArtifactError: A file is there and cannot be read.
+        ArtifactError: A record exists but cannot be read.
     """
     runs = {}
     for role in ROLES if root else ():

@@ -21,7 +21,7 @@ from quatrain.components.wording import first_line
 SCHEME = "gs://"
 MOUNT = "/gcs/"
 PATIENCE_S = 60
-"""Seconds for which a bucket that does not answer is tried; Arrow's default is 15 minutes."""
+"""How long requests to a bucket are repeated if it does not answer; Arrow's default is 900."""
 COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 """pyarrow's name of the compression that a suffix stands for."""
 NO_CREDENTIALS = (
@@ -31,11 +31,11 @@ NO_CREDENTIALS = (
 _BUCKET_OPTIONS = re.compile(r"(.*?)(\?\w+=[^/]*)?", re.DOTALL)
 """Splits a gs:// uri from Arrow's options, as ?retry_limit_seconds=5; any other ? is a glob's."""
 _CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS")
-"""Variables that Arrow's client reads once, when it is made."""
+"""Environment variables that Arrow's client reads once, when it is created."""
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a uri names an object of a bucket, and not a file below a local path or mount."""
+    """Returns whether a uri names an object of a bucket, not a file on this machine or a mount."""
     return uri.startswith(SCHEME)
 
 
@@ -89,12 +89,12 @@ def _client(uri: str, settings: tuple[str | None, ...]) -> pafs.FileSystem:
 def open_stream(
     uri: str, compression: str | None = None, buffer_bytes: int | None = None
 ) -> pa.NativeFile:
-    """Opens a file to be read from its start.
+    """Opens a file for reading from its start.
 
     Args:
         uri: A path or uri.
-        compression: What to unpack. By default the bytes come as they are stored: pyarrow's own
-            default unpacks by the name, so that a *.tar.gz would not have its published digest.
+        compression: The compression to undo. By default the bytes come as they are stored:
+            pyarrow's own default unpacks by the suffix, so a *.tar.gz would have another digest.
         buffer_bytes: How much to read ahead; by default nothing.
     """
     filesystem, path = open_filesystem(uri)
@@ -102,15 +102,15 @@ def open_stream(
 
 
 def open_file(uri: str) -> pa.NativeFile:
-    """Opens a file to be read at any place."""
+    """Opens a file for reading at any position."""
     filesystem, path = open_filesystem(uri)
     return filesystem.open_input_file(path)
 
 
 def create_stream(uri: str) -> pa.NativeFile:
-    """Opens a file to be written from its start, and creates the folder of a local one.
+    """Opens a new file for writing, and creates the folder of a local one.
 
-    An object of a bucket appears when the stream is closed, and not if the process dies before.
+    An object of a bucket appears when the stream is closed, and never if the process dies before.
     """
     filesystem, path = open_filesystem(uri)
     if not is_remote(uri):  # a bucket has no folders
@@ -119,7 +119,7 @@ def create_stream(uri: str) -> pa.NativeFile:
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or folder exists."""
+    """Returns whether a file or folder exists."""
     filesystem, path = open_filesystem(uri)
     return filesystem.get_file_info(path).type != pafs.FileType.NotFound
 
@@ -141,7 +141,7 @@ def read_head(path: str, n_bytes: int, compression: str | None = None) -> bytes:
     """Returns the first bytes of a file, up to `n_bytes`.
 
     Raises:
-        SourceError: It cannot be read.
+        SourceError: The file cannot be read.
     """
     try:
         with open_stream(path, compression) as stream:

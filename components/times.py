@@ -15,7 +15,7 @@ def parse_time(text: str, zone: tzinfo = UTC) -> datetime:
     """Reads an ISO 8601 date or time; one without an offset is in `zone`.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text is neither.
     """
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=zone)
@@ -25,11 +25,11 @@ def parse_utc(text: str) -> datetime:
     """Reads an ISO 8601 date or time as UTC; one without an offset is in UTC already.
 
     Raises:
-        ValueError: It is neither, or in UTC it is outside the years 1 to 9999.
+        ValueError: The text is neither, or its time in UTC is outside the years 1 to 9999.
     """
     try:
         return parse_time(text).astimezone(UTC)
-    except OverflowError as error:  # as 9999-12-31T23:00-12:00
+    except OverflowError as error:  # for example 9999-12-31T23:00-12:00
         raise ValueError(f"{text!r} is outside the years 1 to 9999 in UTC") from error
 
 
@@ -54,10 +54,10 @@ def run_time(at: str, clocks: Iterable[str] = ()) -> datetime:
 
 
 def window_end(window: str | None, at: str) -> datetime | None:
-    """Reads the option that says where a source's window ends; returns None when it is empty.
+    """Returns the end of a source's window, from the option `--at`; None if that is empty.
 
     Raises:
-        SourceError: It is not a time, or the source has no window.
+        SourceError: The option is not a time, or the source has no window.
     """
     if not at:
         return None
@@ -69,6 +69,11 @@ def window_end(window: str | None, at: str) -> datetime | None:
 
 
 def _run_time(text: str) -> datetime:
+    """Reads the time of a run; one without an offset is in UTC.
+
+    Raises:
+        SourceError: The text is not a time, or is before 1970.
+    """
     try:
         moment = parse_utc(text.strip())
     except ValueError as error:

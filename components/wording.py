@@ -1,11 +1,14 @@
-"""Words of the error messages."""
+"""Phrases that error messages share."""
 
 import difflib
 import re
 from collections.abc import Iterable
 
 SHOWN_WORDS, SHOWN_CHARACTERS = 20, 60
-"""The header of a file that is no CSV can be a megabyte of anything."""
+"""How many words a message lists, and how much of each.
+
+The header of a file that is not a CSV can be a megabyte of anything.
+"""
 
 
 def near(word: object, allowed: Iterable[object]) -> str:
@@ -21,10 +24,10 @@ def near(word: object, allowed: Iterable[object]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of a library's error; of one that has no text, its type's name.
+    """Returns the first line of a library's error, or the name of its type if it has no text.
 
-    Arrow wraps the error of Google's C++ client in a line of the client's own names. The message of
-    the server stands in it behind "last message of" and before "error_info=".
+    Arrow wraps the error of Google's C++ client in a line of the client's own names. In it, the
+    server's message stands between "last message of" and "error_info=".
     """
     line = (str(error).splitlines() or [type(error).__name__])[0]
     message = re.search(r"last message of (.*?)(?: error_info=|$)", line)

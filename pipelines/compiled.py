@@ -65,7 +65,7 @@ class Compiled:
 
     @cached_property
     def images(self) -> frozenset[str]:
-        """The images of the Python components; the launchers have Google's own."""
+        """The images of the Python components; the launchers run in Google's own."""
         containers = [e["container"] for e in self.spec["deploymentSpec"]["executors"].values()]
         ours = (c for c in containers if not set(_LAUNCHERS) & set(c.get("command", [])))
         return frozenset(c["image"] for c in ours)
@@ -78,13 +78,15 @@ class Compiled:
         """Checks arguments against the file's parameters; kfp itself would accept any.
 
         Raises:
-            PipelineError: All that is unknown, missing or of another type.
+            PipelineError: An argument is unknown, missing or of the wrong type; the message lists
+                all of them.
         """
         problems = list(self._argument_problems(arguments))
         if problems:
             raise PipelineError("\n".join(f"{self.path.name}: {problem}" for problem in problems))
 
     def _argument_problems(self, arguments: Mapping[str, Any]) -> Iterator[str]:
+        """Yields a sentence for each argument that is unknown, missing or of the wrong type."""
         parameters = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
         for name in arguments:
             if name not in parameters:
@@ -97,12 +99,13 @@ class Compiled:
             types = _PYTHON_TYPES[parameter["parameterType"]]
             value = arguments[name]
             if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-                wanted = " or ".join(t.__name__ for t in types)
+                expected = " or ".join(t.__name__ for t in types)
                 shown = reprlib.repr(value)  # cut short: a spec may be long
                 actual = f"{type(value).__name__} {shown}"
-                yield f"parameter {name!r} takes {wanted}, not {actual}{_way_out(name, wanted)}"
+                yield f"parameter {name!r} takes {expected}, not {actual}{_way_out(name, expected)}"
 
     def _executors_below(self, component: str) -> Iterator[str]:
+        """Yields what a component runs, and all the components in it."""
         body = self.spec["components"][component]
         if "executorLabel" in body:
             container = self.spec["deploymentSpec"]["executors"][body["executorLabel"]]["container"]
@@ -111,9 +114,9 @@ class Compiled:
             yield from self._executors_below(task["componentRef"]["name"])
 
 
-def _way_out(name: str, wanted: str) -> str:
+def _way_out(name: str, expected: str) -> str:
     """Returns the way out for a file of Quatrain 0.1, whose spec was a mapping."""
-    if (name, wanted) != ("spec", "dict"):
+    if (name, expected) != ("spec", "dict"):
         return ""
     return "; the file was compiled by Quatrain 0.1: write a new one with `quatrain compile`"
 
@@ -122,7 +125,7 @@ def executor_of(command: Sequence[str]) -> str:
     """Returns what a task runs: the name of a component's function, or a job's launcher.
 
     Raises:
-        PipelineError: It is another container, which has no local form.
+        PipelineError: The task runs another container, which has no local form.
     """
     for launcher in _LAUNCHERS:
         if launcher in command:
@@ -139,7 +142,7 @@ def compile_pipeline(path: Path, image: str = IMAGE, retries: int = 0) -> Path:
     """Writes the compiled pipeline; the same code, image and retries give the same bytes.
 
     Args:
-        path: Where to; it must end in .yaml or .json.
+        path: The file to write; its name must end in .yaml or .json.
         image: The image of every component and training replica.
         retries: How often a failed component is repeated.
     """
@@ -176,6 +179,7 @@ def read_compiled(path: Path | str) -> Compiled:
 
 
 def _loader() -> Any:
+    """Returns PyYAML's safe loader, the one in C if it is installed."""
     import yaml
 
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

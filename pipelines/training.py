@@ -23,29 +23,33 @@ class Prepared(NamedTuple):
     drift: dsl.Artifact
 
 
-Ours = Callable[..., dsl.PipelineTask]
-"""Sets the image, the retries and the caching of a task of our own."""
+Configure = Callable[..., dsl.PipelineTask]
+"""Sets the image, the retries and the caching of a task that runs our code; returns the task."""
 
 
 def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     """Returns the pipeline, whose components all run the same image.
 
-    Only preprocess is cached, by the digest of the files that it reads: the rows behind an
-    unchanged uri may be new. Training is not cached, as two jobs would write into one folder.
+    Only preprocess is cached, by the digest of the files that it reads, since the rows behind an
+    unchanged uri may be new. Training is not cached, since two jobs would write into one folder.
 
     Args:
         image: The image of every component and training replica.
-        retries: How often a failed component is repeated. The comparison and the gate are not
-            repeated, since their result would be the same, nor is the job, which Vertex restarts.
+        retries: How often a failed component is repeated. The comparison and the gate are not,
+            since their result would be the same; nor is the job, which Vertex restarts itself.
     """
 
-    def ours(
+    def configure(
         task: dsl.PipelineTask, *, repeatable: bool = True, cached: bool = False
     ) -> dsl.PipelineTask:
         task.set_container_image(image).set_caching_options(cached)
         return task.set_retry(num_retries=retries) if retries and repeatable else task
 
-    prepare, train, evaluate = _prepare(ours, image), _train(ours, image), _evaluate(ours)
+    prepare, train, evaluate = (
+        _prepare(configure, image),
+        _train(configure, image),
+        _evaluate(configure),
+    )
 
     @dsl.pipeline(
         name=NAME,
@@ -76,9 +80,9 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
             at=at,
             cache_key=cache_key,
         )
-        prepared.set_caching_options(False)  # its files are not known yet
+        prepared.set_caching_options(False)  # the digest of its files is not known yet
         examples = prepared.outputs["examples"]
-        proved = ours(package(spec=spec, examples=examples))
+        proved = configure(package(spec=spec, examples=examples))
         trained = train(
             spec=spec,
             tier=tier,
@@ -104,7 +108,9 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     return training
 
 
-def _prepare(ours: Ours, image: str) -> Any:
+def _prepare(configure: Configure, image: str) -> Any:
+    """Returns the sub-pipeline that finds the files, preprocesses them and compares the rows."""
+
     @dsl.pipeline(name="preprocess")
     def prepare(
         spec: str,
@@ -116,7 +122,7 @@ def _prepare(ours: Ours, image: str) -> Any:
         at: str,
         cache_key: str,
     ) -> Prepared:
-        files = ours(
+        files = configure(
             find_files(
                 spec=spec,
                 project=project,
@@ -136,14 +142,16 @@ def _prepare(ours: Ours, image: str) -> Any:
             runner_options=runner_options,
             image=image,
         )
-        examples = ours(prepared, cached=True).outputs["examples"]
-        comparison = ours(compare(spec=spec, root=root, examples=examples), repeatable=False)
+        examples = configure(prepared, cached=True).outputs["examples"]
+        comparison = configure(compare(spec=spec, root=root, examples=examples), repeatable=False)
         return Prepared(examples=examples, drift=comparison.outputs["drift"])
 
     return prepare
 
 
-def _train(ours: Ours, image: str) -> Any:
+def _train(configure: Configure, image: str) -> Any:
+    """Returns the sub-pipeline that plans the job, tunes it if the spec says so, and runs it."""
+
     @dsl.pipeline(name="train")
     def train(
         spec: str,
@@ -157,7 +165,9 @@ def _train(ours: Ours, image: str) -> Any:
         examples: dsl.Input[dsl.Dataset],
         package: dsl.Input[dsl.Artifact],
     ) -> dsl.Model:
-        planned = ours(plan(spec=spec, tier=tier, image=image, examples=examples, package=package))
+        planned = configure(
+            plan(spec=spec, tier=tier, image=image, examples=examples, package=package)
+        )
         out = planned.outputs
 
         where = {
@@ -200,7 +210,7 @@ def _train(ours: Ours, image: str) -> Any:
                 gcp_resources=study.outputs["gcp_resources"],
                 pools=out["pools"],
             )
-            job(ours(best).outputs["Output"])
+            job(configure(best).outputs["Output"])
         with dsl.Else():
             job(out["worker_pool_specs"])
         return out["model"]
@@ -208,7 +218,9 @@ def _train(ours: Ours, image: str) -> Any:
     return train
 
 
-def _evaluate(ours: Ours) -> Any:
+def _evaluate(configure: Configure) -> Any:
+    """Returns the sub-pipeline that measures the model, then lets the gate decide."""
+
     @dsl.pipeline(name="evaluate")
     def evaluate(
         spec: str,
@@ -217,7 +229,9 @@ def _evaluate(ours: Ours) -> Any:
         drift: dsl.Input[dsl.Artifact],
         model: dsl.Input[dsl.Model],
     ) -> None:
-        measured = ours(measure(spec=spec, root=root, examples=examples, drift=drift, model=model))
+        measured = configure(
+            measure(spec=spec, root=root, examples=examples, drift=drift, model=model)
+        )
         decision = gate(
             root=root,
             run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
@@ -226,6 +240,6 @@ def _evaluate(ours: Ours) -> Any:
             evaluation=measured.outputs["evaluation"],
             model=model,
         )
-        ours(decision, repeatable=False)
+        configure(decision, repeatable=False)
 
     return evaluate

@@ -1,9 +1,9 @@
 """Beam's import for a run on this machine.
 
-It leaves out the clients of services that such a run never calls: they cost 0.24 of 0.83 CPU-s and
-34 of 222 MB. Beam does without them where they are not installed. A local run reads and writes
-files with Arrow, and BigQuery tables with a client of our own. It also lets a bundle end soon after
-its work.
+The import leaves out the clients of services that such a run never calls: they cost 0.24 of 0.83
+CPU-s and 34 of 222 MB. Beam does without them where they are not installed. A local run reads and
+writes files with Arrow, and reads BigQuery tables with a client of our own. The import also lets a
+bundle end soon after its work.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ _CLIENTS = (
 )
 SAMPLING_MS = 5
 """The period at which Beam samples the state of a worker. Each bundle ends by waiting for the last
-sample, with Beam's default up to 200 ms."""
-_COMPLAINS = "apache_beam.io.mongodbio"
+sample, with Beam's default for up to 200 ms."""
+_NOISY_LOGGER = "apache_beam.io.mongodbio"
+"""It warns that its client is not installed."""
 
 
 def import_local_beam() -> None:
     """Imports Beam without clients, unless it is imported already, and sets `SAMPLING_MS`."""
-    logging.getLogger(_COMPLAINS).setLevel(logging.ERROR)
+    logging.getLogger(_NOISY_LOGGER).setLevel(logging.ERROR)
     with absent(*_CLIENTS):
         import apache_beam  # noqa: F401
         from apache_beam.runners.worker import statesampler

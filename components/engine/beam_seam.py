@@ -1,9 +1,9 @@
 """The private parts of Beam that the engines use, and the version that they were read from.
 
 - `pipeline_options._BeamArgumentParser`: Beam declares its options to argparse and offers no list
-  of them. With one, a misspelt option is an error; Beam itself passes unknown options over.
-- `PipelineResult._runner.dataflow_client` of a Dataflow job: the result has its state, and not the
-  messages of its log that say why it failed.
+  of them. With such a list, a misspelt option is an error; Beam itself ignores unknown options.
+- `PipelineResult._runner.dataflow_client` of a Dataflow job: the result has the job's state, but
+  not the messages in its log that say why it failed.
 - The text of the RuntimeError that `data_plane` raises when a worker process is gone: it has no
   class of its own.
 
@@ -26,7 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 READ_FROM = "2.77"
 """The version of Beam that the seam was read from."""
 LOST_WORKER = "Channel closed prematurely"
-"""What Beam says of a worker process that has ended without a word."""
+"""Beam's message when a worker process has ended without an error of its own."""
 _RUNNER = "apache_beam.runners.portability.fn_api_runner"
 _PLACES = (
     ("apache_beam.options.pipeline_options", "_BeamArgumentParser"),
@@ -93,9 +93,9 @@ def _exists(module: str, name: str) -> bool:
     return value is not None
 
 
-def _groups(of: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]:
+def _groups(base: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]:
     """Yields Beam's own groups of options, and none that a program has added."""
-    for group in of.__subclasses__():
+    for group in base.__subclasses__():
         if group.__module__ == pipeline_options.__name__:
             yield group
             yield from _groups(group)

@@ -26,10 +26,11 @@ from quatrain.components.image import BEAM, PYTHON
 from quatrain.components.storage import is_remote
 
 PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0)
-"""The times between two looks at the state of a job; the last one is repeated."""
+"""The times between two checks of a job's state; the last one is repeated."""
 MAX_WORKERS = 50
 """The bound of autoscaling, unless the option `max_num_workers` sets another."""
 LABEL_CHARS = 63
+"""The longest value of a label: https://cloud.google.com/compute/docs/labeling-resources."""
 
 
 def defaults(
@@ -37,7 +38,7 @@ def defaults(
 ) -> dict[str, Any]:
     """Returns the default options of a job.
 
-    Its workers run our image as it is, have no public addresses, and stay in the job's region.
+    The job's workers run our image as it is, have no public addresses, and stay in its region.
 
     Args:
         name: The model's name.
@@ -45,7 +46,7 @@ def defaults(
         location: The job's region.
         image: The image of the step that launches, by its reference.
         out: Where the step writes; temporary files go beside it.
-        n_ranges: The number of ranges, which is the most workers that can be of use.
+        n_ranges: The number of ranges; with more workers than that, some would be idle.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     return {
@@ -57,7 +58,7 @@ def defaults(
         "sdk_container_image": image,
         "sdk_location": "container",
         "no_use_public_ips": True,
-        # The last one spares Beam the list of this environment's packages, which takes seconds.
+        # Without the last one, Beam lists this environment's packages, which takes seconds.
         "experiments": ["use_runner_v2", "disable_logging_submission_environment"],
         "autoscaling_algorithm": "THROUGHPUT_BASED",
         "max_num_workers": min(MAX_WORKERS, max(n_ranges, 1)),
@@ -66,7 +67,7 @@ def defaults(
 
 
 def check_launch(chosen: Mapping[str, Any], image: str, out: str, image_beam: str = BEAM) -> None:
-    """Checks, before anything starts, what would make workers fail after minutes.
+    """Checks before the launch for what would make workers fail minutes later.
 
     Workers unpickle what this process has pickled, so both need the same code, Beam and Python.
 
@@ -134,7 +135,7 @@ def run(pipeline: beam.Pipeline, gcp_resources: str) -> None:
 
 
 def write_resources(path: str, job: str = "") -> None:
-    """Writes the resources of a step, in the form of google-cloud-pipeline-components."""
+    """Writes the `gcp_resources` of a step in the form of google-cloud-pipeline-components."""
     if not path:
         return
     uri = f"https://dataflow.googleapis.com/v1b3/{job}"
@@ -144,13 +145,14 @@ def write_resources(path: str, job: str = "") -> None:
 
 
 def _wait(result: Any) -> str:
-    begun, printed = time.monotonic(), ""
+    """Prints each new state of a job, and returns its last one."""
+    start, printed = time.monotonic(), ""
     pauses_s = chain(PAUSES_S, repeat(PAUSES_S[-1]))
     while True:
         state = str(result.state)
         if state != printed:
             printed = state
-            print(f"preprocess: Dataflow: {state} ({time.monotonic() - begun:.0f} s)", flush=True)
+            print(f"preprocess: Dataflow: {state} ({time.monotonic() - start:.0f} s)", flush=True)
         if PipelineState.is_terminal(state):
             return state
         time.sleep(next(pauses_s))
@@ -171,7 +173,7 @@ def _link(options: GoogleCloudOptions, job_id: str) -> str:
 
 @contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """Turns SIGTERM, with which Vertex AI cancels a step, into an exception of the main thread."""
+    """Turns SIGTERM, by which Vertex AI cancels a step, into an exception in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

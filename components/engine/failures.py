@@ -1,4 +1,4 @@
-"""Faults from outside as one sentence: a disk without space, a worker process that was killed."""
+"""Explains faults from outside in a sentence: a full disk, a worker process that was killed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NO_SPACE = {
 
 @contextmanager
 def explain_faults(out: str) -> Iterator[None]:
-    """Raises a fault from outside as one sentence; any other exception stays as it is.
+    """Turns a fault from outside into an error of one sentence; any other exception stays as it is.
 
     A worker's error reaches the driver as the text of its traceback, so the number of the system's
-    error is looked up there. It cannot travel as data, as other errors do: with a full disk there
-    is nowhere to write it.
+    error is looked up there. The error cannot travel as data, as others do: on a full disk there is
+    nowhere to write it.
 
     Args:
-        out: The folder that is written.
+        out: The folder that the run writes to.
 
     Raises:
         ArtifactError: The folder cannot be written.
@@ -51,7 +51,7 @@ def explain_faults(out: str) -> Iterator[None]:
 
 
 def _no_space(error: Exception) -> str | None:
-    """Returns why nothing more can be written, or None when that is not the error."""
+    """Returns why nothing more can be written, or None for any other error."""
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         return _NO_SPACE[error.errno]
     number = re.search(r"OSError: \[Errno (\d+)\]", str(error))

@@ -40,6 +40,7 @@ def take(module: str) -> Ready:
 
 
 def _start(module: str) -> Ready:
+    """Starts the process, with a pipe as its standard input."""
     reading, writing = os.pipe()
     command = [sys.executable, "-P", "-m", "quatrain.components.engine.local_worker", module]
     process = subprocess.Popen(command, stdin=reading)
@@ -48,11 +49,14 @@ def _start(module: str) -> Ready:
 
 
 def main() -> NoReturn:
-    """Forks a worker for each line of standard input, its environment as JSON; waits for all.
+    """Forks a worker for each line of standard input, which holds its environment as JSON.
 
-    No other thread runs here, as a fork would lose it. The process ends at once, as its workers do.
+    Waits for all of them in the end. No other thread may run here, since a fork would lose it. The
+    process ends at once, as its workers do.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner gets it, too, and ends its workers
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the runner gets SIGINT as well, and ends the workers
     load(sys.argv[1])
     for line in sys.stdin:
         if os.fork() == 0:

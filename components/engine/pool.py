@@ -1,4 +1,4 @@
-"""A worker pool outside this process: tried before a run, as Beam would wait for it forever."""
+"""A worker pool outside this process: tried before a run, since Beam would wait for it forever."""
 
 from __future__ import annotations
 
@@ -65,18 +65,20 @@ def versions() -> dict[str, str]:
     }
 
 
-def compare(there: dict[str, str]) -> None:
+def compare(launcher: dict[str, str]) -> None:
     """Compares the versions of the launching process with those of this one, a worker.
 
     Raises:
-        RunnerError: They differ.
+        RunnerError: The versions differ.
     """
     here = versions()
-    if differ := [f"{k} {here[k]} and not {v}" for k, v in there.items() if here[k] != v]:
-        raise RunnerError(f"it has {' and '.join(differ)}, as who launches")
+    differences = [f"{k} {here[k]} and not {v}" for k, v in launcher.items() if here[k] != v]
+    if differences:
+        raise RunnerError(f"it has {' and '.join(differences)}, as the launcher has")
 
 
 def _try(options: PipelineOptions, expected: dict[str, str], failures: list[Exception]) -> None:
+    """Runs a pipeline of one element, in which a worker compares its versions."""
     try:
         with beam.Pipeline(options=options) as pipeline:
             _ = pipeline | beam.Create([expected]) | beam.Map(compare)
@@ -85,7 +87,7 @@ def _try(options: PipelineOptions, expected: dict[str, str], failures: list[Exce
 
 
 def _sentence(error: Exception) -> str:
-    """Returns the message of a worker's error, of which Beam passes on the traceback as text."""
+    """Returns the message of a worker's error, from the traceback that Beam passes on as text."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     ours = [line for line in lines if "RunnerError: " in line]
     return (ours or lines or [type(error).__name__])[-1].partition("RunnerError: ")[2] or lines[-1]

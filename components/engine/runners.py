@@ -25,7 +25,7 @@ class Engine:
     Attributes:
         beam: Beam's name of the runner.
         remote: Whether workers may be on other machines and must write to a bucket.
-        needs: The options without which it cannot start.
+        needs: The options without which the engine cannot start.
     """
 
     beam: str
@@ -34,7 +34,7 @@ class Engine:
 
 
 ENGINES: dict[str, Engine] = {
-    # Named, as Beam's DirectRunner would first try to download another runner.
+    # By its full name, since Beam's DirectRunner would first try to download another runner.
     LOCAL: Engine("apache_beam.runners.portability.fn_api_runner.FnApiRunner", remote=False),
     DATAFLOW: Engine(
         "DataflowRunner", needs=("project", "region", "temp_location", "sdk_container_image")
@@ -116,7 +116,7 @@ def read_options(
 
 
 def n_workers(runner: str, chosen: Mapping[str, Any]) -> int | None:
-    """Returns the number of workers of a local run, 0 for one a core; None on other engines."""
+    """Returns the number of workers of a local run, 0 for one per core; None on other engines."""
     if engine_of(runner) is not ENGINES[LOCAL]:
         return None
     if not chosen:
@@ -145,14 +145,15 @@ def _parse(runner: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(name: str, value: Any, action: argparse.Action) -> Iterator[str]:
+    """Yields the command-line arguments that give an option its value."""
     if action.nargs == 0:  # a switch
         if value not in (True, "true", "True"):
             raise OptionError("it is a switch; write true, or leave it out")
         yield f"--{name}"
         return
-    for each in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
-        whole = isinstance(each, float) and each.is_integer()
-        yield f"--{name}={int(each) if whole else each}"
+    for item in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+        is_whole = isinstance(item, float) and item.is_integer()
+        yield f"--{name}={int(item) if is_whole else item}"
 
 
 def _names() -> str:

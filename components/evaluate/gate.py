@@ -82,6 +82,7 @@ def show_small(value: float) -> str:
 def _check_bound(
     measured: Mapping[str, Any], name: str, bound: Mapping[str, float | None]
 ) -> Iterator[dict[str, Any]]:
+    """Yields a check for each end of a metric's bound; a value that is None fails it."""
     value = measured["metrics"][name]["value"]
     for side, missed, met in (("min", "below", "reaches"), ("max", "above", "is within")):
         limit = bound.get(side)
@@ -93,6 +94,7 @@ def _check_bound(
 
 
 def _check_prior(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the check that the model's loss is below that of the train prior."""
     name = loss_of(measured["task"])
     value = measured["metrics"][name]["value"]
     limit = measured["baseline"]["trivial"][name]["value"]
@@ -105,6 +107,7 @@ def _check_prior(measured: Mapping[str, Any]) -> dict[str, Any]:
 def _check_champion(
     measured: Mapping[str, Any], max_worse: float | None
 ) -> Iterator[dict[str, Any]]:
+    """Yields the check against the champion, unless they were not compared or may differ freely."""
     champion = measured["champion"]
     if max_worse is None or not champion or champion["why"]:
         return
@@ -117,6 +120,7 @@ def _check_champion(
 
 
 def _check_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
+    """Returns the check that raw and engineered rows get the same answers, within a tolerance."""
     skew = measured["skew"]
     value, rows = skew["max_difference"], skew["rows"]
     passed = value is not None and value <= tolerance
@@ -140,6 +144,7 @@ def _check_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]
 
 
 def _champion_cautions(measured: Mapping[str, Any], limit: Limit) -> Iterator[str]:
+    """Yields why the champion was not compared, or that the model is worse by more than `warn`."""
     champion = measured["champion"]
     if not champion:
         return
@@ -155,6 +160,7 @@ def _champion_cautions(measured: Mapping[str, Any], limit: Limit) -> Iterator[st
 
 
 def _baseline_cautions(measured: Mapping[str, Any]) -> Iterator[str]:
+    """Yields that the model hardly beats the train prior, or that one input alone beats it."""
     name = loss_of(measured["task"])
     model, baseline = measured["metrics"][name], measured["baseline"]
     value, high = model["value"], model["high"]
@@ -194,6 +200,7 @@ def _is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
 
 
 def _champion_sentence(measured: Mapping[str, Any]) -> str:
+    """Returns a sentence that compares the losses of the model and of the champion."""
     champion, name = measured["champion"], loss_of(measured["task"])
     ours, theirs = (m["metrics"][name]["value"] for m in (measured, champion))
     worse = champion["worse"]
@@ -241,6 +248,7 @@ def _result(
     rows: int,
     sentence: str,
 ) -> dict[str, Any]:
+    """Returns a check as metrics.json lists it."""
     return {
         "metric": name,
         "value": value,

@@ -46,7 +46,7 @@ class Shard:
     Attributes:
         path: The file.
         first_row: Number of its first row in the split, from 0.
-        sha256: Its digest in the manifest.
+        sha256: The file's digest in the manifest.
     """
 
     path: str
@@ -185,6 +185,7 @@ def _scored_columns(plan: EvaluationPlan) -> list[str]:
 
 
 def _no_measurements(reference: Reference, models: LoadedModels) -> Measurements:
+    """Returns the zero to which the measurements of batches are added."""
     empty = no_rows(reference)
     return Measurements(
         empty,
@@ -315,6 +316,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_finite(answers: np.ndarray, row: int, raw: pa.Table) -> None:
+    """Refuses answers that are not finite; the message shows the first row that has one."""
     finite = np.isfinite(answers).reshape(len(answers), -1).all(axis=1)
     if not finite.all():
         wrong = int(np.flatnonzero(~finite)[0])
@@ -325,6 +327,11 @@ def _check_finite(answers: np.ndarray, row: int, raw: pa.Table) -> None:
 
 
 def _batches(shard: Shard, columns: list[str], rows: int = TRAIN_BATCH_ROWS) -> Iterator[pa.Table]:
+    """Yields some columns of a shard, in batches of at most `rows` rows.
+
+    Raises:
+        ArtifactError: The shard lacks a column, or cannot be read.
+    """
     try:
         with pq.ParquetFile(shard.path) as file:
             absent = set(columns) - set(file.schema_arrow.names)

@@ -74,6 +74,7 @@ def _build(
     test: Sequence[Shard],
     out: Path,
 ) -> None:
+    """Adds the steps to a pipeline; the last one writes the measurements, or an error, to `out`."""
     train_shards = pipeline | "train shards" >> beam.Create(train, reshuffle=True)
     test_shards = pipeline | "test shards" >> beam.Create(test, reshuffle=True)
     survey = (

@@ -89,8 +89,8 @@ def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
     Args:
         metrics: metrics.json.
         scalars: The `dsl.Metrics` of the step, for every metric that could be computed.
-        curves: Its `dsl.ClassificationMetrics`, for the confusion matrix of a classifier and the
-            ROC of a binary one.
+        curves: The step's `dsl.ClassificationMetrics`, for the confusion matrix of a classifier
+            and the ROC of a binary one.
     """
     for name, estimate in metrics["metrics"].items():
         if estimate["value"] is not None:
@@ -107,6 +107,7 @@ def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
 
 
 def _require_same_transform(examples: Path, metadata: Mapping[str, Any]) -> None:
+    """Refuses a model that was trained on examples with another transform."""
     ours, trained = sha256_of(examples / "transform.json"), metadata["examples"]["transform"]
     if ours != trained:
         raise ArtifactError(
@@ -144,6 +145,7 @@ def _metrics(
     digest: str,
     measured: dict[str, Any],
 ) -> dict[str, Any]:
+    """Returns the content of metrics.json, with the gate and what the model was made from."""
     bounds = {name: bound.model_dump() for name, bound in spec.evaluate.gate.items()}
     tolerance = spec.evaluate.skew_tolerance
     limit = spec.evaluate.champion

@@ -2,7 +2,7 @@
 
     python answer.py MODEL_DIR ROW_FILE
 
-It runs in the package's environment, and imports TensorFlow but nothing of this repository.
+The script runs in the package's environment, and imports TensorFlow but nothing of this repository.
 """
 
 import gc
@@ -26,8 +26,8 @@ def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
     names = {i.get("argument", i["name"]): i["name"] for i in metadata["inputs"]}
     signature = tf.saved_model.load(folder).signatures["serving_default"]
     specs = signature.structured_input_signature[1]
-    fed = {name: tf.constant([row[names[name]]], spec.dtype) for name, spec in specs.items()}
-    outputs = {name: value.numpy()[0] for name, value in signature(**fed).items()}
+    tensors = {name: tf.constant([row[names[name]]], spec.dtype) for name, spec in specs.items()}
+    outputs = {name: value.numpy()[0] for name, value in signature(**tensors).items()}
     scores = outputs["prediction" if "prediction" in outputs else "probabilities"]
     listed = [float(score) for score in scores.reshape(-1)]
     if not all(map(math.isfinite, listed)):

@@ -35,7 +35,7 @@ def run_python(
         PackageError: The process failed or took too long; the message has its last lines.
     """
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-P", *arguments],
             cwd=cwd,
             env=None if env is None else dict(env),
@@ -47,14 +47,14 @@ def run_python(
         )
     except subprocess.TimeoutExpired as error:
         raise PackageError(f"it did not end within {timeout_s:g} s") from error
-    if done.returncode != 0:
-        words = _last_words(done.stderr.strip() or done.stdout.strip())
-        raise PackageError("\n".join([f"exit code {done.returncode}:", *words]))
-    return done.stdout
+    if process.returncode != 0:
+        lines = _last_lines(process.stderr.strip() or process.stdout.strip())
+        raise PackageError("\n".join([f"exit code {process.returncode}:", *lines]))
+    return process.stdout
 
 
-def _last_words(text: str) -> list[str]:
-    """Returns the last lines; of a traceback, only the exception."""
+def _last_lines(text: str) -> list[str]:
+    """Returns the last lines of an output; if it ends with a traceback, only the exception."""
     lines = text.splitlines()
     if _TRACEBACK in lines:
         start = len(lines) - lines[::-1].index(_TRACEBACK)

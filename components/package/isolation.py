@@ -36,12 +36,14 @@ class _Bounded:
     """Reads a stream up to a number of bytes, so that an archive cannot unpack without end."""
 
     def __init__(self, stream: BinaryIO, limit: int, name: str) -> None:
-        self._stream, self._left, self._limit, self._name = stream, limit, limit, name
+        self._stream, self._n_unread, self._limit, self._name = stream, limit, limit, name
 
     def read(self, size: int) -> bytes:
-        data = self._stream.read(min(size, self._left + 1))
-        self._left -= len(data)
-        if self._left < 0:
+        """Returns the next bytes, at most `size`; raises PackageError past the limit."""
+        # One byte more than the limit shows that the stream goes on.
+        data = self._stream.read(min(size, self._n_unread + 1))
+        self._n_unread -= len(data)
+        if self._n_unread < 0:
             raise PackageError(
                 f"{self._name} unpacks to more than {self._limit:,} bytes; "
                 f"a trainer package holds source code: leave data and weights out of it"
@@ -74,6 +76,7 @@ def extract(archive: Path, folder: Path) -> Path:
 
 
 def _check_member(archive: str, member: tarfile.TarInfo, number: int) -> None:
+    """Refuses a member that would leave the folder, is a link or a device, or is one too many."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
         raise PackageError(f"{archive}: member {member.name!r} escapes the archive")

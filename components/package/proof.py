@@ -47,6 +47,7 @@ class _Prover:
         self._env: dict[str, str] = {}
 
     def metadata(self) -> str:
+        """Checks that the core metadata of the package is valid."""
         from packaging.metadata import InvalidMetadata, Metadata
 
         with tarfile.open(self._built.path, "r:gz") as tar:
@@ -61,6 +62,7 @@ class _Prover:
         return f"{read.name} {read.version}, metadata {read.metadata_version}"
 
     def reproducible(self) -> str:
+        """Checks that a second build of the same sources gives the same bytes."""
         folder = self._work / "second"
         folder.mkdir()
         second = build_sdist(self._trainer_dir, folder)
@@ -72,6 +74,7 @@ class _Prover:
         return f"two builds give sha256 {self._built.sha256}"
 
     def installs(self) -> str:
+        """Checks that the package installs alone, and that `import trainer` loads its own files."""
         self._site = isolation.install(self._built.path, self._work)
         (self._work / "cwd").mkdir()
         environment = isolation.environment(self._site)
@@ -83,10 +86,12 @@ class _Prover:
         return f"alone and offline: {', '.join(installed)}"
 
     def help(self) -> str:
+        """Checks that the trainer's command line starts."""
         text = self._python("-m", "trainer.task", "--help")
         return f"{len(text.splitlines())} lines"
 
     def trains(self) -> str:
+        """Checks that the trainer trains one step on real rows and exports a model."""
         cut_sample(self._examples, self._sample)
         job_dir = str(self._work / "job")
         arguments = ["--examples", str(self._sample), "--job-dir", job_dir]
@@ -99,6 +104,7 @@ class _Prover:
         return f"{json.loads(metadata.read_bytes())['steps']} step on real rows"
 
     def answers(self) -> str:
+        """Checks that the exported model answers a raw row, in a process of its own."""
         row = self._work / "row.json"  # a row of 5 000 columns is too long for an argument
         row.write_text(json.dumps(raw_row(self._sample)), encoding="utf-8")
         text = self._python(str(_ANSWER), str(self._work / "job" / "model"), str(row))
@@ -132,7 +138,7 @@ def prove(
         model: The kind of model that the proof trains, a value of `train.model`.
 
     Raises:
-        PackageError: Names the first check that failed, the reason and the way out.
+        PackageError: A check failed; the message names it, the reason and the way out.
     """
     with tempfile.TemporaryDirectory(prefix="quatrain-proof-") as folder:
         prover = _Prover(trainer_dir, examples, built, Path(folder), model)
@@ -147,6 +153,7 @@ def prove(
 
 
 def _checked(name: str, check: Callable[[], str]) -> Check:
+    """Runs one check and prints its result; a failed one is raised with its way out."""
     print(f"package: {name} ...", flush=True)
     try:
         detail = check()

@@ -14,7 +14,7 @@ from quatrain.components.artifacts import commit, write_json
 from quatrain.components.errors import PackageError
 from quatrain.components.package.proof import prove
 from quatrain.components.package.sdist import build_sdist
-from quatrain.components.package.sources import LEFT_OUT, PACKAGE, check_sources
+from quatrain.components.package.sources import IGNORED, PACKAGE, check_sources
 from quatrain.components.storage import mounted
 
 
@@ -44,7 +44,7 @@ def publish(examples: Path, out: Path, trainer: str = "", model: str = "auto") -
 
 
 def check_trainer(trainer: str) -> None:
-    """Checks a trainer of the user's own before anything is run, as `check_sources` does.
+    """Checks the sources of a user's own trainer, before anything is run.
 
     Raises:
         PackageError: There is no such trainer, or it cannot become a package.
@@ -73,13 +73,17 @@ def sources_of(trainer: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="quatrain-trainer-") as folder:
         copy = Path(folder, PACKAGE)
-        shutil.copytree(default_trainer_dir(), copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        shutil.copytree(default_trainer_dir(), copy, ignore=shutil.ignore_patterns(*IGNORED))
         shutil.copyfile(own, copy / "model.py")
         yield copy
 
 
 def default_trainer_dir() -> Path:
-    """Returns the folder of this installation's trainer, without importing it."""
+    """Returns the folder of this installation's trainer, without importing it.
+
+    Raises:
+        PackageError: No trainer is installed.
+    """
     spec = find_spec("quatrain.trainer")
     if spec is None or spec.origin is None:
         raise PackageError("no trainer is installed with quatrain; give train.trainer")

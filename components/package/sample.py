@@ -18,14 +18,14 @@ from quatrain.trainer.features import RAW_PREFIX, raw_inputs
 from quatrain.trainer.features.transform import Transform
 
 ROWS = 64
-"""The number of rows of a split, if it has so many."""
+"""The number of rows of a split, if it has that many."""
 
 
 def cut_sample(examples: Path, out: Path) -> Path:
     """Writes an examples folder of the first rows of each split, with a manifest of its own.
 
-    Classes that these rows lack are added by their first row: every class to the train split, as
-    trainers require, and up to a second class to the others.
+    For a class that these rows lack, its first row is added: the train split gets every class, as
+    trainers require, and each other split gets two.
 
     Raises:
         ArtifactError: The examples are not complete.
@@ -62,21 +62,22 @@ def raw_row(sample: Path) -> dict[str, Any]:
 
 
 def _first_rows(examples: Examples, split: str) -> pa.Table:
+    """Returns the first rows of a split, and a first row of each class that they lack."""
     classes = len(examples.transform.label.classes)
-    lacking = classes if split == "train" else min(classes, 2)
+    n_classes_needed = classes if split == "train" else min(classes, 2)
     tables: list[pa.Table] = []
     present: set[int] = set()
-    missing = ROWS
+    n_rows_needed = ROWS
     for table in examples.shards(split):
-        first = table.slice(0, missing)
+        first = table.slice(0, n_rows_needed)
         tables.append(first)
-        missing -= first.num_rows
+        n_rows_needed -= first.num_rows
         present.update(pc.unique(first["label"]).to_pylist() if classes else ())
-        if not missing and len(present) < lacking:
-            others = _first_of_each(table, present, lacking - len(present))
+        if not n_rows_needed and len(present) < n_classes_needed:
+            others = _first_of_each(table, present, n_classes_needed - len(present))
             tables.append(others)
             present.update(others["label"].to_pylist())
-        if not missing and len(present) >= lacking:
+        if not n_rows_needed and len(present) >= n_classes_needed:
             break
     return pa.concat_tables(tables)
 

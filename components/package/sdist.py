@@ -13,7 +13,7 @@ from pathlib import Path
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import PackageError
 from quatrain.components.package.child import run_python
-from quatrain.components.package.sources import LEFT_OUT, check_sources
+from quatrain.components.package.sources import IGNORED, check_sources
 
 NAME = "quatrain_trainer"
 
@@ -40,7 +40,7 @@ def build_sdist(trainer_dir: Path, out: Path) -> Sdist:
     check_sources(trainer_dir)
     with tempfile.TemporaryDirectory(prefix="quatrain-sdist-") as folder:
         copy = Path(folder) / "trainer"
-        shutil.copytree(trainer_dir, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        shutil.copytree(trainer_dir, copy, ignore=shutil.ignore_patterns(*IGNORED))
         built = _build(copy, Path(folder) / "dist")
         repacked = Path(folder) / "repacked.tar.gz"
         repack(built, repacked)
@@ -72,6 +72,7 @@ def repack(source: Path, target: Path) -> None:
 
 
 def _build(source: Path, out: Path) -> Path:
+    """Builds an sdist from a source folder with `python -m build`."""
     command = ["-m", "build", "--sdist", "--no-isolation", "--outdir", str(out), str(source)]
     try:
         run_python(*command, cwd=source.parent)

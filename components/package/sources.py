@@ -12,8 +12,8 @@ from quatrain.components.errors import PackageError
 
 REQUIRED = ("pyproject.toml", "__init__.py", "task.py", "model.py")
 PACKAGE = "trainer"
-LEFT_OUT = ("__pycache__", "*.pyc", "*.egg-info", "build", "dist", ".*")
-"""Patterns of what is not part of a source folder."""
+IGNORED = ("__pycache__", "*.pyc", "*.egg-info", "build", "dist", ".*")
+"""Patterns of files and folders that do not go into the package."""
 
 _CODE = Path(__file__).parents[3]
 _OURS = ("quatrain",)
@@ -23,17 +23,17 @@ def check_sources(folder: Path) -> None:
     """Checks that a folder can become a trainer package.
 
     Raises:
-        PackageError: Every problem at once: files that are missing or lie outside, syntax errors,
-            and imports that the training image does not provide.
+        PackageError: The folder cannot; the message lists every missing file, link to the outside,
+            syntax error, and import that the training image does not provide.
     """
     if not folder.is_dir():
         raise PackageError(f"trainer folder {folder} is not there; give a folder with {REQUIRED}")
     problems = [f"{name} is missing" for name in REQUIRED if not (folder / name).is_file()]
-    held = [p for p in sorted(folder.rglob("*")) if not _is_left_out(p.relative_to(folder))]
-    for path in held:
+    paths = [p for p in sorted(folder.rglob("*")) if not _is_ignored(p.relative_to(folder))]
+    for path in paths:
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
             problems.append(f"{path.relative_to(folder)} points outside the folder")
-    for path in held:
+    for path in paths:
         if path.suffix == ".py" and not path.is_symlink():
             problems += _import_problems(path, folder)
     if problems:
@@ -44,11 +44,12 @@ def check_sources(folder: Path) -> None:
         )
 
 
-def _is_left_out(path: Path) -> bool:
-    return any(Path(part).match(pattern) for part in path.parts for pattern in LEFT_OUT)
+def _is_ignored(path: Path) -> bool:
+    return any(Path(part).match(pattern) for part in path.parts for pattern in IGNORED)
 
 
 def _import_problems(path: Path, folder: Path) -> list[str]:
+    """Returns a sentence for each import of a file that the training image cannot satisfy."""
     where = path.relative_to(folder)
     try:
         tree = ast.parse(path.read_bytes(), str(path))
@@ -82,6 +83,7 @@ def _allows_absence(block: ast.Try) -> bool:
 
 
 def _reason_against(module: str, folder: Path) -> str:
+    """Returns why a trainer must not import a module; empty if it may."""
     top, *rest = module.split(".")
     if top == PACKAGE:
         path = folder.joinpath(*rest)

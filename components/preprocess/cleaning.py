@@ -38,8 +38,8 @@ class Rules:
         columns: The declared columns and their types.
         reject: The SQL of each rejection rule, by name; a row's reason is the first true one.
         derive: The SQL of each derived column, by name.
-        label: The column that must be present.
-        weight: The column that must be a finite number, at least 0; or None.
+        label: The label, which no row may lack.
+        weight: The column of weights, which must be finite numbers of at least 0; or None.
         tidied: The columns that are trimmed or folded before the rules see them.
     """
 
@@ -51,7 +51,8 @@ class Rules:
     tidied: Mapping[str, Column] = field(default_factory=dict)
 
     @cached_property
-    def _bound(self) -> dict[tuple[str, str], str | ExpressionError]:
+    def _types(self) -> dict[tuple[str, str], str | ExpressionError]:
+        """The type of each expression, or its error, by its section and name in the spec."""
         places = [("reject", n) for n in self.reject] + [("derive", n) for n in self.derive]
         types = types_of([*self.reject.values(), *self.derive.values()], self.columns)
         return dict(zip(places, types, strict=True))
@@ -60,7 +61,7 @@ class Rules:
     def problems(self) -> list[str]:
         """A sentence for each wrong expression, with its place in the spec."""
         sentences = []
-        for (kind, name), type_ in self._bound.items():
+        for (kind, name), type_ in self._types.items():
             sql = getattr(self, kind)[name]
             if isinstance(type_, ExpressionError):
                 sentences.append(f"clean.{kind}.{name}: {sql!r}: {type_}")
@@ -79,13 +80,13 @@ class Rules:
         """
         if problems := self.problems:
             raise SpecError("\n".join(problems))
-        return {n: str(type_) for (kind, n), type_ in self._bound.items() if kind == "derive"}
+        return {n: str(type_) for (kind, n), type_ in self._types.items() if kind == "derive"}
 
     @property
     def query(self) -> str | None:
         """The one query over `source_rows`, or None without rules.
 
-        It returns few columns: with whole rows it would take 0.2 to 0.3 CPU-s a million rows.
+        The query returns few columns: with whole rows it would take 0.2 to 0.3 CPU-s a million.
         """
         cases = " ".join(f"WHEN ({sql}\n) THEN {i}" for i, sql in enumerate(self.reject.values()))
         selected = [f'CAST(CASE {cases} END AS SMALLINT) AS "{_BROKEN}"'] if cases else []
@@ -101,8 +102,8 @@ class Cleaner:
     """Applies cleaning rules to blocks, through one DuckDB connection.
 
     Attributes:
-        suspects: The columns with a wrong value in the blocks that this worker has read. The reader
-            adds them, and reads them as text from then on.
+        suspects: The columns in which this worker has read a bad value. The reader adds to them,
+            and reads such a column as text from then on.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -139,22 +140,28 @@ class Cleaner:
         return block.with_faults(faults)
 
     def _derived(self, block: Block) -> tuple[Block, list[Fault]]:
+        """Returns the block with its derived columns, and the faults that the rules find."""
         faults: list[Fault] = []
         if self._query is None:
             return block, faults
-        answer = self._ask(self._query, block)
+        result = self._run(self._query, block)
         if self._rules.reject:
-            broken = pc.fill_null(answer.column(_BROKEN), -1).to_numpy(zero_copy_only=False)
+            broken = pc.fill_null(result.column(_BROKEN), -1).to_numpy(zero_copy_only=False)
             rules = enumerate(self._rules.reject.items())
             faults = [Fault.where(broken == i, name, sql) for i, (name, sql) in rules]
         batch = block.batch
         for name in self._rules.derive:
-            column, wrong = finish_column(name, answer.column(name))
+            column, column_faults = finish_column(name, result.column(name))
             batch = batch.append_column(name, column)
-            faults += wrong
+            faults += column_faults
         return replace(block, batch=batch), faults
 
-    def _ask(self, query: str, block: Block) -> pa.RecordBatch:
+    def _run(self, query: str, block: Block) -> pa.RecordBatch:
+        """Returns the result of a query over a block's rows.
+
+        Raises:
+            DataError: An expression fails on a value.
+        """
         self._connection.register("source_rows", block.batch)
         try:
             return one_batch(self._connection.sql(query).to_arrow_table())
@@ -168,7 +175,7 @@ class Cleaner:
 
 
 def _tidied(block: Block, columns: Mapping[str, Column]) -> Block:
-    """Trims and folds texts as the exported model will; a text left empty is missing."""
+    """Trims and folds texts as the exported model will; a text that is empty then is missing."""
     batch = block.batch
     for name, column in columns.items():
         text = tidy_numpy(batch.column(name), column.trim, column.case)
@@ -182,6 +189,7 @@ def _fits_float32(values: pa.Array) -> pa.Array:
 
 
 def _weight_faults(name: str, weight: pa.Array) -> list[Fault]:
+    """Returns the faults of rows whose weight is missing, negative, or infinite as a float32."""
     values = weight.cast(pa.float64(), safe=False)
     bad = pc.or_(pc.less(values, 0), pc.invert(_fits_float32(values)))
     return [

@@ -12,9 +12,9 @@ EncodedBatch: TypeAlias = pa.RecordBatch
 """Columns of `[N]` codes into `[K]` values: null has a code, too, and a value may be unused."""
 _CODES = (pa.int8(), pa.int16(), pa.int32())
 FEW = 0.5
-"""Up to this many distinct values a row, codes are smaller and quicker than the values."""
+"""With at most this many distinct values per row, codes are smaller and quicker than values."""
 NARROW = 1 / 16
-"""Up to this width a row, a range of integers gets a code for each one, used or not."""
+"""A range of integers no wider than this share of the rows has a code for each integer in it."""
 
 
 def encode(batch: pa.RecordBatch) -> EncodedBatch:
@@ -68,6 +68,7 @@ def compact(encoded: EncodedBatch) -> pa.RecordBatch:
 
 
 def _compact(column: pa.DictionaryArray) -> pa.Array:
+    """Returns a column with the smallest codes, or as values where most are distinct."""
     n_distinct = len(column.dictionary)
     if n_distinct > FEW * len(column):
         return column.dictionary.take(column.indices)

@@ -2,9 +2,9 @@
 
     ranges -> Keys -> GroupByKey -> Losers -> join with ranges -> ranges with the rows to drop
 
-The source is read twice. The first time only keys are shuffled, in batches by their fingerprint;
-the second time the ranges are cleaned as usual, and the rows that lost are rejected. So whole rows
-are never shuffled, and a duplicate stands in `rejected/` as it was read.
+The source is read twice. The first time only keys are shuffled, in batches by their fingerprint.
+The second time the ranges are cleaned as usual, and rows that lost to another one are rejected. So
+whole rows are never shuffled, and a duplicate is in `rejected/` as it was read.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def keys_of(job: PreprocessJob, span: Range, cleaner: Cleaner) -> Iterator[tuple
     """Yields the keys of the rows that a range would keep, by the part of their fingerprint.
 
     There are as many parts as ranges, so the keys of a part take about the memory of those of a
-    range. A row that misses all its keys has no duplicates and is left out.
+    range. A row whose keys are all missing has no duplicates and is left out.
     """
     rule = _rule(job)
-    # Cleaned in full, as a rejected row must not win over a good one.
-    for kept in read_kept_rows(job.spec, span, cleaner):
-        entries = _entries(kept, rule, span.index)
+    # The rows are cleaned in full, since a rejected row must not win over a good one.
+    for kept_rows in read_kept_rows(job.spec, span, cleaner):
+        entries = _entries(kept_rows, rule, span.index)
         part = parts(joined([entries.column(k) for k in rule.keys]), job.n_shards)
         order = np.argsort(part, kind="stable")
         entries = entries.take(pa.array(order))
@@ -54,8 +54,8 @@ def keys_of(job: PreprocessJob, span: Range, cleaner: Cleaner) -> Iterator[tuple
 def losers_of(rule: Deduplicate, packed: Iterable[bytes]) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Yields the positions of the rows of one part that lose to another row, by range.
 
-    The newest row wins, and a missing time is the oldest; among equally new rows the one of the
-    earliest range wins, and in it the earliest row. Missing keys are equal, as in GROUP BY of SQL.
+    The newest row wins, and a missing time counts as the oldest. Among equally new rows the first
+    one of the earliest range wins. Missing keys are equal, as in SQL's GROUP BY.
     """
     entries = pa.concat_tables([_unpacked(p) for p in packed])
     by_key = [(key, "ascending") for key in rule.keys]
@@ -92,7 +92,7 @@ class MarkDuplicates(beam.PTransform):
 
 
 class ReadKeys(beam.DoFn):
-    """Reads the keys of a range; an error is joined to the range that has it."""
+    """Reads the keys of a range; an error goes to a side output, to be joined to its range."""
 
     def __init__(self, job: PreprocessJob) -> None:
         self._job = job
@@ -121,14 +121,16 @@ def _rule(job: PreprocessJob) -> Deduplicate:
     return rule
 
 
-def _entries(kept: KeptRows, rule: Deduplicate, index: int) -> pa.RecordBatch:
-    columns: dict[str, Any] = {key: decode(kept.columns.column(key)) for key in rule.keys}
-    known = np.logical_or.reduce([~_is_null(column) for column in columns.values()])
+def _entries(kept_rows: KeptRows, rule: Deduplicate, index: int) -> pa.RecordBatch:
+    """Returns what decides between duplicates: each row's keys, time, range and position."""
+    batch = kept_rows.columns
+    columns: dict[str, Any] = {key: decode(batch.column(key)) for key in rule.keys}
+    has_key = np.logical_or.reduce([~_is_null(column) for column in columns.values()])
     if rule.keep_newest_by:
-        columns[_NEWEST] = decode(kept.columns.column(rule.keep_newest_by))
-    columns[_RANGE] = pa.repeat(pa.scalar(index, pa.int32()), kept.columns.num_rows)
-    columns[_POSITION] = kept.positions
-    return pa.record_batch(columns).filter(pa.array(known))
+        columns[_NEWEST] = decode(batch.column(rule.keep_newest_by))
+    columns[_RANGE] = pa.repeat(pa.scalar(index, pa.int32()), batch.num_rows)
+    columns[_POSITION] = kept_rows.positions
+    return pa.record_batch(columns).filter(pa.array(has_key))
 
 
 def _equals_previous(column: pa.ChunkedArray) -> np.ndarray:

@@ -21,7 +21,7 @@ class LookupColumn:
     """A column whose rows look up their values.
 
     Attributes:
-        values: `[K]`, of numpy or Arrow; `[N]` if `rows` is None.
+        values: `[K]`, in numpy or Arrow; `[N]` if `rows` is None.
         rows: The index of each row's value, `[N]` integers; None if each row has its own.
     """
 
@@ -35,7 +35,7 @@ class LookupColumn:
         return LookupColumn(values.cast(type_, safe=False), self.rows)
 
     def slice(self, start: int, length: int) -> pa.Array:
-        """Returns the values of consecutive rows, `[M]`; they must be of Arrow, as after `cast`."""
+        """Returns the values of consecutive rows, `[M]`; `cast` must have made them Arrow's."""
         if self.rows is None:
             return self.values.slice(start, length)
         rows = pa.array(self.rows[start : start + length])
@@ -52,12 +52,12 @@ def lookup_column(column: pa.Array) -> LookupColumn:
 def apply(transform: Transform, batch: pa.RecordBatch) -> dict[str, LookupColumn]:
     """Applies the fitted transform, each feature once to each distinct combination of its inputs.
 
-    That gives the same as row by row: a feature sees one row at a time, so rows with equal inputs
-    have equal values.
+    The result is the same as row by row: a feature sees one row at a time, so rows with equal
+    inputs have equal values.
 
     Args:
         transform: The fitted transform.
-        batch: Its inputs, as `compact` returns them.
+        batch: The transform's inputs, as `compact` returns them.
     """
     engineered: dict[str, LookupColumn] = {}
     for part in _by_columns(transform):

@@ -75,6 +75,7 @@ def columns_used(expression: str, columns: Mapping[str, str]) -> frozenset[str]:
 def _type_or_error(
     connection: duckdb.DuckDBPyConnection, sql: str, columns: Mapping[str, str]
 ) -> str | ExpressionError:
+    """Returns the type of an expression over one row, or why the expression is refused."""
     try:
         _check(_parse(connection, sql), columns)
         query = f"SELECT ({sql}\n) FROM source_rows"  # noqa: S608 - checked just above
@@ -108,7 +109,11 @@ def _parse(connection: duckdb.DuckDBPyConnection, expression: str) -> Tree:
 
 
 def _check(tree: Tree, columns: Mapping[str, str]) -> None:
-    """Refuses all but a single expression over one row whose value does not change with time."""
+    """Refuses all but a single expression over one row, whose value must not change with time.
+
+    Raises:
+        ExpressionError: The expression is refused; the message says why.
+    """
     _check_shape(tree)
     folded = {name.casefold() for name in columns}
     refused = _refused_functions()
@@ -124,6 +129,7 @@ def _check(tree: Tree, columns: Mapping[str, str]) -> None:
 
 
 def _check_shape(tree: Tree) -> None:
+    """Refuses all but one expression without a FROM or any other clause."""
     node = tree["statements"][0]["node"]
     selected = node.get("select_list", [])
     if (
@@ -141,7 +147,7 @@ def _check_shape(tree: Tree) -> None:
 @cache
 def _refused_functions() -> dict[str, str]:
     """Returns the refused functions: they look beyond the row, or their value changes with time."""
-    # DuckDB itself lists its functions, so a new version's are known here, too.
+    # DuckDB lists its functions itself, so the list also fits a new version.
     with connect() as connection:
         rows = connection.execute(
             "SELECT DISTINCT function_name, function_type, stability FROM duckdb_functions()"

@@ -1,4 +1,4 @@
-"""The files that a run is going to read: the day on which their window ends, and a digest."""
+"""Finds the files that a run will read: the day on which their window ends, and their digest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def find(spec: str, *, project: str, at: str, clocks: Sequence[str]) -> SourceVe
         spec: The pipeline's parameter.
         project: The job's project.
         at: The time of the run; may be empty.
-        clocks: Times that stand in for an empty one: of the schedule, then of the run's creation.
+        clocks: The times that replace an empty `at`: of the schedule, then of the run's creation.
 
     Raises:
         SourceError: There are no files, or they may not be listed.

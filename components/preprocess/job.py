@@ -36,17 +36,17 @@ class PreprocessJob:
     window: dict[str, Any] | None = None
 
     @cached_property
-    def counted(self) -> tuple[Input, ...]:
+    def counted_columns(self) -> tuple[Input, ...]:
         """The columns that have statistics: inputs of features, label, weight and slices."""
         spec = self.spec
         types: dict[str, Any] = {**spec.columns, **self.rules.derived}
-        wanted = {i.name for i in spec.inputs} | {spec.label, *spec.evaluate.slices}
+        names = {i.name for i in spec.inputs} | {spec.label, *spec.evaluate.slices}
         if spec.weight is not None:
-            wanted.add(spec.weight)
-        return tuple(Input(name, type_) for name, type_ in types.items() if name in wanted)
+            names.add(spec.weight)
+        return tuple(Input(name, type_) for name, type_ in types.items() if name in names)
 
     @cached_property
-    def sampled(self) -> frozenset[str]:
+    def sampled_columns(self) -> frozenset[str]:
         """The text columns that nothing is fitted to: a sample of their values is enough."""
         spec = self.spec
         in_full = {spec.label, spec.weight, *spec.evaluate.slices}
@@ -55,14 +55,14 @@ class PreprocessJob:
 
     @property
     def counted_names(self) -> list[str]:
-        """The names of those columns."""
-        return [c.name for c in self.counted]
+        """The names of the columns that have statistics."""
+        return [c.name for c in self.counted_columns]
 
     @cached_property
     def raw_columns(self) -> tuple[str, ...]:
         """The columns that validation and test shards hold as read: inputs and slices."""
         names = {i.name for i in self.spec.inputs} | set(self.spec.evaluate.slices)
-        return tuple(c.name for c in self.counted if c.name in names)
+        return tuple(c.name for c in self.counted_columns if c.name in names)
 
     def shard(self, stem: str, index: int) -> str:
         """Returns a shard's path in the artifact, for example train-00000-of-00004.parquet."""

@@ -1,4 +1,4 @@
-"""The rows of a range that some split takes: read, cleaned, encoded and sorted by split."""
+"""The good rows of a range: read, cleaned, encoded and sorted by split."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from quatrain.components.table.read import read_range
 
 @dataclass(frozen=True)
 class KeptRows:
-    """The rows of a block that some split takes: first train, then validation, then test.
+    """The good rows of a block, sorted by split: first train, then validation, then test.
 
     Attributes:
-        columns: Their columns, encoded.
+        columns: The columns of these rows, encoded.
         sizes: The number of rows of train, validation and test, `[3] int64`.
         indices: The index of each row in the block, `[N] int64`.
         block: The block, with every fault of its rows recorded.
@@ -38,12 +38,12 @@ class KeptRows:
 
     @classmethod
     def of(cls, block: Block, encoded: EncodedBatch, split: np.ndarray) -> KeptRows:
-        """Takes the rows of a block that have no fault.
+        """Sorts the rows of a block that have no fault by their split.
 
         Args:
-            block: The block.
-            encoded: Its columns, encoded.
-            split: The split of each row, `[N]`; -1 for none.
+            block: The block, with the faults of its rows.
+            encoded: The block's columns, encoded.
+            split: The split of each row, `[N]`; -1 if it is unknown.
         """
         split = np.where(block.is_good, split, -1)
         parts = [np.flatnonzero(split == i) for i in range(len(SPLITS))]
@@ -58,21 +58,21 @@ class KeptRows:
 
     @cached_property
     def rejected(self) -> pa.RecordBatch:
-        """The rows that no split takes, with their reasons."""
+        """The other rows of the block, with the reasons why they are rejected."""
         return self.block.all_rejected
 
 
 def read_kept_rows(spec: ModelSpec, span: Range, cleaner: Cleaner) -> Iterator[KeptRows]:
-    """Yields the kept rows of each block of a range.
+    """Yields the good rows of each block of a range.
 
     Raises:
-        SourceError: The file changed: a row to be dropped is no longer at its position.
+        SourceError: The file cannot be read, or has changed: a row to drop is not at its position.
     """
     n_dropped = 0
 
-    def clean_block(as_read: Block) -> KeptRows:
+    def clean_block(raw_block: Block) -> KeptRows:
         nonlocal n_dropped
-        block = cleaner.clean(as_read)
+        block = cleaner.clean(raw_block)
         encoded = encode(block.batch)
         split = assign(spec.split, encoded)
         faults = [bad_split(spec.split, split)]
@@ -92,7 +92,7 @@ def read_kept_rows(spec: ModelSpec, span: Range, cleaner: Cleaner) -> Iterator[K
 
 
 def _duplicate_rule(spec: ModelSpec) -> str:
-    """Returns which of several duplicates is kept, for the detail of the others."""
+    """Returns which of several duplicates is kept, as the detail of those that are rejected."""
     rule = spec.clean.deduplicate
     if rule is None:
         return ""

@@ -1,6 +1,6 @@
 """The folder that the step writes: on this machine, or below a gs:// uri for workers elsewhere.
 
-Both are written in place, and count once their manifest, the last file, is there.
+Either folder is written in place, and counts once its manifest, the last file, is there.
 """
 
 from __future__ import annotations

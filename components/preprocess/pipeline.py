@@ -41,8 +41,8 @@ def make(
 ) -> beam.Pipeline:
     """Returns the pipeline of a run, not yet started.
 
-    It has only seven steps, as each costs about 0.05 CPU-s. Where the spec removes duplicates, it
-    has more, and reads the source twice.
+    The pipeline has only seven steps, since each costs about 0.05 CPU-s. If the spec removes
+    duplicates, it has more, and reads the source twice.
 
     Args:
         job: The run, as every worker knows it.
@@ -78,9 +78,9 @@ class CleanRanges(beam.DoFn):
         self._job = job
 
     def setup(self) -> None:
-        """Opens DuckDB, and has Arrow take memory from the system.
+        """Opens DuckDB, and makes Arrow take its memory from the system.
 
-        Arrow's default pool keeps freed memory for itself: measured, 40 MB more at the peak.
+        Arrow's default pool keeps freed memory for itself, which took 40 MB more at the peak.
         """
         self._cleaner = Cleaner(self._job.rules)
         pa.set_memory_pool(pa.system_memory_pool())
@@ -122,9 +122,9 @@ class MergeSummaries(beam.CombineFn):
 
 def fit_transform(total: Summary, job: PreprocessJob) -> FitResult:
     """Fits the transform, after printing how many rows the first pass kept."""
-    kept = total.read - total.rejected
+    n_kept = total.read - total.rejected
     print(
-        f"preprocess: {total.read:,} rows read, {kept:,} kept, {total.rejected:,} rejected",
+        f"preprocess: {total.read:,} rows read, {n_kept:,} kept, {total.rejected:,} rejected",
         flush=True,
     )
     return passes.fit(job, total)

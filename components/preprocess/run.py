@@ -43,8 +43,8 @@ def preprocess(
 ) -> int:
     """Cleans, splits and engineers the rows of a table.
 
-    The folder `out` is written in place and counts once its manifest, the last file, is there. It
-    is made anew even when it is complete: the source may have changed.
+    The folder `out` is written in place and counts once its manifest, the last file, is there. Even
+    a complete one is written anew, since the source may have changed.
 
     Args:
         spec: The model spec as it travels: JSON text, or the uri of a file with its digest.
@@ -75,7 +75,7 @@ def preprocess(
     chosen = dict(runner_options or {})
     runners.check_options(runner, chosen)
     n_workers = runners.n_workers(runner, chosen)
-    # First of all, as worker processes import Beam while this one plans.
+    # The runner comes first, so that worker processes import Beam while this one plans.
     with explain_faults(out), local_runner(n_workers, pipeline.__name__) as local:
         model, rules = _read_spec(spec)
         remote = runners.engine_of(runner).remote

@@ -35,9 +35,9 @@ def assign(split: Split, batch: pa.RecordBatch) -> np.ndarray:
 
     By hash: `ABS(MOD(FARM_FINGERPRINT(key), 1000))` is compared with the cumulative shares. The key
     is the text of the key columns, joined by the unit separator; a missing one is the empty text. A
-    seed other than 0 comes first, then the stratified column. So the classes are drawn
-    independently of each other, and of n keys of a class a share p +- sqrt(p (1 - p) / n) goes to a
-    split of share p. For `keys: [year, month, day]` and 80/10/10, BigQuery finds the same rows by
+    seed other than 0 comes first, then the stratified column. So each class is drawn independently
+    of the others, and a split of share p gets p +- sqrt(p (1 - p) / n) of the n keys of a class.
+    For `keys: [year, month, day]` and 80/10/10, BigQuery finds the same rows by
 
         SELECT *, IF(part < 800, 'train', IF(part < 900, 'validation', 'test')) AS split
         FROM (SELECT *, ABS(MOD(FARM_FINGERPRINT(CONCAT(CAST(year AS STRING), '\x1f',
@@ -46,9 +46,9 @@ def assign(split: Split, batch: pa.RecordBatch) -> np.ndarray:
     Integers, strings, bools and dates are spelled as BigQuery does; timestamps and floats as Arrow
     does.
 
-    By time: train ends before `validation_from`, and test begins at `test_from`. By column: its
-    values are the names of the splits. By fold: folds are compared with `validation` and `test` as
-    text. A missing time or fold, and any other name, is -1.
+    By time: train ends before `validation_from`, and test begins at `test_from`. By column: the
+    column holds the names of the splits. By fold: folds are compared with `validation` and `test`
+    as text. A missing time or fold gives -1, and so does any other name.
 
     Args:
         split: The section of the spec.
@@ -61,7 +61,7 @@ def assign(split: Split, batch: pa.RecordBatch) -> np.ndarray:
 
 
 def bad_split(split: Split, assigned: np.ndarray) -> Fault:
-    """Returns the fault of the rows that no split takes."""
+    """Returns the fault of the rows whose split is unknown."""
     if isinstance(split, HashSplit):
         return Fault.where(assigned == _UNKNOWN, "bad_split")
     allowed = f"is none of {', '.join(SPLITS)}" if split.by == "column" else "is missing"
@@ -70,7 +70,8 @@ def bad_split(split: Split, assigned: np.ndarray) -> Fault:
 
 @assign.register
 def _by_hash(split: HashSplit, batch: pa.RecordBatch) -> np.ndarray:
-    rows, keys = distinct_rows([batch.column(k) for k in split.drawn])
+    """Hashes each distinct key once."""
+    rows, keys = distinct_rows([batch.column(k) for k in split.key_columns])
     if split.seed:
         keys.insert(0, pa.repeat(str(split.seed), len(keys[0])))
     part = parts(joined(keys))
@@ -93,6 +94,7 @@ def parts(keys: pa.Array, n: int = PARTS) -> np.ndarray:
 
 @assign.register
 def _by_time(split: TimeSplit, batch: pa.RecordBatch) -> np.ndarray:
+    """Counts, for each row, the bounds that its time has reached."""
     times = decode(batch.column(split.column)).cast(pa.timestamp("us"))
     starts = [threshold(getattr(split, name)) for name in ("validation_from", "test_from")]
     side = sum(pc.greater_equal(times, s).cast(pa.int8()).fill_null(0).to_numpy() for s in starts)
@@ -102,6 +104,7 @@ def _by_time(split: TimeSplit, batch: pa.RecordBatch) -> np.ndarray:
 
 @assign.register
 def _by_fold(split: FoldSplit, batch: pa.RecordBatch) -> np.ndarray:
+    """Looks each fold up among those of validation and test; any other one is train."""
     folds = decode(batch.column(split.column)).cast(pa.string())
     held_out = pc.index_in(folds, pa.array([split.validation, split.test]))
     side = pc.fill_null(held_out, -1).to_numpy(zero_copy_only=False) + 1
@@ -119,7 +122,7 @@ def threshold(text: str) -> pa.Scalar:
     """Returns the UTC timestamp of a text; one without an offset is UTC.
 
     Raises:
-        SpecError: It is not ISO 8601.
+        SpecError: The text is not ISO 8601.
     """
     try:
         time = parse_utc(text)

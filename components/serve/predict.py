@@ -318,6 +318,7 @@ def _targets(
 
 
 def _target(source: Path, output: Path, what: str) -> Path:
+    """Checks that a file can be written, and is not the input itself."""
     if output.suffix not in {".csv", ".parquet"}:
         raise SourceError(f"{output}: {what} are written as .csv or .parquet; name one")
     if not output.parent.is_dir():

@@ -111,6 +111,7 @@ class _LineNumbers:
             self._stream.close()
 
     def _reach(self, stream: pa.NativeFile, position: int) -> int:
+        """Reads on to a byte, and returns its line."""
         while self._byte < position:
             data = stream.read(min(position - self._byte, LINE_BYTES))
             if not data:

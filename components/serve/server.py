@@ -55,6 +55,7 @@ class Service:
         return [body]
 
     def _answer(self, request: Mapping[str, Any]) -> tuple[HTTPStatus, dict[str, Any]]:
+        """Returns the status and the JSON body of the response to a request."""
         method, path = request["REQUEST_METHOD"], request["PATH_INFO"]
         if path == self.health_route and method in ("GET", "HEAD"):
             return HTTPStatus.OK, {}

@@ -39,6 +39,7 @@ class Column(BaseModel):
 
     @model_validator(mode="after")
     def _check_settings(self) -> "Column":
+        """Checks that the settings suit the type and each other."""
         for key, types in _SETTINGS_OF.items():
             if getattr(self, key) and self.type not in types:
                 raise ValueError(f"{key} is a setting of {' and '.join(types)}, not of {self.type}")
@@ -54,7 +55,7 @@ class Column(BaseModel):
 
     @property
     def spelling(self) -> Spelling:
-        """The format of its values."""
+        """The format of the column's values."""
         return Spelling(self.format, self.epoch, self.true_values, self.false_values)
 
 
@@ -71,7 +72,7 @@ _SETTINGS_OF = {
 def _format_problem(form: str | None) -> str | None:
     """Returns what is wrong with a format of times, or None.
 
-    A format must name one day, and no part of it twice.
+    A format must name one day, and no part of the time twice.
     """
     if form is None:
         return None
@@ -95,7 +96,7 @@ _PART = {"Y": "the year", "y": "the year", "H": "the hour", "I": "I"} | dict.fro
 
 
 def _read_column(value: Any) -> Any:
-    """Takes text alone as the column's type."""
+    """Reads text in place of a mapping as the column's type."""
     return {"type": value} if isinstance(value, str) else value
 
 

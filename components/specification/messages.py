@@ -82,6 +82,7 @@ def schema_problems(errors: Sequence[Any], value: Any) -> list[str]:
 
 
 def _sentence(error: Any, value: Any) -> str:
+    """Returns one of pydantic's errors as a sentence, with its place in the spec."""
     loc, kind, entry = error["loc"], error["type"], error.get("input")
     at = _place(loc, value)
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
@@ -107,9 +108,10 @@ def _sentence(error: Any, value: Any) -> str:
 
 
 def _place(loc: Sequence[Any], value: Any) -> str:
+    """Returns a place of the spec as its author would name it, for example features[2].from."""
     parts = [p for p in loc if p != "settings"]
     if parts[:1] == ["columns"] and len(parts) > 2 and isinstance(value["columns"][parts[1]], str):
-        del parts[2:]  # the entry is text alone: the type
+        del parts[2:]  # the entry is not a mapping but its type as text
     if parts[:1] == ["split"] and len(parts) > 1:
         del parts[1]  # pydantic puts the kind of split here
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")

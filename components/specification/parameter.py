@@ -84,14 +84,14 @@ def write_spec(spec: ModelSpec, root: str) -> None:
 
 
 def read_parameter(text: str) -> ModelSpec:
-    """Reads a spec as the pipeline carries it; checks its schema alone.
+    """Reads a spec as the pipeline carries it, and checks its schema only.
 
     Args:
         text: What `parameter_of` returned, or a spec as JSON text.
 
     Raises:
-        SpecError: The text is no JSON, its file is gone or altered, or it describes no model: every
-            problem at once, each with its place.
+        SpecError: The text is not JSON, its file is gone or altered, or it does not describe a
+            model; the message lists every problem with its place.
     """
     value = _parsed(text, "spec")
     if reference := _reference(value):
@@ -113,6 +113,7 @@ def _reference(value: Any) -> dict[str, str] | None:
 
 
 def _parsed(text: str, where: str) -> Any:
+    """Parses JSON; an error names where the text is from."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -126,7 +127,7 @@ def _read_file(uri: str, sha256: str) -> str:
     """Returns the text of a spec's file.
 
     Raises:
-        SpecError: The file cannot be read, or its digest is another.
+        SpecError: The file cannot be read, or has another digest.
     """
     mend = "start the run again, or apply the schedule again, to write a new one"
     try:

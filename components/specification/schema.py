@@ -112,7 +112,7 @@ class Tune(Section):
 
 
 def _auto(value: Any) -> Any:
-    """Takes `tune: auto` as a tuning with all defaults."""
+    """Reads `tune: auto` as a tuning with all defaults."""
     return {} if value == "auto" else value
 
 
@@ -183,11 +183,12 @@ def read_feature(entry: Any) -> Feature:
 
 @cache
 def _adapter(cls: type[Feature]) -> TypeAdapter[Any]:
-    """Returns the adapter of a class, which takes milliseconds to make, once for each class."""
+    """Returns the adapter of a class; it is cached, since building one takes milliseconds."""
     return TypeAdapter(cls)
 
 
 def _write_feature(feature: Feature) -> dict[str, Any]:
+    """Returns a feature as `read_feature` reads it."""
     written = _adapter(type(feature)).dump_python(feature, mode="json", exclude_none=True)
     columns = written.pop("columns")
     for name in ("types", *feature.fitted):
@@ -253,17 +254,17 @@ class ModelSpec(Section):
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the spec's JSON text."""
+        """The sha256 of the spec's JSON text."""
         return digest_of(self.as_json())
 
     def as_document(self) -> dict[str, Any]:
-        """The spec as YAML would hold it, with every default written out."""
+        """Returns the spec as YAML would hold it, with every default written out."""
         written = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         settings = written["train"].pop("settings")
         return {**written, "train": {**written["train"], **settings}}
 
     def as_json(self) -> str:
-        """The spec as one JSON text, the form in which it travels and is digested.
+        """Returns the spec as one JSON text, the form in which it travels and is digested.
 
         Sections and their keys stand in the order of this schema. Columns, rules and bounds keep
         the order of the author, which has a meaning: the first rule that holds is the reason of a

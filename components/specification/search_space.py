@@ -82,6 +82,7 @@ def study_parameters(
 
 
 def _parameter(name: str, search: Search) -> dict[str, Any]:
+    """Returns the `ParameterSpec` of a setting: an interval, numbers to choose from, or texts."""
     if not search.choices:
         kind = "integer_value_spec" if _TYPES[name] is int else "double_value_spec"
         return {

@@ -43,7 +43,7 @@ class Source(Section):
     @model_validator(mode="before")
     @classmethod
     def _infer_bigquery(cls, value: Any) -> Any:
-        """Sets the format of a source that has bq:// uris and names none."""
+        """Sets the format of a source that has bq:// uris but names no format."""
         uris = as_list(value.get("uri")) if isinstance(value, Mapping) else None
         if not isinstance(uris, list | tuple) or "format" in value:
             return value
@@ -52,6 +52,7 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _check_tables(self) -> "Source":
+        """Checks the names of BigQuery tables, and that they do not stand beside files."""
         tables = [uri for uri in self.uri if is_table(uri)]
         for uri in tables:
             if not re.fullmatch(TABLE, DATED.sub("x", uri)):
@@ -73,6 +74,7 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _check_window(self) -> "Source":
+        """Checks that a window and dated uris go together, and that a uri's date names one day."""
         dated = [uri for uri in self.uri if DATED.search(uri)]
         if dated and self.window is None:
             raise ValueError(f"{dated[0]!r} has a date, so say which days: add window: 90d")

@@ -12,7 +12,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class HashSplit(Section):
-    """By the fingerprint of key columns: a row falls into the same split every week."""
+    """By the fingerprint of key columns, so that a row falls into the same split every week."""
 
     by: Literal["hash"] = "hash"
     keys: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
@@ -23,7 +23,7 @@ class HashSplit(Section):
     seed: int = 0
 
     @property
-    def drawn(self) -> tuple[str, ...]:
+    def key_columns(self) -> tuple[str, ...]:
         """The columns whose values together decide the split of a row."""
         return (self.stratify, *self.keys) if self.stratify else self.keys
 
@@ -87,7 +87,7 @@ class FoldSplit(Section):
 
 
 def _by_hash(value: Any) -> Any:
-    """Takes a split that names no kind as one by hash."""
+    """Reads a split that names no kind as one by hash."""
     return {"by": "hash", **value} if isinstance(value, Mapping) else value
 
 

@@ -35,7 +35,7 @@ class BigQueryTable:
 
     Attributes:
         version: The time of its last change, in milliseconds since 1970.
-        n_bytes: Its logical size, all columns together.
+        n_bytes: The logical size of all its columns together.
         columns: The names of its columns, in order.
     """
 
@@ -143,6 +143,7 @@ def _parts(uri: str) -> tuple[str, str, str]:
 
 @contextmanager
 def _client() -> Iterator[Any]:
+    """Opens a client of the storage API, and closes its connection in the end."""
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 
     client = BigQueryReadClient(transport=_emulator_transport())

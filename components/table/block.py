@@ -33,7 +33,7 @@ class Fault:
     """Rows of a block that break one rule.
 
     Attributes:
-        rows: Their indices in the block's batch, `[K] int64`.
+        rows: The indices of these rows in the block's batch, `[K] int64`.
         reason: The rule's name, under which rejected rows are counted.
         detail: A sentence with the value seen: one for each row, `[K]`, or one for all of them.
     """

@@ -125,6 +125,7 @@ def _expand(text: pa.DictionaryArray, distinct: TypedColumn) -> TypedColumn:
 
 
 def _described(type_: str, spelling: Spelling) -> str:
+    """Returns what a value should have been, for the message about one that is not."""
     if spelling.format:
         return f"a {type_} as {spelling.format}"
     if spelling.epoch:
@@ -226,7 +227,7 @@ def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USU
         text = _empty_is_missing(column.cast(pa.string())).cast(pa.binary())
         return from_text(name, text, type_, spelling)
     if spelling.epoch and _is_number(column.type):
-        # Type "int" would reject all beyond 2**53, which nanoseconds since 1970 passed that April.
+        # Not as "int", which rejects all beyond 2**53: nanoseconds since 1970 are, after 104 days.
         is_signed = pa.types.is_signed_integer(column.type)
         whole, faults = (
             (column.cast(pa.int64()), []) if is_signed else from_typed(name, column, "int")

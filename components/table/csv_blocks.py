@@ -135,6 +135,7 @@ class _CsvParser:
         self.spellings = spellings
         self.suspects = suspects
         delimiter = re.escape(source.delimiter)
+        # A value may go on after its closing quote: pyarrow reads `"a"b` as `ab`.
         plain = rf'(?:[^"{delimiter}\r\n][^{delimiter}\r\n]*)'
         field = rf'(?:"(?:[^"]|"")*"{plain}?|{plain})?'
         self._quoted = rf'(\A|{delimiter})"(?:[^"]|"")*"'
@@ -225,6 +226,12 @@ class _CsvParser:
         types: dict[str, pa.DataType],
         ragged: list[tuple[int, int]] | None = None,
     ) -> pa.RecordBatch:
+        """Parses rows into columns of the given Arrow types.
+
+        Raises:
+            ArrowInvalid: A value does not convert, or a row is ragged and `ragged` is None.
+        """
+
         def leave_out(row: pacsv.InvalidRow) -> str:
             ragged.append((row.number - 1, row.actual_columns))  # type: ignore[union-attr]
             return "skip"
@@ -253,6 +260,7 @@ class _CsvParser:
 
 
 def _is_utf8(data: bytes | pa.Buffer) -> bool:
+    """Returns whether data is valid UTF-8; Arrow's cast checks it without creating Python text."""
     ends = pa.py_buffer(np.array([0, len(data)]))
     text = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(data)])
     try:
@@ -307,7 +315,7 @@ def _unsound_rows(rows: pa.Array, parser: _CsvParser) -> list[Fault]:
 def _wrong_lengths(
     n_values: np.ndarray, expected: int, rows: np.ndarray | None = None
 ) -> list[Fault]:
-    """Returns the rows that do not have the expected number of values.
+    """Returns the faults of rows that have too few or too many values.
 
     Args:
         n_values: The numbers of values, `[K] int64`.

@@ -74,6 +74,7 @@ def find_files(source: Source, at: datetime.datetime | None = None) -> Files:
 
 
 def _files_of(source: Source, at: datetime.datetime | None) -> Files:
+    """Finds the files; the SourceError of a uri names no key of the spec yet."""
     if source.window is None or at is None:
         return Files(tuple(list_files(source)))
     days = tuple(days_before(at, source.window))
@@ -108,6 +109,7 @@ def list_files(source: Source) -> list[tuple[str, int]]:
 
 
 def _files_at(uri: str) -> list[tuple[str, int]]:
+    """Returns the (path or uri, bytes) of each file that a uri names; there must be one."""
     matches = _match(uri)
     if not matches and _GLOB.search(uri):
         raise SourceError(f"no file matches {uri}")
@@ -145,6 +147,7 @@ def _match(uri: str) -> list[tuple[str, int]]:
 
 
 def _way_to_allow(uri: str) -> str:
+    """Returns the way out if an account may not read a file: the command that allows it."""
     if not is_remote(uri):
         return f"give it the right to, as by chmod u+r {shlex.quote(uri)}"
     [bucket] = buckets_of([uri])
@@ -155,6 +158,7 @@ def _way_to_allow(uri: str) -> str:
 
 
 def _glob(filesystem: pafs.FileSystem, pattern: str, prefix: str) -> list[tuple[str, int]]:
+    """Returns the (path or uri, bytes) of each file that matches a glob, sorted by path."""
     folder = _GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0]
     recursive = "/" in pattern[len(folder) + 1 :]
     infos = filesystem.get_file_info(

@@ -111,6 +111,7 @@ def _read_text_head(path: str, kind: str) -> bytes:
 
 
 def _check_format(path: str, head: bytes, kind: str, *, unpacked: bool = False) -> None:
+    """Refuses a file that starts with the magic bytes of another format than its name says."""
     actual = next((name for magic, name in MAGIC_BYTES.items() if head.startswith(magic)), None)
     expected = None if unpacked else _FORMAT_NAMES.get(compression_of(path) or "")
     if actual == expected:
@@ -132,6 +133,7 @@ def _naming_hint(actual: str, kind: str) -> str:
 
 
 def _names(path: str, line: bytes, delimiter: str) -> tuple[str, ...]:
+    """Returns the columns in the first line of a CSV."""
     try:
         text = line.removeprefix(BOM).removesuffix(b"\r").decode()
     except UnicodeDecodeError as error:
@@ -177,7 +179,7 @@ def read_footer(path: str, n_bytes: int) -> tuple[pq.FileMetaData, pa.Schema]:
     """Returns the metadata and the schema in the footer of a Parquet file of `n_bytes`.
 
     Raises:
-        SourceError: It is not a Parquet file, or not a whole one.
+        SourceError: The file is not a Parquet file, or not a whole one.
     """
     if not n_bytes:
         raise SourceError(f"{path} is empty; a Parquet file has at least a footer")

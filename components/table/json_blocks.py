@@ -93,6 +93,7 @@ def _is_utf8(row: bytes) -> bool:
 def _typed(
     block: Block, source: Source, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
 ) -> Block:
+    """Returns the block with typed columns in place of its JSON text."""
     fragments = _fragments(block.batch.column("text"), list(columns))
     faults = [] if source.optional_keys else _missing_keys(fragments)
     converted = {
@@ -117,6 +118,7 @@ def _fragments(text: pa.Array, names: list[str]) -> dict[str, pa.Array]:
 
 
 def _missing_keys(fragments: Mapping[str, pa.Array]) -> list[Fault]:
+    """Returns the faults of rows that lack a key; a key with the value null is there."""
     hint = "; if rows may lack keys, set `source.optional_keys: true`"
     return [
         Fault.where(pc.is_null(column), "missing_key", f"there is no key {name!r}{hint}")
@@ -125,6 +127,7 @@ def _missing_keys(fragments: Mapping[str, pa.Array]) -> list[Fault]:
 
 
 def _convert(name: str, fragments: pa.Array, type_: str, spelling: Spelling) -> TypedColumn:
+    """Converts the fragments of a key to the type of its column."""
     fragments = pc.if_else(pc.equal(fragments, "null"), None, fragments)
     kinds = _EPOCH_KINDS if spelling.epoch else _KINDS[type_]
     pattern = "|".join(_PATTERNS[kind] for kind in kinds)

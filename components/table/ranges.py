@@ -96,6 +96,7 @@ _Cut = tuple[int, int | None, tuple[str, ...]]
 
 
 def _cut_csv(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
+    """Cuts a CSV at any byte, or not at all where rows must be read in order."""
     names, start = read_header(path, table.source)
     columns = table.columns_in_file(path, names)
     is_uncut = len(names) == 1 and len(columns) > 1
@@ -108,6 +109,7 @@ def _cut_csv(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_C
 
 
 def _cut_json(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
+    """Cuts JSON Lines at any byte, or not at all if the file is compressed."""
     keys, start = read_keys(path)
     columns = table.columns_in_file(path, keys)
     if keys and not table.source.optional_keys:
@@ -119,11 +121,13 @@ def _cut_json(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_
 
 
 def _cut_at(start: int, n_bytes: int, size: int, names: tuple[str, ...]) -> list[_Cut]:
+    """Cuts at every `size` bytes: a range has the rows that start in it."""
     starts = range(start, max(n_bytes, start + 1), size)
     return [(at, min(at + size, n_bytes), names) for at in starts]
 
 
 def _cut_parquet(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
+    """Cuts a Parquet file between row groups, so that each range has about `size` bytes."""
     metadata, schema = read_footer(path, n_bytes)
     names = tuple(schema.names)
     columns = table.columns_in_file(path, names)
@@ -141,6 +145,7 @@ def _cut_parquet(path: str, n_bytes: int, table: _Declaration, size: int) -> lis
 def _check_types(
     path: str, schema: pa.Schema, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
 ) -> None:
+    """Refuses a column whose Arrow type cannot be converted to its declared type."""
     for name, type_ in columns.items():
         if not can_convert(type_, schema.field(name).type, spellings.get(name, USUAL)):
             raise SourceError(

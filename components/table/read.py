@@ -50,6 +50,7 @@ def _blocks(
     spellings: Mapping[str, Spelling],
     suspects: set[str] | None,
 ) -> Iterator[Block]:
+    """Yields the blocks of a range by the reader of its format."""
     own = {name: spelling for name, spelling in spellings.items() if name in columns}
     if source.format == "bigquery":
         return typed_blocks.read_stream(span, columns, own)

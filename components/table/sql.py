@@ -37,6 +37,7 @@ def one_batch(table: pa.Table) -> pa.RecordBatch:
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
+    """Opens the database, and locks its settings so that no query can change them."""
     database = duckdb.connect()
     database.execute(
         "SET threads=1; SET GLOBAL TimeZone='UTC'; "

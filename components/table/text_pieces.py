@@ -155,6 +155,7 @@ def _with_last(ends: np.ndarray, size: int) -> np.ndarray:
 
 
 def _check_length(n_bytes: int, path: str, position: int) -> None:
+    """Refuses a row that is longer than `MAX_ROW_BYTES`."""
     if n_bytes > MAX_ROW_BYTES:
         raise SourceError(
             f"{path}: the row at byte {position:,} is longer than {MAX_ROW_BYTES >> 20} MB; "

@@ -81,6 +81,7 @@ def _table_version(uri: str) -> str:
 
 
 def _local_version(path: str) -> str:
+    """Returns the size of a local file and the time of its last change."""
     name = path.removeprefix("file://")
     try:
         status = Path(name).stat()

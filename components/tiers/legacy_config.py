@@ -41,7 +41,7 @@ class ReplicaConfig(_LegacyRecord):
 
 
 class TrainingInput(_LegacyRecord):
-    """The machines of a job of the old service, and its other keys, if the service knew them."""
+    """The machines of a job of the old service; other keys must be ones that the service knew."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -70,7 +70,7 @@ class TrainingInput(_LegacyRecord):
 
     @property
     def rest(self) -> tuple[str, ...]:
-        """The keys that say nothing about machines."""
+        """The names of the keys that do not concern machines."""
         return tuple(self.model_extra or ())
 
 
@@ -79,7 +79,7 @@ def _own_keys() -> list[str]:
 
 
 class OldConfig(_LegacyRecord):
-    """The whole file."""
+    """A whole `config.yaml` of the old service."""
 
     training_input: TrainingInput = Field(alias="trainingInput")
 
@@ -96,10 +96,10 @@ def translate(config: OldConfig, today: datetime.date) -> Translation:
 
     Args:
         config: The old file.
-        today: The date by which support has or has not ended.
+        today: The date that decides which machines are still supported.
 
     Raises:
-        TierError: The file is for another scale tier, lacks its master, or has a TPU pod.
+        TierError: The file is for another scale tier, lacks its master, or asks for a TPU pod.
     """
     old = config.training_input
     if old.scale_tier != "CUSTOM":
@@ -113,7 +113,7 @@ def translate(config: OldConfig, today: datetime.date) -> Translation:
         raise TierError(f"train.config has workerCount {old.worker_count}, but no workerType")
     now = load()["old_keys"]
     sentences = [f"{key} of train.config is not used; {now[key]} says it now" for key in old.rest]
-    sentences += _left_out(old)
+    sentences += _omissions(old)
     tpu = _tpu_of(old)
     if tpu:
         return Translation((tpu,), (*sentences, f"the TPU and its {old.master_type} are {tpu}"))
@@ -124,7 +124,8 @@ def translate(config: OldConfig, today: datetime.date) -> Translation:
     return Translation(tuple(pools), tuple(sentences))
 
 
-def _left_out(old: TrainingInput) -> list[str]:
+def _omissions(old: TrainingInput) -> list[str]:
+    """Returns a sentence for each part of the old job that has no counterpart today."""
     sentences = []
     if old.parameter_server_count:
         machine = old.parameter_server_type or "without a type"

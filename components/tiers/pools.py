@@ -71,7 +71,7 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
     """Checks the roles of the pools and the hardware of each.
 
     Raises:
-        TierError: Names the rule that is broken and the nearest legal choice.
+        TierError: A rule is broken; the message names it and the nearest legal choice.
     """
     if pools[0].replica_count != 1:
         raise TierError(
@@ -87,7 +87,7 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
         raise TierError("a TPU job has one pool with one replica; leave out train.pools[1]")
     for index, pool in enumerate(pools):
         where = f"train.pools[{index}]"
-        for end in ended(pool, today):
+        for end in past_ends(pool, today):
             raise TierError(
                 f"{where}: {end['name']} is no longer for training, its support ended on "
                 f"{end['date']}; use {end['instead']}"
@@ -101,10 +101,11 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
         )
 
 
-def ended(pool: Pool, today: datetime.date) -> list[dict[str, Any]]:
+def past_ends(pool: Pool, today: datetime.date) -> list[dict[str, Any]]:
     """Returns the ends of support that concern a pool and have passed.
 
-    The successor that each one names is still supported: the L4 for a K80, since the T4 has ended.
+    The successor that each one names is still supported: a K80 gets the L4 and not the T4, whose
+    own support has ended.
     """
     past = {e["name"]: e for e in load()["ends"] if e["kind"] in _FIELDS and e["date"] <= today}
 
@@ -118,13 +119,14 @@ def ended(pool: Pool, today: datetime.date) -> list[dict[str, Any]]:
 def successor(pool: Pool, today: datetime.date) -> Pool:
     """Returns the pool with successors for the machines and GPUs whose support has ended.
 
-    A GPU that comes with a machine brings that machine: the one with the nearest number of GPUs,
-    then of vCPUs. So n1-standard-8 + 1 NVIDIA_TESLA_T4 becomes g2-standard-8 + 1 NVIDIA_L4.
+    Some GPUs come only with machines of their own. The pool then gets the one with the nearest
+    number of GPUs, then of vCPUs: n1-standard-8 + 1 NVIDIA_TESLA_T4 becomes g2-standard-8 + 1
+    NVIDIA_L4.
     """
-    ends = ended(pool, today)
+    ends = past_ends(pool, today)
     for end in ends:
         pool = pool.model_copy(update={_FIELDS[end["kind"]]: end["instead"]})
-    return _on_its_machine(pool) if ends else pool
+    return _on_bundled_machine(pool) if ends else pool
 
 
 def fitting_count(machine: str, accelerator: str, count: int) -> int:
@@ -137,7 +139,7 @@ def fitting_count(machine: str, accelerator: str, count: int) -> int:
 _FIELDS = {"machine": "machine_type", "accelerator": "accelerator_type"}
 
 
-def _on_its_machine(pool: Pool) -> Pool:
+def _on_bundled_machine(pool: Pool) -> Pool:
     """Returns the pool on the machine that its GPUs come with, if they come with one."""
     rules = load()["bundled"]
     counts = {m: c[pool.accelerator_type] for m, c in rules.items() if pool.accelerator_type in c}
@@ -160,6 +162,7 @@ def _size(machine: str) -> int:
 
 
 def _check_machine(pool: Pool, where: str) -> None:
+    """Checks that a machine type exists, and may have the accelerators of its pool."""
     rules, machine = load(), pool.machine_type
     if machine in rules["tpu"]:
         _check_tpu(pool, where, rules["tpu"][machine])
@@ -186,6 +189,7 @@ def _check_machine(pool: Pool, where: str) -> None:
 
 
 def _check_tpu(pool: Pool, where: str, topologies: Sequence[str]) -> None:
+    """Checks that a TPU pool has one machine, a topology of its type, and no other accelerator."""
     if pool.accelerator_type or pool.accelerator_count:
         raise TierError(
             f"{where}: {pool.machine_type} is a TPU machine and names a tpu_topology, no "
@@ -204,6 +208,7 @@ def _check_tpu(pool: Pool, where: str, topologies: Sequence[str]) -> None:
 
 
 def _check_bundled(pool: Pool, where: str, bundle: Mapping[str, int]) -> None:
+    """Checks that a pool names exactly the GPUs that its machine comes with."""
     ((accelerator, count),) = bundle.items()
     if (pool.accelerator_type, pool.accelerator_count) != (accelerator, count):
         accelerators = f"{pool.accelerator_count} {pool.accelerator_type}"

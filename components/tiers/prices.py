@@ -46,7 +46,7 @@ class Interval(_Quote):
 
 
 class Family(_Quote):
-    """USD an hour for a vCPU and a GB, and the GB that come with a vCPU."""
+    """USD per hour for a vCPU and for a GB, and the GB that come with each vCPU."""
 
     vcpu: _Usd
     gb: _Usd
@@ -64,7 +64,7 @@ class Hours(_Quote):
 
 
 class Prices(_Quote):
-    """The table; `prices.yaml` explains each part."""
+    """A table of prices; `prices.yaml` explains each part."""
 
     checked: datetime.date
     management: _Usd
@@ -77,7 +77,7 @@ class Prices(_Quote):
     run: Hours
 
     def of_machine(self, machine: str) -> float:
-        """Returns USD an hour of a machine in us-central1, without attached accelerators.
+        """Returns USD per hour of a machine in us-central1, without attached accelerators.
 
         Raises:
             PriceError: The table lacks the machine.
@@ -94,8 +94,13 @@ class Prices(_Quote):
         return int(size) * (family.vcpu + family.gb_a_vcpu * family.gb) * self.management
 
     def of_pool(self, pool: Pool) -> float:
-        """Returns USD an hour of a pool in us-central1."""
+        """Returns USD per hour of a pool in us-central1.
+
+        Raises:
+            PriceError: The table lacks the machine or the accelerator.
+        """
         machine = self.of_machine(pool.machine_type)
+        # A machine with a price of its own includes its accelerators.
         if pool.accelerator_type and pool.machine_type not in self.machines:
             if pool.accelerator_type not in self.accelerators:
                 raise PriceError(
@@ -107,7 +112,7 @@ class Prices(_Quote):
         return machine * pool.replica_count
 
     def of_tier(self, tier: Tier, location: str = "") -> Interval:
-        """Returns USD an hour of all machines of a tier, in one region or anywhere.
+        """Returns USD per hour of all machines of a tier, in one region or anywhere.
 
         Raises:
             PriceError: The table lacks a machine, an accelerator or the tier's scheduling.
@@ -148,15 +153,15 @@ class Estimate:
 
     def seconds_within(self, budget_usd: float, start_h: float) -> int:
         """Returns the largest `train.max_seconds` within a budget, or 0 if there is none."""
-        left_h = (budget_usd - self.steps.high) / self.hours.high - start_h
-        return max(0, int(left_h * 3600))
+        training_h = (budget_usd - self.steps.high) / self.hours.high - start_h
+        return max(0, int(training_h * 3600))
 
 
 def load_prices(path: Path = OWN) -> Prices:
     """Reads a table of prices.
 
     Raises:
-        PriceError: The file cannot be read, or has another form.
+        PriceError: The file cannot be read, or does not have the form of `prices.yaml`.
     """
     try:
         return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

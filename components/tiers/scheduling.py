@@ -36,7 +36,7 @@ def check_scheduling(strategy: str, pools: Sequence[Pool]) -> None:
     """Checks that Vertex provides the machines under this scheduling.
 
     Raises:
-        TierError: Names the rule that is broken and the nearest legal choice.
+        TierError: A rule is broken; the message names it and the nearest legal choice.
     """
     rules = load()["scheduling"]
     if strategy not in rules:
@@ -59,6 +59,7 @@ def check_scheduling(strategy: str, pools: Sequence[Pool]) -> None:
 
 
 def _is_pod(pool: Pool) -> bool:
+    """Returns whether a topology has more chips than one host; ct5lp-hightpu-4t has 4 of them."""
     if not pool.tpu_topology:
         return False
     chips = math.prod(int(side) for side in pool.tpu_topology.split("x"))
@@ -67,6 +68,7 @@ def _is_pod(pool: Pool) -> bool:
 
 
 def _check_flex_start(pools: Sequence[Pool], rule: dict[str, Any]) -> None:
+    """Checks that all pools have the same machine, with GPUs that FLEX_START provides."""
     for index, pool in enumerate(pools):
         if pool.accelerator_type not in rule["accelerators"]:
             has = pool.accelerator_type or "no such GPU"

@@ -13,8 +13,8 @@ from quatrain.components.tiers.pools import (
     Pool,
     check_pools,
     devices_of,
-    ended,
     load,
+    past_ends,
     strategy_of,
     successor,
 )
@@ -22,7 +22,7 @@ from quatrain.components.tiers.scheduling import Scheduling, check_scheduling, s
 from quatrain.components.wording import near
 
 NOTICE = datetime.timedelta(days=183)
-"""The time before an end of support in which it is warned of."""
+"""How long before an end of support a warning appears."""
 
 HARDWARE = ("machine", "accelerator")
 EVERYTHING = (*HARDWARE, "image")
@@ -34,9 +34,9 @@ class Tier:
     """A tier as it is today.
 
     Attributes:
-        name: Its name.
+        name: The tier's name.
         summary: A description of a few words.
-        was: The machines that it had in the old service; empty for a newer tier.
+        was: The machines that the tier had in the old service; empty for a newer tier.
         price_usd_h: The price of those machines in USD an hour.
         strategy: one_device, mirrored, multi_worker or tpu.
         pools: Pool 0 is the chief, pool 1 (if any) the workers.
@@ -113,10 +113,10 @@ def resolve(
         config: CUSTOM's file of the old service, from the spec's `train.config`.
         scheduling: Replaces the tier's scheduling.
         batch_rule: Replaces the tier's batch rule.
-        today: The date by which support has or has not ended; by default today.
+        today: The date that decides what is still supported; by default today.
 
     Raises:
-        TierError: An unknown tier, or a combination that Vertex refuses.
+        TierError: The tier is unknown, or Vertex would refuse the combination.
     """
     day = today or datetime.date.today()
     tier = describe(name, day)
@@ -146,7 +146,7 @@ def describe(name: str, today: datetime.date | None = None) -> Tier:
 
     Args:
         name: A name of `tiers.yaml`.
-        today: The date by which support has or has not ended; by default today.
+        today: The date that decides what is still supported; by default today.
 
     Raises:
         TierError: No tier has this name.
@@ -157,7 +157,7 @@ def describe(name: str, today: datetime.date | None = None) -> Tier:
         f"support of {end['name']} ended on {end['date']}; tier {name} has {new} in the place of "
         f"{old}"
         for old, new in zip(tier.pools, pools, strict=True)
-        for end in ended(old, day)
+        for end in past_ends(old, day)
     )
     return replace(tier, pools=pools, moved=tuple(moved))
 
@@ -168,8 +168,8 @@ def warnings(
     """Returns sentences about support that has ended or ends soon, and about replaced hardware.
 
     Args:
-        tier: The tier, which is warned of its own hardware, and of images as every tier is.
-        today: The date by which support has or has not ended; by default today.
+        tier: The tier. Warnings concern its hardware, and the images that every tier uses.
+        today: The date that decides what is still supported; by default today.
         kinds: The kinds of things to warn of.
     """
     day = today or datetime.date.today()
@@ -186,6 +186,7 @@ def warnings(
 
 
 def _tier(name: str) -> Tier:
+    """Returns a tier as `tiers.yaml` has it, even if support of its hardware has ended."""
     tiers = load()["tiers"]
     if name not in tiers:
         raise TierError(f"unknown tier {name!r}{near(name.upper(), tiers)}")
@@ -222,6 +223,7 @@ def _own_pools(
 
 
 def _cut(tier: Tier, replicas: int | None) -> Tier:
+    """Returns a tier with fewer workers, so that it has `replicas` machines in all."""
     if replicas is None or replicas == tier.replicas:
         return tier
     if not 1 <= replicas <= tier.replicas:

@@ -54,15 +54,15 @@ def best_trial(job: Mapping[str, Any]) -> dict[str, Any]:
     """
     (metric,) = job["studySpec"]["metrics"]
     trials = job.get("trials", [])
-    done = [t for t in trials if t["state"] == "SUCCEEDED" and value_of(t) is not None]
-    if not done:
+    succeeded = [t for t in trials if t["state"] == "SUCCEEDED" and value_of(t) is not None]
+    if not succeeded:
         reasons = "; ".join(f"trial {t['id']}: {_why(t, metric['metricId'])}" for t in trials[:3])
         raise TrainingFailed(
             f"none of {len(trials)} trials reported the metric {metric['metricId']!r}, so none is "
             f"the best: {reasons or 'there was no trial'}"
         )
     sign = -1.0 if metric["goal"] == "MAXIMIZE" else 1.0
-    return min(done, key=lambda trial: (sign * (value_of(trial) or 0.0), int(trial["id"])))
+    return min(succeeded, key=lambda trial: (sign * (value_of(trial) or 0.0), int(trial["id"])))
 
 
 def value_of(trial: Mapping[str, Any]) -> float | None:
@@ -111,6 +111,7 @@ def read_job(uri: str) -> dict[str, Any]:
 
 
 def _get(uri: str) -> Any:
+    """Returns the JSON that Vertex AI answers to a GET, with the credentials of this machine."""
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import AuthorizedSession

@@ -33,7 +33,7 @@ def fetch(uri: str, folder: Path) -> Path:
     """Returns a local copy of the package; a local path is returned as it is.
 
     Raises:
-        PackageError: There is no such file.
+        PackageError: There is no such file, or it cannot be read.
     """
     if "://" not in uri:
         if not Path(uri).is_file():
@@ -78,6 +78,7 @@ def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
         signal.signal(name, forward)
     child = subprocess.Popen(list(command), env=dict(env), cwd=cwd)
     code = child.wait()
+    # A negative code is the signal that killed the child, which shells show as 128 + signal.
     return code if code >= 0 else 128 - code
 
 

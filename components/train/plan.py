@@ -58,7 +58,7 @@ def plan(
     Args:
         spec: The pipeline's parameter.
         package: The proved trainer package.
-        examples: Its rows.
+        examples: The rows to train on.
         model_uri: The job's base output directory; the model goes to `model/` below it.
         tier: Replaces the spec's tier, unless empty.
         image: The image that runs the bootstrap.
@@ -99,7 +99,7 @@ def _study(train: Train, rows: int) -> dict[str, Any]:
     return {
         "trials": tune.trials,
         "parallel_trials": min(tune.parallel, tune.trials),
-        "failed_trials": -(-tune.trials // 2),
+        "failed_trials": -(-tune.trials // 2),  # the study fails once half of its trials have
         "study_metrics": [{"metric_id": tune.metric, "goal": tune.goal.upper()}],
         "study_parameters": parameters,
     }
@@ -108,7 +108,10 @@ def _study(train: Train, rows: int) -> dict[str, Any]:
 _NO_STUDY = {"trials": 0, "parallel_trials": 0, "failed_trials": 0}
 
 
-def _print_plan(tier: tiers.Tier, of_spec: Hyperparameters, settings: Hyperparameters) -> None:
+def _print_plan(
+    tier: tiers.Tier, spec_settings: Hyperparameters, settings: Hyperparameters
+) -> None:
+    """Prints the tier with its warnings, and the settings that its batch rule has changed."""
     for warning in tiers.warnings(tier, kinds=tiers.HARDWARE):
         print(f"plan: warning: {warning}")
     if tier.name == "CUSTOM":
@@ -116,7 +119,7 @@ def _print_plan(tier: tiers.Tier, of_spec: Hyperparameters, settings: Hyperparam
             print(f"plan: {note}")
     pools = ", ".join(map(str, tier.pools))
     print(f"plan: tier {tier.name}, {tier.scheduling}, strategy {tier.strategy}: {pools}")
-    if settings != of_spec:
+    if settings != spec_settings:
         print(
             f"plan: batch rule {tier.batch_rule} of {tier.devices} accelerators: batch_size is "
             f"{settings.batch_size}, learning_rate {settings.learning_rate:g}"
@@ -159,7 +162,7 @@ def resolve_tier(spec: ModelSpec, tier: str = "", today: datetime.date | None = 
     Args:
         spec: The spec of the run.
         tier: Replaces the spec's tier, unless empty.
-        today: The date of the run, by which support of hardware ends; by default today.
+        today: The date that decides which hardware is still supported; by default today.
 
     Raises:
         TierError: The tier is unknown, or Vertex would refuse its pools.
@@ -181,7 +184,8 @@ def resolve_tier(spec: ModelSpec, tier: str = "", today: datetime.date | None = 
 def trainer_arguments(settings: Hyperparameters, examples_uri: str, tier: tiers.Tier) -> list[str]:
     """Returns the arguments of `trainer.task`, all of them strings as Vertex requires.
 
-    The settings are one argument. A tuning appends single ones, which override it.
+    The settings are one argument. A tuning appends arguments for single settings, which override
+    it.
     """
     arguments = ["--examples", examples_uri, "--strategy", tier.strategy, "--tier", tier.name]
     return [*arguments, "--gpus", str(tier.gpus), "--settings", settings.as_json()]

@@ -93,8 +93,9 @@ class SingleInputModel:
     Attributes:
         codes: Codes of the train split, ascending, `[M] int64`.
         outputs: `[M, C] float32` probabilities or `[M] float32` predictions.
-        unseen: The output for an index that the train split lacks: the prior.
-        is_number: Whether a code that the train split lacks takes the output of the next lower one.
+        unseen: The output for an index that the train split lacks, which is the prior.
+        is_number: Whether a code that the train split lacks takes the output of the next lower one,
+            or of the lowest one if there is none.
     """
 
     codes: np.ndarray

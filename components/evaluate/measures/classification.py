@@ -127,7 +127,7 @@ class Classification:
         return {name: estimates[name] for name in metrics_of(self.reference.task)}
 
     def curves(self) -> dict[str, Any]:
-        """Returns what the report draws: calibration, confusion, and the ROC or a line a class."""
+        """Returns what the report draws: calibration, confusion, and ROC or metrics by class."""
         curves: dict[str, Any] = {
             "calibration": [asdict(b) for b in self._calibration()],
             "confusion": (self.confusion / self.reference.unit).tolist(),
@@ -153,6 +153,7 @@ class Classification:
         return histogram.calibration(right, wrong, self.loss.n_effective)
 
     def _binary(self) -> dict[str, MetricEstimate]:
+        """Returns the metrics that only a binary task has, by name."""
         negatives, positives = self.ranks[0]
         n_negatives, n_positives = (self._n_effective(k) for k in (0, 1))
         error = histogram.auc_error(positives, negatives, n_positives, n_negatives)
@@ -169,6 +170,7 @@ class Classification:
         }
 
     def _multiclass(self) -> dict[str, MetricEstimate]:
+        """Returns the metrics that only a multiclass task has, by name."""
         precision, recall, f1, _ = self._by_class()
         # A class that is neither a label nor predicted would draw every macro mean towards 0.
         occurs = (self.confusion.sum(axis=0) + self.confusion.sum(axis=1)) > 0

@@ -211,6 +211,7 @@ def summarize(measured: Measurements) -> dict[str, Any]:
 
 
 def _champion(measured: Measurements) -> dict[str, Any] | None:
+    """Returns the champion's metrics and the comparison, or why there are none; or None."""
     if measured.champion_error:
         return {"why": measured.champion_error}
     if measured.champion is None:

@@ -126,6 +126,7 @@ def as_text(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _count(column: pa.ChunkedArray) -> Counter[str]:
+    """Counts the rows by their value in a slice column."""
     counted = pc.value_counts(as_text(column))
     return Counter(
         dict(
@@ -153,6 +154,7 @@ def _add_counts(a: Counter[str] | None, b: Counter[str] | None) -> Counter[str] 
 
 
 def _most_frequent(counts: Counter[str] | None, top: int) -> tuple[str, ...] | None:
+    """Returns the most frequent values of a slice column, or None if it has too many."""
     if counts is None:
         return None
     # A row whose value is literally `(other)` is measured with the other values.

@@ -47,7 +47,7 @@ class RunDrift:
 
     Attributes:
         title: What the earlier run is: the last one, the champion's, or both.
-        run: Its name, and when it was created.
+        run: The earlier run's name, and when it was created.
         rows: Rows before and now.
         columns: The columns, most drift first; at most `MAX_COLUMNS`.
         n_more: The number of columns that are not shown.
@@ -92,6 +92,7 @@ def run_drifts(drift: Mapping[str, Any]) -> Iterator[RunDrift]:
 
 
 def _column_drift(column: Mapping[str, Any]) -> ColumnDrift:
+    """Returns the line of a column; its verdict is the worst one of its checks."""
     checks = {c["measure"]: c for c in column["checks"]}
     verdict = min((c["verdict"] for c in checks.values()), key=SEVERITY.__getitem__)
     picture = plots.before_and_now_small(column["bins"][:MAX_BINS])

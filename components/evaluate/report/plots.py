@@ -102,6 +102,7 @@ class Axes:
         )
 
     def _grid(self) -> list[str]:
+        """Returns the grid lines, the numbers beside them, and the titles of the axes."""
         bottom, left = self.height - self.bottom, self.left
         shapes = []
         for tick, label in ticks(*self.y_range):

@@ -196,6 +196,7 @@ def _table_metrics(task: str) -> list[Metric]:
 
 
 def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[MetricRow]:
+    """Yields a line of the table of metrics for each metric of the task."""
     baseline = metrics["baseline"]
     others = [baseline["single_input"]["metrics"], baseline["trivial"]]
     if is_compared(metrics):
@@ -220,6 +221,7 @@ def _split_bar(counts: Mapping[str, int]) -> Iterator[tuple[str, int, float]]:
 
 
 def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[Figure]:
+    """Yields the plots of the report: the learning curve, then those of the task."""
     curves = metrics["curves"]
     drawn = [
         (
@@ -235,6 +237,7 @@ def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[F
 
 
 def _classifier(metrics: Mapping[str, Any]) -> list[tuple[str, Markup | None, str]]:
+    """Returns title, plot and caption of a classifier's figures; a plot without rows is None."""
     curves, classes = metrics["curves"], metrics["classes"]
     caption = "A model on the dashed line is perfectly calibrated. "
     bars = "Bars are 95 % intervals; each dot holds about 5 % of the rows."
@@ -259,6 +262,7 @@ def _classifier(metrics: Mapping[str, Any]) -> list[tuple[str, Markup | None, st
 
 
 def _regression(curves: Mapping[str, Any]) -> list[tuple[str, Markup | None, str]]:
+    """Returns title, plot and caption of a regression's figures."""
     grid, errors = curves["grid"], curves["residuals"]
     return [
         (

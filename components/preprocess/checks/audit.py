@@ -1,8 +1,8 @@
 """The leakage audit: checks of the splits, on what the first pass counted.
 
 Each check passes, or ends as a note (worth knowing, and often intended) or as a finding (a warning
-of the run), with its numbers in a sentence. No check stops the run: only who knows the table knows
-whether its rows may repeat, or whether an input may predict the label almost alone.
+of the run), with its numbers in a sentence. No check stops the run: only someone who knows the
+table can say whether its rows may repeat, or whether an input may predict the label almost alone.
 """
 
 from __future__ import annotations
@@ -26,21 +26,24 @@ from quatrain.components.specification.split import SPLITS, HashSplit
 REPEATED = 0.01
 """From this share on, repeated rows are a finding: a metric moves by about as much."""
 MOSTLY_DISTINCT = 0.5
-"""Below this share of distinct rows, repetition is in the nature of the table, and no finding."""
+"""Below this share of distinct rows, repetition is in the nature of the table, so no finding."""
 CHANCE = 1e-4
-"""A split size is beyond chance if one as far off comes at most once in 10 000 draws."""
+"""A split size is beyond chance if one so far off occurs at most once in 10 000 draws."""
 ALMOST_ALL = {"binary": 0.95, "multiclass": 0.95, "regression": 0.98}
 """From this share on, an input that explains the label alone is a finding.
 
-It is below 1 for classes, since the sample has only some dozen rows of a rare class, of which a few
-fall on the wrong side of a threshold. It is higher for regressions, where an honest input often
-explains 95 % of the ranks: the price of a diamond follows its weight.
+The limit is below 1 for classes, since the sample has only some dozen rows of a rare class, and a
+few of them fall on the wrong side of a threshold. It is higher for regressions, where an honest
+input often explains 95 % of the ranks: the price of a diamond follows its weight.
 """
 FEW_DRAWS = 100
 """With fewer effective draws, the sizes of the splits are mostly luck."""
 
 AUDIT_Z = 1.96
-"""Half a 95 % interval in standard errors, to the digits of every statistics.json so far."""
+"""Half a 95 % interval in standard errors.
+
+Not `confidence.Z95`, whose further digits would change those of every statistics.json.
+"""
 
 Verdict = Literal["passed", "note", "finding"]
 
@@ -50,10 +53,10 @@ class AuditCheck:
     """A check of the splits, with its result.
 
     Attributes:
-        check: Its name: keys, identical_rows, time_order, predictors or sizes.
-        verdict: Its result: passed, note or finding.
+        check: The check's name: keys, identical_rows, time_order, predictors or sizes.
+        verdict: The result: passed, note or finding.
         sentence: The result in a sentence, with the numbers that decided it.
-        numbers: The same numbers for programs.
+        numbers: The same numbers, for programs.
     """
 
     check: str
@@ -73,6 +76,7 @@ def findings(checks: list[dict[str, Any]]) -> list[str]:
 
 
 def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> Iterator[AuditCheck]:
+    """Yields the checks in the order of the report; some are for a split by hash only."""
     evidence = summary.evidence
     if isinstance(spec.split, HashSplit):
         yield _keys(spec.split, evidence.keys)
@@ -90,8 +94,9 @@ def _size_of(sample: DistinctSample, noun: str) -> str:
 
 
 def _keys(split: HashSplit, keys: DistinctSample) -> AuditCheck:
+    """Checks that no key of a split by hash is in two splits."""
     shared = int(np.sum(np.count_nonzero(keys.counts, axis=1) > 1))
-    columns = ", ".join(split.drawn)
+    columns = ", ".join(split.key_columns)
     where = _size_of(keys, f"distinct keys ({columns})")
     if not shared:
         return AuditCheck("keys", "passed", f"no key stands in two splits, of {where}")
@@ -102,7 +107,8 @@ def _keys(split: HashSplit, keys: DistinctSample) -> AuditCheck:
 def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
     """Checks how many distinct rows of a later split are also in an earlier one.
 
-    The columns that decide the split are left out, as no row could be in two splits with them.
+    The comparison leaves out the columns that decide the split: with them, no row could be in two
+    splits.
     """
     counts = dict(zip(SPLITS, rows.counts.T, strict=True))
     pairs: list[dict[str, Any]] = []
@@ -125,9 +131,8 @@ def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
         where = _size_of(rows, "distinct rows")
         sentence = f"no row stands in two splits, {everywhere}, of {where}{at_most}"
         return AuditCheck("identical_rows", "passed", sentence, numbers)
-    has_input = any(
-        i.name not in deciding for i in spec.inputs
-    )  # two equal labels are not copies of a row
+    # If only the label is compared, equal rows are not copies of each other.
+    has_input = any(i.name not in deciding for i in spec.inputs)
     is_mostly_distinct = has_input and rows.distinct > MOSTLY_DISTINCT * rows.n_rows
     verdict: Verdict = "finding" if worst["low"] > REPEATED and is_mostly_distinct else "note"
     interval = "" if rows.complete else f" ({worst['low']:.2%} to {worst['high']:.2%}, 95 %)"
@@ -140,7 +145,10 @@ def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
 
 
 def _share(part: int, n: int, *, exact: bool) -> tuple[float, float, float]:
-    """Returns a share of a sample, and its 95 % interval for the whole table (Wilson 1927)."""
+    """Returns a share of a sample, and its 95 % interval for the whole table (Wilson 1927).
+
+    If the sample is the whole table, the share is exact. Without rows it may be anything.
+    """
     if not n:
         return 0.0, 0.0, 0.0 if exact else 1.0
     share = part / n
@@ -148,7 +156,7 @@ def _share(part: int, n: int, *, exact: bool) -> tuple[float, float, float]:
 
 
 def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[AuditCheck]:
-    """Checks, for each declared time, whether the train split ends before the others begin."""
+    """Checks, for each declared time, whether each split ends before the next one begins."""
     own = spec.split.column if spec.split.by == "time" else None
     for column in dict.fromkeys(name for name, _ in evidence.times):
         if own is not None and column != own:
@@ -172,7 +180,7 @@ def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[AuditCheck]:
 
 
 def _overlap(ends: dict[str, Extent]) -> str:
-    """Returns the first split that begins before the previous one has ended, or an empty text."""
+    """Returns the first split that begins before the previous one ends; empty if none does."""
     present = [s for s in SPLITS if s in ends]
     return next((b for a, b in pairwise(present) if ends[b][0] <= ends[a][1]), "")
 
@@ -212,16 +220,16 @@ def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: DistinctSampl
 def _sizes(split: HashSplit, summary: Summary, keys: DistinctSample) -> Iterator[AuditCheck]:
     """Checks whether the splits have the requested sizes, as far as chance allows.
 
-    The split draws keys, not rows, so the number of draws is that of the keys. If their numbers of
-    rows w differ, they are worth only (sum w)^2 / sum w^2 draws (Kish 1965, "Survey Sampling"). The
-    share of the keys is tested by the exact binomial tail, the share of the rows by the normal tail
-    for the effective draws; the smaller chance counts.
+    The split draws keys, not rows, so there are as many draws as keys. If keys have different
+    numbers of rows w, they are worth only (sum w)^2 / sum w^2 draws (Kish 1965, "Survey Sampling").
+    The share of the keys is tested by the exact binomial tail, the share of the rows by the normal
+    tail for the effective draws; the smaller chance counts.
     """
     sizes = keys.counts.sum(axis=1).astype(float)
     draws = keys.distinct * float(sizes.mean() ** 2 / np.mean(sizes**2))
     n_sampled = len(keys.keys)
     n_rows = sum(summary.rows[s] for s in SPLITS)
-    parts, off = [], []
+    parts, deviations = [], []
     for name, in_split in zip(SPLITS, keys.counts.T, strict=True):
         requested = float(getattr(split, name))
         n_keys, share = int(np.sum(in_split > 0)), summary.rows[name] / n_rows
@@ -230,15 +238,16 @@ def _sizes(split: HashSplit, summary: Summary, keys: DistinctSample) -> Iterator
         parts.append({"split": name, "asked": requested, "rows": share, "keys": n_keys / n_sampled})
         parts[-1]["chance"] = chance
         if chance < CHANCE:
-            off.append(
+            deviations.append(
                 f"{name} has {n_keys / n_sampled:.1%} of the keys and {share:.1%} of the rows"
             )
-            off[-1] += f", asked {requested:.1%} (chance {chance:.0e})"
+            deviations[-1] += f", asked {requested:.1%} (chance {chance:.0e})"
     numbers = {"keys": keys.distinct, "effective_draws": draws, "splits": parts}
     shares = ", ".join(f"{p['split']} {p['rows']:.1%} of {p['asked']:.1%}" for p in parts)
     where = f"{keys.distinct:,} keys, worth {draws:,.0f} draws"
-    if off:
-        sentence = f"split sizes differ from the request beyond chance ({where}): {'; '.join(off)}"
+    if deviations:
+        far_off = "; ".join(deviations)
+        sentence = f"split sizes differ from the request beyond chance ({where}): {far_off}"
         yield AuditCheck("sizes", "finding", sentence, numbers)
     elif draws < FEW_DRAWS:
         sentence = f"the sizes are mostly luck, as there are only {where}: {shares}"
@@ -260,5 +269,6 @@ def _two_sided(k: int, n: int, p: float) -> float:
 
 
 def _log_binomial(k: int, n: int, p: float) -> float:
+    """Returns ln of the probability of k hits in n draws; lgamma(n + 1) is ln n! and finite."""
     ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
     return ways + k * math.log(p) + (n - k) * math.log1p(-p)

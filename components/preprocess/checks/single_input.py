@@ -10,9 +10,9 @@ from quatrain.components.preprocess.summary.distinct_sample import MISSING, U64,
 from quatrain.trainer.features.base import Input, Task
 
 N_BINS = 64
-"""Quantile bins of a number. A copy of the label still explains 1 - 1/64^2 of its ranks."""
+"""Quantile bins of a number. In so many, a copy of the label explains 1 - 1/64^2 of its ranks."""
 LEAST_ERRORS = 20
-"""With fewer errors of a guess without inputs, the share that an input spares is mostly noise."""
+"""If guessing without inputs makes fewer errors, the share that an input spares is mostly noise."""
 
 
 def explained_shares(
@@ -36,6 +36,7 @@ def explained_shares(
     """
     label = rows.words[-1]
     if task == "regression":
+        # Sorting twice turns numbers into their ranks.
         target = np.argsort(np.argsort(_numbers(label, label_type))).astype(float)
     else:
         target = np.unique(label, return_inverse=True)[1].astype(float)
@@ -53,7 +54,7 @@ def explained_shares(
 
 
 def _groups(column: U64, type_: str, is_fitted: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields groupings of the rows by a column, `[K] int64` each; missing values are a group.
+    """Yields groupings of the rows by a column, `[K] int64` each; missing values form a group.
 
     Each category is a group. Numbers are grouped twice: by quantiles, which catch a trend, and by
     the nearest fitted value, which catches a threshold exactly, however rare a class is.
@@ -79,7 +80,10 @@ def _numbers(column: U64, type_: str) -> np.ndarray:
 
 
 def _errors(task: Task, groups: np.ndarray, target: np.ndarray, is_fitted: np.ndarray) -> float:
-    """Returns the errors on the held-out rows, each predicted from its group."""
+    """Returns the squared or wrong guesses on the held-out rows, each guessed from its group.
+
+    A group without fitted rows gets the guess of all fitted rows.
+    """
     fitted, held_out = groups[is_fitted], groups[~is_fitted]
     n = int(groups.max()) + 1
     rows = np.bincount(fitted, minlength=n)

@@ -40,6 +40,7 @@ def spec_problems(spec: ModelSpec, derived: dict[str, str]) -> Iterator[str]:
 
 
 def _split_problems(split: Split, types: dict[str, str]) -> Iterator[str]:
+    """Yields what is wrong with the types of the columns that a split uses, or with its times."""
     if split.by == "column" and types[split.column] != "string":
         yield f"split.column: {split.column!r} is {types[split.column]}, not a string"
     if split.by == "fold" and types[split.column] not in FOLD_TYPES:
@@ -62,6 +63,7 @@ def _split_problems(split: Split, types: dict[str, str]) -> Iterator[str]:
 
 
 def _duplicate_problems(rule: Deduplicate | None, types: dict[str, str]) -> Iterator[str]:
+    """Yields what is wrong with the types of the columns that decide between duplicates."""
     if rule is None:
         return
     for i, key in enumerate(rule.keys):
@@ -98,7 +100,7 @@ def leak_warnings(spec: ModelSpec) -> list[str]:
 
 
 def _label_columns(spec: ModelSpec) -> frozenset[str]:
-    """Returns the columns from which the label is derived, if it is."""
+    """Returns the columns from which the label is derived; empty if it is a column of the table."""
     sql = spec.clean.derive.get(spec.label)
     return columns_used(sql, spec.columns) if sql else frozenset()
 
@@ -135,9 +137,10 @@ def table_problems(
 
 
 def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
-    """Returns the most frequent reasons with a sample row each if too many rows were rejected.
+    """Returns the most frequent reasons, each with a sample row, if too many rows were rejected.
 
-    Duplicates count neither as rejected nor as read: a spec that removes them expects them.
+    Returns None otherwise. Duplicates count neither as rejected nor as read: a spec that removes
+    them expects them.
     """
     duplicates = summary.reasons.get("duplicate")
     n_duplicates = duplicates.rows if duplicates else 0
@@ -158,7 +161,7 @@ def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
 
 
 def warnings(spec: ModelSpec, summary: Summary, classes: tuple[str, ...]) -> list[str]:
-    """Returns warnings about rows that can train a model, but look odd."""
+    """Returns warnings about rows that can train a model but look odd."""
     train = summary.splits["train"].columns
     sentences = [
         f"column {i.name!r} has one value in the train split; features made of it say nothing"
@@ -179,6 +182,7 @@ def fitted_classes(spec: ModelSpec, derived: dict[str, str], summary: Summary) -
 def _label_problem(
     spec: ModelSpec, derived: dict[str, str], summary: Summary, where: str
 ) -> str | None:
+    """Returns why no model can learn the label from the train rows, or None."""
     label = summary.splits["train"].columns[spec.label]
     if spec.task == "regression":
         if _n_distinct(label) > 1:
@@ -209,6 +213,7 @@ def _label_problem(
 
 
 def _column_problems(spec: ModelSpec, summary: Summary, where: str) -> Iterator[str]:
+    """Yields a sentence for each input that is always missing, and for weights that are all 0."""
     train = summary.splits["train"]
     for column in spec.inputs:
         if not train.columns[column.name].count:

@@ -1,9 +1,9 @@
 """Drift: how far the rows of a run are from those of an earlier one, and whether that is too far.
 
-The comparison uses the statistics.json of both. Each measure has a noise floor, `Z` standard
-deviations out: two samples of one distribution differ by more in about seven of a million cases. A
-measure is drift only above its limit and above that floor, so that a small table does not warn for
-its size alone.
+The comparison uses the statistics.json of both runs. Each measure has a noise floor at `Z` standard
+deviations: two samples of one distribution differ by more in about seven of a million cases. A
+measure is drift only above both its limit and that floor, so a small table does not warn for its
+size alone.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from quatrain.components.specification.schema import Limit
 
 VERSION = 1
 Z = 4.5
-"""A run has some hundred measures each week: at 2 deviations several would warn every time."""
+"""A weekly run has about a hundred measures: at 2 deviations several would warn each time."""
 EXPECTED = 5
 """Rows a bin needs in the smaller table (Cochran 1954, "Some methods for chi-squared")."""
 NUMBERS, CATEGORIES = 1 / 16, 1 / 100
-"""The least share of a bin of numbers, and of a category that has a bin of its own."""
+"""The least share of the rows in a bin of numbers, and in a category with a bin of its own."""
 TIMES = ("timestamp", "date")
 OTHER = "other values"
 NAMED = 5
@@ -43,7 +43,7 @@ class DriftMeasure:
     """One measure of one column.
 
     Attributes:
-        measure: Its name, as under `drift` in the spec.
+        measure: The name of the measure, as under `drift` in the spec.
         value: The distance between the two runs.
         noise: The distance that chance alone may give two samples of these sizes.
         before: The earlier run's value, as text.
@@ -59,7 +59,7 @@ class DriftMeasure:
     def check(self, column: str, limit: Limit) -> dict[str, Any]:
         """Returns the measure with its verdict: passed, warn, fail or chance.
 
-        Above a limit it has a sentence, too.
+        If the value is above a limit, a sentence says so.
         """
         over = [
             (level, bound)
@@ -87,7 +87,7 @@ def check_drift(spec: str, examples: Path | str, root: str, out: Path | str) -> 
         spec: The model spec as it travels: JSON text, or the uri of a file with its digest.
         examples: The artifact of the preprocess step.
         root: The folder of all runs.
-        out: The artifact that is written.
+        out: The artifact to write.
 
     Raises:
         ArtifactError: The examples are not complete.
@@ -111,7 +111,7 @@ def check_drift(spec: str, examples: Path | str, root: str, out: Path | str) -> 
 
 
 def sentences(drift: Mapping[str, Any], verdict: str) -> list[str]:
-    """Returns the sentences of all measures with a verdict, each with the run compared with."""
+    """Returns the sentence of each measure with this verdict, after the name of the earlier run."""
     return [
         f"against {history.ROLES[comparison['against'][0]]}, {check['sentence']}"
         for comparison in drift["comparisons"]
@@ -126,8 +126,8 @@ def compare_all(
 ) -> dict[str, Any]:
     """Returns the content of drift.json.
 
-    It has a comparison with each distinct earlier run, and a note where there is nothing to compare
-    with.
+    The document has a comparison with each distinct earlier run, and a note if a run could not be
+    compared or there is none.
 
     Args:
         earlier: The records of earlier runs, by role.
@@ -160,7 +160,7 @@ def compare(
 
     Args:
         before: The section `kept` of the earlier statistics.json.
-        now: That of this run.
+        now: The section `kept` of this run's.
         limits: The limits, by measure.
 
     Returns:
@@ -184,6 +184,7 @@ def compare(
 
 
 def _notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a sentence for each column, and the label, that cannot be compared in full."""
     was, is_ = before["label"]["column"], now["label"]["column"]
     if was != is_:
         yield f"the label was {was!r}, it is {is_!r}"
@@ -204,6 +205,7 @@ def _notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _column(before: Column, now: Column) -> tuple[list[DriftMeasure], list[dict[str, Any]]]:
+    """Returns the measures of a column that both runs have, and its bins for the report."""
     measures = [_missing(before, now)]
     if not before["count"] or not now["count"] or before["type"] in TIMES:
         return measures, []  # times move on by themselves, week after week
@@ -229,7 +231,7 @@ def _shares(measure: str, counts: Sequence[int], rows: Sequence[int]) -> DriftMe
 
 
 def _moments(before: Column, now: Column) -> Iterator[DriftMeasure]:
-    """Yields the change of the mean, in former standard deviations, and that of the deviation."""
+    """Yields the change of the mean, in earlier standard deviations, and |ln| of their ratio."""
     (n, m), (a, b) = ([c[key] for c in (before, now)] for key in ("count", "stddev"))
     if not a > 0:
         return
@@ -244,6 +246,7 @@ def _moments(before: Column, now: Column) -> Iterator[DriftMeasure]:
 
 
 def _numbers(before: Column, now: Column) -> tuple[DriftMeasure, list[dict[str, Any]]]:
+    """Compares numbers by the bins of the edges that both runs share."""
     pairs = [(c["histogram"]["edges"], c["histogram"]["counts"]) for c in (before, now)]
     edges, a, b = common(*pairs)
     starts = _bin_starts(a, b)
@@ -253,7 +256,7 @@ def _numbers(before: Column, now: Column) -> tuple[DriftMeasure, list[dict[str, 
 
 
 def _bin_starts(a: np.ndarray, b: np.ndarray) -> list[int]:
-    """Joins neighbours until each bin has its least share; returns the first cell of each bin."""
+    """Joins neighbouring cells until each bin has its least share; returns where the bins start."""
     share = (a / a.sum() + b / b.sum()) / 2
     least = max(NUMBERS, EXPECTED / min(a.sum(), b.sum()))
     starts, in_bin = [0], 0.0
@@ -262,17 +265,23 @@ def _bin_starts(a: np.ndarray, b: np.ndarray) -> list[int]:
             starts.append(i)
             in_bin = 0.0
         in_bin += part
+    # A last bin that is too small joins the one before it.
     return starts[:-1] if in_bin < least and len(starts) > 1 else starts
 
 
 def _bin_names(edges: Sequence[float], whole: bool) -> list[str]:
+    """Returns a name for each bin between, below and above its edges, with six digits.
+
+    A bin of one value has that value as its name. It is one integer wide, or reaches to the next
+    float.
+    """
     if not edges:
         return ["all"]
     inner = []
     for low, high in pairwise(edges):
         last = high - 1 if whole else high
-        one = last == low if whole else high == np.nextafter(low, np.inf)
-        inner.append(f"{low:,.6g}" if one else f"{low:,.6g} to {last:,.6g}")
+        is_one_value = last == low if whole else high == np.nextafter(low, np.inf)
+        inner.append(f"{low:,.6g}" if is_one_value else f"{low:,.6g} to {last:,.6g}")
     return [f"below {edges[0]:,.6g}", *inner, f"from {edges[-1]:,.6g}"]
 
 
@@ -295,6 +304,7 @@ def _categories(before: Column, now: Column) -> tuple[DriftMeasure, list[dict[st
 def _frequent(
     values: Sequence[str], before: Column, now: Column
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Returns the frequent values, and the rows of each in both runs; the others are one value."""
     counts = np.array([[c["values"].get(v, 0) for v in values] for c in (before, now)], np.int64)
     totals = np.array([before["count"], now["count"]])
     share = (counts / totals[:, None]).mean(axis=0)
@@ -307,14 +317,14 @@ def _frequent(
 
 
 def _psi(a: np.ndarray, b: np.ndarray, before: Column, now: Column) -> DriftMeasure:
-    """Returns the population stability index of two tables of counts, `[K]` each.
+    """Returns the population stability index of two tables of counts, `[K]` each: sum (q-p) ln q/p.
 
     Half a row is added to every bin, so that an empty one has a logarithm. When both tables come
     from one distribution, the index is (1/n + 1/m) times a chi-squared of K - 1 degrees of freedom
     (Yurdakul & Naranjo 2020, "Statistical properties of the population stability index"). The noise
-    is a quantile of that, by the approximation of Wilson & Hilferty 1931, which at Z is too large
-    by 13 % for one degree of freedom, by 4 % for five and by 1 % for twenty. The exact quantile of
-    `scipy.special` costs 0.2 CPU-s to import, more than the whole comparison.
+    is its quantile at Z, by the approximation of Wilson & Hilferty 1931, which is too large by 13 %
+    for one degree of freedom, by 4 % for five and by 1 % for twenty. The exact quantile needs
+    `scipy.special`, whose import takes 0.2 CPU-s, more than the whole comparison.
     """
     p, q = ((c + 0.5) / (c.sum() + 0.5 * len(c)) for c in (a, b))
     value = float(np.sum((q - p) * np.log(q / p)))

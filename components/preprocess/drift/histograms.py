@@ -1,8 +1,8 @@
 """Histograms that can be compared exactly between runs, though each run has bins of its own.
 
 A bin is halved, at a point that follows from the bin alone, while it holds more than a share of the
-rows. So of two runs' bins at one place, one lies within the other, and the edges that both runs
-have cut both tables. No count has to be divided between bins, as with the quantiles of either run.
+rows. So where bins of two runs overlap, one lies within the other, and the edges that both runs
+share cut both tables. No count has to be divided between bins, as it would with quantiles.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def _cells(keys: np.ndarray, cumulative: np.ndarray, shift: int) -> Iterator[tup
     """
     least = int(cumulative[-1]) // PARTS
     size, zero = 1 << (_BITS - shift), int(np.searchsorted(keys, 0))
+    # A stack: the part with the smallest keys is on top. No bin holds numbers of both signs.
     pending = [(0, size, zero, len(keys)), (-size, size, 0, zero)]
     while pending:
         start, size, low, high = pending.pop()
@@ -63,7 +64,7 @@ def _cells(keys: np.ndarray, cumulative: np.ndarray, shift: int) -> Iterator[tup
 
 
 def _cut_out(start: int, size: int, key: int, rows: int) -> Iterator[tuple[int, int]]:
-    """Cuts the only value of a bin out of it at once, as halving would take up to 63 steps."""
+    """Cuts the only value of a bin out of it at once; halving would take up to 63 steps."""
     if key > start:
         yield start, 0
     yield key, rows

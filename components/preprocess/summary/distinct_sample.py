@@ -2,9 +2,9 @@
 
 Every row gets a 64-bit fingerprint of its values, and the sample is the `SIZE` distinct rows with
 the smallest fingerprints (a bottom-k sketch: Cohen & Kaplan, "Summarizing data using bottom-k
-sketches", 2007). A fingerprint among the smallest of the table is among the smallest of each part
-that has it. So no part drops one that the whole needs, and the rows of each sampled fingerprint are
-counted exactly, however the table was cut.
+sketches", 2007). A fingerprint among the smallest of the table is also among the smallest of each
+part that has it. So no part drops one that the whole table needs, and the rows of each sampled
+fingerprint are counted exactly, however the table is cut.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from quatrain.trainer.features.fingerprint import (
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 
 SIZE = 4096
-"""A test split of a tenth has 410 of them, so repeats with a share of 1 % show in 98 % of cases."""
+"""A test split of a tenth has 410 of them; a 1 % share of repeats then shows in 98 % of cases."""
 MISSING = np.uint64(0x9E3779B97F4A7C15)
 """The word of a missing value. As a float it is about -2e-162, which no column holds."""
 _SLACK = 1.25
-"""Excess of keys that are preselected by a bound: enough if up to a fifth of them are copies."""
+"""How many times `SIZE` keys a bound preselects: enough if up to a fifth of them are copies."""
 _WORD, _SHORT = 8, 64
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
 
@@ -44,9 +44,9 @@ class DistinctSample:
     """A sample of the distinct rows of a table; `DistinctSample()` is the zero of `+`.
 
     Attributes:
-        keys: Their fingerprints, ascending, `[K] uint64`; K below `SIZE` means all of them.
+        keys: Fingerprints of rows, ascending, `[K] uint64`; K below `SIZE` means all of them.
         counts: The number of rows with each fingerprint, by split, `[K, 3] int64`.
-        words: The words of some of their columns, `[C, K] uint64`; see `words`.
+        words: The words of some columns of these rows, `[C, K] uint64`; see `words`.
         n_rows: The number of rows of the table.
     """
 
@@ -62,7 +62,7 @@ class DistinctSample:
         Args:
             keys: The fingerprint of each row, `[N] uint64`.
             split: The split of each row, `[N]`: 0 train, 1 validation, 2 test.
-            columns: The columns whose words the sample has, `[N]` each.
+            columns: The columns whose words go into the sample, `[N]` each.
         """
         rows, counts = _grouped(keys, split)
         order = np.argsort(keys[rows])
@@ -70,7 +70,7 @@ class DistinctSample:
         first, counts = _runs(keys[rows], counts[order])
         rows = rows[first]
         by_column = [words(decode(column.take(pa.array(rows)))) for column in columns]
-        # Without a column, numpy would make the shape [0] of it.
+        # Without columns, numpy would give the array the shape [0].
         stacked = np.array(by_column, np.uint64).reshape(len(columns), len(rows))
         return cls(keys[rows], counts, stacked, len(keys))
 
@@ -79,7 +79,7 @@ class DistinctSample:
         """Samples a batch by its distinct rows.
 
         Args:
-            keys: Their fingerprints, `[K] uint64`.
+            keys: The fingerprints of the distinct rows, `[K] uint64`.
             counts: The number of rows with each fingerprint, by split, `[K, 3] int64`.
         """
         order = np.argsort(keys)
@@ -169,14 +169,14 @@ def fingerprints(columns: Mapping[str, pa.Array]) -> U64:
 def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns rows that include the `SIZE` smallest keys, and their counts by split.
 
-    Keys are evenly spread, so a bound a little above the share that is needed takes few rows, and
-    the sort of all keys is spared.
+    Keys are evenly spread, so a bound a little above the needed share selects few rows, and not all
+    keys need sorting.
     """
     if len(keys) > _SLACK * SIZE:
         rows = np.flatnonzero(keys <= np.uint64(int(_SLACK * SIZE / len(keys) * 2.0**64)))
         if np.count_nonzero(np.diff(np.sort(keys[rows]))) + 1 >= SIZE:
             return rows, (split[rows, None] == np.arange(len(SPLITS))).astype(np.int64)
-    # With few keys or many copies the bound takes too few distinct keys: group all rows.
+    # With few keys or many copies the bound selects too few distinct keys: group all rows.
     group = pa.array(keys).dictionary_encode().indices.to_numpy().astype(np.int64)
     n_groups = int(group.max(initial=-1)) + 1
     rows = np.zeros(n_groups, np.int64)
@@ -194,7 +194,10 @@ def _runs(keys: U64, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_texts(column: pa.Array) -> U64:
-    """Hashes texts, eight bytes at a time for all rows; those above 64 bytes by FarmHash."""
+    """Returns the words of texts: hashes, eight bytes at a time for all rows together.
+
+    Texts above 64 bytes are hashed by FarmHash, since few texts would be left in the later rounds.
+    """
     column = pc.fill_null(column, "")
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1].astype(np.int64)
@@ -208,13 +211,13 @@ def _of_texts(column: pa.Array) -> U64:
     state = length.astype(np.uint64) * WORD_MULTIPLIER
     longest, shortest = int(length.max(initial=0)), int(length.min(initial=_SHORT))
     for at in range(0, min(longest, _SHORT), _WORD):
-        live = slice(None) if shortest > at else np.flatnonzero(length > at)
-        # In columns of codes all texts have one length, so that one mask serves all.
-        left = longest - at if longest == shortest else length[live] - at
-        word = loaded.take(start[live] + at) & _MASKS[np.minimum(left, _WORD)]
-        word ^= state[live]
+        rows = slice(None) if shortest > at else np.flatnonzero(length > at)
+        # In columns of codes all texts have one length, so one mask serves all of them.
+        n_unread = longest - at if longest == shortest else length[rows] - at
+        word = loaded.take(start[rows] + at) & _MASKS[np.minimum(n_unread, _WORD)]
+        word ^= state[rows]
         multiply_xorshift(word, np.empty_like(word))
-        state[live] = word
+        state[rows] = word
     if len(long := np.flatnonzero(length > _SHORT)):
         state[long] = fingerprint64(column.take(pa.array(long)))
     if shortest == 0:

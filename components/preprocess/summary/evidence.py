@@ -1,4 +1,4 @@
-"""The evidence for the audit of the splits: samples and extents, counted in the first pass."""
+"""The evidence for the audit of the splits: samples and extents, collected in the first pass."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from quatrain.components.specification.split import SPLITS, Split
 from quatrain.trainer.features.fingerprint import distinct_rows
 
 MICROS = {"timestamp": 1, "date": 86_400_000_000}
-"""The microseconds in a unit of each type of time."""
+"""The microseconds in a unit of each type of times."""
 Extent = tuple[int, int]
 """The first and the last time, in microseconds since 1970 UTC."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Samples and extents of kept rows; `Evidence()` is the zero of `+`.
+    """Samples and extents of good rows; `Evidence()` is the zero of `+`.
 
     Attributes:
-        rows: A sample of the rows that are distinct without the columns that decide the split, as
-            no row could be in two splits with them.
-        sample: A sample of the rows that are distinct by all declared columns. Its words are those
-            of the features' inputs, and last of the label.
+        rows: A sample of the distinct rows, compared without the columns that decide the split:
+            with them, no row could be in two splits.
+        sample: A sample of the distinct rows, compared by all declared columns. Its words are those
+            of the features' inputs and, last, of the label.
         keys: A sample of the distinct keys of a split by hash; empty for any other split.
         times: The first and the last value of each declared time, by column and split.
     """
@@ -49,10 +49,10 @@ class Evidence:
         """Returns the evidence of a block.
 
         Args:
-            encoded: Its columns, encoded, split after split.
+            encoded: The block's columns, encoded, split after split.
             sizes: The number of rows of train, validation and test, `[3] int64`.
             types: The declared columns and their types.
-            predictors: The inputs of the features, and the label last.
+            predictors: The inputs of the features and, last, the label.
             split: How the rows are split.
         """
         if not encoded.num_rows:
@@ -67,10 +67,10 @@ class Evidence:
         sample = DistinctSample.of(whole, sides, columns)
         keys = DistinctSample()
         if split.by == "hash":
-            row, drawn = distinct_rows([encoded.column(k) for k in split.drawn])
-            counts = count(row, len(drawn[0]), sizes)
-            key_columns = dict(zip(split.drawn, drawn, strict=True))
-            keys = DistinctSample.of_distinct(fingerprints(key_columns), counts)
+            row, distinct = distinct_rows([encoded.column(k) for k in split.key_columns])
+            counts = count(row, len(distinct[0]), sizes)
+            distinct_keys = dict(zip(split.key_columns, distinct, strict=True))
+            keys = DistinctSample.of_distinct(fingerprints(distinct_keys), counts)
         return cls(rows, sample, keys, dict(_extents(types, encoded, sizes)))
 
     @classmethod
@@ -91,13 +91,14 @@ class Evidence:
 
 def deciding_columns(split: Split, types: Mapping[str, str]) -> tuple[str, ...]:
     """Returns the declared columns that decide the split of a row."""
-    columns = split.drawn if split.by == "hash" else (split.column,)
+    columns = split.key_columns if split.by == "hash" else (split.column,)
     return tuple(name for name in columns if name in types)
 
 
 def _extents(
     types: Mapping[str, str], encoded: EncodedBatch, sizes: np.ndarray
 ) -> Iterator[tuple[tuple[str, str], Extent]]:
+    """Yields the first and the last value of each declared time in each split."""
     for name in (n for n, type_ in types.items() if type_ in MICROS):
         column = encoded.column(name)
         units = column.dictionary.cast(pa.int32() if types[name] == "date" else pa.int64())

@@ -21,7 +21,7 @@ VERSION = 2
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 20
 LISTED = 200
-"""The most frequent categories are listed, so that another run can be compared by them."""
+"""How many of the most frequent categories are listed, to compare another run by them."""
 
 
 def document(
@@ -31,21 +31,25 @@ def document(
     splits = {
         name: {
             "rows": table.rows,
-            "columns": {c.name: _described(table.columns[c.name], c.type) for c in columns},
+            "columns": {c.name: _describe(table.columns[c.name], c.type) for c in columns},
         }
         for name, table in summary.splits.items()
     }
     tables = summary.splits.values()
     merged = {c.name: reduce(add, (t.columns[c.name] for t in tables)) for c in columns}
     whole = TableStatistics(sum(t.rows for t in tables), merged)
-    kept = comparable(whole, spec, columns)
-    return {"version": VERSION, "splits": splits, "kept": kept, "warnings": warnings}
+    return {
+        "version": VERSION,
+        "splits": splits,
+        "kept": comparable(whole, spec, columns),
+        "warnings": warnings,
+    }
 
 
 def comparable(
     table: TableStatistics, spec: ModelSpec, columns: tuple[Input, ...]
 ) -> dict[str, Any]:
-    """Returns the statistics of all splits together, with which another run compares its own."""
+    """Returns the statistics of all splits together, which a later run compares with its own."""
     described = {c.name: _comparable_column(table.columns[c.name], c.type) for c in columns}
     label: dict[str, Any] = {"column": spec.label}
     if spec.task != "regression":
@@ -57,6 +61,7 @@ def comparable(
 
 
 def _comparable_column(column: ColumnStatistics, type_: str) -> dict[str, Any]:
+    """Returns what a later run needs to compare a column: frequent values, or moments and bins."""
     shared = {"type": type_, "count": column.count, "missing": column.missing}
     if isinstance(column, Categories):
         return {**shared, "distinct": column.distinct, "values": dict(column.top(LISTED))}
@@ -73,7 +78,8 @@ def _comparable_column(column: ColumnStatistics, type_: str) -> dict[str, Any]:
     }
 
 
-def _described(column: ColumnStatistics, type_: str) -> dict[str, Any]:
+def _describe(column: ColumnStatistics, type_: str) -> dict[str, Any]:
+    """Returns a column of one split as statistics.json describes it."""
     shared = {"type": type_, "count": column.count, "missing": column.missing}
     if isinstance(column, Categories):
         top = [{"value": v, "count": n} for v, n in column.top(TOP)]
@@ -82,6 +88,7 @@ def _described(column: ColumnStatistics, type_: str) -> dict[str, Any]:
 
 
 def _numbers(column: Distribution, type_: str) -> dict[str, Any]:
+    """Returns a column of numbers as statistics.json describes it; None for what has no value."""
     shared: dict[str, Any] = {"distinct": len(column.keys), "exact": column.exact}
     if not column.count:
         return {**shared, **dict.fromkeys(("mean", "stddev", "min", "max", "quantiles"))}

@@ -29,7 +29,7 @@ from quatrain.trainer.features.statistics import (
 
 SAMPLE_CHARACTERS = 200
 AT_ONCE = 4
-"""Summaries that are added at once: one sort serves all of them, and each takes nearly 1 MB."""
+"""How many summaries are added at once: one sort serves them all, and each takes nearly 1 MB."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Reason:
     """The rows that were rejected for one reason.
 
     Attributes:
-        rows: Their number.
-        first: The range and position of the first of them; the earliest wins when two merge.
-        sample: That row as it was read, cut to 200 characters.
-        detail: Its fault in words.
+        rows: The number of rows.
+        first: The range and position of the first row; when two reasons merge, the earlier wins.
+        sample: The first row as it was read, cut to 200 characters.
+        detail: The fault of the first row in words.
     """
 
     rows: int
@@ -61,7 +61,7 @@ class Summary:
     Attributes:
         read: The number of rows read.
         reasons: The rejected rows by reason.
-        splits: Statistics of the kept rows by split.
+        splits: Statistics of the good rows by split.
         error: The index of a range that failed, and its error; the first range wins.
         evidence: The evidence for the audit of the splits.
     """
@@ -75,7 +75,7 @@ class Summary:
     evidence: Evidence = field(default_factory=Evidence)
 
     @classmethod
-    def of_rejected(cls, index: int, rejected: pa.RecordBatch) -> Summary:
+    def of_rejected_rows(cls, index: int, rejected: pa.RecordBatch) -> Summary:
         """Counts the rejected rows of a block of range `index`."""
         counts = pc.value_counts(rejected.column("reason"))
         return cls(
@@ -83,7 +83,7 @@ class Summary:
         )
 
     @classmethod
-    def of_kept(
+    def of_kept_rows(
         cls,
         encoded: EncodedBatch,
         sizes: np.ndarray,
@@ -91,13 +91,13 @@ class Summary:
         sampled: frozenset[str] = frozenset(),
         features: Sequence[Feature] = (),
     ) -> Summary:
-        """Counts the kept rows of a block.
+        """Counts the good rows of a block.
 
         Args:
-            encoded: Their columns, encoded, split after split.
+            encoded: The rows' columns, encoded, split after split.
             sizes: The number of rows of train, validation and test, `[3] int64`.
             columns: The columns that have statistics.
-            sampled: The text columns of which a sample of the values is counted.
+            sampled: The text columns whose statistics need only a sample of the values.
             features: The features that are fitted to the train split.
         """
         rows = sizes.tolist()
@@ -113,7 +113,7 @@ class Summary:
 
     @classmethod
     def total(cls, parts: Sequence[Summary]) -> Summary:
-        """Returns the sum of any number of parts, with one sort a column for all of them."""
+        """Returns the sum of any number of parts, sorting each column only once."""
         reasons: dict[str, Reason] = {}
         for part in parts:
             for name, reason in part.reasons.items():
@@ -149,7 +149,7 @@ class Summary:
 class RunningSummary:
     """Adds up summaries as they come, a few at a time, so that few are in memory.
 
-    Between workers it travels as its compressed sum, 0.4 MB in place of nearly 1 MB. A worker that
+    Between workers it travels as its compressed sum, 0.4 MB instead of nearly 1 MB. A worker that
     only passes it on does not unpack it.
     """
 
@@ -198,7 +198,7 @@ def classes_of(statistics: ColumnStatistics, type_: str) -> tuple[str, ...]:
 def _quantities(
     features: Sequence[Feature], columns: Sequence[Input], train: EncodedBatch
 ) -> dict[str, Any]:
-    """Returns the quantities that features count besides the columns, as the difference of two."""
+    """Returns the quantities that features count besides columns, such as a difference of two."""
     features = [f for f in features if f.statistics_name.startswith(QUANTITY)]
     if not features:
         return {}
@@ -209,7 +209,7 @@ def _quantities(
 
 
 def _distinct_inputs(encoded: EncodedBatch, inputs: Sequence[Input]) -> Raw:
-    """Returns the distinct values of each column, `[K]`, as `raw_inputs` gives them."""
+    """Returns the distinct values of each column, `[K]`, as `raw_inputs` returns them."""
     raw: dict[str, np.ndarray | pa.Array] = {}
     for column in inputs:
         distinct = pa.record_batch([encoded.column(column.name).dictionary], names=[column.name])
@@ -223,6 +223,7 @@ def _pairs(counts: pa.StructArray) -> list[tuple[str, int]]:
 
 
 def _reason(index: int, rejected: pa.RecordBatch, name: str, rows: int) -> Reason:
+    """Returns a reason with the number of its rows and the first of them."""
     at = pc.index(rejected.column("reason"), name).as_py()
     row = {c: rejected.column(c)[at].as_py() for c in ("position", "detail", "row")}
     text = row["row"][: 4 * SAMPLE_CHARACTERS].decode(errors="replace")

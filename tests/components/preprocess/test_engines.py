@@ -91,7 +91,9 @@ def test_a_pool_that_nobody_serves_is_a_sentence(small_spec: ModelSpec, tmp_path
 
 
 def test_workers_of_another_beam_are_refused() -> None:
-    with pytest.raises(RunnerError, match=r"it has Beam 2\.\d+\.\d+ and not 1\.0, as who launches"):
+    with pytest.raises(
+        RunnerError, match=r"it has Beam 2\.\d+\.\d+ and not 1\.0, as the launcher has"
+    ):
         pool.compare(pool.versions() | {"Beam": "1.0"})
 
 

@@ -87,4 +87,4 @@ def test_ranges_and_one_range_give_one_transform_and_the_columns_of_its_numpy_fo
 
 def test_strings_that_nothing_is_fitted_to_are_sampled(spec: ModelSpec) -> None:
     job = PreprocessJob(spec, rules_of(spec), Folder(""), 1)
-    assert job.sampled == {"note"}  # the frequency needs every bag of tags
+    assert job.sampled_columns == {"note"}  # the frequency needs every bag of tags
