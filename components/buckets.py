@@ -157,7 +157,10 @@ def source_warnings(
 def _places(
     uris: Iterable[str], location: str, project: str, client: Any, timeout_s: float
 ) -> Iterator[tuple[str, Place | Problem]]:
-    """Yields each bucket of a run with its place; without credentials, one bucket's problem."""
+    """Yields each bucket of a run with its place, or its problem.
+
+    Without credentials, the first bucket's problem stands for all of them.
+    """
     names = () if location == HERE else buckets_of(uris)
     try:
         client = client or (_client(project) if names else None)

@@ -4,4 +4,4 @@ IMAGE = "quatrain:dev"
 """Compile-time default; `quatrain compile --image` names the pushed image by its digest."""
 
 PYTHON, BEAM = "3.11", "2.77.0"
-"""What the image holds; a test reads both from the Dockerfile."""
+"""The versions in the image; a test compares both with the Dockerfile."""

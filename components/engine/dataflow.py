@@ -112,7 +112,7 @@ def run(pipeline: beam.Pipeline, gcp_resources: str) -> None:
         gcp_resources: The file through which the page of Vertex AI links to the job; may be empty.
 
     Raises:
-        RunnerError: The job did not end well.
+        RunnerError: The job failed or was cancelled.
     """
     options = pipeline.options.view_as(GoogleCloudOptions)
     with _stopped_by_sigterm():

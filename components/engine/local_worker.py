@@ -26,7 +26,7 @@ _started: list[Ready] = []
 
 
 def start(module: str) -> None:
-    """Starts the process before this one imports Beam, for the next call of `take`.
+    """Starts the process early, before this one imports Beam; the next call of `take` returns it.
 
     Args:
         module: The module of the pipeline's steps, which workers unpickle.
@@ -80,7 +80,7 @@ def _work(environment: Mapping[str, str]) -> NoReturn:
     from apache_beam.runners.worker import sdk_worker_main
 
     os.environ.update(environment)
-    # It would warn that there is no notebook session to unpickle.
+    # Beam would warn that there is no notebook session to unpickle.
     logging.getLogger(sdk_worker_main.__name__).setLevel(logging.ERROR)
     status = 1
     try:

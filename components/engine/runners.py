@@ -95,7 +95,8 @@ def read_options(
 
     Args:
         runner: The engine.
-        chosen: Options by Beam's names. A list repeats an option. KFP turns integers into floats.
+        chosen: Options by Beam's names. A list repeats an option. Whole floats are integers, which
+            KFP has turned into floats.
         defaults: The values of options that are not chosen.
 
     Raises:

@@ -29,7 +29,7 @@ class LookupColumn:
     rows: np.ndarray | None
 
     def cast(self, type_: pa.DataType) -> LookupColumn:
-        """Returns the column as another Arrow type, rounded where that does not hold a value."""
+        """Returns the column as another Arrow type; a value that the type lacks is rounded."""
         values = self.values
         values = pa.array(values) if isinstance(values, np.ndarray) else values
         return LookupColumn(values.cast(type_, safe=False), self.rows)

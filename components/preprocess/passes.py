@@ -160,7 +160,7 @@ def fit(job: PreprocessJob, total: Summary) -> FitResult:
 
 
 def _text_format(spec: ModelSpec) -> TextFormat:
-    """Returns the spellings of the source for the exported model: those of its inputs."""
+    """Returns how the source writes its values, for the exported model; by column, inputs only."""
     source, inputs = spec.source, {i.name for i in spec.inputs}
     columns = {name: s for name, s in spec.spellings.items() if name in inputs}
     return TextFormat(

@@ -70,7 +70,7 @@ def bad_split(split: Split, assigned: np.ndarray) -> Fault:
 
 @assign.register
 def _by_hash(split: HashSplit, batch: pa.RecordBatch) -> np.ndarray:
-    """Hashes each distinct key once."""
+    """Splits by hash as `assign` describes; each distinct key is hashed only once."""
     rows, keys = distinct_rows([batch.column(k) for k in split.key_columns])
     if split.seed:
         keys.insert(0, pa.repeat(str(split.seed), len(keys[0])))
@@ -94,7 +94,7 @@ def parts(keys: pa.Array, n: int = PARTS) -> np.ndarray:
 
 @assign.register
 def _by_time(split: TimeSplit, batch: pa.RecordBatch) -> np.ndarray:
-    """Counts, for each row, the bounds that its time has reached."""
+    """Splits by time: the number of bounds that a row has reached is its split."""
     times = decode(batch.column(split.column)).cast(pa.timestamp("us"))
     starts = [threshold(getattr(split, name)) for name in ("validation_from", "test_from")]
     side = sum(pc.greater_equal(times, s).cast(pa.int8()).fill_null(0).to_numpy() for s in starts)
@@ -104,7 +104,7 @@ def _by_time(split: TimeSplit, batch: pa.RecordBatch) -> np.ndarray:
 
 @assign.register
 def _by_fold(split: FoldSplit, batch: pa.RecordBatch) -> np.ndarray:
-    """Looks each fold up among those of validation and test; any other one is train."""
+    """Splits by fold: the two held-out folds are validation and test, all others are train."""
     folds = decode(batch.column(split.column)).cast(pa.string())
     held_out = pc.index_in(folds, pa.array([split.validation, split.test]))
     side = pc.fill_null(held_out, -1).to_numpy(zero_copy_only=False) + 1

@@ -208,11 +208,11 @@ class _InputRows:
     def batches(self, span: Range, block: Block) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
         """Yields batches of the good rows of a block, and the texts of their columns to keep."""
         rows = block.batch_rows
-        inside = [name for name in self.keep if name in span.header]
+        in_file = [name for name in self.keep if name in span.header]  # others are in its path
         for start in range(0, block.batch.num_rows, BATCH_ROWS):
             batch = block.batch.slice(start, BATCH_ROWS)
-            read = rows.slice(start, BATCH_ROWS)
-            texts = _TEXTS[self.source.format](read, span, self.source, inside) if inside else {}
+            raw = rows.slice(start, BATCH_ROWS)
+            texts = _TEXTS[self.source.format](raw, span, self.source, in_file) if in_file else {}
             yield (
                 batch,
                 [

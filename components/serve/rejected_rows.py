@@ -90,7 +90,7 @@ class RejectedRows:
 class _LineNumbers:
     """Finds the line of a byte in a text file, for bytes in ascending order.
 
-    It counts on from the previous byte, so a file with many bad rows is read only once.
+    Each count goes on from the previous byte, so a file with many bad rows is read only once.
     """
 
     def __init__(self) -> None:

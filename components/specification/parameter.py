@@ -59,7 +59,7 @@ def parameter_of(spec: ModelSpec, root: str) -> str:
 
 
 def write_spec(spec: ModelSpec, root: str) -> None:
-    """Writes the file that `parameter_of` names; without one it writes nothing.
+    """Writes the file that the parameter names; nothing if the parameter is the spec itself.
 
     Raises:
         SpecError: The file cannot be written.

@@ -73,7 +73,7 @@ def study_parameters(
     """Returns the study's `ParameterSpec`s; Vertex passes `--NAME=VALUE` of each to a trial.
 
     Args:
-        space: The spec's search space; None stands for the trainer's own for a table of this size.
+        space: The spec's search space; None means the trainer's own for a table of this size.
         rows: The rows of the train split.
         model: The kind of model.
     """

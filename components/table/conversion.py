@@ -146,9 +146,10 @@ def _parse_bool(text: pa.Array, spelling: Spelling) -> tuple[pa.Array, pa.Array]
 
 
 def _parse_format(text: pa.Array, type_: str, form: str) -> tuple[pa.Array, pa.Array]:
-    """Returns times as strptime reads them, and which texts are wrong: those it would guess, too.
+    """Returns times as strptime reads them, and which texts are wrong.
 
-    `%Y` takes four digits here, for example: strptime reads the 13 of 1/7/13 as the year 13.
+    A text that leaves strptime to guess is wrong: `%Y` takes four digits here, for example, since
+    strptime reads the 13 of 1/7/13 as the year 13.
     """
     text = pc.ascii_trim(text, characters=" \t")
     pattern, at = r"\A", 0
@@ -170,7 +171,7 @@ def _literal(text: str) -> str:
 
 
 def _strptime(text: pa.Array, form: str) -> pa.Array:
-    """Returns `[N] timestamp[us]` in UTC, null where a text is not a time of that format."""
+    """Returns `[N] timestamp[us]` in UTC, null where a text does not have the format."""
     if "%z" in form:  # DuckDB does not take Z as an offset
         text = pc.replace_substring_regex(text, pattern=r"Z(\D*)\z", replacement=r"+0000\1")
     sql = "SELECT try_strptime(text, $1) AS time FROM batch"

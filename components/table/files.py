@@ -55,7 +55,7 @@ class Files:
 
 
 def find_files(source: Source, at: datetime.datetime | None = None) -> Files:
-    """Finds the files of a source; of one that has a window, the files of its days.
+    """Finds the files of a source, or of the days of its window if it has one.
 
     Args:
         source: The source of a spec.
@@ -74,7 +74,7 @@ def find_files(source: Source, at: datetime.datetime | None = None) -> Files:
 
 
 def _files_of(source: Source, at: datetime.datetime | None) -> Files:
-    """Finds the files; the SourceError of a uri names no key of the spec yet."""
+    """Finds the files of a source; `find_files` adds the spec's key to the errors raised here."""
     if source.window is None or at is None:
         return Files(tuple(list_files(source)))
     days = tuple(days_before(at, source.window))

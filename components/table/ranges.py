@@ -50,7 +50,7 @@ def plan_ranges(
         columns: The declared columns; each must be in every file, or in its path.
         range_bytes: The size of a range. By default 10 MB, or more where that would give over a
             thousand ranges.
-        files: The listing of `find_files`; by default it is called.
+        files: The listing of `find_files`; by default that of the source.
         spellings: The formats of columns that do not have the usual one.
         project: The project that pays for reading a table; by default the table's own.
         absent_hint: Returns the hint for a column that a file lacks.

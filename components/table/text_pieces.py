@@ -107,6 +107,7 @@ def _next_row(file: pa.NativeFile, at: int, path: str) -> int:
         if line_end >= 0:
             return int(start + line_end + 1)
         if start - at > MAX_ROW_BYTES:
+            # The message names the byte where the row starts, which is before `at`.
             before = max(at - MAX_ROW_BYTES, 0)
             row = before + file.read_at(at - before, before).rfind(b"\n") + 1
             _check_length(start - row, path, row)

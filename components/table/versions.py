@@ -29,8 +29,8 @@ def find_versions(uris: Iterable[str], project: str = "", client: Any = None) ->
 
     A version changes whenever the file is rewritten. The version of an object is its generation,
     which is new for each write (https://cloud.google.com/storage/docs/generations-preconditions).
-    That of a BigQuery table is the time of its last change in milliseconds; that of a local file
-    is its size and the time of its last change in nanoseconds.
+    The version of a BigQuery table is the time of its last change in milliseconds. The version of a
+    local file is its size and the time of its last change in nanoseconds.
 
     Args:
         uris: Local paths, gs:// and bq:// uris, as `find_files` returns them.

@@ -138,7 +138,7 @@ class Estimate:
 
     Attributes:
         hour: An hour of the training machines.
-        hours: An hour of the training machines and of those of every trial of a tuning.
+        hours: An hour of the training machines, and of the machines of every trial of a tuning.
         steps: The run's fee, and its steps other than training.
         total: The whole run.
         bounded: Whether the spec bounds the time of training; without that, `total.high` assumes a

@@ -59,7 +59,7 @@ def check_scheduling(strategy: str, pools: Sequence[Pool]) -> None:
 
 
 def _is_pod(pool: Pool) -> bool:
-    """Returns whether a topology has more chips than one host; ct5lp-hightpu-4t has 4 of them."""
+    """Returns whether a topology has more chips than one host: a ct5lp-hightpu-4t has 4."""
     if not pool.tpu_topology:
         return False
     chips = math.prod(int(side) for side in pool.tpu_topology.split("x"))

@@ -186,7 +186,7 @@ def warnings(
 
 
 def _tier(name: str) -> Tier:
-    """Returns a tier as `tiers.yaml` has it, even if support of its hardware has ended."""
+    """Returns a tier as `tiers.yaml` lists it, even if support of its hardware has ended."""
     tiers = load()["tiers"]
     if name not in tiers:
         raise TierError(f"unknown tier {name!r}{near(name.upper(), tiers)}")

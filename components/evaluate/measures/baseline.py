@@ -105,7 +105,7 @@ class SingleInputModel:
 
     @classmethod
     def fit(cls, column: LabelSums, reference: Reference, is_number: bool) -> SingleInputModel:
-        """Fits the table; bins of a number hold about 1/256 of the weight, or one code."""
+        """Fits the table; a bin of numbers has about 1/256 of the weight, or is a single code."""
         sums = column.sums.astype(np.float64)
         # The label steps of a regression, in column 1, are weighted already (`label_terms`).
         sums[:, 0 : None if reference.n_classes else 1] /= reference.unit
@@ -142,6 +142,7 @@ def _rates(sums: np.ndarray, reference: Reference) -> tuple[np.ndarray, np.ndarr
     if reference.n_classes:
         rates = (sums + PRIOR_ROWS * prior) / (sums.sum(axis=1, keepdims=True) + PRIOR_ROWS)
         return rates.astype(np.float32), prior.astype(np.float32)
+    # Steps count from the prior mean, so the rows of prior add nothing to their sum.
     steps = sums[:, 1] / (sums[:, 0] + PRIOR_ROWS)
     means = prior[0] + reference.deviation * LABEL_STEP * steps
     return means.astype(np.float32), prior[:1].astype(np.float32)[0]

@@ -211,7 +211,7 @@ def summarize(measured: Measurements) -> dict[str, Any]:
 
 
 def _champion(measured: Measurements) -> dict[str, Any] | None:
-    """Returns the champion's metrics and the comparison, or why there are none; or None."""
+    """Returns the champion's metrics, or why it has none, for metrics.json; None without one."""
     if measured.champion_error:
         return {"why": measured.champion_error}
     if measured.champion is None:

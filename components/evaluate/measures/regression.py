@@ -62,6 +62,7 @@ class Regression:
         """Returns the statistics of a batch of `[N] float32` labels and predictions."""
         y, units = labels.astype(np.float64), reference.units(weights, len(labels))
         w, error = units / reference.unit, predictions.astype(np.float64) - labels
+        # Bins 1 to 80 lie within four deviations; bins 0 and 81 have the rows beyond.
         step = (
             np.floor(error / reference.deviation * (N_RESIDUAL_BINS / 8)) + N_RESIDUAL_BINS / 2 + 1
         )
@@ -93,8 +94,8 @@ class Regression:
     def metrics(self) -> dict[str, MetricEstimate]:
         """Returns every metric of the task, in the order of `METRICS`.
 
-        The interval of RMSE follows from that of MSE by the delta method: error(MSE) / (2 RMSE).
-        That of R² takes the variance of the test labels as known.
+        The error of RMSE follows from the error of MSE by the delta method: error(MSE) / (2 RMSE).
+        The interval of R² takes the variance of the test labels as known.
         """
         mse, variance = self.squared.mean, self.label.variance
         rmse = math.sqrt(mse) if mse >= 0 else math.nan

@@ -69,8 +69,8 @@ class Axes:
         """Returns the area between points and the lower end of y."""
         low = self.y_range[0]
         path = [(points[0][0], low), *points, (points[-1][0], low)]
-        drawn = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in path)
-        return f'<polygon class="{css}" points="{drawn}"/>'
+        corners = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in path)
+        return f'<polygon class="{css}" points="{corners}"/>'
 
     def dot(self, x: float, y: float, css: str, title: str, radius: float = 3.5) -> str:
         """Returns a dot that shows its numbers when the pointer is over it."""

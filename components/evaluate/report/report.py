@@ -223,7 +223,7 @@ def _split_bar(counts: Mapping[str, int]) -> Iterator[tuple[str, int, float]]:
 def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[Figure]:
     """Yields the plots of the report: the learning curve, then those of the task."""
     curves = metrics["curves"]
-    drawn = [
+    figures = [
         (
             "Learning curve",
             plots.learning_curve(model["history"], model["best_epoch"]),
@@ -231,7 +231,7 @@ def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[F
         ),
         *(_regression(curves) if metrics["task"] == "regression" else _classifier(metrics)),
     ]
-    for title, svg, caption in drawn:
+    for title, svg, caption in figures:
         if svg is not None:
             yield Figure(title, svg, caption)
 
@@ -319,8 +319,8 @@ def _slices(metrics: Mapping[str, Any]) -> Iterator[tuple[str, list[SliceRow]]]:
 def _ends(estimates: Sequence[tuple[Mapping[str, Any], int]], overall: float | None) -> plots.Point:
     """Returns the ends of a scale for the intervals.
 
-    It covers the large slices alone, since one small slice with a wide interval would squeeze all
-    others into a few pixels; it covers all slices when the large ones span nothing.
+    The scale covers the large slices only, since a small slice with a wide interval would squeeze
+    all others into a few pixels. If the large ones span nothing, it covers all slices.
     """
     for min_rows in (FEW_ROWS, 0):
         large = [e for e, n in estimates if n >= min_rows]

@@ -1,4 +1,4 @@
-"""How well each input alone predicts the label: one that predicts nearly all of it is a leak."""
+"""How well each input alone predicts the label: one that predicts it nearly always is a leak."""
 
 from __future__ import annotations
 

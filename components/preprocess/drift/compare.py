@@ -231,7 +231,7 @@ def _shares(measure: str, counts: Sequence[int], rows: Sequence[int]) -> DriftMe
 
 
 def _moments(before: Column, now: Column) -> Iterator[DriftMeasure]:
-    """Yields the change of the mean, in earlier standard deviations, and |ln| of their ratio."""
+    """Yields the change of the mean, in earlier deviations, and of the deviation, as |ln ratio|."""
     (n, m), (a, b) = ([c[key] for c in (before, now)] for key in ("count", "stddev"))
     if not a > 0:
         return
@@ -317,7 +317,7 @@ def _frequent(
 
 
 def _psi(a: np.ndarray, b: np.ndarray, before: Column, now: Column) -> DriftMeasure:
-    """Returns the population stability index of two tables of counts, `[K]` each: sum (q-p) ln q/p.
+    """Returns the population stability index sum (q - p) ln(q / p) of two tables of counts, `[K]`.
 
     Half a row is added to every bin, so that an empty one has a logarithm. When both tables come
     from one distribution, the index is (1/n + 1/m) times a chi-squared of K - 1 degrees of freedom

@@ -130,8 +130,8 @@ class DistinctSample:
 def words(column: pa.Array) -> U64:
     """Returns a 64-bit word for each value, `[N] uint64`; words are equal where values are.
 
-    The word of a number or a time is its own bits, so that the audit can read it back; that of a
-    text is a hash. Null and '' are missing.
+    The word of a number or a time is its own bits, so that the audit can read it back. The word of
+    a text is a hash. Null and '' are missing.
     """
     if pa.types.is_string(column.type):
         return _of_texts(column)
