@@ -40,7 +40,7 @@ class Case:
         name: Its name in the tables.
         script: The script to run, relative to the root.
         sources: Files or folders; a measurement counts as long as their contents are the same.
-        arguments: Arguments of the script, after those of the size.
+        arguments: Arguments of the script, after the arguments of the size.
         requirements: Pinned packages of its environment; empty: the project's environment.
         leaves_out: Parts of the job that it does not do.
         pinned: Whether it runs on a single core, if the benchmark chooses one.
@@ -77,7 +77,7 @@ class Measurement:
         cpu_s: CPU-seconds of the work.
         wall_s: Seconds of the work.
         peak_mb: Largest resident set in MiB.
-        busy: Share of all cores that were busy meanwhile, for any process, in [0, 1].
+        busy: Share of all cores that were busy during the run, for any process, in [0, 1].
         at: When it ended, UTC.
         outcome: What the script reports of its results, for comparison.
     """

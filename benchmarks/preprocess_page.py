@@ -47,7 +47,7 @@ Runs = dict[tuple[str, str], list[Measurement]]
 
 
 def _measurements(runs: Runs, cases: Sequence[Case], sizes: Sequence[str]) -> str:
-    """Returns the table of the measurements, those of single sizes last."""
+    """Returns the table of the measurements, with the cases of a single size last."""
     rows = []
     for case in cases:
         for size in sizes:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 WRONG_EVERY = 10_000
-"""One in so many rows is wrong: a few in each block of about 43 000 rows that a worker reads."""
+"""One in this many rows is wrong: a few in each block of about 43 000 rows that a worker reads."""
 _JITTERED = {"dep_delay": 3, "arr_delay": 3, "sched_dep_time": 4, "distance": 9}
 """The columns with jitter, and the largest change of a value in the column's unit."""
 

@@ -306,7 +306,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _commit(folder: str, metadata: Mapping[str, Any]) -> None:
-    """Writes metadata.json in one atomic step: by a rename here, as one object in a bucket."""
+    """Writes metadata.json atomically: by a rename on a disk, as one object in a bucket."""
     path = f"{folder}/metadata.json"
     is_local = "://" not in folder
     partial = f"{folder}/.metadata.json.tmp" if is_local else path

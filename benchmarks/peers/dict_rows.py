@@ -126,7 +126,7 @@ def engineer(row: Row, moments: Any, edges: list[float], tokens: dict[str, list[
 
 
 def frequent(counts: list[tuple[str, int]], least: int) -> list[str]:
-    """Returns the tokens with at least so many rows, most frequent first."""
+    """Returns the tokens with at least `least` rows, most frequent first."""
     return [t for t, n in sorted(counts, key=lambda c: (-c[1], c[0])) if n >= least]
 
 

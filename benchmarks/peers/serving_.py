@@ -41,7 +41,7 @@ def _values(column: pa.Array, type_: str) -> np.ndarray:
 
 
 def seconds(call: Callable[[], Any], times: int) -> float:
-    """Returns the mean seconds of so many calls."""
+    """Returns the mean seconds of `times` calls."""
     started = time.perf_counter()
     for _ in range(times):
         call()

@@ -117,7 +117,7 @@ class ColumnProfile:
         kind: What its values stand for.
         values: Typed, null where missing or bad, `[N]`.
         n_bad: The number of cells that do not convert; their rows will be rejected.
-        spelling: What the spec declares beside the type: `format`, `epoch`, `case`, `trim`.
+        spelling: What the spec declares besides the type: `format`, `epoch`, `case`, `trim`.
         sql: The SQL expression of the number in a quantity.
         note: What is odd about the column, for a comment.
     """

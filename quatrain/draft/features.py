@@ -27,7 +27,7 @@ MOST_LEVELS = 1000
 MOSTLY_MISSING = 0.995
 """Above this share of missing values, a column has no feature."""
 MOSTLY_UNSEEN = 0.5
-"""Above this share of test rows with values beyond those of train, a column has no feature."""
+"""Above this share of test rows whose values train lacks, a column has no feature."""
 DAY_S = 86_400.0
 
 

@@ -61,9 +61,9 @@ def infer(uri: str, target: str) -> Draft:
     goal = find_goal(sample, columns, target)
     inputs = [c for n, c in columns.items() if n != target]
     if not any(c.kind not in ("empty", "constant") for c in inputs):
-        reason = f"every column beside the target {target!r} has one value or none"
+        reason = f"every column besides the target {target!r} has one value or none"
         if not inputs:
-            reason = f"there is no column beside the target {target!r} to predict it from"
+            reason = f"there is no column besides the target {target!r} to predict it from"
         if sample.unreadable:
             reason += "; " + "; ".join(f"{n!r}: {why}" for n, why in sample.unreadable.items())
         raise SpecError(f"{uri}: {reason}")

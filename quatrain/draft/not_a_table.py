@@ -28,7 +28,7 @@ def check_head(uri: str) -> None:
     """Refuses text that is neither a CSV nor JSON Lines before it is read as one of them.
 
     Raises:
-        SourceError: It is something else; the message says what would make a table of it.
+        SourceError: The text is something else; the message says what would turn it into a table.
     """
     if is_table(uri):
         return

@@ -77,7 +77,7 @@ def amounts_as_text(table: TableProfile) -> Iterator[str]:
 
 
 def _drifting_label(table: TableProfile) -> str | None:
-    """Returns a remark on test labels that lie beyond those of train, as prices over decades do."""
+    """Returns a remark if most test labels lie outside the range of train, as over decades."""
     if table.goal.task != "regression" or table.split.document["by"] != "time":
         return None
     parts, values = table.split.parts, table.goal.values

@@ -48,7 +48,7 @@ class Sample:
 
     Attributes:
         source: The source as a spec describes it, without spellings of a missing value.
-        names: The names in the header, in the file's order, duplicates among them.
+        names: The names in the header, in the order of the file, with duplicates.
         table: The columns that have a name of their own. Those of a CSV are text, null where a
             cell is empty; those of a Parquet file have their types there.
         unreadable: Why other columns are not in the table, by name.
@@ -87,7 +87,7 @@ def draw_sample(uri: str) -> Sample:
     """Reads a bounded sample of a file or glob; the same files give the same sample.
 
     Raises:
-        SourceError: It does not exist, or is not a table that can be read.
+        SourceError: The file does not exist, or is not a table that can be read.
     """
     if is_table(uri):
         raise SourceError(

@@ -25,7 +25,7 @@ The second pair is for tables of fewer than `FEW` rows.
 """
 FEW = 200
 SMALL = 1000
-"""Below so many rows the shares are 60/20/20, since a tenth would be a handful of rows."""
+"""Below this many rows the shares are 60/20/20, since a tenth would be a handful of rows."""
 SEEDS = 50
 """How many seeds are tried to give every part enough rows."""
 NEARER, NEAR = 0.75, 0.5
@@ -35,7 +35,7 @@ MOST_ROWS_EACH = 50
 LEAST_IDS = 30
 """The fewest distinct values of a column that identifies entities."""
 LEAST_OTHERS = 3
-"""The fewest rows beside the most frequent label; with fewer, no split can be good."""
+"""The fewest rows outside the most frequent class; with fewer, no split can be good."""
 MAX_KEYS = 6
 """The most columns that a split combines to tell rows apart."""
 FEW_KEYS = 100

@@ -67,7 +67,7 @@ class _TaskHandler(subprocess_task_handler.SubprocessTaskHandler):
     run_task: ClassVar[RunTask]
 
     def validate_image(self, image: str) -> None:
-        """Accepts any image: the code is this installation's, as it is the image's."""
+        """Accepts any image, since the task runs the code of this installation instead."""
 
     def validate_not_container_component(self, full_command: list[str]) -> None:
         """Refuses containers other than the launchers of custom jobs and tuning jobs."""

@@ -346,7 +346,7 @@ def _has(policy: dict[str, Any], role: str, account: str) -> bool:
 
 
 def _hardware(apis: GoogleApis, tier: tiers.Tier | None) -> Iterator[Finding]:
-    """Checks that a zone has the tier's machines: Vertex trains on those of Compute Engine."""
+    """Checks that a zone of the region has the machines of the tier, which Compute Engine lists."""
     cloud = apis.cloud
     for name, kind in _hardware_of(tier):
         try:
@@ -358,7 +358,7 @@ def _hardware(apis: GoogleApis, tier: tiers.Tier | None) -> Iterator[Finding]:
             )
         except NoAnswer as error:
             finding = _unchecked_hardware(name, kind, cloud)
-            yield Finding("hardware", "unchecked", f"{finding.sentence}: {error}", finding.mend)
+            yield Finding("hardware", "unchecked", f"{finding.sentence}: {error}", finding.fix)
             continue
         zones = sorted(
             zone.removeprefix("zones/")

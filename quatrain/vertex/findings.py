@@ -18,13 +18,13 @@ class Finding:
         check: What was checked, in a word.
         severity: `error` makes the run fail; `unchecked` may.
         sentence: The result.
-        mend: The commands or the setting that mend it, one a line; empty where nothing is wrong.
+        fix: The commands or the setting that would fix it, one a line; empty if nothing is wrong.
     """
 
     check: str
     severity: Severity
     sentence: str
-    mend: str = ""
+    fix: str = ""
 
 
 def lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -34,7 +34,7 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
         head, *more = finding.sentence.splitlines()
         yield f"{finding.severity:<9}  {finding.check:<11}  {head}"
         yield from (f"{'':<24}{line}" for line in more)
-        yield from (f"{'':<24}-> {line}" for line in finding.mend.splitlines())
+        yield from (f"{'':<24}-> {line}" for line in finding.fix.splitlines())
     count = {s: sum(f.severity == s for f in findings) for s in order}
     yield (
         f"{count['error']} errors, {count['warning']} warnings, {count['unchecked']} unchecked, "

@@ -52,12 +52,12 @@ def price(
         within = f"{estimate}, within the budget of {budget:g} USD"
         return Finding("price", "warning" if is_old else "ok", within, hint)
     fits = cost.seconds_within(budget, listed.run.start_h.high)
-    mend = f"--set train.max_seconds={fits}"
+    fix = f"--set train.max_seconds={fits}"
     if not fits:
-        mend = "no training time fits it: take a smaller tier, or raise budget_usd"
+        fix = "no training time fits it: take a smaller tier, or raise budget_usd"
     why = "may cost more" if cost.bounded else "has no time limit, so it may cost more"
     sentence = f"the run {why} than the budget of {budget:g} USD: {estimate}"
-    return Finding("price", "error", sentence, mend)
+    return Finding("price", "error", sentence, fix)
 
 
 def _usd(interval: prices.Interval) -> str:

@@ -251,7 +251,7 @@ def _differences(
 ) -> dict[str, Any]:
     """Returns the settings to change.
 
-    The start is among them only where `now` is known: a switch under way sets the start itself.
+    The start is among them only if `now` is known, since a switch sets the start itself.
     """
     changes = {k: v for k, v in request.settings().items() if not has_setting(target, k, v)}
     if now and request.start and now < request.start != target.start:

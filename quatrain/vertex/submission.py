@@ -59,7 +59,7 @@ class JobRequest:
         overrides: Overrides of the spec.
         tier: Replaces the spec's tier, unless empty.
         runner: Where Beam runs.
-        runner_options: Beam's options for the runner, beside those of the cloud.
+        runner_options: Beam's options for the runner, in addition to the cloud's.
         pipeline: A compiled file to send as it is.
         template: The digest of a template to send, unless empty.
         allow_tag: Whether to accept an image that is named by a tag.
@@ -94,12 +94,12 @@ class CheckedJob:
         """Writes the file of a spec that is too long for a parameter, before it is sent.
 
         Raises:
-            SpecError: It cannot be written.
+            SpecError: The file cannot be written.
         """
         write_spec(self.spec, self.cloud.root)
 
     def with_id(self, job_id: str, *, cached: bool = True) -> Submission:
-        """Returns the job with an id; unless `cached`, every step runs anew."""
+        """Returns the job with an id; unless `cached`, every step runs again."""
         config = self.job["runtimeConfig"]
         parameters = config["parameterValues"] | ({} if cached else {"cache_key": job_id})
         job = {**self.job, "runtimeConfig": {**config, "parameterValues": parameters}}
@@ -192,7 +192,7 @@ def _check_budget(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier) -> None:
     """Refuses a run that may cost more than the budget, as `doctor` does."""
     finding = price(spec, cloud, tier)
     if finding.severity == "error":
-        raise CloudError("; ".join(filter(None, [finding.sentence, finding.mend])))
+        raise CloudError("; ".join(filter(None, [finding.sentence, finding.fix])))
 
 
 def make_job(
@@ -214,7 +214,7 @@ def make_job(
         cloud: Where the job runs, under which account and in which image.
         tier: Replaces the spec's tier, unless empty.
         runner: Where Beam runs.
-        runner_options: Beam's options for the runner, beside those of the cloud.
+        runner_options: Beam's options for the runner, in addition to the cloud's.
         template_uri: The file's address in the registry, by its digest.
         at: The time of the run, at which a window of the source ends; if empty, the job's own.
 

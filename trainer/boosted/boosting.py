@@ -209,6 +209,7 @@ def _epoch(booster: lightgbm.Booster, number: int, unit: float, seconds: float) 
 
 
 def _stopped(settings: Hyperparameters, progress: Progress, rounds: int) -> Stopped | None:
+    """Returns what ends the boosting now, or None if it goes on."""
     if progress.steps >= rounds:
         return "max_steps" if 0 < settings.max_steps <= progress.steps else "epochs"
     if 0 < settings.max_seconds <= progress.seconds:
@@ -240,7 +241,7 @@ def _read_tree(root: dict[str, Any]) -> tuple[list[Node], list[float]]:
 
 
 def _read_node(node: dict[str, Any], cleared: int) -> Node:
-    """Reads a node in the way of LightGBM's `Tree::NumericalDecision` and `CategoricalDecision`.
+    """Reads a node as LightGBM's `Tree::NumericalDecision` and `CategoricalDecision` do.
 
     In a column without NaN in training, LightGBM treats a NaN as 0.
     """

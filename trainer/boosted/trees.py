@@ -205,7 +205,7 @@ class Trees:
         # than the leaf. Each half has a bit set, so subtracting 1 from both borrows nothing.
         up_to_lowest = tf.bitwise.bitwise_xor(word, word - tf.constant(2**32 + 1, tf.int64))
         bits = tf.raw_ops.PopulationCount(x=tf.bitcast(up_to_lowest, tf.int32))
-        # Two counts of a byte read as one number: that of the first tree + 256 * the second's.
+        # Two counts of one byte each, read as one number: first tree + 256 * second tree.
         leaf = tf.cast(tf.bitcast(bits, tf.uint16), tf.int32)
         pair = np.arange(words.shape[1])
         starts = pair // _PAIRS * (LEAVES * 256) + pair % _PAIRS * LEAVES - (256 + 1)

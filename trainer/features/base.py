@@ -25,7 +25,7 @@ NUMBERS: frozenset[Type] = frozenset({"int", "float", "bool", "timestamp", "date
 TIMES: frozenset[Type] = frozenset({"timestamp", "date"})
 CODES: frozenset[Type] = frozenset({"string", "int", "bool"})
 LABEL, WEIGHT, RAW_PREFIX = "label", "weight", "raw_"
-"""Columns of the examples beside the engineered ones; the prefix marks a raw input."""
+"""Columns of the examples other than the engineered ones; the prefix marks a raw input."""
 QUANTITY = "\0"
 """Prefix of a feature's own quantity among the statistics: no column of a table starts with NUL."""
 

@@ -354,7 +354,7 @@ class Bag(PieceCounts, Tokens):
 
     @property
     def statistics_name(self) -> str:
-        """Name of the statistics of values, of which a row may hold several."""
+        """Name of the statistics of the values; a row may hold several values."""
         return QUANTITY + self.name
 
     def quantities(self, raw: Raw) -> dict[str, Any]:
@@ -418,7 +418,7 @@ def _check_tokens(top_k: int, min_count: int | None) -> str | None:
 
 
 def _categories(columns: Mapping[str, ColumnStatistics], name: str, type_: Type) -> Categories:
-    """Returns the categories of a column; those of whole numbers are their texts in decimal.
+    """Returns the categories of a column; whole numbers become decimal texts.
 
     Raises:
         TrainerError: The column has more distinct numbers than are counted one by one.

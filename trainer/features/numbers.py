@@ -314,7 +314,7 @@ class Power(Scaled):
 
 
 def _yeo_johnson(x: Any, p: float, xp: Any) -> Any:
-    """Returns the power: Box and Cox's of x for x >= 0, and minus that of -x with 2 - p below 0."""
+    """Returns Box and Cox's power of x for x >= 0, and minus the power of -x with 2 - p below 0."""
     above = _box_cox(xp.maximum(x, 0.0), p, xp)
     return xp.where(x < 0.0, -_box_cox(xp.maximum(-x, 0.0), 2.0 - p, xp), above)
 

@@ -138,7 +138,7 @@ def _plain(text: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, _Units]:
     length = np.flatnonzero(in_word & (at_edge[1:] | outside[2:])) + 1 - first
     row = np.searchsorted(offsets, first, side="right") - 1
     follows = np.concatenate([[False], row[1:] == row[:-1]])[: len(row)]
-    # A word that follows another one takes the separator before it along, as the space.
+    # The separator before a word that follows another in its row stays, as the space.
     lower[first[follows] - 1] = ord(" ")
     in_word[first[follows] - 1] = True
     start = np.cumsum(length + follows) - length

@@ -164,6 +164,7 @@ def _is_late(settings: Hyperparameters, seconds: float) -> bool:
 
 
 def _stopped(settings: Hyperparameters, progress: Progress, seconds: float) -> Stopped | None:
+    """Returns what ends the training now, or None if it goes on."""
     if 0 < settings.max_steps <= progress.steps:
         return "max_steps"
     if progress.epochs and _is_late(settings, seconds):

@@ -93,7 +93,7 @@ def solve(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
 def _outputs(network: Network, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns outputs, labels and weights of the rows or of a random million of them.
 
-    The filler rows of the last batch are among them, with weight 0.
+    They include the filler rows of the last batch, whose weight is 0.
     """
     parts = islice(_batches(network, rows), SAMPLE // _BATCH)
     outputs, labels, weights = (np.concatenate(part) for part in zip(*parts, strict=True))

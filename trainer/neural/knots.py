@@ -18,8 +18,8 @@ def knots_of(values: np.ndarray, pieces: int) -> np.ndarray:
         pieces: Most pieces.
 
     Returns:
-        Up to `pieces` + 1 distinct values, ascending, `[P] float32`, the least and the greatest
-        among them; a single one if all values are equal.
+        Up to `pieces` + 1 distinct values, ascending, `[P] float32`, from the least to the
+        greatest; a single one if all values are equal.
     """
     distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
     if len(distinct) <= pieces + 1:

@@ -255,9 +255,10 @@ class Dropout(keras.layers.Layer):
     """Dropout whose mask depends on the seed, the step and the row's place in the global batch.
 
     It has no state: a resumed training draws the masks that it would have drawn without the break,
-    and 4 replicas together draw those of a single process. The bits are two rounds of MurmurHash3's
-    finalizer on a counter. A unit gets 8 bits, so the share that is dropped is a multiple of 1/256.
-    All members of a row have the same mask: separate masks took 3 of 8 seconds of training.
+    and 4 replicas together draw the masks of a single process. The bits are two rounds of
+    MurmurHash3's finalizer on a counter. A unit gets 8 bits, so the share that is dropped is a
+    multiple of 1/256. All members of a row have the same mask: separate masks took 3 of 8 seconds
+    of training.
     """
 
     def __init__(self, rate: float, step: tf.Variable, salt: int, **kwargs: Any) -> None:

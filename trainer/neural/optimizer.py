@@ -92,7 +92,7 @@ def joined_gradients(
 
 
 def dense_on_cpu(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
-    """Returns a gradient as a tensor: that of an embedding is summed over the rows of each level.
+    """Returns a gradient as a tensor; an embedding's is summed over the rows of each level.
 
     The sum is a product with a sparse matrix that has a one for each row. On a CPU that takes half
     the time of `unsorted_segment_sum`, which `tf.convert_to_tensor` would use.

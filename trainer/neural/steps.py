@@ -81,7 +81,7 @@ class Loop:
             self._optimizer = AdamW(self.network, settings.learning_rate, settings.weight_decay)
         # No XLA: on a CPU its batched products make a step of tabm five times slower. No autograph:
         # it would parse all of Keras, two thirds of the Python calls of a short run. Relaxed
-        # shapes: windows differ in length, and tracing each anew takes 3 CPU-seconds.
+        # shapes: windows differ in length, and tracing each length takes 3 CPU-seconds.
         options = {"autograph": False, "reduce_retracing": True}
         self._run_steps = tf.function(self._train_graph, **options)
         self._run_evaluation = tf.function(self._evaluate_graph, **options)

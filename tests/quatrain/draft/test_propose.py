@@ -340,8 +340,8 @@ def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
     ("table", "sentence"),
     [
         ("a,y\n", "there are no rows, only a header"),
-        ("y\n" + "1\n2\n" * 50, "there is no column beside the target 'y' to predict it from"),
-        ("a,y\n" + "1,2\n1,3\n" * 50, "every column beside the target 'y' has one value or none"),
+        ("y\n" + "1\n2\n" * 50, "there is no column besides the target 'y' to predict it from"),
+        ("a,y\n" + "1,2\n1,3\n" * 50, "every column besides the target 'y' has one value or none"),
         ("a,b\n1,2\n", "--target 'y': there is no such column"),
         ("", "is empty; a CSV starts with the names of its columns"),
         (b"gr\xf6\xdfe,y\n1,2\n", "the header is not UTF-8"),

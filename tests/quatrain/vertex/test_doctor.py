@@ -1,4 +1,4 @@
-"""Doctor finds what makes a cloud run fail, how to mend it, and what it could not check."""
+"""Doctor finds what makes a cloud run fail, how to fix it, and what it could not check."""
 
 import contextlib
 import datetime
@@ -73,7 +73,7 @@ def of(findings, check):
 def test_offline_nothing_is_wrong_and_what_was_not_checked_is_listed(files):
     findings = list(examine(files(spec={"train": {"max_seconds": 600}})))
     assert {f.severity for f in findings} == {"ok", "unchecked"}
-    unchecked = {f.check: f.mend for f in findings if f.severity == "unchecked"}
+    unchecked = {f.check: f.fix for f in findings if f.severity == "unchecked"}
     assert set(unchecked) == {
         *("credentials", "project", "buckets", "image", "roles", "hardware", "quota")
     }
@@ -147,10 +147,10 @@ def test_a_run_above_the_budget_is_refused_with_the_time_that_fits(files):
     for seconds, words in ((0, "has no time limit"), (360_000, "may cost more")):
         finding = price(files, seconds, budget_usd=2)
         assert finding.severity == "error" and words in finding.sentence
-        fits = int(finding.mend.removeprefix("--set train.max_seconds="))
+        fits = int(finding.fix.removeprefix("--set train.max_seconds="))
         assert price(files, fits, budget_usd=2).severity == "ok"
         assert price(files, fits + 60, budget_usd=2).severity == "error"
-    assert "take a smaller tier" in price(files, 60, budget_usd=0.5).mend
+    assert "take a smaller tier" in price(files, 60, budget_usd=0.5).fix
 
 
 def test_a_price_table_can_be_replaced_and_a_missing_machine_is_named(files, tmp_path):
@@ -171,7 +171,7 @@ def test_an_old_table_of_prices_is_a_warning(files):
     assert price(files, 60, budget_usd=9, today=a_year_after).severity == "ok"
     finding = price(files, 60, budget_usd=9, today=a_year_after + datetime.timedelta(days=1))
     assert finding.severity == "warning"
-    assert finding.mend == "write a newer table by prices.yaml and give --prices FILE"
+    assert finding.fix == "write a newer table by prices.yaml and give --prices FILE"
 
 
 def test_versions_other_than_the_required_ones_are_a_finding(monkeypatch):
@@ -275,7 +275,7 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsy
     errors = {f.check: f for f in findings if f.severity == "error"}
     assert set(errors) == {"project", "buckets", "image"}
     assert "is in eu (a multi-region)" in errors["buckets"].sentence
-    assert "create gs://my-bucket-europe-west1" in errors["buckets"].mend
+    assert "create gs://my-bucket-europe-west1" in errors["buckets"].fix
     assert "is not in the registry" in errors["image"].sentence
     assert "the source gs://data is in us-east1" in of(findings, "source").sentence
     assert code == 1
@@ -303,7 +303,7 @@ def test_roles_that_the_account_lacks_come_with_the_commands_that_give_them(file
         "trainer@my-project.iam.gserviceaccount.com lacks roles/iam.serviceAccountUser on itself, "
         "roles/storage.legacyBucketReader on gs://my-bucket, unless a group or a folder gives it"
     )
-    assert finding.mend.splitlines()[1] == (
+    assert finding.fix.splitlines()[1] == (
         "gcloud storage buckets add-iam-policy-binding gs://my-bucket "
         "--member=serviceAccount:trainer@my-project.iam.gserviceaccount.com "
         "--role=roles/storage.legacyBucketReader"
@@ -322,7 +322,7 @@ def test_dataflow_needs_roles_of_its_own(files, google):
 def test_a_missing_account_is_an_error(files, google):
     del google.iam.policies[CLOUD["service_account"]]
     (finding,) = findings_of(files(**google.settings), "roles")
-    assert finding.mend == "gcloud iam service-accounts create trainer --project=my-project"
+    assert finding.fix == "gcloud iam service-accounts create trainer --project=my-project"
 
 
 def test_policies_that_may_not_be_read_are_unchecked(files, google):
@@ -330,7 +330,7 @@ def test_policies_that_may_not_be_read_are_unchecked(files, google):
     (finding,) = findings_of(files(**google.settings), "roles")
     assert finding.severity == "unchecked"
     assert finding.sentence.endswith("answered 403 to these credentials")
-    assert finding.mend.startswith("gcloud projects get-iam-policy my-project ")
+    assert finding.fix.startswith("gcloud projects get-iam-policy my-project ")
 
 
 def test_hardware_that_the_region_lacks_is_an_error_that_says_where_it_is(files, google):
@@ -349,7 +349,7 @@ def test_without_credentials_the_rest_is_unchecked(files, monkeypatch, tmp_path)
     findings = list(examine(files(offline=False)))
     credentials = [f for f in findings if f.check == "credentials"]
     assert credentials[0].severity == "error"
-    assert credentials[0].mend == "gcloud auth application-default login"
+    assert credentials[0].fix == "gcloud auth application-default login"
     assert of(findings, "buckets").severity == "unchecked"
 
 
