@@ -247,7 +247,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def write_section(name: str, text: str, path: Path = PAGE) -> None:
-    """Writes a section of a page, in the place of the section's former text if there is one."""
+    """Writes a section of a page; it replaces the section's former text if there is any."""
     begin, end = _marks(name)
     title = "# Benchmarks\n\nWritten by `make bench`; do not edit by hand.\n"
     page = path.read_text() if path.exists() else title

@@ -98,7 +98,7 @@ class Exported(tf.Module):
         """Answers serialized tf.Examples, `[B] string`; an absent feature is a missing value.
 
         Whole numbers, bools and times (seconds since 1970) are int64 lists. A float list holds
-        float32, which resolves today's time to 128 seconds only.
+        float32, which resolves the present time only to 128 seconds.
         """
         inputs = self._transform.inputs
         types = {i.name: _EXAMPLE_TYPES.get(i.type, tf.int64) for i in inputs}
@@ -317,7 +317,7 @@ def _commit(folder: str, metadata: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _in_place(folder: str) -> Iterator[str]:
-    """Yields the folder without an earlier model; removes it again if the block fails."""
+    """Yields the folder without an earlier model, and removes it if the block fails."""
     _remove(folder)
     try:
         yield folder

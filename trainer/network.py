@@ -120,7 +120,7 @@ def build_tabm(
         `[B, members, units] float32`.
     """
     # Seeds are 10 apart: Keras's initializers repeat their values for equal seeds, and a layer may
-    # use several seeds from its own upwards.
+    # also use the seeds right after its own.
     seeds = iter(range(1000 * settings.seed, 1000 * (settings.seed + 1), 10))
     inputs = _inputs(columns)
     parts, chunks = [], []

@@ -15,7 +15,7 @@ STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
 
 class TrainerError(Exception):
-    """A training that cannot go on; the message has the fault, the value and the way out."""
+    """A training cannot go on; the message has the fault, the value and the way out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pyarrow import fs
 
 
 def open_folder(uri: str) -> tuple[fs.FileSystem, str]:
-    """Returns the file system of a folder, and the folder's path in it without a slash behind."""
+    """Returns the file system of a folder, and the folder's path in it without a trailing slash."""
     if "://" in uri:
         files, path = fs.FileSystem.from_uri(uri)
     else:

@@ -70,7 +70,7 @@ def _wait(vertex: Vertex, sent: Submission) -> None:
 
 
 def _offer_to_cancel(vertex: Vertex, sent: Submission) -> None:
-    """Offers to cancel the job; without a terminal to ask on, the job goes on."""
+    """Offers to cancel the job, if stdin is a terminal; otherwise the job continues."""
     question = f"\ncancel {sent.job_id} on Vertex AI too?"
     if sys.stdin.isatty():
         with contextlib.suppress(click.Abort):  # a second Ctrl-C means no

@@ -81,7 +81,7 @@ _EUROPEAN = r"\d{1,3}(?:[.' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:,\d+)?"
 
 
 def _amount(number: str, sign: str = rf"(?:{_MONEY}|%|‰)") -> str:
-    """Returns the pattern of an amount: a number with an optional currency before and sign behind.
+    """Returns the pattern of a number, perhaps with a currency before or a sign after it.
 
     Args:
         number: The pattern of the number.

@@ -22,7 +22,7 @@ class Entry:
 
     Attributes:
         value: The column's declaration, or the feature.
-        comment: The comment behind it.
+        comment: The comment on the line; empty if there is none.
         is_active: Whether the line is part of the spec; otherwise it is commented out.
     """
 

@@ -26,7 +26,7 @@ can take it back.
 SURE_ROWS = 20
 """The fewest rows of a class in a test for leaks: with fewer, a value may match it by chance."""
 ALL_VARIANCE = 0.999
-"""The same for the share of a number's variance: an honest size may well explain 99 % of it."""
+"""The same for the share of a number's variance, of which an honest column may explain 99 %."""
 SAME = 0.999
 """The correlation of ranks above which two columns of numbers hold the same information."""
 PAIR_ROWS = 5000
@@ -305,7 +305,7 @@ def _pairs(columns: list[ColumnProfile]) -> Iterator[tuple[ColumnProfile, Column
     close = _close_numbers([c for c in columns if c.is_number and c.n_distinct > 2])
     for i, first in enumerate(columns):
         for second in columns[i + 1 :]:
-            # Above half, nearly every row has a value of its own, which matches any other column.
+            # Above half, most values occur once, and two such columns match each other trivially.
             same_count = first.n_distinct == second.n_distinct <= first.n_present / 2
             if same_count or (first.name, second.name) in close:
                 yield first, second

@@ -77,7 +77,7 @@ def amounts_as_text(table: TableProfile) -> Iterator[str]:
 
 
 def _drifting_label(table: TableProfile) -> str | None:
-    """Returns a remark if most test labels lie outside the range of train, as over decades."""
+    """Returns a remark if most test labels lie outside the range of train labels, or None."""
     if table.goal.task != "regression" or table.split.document["by"] != "time":
         return None
     parts, values = table.split.parts, table.goal.values

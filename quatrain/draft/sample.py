@@ -121,7 +121,7 @@ def replace_source(source: Source, **changes: object) -> Source:
 def sniff_delimiter(head: bytes) -> str:
     """Returns the delimiter that cuts the first lines into the most columns.
 
-    It must cut four lines of five into as many values as the header; if none does, it is the comma.
+    It must cut four of five lines into as many values as the header; if none does, returns a comma.
     """
     whole = head if len(head) < HEAD_BYTES else head[: head.rfind(b"\n") + 1] or head
     lines = whole.decode("utf-8", errors="replace").splitlines()[:200]

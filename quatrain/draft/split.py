@@ -112,7 +112,7 @@ def choose_split(
 
 
 def _times(sample: Sample, columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:
-    """Yields the columns of times at which rows arose; a birthday or an expiry date is none."""
+    """Yields the columns of times at which rows arose, unlike a birthday or an expiry date."""
     for column in columns.values():
         is_readable = column.kind == "time" and column.type in ("timestamp", "date")
         is_of_birth = bool(column.words & _BORN)

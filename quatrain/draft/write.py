@@ -1,4 +1,4 @@
-"""Writes a draft as YAML: the spec, with the reason for each line behind or above it."""
+"""Writes a draft as YAML: the spec, with the reason for each line after or above it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quatrain.draft.draft import Draft, Entry
 
 WIDTH = 100
 COMMENT_AT = 38
-"""The column where a comment behind a line starts, unless the line is longer."""
+"""The column where a comment after a line starts, unless the line is longer."""
 
 
 def write(draft: Draft, path: str) -> str:
@@ -99,13 +99,13 @@ def _entry(text: str, entry: Entry) -> Iterator[str]:
 
 
 def _commented(line: str, comment: str) -> Iterator[str]:
-    """Yields a line with its comment: behind it if both fit in one line, else above it."""
+    """Yields a line with its comment: after it if both fit in one line, else above it."""
     if not comment:
         yield line
         return
-    behind = f"{line.ljust(COMMENT_AT - 1)} # {_safe(comment)}"
-    if len(behind) <= WIDTH:
-        yield behind
+    one_line = f"{line.ljust(COMMENT_AT - 1)} # {_safe(comment)}"
+    if len(one_line) <= WIDTH:
+        yield one_line
         return
     indent = f"{line[: len(line) - len(line.lstrip())]}# "
     yield from _wrapped(comment, indent, indent)

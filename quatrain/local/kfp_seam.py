@@ -106,7 +106,7 @@ def replace_kfp(run_task: RunTask, placeholders: Mapping[str, str]) -> Iterator[
 
 
 def with_this_python(command: Sequence[str]) -> list[str]:
-    """Returns a component's command with this Python in the place of `python3`."""
+    """Returns a component's command with this Python instead of `python3`."""
     return subprocess_task_handler.replace_python_executable(list(command), sys.executable)
 
 

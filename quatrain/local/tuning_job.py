@@ -91,7 +91,7 @@ class Study:
     def run(self, tick: Callable[[], None]) -> training_job.Outcome:
         """Runs all trials, writes the study, and returns its outcome.
 
-        It fails if as many trials fail as the job forbids, or all of them.
+        The outcome is a failure if `max_failed_trial_count` trials fail, or all of them.
         """
         count, at_once = int(self._job["max_trial_count"]), int(self._job["parallel_trial_count"])
         optimizer = self._optimizer(count)
@@ -212,7 +212,7 @@ class Study:
         trial.state = "INFEASIBLE" if trial.reason else "SUCCEEDED"
 
     def _read_reports(self, trial: TuningTrial, path: Path) -> None:
-        """Adds a trial's new reports, and stops it where it falls behind the others."""
+        """Adds a trial's new reports, and stops the trial if it falls behind the others."""
         values = [float(report[self.metric]) for report in _reports(path) if self.metric in report]
         for value in values[len(trial.values) :]:
             if trial.state == "STOPPING" or not math.isfinite(value):

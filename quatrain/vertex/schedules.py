@@ -164,7 +164,7 @@ def find_one(vertex: Vertex, name: str) -> Schedule:
     """Returns the schedule of a model that is in force, or the last one.
 
     Raises:
-        ScheduleError: There is none, or an apply was cut off.
+        ScheduleError: There is no schedule, or an apply was cut off.
     """
     now = datetime.datetime.now(UTC)
     schedules = find(vertex, name)

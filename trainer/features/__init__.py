@@ -63,7 +63,7 @@ FEATURES: dict[str, type[Feature]] = {
     "distance": Distance,
     "grid": Grid,
 }
-"""The transforms by the word of the spec."""
+"""The transforms, by their name in the spec."""
 
 __all__ = [
     "CODES",

@@ -28,7 +28,7 @@ K2 = np.uint64(0x9AE16A3B2F90404F)
 """The primes of FarmHash, from its source; another value would give another fingerprint."""
 WORD_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
 """The multiplier of `multiply_xorshift`; odd, so nothing is lost. From degski's 64-bit mixer."""
-_PADDING = 64  # zero bytes behind the text: a word of 8 bytes is read at every position
+_PADDING = 64  # zero bytes after the text: a word of 8 bytes is read at every position
 
 
 def fingerprint64(values: pa.Array | pa.ChunkedArray) -> U64:
@@ -167,7 +167,7 @@ def fingerprint_spans(text: np.ndarray, start: np.ndarray, length: np.ndarray) -
     for low, high, function in _BY_LENGTH:
         chosen = np.flatnonzero((length >= low) & (length <= high))
         if chosen.size:
-            with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
+            with np.errstate(over="ignore"):  # the arithmetic is modulo 2^64
                 out[chosen] = function(padded, start[chosen], length[chosen])
     return out
 

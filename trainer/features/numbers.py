@@ -124,7 +124,7 @@ class Number(Feature):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all columns that it may have: with the indicator, unless the spec has none."""
+        """Names of all columns that it may have, with the indicator unless the spec forbids it."""
         columns = self._with_indicator(self.shaped_names, self.indicator is not False)
         return tuple(o.name for o in columns)
 

@@ -274,7 +274,7 @@ class Dropout(keras.layers.Layer):
         self._dropped, self._step, self._salt = min(255, round(rate * 256)), step, salt
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns the inputs `[B, members, H] float32`; in training some are 0, others scaled up.
+        """Returns the inputs `[B, members, H] float32`; in training, dropped units are 0.
 
         The scale 1 / (1 - rate) leaves the expectation of a unit as it was.
         """
