@@ -177,14 +177,14 @@ def loss_of(model: Any, folder: Path) -> float:
     return float(-np.log(np.where(labels == 1, late, 1 - late)).mean())
 
 
-def test_a_loss_that_is_no_number_ends_it_with_its_step_and_column(tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_ends_a_training_with_its_step_and_column(tmp_path: Path) -> None:
     def spoil(shard: pa.Table) -> pa.Table:
         values = shard.column("delay").to_numpy().copy()
         values[7] = np.nan
         return shard.set_column(shard.column_names.index("delay"), "delay", [values])
 
     folder = write_examples(tmp_path / "examples", spoil={"train": spoil})
-    sentence = r"at step 5: the number .* that is none is nan, in column 'delay'"
+    sentence = r"at step 5: the number .* that is not finite is nan, in column 'delay'"
     with pytest.raises(TrainerError, match=sentence):
         train(job(folder, tmp_path, model="linear"))
     assert not (tmp_path / "model").exists()
