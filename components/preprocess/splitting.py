@@ -75,6 +75,7 @@ def _by_hash(split: HashSplit, batch: pa.RecordBatch) -> np.ndarray:
     if split.seed:
         keys.insert(0, pa.repeat(str(split.seed), len(keys[0])))
     part = parts(joined(keys))
+    # Rounded, since 0.7 + 0.1 is 0.7999999999999999 in float64.
     bounds = np.rint(np.cumsum([split.train, split.validation]) * PARTS)
     return np.searchsorted(bounds, part, side="right").astype(np.int8)[rows]
 

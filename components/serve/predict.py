@@ -340,6 +340,7 @@ def _writers(schemas: Mapping[Path, pa.Schema]) -> Iterator[dict[Path, Writer]]:
                 target: stack.enter_context(_writer_type(target, schema)(partial[target], schema))
                 for target, schema in schemas.items()
             }
+        # If a rename fails, the files that were renamed before it are removed.
         with ExitStack() as undo:
             for target, path in partial.items():
                 os.replace(path, target)

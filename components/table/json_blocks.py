@@ -110,9 +110,8 @@ def _fragments(text: pa.Array, names: list[str]) -> dict[str, pa.Array]:
     pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
     sql = "SELECT json_extract(text, $1::VARCHAR[]) AS fragments FROM batch"
     lists = run_query(sql, pa.table({"text": text}), [pointers]).column("fragments")
-    values = (
-        lists.combine_chunks().flatten()
-    )  # row by row, and within a row in the order of `names`
+    # Row by row, and within a row in the order of `names`.
+    values = lists.combine_chunks().flatten()
     at = np.arange(len(text)) * len(names)
     return {name: values.take(pa.array(at + i)).cast(pa.string()) for i, name in enumerate(names)}
 

@@ -212,6 +212,7 @@ def _two_histograms(
     """Returns the histograms of the scores of misses and of hits, `[2, B] int64`."""
     if not n_bins:
         return np.zeros((2, 0), np.int64)
+    # One count serves both: the bins of the hits follow those of the misses.
     keys = hits * n_bins + histogram.score_bins(scores, n_bins)
     return count(keys, units, 2 * n_bins).reshape(2, n_bins)
 

@@ -46,6 +46,7 @@ class ExactSum:
         whole = np.ldexp(mantissa, 53).astype(np.int64)
         lowest = int(exponent.min())
         shift = exponent - lowest
+        # The shift rounds down: the high part has the sign, and the low part is never negative.
         high = np.bincount(shift, whole >> _LOW_BITS)
         low = np.bincount(shift, whole & ((1 << _LOW_BITS) - 1))
         occupied = np.flatnonzero((high != 0) | (low != 0)).tolist()

@@ -157,6 +157,7 @@ def calibration(
     bins = []
     for m, h, s in zip(mass, hits, scores, strict=True):
         if m > 0:
+            # The interval takes the bin's share of the effective rows, as weights are not rows.
             low, high = wilson(float(h / m), float(m / total * n_effective))
             bins.append(CalibrationBin(float(s / m), float(h / m), float(m / total), low, high))
     return bins

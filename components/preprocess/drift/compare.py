@@ -352,6 +352,7 @@ def _new(before: Column, now: Column) -> Iterator[DriftMeasure]:
         return
     unseen = {v: n for v, n in now["values"].items() if v not in before["values"]}
     rows = [before["count"], now["count"]]
+    # One more, so that a run without single rows still expects some new categories.
     once = (sum(n == 1 for n in before["values"].values()) + 1) / rows[0]
     noise = once + Z * math.sqrt(once * (1 / rows[0] + 1 / rows[1]))
     examples = ", ".join(f"{v!r} {n:,}" for v, n in list(unseen.items())[:NAMED])

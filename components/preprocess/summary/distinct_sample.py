@@ -180,7 +180,7 @@ def _grouped(keys: U64, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     group = pa.array(keys).dictionary_encode().indices.to_numpy().astype(np.int64)
     n_groups = int(group.max(initial=-1)) + 1
     rows = np.zeros(n_groups, np.int64)
-    rows[group] = np.arange(len(keys))
+    rows[group] = np.arange(len(keys))  # any row of a group will do: equal keys are equal rows
     counts = np.bincount(group * len(SPLITS) + split, minlength=n_groups * len(SPLITS))
     return rows, counts.reshape(n_groups, len(SPLITS))
 

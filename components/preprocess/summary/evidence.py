@@ -60,6 +60,7 @@ class Evidence:
         deciding = deciding_columns(split, types)
         others = [n for n in types if n not in deciding] or list(predictors[-1:])
         content = fingerprints({n: encoded.column(n) for n in others})
+        # Fingerprints of disjoint columns add up, so no column is hashed twice.
         whole = content + fingerprints({n: encoded.column(n) for n in deciding})
         sides = np.repeat(np.arange(len(SPLITS)), sizes)
         columns = [encoded.column(n) for n in predictors]
