@@ -54,9 +54,8 @@ def main() -> NoReturn:
     Waits for all of them in the end. No other thread may run here, since a fork would lose it. The
     process ends at once, as its workers do.
     """
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the runner gets SIGINT as well, and ends the workers
+    # The runner gets SIGINT as well, and ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     load(sys.argv[1])
     for line in sys.stdin:
         if os.fork() == 0:
