@@ -30,8 +30,8 @@ class Block:
 
 def parse(text):
     """Reads the part of HCL's grammar that the module uses; anything else is an error."""
-    kept = [m for m in TOKEN.finditer(text) if m.lastgroup not in ("comment", "space")]
-    tokens = [(m.lastgroup, m.group()) for m in kept]
+    significant = [m for m in TOKEN.finditer(text) if m.lastgroup not in ("comment", "space")]
+    tokens = [(m.lastgroup, m.group()) for m in significant]
     assert "".join(m.group() for m in TOKEN.finditer(text)) == text
     root, at = Block([]), body(Block([]), tokens, 0)[1]
     assert at == len(tokens), "a brace is closed that was not opened"
@@ -86,13 +86,13 @@ def resources(blocks, kind):
 
 def test_the_bucket_is_regional_uniform_and_not_public(blocks):
     (bucket,) = resources(blocks, "google_storage_bucket").values()
-    wanted = {
+    expected = {
         "location": "var.location",
         "uniform_bucket_level_access": "true",
         "public_access_prevention": '"enforced"',
         "force_destroy": "false",
     }
-    assert bucket.attributes.items() >= wanted.items()
+    assert bucket.attributes.items() >= expected.items()
 
 
 def test_every_reference_leads_to_a_declaration(blocks):
@@ -122,17 +122,17 @@ def test_roles_are_given_to_named_members_and_none_is_broad(blocks):
 
 def test_the_page_gives_the_same_roles_as_the_module():
     page, module = (ROOT / "docs/security.md").read_text(), (ROOT / "deploy/main.tf").read_text()
-    given = set(re.findall(r"--role=(roles/[\w.]+)", page))
-    assert given - {"roles/cloudkms.cryptoKeyEncrypterDecrypter"} == set(
+    granted = set(re.findall(r"--role=(roles/[\w.]+)", page))
+    assert granted - {"roles/cloudkms.cryptoKeyEncrypterDecrypter"} == set(
         re.findall(r"roles/[\w.]+", module)
     )
-    asked = {
+    listed = {
         *doctor_questions.PROJECT_ROLES,
         *doctor_questions.RUNNER_ROLES["dataflow"],
         *doctor_questions.ACCOUNT_ROLES,
         *doctor_questions.BUCKET_ROLES,
     }
-    assert asked <= given
+    assert listed <= granted
     services = r"\b[a-z]+\.googleapis\.com"
     assert set(re.findall(services, page)) == set(re.findall(services, module))
 
@@ -143,7 +143,7 @@ def test_the_output_is_a_cloud_yaml(blocks, tmp_path):
     known = {"project": "my-project", "location": "europe-west1", "name": "my-bucket"}
     known |= {"email": "t@my-project.iam.gserviceaccount.com", "repository_id": "quatrain"}
     text = re.sub(r"\$\{var\.encryption_key == .*\}", "", text)
-    text = re.sub(r"\$\{[\w.]*?(\w+)\}", lambda found: known[found[1]], text)
+    text = re.sub(r"\$\{[\w.]*?(\w+)\}", lambda match: known[match[1]], text)
     settings = yaml.safe_load(text)
     (tmp_path / "cloud.yaml").write_text(yaml.safe_dump(settings))
     cloud = load_cloud(tmp_path / "cloud.yaml", allow_tag=True)

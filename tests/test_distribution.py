@@ -32,8 +32,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
         words = checker.split()
         words[0] = str(Path(sys.executable).with_name(words[0]))
         files = [str(p) for p in out.iterdir() if p.suffix == ".whl" or "twine" in checker]
-        done = subprocess.run([*words, *files], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+        completed = subprocess.run([*words, *files], capture_output=True, text=True)
+        assert completed.returncode == 0, completed.stdout + completed.stderr
     (path,) = out.glob("*.whl")
     with zipfile.ZipFile(path) as file:
         yield file
@@ -47,14 +47,14 @@ def test_the_wheel_installs_quatrain_and_nothing_beside_it(wheel: zipfile.ZipFil
 
 
 def test_the_wheel_holds_every_file_of_the_four_folders(wheel: zipfile.ZipFile) -> None:
-    wanted = set()
+    expected = set()
     for folder in ("quatrain", *PACKAGES):
         inside = "quatrain" if folder == "quatrain" else f"quatrain/{folder}"
         for parent, _, names in os.walk(ROOT / folder):  # does not follow the links
             below = Path(inside, Path(parent).relative_to(ROOT / folder))
-            wanted |= {(below / name).as_posix() for name in names if below.name != "__pycache__"}
-    assert {n for n in wheel.namelist() if n.startswith("quatrain/")} == wanted
-    assert "quatrain/py.typed" in wanted
+            expected |= {(below / name).as_posix() for name in names if below.name != "__pycache__"}
+    assert {n for n in wheel.namelist() if n.startswith("quatrain/")} == expected
+    assert "quatrain/py.typed" in expected
 
 
 def test_everything_that_names_the_version_names_the_same_one() -> None:
@@ -69,7 +69,7 @@ def test_everything_that_names_the_version_names_the_same_one() -> None:
         file: re.findall(pattern, (ROOT / file).read_text(), re.M)
         for file, pattern in versions.items()
     }
-    assert all(len(found) == 1 for found in named.values()), named
+    assert all(len(versions) == 1 for versions in named.values()), named
     assert len({version for (version,) in named.values()}) == 1, named
 
 
@@ -105,10 +105,10 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def call(command: list[str], folder: Path, *words: str) -> None:
     """Calls Quatrain in the folder."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
+    completed = subprocess.run(
         [*command, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=600
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_init_check_run_and_predict_import_nothing_of_the_user_s_folder(

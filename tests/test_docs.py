@@ -93,26 +93,26 @@ def test_the_page_lists_the_reasons_of_rejection() -> None:
 def test_every_key_of_a_section_stands_in_the_reference_with_its_default(
     heading: str, number: int, section: type[BaseModel]
 ) -> None:
-    told = keys_of(tables_of(heading)[number])
+    documented = keys_of(tables_of(heading)[number])
     coded = {n: shown(f.default) for n, f in section.model_fields.items() if n != "settings"}
-    assert set(told) == set(coded)
-    assert not [n for n in coded if not same(told[n], coded[n])]
+    assert set(documented) == set(coded)
+    assert not [n for n in coded if not same(documented[n], coded[n])]
 
 
 def test_every_section_stands_in_the_reference() -> None:
     first = re.findall(r"(?:^\|.*\n)+", PAGE, flags=re.M)[0]
-    told = set(re.findall(r"^\| `(\w+)`", first, flags=re.M))
-    assert told == {f.alias or n for n, f in sections.ModelSpec.model_fields.items()}
+    documented = set(re.findall(r"^\| `(\w+)`", first, flags=re.M))
+    assert documented == {f.alias or n for n, f in sections.ModelSpec.model_fields.items()}
 
 
 def test_every_setting_of_the_trainer_stands_in_the_reference() -> None:
     table = tables_of("train")[2]
-    told, coded = (
+    documented, coded = (
         keys_of(table),
         {f.name: shown(f.default) for f in dataclasses.fields(Hyperparameters)},
     )
-    assert set(told) == set(coded)
-    assert not [n for n in coded if not same(told[n], coded[n])]
+    assert set(documented) == set(coded)
+    assert not [n for n in coded if not same(documented[n], coded[n])]
     helps = {f.name: f.metadata["help"] for f in dataclasses.fields(Hyperparameters)}
     assert not [r for r in table if helps[r[0].strip(" `")].lower() not in r[2].lower()]
 
@@ -128,9 +128,9 @@ def test_every_transform_and_its_settings_stand_in_the_reference() -> None:
 
 
 def test_every_transform_says_what_becomes_of_missing_unseen_and_extreme_values() -> None:
-    told = tables_of("features")[1]
-    assert [row[0].strip("`") for row in told] == list(FEATURES)
-    assert {len(row) for row in told} == {4}
+    documented = tables_of("features")[1]
+    assert [row[0].strip("`") for row in documented] == list(FEATURES)
+    assert {len(row) for row in documented} == {4}
 
 
 def test_every_metric_of_the_gate_stands_in_the_reference() -> None:

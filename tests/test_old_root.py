@@ -50,16 +50,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def next_run(folder: Path) -> Outcome:
-    done = quatrain("run", "toys.yaml", "--root", "root", cwd=folder)
-    return Outcome(done, (folder / "root/toys/latest").resolve())
+    completed = quatrain("run", "toys.yaml", "--root", "root", cwd=folder)
+    return Outcome(completed, (folder / "root/toys/latest").resolve())
 
 
 def test_report_prints_the_old_runs(folder: Path) -> None:
     for run, auc in ((FIRST, "0.7567"), (CHAMPION, "0.7585")):
-        done = quatrain("report", f"root/toys/{run}", cwd=folder)
-        assert done.returncode == 0, done.stderr
-        assert auc in done.stdout
-        assert "report.html" in done.stdout
+        completed = quatrain("report", f"root/toys/{run}", cwd=folder)
+        assert completed.returncode == 0, completed.stderr
+        assert auc in completed.stdout
+        assert "report.html" in completed.stdout
 
 
 def test_the_old_champion_answers_as_it_did(folder: Path) -> None:
@@ -67,8 +67,8 @@ def test_the_old_champion_answers_as_it_did(folder: Path) -> None:
     (test,), (predictions,) = pipeline.rglob("test-*.parquet"), pipeline.rglob("predictions-*")
     raw = pq.read_table(test, columns=["raw_size", "raw_colour"])
     pacsv.write_csv(raw.rename_columns(["size", "colour"]), folder / "raw.csv")
-    done = quatrain("predict", "root/toys", "raw.csv", "-o", "answers.csv", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    completed = quatrain("predict", "root/toys", "raw.csv", "-o", "answers.csv", cwd=folder)
+    assert completed.returncode == 0, completed.stderr
     now = pacsv.read_csv(folder / "answers.csv").column("probability_true").to_pylist()
     then = pq.read_table(predictions).column("probability_true").to_pylist()
     assert len(now) == 67
@@ -76,7 +76,7 @@ def test_the_old_champion_answers_as_it_did(folder: Path) -> None:
 
 
 def test_a_new_run_compares_its_rows_with_the_old_statistics(next_run: Outcome) -> None:
-    assert next_run.done.returncode == 0, next_run.done.stderr
+    assert next_run.completed.returncode == 0, next_run.completed.stderr
     (comparison,) = next_run.json("drift.json")["comparisons"]
     assert (comparison["run"], comparison["against"]) == (CHAMPION, ["previous", "champion"])
     checks = [check for column in comparison["columns"] for check in column["checks"]]

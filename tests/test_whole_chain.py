@@ -70,7 +70,7 @@ SPEC: dict[str, Any] = {
 class Outcome:
     """A finished command and the folder of its run."""
 
-    done: subprocess.CompletedProcess
+    completed: subprocess.CompletedProcess
     run: Path
 
     def json(self, name: str) -> Any:
@@ -89,8 +89,8 @@ def quatrain(*words: object, cwd: Path) -> subprocess.CompletedProcess:
 def run_spec(spec: dict[str, Any], folder: Path, *options: object) -> Outcome:
     path = folder / f"{spec['name']}.yaml"
     path.write_text(yaml.safe_dump(spec, sort_keys=False))
-    done = quatrain("run", path, "--root", folder / "runs", *options, cwd=folder)
-    return Outcome(done, (folder / "runs" / spec["name"] / "latest").resolve())
+    completed = quatrain("run", path, "--root", folder / "runs", *options, cwd=folder)
+    return Outcome(completed, (folder / "runs" / spec["name"] / "latest").resolve())
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -174,7 +174,7 @@ def test_no_step_renames_a_folder(folder: Path, passed: Outcome, regression: Out
 
 
 def test_a_run_ends_with_a_passed_gate_and_every_artifact(passed: Outcome) -> None:
-    assert passed.done.returncode == 0, passed.done.stderr
+    assert passed.completed.returncode == 0, passed.completed.stderr
     assert passed.json("run.json")["status"] == "succeeded"
     assert [s["name"] for s in passed.json("run.json")["steps"]] == [
         "preprocess",
@@ -218,8 +218,8 @@ def test_the_metrics_of_numbers_are_those_of_the_predictions(regression: Outcome
 
 
 def test_the_file_that_ran_is_the_file_that_compile_writes(passed: Outcome, folder: Path) -> None:
-    done = quatrain("compile", "-o", folder / "again.yaml", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    completed = quatrain("compile", "-o", folder / "again.yaml", cwd=folder)
+    assert completed.returncode == 0, completed.stderr
     assert (folder / "again.yaml").read_bytes() == (passed.run / "training.yaml").read_bytes()
 
 
@@ -243,23 +243,23 @@ def test_the_model_says_which_package_trained_it(passed: Outcome) -> None:
 
 def test_predict_answers_what_evaluate_saw(passed: Outcome, folder: Path) -> None:
     (shard,) = passed.run.rglob("test-00000-of-*.parquet")
-    (seen,) = passed.run.rglob("predictions-*.parquet")
+    (predictions_path,) = passed.run.rglob("predictions-*.parquet")
     raw = pq.read_table(shard).select(["raw_size", "raw_colour", "raw_sold"])
     pacsv.write_csv(raw.rename_columns(["size", "colour", "sold"]), folder / "raw.csv")
-    done = quatrain("predict", passed.run / "model", "raw.csv", "-o", "out.csv", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    completed = quatrain("predict", passed.run / "model", "raw.csv", "-o", "out.csv", cwd=folder)
+    assert completed.returncode == 0, completed.stderr
     ours = pacsv.read_csv(folder / "out.csv").column("probability_true").to_pylist()
-    theirs = pq.read_table(seen).column("probability_true").to_pylist()
+    theirs = pq.read_table(predictions_path).column("probability_true").to_pylist()
     assert ours == pytest.approx(theirs, abs=1e-7)
 
 
 def test_the_serving_page_calls_the_model_as_predict_does(passed: Outcome, folder: Path) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", SERVING, re.S)
-    told = "print(json.dumps([probabilities.tolist(), predicted, same.tolist()]))\n"
-    command = [sys.executable, "-c", block + told]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    probabilities, predicted, same = json.loads(done.stdout.splitlines()[-1])
+    print_answers = "print(json.dumps([probabilities.tolist(), predicted, same.tolist()]))\n"
+    command = [sys.executable, "-c", block + print_answers]
+    completed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    probabilities, predicted, same = json.loads(completed.stdout.splitlines()[-1])
 
     rows = "size,colour,sold\n7.5,red,2013-07-06 10:00:00\n,,2013-07-06 10:00:00\n1,never seen,\n"
     (folder / "served.csv").write_text(rows)
@@ -281,26 +281,26 @@ def test_the_serving_page_tells_every_key_of_the_model(passed: Outcome, name: st
 
 def test_the_serving_page_tells_the_columns_of_rejected_rows(passed: Outcome) -> None:
     section = SERVING.split("## rejected/")[1]
-    told = re.findall(r"^\| `(\w+)` \| (\w+) \|", section, flags=re.M)
+    documented = re.findall(r"^\| `(\w+)` \| (\w+) \|", section, flags=re.M)
     written = pq.read_table(passed.run / "rejected").schema
-    assert told == [(f.name, str(f.type)) for f in written]
+    assert documented == [(f.name, str(f.type)) for f in written]
 
 
 def test_report_prints_how_a_run_went(passed: Outcome, folder: Path) -> None:
-    done = quatrain("report", passed.run, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    completed = quatrain("report", passed.run, cwd=folder)
+    assert completed.returncode == 0, completed.stderr
     auc = passed.json("metrics.json")["metrics"]["auc"]["value"]
-    assert f"{auc:.4f}" in next(x for x in done.stdout.splitlines() if "auc" in x)
+    assert f"{auc:.4f}" in next(x for x in completed.stdout.splitlines() if "auc" in x)
     page = passed.run.relative_to(folder) / "report.html"
-    assert done.stdout.splitlines()[-1] == f"page: {page}"
+    assert completed.stdout.splitlines()[-1] == f"page: {page}"
 
 
 def test_a_missed_gate_fails_the_run_with_the_number_and_keeps_the_report(failed: Outcome) -> None:
-    assert failed.done.returncode == 1
-    assert "is above the gate 0.0000" in failed.done.stderr
-    assert "not promoted" in failed.done.stderr
-    assert failed.done.stderr.endswith(f"\nreport: {failed.run}/report.html\n")
-    assert "Traceback" not in failed.done.stderr
+    assert failed.completed.returncode == 1
+    assert "is above the gate 0.0000" in failed.completed.stderr
+    assert "not promoted" in failed.completed.stderr
+    assert failed.completed.stderr.endswith(f"\nreport: {failed.run}/report.html\n")
+    assert "Traceback" not in failed.completed.stderr
     assert failed.json("run.json")["status"] == "failed"
     assert failed.json("metrics.json")["gate"]["passed"] is False
     assert "not promoted" in (failed.run / "report.html").read_text()
@@ -314,9 +314,9 @@ def test_a_first_run_has_nothing_to_compare_with(passed: Outcome) -> None:
 def test_a_run_is_compared_with_the_last_that_passed_its_gate(
     passed: Outcome, failed: Outcome
 ) -> None:
-    (found,) = failed.json("drift.json")["comparisons"]
-    assert (found["run"], found["against"]) == (passed.run.name, ["previous", "champion"])
-    checks = [check for column in found["columns"] for check in column["checks"]]
+    (recorded,) = failed.json("drift.json")["comparisons"]
+    assert (recorded["run"], recorded["against"]) == (passed.run.name, ["previous", "champion"])
+    checks = [check for column in recorded["columns"] for check in column["checks"]]
     assert {check["verdict"] for check in checks} == {"passed"}
     assert max(check["value"] for check in checks) == 0
     assert passed.run.name in (failed.run / "report.html").read_text()
@@ -326,24 +326,24 @@ def test_a_model_is_compared_with_the_champion_on_the_same_rows(
     passed: Outcome, failed: Outcome
 ) -> None:
     assert passed.json("metrics.json")["champion"] is None
-    found = failed.json("metrics.json")
-    champion, theirs = found["champion"], passed.json("metrics.json")["metrics"]
+    recorded = failed.json("metrics.json")
+    champion, theirs = recorded["champion"], passed.json("metrics.json")["metrics"]
     assert (champion["run"], champion["why"]) == (passed.run.name, "")
     assert champion["metrics"]["log_loss"] == theirs["log_loss"]
     assert abs(champion["worse"]["value"]) < 0.01  # two replicas learn what one learns
-    (check,) = [c for c in found["gate"]["checks"] if c["metric"] == "champion"]
+    (check,) = [c for c in recorded["gate"]["checks"] if c["metric"] == "champion"]
     assert check["passed"]
 
 
 def test_too_much_drift_stops_the_run_before_it_trains(passed: Outcome, drifted: Outcome) -> None:
-    assert drifted.done.returncode == 1
-    assert "step preprocess failed" in drifted.done.stderr
-    assert "size: mean=" in drifted.done.stderr
-    assert "is above drift.mean.fail 0.5" in drifted.done.stderr
-    assert "Traceback" not in drifted.done.stderr
+    assert drifted.completed.returncode == 1
+    assert "step preprocess failed" in drifted.completed.stderr
+    assert "size: mean=" in drifted.completed.stderr
+    assert "is above drift.mean.fail 0.5" in drifted.completed.stderr
+    assert "Traceback" not in drifted.completed.stderr
     assert [s["name"] for s in drifted.json("run.json")["steps"]] == ["preprocess"]
-    (found,) = drifted.json("drift.json")["comparisons"]
-    assert found["run"] == passed.run.name  # the run that failed its gate left no statistics
+    (recorded,) = drifted.json("drift.json")["comparisons"]
+    assert recorded["run"] == passed.run.name  # the run that failed its gate left no statistics
 
 
 def test_two_replicas_train_the_job_together(failed: Outcome) -> None:
@@ -367,8 +367,11 @@ def test_two_runs_give_the_same_bytes(passed: Outcome, failed: Outcome) -> None:
 
 
 def test_the_same_file_trains_another_table(passed: Outcome, regression: Outcome) -> None:
-    assert regression.done.returncode in (0, 1), regression.done.stderr
-    assert "step evaluate failed" in regression.done.stderr or regression.done.returncode == 0
+    assert regression.completed.returncode in (0, 1), regression.completed.stderr
+    assert (
+        "step evaluate failed" in regression.completed.stderr
+        or regression.completed.returncode == 0
+    )
     digest = [o.json("run.json")["pipeline"]["sha256"] for o in (passed, regression)]
     assert digest[0] == digest[1]
     assert regression.json("metrics.json")["task"] == "regression"
@@ -386,8 +389,8 @@ def test_the_best_trial_s_settings_train_the_model(regression: Outcome) -> None:
         p["parameterId"]: p["value"] for p in best["parameters"]
     }
     assert settings["batch_size"] == 64
-    said = regression.done.stderr
-    assert "tuning: 2 trials, 2 at once" in said
+    progress = regression.completed.stderr
+    assert "tuning: 2 trials, 2 at once" in progress
     assert [s["name"] for s in regression.json("run.json")["steps"]][2] == "train"
 
 

@@ -43,10 +43,10 @@ def interpreter(version: str) -> str | None:
     for program in (f"python{version}", *map(str, reversed(pyenv))):
         ask = [program, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
         try:
-            done = subprocess.run(ask, capture_output=True, text=True)
+            completed = subprocess.run(ask, capture_output=True, text=True)
         except OSError:
             continue
-        if done.returncode == 0 and done.stdout.strip() == version:
+        if completed.returncode == 0 and completed.stdout.strip() == version:
             return program
     return None
 
@@ -80,12 +80,12 @@ def test_the_sdist_trains_and_answers(
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     options = ["--examples", str(examples), "--job-dir", str(tmp_path), "--epochs", "2"]
     train = [ours, "-m", "trainer.task", *options]
-    done = subprocess.run(train, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = subprocess.run(train, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr[-3000:]
     ask = [ours, "-c", ANSWER, str(tmp_path / "model")]
-    done = subprocess.run(ask, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    tensorflow, version = json.loads(done.stdout.splitlines()[-1])
+    completed = subprocess.run(ask, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    tensorflow, version = json.loads(completed.stdout.splitlines()[-1])
     assert ".".join(map(str, version)) == python
     print(f"Python {python}, TensorFlow {tensorflow}: trained and answered")
 
@@ -105,9 +105,9 @@ def test_gcloud_trains_the_folder_here(examples: Path, tmp_path: Path) -> None:
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
     }
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(
+    completed = subprocess.run(
         command, cwd=tmp_path, env={**environment, **settings}, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "job/model/saved_model.pb").is_file(), done.stderr[-3000:]
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    assert (tmp_path / "job/model/saved_model.pb").is_file(), completed.stderr[-3000:]
     print("gcloud ai-platform local train: trained")

@@ -48,7 +48,7 @@ class Read:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Callable[..., str]:
-    """Writes bytes to a file; gives its path."""
+    """Writes bytes to a file, and returns its path."""
 
     def write(data: bytes | str, name: str = "t.csv") -> str:
         path = tmp_path / name

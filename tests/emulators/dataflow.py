@@ -74,9 +74,9 @@ class Dataflow:
 
     def update(self, job_id: str, body: bytes) -> dict[str, Any]:
         """Cancels a job."""
-        wanted = json.loads(body).get("requestedState")
-        if wanted not in ("JOB_STATE_CANCELLED", int(api.JobState.JOB_STATE_CANCELLED)):
-            raise ValueError(f"requestedState {wanted!r}")
+        requested = json.loads(body).get("requestedState")
+        if requested not in ("JOB_STATE_CANCELLED", int(api.JobState.JOB_STATE_CANCELLED)):
+            raise ValueError(f"requestedState {requested!r}")
         self.cancelled.append(job_id)
         return self._shown(self.jobs[job_id])
 

@@ -46,7 +46,7 @@ class LocalExecution:
         self.runs: list[Path] = []
 
     def __call__(self, job: Any, update: Callable[[], None]) -> None:
-        """Runs a job to its end, and updates its tasks meanwhile."""
+        """Runs a job to its end, and updates its tasks as they run."""
         pb = aiplatform_v1.PipelineJob.pb(job)
         root = self.here(pb.runtime_config.gcs_output_directory)
         root.mkdir(parents=True, exist_ok=True)

@@ -355,8 +355,8 @@ class _Handler(BaseHTTPRequestHandler):
                 created = self.storage.copy(self.storage.object(a, b, {}), c, d, query)
                 resource = created.resource()
                 size = resource["size"]
-                done = {"done": True, "totalBytesRewritten": size, "objectSize": size}
-                self._json({**done, "resource": resource} if how == "rewriteTo" else resource)
+                completed = {"done": True, "totalBytesRewritten": size, "objectSize": size}
+                self._json({**completed, "resource": resource} if how == "rewriteTo" else resource)
             case (_, [*prefix, "b", bucket, "o", name]) if prefix in (
                 ["storage", "v1"],
                 ["download", "storage", "v1"],
@@ -401,11 +401,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(self.storage.upload(bucket, query, kind, body).resource())
 
     def _chunk(self, key: str, body: bytes) -> None:
-        done = self.storage.continue_upload(key, self.headers.get("Content-Range", ""), body)
-        if isinstance(done, Object):
-            self._json(done.resource())
+        completed = self.storage.continue_upload(key, self.headers.get("Content-Range", ""), body)
+        if isinstance(completed, Object):
+            self._json(completed.resource())
         else:
-            self._answer(308, b"", {"Range": f"bytes=0-{done - 1}"} if done else {})
+            self._answer(308, b"", {"Range": f"bytes=0-{completed - 1}"} if completed else {})
 
     def _json(self, value: Any) -> None:
         kind = {"Content-Type": "application/json; charset=UTF-8"}

@@ -82,9 +82,9 @@ def gcloud(tmp_path):
 
         def run(*words):
             command = [program, *words]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-            return done.stdout
+            completed = subprocess.run(command, env=environment, capture_output=True, text=True)
+            assert completed.returncode == 0, completed.stderr
+            return completed.stdout
 
         yield run, google, buckets
 

@@ -57,15 +57,15 @@ def launch(tmp_path):
             command += ["--payload", json.dumps(payload)]
             command += ["--gcp_resources", str(tmp_path / "resources.json")]
             environment = {**os.environ, **leading, "GOOGLE_APPLICATION_CREDENTIALS": str(key)}
-            done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        return done, google
+            completed = subprocess.run(command, env=environment, capture_output=True, text=True)
+        return completed, google
 
     return run
 
 
 def test_the_launcher_posts_our_pools_and_waits_for_the_job(launch, tmp_path):
-    done, google = launch(0)
-    assert done.returncode == 0, done.stderr[-2000:]
+    completed, google = launch(0)
+    assert completed.returncode == 0, completed.stderr[-2000:]
     assert (tmp_path / "chief.log").read_text().split() == ["gs://b/model/model/"]
     ((name, job),) = google.custom_jobs.items()
     assert job.state.name == "JOB_STATE_SUCCEEDED"
@@ -75,8 +75,8 @@ def test_the_launcher_posts_our_pools_and_waits_for_the_job(launch, tmp_path):
 
 
 def test_the_launcher_fails_with_the_job(launch):
-    done, google = launch(7)
-    assert done.returncode != 0
-    assert "Job failed with value error in error state: 5." in done.stderr  # JOB_STATE_FAILED
+    completed, google = launch(7)
+    assert completed.returncode != 0
+    assert "Job failed with value error in error state: 5." in completed.stderr  # JOB_STATE_FAILED
     (job,) = google.custom_jobs.values()
     assert job.error.message == "workerpool0-0: gs://b/model/model/"  # the log's last words

@@ -137,14 +137,14 @@ class Vertex:
         self.execute(job, lambda: None)
 
     def get_pipeline_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
-        return _found(self.jobs, name, "PipelineJob")
+        return _lookup(self.jobs, name, "PipelineJob")
 
     def list_pipeline_jobs(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
         page, token = _page(list(self.jobs.values()), query)
         return aiplatform_v1.ListPipelineJobsResponse(pipeline_jobs=page, next_page_token=token)
 
     def cancel_pipeline_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
-        job = _found(self.jobs, name, "PipelineJob")
+        job = _lookup(self.jobs, name, "PipelineJob")
         if job.state.name in TERMINAL:  # proto: CancelPipelineJob, best effort on a running job
             raise Refusal(400, "FAILED_PRECONDITION", f"{name} is {job.state.name}")
         job.state = aiplatform_v1.PipelineState.PIPELINE_STATE_CANCELLING
@@ -168,7 +168,7 @@ class Vertex:
         return job
 
     def get_custom_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
-        job = _found(self.custom_jobs, name, "CustomJob")
+        job = _lookup(self.custom_jobs, name, "CustomJob")
         job_pb = aiplatform_v1.CustomJob(job)
         if job.state in _JOB_STATES[:2]:  # PENDING, RUNNING, then SUCCEEDED
             job.state = _JOB_STATES[_JOB_STATES.index(job.state) + 1]
@@ -179,7 +179,7 @@ class Vertex:
         return aiplatform_v1.ListCustomJobsResponse(custom_jobs=page, next_page_token=token)
 
     def cancel_custom_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
-        job = _found(self.custom_jobs, name, "CustomJob")
+        job = _lookup(self.custom_jobs, name, "CustomJob")
         if job.state in _JOB_STATES[2:]:
             raise Refusal(400, "FAILED_PRECONDITION", f"{name} is {job.state.name}")
         job.state = aiplatform_v1.JobState.JOB_STATE_CANCELLED
@@ -203,7 +203,7 @@ class Vertex:
         }
 
     def get_model(self, query: Mapping[str, str], body: Any, name: str) -> Any:
-        return _found(self.models, name, "Model")
+        return _lookup(self.models, name, "Model")
 
     def list_models(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
         page, token = _page(list(self.models.values()), query)
@@ -268,7 +268,7 @@ class Vertex:
         self._ids = itertools.count(int(schedule.name.rpartition("/")[2]) + 1)
 
     def get_schedule(self, query: Mapping[str, str], body: Any, name: str) -> Any:
-        schedule = _found(self.schedules, name, "Schedule")
+        schedule = _lookup(self.schedules, name, "Schedule")
         self._plan(schedule)
         return schedule
 
@@ -286,11 +286,11 @@ class Vertex:
         return aiplatform_v1.ListSchedulesResponse(schedules=page, next_page_token=token)
 
     def update_schedule(self, query: Mapping[str, str], body: Any, name: str) -> Any:
-        schedule = _found(self.schedules, name, "Schedule")
+        schedule = _lookup(self.schedules, name, "Schedule")
         self._plan(schedule)
         if schedule.state.name == "COMPLETED":  # proto: "Updates an active or paused Schedule."
             raise Refusal(400, "FAILED_PRECONDITION", f"{name} is COMPLETED")
-        wanted = aiplatform_v1.Schedule.pb(_parse(body, aiplatform_v1.Schedule))
+        requested = aiplatform_v1.Schedule.pb(_parse(body, aiplatform_v1.Schedule))
         paths = [_snake(p) for p in query.get("updateMask", "").split(",") if p]
         if not paths:  # proto: update_mask, "Required."
             raise invalid("update_mask is required")
@@ -301,7 +301,7 @@ class Vertex:
                 raise invalid(f"update_mask: unknown field {path!r}")
             if path in _OUTPUT_ONLY:
                 continue  # proto: "The output_only fields will be ignored if specified."
-            _copy_field(pb, wanted, path)
+            _copy_field(pb, requested, path)
         self._check_schedule(changed)
         _stamp(pb.update_time, self.now())
         self._cursors[name] = self.now()  # proto: UpdateSchedule skips what was not started yet
@@ -325,14 +325,14 @@ class Vertex:
         schedule.last_resume_time = self.now()
 
     def _changeable(self, name: str) -> Any:
-        schedule = _found(self.schedules, name, "Schedule")
+        schedule = _lookup(self.schedules, name, "Schedule")
         self._plan(schedule)
         if schedule.state.name == "COMPLETED":  # proto: State.COMPLETED
             raise Refusal(400, "FAILED_PRECONDITION", f"{name} cannot be paused or resumed")
         return schedule
 
     def delete_schedule(self, query: Mapping[str, str], body: Any, name: str) -> Any:
-        _found(self.schedules, name, "Schedule")
+        _lookup(self.schedules, name, "Schedule")
         del self.schedules[name]
         return {"name": f"{name}/operations/{next(self._ids)}", "done": False}
 
@@ -567,7 +567,7 @@ def _error(code: int, status: str, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "status": status}}
 
 
-def _found(table: Mapping[str, Any], name: str, kind: str) -> Any:
+def _lookup(table: Mapping[str, Any], name: str, kind: str) -> Any:
     if name not in table:
         raise Refusal(404, "NOT_FOUND", f"The {kind} {name.rsplit('/', 1)[1]} does not exist")
     return table[name]
@@ -595,12 +595,12 @@ def _page(items: list[Any], query: Mapping[str, str]) -> tuple[list[Any], str]:
     return items[start : start + size], base64.urlsafe_b64encode(more).decode()
 
 
-def _copy_field(pb: Any, wanted: Any, path: str) -> None:
+def _copy_field(pb: Any, requested: Any, path: str) -> None:
     """Copies a field; proto: UpdateScheduleRequest, "non-empty fields cannot be unset"."""
     field = pb.DESCRIPTOR.fields_by_name[path]
-    was, new = getattr(pb, path), getattr(wanted, path)
+    was, new = getattr(pb, path), getattr(requested, path)
     if field.message_type:
-        if pb.HasField(path) and not wanted.HasField(path):
+        if pb.HasField(path) and not requested.HasField(path):
             raise invalid(f"{path} cannot be unset")
         was.CopyFrom(new)
         return

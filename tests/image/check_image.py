@@ -91,11 +91,11 @@ def command(container: str, folder: Path, *words: str, **env: str) -> list[str]:
 
 
 def run_in(container: str, folder: Path, *words: str) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         command(container, folder, *words), capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+    assert completed.returncode == 0, completed.stdout[-2000:] + completed.stderr[-2000:]
+    return completed.stdout
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ import quatrain
 def test_importing_quatrain_imports_nothing_else():
     code = "import sys; before = {*sys.modules}; import quatrain; print({*sys.modules} - before)"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout == "{'quatrain'}\n"
+    completed = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert completed.stdout == "{'quatrain'}\n"
 
 
 def test_the_version_is_the_distribution_s():

@@ -109,8 +109,8 @@ def test_four_devices_that_resume_follow_the_curve_of_one(
         "train(replace(odd, strategy='mirrored'))\n"
     )
     command = [sys.executable, "-c", code, str(examples), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
     assert_same_curve(4, tmp_path, one_process)
     # Shares of 17, 17, 17 and 15 rows.
     train(job(examples, tmp_path / "alone", epochs=1, batch_size=66))

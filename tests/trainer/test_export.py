@@ -192,11 +192,11 @@ def test_tensorflow_s_own_tool_runs_the_model_in_a_fresh_process(binary: Any) ->
     tool = Path(sys.executable).with_name("saved_model_cli")
     command = [str(tool), "run", "--dir", str(folder), "--tag_set", "serve"]
     command += ["--signature_def", "serving_default", "--input_exprs", ";".join(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = {**fed, "arg_carrier_code": ["AA", "DL"]}
     outputs = answers(model, "serving_default", **{k: tf.constant(v) for k, v in _typed(rows)})
-    printed = re.search(r"key probabilities:\n(\[\[.*?\]\])", done.stdout, re.S)
-    assert printed is not None, done.stdout
+    printed = re.search(r"key probabilities:\n(\[\[.*?\]\])", completed.stdout, re.S)
+    assert printed is not None, completed.stdout
     printed_probabilities = np.array(
         [float(n) for n in re.findall(r"[\d.e+-]+", printed[1])]
     ).reshape(2, 2)

@@ -20,7 +20,9 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     return read_examples(str(folder))
 
 
-def taken(rows: Resident | Streamed, epoch: int | None, batch_size: int = 64) -> list[np.ndarray]:
+def batches_of(
+    rows: Resident | Streamed, epoch: int | None, batch_size: int = 64
+) -> list[np.ndarray]:
     """Returns the delays of each batch of an epoch, without the filler."""
     batches = []
     for window in rows.windows(batch_size, None if epoch is None else (0, epoch)):
@@ -34,7 +36,7 @@ def test_streamed_batches_hold_every_row_once_and_are_full_but_for_the_last(
     grouped: Examples,
 ) -> None:
     streamed = Streamed(grouped, "train", 100 * ROW_BYTES)
-    batches = taken(streamed, 1)
+    batches = batches_of(streamed, 1)
     assert [len(b) for b in batches] == [64, 64, 64, 64, 64, 13]
     everything = np.sort(grouped.split("train").numbers[:, 0])
     np.testing.assert_array_equal(np.sort(np.concatenate(batches)), everything)
@@ -42,7 +44,7 @@ def test_streamed_batches_hold_every_row_once_and_are_full_but_for_the_last(
 
 def test_the_streamed_order_is_that_of_the_seed_and_the_epoch(grouped: Examples) -> None:
     one, other = (Streamed(grouped, "train", 100 * ROW_BYTES) for _ in range(2))
-    first, second, third = taken(one, 1), taken(other, 1), taken(one, 2)
+    first, second, third = batches_of(one, 1), batches_of(other, 1), batches_of(one, 2)
     np.testing.assert_array_equal(np.concatenate(first), np.concatenate(second))
     assert (np.concatenate(first) != np.concatenate(third)).mean() > 0.9
 
@@ -50,7 +52,7 @@ def test_the_streamed_order_is_that_of_the_seed_and_the_epoch(grouped: Examples)
 def test_unshuffled_rows_come_in_the_order_of_the_source(grouped: Examples) -> None:
     whole = grouped.split("train")
     for rows in (Resident(whole), Streamed(grouped, "train", 0)):
-        np.testing.assert_array_equal(np.concatenate(taken(rows, None)), whole.numbers[:, 0])
+        np.testing.assert_array_equal(np.concatenate(batches_of(rows, None)), whole.numbers[:, 0])
 
 
 def test_one_pass_gives_weight_labels_and_a_sample(grouped: Examples) -> None:

@@ -71,9 +71,9 @@ def test_wrong_settings_are_an_error(
 
 
 def test_an_unknown_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refusal(capsys, "--model", "mlp", "--hidden-units=")
-    assert "model is 'mlp'; it must be one of auto, tabm, trees, blend, linear" in said
-    assert "hidden_units is (); it must be one or more widths of at least 1" in said
+    message = refusal(capsys, "--model", "mlp", "--hidden-units=")
+    assert "model is 'mlp'; it must be one of auto, tabm, trees, blend, linear" in message
+    assert "hidden_units is (); it must be one or more widths of at least 1" in message
 
 
 def test_an_unknown_argument_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,9 +89,9 @@ def test_a_malformed_number_is_an_error(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_value_out_of_range_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refusal(capsys, "--dropout", "1", "--learning-rate", "nan")
-    assert "dropout is 1.0; it must be at least 0 and below 1" in said
-    assert "learning_rate is nan; it must be a number above 0" in said
+    message = refusal(capsys, "--dropout", "1", "--learning-rate", "nan")
+    assert "dropout is 1.0; it must be at least 0 and below 1" in message
+    assert "learning_rate is nan; it must be a number above 0" in message
 
 
 def test_an_unknown_strategy_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,8 +122,10 @@ def test_parsing_and_help_never_import_tensorflow() -> None:
         "try: t.main(['--help'])\n"
         "finally: assert not {'tensorflow', 'numpy', 'pyarrow'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert all(f"--{f.name.replace('_', '-')}" in done.stdout for f in fields(Hyperparameters))
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert all(f"--{f.name.replace('_', '-')}" in completed.stdout for f in fields(Hyperparameters))
 
 
 def test_the_tuning_metric_is_a_json_line_an_epoch(

@@ -65,11 +65,11 @@ def call(program: Path, *words: str, cwd: Path) -> str:
     ours = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONSAFEPATH")
     env = {k: v for k, v in os.environ.items() if k not in ours}
     env["PATH"] = f"{program.parent}{os.pathsep}/usr/bin{os.pathsep}/bin"
-    done = subprocess.run(
+    completed = subprocess.run(
         [str(program), *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=900
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
 def test_the_files_pass_the_checks_of_an_index() -> None:

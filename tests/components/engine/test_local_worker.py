@@ -32,8 +32,8 @@ SHOWN = "print({'google.auth', 'pymongo', 'tensorflow', 'kfp', 'pandas'} & set(s
 )
 def test_a_local_run_imports_no_client_of_google_nor_tensorflow(code: str) -> None:
     command = [sys.executable, "-c", f"import sys; {code}; {SHOWN}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("set()\n", "")
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (completed.stdout, completed.stderr) == ("set()\n", "")
 
 
 def test_a_module_is_absent_for_a_while_only() -> None:

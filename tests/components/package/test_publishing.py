@@ -128,13 +128,13 @@ def test_the_default_trainer_is_found_without_importing_it():
         "import sys\nfrom quatrain.components.package.publishing import default_trainer_dir\n"
         "print(default_trainer_dir()); print('tensorflow' in sys.modules)"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,
     )
-    folder, imported = done.stdout.split()
+    folder, imported = completed.stdout.split()
     assert (Path(folder) / "task.py").is_file()
     assert imported == "False"

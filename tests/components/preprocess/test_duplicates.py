@@ -31,7 +31,7 @@ HEADER = "day,delay,carrier,arrival,weight\n"
 
 
 def rows_of(copies: int) -> str:
-    """60 days in so many rounds; a later round has a larger weight, but for day 7."""
+    """60 days in this many rounds; a later round has a larger weight, but for day 7."""
     lines = [
         f"{day},{day},{'AB'[day % 2]},{day % 30},{1 if day == 7 else 1 + n}\n"
         for n in range(copies)

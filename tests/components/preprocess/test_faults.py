@@ -85,20 +85,24 @@ def limits(undisturbed: Path) -> list[int]:
 def disturbed(
     small_spec: ModelSpec, limits: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[Any]]:
-    """A run for each point and each limit, each in a process of its own: what each said."""
+    """A run for each point and each limit, each in its own process, and what each reported."""
     folder = tmp_path_factory.mktemp("disturbed")
     scenarios = [*POINTS, *((None, "", limit) for limit in limits)]
     arguments = [json.dumps(a) for a in (small_spec.as_json(), str(folder), scenarios)]
     command = [sys.executable, "-c", CHILDREN, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return folder, [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return folder, [
+        json.loads(line) for line in completed.stdout.splitlines() if line.startswith("[")
+    ]
 
 
 def test_a_run_that_is_killed_at_any_point_leaves_no_manifest_and_can_be_run_again(
     small_spec: ModelSpec, undisturbed: Path, disturbed: tuple[Path, list[Any]]
 ) -> None:
-    folder, said = disturbed
-    assert [s for s in said if s[0] < len(POINTS)] == [[i, "status", 9] for i in range(len(POINTS))]
+    folder, reports = disturbed
+    assert [s for s in reports if s[0] < len(POINTS)] == [
+        [i, "status", 9] for i in range(len(POINTS))
+    ]
     for i in range(len(POINTS)):
         assert os.listdir(folder / str(i) / "out") != []
         assert not (folder / str(i) / "out/manifest.json").exists()
@@ -111,13 +115,16 @@ def test_a_run_that_is_killed_at_any_point_leaves_no_manifest_and_can_be_run_aga
 def test_a_disk_that_is_full_at_any_point_is_a_sentence_and_leaves_nothing(
     limits: list[int], disturbed: tuple[Path, list[Any]]
 ) -> None:
-    folder, said = disturbed
+    folder, reports = disturbed
     for i in range(len(POINTS), len(POINTS) + len(limits)):
         sentence = (
             f"{folder}/{i}/out cannot be written: a file may not be larger; nothing was left "
             f"there. Make room, or name another place as the root"
         )
-        assert [s for s in said if s[0] == i] == [[i, "ArtifactError", sentence], [i, "status", 0]]
+        assert [s for s in reports if s[0] == i] == [
+            [i, "ArtifactError", sentence],
+            [i, "status", 0],
+        ]
         assert os.listdir(folder / str(i)) == []
 
 
@@ -184,11 +191,11 @@ def test_a_busy_bucket_gives_the_same_bytes_or_in_the_end_a_sentence(
         never = "[" + ",".join(spec(f"gs://b/never/*/{n}.csv") for n in ("429", "503")) + "]"
         uri = spec("gs://b/*/?.csv")
         command = [sys.executable, "-c", BUCKET, uri, uri, never, str(tmp_path)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert not any(fault.left for fault in storage._faults if fault.left < 900)
     assert contents(tmp_path / "busy") == contents(tmp_path / "calm")
     assert json.loads((tmp_path / "calm/manifest.json").read_text())["rows"]["read"] == 400
-    errors = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    errors = [json.loads(line) for line in completed.stdout.splitlines() if line.startswith("[")]
     assert [kind for kind, _ in errors] == ["SourceError", "SourceError"]
     for (_, sentence), name in zip(errors, ("429", "503"), strict=True):
         assert sentence.startswith(f"gs://b/never/year=1/{name}.csv cannot be read: ")

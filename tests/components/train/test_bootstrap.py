@@ -118,8 +118,8 @@ def test_a_signal_reaches_the_trainer_and_its_exit_code_returns(package):
 
 def test_a_trainer_that_is_killed_leaves_its_failure(package, tmp_path):
     places = {n: f"{tmp_path}/{n}/" for n in VARIABLES.values()}
-    done = subprocess.run(command(package, "--die"), env={**os.environ, **places}, check=False)
-    assert done.returncode == 137
+    completed = subprocess.run(command(package, "--die"), env={**os.environ, **places}, check=False)
+    assert completed.returncode == 137
     assert json.loads((tmp_path / "failure.json").read_text()) == {
         "phase": "train",
         "reason": "the trainer was killed by SIGKILL",

@@ -48,16 +48,16 @@ def spec_path(tmp_path, spec):
 def test_help_imports_nothing_heavy():
     code = "import sys; from quatrain.cli import entry; print(*sys.modules, sep='\\n')"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    modules = {name.partition(".")[0] for name in done.stdout.split()}
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = {name.partition(".")[0] for name in completed.stdout.split()}
     assert not modules & {"apache_beam", "duckdb", "kfp", "numpy", "pyarrow"}
     assert not modules & {"keras", "pydantic", "requests", "tensorflow", "yaml"}
 
 
 def test_python_m_quatrain_lists_every_verb():
     command = [sys.executable, "-m", "quatrain", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert all(f"\n  {verb} " in done.stdout for verb in VERBS)
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(f"\n  {verb} " in completed.stdout for verb in VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -21,7 +21,7 @@ def sampled(folder: Path, *columns: tuple[str, list[str]], delimiter: str = ",")
     return draw_sample(str(path))
 
 
-def looked(folder: Path, values: list[str], name: str = "x", other: str = "z") -> ColumnProfile:
+def profile_of(folder: Path, values: list[str], name: str = "x", other: str = "z") -> ColumnProfile:
     sample = sampled(folder, (name, values), (other, ["1"] * len(values)))
     return profile_columns(sample, find_nulls(sample, other).spellings)[name]
 
@@ -65,7 +65,7 @@ def test_the_values_say_the_type_and_what_they_are_for(
     tmp_path: Path, name: str, values: list[str], type_: str, kind: str
 ) -> None:
     quoted = [f'"{v}"' for v in values]
-    column = looked(tmp_path, quoted, name)
+    column = profile_of(tmp_path, quoted, name)
     assert (column.type, column.kind) == (type_, kind)
 
 
@@ -90,29 +90,29 @@ def test_a_decimal_comma_is_read_by_an_expression(tmp_path: Path) -> None:
 def test_dates_in_other_formats_are_times_unless_day_and_month_may_be_swapped(
     tmp_path: Path, values: list[str], declared: Any
 ) -> None:
-    column = looked(tmp_path, values)
+    column = profile_of(tmp_path, values)
     assert (column.declared, column.kind) == (declared, "time")
 
 
 def test_an_epoch_is_a_time_where_the_name_says_so(tmp_path: Path) -> None:
     values = [str(1_400_000_000 + 7 * i * i) for i in range(30)]
-    column = looked(tmp_path, values, "start_time")
+    column = profile_of(tmp_path, values, "start_time")
     assert (column.declared, column.kind) == ({"type": "timestamp", "epoch": "s"}, "time")
     assert column.values[0].as_py() == datetime.datetime(2014, 5, 13, 16, 53, 20)
-    assert looked(tmp_path, values, "amount").kind == "number"
+    assert profile_of(tmp_path, values, "amount").kind == "number"
 
 
 def test_categories_that_differ_by_blanks_or_case_alone_are_one(tmp_path: Path) -> None:
-    column = looked(tmp_path, ["Yes", "yes ", "no", "No"] * 5)
+    column = profile_of(tmp_path, ["Yes", "yes ", "no", "No"] * 5)
     assert column.declared == {"type": "string", "trim": True, "case": "lower"}
     assert sorted(column.values.unique().to_pylist()) == ["no", "yes"]
-    assert looked(tmp_path, ["Yes", "No"] * 5).declared == "string"
+    assert profile_of(tmp_path, ["Yes", "No"] * 5).declared == "string"
 
 
 def test_a_few_cells_that_do_not_convert_leave_the_type(tmp_path: Path) -> None:
-    column = looked(tmp_path, ["7", "8"] * 200 + ["eight"])
+    column = profile_of(tmp_path, ["7", "8"] * 200 + ["eight"])
     assert (column.type, column.n_bad) == ("int", 1)
-    assert looked(tmp_path, ["7", "8"] * 20 + ["eight"]).type == "string"
+    assert profile_of(tmp_path, ["7", "8"] * 20 + ["eight"]).type == "string"
 
 
 def nulls_of(folder: Path, target: str, *columns: tuple[str, list[str]]) -> Nulls:

@@ -237,8 +237,8 @@ def script(*frames, state="PIPELINE_STATE_SUCCEEDED", error=""):
             if "train" in frame:
                 artifact = aiplatform_v1.Artifact(uri="gs://bucket/quatrain/1/model")
                 outputs = {"model": Task.ArtifactList(artifacts=[artifact])}
-                done = Task.State.SUCCEEDED
-                tasks.append(Task(task_id=98, task_name="plan", state=done, outputs=outputs))
+                completed = Task.State.SUCCEEDED
+                tasks.append(Task(task_id=98, task_name="plan", state=completed, outputs=outputs))
             job.job_detail = aiplatform_v1.PipelineJobDetail(task_details=tasks)
         job.state = State[state]
 
@@ -246,11 +246,11 @@ def script(*frames, state="PIPELINE_STATE_SUCCEEDED", error=""):
 
 
 def test_waiting_shows_the_steps_and_ends_with_the_report_s_link(google, quatrain):
-    done = {"preprocess": "SUCCEEDED", "package": "SKIPPED"}
+    completed = {"preprocess": "SUCCEEDED", "package": "SKIPPED"}
     google.execute = script(
         {"preprocess": "RUNNING"},
-        {**done, "train": "RUNNING"},
-        {**done, "train": "SUCCEEDED", "evaluate": "SUCCEEDED"},
+        {**completed, "train": "RUNNING"},
+        {**completed, "train": "SUCCEEDED", "evaluate": "SUCCEEDED"},
     )
     google.faults = [("get_pipeline_job", 503, "before"), ("get_pipeline_job", 429, "before")]
     code, out, err = quatrain("submit", "toy.yaml", "--wait")

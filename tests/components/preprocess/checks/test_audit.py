@@ -67,7 +67,7 @@ def audited(
 
 
 def plain(n: int, seed: int = 0) -> dict[str, Any]:
-    """Rows of which nothing is wrong: a noisy label, no copies."""
+    """Faultless rows: a noisy label, no copies."""
     rng = np.random.default_rng(seed)
     x = rng.normal(0, 1, n)
     y = (x + rng.normal(0, 1, n) > 0).astype(int)
