@@ -27,7 +27,11 @@ def check_sources(folder: Path) -> None:
             syntax error, and import that the training image does not provide.
     """
     if not folder.is_dir():
-        raise PackageError(f"trainer folder {folder} is not there; give a folder with {REQUIRED}")
+        needed = f"{', '.join(REQUIRED[:-1])} and {REQUIRED[-1]}"
+        raise PackageError(
+            f"train.trainer: {folder} does not exist; give a .py file with `train`, or a folder "
+            f"with {needed}"
+        )
     problems = [f"{name} is missing" for name in REQUIRED if not (folder / name).is_file()]
     paths = [p for p in sorted(folder.rglob("*")) if not _is_ignored(p.relative_to(folder))]
     for path in paths:

@@ -50,6 +50,7 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
       quatrain check examples/flights/flights.yaml --set clean.max_rejected=0.01
     """  # noqa: D301
     from quatrain.components.errors import SpecError
+    from quatrain.components.package.publishing import check_trainer
     from quatrain.components.tiers import tiers
     from quatrain.components.times import window_end
     from quatrain.components.train.plan import resolve_tier
@@ -59,6 +60,11 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
 
     model_spec = load_with_source(spec, overrides)
     resolved = resolve_tier(model_spec, tier)
+    trainer = model_spec.train.trainer or ""
+    if "://" in trainer:
+        click.echo(f"warning: train.trainer: {trainer} is not checked here", err=True)
+    else:
+        check_trainer(trainer)
     result = sample.check(model_spec, window_end(model_spec.source.window, at))
     if result.sample:
         click.echo(f"sampled {rows_in_words(result.sample.rows)}")

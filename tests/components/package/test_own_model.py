@@ -42,7 +42,11 @@ def test_a_model_that_imports_what_the_image_lacks_is_refused(tmp_path: Path) ->
 
 
 def test_a_missing_trainer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PackageError, match="mine is not there"):
+    expected = (
+        r"train\.trainer: .*mine does not exist; give a \.py file with `train`, or a folder with "
+        r"pyproject\.toml, __init__\.py, task\.py and model\.py$"
+    )
+    with pytest.raises(PackageError, match=expected):
         check_trainer(str(tmp_path / "mine"))
 
 

@@ -257,3 +257,11 @@ def test_the_folder_of_all_runs_names_what_is_in_it(capsys, tmp_path):
 def test_check_takes_a_tier_as_run_does(capsys, spec_path):
     code, _, err = quatrain(capsys, "check", spec_path, "--tier", "BASIK")
     assert (code, err) == (1, "error: unknown tier 'BASIK'; did you mean 'BASIC'?\n")
+
+
+def test_check_looks_at_the_users_own_trainer_as_run_does(capsys, spec_path):
+    for verb in ("check", "run"):
+        code, _, err = quatrain(capsys, verb, spec_path, "--set", "train.trainer=gone.py")
+        assert code == 1
+        assert "train.trainer: " in err
+        assert "gone.py does not exist; give a .py file with `train`" in err
