@@ -163,7 +163,8 @@ def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
     if isinstance(image, str) and "@sha256:" not in image and not allow_tag:
         yield (
             f"image: {image!r} can move; name it by its digest ({image}@sha256:...), which "
-            f"`gcloud artifacts docker images describe {image}` prints, or give --allow-tag"
+            f"`gcloud artifacts docker images describe {image}` prints, or "
+            f"pass --allow-tag, which submit, upload and schedule apply accept"
         )
     for name, part in (("psc_interface", "regions"), ("encryption_key", "locations")):
         region = re.search(rf"/{part}/([^/]+)/", str(value.get(name)))
