@@ -49,11 +49,15 @@ def write_json(path: Path, value: Any) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file so that it is either whole or as it was before, and flushes it to the disk."""
     partial = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)  # after closing it: a mount of a bucket cannot rename an open file
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)  # once it is closed: a mount of a bucket renames no open file
+    except BaseException:
+        partial.unlink(missing_ok=True)  # a full disk is not to get fuller
+        raise
 
 
 def read_manifest(folder: Path | str, name: str, step: str) -> dict[str, Any]:

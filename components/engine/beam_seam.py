@@ -49,16 +49,16 @@ class OptionError(Exception):
     """Beam's parser refuses an option."""
 
 
-class _OptionParser(pipeline_options._BeamArgumentParser):
-    """Beam's parser; it raises an error where Beam's own would end the process."""
-
-    def error(self, message: str) -> NoReturn:
-        raise OptionError(message)
-
-
 def option_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Action]]:
     """Returns a parser of every option that Beam declares, and its actions by option's name."""
-    parser = _OptionParser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+
+    class OptionParser(pipeline_options._BeamArgumentParser):
+        """Beam's parser; it raises an error where Beam's own would end the process."""
+
+        def error(self, message: str) -> NoReturn:
+            raise OptionError(message)
+
+    parser = OptionParser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
     for group in _groups(PipelineOptions):
         group._add_argparse_args(parser)
     actions = {o.removeprefix("--"): a for o, a in parser._option_string_actions.items()}
@@ -76,9 +76,7 @@ def problems() -> list[str]:
     version = metadata.version("apache-beam")
     texts = [] if version.startswith(f"{READ_FROM}.") else [f"apache-beam is {version}"]
     texts += [f"{module}.{name} is gone" for module, name in _PLACES if not _exists(module, name)]
-    for text, module in _TEXTS.items():
-        if text not in inspect.getsource(importlib.import_module(module)):
-            texts.append(f"{module} no longer says {text!r}")
+    texts += [f"{m} no longer says {t!r}" for t, m in _TEXTS.items() if not _says(m, t)]
     return [
         f"the seams of the engines were read from Beam {READ_FROM}, but {text}: read that part of "
         f"Beam again and mend components/engine"
@@ -86,8 +84,18 @@ def problems() -> list[str]:
     ]
 
 
+def _says(module: str, text: str) -> bool:
+    try:
+        return text in inspect.getsource(importlib.import_module(module))
+    except ModuleNotFoundError:
+        return False
+
+
 def _exists(module: str, name: str) -> bool:
-    value: Any = importlib.import_module(module)
+    try:
+        value: Any = importlib.import_module(module)
+    except ModuleNotFoundError:
+        return False
     for part in name.split("."):
         value = getattr(value, part, None)
     return value is not None

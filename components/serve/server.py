@@ -1,4 +1,6 @@
-"""Serves an exported model by Vertex AI's protocol: `python -m quatrain.components.serve.server`.
+"""Serves an exported model by Vertex AI's protocol.
+
+    python -P -m quatrain.components.serve.server
 
 Vertex sets the port, the routes and the model in environment variables: `AIP_HTTP_PORT`,
 `AIP_HEALTH_ROUTE`, `AIP_PREDICT_ROUTE` and `AIP_STORAGE_URI`

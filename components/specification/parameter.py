@@ -109,14 +109,16 @@ def read_parameter(text: str) -> ModelSpec:
 
 
 def _reference(value: Any) -> dict[str, str] | None:
-    return value if isinstance(value, dict) and set(value) == REFERENCE else None
+    if not isinstance(value, dict) or set(value) != REFERENCE:
+        return None
+    return value if all(isinstance(entry, str) for entry in value.values()) else None
 
 
 def _parsed(text: str, where: str) -> Any:
     """Parses JSON; an error names where the text is from."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(
             f"{where}: is not JSON ({error}); `quatrain run` and `quatrain submit` write the "
             f"parameter"
@@ -133,8 +135,8 @@ def _read_file(uri: str, sha256: str) -> str:
     try:
         with open_stream(uri) as stream:
             text = str(stream.read(), "utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"the spec's file {uri} cannot be read ({error}); {mend}") from error
+    except (OSError, ValueError) as error:
+        raise SpecError(f"the spec's file {uri!r} cannot be read ({error}); {mend}") from error
     if (digest := digest_of(text)) != sha256:
         raise SpecError(
             f"the spec's file {uri} has sha256 {digest[:12]}..., but the run was started with "

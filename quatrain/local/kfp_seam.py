@@ -21,10 +21,10 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
-from typing import Any, ClassVar
+from typing import Any
 
 from kfp import dsl
-from kfp.local import placeholder_utils, status, subprocess_task_handler
+from kfp.local import placeholder_utils, status, subprocess_task_handler, task_dispatcher
 
 from quatrain.pipelines.compiled import executor_of
 
@@ -61,22 +61,23 @@ _SIGNATURES: Mapping[tuple[Any, str], tuple[str, ...]] = {
 """The names of the seam, with their parameters."""
 
 
-class _TaskHandler(subprocess_task_handler.SubprocessTaskHandler):
-    """Passes each task of kfp.local to `run_task`."""
+def _task_handler(run_task: RunTask) -> type:
+    """Returns a class of task handlers that pass each task of kfp.local to `run_task`."""
 
-    run_task: ClassVar[RunTask]
+    class TaskHandler(subprocess_task_handler.SubprocessTaskHandler):
+        def validate_image(self, image: str) -> None:
+            """Accepts any image, since the task runs the code of this installation instead."""
 
-    def validate_image(self, image: str) -> None:
-        """Accepts any image, since the task runs the code of this installation instead."""
+        def validate_not_container_component(self, full_command: list[str]) -> None:
+            """Refuses containers other than the launchers of custom jobs and tuning jobs."""
+            executor_of(full_command)
 
-    def validate_not_container_component(self, full_command: list[str]) -> None:
-        """Refuses containers other than the launchers of custom jobs and tuning jobs."""
-        executor_of(full_command)
+        def run(self) -> status.Status:
+            """Runs the task."""
+            succeeded = run_task(self.full_command, self.env_vars)
+            return status.Status.SUCCESS if succeeded else status.Status.FAILURE
 
-    def run(self) -> status.Status:
-        """Runs the task."""
-        succeeded = type(self).run_task(self.full_command, self.env_vars)
-        return status.Status.SUCCESS if succeeded else status.Status.FAILURE
+    return TaskHandler
 
 
 @contextlib.contextmanager
@@ -94,7 +95,7 @@ def replace_kfp(run_task: RunTask, placeholders: Mapping[str, str]) -> Iterator[
             element = element.replace(placeholder, value)
         return resolve_by_kfp(element, **arguments)
 
-    handler = type("LocalTaskHandler", (_TaskHandler,), {"run_task": staticmethod(run_task)})
+    handler = _task_handler(run_task)
     handler_of_kfp = subprocess_task_handler.SubprocessTaskHandler
     subprocess_task_handler.SubprocessTaskHandler = handler
     placeholder_utils.resolve_individual_placeholder = resolve
@@ -121,6 +122,8 @@ def problems() -> list[str]:
             texts.append(f"{where} is gone")
         elif (actual := tuple(inspect.signature(value).parameters)) != parameters:
             texts.append(f"{where} takes {', '.join(actual)}")
+    if "subprocess_task_handler.SubprocessTaskHandler," not in inspect.getsource(task_dispatcher):
+        texts.append("kfp.local.task_dispatcher takes its handler from elsewhere")
     return [
         f"the seam of a local run was read from kfp {READ_FROM}, but {text}: read kfp/local again "
         f"and mend quatrain/local/kfp_seam.py"

@@ -121,7 +121,9 @@ def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[s
     """
     import yaml
 
-    folder = _new_folder(root.absolute() / spec.name)
+    latest = root.absolute() / spec.name / LATEST
+    _check_link(latest)
+    folder = _new_folder(latest.parent)
     (folder / "logs").mkdir()
     shutil.copyfile(compiled.path, folder / "training.yaml")
     text = yaml.safe_dump(spec.as_document(), sort_keys=False, allow_unicode=True)
@@ -140,7 +142,7 @@ def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[s
         "arguments": arguments,
     }
     run = Run(folder, record)
-    replace_link(folder.parent / LATEST, folder.name)
+    replace_link(latest, folder.name)
     return run
 
 
@@ -167,12 +169,16 @@ def replace_link(link: Path, target: str) -> None:
     Raises:
         QuatrainError: A file or folder has the link's name.
     """
-    if link.exists() and not link.is_symlink():
-        raise QuatrainError(f"{link} is in the way of a link; move it elsewhere")
+    _check_link(link)
     partial = link.with_name(f".{link.name}.{os.getpid()}.tmp")
     partial.unlink(missing_ok=True)
     partial.symlink_to(target)
     os.replace(partial, link)
+
+
+def _check_link(link: Path) -> None:
+    if link.exists() and not link.is_symlink():
+        raise QuatrainError(f"{link} is in the way of a link; move it elsewhere")
 
 
 def _new_folder(parent: Path) -> Path:

@@ -78,3 +78,10 @@ def test_a_step_that_fails_after_its_manifest_leaves_nothing(
     removed = [Path(event.path).name for event in file_events if event.name == "os.remove"]
     assert removed[-2:] == ["manifest.json", "a shard"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_leaves_no_partial_file(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        artifacts.write_whole(tmp_path / "run.json", b"{}")
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]

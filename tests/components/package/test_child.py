@@ -16,6 +16,11 @@ def test_a_child_that_raises_reports_its_error_without_the_frames(tmp_path: Path
     assert str(caught.value) == "exit code 1:\nValueError: two\nlines"
 
 
+def test_a_child_imports_nothing_from_its_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "queue.py").write_text("raise ImportError('queue.py was imported')")
+    assert run_python("-c", "import queue; print(queue.Empty.__name__)", cwd=tmp_path) == "Empty\n"
+
+
 def test_a_child_that_exits_reports_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(PackageError) as caught:
         run_python("-c", "print(*range(9), sep='\\n'); exit(3)", cwd=tmp_path)

@@ -1,6 +1,8 @@
 """An archive unpacks inside its folder, bounded, or not at all."""
 
 import io
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -54,3 +56,14 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
     path.write_text("hello")
     with pytest.raises(PackageError, match=r"not a sound \.tar\.gz"):
         isolation.extract(path, tmp_path / "out")
+
+
+def test_the_package_runs_with_a_safe_path_and_without_this_repository(tmp_path):
+    (tmp_path / "queue.py").write_text("raise ImportError('queue.py was imported')")
+    environ = isolation.environment(tmp_path / "site")
+    code = "import queue\ntry:\n    import quatrain\nexcept ModuleNotFoundError as e:\n    print(e)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "No module named 'quatrain': the trainer package runs alone\n"

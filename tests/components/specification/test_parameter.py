@@ -111,6 +111,11 @@ def test_a_root_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
         ("[1]", "spec: is list, not a mapping of the spec's sections"),
         (json.dumps({**TOYS, "lable": "y"}), "spec: lable: unknown key; did you mean 'label'?"),
         (json.dumps({**TOYS, "task": "binry"}), "task: unknown task 'binry'"),
+        ('{"uri": 3, "sha256": "a"}', "spec: uri: unknown key"),
+        ('{"uri": "a\\u0000b", "sha256": "a"}', r"the spec's file 'a\x00b' cannot be read"),
+        ("[" * 100_000, "spec: is not JSON"),
+        (json.dumps([0] * 1_000_000), "spec: is list"),
+        (json.dumps({**TOYS, "label": [0] * 1_000_000}), "spec: holds more than 1,000,000 values"),
     ],
 )
 def test_a_parameter_that_was_edited_wrongly_is_refused_by_the_schema(

@@ -54,6 +54,18 @@ def test_help_imports_nothing_heavy():
     assert not modules & {"keras", "pydantic", "requests", "tensorflow", "yaml"}
 
 
+@pytest.mark.parametrize(
+    "start", [["-m", "quatrain"], ["-c", "import quatrain.cli as c; c.main()"]]
+)
+@pytest.mark.parametrize("path", ["{}:", ":{}"])
+def test_an_empty_entry_of_the_path_lets_no_module_of_the_user_in(tmp_path, start, path):
+    (tmp_path / "click.py").write_text("raise ImportError('click.py was imported')")
+    command = [sys.executable, "-P", *start.split(" "), "tiers", "BASIC"]
+    environ = {**os.environ, "PYTHONPATH": path.format(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.stdout.startswith("BASIC"), done.stderr
+
+
 def test_python_m_quatrain_lists_every_verb():
     command = [sys.executable, "-m", "quatrain", "--help"]
     completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

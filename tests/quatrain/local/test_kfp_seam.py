@@ -1,5 +1,7 @@
 """The private parts of kfp that a local run replaces."""
 
+import inspect
+
 from kfp.local import placeholder_utils, subprocess_task_handler
 
 from quatrain.local import kfp_seam
@@ -11,13 +13,17 @@ def test_the_seam_is_that_of_the_installed_kfp():
 
 def test_another_version_or_a_missing_name_is_a_sentence(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.18.0")
+    monkeypatch.delattr(subprocess_task_handler, "SubprocessTaskHandler")
     monkeypatch.delattr(subprocess_task_handler, "replace_python_executable")
+    monkeypatch.setattr(inspect, "getsource", lambda module: "another handler")
     assert kfp_seam.problems() == [
         f"the seam of a local run was read from kfp 2.17, but {text}: read kfp/local again and "
         f"mend quatrain/local/kfp_seam.py"
         for text in (
             "kfp is 2.18.0",
+            "kfp.local.subprocess_task_handler.SubprocessTaskHandler is gone",
             "kfp.local.subprocess_task_handler.replace_python_executable is gone",
+            "kfp.local.task_dispatcher takes its handler from elsewhere",
         )
     ]
 

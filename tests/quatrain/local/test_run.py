@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.local import run as local
 from quatrain.local.runs import Run
@@ -41,7 +42,7 @@ def replicas_of(root):
 def alone(toy_path, spec, tmp_path_factory):
     """A run of one replica, from a folder whose modules raise, on a path that has that folder."""
     root = tmp_path_factory.mktemp("alone")
-    (root / "queue.py").write_text("raise ImportError('the user's queue was imported')")
+    (root / "queue.py").write_text("raise ImportError('queue.py was imported')")
     environ = {
         "TF_CONFIG": "{}",
         "CLOUD_ML_PROJECT_ID": "x",
@@ -146,6 +147,21 @@ def test_runs_sort_by_their_start_and_latest_is_the_last(alone, toy_path, spec, 
     names = sorted(p.name for p in (tmp_path / "toy").iterdir() if not p.is_symlink())
     assert names[0] == first
     assert os.readlink(latest(tmp_path)) == names[1]
+
+
+def test_the_champion_is_the_last_run_that_succeeded(tmp_path):
+    for name, error in (("one", ""), ("two", "the gate failed")):
+        (tmp_path / name).mkdir()
+        Run(tmp_path / name, {}).finish(error)
+    assert os.readlink(tmp_path / "champion") == "one"
+
+
+def test_a_file_in_the_way_of_latest_stops_the_run_before_it_has_a_folder(toy_path, spec, tmp_path):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/latest").write_text("")
+    with pytest.raises(QuatrainError, match="latest is in the way of a link"):
+        run(toy_path, spec, tmp_path)
+    assert os.listdir(tmp_path / "toy") == ["latest"]
 
 
 def test_a_failed_step_names_its_reason_and_log_and_marks_the_run(toy_path, spec, tmp_path):
