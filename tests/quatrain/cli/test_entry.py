@@ -60,7 +60,7 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize("path", ["{}:", ":{}"])
 def test_an_empty_entry_of_the_path_lets_no_module_of_the_user_in(tmp_path, start, path):
     (tmp_path / "click.py").write_text("raise ImportError('click.py was imported')")
-    command = [sys.executable, "-P", *start.split(" "), "tiers", "BASIC"]
+    command = [sys.executable, "-P", *start, "tiers", "BASIC"]
     environ = {**os.environ, "PYTHONPATH": path.format(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert done.stdout.startswith("BASIC"), done.stderr
