@@ -1,4 +1,4 @@
-"""Phrases that error messages share."""
+"""Phrases that messages share."""
 
 import difflib
 import re
@@ -9,6 +9,11 @@ SHOWN_WORDS, SHOWN_CHARACTERS = 20, 60
 
 The header of a file that is not a CSV can be a megabyte of anything.
 """
+
+
+def counted(n: int, noun: str) -> str:
+    """Returns a number with its noun: `1 error`, `2,000 errors`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def near(word: object, allowed: Iterable[object]) -> str:

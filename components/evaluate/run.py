@@ -18,6 +18,7 @@ from quatrain.components.evaluate.report.report import render
 from quatrain.components.serve.served_model import read_metadata
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.wording import counted
 from quatrain.trainer.features.transform import Transform
 
 VERSION = 1
@@ -64,7 +65,7 @@ def evaluate_model(
         plan = EvaluationPlan(str(model), transform, checked.evaluate.slices, str(folder), opponent)
         train, test = (_shards(examples, split, manifest) for split in ("train", "test"))
         rows = manifest["rows"]["test"]
-        print(f"evaluate: {rows:,} test rows in {len(test):,} shards", flush=True)
+        print(f"evaluate: {rows:,} test rows in {counted(len(test), 'shard')}", flush=True)
         measured = pipeline.score(plan, train, test)
         if champion:
             identity = {"run": champion.run, "made": champion.created, "why": champion.why}

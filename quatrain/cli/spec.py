@@ -54,6 +54,7 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
     from quatrain.components.tiers import tiers
     from quatrain.components.times import window_end
     from quatrain.components.train.plan import resolve_tier
+    from quatrain.components.wording import counted
     from quatrain.terminal.console import rows_in_words
     from quatrain.validation import sample
     from quatrain.validation.typos import load_with_source
@@ -74,8 +75,9 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str) -> None:
         click.echo(f"warning: {warning}", err=True)
     for note in resolved.notes if resolved.name == "CUSTOM" else ():
         click.echo(f"train.tier CUSTOM: {note}")
-    n_features, n_columns = len(model_spec.features), len(model_spec.columns)
+    columns = counted(len(model_spec.columns), "column")
+    features = counted(len(model_spec.features), "feature")
     click.echo(
-        f"{spec.name} suits its data: {n_columns} columns, {n_features} features, "
+        f"{spec.name} is valid and fits a sample of its rows: {columns}, {features}, "
         f"label {model_spec.label} ({model_spec.task}), tier {resolved.name}"
     )

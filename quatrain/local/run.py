@@ -24,6 +24,7 @@ from quatrain.components.buckets import HERE
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.parameter import parameter_of, write_spec
 from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.wording import counted
 from quatrain.local import kfp_seam, training_job
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
 from quatrain.local.runs import Run, Step, start_run
@@ -142,7 +143,7 @@ class _Session:
 
         job = json.loads(_option(command, "--payload"))
         count, at_once = int(job["max_trial_count"]), int(job["parallel_trial_count"])
-        self.console.print(f"      tuning: {count} trials, {at_once} at once")
+        self.console.print(f"      tuning: {counted(count, 'trial')}, {at_once} at once")
         study = Study(job, _task_environment(), log, lambda text: self.console.print(f"  {text}"))
         outcome = study.run(lambda: self._tick(step, log))
         _write_gcp_resources(Path(_option(command, "--gcp_resources")), study.path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from quatrain.components.specification.split import SPLITS
+from quatrain.components.wording import counted
 
 REFRESH_S = 0.5
 """Seconds between updates of the line that shows a running step on a terminal."""
@@ -106,14 +107,15 @@ def rows_in_words(rows: Mapping[str, int]) -> str:
 
 
 def _package(manifest: dict[str, Any]) -> str:
-    return f"sha256 {manifest['sha256'][:12]}, {len(manifest['checks'])} checks passed"
+    return f"sha256 {manifest['sha256'][:12]}, {counted(len(manifest['checks']), 'check')} passed"
 
 
 def _model(metadata: dict[str, Any]) -> str:
     """Returns the steps or rounds of a training, what ended it, and its validation loss."""
-    text = f"{metadata['steps']:,} steps, {metadata['epochs']} epochs ({metadata['stopped']})"
+    steps, epochs = counted(metadata["steps"], "step"), counted(metadata["epochs"], "epoch")
+    text = f"{steps}, {epochs} ({metadata['stopped']})"
     if metadata.get("model", {}).get("kind") == "trees":
-        text = f"{metadata['steps']:,} rounds ({metadata['stopped']})"
+        text = f"{counted(metadata['steps'], 'round')} ({metadata['stopped']})"
     if model := metadata.get("model"):  # a user's own trainer may not write it
         loss = model["validation_losses"][model["kind"]]
         return f"{model['kind']}: {text}, validation loss {loss:.4f}"

@@ -12,6 +12,7 @@ from quatrain.components.artifacts import read_manifest
 from quatrain.components.tiers import tiers
 from quatrain.components.tiers.pools import load
 from quatrain.components.tiers.prices import PriceError, load_prices
+from quatrain.components.wording import counted
 
 if TYPE_CHECKING:
     from quatrain.draft.propose import Proposal
@@ -64,8 +65,8 @@ def proposal_lines(proposal: Proposal) -> Iterator[str]:
     spec, draft = proposal.spec, proposal.draft
     used = f"{len(spec.inputs)} of {len(draft.columns)} columns"
     yield (
-        f"{proposal.path}: {spec.label} ({spec.task}) from {used}, {len(spec.features)} features, "
-        f"split by {spec.split.by}"
+        f"{proposal.path}: {spec.label} ({spec.task}) from {used}, "
+        f"{counted(len(spec.features), 'feature')}, split by {spec.split.by}"
     )
     for remark in [*draft.remarks, *proposal.warnings]:
         yield f"look at: {remark}"

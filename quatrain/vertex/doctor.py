@@ -23,7 +23,7 @@ from quatrain.components.image import PYTHON
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
 from quatrain.components.train.plan import resolve_tier
-from quatrain.components.wording import near
+from quatrain.components.wording import counted, near
 from quatrain.validation.load import load_spec
 from quatrain.vertex import doctor_questions
 from quatrain.vertex.cloud_file import Cloud, load_cloud
@@ -133,7 +133,9 @@ def _attempt(check: str, make: Callable[[], _T], describe: Callable[[_T], str]) 
 
 
 def _spec_sentence(spec: ModelSpec) -> str:
-    return f"it describes {spec.name}, a {spec.task} model of {len(spec.features)} features"
+    return (
+        f"it describes {spec.name}, a {spec.task} model of {counted(len(spec.features), 'feature')}"
+    )
 
 
 def _tier_sentence(tier: tiers.Tier) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from quatrain.components.wording import counted
+
 Severity = Literal["ok", "warning", "error", "unchecked"]
 
 
@@ -37,6 +39,7 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
         yield from (f"{'':<24}-> {line}" for line in finding.fix.splitlines())
     count = {s: sum(f.severity == s for f in findings) for s in order}
     yield (
-        f"{count['error']} errors, {count['warning']} warnings, {count['unchecked']} unchecked, "
+        f"{counted(count['error'], 'error')}, {counted(count['warning'], 'warning')}, "
+        f"{count['unchecked']} unchecked, "
         f"{count['ok']} ok; {datetime.date.today()}"
     )

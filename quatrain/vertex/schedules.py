@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from quatrain.components.wording import counted
 from quatrain.vertex.cloud_file import CloudError
 from quatrain.vertex.cron import ScheduleError
 from quatrain.vertex.schedule_plan import (
@@ -205,7 +206,7 @@ def line(schedule: Schedule) -> str:
         f"{schedule.state.lower():<9}",
         str(value["cron"]),
         f"next {in_words(from_json(following))}" if is_active and following else "no run to come",
-        f"{value.get('startedRunCount', 0)} runs",
+        counted(int(value.get("startedRunCount", 0)), "run"),
         f"spec {schedule.labels.get('spec', '')[:12]}",
         f"id {schedule.number}",
     ]

@@ -17,6 +17,7 @@ from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
 from quatrain.components.evaluate.report import data_checks, plots
 from quatrain.components.specification.split import SPLITS
+from quatrain.components.wording import counted
 
 FEW_ROWS = 100
 """A slice with fewer rows is marked: its interval is wide, and the normal one is inaccurate."""
@@ -102,11 +103,11 @@ def _training(model: Mapping[str, Any]) -> dict[str, str]:
     """Returns how long a model was trained, and its best epoch or round, as the page shows them."""
     if model.get("model", {}).get("kind") == "trees":  # an epoch of their history is ten rounds
         best = model["history"][model["best_epoch"] - 1]["step"]
-        rounds = f"{model['steps']:,} rounds"
+        rounds = counted(model["steps"], "round")
         return {"length": rounds, "steps": "of boosting", "best": f"{best:,} of {rounds}"}
     return {
-        "length": f"{model['epochs']:,} epochs",
-        "steps": f"{model['steps']:,} steps",
+        "length": counted(model["epochs"], "epoch"),
+        "steps": counted(model["steps"], "step"),
         "best": f"epoch {model['best_epoch']} of {model['epochs']}",
     }
 
