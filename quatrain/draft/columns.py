@@ -327,7 +327,12 @@ def _tidy(column: ColumnProfile) -> ColumnProfile:
     trim, case = _TIDY[best]
     spelling = {**({"trim": True} if trim else {}), **({"case": case} if case else {})}
     values = pc.if_else(pc.equal(candidates[best], ""), None, candidates[best])
-    note = "some values differ by blanks or by case alone, and become one"
+    how, settings = {
+        (True, None): ("in blanks around them", "`trim: true` merges"),
+        (False, "lower"): ("in case", "`case: lower` merges"),
+        (True, "lower"): ("in case or in blanks around them", "`trim` and `case` merge"),
+    }[trim, case]
+    note = f"some values differ only {how}; {settings} them"
     return _with_kind(replace(column, values=values, spelling=spelling, note=note))
 
 
@@ -495,7 +500,7 @@ def _has_one_unit(values: pa.Array) -> bool:
 def _recognize_dates(column: ColumnProfile, values: pa.Array) -> ColumnProfile:
     """Returns the profile of a text column, as a time if its values share a format of dates."""
     if _all_match(values, _MONTH):
-        note = "months: with a day, as 2024-03-01, they would be times, and might split the rows"
+        note = "months; written as dates, such as 2024-03-01, they would be times"
         return replace(column, note=note)
     if not _all_match(values.slice(0, 200), r"^\D{0,12}\d.*[/.\- ,].*\d"):
         return column
@@ -505,7 +510,7 @@ def _recognize_dates(column: ColumnProfile, values: pa.Array) -> ColumnProfile:
     orders = {f.index("%d") < f.lower().index("%m") for f in formats if "%m" in f and "/" in f}
     if len(orders) > 1:
         example = values[0].as_py()
-        note = f"{example!r} may have the day or the month first; nothing in the sample tells which"
+        note = f"{example!r} may have the day or the month first; the sample does not show which"
         return replace(column, kind="time", note=note)
     return replace(column, kind="time", spelling={"format": formats[0]})
 

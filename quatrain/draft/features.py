@@ -44,8 +44,8 @@ def _why_not(table: TableProfile, column: ColumnProfile) -> str | None:
     """Returns why a column has no feature, or None if it has."""
     by_kind = {
         "empty": "no value in the sample",
-        "constant": "one value in the whole sample",
-        "identifier": "an identifier: another value in nearly each row",
+        "constant": "only one value in the sample",
+        "identifier": "an identifier: a different value in nearly every row",
     }
     if column.name in table.leaks:
         return f"may give the label away: it {table.leaks[column.name]}"
@@ -53,17 +53,17 @@ def _why_not(table: TableProfile, column: ColumnProfile) -> str | None:
         return why
     if column.is_spoilt:
         return (
-            f"{column.n_bad:,} cells do not convert, as infinity does not, and would take their "
-            f"rows along; write them as missing"
+            f"{column.n_bad:,} cells do not convert (infinity does not, for example), and their "
+            f"rows would be rejected; write such cells as missing"
         )
     if column.name in table.split.disjoint:
-        return "rows are split by it, so the test rows have values that train never saw"
+        return "the rows are split by it, so train has none of the values in the test rows"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):
         return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
     if not (column.codes[(table.split.parts == 0) & table.goal.known] >= 0).any():
         return "no value in the train rows that have a label"
     if column.type == "string" and (column.kind == "time" or is_amount_as_text(column)):
-        return f"{column.note}; a feature takes a column as it stands, so write it plainly there"
+        return f"{column.note}; a feature reads a column as it is, so write it plainly there"
     if table.split.document["by"] == "time" and _is_ahead(table, column):
         return "it grows with time: most test rows have a value that train never saw"
     return _case_twin(table, column)

@@ -44,7 +44,7 @@ def _gate(table: TableProfile, features: list[Entry]) -> tuple[dict[str, Any], s
     models = table.column_models
     names = {f.value["from"] for f in features if f.is_active}
     if min(models.train.sum(), models.test.sum()) < GATE_ROWS:
-        return {}, "too few rows for a bound; beating the trivial answer is always asked"
+        return {}, "too few rows for a bound; the model must still beat the trivial prediction"
     gains = {n: models.gain(bins(table.columns[n])) for n in names}
     best = max(sorted(gains), key=lambda n: gains[n])
     half = gains[best] / 2
@@ -52,9 +52,11 @@ def _gate(table: TableProfile, features: list[Entry]) -> tuple[dict[str, Any], s
     if models.metric == "r2" and models.trivial < DRIFTED_R2:
         half = (models.trivial + gains[best]) / 2
     if half <= least / 2:
-        why = "no column alone says much of the label; beating the trivial answer is always asked"
-        return {}, why
-    why = f"half of what {best!r} alone gives in the sample; raise it once you know the model"
+        return {}, (
+            "no column alone says much about the label; the model must still beat the trivial "
+            "prediction"
+        )
+    why = f"half of what {best!r} alone achieves in the sample; raise it once you know the model"
     if models.metric == "log_loss":
         return {"log_loss": {"max": math.ceil((models.trivial - half) * 1000) / 1000}}, why
     bound = models.trivial + half if models.metric == "auc" else half

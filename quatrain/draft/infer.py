@@ -90,7 +90,8 @@ def _with_a_feature(uri: str, table: TableProfile) -> tuple[TableProfile, list[s
         return table, []
     if table.leaks:
         remarks = [
-            f"{name!r} may give the label away: it {how}; it stays, as no other column is left"
+            f"{name!r} may give the label away: it {how}; it is kept, because no other "
+            f"column is left"
             for name, how in table.leaks.items()
         ]
         return replace(table, leaks={}), remarks
@@ -102,7 +103,7 @@ def _with_a_feature(uri: str, table: TableProfile) -> tuple[TableProfile, list[s
     with_them = replace(table, columns={**table.columns, **row_numbers})
     if row_numbers and _has_feature(with_them):
         listed = ", ".join(map(repr, row_numbers))
-        return with_them, [f"may do no more than count the rows: {listed}; no other column is left"]
+        return with_them, [f"may only count the rows: {listed}; no other column is left"]
     reasons = "; ".join(f"{n!r}: {why}" for n, why in list(exclusions_of(table).items())[:5])
     parts = [f"({reasons})", *amounts_as_text(table)]
     raise SpecError(f"{uri}: no column is left to predict {table.target!r} from {'; '.join(parts)}")
@@ -145,7 +146,7 @@ def _draft(
     }
     comments = {
         "clean.max_rejected": why_rejected,
-        "clean.reject": "no row of these classes falls to train, so they cannot be learned",
+        "clean.reject": "train has no row of these classes, so they cannot be learned",
         "task": "; ".join(goal.remarks),
         "split": split.why,
         "train.max_steps": why_train,
@@ -194,7 +195,7 @@ def _columns(
         elif name in read:
             entries[name] = Entry(column.declared, _comment(table, column, exclusions.get(name)))
         else:
-            why = exclusions.get(name) or "no feature is made of it"
+            why = exclusions.get(name) or "no feature uses it"
             entries[name] = Entry(column.declared, f"left out: {why}", False)
     return entries
 
@@ -205,13 +206,13 @@ def _comment(table: TableProfile, column: ColumnProfile, exclusion: str | None) 
     if column.name == table.target:
         parts.append("the target")
     elif column.name in table.split.keys:
-        parts.append("for the split" if exclusion else "also for the split")
+        parts.append("used for the split" if exclusion else "also used for the split")
     if column.n_bad:
         parts.append(f"{column.n_bad:,} cells do not convert; their rows are rejected")
     if column.kind == "code":
-        parts.append("digits that name something")
+        parts.append("a code, not an amount")
     if column.kind == "quantity" and column.name != table.target:
-        parts.append(f"{column.note}, used as categories: a feature takes a column as it stands")
+        parts.append(f"{column.note}, used as categories: a feature reads a column as it is")
     if column.note and column.kind == "category":
         parts.append(column.note)
     if missing := column.values.null_count:
@@ -238,7 +239,7 @@ def _max_rejected(table: TableProfile) -> tuple[float | None, str]:
     share = float(np.mean(rejected)) if n else 0.0
     if share <= 0.05:
         return None, ""
-    why = f"{share:.1%} of the sample has no label to learn, and such rows are rejected"
+    why = f"{share:.1%} of the sample rows have no label to learn from, and such rows are rejected"
     # A tenth and five points more than in the sample, since other rows may have more of them.
     return min(math.ceil((share * 1.1 + 0.05) * 100) / 100, 1.0), why
 
@@ -248,5 +249,5 @@ def _training(table: TableProfile) -> tuple[dict[str, Any], str]:
     rows = table.train_rows
     if rows <= LARGE:
         return {}, ""
-    why = f"of about {rows:,} train rows, for a first look; without it twelve epochs or more"
+    why = f"a first look at about {rows:,} train rows; without this, twelve epochs or more"
     return {"max_steps": STEPS}, why

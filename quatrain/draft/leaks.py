@@ -201,7 +201,7 @@ def _gives_away(models: ColumnModels, column: ColumnProfile) -> str | None:
     accuracy, largest_class = models.accuracy(codes), float(models.prior.max())
     # Where one class has 99.6 % of the rows, always answering it is as accurate and tells nothing.
     is_sure = accuracy > ALMOST_SURE and 1 - accuracy < 0.05 * (1 - largest_class)
-    return f"alone tells the class of {accuracy:.2%} of the rows" if is_sure else None
+    return f"alone predicts the class of {accuracy:.2%} of the rows" if is_sure else None
 
 
 def _same_order(values: np.ndarray, column: ColumnProfile) -> float:
@@ -263,7 +263,7 @@ def _sums(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
 
 
 def _sum_sentence(names: list[str]) -> str:
-    return f"makes the label up with {' and '.join(map(repr, names))}, by a weighted sum"
+    return f"gives the label as a weighted sum with {' and '.join(map(repr, names))}"
 
 
 def _indicators(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
@@ -279,7 +279,7 @@ def _indicators(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
             exact = frequent & ((marks == first).all(axis=0) | (marks != first).all(axis=0))
             if exact.any():
                 name = goal.classes[int(exact.argmax())]
-                indicators[column.name] = f"says exactly which rows are of class {name!r}"
+                indicators[column.name] = f"marks exactly the rows of class {name!r}"
     return indicators
 
 
@@ -341,10 +341,10 @@ def _sameness(first: ColumnProfile, second: ColumnProfile) -> str | None:
     together = len(np.unique(a * n + b))
     repeat = first.n_distinct <= first.n_present / 2
     if repeat and together == len(np.unique(a)) == len(np.unique(b)):
-        return "each value of one stands with one value of the other"
+        return "each value of one occurs with a single value of the other"
     if first.is_number and second.is_number and first.n_distinct > 2 < second.n_distinct:
         known = ~np.isnan(first.numbers) & ~np.isnan(second.numbers)
         if known.sum() > len(known) / 2:
             r = _correlation(_ranks(first.numbers[known]), _ranks(second.numbers[known]))
-            return f"their ranks correlate by {r:.4f}" if abs(r) > SAME else None
+            return f"their ranks have a correlation of {r:.4f}" if abs(r) > SAME else None
     return None

@@ -61,16 +61,16 @@ def _other_format(text: str, lines: Sequence[str], path: str) -> str | None:
         return None
     first = _parsed(lines[0].strip())
     if text[:1] == "[" and isinstance(first, list) and len(lines) > 1:
-        return 'holds a JSON array in each line; a row is an object with names, as {"a": 1}'
+        return 'holds a JSON array in each line; a row is an object with names, such as {"a": 1}'
     if text[:1] == "[" and (text[1:].lstrip()[:1] in ("{", "[", "]") or isinstance(first, list)):
         return (
-            f"is one JSON array; JSON Lines hold one object in each line, as this writes them: "
+            f"is one JSON array; JSON Lines hold one object in each line, and this writes them: "
             f"jq -c '.[]' {here} > {there}"
         )
     if text[:1] == "{" and text[1:].lstrip()[:1] in ('"', "}") and not isinstance(first, dict):
         return (
             f"is one JSON object over several lines; JSON Lines hold a row's object in each line. "
-            f"If it holds them in a key, this writes them: "
+            f"If they are in a key, this command writes them: "
             f"jq -c '.KEY[]' {here} > {there}"
         )
     if isinstance(first, dict) and len(lines) == 1:
@@ -140,7 +140,7 @@ def _bad_header(lines: Sequence[str], path: str) -> str | None:
     words = [len(line.split()) for line in lines]
     if not n_columns and words[0] > 1 and words.count(words[0]) >= ALIKE * len(words):
         return (
-            f"parts its {words[0]} columns by blanks; write commas, where no value holds a blank: "
+            f"separates its {words[0]} columns by blanks; if no value has a blank, write commas: "
             f"tr -s ' ' , < {shlex.quote(path)} > {_stem(path)}.csv"
         )
     return None

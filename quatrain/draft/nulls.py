@@ -92,7 +92,7 @@ def _remarks(
         where = f"{spelling!r} in {_listed(names)}"
         if spelling not in chosen:
             yield (
-                f"{where} is read as a value, not as missing; if it is missing, add it to "
+                f"{where} is read as a value, not as missing; if it means missing, add it to "
                 f"source.nulls"
             )
         elif target in names:
@@ -101,11 +101,12 @@ def _remarks(
             yield f"{where} stands among numbers or times, and is read as missing"
         elif codes := [n for n in names if _looks_like_codes(sample.table.column(n), spelling)]:
             yield (
-                f"{spelling!r} in {_listed(codes)} may be a value: the others there are codes of"
-                f" letters, too; it is read as missing, unless source.nulls leaves it out"
+                f"{spelling!r} in {_listed(codes)} may be a value: the other values there are "
+                f"codes of letters too; it is read as missing unless you remove it from "
+                f"source.nulls"
             )
         elif spelling in among_numbers and spelling in POSSIBLE and len(names) > 1:
-            yield f"{where} is read as missing in all of them, as source.nulls holds for the table"
+            yield f"{where} is read as missing in each, because source.nulls is for the whole table"
 
 
 def _listed(names: list[str]) -> str:

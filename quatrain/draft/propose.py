@@ -51,9 +51,9 @@ def propose(data: str, target: str, output: Path | None = None) -> Proposal:
     """
     path = output or default_path(data)
     if path.exists():
-        raise SpecError(f"{path} is there already; remove it, or write another one by -o")
+        raise SpecError(f"{path} already exists; remove it, or name another file with -o")
     if not path.resolve().parent.is_dir():
-        raise SpecError(f"{path}: there is no folder {path.parent}; make it first")
+        raise SpecError(f"{path}: there is no folder {path.parent}; create it first")
     draft = infer(data, target)
     source = {**draft.document["source"], "uri": _uri_from(path, data)}
     document = {**draft.document, "name": model_name(path.name), "source": source}

@@ -13,7 +13,7 @@ from quatrain.draft.leaks import find_twins
 from quatrain.draft.nulls import Nulls
 from quatrain.draft.sample import Sample
 
-RECODE = "save it as UTF-8; a file from Windows by: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
+RECODE = "save it as UTF-8; for a file from Windows: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
 
 
 def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
@@ -22,7 +22,7 @@ def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
     for name, how in table.leaks.items():
         remarks.append(
             f"{name!r} may give the label away, so it is left out: it {how}. If it is known when "
-            f"the prediction is made, take the # from its lines"
+            f"the prediction is made, remove the # from its lines"
         )
     inputs = {n: c for n, c in table.columns.items() if n != table.target}
     if alike := _named_alike(table, list(inputs)):
@@ -33,29 +33,27 @@ def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
     if gaps := [n for n, c in inputs.items() if _misses_together(table.goal.known, c)]:
         listed = ", ".join(map(repr, gaps))
         remarks.append(
-            f"missing where the target is: {listed}; is each known before the target is?"
+            f"missing where the target is missing: {listed}; is each known before the target is?"
         )
     not_compared = ("empty", "constant", "text", "identifier")
     compared = [c for c in inputs.values() if c.kind not in not_compared]
     for first, second, how in find_twins(compared):
-        remarks.append(f"{first!r} and {second!r} may be the same: {how}")
+        remarks.append(f"{first!r} and {second!r} may hold the same information: {how}")
     remarks += nulls.remarks
     remarks += amounts_as_text(table)
     years = [c.name for c in inputs.values() if counts_years(c)]
     if years and table.split.document["by"] == "hash":
         remarks.append(
-            f"{years[0]!r} counts years, and rows of one year fall to train and to test; where "
-            f"later rows are predicted from earlier ones, write it into the table as a date, as "
-            f"1999-01-01, to split by it"
+            f"{years[0]!r} holds years, and rows of one year land in both train and test; if "
+            f"later rows are to be predicted from earlier ones, write it into the table as a date, "
+            f"such as 1999-01-01, and split by it"
         )
     if drifting := _drifting_label(table):
         remarks.append(drifting)
     remarks += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]
     if listed := rejected_rows(table.sample):
         recode = f"; {RECODE}" if table.sample.rejected["bad_encoding"] else ""
-        remarks.append(
-            f"rows that do not parse, in the sample: {listed}; they are rejected{recode}"
-        )
+        remarks.append(f"rows of the sample that do not parse: {listed}; they are rejected{recode}")
     return remarks
 
 
@@ -71,8 +69,9 @@ def amounts_as_text(table: TableProfile) -> Iterator[str]:
         listed = ", ".join(repr(c.name) for c in amounts)
         plainly = ", ".join(f"{c.sql} AS {quoted(c.name)}" for c in amounts)
         yield (
-            f"left out, as a feature takes a column as it stands: {listed}; written into the table "
-            f"as plain numbers they would be features, as by DuckDB: SELECT * REPLACE ({plainly})"
+            f"left out, because a feature reads a column as it is: {listed}; written into the "
+            f"table as plain numbers they would be features; with DuckDB: "
+            f"SELECT * REPLACE ({plainly})"
         )
 
 
@@ -86,8 +85,8 @@ def _drifting_label(table: TableProfile) -> str | None:
     if beyond <= MOSTLY_UNSEEN:
         return None
     return (
-        f"{beyond:.0%} of the test rows have a label beyond all of train, so no model may beat the "
-        f"mean; a change since the row before, or a ratio, is easier to predict"
+        f"{beyond:.0%} of the test rows have a label outside the range of train, so perhaps no "
+        f"model beats the mean; the change since the previous row, or a ratio, is easier to predict"
     )
 
 
@@ -121,5 +120,5 @@ def _sentinel(column: ColumnProfile) -> str | None:
         far = min(abs(others - value)) > np.ptp(others) or alone
         if nines and far and len(x) - len(others) > 0.005 * len(x):
             share = 1 - len(others) / len(x)
-            return f"{value:g} in {share:.1%} of the rows may spell a missing value"
+            return f"{value:g} in {share:.1%} of the rows may stand for a missing value"
     return None

@@ -74,7 +74,7 @@ class Sample:
         if self.whole:
             return f"all {rows}"
         if not self.is_spread:
-            return f"the first {rows}, as the file cannot be cut"
+            return f"the first {rows}, because the file cannot be cut"
         return f"{rows} in {self.places} places, of about {self.rows:,}"
 
     @property
@@ -91,8 +91,8 @@ def draw_sample(uri: str) -> Sample:
     """
     if is_table(uri):
         raise SourceError(
-            f"{uri}: init reads files; export some rows to Parquet, let it write the spec for "
-            f"them, and put the table as source.uri into it"
+            f"{uri}: init reads files; export some rows to Parquet, run init on them, and then "
+            f"write the table into source.uri of the spec"
         )
     files = list_files(Source(uri=(uri,)))
     first = files[0][0]
@@ -258,8 +258,8 @@ def _parsed(path: str, data: bytes) -> pa.Table:
         return pa_json.read_json(pa.BufferReader(data), options)
     except pa.ArrowInvalid as error:
         raise SourceError(
-            f"{path}: {first_line(error)}; each line must be one object, and the values of a key "
-            f"of one kind"
+            f"{path}: {first_line(error)}; each line must be one object, and all values of a "
+            f"key must be of one kind"
         ) from error
 
 

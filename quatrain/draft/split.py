@@ -82,7 +82,7 @@ def choose_split(
             return split, remarks
     for column in sorted(_entities(inputs), key=lambda c: c.n_distinct):
         if split := _by_hash((column.name,), columns, goal):
-            why = f"all rows of one {column.name} stand on one side, as its next rows will"
+            why = f"all rows of one {column.name} land in the same split, as its next rows will"
             return replace(split, why=why, disjoint=(column.name,)), remarks
     keys = _row_keys(inputs)
     by_row = _by_hash(keys, columns, goal)
@@ -91,8 +91,8 @@ def choose_split(
         if (others := int(counts.sum() - counts.max())) < LEAST_OTHERS:
             raise SpecError(
                 f"{', '.join(sample.source.uri)}: --target {target!r}: all but {others} of "
-                f"{counts.sum():,} rows have one value; train and test need a row of another each, "
-                f"so there is too little to learn from"
+                f"{counts.sum():,} rows have the same value; train and test each need a row with "
+                f"another, so there is too little to learn from"
             )
         n = _combinations([columns[k] for k in keys])[1]
         raise SpecError(
@@ -104,11 +104,14 @@ def choose_split(
     distinct = _combinations([columns[k] for k in keys])[1]
     if distinct < min(FEW_KEYS, len(goal.values) / 2):
         remarks.append(
-            f"rows are split by their {distinct} different values in "
-            f"{', '.join(map(repr, keys))}, as no column tells them apart: the split is coarse, "
-            f"and a test row is like no train row; a column that numbers the rows would help"
+            f"rows are split by the {distinct} different values of "
+            f"{', '.join(map(repr, keys))}, because no column tells them apart: the split is "
+            f"coarse, and no test row is like a train row; a column that numbers the rows would "
+            f"help"
         )
-    return replace(by_row, why="these tell rows apart, so equal rows stand on one side"), remarks
+    identify = "this column identifies" if len(keys) == 1 else "these columns identify"
+    why = f"{identify} a row, so identical rows land in the same split"
+    return replace(by_row, why=why), remarks
 
 
 def _times(sample: Sample, columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:
@@ -141,7 +144,7 @@ def _by_time(column: ColumnProfile, goal: Goal) -> DraftSplit | None:
     parts = assign(split, pa.record_batch({column.name: times}))
     if not _suits(parts, goal, least=[max(2, len(parts) // 50)] * 3):
         return None
-    why = "the newest rows are the test, as the next rows will be newer still"
+    why = "tests on the newest rows, because the rows to predict will be newer"
     return DraftSplit(document, parts, why, (column.name,))
 
 

@@ -59,26 +59,26 @@ def _problem(column: ColumnProfile) -> str | None:
         return f"only {n} rows have a value; a model needs at least {LEAST_ROWS}"
     if column.kind == "identifier":
         return (
-            f"it has {distinct:,} different values in {n:,} rows, so it names the row; predict a "
-            f"column whose values repeat, or an amount"
+            f"it has {distinct:,} different values in {n:,} rows, so it identifies the row; "
+            f"predict a column whose values repeat, or an amount"
         )
     if column.kind == "text":
-        return "it is free text; predict a category or a number, or derive one of it"
+        return "it is free text; predict a category or a number, or derive one from it"
     if column.kind == "time":
         return (
-            "it is a time; write a duration or a date's part into the table, or derive one, "
+            "it is a time; write a duration or a part of the date into the table, or derive one, "
             "and predict that"
         )
     if column.kind == "code" and distinct > MAX_CLASSES and names_something(column.name):
         return (
-            f"it is named as numbers that name something, so it is no amount, and its "
+            f"its name says that its numbers are codes, not amounts, and its "
             f"{distinct:,} different values are more than {MAX_CLASSES} classes; predict another "
-            f"column, or join its values into fewer in the table"
+            f"column, or merge its values into fewer in the table"
         )
     if column.type == "string" and column.kind != "quantity" and distinct > MAX_CLASSES:
         return (
-            f"it has {distinct:,} classes, more than {MAX_CLASSES}; join the rare ones into fewer "
-            f"in the table or by clean.derive"
+            f"it has {distinct:,} classes, more than {MAX_CLASSES}; merge the rare ones in the "
+            f"table or with clean.derive"
         )
     return None
 
@@ -103,12 +103,12 @@ def _of_numbers(column: ColumnProfile) -> Goal:
         return _two_numbers(column, present)
     remarks = []
     if len(present) <= 30:
-        remarks.append(f"{len(present)} different numbers are taken as amounts, not as classes")
+        remarks.append(f"the {len(present)} different numbers are taken as amounts, not as classes")
     if is_skewed(x):
         name = quoted(column.name)
         remarks.append(
-            "a few labels are far larger than the rest and decide the loss; "
-            f"clean.derive {{log_label: ln(1 + {name})}} would weigh them less"
+            "a few labels are far larger than the rest and dominate the loss; "
+            f"clean.derive {{log_label: ln(1 + {name})}} would give them less weight"
         )
     return Goal(column.name, "regression", x, remarks=tuple(remarks))
 
@@ -127,7 +127,7 @@ def _two_numbers(column: ColumnProfile, present: np.ndarray) -> Goal:
     sql = f"CAST({name} AS BIGINT)" if whole else f"{name} >= {top!r}"
     values = np.where(np.isnan(column.numbers), np.nan, (column.numbers == top).astype(float))
     classes = tuple(str(int(v)) for v in present) if whole else ("false", "true")
-    remark = f"two floats as classes; the positive one is {present[1]:g}"
+    remark = f"the two floats are taken as classes; the positive one is {present[1]:g}"
     return Goal(label_name(column.name, "class"), "binary", values, classes, sql, (remark,))
 
 
@@ -154,7 +154,8 @@ def _of_classes(column: ColumnProfile, target: str, where: str) -> Goal:
         remarks.append(f"the positive class is {names[1]!r}, the second in order")
     elif column.type == "int":
         remarks.append(
-            f"{len(names)} whole numbers are taken as classes; amounts: task: regression"
+            f"the {len(names)} whole numbers are taken as classes; if they are amounts, write "
+            f"`task: regression`"
         )
     rare = [f"{n!r} ({count})" for n, count in zip(names, counts, strict=True) if count < RARE]
     if rare:

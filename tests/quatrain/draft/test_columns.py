@@ -142,7 +142,9 @@ def test_na_among_codes_of_letters_may_be_a_value(tmp_path: Path, codes: list[st
     y = [str(i) for i, _ in enumerate(codes)]
     nulls = nulls_of(tmp_path, "y", ("x", codes), ("y", y))
     assert nulls.spellings == ("", "NA")
-    assert nulls.remarks[0].startswith("'NA' in 'x' may be a value: the others there are codes")
+    assert nulls.remarks[0].startswith(
+        "'NA' in 'x' may be a value: the other values there are codes"
+    )
 
 
 def test_a_class_of_the_target_stays_a_value_though_it_means_missing_among_numbers(

@@ -75,7 +75,7 @@ def test_two_numbers_that_add_up_to_the_label_are_a_leak_together() -> None:
     goal = Goal("y", "regression", np.array(X) + 2 * np.array(other))
     suspects = leaks(goal, number("a", X), number("b", other), number("c", X[::-1]))
     assert set(suspects) == {"a", "b"}
-    assert suspects["a"] == "makes the label up with 'b', by a weighted sum"
+    assert suspects["a"] == "gives the label as a weighted sum with 'b'"
 
 
 def test_a_perfect_column_among_few_rows_of_a_class_proves_nothing() -> None:
@@ -102,6 +102,6 @@ def test_dummies_of_the_classes_are_a_leak_together() -> None:
     kind = np.arange(300) % 3
     others = [number(f"is_{k}", [int(v == k) for v in kind]) for k in (1, 2)]
     suspects = leaks(Goal("y", "multiclass", kind.astype(float), ("a", "b", "c")), *others)
-    assert suspects["is_1"] == "says exactly which rows are of class 'b'"
+    assert suspects["is_1"] == "marks exactly the rows of class 'b'"
     binary = leaks(Goal("y", "binary", (kind == 0).astype(float), ("no", "yes")), *others)
-    assert binary["is_2"] == "makes the label up with 'is_1', by a weighted sum"
+    assert binary["is_2"] == "gives the label as a weighted sum with 'is_1'"

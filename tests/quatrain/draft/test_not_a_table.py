@@ -27,7 +27,7 @@ PLAIN = f"a,b,y\n{ROWS}"
         ("t.csv", f"sep=;\n{PLAIN.replace(',', ';')}", "tail -n +2 "),
         ("t.csv", "40,3,a,b\n" + "0.5,1.5,2\n" * 40, "its rows seem to begin in line 2"),
         ("t.csv", f"b,y\n{ROWS}", "names 2 columns in its first line, and most others have 3"),
-        ("t.csv", PLAIN.replace(",", " "), "parts its 3 columns by blanks"),
+        ("t.csv", PLAIN.replace(",", " "), "separates its 3 columns by blanks"),
         ("t.csv", f"a,b,y,z\n{ROWS}", "names 4 columns in its first line, and most others have 3"),
         ("t.csv", f"<html>{PLAIN}", "is HTML or XML"),
         ("t.csv", f"@RELATION r\n{PLAIN}", "is ARFF"),

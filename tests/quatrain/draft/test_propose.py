@@ -233,7 +233,7 @@ def test_the_only_column_stays_though_it_gives_the_label_away(init, chance) -> N
     x = [chance.uniform(0, 100) for _ in range(400)]
     proposal = init({"x": x, "y": [int(v > 50) for v in x]}, "y")
     assert [i.name for i in proposal.spec.inputs] == ["x"]
-    assert "it stays, as no other column is left" in proposal.draft.remarks[0]
+    assert "it is kept, because no other column is left" in proposal.draft.remarks[0]
 
 
 def test_a_rare_class_stands_in_every_part(init, chance) -> None:
@@ -254,7 +254,9 @@ def test_columns_that_are_missing_where_the_target_is_have_a_remark(init, chance
         "late": ["" if i in gone else v + chance.random() for i, v in enumerate(x)],
     }
     remarks = init(table, "late").draft.remarks
-    assert remarks == ["missing where the target is: 'landed'; is each known before the target is?"]
+    assert remarks == [
+        "missing where the target is missing: 'landed'; is each known before the target is?"
+    ]
 
 
 def test_floats_of_two_values_become_classes(init, chance) -> None:
@@ -320,7 +322,7 @@ def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
     ("values", "sentence"),
     [
         (["1"] * 100, "--target 'y': it is 1 in all 100 rows that have a value"),
-        ([str(i) for i in range(100)], "it has 100 different values in 100 rows, so it names"),
+        ([str(i) for i in range(100)], "it has 100 different values in 100 rows, so it identifies"),
         ([""] * 100, "it has no value in 100 rows"),
         (days(100), "it is a time; write a duration"),
         ([f"w{i}" for i in range(150)] * 2, "it has 150 classes, more than 100"),
@@ -358,7 +360,7 @@ def test_a_table_without_a_spec_is_refused_with_the_reason(
 
 def test_an_existing_spec_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("mine")
-    with pytest.raises(SpecError, match="is there already; remove it, or write another one by -o"):
+    with pytest.raises(SpecError, match="already exists; remove it, or name another file with -o"):
         propose(str(TABLES / "taxi.csv"), "tips", tmp_path / "t.yaml")
     assert (tmp_path / "t.yaml").read_text() == "mine"
 
@@ -379,7 +381,7 @@ def test_a_label_that_leaves_the_range_of_train_has_no_bound(init, chance) -> No
     same = [chance.randint(0, 5) for _ in grows]
     proposal = init({"day": months(n), "x": same, "y": grows}, "y")
     assert proposal.spec.evaluate.gate == {}
-    assert "a label beyond all of train" in " ".join(lines_of(proposal, "#"))
+    assert "a label outside the range of train" in " ".join(lines_of(proposal, "#"))
 
 
 def test_a_monthly_series_has_no_weekday(init, chance) -> None:
@@ -424,7 +426,7 @@ def test_a_year_that_does_not_repeat_is_a_number_and_no_identifier(init, chance)
 
 def test_numbers_that_name_something_are_no_amount_to_predict(init, chance) -> None:
     table = {"user_id": [i // 3 for i in range(600)], "x": [chance.random() for _ in range(600)]}
-    with pytest.raises(SpecError, match="named as numbers that name something"):
+    with pytest.raises(SpecError, match="its name says that its numbers are codes"):
         init(table, "user_id")
 
 
@@ -434,23 +436,23 @@ def test_an_amount_as_text_has_a_remark_with_the_sql_of_its_number(init, chance)
     x = [chance.randint(0, 9) for _ in prices]
     proposal = init({"day": months(300), "x": x, "price": prices, "y": y}, "y", delimiter=";")
     comments = " ".join(line.lstrip("# ") for line in lines_of(proposal, "#"))
-    assert "left out, as a feature takes a column as it stands: 'price'" in comments
+    assert "left out, because a feature reads a column as it is: 'price'" in comments
     assert """, ',', '.') AS DOUBLE) AS "price")""" in comments
 
 
 def test_a_count_of_the_rows_is_a_feature_where_there_is_no_other(init, chance) -> None:
     proposal = init({"n": range(24), "freq": [chance.randint(0, 99) for _ in range(24)]}, "freq")
     assert [f.name for f in proposal.spec.features] == ["n"]
-    assert "may do no more than count the rows: 'n'" in lines_of(proposal, "count the rows")[0]
+    assert "may only count the rows: 'n'" in lines_of(proposal, "count the rows")[0]
 
 
 def test_negative_nines_among_positive_numbers_may_be_missing(init, chance) -> None:
     x = [chance.choice([-999, chance.randint(0, 5000)]) for _ in range(300)]
     proposal = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
-    assert "-999 in" in lines_of(proposal, "may spell a missing value")[0]
+    assert "-999 in" in lines_of(proposal, "may stand for a missing value")[0]
     x = [chance.choice([9.42399, chance.random()]) for _ in range(300)]
     proposal = init({"x": x, "y": [chance.randint(0, 1) for _ in x]}, "y")
-    assert not lines_of(proposal, "may spell a missing value")
+    assert not lines_of(proposal, "may stand for a missing value")
 
 
 def test_years_that_split_no_rows_have_a_remark(init, chance) -> None:
@@ -458,7 +460,7 @@ def test_years_that_split_no_rows_have_a_remark(init, chance) -> None:
         "year": [1900 + i / 12 for i in range(300)],
         "y": [chance.random() for _ in range(300)],
     }
-    assert "counts years" in lines_of(init(table, "y"), "'year'")[0]
+    assert "holds years" in lines_of(init(table, "y"), "'year'")[0]
 
 
 def test_an_id_that_splits_the_rows_is_not_called_a_leak(init, chance) -> None:
@@ -487,10 +489,10 @@ def test_a_column_of_infinities_rejects_no_rows(tmp_path: Path, chance) -> None:
     pq.write_table(pa.table(table), tmp_path / "t.parquet")
     proposal = propose(str(tmp_path / "t.parquet"), "y", tmp_path / "t.yaml")
     assert list(proposal.spec.columns) == ["x", "y"]
-    assert "29 cells do not convert, as infinity" in lines_of(proposal, "infinity")[0]
+    assert "29 cells do not convert (infinity" in lines_of(proposal, "infinity")[0]
 
 
 def test_a_label_that_differs_in_a_single_row_is_refused_with_the_reason(init, chance) -> None:
     y = [0.5] + [1.5] * 40
-    with pytest.raises(SpecError, match="all but 1 of 41 rows have one value"):
+    with pytest.raises(SpecError, match="all but 1 of 41 rows have the same value"):
         init({"x": [chance.random() for _ in y], "y": y}, "y")
