@@ -62,8 +62,8 @@ def read_document(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, 
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: is not YAML: {error}") from error
     if not isinstance(document, dict):
-        kind = type(document).__name__
-        raise SpecError(f"{path}: is {kind}, not a mapping of the spec's sections")
+        advice = "write one with `quatrain init FILE --target COLUMN`"
+        raise SpecError(f"{path}: is not a spec; {advice}")
     if isinstance(document.get("source"), str):
         document["source"] = {"uri": document["source"]}  # --set source.uri=... needs a section
     for text in overrides:

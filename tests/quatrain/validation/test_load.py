@@ -198,7 +198,7 @@ def test_a_malformed_override_is_refused(tmp_path: Path, override: str) -> None:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("- a\n", "is list, not a mapping"),
+        ("- a\n", "is not a spec; write one with `quatrain init"),
         ("a: [", "is not YAML"),
         ("a: !!python/object/apply:os.system [ls]", "is not YAML"),
     ],
