@@ -26,7 +26,8 @@ def tier_table() -> str:
         today = " and ".join(map(str, tier.pools)) or "your train.pools or train.config"
         rows.append((name, today, tier.scheduling, tier.strategy, tier.was))
     lines = align(rows)
-    lines += ["", "`quatrain tiers NAME` shows one in full. Every tier also runs here, on the CPU."]
+    lines += ["", "was: what a tier of this name meant in AI Platform Training, which has ended."]
+    lines += ["`quatrain tiers NAME` shows one in full. Every tier also runs here, on the CPU."]
     return "\n".join(lines)
 
 
