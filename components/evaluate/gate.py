@@ -84,13 +84,16 @@ def _check_bound(
 ) -> Iterator[dict[str, Any]]:
     """Yields a check for each end of a metric's bound; a value that is None fails it."""
     value = measured["metrics"][name]["value"]
-    for side, missed, met in (("min", "below", "reaches"), ("max", "above", "is within")):
+    for side, missed, met in (("min", "below", "at least"), ("max", "above", "at most")):
         limit = bound.get(side)
         if limit is None:
             continue
         passed = value is not None and (value >= limit if side == "min" else value <= limit)
-        verdict = met if passed else f"is {missed}"
-        yield _check(measured, name, value, {side: limit}, passed, f"{verdict} the gate {{limit}}")
+        if passed:
+            verdict = f"is {met} {{limit}}, as the gate requires"
+        else:
+            verdict = f"is {missed} the gate {{limit}}"
+        yield _check(measured, name, value, {side: limit}, passed, verdict)
 
 
 def _check_prior(measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,11 @@ def test_a_model_within_its_bounds_passes() -> None:
     gate = check_gate(measured(), {"auc": {"min": 0.8975}, "log_loss": {"max": 0.3}}, 1e-4)
     assert gate["passed"]
     assert [c["metric"] for c in gate["checks"]] == ["auc", "log_loss", "log_loss", "skew"]
+    high = check_gate(measured(), {"auc": {"min": 0.8, "max": 0.9}}, 1e-4)["checks"]
+    assert [c["sentence"] for c in high[:2]] == [
+        "auc=0.8975 on 33,000 test rows is at least 0.8000, as the gate requires",
+        "auc=0.8975 on 33,000 test rows is at most 0.9000, as the gate requires",
+    ]
     require_passed({"gate": gate}, "gs://b/model")
 
 

@@ -248,7 +248,9 @@ def test_a_baseline_ahead_of_the_model_is_marked(
 
 
 def test_the_page_marks_what_is_ahead_of_the_model(tmp_path: Path) -> None:
-    assert page(tmp_path).count('title="better than the model">ahead</span>') > 0
+    html = page(tmp_path)
+    assert html.count('title="better than the model">ahead</span>') > 0
+    assert html.count("<b>ahead</b>: better than the model on these rows.") == 1
 
 
 def test_the_row_counts_reconcile_on_the_page(tmp_path: Path) -> None:
