@@ -1,4 +1,4 @@
-"""A small, strict Cloud Storage over HTTP, for google-cloud-storage, Beam and pyarrow.
+"""A small, strict Cloud Storage over HTTP: for gcsfuse, TensorFlow, pyarrow, Beam, Google's client.
 
 It refuses what Google refuses; each rule has its source beside it. JSON below is short for
 https://cloud.google.com/storage/docs/json_api/v1. Buckets are made by tests through `add_bucket`
@@ -8,14 +8,16 @@ only: a request that would create one is answered 403 and can be found in `reque
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import itertools
 import json
 import re
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.parser import BytesParser
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,8 +29,8 @@ import google_crc32c
 
 CHUNK_BYTES = 256 << 10
 """All chunks but the last are multiples of this: JSON/how-tos/resumable-upload."""
-PAGE = 1000
-"""The most items of a page of a listing: JSON/objects/list."""
+PAGE, MAX_PAGE = 1000, 5000
+"""The items of a page of a listing by default, and at most; gcsfuse takes 5 000."""
 REASONS = {
     400: "invalid",
     401: "required",
@@ -88,6 +90,10 @@ class Object:
     data: bytes
     generation: int
     content_type: str = "application/octet-stream"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    metageneration: int = 1
+    created: str = ""
+    updated: str = ""
 
     def resource(self) -> dict[str, Any]:
         """JSON/objects#resource: numbers of 64 bits and sizes are text."""
@@ -99,14 +105,15 @@ class Object:
             "name": self.name,
             "bucket": self.bucket,
             "generation": str(self.generation),
-            "metageneration": "1",
+            "metageneration": str(self.metageneration),
             "contentType": self.content_type,
             "size": str(len(self.data)),
             "crc32c": base64.b64encode(checksum).decode(),
             "md5Hash": base64.b64encode(digest).decode(),
             "storageClass": "STANDARD",
-            "timeCreated": "2026-11-23T00:00:00.000Z",
-            "updated": "2026-11-23T00:00:00.000Z",
+            "timeCreated": self.created,
+            "updated": self.updated,
+            **({"metadata": dict(self.metadata)} if self.metadata else {}),
         }
 
 
@@ -118,7 +125,11 @@ class _Upload:
     name: str
     query: dict[str, str]
     content_type: str
+    metadata: Mapping[str, Any]
     data: bytearray = field(default_factory=bytearray)
+
+
+_NO_RESOURCE: Mapping[str, Any] = {}
 
 
 @dataclass
@@ -137,7 +148,9 @@ class Storage:
         self.requests: list[str] = []
         self.url = ""
         self._faults: list[_Fault] = []
+        self._losses: dict[str, Callable[[], None]] = {}
         self._uploads: dict[str, _Upload] = {}
+        self._sessions = itertools.count()
         self._generation = itertools.count(1_700_000_000_000_001)
         self._lock = threading.RLock()
 
@@ -164,9 +177,21 @@ class Storage:
         bucket, _, name = uri.removeprefix("gs://").partition("/")
         return self.buckets[bucket].objects[name].data
 
+    def has(self, uri: str) -> bool:
+        """Whether an object is there."""
+        bucket, _, name = uri.removeprefix("gs://").partition("/")
+        return name in self.buckets[bucket].objects
+
     def fail(self, pattern: str, status: int, times: int = 1, skip: int = 0) -> None:
         """Answers `times` requests that match "METHOD path" with a status, after `skip` of them."""
         self._faults.append(_Fault(re.compile(pattern), status, times, skip))
+
+    def lose(self, pattern: str, action: Callable[[], None]) -> None:
+        """Calls `action`, once, in the place of the first write of an object that matches.
+
+        The action kills the writer, say. The object does not appear, and the request is refused.
+        """
+        self._losses[pattern] = action
 
     def check_fault(self, line: str) -> None:
         """Records a request, and raises the fault that a test has set for it."""
@@ -191,30 +216,40 @@ class Storage:
     def object(self, bucket: str, name: str, query: dict[str, str]) -> Object:
         """JSON/objects/get, with the preconditions of a read."""
         item = self.bucket(bucket).objects.get(name)
-        if item is None or query.get("generation", str(item.generation)) != str(item.generation):
+        # Generation 0 is the live object, whichever that is.
+        if item is None or query.get("generation", "0") not in ("0", str(item.generation)):
             raise Refused(404, f"No such object: {bucket}/{name}")
         _check_preconditions(item, query)
         return item
 
     def list_objects(self, bucket: str, query: dict[str, str]) -> dict[str, Any]:
-        """JSON/objects/list: by name; prefixes count as items of a page."""
+        """JSON/objects/list: by name; prefixes count as items of a page.
+
+        With includeTrailingDelimiter an object whose name is a prefix is an item beside it.
+        """
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-        entries: dict[str, Object | None] = {}
-        for name, item in sorted(self.bucket(bucket).objects.items()):
-            if not name.startswith(prefix):
+        items: dict[str, Object] = {}
+        prefixes: set[str] = set()
+        for name, item in list(self.bucket(bucket).objects.items()):
+            if not name.startswith(prefix) or name < query.get("startOffset", ""):
                 continue
-            inside, cut, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
-            entries[prefix + inside + cut if cut else name] = None if cut else item
+            inside, cut, rest = name[len(prefix) :].partition(delimiter or "\0")
+            if delimiter and cut:
+                prefixes.add(prefix + inside + cut)
+            trailing = query.get("includeTrailingDelimiter") == "true" and not rest
+            if trailing or not (delimiter and cut):
+                items[name] = item
+        names = sorted(prefixes | items.keys())
         token = query.get("pageToken")
-        if token and token not in entries:
+        if token and token not in names:
             raise Refused(400, "Invalid page token")
-        rest = sorted(name for name in entries if name > (token or ""))
-        size = min(int(query.get("maxResults", PAGE)), PAGE)
-        page = rest[:size]
+        rest_names = [name for name in names if name > (token or "")]
+        size = min(int(query.get("maxResults", PAGE)), MAX_PAGE)
+        page = rest_names[:size]
         answer: dict[str, Any] = {"kind": "storage#objects"}
-        answer["items"] = [o.resource() for name in page if (o := entries[name])]
-        answer["prefixes"] = [name for name in page if entries[name] is None]
-        if len(rest) > size:
+        answer["items"] = [items[name].resource() for name in page if name in items]
+        answer["prefixes"] = [name for name in page if name in prefixes]
+        if len(rest_names) > size:
             answer["nextPageToken"] = page[-1]
         return answer
 
@@ -226,7 +261,34 @@ class Storage:
 
     def copy(self, source: Object, bucket: str, name: str, query: dict[str, str]) -> Object:
         """JSON/objects/rewrite, in one call."""
-        return self._write(bucket, name, source.data, query, source.content_type)
+        return self._write(
+            bucket, name, source.data, query, source.content_type, {"metadata": source.metadata}
+        )
+
+    def move(self, bucket: str, source: str, target: str, query: dict[str, str]) -> Object:
+        """JSON/objects/move: one object takes another name, at once."""
+        with self._lock:
+            moved = self.object(bucket, source, {})
+            created = self.copy(moved, bucket, target, query)
+            if source != target:
+                del self.buckets[bucket].objects[source]
+            return created
+
+    def patch(self, bucket: str, name: str, query: dict[str, str], body: bytes) -> Object:
+        """JSON/objects/patch: metadata alone; a value of null removes a key."""
+        with self._lock:
+            former = self.object(bucket, name, query)
+            change = json.loads(body)
+            metadata = {**former.metadata, **(change.get("metadata") or {})}
+            changed = replace(
+                former,
+                metadata={key: value for key, value in metadata.items() if value is not None},
+                content_type=change.get("contentType", former.content_type),
+                metageneration=former.metageneration + 1,
+                updated=_now(),
+            )
+            self.buckets[bucket].objects[name] = changed
+            return changed
 
     def upload(self, bucket: str, query: dict[str, str], kind: str, body: bytes) -> Object:
         """JSON/objects/insert with uploadType media or multipart."""
@@ -244,15 +306,16 @@ class Storage:
         boundary = b"--" + message.get_boundary().encode()
         media = body.split(boundary)[2].split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
         name = metadata.get("name") or query["name"]
-        return self._write(bucket, name, media, query, parts[1].get_content_type())
+        return self._write(bucket, name, media, query, parts[1].get_content_type(), metadata)
 
     def start_upload(self, bucket: str, query: dict[str, str], kind: str, body: bytes) -> str:
         """JSON/how-tos/resumable-upload: returns the address for the chunks."""
         metadata = json.loads(body or b"{}")
         name = metadata.get("name") or query["name"]
         _check_preconditions(self.bucket(bucket).objects.get(name), query)
-        key = f"session-{len(self._uploads)}"
-        self._uploads[key] = _Upload(bucket, name, query, metadata.get("contentType", kind))
+        key = f"session-{next(self._sessions)}"
+        kind = metadata.get("contentType", kind)
+        self._uploads[key] = _Upload(bucket, name, query, kind, metadata)
         return key
 
     def continue_upload(self, key: str, span: str, body: bytes) -> Object | int:
@@ -273,20 +336,36 @@ class Storage:
         if not last:
             return len(upload.data)
         del self._uploads[key]
-        return self._write(
-            upload.bucket, upload.name, bytes(upload.data), upload.query, upload.content_type
-        )
+        data = bytes(upload.data)
+        where = (upload.bucket, upload.name)
+        return self._write(*where, data, upload.query, upload.content_type, upload.metadata)
 
     def _write(
-        self, bucket: str, name: str, data: bytes, query: dict[str, str], kind: str
+        self,
+        bucket: str,
+        name: str,
+        data: bytes,
+        query: dict[str, str],
+        kind: str,
+        resource: Mapping[str, Any] = _NO_RESOURCE,
     ) -> Object:
         with self._lock:
             objects = self.bucket(bucket).objects
             _check_preconditions(objects.get(name), query)
+            for pattern in [p for p in self._losses if re.search(p, f"{bucket}/{name}")]:
+                self._losses.pop(pattern)()
+                raise Refused(403, "lost by the test")
             # https://cloud.google.com/storage/docs/objects#naming
             if not name or len(name.encode()) > 1024 or re.search(r"[\r\n]", name):
                 raise Refused(400, f"object name {name!r}")
-            created = Object(bucket, name, data, next(self._generation), kind)
+            now = _now()
+            metadata = dict(resource.get("metadata") or {})
+            created = Object(
+                bucket, name, data, next(self._generation), kind, metadata, 1, now, now
+            )
+            for key in ("crc32c", "md5Hash"):  # JSON/objects/insert: a wrong checksum is refused
+                if key in resource and resource[key] != created.resource()[key]:
+                    raise Refused(400, f"Provided {key} does not match the calculated one.")
             objects[name] = created
             return created
 
@@ -298,13 +377,31 @@ def _check_preconditions(item: Object | None, query: dict[str, str]) -> None:
         raise Refused(412, "At least one of the pre-conditions you specified did not hold.")
     if "ifGenerationNotMatch" in query and int(query["ifGenerationNotMatch"]) == generation:
         raise Refused(304, "")
-    if item and int(query.get("ifMetagenerationMatch", 1)) != 1:
+    if item and query.get("ifMetagenerationMatch", str(item.metageneration)) != str(
+        item.metageneration
+    ):
         raise Refused(412, "At least one of the pre-conditions you specified did not hold.")
+
+
+def _now() -> str:
+    """Returns the time as RFC 3339 writes it, with milliseconds."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    return now.replace("+00:00", "Z")
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer is one packet, sent at once: else Nagle's algorithm and a delayed acknowledgement
+    # cost a client 40 ms a call.
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16
     storage: Storage
+
+    def handle_expect_100(self) -> bool:
+        """Sends the 100 Continue before the client's body is waited for."""
+        answered = super().handle_expect_100()
+        self.wfile.flush()
+        return answered
 
     def log_message(self, *_: Any) -> None:
         """Keeps the test's output clean."""
@@ -335,32 +432,42 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _route(self, parts: list[str], query: dict[str, str], body: bytes) -> None:
-        match self.command, parts:
-            case ("GET", ["storage", "v1", "b", bucket]):
-                self._json(self.storage.bucket(bucket).resource())
-            case ("POST", ["token"]):
+        match parts:
+            case ["token"] | ["oauth2", "v3", "token"]:
                 self._json({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
-            case ("POST", ["storage", "v1", "b"]):
-                raise Refused(403, "nobody creates a bucket here")
-            case ("GET", ["storage", "v1", "b", bucket, "o"]):
-                self._json(self.storage.list_objects(bucket, query))
-            case (_, ["upload", "resumable", key]):
+            case ["upload", "resumable", key]:
                 self._chunk(key, body)
-            case ("POST", ["upload", "storage", "v1", "b", bucket, "o"]):
+            case ["upload", "storage", "v1", "b", bucket, "o"]:
                 self._upload(bucket, query, body)
-            case (
-                "POST",
-                ["storage", "v1", "b", a, "o", b, "rewriteTo" | "copyTo" as how, "b", c, "o", d],
-            ):
+            case ["storage", "v1", "b", *inner]:
+                self._in_buckets(inner, query, body)
+            case ["download", "storage", "v1", "b", *inner]:
+                self._in_buckets(inner, query, body)
+            case [bucket, *name] if name and bucket in self.storage.buckets:
+                # https://cloud.google.com/storage/docs/xml-api/get-object-download
+                self._media(self.storage.object(bucket, "/".join(name), query))
+            case _:
+                raise Refused(404, f"{self.command} {self.path} is not known here")
+
+    def _in_buckets(self, parts: list[str], query: dict[str, str], body: bytes) -> None:
+        match self.command, parts:
+            case "POST", []:
+                raise Refused(403, "nobody creates a bucket here")
+            case "GET", [bucket]:
+                self._json(self.storage.bucket(bucket).resource())
+            case "GET", [bucket, "o"]:
+                self._json(self.storage.list_objects(bucket, query))
+            case "POST", [a, "o", b, "rewriteTo" | "copyTo" as how, "b", c, "o", d]:
                 created = self.storage.copy(self.storage.object(a, b, {}), c, d, query)
                 resource = created.resource()
                 size = resource["size"]
                 completed = {"done": True, "totalBytesRewritten": size, "objectSize": size}
                 self._json({**completed, "resource": resource} if how == "rewriteTo" else resource)
-            case (_, [*prefix, "b", bucket, "o", name]) if prefix in (
-                ["storage", "v1"],
-                ["download", "storage", "v1"],
-            ):
+            case "POST", [bucket, "o", source, "moveTo", "o", target]:
+                self._json(self.storage.move(bucket, source, target, query).resource())
+            case "PATCH", [bucket, "o", name]:
+                self._json(self.storage.patch(bucket, name, query, body).resource())
+            case _, [bucket, "o", name]:
                 self._object(bucket, name, query)
             case _:
                 raise Refused(404, f"{self.command} {self.path} is not known here")
@@ -404,8 +511,12 @@ class _Handler(BaseHTTPRequestHandler):
         completed = self.storage.continue_upload(key, self.headers.get("Content-Range", ""), body)
         if isinstance(completed, Object):
             self._json(completed.resource())
+            return
+        headers = {"Range": f"bytes=0-{completed - 1}"} if completed else {}
+        if self.headers.get("X-GUploader-No-308"):  # Go's client: redirects are the transport's
+            self._answer(200, b"", {**headers, "X-Http-Status-Code-Override": "308"})
         else:
-            self._answer(308, b"", {"Range": f"bytes=0-{completed - 1}"} if completed else {})
+            self._answer(308, b"", headers)
 
     def _json(self, value: Any) -> None:
         kind = {"Content-Type": "application/json; charset=UTF-8"}
@@ -450,13 +561,24 @@ def write_credentials(path: Path, url: str) -> Path:
 def serving() -> Iterator[Storage]:
     """Serves an empty storage on loopback; set STORAGE_EMULATOR_HOST to its `url`."""
     storage = Storage()
+    with listening(storage) as port:
+        storage.url = f"http://127.0.0.1:{port}"
+        yield storage
+
+
+@contextmanager
+def listening(storage: Storage, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Serves a storage on a port of loopback, which it yields; over TLS if there is a context."""
     handler = type("Handler", (_Handler,), {"storage": storage})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    storage.url = f"http://127.0.0.1:{server.server_port}"
+    if tls:  # the handshake is the connection's own thread's: nobody else waits for it
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield storage
+        yield server.server_port
     finally:
         server.shutdown()
         thread.join()

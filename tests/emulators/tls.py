@@ -1,7 +1,7 @@
 """Google's own host names on loopback, for clients that take no other address.
 
-The clients' environment names a proxy, which tunnels every CONNECT to one gRPC server. That
-server's certificate for the requested name is signed by an authority of the test's own.
+The clients' environment names a proxy, which tunnels every CONNECT to one server. That server's
+certificate for the requested name is signed by an authority of the test's own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -23,18 +24,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
+from tests.emulators.storage import Storage, listening
 from tests.emulators.vertex import Vertex
 
+STORAGE_HOSTS = ("storage.googleapis.com", "www.googleapis.com", "oauth2.googleapis.com")
 SERVICE = "google.cloud.aiplatform.v1.JobService"
 _CODES = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 503: "UNAVAILABLE"}
 
 
-def make_certificate(host: str) -> tuple[bytes, bytes]:
-    """Returns a self-signed certificate of a host, which is its own authority, and its key."""
+def make_certificate(host: str, *others: str) -> tuple[bytes, bytes]:
+    """Returns a self-signed certificate of hosts, which is its own authority, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
     hour = datetime.timedelta(hours=1)
+    names = x509.SubjectAlternativeName([x509.DNSName(each) for each in (host, *others)])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -43,7 +47,7 @@ def make_certificate(host: str) -> tuple[bytes, bytes]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - hour)
         .not_valid_after(now + hour)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -78,6 +82,29 @@ def serving(vertex: Vertex, host: str, folder: Path) -> Iterator[dict[str, str]]
             }
     finally:
         server.stop(None)
+
+
+@contextlib.contextmanager
+def serving_storage(state: Storage, folder: Path) -> Iterator[dict[str, str]]:
+    """Serves a storage under Google's names; yields the environment that leads TensorFlow there.
+
+    TensorFlow's gs:// has a fixed address: a proxy and an authority of its own lead it here
+    (tensorflow/core/platform/cloud/curl_http_request.cc reads CURL_CA_BUNDLE, and libcurl the
+    others). NO_GCE_CHECK keeps it from asking a metadata server.
+    """
+    certificate, key = make_certificate(*STORAGE_HOSTS)
+    roots, chain = folder / "storage-roots.pem", folder / "storage.pem"
+    roots.write_bytes(certificate)
+    chain.write_bytes(certificate + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    with listening(state, context) as port, _proxy(port) as proxy:
+        yield {
+            "https_proxy": proxy,
+            "no_proxy": "127.0.0.1,localhost",
+            "CURL_CA_BUNDLE": str(roots),
+            "NO_GCE_CHECK": "true",
+        }
 
 
 def _create(vertex: Vertex) -> Callable[[Any], tuple[str, str, bytes]]:
