@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import tensorflow as tf
 
+from . import storage
 from .settings import TrainerError
 
 Stopped = Literal["epochs", "early_stopping", "max_steps", "max_seconds"]
@@ -124,7 +124,7 @@ class Checkpoints:
     is_chief: bool = True
 
     def save(self, progress: Progress, arrays: Arrays) -> None:
-        """Writes a file under a temporary name, renames it, and deletes the older ones.
+        """Writes a file, and deletes the older ones.
 
         The file after the first epoch is `epoch-00001.npz`; the one 300 steps later,
         `epoch-00001_0000300.npz`, sorts after it.
@@ -140,15 +140,13 @@ class Checkpoints:
         }
         buffer = io.BytesIO()
         np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
-        tf.io.gfile.makedirs(self.folder)
         within = f"_{progress.begun.steps:07d}" if progress.begun.steps else ""
-        path = f"{self.folder}/epoch-{progress.epochs:05d}{within}.npz"
-        # A process that is killed here leaves a file that `_paths` does not match.
-        with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
-            file.write(buffer.getvalue())
-        tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
-        for old in self._paths()[:-1]:
-            tf.io.gfile.remove(old)
+        name = f"epoch-{progress.epochs:05d}{within}.npz"
+        storage.write_file(self.folder, name, buffer.getvalue())
+        files, folder = storage.open_folder(self.folder)
+        for old in self._names():
+            if old != name:
+                files.delete_file(f"{folder}/{old}")
 
     def restore(self) -> tuple[Progress, Arrays] | None:
         """Reads the newest checkpoint; returns None if there is none.
@@ -156,13 +154,13 @@ class Checkpoints:
         Raises:
             TrainerError: The checkpoint belongs to another job.
         """
-        paths = self._paths()
-        if not paths:
+        names = self._names()
+        if not names:
             return None
-        with tf.io.gfile.GFile(paths[-1], "rb") as file:
-            stored = np.load(io.BytesIO(file.read()), allow_pickle=False)
+        data = storage.read_file(self.folder, names[0])
+        stored = np.load(io.BytesIO(data), allow_pickle=False)
         header = json.loads(stored["header"].tobytes())
-        self._check(paths[-1], header["identity"])
+        self._check(f"{self.folder}/{names[0]}", header["identity"])
         groups: dict[str, list[np.ndarray]] = {}
         for key in sorted(k for k in stored.files if k != "header"):
             groups.setdefault(key.split(":")[0], []).append(stored[key])
@@ -170,8 +168,14 @@ class Checkpoints:
         history = tuple(Epoch(**e) for e in progress["history"])
         return Progress(history, progress["best_epoch"], PartialEpoch(**progress["begun"])), groups
 
-    def _paths(self) -> list[str]:
-        return sorted(tf.io.gfile.glob(f"{self.folder}/epoch-*.npz"))
+    @property
+    def is_remote(self) -> bool:
+        """Whether a checkpoint costs several calls to a bucket."""
+        return storage.in_bucket(self.folder)
+
+    def _names(self) -> list[str]:
+        """The names of the files, the newest first."""
+        return storage.newest_first(self.folder, "epoch-")
 
     def _check(self, path: str, stored: Mapping[str, Any]) -> None:
         """Refuses a checkpoint whose identity differs from this job's."""

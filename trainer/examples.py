@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from .features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 from .features.transform import Transform
 from .settings import TrainerError
-from .storage import open_folder
+from .storage import open_folder, read_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,9 +272,12 @@ class Examples:
         try:
             return files.open_input_file(f"{folder}/{name}")
         except FileNotFoundError as error:
-            raise TrainerError(
-                f"{self.uri}/{name} is in the manifest but not there; run the preprocessing again"
-            ) from error
+            raise self._absent(name) from error
+
+    def _absent(self, name: str) -> TrainerError:
+        return TrainerError(
+            f"{self.uri}/{name} is in the manifest but not there; run the preprocessing again"
+        )
 
     def _digest(self, name: str) -> str:
         """Returns the sha256 of a shard, read in pieces of 4 MiB."""
@@ -293,8 +296,10 @@ class Examples:
 
     def _shard(self, name: str, columns: Sequence[str] | None) -> pa.Table:
         """Reads a shard once, and checks the same bytes against the manifest."""
-        with self._file(name) as stream:
-            data = stream.read()
+        try:
+            data = read_file(self.uri, name)  # by one call; _file asks for the size before
+        except FileNotFoundError as error:
+            raise self._absent(name) from error
         self._check(name, hashlib.sha256(data).hexdigest())
         file = pq.ParquetFile(pa.BufferReader(data))
         available = file.schema_arrow.names
@@ -311,20 +316,13 @@ def read_examples(uri: str) -> Examples:
         TrainerError: The folder has no manifest, so it is absent or incomplete.
     """
     try:
-        manifest = json.loads(read_bytes(uri, "manifest.json"))
+        manifest = json.loads(read_file(uri, "manifest.json"))
     except FileNotFoundError as error:
         raise TrainerError(
             f"{uri} has no manifest.json, so it holds no complete examples; run the preprocessing"
         ) from error
-    text = read_bytes(uri, "transform.json").decode()
+    text = read_file(uri, "transform.json").decode()
     return Examples(uri, manifest, Transform.from_json(text), text)
-
-
-def read_bytes(folder: str, name: str) -> bytes:
-    """Reads a file of a folder, local or in an object store."""
-    files, path = open_folder(folder)
-    with files.open_input_stream(f"{path}/{name}", compression=None) as stream:
-        return bytes(stream.read())
 
 
 def _matrix(table: pa.Table, names: Sequence[str], dtype: type) -> np.ndarray:

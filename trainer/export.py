@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import keyword
-import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -25,8 +26,11 @@ from .features.transform import Transform
 from .job import Job
 from .predictor import Head, Predictor, in_chunks
 from .settings import TrainerError
+from .storage import in_bucket, remove_folder, write_file
 
 VERSION = 1
+METADATA = "metadata.json"
+"""The file that makes a model count."""
 PROOF_ROWS = 256
 """Validation rows that the saved model answers twice, raw and engineered."""
 PROOF_TOLERANCE = 1e-5
@@ -162,9 +166,11 @@ def _is_plain(name: str) -> bool:
 def export(
     job: Job, predictor: Predictor, head: Head, cluster: Cluster, examples: Examples
 ) -> None:
-    """Writes the model's folder in place, proves the model, and commits it with metadata.json.
+    """Writes the model's folder, proves the model, and commits it with metadata.json.
 
-    The folder counts once metadata.json exists. An earlier model is removed first, and so is a
+    The folder counts once metadata.json exists. On a disk it is written in place. TensorFlow writes
+    and reads a SavedModel in a bucket by a hundred calls, so that one is made on this machine and
+    each of its files uploaded once. An earlier model is removed first, and so is a
     model that fails its proof.
 
     Args:
@@ -183,16 +189,24 @@ def export(
         return head.answer(predict(numbers, indices))
 
     exported = Exported(examples.transform, answer, predictor.variables)
-    with _in_place(job.outputs.model) as folder:
+    with _writable(job.outputs.model) as folder:
         tf.saved_model.save(exported, folder, signatures=exported.signatures())
-        _write(f"{folder}/transform.json", examples.transform_text)
+        Path(folder, "transform.json").write_text(examples.transform_text, encoding="utf-8")
         signatures = tf.saved_model.load(folder).signatures
         prove(signatures, examples)
-        _write(f"{folder}/{golden.NAME}", _golden(signatures["serving_default"], examples))
+        text = _golden(signatures["serving_default"], examples)
+        Path(folder, golden.NAME).write_text(text, encoding="utf-8")
         metadata = _metadata(job, predictor, cluster, examples)
-        files = relative_paths(folder, tf.io.gfile.walk(folder))
-        metadata["files"] = {name: _sha256(f"{folder}/{name}") for name in files}
-        _commit(folder, metadata)
+        metadata["files"] = _digests(folder)
+        if folder != job.outputs.model:
+            parents = {str(PurePosixPath(name).parent) for name in metadata["files"]}
+            for parent in sorted(parents - {"."}):
+                # Some mounts of a bucket show a folder only if it has an object of its own.
+                tf.io.gfile.makedirs(f"{job.outputs.model}/{parent}")
+            for name in metadata["files"]:
+                write_file(job.outputs.model, name, Path(folder, name).read_bytes())
+        text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
+        write_file(job.outputs.model, METADATA, text.encode())
 
 
 def prove(signatures: Mapping[str, Any], examples: Examples) -> None:
@@ -283,52 +297,27 @@ def _metadata(
     }
 
 
-def relative_paths(folder: str, walk: Iterable[tuple[str, list[str], list[str]]]) -> list[str]:
-    """Returns the paths of all files below a folder, relative to it, sorted.
-
-    Args:
-        folder: The folder.
-        walk: The result of `tf.io.gfile.walk`. On gs:// the name of an inner folder ends in a
-            slash, and a folder may have a file without a name.
-    """
-    paths = [f"{parent.rstrip('/')}/{name}" for parent, _, names in walk for name in names if name]
-    return sorted(path[len(folder) :].lstrip("/") for path in paths)
-
-
-def _sha256(path: str) -> str:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-
-def _write(path: str, text: str) -> None:
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(text)
-
-
-def _commit(folder: str, metadata: Mapping[str, Any]) -> None:
-    """Writes metadata.json atomically: by a rename on a disk, as one object in a bucket."""
-    path = f"{folder}/metadata.json"
-    is_local = "://" not in folder
-    partial = f"{folder}/.metadata.json.tmp" if is_local else path
-    _write(partial, json.dumps(metadata, indent=1, ensure_ascii=False) + "\n")
-    if is_local:
-        os.replace(partial, path)
+def _digests(folder: str) -> dict[str, str]:
+    """Returns the sha256 of each file below a folder, by its path in it."""
+    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
+    return {name: hashlib.sha256(Path(folder, name).read_bytes()).hexdigest() for name in names}
 
 
 @contextmanager
-def _in_place(folder: str) -> Iterator[str]:
-    """Yields the folder without an earlier model, and removes it if the block fails."""
-    _remove(folder)
+def _writable(target: str) -> Iterator[str]:
+    """Yields a folder of this machine to write a model in: the target itself, if it is one.
+
+    An earlier model is removed before, its metadata.json first, and so is this one if the block
+    fails.
+    """
+    remove_folder(target, first=METADATA)
     try:
-        yield folder
+        if in_bucket(target):
+            with TemporaryDirectory(prefix="quatrain-model-") as folder:
+                yield folder
+        else:
+            yield target
     except BaseException:
-        _remove(folder)
+        remove_folder(target, first=METADATA)
         raise
-
-
-def _remove(folder: str) -> None:
-    """Removes a model, its metadata.json first: without it the model does not count."""
-    if tf.io.gfile.exists(f"{folder}/metadata.json"):
-        tf.io.gfile.remove(f"{folder}/metadata.json")
-    if tf.io.gfile.exists(folder):
-        tf.io.gfile.rmtree(folder)

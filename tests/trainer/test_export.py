@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from quatrain.trainer import golden
 from quatrain.trainer.examples import Examples, read_examples
-from quatrain.trainer.export import _named, argument_names, relative_paths
+from quatrain.trainer.export import _named, argument_names
 from quatrain.trainer.model import train
 from quatrain.trainer.settings import TrainerError
 from tests.conftest import FileEvent
@@ -249,12 +249,6 @@ def test_a_model_is_written_in_place_and_takes_the_place_of_what_was_there(
     assert "variables/variables.index" in files
     assert "variables/cut-short" not in files
     assert not (tmp_path / "model/variables/cut-short").exists()
-
-
-def test_files_of_a_bucket_have_the_paths_of_files_of_a_disk() -> None:
-    # TensorFlow 2.21 walks gs:// so: the name of a folder inside ends in a slash.
-    walk = [("gs://b/m", ["variables/"], ["a.pb"]), ("gs://b/m/variables/", [], ["v.index"])]
-    assert relative_paths("gs://b/m", walk) == ["a.pb", "variables/v.index"]
 
 
 def test_names_that_a_signature_cannot_keep_get_an_alias() -> None:

@@ -22,7 +22,9 @@ log = logging.getLogger("trainer")
 STEPS_A_CALL = 100
 """Steps in one graph call: a call takes 0.3 ms besides its steps, and the clock is read between."""
 SAVE_EVERY_S = 60.0
-"""Seconds between checkpoints within an epoch: the most that a preempted machine loses."""
+"""Seconds between checkpoints within an epoch, and in a bucket between any two: the most that a
+preempted machine loses. There a checkpoint costs half a second, on a disk some milliseconds, so
+that every epoch gets one."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def run_epochs(
         checkpoints: The checkpoints of this job.
         loss_unit: Factor from the loop's losses to the label's unit.
         report: Called by the chief after each epoch.
-        save_every_s: Seconds between checkpoints within an epoch.
+        save_every_s: Seconds between checkpoints within an epoch; in a bucket between any two.
 
     Raises:
         TrainerError: The loss is not a number, the checkpoint belongs to another job, or the
@@ -66,15 +68,21 @@ def run_epochs(
     """
     progress, best = _resume(loop, cluster, checkpoints)
     clock = _Clock(cluster, progress.seconds)
+    saved_at = clock.seconds()
 
     def save(progress: Progress) -> None:
+        nonlocal saved_at
         checkpoints.save(progress, {**loop.state(), "best": best})
+        saved_at = clock.seconds()
+
+    def is_due(now: float) -> bool:
+        return now - saved_at >= save_every_s
 
     stopped = _stopped(job.settings, progress, clock.seconds())
     with _summaries(job.outputs.logs, cluster) as summaries:
         while stopped is None:
             started, first, steps_before = clock.seconds(), progress.begun.steps, progress.steps
-            loss = _run_epoch(loop, job.settings, progress, clock, save, save_every_s)
+            loss = _run_epoch(loop, job.settings, progress, clock, save, is_due)
             loss *= loss_unit
             validation_loss = loop.evaluate() * loss_unit
             step, seconds = int(loop.step.numpy()), clock.seconds()
@@ -85,11 +93,14 @@ def run_epochs(
             stopped = _stopped(job.settings, progress, seconds)
             # An epoch that a bound cut short is not saved: with a higher bound, the job goes on
             # from its last full epoch or from within this one.
-            if step - steps_before == loop.steps:
+            worth = stopped is not None or not checkpoints.is_remote or is_due(seconds)
+            if worth and step - steps_before == loop.steps:
                 save(progress)
             if cluster.is_chief:
                 # Workers agree on seconds in float32, so a short epoch may seem to take none.
                 _log(summaries, epoch, (step - steps_before - first) / max(seconds - started, 1e-3))
+                if worth:  # a flush writes the whole file anew in a bucket
+                    summaries.flush()
                 report(epoch)
     log.info("stopped by %s; the best epoch is %d", stopped, progress.best_epoch)
     return TrainedWeights(progress, stopped, best)
@@ -121,10 +132,10 @@ def _run_epoch(
     progress: Progress,
     clock: _Clock,
     save: Callable[[Progress], None],
-    save_every_s: float,
+    is_due: Callable[[float], bool],
 ) -> float:
     """Runs the rest of an epoch, as far as the bounds allow; returns the mean train loss."""
-    begun, saved_at, allowed = progress.begun, clock.seconds(), loop.steps
+    begun, allowed = progress.begun, loop.steps
     if settings.max_steps:
         allowed = min(allowed, settings.max_steps - progress.steps)
     for window, first, steps in _calls(loop.windows(progress.epochs), begun.steps, allowed):
@@ -133,9 +144,8 @@ def _run_epoch(
         begun = PartialEpoch(begun.steps + steps, begun.loss + loss, begun.weight + weight, now)
         if _is_late(settings, now):
             break
-        if begun.steps < allowed and now - saved_at >= save_every_s:
+        if begun.steps < allowed and is_due(now):
             save(replace(progress, begun=begun))
-            saved_at = now
     return begun.loss / begun.weight
 
 
@@ -194,7 +204,8 @@ def _summaries(folder: str, cluster: Cluster) -> Iterator[tf.summary.SummaryWrit
     if not cluster.is_chief:
         yield tf.summary.create_noop_writer()
         return
-    writer = tf.summary.create_file_writer(folder)
+    # By default every tenth value is a flush, which writes the whole file anew in a bucket.
+    writer = tf.summary.create_file_writer(folder, max_queue=10_000, flush_millis=60_000)
     try:
         yield writer
     finally:
@@ -214,7 +225,6 @@ def _log(summaries: tf.summary.SummaryWriter, epoch: Epoch, steps_per_second: fl
     with summaries.as_default(step=epoch.step):
         for name, value in values.items():
             tf.summary.write(name, tf.constant(value, tf.float32), metadata=kind)
-    summaries.flush()
     log.info(
         "epoch %d: loss %.5f, validation loss %.5f, step %d, %.0f steps/s, %.1f s",
         epoch.epoch,
