@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import pyarrow as pa
 
 from quatrain.components.artifacts import read_manifest, sha256_of
 from quatrain.components.errors import ArtifactError
+from quatrain.components.storage import open_stream
+from quatrain.components.wording import first_line
 from quatrain.trainer import golden
 from quatrain.trainer.features import LABEL
 from quatrain.trainer.features.transform import Transform
@@ -48,6 +51,31 @@ def read_metadata(folder: Path) -> dict[str, Any]:
                 f"metadata.json says {sha256[:12]}...; export the model again"
             )
     return metadata
+
+
+def download_model(uri: str, folder: Path) -> None:
+    """Copies the files that a model's metadata.json names, and that one, to a local folder.
+
+    A bucket need not have objects for its folders, so they are not listed but made here.
+
+    Raises:
+        ArtifactError: A file is absent, or may not be read.
+    """
+    names = ["metadata.json"]
+    try:
+        while names:
+            path = folder / names.pop()
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise ArtifactError(f"{uri}/metadata.json names {path}, outside of the model")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open_stream(f"{uri}/{path.relative_to(folder)}") as stream:
+                path.write_bytes(stream.read())
+            if path == folder / "metadata.json":
+                names += json.loads(path.read_bytes())["files"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(
+            f"{uri} holds no complete model that can be read here: {first_line(error)}"
+        ) from error
 
 
 def read_transform(folder: Path) -> Transform:

@@ -23,11 +23,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs as pafs
 
 from quatrain.components.errors import DataError, QuatrainError
-from quatrain.components.serve.served_model import ServedModel, read_metadata
-from quatrain.components.storage import open_filesystem
+from quatrain.components.serve.served_model import ServedModel, download_model, read_metadata
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
@@ -176,14 +174,13 @@ def load(uri: str) -> ServedModel:
     """Loads a model folder, local or `gs://`, and checks the digests of its files.
 
     Raises:
-        QuatrainError: The folder is not a complete model.
+        QuatrainError: The folder is not a complete model, or cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="quatrain-model-") as copy:
         folder = Path(uri)
         if "://" in uri:
-            filesystem, path = open_filesystem(uri)
-            pafs.copy_files(path, copy, source_filesystem=filesystem)
             folder = Path(copy)
+            download_model(uri.rstrip("/"), folder)
         read_metadata(folder)
         served = ServedModel.load(folder)
         _warm(served.transform, served)
