@@ -118,6 +118,16 @@ def create_stream(uri: str) -> pa.NativeFile:
     return filesystem.open_output_stream(path, compression=None)
 
 
+def show_folder(uri: str) -> None:
+    """Makes the objects that stand for a folder and those it is in, where its bucket is mounted.
+
+    Without --implicit-dirs a mount shows no other folders. The mount itself makes the objects:
+    Arrow takes those of a mount for files, and refuses to make a folder inside one.
+    """
+    if is_remote(uri) and os.path.ismount(MOUNT):
+        os.makedirs(mounted(uri), exist_ok=True)
+
+
 def exists(uri: str) -> bool:
     """Returns whether a file or folder exists."""
     filesystem, path = open_filesystem(uri)

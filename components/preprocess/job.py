@@ -11,9 +11,8 @@ from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.base import Input
 
-SPILL = ".spill"
 ERROR = "error.json"
-PENDING = f"{SPILL}/manifest.json"
+PENDING = "manifest.json"
 """The manifest, until the step has checked that its source did not change during the run."""
 
 
@@ -69,8 +68,8 @@ class PreprocessJob:
         return f"{stem}-{index:05d}-of-{self.n_shards:05d}.parquet"
 
     def spill(self, index: int) -> str:
-        """Returns the path of a range's cleaned rows, which wait there for the second pass."""
-        return f"{SPILL}/{index:05d}.arrow"
+        """Returns the scratch file of a range's cleaned rows, which wait for the second pass."""
+        return f"{index:05d}.arrow"
 
 
 def rules_of(spec: ModelSpec) -> Rules:

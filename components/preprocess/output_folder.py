@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -18,13 +19,27 @@ from quatrain.components import storage
 from quatrain.components.artifacts import commit, write_whole
 
 MANIFEST = "manifest.json"
+SPILL = ".spill"
+"""The folder inside the artifact for the files that only the step itself reads."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder by its path or gs:// uri; names are relative to it."""
+    """A folder by its path or gs:// uri; names are relative to it.
+
+    Attributes:
+        uri: The folder.
+        scratch_path: A folder on this machine for the files that only the step itself reads; empty:
+            they go to a folder inside this one, which every worker can reach.
+    """
 
     uri: str
+    scratch_path: str = ""
+
+    @property
+    def scratch(self) -> Folder:
+        """The folder of the files that only the step itself reads."""
+        return Folder(self.scratch_path or self.path(SPILL))
 
     def path(self, name: str) -> str:
         """Returns the path or uri of a file."""
@@ -89,18 +104,24 @@ class HashingStream:
 def attempt(out: str, *, remote: bool) -> Iterator[Folder]:
     """Yields the folder to write the artifact `out` to, and removes it after an error.
 
+    A bucket is written and read through its API rather than its mount, where a file costs three
+    calls, and six if it is renamed; and its objects appear only when they are whole. Files that
+    only the step itself reads stay on this machine's disk, unless the workers are elsewhere.
+
     Args:
-        out: The artifact. A gs:// uri is written through its mount (/gcs), unless `remote`.
-        remote: Whether the workers are on other machines, which have no mount.
+        out: The artifact, a path or gs:// uri.
+        remote: Whether the workers are on other machines.
     """
-    if not (remote and storage.is_remote(out)):
-        with commit(storage.mounted(out), MANIFEST) as folder:
-            yield Folder(str(folder))
+    if not storage.is_remote(out):
+        with commit(out, MANIFEST) as path:
+            yield Folder(str(path))
         return
-    target = Folder(out.rstrip("/"))
-    target.clear()
-    try:
-        yield target
-    except BaseException:
+    with TemporaryDirectory(prefix="quatrain-spill-") as scratch:
+        target = Folder(out.rstrip("/"), "" if remote else scratch)
         target.clear()
-        raise
+        storage.show_folder(target.path("rejected"))  # and the one that it is in
+        try:
+            yield target
+        except BaseException:
+            target.clear()
+            raise

@@ -90,7 +90,7 @@ def clean_range(job: PreprocessJob, span: Range, cleaner: Cleaner) -> tuple[Clea
     running, sizes = RunningSummary(), list[tuple[int, ...]]()
     name = f"rejected/{job.shard('rejected', span.index)}"
     with ExitStack() as stack:
-        spill = stack.enter_context(job.folder.create(job.spill(span.index)))
+        spill = stack.enter_context(job.folder.scratch.create(job.spill(span.index)))
         file, rejected = stack.enter_context(_parquet_writer(job.folder, name, REJECTED))
         for kept_rows in read_kept_rows(job.spec, span, cleaner):
             running.add(summarize(job, span.index, kept_rows))
@@ -214,7 +214,7 @@ def write_documents(job: PreprocessJob, fitted: FitResult, written: list[Written
     if job.window:
         manifest["window"] = job.window
     manifest["files"] = dict(sorted(digests.items()))
-    job.folder.write(PENDING, json_bytes(manifest))
+    job.folder.scratch.write(PENDING, json_bytes(manifest))
 
 
 def _engineered(
@@ -269,7 +269,7 @@ def _spill(batch: pa.RecordBatch, file: pa.NativeFile) -> None:
 def read_spilled(job: PreprocessJob, cleaned: CleanedRange) -> Iterator[pa.RecordBatch]:
     """Yields the spilled blocks of a range."""
     options = pa.ipc.IpcReadOptions(use_threads=False)
-    with job.folder.open(job.spill(cleaned.index)) as file:
+    with job.folder.scratch.open(job.spill(cleaned.index)) as file:
         for _ in cleaned.sizes:
             yield from pa.ipc.open_stream(file, options=options)
 

@@ -153,4 +153,4 @@ class WriteDocuments(beam.DoFn):
         if fitted.error is None:
             passes.write_documents(self._job, fitted, list(written))
         else:
-            self._job.folder.write(ERROR, json_bytes(asdict(fitted.error)))
+            self._job.folder.scratch.write(ERROR, json_bytes(asdict(fitted.error)))

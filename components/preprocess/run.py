@@ -15,8 +15,8 @@ from quatrain.components.image import IMAGE
 from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
-from quatrain.components.preprocess.job import ERROR, PENDING, SPILL, PreprocessJob, rules_of
-from quatrain.components.preprocess.output_folder import MANIFEST, Folder, attempt
+from quatrain.components.preprocess.job import ERROR, PENDING, PreprocessJob, rules_of
+from quatrain.components.preprocess.output_folder import MANIFEST, SPILL, Folder, attempt
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
@@ -152,15 +152,16 @@ def _staging(options: Mapping[str, Any]) -> list[str]:
 
 def finish(folder: Folder) -> int:
     """Raises the error that stopped the run, or writes the manifest and returns the rows read."""
-    if record := folder.read(ERROR):
+    if record := folder.scratch.read(ERROR):
         raise ErrorRecord(**json.loads(record)).error
-    pending = folder.read(PENDING)
+    pending = folder.scratch.read(PENDING)
     if pending is None:
         raise RunnerError(
-            f"the engine says that all is done, but there is no {PENDING}, which it writes "
+            f"the engine says that all is done, but there is no {SPILL}/{PENDING}, which it writes "
             "last: it lost work; run again with --runner local"
         )
-    folder.clear(SPILL)
+    if not folder.scratch_path:
+        folder.clear(SPILL)
     folder.write(MANIFEST, pending)
     manifest = json.loads(pending)
     print(f"preprocess: files written: {len(manifest['files']):,}", flush=True)

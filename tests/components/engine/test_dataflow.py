@@ -150,7 +150,7 @@ def test_a_problem_with_the_rows_is_raised_from_the_bucket(
 
     def end(job_id: str) -> dict[str, Any]:
         record = {"kind": "DataError", "message": "there are no rows"}
-        google.put(f"{OUT}/error.json", json.dumps(record).encode())
+        google.put(f"{OUT}/.spill/error.json", json.dumps(record).encode())
         return read_state(job_id)
 
     service.read = end  # type: ignore[method-assign]
