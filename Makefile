@@ -3,13 +3,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 PART ?= preprocess
+GCSFUSE_VERSION := 3.11.3
+GCSFUSE ?= $(HOME)/.cache/quatrain/gcsfuse-$(GCSFUSE_VERSION)/gcsfuse
 FLIGHTS := examples/flights/data/flights.csv
 # Of every file in the wheel, so that the same sources give the same bytes: 1 January 1980.
 export SOURCE_DATE_EPOCH := 315532800
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test quick check bench compat lock image image-test dist dist-test clean
+.PHONY: help setup data run test quick check bench compat vertex-test lock image image-test dist dist-test clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -40,6 +42,11 @@ bench: $(READY) $(FLIGHTS)  ## measure against peers, hours; PART=preprocess (RO
 
 compat: $(READY)  ## try the trainer's sdist on other Pythons and TensorFlows, and by gcloud; CASES=3.11-lowest for one
 	$(BIN)/python -m pytest -q -s tests/compat/check_compat.py $(if $(CASES),-k "$(CASES)")
+
+# In a mount namespace of its own, so that /gcs is this test's alone and goes with it.
+vertex-test: $(READY)  ## run the pipeline on gs:// and a gcsfuse mount, as Vertex does (root, /dev/fuse, Go)
+	@test -x $(GCSFUSE) || ! command -v go > /dev/null || GOBIN=$(dir $(GCSFUSE)) go install github.com/googlecloudplatform/gcsfuse/v3@v$(GCSFUSE_VERSION)
+	GCSFUSE=$(GCSFUSE) $(if $(filter 0,$(shell id -u)),unshare --mount) $(BIN)/python -m pytest -q tests/vertex/check_run.py
 
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt

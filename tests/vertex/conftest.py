@@ -1,0 +1,20 @@
+"""One machine for all tests, or the reason why there is none here."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.vertex import machine
+
+
+@pytest.fixture(scope="session")
+def vertex(tmp_path_factory: pytest.TempPathFactory) -> Iterator[machine.Machine]:
+    if reason := machine.why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("machine")
+    with pytest.MonkeyPatch.context() as patch, machine.starting(folder) as started:
+        # What submits a job asks the same storage.
+        for name, value in started.environment.items():
+            if name.startswith(("STORAGE_", "CLOUD_", "GOOGLE_")):
+                patch.setenv(name, value)
+        yield started

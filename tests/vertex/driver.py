@@ -1,0 +1,394 @@
+"""Runs a pipeline job as Vertex AI does: the compiled file's own commands, on gs:// uris.
+
+It reads the job that `quatrain submit` sends. A component's container is started with the command
+that KFP wrote and an executor input on uris below the job's root, and its outputs are read from
+the bucket. The two launchers of Google's components are not started: what they would send is
+checked as Vertex AI checks it (tests/emulators/jobs.py), and the replicas are started here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from google.cloud import aiplatform_v1
+from google.protobuf import json_format
+from google_cloud_pipeline_components.container.v1.gcp_launcher.utils import json_util
+from kfp.local import placeholder_utils
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from quatrain.components.storage import mounted
+from quatrain.components.train.best_trial import argument, with_arguments
+from quatrain.local import training_job
+from quatrain.pipelines.compiled import LAUNCHER, TUNING_LAUNCHER
+from tests.emulators import jobs
+from tests.vertex.machine import Machine
+
+TIMEOUT_S = 600
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+NEVER = "1970-01-01T00:00:00Z"
+"""What Vertex says of the schedule of a job that has none."""
+_CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\]")
+
+Values = dict[str, Any]
+
+
+class TaskFailed(Exception):
+    """A task failed for good; the message ends with its log."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A container that has ended, or the replicas of a job.
+
+    Attributes:
+        task: The name of its task.
+        code: Its exit code.
+        log: What it wrote.
+        left: The objects below the job's root when it had ended.
+        requests: The requests that the storage got meanwhile.
+    """
+
+    task: str
+    code: int
+    log: str
+    left: frozenset[str]
+    requests: tuple[str, ...]
+
+
+@dataclass
+class Outputs:
+    """What a task, or a pipeline, gives to others by name."""
+
+    parameters: Values = field(default_factory=dict)
+    artifacts: Values = field(default_factory=dict)
+
+
+@dataclass
+class Driver:
+    """Runs one job.
+
+    Attributes:
+        machine: Where its containers run.
+        job: The job, as `submit` sends it.
+        name: The last part of the job's name.
+        tries: How often a failed task is tried again, beyond its own retry policy.
+        attempts: The containers that have ended.
+        folders: The gs:// folder of each task's artifacts.
+        running: The containers that run.
+    """
+
+    machine: Machine
+    job: Mapping[str, Any]
+    name: str
+    tries: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
+    folders: dict[str, str] = field(default_factory=dict)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.spec = self.job["pipelineSpec"]
+        self.root = f"{self.job['runtimeConfig']['gcsOutputDirectory']}/123456789/{self.name}"
+        now = datetime.datetime.now(datetime.UTC)
+        self._constants = {
+            "{{$.pipeline_job_name}}": self.name,
+            "{{$.pipeline_job_create_time_utc}}": now.isoformat(timespec="seconds"),
+            "{{$.pipeline_job_schedule_time_utc}}": NEVER,
+        }
+
+    def run(self) -> Outputs:
+        """Runs the job to its end.
+
+        Raises:
+            TaskFailed: A task did.
+        """
+        given = Outputs(dict(self.job["runtimeConfig"]["parameterValues"]))
+        return self._run_dag(self.spec["root"], given)
+
+    def kill(self, *places: int) -> None:
+        """Kills the containers that run, with all their processes; or some of them."""
+        for place, process in enumerate(self.running):
+            if places and place not in places:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not places:
+                process.wait()
+
+    def _run_dag(self, component: Mapping[str, Any], given: Outputs) -> Outputs:
+        """Runs the tasks of a pipeline in their order, but those whose condition is false."""
+        given.parameters = {**_defaults(component), **given.parameters}
+        tasks, done = component["dag"]["tasks"], dict[str, Outputs]()
+        order = TopologicalSorter({n: t.get("dependentTasks", []) for n, t in tasks.items()})
+        for name in order.static_order():
+            task = tasks[name]
+            inputs = self._inputs(task.get("inputs", {}), given, done)
+            if _holds(task.get("triggerPolicy", {}).get("condition", ""), inputs.parameters):
+                body = self.spec["components"][task["componentRef"]["name"]]
+                run = self._run_dag if "dag" in body else self._run_container(name, task)
+                done[name] = run(body, inputs)
+        return _selected(component["dag"].get("outputs", {}), done)
+
+    def _inputs(self, wiring: Any, given: Outputs, done: Mapping[str, Outputs]) -> Outputs:
+        found = Outputs()
+        for name, source in wiring.get("parameters", {}).items():
+            match source:
+                case {"componentInputParameter": key}:
+                    if key in given.parameters:
+                        found.parameters[name] = given.parameters[key]
+                case {"taskOutputParameter": {"producerTask": task, "outputParameterKey": key}}:
+                    found.parameters[name] = done[task].parameters[key]
+                case {"runtimeValue": {"constant": value}}:
+                    found.parameters[name] = self._resolved(value)
+        for name, source in wiring.get("artifacts", {}).items():
+            match source:
+                case {"componentInputArtifact": key}:
+                    found.artifacts[name] = given.artifacts[key]
+                case {"taskOutputArtifact": {"producerTask": task, "outputArtifactKey": key}}:
+                    found.artifacts[name] = done[task].artifacts[key]
+        return found
+
+    def _resolved(self, value: Any) -> Any:
+        for placeholder, text in self._constants.items():
+            value = value.replace(placeholder, text) if isinstance(value, str) else value
+        return value
+
+    def _run_container(self, name: str, task: Mapping[str, Any]) -> Any:
+        """Returns a function that runs a component until it succeeds, as its policy allows."""
+        retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0)) + self.tries
+        folder = self.folders[name] = f"{self.root}/{name}_{len(self.folders) + 1}"
+
+        def run(component: Mapping[str, Any], inputs: Outputs) -> Outputs:
+            inputs.parameters = {**_defaults(component), **inputs.parameters}
+            executor_input = _executor_input(component, inputs, folder)
+            label = component["executorLabel"]
+            container = self.spec["deploymentSpec"]["executors"][label]["container"]
+            command = placeholder_utils.replace_placeholders(
+                [*container["command"], *container.get("args", [])],
+                executor_input,
+                pipeline_resource_name=self.name,
+                task_resource_name=name,
+                pipeline_root=self.root,
+                unique_pipeline_id=self.name,
+            )
+            for _ in range(1 + retries):
+                if LAUNCHER in command:
+                    attempt = self._run_custom_job(name, _payload(command), folder)
+                elif TUNING_LAUNCHER in command:
+                    attempt = self._run_study(name, _payload(command), folder)
+                else:
+                    attempt = self._run_processes(name, [(command, {})])
+                if attempt.code == 0:
+                    return self._outputs(executor_input)
+            raise TaskFailed(f"{name} ended with {attempt.code}:\n{attempt.log[-4000:]}")
+
+        return run
+
+    def _run_processes(
+        self, name: str, commands: Sequence[tuple[Sequence[str], Mapping[str, str]]]
+    ) -> Attempt:
+        """Runs a container, or the replicas of a job, until the first has ended or any failed."""
+        folder, before = Path(self.machine.environment["TMPDIR"]), self._n_requests
+        number = len(self.attempts)
+        logs = [folder / f"{self.name}-{number}-{i}.log" for i in range(len(commands))]
+        for (command, extra), log in zip(commands, logs, strict=True):
+            self.running.append(self.machine.start(list(command), log, dict(extra)))
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            codes = [process.poll() for process in self.running]
+            if codes[0] is not None or any(codes) or time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        if codes[0] == 0:  # the workers end by themselves
+            codes = [process.wait(timeout=30) for process in self.running]
+        self.kill()
+        self.running.clear()
+        # A killed replica comes first, as its loss makes others fail.
+        failed = sorted((code for code in codes if code), key=lambda code: code not in KILLED)
+        code = failed[0] if failed else codes[0]
+        attempt = Attempt(
+            name,
+            -1 if code is None else code,
+            "".join(log.read_text() for log in logs),
+            frozenset(self.machine.objects(self.root)),
+            tuple(self.machine.storage.requests[before:]),
+        )
+        self.attempts.append(attempt)
+        return attempt
+
+    @property
+    def _n_requests(self) -> int:
+        return len(self.machine.storage.requests)
+
+    def _run_custom_job(
+        self,
+        name: str,
+        payload: Mapping[str, Any],
+        folder: str,
+        service: Mapping[str, str] | None = None,
+    ) -> Attempt:
+        """Runs a CustomJob, and runs it again when a machine was taken away, as Vertex does."""
+        jobs.check_custom_job(aiplatform_v1.CustomJob.from_json(json.dumps(payload)))
+        for _ in range(1 + training_job.MAX_RESTARTS):
+            replicas = training_job.read_replicas(payload, {}, service or {})
+            attempt = self._run_processes(name, [(r.command, r.env) for r in replicas])
+            if attempt.code not in KILLED:
+                break
+        self._write_resource(folder, {"resourceType": "CustomJob", "resourceUri": "https://none"})
+        return attempt
+
+    def _run_study(self, name: str, payload: Mapping[str, Any], folder: str) -> Attempt:
+        """Runs the trials of a HyperparameterTuningJob, whose settings lie across each range."""
+        spec, count = payload["trial_job_spec"], int(payload["max_trial_count"])
+        base = spec["base_output_directory"]["output_uri_prefix"]
+        (metric,) = payload["study_spec"]["metrics"]
+        trials = []
+        for number in range(1, count + 1):
+            share = (number - 0.5) / count
+            settings = {
+                p["parameter_id"]: _across(p, share) for p in payload["study_spec"]["parameters"]
+            }
+            arguments = [f"--{key}={argument(value)}" for key, value in settings.items()]
+            pools = with_arguments(spec["worker_pool_specs"], arguments)
+            place = {"output_uri_prefix": f"{base}/{number}"}
+            job_spec = {**spec, "worker_pool_specs": pools, "base_output_directory": place}
+            job = {"display_name": payload["display_name"], "job_spec": job_spec}
+            file = Path(self.machine.environment["TMPDIR"], f"{self.name}-{number}.metrics")
+            service = {"CLOUD_ML_TRIAL_ID": str(number), "CLOUD_ML_HP_METRIC_FILE": str(file)}
+            attempt = self._run_custom_job(name, job, folder, service)
+            if attempt.code:
+                return attempt
+            *_, last = map(json.loads, file.read_text().splitlines())
+            value = float(last[metric["metric_id"]])
+            measured = {"metrics": [{"metricId": metric["metric_id"], "value": value}]}
+            parameters = [{"parameterId": key, "value": v} for key, v in settings.items()]
+            trials.append(
+                {
+                    "id": str(number),
+                    "state": "SUCCEEDED",
+                    "parameters": parameters,
+                    "finalMeasurement": measured,
+                }
+            )
+        metrics = [{"metricId": metric["metric_id"], "goal": metric["goal"]}]
+        study = {"studySpec": {"metrics": metrics}, "trials": trials}
+        path = Path(self.machine.environment["TMPDIR"], f"{self.name}.study.json")
+        path.write_text(json.dumps(study))
+        kind = "HyperparameterTuningJob"
+        self._write_resource(folder, {"resourceType": kind, "resourceUri": path.as_uri()})
+        return attempt
+
+    def _write_resource(self, folder: str, resource: Mapping[str, str]) -> None:
+        text = json.dumps({"resources": [resource]})
+        self.machine.storage.put(f"{folder}/gcp_resources", text.encode())
+
+    def _outputs(self, executor_input: Mapping[str, Any]) -> Outputs:
+        """Reads what a component gave: executor_output.json, or a file of its own a parameter."""
+        declared, objects = executor_input["outputs"], self.machine.storage
+        path = _uri(declared["outputFile"])
+        given = json.loads(objects.get(path)) if objects.has(path) else {}
+        found = Outputs(dict(given.get("parameterValues", {})))
+        for name, parameter in declared.get("parameters", {}).items():
+            if name not in found.parameters:
+                found.parameters[name] = objects.get(_uri(parameter["outputFile"])).decode()
+        for name, artifacts in declared.get("artifacts", {}).items():
+            (artifact,) = artifacts["artifacts"]
+            (written,) = given["artifacts"][name]["artifacts"]
+            found.artifacts[name] = {**artifact, **written}
+        return found
+
+
+def _defaults(component: Mapping[str, Any]) -> Values:
+    parameters = component.get("inputDefinitions", {}).get("parameters", {})
+    return {n: p["defaultValue"] for n, p in parameters.items() if "defaultValue" in p}
+
+
+def _holds(condition: str, parameters: Values) -> bool:
+    """Evaluates a condition of dsl.If, whose language is Python's but for the negation."""
+    python = _CONDITION.sub(r"parameters['\1']", condition).replace("!(", "not (")
+    names = {"parameters": parameters, "int": int, "__builtins__": {}}
+    return not condition or bool(eval(python, names))  # noqa: S307 - of the compiled file
+
+
+def _selected(wiring: Mapping[str, Any], done: Mapping[str, Outputs]) -> Outputs:
+    """Returns the outputs of a pipeline, each of which one of its tasks made."""
+    found = Outputs()
+    for name, source in wiring.get("artifacts", {}).items():
+        (selector,) = source["artifactSelectors"]
+        key = selector["outputArtifactKey"]
+        found.artifacts[name] = done[selector["producerSubtask"]].artifacts[key]
+    for name, source in wiring.get("parameters", {}).items():
+        selector = source["valueFromParameter"]
+        key = selector["outputParameterKey"]
+        found.parameters[name] = done[selector["producerSubtask"]].parameters[key]
+    return found
+
+
+def _executor_input(component: Mapping[str, Any], inputs: Outputs, folder: str) -> Values:
+    """Returns the executor input; the proto makes a float of every number but whole parameters."""
+    outputs = component.get("outputDefinitions", {})
+    files, named = mounted(folder), outputs.get("parameters", {})
+    declared = {
+        "inputs": {
+            "parameterValues": inputs.parameters,
+            "artifacts": {name: {"artifacts": [a]} for name, a in inputs.artifacts.items()},
+        },
+        "outputs": {
+            "parameters": {name: {"outputFile": f"{files}/{name}"} for name in named},
+            "artifacts": {
+                name: {
+                    "artifacts": [
+                        {
+                            "name": f"projects/123456789/artifacts/{name}",
+                            "uri": f"{folder}/{name}",
+                            "type": artifact["artifactType"],
+                        }
+                    ]
+                }
+                for name, artifact in outputs.get("artifacts", {}).items()
+            },
+            "outputFile": f"{files}/executor_output.json",
+        },
+    }
+    message = json_format.ParseDict(declared, pipeline_spec_pb2.ExecutorInput())
+    found = json_format.MessageToDict(message)
+    values = found["inputs"].get("parameterValues", {})
+    for name, parameter in component.get("inputDefinitions", {}).get("parameters", {}).items():
+        if parameter["parameterType"] == "NUMBER_INTEGER" and name in values:
+            values[name] = int(values[name])
+    return found
+
+
+def _payload(command: Sequence[str]) -> Values:
+    """Returns what a launcher sends, without what its remote_runner.py takes out."""
+    payload = json.loads(command[list(command).index("--payload") + 1])
+    payload = dict(json_util.recursive_remove_empty(payload))
+    scheduling = payload.get("job_spec", {}).get("scheduling", {})
+    if scheduling.get("strategy") != "FLEX_START":
+        scheduling.pop("max_wait_duration", None)
+    return payload
+
+
+def _across(parameter: Mapping[str, Any], share: float) -> Any:
+    """Returns the value of a parameter that lies a share of the way through its range."""
+    for kind, type_ in (("double_value_spec", float), ("integer_value_spec", int)):
+        if span := parameter.get(kind):
+            low, high = float(span["min_value"]), float(span["max_value"])
+            return type_(low + (high - low) * share)
+    values = (parameter.get("discrete_value_spec") or parameter["categorical_value_spec"])["values"]
+    return values[int(share * len(values))]
+
+
+def _uri(path: str) -> str:
+    return "gs://" + path.removeprefix("/gcs/")
