@@ -141,6 +141,13 @@ def remove_file(uri: str) -> None:
         filesystem.delete_file(path)
 
 
+def remove_folder(uri: str) -> None:
+    """Removes a folder with everything in it; a bucket has only the objects."""
+    remove_contents(uri)
+    if not is_remote(uri) and os.path.isdir(uri):
+        os.rmdir(uri)
+
+
 def remove_contents(uri: str) -> None:
     """Removes everything in a folder, in no particular order; the folder may be absent."""
     filesystem, path = open_filesystem(uri)

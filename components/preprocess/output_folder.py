@@ -55,7 +55,9 @@ class Folder:
             with self.create(name) as file:
                 file.write(data)
         else:
-            write_whole(Path(self.path(name)), data)
+            path = Path(self.path(name))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, data)
         return hashlib.sha256(data).hexdigest()
 
     def open(self, name: str) -> pa.NativeFile:
@@ -69,11 +71,10 @@ class Folder:
         with self.open(name) as file:
             return bytes(file.read())
 
-    def clear(self, name: str = "") -> None:
-        """Removes all files of a subfolder, or of the folder itself, the manifest first."""
-        folder = self.path(name).rstrip("/")
-        storage.remove_file(f"{folder}/{MANIFEST}")
-        storage.remove_contents(folder)
+    def clear(self) -> None:
+        """Removes all files of the folder, the manifest first."""
+        storage.remove_file(self.path(MANIFEST))
+        storage.remove_contents(self.uri)
 
 
 class HashingStream:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from quatrain.components import storage
 from quatrain.components.buckets import HERE, check_buckets, source_warnings
 from quatrain.components.engine import dataflow, pool, runners
 from quatrain.components.engine.failures import explain_faults
@@ -161,7 +162,7 @@ def finish(folder: Folder) -> int:
             "last: it lost work; run again with --runner local"
         )
     if not folder.scratch_path:
-        folder.clear(SPILL)
+        storage.remove_folder(folder.path(SPILL))
     folder.write(MANIFEST, pending)
     manifest = json.loads(pending)
     print(f"preprocess: files written: {len(manifest['files']):,}", flush=True)

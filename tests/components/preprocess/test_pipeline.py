@@ -395,6 +395,7 @@ def test_the_manifest_comes_last_and_no_folder_is_renamed(
     assert Path(renamed[-1].path).name.startswith(".manifest.json.")
     files = [p for p in (tmp_path / "examples").rglob("*") if p.is_file()]
     assert max(files, key=lambda p: p.stat().st_mtime_ns).name == "manifest.json"
+    assert not (tmp_path / "examples/.spill").exists()
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next_one(
