@@ -46,7 +46,7 @@ compat: $(READY)  ## try the trainer's sdist on other Pythons and TensorFlows, a
 # In a mount namespace of its own, so that /gcs is this test's alone and goes with it.
 vertex-test: $(READY)  ## run the pipeline on gs:// and a gcsfuse mount, as Vertex does (root, /dev/fuse, Go)
 	@test -x $(GCSFUSE) || ! command -v go > /dev/null || GOBIN=$(dir $(GCSFUSE)) go install github.com/googlecloudplatform/gcsfuse/v3@v$(GCSFUSE_VERSION)
-	GCSFUSE=$(GCSFUSE) $(if $(filter 0,$(shell id -u)),unshare --mount) $(BIN)/python -m pytest -q tests/vertex/check_run.py
+	GCSFUSE=$(GCSFUSE) $(if $(filter 0,$(shell id -u)),unshare --mount) $(BIN)/python -m pytest -q $(OPTIONS) $(or $(FILES),$(wildcard tests/vertex/check_*.py))
 
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt

@@ -1,6 +1,6 @@
 """A whole run on gs:// uris, as Vertex AI runs it: undisturbed, again, and killed at each step.
 
-Not collected by `make test`: `make vertex-test` names this file, and brings gcsfuse.
+Not collected by `make test`: `make vertex-test` names the files of this folder, and brings gcsfuse.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from quatrain.components.storage import mounted
 from tests.vertex import table
-from tests.vertex.driver import KILLED, Driver
+from tests.vertex.driver import KILLED, Driver, document
 from tests.vertex.machine import Machine
 
 STEPS = ("find-files", "preprocess", "compare", "package", "plan", "custom-training-job-2")
@@ -37,17 +37,6 @@ MOST_CALLS = {"preprocess": 50, "custom-training-job-2": 75, "measure": 80}
 so a slow machine makes some more."""
 EQUAL = re.compile(r"parquet$|tar.gz$|variables|golden.json|transform.json|drift.json")
 """Files without a time, a name that TensorFlow draws, or a digest of such a file."""
-
-
-def run(vertex: Machine, folder: Path, name: str, tries: int = 0, **request: Any) -> Driver:
-    driver = Driver(vertex, table.submitted(vertex, folder, **request), name, tries)
-    driver.run()
-    return driver
-
-
-@pytest.fixture(scope="session")
-def first(vertex: Machine, tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    return run(vertex, tmp_path_factory.mktemp("first"), "toys-1")
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +61,6 @@ def killed(vertex: Machine, tmp_path_factory: pytest.TempPathFactory) -> Driver:
         vertex.storage.lose(f"/killed/.*/{manifest}$", driver.kill)
     driver.run()
     return driver
-
-
-def document(vertex: Machine, driver: Driver, task: str, name: str) -> Any:
-    return json.loads(vertex.storage.get(f"{driver.folders[task]}/{name}"))
 
 
 def test_every_step_passes_from_find_files_to_gate(vertex: Machine, first: Driver) -> None:

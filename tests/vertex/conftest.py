@@ -1,10 +1,11 @@
-"""One machine for all tests, or the reason why there is none here."""
+"""One machine and one undisturbed run for all tests, or the reason why there is none here."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.vertex import machine
+from tests.vertex import machine, table
+from tests.vertex.driver import Driver
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,12 @@ def vertex(tmp_path_factory: pytest.TempPathFactory) -> Iterator[machine.Machine
             if name.startswith(("STORAGE_", "CLOUD_", "GOOGLE_")):
                 patch.setenv(name, value)
         yield started
+
+
+@pytest.fixture(scope="session")
+def first(vertex: machine.Machine, tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    """A run that nothing disturbs."""
+    job = table.submitted(vertex, tmp_path_factory.mktemp("first"))
+    driver = Driver(vertex, job, "toys-1")
+    driver.run()
+    return driver

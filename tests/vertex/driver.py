@@ -309,6 +309,11 @@ class Driver:
         return found
 
 
+def document(machine: Machine, driver: Driver, task: str, name: str) -> Any:
+    """Returns a JSON document below a task's folder."""
+    return json.loads(machine.storage.get(f"{driver.folders[task]}/{name}"))
+
+
 def _defaults(component: Mapping[str, Any]) -> Values:
     parameters = component.get("inputDefinitions", {}).get("parameters", {})
     return {n: p["defaultValue"] for n, p in parameters.items() if "defaultValue" in p}
