@@ -52,6 +52,7 @@ lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	$(BIN)/uv pip compile $(RESOLVE) requirements/cuda.in -c requirements/runtime.txt -o requirements/cuda.txt
+	echo tensorflow | $(BIN)/uv pip compile $(RESOLVE) pyproject.toml requirements/tpu.in --excludes /dev/stdin -c requirements/runtime.txt -o requirements/tpu.txt
 	$(BIN)/uv pip compile $(RESOLVE) requirements/bootstrap.in -c requirements/runtime.txt -o requirements/bootstrap.txt
 
 image:  ## build the one image (needs Docker)
