@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from quatrain.cli.exit_codes import FAILED
 from quatrain.cli.options import CLOUD, JOB, SPEC, request_of, with_options
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def schedule() -> None:
     show_default=True,
     help="Most runs at the same time.",
 )
+@click.option("--queue", is_flag=True, help="Let a run wait for an active one, not skip it.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print the changes without making them.")
 def apply_verb(
     spec: Path,
@@ -57,16 +60,15 @@ def apply_verb(
     end: str,
     max_runs: int | None,
     max_active: int,
+    queue: bool,
     only_plan: bool,
     **settings: Any,
 ) -> None:
-    """Create or change the schedule of SPEC.
-
-    \b
-    Example:
+    """\b
+    Create or change the schedule of SPEC. Example:
       quatrain schedule apply flights.yaml --cron "TZ=Europe/Berlin 0 3 * * 1"
-    """  # noqa: D301
-    from quatrain.vertex import schedules, submission
+    """  # noqa: D205, D301, D415 - its help just fits a screen
+    from quatrain.vertex import schedule_status, schedules, submission
     from quatrain.vertex.cron import read_cron, read_time
     from quatrain.vertex.schedule_plan import ScheduleRequest
 
@@ -83,6 +85,7 @@ def apply_verb(
         read_time("--end", end, checked_cron.zone),
         max_runs,
         max_active,
+        queue,
     )
     from quatrain.vertex.client import Vertex
 
@@ -105,27 +108,37 @@ def apply_verb(
     if not planned:
         click.echo(f"the schedule of {checked.spec.name} is up to date")
     click.echo("next runs:")
-    for moment in schedules.next_times(request):
+    times = schedule_status.next_times(request)
+    for moment in times:
         click.echo(f"  {moment:%a %Y-%m-%d %H:%M %Z} ({moment.isoformat()})")
+    if window := checked.spec.source.window:
+        click.echo(f"the next one reads {schedule_status.window_in_words(times[0], window)}")
+        if warning := schedule_status.window_warning(times):
+            click.echo(f"warning: {warning}", err=True)
 
 
 @schedule.command("list")
 @with_options(*CLOUD)
-def list_verb(**settings: Any) -> None:
-    """List Quatrain's schedules in the project and location.
+def list_verb(**settings: Any) -> int:
+    """List Quatrain's schedules, with the last run and the last start of each.
+
+    Exits with status 1 if a last run failed, or was due and not started.
 
     \b
     Example:
       quatrain schedule list --cloud cloud.yaml
     """  # noqa: D301
     from quatrain.vertex import schedules
+    from quatrain.vertex.schedule_status import ScheduleStatus
 
     vertex = _vertex(settings)
-    all_schedules = schedules.find_all(vertex)
-    for each in all_schedules:
-        click.echo(schedules.line(each))
-    if not all_schedules:
+    statuses = [ScheduleStatus.of(vertex, each) for each in schedules.find_all(vertex)]
+    for status in statuses:
+        for line in status.lines():
+            click.echo(line)
+    if not statuses:
         click.echo(f"no schedules in {vertex.cloud.parent}")
+    return FAILED if any(status.is_bad for status in statuses) else 0
 
 
 @schedule.command()
@@ -154,7 +167,11 @@ def resume(name: str, catch_up: bool, **settings: Any) -> None:
     Example:
       quatrain schedule resume flights --catch-up
     """  # noqa: D301
+    from quatrain.vertex.schedule_status import check_catch_up
+
     vertex, existing = _find(name, settings)
+    if catch_up:
+        check_catch_up(existing, datetime.datetime.now(datetime.UTC))
     vertex.resume_schedule(existing.name, catch_up)
     how = "with" if catch_up else "without"
     click.echo(f"schedule {existing.number} of {name} is resumed {how} the runs it missed")

@@ -111,6 +111,26 @@ class Vertex:
         request = aiplatform_v1.GetPipelineJobRequest(name=name)
         return self._call(self._jobs.get_pipeline_job, request, f"read job {job_id}")
 
+    def last_run(self, schedule: str) -> dict[str, Any]:
+        """Returns the last job that a schedule started: its name, state and times; {} if none.
+
+        Args:
+            schedule: The resource name of the schedule.
+        """
+        request = aiplatform_v1.ListPipelineJobsRequest(
+            parent=self.cloud.parent,
+            filter=f"schedule_name={schedule}",  # as aiplatform's PipelineJobSchedule.list_jobs
+            order_by="create_time desc",
+            page_size=1,
+            read_mask={"paths": ["name", "state", "create_time", "end_time"]},
+        )
+        page = self._call(self._list_jobs, request, f"list the runs of schedule {schedule}")
+        return dict(next(iter(page.get("pipelineJobs", [])), {}))
+
+    def _list_jobs(self, request: Any, **options: Any) -> Any:
+        pager = self._jobs.list_pipeline_jobs(request, **options)
+        return next(iter(pager.pages))
+
     def cancel_job(self, job_id: str) -> None:
         """Requests the end of a pipeline job, which takes a while."""
         name = f"{self.cloud.parent}/pipelineJobs/{job_id}"

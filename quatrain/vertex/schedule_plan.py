@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from quatrain.components.artifacts import canonical_json
 from quatrain.vertex.cloud_file import Cloud
-from quatrain.vertex.cron import Cron, ScheduleError
+from quatrain.vertex.cron import Cron, ScheduleError, read_cron
 
 UTC = datetime.UTC
 PARKED = datetime.datetime(2100, 1, 1, tzinfo=UTC)
@@ -43,6 +45,8 @@ class ScheduleRequest:
         end: No run starts from this moment on; None: no end.
         max_runs: Most runs in all; None: no limit.
         max_active: Most runs at the same time.
+        queues: Whether a run that comes due while `max_active` others run waits instead of being
+            skipped.
     """
 
     name: str
@@ -52,6 +56,7 @@ class ScheduleRequest:
     end: datetime.datetime | None = None
     max_runs: int | None = None
     max_active: int = 1
+    queues: bool = False
 
     def check(self, now: datetime.datetime) -> None:
         """Checks the times.
@@ -80,6 +85,7 @@ class ScheduleRequest:
             "cron": self.cron.text,
             "maxConcurrentRunCount": "1",
             "maxConcurrentActiveRunCount": str(self.max_active),
+            "allowQueueing": self.queues,
         }
         if self.end:
             settings["endTime"] = to_json(self.end)
@@ -115,6 +121,11 @@ class Schedule:
         return self.name.rsplit("/", 1)[1]
 
     @property
+    def model(self) -> str:
+        """The name of the model that the runs train."""
+        return str(self.value["displayName"]).removeprefix(display_name(""))
+
+    @property
     def job(self) -> dict[str, Any]:
         """The PipelineJob of each run."""
         return dict(self.value["createPipelineJobRequest"]["pipelineJob"])
@@ -123,6 +134,11 @@ class Schedule:
     def labels(self) -> dict[str, str]:
         """The labels of the job."""
         return dict(self.job.get("labels", {}))
+
+    @property
+    def cron(self) -> Cron:
+        """When this schedule starts a run."""
+        return read_cron(str(self.value["cron"]))
 
     @property
     def state(self) -> str:
@@ -190,7 +206,10 @@ def plan(
         return _create(request, others, now)
     actions = []
     if changes := _differences(request, target, None if others else now):
-        words = [f"{_WORDS[k]} {target.value.get(k, 'none')} -> {v}" for k, v in changes.items()]
+        words = [
+            f"{_WORDS[k]} {_shown(target.value.get(k, 'none'))} -> {_shown(v)}"
+            for k, v in changes.items()
+        ]
         actions.append(Action("update", f"change {', '.join(words)}", target.name, changes))
     if is_paused and target.state == "ACTIVE":
         actions.append(Action("pause", "pause it, as the old one is", target.name))
@@ -305,6 +324,8 @@ def _switch_time(now: datetime.datetime) -> datetime.datetime:
     return later.replace(second=30, microsecond=0) + datetime.timedelta(minutes=later.second >= 30)
 
 
+_PROJECT, _BY_NUMBER = re.compile(r"^projects/[^/]+/"), re.compile(r"projects/\d+/")
+
 _WORDS = {
     "cron": "cron",
     "startTime": "start",
@@ -312,15 +333,44 @@ _WORDS = {
     "maxRunCount": "maximum runs",
     "maxConcurrentRunCount": "runs started at once",
     "maxConcurrentActiveRunCount": "runs at the same time",
+    "allowQueueing": "queueing",
 }
 
 
+def _shown(setting: Any) -> str:
+    """Returns a setting as the terminal shows it."""
+    return ("off", "on")[setting] if isinstance(setting, bool) else str(setting)
+
+
 def has_setting(schedule: Schedule, field: str, setting: Any) -> bool:
-    """Whether a schedule has a setting; times are compared as moments."""
+    """Whether a schedule has a setting; times and crons are compared by their meaning."""
     value = schedule.value.get(field)
     if field.endswith("Time"):
         return value is not None and from_json(value) == from_json(setting)
-    return bool(value == setting)
+    if field == "cron":
+        return value is not None and schedule.cron.text == setting
+    return holds(value, setting)
+
+
+def holds(value: Any, sent: Any) -> bool:
+    """Whether a value that was read back holds what was sent.
+
+    The service may add fields, leave out empty ones, write an int64 as text, and name a project by
+    its number.
+    """
+    if value is None:
+        return not sent
+    if isinstance(sent, Mapping):
+        return isinstance(value, Mapping) and all(holds(value.get(k), v) for k, v in sent.items())
+    if isinstance(sent, list):
+        same_length = isinstance(value, list) and len(value) == len(sent)
+        return same_length and all(itertools.starmap(holds, zip(value, sent, strict=True)))
+    if isinstance(sent, bool) or isinstance(value, bool):
+        return value is sent
+    if isinstance(sent, str):
+        number = _BY_NUMBER.match(str(value))
+        return str(value) in (sent, _PROJECT.sub(number[0], sent) if number else sent)
+    return bool(value == sent) or str(value) == str(sent)
 
 
 def display_name(name: str) -> str:

@@ -9,12 +9,10 @@ So the next apply repairs a crash between any two calls, and a second apply chan
 from __future__ import annotations
 
 import datetime
-import itertools
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from quatrain.components.wording import counted
 from quatrain.vertex.cloud_file import CloudError
 from quatrain.vertex.cron import ScheduleError
 from quatrain.vertex.schedule_plan import (
@@ -26,6 +24,7 @@ from quatrain.vertex.schedule_plan import (
     display_name,
     from_json,
     has_setting,
+    holds,
     in_words,
     plan,
 )
@@ -128,7 +127,7 @@ class ScheduleApplier:
         created = Schedule(self._vertex.get_schedule(name))
         sent = self._request.as_schedule(self._vertex.cloud, None)
         job = sent["createPipelineJobRequest"]["pipelineJob"]
-        wrong = [k for k, v in job.items() if not _contains(created.job.get(k), v)]
+        wrong = [k for k, v in job.items() if not holds(created.job.get(k), v)]
         wrong += [k for k, v in self._request.settings().items() if not has_setting(created, k, v)]
         if created.state != "ACTIVE" or wrong:
             delete(self._vertex, name, self._sleep)
@@ -137,13 +136,6 @@ class ScheduleApplier:
                 f"the new schedule is not what was sent ({what}) and was deleted; "
                 f"the one before is unchanged"
             )
-
-
-def _contains(value: Any, sent: Any) -> bool:
-    """Whether a value holds all that was sent; the service may add fields."""
-    if isinstance(sent, Mapping) and isinstance(value, Mapping):
-        return all(_contains(value.get(k), v) for k, v in sent.items())
-    return bool(value == sent)
 
 
 def find(vertex: Vertex, name: str) -> list[Schedule]:
@@ -170,7 +162,7 @@ def find_one(vertex: Vertex, name: str) -> Schedule:
     now = datetime.datetime.now(UTC)
     schedules = find(vertex, name)
     if not schedules:
-        names = sorted({s.value["displayName"].removeprefix("quatrain ") for s in find_all(vertex)})
+        names = sorted({s.model for s in find_all(vertex)})
         others = f"there are {', '.join(names)}" if names else "there is none at all"
         raise ScheduleError(f"no schedule of {name!r} in {vertex.cloud.location}; {others}")
     rest = [s for s in schedules if not s.has_ended(now)] or schedules[-1:]
@@ -186,31 +178,6 @@ def find_all(vertex: Vertex) -> list[Schedule]:
     """Returns every schedule that Quatrain created in this project and location."""
     of_pipelines = (s for s in vertex.list_schedules() if "createPipelineJobRequest" in s)
     return [s for s in map(Schedule, of_pipelines) if "request" in s.labels]
-
-
-def next_times(request: ScheduleRequest, n: int = 5) -> list[datetime.datetime]:
-    """Returns the next `n` times of a schedule, in its zone; fewer if it ends before."""
-    now = datetime.datetime.now(UTC)
-    times = itertools.islice(request.cron.following(max(request.start or now, now)), n)
-    return [t for t in times if request.end is None or t < request.end]
-
-
-def line(schedule: Schedule) -> str:
-    """Returns the line that `quatrain schedule list` prints for a schedule."""
-    value = schedule.value
-    name = str(value["displayName"]).removeprefix("quatrain ")
-    following = value.get("nextRunTime")
-    is_active = schedule.state == "ACTIVE"
-    cells = [
-        f"{name:<20}",
-        f"{schedule.state.lower():<9}",
-        str(value["cron"]),
-        f"next {in_words(from_json(following))}" if is_active and following else "no run to come",
-        counted(int(value.get("startedRunCount", 0)), "run"),
-        f"spec {schedule.labels.get('spec', '')[:12]}",
-        f"id {schedule.number}",
-    ]
-    return "  ".join(cells)
 
 
 def delete(vertex: Vertex, name: str, sleep: Callable[[float], None] = time.sleep) -> None:

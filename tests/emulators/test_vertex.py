@@ -153,6 +153,23 @@ def test_a_schedule_that_google_would_refuse_is_refused(clients, path, value, se
         schedules.create_schedule(parent=PARENT, schedule=changed(SCHEDULE, path, value))
 
 
+def test_a_start_in_the_past_starts_every_run_that_was_due_since():
+    google = emulator.Vertex()
+    google.create_schedule(
+        {},
+        {
+            "displayName": "toy",
+            "cron": "0 * * * *",
+            "startTime": (NOW - datetime.timedelta(hours=5)).isoformat().replace("+00:00", "Z"),
+            "maxConcurrentRunCount": 1,
+            "createPipelineJobRequest": {"parent": PARENT, "pipelineJob": JOB},
+        },
+        PARENT,
+    )
+    google.tick()
+    assert len(google.fired) == 5
+
+
 def test_a_schedule_that_ends_before_it_starts_is_refused(clients):
     _, schedules = clients
     day = datetime.timedelta(days=1)

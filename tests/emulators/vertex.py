@@ -26,6 +26,7 @@ import google.protobuf.message
 from cronsim import CronSim, CronSimError
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from tests.emulators import jobs
 
@@ -105,7 +106,10 @@ class Vertex:
         """Faults to come: method, HTTP code (0 cuts the connection), before or after the call."""
         self.fired: list[tuple[datetime.datetime, Any]] = []
         """When each scheduled run was due, and its job."""
+        self.refusal = ""
+        """Why no scheduled run can be started, as the service's own error; empty: it can."""
         self._cursors: dict[str, datetime.datetime] = {}
+        self._queues: dict[str, list[datetime.datetime]] = {}
         self.after_call: Callable[[str], None] = lambda method: None
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
@@ -140,7 +144,20 @@ class Vertex:
         return _lookup(self.jobs, name, "PipelineJob")
 
     def list_pipeline_jobs(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
-        page, token = _page(list(self.jobs.values()), query)
+        all_jobs = list(self.jobs.values())
+        if text := query.get("filter"):
+            # sdk: PipelineJobSchedule.list_jobs; of the grammar only this is understood here
+            match = re.fullmatch(r'schedule_name="?([^"\s]+)"?', text)
+            if not match:
+                raise invalid(f"filter {text!r} is not understood")
+            all_jobs = [job for job in all_jobs if job.schedule_name == match[1]]
+        # proto: order_by, "default order is create time in descending order"
+        if query.get("orderBy", "create_time desc") != "create_time desc":
+            raise invalid(f"order_by {query['orderBy']!r} is not understood")
+        all_jobs.sort(key=lambda job: job.create_time, reverse=True)
+        page, token = _page(all_jobs, query)
+        if paths := query.get("readMask"):
+            page = [_masked(job, paths) for job in page]
         return aiplatform_v1.ListPipelineJobsResponse(pipeline_jobs=page, next_page_token=token)
 
     def cancel_pipeline_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
@@ -229,9 +246,15 @@ class Vertex:
         if not pb.HasField("start_time"):  # proto: start_time, "Default to Schedule create time"
             pb.start_time.CopyFrom(pb.create_time)
         self.schedules[pb.name] = schedule
-        self._cursors[pb.name] = self.now()
+        # kfp-operator#580: runs that were due since a start in the past are started at once
+        self._skip_missed(pb.name, since=min(self.now(), schedule.start_time))
         self._plan(schedule)
         return schedule
+
+    def _skip_missed(self, name: str, since: datetime.datetime | None = None) -> None:
+        """Lets a schedule forget the runs that were due before now, or before `since`."""
+        self._cursors[name] = since or self.now()
+        self._queues[name] = []
 
     def _check_schedule(self, schedule: Any) -> None:
         pb = aiplatform_v1.Schedule.pb(schedule)
@@ -264,7 +287,7 @@ class Vertex:
         """Adds a schedule that was created earlier, with no run due."""
         # New names continue its number.
         self.schedules[schedule.name] = schedule
-        self._cursors[schedule.name] = self.now()
+        self._skip_missed(schedule.name)
         self._ids = itertools.count(int(schedule.name.rpartition("/")[2]) + 1)
 
     def get_schedule(self, query: Mapping[str, str], body: Any, name: str) -> Any:
@@ -304,7 +327,8 @@ class Vertex:
             _copy_field(pb, requested, path)
         self._check_schedule(changed)
         _stamp(pb.update_time, self.now())
-        self._cursors[name] = self.now()  # proto: UpdateSchedule skips what was not started yet
+        # proto: UpdateSchedule, "All unstarted runs before the update time will be skipped"
+        self._skip_missed(name)
         self.schedules[name] = changed
         self._plan(changed)
         return changed
@@ -320,7 +344,7 @@ class Vertex:
             raise invalid(f"unknown fields in {sorted(body)}")
         schedule.catch_up = bool(body.get("catchUp", False))
         if not schedule.catch_up:  # proto: ResumeScheduleRequest.catch_up
-            self._cursors[name] = self.now()
+            self._skip_missed(name)
         schedule.state = aiplatform_v1.Schedule.State.ACTIVE
         schedule.last_resume_time = self.now()
 
@@ -356,28 +380,43 @@ class Vertex:
                 continue
             cron, zone = parse_cron(schedule.cron)
             after = max(self._cursors[name], schedule.start_time)
+            queue = self._queues[name]
             for due in CronSim(cron, after.astimezone(zone)):
                 if due > now or (schedule.end_time and due >= schedule.end_time):
                     break
-                if 0 < schedule.max_run_count <= schedule.started_run_count:
-                    break
-                self._fire(schedule, due)
+                queue.append(due)
+            while queue and not 0 < schedule.max_run_count <= schedule.started_run_count:
+                if self._is_full(schedule):
+                    if schedule.allow_queueing:  # proto: "queued instead of skipped"
+                        break
+                    queue.clear()
+                else:
+                    self._fire(schedule, queue.pop(0))
             self._cursors[name] = max(now, self._cursors[name])
             self._plan(schedule)
 
-    def _fire(self, schedule: Any, due: datetime.datetime) -> None:
+    def _is_full(self, schedule: Any) -> bool:
+        """Whether as many runs of a schedule are active as may be."""
         active = [
             j
             for j in self.jobs.values()
             if j.schedule_name == schedule.name and j.state.name not in TERMINAL
         ]
-        limit = schedule.max_concurrent_active_run_count
-        if limit and len(active) >= limit and not schedule.allow_queueing:
-            return  # proto: allow_queueing, "queued instead of skipped"
+        return 0 < schedule.max_concurrent_active_run_count <= len(active)
+
+    def _fire(self, schedule: Any, due: datetime.datetime) -> None:
+        """Starts a run, or notes why it cannot be; proto: Schedule.last_scheduled_run_response."""
+        schedule.last_scheduled_run_response = {
+            "scheduled_run_time": due,
+            "run_response": self.refusal or "OK",
+        }
+        if self.refusal:
+            return
         job = aiplatform_v1.PipelineJob(schedule.create_pipeline_job_request.pipeline_job)
         job_id = f"scheduled-{next(self._ids)}"
         job.name = f"projects/{PROJECT_NUMBER}/locations/{self.location}/pipelineJobs/{job_id}"
         job.schedule_name = schedule.name
+        job.create_time = self.now()
         job.state = aiplatform_v1.PipelineState.PIPELINE_STATE_PENDING
         self.jobs[job.name] = job
         schedule.started_run_count += 1
@@ -607,6 +646,14 @@ def _copy_field(pb: Any, requested: Any, path: str) -> None:
     if was and not new and field.type != field.TYPE_BOOL:
         raise invalid(f"{path} cannot be unset")
     setattr(pb, path, new)
+
+
+def _masked(job: Any, paths: str) -> Any:
+    """Returns what a read mask leaves of a job; AIP-157."""
+    masked = aiplatform_v1.PipelineJob()
+    mask = FieldMask(paths=[_snake(path) for path in paths.split(",")])
+    mask.MergeMessage(aiplatform_v1.PipelineJob.pb(job), aiplatform_v1.PipelineJob.pb(masked))
+    return masked
 
 
 def _snake(path: str) -> str:

@@ -4,12 +4,14 @@ import datetime
 import json
 
 import pytest
+from google.cloud import aiplatform_v1
 
 from quatrain.vertex import schedules
 from quatrain.vertex.client import Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
 from quatrain.vertex.cron import ScheduleError, read_cron
-from quatrain.vertex.schedule_plan import PARKED, ScheduleRequest
+from quatrain.vertex.schedule_plan import PARKED, Schedule, ScheduleRequest, from_json, holds
+from quatrain.vertex.schedule_status import check_catch_up
 from quatrain.vertex.schedules import ScheduleApplier
 from tests.emulators import vertex as emulator
 
@@ -277,6 +279,114 @@ def test_missed_runs_start_only_with_catch_up(service, catch_up, runs):
     service.client.resume_schedule(name, catch_up)
     service.google.tick()
     assert len(service.google.fired) == runs
+
+
+def pause_for_ten_runs(service, **settings):
+    service.apply(schedule_request(**{"cron": "* * * * *", **settings}))
+    name = schedules.find_one(service.client, "toy").name
+    service.client.pause_schedule(name)
+    service.clock.move(600)
+    return schedules.find_one(service.client, "toy")
+
+
+def test_missed_runs_of_a_queue_start_one_after_the_other(service):
+    paused = pause_for_ten_runs(service, queues=True)
+    check_catch_up(paused, service.clock.now())
+    service.client.resume_schedule(paused.name, catch_up=True)
+    for n in range(1, 11):
+        service.google.tick()
+        assert len(service.google.fired) == n
+        service.google.fired[-1][1].state = emulator.TERMINAL[0]
+    due = [moment for moment, _ in service.google.fired]
+    assert due == sorted(set(due))
+
+
+def test_a_catch_up_that_would_skip_runs_is_refused_with_their_times(service):
+    paused = pause_for_ten_runs(service)
+    with pytest.raises(ScheduleError, match="missed 10 runs; it starts 1 and skips") as raised:
+        check_catch_up(paused, service.clock.now())
+    first = from_json(paused.value["lastPauseTime"]) + MINUTE
+    assert f"the first with --at {first:%Y-%m-%dT%H:%M}Z" in str(raised.value)
+    check_catch_up(paused, first)  # one run was missed, and one can be started
+    unlimited = Schedule({**paused.value, "maxConcurrentActiveRunCount": "0"})
+    check_catch_up(unlimited, service.clock.now())
+
+
+def test_queueing_is_switched_in_place_both_ways(service):
+    service.apply(schedule_request())
+    (before,) = schedules.find(service.client, "toy")
+    for queues, words in [(True, "queueing none -> on"), (False, "queueing on -> off")]:
+        calls, lines = service.apply(schedule_request(queues=queues))
+        assert (calls, lines) == (1, [f"change {words}"])
+        (after,) = schedules.find(service.client, "toy")
+        assert (after.name, bool(after.value.get("allowQueueing"))) == (before.name, queues)
+        assert service.apply(schedule_request(queues=queues)) == (0, [])
+
+
+def test_a_start_in_the_past_starts_no_runs_that_were_due_before_now(service):
+    past = service.clock.now() - DAY
+    service.apply(schedule_request(start=past, **OFTEN))
+    service.google.tick()
+    assert not service.google.fired
+
+
+def test_scheduled_runs_have_the_labels_of_the_job(service):
+    service.apply(schedule_request(**OFTEN))
+    service.clock.move(60)
+    service.google.tick()
+    ((_, job),) = service.google.fired
+    assert dict(job.labels) == {"quatrain": "toy", "request": schedule_request().digest}
+
+
+def normalise(schedule):
+    """Rewrites a schedule as a service may: by numbers, with fields added and empty ones gone."""
+    schedule.cron = schedule.cron.replace("TZ=", "CRON_TZ=")
+    request = schedule.create_pipeline_job_request
+    request.parent = request.parent.replace("my-project", emulator.PROJECT_NUMBER)
+    job = aiplatform_v1.PipelineJob.pb(request.pipeline_job)
+    attachment = job.psc_interface_config.network_attachment
+    job.psc_interface_config.network_attachment = attachment.replace(
+        "my-project", emulator.PROJECT_NUMBER
+    )
+    job.labels["vertex-ai-pipelines-run-billing-id"] = "1"
+    del job.pipeline_spec["root"]["dag"]
+    job.pipeline_spec["defaultPipelineRoot"] = ""
+
+
+def test_a_schedule_that_the_service_normalised_is_as_it_was_sent(service):
+    def after(method):
+        if method == "create_schedule":
+            normalise(list(service.google.schedules.values())[-1])
+
+    service.google.after_call = after
+    attachment = "projects/my-project/regions/europe-west1/networkAttachments/a"
+    for epochs in (1, 2):  # created, then replaced
+        request = schedule_request(epochs)
+        request.job["pscInterfaceConfig"] = {"networkAttachment": attachment}
+        service.apply(request)
+        assert state(service) == [(epochs, "ACTIVE", True)]
+        assert service.apply(request) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "sent", "same"),
+    [
+        ("1", 1, True),
+        ("projects/12345/x", "projects/my-project/x", True),
+        ("projects/12345/y", "projects/my-project/x", False),
+        ("projects/other/x", "projects/my-project/x", False),
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"b": 2}, {"a": 1}, False),
+        ({"b": 2}, {"a": []}, True),
+        (["a"], ["a", "b"], False),
+        ([{"a": "2", "b": 0}], [{"a": 2}], True),
+        (True, 1, False),
+        (None, False, True),
+        (None, 1, False),
+    ],
+)
+def test_a_value_holds_what_was_sent(value, sent, same):
+    assert holds(value, sent) is same
 
 
 def test_a_schedule_that_had_its_runs_is_left_as_it_is(service):
