@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,20 @@ if TYPE_CHECKING:
 @AT
 @click.option("--no-cache", is_flag=True, help="Preprocess again, even if nothing has changed.")
 @click.option("--wait", "waits", is_flag=True, help="Show the progress until the job ends.")
-def submit(spec: Path, job_id: str, no_cache: bool, waits: bool, **settings: Any) -> None:
+@click.option(
+    "--fallback",
+    multiple=True,
+    metavar="T",
+    help="With --wait: tier to try if T is out of stock.",
+)
+def submit(
+    spec: Path,
+    job_id: str,
+    no_cache: bool,
+    waits: bool,
+    fallback: tuple[str, ...],
+    **settings: Any,
+) -> None:
     """Run the pipeline for SPEC on Vertex AI.
 
     \b
@@ -34,26 +48,54 @@ def submit(spec: Path, job_id: str, no_cache: bool, waits: bool, **settings: Any
       quatrain submit flights.yaml --cloud cloud.yaml --wait
     """  # noqa: D301
     from quatrain.vertex import submission
-    from quatrain.vertex.job_watch import console_link
 
     if job_id:
         submission.check_job_id(job_id)
+    if fallback and not waits:
+        raise click.UsageError("--fallback needs --wait: only then does submit see why a job fails")
+    request = request_of(spec, settings)
+    # Every tier is checked before the first one costs anything.
     with tempfile.TemporaryDirectory(prefix="quatrain-submit-") as folder:
-        checked = submission.prepare(request_of(spec, settings), Path(folder))
-    checked = submission.with_data_label(checked)
-    for warning in checked.warnings:
+        jobs = [
+            submission.with_data_label(
+                submission.prepare(replace(request, tier=tier), Path(folder))
+            )
+            for tier in (request.tier, *fallback)
+        ]
+    for warning in dict.fromkeys(warning for job in jobs for warning in job.warnings):
         click.echo(f"warning: {warning}", err=True)
+    from quatrain.vertex.capacity import way_out
     from quatrain.vertex.client import Vertex
+    from quatrain.vertex.job_watch import MachinesLacking
 
-    vertex = Vertex(checked.cloud)
-    sent = checked.with_id(job_id or submission.new_job_id(checked.spec.name), cached=not no_cache)
-    checked.write_spec()
+    vertex = Vertex(jobs[0].cloud)
+    jobs[0].write_spec()
+    first_id = job_id or submission.new_job_id(jobs[0].spec.name)
+    for number, job in enumerate(jobs, 1):
+        sent_id = first_id if number == 1 else f"{first_id}-{number}"
+        # One cache key for all: the next job takes the rows that the first one preprocessed.
+        sent = replace(job.with_id(first_id, cached=not no_cache), job_id=sent_id)
+        _send(vertex, sent)
+        if not waits:
+            return
+        try:
+            _wait(vertex, sent)
+            return
+        except MachinesLacking as error:
+            if job is jobs[-1]:
+                raise MachinesLacking(f"{error}\n{way_out(job.tier)}") from error
+            following = jobs[number].tier.name
+            click.echo(f"{error}\nnow with tier {following} instead of {job.tier.name}", err=True)
+
+
+def _send(vertex: Vertex, sent: Submission) -> None:
+    """Creates a job and prints its id, its file and its page."""
+    from quatrain.vertex.job_watch import console_link
+
     vertex.create_job(sent.job, sent.job_id)
     click.echo(f"job    {sent.job_id}")
     click.echo(f"file   sha256 {sent.compiled.sha256}")
-    click.echo(f"page   {console_link(checked.cloud, sent.job_id)}")
-    if waits:
-        _wait(vertex, sent)
+    click.echo(f"page   {console_link(vertex.cloud, sent.job_id)}")
 
 
 def _wait(vertex: Vertex, sent: Submission) -> None:

@@ -8,13 +8,16 @@ against its own messages. No other module of the project imports google.cloud.ai
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import google.auth
 import requests
 from google.api_core import exceptions, retry
 from google.auth import exceptions as auth_exceptions
 from google.auth.credentials import AnonymousCredentials
+from google.auth.transport.requests import AuthorizedSession
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
@@ -24,9 +27,13 @@ TIMEOUT_S = 60.0
 """Seconds after which a call without an answer fails."""
 USER = "roles/aiplatform.user, and roles/iam.serviceAccountUser on the job's service account,"
 """The roles that submit and schedule need."""
+VIEWER = "roles/aiplatform.viewer, and for Dataflow roles/dataflow.viewer,"
+"""The roles that reading a launched job needs."""
 PATIENCE_S = 120.0
 """Seconds for which a call that is safe to repeat is retried."""
 
+_AGENTS = "Service agents are being provisioned"
+"""The refusal of the first calls in a new project; the agents take one or two minutes."""
 _TRANSIENT = (
     exceptions.TooManyRequests,
     exceptions.ServiceUnavailable,
@@ -61,13 +68,16 @@ class Vertex:
 
     Args:
         cloud: The project, the location and, in tests, the address.
-        patience_s: Seconds for which a call that is safe to repeat is retried.
+        patience_s: Seconds for which a call that is safe to repeat is retried. A project without
+            its service agents gets two and a half times as long.
     """
 
     def __init__(self, cloud: Cloud, patience_s: float = PATIENCE_S) -> None:
         self.cloud = cloud
         self._patience_s = patience_s
+        self._waits_for_agents = False
         host = cloud.api_endpoint or f"{cloud.location}-aiplatform.googleapis.com"
+        self.service = host if "://" in host else f"https://{host}"
         options: dict[str, Any] = {"transport": "rest", "client_options": {"api_endpoint": host}}
         if cloud.api_endpoint:
             options["credentials"] = AnonymousCredentials()
@@ -137,6 +147,29 @@ class Vertex:
         request = aiplatform_v1.CancelPipelineJobRequest(name=name)
         self._call(self._jobs.cancel_pipeline_job, request, f"cancel job {job_id}")
 
+    def read(self, uri: str, what: str, **parameters: str) -> dict[str, Any]:
+        """Returns a resource of any of Google's services.
+
+        Args:
+            uri: The resource, as a `gcp_resources` names it.
+            what: The attempt in words, as in `cannot WHAT`.
+            **parameters: The parameters of the query.
+        """
+        if self.cloud.api_endpoint:
+            uri = f"{self.service}/{uri.split('/', 3)[3]}"
+        with sentences(what, self.cloud, VIEWER):
+            answer = self._session().get(uri, params=parameters, timeout=TIMEOUT_S)
+            if answer.status_code != 200:
+                raise exceptions.from_http_response(answer)
+            return dict(answer.json())
+
+    def _session(self) -> requests.Session:
+        """Returns a session with Google's credentials, or without any in tests."""
+        if self.cloud.api_endpoint:
+            return requests.Session()
+        scope = "https://www.googleapis.com/auth/cloud-platform"
+        return AuthorizedSession(google.auth.default(scopes=[scope])[0])
+
     def list_schedules(self, display_name: str = "") -> list[dict[str, Any]]:
         """Returns all schedules, or those with a display name, oldest first."""
         request = aiplatform_v1.ListSchedulesRequest(parent=self.cloud.parent)
@@ -205,10 +238,30 @@ class Vertex:
             maximum=10.0,
             timeout=self._patience_s,
         )
+        # This refusal comes before anything is done, so even a create may be repeated.
+        until_agents_exist = retry.Retry(
+            lambda error: _AGENTS in str(error),
+            initial=self._patience_s / 12,
+            maximum=self._patience_s / 6,
+            timeout=self._patience_s * 2.5,
+            on_error=self._report_agents,
+        )
         with sentences(what, self.cloud):
-            answer = method(request=request, retry=patient if repeats else None, timeout=TIMEOUT_S)
+            call = until_agents_exist(method)
+            answer = call(request=request, retry=patient if repeats else None, timeout=TIMEOUT_S)
         message = getattr(type(answer), "pb", None)
         return _json(message(answer)) if message else {}
+
+    def _report_agents(self, _: Exception) -> None:
+        """Reports once that Google still creates the agents of a new project."""
+        if not self._waits_for_agents:
+            self._waits_for_agents = True
+            wait_s = self._patience_s * 2.5
+            print(
+                f"Google is creating the service agents of project {self.cloud.project}, as in any "
+                f"new project; trying again for up to {wait_s:.0f} s",
+                file=sys.stderr,
+            )
 
 
 class _Attempts:
@@ -275,6 +328,8 @@ def _cloud_error(what: str, error: BaseException, cloud: Cloud, needs: str) -> C
     kind, advice = next(
         ((k, a) for types, k, a in _ADVICE if isinstance(error, types)), (CloudError, "")
     )
+    if _AGENTS in str(error):
+        advice = _CREATE_AGENTS
     advice = advice.format(project=cloud.project, location=cloud.location, needs=needs)
     return kind(f"cannot {what}: {_message_of(error)}" + (f"; {advice}" if advice else ""))
 
@@ -287,6 +342,11 @@ def _message_of(error: BaseException) -> str:
     message = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
     return str(message).strip().rstrip(".")
 
+
+_CREATE_AGENTS = (
+    "create them with `gcloud beta services identity create --service=aiplatform.googleapis.com "
+    "--project {project}`, and repeat the command in a few minutes"
+)
 
 _ADVICE: Sequence[tuple[tuple[type[BaseException], ...], type[CloudError], str]] = (
     (

@@ -7,7 +7,7 @@ import datetime
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from quatrain.components.storage import open_filesystem
 from quatrain.terminal.console import Console
 from quatrain.trainer import failure
 from quatrain.vertex.cloud_file import Cloud, CloudError
+from quatrain.vertex.launched_jobs import LaunchedJob, failed_jobs
 
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
@@ -45,6 +46,10 @@ class JobFailed(QuatrainError):
     """The job ended without success; the message says which step, why and where to look."""
 
 
+class MachinesLacking(JobFailed):
+    """The region had none of the training's machines just now; another tier may have some."""
+
+
 class JobWatch:
     """Follows a job to its end.
 
@@ -72,6 +77,7 @@ class JobWatch:
         """Returns the job once it has succeeded.
 
         Raises:
+            MachinesLacking: The region had none of the training's machines.
             JobFailed: The job failed or was cancelled.
             CloudError: The job can no longer be read; on Vertex it continues.
         """
@@ -83,7 +89,7 @@ class JobWatch:
             if state == "SUCCEEDED":
                 return job
             if state in _OUTCOMES:
-                raise JobFailed(self._failure(job, state))
+                raise self._failure(job, state)
             self._sleep(next(pauses))
 
     def _read(self) -> dict[str, Any]:
@@ -100,7 +106,7 @@ class JobWatch:
 
     def _show(self, job: Mapping[str, Any]) -> None:
         """Prints the steps whose state has changed, and the time of running ones."""
-        tasks = {task["taskName"]: task for task in _tasks(job)}
+        tasks = {task["taskName"]: task for task in _tasks(job) if len(self._path(job, task)) == 1}
         for number, step in enumerate(self._steps, 1):
             task = tasks.get(step, {})
             state, before = _state(task), self._states.get(step, "PENDING")
@@ -116,17 +122,46 @@ class JobWatch:
                 self._console.step_ended(number, step, _duration_s(task), _STEP_OUTCOMES[state])
             self._states[step] = state
 
-    def _failure(self, job: Mapping[str, Any], state: str) -> str:
+    def _path(self, job: Mapping[str, Any], task: Mapping[str, Any]) -> list[str]:
+        """Returns the names of a step and of the tasks in it that lead to a task, itself the last.
+
+        A task inside a step may have the step's name: preprocess is in preprocess. So a step is the
+        outermost task of its name.
+        """
+        by_id = {t["taskId"]: t for t in _tasks(job)}
+        path: list[str] = []
+        ancestor: Mapping[str, Any] | None = task
+        while ancestor:
+            path.insert(0, ancestor["taskName"])
+            ancestor = by_id.get(ancestor.get("parentTaskId"))
+        outermost = next((n for n, name in enumerate(path) if name in self._steps), 0)
+        return path[outermost:]
+
+    def _reason(self, job: Mapping[str, Any]) -> str:
+        """Returns why the innermost failed task failed: outer tasks only repeat its error."""
+        failed = [t for t in _tasks(job) if _state(t) == "FAILED" and _error(t)]
+        parents = {t.get("parentTaskId") for t in failed}
+        task = next((t for t in failed if t["taskId"] not in parents), None)
+        return f"task {'/'.join(self._path(job, task))}: {_error(task)}" if task else _error(job)
+
+    def _failure(self, job: Mapping[str, Any], state: str) -> JobFailed:
         """Returns why the job failed and where to look, in lines."""
         job_id = self._submission.job_id
-        reason = next(_reasons(job), job.get("error", {}).get("message", ""))
+        reason = self._reason(job)
         lines = [f"job {job_id} {_OUTCOMES[state]}" + (f": {reason}" if reason else "")]
+        launched: list[LaunchedJob] = []
+        try:
+            launched += failed_jobs(self._vertex, job, job_id) if state == "FAILED" else []
+        except CloudError as error:
+            lines.append(str(error))
+        lines += map(str, launched)
         if trainer_failure := _trainer_failure(job):
             lines.append(f"training: {trainer_failure}")
         lines.append(f"look: {console_link(self._vertex.cloud, job_id)}")
         if report := report_uri(job):
             lines.append(f"report: {report_link(report)}")
-        return "\n".join(lines)
+        lacked = any(each.lacked_machines for each in launched)
+        return (MachinesLacking if lacked else JobFailed)("\n".join(lines))
 
 
 def console_link(cloud: Cloud, job_id: str) -> str:
@@ -171,12 +206,8 @@ def _state(job_or_task: Mapping[str, Any]) -> str:
     return str(job_or_task.get("state", "PENDING")).removeprefix("PIPELINE_STATE_")
 
 
-def _reasons(job: Mapping[str, Any]) -> Iterator[str]:
-    """Yields why tasks failed, innermost tasks first: outer tasks only repeat their errors."""
-    failed = [t for t in _tasks(job) if _state(t) == "FAILED" and t.get("error", {}).get("message")]
-    parents = {t.get("parentTaskId") for t in failed}
-    for task in sorted(failed, key=lambda t: t.get("taskId") in parents):
-        yield f"task {task['taskName']}: {task['error']['message']}"
+def _error(job_or_task: Mapping[str, Any]) -> str:
+    return str(job_or_task.get("error", {}).get("message", ""))
 
 
 def _duration_s(task: Mapping[str, Any]) -> float:

@@ -85,6 +85,7 @@ class CheckedJob:
 
     cloud: Cloud
     spec: ModelSpec
+    tier: tiers.Tier
     compiled: Compiled
     job: Mapping[str, Any]
     warnings: Sequence[str]
@@ -146,7 +147,7 @@ def prepare(request: JobRequest, folder: Path) -> CheckedJob:
         *tiers.warnings(tier, kinds=tiers.HARDWARE),
         *source_warnings(spec.source.uri, cloud.location, cloud.project),
     ]
-    return CheckedJob(cloud, spec, compiled, job, warnings, at)
+    return CheckedJob(cloud, spec, tier, compiled, job, warnings, at)
 
 
 def with_data_label(checked: CheckedJob) -> CheckedJob:

@@ -33,6 +33,12 @@ from tests.emulators import jobs
 UTC = datetime.UTC
 TERMINAL = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
 PROJECT_NUMBER = "12345"
+NO_AGENTS = (
+    "Service agents are being provisioned (https://cloud.google.com/vertex-ai/docs/general/"
+    "access-control#service-agents). Service agents are needed to read the Cloud Storage file "
+    "provided. So please try again in a few minutes."
+)
+"""The first calls in a new project, as many reports quote it."""
 
 _PARENT = r"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
 _JOB_ID = re.compile(r"[a-z][-a-z0-9]{0,127}")  # sdk: pipeline_constants._VALID_NAME_PATTERN
@@ -98,12 +104,15 @@ class Vertex:
         self.execute, self.run_custom_job = execute, run_custom_job
         self.jobs: dict[str, Any] = {}
         self.custom_jobs: dict[str, Any] = {}
+        self.tuning_jobs: dict[str, Any] = {}
         self.models: dict[str, Any] = {}
         self.schedules: dict[str, Any] = {}
         self.calls: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.faults: list[tuple[str, int, str]] = []
         """Faults to come: method, HTTP code (0 cuts the connection), before or after the call."""
+        self.calls_without_agents = 0
+        """How many calls to come find a new project, whose service agents are not made yet."""
         self.fired: list[tuple[datetime.datetime, Any]] = []
         """When each scheduled run was due, and its job."""
         self.refusal = ""
@@ -192,8 +201,17 @@ class Vertex:
         return job_pb
 
     def list_custom_jobs(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
-        page, token = _page(list(self.custom_jobs.values()), query)
+        page, token = _page(_of_display_name(self.custom_jobs, query), query)
         return aiplatform_v1.ListCustomJobsResponse(custom_jobs=page, next_page_token=token)
+
+    def get_tuning_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
+        return _lookup(self.tuning_jobs, name, "HyperparameterTuningJob")
+
+    def list_tuning_jobs(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
+        page, token = _page(_of_display_name(self.tuning_jobs, query), query)
+        return aiplatform_v1.ListHyperparameterTuningJobsResponse(
+            hyperparameter_tuning_jobs=page, next_page_token=token
+        )
 
     def cancel_custom_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
         job = _lookup(self.custom_jobs, name, "CustomJob")
@@ -296,13 +314,7 @@ class Vertex:
         return schedule
 
     def list_schedules(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
-        schedules = list(self.schedules.values())
-        if query.get("filter"):
-            # proto: ListSchedulesRequest.filter; of its grammar only this is understood here
-            match = re.fullmatch(r'display_name="([^"\\]*)"', query["filter"])
-            if not match:
-                raise invalid(f"filter {query['filter']!r} is not understood")
-            schedules = [s for s in schedules if s.display_name == match[1]]
+        schedules = _of_display_name(self.schedules, query)
         for schedule in schedules:
             self._plan(schedule)
         page, token = _page(schedules, query)
@@ -452,6 +464,9 @@ class Vertex:
             self.tick()
             fault = self.faults[0] if self.faults and self.faults[0][0] == name else None
             try:
+                if self.calls_without_agents:
+                    self.calls_without_agents -= 1
+                    raise Refusal(400, "FAILED_PRECONDITION", NO_AGENTS)
                 if fault and fault[2] == "before":
                     return self._fail(self.faults.pop(0))
                 body = json.loads(data) if data else {}
@@ -464,7 +479,8 @@ class Vertex:
                     return self._fail(self.faults.pop(0))
             except Refusal as refusal:
                 return refusal.code, _error(refusal.code, refusal.status, str(refusal))
-            return 200, _dump(reply)
+            # https://cloud.google.com/apis/docs/system-parameters: $alt
+            return 200, _dump(reply, by_number="enum-encoding=int" in query.get("$alt", ""))
 
     def _fail(self, fault: tuple[str, int, str]) -> tuple[int, Any]:
         code = fault[1]
@@ -568,6 +584,8 @@ _ROUTES = [
     ("GET", rf"({_PARENT})/customJobs", "list_custom_jobs", "parent"),
     ("GET", rf"({_PARENT}/customJobs/[^/:]+)", "get_custom_job", "name"),
     ("POST", rf"({_PARENT}/customJobs/[^/:]+):cancel", "cancel_custom_job", "name"),
+    ("GET", rf"({_PARENT})/hyperparameterTuningJobs", "list_tuning_jobs", "parent"),
+    ("GET", rf"({_PARENT}/hyperparameterTuningJobs/[^/:]+)", "get_tuning_job", "name"),
     ("POST", rf"({_PARENT})/models:upload", "upload_model", "parent"),
     ("GET", rf"({_PARENT})/models", "list_models", "parent"),
     ("GET", rf"({_PARENT}/models/[^/:]+)", "get_model", "name"),
@@ -596,10 +614,11 @@ def _parse(body: Any, cls: Any) -> Any:
         raise invalid(f"Invalid JSON payload received. {error}") from error
 
 
-def _dump(reply: Any) -> Any:
+def _dump(reply: Any, by_number: bool) -> Any:
     if reply is None or isinstance(reply, dict):
         return reply or {}
-    return json.loads(json_format.MessageToJson(type(reply).pb(reply), use_integers_for_enums=True))
+    pb = type(reply).pb(reply)
+    return json.loads(json_format.MessageToJson(pb, use_integers_for_enums=by_number))
 
 
 def _error(code: int, status: str, message: str) -> dict[str, Any]:
@@ -610,6 +629,17 @@ def _lookup(table: Mapping[str, Any], name: str, kind: str) -> Any:
     if name not in table:
         raise Refusal(404, "NOT_FOUND", f"The {kind} {name.rsplit('/', 1)[1]} does not exist")
     return table[name]
+
+
+def _of_display_name(table: Mapping[str, Any], query: Mapping[str, str]) -> list[Any]:
+    """Returns what a filter leaves of a table; of AIP-160's grammar only this is understood."""
+    text = query.get("filter")
+    if not text:
+        return list(table.values())
+    match = re.fullmatch(r'display_name="([^"\\]*)"', text)
+    if not match:
+        raise invalid(f"filter {text!r} is not understood")
+    return [value for value in table.values() if value.display_name == match[1]]
 
 
 def _by_number(path: str, project: str) -> str:

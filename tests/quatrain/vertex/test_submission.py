@@ -15,11 +15,15 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from quatrain.cli import main
+from quatrain.components.tiers import tiers
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 from quatrain.vertex import submission
+from quatrain.vertex.capacity import other_tiers
 from quatrain.vertex.client import AlreadyExists, NoResponse, NotFound, QuotaExceeded, Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
+from quatrain.vertex.cron import read_cron
 from quatrain.vertex.job_watch import JobWatch
+from quatrain.vertex.schedule_plan import ScheduleRequest
 from tests.emulators import registry as registry_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as emulator
@@ -52,8 +56,14 @@ def training_path(tmp_path_factory):
 def google(monkeypatch, tmp_path, spec):
     """An emulated Vertex AI and storage, with the settings and a spec in the working folder."""
     google = emulator.Vertex()
+    google.other = {}
     monkeypatch.chdir(tmp_path)
-    with emulator.serving(google) as url, storage_emulator.serving() as storage:
+
+    def other(_, target):
+        """Answers for other services, by the whole path."""
+        return (200, google.other[target]) if target in google.other else None
+
+    with emulator.serving(google, other) as url, storage_emulator.serving() as storage:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
         monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
         key = storage_emulator.write_credentials(tmp_path / "key.json", storage.url)
@@ -284,6 +294,189 @@ def test_a_failed_training_repeats_the_failure_of_its_trainer(google, quatrain):
     assert "failed: task train: exit 3\ntraining: no rows; add some\nlook: https://console." in err
 
 
+STOCKOUT = (
+    "Resources are insufficient in region: europe-west1. Please try a different region or use a "
+    "different accelerator."
+)
+JOBS = "https://europe-west1-aiplatform.googleapis.com/v1/projects/12345/locations/europe-west1"
+DATAFLOW = "https://dataflow.googleapis.com/v1b3/projects/my-project/locations/europe-west1/jobs/1"
+
+
+def nested(*rows):
+    """Makes tasks of (id, parent, name, state, message, uri of the job that it launched)."""
+    tasks = []
+    for number, parent, name, state, message, uri in rows:
+        task = Task(task_id=number, task_name=name, state=Task.State[state], parent_task_id=parent)
+        if message:
+            task.error = {"code": 9, "message": message}
+        if uri:
+            kind = "DataflowJob" if "dataflow" in uri else uri.split("/")[-2]
+            kind = {"customJobs": "CustomJob"}.get(kind, kind)
+            kind = {"hyperparameterTuningJobs": "HyperparameterTuningJob"}.get(kind, kind)
+            resources = {"resources": [{"resourceType": kind, "resourceUri": uri}]}
+            task.execution = {"metadata": {"output:gcp_resources": json.dumps(resources)}}
+        tasks.append(task)
+    return tasks
+
+
+def ending(tasks, state="PIPELINE_STATE_FAILED"):
+    """Makes a job end with tasks."""
+
+    def execute(job, _):
+        job.job_detail = aiplatform_v1.PipelineJobDetail(task_details=tasks)
+        job.state = State[state]
+
+    return execute
+
+
+def add_job(google, number, message, collection="customJobs", display_name="mine"):
+    """Puts a failed training or tuning job into the service, and returns its uri."""
+    tuning = collection != "customJobs"
+    kind = aiplatform_v1.HyperparameterTuningJob if tuning else aiplatform_v1.CustomJob
+    name = f"projects/12345/locations/europe-west1/{collection}/{number}"
+    job = kind(name=name, display_name=display_name, state=aiplatform_v1.JobState.JOB_STATE_FAILED)
+    job.error = {"code": 8, "message": message}
+    (google.tuning_jobs if tuning else google.custom_jobs)[name] = job
+    return f"{JOBS}/{collection}/{number}"
+
+
+def failed_training(uri=""):
+    launcher = "Job failed with error state: 5."
+    return nested(
+        (1, 0, "mine", "FAILED", "The DAG failed", ""),
+        (2, 1, "preprocess", "SUCCEEDED", "", ""),
+        (3, 2, "preprocess", "SUCCEEDED", "", ""),
+        (4, 1, "train", "FAILED", "The DAG failed", ""),
+        (5, 4, "condition-2", "FAILED", "The DAG failed", ""),
+        (6, 5, "custom-training-job", "FAILED", launcher, uri),
+    )
+
+
+@pytest.mark.parametrize("collection", ["customJobs", "hyperparameterTuningJobs"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_failed_training_job_is_reported_in_its_own_words(google, quatrain, collection, named):
+    uri = add_job(google, 77, "The replica workerpool0-0 ran out of disk", collection)
+    add_job(google, 78, "another run's", collection, "other")
+    google.execute = ending(failed_training(uri if named else ""))
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    kind = {"customJobs": "custom job"}.get(collection, "tuning job")
+    path = "train/condition-2/custom-training-job"
+    assert f"error: job mine failed: task {path}: Job failed with error state: 5.\n" in err
+    assert f"\n{kind} 77: The replica workerpool0-0 ran out of disk\nlook: https://" in err
+    assert "another run's" not in err
+    assert "--tier" not in err
+
+
+def test_a_failed_dataflow_job_is_reported_by_its_last_error(google, quatrain, monkeypatch):
+    google.execute = ending(
+        nested(
+            (2, 0, "preprocess", "FAILED", "The DAG failed", ""),
+            (3, 2, "preprocess", "FAILED", "exit status 1", DATAFLOW),
+        )
+    )
+    path, importance = DATAFLOW.split("/", 3)[3], "minimumImportance=JOB_MESSAGE_ERROR"
+    errors = [{"messageText": "first"}, {"messageText": "Workflow failed:\n no quota"}]
+    google.other = {f"/{path}/messages?{importance}": {"jobMessages": errors}}
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    assert "mine failed: task preprocess/preprocess: exit status 1\nDataflow job 1: Wor" in err
+    assert "Dataflow job 1: Workflow failed: no quota\n" in err
+
+
+def test_a_launched_job_that_may_not_be_read_leaves_the_failure_as_it_is(google, quatrain):
+    google.execute = ending(failed_training(f"{JOBS}/customJobs/99"))
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    assert "error: job mine failed: task train/condition-2/custom-training-job: Job failed" in err
+    assert "\ncustom job 99: cannot read https://" in err
+    assert "The CustomJob 99 does not exist" in err
+
+
+def test_credentials_are_sent_to_google_alone(google, quatrain):
+    path = add_job(google, 77, "not for you", display_name="other").split("/", 3)[3]
+    google.execute = ending(failed_training(f"https://example.com/{path}"))
+    _, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert "not for you" not in err
+    assert "get_custom_job" not in google.calls
+
+
+def test_each_step_is_shown_once_though_an_inner_task_has_its_name(google, quatrain):
+    google.execute = ending(
+        nested(
+            (1, 0, "mine", "SUCCEEDED", "", ""),
+            (2, 1, "preprocess", "SUCCEEDED", "", ""),
+            (3, 2, "preprocess", "SKIPPED", "", ""),  # read last, and it is not the step
+            (4, 1, "package", "SUCCEEDED", "", ""),
+        ),
+        "PIPELINE_STATE_SUCCEEDED",
+    )
+    code, _, err = quatrain("submit", "toy.yaml", "--wait")
+    assert code == 0, err
+    shown = [line.split() for line in err.splitlines() if "preprocess" in line and " s " in line]
+    assert [words[-1] for words in shown] == ["succeeded"]
+
+
+def test_a_lack_of_machines_names_the_tiers_that_may_have_some(google, quatrain):
+    google.execute = ending(failed_training(add_job(google, 77, STOCKOUT)))
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine", "--tier", "L4")
+    assert code == 1
+    assert f"\ncustom job 77: {STOCKOUT}\n" in err
+    assert "the machines of tier L4 are lacking: submit again later, in another region, or" in err
+    assert "such as --tier BASIC_GPU or --tier A100 or --tier A100_FLEX; preprocess then" in err
+
+
+def test_a_fallback_is_submitted_when_machines_are_lacking(google, quatrain):
+    outcomes = iter([failed_training(add_job(google, 77, STOCKOUT)), []])
+
+    def execute(job, update):
+        tasks = next(outcomes)
+        state = "PIPELINE_STATE_FAILED" if tasks else "PIPELINE_STATE_SUCCEEDED"
+        ending(tasks, state)(job, update)
+
+    google.execute = execute
+    arguments = ["--wait", "--no-cache", "--job-id", "mine", "--tier", "L4", "--fallback", "A100"]
+    code, _, err = quatrain("submit", "toy.yaml", *arguments)
+    assert code == 0, err
+    assert "now with tier A100 instead of L4\n" in err
+    assert [name.rsplit("/", 1)[1] for name in google.jobs] == ["mine", "mine-2"]
+    parameters = [
+        aiplatform_v1.PipelineJob.pb(job).runtime_config.parameter_values
+        for job in google.jobs.values()
+    ]
+    assert [values["tier"].string_value for values in parameters] == ["L4", "A100"]
+    # The second one finds the rows of the first in the cache.
+    assert {values["cache_key"].string_value for values in parameters} == {"mine"}
+    assert parameters[0]["spec"] == parameters[1]["spec"]
+
+
+def test_another_failure_is_not_tried_again_with_the_fallback(google, quatrain):
+    google.execute = ending(failed_training(add_job(google, 77, "The replica exited with 3")))
+    arguments = ["--wait", "--tier", "L4", "--fallback", "A100"]
+    assert quatrain("submit", "toy.yaml", *arguments)[0] == 1
+    assert len(google.jobs) == 1
+
+
+def test_every_fallback_is_checked_before_the_first_job_is_sent(google, quatrain):
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--fallback", "L5")
+    assert (code, google.calls) == (1, [])
+    assert "unknown tier 'L5'" in err
+    code, _, err = quatrain("submit", "toy.yaml", "--fallback", "L4")
+    assert (code, google.calls) == (2, [])
+    assert "--fallback needs --wait" in err
+
+
+@pytest.mark.parametrize("name", [n for n in tiers.names() if n != "CUSTOM"])
+def test_another_tier_has_other_machines_of_the_same_kind_or_waits(name):
+    tier = tiers.describe(name)
+    for other in map(tiers.describe, other_tiers(tier)):
+        assert other.name != name
+        kinds = {bool(t.pools[0].accelerator_type) for t in (tier, other)}
+        assert len(kinds) == 1
+        assert (other.scheduling == "SPOT") is (tier.scheduling == "SPOT")
+        assert other.scheduling == "FLEX_START" or other.pools != tier.pools
+
+
 def test_a_job_cancelled_in_the_console_is_reported_as_such(google, quatrain):
     google.execute = script({"train": "CANCELLED"}, state="PIPELINE_STATE_CANCELLED")
     code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
@@ -368,6 +561,28 @@ def test_a_lost_answer_is_no_second_job_and_no_conflict(google, vertex, job):
     assert google.calls == ["create_pipeline_job"] * 2 + ["get_pipeline_job"]
     with pytest.raises(AlreadyExists, match="choose another --job-id"):
         vertex.create_job(job, "mine")
+
+
+def test_a_new_project_gets_the_time_to_create_its_service_agents(google, vertex, job, capsys):
+    google.calls_without_agents = 3
+    vertex.create_job(job, "mine")
+    assert google.calls == ["create_pipeline_job"] * 4
+    printed = capsys.readouterr().err
+    assert printed.count("Google is creating the service agents of project my-project") == 1
+    google.calls_without_agents = 1
+    schedule = ScheduleRequest("toy", read_cron("0 3 * * 1"), job).as_schedule(vertex.cloud, None)
+    vertex.create_schedule(schedule)
+    assert len(google.schedules) == 1
+
+
+def test_a_project_that_gets_no_service_agents_is_told_the_command(google, vertex, job):
+    google.calls_without_agents = 1000
+    with pytest.raises(CloudError, match="Service agents are being provisioned") as raised:
+        vertex.create_job(job, "mine")
+    command = (
+        "gcloud beta services identity create --service=aiplatform.googleapis.com --project my"
+    )
+    assert command in str(raised.value)
 
 
 def test_a_service_that_cannot_be_reached_is_a_sentence(job):
