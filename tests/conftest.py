@@ -37,6 +37,7 @@ SLOW = {
     "test_security.py",
     "trainer/boosted/test_blend.py",
     "trainer/boosted/test_trees.py",
+    "trainer/neural/test_compiled.py",
     "trainer/neural/test_intercept.py",
     "trainer/neural/test_steps.py",
     "trainer/test_cluster.py",

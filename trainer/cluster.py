@@ -18,17 +18,21 @@ class Cluster:
     Attributes:
         strategy: TensorFlow's strategy.
         is_chief: Whether this process writes checkpoints, logs and the model.
+        has_workers: Whether there are other processes.
+        compiles: Whether XLA compiles the step of a replica, as for a TPU.
     """
 
     strategy: tf.distribute.Strategy
     is_chief: bool
+    has_workers: bool = False
+    compiles: bool = False
 
     def agree(self, value: float) -> float:
-        """Returns the mean of a number over all replicas, so that all take the same decisions.
+        """Returns the mean of a number over all workers, so that all take the same decisions.
 
-        The mean is rounded to float32, unless there is only one replica.
+        The mean is rounded to float32, unless there is only one worker.
         """
-        if self.strategy.num_replicas_in_sync == 1:
+        if not self.has_workers:
             return value
         # float32 holds whole numbers up to 2^24, more than an epoch has steps.
         values = self.strategy.run(lambda: tf.constant(value, tf.float32))
@@ -76,9 +80,10 @@ def join_cluster(strategy: str) -> Cluster:
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return Cluster(tf.distribute.MirroredStrategy([d.name for d in devices]), True)
     if strategy == "multi_worker":
-        return Cluster(tf.distribute.MultiWorkerMirroredStrategy(), _is_chief(task))
+        together = tf.distribute.MultiWorkerMirroredStrategy()
+        return Cluster(together, _is_chief(task), has_workers=workers > 1)
     if strategy == "tpu":
-        return Cluster(_tpu(), True)
+        return Cluster(_tpu(), True, compiles=True)
     return Cluster(tf.distribute.get_strategy(), True)
 
 

@@ -59,11 +59,6 @@ class Weights:
         parts = zip(self._variables, tf.split(self.vector, self._sizes), strict=True)
         return [tf.reshape(part, v.shape) for v, part in parts]
 
-    def joined(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor:
-        """Returns the gradients of `tensors` as one vector, `[W] float32`."""
-        on_cpu = all(d.device_type == "CPU" for d in tf.config.list_logical_devices())
-        return joined_gradients(gradients, dense_on_cpu if on_cpu else tf.convert_to_tensor)
-
     def get_weights(self) -> list[np.ndarray]:
         """Returns the weights as one array for each variable, as Keras's `get_weights` does."""
         parts = np.split(self.vector.numpy(), np.cumsum(self._sizes)[:-1])
@@ -82,7 +77,7 @@ def joined_gradients(
     gradients: Sequence[tf.Tensor | tf.IndexedSlices],
     dense: Callable[[tf.Tensor | tf.IndexedSlices], tf.Tensor],
 ) -> tf.Tensor:
-    """Returns gradients as one vector, `[W] float32`.
+    """Returns the gradients of `Weights.tensors` as one vector, `[W] float32`.
 
     Args:
         gradients: One for each variable; sparse ones for embeddings.

@@ -17,7 +17,7 @@ from ..cluster import Cluster
 from ..predictor import Head
 from ..rows import Rows, SplitTensors, Window
 from ..settings import Hyperparameters, TrainerError
-from .optimizer import AdamW, Weights, move_average
+from .optimizer import AdamW, Weights, dense_on_cpu, joined_gradients, move_average
 
 
 def _suspect(numbers: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
@@ -79,6 +79,8 @@ class Loop:
         with strategy.scope():
             self.network, self.average = Weights(network), Weights(network)
             self._optimizer = AdamW(self.network, settings.learning_rate, settings.weight_decay)
+        on_cpu = all(d.device_type == "CPU" for d in tf.config.list_logical_devices())
+        self._dense = dense_on_cpu if on_cpu and not cluster.compiles else tf.convert_to_tensor
         # No XLA: on a CPU its batched products make a step of tabm five times slower. No autograph:
         # it would parse all of Keras, two thirds of the Python calls of a short run. Relaxed
         # shapes: windows differ in length, and tracing each length takes 3 CPU-seconds.
@@ -167,12 +169,11 @@ class Loop:
         def body(
             i: tf.Tensor, total: tf.Tensor, weight: tf.Tensor, wrong: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-            places = self._batch(order, first + i)
-            per_replica = self._strategy.run(self._train_step, args=(tensors, places))
+            batch, real = self._take(tensors, order, first + i)
+            per_replica = self._strategy.run(self._train_step, args=(batch, real))
             total += self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-            weight += tf.reduce_sum(tf.gather(tensors[3], places))
+            weight += tf.reduce_sum(batch[3])
             wrong = tf.where(tf.math.is_finite(total), wrong, tf.minimum(wrong, i))
-            self.step.assign_add(1)
             return i + 1, total, weight, wrong
 
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0), steps)
@@ -184,8 +185,8 @@ class Loop:
         """Returns the weighted sum of the losses of all steps, inside the graph."""
 
         def body(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            places = self._batch(order, i)
-            per_replica = self._strategy.run(self._evaluate_step, args=(tensors, places))
+            batch, _ = self._take(tensors, order, i)
+            per_replica = self._strategy.run(self._evaluate_step, args=(batch,))
             return i + 1, total + self._strategy.reduce(
                 tf.distribute.ReduceOp.SUM, per_replica, axis=None
             )
@@ -198,23 +199,40 @@ class Loop:
         size = self._settings.batch_size
         return tf.slice(order, [number * size], [size])
 
-    def _own(self, places: tf.Tensor, filler: tf.Tensor) -> tf.Tensor:
-        """Returns this replica's share of a global batch, `[batch_size / replicas] int32`."""
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        start = tf.cast(replica, tf.int32) * self._replica_rows
-        filled = tf.pad(places, [[0, self._fillers]], constant_values=filler)
-        return tf.slice(filled, [start], [self._replica_rows])
+    def _take(
+        self, tensors: SplitTensors, order: tf.Tensor, number: tf.Tensor
+    ) -> tuple[SplitTensors, tf.Tensor]:
+        """Returns the rows of a global batch, padded to equal shares, and how many are no fillers.
 
-    def _train_step(self, tensors: SplitTensors, places: tf.Tensor) -> tf.Tensor:
-        """Trains one replica on its share of a batch; returns the weighted sum of its losses."""
-        rows = self.train_rows
+        They are taken before the replicas run: an accelerator gets the rows of a step instead of
+        a whole window, in shapes that do not depend on the window.
+        """
         filler = tf.shape(tensors[2])[0] - 1
+        places = self._batch(order, number)
         real = tf.reduce_sum(tf.cast(places < filler, tf.float32))
+        filled = tf.pad(places, [[0, self._fillers]], constant_values=filler)
+        return tuple(tf.gather(t, filled) for t in tensors), real
+
+    def _own(self, batch: SplitTensors) -> SplitTensors:
+        """Returns this replica's share of a global batch."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        start, size = tf.cast(replica, tf.int32) * self._replica_rows, self._replica_rows
+        return tuple(
+            tf.slice(t, [start] + [0] * (len(t.shape) - 1), [size, *t.shape[1:]]) for t in batch
+        )
+
+    def _train_step(self, batch: SplitTensors, real: tf.Tensor) -> tf.Tensor:
+        """Trains one replica on its share of a batch; returns the weighted sum of its losses.
+
+        Args:
+            batch: The global batch.
+            real: The number of its rows that are no fillers.
+        """
+        rows = self.train_rows
         # The mean over the real rows, with weights scaled to mean 1 over the split: the gradient
         # does not depend on the unit of the weights, nor a batch on how heavy its rows are.
         scale = rows.rows / (rows.weight * real)
-        own = self._own(places, filler)
-        numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
+        numbers, indices, labels, weights = self._own(batch)
         learned = self.network.tensors()
         with tf.GradientTape() as tape:
             tape.watch(learned)
@@ -223,15 +241,15 @@ class Loop:
             mean = total * scale
         context = tf.distribute.get_replica_context()
         gradients = tape.gradient(mean, learned, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        shared = self.network.joined(gradients)
+        shared = joined_gradients(gradients, self._dense)
         gradient = context.all_reduce(tf.distribute.ReduceOp.SUM, shared)
         step = self.step + 1
         self._optimizer.apply(gradient, step)
         move_average(self.average.vector, self.network.vector, step, self._settings.averaging)
+        self.step.assign_add(1)
         return total
 
-    def _evaluate_step(self, tensors: SplitTensors, places: tf.Tensor) -> tf.Tensor:
-        own = self._own(places, tf.shape(tensors[2])[0] - 1)
-        numbers, indices, labels, weights = (tf.gather(t, own) for t in tensors)
+    def _evaluate_step(self, batch: SplitTensors) -> tf.Tensor:
+        numbers, indices, labels, weights = self._own(batch)
         outputs = self.average(self.average.tensors(), [numbers, indices], training=False)
         return tf.reduce_sum(weights * self._head.averaged_losses(labels, outputs))

@@ -60,7 +60,7 @@ def test_five_steps_are_those_of_keras_clipped_averaged_and_decaying_kernels_alo
             tape.watch(learned)
             outputs = weights(learned, inputs, training=True)
             loss = scale * tf.reduce_mean(tf.square(outputs - labels))
-        adamw.apply(weights.joined(tape.gradient(loss, learned)), tf.constant(step))
+        adamw.apply(joined_gradients(tape.gradient(loss, learned), dense_on_cpu), tf.constant(step))
         move_average(average.vector, weights.vector, tf.constant(step), MOMENTUM)
 
         assert (norm > CLIP_NORM) == (scale > 1.0)
