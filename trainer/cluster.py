@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from dataclasses import dataclass
@@ -59,6 +60,26 @@ def check_gpus(expected: int) -> None:
         )
 
 
+def check_tpus(expected: int) -> None:
+    """Checks that TensorFlow sees the TPU cores of the tier: those that are paid for.
+
+    Args:
+        expected: Number of TPU cores that the tier gives this machine; 0: no check.
+
+    Raises:
+        TrainerError: TensorFlow sees no TPU, or another number of cores.
+    """
+    if not expected:
+        return
+    _tpu_system()
+    visible = len(tf.config.list_logical_devices("TPU"))
+    if visible != expected:
+        raise TrainerError(
+            f"the tier has {expected} TPU cores a machine, and TensorFlow {tf.__version__} sees "
+            f"{visible}; run the job again, and if that does not help, take another tier"
+        )
+
+
 def join_cluster(strategy: str) -> Cluster:
     """Creates the strategy of the tier; TF_CONFIG names the other workers.
 
@@ -66,7 +87,8 @@ def join_cluster(strategy: str) -> Cluster:
         strategy: one_device, mirrored, multi_worker or tpu.
 
     Raises:
-        TrainerError: The strategy is unknown, or TF_CONFIG names workers that it would not use.
+        TrainerError: The strategy is unknown, or TF_CONFIG names workers that it would not use,
+            or there is no TPU for tpu.
     """
     if strategy not in STRATEGIES:
         raise TrainerError(f"unknown strategy {strategy!r}; choose one of {sorted(STRATEGIES)}")
@@ -83,7 +105,7 @@ def join_cluster(strategy: str) -> Cluster:
         together = tf.distribute.MultiWorkerMirroredStrategy()
         return Cluster(together, _is_chief(task), has_workers=workers > 1)
     if strategy == "tpu":
-        return Cluster(_tpu(), True, compiles=True)
+        return Cluster(tf.distribute.TPUStrategy(_tpu_system()), True, compiles=True)
     return Cluster(tf.distribute.get_strategy(), True)
 
 
@@ -103,8 +125,21 @@ def _is_chief(task: dict[str, object]) -> bool:
     return int(str(task.get("index", 0))) == 0
 
 
-def _tpu() -> tf.distribute.Strategy:
+@functools.cache  # a second start would take the first one's variables away
+def _tpu_system() -> tf.distribute.cluster_resolver.TPUClusterResolver:
+    """Starts the TPU of this machine.
+
+    Raises:
+        TrainerError: TensorFlow finds none.
+    """
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
     tf.config.experimental_connect_to_cluster(resolver)
-    tf.tpu.experimental.initialize_tpu_system(resolver)
-    return tf.distribute.TPUStrategy(resolver)
+    try:
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except tf.errors.NotFoundError as error:
+        raise TrainerError(
+            f"TensorFlow {tf.__version__} finds no TPU on this machine; take a TPU machine and the "
+            "image that --build-arg EXTRA=tpu builds, which has TensorFlow for TPUs, or a tier "
+            "without TPUs"
+        ) from error
+    return resolver

@@ -57,6 +57,7 @@ class Job:
         settings: The hyperparameters.
         strategy: one_device, mirrored, multi_worker or tpu.
         gpus: Number of GPUs that this machine must have; 0: it needs none.
+        tpus: Number of TPU cores that this machine must have; 0: it needs none.
         package_sha256: Digest of this package, for the record; empty: it runs from a folder.
         tier: Name of the tier, for the record.
     """
@@ -66,5 +67,6 @@ class Job:
     settings: Hyperparameters
     strategy: str = "one_device"
     gpus: int = 0
+    tpus: int = 0
     package_sha256: str = ""
     tier: str = ""

@@ -50,10 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     failure.forget(job.outputs)
     try:
         with uncollected():  # here, so that --help need not wait seconds for TensorFlow
-            from .cluster import check_gpus
+            from .cluster import check_gpus, check_tpus
             from .model import train
 
         check_gpus(job.gpus)
+        check_tpus(job.tpus)
         log.info("model exported to %s", train(job, tuning_report()))
     except Exception as error:
         traceback.print_exception(error)
@@ -81,6 +82,7 @@ def parse_job(arguments: Sequence[str] | None = None) -> Job:
         settings=settings,
         strategy=options["strategy"],
         gpus=options["gpus"],
+        tpus=options["tpus"],
         package_sha256=options["package_sha256"],
         tier=options["tier"],
     )
@@ -143,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--job-dir", metavar="URI", help="folder for model/, checkpoints/, logs/ without AIP_*")
     add("--strategy", choices=STRATEGIES, default="one_device", help="how replicas work together")
     add("--gpus", type=int, default=0, metavar="N", help="fail if there are fewer GPUs")
+    add("--tpus", type=int, default=0, metavar="N", help="fail unless there are N TPU cores")
     add("--package-sha256", type=_sha256, default="", metavar="HEX", help="digest, for the record")
     add("--tier", default="", metavar="NAME", help="name of the tier, for the record")
     add(

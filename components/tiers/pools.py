@@ -197,8 +197,8 @@ def _check_tpu(pool: Pool, where: str, topologies: Sequence[str]) -> None:
         )
     if pool.tpu_topology not in topologies:
         raise TierError(
-            f"{where}: {pool.machine_type} has no topology {pool.tpu_topology!r}; "
-            f"choose one of {', '.join(topologies)}"
+            f"{where}: the trainer uses the TPU chips of one machine, and {pool.machine_type} has "
+            f"no topology {pool.tpu_topology!r} of its own; choose {' or '.join(topologies)}"
         )
     if pool.replica_count != 1:
         raise TierError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -49,22 +47,8 @@ def check_scheduling(strategy: str, pools: Sequence[Pool]) -> None:
                 f"{where}: {pool.machine_type} is not to be had on demand; "
                 f"set train.scheduling to {' or '.join(allowed)}"
             )
-        if strategy == "SPOT" and _is_pod(pool):
-            raise TierError(
-                f"{where}: topology {pool.tpu_topology} of {pool.machine_type} is a TPU pod of "
-                f"several hosts, which SPOT does not give; set train.scheduling to STANDARD"
-            )
     if strategy == "FLEX_START":
         _check_flex_start(pools, rules[strategy])
-
-
-def _is_pod(pool: Pool) -> bool:
-    """Returns whether a topology has more chips than one host: a ct5lp-hightpu-4t has 4."""
-    if not pool.tpu_topology:
-        return False
-    chips = math.prod(int(side) for side in pool.tpu_topology.split("x"))
-    own = re.search(r"(\d+)t$", pool.machine_type)
-    return own is None or chips > int(own[1])
 
 
 def _check_flex_start(pools: Sequence[Pool], rule: dict[str, Any]) -> None:

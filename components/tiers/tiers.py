@@ -74,6 +74,11 @@ class Tier:
         return max((pool.accelerator_count or 0 for pool in self.pools), default=0)
 
     @property
+    def tpus(self) -> int:
+        """The number of TPU cores of one machine; a chip of v5e or v6e has one."""
+        return self.devices if self.strategy == "tpu" else 0
+
+    @property
     def job_scheduling(self) -> Scheduling:
         """The job's settings for Vertex's scheduler."""
         return scheduling_of(self.scheduling, self.pools)

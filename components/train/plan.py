@@ -188,4 +188,7 @@ def trainer_arguments(settings: Hyperparameters, examples_uri: str, tier: tiers.
     it.
     """
     arguments = ["--examples", examples_uri, "--strategy", tier.strategy, "--tier", tier.name]
-    return [*arguments, "--gpus", str(tier.gpus), "--settings", settings.as_json()]
+    arguments += ["--gpus", str(tier.gpus)]
+    if tier.tpus:  # not a 0, which an older trainer of the user's own would refuse
+        arguments += ["--tpus", str(tier.tpus)]
+    return [*arguments, "--settings", settings.as_json()]

@@ -240,7 +240,7 @@ def _command(container: Mapping[str, Any]) -> tuple[str, ...]:
     for index, argument in enumerate(command[:-1]):
         if argument == "--strategy":
             command[index + 1] = CPU_STRATEGIES.get(command[index + 1], command[index + 1])
-        if argument == "--gpus":
+        if argument in ("--gpus", "--tpus"):
             command[index + 1] = "0"
     program = sys.executable if command[0] in _PYTHONS else command[0]
     return (program, *command[1:])

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from quatrain.local import training_job
-from quatrain.trainer.cluster import check_gpus, join_cluster
+from quatrain.trainer import cluster
+from quatrain.trainer.cluster import check_gpus, check_tpus, join_cluster
 from quatrain.trainer.model import train
 from quatrain.trainer.settings import TrainerError
 from tests.trainer.small import job
@@ -138,3 +141,23 @@ def test_a_gpu_that_tensorflow_does_not_see_is_an_error_not_a_slow_training() ->
     check_gpus(0)
     with pytest.raises(TrainerError, match=r"the tier has 64 GPUs a machine, .* sees \d+; build"):
         check_gpus(64)
+
+
+@pytest.mark.parametrize("start", [lambda: check_tpus(8), lambda: join_cluster("tpu")])
+def test_a_tpu_that_tensorflow_does_not_see_is_an_error(start: Callable[[], object]) -> None:
+    check_tpus(0)
+    with pytest.raises(TrainerError, match=r"finds no TPU on this machine; .*EXTRA=tpu builds"):
+        start()
+
+
+def test_other_cores_than_the_tier_has_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Of a TPU that TensorFlow pretends to have, since no machine of ours has one."""
+    request.addfinalizer(cluster._tpu_system.cache_clear)
+    cores = [tf.config.LogicalDevice(f"/device:TPU:{i}", "TPU") for i in range(4)]
+    monkeypatch.setattr(tf.tpu.experimental, "initialize_tpu_system", lambda resolver: None)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: cores)
+    check_tpus(4)
+    with pytest.raises(TrainerError, match=r"has 8 TPU cores a machine, and .* sees 4; run"):
+        check_tpus(8)

@@ -126,7 +126,8 @@ def test_an_impossible_tier_is_refused_with_the_way_out(name, kwargs, sentence):
         ),
         ([pool("g2-standard-24")], "comes with 2 NVIDIA_L4"),
         ([pool("a4x-highgpu-4g")], "unknown machine type"),  # by a reservation alone
-        ([pool("ct5lp-hightpu-8t", tpu_topology="4x4")], "choose one of 2x4"),
+        ([pool("ct5lp-hightpu-8t", tpu_topology="4x4")], "'4x4' of its own; choose 2x4"),
+        ([pool("ct5lp-hightpu-4t", tpu_topology="2x4")], "the trainer uses the TPU chips of one"),
         ([pool("ct5lp-hightpu-4t", 2, tpu_topology="2x2")], "exactly 1 replica"),
         ([pool("n1-standard-8", tpu_topology="2x2")], "has no TPU"),
         ([GPU, pool("n1-standard-8", 2)], "same accelerators: give pool 1 those of pool 0"),
@@ -141,12 +142,12 @@ def test_pools_that_vertex_would_refuse_are_refused_here(pools, sentence):
         resolved("CUSTOM", pools)
 
 
-def test_spare_capacity_has_no_tpu_pods():
-    four = [pool("ct5lp-hightpu-4t", tpu_topology="2x2")]
-    assert resolved("CUSTOM", four, scheduling="SPOT").devices == 4
-    eight = [pool("ct5lp-hightpu-4t", tpu_topology="2x4")]  # two hosts of four chips
-    with pytest.raises(TierError, match=r"is a TPU pod.*set train\.scheduling to STANDARD"):
-        resolved("CUSTOM", eight, scheduling="SPOT")
+def test_a_tpu_machine_has_the_cores_of_its_topology():
+    for machine, topologies in load()["tpu"].items():
+        for topology in topologies:
+            tier = resolved("CUSTOM", [pool(machine, tpu_topology=topology)], scheduling="SPOT")
+            assert f"{tier.tpus}t" == machine.rpartition("-")[2]
+    assert (resolved("L4_4").tpus, resolved("STANDARD_1").tpus) == (0, 0)
 
 
 def test_a_flexible_start_takes_one_kind_of_machine():

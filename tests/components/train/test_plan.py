@@ -136,7 +136,14 @@ def test_arguments_are_strings_and_the_settings_are_one_of_them(package):
     assert job.settings.hidden_units == (8, 4)
     assert options["--strategy"] == "one_device"
     assert options["--gpus"] == "0"
+    assert "--tpus" not in options  # an older trainer of the user's own does not know it
     assert options["--tier"] == "BASIC"
+
+
+def test_the_trainer_expects_the_cores_that_a_tpu_tier_pays_for(package):
+    options = arguments(planned(package, spec(), tier="BASIC_TPU"))
+    job = parse_job([f"{name}={value}" for name, value in options.items()] + ["--job-dir", "out"])
+    assert (job.strategy, job.tpus, job.gpus) == ("tpu", 8, 0)
 
 
 def test_the_pipeline_s_tier_takes_the_place_of_the_spec_s():

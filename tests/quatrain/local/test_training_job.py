@@ -32,9 +32,9 @@ def test_a_tpu_job_trains_on_the_cpu_and_its_hardware_is_known():
     assert training_job.hardware_of(job(tpu)) == ["ct5lp-hightpu-8t"]
 
 
-def test_a_gpu_that_is_not_here_is_not_requested():
-    gpu = pool(args=["--gpus", "2"], accelerator_type="NVIDIA_L4", accelerator_count=2)
-    assert commands(job(gpu))[0][-2:] == ("--gpus", "0")
+@pytest.mark.parametrize("option", ["--gpus", "--tpus"])
+def test_an_accelerator_that_is_not_here_is_not_requested(option):
+    assert commands(job(pool(args=[option, "2"])))[0][-2:] == (option, "0")
 
 
 def test_strategies_that_a_cpu_can_run_stay():
