@@ -2,7 +2,7 @@
 
 Not collected by `make test`: `make compat` names this file. Each case makes an environment of its
 own below build/compat, from the index; a Python, or gcloud, that is not installed is left out, and
-said so.
+said so. The case `tpu` is the environment of the image for TPUs, without a TPU.
 """
 
 import json
@@ -14,9 +14,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
+from quatrain.components.artifacts import sha256_of
+from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.package.publishing import default_trainer_dir
 from quatrain.components.package.sdist import build_sdist
+from tests.components import handmade
 from tests.trainer.small import write_examples
 
 ROOT = Path(__file__).parents[2]
@@ -77,17 +81,74 @@ def test_the_sdist_trains_and_answers(
     install = [UV, "pip", "install", "-q", "--python", ours, "--resolution", ends]
     install += ["--reinstall-package", "quatrain-trainer", str(sdist), *project["dependencies"]]
     subprocess.run(install, check=True)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     options = ["--examples", str(examples), "--job-dir", str(tmp_path), "--epochs", "2"]
-    train = [ours, "-m", "trainer.task", *options]
-    completed = subprocess.run(train, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert completed.returncode == 0, completed.stderr[-3000:]
-    ask = [ours, "-c", ANSWER, str(tmp_path / "model")]
-    completed = subprocess.run(ask, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert completed.returncode == 0, completed.stderr[-3000:]
-    tensorflow, version = json.loads(completed.stdout.splitlines()[-1])
+    called(ours, "-m", "trainer.task", *options, cwd=tmp_path)
+    answer = called(ours, "-c", ANSWER, str(tmp_path / "model"), cwd=tmp_path).stdout
+    tensorflow, version = json.loads(answer.splitlines()[-1])
     assert ".".join(map(str, version)) == python
     print(f"Python {python}, TensorFlow {tensorflow}: trained and answered")
+
+
+def called(python: str, *arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess:
+    """Runs an environment's Python, without the paths of this one; it ends with an exit code."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    completed = subprocess.run(
+        [python, *arguments],
+        cwd=cwd,
+        env={**environment, "TPU_LOAD_LIBRARY": "0"},  # else libtpu looks for a TPU for minutes
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert completed.returncode == code, completed.stderr[-3000:]
+    return completed
+
+
+@pytest.fixture(scope="module")
+def tpu(sdist: Path) -> str:
+    """The Python of an environment with the locked requirements of the image for TPUs."""
+    digests = "".join(sha256_of(ROOT / f"requirements/{n}.txt") for n in ("bootstrap", "tpu"))
+    folder = ROOT / "build/compat/tpu"
+    ours, ready = str(folder / "bin/python"), folder / "ready"
+    install = [UV, "pip", "install", "-q", "--python", ours]
+    if not ready.exists() or ready.read_text() != digests:
+        subprocess.run(
+            [UV, "venv", "-q", "--clear", "--python", sys.executable, folder], check=True
+        )
+        for name in ("bootstrap", "tpu"):
+            locked = ["--require-hashes", "--no-build-isolation", "-r", f"requirements/{name}.txt"]
+            subprocess.run([*install, *locked], cwd=ROOT, check=True)
+        ready.write_text(digests)
+    alone = ["--no-deps", "--no-build-isolation", "--reinstall-package", "quatrain-trainer"]
+    subprocess.run([*install, *alone, str(sdist)], check=True)
+    return ours
+
+
+def test_tpu_evaluate_scores_what_its_environment_trained(tpu: str, tmp_path: Path) -> None:
+    gate = {"log_loss": {"max": 0.65}, "auc": {"min": 0.6}}
+    spec = handmade.make_spec(gate=gate)
+    sizes = {"train": 2000, "validation": 500, "test": 700}
+    rows = {s: handmade.make_rows(n, seed=seed) for seed, (s, n) in enumerate(sizes.items())}
+    examples = handmade.write_examples(tmp_path / "examples", rows, spec=spec)
+    options = ["--examples", str(examples), "--job-dir", str(tmp_path), "--epochs", "3"]
+    called(tpu, "-m", "trainer.task", *options, cwd=tmp_path)
+    model = str(tmp_path / "model")
+    ours = ANSWER.replace("from trainer", "from quatrain.trainer")
+    for python, code, version in ((tpu, ANSWER, "2.20.0"), (sys.executable, ours, tf.__version__)):
+        answer = called(python, "-c", code, model, cwd=tmp_path).stdout
+        assert json.loads(answer.splitlines()[-1])[0] == version
+    metrics = evaluate_model(spec, examples, tmp_path, tmp_path / "evaluation")
+    assert metrics["gate"]["passed"], metrics["gate"]
+    print("TensorFlow 2.20.0 for TPUs: trained and answered; evaluated by", tf.__version__)
+
+
+def test_tpu_without_one_is_refused_in_a_sentence(tpu: str, examples: Path, tmp_path: Path) -> None:
+    options = ["--examples", str(examples), "--job-dir", str(tmp_path)]
+    options += ["--strategy", "tpu", "--tpus", "8"]
+    called(tpu, "-m", "trainer.task", *options, cwd=tmp_path, code=3)
+    failure = json.loads((tmp_path / "failure.json").read_text())
+    assert failure["reason"] == "TensorFlow 2.20.0 finds no TPU on this machine"
+    assert not (tmp_path / "model").exists()
 
 
 def test_gcloud_trains_the_folder_here(examples: Path, tmp_path: Path) -> None:
