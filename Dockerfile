@@ -1,7 +1,10 @@
 # ONE image: the base image of every pipeline step, the Beam worker image and the training image.
 # Nothing is fetched when it runs: everything is installed here, from locked and hashed requirements.
+# `make image` builds it for linux/amd64; EXTRA=cuda or tpu builds one for training on GPUs or TPUs.
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 ARG BEAM=docker.io/apache/beam_python3.11_sdk:2.77.0
+# cuda adds 3 GB of CUDA; tpu has another TensorFlow, so its requirements are a lock of their own.
+ARG EXTRA=cpu
 
 FROM ${BEAM} AS beam
 
@@ -11,10 +14,15 @@ RUN python -m venv /opt/quatrain
 ENV PATH=/opt/quatrain/bin:$PATH
 WORKDIR /src
 COPY requirements requirements
-# EXTRA=cuda adds CUDA for the tiers with GPUs: 3 GB more.
-ARG EXTRA=runtime
-RUN python -m pip install --require-hashes --only-binary :all: -r requirements/bootstrap.txt \
- && uv pip install --require-hashes --no-build-isolation --compile-bytecode -r requirements/runtime.txt -r "requirements/$EXTRA.txt" \
+ARG EXTRA
+RUN case "$EXTRA" in \
+      cpu) set -- -r requirements/runtime.txt ;; \
+      cuda) set -- -r requirements/runtime.txt -r requirements/cuda.txt ;; \
+      tpu) set -- -r requirements/tpu.txt ;; \
+      *) echo "EXTRA is '$EXTRA'; write cpu, cuda or tpu" >&2; exit 64 ;; \
+    esac \
+ && python -m pip install --require-hashes --only-binary :all: -r requirements/bootstrap.txt \
+ && uv pip install --require-hashes --no-build-isolation --compile-bytecode "$@" \
  && python -m pip uninstall --yes uv
 COPY pyproject.toml README.md LICENSE ./
 COPY quatrain quatrain
@@ -36,15 +44,19 @@ COPY --from=build /opt/quatrain /opt/quatrain
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/*
-RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin quatrain
 # A package index is out of reach here on purpose: what runs is what was built.
-ENV PATH=/opt/quatrain/bin:$PATH \
+# The driver of the machine's GPUs is mounted at /usr/local/nvidia.
+ENV PATH=/opt/quatrain/bin:/usr/local/nvidia/bin:$PATH \
+    LD_LIBRARY_PATH=/usr/local/nvidia/lib64 \
     PIP_NO_INDEX=1 \
     PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     ARROW_DEFAULT_MEMORY_POOL=system \
     PYTHONDONTWRITEBYTECODE=1 \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
-WORKDIR /home/quatrain
-USER 10001
+# No USER: Vertex AI's mount of a bucket, its metric file for tuning and Beam's staging folder belong
+# to root (docs/security.md).
 ENTRYPOINT ["/opt/apache/beam/boot"]
+# What the image is built for; doctor and submit compare it with the tier.
+ARG EXTRA
+LABEL quatrain.accelerator=$EXTRA

@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 PART ?= preprocess
+EXTRA ?= cpu
 GCSFUSE_VERSION := 3.11.3
 GCSFUSE ?= $(HOME)/.cache/quatrain/gcsfuse-$(GCSFUSE_VERSION)/gcsfuse
 FLIGHTS := examples/flights/data/flights.csv
@@ -55,8 +56,8 @@ lock: $(READY)  ## resolve the requirements again
 	echo tensorflow | $(BIN)/uv pip compile $(RESOLVE) pyproject.toml requirements/tpu.in --excludes /dev/stdin -c requirements/runtime.txt -o requirements/tpu.txt
 	$(BIN)/uv pip compile $(RESOLVE) requirements/bootstrap.in -c requirements/runtime.txt -o requirements/bootstrap.txt
 
-image:  ## build the one image (needs Docker)
-	docker build -t quatrain:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
+image:  ## build the one image (needs Docker); EXTRA=cuda or tpu for training on GPUs or TPUs
+	docker build --platform linux/amd64 --build-arg EXTRA=$(EXTRA) -t quatrain:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$(EXTRA) .
 
 image-test: $(READY)  ## build the image without Docker and run all of it (root, Debian)
 	command -v buildah mmdebstrap > /dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends buildah mmdebstrap; }

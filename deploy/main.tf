@@ -46,7 +46,7 @@ resource "google_artifact_registry_repository" "images" {
   project       = var.project
   location      = var.location
   repository_id = "quatrain"
-  description   = "The image that runs every step of Quatrain."
+  description   = "The images that run every step of Quatrain: for CPUs, GPUs and TPUs."
   format        = "DOCKER"
   kms_key_name  = var.encryption_key
 

@@ -1,5 +1,5 @@
 output "cloud_yaml" {
-  description = "The content of cloud.yaml. Add the digest of the image that you push."
+  description = "The content of cloud.yaml. Add the digest of the image that you push; docs/operations.md shows how to name one more for GPUs or TPUs."
   value       = <<-EOT
     project: ${var.project}
     location: ${var.location}

@@ -63,7 +63,7 @@ def test_everything_that_names_the_version_names_the_same_one() -> None:
         "trainer/pyproject.toml": r'^version = "(.*)"$',
         "Dockerfile": r'image\.version="(.*)"',
         "CHANGELOG.md": r"\A# Changelog\n\n## (.*), 20\d\d-\d\d-\d\d$",
-        "docs/operations.md": r"docker push \S+:(.*)$",
+        "docs/operations.md": r"docker push \S+:(.*)-cpu$",
     }
     named = {
         file: re.findall(pattern, (ROOT / file).read_text(), re.M)

@@ -1,4 +1,4 @@
-"""The built image: each step, a worker pool and the server run in it, as its unprivileged user.
+"""The built image: each step, a worker pool and the server run in it.
 
 Not collected by `make test`: `make image-test` builds the image and names this file. The image is
 in IMAGE, its storage in CONTAINERS_STORAGE_CONF. buildah does not apply ENTRYPOINT, so it is read
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -24,8 +25,9 @@ import pytest
 import yaml
 
 IMAGE = os.environ["IMAGE"]
-USER = 10001
+ROOT = Path(__file__).parents[2]
 BUILDAH = shutil.which("buildah") or "buildah"
+ISOLATED = ("--isolation", "chroot")
 SPEC: dict[str, Any] = {
     "name": "toys",
     "source": {"uri": "toys.csv"},
@@ -59,7 +61,7 @@ def buildah(*words: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the containers see as /data, writable for the image's user."""
+    """What the containers see as /data."""
     folder = tmp_path_factory.mktemp("data")
     draw = random.Random(7)  # noqa: S311 - test data
     rows = [
@@ -70,10 +72,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "toys.yaml").write_text(yaml.safe_dump(SPEC))
     parameter = {**SPEC, "source": {"uri": "/data/toys.csv"}}
     (folder / "parameter.json").write_text(json.dumps(parameter))
-    for path in (folder, *folder.iterdir()):
-        os.chown(path, USER, USER)
-    for parent in folder.parents[:2]:
-        parent.chmod(0o755)
+    for readable in (folder, *folder.parents[:2]):
+        readable.chmod(0o755)
     return folder
 
 
@@ -84,9 +84,9 @@ def container() -> Iterator[str]:
     buildah("rm", name)
 
 
-def command(container: str, folder: Path, *words: str, **env: str) -> list[str]:
+def command(container: str, folder: Path, *words: str, user: str = "0", **env: str) -> list[str]:
     sets = [word for key, value in env.items() for word in ("--env", f"{key}={value}")]
-    run = [BUILDAH, "run", "--isolation", "chroot", *sets]
+    run = [BUILDAH, "run", *ISOLATED, "--user", user, *sets]
     return [*run, "--volume", f"{folder}:/data:rw", container, "--", *words]
 
 
@@ -99,9 +99,11 @@ def run_in(container: str, folder: Path, *words: str) -> str:
 
 
 @contextlib.contextmanager
-def served(container: str, folder: Path, *words: str, **env: str) -> Iterator[None]:
+def served(
+    container: str, folder: Path, *words: str, user: str = "0", **env: str
+) -> Iterator[None]:
     child = subprocess.Popen(
-        command(container, folder, *words, **env), start_new_session=True, text=True
+        command(container, folder, *words, user=user, **env), start_new_session=True, text=True
     )
     try:
         yield
@@ -138,9 +140,55 @@ def run(container: str, folder: Path) -> Path:
     return (folder / "runs/toys/latest").resolve()
 
 
-def test_the_user_is_unprivileged_and_no_index_is_asked(container: str, folder: Path) -> None:
-    script = "import os; print(os.getuid(), os.environ['PIP_NO_INDEX'])"
-    assert run_in(container, folder, "python", "-c", script).split() == [str(USER), "1"]
+def config_of(image: str) -> dict[str, Any]:
+    """The image's configuration, as a registry keeps it."""
+    config: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", image))["OCIv1"]
+    return config
+
+
+def test_it_is_built_for_linux_amd64_and_labelled_by_its_accelerator() -> None:
+    config = config_of(IMAGE)
+    assert (config["os"], config["architecture"]) == ("linux", "amd64")
+    assert config["config"]["Labels"]["quatrain.accelerator"] == "cpu"
+
+
+def test_it_runs_as_root_finds_the_driver_and_asks_no_index(container: str, folder: Path) -> None:
+    assert not config_of(IMAGE)["config"].get("User")
+    script = "import os; print(os.getuid(), os.environ['PIP_NO_INDEX'], *map(os.environ.get, "
+    script += "['LD_LIBRARY_PATH', 'PATH']))"
+    uid, no_index, libraries, path = run_in(container, folder, "python", "-c", script).split()
+    assert (uid, no_index) == ("0", "1")
+    assert "/usr/local/nvidia/lib64" in libraries.split(":")
+    assert {"/opt/quatrain/bin", "/usr/local/nvidia/bin"} <= set(path.split(":"))
+
+
+@pytest.mark.parametrize("accelerator", ["cuda", "tpu"])
+def test_an_image_for_accelerators_is_labelled_as_such(accelerator: str, tmp_path: Path) -> None:
+    # Its packages are GB of libraries for hardware that is not here: tests/image/test_locks.py.
+    text, stubs = re.subn(
+        r"^FROM \S+ AS build$.*?(?=^FROM )",
+        "FROM ${PYTHON} AS build\nRUN mkdir /opt/quatrain\n\n",
+        (ROOT / "Dockerfile").read_text(),
+        flags=re.M | re.S,
+    )
+    assert stubs == 1
+    (tmp_path / "Dockerfile").write_text(text)
+    tag = f"quatrain:stub-{accelerator}"
+    built = ("--build-arg", f"EXTRA={accelerator}", "--tag", tag)
+    buildah("bud", "--quiet", "--pull-never", *ISOLATED, *built, str(tmp_path))
+    config = config_of(tag)["config"]
+    assert config["Labels"]["quatrain.accelerator"] == accelerator
+    assert not config.get("User")
+    assert "LD_LIBRARY_PATH=/usr/local/nvidia/lib64" in config["Env"]
+
+
+def test_a_wrong_accelerator_ends_the_build_before_anything_is_installed() -> None:
+    build = [BUILDAH, "bud", "--pull-never", *ISOLATED, "--target", "build"]
+    build += ["--build-arg", "EXTRA=gpu", "--file", str(ROOT / "Dockerfile"), str(ROOT)]
+    completed = subprocess.run(build, capture_output=True, text=True, timeout=120)
+    assert completed.returncode != 0
+    assert "EXTRA is 'gpu'; write cpu, cuda or tpu" in completed.stderr
+    assert "Collecting" not in completed.stdout
 
 
 def test_each_of_the_four_steps_runs_in_the_image(run: Path) -> None:
@@ -148,7 +196,7 @@ def test_each_of_the_four_steps_runs_in_the_image(run: Path) -> None:
     assert [(s["name"], s["status"]) for s in record["steps"]] == [
         (step, "succeeded") for step in ("preprocess", "package", "train", "evaluate")
     ]
-    assert (run / "report.html").stat().st_uid == USER
+    assert (run / "report.html").is_file()
 
 
 def test_beam_gives_the_same_bytes_on_a_worker_pool_in_the_image(
@@ -163,7 +211,7 @@ def test_beam_gives_the_same_bytes_on_a_worker_pool_in_the_image(
     assert digests(folder / "here") == digests(folder / "there")
 
 
-def test_the_server_answers_over_http_what_evaluate_saw(
+def test_the_server_needs_no_root_and_answers_over_http_what_evaluate_saw(
     container: str, folder: Path, run: Path
 ) -> None:
     model = "/data/" + str((run / "model").resolve().relative_to(folder))
@@ -173,7 +221,8 @@ def test_the_server_answers_over_http_what_evaluate_saw(
         "AIP_HEALTH_ROUTE": "/v1/health",
         "AIP_PREDICT_ROUTE": "/v1/predict",
     }
-    with served(container, folder, "python", "-m", "quatrain.components.serve.server", **variables):
+    server = ("python", "-m", "quatrain.components.serve.server")
+    with served(container, folder, *server, user="10001", **variables):
         assert ask("http://127.0.0.1:18080/v1/health") == {}
         instances = [{"size": 9.9, "colour": "green"}, {"size": None, "colour": "red"}]
         answer = ask("http://127.0.0.1:18080/v1/predict", {"instances": instances})
