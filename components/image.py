@@ -1,4 +1,4 @@
-"""The one image that every component, Beam worker and training replica runs in."""
+"""The image that every component, Beam worker and, by default, training replica runs in."""
 
 IMAGE = "quatrain:dev"
 """Compile-time default; `quatrain compile --image` names the pushed image by its digest."""

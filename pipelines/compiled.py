@@ -143,7 +143,7 @@ def compile_pipeline(path: Path, image: str = IMAGE, retries: int = 0) -> Path:
 
     Args:
         path: The file to write; its name must end in .yaml or .json.
-        image: The image of every component and training replica.
+        image: The image of every component, and of the training replicas by default.
         retries: How often a failed component is repeated.
     """
     from kfp import compiler

@@ -30,11 +30,13 @@ Configure = Callable[..., dsl.PipelineTask]
 def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     """Returns the pipeline, whose components all run the same image.
 
+    Training replicas run it too, unless the run's `train_image` names one for their accelerators.
+
     Only preprocess is cached, by the digest of the files that it reads, since the rows behind an
     unchanged uri may be new. Training is not cached, since two jobs would write into one folder.
 
     Args:
-        image: The image of every component and training replica.
+        image: The image of every component, and of the training replicas by default.
         retries: How often a failed component is repeated. The comparison and the gate are not,
             since their result would be the same; nor is the job, which Vertex restarts itself.
     """
@@ -47,7 +49,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 
     prepare, train, evaluate = (
         _prepare(configure, image),
-        _train(configure, image),
+        _train(configure),
         _evaluate(configure),
     )
 
@@ -69,6 +71,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         encryption_key: str = "",
         at: str = "",
         cache_key: str = "",
+        train_image: str = image,
     ) -> None:
         prepared = prepare(
             spec=spec,
@@ -86,6 +89,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         trained = train(
             spec=spec,
             tier=tier,
+            image=train_image,
             project=project,
             location=location,
             service_account=service_account,
@@ -149,13 +153,14 @@ def _prepare(configure: Configure, image: str) -> Any:
     return prepare
 
 
-def _train(configure: Configure, image: str) -> Any:
+def _train(configure: Configure) -> Any:
     """Returns the sub-pipeline that plans the job, tunes it if the spec says so, and runs it."""
 
     @dsl.pipeline(name="train")
     def train(
         spec: str,
         tier: str,
+        image: str,
         project: str,
         location: str,
         service_account: str,

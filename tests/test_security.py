@@ -139,7 +139,7 @@ def test_a_job_carries_only_what_it_runs_with(tmp_path, monkeypatch):
     monkeypatch.setenv("QUATRAIN_TOKEN", "s3cr3t")
     (tmp_path / "cloud.yaml").write_text(yaml.safe_dump(CLOUD))
     cloud = load_cloud(tmp_path / "cloud.yaml")
-    compiled = read_compiled(compile_pipeline(tmp_path / "training.yaml", cloud.image))
+    compiled = read_compiled(compile_pipeline(tmp_path / "training.yaml", cloud.image.steps))
     job = make_job(compiled, validate(spec_of()), cloud)
     assert set(job["labels"]) == {"quatrain", "spec", "template", "image"}
     assert "s3cr3t" not in str(job)

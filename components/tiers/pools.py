@@ -54,6 +54,13 @@ def strategy_of(pools: Sequence[Pool]) -> str:
     return "mirrored" if any((pool.accelerator_count or 0) > 1 for pool in pools) else "one_device"
 
 
+def accelerator_of(pools: Sequence[Pool]) -> str:
+    """Returns what the image of the pools must be built for: cpu, cuda or tpu."""
+    if any(pool.tpu_topology for pool in pools):
+        return "tpu"
+    return "cuda" if any(pool.accelerator_type for pool in pools) else "cpu"
+
+
 def devices_of(pools: Sequence[Pool]) -> int:
     """Returns the number of accelerators that train, or of machines without accelerators."""
     return sum(

@@ -11,6 +11,7 @@ from quatrain.components.errors import TierError
 from quatrain.components.tiers.legacy_config import OldConfig, translate
 from quatrain.components.tiers.pools import (
     Pool,
+    accelerator_of,
     check_pools,
     devices_of,
     load,
@@ -67,6 +68,11 @@ class Tier:
     def devices(self) -> int:
         """The number of accelerators, or of machines where there are no accelerators."""
         return devices_of(self.pools)
+
+    @property
+    def accelerator(self) -> str:
+        """What the image of its replicas must be built for: cpu, cuda or tpu."""
+        return accelerator_of(self.pools)
 
     @property
     def gpus(self) -> int:

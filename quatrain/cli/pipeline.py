@@ -23,7 +23,7 @@ from quatrain.cli.options import CLOUD, PATH, with_options
     "--image",
     default="",
     metavar="REF",
-    help="Image of every component and replica. Vertex AI needs it named by its digest.",
+    help="Image of every component and, by default, of the training. Vertex AI needs its digest.",
 )
 def compile_verb(output: Path, image: str) -> None:
     """Write the pipeline file, which serves every spec.

@@ -33,18 +33,12 @@ def way_out(tier: tiers.Tier) -> str:
 
 
 def _can_replace(other: tiers.Tier, tier: tiers.Tier) -> bool:
-    if _kind(other.pools) != _kind(tier.pools):
+    if other.accelerator != tier.accelerator:
         return False
     if "SPOT" in (other.scheduling, tier.scheduling) and other.scheduling != tier.scheduling:
         return False
     waits = other.scheduling == "FLEX_START" != tier.scheduling
     return waits or _hardware(other.pools) != _hardware(tier.pools)
-
-
-def _kind(pools: tuple[Pool, ...]) -> str:
-    if any(pool.tpu_topology for pool in pools):
-        return "tpu"
-    return "gpu" if any(pool.accelerator_type for pool in pools) else "cpu"
 
 
 def _hardware(pools: tuple[Pool, ...]) -> set[tuple[str, str | None]]:

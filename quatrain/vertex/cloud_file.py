@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.parameter import MAX_VALUES, is_bounded
 from quatrain.components.wording import near
 from quatrain.validation.load import override
+
+if TYPE_CHECKING:
+    from quatrain.components.tiers.tiers import Tier
 
 LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
@@ -57,14 +60,56 @@ class CloudError(QuatrainError):
     """The cloud's settings are wrong, or the cloud refused; the message says what to do."""
 
 
+class Images(BaseModel):
+    """The images by what they are built for, or one image for all.
+
+    Attributes:
+        cpu: The image of the steps, and of tiers without accelerators.
+        cuda: The image of the training on GPUs.
+        tpu: The image of the training on TPUs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpu: str | None = None
+    cuda: str | None = None
+    tpu: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"cpu": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Images:
+        if self.cpu is None and len(self.all) != 1:
+            raise ValueError("name the image of the steps as image.cpu, or one image for all")
+        return self
+
+    @property
+    def all(self) -> dict[str, str]:
+        """The images by what they are built for."""
+        return self.model_dump(exclude_none=True)
+
+    @property
+    def steps(self) -> str:
+        """The image of every step but the training job."""
+        return self.cpu or next(iter(self.all.values()))
+
+    def of(self, accelerator: str) -> str | None:
+        """Returns the image for cpu, cuda or tpu; the only image serves all."""
+        return self.all.get(accelerator) if len(self.all) > 1 else self.steps
+
+
 class Cloud(BaseModel):
-    """Where a job runs, under which account and in which image.
+    """Where a job runs, under which account and in which images.
 
     Attributes:
         project: The project of the job.
         location: The region of the job and of every bucket it writes to.
         root: The folder of all artifacts.
-        image: The image of every component and replica, by its digest.
+        image: The image of every component and replica, by its digest; or one for each of cpu, cuda
+            and tpu, of which the training job runs the one for the accelerators of its tier.
         service_account: The account that the job runs under.
         network: The peered network, by the number of its project.
         psc_interface: The network attachment of Private Service Connect, instead of a network.
@@ -83,7 +128,7 @@ class Cloud(BaseModel):
     project: str
     location: str
     root: str
-    image: str
+    image: Images
     service_account: str
     network: str | None = None
     psc_interface: str | None = None
@@ -100,6 +145,21 @@ class Cloud(BaseModel):
     def parent(self) -> str:
         """The resource name of the project's location."""
         return f"projects/{self.project}/locations/{self.location}"
+
+    def train_image(self, tier: Tier) -> str:
+        """Returns the image of a tier's replicas.
+
+        Raises:
+            CloudError: There are several images, and none for this tier.
+        """
+        image = self.image.of(tier.accelerator)
+        if image is None:
+            raise CloudError(
+                f"image.{tier.accelerator}: missing in the cloud's settings, and tier {tier.name} "
+                f"trains in that image; build it with `make image EXTRA={tier.accelerator}`, push "
+                f"it, and name it by its digest"
+            )
+        return image
 
 
 def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool = False) -> Cloud:
@@ -147,7 +207,13 @@ def _sentence(error: Any) -> str:
     if kind == "missing":
         return f"{at}: missing; for example {_FORMS[at][1]}"
     if kind == "extra_forbidden":
+        if len(error["loc"]) > 1:
+            return f"{at}: unknown key; an image is for cpu, cuda (GPUs) or tpu"
         return f"{at}: unknown key{near(at, Cloud.model_fields)}"
+    if kind == "model_type":
+        return f"{at}: write one image, or a mapping of cpu, cuda and tpu, not {error['input']!r}"
+    if kind == "value_error":
+        return f"{at}: {error['ctx']['error']}"
     if kind == "literal_error":
         return f"{at}: unknown word {error['input']!r}{near(error['input'], ('fast', 'slow'))}"
     return f"{at}: {str(error['msg'])[0].lower()}{str(error['msg'])[1:]}, not {error['input']!r}"
@@ -155,14 +221,20 @@ def _sentence(error: Any) -> str:
 
 def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
     """Yields what the schema cannot check: the forms of texts, and settings that conflict."""
-    for name, (form, example) in _FORMS.items():
-        text = value.get(name)
-        if isinstance(text, str) and not re.fullmatch(form, text):
-            yield f"{name}: {text!r} has another form than {example}"
-    location, image = value.get("location"), value.get("image")
-    if isinstance(image, str) and "@sha256:" not in image and not allow_tag:
+    location, images = value.get("location"), value.get("image")
+    if isinstance(images, Mapping):
+        places = {f"image.{accelerator}": image for accelerator, image in images.items()}
+    else:
+        places = {"image": images}
+    for where, text in {**value, **places}.items():
+        form, example = _FORMS.get(str(where).partition(".")[0], ("", ""))
+        if form and isinstance(text, str) and not re.fullmatch(form, text):
+            yield f"{where}: {text!r} has another form than {example}"
+    for where, image in places.items():
+        if not isinstance(image, str) or "@sha256:" in image or allow_tag:
+            continue
         yield (
-            f"image: {image!r} can move; name it by its digest ({image}@sha256:...), which "
+            f"{where}: {image!r} can move; name it by its digest ({image}@sha256:...), which "
             f"`gcloud artifacts docker images describe {image}` prints, or "
             f"pass --allow-tag, which submit, upload and schedule apply accept"
         )

@@ -79,7 +79,7 @@ def examine(
     load_settings = _attempt(
         "cloud",
         lambda: load_cloud(examination.cloud, examination.cloud_overrides),
-        lambda _: f"{examination.cloud.name} is complete, and its image is named by a digest",
+        lambda _: f"{examination.cloud.name} is complete, and every image is named by a digest",
     )
     yield load_settings.finding
     spec, cloud = load.value, load_settings.value
@@ -100,7 +100,6 @@ def examine(
         yield from _account(cloud)
     if spec and cloud and tier:
         yield price(spec, cloud, tier, examination.prices, examination.today)
-    if spec and cloud:
         yield from _parameters(examination, spec, cloud)
     wrong = [name for name, value in (("spec", spec), ("cloud", cloud)) if not value]
     if wrong:
@@ -181,7 +180,8 @@ def _ends(tier: tiers.Tier, cloud: Cloud | None, today: datetime.date) -> Iterat
 
     The ends of Google's prebuilt images are among them only if the run uses such an image.
     """
-    prebuilt = cloud is not None and "docker.pkg.dev/vertex-ai/" in cloud.image
+    images = cloud.image.all.values() if cloud else ()
+    prebuilt = any("docker.pkg.dev/vertex-ai/" in image for image in images)
     kinds = tiers.EVERYTHING if prebuilt else tiers.HARDWARE
     for warning in tiers.warnings(tier, today, kinds):
         yield Finding("ends", "warning", warning, "quatrain tiers")

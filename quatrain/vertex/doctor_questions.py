@@ -6,20 +6,17 @@ command that answers the question.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from quatrain.components import buckets
 from quatrain.components.errors import BucketError, QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import tiers
+from quatrain.vertex import image_checks
 from quatrain.vertex.cloud_file import Cloud
 from quatrain.vertex.findings import Finding, Severity
-
-TIMEOUT_S = 15.0
-"""Seconds after which a question without an answer is left unchecked."""
+from quatrain.vertex.google_apis import LOGIN, TIMEOUT_S, GoogleApis, NoAnswer, find_credentials
 
 PROJECT_ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")
 ACCOUNT_ROLES = ("roles/iam.serviceAccountUser",)
@@ -45,72 +42,6 @@ STRONGER = {
 }
 """Roles that include a needed one (https://cloud.google.com/iam/docs/roles-permissions)."""
 
-IMAGE_LABELS = {"quatrain": "org.opencontainers.image.version", "apache-beam": "quatrain.beam"}
-"""Packages whose version stands in a label of the image; both must match this machine's."""
-
-_OCI = "application/vnd.oci.image."
-_DOCKER = "application/vnd.docker.distribution.manifest."
-_MANIFESTS = f"{_OCI}manifest.v1+json, {_OCI}index.v1+json, {_DOCKER}v2+json, {_DOCKER}list.v2+json"
-
-
-class NoAnswer(Exception):
-    """A service did not answer, or refused these credentials."""
-
-
-@dataclass(frozen=True)
-class GoogleApis:
-    """Queries Google's services over REST.
-
-    Attributes:
-        cloud: The project and, in tests, the address that replaces Google's.
-        credentials: The credentials of this machine; None where that address needs none.
-    """
-
-    cloud: Cloud
-    credentials: Any = None
-
-    def query(
-        self, service: str, path: str, body: Any = None, **parameters: str
-    ) -> dict[str, Any] | None:
-        """Returns a service's answer, or None for a thing that does not exist.
-
-        Args:
-            service: The first word of the service's host, such as `compute`.
-            path: The path, with the version.
-            body: The body of a POST; without one, the request is a GET.
-            **parameters: The parameters of the query.
-
-        Raises:
-            NoAnswer: The service did not answer, or refused these credentials.
-        """
-        base = self.cloud.api_endpoint or f"https://{service}.googleapis.com"
-        answer = self.fetch(f"{base}/{path}", body=body, params=parameters, authorized=True)
-        return answer.json() if answer is not None else None
-
-    def fetch(self, url: str, *, authorized: bool, body: Any = None, **options: Any) -> Any:
-        """Returns the response to a request, or None for status 404.
-
-        Raises:
-            NoAnswer: The service did not answer, or refused these credentials.
-        """
-        import requests
-
-        headers = dict(options.pop("headers", {}))
-        if authorized and self.credentials is not None:
-            headers["Authorization"] = f"Bearer {self.credentials.token}"
-        method = "GET" if body is None else "POST"
-        try:
-            answer = requests.request(
-                method, url, json=body, headers=headers, timeout=TIMEOUT_S, **options
-            )
-        except requests.RequestException as error:
-            raise NoAnswer(f"{_host(url)} did not answer: {type(error).__name__}") from error
-        if answer.status_code == 404:
-            return None
-        if answer.status_code != 200:
-            raise NoAnswer(f"{_host(url)} answered {answer.status_code} to these credentials")
-        return answer
-
 
 def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
     """Asks Google about everything that a run needs; yields a finding for each answer."""
@@ -124,7 +55,7 @@ def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> 
     apis = GoogleApis(cloud, credentials)
     yield _project(spec, cloud)
     yield from _buckets(spec, cloud)
-    yield from _image(apis)
+    yield from image_checks.image_findings(apis, cloud, tier)
     yield _roles(apis, runner)
     yield from _hardware(apis, tier)
     yield _quota(cloud)
@@ -151,7 +82,14 @@ def unchecked_findings(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> It
             f"gcloud storage buckets describe gs://{bucket} "
             f"--format='value(location,location_type)'",
         ),
-        ("image", "whether the image is there, and of this version", _describe(cloud)),
+        *(
+            (
+                "image",
+                f"whether the registry has {image}, built for this run",
+                image_checks.describe(image),
+            )
+            for image in image_checks.machines_of(cloud, tier)
+        ),
         ("roles", _roles_sentence(cloud, runner), _policy_command(cloud)),
     ):
         yield Finding(check, "unchecked", sentence, command)
@@ -161,19 +99,10 @@ def unchecked_findings(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> It
 
 def _credentials(cloud: Cloud) -> tuple[Any, Finding]:
     """Returns the credentials of this machine, or None, with the finding about them."""
-    import google.auth
-    from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import Request as Refresh
-
-    login = "gcloud auth application-default login"
     try:
-        credentials, project = google.auth.default(
-            scopes=["https://www.googleapis.com/auth/cloud-platform"]
-        )
-        credentials.refresh(Refresh())
-    except (GoogleAuthError, OSError) as error:
-        first = str(error).splitlines()[0]
-        return None, Finding("credentials", "error", f"no credentials work: {first}", login)
+        credentials, project = find_credentials()
+    except NoAnswer as error:
+        return None, Finding("credentials", "error", str(error), LOGIN)
     who = getattr(credentials, "service_account_email", "") or "your account"
     if project and project != cloud.project:
         return credentials, Finding(
@@ -211,73 +140,6 @@ def _buckets(spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
     yield from (Finding("source", "warning", warning) for warning in warnings)
     if not problems:
         yield Finding("buckets", "ok", f"{cloud.root} is regional, in {cloud.location}")
-
-
-def _image(apis: GoogleApis) -> Iterator[Finding]:
-    """Checks that the image exists and has this version, by its manifest in the registry."""
-    cloud = apis.cloud
-    host, _, rest = cloud.image.partition("/")
-    name, _, digest = rest.partition("@")
-    scheme = "http" if host.split(":")[0] in ("localhost", "127.0.0.1") else "https"
-    base, at_google = f"{scheme}://{host}/v2/{name}", host.endswith(".pkg.dev")
-
-    def read(path: str) -> dict[str, Any] | None:
-        answer = apis.fetch(f"{base}/{path}", authorized=at_google, headers={"Accept": _MANIFESTS})
-        return answer.json() if answer is not None else None
-
-    try:
-        manifest = read(f"manifests/{digest}")
-        if manifest is None:
-            push = f"docker push {host}/{name} && gcloud artifacts docker images describe "
-            yield Finding(
-                "image",
-                "error",
-                f"{cloud.image} is not in the registry; push it and name the digest this prints:",
-                f"{push}{host}/{name}",
-            )
-            return
-        labels = _labels(read, manifest)
-    except NoAnswer as error:
-        yield Finding(
-            "image",
-            "unchecked",
-            f"{error}; they may lack roles/artifactregistry.reader, or the registry is not "
-            f"Google's",
-            _describe(cloud),
-        )
-        return
-    yield _versions_of(labels, cloud)
-
-
-def _labels(read: Callable[[str], Any], manifest: dict[str, Any]) -> dict[str, str]:
-    """Returns the labels of an image; if it serves several platforms, those of linux/amd64."""
-    if "manifests" in manifest:
-        machines = [
-            m["digest"]
-            for m in manifest["manifests"]
-            if (m["platform"]["os"], m["platform"]["architecture"]) == ("linux", "amd64")
-        ]
-        manifest = read(f"manifests/{machines[0]}") if machines else {}
-    config = read(f"blobs/{manifest['config']['digest']}") if manifest else None
-    return (config or {}).get("config", {}).get("Labels") or {}
-
-
-def _versions_of(labels: dict[str, str], cloud: Cloud) -> Finding:
-    """Compares the versions in an image's labels with those that compile and submit here."""
-    here = {package: metadata.version(package) for package in IMAGE_LABELS}
-    differ = [
-        f"{package} is {labels.get(label) or 'not labelled'} there and {here[package]} here"
-        for package, label in IMAGE_LABELS.items()
-        if labels.get(label) != here[package]
-    ]
-    if not differ:
-        return Finding("image", "ok", f"{cloud.image} is there, with quatrain {here['quatrain']}")
-    return Finding(
-        "image",
-        "error",
-        f"{cloud.image} is there, but {' and '.join(differ)}",
-        "make image, push it, and name its digest",
-    )
 
 
 def _roles(apis: GoogleApis, runner: str) -> Finding:
@@ -430,11 +292,3 @@ def _policy_command(cloud: Cloud) -> str:
         f"gcloud projects get-iam-policy {cloud.project} --flatten=bindings "
         f"--filter=bindings.members:{cloud.service_account} --format='value(bindings.role)'"
     )
-
-
-def _describe(cloud: Cloud) -> str:
-    return f"gcloud artifacts docker images describe {cloud.image}"
-
-
-def _host(url: str) -> str:
-    return url.split("/")[2]

@@ -19,7 +19,7 @@ from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.pipelines.compiled import Compiled, read_compiled
 from quatrain.validation.load import load_spec
-from quatrain.vertex import beam_checks
+from quatrain.vertex import beam_checks, image_checks
 from quatrain.vertex.cloud_file import Cloud, CloudError, load_cloud
 from quatrain.vertex.price import price
 from quatrain.vertex.registry import Registry
@@ -115,7 +115,8 @@ def prepare(request: JobRequest, folder: Path) -> CheckedJob:
         folder: Where a compiled or downloaded file may be put.
 
     Raises:
-        QuatrainError: The spec, the cloud, the tier, the file, a bucket or the price is wrong.
+        QuatrainError: The spec, the cloud, the tier, the file, a bucket, an image or the price is
+            wrong.
     """
     cloud = load_cloud(request.cloud, request.set_cloud, request.allow_tag)
     spec = load_spec(request.spec, request.overrides)
@@ -141,9 +142,11 @@ def prepare(request: JobRequest, folder: Path) -> CheckedJob:
         at=request.at,
     )
     check_buckets([cloud.root], cloud.location, cloud.project)
+    unchecked = image_checks.check_images(cloud, tier)
     if cloud.budget_usd is not None:
         _check_budget(spec, cloud, tier)
     warnings = [
+        *unchecked,
         *tiers.warnings(tier, kinds=tiers.HARDWARE),
         *source_warnings(spec.source.uri, cloud.location, cloud.project),
     ]
@@ -183,7 +186,7 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
     if pipeline is None:
         from quatrain.pipelines.compiled import compile_pipeline
 
-        pipeline = compile_pipeline(folder / "training.yaml", cloud.image, cloud.retries)
+        pipeline = compile_pipeline(folder / "training.yaml", cloud.image.steps, cloud.retries)
     compiled = read_compiled(pipeline)
     _check_image(compiled, cloud)
     return compiled
@@ -212,7 +215,7 @@ def make_job(
     Args:
         compiled: The pipeline.
         spec: The model; it travels as the pipeline's parameter.
-        cloud: Where the job runs, under which account and in which image.
+        cloud: Where the job runs, under which account and in which images.
         tier: Replaces the spec's tier, unless empty.
         runner: Where Beam runs.
         runner_options: Beam's options for the runner, in addition to the cloud's.
@@ -222,7 +225,8 @@ def make_job(
     Raises:
         PipelineError: The pipeline takes other parameters.
         RunnerError: The engine is refused, or one of its options is wrong.
-        CloudError: The source is on this machine, or the file runs another image.
+        CloudError: The source is on this machine, the file runs another image, or the cloud has no
+            image for the tier.
     """
     _check_source(spec)
     _check_image(compiled, cloud)
@@ -241,6 +245,9 @@ def make_job(
         "service_account": cloud.service_account,
         **_non_empty(network=cloud.network, encryption_key=cloud.encryption_key, at=at),
     }
+    train_image = cloud.train_image(resolve_tier(spec, tier))
+    if train_image != cloud.image.steps:
+        parameters["train_image"] = train_image
     if cloud.psc_interface:
         parameters["psc_interface"] = {"network_attachment": cloud.psc_interface}
     if options := _runner_options(runner, runner_options or {}, spec, cloud):
@@ -291,7 +298,7 @@ def _runner_options(
 
 def labels_of(compiled: Compiled, spec: ModelSpec, cloud: Cloud) -> dict[str, str]:
     """Returns the labels that identify a job: its model, and digests of what it runs."""
-    image = cloud.image.partition("@sha256:")[2]
+    image = cloud.image.steps.partition("@sha256:")[2]
     return {
         **cloud.labels,
         "quatrain": spec.name,
@@ -342,9 +349,10 @@ def _check_source(spec: ModelSpec) -> None:
 
 
 def _check_image(compiled: Compiled, cloud: Cloud) -> None:
-    other = sorted(compiled.images - {cloud.image})
+    image = cloud.image.steps
+    other = sorted(compiled.images - {image})
     if other:
         raise CloudError(
-            f"{compiled.path.name} runs {other[0]}, but the cloud's image is {cloud.image}; "
-            f"compile it with `quatrain compile --image {cloud.image}`"
+            f"{compiled.path.name} runs {other[0]}, but the cloud's image is {image}; "
+            f"compile it with `quatrain compile --image {image}`"
         )

@@ -29,6 +29,7 @@ from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tests.emulators import jobs
+from tests.emulators.images import Images
 
 UTC = datetime.UTC
 TERMINAL = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
@@ -107,6 +108,7 @@ class Vertex:
         self.tuning_jobs: dict[str, Any] = {}
         self.models: dict[str, Any] = {}
         self.schedules: dict[str, Any] = {}
+        self.images = Images()
         self.calls: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.faults: list[tuple[str, int, str]] = []
@@ -717,8 +719,10 @@ def serving(
         def _answer(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
-                code, reply = other(self.command, self.path) or vertex.answer(
-                    self.command, self.path, data
+                code, reply = (
+                    other(self.command, self.path)
+                    or vertex.images.answer(self.command, self.path)
+                    or vertex.answer(self.command, self.path, data)
                 )
             except LookupError as error:
                 code, reply = 404, _error(404, "NOT_FOUND", str(error))

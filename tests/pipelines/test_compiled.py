@@ -139,14 +139,18 @@ def test_evaluate_takes_the_model_of_the_nested_pipeline(compiled):
     assert selected == {"outputArtifactKey": "model", "producerSubtask": "plan"}
 
 
-def test_every_component_and_replica_runs_the_one_image(compiled):
+def test_components_run_one_image_and_replicas_that_one_unless_the_run_names_another(compiled):
     executors = compiled.spec["deploymentSpec"]["executors"]
     images = {name: e["container"]["image"] for name, e in executors.items()}
     for job in ("custom-training-job", "custom-training-job-2", "hyperparameter-tuning-job"):
         assert "google-cloud-pipeline-components:2.22" in images.pop(f"exec-{job}")
     assert set(images.values()) == {IMAGE}
     plan = compiled.spec["components"]["comp-train"]["dag"]["tasks"]["plan"]
-    assert plan["inputs"]["parameters"]["image"] == {"runtimeValue": {"constant": IMAGE}}
+    assert plan["inputs"]["parameters"]["image"] == {"componentInputParameter": "image"}
+    train = compiled.spec["root"]["dag"]["tasks"]["train"]["inputs"]["parameters"]
+    assert train["image"] == {"componentInputParameter": "train_image"}
+    parameters = compiled.spec["root"]["inputDefinitions"]["parameters"]
+    assert parameters["train_image"]["defaultValue"] == IMAGE
 
 
 def test_nothing_is_installed_at_run_time(compiled):

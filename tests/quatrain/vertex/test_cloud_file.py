@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from quatrain.components.tiers import tiers
 from quatrain.vertex.cloud_file import CloudError, load_cloud
 
 DIGEST = "sha256:" + "0a" * 32
@@ -63,7 +64,55 @@ def test_an_image_that_can_move_is_refused_unless_allowed(write):
     path = write(image="europe-west1-docker.pkg.dev/my-project/r/quatrain:latest")
     (problem,) = problems(path)
     assert "can move; name it by its digest" in problem
-    assert load_cloud(path, allow_tag=True).image.endswith(":latest")
+    assert load_cloud(path, allow_tag=True).image.steps.endswith(":latest")
+
+
+def of(kind):
+    return f"europe-west1-docker.pkg.dev/my-project/r/quatrain@{DIGEST[:-2]}{kind}"
+
+
+ALL = {"cpu": of("c0"), "cuda": of("c1"), "tpu": of("c2")}
+
+
+@pytest.mark.parametrize(
+    ("image", "steps", "replicas"),
+    [
+        (ALL["cpu"], "cpu", ("cpu", "cpu", "cpu")),
+        ({"cuda": ALL["cuda"]}, "cuda", ("cuda", "cuda", "cuda")),
+        ({"cpu": ALL["cpu"], "tpu": ALL["tpu"]}, "cpu", ("cpu", None, "tpu")),
+        (ALL, "cpu", ("cpu", "cuda", "tpu")),
+    ],
+)
+def test_steps_run_the_cpu_image_and_a_training_that_of_its_tier(write, image, steps, replicas):
+    cloud = load_cloud(write(image=image))
+    assert cloud.image.steps == ALL[steps]
+    for name, kind in zip(("BASIC", "BASIC_GPU", "BASIC_TPU"), replicas, strict=True):
+        tier = tiers.resolve(name)
+        if kind:
+            assert cloud.train_image(tier) == ALL[kind]
+        else:
+            with pytest.raises(CloudError, match=f"image.cuda: missing .* tier {name} trains in"):
+                cloud.train_image(tier)
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        ({}, "image: name the image of the steps as image.cpu, or one image for all"),
+        ({"cuda": ALL["cuda"], "tpu": ALL["tpu"]}, "image: name the image of the steps as"),
+        (
+            {**ALL, "gpu": ALL["cuda"]},
+            "image.gpu: unknown key; an image is for cpu, cuda (GPUs) or tpu",
+        ),
+        ({"cpu": 5}, "image.cpu: input should be a valid string, not 5"),
+        (5, "image: write one image, or a mapping of cpu, cuda and tpu, not 5"),
+        ({"cpu": ALL["cpu"], "cuda": "h/quatrain:1"}, "image.cuda: 'h/quatrain:1' can move; name"),
+        ({"cpu": "quatrain"}, "image.cpu: 'quatrain' has another form than REGION-docker.pkg.dev"),
+    ],
+)
+def test_a_wrong_mapping_of_images_is_refused_with_its_place(write, image, sentence):
+    problem, *_ = problems(write(image=image))
+    assert problem.removeprefix("cloud.yaml: ").startswith(sentence)
 
 
 @pytest.mark.parametrize(

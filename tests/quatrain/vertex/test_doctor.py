@@ -1,12 +1,8 @@
 """Doctor finds what makes a cloud run fail, how to fix it, and what it could not check."""
 
-import contextlib
 import datetime
-import json
 import re
-import threading
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,11 +12,13 @@ import yaml
 
 from quatrain.components import image
 from quatrain.components.tiers import prices
-from quatrain.vertex import doctor, doctor_questions
+from quatrain.vertex import doctor, doctor_questions, image_checks
 from quatrain.vertex.doctor import Examination, examine
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as vertex_emulator
+from tests.emulators.images import HERE as HERE_LABELS
+from tests.emulators.images import Images
 from tests.quatrain.cli.test_entry import quatrain
 from tests.quatrain.conftest import SPEC
 
@@ -42,6 +40,7 @@ class Google:
 
     storage: storage_emulator.Storage
     iam: iam_emulator.Iam
+    images: Images
     settings: dict[str, Any]
 
 
@@ -191,42 +190,8 @@ def test_the_image_s_python_and_beam_are_those_that_a_launch_compares_with():
 def test_the_labels_of_the_image_are_the_versions_that_are_installed():
     dockerfile = (Path(doctor.__file__).parents[2] / "Dockerfile").read_text()
     labels = dict(re.findall(r'([a-z.]+)="([^"]+)"', dockerfile))
-    for package, label in doctor_questions.IMAGE_LABELS.items():
+    for package, label in image_checks.VERSIONS.items():
         assert labels[label] == metadata.version(package)
-
-
-@contextlib.contextmanager
-def registry(status, labels=None):
-    """A registry of one image for two platforms; it answers for its manifest with one status."""
-    platforms = [
-        {"digest": f"sha256:{name}", "platform": {"os": "linux", "architecture": name}}
-        for name in ("arm64", "amd64")
-    ]
-    held = {
-        f"manifests/{DIGEST}": {"manifests": platforms},
-        "manifests/sha256:amd64": {"config": {"digest": "sha256:config"}},
-        "blobs/sha256:config": {"config": {"Labels": labels}},
-    }
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            document = held.get(self.path.removeprefix("/v2/p/quatrain/"))
-            self.send_response(status if document is not None else 400)
-            self.end_headers()
-            self.wfile.write(json.dumps(document).encode())
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
@@ -241,17 +206,16 @@ def google(monkeypatch):
         "europe-west1-b": ["n1-standard-4", "n1-standard-8", "nvidia-tesla-t4"],
         "europe-west4-a": ["n1-standard-4", "n1-standard-8", "ct5lp-hightpu-8t"],
     }
+    vertex = vertex_emulator.Vertex()
     iam = iam_emulator.Iam(roles, f"serviceAccount:{CLOUD['service_account']}", zones)
     with (
         storage_emulator.serving() as storage,
-        vertex_emulator.serving(vertex_emulator.Vertex(), iam.answer) as url,
-        registry(200, {"org.opencontainers.image.version": HERE, "quatrain.beam": BEAM}) as host,
+        vertex_emulator.serving(vertex, iam.answer) as url,
     ):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
         storage.add_bucket("data")
         storage.add_bucket("my-bucket")
-        image = f"{host}/p/quatrain@{DIGEST}"
-        yield Google(storage, iam, {"api_endpoint": url, "image": image, "offline": False})
+        yield Google(storage, iam, vertex.images, {"api_endpoint": url, "offline": False})
 
 
 def test_online_every_question_is_answered(files, google):
@@ -267,11 +231,10 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsy
     google.storage.buckets["my-bucket"].location_type = "multi-region"
     google.storage.buckets["data"].location = "us-east1"
     google.iam.policies["projects/other-project"] = doctor_questions.PROJECT_ROLES
-    with registry(404) as host:
-        changed = {"image": f"{host}/p/quatrain@{DIGEST}", "project": "other-project"}
-        examination = files(**{**google.settings, **changed})
-        findings = list(examine(examination))
-        code, out, _ = quatrain(capsys, "doctor", examination.spec, "--cloud", examination.cloud)
+    google.images.status = 404
+    examination = files(**google.settings, project="other-project")
+    findings = list(examine(examination))
+    code, out, _ = quatrain(capsys, "doctor", examination.spec, "--cloud", examination.cloud)
     errors = {f.check: f for f in findings if f.severity == "error"}
     assert set(errors) == {"project", "buckets", "image"}
     assert "is in eu (a multi-region)" in errors["buckets"].sentence
@@ -283,14 +246,100 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsy
 
 
 def test_an_image_of_other_versions_is_an_error(files, google):
-    with registry(200, {"org.opencontainers.image.version": "0.0.9"}) as host:
-        image = f"{host}/p/quatrain@{DIGEST}"
-        (finding,) = findings_of(files(**{**google.settings, "image": image}), "image")
+    google.images.labels[DIGEST] = {
+        "org.opencontainers.image.version": "0.0.9",
+        "quatrain.accelerator": "cpu",
+    }
+    google.images.platforms[DIGEST] = ["linux/amd64"]
+    (finding,) = findings_of(files(**google.settings), "image")
     assert finding.severity == "error"
     assert finding.sentence.endswith(
         f"but quatrain is 0.0.9 there and {HERE} here and apache-beam is not labelled there and "
         f"{BEAM} here"
     )
+
+
+def test_an_image_for_another_platform_is_an_error_with_the_command_that_builds_it(files, google):
+    google.images.build(DIGEST, "cpu", "linux/arm64")
+    (finding,) = findings_of(files(**google.settings), "image")
+    assert finding.severity == "error"
+    assert finding.sentence == (
+        f"{CLOUD['image']} is built for linux/arm64, but Vertex AI runs linux/amd64, where no step "
+        f"of it would start (exec format error)"
+    )
+    name = f"europe-west1-docker.pkg.dev/my-project/r/quatrain:{HERE}-cpu"
+    assert finding.fix.splitlines() == [
+        f"docker build --platform linux/amd64 --build-arg EXTRA=cpu --tag {name} .",
+        f"docker push {name} && gcloud artifacts docker images describe {name}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("platforms", "severity", "words"),
+    [
+        (("linux/arm64", "linux/amd64"), "ok", "is there, built for cpu"),
+        (("linux/amd64", "unknown/unknown"), "ok", "is there, built for cpu"),
+        (("linux/arm64", "windows/amd64"), "error", "for linux/arm64 and windows/amd64, but Ver"),
+    ],
+)
+def test_an_index_stands_for_its_image_of_linux_amd64(files, google, platforms, severity, words):
+    google.images.build(DIGEST, "cpu", *platforms)
+    (finding,) = findings_of(files(**google.settings), "image")
+    assert finding.severity == severity
+    assert words in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("label", "tier", "wrong"),
+    [
+        ("cpu", "BASIC", []),
+        ("cpu", "BASIC_GPU", ["tier BASIC_GPU: take one built for cuda"]),
+        ("cpu", "BASIC_TPU", ["tier BASIC_TPU: take one built for tpu"]),
+        ("cuda", "BASIC", []),
+        ("cuda", "BASIC_GPU", []),
+        ("cuda", "BASIC_TPU", ["tier BASIC_TPU: take one built for tpu"]),
+        ("tpu", "BASIC", ["the steps (on CPUs): take one built for cpu"]),
+        ("tpu", "BASIC_TPU", ["the steps (on CPUs): take one built for cpu"]),
+        ("rocm", "BASIC", ["the steps (on CPUs): take one built for cpu"]),
+    ],
+)
+def test_one_image_for_all_must_suit_the_steps_and_the_tier(files, google, label, tier, wrong):
+    google.images.build(DIGEST, label)
+    findings = findings_of(files(**google.settings, tier=tier), "image")
+    errors = [f.sentence for f in findings if f.severity == "error"]
+    assert len(errors) == len(wrong)
+    for sentence, words in zip(errors, wrong, strict=True):
+        assert (
+            f"is built for {label} by its label quatrain.accelerator, which does not suit {words}"
+            in sentence
+        )
+
+
+def test_each_image_is_compared_with_the_machines_that_run_it(files, google):
+    other = "sha256:" + "0b" * 32
+    images = {kind: CLOUD["image"].replace(DIGEST, other) for kind in ("cuda", "tpu")}
+    google.images.build(other, "cuda")
+    settings = {**google.settings, "image": {"cpu": CLOUD["image"], **images}}
+    steps, training = findings_of(files(**settings, tier="BASIC_GPU"), "image")
+    assert (steps.severity, training.severity) == ("ok", "ok")
+    steps, training = findings_of(files(**settings, tier="BASIC_TPU"), "image")
+    assert (steps.severity, training.severity) == ("ok", "error")
+    assert "--build-arg EXTRA=tpu" in training.fix
+
+
+def test_an_image_without_its_label_is_unchecked(files, google):
+    google.images.build(DIGEST)
+    google.images.labels[DIGEST] = {**HERE_LABELS}
+    (finding,) = findings_of(files(**google.settings, tier="BASIC_GPU"), "image")
+    assert finding.severity == "unchecked"
+    assert "suits the steps (on CPUs) and tier BASIC_GPU: it has no label" in (finding.sentence)
+
+
+def test_a_tier_without_an_image_of_its_own_is_found_offline(files):
+    image = {"cpu": CLOUD["image"], "cuda": CLOUD["image"]}
+    (finding,) = findings_of(files(image=image, tier="BASIC_TPU"), "parameters")
+    assert finding.severity == "error"
+    assert "image.tpu: missing in the cloud's settings, and tier BASIC_TPU" in finding.sentence
 
 
 def test_roles_that_the_account_lacks_come_with_the_commands_that_give_them(files, google):

@@ -124,6 +124,49 @@ def test_a_job_has_its_owner_its_output_folder_and_its_digests(google, quatrain,
     assert job["labels"]["spec"] != spec.sha256[:40]  # the source is another
 
 
+CUDA = IMAGE.replace("0a" * 32, "0c" * 32)
+
+
+def test_a_training_gets_the_image_for_the_accelerators_of_its_tier(google, quatrain):
+    google.images.build(CUDA.partition("@")[2], "cuda")
+    own = ["--set-cloud", f"image={{cpu: '{IMAGE}', cuda: '{CUDA}'}}"]
+    assert quatrain("submit", "toy.yaml", *own)[0] == 0
+    assert "train_image" not in posted(google)["runtimeConfig"]["parameterValues"]
+    google.jobs.clear()
+    code, _, err = quatrain("submit", "toy.yaml", *own, "--tier", "BASIC_GPU")
+    assert code == 0, err
+    job = posted(google)
+    assert job["runtimeConfig"]["parameterValues"]["train_image"] == CUDA
+    assert job["labels"]["image"] == "0a" * 20
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["submit"], ["schedule", "apply", "--cron", "0 3 * * 1"], ["check", "--cloud", "cloud.yaml"]],
+)
+def test_an_image_that_the_tier_cannot_use_is_refused_by_every_verb(
+    google, quatrain, training_path, verb
+):
+    file = None if verb[0] == "check" else training_path
+    code, _, err = quatrain(*verb, "toy.yaml", "--tier", "BASIC_GPU", file=file)
+    assert (code, google.calls) == (1, [])
+    assert f"image: {IMAGE} is built for cpu by its label quatrain.accelerator, which does" in err
+    assert "--build-arg EXTRA=cuda" in err
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(404, "is not in the registry; push it"), (403, "answered 403 to these credentials")],
+)
+def test_an_absent_image_is_refused_and_one_that_may_not_be_read_is_a_warning(
+    google, quatrain, status, words
+):
+    google.images.status = status
+    code, _, err = quatrain("submit", "toy.yaml")
+    assert code == (1 if status == 404 else 0)
+    assert words in err and (status == 404 or "warning: image: not checked: " in err)
+
+
 def test_a_rewritten_source_changes_the_label_of_the_job(google, quatrain):
     for _ in range(2):
         assert quatrain("submit", "toy.yaml")[0] == 0
@@ -418,6 +461,7 @@ def test_each_step_is_shown_once_though_an_inner_task_has_its_name(google, quatr
 
 
 def test_a_lack_of_machines_names_the_tiers_that_may_have_some(google, quatrain):
+    google.images.build(IMAGE.partition("@")[2], "cuda")
     google.execute = ending(failed_training(add_job(google, 77, STOCKOUT)))
     code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine", "--tier", "L4")
     assert code == 1
@@ -427,6 +471,7 @@ def test_a_lack_of_machines_names_the_tiers_that_may_have_some(google, quatrain)
 
 
 def test_a_fallback_is_submitted_when_machines_are_lacking(google, quatrain):
+    google.images.build(IMAGE.partition("@")[2], "cuda")
     outcomes = iter([failed_training(add_job(google, 77, STOCKOUT)), []])
 
     def execute(job, update):
@@ -451,6 +496,7 @@ def test_a_fallback_is_submitted_when_machines_are_lacking(google, quatrain):
 
 
 def test_another_failure_is_not_tried_again_with_the_fallback(google, quatrain):
+    google.images.build(IMAGE.partition("@")[2], "cuda")
     google.execute = ending(failed_training(add_job(google, 77, "The replica exited with 3")))
     arguments = ["--wait", "--tier", "L4", "--fallback", "A100"]
     assert quatrain("submit", "toy.yaml", *arguments)[0] == 1
