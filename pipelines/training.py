@@ -14,6 +14,9 @@ from quatrain.components.train.component import choose, plan
 from quatrain.pipelines.operators import CustomTrainingJobOp, HyperparameterTuningJobRunOp
 
 NAME = "quatrain-training"
+BACKOFF, BACKOFF_FACTOR = "60s", 2.0
+"""The wait before the first retry, and by what it grows. A service that is busy (429, 503) is so
+for longer than the no time at all that KFP would wait."""
 
 
 class Prepared(NamedTuple):
@@ -37,19 +40,23 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 
     Args:
         image: The image of every component, and of the training replicas by default.
-        retries: How often a failed component is repeated. The comparison and the gate are not,
-            since their result would be the same; nor is the job, which Vertex restarts itself.
+        retries: How often a failed component is repeated, the first time after a minute. The
+            comparison and the gate are not, since their result would be the same. A launcher is:
+            a second one finds the job of the first in `gcp_resources`, and polls it again.
     """
+
+    def repeat(task: dsl.PipelineTask) -> dsl.PipelineTask:
+        return task.set_retry(retries, BACKOFF, BACKOFF_FACTOR) if retries else task
 
     def configure(
         task: dsl.PipelineTask, *, repeatable: bool = True, cached: bool = False
     ) -> dsl.PipelineTask:
         task.set_container_image(image).set_caching_options(cached)
-        return task.set_retry(num_retries=retries) if retries and repeatable else task
+        return repeat(task) if repeatable else task
 
     prepare, train, evaluate = (
         _prepare(configure, image),
-        _train(configure),
+        _train(configure, repeat),
         _evaluate(configure),
     )
 
@@ -153,7 +160,7 @@ def _prepare(configure: Configure, image: str) -> Any:
     return prepare
 
 
-def _train(configure: Configure) -> Any:
+def _train(configure: Configure, repeat: Configure) -> Any:
     """Returns the sub-pipeline that plans the job, tunes it if the spec says so, and runs it."""
 
     @dsl.pipeline(name="train")
@@ -197,7 +204,7 @@ def _train(configure: Configure) -> Any:
                 psc_interface_config=psc_interface,
                 persistent_resource_id="",
             )
-            task.set_caching_options(False)
+            repeat(task).set_caching_options(False)
 
         with dsl.If(out["trials"] > 0):
             study = HyperparameterTuningJobRunOp(
@@ -210,7 +217,7 @@ def _train(configure: Configure) -> Any:
                 parallel_trial_count=out["parallel_trials"],
                 max_failed_trial_count=out["failed_trials"],
             )
-            study.set_caching_options(False)
+            repeat(study).set_caching_options(False)
             best = choose(
                 gcp_resources=study.outputs["gcp_resources"],
                 pools=out["pools"],

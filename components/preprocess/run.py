@@ -16,6 +16,7 @@ from quatrain.components.image import IMAGE
 from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
+from quatrain.components.preprocess.earlier_try import earlier_try
 from quatrain.components.preprocess.job import ERROR, PENDING, PreprocessJob, rules_of
 from quatrain.components.preprocess.output_folder import MANIFEST, SPILL, Folder, attempt
 from quatrain.components.preprocess.summary.summary import Summary
@@ -77,7 +78,11 @@ def preprocess(
     runners.check_options(runner, chosen)
     n_workers = runners.n_workers(runner, chosen)
     # The runner comes first, so that worker processes import Beam while this one plans.
-    with explain_faults(out), local_runner(n_workers, pipeline.__name__) as local:
+    with (
+        earlier_try(out, [spec, runner, at, digest, image]),
+        explain_faults(out),
+        local_runner(n_workers, pipeline.__name__) as local,
+    ):
         model, rules = _read_spec(spec)
         remote = runners.engine_of(runner).remote
         if runner == runners.DATAFLOW:

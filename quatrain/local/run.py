@@ -52,6 +52,7 @@ class _Session:
         self.run, self.compiled, self.console = run, compiled, console
         self.failure = ""
         self._artifacts: dict[str, str] = {}
+        self._launched: dict[str, training_job.Outcome] = {}
 
     def run_task(self, command: Sequence[str], env: Mapping[str, str]) -> bool:
         """Runs one task and returns whether it succeeded."""
@@ -61,10 +62,8 @@ class _Session:
         self._artifacts.update(_output_uris(command))
         try:
             executor = executor_of(command)
-            if executor == LAUNCHER:
-                outcome = self._run_job(command, step, log)
-            elif executor == TUNING_LAUNCHER:
-                outcome = self._run_study(command, step, log)
+            if executor in (LAUNCHER, TUNING_LAUNCHER):
+                outcome = self._launch(executor, command, step, log)
             else:
                 outcome = self._run_component(command, env, step, log)
         except QuatrainError as error:
@@ -120,6 +119,16 @@ class _Session:
         finally:
             stop_all([process])
         return training_job.Outcome(code == 0, describe_exit(code, log), log, process.cpu_s)
+
+    def _launch(
+        self, launcher: str, command: Sequence[str], step: Step, log: Path
+    ) -> training_job.Outcome:
+        """Runs a launcher's job; a retried launcher finds its failed job again, as on Vertex."""
+        payload = _option(command, "--payload")
+        if payload not in self._launched:
+            run = self._run_job if launcher == LAUNCHER else self._run_study
+            self._launched[payload] = run(command, step, log)
+        return self._launched[payload]
 
     def _run_job(self, command: Sequence[str], step: Step, log: Path) -> training_job.Outcome:
         """Runs the worker pools of the launcher's payload, and writes a reference to the job."""

@@ -117,7 +117,7 @@ class Cloud(BaseModel):
         labels: Your own labels for every job.
         runner_options: Beam's options for any runner but local, such as Dataflow's `subnetwork`.
         failure_policy: `fast` stops a run at the first failed task; `slow` finishes the others.
-        retries: How often a failed step is retried; a training step never is.
+        retries: How often a failed component is retried; a training job never is.
         budget_usd: `doctor` and `submit` refuse a run that may cost more.
         registry: The repository of templates.
         api_endpoint: Replaces Google's addresses, without credentials; for tests.

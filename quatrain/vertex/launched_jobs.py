@@ -26,6 +26,8 @@ _KINDS = {
     "DataflowJob": "Dataflow job",
 }
 _COLLECTIONS = {"customJobs": "CustomJob", "hyperparameterTuningJobs": "HyperparameterTuningJob"}
+_GCLOUD = {"CustomJob": "custom-jobs", "HyperparameterTuningJob": "hp-tuning-jobs"}
+_GOING_ON = ("JOB_STATE_QUEUED", "JOB_STATE_PENDING", "JOB_STATE_RUNNING")
 _GOOGLE = re.compile(r"https://[a-z0-9-]+\.googleapis\.com/")
 _NO_MACHINES = re.compile(
     r"resources are insufficient|insufficient resources|does not have enough resources|"
@@ -73,7 +75,11 @@ def failed_jobs(vertex: Vertex, job: Mapping[str, Any], job_id: str) -> Iterator
     for resource in resources:
         kind, uri = resource["resourceType"], resource["resourceUri"]
         try:
-            reason = _dataflow_error(vertex, uri) if kind == "DataflowJob" else _error(vertex, uri)
+            reason = (
+                _dataflow_error(vertex, uri)
+                if kind == "DataflowJob"
+                else _reason(vertex, kind, vertex.read(uri, f"read {uri}"))
+            )
         except CloudError as error:
             reason = str(error)
         if reason:
@@ -101,13 +107,19 @@ def _failed_jobs_named(vertex: Vertex, display_name: str) -> Iterator[LaunchedJo
             uri, f"list the {_KINDS[kind]}s", filter=f'display_name="{display_name}"'
         )
         for job in answer.get(collection, []):
-            if reason := job.get("error", {}).get("message", ""):
+            if reason := _reason(vertex, kind, job):
                 yield LaunchedJob(_KINDS[kind], job["name"].rsplit("/", 1)[1], reason)
 
 
-def _error(vertex: Vertex, uri: str) -> str:
-    """Returns the error of a training or tuning job; empty without one."""
-    return str(vertex.read(uri, f"read {uri}").get("error", {}).get("message", ""))
+def _reason(vertex: Vertex, kind: str, job: Mapping[str, Any]) -> str:
+    """Returns the error of a training or tuning job, or that it goes on; empty if it is neither."""
+    if job.get("state") in _GOING_ON:  # its launcher has failed alone
+        number, cloud = job["name"].rsplit("/", 1)[1], vertex.cloud
+        return (
+            f"goes on and is billed, though nothing waits for it; end it with `gcloud ai "
+            f"{_GCLOUD[kind]} cancel {number} --region {cloud.location} --project {cloud.project}`"
+        )
+    return str(job.get("error", {}).get("message", ""))
 
 
 def _dataflow_error(vertex: Vertex, uri: str) -> str:

@@ -24,9 +24,13 @@ PROGRAM = "import os, sys; print(os.environ['AIP_MODEL_DIR']); sys.exit(int(sys.
 
 @pytest.fixture
 def launch(tmp_path):
-    """Runs the launcher with a program for the chief; returns how it ended, and the service."""
+    """Runs launchers one after another; returns how they ended, and the service.
 
-    def run(code):
+    The program of the chief ends with `code`. Each further launcher is a retry of the one before,
+    with the same file of resources.
+    """
+
+    def run(code, *, faults=(), times=1):
         arguments = ["-c", PROGRAM, str(code)]
         container = {"image_uri": IMAGE, "command": ["python"], "args": arguments}
         payload = {
@@ -50,6 +54,7 @@ def launch(tmp_path):
             return "" if outcome.succeeded else outcome.reason
 
         google = vertex.Vertex(run_custom_job=execute)
+        google.faults.extend(faults)
         with storage.serving() as tokens, tls.serving(google, HOST, tmp_path) as leading:
             key = storage.write_credentials(tmp_path / "key.json", tokens.url)
             command = [sys.executable, "-m", LAUNCHER, "--type", "CustomJob"]
@@ -57,8 +62,11 @@ def launch(tmp_path):
             command += ["--payload", json.dumps(payload)]
             command += ["--gcp_resources", str(tmp_path / "resources.json")]
             environment = {**os.environ, **leading, "GOOGLE_APPLICATION_CREDENTIALS": str(key)}
-            completed = subprocess.run(command, env=environment, capture_output=True, text=True)
-        return completed, google
+            completed = [
+                subprocess.run(command, env=environment, capture_output=True, text=True)
+                for _ in range(times)
+            ]
+        return *completed, google
 
     return run
 
@@ -80,3 +88,15 @@ def test_the_launcher_fails_with_the_job(launch):
     assert "Job failed with value error in error state: 5." in completed.stderr  # JOB_STATE_FAILED
     (job,) = google.custom_jobs.values()
     assert job.error.message == "workerpool0-0: gs://b/model/model/"  # the log's last words
+
+
+def test_a_retried_launcher_takes_up_the_one_job_that_was_created(launch):
+    faults = [("create_custom_job", 429, "before"), ("get_custom_job", 403, "before")]
+    *ended, google = launch(7, faults=faults, times=3)
+    assert all(launcher.returncode for launcher in ended)
+    errors = [launcher.stderr for launcher in ended]
+    assert "ResourceExhausted: 429" in errors[0]  # it created nothing
+    assert "PermissionDenied: 403" in errors[1]  # it ended, and its job went on
+    assert "Job failed with value error in error state: 5." in errors[2]
+    assert google.calls.count("create_custom_job") == 2
+    assert len(google.custom_jobs) == 1

@@ -29,7 +29,13 @@ from tests.emulators.vertex import Vertex
 
 STORAGE_HOSTS = ("storage.googleapis.com", "www.googleapis.com", "oauth2.googleapis.com")
 SERVICE = "google.cloud.aiplatform.v1.JobService"
-_CODES = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 503: "UNAVAILABLE"}
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+}
 
 
 def make_certificate(host: str, *others: str) -> tuple[bytes, bytes]:

@@ -164,14 +164,18 @@ def test_project_and_location_have_no_default(compiled):
     assert required == {"spec", "project", "location"}
 
 
-def test_components_are_retried_but_neither_the_gate_nor_the_job(tmp_path):
+def test_components_and_launchers_are_retried_after_a_minute_but_no_verdict_is(tmp_path):
     compiled = read_compiled(compile_pipeline(tmp_path / "training.yaml", IMAGE, retries=2))
     dags = [compiled.spec["root"], *compiled.spec["components"].values()]
     tasks = {n: t for d in dags for n, t in d.get("dag", {}).get("tasks", {}).items()}
     repeated = {n for n, t in tasks.items() if t.get("retryPolicy", {}).get("maxRetryCount") == 2}
-    assert repeated == {"find-files", "preprocess", "package", "plan", "choose", "measure"}
-    jobs = ("custom-training-job", "custom-training-job-2", "hyperparameter-tuning-job")
-    assert "retryPolicy" not in str([tasks[name] for name in ("gate", *jobs)])
+    components = {"find-files", "preprocess", "package", "plan", "choose", "measure"}
+    jobs = {"custom-training-job", "custom-training-job-2", "hyperparameter-tuning-job"}
+    assert repeated == components | jobs
+    policies = [tasks[name]["retryPolicy"] for name in repeated]
+    waits = {(p["backoffDuration"], p["backoffFactor"]) for p in policies}
+    assert waits == {("60s", 2.0)}
+    assert "retryPolicy" not in str([tasks[name] for name in ("gate", "compare")])
 
 
 def test_a_file_of_the_first_version_asks_to_be_compiled_anew(compiled):

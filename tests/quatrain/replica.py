@@ -17,6 +17,8 @@ folder.mkdir(parents=True, exist_ok=True)
 partial = folder / f"{name['type']}-{name['index']}.tmp"
 partial.write_text(json.dumps(record))
 partial.rename(partial.with_suffix(".json"))
+with (folder / "starts").open("a") as starts:
+    starts.write(partial.stem + "\n")
 is_chief = name["type"] == "workerpool0"
 if behaviour == "hang" or (behaviour == "worker-fails" and is_chief):
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True)

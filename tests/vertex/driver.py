@@ -167,6 +167,8 @@ class Driver:
     def _run_container(self, name: str, task: Mapping[str, Any]) -> Any:
         """Returns a function that runs a component until it succeeds, as its policy allows."""
         retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0)) + self.tries
+        if name.startswith(("custom-training-job", "hyperparameter-tuning-job")):
+            retries = self.tries  # a retried launcher polls the same job, which has failed
         folder = self.folders[name] = f"{self.root}/{name}_{len(self.folders) + 1}"
 
         def run(component: Mapping[str, Any], inputs: Outputs) -> Outputs:

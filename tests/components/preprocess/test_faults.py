@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from quatrain.components.engine import failures
-from quatrain.components.errors import ArtifactError, QuatrainError
+from quatrain.components.errors import ArtifactError, DataError, QuatrainError, SourceError
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from tests.components.conftest import delays, model_of
@@ -233,3 +233,40 @@ def test_a_worker_process_that_is_killed_is_a_sentence_and_leaves_nothing(
             runner_options=options,
         )
     assert os.listdir(tmp_path) == ["site"]
+
+
+def test_a_retry_ends_at_once_with_the_error_of_the_data_that_ended_the_first_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    columns = {"day": "int", "delay": "int", "carrier": "string", "arrival": "float"}
+    with emulator.serving() as storage:
+        key = emulator.write_credentials(tmp_path / "key.json", storage.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
+        bucket = storage.add_bucket("b")
+        table = tmp_path / "t.csv"
+        table.write_text(delays())
+        clean = {
+            "reject": {"all": "day IS NOT NULL"},
+            "derive": {"late": "arrival >= 15"},
+            "max_rejected": 0.5,
+        }
+        model = model_of(str(table), columns=columns, clean=clean)
+        arguments = {"runner": "local", "out": "gs://b/task_1/examples"}
+        spec = model.as_json()
+        with pytest.raises(DataError) as first:
+            preprocess(spec, **arguments)
+        assert [name for name in bucket.objects if name.startswith("task_1/")] == [
+            "task_1/examples.failed/error.json"
+        ]
+        table.unlink()
+        with pytest.raises(DataError) as second:
+            preprocess(spec, **arguments)
+        assert str(second.value) == str(first.value)
+        assert "the try before failed on the same data" in capfd.readouterr().out
+        with pytest.raises(SourceError, match="does not exist"):  # another input: it reads
+            preprocess(spec, **arguments, at="2013-07-01")
+        with pytest.raises(SourceError, match="does not exist"):  # which no retry may repeat
+            preprocess(spec, **{**arguments, "out": "gs://b/task_2/examples"})
+        assert not any(name.startswith("task_2/examples.failed") for name in bucket.objects)

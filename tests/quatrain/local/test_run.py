@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
@@ -174,6 +176,22 @@ def test_a_failed_step_names_its_reason_and_log_and_marks_the_run(toy_path, spec
     assert record["status"] == "failed"
     assert record["error"] == str(raised.value)
     assert [s["status"] for s in record["steps"]] == ["failed"]
+
+
+def test_a_retried_launcher_finds_its_failed_job_and_trains_no_second_time(
+    toy_path, spec, tmp_path
+):
+    document = yaml.safe_load(toy_path.read_text())
+    tasks = document["components"]["comp-train"]["dag"]["tasks"]
+    tasks["custom-training-job"]["retryPolicy"] = {"maxRetryCount": 1, "backoffDuration": "0s"}
+    path = tmp_path / "retried.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(local.StepFailed, match="workerpool0-0: the chief gives up"):
+        run(path, spec, tmp_path, behaviour="chief-fails")
+    (starts,) = latest(tmp_path).glob("pipeline/*/plan/model/replicas/starts")
+    assert starts.read_text().split() == ["workerpool0-0"]
+    log = (latest(tmp_path) / "logs" / "kfp.log").read_text()
+    assert len(re.findall("Executing task .*custom-training-job", log)) == 2
 
 
 def test_an_error_names_the_report_if_the_run_came_that_far(tmp_path):

@@ -436,6 +436,25 @@ def test_a_launched_job_that_may_not_be_read_leaves_the_failure_as_it_is(google,
     assert "The CustomJob 99 does not exist" in err
 
 
+@pytest.mark.parametrize(
+    ("collection", "group"),
+    [("customJobs", "custom-jobs"), ("hyperparameterTuningJobs", "hp-tuni")],
+)
+def test_a_job_that_its_launcher_left_running_is_named_with_the_command_that_ends_it(
+    google, quatrain, collection, group
+):
+    uri = add_job(google, 77, "", collection)
+    for table in (google.custom_jobs, google.tuning_jobs):
+        for job in table.values():
+            job.state, job.error = aiplatform_v1.JobState.JOB_STATE_PENDING, None
+    google.execute = ending(failed_training(uri))
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    assert " 77: goes on and is billed, though nothing waits for it; end it with `gcloud ai" in err
+    assert f"gcloud ai {group}" in err
+    assert " cancel 77 --region europe-west1 --project my-project`" in err
+
+
 def test_credentials_are_sent_to_google_alone(google, quatrain):
     path = add_job(google, 77, "not for you", display_name="other").split("/", 3)[3]
     google.execute = ending(failed_training(f"https://example.com/{path}"))
