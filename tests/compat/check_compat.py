@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -89,13 +90,27 @@ def test_the_sdist_trains_and_answers(
     print(f"Python {python}, TensorFlow {tensorflow}: trained and answered")
 
 
-def called(python: str, *arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess:
+# libtpu looks for the TPU of a machine for minutes, unless it is left out or everything is stated.
+NO_TPU = {"TPU_LOAD_LIBRARY": "0"}
+V5E = {
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    "TPU_CHIPS_PER_HOST_BOUNDS": "2,4,1",
+    "TPU_HOST_BOUNDS": "1,1,1",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_WORKER_ID": "0",
+}
+
+
+def called(
+    python: str, *arguments: str, cwd: Path, code: int = 0, settings: Mapping[str, str] = NO_TPU
+) -> subprocess.CompletedProcess:
     """Runs an environment's Python, without the paths of this one; it ends with an exit code."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     completed = subprocess.run(
         [python, *arguments],
         cwd=cwd,
-        env={**environment, "TPU_LOAD_LIBRARY": "0"},  # else libtpu looks for a TPU for minutes
+        env={**environment, **settings},
         capture_output=True,
         text=True,
         timeout=600,
@@ -140,6 +155,19 @@ def test_tpu_evaluate_scores_what_its_environment_trained(tpu: str, tmp_path: Pa
     metrics = evaluate_model(spec, examples, tmp_path, tmp_path / "evaluation")
     assert metrics["gate"]["passed"], metrics["gate"]
     print("TensorFlow 2.20.0 for TPUs: trained and answered; evaluated by", tf.__version__)
+
+
+def test_tpu_has_every_operation_of_the_steps(tpu: str, tmp_path: Path) -> None:
+    tasks = ("binary", "multiclass", "regression")
+    folders = [str(write_examples(tmp_path / task, task, weighted=True)) for task in tasks]
+    module = ["-m", "tests.compat.tpu_operations"]
+    settings = {**V5E, "PYTHONPATH": str(ROOT)}
+    printed = called(tpu, *module, *folders, cwd=tmp_path, settings=settings).stdout
+    steps, operations, wrong = json.loads(printed.splitlines()[-1])
+    assert wrong == []
+    assert steps == 12  # to train and to evaluate, of two networks for three tasks
+    assert "ResourceApplyAdam" in operations
+    print(f"XLA has all {len(operations)} operations of the steps for TPUs")
 
 
 def test_tpu_without_one_is_refused_in_a_sentence(tpu: str, examples: Path, tmp_path: Path) -> None:
