@@ -20,6 +20,7 @@ from .failure import Failure
 from .importing import uncollected
 from .job import Job, Outputs
 from .settings import STRATEGIES, Hyperparameters, TrainerError, read_settings
+from .streams import stderr_for_errors
 
 if TYPE_CHECKING:
     from .checkpoints import Epoch
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         TrainerError: The arguments and the environment name no folder for an output.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    logging.captureWarnings(True)
     # TensorFlow would log every step of writing a SavedModel.
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
     job = parse_job(arguments)
@@ -49,13 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     failure.forget(job.outputs)
     try:
-        with uncollected():  # here, so that --help need not wait seconds for TensorFlow
-            from .cluster import check_gpus, check_tpus
-            from .model import train
+        with stderr_for_errors():
+            with uncollected():  # here, so that --help need not wait seconds for TensorFlow
+                from .cluster import check_gpus, check_tpus
+                from .model import train
 
-        check_gpus(job.gpus)
-        check_tpus(job.tpus)
-        log.info("model exported to %s", train(job, tuning_report()))
+            check_gpus(job.gpus)
+            check_tpus(job.tpus)
+            log.info("model exported to %s", train(job, tuning_report()))
     except Exception as error:
         traceback.print_exception(error)
         cause = Failure.of(error)

@@ -34,15 +34,17 @@ def measure(
     """
     from quatrain.components.engine.beam_import import import_local_beam
     from quatrain.trainer.importing import uncollected
+    from quatrain.trainer.streams import stderr_for_errors
 
-    with uncollected():
-        import_local_beam()
-        from quatrain.components.evaluate import run
+    with stderr_for_errors():
+        with uncollected():
+            import_local_beam()
+            from quatrain.components.evaluate import run
 
-    measured = run.evaluate_model(
-        spec, examples.path, model.path, evaluation.path, drift=drift.path, root=root
-    )
-    run.record(measured, metrics, classification)
+        measured = run.evaluate_model(
+            spec, examples.path, model.path, evaluation.path, drift=drift.path, root=root
+        )
+        run.record(measured, metrics, classification)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -30,6 +30,7 @@ from quatrain.components.times import parse_utc
 from quatrain.components.wording import near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
 from quatrain.trainer.features.transform import Transform
+from quatrain.trainer.streams import stderr_for_errors
 
 MAX_BODY_BYTES = 1_500_000
 """Vertex refuses a larger request to an online endpoint: its limit is 1.5 MB."""
@@ -198,7 +199,8 @@ def main() -> None:
 
     environment = os.environ
     try:
-        model = load(environment.get("AIP_STORAGE_URI") or sys.argv[1])
+        with stderr_for_errors():
+            model = load(environment.get("AIP_STORAGE_URI") or sys.argv[1])
     except IndexError:
         sys.exit("error: set AIP_STORAGE_URI, or give the model's folder")
     except QuatrainError as error:
