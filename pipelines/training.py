@@ -11,6 +11,7 @@ from quatrain.components.package.component import package
 from quatrain.components.preprocess.component import find_files, preprocess
 from quatrain.components.preprocess.drift.component import compare
 from quatrain.components.train.component import choose, plan
+from quatrain.pipelines.executor import replaced_command
 from quatrain.pipelines.operators import CustomTrainingJobOp, HyperparameterTuningJobRunOp
 
 NAME = "quatrain-training"
@@ -27,7 +28,7 @@ class Prepared(NamedTuple):
 
 
 Configure = Callable[..., dsl.PipelineTask]
-"""Sets the image, the retries and the caching of a task that runs our code; returns the task."""
+"""Sets the image, command, retries and caching of a task that runs our code; returns the task."""
 
 
 def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
@@ -52,6 +53,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         task: dsl.PipelineTask, *, repeatable: bool = True, cached: bool = False
     ) -> dsl.PipelineTask:
         task.set_container_image(image).set_caching_options(cached)
+        task.container_spec.command = replaced_command(task.container_spec.command)
         return repeat(task) if repeatable else task
 
     prepare, train, evaluate = (

@@ -24,6 +24,7 @@ from types import FrameType
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import PackageError
 from quatrain.components.package import isolation
+from quatrain.components.termination import exit_on_termination
 from quatrain.trainer import failure
 from quatrain.trainer.job import Outputs
 from quatrain.trainer.settings import TrainerError
@@ -71,7 +72,7 @@ def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
 
     def forward(number: int, _: FrameType | None) -> None:
         if child is None:
-            raise SystemExit(128 + number)
+            raise KeyboardInterrupt(signal.Signals(number).name)
         child.send_signal(number)
 
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sha256", required=True, help="its published digest")
     parser.add_argument("arguments", nargs="*", help="arguments of trainer.task, after --")
     options = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="quatrain-") as folder:
+    with exit_on_termination(), tempfile.TemporaryDirectory(prefix="quatrain-") as folder:
         work = Path(folder)
         cwd = work / "cwd"
         cwd.mkdir()

@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO
 
 from kfp import components, local
@@ -24,6 +22,7 @@ from quatrain.components.buckets import HERE
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.parameter import parameter_of, write_spec
 from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.termination import termination_as_interrupt
 from quatrain.components.wording import counted
 from quatrain.local import kfp_seam, training_job
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
@@ -212,7 +211,7 @@ def run_pipeline(
     console.print(f"run {run.folder}")
     session = _Session(run, compiled, console)
     try:
-        with _termination_as_interrupt():
+        with termination_as_interrupt():
             error = _execute(session, arguments, scheduled)
     except KeyboardInterrupt as raised:
         reason = f"interrupted by {raised}" if str(raised) else "interrupted"
@@ -256,22 +255,6 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
     if not session.failure:
         session.end_step()
     return session.failure
-
-
-@contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP end the run as Ctrl-C does, together with its processes."""
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    handlers = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, handlers, strict=True):
-            signal.signal(number, handler)
 
 
 def _task_environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ import sys
 import time
 
 GRACE_S = 5.0
-"""The time between SIGTERM and SIGKILL, in which a trainer saves a checkpoint."""
+"""The time between SIGTERM and SIGKILL, in which a step ends what it has started."""
 
 _STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WATCHED = {*_STOP, signal.SIGCHLD, signal.SIGALRM}

@@ -149,6 +149,7 @@ class Storage:
         self.url = ""
         self._faults: list[_Fault] = []
         self._losses: dict[str, Callable[[], None]] = {}
+        self._watches: dict[str, Callable[[], None]] = {}
         self._uploads: dict[str, _Upload] = {}
         self._sessions = itertools.count()
         self._generation = itertools.count(1_700_000_000_000_001)
@@ -193,10 +194,19 @@ class Storage:
         """
         self._losses[pattern] = action
 
+    def watch(self, pattern: str, action: Callable[[], None]) -> None:
+        """Calls `action`, once, before the first matching request, or write of an object."""
+        self._watches[pattern] = action
+
+    def _call_watches(self, line: str) -> None:
+        for pattern in [p for p in self._watches if re.search(p, line)]:
+            self._watches.pop(pattern)()
+
     def check_fault(self, line: str) -> None:
         """Records a request, and raises the fault that a test has set for it."""
         with self._lock:
             self.requests.append(line)
+            self._call_watches(unquote(line))
             for fault in self._faults:
                 if not fault.left or not fault.pattern.search(line):
                     continue
@@ -352,6 +362,7 @@ class Storage:
         with self._lock:
             objects = self.bucket(bucket).objects
             _check_preconditions(objects.get(name), query)
+            self._call_watches(f"write {bucket}/{name}")
             for pattern in [p for p in self._losses if re.search(p, f"{bucket}/{name}")]:
                 self._losses.pop(pattern)()
                 raise Refused(403, "lost by the test")

@@ -57,6 +57,13 @@ def test_four_steps_in_their_order(compiled):
     }
 
 
+def test_every_component_takes_the_place_of_its_shell(compiled):
+    containers = [e["container"] for e in compiled.spec["deploymentSpec"]["executors"].values()]
+    scripts = [c["command"][2] for c in containers if c["image"] == IMAGE]
+    assert [script.count("exec env _KFP_RUNTIME=true python3 -m ") for script in scripts] == [1] * 8
+    assert not any("executor_main" in script for script in scripts)
+
+
 def test_trials_run_where_the_plan_has_any(compiled):
     branches = inner(compiled, "train")["condition-branches-1"]["componentRef"]["name"]
     tasks = compiled.spec["components"][branches]["dag"]["tasks"]

@@ -33,7 +33,7 @@ from quatrain.components.train.best_trial import argument, with_arguments
 from quatrain.local import training_job
 from quatrain.pipelines.compiled import LAUNCHER, TUNING_LAUNCHER
 from tests.emulators import jobs
-from tests.vertex.machine import Machine
+from tests.vertex.machine import Machine, process_1
 
 TIMEOUT_S = 600
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
@@ -48,6 +48,10 @@ class TaskFailed(Exception):
     """A task failed for good; the message ends with its log."""
 
 
+class _LastTaskEnded(Exception):
+    """No further task is wanted."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """A container that has ended, or the replicas of a job.
@@ -58,6 +62,7 @@ class Attempt:
         log: What it wrote.
         left: The objects below the job's root when it had ended.
         requests: The requests that the storage got meanwhile.
+        ending_s: The seconds that it went on after SIGTERM, if it got it.
     """
 
     task: str
@@ -65,6 +70,7 @@ class Attempt:
     log: str
     left: frozenset[str]
     requests: tuple[str, ...]
+    ending_s: float | None = None
 
 
 @dataclass
@@ -84,18 +90,24 @@ class Driver:
         job: The job, as `submit` sends it.
         name: The last part of the job's name.
         tries: How often a failed task is tried again, beyond its own retry policy.
+        last: The task after which the run ends; empty: it runs to its end.
         attempts: The containers that have ended.
         folders: The gs:// folder of each task's artifacts.
         running: The containers that run.
+        stops: The requests at which a task's containers get SIGTERM, one in each attempt, by the
+            task's name.
     """
 
     machine: Machine
     job: Mapping[str, Any]
     name: str
     tries: int = 0
+    last: str = ""
     attempts: list[Attempt] = field(default_factory=list)
     folders: dict[str, str] = field(default_factory=dict)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    stops: dict[str, list[str]] = field(default_factory=dict)
+    _stopped_at: float | None = None
 
     def __post_init__(self) -> None:
         self.spec = self.job["pipelineSpec"]
@@ -107,14 +119,15 @@ class Driver:
             "{{$.pipeline_job_schedule_time_utc}}": NEVER,
         }
 
-    def run(self) -> Outputs:
-        """Runs the job to its end.
+    def run(self) -> None:
+        """Runs the job to its end, or to the end of its last task.
 
         Raises:
             TaskFailed: A task did.
         """
         given = Outputs(dict(self.job["runtimeConfig"]["parameterValues"]))
-        return self._run_dag(self.spec["root"], given)
+        with contextlib.suppress(_LastTaskEnded):
+            self._run_dag(self.spec["root"], given)
 
     def kill(self, *places: int) -> None:
         """Kills the containers that run, with all their processes; or some of them."""
@@ -125,6 +138,12 @@ class Driver:
                 os.killpg(process.pid, signal.SIGKILL)
             if not places:
                 process.wait()
+
+    def stop(self) -> None:
+        """Sends SIGTERM to the containers that run, as the service does to a cancelled task's."""
+        self._stopped_at = time.monotonic()
+        for process in self.running:
+            os.kill(process_1(process), signal.SIGTERM)
 
     def _run_dag(self, component: Mapping[str, Any], given: Outputs) -> Outputs:
         """Runs the tasks of a pipeline in their order, but those whose condition is false."""
@@ -192,6 +211,8 @@ class Driver:
                 else:
                     attempt = self._run_processes(name, [(command, {})])
                 if attempt.code == 0:
+                    if name == self.last:
+                        raise _LastTaskEnded
                     return self._outputs(executor_input)
             raise TaskFailed(f"{name} ended with {attempt.code}:\n{attempt.log[-4000:]}")
 
@@ -202,7 +223,9 @@ class Driver:
     ) -> Attempt:
         """Runs a container, or the replicas of a job, until the first has ended or any failed."""
         folder, before = Path(self.machine.environment["TMPDIR"]), self._n_requests
-        number = len(self.attempts)
+        number, self._stopped_at = len(self.attempts), None
+        if patterns := self.stops.get(name):
+            self.machine.storage.watch(patterns.pop(0), self.stop)
         logs = [folder / f"{self.name}-{number}-{i}.log" for i in range(len(commands))]
         for (command, extra), log in zip(commands, logs, strict=True):
             self.running.append(self.machine.start(list(command), log, dict(extra)))
@@ -212,6 +235,7 @@ class Driver:
             if codes[0] is not None or any(codes) or time.monotonic() > deadline:
                 break
             time.sleep(0.05)
+        ended = time.monotonic()
         if codes[0] == 0:  # the workers end by themselves
             codes = [process.wait(timeout=30) for process in self.running]
         self.kill()
@@ -225,6 +249,7 @@ class Driver:
             "".join(log.read_text() for log in logs),
             frozenset(self.machine.objects(self.root)),
             tuple(self.machine.storage.requests[before:]),
+            None if self._stopped_at is None else ended - self._stopped_at,
         )
         self.attempts.append(attempt)
         return attempt

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 MOUNT = Path("/gcs")
 BUCKET = "quatrain.rows_1"
 """Dots and underscores are legal in the name of a bucket, and are not in the name of a host."""
+_PROCESS_1 = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 GCSFUSE = os.environ.get("GCSFUSE") or shutil.which("gcsfuse") or ""
 
 
@@ -56,10 +57,13 @@ class Machine:
     def start(
         self, command: list[str], log: Path, extra: dict[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Starts a container's command in an empty folder, as the leader of its own session."""
+        """Starts a container's command in an empty folder, as the leader of its own session.
+
+        It is process 1 of its own namespace, where the kernel drops a signal without a handler.
+        """
         with log.open("ab") as stream:
             return subprocess.Popen(
-                command,
+                [*_PROCESS_1, *command],
                 cwd=tempfile.mkdtemp(dir=self.environment["TMPDIR"]),
                 env={**self.environment, **(extra or {})},
                 stdin=subprocess.DEVNULL,
@@ -67,6 +71,12 @@ class Machine:
                 stderr=stream,
                 start_new_session=True,
             )
+
+
+def process_1(container: subprocess.Popen[bytes]) -> int:
+    """Returns the id, out here, of a container's process 1."""
+    children = Path(f"/proc/{container.pid}/task/{container.pid}/children")
+    return int(children.read_text().split()[0])
 
 
 @contextmanager

@@ -1,0 +1,40 @@
+"""The process of one step: KFP's executor, and the command that starts it in a container."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quatrain.components.errors import QuatrainError
+from quatrain.components.termination import exit_on_termination
+
+_BY_KFP = "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main "
+_OURS = "exec env _KFP_RUNTIME=true python3 -m quatrain.pipelines.executor "
+
+
+def replaced_command(command: Sequence[str]) -> list[str]:
+    """Returns KFP's command of a component, with this module in the place of KFP's executor.
+
+    KFP's shell would stay the first process of the container and take no notice of SIGTERM.
+
+    Raises:
+        QuatrainError: The command has not the form that kfp 2.17 writes.
+    """
+    start, rest = list(command[:2]), list(command[2:])
+    if start != ["sh", "-ec"] or not rest or rest[0].count(_BY_KFP) != 1:
+        raise QuatrainError(
+            f"kfp wrote the command {list(command)[:3]}, in which {_BY_KFP!r} is expected once, "
+            f"after sh -ec: read kfp/dsl/component_factory.py again and mend pipelines/executor.py"
+        )
+    return [*start, rest[0].replace(_BY_KFP, _OURS), *rest[1:]]
+
+
+def main() -> None:
+    """Runs the component that the arguments name, until it ends or SIGTERM ends it."""
+    with exit_on_termination():
+        from kfp.dsl.executor_main import executor_main  # takes a second, in which SIGTERM may come
+
+        executor_main()
+
+
+if __name__ == "__main__":
+    main()
