@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import platform
 import secrets
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from itertools import chain, repeat
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 from apache_beam.runners.runner import PipelineState
 
+from quatrain.components import storage
 from quatrain.components.engine.beam_seam import dataflow_errors
 from quatrain.components.errors import RunnerError
 from quatrain.components.image import BEAM, PYTHON
-from quatrain.components.storage import is_remote
+from quatrain.components.termination import termination_as_interrupt, termination_delayed
 
 PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0)
 """The times between two checks of a job's state; the last one is repeated."""
@@ -53,8 +51,8 @@ def defaults(
         "project": project,
         "region": location,
         "job_name": f"quatrain-{name}-{stamp}-{secrets.token_hex(2)}",
-        "temp_location": f"{out.rstrip('/')}.dataflow/temp",
-        "staging_location": f"{out.rstrip('/')}.dataflow/staging",
+        "temp_location": f"{_folder(out)}/temp",
+        "staging_location": f"{_folder(out)}/staging",
         "sdk_container_image": image,
         "sdk_location": "container",
         "no_use_public_ips": True,
@@ -64,6 +62,21 @@ def defaults(
         "max_num_workers": min(MAX_WORKERS, max(n_ranges, 1)),
         "labels": [f"quatrain={name[:LABEL_CHARS]}"],
     }
+
+
+def _folder(out: str) -> str:
+    """Returns the folder of a job's own files, unless the options name others."""
+    return f"{out.rstrip('/')}.dataflow"
+
+
+@contextmanager
+def temporary_files(out: str) -> Iterator[None]:
+    """Removes the job's own files when the block ends, and first those of a killed step."""
+    storage.remove_folder(_folder(out))
+    try:
+        yield
+    finally:
+        storage.remove_folder(_folder(out))
 
 
 def check_launch(chosen: Mapping[str, Any], image: str, out: str, image_beam: str = BEAM) -> None:
@@ -80,7 +93,7 @@ def check_launch(chosen: Mapping[str, Any], image: str, out: str, image_beam: st
     Raises:
         RunnerError: Workers could not write to `out`, or would have another Python or Beam.
     """
-    if not is_remote(out):
+    if not storage.is_remote(out):
         raise RunnerError(
             f"runner 'dataflow' writes to a bucket, and this run to {out}, which its workers do "
             f"not have; `quatrain submit --runner dataflow` launches it from Vertex AI"
@@ -115,17 +128,19 @@ def run(pipeline: beam.Pipeline, gcp_resources: str) -> None:
         RunnerError: The job failed or was cancelled.
     """
     options = pipeline.options.view_as(GoogleCloudOptions)
-    with _stopped_by_sigterm():
-        result = pipeline.run()
-        job = f"projects/{options.project}/locations/{options.region}/jobs/{result.job_id()}"
+    result = None
+    with termination_as_interrupt():
         try:
+            with termination_delayed():  # a job that is being created could not be cancelled
+                result = pipeline.run()
+            job = f"projects/{options.project}/locations/{options.region}/jobs/{result.job_id()}"
             write_resources(gcp_resources, job)
             link = _link(options, result.job_id())
             print(f"preprocess: Dataflow job {result.job_id()}: {link}", flush=True)
             state = _wait(result)
         except BaseException:
-            print(f"preprocess: cancelling Dataflow job {result.job_id()}", flush=True)
-            if not PipelineState.is_terminal(result.state):
+            if result is not None and not PipelineState.is_terminal(result.state):
+                print(f"preprocess: cancelling Dataflow job {result.job_id()}", flush=True)
                 result.cancel()
             raise
     if state != PipelineState.DONE:
@@ -169,20 +184,3 @@ def _link(options: GoogleCloudOptions, job_id: str) -> str:
         f"https://console.cloud.google.com/dataflow/jobs/{options.region}/{job_id}"
         f"?project={options.project}"
     )
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Turns SIGTERM, by which Vertex AI cancels a step, into an exception in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    former = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

@@ -119,7 +119,8 @@ def preprocess(
             job = PreprocessJob(model, rules, folder, len(ranges), window)
             steps = pipeline.make(job, ranges, local, options, in_one_worker=n_workers == 1)
             if runner == runners.DATAFLOW:
-                dataflow.run(steps, gcp_resources)
+                with dataflow.temporary_files(out):
+                    dataflow.run(steps, gcp_resources)
             else:
                 dataflow.write_resources(gcp_resources)
                 steps.run().wait_until_finish()

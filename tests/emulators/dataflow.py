@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,8 @@ class Dataflow:
     Attributes:
         states: The states that a new job goes through, one at each read.
         error: A line of its log, of importance ERROR.
+        worker: Starts the process that executes a job, by the uri of its pipeline; the process
+            decides the state of the job.
         jobs: Jobs as they were posted, by id.
         cancelled: The ids of jobs whose end was requested.
     """
@@ -39,6 +42,8 @@ class Dataflow:
         default_factory=lambda: ["JOB_STATE_PENDING", "JOB_STATE_RUNNING", "JOB_STATE_DONE"]
     )
     error: str = ""
+    worker: Callable[[str], subprocess.Popen[bytes]] | None = None
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     jobs: dict[str, Any] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
     polled: threading.Event = field(default_factory=threading.Event)
@@ -59,6 +64,9 @@ class Dataflow:
         job.id = f"2026-11-25_00_00_00-{len(self.jobs) + 1}"
         job.project_id, job.location = project, location
         self.jobs[job.id] = job
+        if self.worker:
+            options = json_format.MessageToDict(api.Job.pb(job).environment.sdk_pipeline_options)
+            self.running[job.id] = self.worker(options["options"]["pipelineUrl"])
         return self._shown(job)
 
     def read(self, job_id: str) -> dict[str, Any]:
@@ -66,6 +74,10 @@ class Dataflow:
         job = self.jobs[job_id]
         if job_id in self.cancelled:
             job.current_state = api.JobState.JOB_STATE_CANCELLED
+        elif process := self.running.get(job_id):
+            code = process.poll()
+            ended = "JOB_STATE_FAILED" if code else "JOB_STATE_DONE"
+            job.current_state = api.JobState["JOB_STATE_RUNNING" if code is None else ended]
         else:
             state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
             job.current_state = api.JobState[state]
@@ -78,6 +90,9 @@ class Dataflow:
         if requested not in ("JOB_STATE_CANCELLED", int(api.JobState.JOB_STATE_CANCELLED)):
             raise ValueError(f"requestedState {requested!r}")
         self.cancelled.append(job_id)
+        if process := self.running.pop(job_id, None):
+            process.kill()
+            process.wait()
         return self._shown(self.jobs[job_id])
 
     def messages(self) -> dict[str, Any]:

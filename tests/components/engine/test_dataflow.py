@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,15 @@ def test_the_job_has_our_image_account_network_labels_bounds_and_steps(
 ) -> None:
     from apache_beam.portability.api import beam_runner_api_pb2
 
-    service = emulated.Dataflow()
+    service, staged = emulated.Dataflow(), dict[str, bytes]()
+    create = service.create
+
+    def keep_staged(*arguments: Any) -> dict[str, Any]:
+        objects = google.buckets["b"].objects
+        staged.update({n: o.data for n, o in objects.items() if ".dataflow/" in n})
+        return create(*arguments)
+
+    service.create = keep_staged  # type: ignore[method-assign]
     with emulated.serving(service) as url, pytest.raises(RunnerError, match=r"manifest\.json"):
         # The emulated service runs nothing, and says DONE: the step does not believe it.
         launch(small_spec, url, tmp_path / "new" / "gcp_resources")
@@ -92,9 +101,9 @@ def test_the_job_has_our_image_account_network_labels_bounds_and_steps(
     }
     assert "packages" not in workers  # nothing is installed on a worker
     assert "use_runner_v2" in environment["experiments"]
-    objects = google.buckets["b"].objects
-    (staged,) = [o for name, o in objects.items() if name.endswith("pipeline.pb")]
-    proto = beam_runner_api_pb2.Pipeline.FromString(staged.data)
+    (pipeline,) = [data for name, data in staged.items() if name.endswith("pipeline.pb")]
+    proto = beam_runner_api_pb2.Pipeline.FromString(pipeline)
+    assert not set(staged) & set(google.buckets["b"].objects)
     names = {t.unique_name for t in proto.components.transforms.values()}
     assert {"Clean", "Fit", "Engineer", "Commit"} <= names
     (described,) = proto.components.environments.values()
@@ -140,6 +149,23 @@ def test_sigterm_cancels_the_job(
             launch(small_spec, url, tmp_path / "gcp_resources")
         thread.join()
     assert service.cancelled == list(service.jobs)
+
+
+def test_sigterm_while_the_job_is_created_cancels_it_too(
+    small_spec: ModelSpec, google: storage.Storage, tmp_path: Path
+) -> None:
+    service = emulated.Dataflow(["JOB_STATE_RUNNING"])
+    create = service.create
+
+    def terminate_first(*arguments: Any) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        return create(*arguments)
+
+    service.create = terminate_first  # type: ignore[method-assign]
+    with emulated.serving(service) as url, pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        launch(small_spec, url, tmp_path / "gcp_resources")
+    assert len(service.jobs) == 1 and service.cancelled == list(service.jobs)
 
 
 def test_a_problem_with_the_rows_is_raised_from_the_bucket(
