@@ -10,6 +10,7 @@ import re
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trainer")
 TUNING_METRIC = "validation_loss"
+TUNING_FILE = "/tmp/hypertune/output.metrics"  # noqa: S108 - Google's own name
+TUNING_REPORTS = 100
+"""How many reports the file keeps."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,32 +98,44 @@ def parse_job(arguments: Sequence[str] | None = None) -> Job:
 def tuning_report() -> Callable[[Epoch], None]:
     """Returns a function that reports an epoch's validation loss to Vertex's tuning.
 
-    It appends a line of JSON to the file of CLOUD_ML_HP_METRIC_FILE; without the variable it does
-    nothing.
+    It writes what cloudml-hypertune 0.1.0.dev6 writes, to the file of CLOUD_ML_HP_METRIC_FILE or,
+    in a trial without it, to that library's own place: the last reports, a line of JSON each.
+    Outside a trial it does nothing.
 
     Raises:
-        TrainerError: This is a trial of a tuning, but the variable is not set.
+        TrainerError: The file cannot be written. The function raises the same later.
     """
-    path = os.environ.get("CLOUD_ML_HP_METRIC_FILE")
-    trial = os.environ.get("CLOUD_ML_TRIAL_ID", "0")
-    if path is None and "CLOUD_ML_TRIAL_ID" in os.environ:
-        raise TrainerError(
-            f"trial {trial} can report no metric: CLOUD_ML_HP_METRIC_FILE is not set"
-        )
+    variables = ("CLOUD_ML_TRIAL_ID", "CLOUD_ML_HP_METRIC_FILE")
+    if not any(os.environ.get(name) for name in variables):
+        return lambda epoch: None
+    trial, named = (os.environ.get(name) for name in variables)
+    path = Path(named or TUNING_FILE)
+    reports: deque[str] = deque(maxlen=TUNING_REPORTS)
+
+    def write(mode: str) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open(mode) as file:
+                file.writelines(reports)
+        except OSError as error:
+            raise TrainerError(
+                f"the tuning metric cannot be written to {path}: {error.strerror}; run the image "
+                "as root, who owns that folder on Vertex AI, or set CLOUD_ML_HP_METRIC_FILE to a "
+                "file that this user may write"
+            ) from error
 
     def report(epoch: Epoch) -> None:
-        if path is None:
-            return
         line = {
             "timestamp": time.time(),
-            "trial": trial,
-            TUNING_METRIC: str(epoch.validation_loss),
+            "trial": trial or "0",
+            TUNING_METRIC: str(float(epoch.validation_loss)),
             "global_step": str(epoch.step),
+            "checkpoint_path": "",
         }
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        reports.append(json.dumps(line, sort_keys=True) + "\n")
+        write("w")
 
+    write("a")  # so that a file that cannot be written is known before the first epoch
     return report
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,7 @@ class TuningTrial:
     proposed: optuna.trial.Trial
     parameters: Mapping[str, Any]
     values: list[float] = field(default_factory=list)
+    lines: set[str] = field(default_factory=set)
     state: str = "ACTIVE"
     reason: str = ""
     cpu_s: float = 0.0
@@ -205,7 +206,7 @@ class Study:
         if trial.state == "STOPPING":
             return
         if outcome.succeeded and not trial.values:
-            others = ", ".join(sorted(_tags(metrics))) or "nothing"
+            others = ", ".join(sorted(_tags(trial.lines))) or "nothing"
             trial.reason = f"it reported no metric {self.metric!r}, but {others}"
         elif not outcome.succeeded:
             trial.reason = outcome.reason
@@ -213,8 +214,14 @@ class Study:
 
     def _read_reports(self, trial: TuningTrial, path: Path) -> None:
         """Adds a trial's new reports, and stops the trial if it falls behind the others."""
-        values = [float(report[self.metric]) for report in _reports(path) if self.metric in report]
-        for value in values[len(trial.values) :]:
+        for line in _lines(path):
+            if line in trial.lines:  # Google's reporter writes its last hundred again each time
+                continue
+            trial.lines.add(line)
+            report = json.loads(line)
+            if self.metric not in report:
+                continue
+            value = float(report[self.metric])
             if trial.state == "STOPPING" or not math.isfinite(value):
                 return
             trial.values.append(value)
@@ -279,16 +286,13 @@ _OWN_KEYS = {"timestamp", "trial", "global_step", "checkpoint_path"}
 """The keys of a line of the metric file that are not metrics."""
 
 
-def _reports(path: Path) -> list[dict[str, Any]]:
-    """Returns the reports in a metric file; a last line without its end may be half written."""
-    if not path.exists():
-        return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines]
+def _lines(path: Path) -> list[str]:
+    """Returns the lines of a metric file; a last one without its end may be half written."""
+    return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
 
 
-def _tags(path: Path) -> set[str]:
-    return {tag for report in _reports(path) for tag in report} - _OWN_KEYS
+def _tags(lines: Iterable[str]) -> set[str]:
+    return {tag for line in lines for tag in json.loads(line)} - _OWN_KEYS
 
 
 def _parameters(job: Mapping[str, Any]) -> list[dict[str, Any]]:

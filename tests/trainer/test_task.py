@@ -2,9 +2,11 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 
 import pytest
 
+from quatrain.trainer import task
 from quatrain.trainer.checkpoints import Epoch
 from quatrain.trainer.job import Outputs
 from quatrain.trainer.settings import Hyperparameters, TrainerError
@@ -128,23 +130,60 @@ def test_parsing_and_help_never_import_tensorflow() -> None:
     assert all(f"--{f.name.replace('_', '-')}" in completed.stdout for f in fields(Hyperparameters))
 
 
-def test_the_tuning_metric_is_a_json_line_an_epoch(
-    monkeypatch: pytest.MonkeyPatch, tmp_path
+@pytest.mark.parametrize("variable", ["CLOUD_ML_HP_METRIC_FILE", ""])
+def test_the_metric_file_is_that_of_google_s_own_reporter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
 ) -> None:
-    path = tmp_path / "hypertune" / "metrics"
-    monkeypatch.setenv("CLOUD_ML_HP_METRIC_FILE", str(path))
-    monkeypatch.setenv("CLOUD_ML_TRIAL_ID", "4")
-    report = tuning_report()
-    report(Epoch(1, 10, 0.7, 0.5, 1.0))
-    report(Epoch(2, 20, 0.6, 0.25, 2.0))
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line.pop("timestamp") > 1.7e9 for line in lines] == [True, True]
-    assert lines == [
-        {"trial": "4", "validation_loss": "0.5", "global_step": "10"},
-        {"trial": "4", "validation_loss": "0.25", "global_step": "20"},
-    ]
-
-
-def test_without_a_metric_file_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is what cloudml-hypertune 0.1.0.dev6 wrote for the same reports and times."""
+    path = tmp_path / "hypertune" / "output.metrics"
     monkeypatch.delenv("CLOUD_ML_HP_METRIC_FILE", raising=False)
-    assert tuning_report()(Epoch(1, 10, 0.7, 0.5, 1.0)) is None
+    if variable:
+        monkeypatch.setenv(variable, str(path))
+    else:
+        monkeypatch.setattr(task, "TUNING_FILE", str(path))
+    monkeypatch.setenv("CLOUD_ML_TRIAL_ID", "4")
+    monkeypatch.setattr("time.time", lambda: 1733000000.25)
+    report = tuning_report()
+    assert path.read_text() == ""
+    report(Epoch(1, 10, 0.7, 0.5, 1.0))
+    report(Epoch(2, 20, 0.6, 1e-05, 2.0))
+    assert path.read_text() == (
+        '{"checkpoint_path": "", "global_step": "10", "timestamp": 1733000000.25, "trial": "4", '
+        '"validation_loss": "0.5"}\n'
+        '{"checkpoint_path": "", "global_step": "20", "timestamp": 1733000000.25, "trial": "4", '
+        '"validation_loss": "1e-05"}\n'
+    )
+    for step in range(3, 104):
+        report(Epoch(step, 10 * step, 0.6, 0.25, 2.0))
+    lines = path.read_text().splitlines()
+    assert (len(lines), json.loads(lines[0])["global_step"]) == (100, "40")
+
+
+def test_the_default_metric_file_is_google_s() -> None:
+    assert task.TUNING_FILE == "/tmp/hypertune/output.metrics"  # noqa: S108
+
+
+@pytest.mark.parametrize("obstacle", ["a folder", "a file above"])
+def test_a_metric_file_that_cannot_be_written_is_named_before_the_first_epoch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, obstacle: str
+) -> None:
+    path = tmp_path / "hypertune" / "output.metrics"
+    if obstacle == "a folder":
+        path.mkdir(parents=True)
+    else:
+        path.parent.write_text("")
+    monkeypatch.setenv("CLOUD_ML_HP_METRIC_FILE", str(path))
+    with pytest.raises(TrainerError) as caught:
+        tuning_report()
+    assert f"the tuning metric cannot be written to {path}: " in str(caught.value)
+    assert "; run the image as root" in str(caught.value)
+
+
+def test_outside_a_trial_nothing_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CLOUD_ML_HP_METRIC_FILE", raising=False)
+    monkeypatch.delenv("CLOUD_ML_TRIAL_ID", raising=False)
+    monkeypatch.setattr(task, "TUNING_FILE", str(tmp_path / "output.metrics"))
+    tuning_report()(Epoch(1, 10, 0.7, 0.5, 1.0))
+    assert list(tmp_path.iterdir()) == []

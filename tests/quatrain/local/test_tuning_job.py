@@ -101,6 +101,23 @@ def test_the_best_settings_are_found_and_each_trial_has_a_line(ended):
     assert table[int(winner["id"])].endswith("best")
 
 
+LAST_100 = """
+lines = []
+for step in range(150):
+    lines.append(json.dumps({"timestamp": step, "loss": str(200 - step)}) + "\\n")
+    with open(file, "w") as stream:
+        stream.writelines(lines[-100:])
+    time.sleep(0.002)
+"""
+
+
+def test_a_file_of_the_last_hundred_reports_is_read_as_it_moves_on(tmp_path):
+    study, outcome, _ = run(tmp_path / "tuning", LAST_100, trials=1, at_once=1)
+    assert outcome.succeeded
+    (trial,) = study.trials
+    assert (trial.best(False), trial.values[0]) == (51.0, 200.0)
+
+
 def test_the_study_is_written_as_vertex_would_answer_it(ended):
     study_json = json.loads(ended[0].path.read_text())
     job = aiplatform_v1.HyperparameterTuningJob.pb(aiplatform_v1.HyperparameterTuningJob())
