@@ -37,6 +37,8 @@ from tests.vertex.machine import Machine, process_1
 
 TIMEOUT_S = 600
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+GOOGLES_METRIC_FILE = Path("/tmp/hypertune/output.metrics")  # noqa: S108
+"""Where cloudml-hypertune writes when the service names no file."""
 NEVER = "1970-01-01T00:00:00Z"
 """What Vertex says of the schedule of a job that has none."""
 _CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\]")
@@ -93,6 +95,8 @@ class Driver:
         last: The task after which the run ends; empty: it runs to its end.
         attempts: The containers that have ended.
         folders: The gs:// folder of each task's artifacts.
+        jobs: The CustomJob of each training task.
+        reports: The lines of each trial's metric file, by its number.
         running: The containers that run.
         stops: The requests at which a task's containers get SIGTERM, one in each attempt, by the
             task's name.
@@ -105,6 +109,8 @@ class Driver:
     last: str = ""
     attempts: list[Attempt] = field(default_factory=list)
     folders: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, Values] = field(default_factory=dict)
+    reports: dict[int, list[Values]] = field(default_factory=dict)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
     stops: dict[str, list[str]] = field(default_factory=dict)
     _stopped_at: float | None = None
@@ -205,7 +211,8 @@ class Driver:
             )
             for _ in range(1 + retries):
                 if LAUNCHER in command:
-                    attempt = self._run_custom_job(name, _payload(command), folder)
+                    self.jobs[name] = _payload(command)
+                    attempt = self.run_custom_job(name, self.jobs[name], folder)
                 elif TUNING_LAUNCHER in command:
                     attempt = self._run_study(name, _payload(command), folder)
                 else:
@@ -258,7 +265,7 @@ class Driver:
     def _n_requests(self) -> int:
         return len(self.machine.storage.requests)
 
-    def _run_custom_job(
+    def run_custom_job(
         self,
         name: str,
         payload: Mapping[str, Any],
@@ -269,7 +276,8 @@ class Driver:
         jobs.check_custom_job(aiplatform_v1.CustomJob.from_json(json.dumps(payload)))
         for _ in range(1 + training_job.MAX_RESTARTS):
             replicas = training_job.read_replicas(payload, {}, service or {})
-            attempt = self._run_processes(name, [(r.command, r.env) for r in replicas])
+            containers = [(r.command, {**r.env, **_own_disk(r)}) for r in replicas]
+            attempt = self._run_processes(name, containers)
             if attempt.code not in KILLED:
                 break
         self._write_resource(folder, {"resourceType": "CustomJob", "resourceUri": "https://none"})
@@ -291,13 +299,15 @@ class Driver:
             place = {"output_uri_prefix": f"{base}/{number}"}
             job_spec = {**spec, "worker_pool_specs": pools, "base_output_directory": place}
             job = {"display_name": payload["display_name"], "job_spec": job_spec}
-            file = Path(self.machine.environment["TMPDIR"], f"{self.name}-{number}.metrics")
-            service = {"CLOUD_ML_TRIAL_ID": str(number), "CLOUD_ML_HP_METRIC_FILE": str(file)}
-            attempt = self._run_custom_job(name, job, folder, service)
+            file = self._metric_file(number)
+            service = {"CLOUD_ML_TRIAL_ID": str(number)}
+            if file != GOOGLES_METRIC_FILE:
+                service["CLOUD_ML_HP_METRIC_FILE"] = str(file)
+            attempt = self.run_custom_job(name, job, folder, service)
             if attempt.code:
                 return attempt
-            *_, last = map(json.loads, file.read_text().splitlines())
-            value = float(last[metric["metric_id"]])
+            self.reports[number] = [json.loads(line) for line in file.read_text().splitlines()]
+            value = float(self.reports[number][-1][metric["metric_id"]])
             measured = {"metrics": [{"metricId": metric["metric_id"], "value": value}]}
             parameters = [{"parameterId": key, "value": v} for key, v in settings.items()]
             trials.append(
@@ -315,6 +325,13 @@ class Driver:
         kind = "HyperparameterTuningJob"
         self._write_resource(folder, {"resourceType": kind, "resourceUri": path.as_uri()})
         return attempt
+
+    def _metric_file(self, number: int) -> Path:
+        """Returns where a trial reports: every second one is not told by the service."""
+        own = Path(self.machine.environment["TMPDIR"], f"{self.name}-{number}.metrics")
+        file = own if number % 2 else GOOGLES_METRIC_FILE
+        file.unlink(missing_ok=True)
+        return file
 
     def _write_resource(self, folder: str, resource: Mapping[str, str]) -> None:
         text = json.dumps({"resources": [resource]})
@@ -410,6 +427,12 @@ def _payload(command: Sequence[str]) -> Values:
     if scheduling.get("strategy") != "FLEX_START":
         scheduling.pop("max_wait_duration", None)
     return payload
+
+
+def _own_disk(replica: training_job.Replica) -> dict[str, str]:
+    """Returns where a replica's metric file is, since each machine but the chief's has its own."""
+    file = replica.env.get("CLOUD_ML_HP_METRIC_FILE")
+    return {"CLOUD_ML_HP_METRIC_FILE": f"{file}.{replica.name}"} if file and replica.pool else {}
 
 
 def _across(parameter: Mapping[str, Any], share: float) -> Any:
