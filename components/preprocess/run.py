@@ -77,6 +77,8 @@ def preprocess(
     chosen = dict(runner_options or {})
     runners.check_options(runner, chosen)
     n_workers = runners.n_workers(runner, chosen)
+    if runner == runners.DATAFLOW:
+        dataflow.check_launch(chosen, image, out)
     # The runner comes first, so that worker processes import Beam while this one plans.
     with (
         earlier_try(out, [spec, runner, at, digest, image]),
@@ -85,8 +87,6 @@ def preprocess(
     ):
         model, rules = _read_spec(spec)
         remote = runners.engine_of(runner).remote
-        if runner == runners.DATAFLOW:
-            dataflow.check_launch(chosen, image, out)
         check_buckets([out, *_staging(chosen)], location, project)
         files, versions = _list_source(model, at, digest, project)
         for warning in (*source_warnings(model.source.uri, location, project), files.warning):
