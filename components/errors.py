@@ -26,7 +26,11 @@ class BucketError(QuatrainError):
 
 
 class RunnerError(QuatrainError):
-    """The engine of the preprocess step is refused, has a wrong option, or failed."""
+    """The engine of a step is refused, has a wrong option, or failed."""
+
+
+class StepError(QuatrainError):
+    """The code of a step raised an error that Quatrain does not expect."""
 
 
 class DataError(QuatrainError):

@@ -4,8 +4,8 @@
   of them. With such a list, a misspelt option is an error; Beam itself ignores unknown options.
 - `PipelineResult._runner.dataflow_client` of a Dataflow job: the result has the job's state, but
   not the messages in its log that say why it failed.
-- The text of the RuntimeError that `data_plane` raises when a worker process is gone: it has no
-  class of its own.
+- The texts of the errors that a runner raises when a worker process is gone: they have no class of
+  their own.
 
 The runner of worker processes has a seam of its own: `local_runner`, `local_bundles`,
 `local_worker` and `beam_import` use the other names that `problems` looks for.
@@ -25,8 +25,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 READ_FROM = "2.77"
 """The version of Beam that the seam was read from."""
-LOST_WORKER = "Channel closed prematurely"
-"""Beam's message when a worker process has ended without an error of its own."""
+_CHANNEL = "Channel closed prematurely"
+LOST_WORKER = (_CHANNEL, "SDK worker disconnected")
+"""The messages of Beam's own runner, and of Prism, when a worker process has ended without an error
+of its own."""
 _RUNNER = "apache_beam.runners.portability.fn_api_runner"
 _PLACES = (
     ("apache_beam.options.pipeline_options", "_BeamArgumentParser"),
@@ -41,7 +43,7 @@ _PLACES = (
     ("apache_beam.runners.worker.statesampler", "StateSampler.__init__"),
 )
 """The names that are used, by module."""
-_TEXTS = {LOST_WORKER: "apache_beam.runners.worker.data_plane"}
+_TEXTS = {_CHANNEL: "apache_beam.runners.worker.data_plane"}
 """The messages that are recognised, with the module that raises them."""
 
 

@@ -1,4 +1,4 @@
-"""A Dataflow job: its options, its start from the preprocess step, and its end."""
+"""A Dataflow job: its options, its start from a step, and its end."""
 
 from __future__ import annotations
 
@@ -117,12 +117,13 @@ def _python() -> str:
     return ".".join(platform.python_version_tuple()[:2])
 
 
-def run(pipeline: beam.Pipeline, gcp_resources: str) -> None:
+def run(pipeline: beam.Pipeline, gcp_resources: str, step: str) -> None:
     """Starts a pipeline's job, prints its link, and waits for its end; cancels it on SIGTERM.
 
     Args:
         pipeline: The pipeline, with its options.
         gcp_resources: The file through which the page of Vertex AI links to the job; may be empty.
+        step: The name of the step, for what is printed.
 
     Raises:
         RunnerError: The job failed or was cancelled.
@@ -136,11 +137,11 @@ def run(pipeline: beam.Pipeline, gcp_resources: str) -> None:
             job = f"projects/{options.project}/locations/{options.region}/jobs/{result.job_id()}"
             write_resources(gcp_resources, job)
             link = _link(options, result.job_id())
-            print(f"preprocess: Dataflow job {result.job_id()}: {link}", flush=True)
-            state = _wait(result)
+            print(f"{step}: Dataflow job {result.job_id()}: {link}", flush=True)
+            state = _wait(result, step)
         except BaseException:
             if result is not None and not PipelineState.is_terminal(result.state):
-                print(f"preprocess: cancelling Dataflow job {result.job_id()}", flush=True)
+                print(f"{step}: cancelling Dataflow job {result.job_id()}", flush=True)
                 result.cancel()
             raise
     if state != PipelineState.DONE:
@@ -159,7 +160,7 @@ def write_resources(path: str, job: str = "") -> None:
     Path(path).write_text(json.dumps({"resources": resources}), encoding="utf-8")
 
 
-def _wait(result: Any) -> str:
+def _wait(result: Any, step: str) -> str:
     """Prints each new state of a job, and returns its last one."""
     start, printed = time.monotonic(), ""
     pauses_s = chain(PAUSES_S, repeat(PAUSES_S[-1]))
@@ -167,7 +168,7 @@ def _wait(result: Any) -> str:
         state = str(result.state)
         if state != printed:
             printed = state
-            print(f"preprocess: Dataflow: {state} ({time.monotonic() - start:.0f} s)", flush=True)
+            print(f"{step}: Dataflow: {state} ({time.monotonic() - start:.0f} s)", flush=True)
         if PipelineState.is_terminal(state):
             return state
         time.sleep(next(pauses_s))

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from typing import NoReturn
 
 from quatrain.components.engine.beam_import import import_local_beam
@@ -78,12 +79,15 @@ def _work(environment: Mapping[str, str]) -> NoReturn:
     """Works until the runner has no more work, then ends the process."""
     from apache_beam.runners.worker import sdk_worker_main
 
+    from quatrain.components.engine.failures import StreamWithoutTracebacks
+
     os.environ.update(environment)
     # Beam would warn that there is no notebook session to unpickle.
     logging.getLogger(sdk_worker_main.__name__).setLevel(logging.ERROR)
     status = 1
     try:
-        sdk_worker_main.main([])
+        with redirect_stderr(StreamWithoutTracebacks(sys.stderr)):
+            sdk_worker_main.main([])
         status = 0
     except BaseException:
         traceback.print_exc()

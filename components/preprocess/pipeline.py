@@ -67,7 +67,11 @@ def make(
     written = cleaned.range | "Engineer" >> beam.ParDo(
         EngineerRanges(job), beam.pvalue.AsSingleton(fitted)
     ).with_output_types(WrittenFiles)
-    fitted | "Commit" >> beam.ParDo(WriteDocuments(job), beam.pvalue.AsList(written))
+    done = fitted | "Commit" >> beam.ParDo(
+        WriteDocuments(job), beam.pvalue.AsList(written)
+    ).with_output_types(tuple[str, str])
+    # Where a stage has no output, Beam's own runner waits forever for a worker that was killed.
+    done | beam.GroupByKey()
     return pipeline
 
 
@@ -148,9 +152,10 @@ class WriteDocuments(beam.DoFn):
     def __init__(self, job: PreprocessJob) -> None:
         self._job = job
 
-    def process(self, fitted: FitResult, written: list[WrittenFiles]) -> None:
-        """Writes the files that the end of the step reads."""
+    def process(self, fitted: FitResult, written: list[WrittenFiles]) -> Iterator[tuple[str, str]]:
+        """Writes the files that the end of the step reads; yields nothing."""
         if fitted.error is None:
             passes.write_documents(self._job, fitted, list(written))
         else:
             self._job.folder.scratch.write(ERROR, json_bytes(asdict(fitted.error)))
+        yield from ()

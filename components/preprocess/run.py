@@ -8,9 +8,8 @@ from typing import Any
 
 from quatrain.components import storage
 from quatrain.components.buckets import HERE, check_buckets, source_warnings
-from quatrain.components.engine import dataflow, pool, runners
 from quatrain.components.engine.failures import explain_faults
-from quatrain.components.engine.local_runner import local_runner
+from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import DataError, ErrorRecord, RunnerError, SourceError, SpecError
 from quatrain.components.image import IMAGE
 from quatrain.components.preprocess import pipeline
@@ -75,18 +74,15 @@ def preprocess(
         ArtifactError: The folder cannot be written, for example because the disk is full.
     """
     chosen = dict(runner_options or {})
-    runners.check_options(runner, chosen)
-    n_workers = runners.n_workers(runner, chosen)
-    if runner == runners.DATAFLOW:
-        dataflow.check_launch(chosen, image, out)
+    launch = Launch("preprocess", runner, chosen, project, location, image, gcp_resources)
+    launch.check(out)
     # The runner comes first, so that worker processes import Beam while this one plans.
     with (
         earlier_try(out, [spec, runner, at, digest, image]),
         explain_faults(out),
-        local_runner(n_workers, pipeline.__name__) as local,
+        launch.workers(pipeline.__name__) as local,
     ):
         model, rules = _read_spec(spec)
-        remote = runners.engine_of(runner).remote
         check_buckets([out, *_staging(chosen)], location, project)
         files, versions = _list_source(model, at, digest, project)
         for warning in (*source_warnings(model.source.uri, location, project), files.warning):
@@ -102,28 +98,15 @@ def preprocess(
         print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
         if not ranges:  # a CombineGlobally with a default for no input would cost five steps more
             raise DataError(split_problems.run_problem(model, rules.derived, Summary()))
-        defaults: dict[str, Any] = {}
-        if runner == runners.DATAFLOW:
-            defaults = dataflow.defaults(
-                name=model.name,
-                project=project,
-                location=location,
-                image=image,
-                out=out,
-                n_ranges=len(ranges),
-            )
-        options = runners.read_options(runner, chosen, defaults)
-        pool.check(options)
-        with attempt(out, remote=remote) as folder:
+        with (
+            launch.options(local, name=model.name, out=out, n_elements=len(ranges)) as options,
+            attempt(out, remote=launch.remote) as folder,
+        ):
             window = files.as_json() if files.days else None
             job = PreprocessJob(model, rules, folder, len(ranges), window)
-            steps = pipeline.make(job, ranges, local, options, in_one_worker=n_workers == 1)
-            if runner == runners.DATAFLOW:
-                with dataflow.temporary_files(out):
-                    dataflow.run(steps, gcp_resources)
-            else:
-                dataflow.write_resources(gcp_resources)
-                steps.run().wait_until_finish()
+            in_one_worker = launch.in_one_worker
+            steps = pipeline.make(job, ranges, local, options, in_one_worker=in_one_worker)
+            launch.run(steps, out)
             unpinned = {uri: version for uri, version in versions.items() if uri not in tables}
             check_unchanged(unpinned, find_versions(unpinned, project))
             return finish(folder)

@@ -158,7 +158,7 @@ def _emulator_transport() -> Any:
     host = os.environ.get(EMULATOR)
     if not host:
         return None
-    import grpc  # type: ignore[import-untyped]
+    import grpc
     from google.cloud.bigquery_storage_v1.services.big_query_read import transports
 
     return transports.BigQueryReadGrpcTransport(channel=grpc.insecure_channel(host))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 POLL_S = 0.05
@@ -19,6 +20,8 @@ _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _TRACEBACK = "Traceback (most recent call last):"
 _RAISED = re.compile(r"[\w.]+(?:: (?P<message>.*))?$")
 """The first line of an exception: its class, and its message if it has one."""
+_LEAKS = "nanobind: leaked"
+"""What DuckDB prints after the exception of a process that ends while a thread uses it."""
 _TAIL_BYTES = 256 << 10
 """How much of a log's end is read."""
 
@@ -101,7 +104,7 @@ def last_error(log: Path) -> str:
     if not starts:
         last = next((line for line in reversed(lines) if line.strip()), "")
         return last.strip() or "it wrote nothing to its log"
-    after = lines[starts[-1] + 1 :]
+    after = [*takewhile(lambda line: not line.startswith(_LEAKS), lines[starts[-1] + 1 :])]
     first = next((i for i, line in enumerate(after) if line[:1] not in ("", " ")), None)
     if first is None:
         return "the traceback is cut short"

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.engines import servers
 
-from quatrain.components.engine import pool
+from quatrain.components.engine import trial
 from quatrain.components.errors import RunnerError
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from tests.emulators import storage as emulator
-
-ROOT = Path(__file__).parents[3]
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -36,46 +27,25 @@ def expected(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) ->
     return contents(out)
 
 
-@pytest.fixture
-def served_pool() -> Iterator[str]:
-    """A worker pool outside this process."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
-    child = subprocess.Popen(
-        [*command, f"--service_port={port}"],
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("localhost", port), 1).close()
-            break
-        time.sleep(0.1)
-    yield f"localhost:{port}"
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
 def test_worker_processes_and_a_worker_pool_write_the_same_bytes(
-    small_spec: ModelSpec, tmp_path: Path, expected: dict[str, bytes], served_pool: str
+    small_spec: ModelSpec, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
-    engines = {
-        "processes": {"direct_num_workers": 2},
-        "pool": {"environment_type": "EXTERNAL", "environment_config": served_pool},
-    }
-    for name, options in engines.items():
-        preprocess(
-            small_spec.as_json(),
-            runner="local",
-            out=str(tmp_path / name),
-            range_bytes=2000,
-            runner_options=options,
-        )
-        assert contents(tmp_path / name) == expected, name
+    with servers.worker_pool(tmp_path) as pool:
+        engines = {
+            "processes": {"direct_num_workers": 2},
+            "pool": {"environment_type": "EXTERNAL", "environment_config": pool.address},
+        }
+        for name, options in engines.items():
+            preprocess(
+                small_spec.as_json(),
+                runner="local",
+                out=str(tmp_path / name),
+                range_bytes=2000,
+                runner_options=options,
+            )
+            assert contents(tmp_path / name) == expected, name
+        # The pool says itself that it was used: for the trial, and for the run.
+        assert pool.log.read_text().count(servers.STARTED) == 2
 
 
 def test_a_pool_that_nobody_serves_is_a_sentence(small_spec: ModelSpec, tmp_path: Path) -> None:
@@ -91,10 +61,12 @@ def test_a_pool_that_nobody_serves_is_a_sentence(small_spec: ModelSpec, tmp_path
 
 
 def test_workers_of_another_beam_are_refused() -> None:
+    here = trial.versions()
     with pytest.raises(
-        RunnerError, match=r"it has Beam 2\.\d+\.\d+ and not 1\.0, as the launcher has"
+        RunnerError,
+        match=rf"a worker has Beam {here['Beam']}, and the launching process 1\.0",
     ):
-        pool.compare(pool.versions() | {"Beam": "1.0"})
+        trial.compare(here | {"Beam": "1.0"})
 
 
 def test_workers_elsewhere_write_the_same_bytes_to_a_bucket(

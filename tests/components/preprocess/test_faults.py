@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from quatrain.components.engine import failures
-from quatrain.components.errors import ArtifactError, DataError, QuatrainError, SourceError
+from quatrain.components.errors import ArtifactError, DataError, RunnerError, SourceError
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from tests.components.conftest import delays, model_of
@@ -133,7 +133,8 @@ def test_a_disk_that_is_full_at_any_point_is_a_sentence_and_leaves_nothing(
     [
         (OSError(28, "No space left on device"), ArtifactError, "out cannot be written: no space"),
         (RuntimeError("...\nOSError: [Errno 122] Error"), ArtifactError, "a quota is used up"),
-        (RuntimeError("Channel closed prematurely."), QuatrainError, "a worker process of Beam"),
+        (RuntimeError("Channel closed prematurely."), RunnerError, "a worker process of Beam"),
+        (RuntimeError("x: SDK worker disconnected: w"), RunnerError, "a worker process of Beam"),
         (OSError(13, "Permission denied"), OSError, "Permission denied"),
         (KeyError("a bug"), KeyError, "a bug"),
     ],
@@ -224,7 +225,7 @@ def test_a_worker_process_that_is_killed_is_a_sentence_and_leaves_nothing(
     (tmp_path / "site/sitecustomize.py").write_text(KILLER)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}/site:{ROOT}")
     options = {"direct_num_workers": 2, "direct_running_mode": "multi_processing"}
-    with pytest.raises(QuatrainError, match="a worker process of Beam was lost"):
+    with pytest.raises(RunnerError, match="a worker process of Beam was lost"):
         preprocess(
             small_spec.as_json(),
             runner="local",
