@@ -6,13 +6,15 @@ PART ?= preprocess
 EXTRA ?= cpu
 GCSFUSE_VERSION := 3.11.3
 GCSFUSE ?= $(HOME)/.cache/quatrain/gcsfuse-$(GCSFUSE_VERSION)/gcsfuse
+PRISM_VERSION := 2.77.0
+PRISM ?= $(HOME)/.cache/quatrain/prism-$(PRISM_VERSION)/prism
 FLIGHTS := examples/flights/data/flights.csv
 # Of every file in the wheel, so that the same sources give the same bytes: 1 January 1980.
 export SOURCE_DATE_EPOCH := 315532800
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test quick check bench compat vertex-test lock image image-test dist dist-test clean
+.PHONY: help setup data run test quick check bench compat vertex-test engine-test lock image image-test dist dist-test clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -48,6 +50,10 @@ compat: $(READY)  ## try the trainer's sdist on other Pythons and TensorFlows, a
 vertex-test: $(READY)  ## run the pipeline on gs:// and a gcsfuse mount, as Vertex does (root, /dev/fuse, Go)
 	@test -x $(GCSFUSE) || ! command -v go > /dev/null || GOBIN=$(dir $(GCSFUSE)) go install github.com/googlecloudplatform/gcsfuse/v3@v$(GCSFUSE_VERSION)
 	GCSFUSE=$(GCSFUSE) $(if $(filter 0,$(shell id -u)),unshare --mount) $(BIN)/python -m pytest -q $(OPTIONS) $(or $(FILES),$(wildcard tests/vertex/check_*.py))
+
+engine-test: $(READY)  ## run the steps on Prism, Beam's job server and a worker pool, with kills (Go)
+	@test -x $(PRISM) || ! command -v go > /dev/null || GOBIN=$(dir $(PRISM)) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(PRISM_VERSION)
+	PRISM=$(PRISM) $(BIN)/python -m pytest -q $(OPTIONS) $(wildcard tests/engines/check_*.py)
 
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt
