@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.engines import servers
 
 from quatrain.components.engine import trial
 from quatrain.components.errors import RunnerError
 from quatrain.components.preprocess.run import preprocess
 from quatrain.components.specification.schema import ModelSpec
 from tests.emulators import storage as emulator
+from tests.engines import servers
 
 
 def contents(out: Path) -> dict[str, bytes]:
