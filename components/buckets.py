@@ -6,9 +6,11 @@ that cost money. Nothing here creates a bucket: the error shows the command that
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from quatrain.components.errors import BucketError
@@ -32,6 +34,10 @@ _WHY = (
     "training takes regional buckets in the job's region only, and from elsewhere every byte that "
     "is read pays for transfer"
 )
+
+
+_CLIENT_SETTINGS = ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS")
+"""Environment variables that Google's client reads once, when it is created."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,21 @@ def _places(
         yield name, _look_up(name, location, project, client, timeout_s)
 
 
+def open_client(project: str) -> Any:
+    """Returns a project's client of Cloud Storage, with the credentials of this machine.
+
+    It is one for all look-ups, as each new client fetches a token, and asks where each bucket is.
+    """
+    return _open_client(project, tuple(os.environ.get(name) for name in _CLIENT_SETTINGS))
+
+
+@cache
+def _open_client(project: str, settings: tuple[str | None, ...]) -> Any:
+    from google.cloud import storage
+
+    return storage.Client(project=project or None)
+
+
 def _look_up(
     name: str, location: str, project: str, client: Any, timeout_s: float
 ) -> Place | Problem:
@@ -231,10 +252,9 @@ def _client(project: str) -> Any:
         BucketError: There are no credentials.
     """
     from google.auth.exceptions import DefaultCredentialsError
-    from google.cloud import storage
 
     try:
-        return storage.Client(project=project or None)
+        return open_client(project)
     except (DefaultCredentialsError, OSError) as error:
         raise BucketError(
             f"there are no Google Cloud credentials here, so no bucket can be asked where it is "

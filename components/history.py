@@ -2,7 +2,8 @@
 
 A run that passed its gate leaves the place of its model there, and a copy of its statistics, so
 that they outlive its artifacts. The folder follows from the pipeline's parameters, which a schedule
-never changes.
+never changes. In a bucket it is read and written through the API: a mount shows what another run
+has replaced for a minute more, or fails to open it (ESTALE).
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quatrain.components.artifacts import read_manifest, write_json
+from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import ArtifactError
-from quatrain.components.storage import mounted
+from quatrain.components.folder import read_manifest
+from quatrain.components.storage import read_file, write_file
 
 VERSION = 1
 ROLES = {
@@ -58,10 +60,8 @@ def record_run(
         "split": dict(split or {}),
         "statistics": {key: statistics[key] for key in ("version", "kept")},
     }
-    folder = folder_of(root, name)
-    folder.mkdir(parents=True, exist_ok=True)
     for role in ROLES:
-        write_json(folder / f"{role}.json", record)
+        write_file(f"{folder_of(root, name)}/{role}.json", json_bytes(record))
 
 
 def read_statistics(examples: Path | str) -> dict[str, Any]:
@@ -82,19 +82,19 @@ def earlier_runs(root: str, name: str) -> dict[str, dict[str, Any]]:
     """
     runs = {}
     for role in ROLES if root else ():
-        path = folder_of(root, name) / f"{role}.json"
+        uri = f"{folder_of(root, name)}/{role}.json"
         try:
-            runs[role] = json.loads(path.read_text(encoding="utf-8"))
+            runs[role] = json.loads(read_file(uri))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
             raise ArtifactError(
-                f"{path}, the statistics of {ROLES[role]}, cannot be read ({error}); remove it to "
+                f"{uri}, the statistics of {ROLES[role]}, cannot be read ({error}); remove it to "
                 f"compare with nothing"
             ) from error
     return runs
 
 
-def folder_of(root: str, name: str) -> Path:
-    """Returns the folder of a model's records; `gs://` is reached through its mount."""
-    return Path(mounted(root), name, "statistics")
+def folder_of(root: str, name: str) -> str:
+    """Returns the folder of a model's records."""
+    return f"{root.rstrip('/')}/{name}/statistics"

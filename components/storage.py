@@ -11,12 +11,16 @@ import os
 import re
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.fs as pafs
-
+from quatrain.components.artifacts import write_whole
 from quatrain.components.errors import SourceError
 from quatrain.components.wording import first_line
+
+if TYPE_CHECKING:  # its import takes 0.1 s, which a reader of a local file need not wait for
+    import pyarrow as pa
+    import pyarrow.fs as pafs
 
 SCHEME = "gs://"
 MOUNT = "/gcs/"
@@ -64,6 +68,9 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     Raises:
         SourceError: No file system is known for the uri.
     """
+    import pyarrow as pa
+    import pyarrow.fs as pafs
+
     if "://" not in uri:
         return pafs.LocalFileSystem(), uri
     try:
@@ -83,6 +90,8 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
 @cache
 def _client(uri: str, settings: tuple[str | None, ...]) -> pafs.FileSystem:
     """Returns the one client of a bucket: each new client fetches a token and connects again."""
+    import pyarrow.fs as pafs
+
     return pafs.FileSystem.from_uri(uri)[0]
 
 
@@ -118,6 +127,33 @@ def create_stream(uri: str) -> pa.NativeFile:
     return filesystem.open_output_stream(path, compression=None)
 
 
+def write_file(uri: str, data: bytes) -> None:
+    """Writes a file so that it is either whole or as it was before, and makes its folder.
+
+    Two calls replace an object of a bucket; through a mount, a list, a stat, an upload and a rename
+    of the partial file would.
+    """
+    if is_remote(uri):
+        with create_stream(uri) as stream:
+            stream.write(data)
+        return
+    path = Path(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, data)
+
+
+def read_file(uri: str) -> bytes:
+    """Returns the content of a file: an object of a bucket as it is now, by one call.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if "://" not in uri:
+        return Path(uri).read_bytes()
+    with open_stream(uri) as stream:
+        return bytes(stream.read())
+
+
 def show_folder(uri: str) -> None:
     """Makes the objects that stand for a folder and those it is in, where its bucket is mounted.
 
@@ -130,15 +166,10 @@ def show_folder(uri: str) -> None:
 
 def exists(uri: str) -> bool:
     """Returns whether a file or folder exists."""
+    import pyarrow.fs as pafs
+
     filesystem, path = open_filesystem(uri)
     return filesystem.get_file_info(path).type != pafs.FileType.NotFound
-
-
-def remove_file(uri: str) -> None:
-    """Removes a file if it exists."""
-    filesystem, path = open_filesystem(uri)
-    with suppress(FileNotFoundError):
-        filesystem.delete_file(path)
 
 
 def remove_folder(uri: str) -> None:
@@ -148,10 +179,30 @@ def remove_folder(uri: str) -> None:
         os.rmdir(uri)
 
 
-def remove_contents(uri: str) -> None:
-    """Removes everything in a folder, in no particular order; the folder may be absent."""
-    filesystem, path = open_filesystem(uri)
-    filesystem.delete_dir_contents(path, missing_dir_ok=True)
+def remove_contents(uri: str, *, first: str = "") -> None:
+    """Removes everything in a folder, which may be absent.
+
+    Args:
+        uri: The folder.
+        first: The name of the file that is removed before all others, if it is there.
+    """
+    if is_remote(uri):
+        import pyarrow.fs as pafs
+
+        filesystem, path = open_filesystem(uri)
+        selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
+        files = {info.path for info in filesystem.get_file_info(selector)}
+        if (head := f"{path}/{first}") in files:
+            filesystem.delete_file(head)
+        if files - {head}:
+            filesystem.delete_dir_contents(path, missing_dir_ok=True)
+        return
+    folder = Path(uri)
+    if first:
+        (folder / first).unlink(missing_ok=True)
+    for file in sorted(folder.rglob("*"), reverse=True):  # files before their folder
+        with suppress(FileNotFoundError):  # a bucket's folder may vanish with its last file
+            file.rmdir() if file.is_dir() and not file.is_symlink() else file.unlink()
 
 
 def read_head(path: str, n_bytes: int, compression: str | None = None) -> bytes:

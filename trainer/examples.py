@@ -226,17 +226,24 @@ class Examples:
             transform.numbers,
         )
 
-    def raw_rows(self, name: str, rows: int) -> dict[str, Any]:
-        """Returns the raw inputs of a split's first rows, in the form of the serving signature."""
-        inputs = self.transform.inputs
-        return raw_inputs(
-            self._first(name, [RAW_PREFIX + i.name for i in inputs], rows), inputs, RAW_PREFIX
-        )
+    def first_rows(self, name: str, rows: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Reads a split's first rows, and only the shards that hold them.
 
-    def engineered_rows(self, name: str, rows: int) -> dict[str, np.ndarray]:
-        """Returns the engineered columns of a split's first rows, `[N]` by name."""
-        table = self._first(name, [c.name for c in self.transform.engineered], rows)
-        return {n: table.column(n).to_numpy() for n in table.column_names}
+        Returns:
+            The raw inputs in the form of the serving signature, and the engineered columns; each
+            is `[N]` by name.
+        """
+        inputs, engineered = self.transform.inputs, [c.name for c in self.transform.engineered]
+        columns = [*(RAW_PREFIX + i.name for i in inputs), *engineered]
+        parts: list[pa.Table] = []
+        for shard in self.shards(name, columns):
+            parts.append(shard.slice(0, rows))
+            rows -= parts[-1].num_rows
+            if not rows:
+                break
+        table = pa.concat_tables(parts)
+        numbers = {n: table.column(n).to_numpy() for n in engineered}
+        return raw_inputs(table, inputs, RAW_PREFIX), numbers
 
     def shards(self, split: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yields the shards of a split, in the order of the source.
@@ -256,16 +263,6 @@ class Examples:
         if not names:
             raise TrainerError(f"{self.uri}: the manifest names no {split} shard")
         return names
-
-    def _first(self, split: str, columns: Sequence[str], rows: int) -> pa.Table:
-        """Reads the first rows of a split, and only the shards that hold them."""
-        parts: list[pa.Table] = []
-        for shard in self.shards(split, columns):
-            parts.append(shard.slice(0, rows))
-            rows -= parts[-1].num_rows
-            if not rows:
-                break
-        return pa.concat_tables(parts)
 
     def _file(self, name: str) -> pa.NativeFile:
         files, folder = open_folder(self.uri)

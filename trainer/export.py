@@ -37,6 +37,7 @@ PROOF_TOLERANCE = 1e-5
 """Largest difference of an answer, relative above 1: about a hundred roundings of float32."""
 _EXAMPLE_TYPES = {"string": tf.string, "float": tf.float32}  # whole numbers and times: int64
 
+Columns = Mapping[str, Any]
 Answer = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
 
@@ -193,8 +194,10 @@ def export(
         tf.saved_model.save(exported, folder, signatures=exported.signatures())
         Path(folder, "transform.json").write_text(examples.transform_text, encoding="utf-8")
         signatures = tf.saved_model.load(folder).signatures
-        prove(signatures, examples)
-        text = _golden(signatures["serving_default"], examples)
+        raw, engineered = examples.first_rows("validation", PROOF_ROWS)
+        output = "prediction" if examples.transform.task == "regression" else "probabilities"
+        prove(signatures, raw, engineered, output)
+        text = _golden(signatures["serving_default"], examples.transform, raw, output)
         Path(folder, golden.NAME).write_text(text, encoding="utf-8")
         metadata = _metadata(job, predictor, cluster, examples)
         metadata["files"] = _digests(folder)
@@ -209,21 +212,20 @@ def export(
         write_file(job.outputs.model, METADATA, text.encode())
 
 
-def prove(signatures: Mapping[str, Any], examples: Examples) -> None:
+def prove(signatures: Mapping[str, Any], raw: Columns, engineered: Columns, output: str) -> None:
     """Compares a loaded model's answers to raw and to engineered validation rows.
 
     Args:
         signatures: The signatures of the loaded model.
-        examples: The examples, whose validation split holds raw and engineered columns.
+        raw: The raw inputs of the rows, `[N]` by name.
+        engineered: The engineered columns of the same rows.
+        output: Name of the output to compare.
 
     Raises:
         TrainerError: The answers of a row differ by more than `PROOF_TOLERANCE`.
     """
-    raw = _named(examples.raw_rows("validation", PROOF_ROWS))
-    engineered = _named(examples.engineered_rows("validation", PROOF_ROWS))
-    output = _output(examples)
-    from_raw = signatures["serving_default"](**raw)[output].numpy()
-    expected = signatures["engineered"](**engineered)[output].numpy()
+    from_raw = signatures["serving_default"](**_named(raw))[output].numpy()
+    expected = signatures["engineered"](**_named(engineered))[output].numpy()
     row = golden.worst_row(from_raw, expected, PROOF_TOLERANCE)
     if row is not None:
         raise TrainerError(
@@ -233,22 +235,16 @@ def prove(signatures: Mapping[str, Any], examples: Examples) -> None:
         )
 
 
-def _golden(signature: Any, examples: Examples) -> str:
-    """Returns the text of golden.json: a row of missing values, then validation rows."""
-    rows = examples.raw_rows("validation", golden.ROWS - 1)
-    first = {i.name: np.nan if i.is_number else "" for i in examples.transform.inputs}
-    columns = {n: np.concatenate([[first[n]], np.asarray(v)]) for n, v in rows.items()}
-    tensors, output = _named(columns), _output(examples)
+def _golden(signature: Any, transform: Transform, raw: Columns, output: str) -> str:
+    """Returns the text of golden.json: a row of missing values, then the first of these rows."""
+    first = {i.name: np.nan if i.is_number else "" for i in transform.inputs}
+    rows = {n: np.asarray(v[: golden.ROWS - 1]) for n, v in raw.items()}
+    tensors = _named({n: np.concatenate([[first[n]], v]) for n, v in rows.items()})
     arguments = {name: tensor.numpy() for name, tensor in tensors.items()}
     return golden.write(arguments, signature(**tensors)[output].numpy(), output)
 
 
-def _output(examples: Examples) -> str:
-    """Returns the name of the output that proofs compare."""
-    return "prediction" if examples.transform.task == "regression" else "probabilities"
-
-
-def _named(columns: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+def _named(columns: Columns) -> dict[str, tf.Tensor]:
     """Returns columns as tensors by argument of the signature."""
     arguments = argument_names(columns)
     return {arguments[n]: tf.constant(np.asarray(v)) for n, v in columns.items()}

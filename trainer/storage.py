@@ -72,7 +72,7 @@ def remove_folder(folder: str, *, first: str) -> None:
     infos = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
     if any(info.base_name == first for info in infos):
         files.delete_file(f"{path}/{first}")
-    if "://" in folder:  # a bucket has no folder to delete
+    if infos and "://" in folder:  # a bucket has no folder to delete
         files.delete_dir_contents(path, missing_dir_ok=True)
     elif infos:
         files.delete_dir(path)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.components import history
-from quatrain.components.artifacts import read_manifest, sha256_of
+from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.gate import require_passed
+from quatrain.components.folder import read_manifest
 from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.serve.served_model import read_metadata, read_transform
 from quatrain.components.specification.schema import ModelSpec

@@ -42,7 +42,7 @@ def measure(
             from quatrain.components.evaluate import run
 
         measured = run.evaluate_model(
-            spec, examples.path, model.path, evaluation.path, drift=drift.path, root=root
+            spec, examples.uri, model.uri, evaluation.uri, drift=drift.uri, root=root
         )
         run.record(measured, metrics, classification)
 
@@ -68,4 +68,4 @@ def gate(
     """
     from quatrain.components.evaluate.champion import promote
 
-    promote(root, run, created, examples.path, evaluation.path, model.uri)
+    promote(root, run, created, examples.uri, evaluation.uri, model.uri)

@@ -27,6 +27,7 @@ from quatrain.components.evaluate.measures.measurements import (
 )
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOO_MANY, Survey, as_text
+from quatrain.components.folder import Folder
 from quatrain.components.serve.served_model import (
     BATCH_ROWS,
     ServedModel,
@@ -62,7 +63,7 @@ class EvaluationPlan:
         model: Folder of the exported model.
         transform: The fitted transform of the examples.
         slices: The columns whose values are measured apart.
-        out: Folder for the predictions.
+        out: Folder for the predictions, a path or gs:// uri.
         champion: Folder of the champion that the model is compared with; None without one.
     """
 
@@ -168,8 +169,9 @@ def score_shard(
     """Scores a test shard, writes its predictions and returns its measurements."""
     measured = _no_measurements(reference, models)
     row = shard.first_row
-    target = Path(plan.out, Path(shard.path).name.replace("test-", "predictions-"))
-    with pq.ParquetWriter(target, prediction_schema(plan.transform, labelled=True)) as writer:
+    name = Path(shard.path).name.replace("test-", "predictions-")
+    schema = prediction_schema(plan.transform, labelled=True)
+    with Folder(plan.out).create(name) as stream, pq.ParquetWriter(stream, schema) as writer:
         for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
             batch_measured, predictions = _score(batch, row, plan, models, reference, tables)
             measured += batch_measured

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apache_beam as beam
@@ -57,11 +58,11 @@ def score(plan: EvaluationPlan, train: Sequence[Shard], test: Sequence[Shard]) -
         ArtifactError: A shard or the model is not what was written, or cannot be read.
         DataError: A split has no rows, or a weight is negative or not finite.
     """
-    out = Path(plan.out, ".measurements.json")
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
-        _build(pipeline, plan, train, test, out)
-    measurements: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    out.unlink()
+    with TemporaryDirectory(prefix="quatrain-evaluate-") as folder:
+        out = Path(folder, "measurements.json")
+        with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+            _build(pipeline, plan, train, test, out)
+        measurements: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     if _ERROR in measurements:
         raise ErrorRecord(**measurements[_ERROR]).error
     return measurements

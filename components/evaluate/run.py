@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from quatrain.components.artifacts import commit, read_manifest, sha256_of, write_json
+from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.champion import find_champion, split_of
 from quatrain.components.evaluate.gate import cautions, check_gate
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
 from quatrain.components.evaluate.report.report import render
-from quatrain.components.serve.served_model import read_metadata
+from quatrain.components.folder import commit, read_manifest
+from quatrain.components.serve.served_model import on_this_machine, read_metadata
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.storage import mounted, read_file
 from quatrain.components.wording import counted
 from quatrain.trainer.features.transform import Transform
 
@@ -37,9 +40,10 @@ def evaluate_model(
 
     Args:
         spec: The spec, as it travels through the pipeline.
-        examples: The artifact of the preprocess step.
-        model: The artifact of the train step; the SavedModel is in its folder `model`.
-        out: The artifact to write.
+        examples: The artifact of the preprocess step, a path or gs:// uri.
+        model: The artifact of the train step, a path or gs:// uri; the SavedModel is in its folder
+            `model`.
+        out: The artifact to write, a path or gs:// uri.
         drift: The artifact that compares the examples with those of earlier runs; None without one.
         root: The folder of all runs, where the champion is recorded; if empty, there is none.
 
@@ -52,35 +56,38 @@ def evaluate_model(
             belong together.
         DataError: A split has no rows, or a weight is negative or not finite.
     """
-    checked, examples, model = read_parameter(spec), Path(examples), Path(model, "model")
+    checked, examples = read_parameter(spec), str(examples)
     manifest = read_manifest(examples, "manifest.json", "preprocess")
     statistics = read_manifest(examples, "statistics.json", "preprocess")
     drift_document = None if drift is None else read_manifest(drift, "drift.json", "preprocess")
-    metadata, digest = read_metadata(model), sha256_of(model / "metadata.json")
-    _require_same_transform(examples, metadata)
-    with commit(out, "metrics.json") as folder:
-        transform = Transform.from_json((examples / "transform.json").read_text(encoding="utf-8"))
-        champion = find_champion(root, checked, transform)
-        opponent = champion.model if champion and not champion.why else None
-        plan = EvaluationPlan(str(model), transform, checked.evaluate.slices, str(folder), opponent)
-        train, test = (_shards(examples, split, manifest) for split in ("train", "test"))
-        rows = manifest["rows"]["test"]
-        print(f"evaluate: {rows:,} test rows in {counted(len(test), 'shard')}", flush=True)
-        measured = pipeline.score(plan, train, test)
-        if champion:
-            identity = {"run": champion.run, "made": champion.created, "why": champion.why}
-            measured["champion"] = {**identity, **(measured["champion"] or {})}
-        metrics = _metrics(checked, manifest, metadata, digest, measured)
-        page = render(
-            metrics,
-            manifest,
-            metadata,
-            checked.as_document(),
-            audit=statistics["audit"],
-            drift=drift_document,
-        )
-        (folder / "report.html").write_text(page, encoding="utf-8")
-        write_json(folder / "metrics.json", metrics)
+    with on_this_machine(f"{model}/model") as model_folder:
+        metadata, digest = read_metadata(model_folder), sha256_of(model_folder / "metadata.json")
+        transform_json = read_file(f"{examples}/transform.json")
+        _require_same_transform(examples, transform_json, metadata)
+        with commit(out, "metrics.json") as folder:
+            transform = Transform.from_json(transform_json.decode())
+            champion = find_champion(root, checked, transform)
+            opponent = champion.model if champion and not champion.why else None
+            slices = checked.evaluate.slices
+            plan = EvaluationPlan(str(model_folder), transform, slices, folder.uri, opponent)
+            train, test = (_shards(examples, split, manifest) for split in ("train", "test"))
+            rows = manifest["rows"]["test"]
+            print(f"evaluate: {rows:,} test rows in {counted(len(test), 'shard')}", flush=True)
+            measured = pipeline.score(plan, train, test)
+            if champion:
+                identity = {"run": champion.run, "made": champion.created, "why": champion.why}
+                measured["champion"] = {**identity, **(measured["champion"] or {})}
+            metrics = _metrics(checked, manifest, metadata, digest, measured)
+            page = render(
+                metrics,
+                manifest,
+                metadata,
+                checked.as_document(),
+                audit=statistics["audit"],
+                drift=drift_document,
+            )
+            folder.write("report.html", page.encode())
+            folder.write_json("metrics.json", metrics)
     return metrics
 
 
@@ -107,9 +114,11 @@ def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
         curves.log_confusion_matrix(list(metrics["classes"]), matrix)
 
 
-def _require_same_transform(examples: Path, metadata: Mapping[str, Any]) -> None:
+def _require_same_transform(
+    examples: str, transform_json: bytes, metadata: Mapping[str, Any]
+) -> None:
     """Refuses a model that was trained on examples with another transform."""
-    ours, trained = sha256_of(examples / "transform.json"), metadata["examples"]["transform"]
+    ours, trained = hashlib.sha256(transform_json).hexdigest(), metadata["examples"]["transform"]
     if ours != trained:
         raise ArtifactError(
             f"the model was trained on a transform with sha256 {trained[:12]}..., the examples at "
@@ -117,11 +126,14 @@ def _require_same_transform(examples: Path, metadata: Mapping[str, Any]) -> None
         )
 
 
-def _shards(examples: Path, split: str, manifest: Mapping[str, Any]) -> list[Shard]:
-    """Returns the shards of a split, whose rows must add up to the count of the manifest."""
+def _shards(examples: str, split: str, manifest: Mapping[str, Any]) -> list[Shard]:
+    """Returns the shards of a split, whose rows must add up to the count of the manifest.
+
+    They are read several times, which costs least through a mount: the kernel keeps what was read.
+    """
     shards, rows = [], 0
     for name in sorted(n for n in manifest["files"] if n.startswith(f"{split}-")):
-        path = examples / name
+        path = mounted(f"{examples}/{name}")
         try:
             n_rows = pq.read_metadata(path).num_rows
         except (OSError, ValueError) as error:
@@ -129,7 +141,7 @@ def _shards(examples: Path, split: str, manifest: Mapping[str, Any]) -> list[Sha
                 f"{path} is in manifest.json but cannot be read ({error}); "
                 "run the preprocess step again"
             ) from error
-        shards.append(Shard(str(path), rows, manifest["files"][name]))
+        shards.append(Shard(path, rows, manifest["files"][name]))
         rows += n_rows
     if rows != manifest["rows"][split]:
         raise ArtifactError(

@@ -22,12 +22,8 @@ def package(
     Returns:
         The sha256 of the package.
     """
-    from pathlib import Path
-
     from quatrain.components.package import publishing
     from quatrain.components.specification.parameter import read_parameter
 
     train = read_parameter(spec).train
-    return publishing.publish(
-        Path(examples.path), Path(package.path), train.trainer or "", train.settings.model
-    )
+    return publishing.publish(examples.uri, package.uri, train.trainer or "", train.settings.model)

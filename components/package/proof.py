@@ -37,7 +37,7 @@ class _Prover:
     """The checks of one package; each returns a detail, or raises PackageError with the reason."""
 
     def __init__(
-        self, trainer_dir: Path, examples: Path, built: Sdist, work: Path, model: str
+        self, trainer_dir: Path, examples: str, built: Sdist, work: Path, model: str
     ) -> None:
         self._trainer_dir, self._examples, self._built = trainer_dir, examples, built
         self._model = model
@@ -127,7 +127,7 @@ WAYS_OUT: Mapping[str, str] = {
 
 
 def prove(
-    trainer_dir: Path, examples: Path, built: Sdist, model: str = "auto"
+    trainer_dir: Path, examples: str, built: Sdist, model: str = "auto"
 ) -> list[dict[str, Any]]:
     """Runs all checks and returns their records.
 

@@ -10,20 +10,21 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from quatrain.components.artifacts import commit, write_json
 from quatrain.components.errors import PackageError
+from quatrain.components.folder import commit
 from quatrain.components.package.proof import prove
 from quatrain.components.package.sdist import build_sdist
 from quatrain.components.package.sources import IGNORED, PACKAGE, check_sources
 from quatrain.components.storage import mounted
 
 
-def publish(examples: Path, out: Path, trainer: str = "", model: str = "auto") -> str:
+def publish(examples: Path | str, out: Path | str, trainer: str = "", model: str = "auto") -> str:
     """Builds and proves the trainer package, and writes the package artifact.
 
     Args:
-        examples: The folder of engineered rows; a handful of them trains the proof.
-        out: The package artifact, which counts once it has `package.json`.
+        examples: The folder of engineered rows, a path or gs:// uri; a handful of them trains the
+            proof.
+        out: The package artifact, a path or gs:// uri; it counts once it has `package.json`.
         trainer: A folder that replaces the trainer, or a file that replaces its `model.py`; a
             gs:// uri is read through its mount. By default the trainer beside this code.
         model: The kind of model that the proof trains, a value of `train.model`.
@@ -34,11 +35,16 @@ def publish(examples: Path, out: Path, trainer: str = "", model: str = "auto") -
     Raises:
         PackageError: The sources are refused or a check failed; nothing was published.
     """
-    with commit(out, "package.json") as folder, sources_of(trainer) as sources:
-        built = build_sdist(sources, folder)
-        checks = prove(sources, examples, built, model)
+    with (
+        commit(out, "package.json") as folder,
+        sources_of(trainer) as sources,
+        tempfile.TemporaryDirectory(prefix="quatrain-package-") as place,
+    ):
+        built = build_sdist(sources, Path(place))
+        checks = prove(sources, str(examples), built, model)
+        folder.write(built.path.name, built.path.read_bytes())
         record = {"version": 1, "file": built.path.name, "sha256": built.sha256, "checks": checks}
-        write_json(folder / "package.json", record)
+        folder.write_json("package.json", record)
     print(f"package: published {built.path.name}", flush=True)
     return built.sha256
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from quatrain.components.artifacts import read_manifest, sha256_of_files, write_json
+from quatrain.components import storage
+from quatrain.components.artifacts import sha256_of_files, write_json
+from quatrain.components.folder import read_manifest
 from quatrain.components.specification.split import SPLITS
 from quatrain.trainer.examples import Examples, read_examples
 from quatrain.trainer.features import RAW_PREFIX, raw_inputs
@@ -21,7 +22,7 @@ ROWS = 64
 """The number of rows of a split, if it has that many."""
 
 
-def cut_sample(examples: Path, out: Path) -> Path:
+def cut_sample(examples: Path | str, out: Path) -> Path:
     """Writes an examples folder of the first rows of each split, with a manifest of its own.
 
     For a class that these rows lack, its first row is added: the train split gets every class, as
@@ -39,8 +40,9 @@ def cut_sample(examples: Path, out: Path) -> Path:
         table = _first_rows(read, split)
         pq.write_table(table, out / f"{split}-00000-of-00001.parquet")
         rows[split] = table.num_rows
-    for name in ("transform.json", "statistics.json"):
-        shutil.copyfile(examples / name, out / name)
+    (out / "transform.json").write_text(read.transform_text, encoding="utf-8")
+    statistics = storage.read_file(f"{examples}/statistics.json")
+    (out / "statistics.json").write_bytes(statistics)
     written = {
         **manifest,
         "rows": {"read": sum(rows.values()), **rows, "rejected": 0},

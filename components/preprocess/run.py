@@ -50,8 +50,7 @@ def preprocess(
     Args:
         spec: The model spec as it travels: JSON text, or the uri of a file with its digest.
         runner: A name of `runners.ENGINES`, or that of another Beam runner.
-        out: The folder of the artifact `examples`. A gs:// uri is written through its mount, unless
-            the workers are on other machines.
+        out: The artifact `examples`, a path or gs:// uri.
         project: The job's project.
         location: The job's region, in which every bucket must be; `local` on this machine.
         at: The time of the run, at which a window of the source ends; may be empty without one.

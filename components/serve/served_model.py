@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from quatrain.components.artifacts import read_manifest, sha256_of
+from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
-from quatrain.components.storage import open_stream
+from quatrain.components.folder import read_manifest
+from quatrain.components.storage import read_file
 from quatrain.components.wording import first_line
 from quatrain.trainer import golden
 from quatrain.trainer.features import LABEL
@@ -53,6 +56,27 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     return metadata
 
 
+@contextmanager
+def on_this_machine(uri: str) -> Iterator[Path]:
+    """Yields a model's folder: its own, or a copy of one in a bucket while the context lasts.
+
+    A file of a copy takes one call, and through a mount at least three; TensorFlow reads some of
+    them twice. Errors name the model where its owner finds it, not the copy.
+
+    Raises:
+        ArtifactError: A file is absent, or may not be read.
+    """
+    if "://" not in uri:
+        yield Path(uri)
+        return
+    with TemporaryDirectory(prefix="quatrain-model-") as copy:
+        download_model(uri.rstrip("/"), Path(copy))
+        try:
+            yield Path(copy)
+        except ArtifactError as error:
+            raise ArtifactError(str(error).replace(copy, uri.rstrip("/"))) from error
+
+
 def download_model(uri: str, folder: Path) -> None:
     """Copies the files that a model's metadata.json names, and that one, to a local folder.
 
@@ -68,8 +92,7 @@ def download_model(uri: str, folder: Path) -> None:
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise ArtifactError(f"{uri}/metadata.json names {path}, outside of the model")
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open_stream(f"{uri}/{path.relative_to(folder)}") as stream:
-                path.write_bytes(stream.read())
+            path.write_bytes(read_file(f"{uri}/{path.relative_to(folder)}"))
             if path == folder / "metadata.json":
                 names += json.loads(path.read_bytes())["files"]
     except (OSError, ValueError, KeyError) as error:

@@ -14,18 +14,16 @@ import json
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from quatrain.components.errors import DataError, QuatrainError
-from quatrain.components.serve.served_model import ServedModel, download_model, read_metadata
+from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
@@ -177,11 +175,7 @@ def load(uri: str) -> ServedModel:
     Raises:
         QuatrainError: The folder is not a complete model, or cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="quatrain-model-") as copy:
-        folder = Path(uri)
-        if "://" in uri:
-            folder = Path(copy)
-            download_model(uri.rstrip("/"), folder)
+    with on_this_machine(uri) as folder:
         read_metadata(folder)
         served = ServedModel.load(folder)
         _warm(served.transform, served)

@@ -7,16 +7,14 @@ file below the root, and the parameter holds the file's uri and digest.
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from quatrain.components.artifacts import write_whole
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.messages import schema_problems
 from quatrain.components.specification.schema import ModelSpec, digest_of
-from quatrain.components.storage import create_stream, is_remote, open_stream
+from quatrain.components.storage import read_file, write_file
 
 MAX_VALUES = 1_000_000
 """The largest document; YAML's aliases can write a list of 10^9 values in a few lines."""
@@ -69,13 +67,7 @@ def write_spec(spec: ModelSpec, root: str) -> None:
         return
     uri, data = reference["uri"], spec.as_json().encode()
     try:
-        if is_remote(uri):
-            with create_stream(uri) as stream:
-                stream.write(data)
-            return
-        path = Path(uri)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
+        write_file(uri, data)
     except OSError as error:
         raise SpecError(
             f"the spec is too long for a parameter, and its file {uri} cannot be written: {error}; "
@@ -133,8 +125,7 @@ def _read_file(uri: str, sha256: str) -> str:
     """
     mend = "start the run again, or apply the schedule again, to write a new one"
     try:
-        with open_stream(uri) as stream:
-            text = str(stream.read(), "utf-8")
+        text = str(read_file(uri), "utf-8")
     except (OSError, ValueError) as error:
         raise SpecError(f"the spec's file {uri!r} cannot be read ({error}); {mend}") from error
     if (digest := digest_of(text)) != sha256:

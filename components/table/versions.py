@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.components.artifacts import canonical_json
-from quatrain.components.buckets import buckets_of
+from quatrain.components.buckets import buckets_of, open_client
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import is_table
 from quatrain.components.storage import SCHEME, is_remote
@@ -100,11 +100,10 @@ def _generations(paths: set[str], project: str, client: Any) -> dict[str, str]:
     """Returns the generation of each object, by one listing for each bucket."""
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import GoogleAuthError
-    from google.cloud import storage
 
     generations: dict[str, str] = {}
     try:
-        client = client or storage.Client(project=project or None)
+        client = client or open_client(project)
         for bucket in sorted({path.partition("/")[0] for path in paths}):
             names = [p.partition("/")[2] for p in paths if p.startswith(f"{bucket}/")]
             blobs = client.list_blobs(

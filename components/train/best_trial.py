@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from quatrain.components.artifacts import commit, write_json
 from quatrain.components.errors import TrainingFailed
+from quatrain.components.folder import commit
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GOOGLE = "-aiplatform.googleapis.com"
@@ -24,7 +24,7 @@ def choose(gcp_resources: str, pools: str, tuning: str) -> list[Any]:
         gcp_resources: The output of HyperparameterTuningJobRunOp; names the job.
         pools: The `worker_pool_specs` of the trials as JSON text: a list would arrive with floats,
             which Vertex refuses as counts of machines.
-        tuning: The folder to write `tuning.json` into: the job with all its trials.
+        tuning: The artifact to write `tuning.json` into: the job with all its trials.
 
     Raises:
         TrainingFailed: No trial reported the metric.
@@ -39,7 +39,7 @@ def choose(gcp_resources: str, pools: str, tuning: str) -> list[Any]:
     )
     print(f"choose: the final training gets {' '.join(arguments)}")
     with commit(tuning, "tuning.json") as folder:
-        write_json(folder / "tuning.json", {"best": best["id"], **job})
+        folder.write_json("tuning.json", {"best": best["id"], **job})
     return with_arguments(json.loads(pools), arguments)
 
 

@@ -45,8 +45,8 @@ def plan(
 
     return planning.plan(
         spec,
-        planning.Artifact(package.uri, package.path),
-        planning.Artifact(examples.uri, examples.path),
+        package.uri,
+        examples.uri,
         model.uri,
         tier=tier,
         image=image,
@@ -64,4 +64,4 @@ def choose(gcp_resources: str, pools: str, tuning: dsl.Output[dsl.Artifact]) -> 
     """
     from quatrain.components.train import best_trial
 
-    return best_trial.choose(gcp_resources, pools, tuning.path)
+    return best_trial.choose(gcp_resources, pools, tuning.uri)

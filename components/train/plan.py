@@ -8,7 +8,7 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from quatrain.components.artifacts import read_manifest
+from quatrain.components.folder import read_manifest
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec, Train
 from quatrain.components.specification.search_space import study_parameters
@@ -18,13 +18,6 @@ from quatrain.trainer.settings import Hyperparameters
 COMMAND = ("python", "-P", "-m", "quatrain.components.train.bootstrap")
 MIN_STEPS = 100
 """The fewest steps of an epoch whose batch grows; with fewer, an epoch learns little."""
-
-
-class Artifact(NamedTuple):
-    """An artifact: its uri for the replicas, and its path for this process."""
-
-    uri: str
-    path: str
 
 
 class Plan(NamedTuple):
@@ -47,8 +40,8 @@ class Plan(NamedTuple):
 
 def plan(
     spec: str,
-    package: Artifact,
-    examples: Artifact,
+    package: str,
+    examples: str,
     model_uri: str,
     tier: str,
     image: str,
@@ -57,8 +50,8 @@ def plan(
 
     Args:
         spec: The pipeline's parameter.
-        package: The proved trainer package.
-        examples: The rows to train on.
+        package: The artifact of the package step, a path or gs:// uri.
+        examples: The artifact of the preprocess step, a path or gs:// uri.
         model_uri: The job's base output directory; the model goes to `model/` below it.
         tier: Replaces the spec's tier, unless empty.
         image: The image that runs the bootstrap.
@@ -69,12 +62,12 @@ def plan(
     """
     model_spec = read_parameter(spec)
     chosen = resolve_tier(model_spec, tier)
-    published = read_manifest(package.path, "package.json", step="package")
-    rows = read_manifest(examples.path, "manifest.json", step="preprocess")["rows"]
+    published = read_manifest(package, "package.json", step="package")
+    rows = read_manifest(examples, "manifest.json", step="preprocess")["rows"]
     settings = scaled(chosen.batch_rule, model_spec.train.settings, chosen.devices, rows["train"])
-    arguments = ["--package", f"{package.uri}/{published['file']}"]
+    arguments = ["--package", f"{package}/{published['file']}"]
     arguments += ["--sha256", published["sha256"], "--"]
-    arguments += trainer_arguments(settings, examples.uri, chosen)
+    arguments += trainer_arguments(settings, examples, chosen)
     _print_plan(chosen, model_spec.train.settings, settings)
     container = {"image_uri": image, "command": list(COMMAND), "args": arguments}
     pools = chosen.worker_pools(container)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quatrain.components.artifacts import read_manifest
+from quatrain.components.folder import read_manifest
 from quatrain.components.tiers import tiers
 from quatrain.components.tiers.pools import load
 from quatrain.components.tiers.prices import PriceError, load_prices

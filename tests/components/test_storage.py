@@ -16,9 +16,10 @@ from quatrain.components.storage import (
     mounted,
     open_filesystem,
     open_stream,
+    read_file,
     read_head,
     remove_contents,
-    remove_file,
+    write_file,
 )
 from tests.emulators import storage as emulator
 
@@ -92,11 +93,12 @@ def test_a_file_is_written_read_and_removed_here_and_in_a_bucket(
     assert exists(f"{folder}/model.tar.gz")
     with open_stream(f"{folder}/model.tar.gz") as stream:
         assert stream.read() == b"packed"
-    remove_file(f"{folder}/model.tar.gz")
-    remove_file(f"{folder}/model.tar.gz")
-    assert not exists(f"{folder}/model.tar.gz")
-    with create_stream(f"{folder}/rows/1") as stream:
-        stream.write(b"1")
-    remove_contents(folder)
-    remove_contents(f"{folder}/absent")
-    assert not exists(f"{folder}/rows/1")
+    write_file(f"{folder}/rows/1", b"1")
+    write_file(f"{folder}/rows/1", b"one")
+    assert read_file(f"{folder}/rows/1") == b"one"
+    remove_contents(folder, first="absent")
+    remove_contents(f"{folder}/absent", first="absent")
+    for name in ("model.tar.gz", "rows/1"):
+        assert not exists(f"{folder}/{name}")
+        with pytest.raises(FileNotFoundError):
+            read_file(f"{folder}/{name}")

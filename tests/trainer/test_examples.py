@@ -16,14 +16,14 @@ def test_the_shards_of_a_split_are_read_in_order(examples: Path) -> None:
     assert train.numbers.dtype == np.float32
     assert train.indices.shape == (333, 2)
     assert train.indices.dtype == np.int32
-    first = read.engineered_rows("train", 5)
+    validation, (_, first) = read.split("validation"), read.first_rows("validation", 5)
     assert [c.name for c in read.transform.engineered] == list(first)
-    np.testing.assert_array_equal(train.numbers[:5, 0], first["delay"])
-    np.testing.assert_array_equal(train.indices[:5, 1], first["carrier_stops"])
+    np.testing.assert_array_equal(validation.numbers[:5, 0], first["delay"])
+    np.testing.assert_array_equal(validation.indices[:5, 1], first["carrier_stops"])
 
 
 def test_raw_rows_come_as_the_signature_takes_them(examples: Path) -> None:
-    raw = read_examples(str(examples)).raw_rows("validation", 20)
+    raw, _ = read_examples(str(examples)).first_rows("validation", 20)
     assert list(raw) == ["delay", "carrier-code", "stops", "time"]
     assert raw["delay"].dtype == raw["time"].dtype == np.float64
     assert "" in raw["carrier-code"].to_pylist()
@@ -66,6 +66,6 @@ def test_the_first_rows_need_no_later_shard(tmp_path: Path) -> None:
     folder = write_examples(tmp_path / "examples")
     (folder / "validation-00001-of-00002.parquet").unlink()
     read = read_examples(str(folder))
-    assert len(read.raw_rows("validation", 3)["delay"]) == 3
+    assert len(read.first_rows("validation", 3)[0]["delay"]) == 3
     with pytest.raises(TrainerError, match=r"00001-of-00002\.parquet is in the manifest but not"):
-        read.raw_rows("validation", 10**6)
+        read.first_rows("validation", 10**6)

@@ -91,8 +91,8 @@ def test_raw_engineered_and_serialized_rows_answer_alike(
     task: str, request: pytest.FixtureRequest
 ) -> None:
     model, examples, _ = request.getfixturevalue(task)
-    raw = _named(examples.raw_rows("validation", 90))
-    expected = answers(model, "engineered", **_named(examples.engineered_rows("validation", 90)))
+    raw, engineered = (_named(c) for c in examples.first_rows("validation", 90))
+    expected = answers(model, "engineered", **engineered)
     serialized = [
         serialize(*row) for row in zip(*(raw[a].numpy().tolist() for a in raw), strict=True)
     ]

@@ -171,7 +171,7 @@ def loss_of(model: Any, folder: Path) -> float:
     from quatrain.trainer.export import _named
 
     read = read_examples(str(folder))
-    rows = read.engineered_rows("validation", 10**6)
+    rows = read.first_rows("validation", 10**6)[1]
     late = model.signatures["engineered"](**_named(rows))["probabilities"][:, 1].numpy()
     labels = read.split("validation").labels
     return float(-np.log(np.where(labels == 1, late, 1 - late)).mean())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +18,7 @@ from ..cluster import Cluster
 from ..job import Job
 from ..rows import Window
 from ..settings import Hyperparameters, TrainerError
+from ..storage import in_bucket, write_file
 from .steps import Loop
 
 log = logging.getLogger("trainer")
@@ -79,7 +82,7 @@ def run_epochs(
         return now - saved_at >= save_every_s
 
     stopped = _stopped(job.settings, progress, clock.seconds())
-    with _summaries(job.outputs.logs, cluster) as summaries:
+    with _summaries(job.outputs.logs, cluster) as (writer, publish):
         while stopped is None:
             started, first, steps_before = clock.seconds(), progress.begun.steps, progress.steps
             loss = _run_epoch(loop, job.settings, progress, clock, save, is_due)
@@ -98,9 +101,9 @@ def run_epochs(
                 save(progress)
             if cluster.is_chief:
                 # Workers agree on seconds in float32, so a short epoch may seem to take none.
-                _log(summaries, epoch, (step - steps_before - first) / max(seconds - started, 1e-3))
-                if worth:  # a flush writes the whole file anew in a bucket
-                    summaries.flush()
+                _log(writer, epoch, (step - steps_before - first) / max(seconds - started, 1e-3))
+                if worth and stopped is None:
+                    publish()
                 report(epoch)
     log.info("stopped by %s; the best epoch is %d", stopped, progress.best_epoch)
     return TrainedWeights(progress, stopped, best)
@@ -199,17 +202,32 @@ class _Clock:
 
 
 @contextmanager
-def _summaries(folder: str, cluster: Cluster) -> Iterator[tf.summary.SummaryWriter]:
-    """Yields a writer for TensorBoard; only the chief's writes anything."""
+def _summaries(
+    target: str, cluster: Cluster
+) -> Iterator[tuple[tf.summary.SummaryWriter, Callable[[], None]]]:
+    """Yields a writer for TensorBoard, and a function that makes what it wrote visible there.
+
+    Only the chief's writer writes anything. To a bucket, TensorFlow uploads the whole file anew
+    five times in four epochs, whatever `max_queue` and `flush_millis` are. So there it writes on
+    this machine, and the file is uploaded at each checkpoint and at the end, however that comes.
+    """
     if not cluster.is_chief:
-        yield tf.summary.create_noop_writer()
+        yield tf.summary.create_noop_writer(), lambda: None
         return
-    # By default every tenth value is a flush, which writes the whole file anew in a bucket.
-    writer = tf.summary.create_file_writer(folder, max_queue=10_000, flush_millis=60_000)
-    try:
-        yield writer
-    finally:
-        writer.close()
+    with ExitStack() as stack:
+        folder = target
+        if in_bucket(target):
+            folder = stack.enter_context(TemporaryDirectory(prefix="quatrain-logs-"))
+        writer = tf.summary.create_file_writer(folder)
+
+        def publish() -> None:
+            writer.flush()
+            for file in Path(folder).iterdir() if folder != target else ():
+                write_file(target, file.name, file.read_bytes())
+
+        stack.callback(writer.close)
+        stack.callback(publish)  # before the writer is closed and the folder removed
+        yield writer, publish
 
 
 def _log(summaries: tf.summary.SummaryWriter, epoch: Epoch, steps_per_second: float) -> None:

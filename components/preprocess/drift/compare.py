@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from quatrain.components import history
-from quatrain.components.artifacts import commit, write_json
 from quatrain.components.errors import DriftFailed
+from quatrain.components.folder import commit
 from quatrain.components.preprocess.drift.histograms import common
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import Limit
@@ -98,14 +98,14 @@ def check_drift(spec: str, examples: Path | str, root: str, out: Path | str) -> 
     now = history.read_statistics(examples)
     drift = compare_all(history.earlier_runs(root, model.name), now, limits)
     with commit(out, "drift.json") as folder:
-        write_json(folder / "drift.json", drift)
+        folder.write_json("drift.json", drift)
     for sentence in filter(None, [drift["note"], *sentences(drift, "warn")]):
         print(f"preprocess: drift: {sentence}", flush=True)
     if failed := sentences(drift, "fail"):
         lines = "\n".join(f"  {sentence}" for sentence in failed)
         raise DriftFailed(
             f"the rows differ from an earlier run's by more than the spec allows:\n{lines}\n"
-            f"nothing was trained, and {Path(out, 'drift.json')} has all of it; correct the "
+            f"nothing was trained, and {out}/drift.json has all of it; correct the "
             f"source, or accept the change once by --set drift.MEASURE.fail=null"
         )
 

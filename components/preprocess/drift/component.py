@@ -19,4 +19,4 @@ def compare(
     """
     from quatrain.components.preprocess.drift.compare import check_drift
 
-    check_drift(spec, examples.path, root, drift.path)
+    check_drift(spec, examples.uri, root, drift.uri)

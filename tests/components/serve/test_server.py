@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quatrain.components.errors import DataError
+from quatrain.components.errors import ArtifactError, DataError
 from quatrain.components.serve.served_model import ServedModel
 from quatrain.components.serve.server import MAX_BODY_BYTES, Service, load, predict, read_rows
 from quatrain.trainer.features import Input, raw_inputs
 from quatrain.trainer.features.transform import Label, Transform
+from tests.emulators import storage as emulator
 
 INPUTS = (
     Input("delay", "float"),
@@ -48,6 +49,23 @@ def send(service: Service, body: Any, path: str = "/predict", method: str = "POS
     }
     (answer,) = service(request, lambda status, headers: statuses.append(status))
     return statuses[0], json.loads(answer)
+
+
+def test_a_damaged_model_is_named_by_its_uri_and_not_by_its_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulator.serving() as storage:
+        key = emulator.write_credentials(tmp_path / "key.json", storage.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
+        storage.add_bucket("b")
+        storage.put("gs://b/model/metadata.json", b'{"files": {"saved_model.pb": "0a0a"}}')
+        storage.put("gs://b/model/saved_model.pb", b"altered")
+        with pytest.raises(ArtifactError) as raised:
+            load("gs://b/model/")
+    assert str(raised.value).startswith(
+        "gs://b/model/saved_model.pb is not the file that was exported"
+    )
 
 
 def test_instances_become_raw_inputs_with_missing_values() -> None:

@@ -43,8 +43,8 @@ def package(tmp_path):
 def planned(package, value, tier=""):
     return planning.plan(
         value.as_json(),
-        planning.Artifact("gs://b/package", str(package)),
-        planning.Artifact("gs://b/examples", str(package)),
+        str(package),
+        str(package),
         model_uri="gs://b/model",
         tier=tier,
         image="img@sha256:1",
@@ -58,7 +58,7 @@ def test_every_replica_boots_the_package_by_its_digest(package):
     assert container["command"] == ["python", "-P", "-m", "quatrain.components.train.bootstrap"]
     assert container["args"][:5] == [
         "--package",
-        "gs://b/package/quatrain_trainer-0.1-ab.tar.gz",
+        f"{package}/quatrain_trainer-0.1-ab.tar.gz",
         "--sha256",
         "ab",
         "--",

@@ -17,6 +17,7 @@ from quatrain.components.specification.schema import Drift, Limit, ModelSpec
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.statistics import TableStatistics
 from quatrain.validation.load import validate
+from tests.emulators import storage as emulator
 
 COLUMNS = (
     Input("size", "float"),
@@ -277,8 +278,27 @@ def test_statistics_of_another_version_are_reported_and_not_compared(tmp_path: P
     assert "are of version 1, these are of 2: not compared" in drift["note"]
 
 
-def test_in_a_bucket_statistics_are_reached_through_its_mount() -> None:
-    assert history.folder_of("gs://b/root", "t") == Path("/gcs/b/root/t/statistics")
+def test_in_a_bucket_a_replaced_record_is_read_at_once_and_without_a_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = examples(tmp_path / "rows", sample(100, 0))
+    with emulator.serving() as storage:
+        key = emulator.write_credentials(tmp_path / "key.json", storage.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
+        names = storage.add_bucket("b").objects
+        assert history.earlier_runs("gs://b/root", "t") == {}
+        for run in ("one", "two"):
+            history.record_run("gs://b/root/", "t", run, "2026-11-25", rows)
+            found = history.earlier_runs("gs://b/root", "t")
+            assert {role: record["run"] for role, record in found.items()} == {
+                "previous": run,
+                "champion": run,
+            }
+        assert set(names) == {
+            "root/t/statistics/previous.json",
+            "root/t/statistics/champion.json",
+        }
 
 
 def test_damaged_statistics_are_an_error_and_a_missing_root_is_none(tmp_path: Path) -> None:

@@ -7,24 +7,26 @@ from pathlib import Path
 import pytest
 
 from quatrain.components import artifacts
+from quatrain.components.folder import commit
 from tests.conftest import FileEvent
 
 ROOT = Path(__file__).parents[2]
 KILLED = """
 import os, sys
-from quatrain.components.artifacts import commit
+from pathlib import Path
+from quatrain.components.folder import commit
 
 with commit(sys.argv[1], "manifest.json") as folder:
-    (folder / "shard").write_text("cut sho")
+    Path(folder.uri, "shard").write_text("cut sho")
     os.kill(os.getpid(), 9)
 """
 
 
 def write(target: Path, text: str) -> None:
-    with artifacts.commit(target, "manifest.json") as folder:
-        (folder / "rejected").mkdir()
-        (folder / "rejected/shard").write_text(text)
-        artifacts.write_json(folder / "manifest.json", text)
+    with commit(target, "manifest.json") as folder:
+        with folder.create("rejected/shard") as stream:
+            stream.write(text.encode())
+        folder.write_json("manifest.json", text)
 
 
 def test_an_artifact_is_written_in_place_and_no_folder_is_renamed(
@@ -68,9 +70,9 @@ def test_a_step_that_fails_after_its_manifest_leaves_nothing(
     tmp_path: Path, file_events: list[FileEvent]
 ) -> None:
     def fail() -> None:
-        with artifacts.commit(tmp_path / "examples", "manifest.json") as folder:
-            (folder / "a shard").write_text("whole")
-            (folder / "manifest.json").write_text("new")
+        with commit(tmp_path / "examples", "manifest.json") as folder:
+            folder.write("a shard", b"whole")
+            folder.write("manifest.json", b"new")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,112 @@
+"""The folder of an artifact, on this machine or in a bucket: complete or absent.
+
+A step writes its folder in place, inside `commit`. An earlier manifest is removed first and the new
+one is written last, at once. Readers go by the manifest alone, so a folder without one does not
+count, whatever killed the step. No folder is renamed: a bucket has none, and its mount at `/gcs`
+refuses that (EMFILE with gcsfuse 3.11).
+
+A gs:// folder is written through the API of its bucket, not through the mount. There a new file
+takes a list, a stat and an upload, and three calls more to be renamed; and it appears as far as it
+was written when its writer is killed. An object appears whole, by two calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quatrain.components import storage
+from quatrain.components.artifacts import json_bytes
+from quatrain.components.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by its path or gs:// uri; names are relative to it."""
+
+    uri: str
+
+    def path(self, name: str) -> str:
+        """Returns the path or uri of a file."""
+        return f"{self.uri}/{name}"
+
+    def create(self, name: str) -> pa.NativeFile:
+        """Opens a new file for writing; an object of a bucket appears once it is complete."""
+        return storage.create_stream(self.path(name))
+
+    def write(self, name: str, data: bytes) -> str:
+        """Writes a file, which is whole or absent, and returns its sha256."""
+        storage.write_file(self.path(name), data)
+        return hashlib.sha256(data).hexdigest()
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes indented JSON, whole or not at all."""
+        self.write(name, json_bytes(value))
+
+    def open(self, name: str) -> pa.NativeFile:
+        """Opens a file for reading, from its start."""
+        return storage.open_stream(self.path(name))
+
+    def read(self, name: str) -> bytes | None:
+        """Returns the content of a file, or None if there is no such file."""
+        try:
+            return storage.read_file(self.path(name))
+        except FileNotFoundError:
+            return None
+
+
+@contextmanager
+def commit(out: Path | str, manifest: str) -> Iterator[Folder]:
+    """Yields an empty folder to write an artifact in; the block writes its manifest last.
+
+    The files of an earlier or a killed attempt are removed first; if the block fails, its own files
+    are removed too. Each time the manifest goes first, so a half-removed folder never counts.
+
+    Args:
+        out: The artifact, by its path or gs:// uri.
+        manifest: The name of the file that makes the folder count, as `manifest.json`.
+    """
+    folder = Folder(str(out).rstrip("/"))
+    remote = storage.is_remote(folder.uri)
+    if not remote:  # without it, a mount may not show the objects below
+        Path(folder.uri).mkdir(parents=True, exist_ok=True)
+    storage.remove_contents(folder.uri, first=manifest)
+    storage.show_folder(folder.uri)
+    try:
+        yield folder
+    except BaseException:
+        if remote:
+            storage.remove_contents(folder.uri, first=manifest)
+        else:
+            Path(folder.uri, manifest).unlink(missing_ok=True)
+            shutil.rmtree(folder.uri, ignore_errors=True)  # a worker may still write there
+        raise
+
+
+def read_manifest(folder: Path | str, name: str, step: str) -> dict[str, Any]:
+    """Reads the manifest of an artifact.
+
+    Args:
+        folder: The artifact, by its path or gs:// uri.
+        name: The name of its manifest, for example `manifest.json`.
+        step: The step that writes it, for the error.
+
+    Raises:
+        ArtifactError: There is no readable manifest, so the step did not finish.
+    """
+    try:
+        return dict(json.loads(storage.read_file(f"{folder}/{name}")))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{folder} is not a complete artifact: {name} is absent or unreadable ({error}); "
+            f"run the {step} step again"
+        ) from error
