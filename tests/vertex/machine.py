@@ -109,6 +109,9 @@ def _mounted(url: str, log: Path) -> Iterator[None]:
     # With an address instead of a name, gcsfuse would take it for another one's gRPC service.
     endpoint = url.replace("127.0.0.1", "localhost") + "/storage/v1/"
     command = [GCSFUSE, "--foreground", "--anonymous-access", "--custom-endpoint", endpoint]
+    # By default a mount asks for a folder again after a minute, so that the requests of a step
+    # would depend on how slow the machine is.
+    command += ["--metadata-cache-ttl-secs", "3600"]
     with log.open("ab") as stream:
         daemon = subprocess.Popen(
             [*command, "--implicit-dirs", str(MOUNT)], stdout=stream, stderr=stream
