@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import DataError, QuatrainError
 from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
+from quatrain.components.termination import exit_on_termination
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
@@ -188,7 +189,12 @@ def _warm(transform: Transform, served: ServedModel) -> None:
 
 
 def main() -> None:
-    """Serves until the process is stopped."""
+    """Serves until the process is stopped; the requests that it has begun are still answered."""
+    with exit_on_termination():
+        _serve()
+
+
+def _serve() -> None:
     from waitress import serve
 
     environment = os.environ

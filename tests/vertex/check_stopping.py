@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
 from tests.vertex import table
 from tests.vertex.check_run import EQUAL, MANIFESTS
 from tests.vertex.driver import Driver, document
-from tests.vertex.machine import Machine
+from tests.vertex.machine import Machine, process_1
 
 STOPS = {
     "find-files": ["GET .*tables/toys.csv"],
@@ -62,3 +65,15 @@ def test_the_rerun_of_a_stopped_step_equals_an_undisturbed_run(
     assert [n for n in names[0] if EQUAL.search(n) and ours[n] != theirs[n]] == []
     metrics = [document(vertex, d, "measure", "evaluation/metrics.json") for d in (first, stopped)]
     assert metrics[0]["metrics"] == metrics[1]["metrics"]
+
+
+def test_the_server_ends_too(vertex: Machine, first: Driver, tmp_path: Path) -> None:
+    model, log = f"{first.folders['plan']}/model/model", tmp_path / "server.log"
+    words = ["python3", "-m", "quatrain.components.serve.server", model]
+    server = vertex.start(words, log, {"AIP_HTTP_PORT": "0"})
+    deadline = time.monotonic() + 120
+    while "serving on port" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process_1(server), signal.SIGTERM)
+    # 0 once it listens; it says that it serves a moment before.
+    assert server.wait(timeout=SOON_S) in (0, TERMINATED), log.read_text()
