@@ -48,6 +48,11 @@ def mounted(uri: str) -> str:
     return MOUNT + uri.removeprefix(SCHEME) if is_remote(uri) else uri
 
 
+def unmounted(path: str) -> str:
+    """Returns the gs:// uri of a path below the mount; any other path or uri as it is."""
+    return SCHEME + path.removeprefix(MOUNT) if path.startswith(MOUNT) else path
+
+
 def compression_of(path: str) -> str | None:
     """Returns the compression that a file's name stands for: gzip, bz2, zstd or None."""
     return next((c for suffix, c in COMPRESSION.items() if path.endswith(suffix)), None)

@@ -59,7 +59,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
     prepare, train, evaluate = (
         _prepare(configure, image),
         _train(configure, repeat),
-        _evaluate(configure),
+        _evaluate(configure, image),
     )
 
     @dsl.pipeline(
@@ -112,6 +112,10 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         evaluated = evaluate(
             spec=spec,
             root=root,
+            runner=runner,
+            runner_options=runner_options,
+            project=project,
+            location=location,
             examples=examples,
             drift=prepared.outputs["drift"],
             model=trained.output,
@@ -232,19 +236,34 @@ def _train(configure: Configure, repeat: Configure) -> Any:
     return train
 
 
-def _evaluate(configure: Configure) -> Any:
+def _evaluate(configure: Configure, image: str) -> Any:
     """Returns the sub-pipeline that measures the model, then lets the gate decide."""
 
     @dsl.pipeline(name="evaluate")
     def evaluate(
         spec: str,
         root: str,
+        runner: str,
+        runner_options: dict,
+        project: str,
+        location: str,
         examples: dsl.Input[dsl.Dataset],
         drift: dsl.Input[dsl.Artifact],
         model: dsl.Input[dsl.Model],
     ) -> None:
         measured = configure(
-            measure(spec=spec, root=root, examples=examples, drift=drift, model=model)
+            measure(
+                spec=spec,
+                root=root,
+                runner=runner,
+                runner_options=runner_options,
+                project=project,
+                location=location,
+                image=image,
+                examples=examples,
+                drift=drift,
+                model=model,
+            )
         )
         decision = gate(
             root=root,

@@ -16,14 +16,31 @@ import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import redirect_stderr
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from quatrain.components.engine.beam_import import import_local_beam
+from quatrain.components.engine.beam_import import LOCAL, import_local_beam
 from quatrain.trainer.importing import uncollected
 
 Ready = tuple[subprocess.Popen[bytes], int]
 """The process, and the descriptor that it reads. It ends once that is closed, after its workers."""
 _started: list[Ready] = []
+
+
+def import_beam(runner: str, options: Mapping[str, Any], module: str) -> None:
+    """Imports the part of Beam that a step on this machine needs, and starts its processes early.
+
+    Does nothing for any other engine, which needs all of Beam.
+
+    Args:
+        runner: The engine.
+        options: Beam's options for it.
+        module: The module of the pipeline's steps, which workers unpickle.
+    """
+    if runner != LOCAL:
+        return
+    if options.get("direct_num_workers", 1) != 1 and "environment_type" not in options:
+        start(module)
+    import_local_beam()
 
 
 def start(module: str) -> None:

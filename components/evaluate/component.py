@@ -13,36 +13,56 @@ from quatrain.components.image import IMAGE
 def measure(
     spec: str,
     root: str,
+    runner: str,
+    runner_options: dict,
+    project: str,
+    location: str,
+    image: str,
     examples: dsl.Input[dsl.Dataset],
     drift: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
+    gcp_resources: dsl.OutputPath(str),  # type: ignore[valid-type]
 ) -> None:
     """Scores the test rows through the serving signature and reports on the model.
 
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
         root: The folder of all runs, where the champion is recorded; if empty, there is none.
+        runner: Where Beam scores: local, prism, portable, dataflow, flink, spark, ...
+        runner_options: Beam's options for the runner, by name.
+        project: The project of the job.
+        location: The region of the job.
+        image: The image that this step runs in, as do its workers on other machines.
         examples: Parquet shards of the preprocess step.
         drift: How far their columns have moved since earlier runs.
         model: The output of the training job; the SavedModel is in its folder `model`.
         evaluation: metrics.json, report.html and the predictions of the test rows.
         metrics: The metrics of the model, one number each.
         classification: The ROC curve and the confusion matrix of a classifier.
+        gcp_resources: Links to the job of Dataflow, if there is one.
     """
-    from quatrain.components.engine.beam_import import import_local_beam
+    from quatrain.components.engine.local_worker import import_beam
     from quatrain.trainer.importing import uncollected
     from quatrain.trainer.streams import stderr_for_errors
 
     with stderr_for_errors():
         with uncollected():
-            import_local_beam()
+            import_beam(runner, runner_options, "quatrain.components.evaluate.pipeline")
+            from quatrain.components.engine.launch import Launch
             from quatrain.components.evaluate import run
 
+        launch = Launch("evaluate", runner, runner_options, project, location, image, gcp_resources)
         measured = run.evaluate_model(
-            spec, examples.uri, model.uri, evaluation.uri, drift=drift.uri, root=root
+            spec,
+            examples.uri,
+            model.uri,
+            evaluation.uri,
+            drift=drift.uri,
+            root=root,
+            launch=launch,
         )
         run.record(measured, metrics, classification)
 

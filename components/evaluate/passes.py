@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quatrain.components.artifacts import sha256_of
+from quatrain.components import storage
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.measures import baseline
 from quatrain.components.evaluate.measures.baseline import ColumnSums, LabelSums, SingleInputModel
@@ -31,6 +32,7 @@ from quatrain.components.folder import Folder
 from quatrain.components.serve.served_model import (
     BATCH_ROWS,
     ServedModel,
+    on_this_machine,
     prediction_schema,
     prediction_table,
 )
@@ -45,7 +47,7 @@ class Shard:
     """A Parquet file of examples.
 
     Attributes:
-        path: The file.
+        path: The file, by its path or gs:// uri.
         first_row: Number of its first row in the split, from 0.
         sha256: The file's digest in the manifest.
     """
@@ -60,11 +62,12 @@ class EvaluationPlan:
     """What every worker needs: the models, and what to measure.
 
     Attributes:
-        model: Folder of the exported model.
+        model: Folder of the exported model, by its path or gs:// uri.
         transform: The fitted transform of the examples.
         slices: The columns whose values are measured apart.
         out: Folder for the predictions, a path or gs:// uri.
-        champion: Folder of the champion that the model is compared with; None without one.
+        champion: Folder of the champion that the model is compared with, by its path or uri; None
+            without one.
     """
 
     model: str
@@ -108,13 +111,18 @@ def load_models(plan: EvaluationPlan) -> LoadedModels:
     Raises:
         ArtifactError: The model cannot be loaded.
     """
-    model = ServedModel.load(plan.model)
+    model = _load(plan.model)
     if plan.champion is None:
         return LoadedModels(model)
     try:
-        return LoadedModels(model, ServedModel.load(plan.champion))
+        return LoadedModels(model, _load(plan.champion))
     except ArtifactError as error:
         return LoadedModels(model, champion_error=str(error))
+
+
+def _load(uri: str) -> ServedModel:
+    with on_this_machine(uri) as folder:
+        return ServedModel.load(folder)
 
 
 def survey_shard(shard: Shard, plan: EvaluationPlan, split: str) -> Survey:
@@ -123,7 +131,9 @@ def survey_shard(shard: Shard, plan: EvaluationPlan, split: str) -> Survey:
     Raises:
         ArtifactError: The shard is not the file that the preprocess step wrote, or cannot be read.
     """
-    if (digest := sha256_of(shard.path)) != shard.sha256:
+    with storage.open_stream(shard.path) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != shard.sha256:
         raise ArtifactError(
             f"{shard.path} is not the file that was written: its sha256 is {digest[:12]}..., "
             f"manifest.json says {shard.sha256[:12]}...; run the preprocess step again"
@@ -335,7 +345,7 @@ def _batches(shard: Shard, columns: list[str], rows: int = TRAIN_BATCH_ROWS) -> 
         ArtifactError: The shard lacks a column, or cannot be read.
     """
     try:
-        with pq.ParquetFile(shard.path) as file:
+        with storage.open_file(shard.path) as stream, pq.ParquetFile(stream) as file:
             absent = set(columns) - set(file.schema_arrow.names)
             if absent:
                 raise ArtifactError(

@@ -15,17 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial, reduce
 from operator import add
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.shared import Shared
 
-from quatrain.components.artifacts import write_json
-from quatrain.components.errors import ErrorRecord, QuatrainError
+from quatrain.components.engine.launch import Launch
+from quatrain.components.errors import ErrorRecord, QuatrainError, RunnerError
 from quatrain.components.evaluate.measures.baseline import SingleInputModel
 from quatrain.components.evaluate.measures.measurements import Measurements, summarize
 from quatrain.components.evaluate.measures.reference import Reference
@@ -39,30 +36,52 @@ from quatrain.components.evaluate.passes import (
     score_shard,
     survey_shard,
 )
+from quatrain.components.folder import Folder
+from quatrain.components.storage import remove_folder
 
-_ERROR = "error"
+_ERROR, _MEASUREMENTS = "error", "measurements.json"
 
 
-def score(plan: EvaluationPlan, train: Sequence[Shard], test: Sequence[Shard]) -> dict[str, Any]:
+def score(
+    plan: EvaluationPlan,
+    train: Sequence[Shard],
+    test: Sequence[Shard],
+    launch: Launch,
+    name: str,
+) -> dict[str, Any]:
     """Scores every test shard and returns the measurements, as in metrics.json.
-
-    The pipeline names FnApiRunner, because Beam's default runner first looks for another one to
-    download.
 
     Args:
         plan: The models, and what to measure.
         train: The shards of the train split.
         test: The shards of the test split.
+        launch: Where Beam runs.
+        name: The model's name.
 
     Raises:
         ArtifactError: A shard or the model is not what was written, or cannot be read.
         DataError: A split has no rows, or a weight is negative or not finite.
+        RunnerError: The engine is refused, has a wrong option, or failed.
     """
-    with TemporaryDirectory(prefix="quatrain-evaluate-") as folder:
-        out = Path(folder, "measurements.json")
-        with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
-            _build(pipeline, plan, train, test, out)
-        measurements: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    n_shards = len(train) + len(test)
+    with (
+        TemporaryDirectory(prefix="quatrain-evaluate-") as here,
+        launch.workers(__name__) as runner,
+        launch.options(runner, name=name, out=plan.out, n_elements=n_shards) as options,
+    ):
+        scratch = Folder(f"{plan.out}/.scratch" if launch.remote else here)
+        pipeline = beam.Pipeline(runner, options)
+        _build(pipeline, plan, train, test, scratch)
+        launch.run(pipeline, plan.out)
+        written = scratch.read(_MEASUREMENTS)
+        if launch.remote:
+            remove_folder(scratch.uri)
+    if written is None:
+        raise RunnerError(
+            "the engine says that all is done, but the measurements are absent: it lost work; run "
+            "again with --runner local"
+        )
+    measurements: dict[str, Any] = json.loads(written)
     if _ERROR in measurements:
         raise ErrorRecord(**measurements[_ERROR]).error
     return measurements
@@ -73,9 +92,9 @@ def _build(
     plan: EvaluationPlan,
     train: Sequence[Shard],
     test: Sequence[Shard],
-    out: Path,
+    scratch: Folder,
 ) -> None:
-    """Adds the steps to a pipeline; the last one writes the measurements, or an error, to `out`."""
+    """Adds the steps to a pipeline; the last one writes the measurements, or an error."""
     train_shards = pipeline | "train shards" >> beam.Create(train, reshuffle=True)
     test_shards = pipeline | "test shards" >> beam.Create(test, reshuffle=True)
     survey = (
@@ -95,12 +114,14 @@ def _build(
         | "merge counts" >> beam.CombineGlobally(MergeStatistics()).without_defaults()
         | "fit inputs" >> beam.Map(_recording(fit_inputs), plan, reference)
     )
-    _ = (
+    done = (
         test_shards
         | "score" >> beam.ParDo(ScoreShards(plan), reference, beam.pvalue.AsSingleton(tables))
         | "merge measurements" >> beam.CombineGlobally(MergeStatistics()).without_defaults()
-        | "summarize" >> beam.Map(_write_summary, out)
+        | "summarize" >> beam.FlatMap(_write_summary, scratch).with_output_types(tuple[str, str])
     )
+    # Where a stage has no output, Beam's own runner waits forever for a worker that was killed.
+    done | beam.GroupByKey()
 
 
 class MergeStatistics(beam.CombineFn):
@@ -168,8 +189,12 @@ def _reference(survey: Survey, plan: EvaluationPlan) -> Reference:
     return survey.reference(plan.transform.task, len(classes), plan.weight is not None)
 
 
-def _write_summary(measured: Measurements | ErrorRecord, out: Path) -> None:
+def _write_summary(
+    measured: Measurements | ErrorRecord, scratch: Folder
+) -> Iterator[tuple[str, str]]:
+    """Writes what the driver reads; yields nothing."""
     if isinstance(measured, ErrorRecord):
-        write_json(out, {_ERROR: asdict(measured)})
+        scratch.write_json(_MEASUREMENTS, {_ERROR: asdict(measured)})
     else:
-        write_json(out, summarize(measured))
+        scratch.write_json(_MEASUREMENTS, summarize(measured))
+    yield from ()

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import sha256_of
+from quatrain.components.engine.failures import explain_faults
+from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.champion import find_champion, split_of
@@ -20,7 +22,7 @@ from quatrain.components.folder import commit, read_manifest
 from quatrain.components.serve.served_model import on_this_machine, read_metadata
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.components.storage import mounted, read_file
+from quatrain.components.storage import mounted, open_file, read_file, unmounted
 from quatrain.components.wording import counted
 from quatrain.trainer.features.transform import Transform
 
@@ -35,6 +37,7 @@ def evaluate_model(
     *,
     drift: Path | str | None = None,
     root: str = "",
+    launch: Launch = Launch("evaluate"),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Evaluates a model and writes predictions, report.html and, last, metrics.json.
 
@@ -46,6 +49,7 @@ def evaluate_model(
         out: The artifact to write, a path or gs:// uri.
         drift: The artifact that compares the examples with those of earlier runs; None without one.
         root: The folder of all runs, where the champion is recorded; if empty, there is none.
+        launch: Where Beam scores; by default in this process.
 
     Returns:
         The content of metrics.json. A failed gate is no error yet: `gate.require_passed` raises it,
@@ -55,7 +59,9 @@ def evaluate_model(
         ArtifactError: An artifact is incomplete or altered, or the model and the examples do not
             belong together.
         DataError: A split has no rows, or a weight is negative or not finite.
+        RunnerError: The engine is refused, has a wrong option, or failed.
     """
+    launch.check(str(out))
     checked, examples = read_parameter(spec), str(examples)
     manifest = read_manifest(examples, "manifest.json", "preprocess")
     statistics = read_manifest(examples, "statistics.json", "preprocess")
@@ -64,16 +70,20 @@ def evaluate_model(
         metadata, digest = read_metadata(model_folder), sha256_of(model_folder / "metadata.json")
         transform_json = read_file(f"{examples}/transform.json")
         _require_same_transform(examples, transform_json, metadata)
-        with commit(out, "metrics.json") as folder:
+        with explain_faults(str(out)), commit(out, "metrics.json") as folder:
             transform = Transform.from_json(transform_json.decode())
             champion = find_champion(root, checked, transform)
             opponent = champion.model if champion and not champion.why else None
             slices = checked.evaluate.slices
-            plan = EvaluationPlan(str(model_folder), transform, slices, folder.uri, opponent)
-            train, test = (_shards(examples, split, manifest) for split in ("train", "test"))
+            served, shards = str(model_folder), mounted(examples)
+            if launch.remote:  # its workers have neither the copy nor a mount
+                served, shards = f"{model}/model", examples
+                opponent = opponent and unmounted(opponent)
+            plan = EvaluationPlan(served, transform, slices, folder.uri, opponent)
+            train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             rows = manifest["rows"]["test"]
             print(f"evaluate: {rows:,} test rows in {counted(len(test), 'shard')}", flush=True)
-            measured = pipeline.score(plan, train, test)
+            measured = pipeline.score(plan, train, test, launch, checked.name)
             if champion:
                 identity = {"run": champion.run, "made": champion.created, "why": champion.why}
                 measured["champion"] = {**identity, **(measured["champion"] or {})}
@@ -130,12 +140,18 @@ def _shards(examples: str, split: str, manifest: Mapping[str, Any]) -> list[Shar
     """Returns the shards of a split, whose rows must add up to the count of the manifest.
 
     They are read several times, which costs least through a mount: the kernel keeps what was read.
+
+    Args:
+        examples: The folder as the workers see it: a path, or a uri for those without a mount.
+        split: The split.
+        manifest: The manifest of the folder.
     """
     shards, rows = [], 0
     for name in sorted(n for n in manifest["files"] if n.startswith(f"{split}-")):
-        path = mounted(f"{examples}/{name}")
+        path = f"{examples}/{name}"
         try:
-            n_rows = pq.read_metadata(path).num_rows
+            with open_file(path) as file:
+                n_rows = pq.read_metadata(file).num_rows
         except (OSError, ValueError) as error:
             raise ArtifactError(
                 f"{path} is in manifest.json but cannot be read ({error}); "

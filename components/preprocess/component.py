@@ -48,7 +48,7 @@ def preprocess(
 
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
-        runner: Where Beam runs: local, dataflow, flink, spark, or the name of another Beam runner.
+        runner: Where Beam runs: local, prism, portable, dataflow, flink, spark, ...
         project: The project of the job.
         location: The region of the job, in which every bucket must be; `local` on a laptop.
         at: The day of the run, on which a window of the source ends; empty without a window.
@@ -62,16 +62,11 @@ def preprocess(
     Returns:
         The number of rows read.
     """
-    from quatrain.components.engine import local_worker
-    from quatrain.components.engine.beam_import import LOCAL, import_local_beam
+    from quatrain.components.engine.local_worker import import_beam
     from quatrain.trainer.importing import uncollected
 
     with uncollected():
-        if runner == LOCAL:
-            elsewhere = "environment_type" in runner_options
-            if runner_options.get("direct_num_workers", 1) != 1 and not elsewhere:
-                local_worker.start("quatrain.components.preprocess.pipeline")
-            import_local_beam()
+        import_beam(runner, runner_options, "quatrain.components.preprocess.pipeline")
         from quatrain.components.preprocess import run
 
     return run.preprocess(

@@ -15,6 +15,7 @@ from kfp import dsl
 
 from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
+from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError, DataError, GateFailed
 from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.component import gate, measure
@@ -121,9 +122,10 @@ def test_neither_the_order_nor_the_cut_of_shards_matters_with_weights(
     transform = make_transform(weight="weight")
     plan = EvaluationPlan(str(models["binary"]), transform, ("carrier",), str(tmp_path))
     train, test = shards(three, "train"), shards(three, "test")
-    forward = pipeline.score(plan, train, test)
-    backward = pipeline.score(plan, train[::-1], test[::-1])
-    whole = pipeline.score(plan, shards(one, "train"), shards(one, "test"))
+    launch = Launch("evaluate")
+    forward = pipeline.score(plan, train, test, launch, "m")
+    backward = pipeline.score(plan, train[::-1], test[::-1], launch, "m")
+    whole = pipeline.score(plan, shards(one, "train"), shards(one, "test"), launch, "m")
     assert json.dumps(forward) == json.dumps(backward) == json.dumps(whole)
 
 
@@ -163,7 +165,22 @@ def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
     drift = dsl.Artifact(uri=str(tmp_path / "drift"))
     runs = str(tmp_path / "runs")
     compare.python_func(spec, runs, examples, drift)
-    measure.python_func(spec, runs, examples, drift, trained, evaluation, scalars, curves)
+    measure.python_func(
+        spec=spec,
+        root=runs,
+        runner="local",
+        runner_options={},
+        project="",
+        location="local",
+        image="",
+        examples=examples,
+        drift=drift,
+        model=trained,
+        evaluation=evaluation,
+        metrics=scalars,
+        classification=curves,
+        gcp_resources=str(tmp_path / "gcp_resources"),
+    )
     error = None
     try:
         gate.python_func(runs, "one", "2026-11-25", examples, evaluation, trained)
