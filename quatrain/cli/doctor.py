@@ -23,7 +23,7 @@ from quatrain.cli.options import CLOUD, PATH, PRICES, SET, SPEC, TIER, with_opti
 )
 @PRICES
 @click.option(
-    "--runner", default="local", metavar="R", help="Where Beam will run.  [default: local]"
+    "--runner", default="", metavar="R", help="Where Beam will run.  [default: the cloud's]"
 )
 @click.option("--offline", is_flag=True, help="Do not query Google; list what was not checked.")
 def doctor(

@@ -64,9 +64,9 @@ JOB = (
     TIER,
     click.option(
         "--runner",
-        default="local",
+        default="",
         metavar="R",
-        help="Where Beam runs: local, dataflow, flink, ...",
+        help="Where Beam runs: local, dataflow, flink, ...  [default: the cloud's]",
     ),
     RUNNER_OPTION,
     click.option(

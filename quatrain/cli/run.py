@@ -27,7 +27,7 @@ from quatrain.vertex import beam_checks
     default="local",
     metavar="R",
     show_default=True,
-    help="Where Beam runs: local, flink, spark or another runner of Beam.",
+    help="Where Beam runs: local, prism, portable, flink, spark, ...",
 )
 @RUNNER_OPTION
 @click.option(

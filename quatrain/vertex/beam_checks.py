@@ -23,6 +23,16 @@ def check(runner: str, options: Mapping[str, Any]) -> None:
     runners.check_options(runner, options)
 
 
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of several layers in one, by `runners.merge`."""
+    present = [layer for layer in layers if layer]
+    if len(present) < 2:
+        return dict(present[0]) if present else {}  # without an import of Beam
+    from quatrain.components.engine import runners
+
+    return runners.merge(*present)
+
+
 def check_here(runner: str) -> None:
     """Refuses an engine whose workers cannot write where a local run writes.
 

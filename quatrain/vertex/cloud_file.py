@@ -115,7 +115,9 @@ class Cloud(BaseModel):
         psc_interface: The network attachment of Private Service Connect, instead of a network.
         encryption_key: The customer-managed key for everything that the job writes.
         labels: Your own labels for every job.
-        runner_options: Beam's options for any runner but local, such as Dataflow's `subnetwork`.
+        runner: Where Beam runs, unless `--runner` says; by default in the steps themselves.
+        runner_options: Beam's options for that runner, such as Dataflow's `subnetwork`. Without
+            `runner`, they are for any runner but local.
         failure_policy: `fast` stops a run at the first failed task; `slow` finishes the others.
         retries: How often a failed component is retried; a training job never is.
         budget_usd: `doctor` and `submit` refuse a run that may cost more.
@@ -134,6 +136,7 @@ class Cloud(BaseModel):
     psc_interface: str | None = None
     encryption_key: str | None = None
     labels: dict[str, str] = {}
+    runner: str | None = None
     runner_options: dict[str, str | bool | int | float | list[str]] = {}
     failure_policy: Literal["fast", "slow"] = "fast"
     retries: Annotated[int, Field(ge=0, le=10)] = 1
@@ -145,6 +148,15 @@ class Cloud(BaseModel):
     def parent(self) -> str:
         """The resource name of the project's location."""
         return f"projects/{self.project}/locations/{self.location}"
+
+    def runner_for(self, requested: str) -> str:
+        """Returns the runner of a request, which may be empty."""
+        return requested or self.runner or "local"
+
+    def options_for(self, runner: str) -> dict[str, Any]:
+        """Returns the options of a runner, if these settings are for it."""
+        meant = runner == self.runner if self.runner else runner != "local"
+        return dict(self.runner_options) if meant else {}
 
     def train_image(self, tier: Tier) -> str:
         """Returns the image of a tier's replicas.

@@ -47,7 +47,7 @@ class Examination:
         pipeline: A compiled file to use instead of compiling one.
         prices: A table of prices to use instead of ours.
         offline: Whether to skip the queries to Google.
-        runner: Where Beam will run.
+        runner: Where Beam will run; if empty, where the cloud's settings say.
         today: The date against which ends of support and the age of the prices are checked.
     """
 
@@ -59,7 +59,7 @@ class Examination:
     pipeline: Path | None = None
     prices: Path = prices.OWN
     offline: bool = False
-    runner: str = "local"
+    runner: str = ""
     today: datetime.date = field(default_factory=datetime.date.today)
 
 
@@ -106,12 +106,13 @@ def examine(
         sentence = f"the rest was not checked: {' and '.join(wrong)} must be right first"
         yield Finding("more", "unchecked", sentence)
     if spec and cloud:
+        runner = cloud.runner_for(examination.runner)
         if examination.offline:
-            yield from doctor_questions.unchecked_findings(cloud, tier, examination.runner)
+            yield from doctor_questions.unchecked_findings(cloud, tier, runner)
             return
         if report:
             report("querying Google Cloud ...")
-        yield from doctor_questions.ask(spec, cloud, tier, examination.runner)
+        yield from doctor_questions.ask(spec, cloud, tier, runner)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class JobRequest:
         set_cloud: Overrides of the cloud.
         overrides: Overrides of the spec.
         tier: Replaces the spec's tier, unless empty.
-        runner: Where Beam runs.
+        runner: Where Beam runs; if empty, where the cloud's settings say.
         runner_options: Beam's options for the runner, in addition to the cloud's.
         pipeline: A compiled file to send as it is.
         template: The digest of a template to send, unless empty.
@@ -71,7 +71,7 @@ class JobRequest:
     set_cloud: Sequence[str] = ()
     overrides: Sequence[str] = ()
     tier: str = ""
-    runner: str = "local"
+    runner: str = ""
     runner_options: Mapping[str, Any] = field(default_factory=dict)
     pipeline: Path | None = None
     template: str = ""
@@ -205,7 +205,7 @@ def make_job(
     cloud: Cloud,
     *,
     tier: str = "",
-    runner: str = "local",
+    runner: str = "",
     runner_options: Mapping[str, Any] | None = None,
     template_uri: str = "",
     at: str = "",
@@ -217,7 +217,7 @@ def make_job(
         spec: The model; it travels as the pipeline's parameter.
         cloud: Where the job runs, under which account and in which images.
         tier: Replaces the spec's tier, unless empty.
-        runner: Where Beam runs.
+        runner: Where Beam runs; if empty, where the cloud's settings say.
         runner_options: Beam's options for the runner, in addition to the cloud's.
         template_uri: The file's address in the registry, by its digest.
         at: The time of the run, at which a window of the source ends; if empty, the job's own.
@@ -235,6 +235,7 @@ def make_job(
             "train.tune and psc_interface do not go together: Google's component for tuning jobs "
             "has no field for it; leave one of them out"
         )
+    runner = cloud.runner_for(runner)
     parameters: dict[str, Any] = {
         "spec": parameter_of(spec, cloud.root),
         "project": cloud.project,
@@ -275,23 +276,23 @@ def make_job(
 def _runner_options(
     runner: str, requested: Mapping[str, Any], spec: ModelSpec, cloud: Cloud
 ) -> dict[str, Any]:
-    """Returns the options of an engine: the cloud's, overridden by the request's.
+    """Returns the options of an engine: the cloud's, and over them the request's.
 
     Dataflow also gets its account, labels and key from the cloud.
 
     Raises:
         RunnerError: The engine is refused, or one of its options is wrong.
     """
-    defaults: dict[str, Any] = {} if runner == beam_checks.LOCAL else dict(cloud.runner_options)
+    defaults = cloud.options_for(runner)
     if runner == "dataflow":
         labels = {**cloud.labels, "quatrain": spec.name, "spec": spec.sha256[:DIGEST_CHARS]}
-        defaults = {
+        own = {
             "service_account_email": cloud.service_account,
             "labels": [f"{name}={value}" for name, value in labels.items()],
             **_non_empty(dataflow_kms_key=cloud.encryption_key),
-            **defaults,
         }
-    options = {**defaults, **requested}
+        defaults = beam_checks.merge(own, defaults)
+    options = beam_checks.merge(defaults, requested)
     beam_checks.check(runner, options)
     return options
 

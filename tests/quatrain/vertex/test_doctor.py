@@ -359,8 +359,11 @@ def test_roles_that_the_account_lacks_come_with_the_commands_that_give_them(file
     )
 
 
-def test_dataflow_needs_roles_of_its_own(files, google):
-    (finding,) = findings_of(replace(files(**google.settings), runner="dataflow"), "roles")
+@pytest.mark.parametrize("from_cloud", [False, True])
+def test_dataflow_needs_roles_of_its_own(files, google, from_cloud):
+    settings = {**google.settings, "runner": "dataflow"} if from_cloud else google.settings
+    runner = "" if from_cloud else "dataflow"
+    (finding,) = findings_of(replace(files(**settings), runner=runner), "roles")
     assert finding.sentence == (
         "trainer@my-project.iam.gserviceaccount.com lacks roles/dataflow.developer on project "
         "my-project, roles/dataflow.worker on project my-project, unless a group or a folder "

@@ -122,6 +122,35 @@ def test_key_interface_and_policy_reach_the_job_and_its_training(google, quatrai
     assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_SLOW"
 
 
+FLINK = {"job_endpoint": "flink:8099", "environment_type": "LOOPBACK"}
+
+
+@pytest.mark.parametrize(
+    ("cloud", "request_", "runner", "options"),
+    [
+        ({}, [], "local", None),
+        ({"runner": "flink", "runner_options": FLINK}, [], "flink", FLINK),
+        ({"runner": "flink", "runner_options": FLINK}, ["--runner=local"], "local", None),
+        ({"runner_options": FLINK}, [], "local", None),
+        ({"runner_options": FLINK}, ["--runner=flink"], "flink", FLINK),
+        (
+            {"runner": "flink", "runner_options": {**FLINK, "experiments": ["a"]}},
+            ["--runner-option=experiments=b", "--runner-option=job_endpoint=other:1"],
+            "flink",
+            {**FLINK, "job_endpoint": "other:1", "experiments": ["a", "b"]},
+        ),
+    ],
+)
+def test_a_runner_of_the_command_line_comes_before_that_of_the_cloud(
+    google, quatrain, cloud, request_, runner, options
+):
+    settings = [f"--set-cloud={name}={json.dumps(value)}" for name, value in cloud.items()]
+    code, _, err = quatrain("submit", "toy.yaml", *settings, *request_)
+    assert code == 0, err
+    parameters = posted(google)["runtimeConfig"]["parameterValues"]
+    assert (parameters["runner"], parameters.get("runner_options")) == (runner, options)
+
+
 def test_a_tuning_does_not_go_with_a_psc_interface(google, quatrain):
     interface = f"--set-cloud=psc_interface={FULL['psc_interface']}"
     code, _, err = quatrain("submit", "toy.yaml", interface, "--set=train.tune=auto")
