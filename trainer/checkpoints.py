@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -16,7 +19,9 @@ import numpy as np
 
 from . import storage
 from .settings import TrainerError
+from .uris import in_bucket, named
 
+log = logging.getLogger("trainer")
 Stopped = Literal["epochs", "early_stopping", "max_steps", "max_seconds"]
 """What ended a training: a bound of the settings, or a validation loss that stopped falling."""
 
@@ -124,7 +129,7 @@ class Checkpoints:
     is_chief: bool = True
 
     def save(self, progress: Progress, arrays: Arrays) -> None:
-        """Writes a file, and deletes the older ones.
+        """Writes a file, and deletes all older ones but the last, in case this one gets damaged.
 
         The file after the first epoch is `epoch-00001.npz`; the one 300 steps later,
         `epoch-00001_0000300.npz`, sorts after it.
@@ -132,46 +137,50 @@ class Checkpoints:
         if not self.is_chief:
             return
         header = {"identity": self.identity, "progress": asdict(progress)}
-        named: dict[str, Any] = {
+        entries: dict[str, Any] = {
             # Padded, so that the sorted names of a group are in its order.
             f"{k}:{i:05d}": a
             for k, group in arrays.items()
             for i, a in enumerate(group)
         }
         buffer = io.BytesIO()
-        np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **named)
+        np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **entries)
         within = f"_{progress.begun.steps:07d}" if progress.begun.steps else ""
         name = f"epoch-{progress.epochs:05d}{within}.npz"
         storage.write_file(self.folder, name, buffer.getvalue())
         files, folder = storage.open_folder(self.folder)
-        for old in self._names():
-            if old != name:
+        with named(self.folder):
+            for old in [n for n in self._names() if n != name][1:]:
                 files.delete_file(f"{folder}/{old}")
 
     def restore(self) -> tuple[Progress, Arrays] | None:
-        """Reads the newest checkpoint; returns None if there is none.
+        """Reads the newest checkpoint that is whole; returns None if there is none.
+
+        A damaged one is left out with a warning, as the training can go on without it.
 
         Raises:
             TrainerError: The checkpoint belongs to another job.
+            OSError: A checkpoint cannot be read.
         """
-        names = self._names()
-        if not names:
-            return None
-        data = storage.read_file(self.folder, names[0])
-        stored = np.load(io.BytesIO(data), allow_pickle=False)
-        header = json.loads(stored["header"].tobytes())
-        self._check(f"{self.folder}/{names[0]}", header["identity"])
-        groups: dict[str, list[np.ndarray]] = {}
-        for key in sorted(k for k in stored.files if k != "header"):
-            groups.setdefault(key.split(":")[0], []).append(stored[key])
-        progress = header["progress"]
-        history = tuple(Epoch(**e) for e in progress["history"])
-        return Progress(history, progress["best_epoch"], PartialEpoch(**progress["begun"])), groups
+        for name in self._names():
+            path = f"{self.folder}/{name}"
+            data = storage.read_file(self.folder, name)
+            try:
+                header, groups = _parsed(data)
+            except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError) as error:
+                log.warning("%s is cut short or altered (%s); it is left out", path, error)
+                continue
+            self._check(path, header["identity"])
+            progress = header["progress"]
+            history = tuple(Epoch(**e) for e in progress["history"])
+            begun = PartialEpoch(**progress["begun"])
+            return Progress(history, progress["best_epoch"], begun), groups
+        return None
 
     @property
     def is_remote(self) -> bool:
         """Whether a checkpoint costs several calls to a bucket."""
-        return storage.in_bucket(self.folder)
+        return in_bucket(self.folder)
 
     def _names(self) -> list[str]:
         """The names of the files, the newest first."""
@@ -187,3 +196,12 @@ class Checkpoints:
                 f"{path} belongs to another job: {changes}. "
                 "Use another --job-dir, or delete its checkpoints to start again"
             )
+
+
+def _parsed(data: bytes) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
+    """Returns the header of a file, and its arrays by group."""
+    stored = np.load(io.BytesIO(data), allow_pickle=False)
+    groups: dict[str, list[np.ndarray]] = {}
+    for key in sorted(k for k in stored.files if k != "header"):
+        groups.setdefault(key.split(":")[0], []).append(stored[key])
+    return json.loads(stored["header"].tobytes()), groups

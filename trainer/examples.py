@@ -19,6 +19,7 @@ from .features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 from .features.transform import Transform
 from .settings import TrainerError
 from .storage import open_folder, read_file
+from .uris import named
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +195,7 @@ class Examples:
     def read_group(self, group: Group) -> Split:
         """Reads one row group, without checking its shard, which `groups` did."""
         columns = self._columns
-        with self._file(group.shard) as stream:
+        with named(f"{self.uri}/{group.shard}"), self._file(group.shard) as stream:
             file = pq.ParquetFile(stream)
             table = file.read_row_group(group.place, columns, use_threads=False)
         return self._split(table.select(columns), group.split)
@@ -267,7 +268,8 @@ class Examples:
     def _file(self, name: str) -> pa.NativeFile:
         files, folder = open_folder(self.uri)
         try:
-            return files.open_input_file(f"{folder}/{name}")
+            with named(f"{self.uri}/{name}"):
+                return files.open_input_file(f"{folder}/{name}")
         except FileNotFoundError as error:
             raise self._absent(name) from error
 
@@ -279,7 +281,7 @@ class Examples:
     def _digest(self, name: str) -> str:
         """Returns the sha256 of a shard, read in pieces of 4 MiB."""
         digest = hashlib.sha256()
-        with self._file(name) as file:
+        with named(f"{self.uri}/{name}"), self._file(name) as file:
             while piece := file.read(1 << 22):
                 digest.update(piece)
         return digest.hexdigest()
@@ -310,7 +312,9 @@ def read_examples(uri: str) -> Examples:
     """Opens a committed folder of examples, local or in an object store.
 
     Raises:
-        TrainerError: The folder has no manifest, so it is absent or incomplete.
+        TrainerError: The folder has no manifest, so it is absent or incomplete; or the transform
+            is not the one that was fitted.
+        OSError: A file cannot be read.
     """
     try:
         manifest = json.loads(read_file(uri, "manifest.json"))
@@ -318,7 +322,17 @@ def read_examples(uri: str) -> Examples:
         raise TrainerError(
             f"{uri} has no manifest.json, so it holds no complete examples; run the preprocessing"
         ) from error
-    text = read_file(uri, "transform.json").decode()
+    except ValueError as error:
+        raise TrainerError(
+            f"{uri}/manifest.json is cut short or altered ({error}); run the preprocessing again"
+        ) from error
+    data = read_file(uri, "transform.json")
+    if (digest := hashlib.sha256(data).hexdigest()) != manifest["files"]["transform.json"]:
+        raise TrainerError(
+            f"{uri}/transform.json has sha256 {digest}, the manifest says "
+            f"{manifest['files']['transform.json']}; run the preprocessing again"
+        )
+    text = data.decode()
     return Examples(uri, manifest, Transform.from_json(text), text)
 
 

@@ -26,7 +26,8 @@ from .features.transform import Transform
 from .job import Job
 from .predictor import Head, Predictor, in_chunks
 from .settings import TrainerError
-from .storage import in_bucket, remove_folder, write_file
+from .storage import remove_folder, write_file
+from .uris import in_bucket
 
 VERSION = 1
 METADATA = "metadata.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,6 +39,12 @@ class Outputs:
         if absent:
             raise TrainerError(f"nothing says where outputs go: give --job-dir, or set {absent}")
         return cls(**{folder: uri.rstrip("/") for folder, uri in uris.items()})
+
+
+def n_replicas(environment: Mapping[str, str]) -> int:
+    """Returns how many replicas train together, by TF_CONFIG; the evaluator is none of them."""
+    cluster = json.loads(environment.get("TF_CONFIG") or "{}").get("cluster", {})
+    return max(1, sum(len(cluster.get(role, ())) for role in ("chief", "worker")))
 
 
 VARIABLES = {

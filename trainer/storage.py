@@ -7,17 +7,10 @@ from functools import cache
 
 from pyarrow import fs
 
-BUCKET = "gs://"
-MOUNT = "/gcs/"
-"""Where Vertex AI mounts every bucket: a file there costs as many calls as one below gs://."""
+from .uris import BUCKET, named
 
 _CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS")
 """Variables that Arrow's client reads once, when it is made."""
-
-
-def in_bucket(folder: str) -> bool:
-    """Whether a folder is in a bucket, where a call takes 50 to 100 ms."""
-    return "://" in folder or folder.startswith(MOUNT)
 
 
 def open_folder(uri: str) -> tuple[fs.FileSystem, str]:
@@ -45,7 +38,10 @@ def _client(bucket: str, settings: tuple[str | None, ...]) -> fs.FileSystem:
 def read_file(folder: str, name: str) -> bytes:
     """Reads a file of a folder."""
     files, path = open_folder(folder)
-    with files.open_input_stream(f"{path}/{name}", compression=None) as stream:
+    with (
+        named(f"{folder}/{name}"),
+        files.open_input_stream(f"{path}/{name}", compression=None) as stream,
+    ):
         return bytes(stream.read())
 
 
@@ -58,29 +54,32 @@ def write_file(folder: str, name: str, data: bytes) -> None:
     files, path = open_folder(folder)
     target = f"{path}/{name}"
     partial = target if "://" in folder else f"{path}/.{name.rpartition('/')[2]}.tmp"
-    if "://" not in folder:  # a bucket has no folders
-        files.create_dir(target.rpartition("/")[0])
-    with files.open_output_stream(partial, compression=None) as stream:
-        stream.write(data)
-    if partial != target:
-        os.replace(partial, target)
+    with named(f"{folder}/{name}"):
+        if "://" not in folder:  # a bucket has no folders
+            files.create_dir(target.rpartition("/")[0])
+        with files.open_output_stream(partial, compression=None) as stream:
+            stream.write(data)
+        if partial != target:
+            os.replace(partial, target)
 
 
 def remove_folder(folder: str, *, first: str) -> None:
     """Removes a folder, one of its files first; both may be absent."""
     files, path = open_folder(folder)
-    infos = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    if any(info.base_name == first for info in infos):
-        files.delete_file(f"{path}/{first}")
-    if infos and "://" in folder:  # a bucket has no folder to delete
-        files.delete_dir_contents(path, missing_dir_ok=True)
-    elif infos:
-        files.delete_dir(path)
+    with named(folder):
+        infos = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        if any(info.base_name == first for info in infos):
+            files.delete_file(f"{path}/{first}")
+        if infos and "://" in folder:  # a bucket has no folder to delete
+            files.delete_dir_contents(path, missing_dir_ok=True)
+        elif infos:
+            files.delete_dir(path)
 
 
 def newest_first(folder: str, prefix: str) -> list[str]:
     """Returns the names of a folder's files that begin so, the last in their order first."""
     files, path = open_folder(folder)
-    infos = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    with named(folder):
+        infos = files.get_file_info(fs.FileSelector(path, allow_not_found=True))
     names = (info.base_name for info in infos if info.type == fs.FileType.File)
     return sorted((name for name in names if name.startswith(prefix)), reverse=True)

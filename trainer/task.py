@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 from . import failure
 from .failure import Failure
 from .importing import uncollected
-from .job import Job, Outputs
+from .job import Job, Outputs, n_replicas
 from .settings import STRATEGIES, Hyperparameters, TrainerError, read_settings
 from .streams import stderr_for_errors
 
@@ -36,8 +36,8 @@ TUNING_REPORTS = 100
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parses the arguments, trains and exports.
 
-    A failure prints its traceback, writes `failure.json` beside the model's folder and exits with
-    a status of `trainer.failure`. Wrong arguments exit with status 2.
+    A failure prints a sentence, or the traceback of a bug, writes `failure.json` beside the model's
+    folder and exits with a status of `trainer.failure`. Wrong arguments exit with status 2.
 
     Raises:
         TrainerError: The arguments and the environment name no folder for an output.
@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         job.tier or "(none)",
         job.strategy,
     )
-    failure.forget(job.outputs)
+    alone = n_replicas(os.environ) == 1
+    if alone:  # another replica may have written the cause of this attempt
+        failure.forget(job.outputs)
     try:
         with stderr_for_errors():
             with uncollected():  # here, so that --help need not wait seconds for TensorFlow
@@ -63,9 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             check_gpus(job.gpus)
             check_tpus(job.tpus)
             log.info("model exported to %s", train(job, tuning_report()))
+        if not alone:
+            failure.forget(job.outputs)
     except Exception as error:
-        traceback.print_exception(error)
-        cause = Failure.of(error)
+        cause = Failure.of(error, alone=alone)
+        if cause.exit_code == failure.BROKEN:
+            traceback.print_exception(error)
+        else:
+            print(f"error: {cause}", file=sys.stderr, flush=True)
         failure.record(cause, job.outputs)
         sys.exit(cause.exit_code)
 

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from quatrain.trainer.failure import LOST
+
 POLL_S = 0.05
 """Seconds between two polls of a process."""
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 _TRACEBACK = "Traceback (most recent call last):"
+_ERROR = "error: "
 _RAISED = re.compile(r"[\w.]+(?:: (?P<message>.*))?$")
 """The first line of an exception: its class, and its message if it has one."""
 _LEAKS = "nanobind: leaked"
@@ -86,7 +89,7 @@ def describe_exit(code: int, log: Path) -> str:
     """
     if code == 0:
         return "it succeeded"
-    if code <= 128:
+    if code <= 128 or code == LOST:
         return last_error(log)
     name = signal.Signals(code - 128).name
     hint = ", often for want of memory" if name == "SIGKILL" else ""
@@ -94,13 +97,17 @@ def describe_exit(code: int, log: Path) -> str:
 
 
 def last_error(log: Path) -> str:
-    """Returns the last exception that Python printed to a log, or else the log's last line.
+    """Returns the last error that was printed to a log, or else the log's last line.
 
-    An exception follows the indented lines of its traceback and may have many lines. The class is
-    dropped if it is one of Quatrain's own, whose messages are sentences.
+    A step prints `error: ` before a sentence, which may have many lines. An exception of Python
+    follows the indented lines of its traceback, and may have many lines, too. The class is dropped
+    if it is one of Quatrain's own, whose messages are sentences.
     """
     lines = _tail(log)
     starts = [number for number, line in enumerate(lines) if line.strip() == _TRACEBACK]
+    errors = [number for number, line in enumerate(lines) if line.startswith(_ERROR)]
+    if errors and errors[-1] > (starts or [-1])[-1]:
+        return "\n".join(lines[errors[-1] :]).removeprefix(_ERROR).strip()
     if not starts:
         last = next((line for line in reversed(lines) if line.strip()), "")
         return last.strip() or "it wrote nothing to its log"

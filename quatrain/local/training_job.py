@@ -16,19 +16,21 @@ from typing import Any
 
 from quatrain.components.errors import TrainingFailed
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
+from quatrain.trainer.failure import LOST
 
 ROLES = ("chief", "worker")
 """The roles of pool 0 and pool 1 in TF_CONFIG; the trainer has no parameter servers."""
 LAST_REPLICA_GRACE_S = 30.0
-"""Seconds that the workers may run on after the chief has succeeded."""
+"""Seconds that the workers may run on after the chief has succeeded, and that a replica may run on
+after all those that have ended have lost another one, perhaps this one, which knows the cause."""
 
 MAX_RESTARTS = 3
 """How often a job restarts after its machine was preempted, as on Vertex:
 https://cloud.google.com/vertex-ai/docs/training/understanding-training-service."""
 
 PREEMPTED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
-"""The exit codes of a preempted replica. Any other failure comes from the code, so a retry would
-only repeat it."""
+"""The exit codes of a preempted replica. Any other failure but LOST comes from the code, so a retry
+would only repeat it."""
 
 CPU_STRATEGIES = {"tpu": "one_device"}
 """Strategies that need hardware, with their replacement here; all others run on a CPU."""
@@ -178,6 +180,9 @@ def run_replicas(
         while (decisive := _decisive(processes)) is None and time.monotonic() < deadline:
             tick()
             time.sleep(POLL_S)
+        if decisive is not None and processes[decisive].code == LOST:
+            _let_finish(processes)
+            decisive = _decisive(processes)
         if decisive == 0 and processes[0].code == 0:
             _let_finish(processes[1:])
     except Stopped:
@@ -189,7 +194,7 @@ def run_replicas(
         return Outcome(False, reason, log, cpu_s)
     name, code = replicas[decisive].name, processes[decisive].wait()
     reason = f"{name}: {describe_exit(code, logs[decisive])}"
-    return Outcome(code == 0, reason, logs[decisive], cpu_s, code in PREEMPTED)
+    return Outcome(code == 0, reason, logs[decisive], cpu_s, code in (*PREEMPTED, LOST))
 
 
 def timeout_of(job: Mapping[str, Any]) -> float:
@@ -285,16 +290,17 @@ def _service_env(
 def _decisive(processes: Sequence[Process]) -> int | None:
     """Returns the index of the replica that decides the job, or None while all may go on.
 
-    It is a killed replica, else a failed one, else the chief once it has succeeded.
+    It is a killed replica, else a failed one, else one that lost another one, else the chief once
+    it has succeeded.
     """
     codes = [process.poll() for process in processes]
     failed = [i for i, code in enumerate(codes) if code]
     if failed:  # killed replicas first, as their loss may have made others fail
-        return min(failed, key=lambda i: (codes[i] not in PREEMPTED, i))
+        return min(failed, key=lambda i: (codes[i] not in PREEMPTED, codes[i] == LOST, i))
     return 0 if codes[0] == 0 else None
 
 
-def _let_finish(workers: Sequence[Process]) -> None:
+def _let_finish(replicas: Sequence[Process]) -> None:
     deadline = time.monotonic() + LAST_REPLICA_GRACE_S
-    while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
+    while any(replica.poll() is None for replica in replicas) and time.monotonic() < deadline:
         time.sleep(POLL_S)

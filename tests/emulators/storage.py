@@ -148,6 +148,7 @@ class Storage:
         self.requests: list[str] = []
         self.url = ""
         self._faults: list[_Fault] = []
+        self._forbidden: list[re.Pattern[str]] = []
         self._losses: dict[str, Callable[[], None]] = {}
         self._watches: dict[str, Callable[[], None]] = {}
         self._uploads: dict[str, _Upload] = {}
@@ -187,6 +188,16 @@ class Storage:
         """Answers `times` requests that match "METHOD path" with a status, after `skip` of them."""
         self._faults.append(_Fault(re.compile(pattern), status, times, skip))
 
+    @contextmanager
+    def forbid(self, pattern: str) -> Iterator[None]:
+        """Answers 403 to the requests that match "METHOD path", unquoted, or "PUT bucket/name"."""
+        rule = re.compile(pattern)
+        self._forbidden.append(rule)
+        try:
+            yield
+        finally:
+            self._forbidden.remove(rule)
+
     def lose(self, pattern: str, action: Callable[[], None]) -> None:
         """Calls `action`, once, in the place of the first write of an object that matches.
 
@@ -207,6 +218,7 @@ class Storage:
         with self._lock:
             self.requests.append(line)
             self._call_watches(unquote(line))
+            self._check_allowed(unquote(line))
             for fault in self._faults:
                 if not fault.left or not fault.pattern.search(line):
                     continue
@@ -214,6 +226,10 @@ class Storage:
                 if fault.skip < 0:
                     fault.left -= 1
                     raise Refused(fault.status, "ordered by the test")
+
+    def _check_allowed(self, line: str) -> None:
+        if any(rule.search(line) for rule in self._forbidden):
+            raise Refused(403, "caller does not have access to the object.")
 
     def bucket(self, name: str) -> Bucket:
         """JSON/buckets/get: 404 when it does not exist, 403 without storage.buckets.get."""
@@ -361,6 +377,7 @@ class Storage:
     ) -> Object:
         with self._lock:
             objects = self.bucket(bucket).objects
+            self._check_allowed(f"PUT {bucket}/{name}")
             _check_preconditions(objects.get(name), query)
             self._call_watches(f"write {bucket}/{name}")
             for pattern in [p for p in self._losses if re.search(p, f"{bucket}/{name}")]:

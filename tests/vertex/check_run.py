@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from quatrain.components.storage import mounted
+from quatrain.trainer.failure import LOST
 from tests.vertex import table
 from tests.vertex.driver import KILLED, Driver, document
 from tests.vertex.machine import Machine
@@ -122,6 +123,7 @@ def test_two_replicas_go_on_from_the_checkpoint_in_the_bucket(
 ) -> None:
     attempts = [a for a in second.attempts if a.task == "custom-training-job-2"]
     assert [a.code in KILLED for a in attempts] == [True, False]
+    assert attempts[0].codes[1] == LOST  # of the survivor, which the service starts again
     assert attempts[1].log.count("resumed after epoch 4") == 2  # both read the same checkpoint
     metadata = document(vertex, second, "plan", "model/model/metadata.json")
     assert (metadata["replicas"], metadata["epochs"]) == (2, 4)

@@ -9,6 +9,7 @@ checked as Vertex AI checks it (tests/emulators/jobs.py), and the replicas are s
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
 import json
 import os
@@ -32,10 +33,13 @@ from quatrain.components.storage import mounted
 from quatrain.components.train.best_trial import argument, with_arguments
 from quatrain.local import training_job
 from quatrain.pipelines.compiled import LAUNCHER, TUNING_LAUNCHER
+from quatrain.trainer.failure import LOST
 from tests.emulators import jobs
 from tests.vertex.machine import Machine, process_1
 
 TIMEOUT_S = 600
+GRACE_S = 60
+"""How long the other replicas may run on after one has ended."""
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 GOOGLES_METRIC_FILE = Path("/tmp/hypertune/output.metrics")  # noqa: S108
 """Where cloudml-hypertune writes when the service names no file."""
@@ -60,7 +64,8 @@ class Attempt:
 
     Attributes:
         task: The name of its task.
-        code: Its exit code.
+        code: Its exit code; of several replicas, that of the one which decides the job.
+        codes: The exit code of each replica; None if it did not end by itself.
         log: What it wrote.
         left: The objects below the job's root when it had ended.
         requests: The requests that the storage got meanwhile.
@@ -69,6 +74,7 @@ class Attempt:
 
     task: str
     code: int
+    codes: tuple[int | None, ...]
     log: str
     left: frozenset[str]
     requests: tuple[str, ...]
@@ -100,6 +106,7 @@ class Driver:
         running: The containers that run.
         stops: The requests at which a task's containers get SIGTERM, one in each attempt, by the
             task's name.
+        inputs: The inputs of each task that was started.
     """
 
     machine: Machine
@@ -114,6 +121,7 @@ class Driver:
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
     stops: dict[str, list[str]] = field(default_factory=dict)
     _stopped_at: float | None = None
+    inputs: dict[str, tuple[Mapping[str, Any], Outputs]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.spec = self.job["pipelineSpec"]
@@ -134,6 +142,35 @@ class Driver:
         given = Outputs(dict(self.job["runtimeConfig"]["parameterValues"]))
         with contextlib.suppress(_LastTaskEnded):
             self._run_dag(self.spec["root"], given)
+
+    def again(
+        self,
+        name: str,
+        artifacts: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Attempt:
+        """Runs the container of a task once more, in a folder of its own.
+
+        Args:
+            name: The task, which has run.
+            artifacts: Other uris of input artifacts.
+            parameters: Other values of input parameters.
+            env: Further variables of the container.
+        """
+        component, given = self.inputs[name]
+        inputs = copy.deepcopy(given)
+        inputs.parameters.update(parameters or {})
+        for key, uri in (artifacts or {}).items():
+            inputs.artifacts[key]["uri"] = uri
+        folder = f"{self.root}/{name}_again_{len(self.attempts)}"
+        command, _ = self._command(name, component, inputs, folder)
+        return self._run_processes(name, [(command, env or {})])
+
+    def run_job(self, payload: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Attempt:
+        """Runs the replicas of a CustomJob once, with further variables."""
+        replicas = training_job.read_replicas(payload, {}, env or {})
+        return self._run_processes("job", [(r.command, r.env) for r in replicas])
 
     def kill(self, *places: int) -> None:
         """Kills the containers that run, with all their processes; or some of them."""
@@ -198,17 +235,8 @@ class Driver:
 
         def run(component: Mapping[str, Any], inputs: Outputs) -> Outputs:
             inputs.parameters = {**_defaults(component), **inputs.parameters}
-            executor_input = _executor_input(component, inputs, folder)
-            label = component["executorLabel"]
-            container = self.spec["deploymentSpec"]["executors"][label]["container"]
-            command = placeholder_utils.replace_placeholders(
-                [*container["command"], *container.get("args", [])],
-                executor_input,
-                pipeline_resource_name=self.name,
-                task_resource_name=name,
-                pipeline_root=self.root,
-                unique_pipeline_id=self.name,
-            )
+            self.inputs[name] = component, inputs
+            command, executor_input = self._command(name, component, inputs, folder)
             for _ in range(1 + retries):
                 if LAUNCHER in command:
                     self.jobs[name] = _payload(command)
@@ -224,6 +252,23 @@ class Driver:
             raise TaskFailed(f"{name} ended with {attempt.code}:\n{attempt.log[-4000:]}")
 
         return run
+
+    def _command(
+        self, name: str, component: Mapping[str, Any], inputs: Outputs, folder: str
+    ) -> tuple[list[str], Values]:
+        """Returns the command of a container whose artifacts go to a folder, and its input."""
+        executor_input = _executor_input(component, inputs, folder)
+        label = component["executorLabel"]
+        container = self.spec["deploymentSpec"]["executors"][label]["container"]
+        command = placeholder_utils.replace_placeholders(
+            [*container["command"], *container.get("args", [])],
+            executor_input,
+            pipeline_resource_name=self.name,
+            task_resource_name=name,
+            pipeline_root=self.root,
+            unique_pipeline_id=self.name,
+        )
+        return command, executor_input
 
     def _run_processes(
         self, name: str, commands: Sequence[tuple[Sequence[str], Mapping[str, str]]]
@@ -243,16 +288,20 @@ class Driver:
                 break
             time.sleep(0.05)
         ended = time.monotonic()
-        if codes[0] == 0:  # the workers end by themselves
-            codes = [process.wait(timeout=30) for process in self.running]
+        while None in codes and time.monotonic() < ended + GRACE_S:  # the others end by themselves
+            time.sleep(0.05)
+            codes = [process.poll() for process in self.running]
         self.kill()
         self.running.clear()
-        # A killed replica comes first, as its loss makes others fail.
-        failed = sorted((code for code in codes if code), key=lambda code: code not in KILLED)
+        # A killed replica comes first, and one that lost another one last.
+        failed = sorted(
+            (code for code in codes if code), key=lambda c: (c not in KILLED, c == LOST)
+        )
         code = failed[0] if failed else codes[0]
         attempt = Attempt(
             name,
             -1 if code is None else code,
+            tuple(codes),
             "".join(log.read_text() for log in logs),
             frozenset(self.machine.objects(self.root)),
             tuple(self.machine.storage.requests[before:]),
@@ -278,7 +327,7 @@ class Driver:
             replicas = training_job.read_replicas(payload, {}, service or {})
             containers = [(r.command, {**r.env, **_own_disk(r)}) for r in replicas]
             attempt = self._run_processes(name, containers)
-            if attempt.code not in KILLED:
+            if attempt.code not in (*KILLED, LOST):
                 break
         self._write_resource(folder, {"resourceType": "CustomJob", "resourceUri": "https://none"})
         return attempt

@@ -18,7 +18,8 @@ from ..cluster import Cluster
 from ..job import Job
 from ..rows import Window
 from ..settings import Hyperparameters, TrainerError
-from ..storage import in_bucket, write_file
+from ..storage import write_file
+from ..uris import in_bucket
 from .steps import Loop
 
 log = logging.getLogger("trainer")

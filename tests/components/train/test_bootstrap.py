@@ -87,7 +87,7 @@ def test_a_package_from_elsewhere_is_copied_byte_for_byte(package, tmp_path):
     path, sha256 = package
     copy = bootstrap.fetch(path.as_uri(), tmp_path)
     assert copy == tmp_path / path.name
-    bootstrap.verify(copy, sha256)
+    bootstrap.verify(copy, sha256, "gs://b/package.tar.gz")
 
 
 def test_the_trainer_comes_from_the_package_and_the_repository_is_out_of_reach(report):
@@ -129,8 +129,8 @@ def test_a_trainer_that_is_killed_leaves_its_failure(package, tmp_path):
 
 
 def test_another_digest_runs_nothing(package):
-    with pytest.raises(PackageError, match="was altered or cut short"):
-        bootstrap.verify(package[0], "0" * 64)
+    with pytest.raises(PackageError, match=r"gs://b/p.tar.gz has .* altered or cut short"):
+        bootstrap.verify(package[0], "0" * 64, "gs://b/p.tar.gz")
 
 
 def test_a_missing_package_is_named(tmp_path):

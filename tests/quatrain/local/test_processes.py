@@ -38,6 +38,8 @@ def reason(tmp_path, text):
             "second",
         ),
         ("usage: task.py\ntask.py: error: unknown --x\n\n", "task.py: error: unknown --x"),
+        ("epoch 3\nerror: no rows\nin 2 files\n", "no rows\nin 2 files"),
+        ("error: warned\n" + TRACEBACK + "KeyError: 'x'\n", "KeyError: 'x'"),
         ("", "it wrote nothing to its log"),
         (TRACEBACK, "the traceback is cut short"),
     ],

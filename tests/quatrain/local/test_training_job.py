@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from quatrain.local import training_job
+from quatrain.trainer.failure import LOST
 
 
 def job(*pools, **spec):
@@ -108,3 +109,16 @@ def test_replicas_in_step_restart_together_if_the_job_is_set_so(tmp_path):
     outcome, lines = killed_job(tmp_path, 1, workers=1, restart_job_on_worker_restart=True)
     assert outcome.succeeded
     assert "starting again, 1 of 3" in lines[0]
+
+
+@pytest.mark.parametrize(("cause", "restarts"), [(3, 0), (0, 3)])
+def test_a_replica_that_lost_another_one_leaves_the_verdict_to_it(tmp_path, cause, restarts):
+    texts = [f"import sys; sys.exit({LOST})", f"import sys, time; time.sleep(1); sys.exit({cause})"]
+    pools = [pool(args=["-c", text]) for text in texts]
+    for one in pools:
+        one["container_spec"]["command"] = ["python"]
+    run, lines = job(*pools, scheduling={"restart_job_on_worker_restart": True}), []
+    outcome = training_job.run_job(run, dict(os.environ), tmp_path / "log", report=lines.append)
+    assert not outcome.succeeded
+    assert outcome.reason.startswith(f"workerpool{1 if cause else 0}-0")
+    assert len(lines) == restarts
