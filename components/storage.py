@@ -32,8 +32,10 @@ NO_CREDENTIALS = (
     "there are no credentials for Google here, or their server does not answer; "
     "run gcloud auth application-default login"
 )
-_BUCKET_OPTIONS = re.compile(r"(.*?)(\?\w+=[^/]*)?", re.DOTALL)
-"""Splits a gs:// uri from Arrow's options, as ?retry_limit_seconds=5; any other ? is a glob's."""
+_BUCKET_OPTIONS = re.compile(
+    r"(.*?)(\?(?:scheme|endpoint_override|retry_limit_seconds|project_id)=[^/]*)?", re.DOTALL
+)
+"""Splits a gs:// uri from Arrow's options, as ?retry_limit_seconds=5; any other ? is a name's."""
 _CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS")
 """Environment variables that Arrow's client reads once, when it is created."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int,),
     "NUMBER_DOUBLE": (int, float),
 }
+_NOT_IN_JSON = re.compile(r"[\"\\\x00-\x1f]")
 
 
 class PipelineError(QuatrainError):
@@ -103,6 +105,12 @@ class Compiled:
                 shown = reprlib.repr(value)  # cut short: a spec may be long
                 actual = f"{type(value).__name__} {shown}"
                 yield f"parameter {name!r} takes {expected}, not {actual}{_way_out(name, expected)}"
+
+        if _NOT_IN_JSON.search(str(arguments.get("root", ""))):
+            yield (
+                f"parameter 'root' is {arguments['root']!r}: Kubeflow puts it into JSON text as it "
+                f"is, so it may hold no quote, backslash or control character; name another folder"
+            )
 
     def _executors_below(self, component: str) -> Iterator[str]:
         """Yields what a component runs, and all the components in it."""

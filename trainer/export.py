@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from . import golden
+from . import golden, saved_model
 from .cluster import Cluster
 from .examples import Examples
 from .features import Input, Tensors
@@ -194,7 +194,7 @@ def export(
     with _writable(job.outputs.model) as folder:
         tf.saved_model.save(exported, folder, signatures=exported.signatures())
         Path(folder, "transform.json").write_text(examples.transform_text, encoding="utf-8")
-        signatures = tf.saved_model.load(folder).signatures
+        signatures = saved_model.load(folder).signatures
         raw, engineered = examples.first_rows("validation", PROOF_ROWS)
         output = "prediction" if examples.transform.task == "regression" else "probabilities"
         prove(signatures, raw, engineered, output)

@@ -144,10 +144,10 @@ class ServedModel:
                 gets a different answer than when the model was exported.
         """
         with uncollected():
-            import tensorflow as tf
+            from quatrain.trainer import saved_model
 
         try:
-            model = tf.saved_model.load(str(folder))
+            model = saved_model.load(folder)
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{folder} cannot be loaded as a SavedModel: {error}") from error
         absent = {"serving_default", "engineered"} - set(model.signatures)

@@ -124,9 +124,12 @@ def _match(uri: str) -> list[tuple[str, int]]:
         table = bigquery.find_table(uri)
         return [(uri, table.n_bytes)] if table else []
     filesystem, path = open_filesystem(uri)
+    local = isinstance(filesystem, pafs.LocalFileSystem)
+    # Arrow's options stand behind the path. A file:// uri is quoted, so its path stands for it.
+    before, _, after = ("", "", "") if local else uri.rpartition(path)
     try:
-        if _GLOB.search(uri):
-            return _glob(filesystem, path, uri[: len(uri) - len(path)])
+        if _GLOB.search(path):
+            return [(before + name + after, size) for name, size in _glob(filesystem, path)]
         info = filesystem.get_file_info(path)
     except PermissionError as error:
         raise SourceDenied(f"{uri} may not be listed; {_way_to_allow(uri)}") from error
@@ -141,9 +144,9 @@ def _match(uri: str) -> list[tuple[str, int]]:
         raise SourceError(f"{uri} is not a regular file; write its rows to one")
     if info.type == pafs.FileType.NotFound:
         return []
-    if isinstance(filesystem, pafs.LocalFileSystem) and not os.access(path, os.R_OK):
+    if local and not os.access(path, os.R_OK):
         raise SourceDenied(f"{uri} may not be read by this account; {_way_to_allow(uri)}")
-    return [(uri, info.size)]
+    return [(path if local else uri, info.size)]
 
 
 def _way_to_allow(uri: str) -> str:
@@ -157,16 +160,21 @@ def _way_to_allow(uri: str) -> str:
     )
 
 
-def _glob(filesystem: pafs.FileSystem, pattern: str, prefix: str) -> list[tuple[str, int]]:
-    """Returns the (path or uri, bytes) of each file that matches a glob, sorted by path."""
+def _glob(filesystem: pafs.FileSystem, pattern: str) -> list[tuple[str, int]]:
+    """Returns the (path, bytes) of each file that matches a glob, sorted by path.
+
+    If a file has the very name, it alone is meant: `t[1].csv` is no glob beside such a file.
+    """
     folder = _GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0]
     recursive = "/" in pattern[len(folder) + 1 :]
     infos = filesystem.get_file_info(
         pafs.FileSelector(folder or "/", recursive=recursive, allow_not_found=True)
     )
     matches = re.compile(glob_regex(pattern)).fullmatch
-    files = [i for i in infos if i.type == pafs.FileType.File and matches(i.path)]
-    return [(prefix + i.path, i.size) for i in sorted(files, key=lambda i: i.path)]
+    files = {i.path: i.size for i in infos if i.type == pafs.FileType.File}
+    if pattern in files:
+        return [(pattern, files[pattern])]
+    return [(path, files[path]) for path in sorted(filter(matches, files))]
 
 
 def glob_regex(pattern: str) -> str:

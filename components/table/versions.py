@@ -82,9 +82,8 @@ def _table_version(uri: str) -> str:
 
 def _local_version(path: str) -> str:
     """Returns the size of a local file and the time of its last change."""
-    name = path.removeprefix("file://")
     try:
-        status = Path(name).stat()
+        status = Path(path).stat()
     except OSError as error:
         raise SourceError(f"{path} was there a moment ago and is not any more") from error
     return f"{status.st_size} bytes of {status.st_mtime_ns}"

@@ -29,7 +29,14 @@ _NAME = r"[^/\s]+"
 _FORMS: dict[str, tuple[str, str]] = {
     "project": (r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", "my-project"),
     "location": (r"[a-z]+-[a-z]+[0-9]+", "europe-west1"),
-    "root": (r"gs://[a-z0-9][a-z0-9._-]*[a-z0-9](/[^\s?#*\[\]/]+)*/?", "gs://bucket/quatrain"),
+    # Google's tools take * ? [ ] for globs and # for a version
+    # (https://cloud.google.com/storage/docs/objects#naming), and Dataflow's workers parse a whole
+    # uri, in which % # ? are no parts of a name. Quotes would end the JSON text of a training job.
+    "root": (
+        r"gs://[a-z0-9][a-z0-9._-]*[a-z0-9]"
+        r"(/(?!\.{1,2}(/|$))[^/?#%*\[\]\"\\\x00-\x1f\x7f-\x9f]+)*/?",
+        "gs://bucket/quatrain",
+    ),
     "image": (
         r"[^\s@/]+/[^\s@]+(@sha256:[0-9a-f]{64})?",
         "REGION-docker.pkg.dev/PROJECT/REPOSITORY/quatrain@sha256:DIGEST",
@@ -54,6 +61,8 @@ _FORMS: dict[str, tuple[str, str]] = {
     "api_endpoint": (r"https?://[^\s/]+", "http://127.0.0.1:8080"),
 }
 """The pattern of each text, and an example for messages."""
+_MORE = {"root": '; no name in it is . or .., or holds one of ? # % * [ ] " \\'}
+"""What an example does not show."""
 
 
 class CloudError(QuatrainError):
@@ -241,7 +250,7 @@ def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
     for where, text in {**value, **places}.items():
         form, example = _FORMS.get(str(where).partition(".")[0], ("", ""))
         if form and isinstance(text, str) and not re.fullmatch(form, text):
-            yield f"{where}: {text!r} has another form than {example}"
+            yield f"{where}: {text!r} has another form than {example}{_MORE.get(where, '')}"
     for where, image in places.items():
         if not isinstance(image, str) or "@sha256:" in image or allow_tag:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -338,14 +339,14 @@ def _check_source(spec: ModelSpec) -> None:
     if local:
         raise CloudError(
             f"source.uri: {local[0]} is on this machine, which Vertex cannot read; copy it to a "
-            f"bucket (`gcloud storage cp {local[0]} gs://BUCKET/`) and name it in the spec, or by "
+            f"bucket (`gcloud storage cp {shlex.quote(local[0])} gs://BUCKET/`) and name it, or by "
             f"--set source.uri=gs://BUCKET/..."
         )
     own = spec.train.trainer
     if own and "://" not in own:
         raise CloudError(
             f"train.trainer: {own} is on this machine; copy it to a bucket (`gcloud storage cp -r "
-            f"{own} gs://BUCKET/`), and set train.trainer=gs://BUCKET/..."
+            f"{shlex.quote(own)} gs://BUCKET/`), and set train.trainer=gs://BUCKET/..."
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import Source
 from quatrain.components.table.files import find_files, list_files
+from quatrain.components.table.versions import find_versions
 
 Table = Callable[..., str]
 
@@ -39,6 +40,17 @@ def test_globs_name_files_in_order_and_an_empty_one_is_an_error(table: Table) ->
         list_files(Source(uri=(f"{folder}/nothing.csv",)))
     with pytest.raises(SourceError, match=r"is a folder; name its files"):
         list_files(Source(uri=(str(folder),)))
+
+
+@pytest.mark.parametrize("name", ["t?y=1.csv", "t[1].csv", "t*.csv", "t %41#ü.csv"])
+@pytest.mark.parametrize("form", [str, lambda path: path.as_uri()], ids=["path", "uri"])
+def test_a_file_s_own_name_is_no_glob(table: Table, name: str, form: Callable[[Path], str]) -> None:
+    for other in ("t1.csv", "tay=1.csv"):
+        table("c\n1\n", other)
+    path = table("a,b\n1,2\n", name)
+    source = Source(uri=(form(Path(path)),))
+    assert list_files(source) == [(path, 8)]
+    assert list(find_versions([path for path, _ in list_files(source)])) == [path]
 
 
 def test_an_error_names_the_key_of_a_spec_only_where_there_is_one(tmp_path: Path) -> None:

@@ -291,6 +291,13 @@ def test_arguments_that_the_file_does_not_take_are_refused_before_anything_runs(
     ]
 
 
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
+def test_a_root_that_would_break_a_job_s_json_is_refused(toy_path, spec, tmp_path, name):
+    with pytest.raises(PipelineError, match="may hold no quote, backslash or control character"):
+        run(toy_path, spec, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

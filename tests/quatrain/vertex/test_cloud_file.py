@@ -40,6 +40,11 @@ def test_five_settings_are_enough(write):
     assert (cloud.failure_policy, cloud.retries, cloud.labels) == ("fast", 1, {})
 
 
+def test_a_root_may_have_blanks_and_letters_of_any_language(write):
+    root = "gs://my.rows_1/Läufe von 2026/a+b:c;d=(e)@f./"
+    assert load_cloud(write(root=root)).root == root
+
+
 def test_an_override_takes_the_place_of_a_setting(write):
     cloud = load_cloud(write(), ["labels.team=search", "retries=3"])
     assert (cloud.labels, cloud.retries) == ({"team": "search"}, 3)
@@ -133,7 +138,12 @@ def test_a_wrong_mapping_of_images_is_refused_with_its_place(write, image, sente
             {"encryption_key": "projects/p/locations/us-east1/keyRings/r/cryptoKeys/k"},
             "it is in us-east1; it must be in the job's region, europe-west1",
         ),
-        ({"root": "gs://bucket/run *"}, "root: "),
+        ({"root": "gs://bucket/runs/../x"}, "root: "),
+        ({"root": "gs://bucket//x"}, "root: "),
+        *(
+            ({"root": f"gs://bucket/a{sign}b"}, "or holds one of ? # % * [ ]")
+            for sign in '?#%*[]"\\\n'
+        ),
     ],
 )
 def test_a_setting_that_google_would_refuse_is_refused_here(write, changes, sentence):
