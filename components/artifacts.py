@@ -47,3 +47,9 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)  # a full disk is not to get fuller
         raise
+
+
+def run_again(step: str) -> str:
+    """Returns the way out if a step's artifact is incomplete; only preprocess is ever cached."""
+    cached = ", by `quatrain submit --no-cache` on Vertex AI" if step == "preprocess" else ""
+    return f"run the {step} step again{cached}"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quatrain.components import storage
-from quatrain.components.artifacts import json_bytes
+from quatrain.components.artifacts import json_bytes, run_again
 from quatrain.components.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -108,5 +108,5 @@ def read_manifest(folder: Path | str, name: str, step: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ArtifactError(
             f"{folder} is not a complete artifact: {name} is absent or unreadable ({error}); "
-            f"run the {step} step again"
+            f"{run_again(step)}"
         ) from error

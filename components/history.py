@@ -17,6 +17,7 @@ from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import read_manifest
 from quatrain.components.storage import read_file, write_file
+from quatrain.components.wording import first_line
 
 VERSION = 1
 ROLES = {
@@ -24,6 +25,11 @@ ROLES = {
     "champion": "the champion's training data",
 }
 """The roles of an earlier run, each the name of its file. A run that passes its gate takes both."""
+LOST = "lost"
+"""The name of the record of examples that were deleted, but may still be in the cache."""
+_RECORDS = {role: f"the statistics of {whose}" for role, whose in ROLES.items()} | {
+    LOST: "the record of deleted examples"
+}
 
 
 def record_run(
@@ -61,7 +67,7 @@ def record_run(
         "statistics": {key: statistics[key] for key in ("version", "kept")},
     }
     for role in ROLES:
-        write_file(f"{folder_of(root, name)}/{role}.json", json_bytes(record))
+        write_file(record_uri(root, name, role), json_bytes(record))
 
 
 def read_statistics(examples: Path | str) -> dict[str, Any]:
@@ -80,21 +86,44 @@ def earlier_runs(root: str, name: str) -> dict[str, dict[str, Any]]:
     Raises:
         ArtifactError: A record exists but cannot be read.
     """
-    runs = {}
-    for role in ROLES if root else ():
-        uri = f"{folder_of(root, name)}/{role}.json"
-        try:
-            runs[role] = json.loads(read_file(uri))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            raise ArtifactError(
-                f"{uri}, the statistics of {ROLES[role]}, cannot be read ({error}); remove it to "
-                f"compare with nothing"
-            ) from error
-    return runs
+    records = {role: _read(root, name, role) for role in (ROLES if root else ())}
+    return {role: record for role, record in records.items() if record is not None}
 
 
-def folder_of(root: str, name: str) -> str:
-    """Returns the folder of a model's records."""
-    return f"{root.rstrip('/')}/{name}/statistics"
+def record_loss(root: str, name: str, examples: str) -> str:
+    """Records that examples were deleted, and returns the path or uri of the record."""
+    uri = record_uri(root, name, LOST)
+    write_file(uri, json_bytes({"version": VERSION, "examples": examples}))
+    return uri
+
+
+def lost_examples(root: str, name: str) -> str:
+    """Returns the examples of a model that were found deleted last, or an empty text.
+
+    Raises:
+        ArtifactError: The record exists but cannot be read.
+    """
+    record = _read(root, name, LOST) if root else None
+    return str(record["examples"]) if record else ""
+
+
+def _read(root: str, name: str, record: str) -> dict[str, Any] | None:
+    """Reads a record, if there is one."""
+    uri = record_uri(root, name, record)
+    try:
+        return dict(json.loads(read_file(uri)))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ArtifactError(
+            f"{uri}, {_RECORDS[record]}, cannot be read: {first_line(error)}"
+        ) from error
+    except ValueError as error:
+        raise ArtifactError(
+            f"{uri}, {_RECORDS[record]}, is damaged ({error}); remove it to go on without it"
+        ) from error
+
+
+def record_uri(root: str, name: str, record: str) -> str:
+    """Returns the path or uri of a record of a model: one of `ROLES`, or `LOST`."""
+    return f"{root.rstrip('/')}/{name}/statistics/{record}.json"

@@ -7,6 +7,7 @@ no mount and uses the uri.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import suppress
@@ -152,13 +153,34 @@ def write_file(uri: str, data: bytes) -> None:
 def read_file(uri: str) -> bytes:
     """Returns the content of a file: an object of a bucket as it is now, by one call.
 
+    A mount shows an old file for a minute, or answers ESTALE when the file that it has found is
+    replaced before it is read; then it is found again.
+
     Raises:
         FileNotFoundError: There is no such file.
+        OSError: The file cannot be read, or was replaced at each of four attempts.
     """
-    if "://" not in uri:
-        return Path(uri).read_bytes()
-    with open_stream(uri) as stream:
-        return bytes(stream.read())
+    if "://" in uri:
+        with open_stream(uri) as stream:
+            return bytes(stream.read())
+    attempts = 4
+    while True:
+        attempts -= 1
+        try:
+            return Path(uri).read_bytes()
+        except OSError as error:
+            if error.errno != errno.ESTALE or not attempts:
+                raise
+
+
+def list_names(folder: str) -> set[str]:
+    """Returns the names of the files below a folder, relative to it; none if it is absent."""
+    import pyarrow.fs as pafs
+
+    filesystem, path = open_filesystem(folder.rstrip("/"))
+    selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
+    files = (i for i in filesystem.get_file_info(selector) if i.type == pafs.FileType.File)
+    return {info.path.removeprefix(f"{path}/") for info in files}
 
 
 def show_folder(uri: str) -> None:

@@ -146,6 +146,8 @@ def _prepare(configure: Configure, image: str) -> Any:
                 at=at,
                 scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
                 created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+                root=root,
+                cache_key=cache_key,
             )
         )
         prepared = preprocess(
@@ -155,7 +157,7 @@ def _prepare(configure: Configure, image: str) -> Any:
             location=location,
             at=files.outputs["at"],
             digest=files.outputs["digest"],
-            cache_key=cache_key,
+            cache_key=files.outputs["cache_key"],
             runner_options=runner_options,
             image=image,
         )

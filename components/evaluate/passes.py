@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quatrain.components import storage
+from quatrain.components.artifacts import run_again
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.measures import baseline
 from quatrain.components.evaluate.measures.baseline import ColumnSums, LabelSums, SingleInputModel
@@ -136,7 +137,7 @@ def survey_shard(shard: Shard, plan: EvaluationPlan, split: str) -> Survey:
     if digest != shard.sha256:
         raise ArtifactError(
             f"{shard.path} is not the file that was written: its sha256 is {digest[:12]}..., "
-            f"manifest.json says {shard.sha256[:12]}...; run the preprocess step again"
+            f"manifest.json says {shard.sha256[:12]}...; {run_again('preprocess')}"
         )
     survey = Survey()
     slices = [RAW_PREFIX + s for s in plan.slices] if split == "test" else []
@@ -349,15 +350,14 @@ def _batches(shard: Shard, columns: list[str], rows: int = TRAIN_BATCH_ROWS) -> 
             absent = set(columns) - set(file.schema_arrow.names)
             if absent:
                 raise ArtifactError(
-                    f"{shard.path} has no column {sorted(absent)[0]!r}; "
-                    "run the preprocess step again"
+                    f"{shard.path} has no column {sorted(absent)[0]!r}; {run_again('preprocess')}"
                 )
             for batch in file.iter_batches(rows, columns=columns):
                 if batch.num_rows:
                     yield pa.Table.from_batches([batch])
     except (OSError, pa.ArrowException) as error:
         raise ArtifactError(
-            f"{shard.path} cannot be read ({error}); run the preprocess step again"
+            f"{shard.path} cannot be read ({error}); {run_again('preprocess')}"
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from quatrain.components.artifacts import sha256_of
+from quatrain.components.artifacts import run_again, sha256_of
 from quatrain.components.engine.failures import explain_faults
 from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError
@@ -155,14 +155,14 @@ def _shards(examples: str, split: str, manifest: Mapping[str, Any]) -> list[Shar
         except (OSError, ValueError) as error:
             raise ArtifactError(
                 f"{path} is in manifest.json but cannot be read ({error}); "
-                "run the preprocess step again"
+                f"{run_again('preprocess')}"
             ) from error
         shards.append(Shard(path, rows, manifest["files"][name]))
         rows += n_rows
     if rows != manifest["rows"][split]:
         raise ArtifactError(
             f"{examples} has {rows:,} {split} rows, its manifest.json says "
-            f"{manifest['rows'][split]:,}; run the preprocess step again"
+            f"{manifest['rows'][split]:,}; {run_again('preprocess')}"
         )
     return shards
 

@@ -14,7 +14,9 @@ def find_files(
     at: str,
     scheduled: str,
     created: str,
-) -> NamedTuple("SourceVersion", at=str, digest=str):  # type: ignore[valid-type]
+    root: str,
+    cache_key: str,
+) -> NamedTuple("SourceVersion", at=str, digest=str, cache_key=str):  # type: ignore[valid-type]
     """Finds the files of a run, and a digest that stays the same while they do.
 
     Args:
@@ -24,10 +26,19 @@ def find_files(
             the time of its schedule, or else that of its creation.
         scheduled: The time for which the schedule planned the run; 1970 without a schedule.
         created: The time at which the run was created.
+        root: The folder of all runs, with a note of examples that were deleted.
+        cache_key: The run's own key of the cache; if empty, it follows from that note.
     """
     from quatrain.components.preprocess.find_files import find
 
-    return find(spec, project=project, at=at, clocks=(scheduled, created))
+    return find(
+        spec,
+        project=project,
+        at=at,
+        clocks=(scheduled, created),
+        root=root,
+        cache_key=cache_key,
+    )
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

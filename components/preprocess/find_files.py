@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from quatrain.components import history
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.table.files import find_files
 from quatrain.components.table.versions import digest_versions, find_versions
@@ -14,18 +15,29 @@ from quatrain.components.times import run_time
 class SourceVersion(NamedTuple):
     """What the preprocess step reads; equal for equal files, whenever the run is.
 
-    Vertex AI caches the step by these two values.
+    Vertex AI caches the step by these values.
 
     Attributes:
         at: The day of the run in UTC, on which a window ends; empty without a window.
         digest: The sha256 of the files and their versions.
+        cache_key: The key of the run; if it has none, the examples that were lost last, so that
+            none like them is taken from the cache.
     """
 
     at: str
     digest: str
+    cache_key: str
 
 
-def find(spec: str, *, project: str, at: str, clocks: Sequence[str]) -> SourceVersion:
+def find(
+    spec: str,
+    *,
+    project: str,
+    at: str,
+    clocks: Sequence[str],
+    root: str = "",
+    cache_key: str = "",
+) -> SourceVersion:
     """Finds the files of a run.
 
     Args:
@@ -33,14 +45,20 @@ def find(spec: str, *, project: str, at: str, clocks: Sequence[str]) -> SourceVe
         project: The job's project.
         at: The time of the run; may be empty.
         clocks: The times that replace an empty `at`: of the schedule, then of the run's creation.
+        root: The folder of all runs; if empty, no examples are known to be lost.
+        cache_key: The run's own key of the cache; may be empty.
 
     Raises:
         SourceError: There are no files, or they may not be listed.
+        ArtifactError: The record of lost examples cannot be read.
     """
-    source = read_parameter(spec).source
+    model = read_parameter(spec)
+    source = model.source
     time = run_time(at, clocks) if source.window else None
     files = find_files(source, time)
     paths = [path for path, _ in files.listing]
     return SourceVersion(
-        f"{time:%Y-%m-%d}" if time else "", digest_versions(find_versions(paths, project))
+        f"{time:%Y-%m-%d}" if time else "",
+        digest_versions(find_versions(paths, project)),
+        cache_key or history.lost_examples(root, model.name),
     )

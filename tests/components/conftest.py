@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from quatrain.components.table.read import read_range
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.validation.load import validate
 from tests.components.handmade import CLASSES, export_model
+from tests.emulators import storage
 
 
 def positions_of(block: Block) -> list[int]:
@@ -44,6 +45,17 @@ class Read:
     def reasons(self) -> list[tuple[int, str]]:
         """The position and reason of each rejected row."""
         return [(r["position"], r["reason"]) for r in self.rejected]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Storage]:
+    """Cloud Storage on loopback, for pyarrow, with an empty bucket `b`."""
+    with storage.serving() as state:
+        key = storage.write_credentials(tmp_path / "key.json", state.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", state.url)
+        state.add_bucket("b")
+        yield state
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,20 +59,9 @@ def test_a_file_that_is_absent_is_one_sentence(tmp_path: Path) -> None:
         read_head(str(tmp_path / "t.csv"), 3)
 
 
-@pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulator.Storage]:
-    """Cloud Storage on loopback, for pyarrow."""
-    with emulator.serving() as storage:
-        key = emulator.write_credentials(tmp_path / "key.json", storage.url)
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
-        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
-        yield storage
-
-
 def test_a_bucket_has_one_client_until_the_process_is_pointed_elsewhere(
     served: emulator.Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served.add_bucket("b")
     served.put("gs://b/a/x.csv", b"a\n")
     first, path = open_filesystem("gs://b/a/x.csv")
     assert path == "b/a/x.csv"
@@ -86,7 +74,6 @@ def test_a_bucket_has_one_client_until_the_process_is_pointed_elsewhere(
 def test_a_file_is_written_read_and_removed_here_and_in_a_bucket(
     root: str, served: emulator.Storage, tmp_path: Path
 ) -> None:
-    served.add_bucket("b")
     folder = f"{root.format(tmp=tmp_path)}/runs/1"
     with create_stream(f"{folder}/model.tar.gz") as stream:
         stream.write(b"packed")

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from quatrain.components import history
-from quatrain.components.errors import DriftFailed
-from quatrain.components.folder import commit
+from quatrain.components.errors import ArtifactError, DriftFailed
+from quatrain.components.folder import commit, read_manifest
 from quatrain.components.preprocess.drift.histograms import common
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import Limit
+from quatrain.components.storage import list_names
 
 VERSION = 1
 Z = 4.5
@@ -80,21 +81,29 @@ class DriftMeasure:
         return verdict
 
 
-def check_drift(spec: str, examples: Path | str, root: str, out: Path | str) -> None:
+def check_drift(spec: str, examples: str, root: str, out: Path | str) -> None:
     """Compares a run's rows with those of earlier runs, and writes drift.json.
 
     Args:
         spec: The model spec as it travels: JSON text, or the uri of a file with its digest.
-        examples: The artifact of the preprocess step.
+        examples: The artifact of the preprocess step, a path or gs:// uri.
         root: The folder of all runs.
         out: The artifact to write.
 
     Raises:
-        ArtifactError: The examples are not complete.
+        ArtifactError: The examples are not complete, or were deleted while the cache has them.
         DriftFailed: A measure is above its `fail`; drift.json is written all the same.
     """
     model = read_parameter(spec)
     limits: dict[str, Limit] = {n: getattr(model.drift, n) for n in type(model.drift).model_fields}
+    if root and (absent := _absent_file(examples)):
+        # A rerun would hit the cache again, and so would every run of a schedule.
+        record = history.record_loss(root, model.name, examples)
+        raise ArtifactError(
+            f"{examples} has no {absent} any more, though Vertex AI may still take the examples "
+            f"from its cache; {record} notes it, so the next run makes new ones: start one, as by "
+            f"`quatrain submit` or `quatrain schedule run {model.name}`"
+        )
     now = history.read_statistics(examples)
     drift = compare_all(history.earlier_runs(root, model.name), now, limits)
     with commit(out, "drift.json") as folder:
@@ -108,6 +117,15 @@ def check_drift(spec: str, examples: Path | str, root: str, out: Path | str) -> 
             f"nothing was trained, and {out}/drift.json has all of it; correct the "
             f"source, or accept the change once by --set drift.MEASURE.fail=null"
         )
+
+
+def _absent_file(examples: str) -> str:
+    """Returns the name of a file that examples lack, or an empty text; the manifest names them."""
+    stored = list_names(examples)
+    if "manifest.json" not in stored:
+        return "manifest.json"
+    named = read_manifest(examples, "manifest.json", "preprocess")["files"]
+    return min(set(named) - stored, default="")
 
 
 def sentences(drift: Mapping[str, Any], verdict: str) -> list[str]:

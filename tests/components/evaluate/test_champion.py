@@ -255,7 +255,7 @@ def test_a_champion_of_a_column_that_is_not_read_now_is_not_compared(
 
 def test_the_record_of_an_earlier_version_names_no_model(tmp_path: Path) -> None:
     assert why(tmp_path, Path()).startswith("its model is not at model")
-    path = Path(history.folder_of(str(tmp_path), "hand-made"), "champion.json")
+    path = Path(history.record_uri(str(tmp_path), "hand-made", "champion"))
     document = json.loads(path.read_text())
     del document["metadata"]
     path.write_text(json.dumps(document))

@@ -12,8 +12,10 @@ import pytest
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
 from quatrain.components.preprocess.drift import compare
+from quatrain.components.preprocess.find_files import find
 from quatrain.components.preprocess.summary.statistics_document import VERSION, comparable
 from quatrain.components.specification.schema import Drift, Limit, ModelSpec
+from quatrain.components.specification.source import Source
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.statistics import TableStatistics
 from quatrain.validation.load import validate
@@ -199,7 +201,7 @@ def test_columns_of_one_run_alone_are_noted() -> None:
 
 def examples(folder: Path, rows: dict[str, Any]) -> Path:
     folder.mkdir()
-    (folder / "manifest.json").write_text("{}")
+    (folder / "manifest.json").write_text('{"files": {"statistics.json": ""}}')
     (folder / "statistics.json").write_text(
         json.dumps({"version": VERSION, "kept": statistics_of(rows)})
     )
@@ -210,7 +212,7 @@ def test_examples_without_their_manifest_are_neither_compared_nor_kept(tmp_path:
     artifact = examples(tmp_path / "examples", sample(100, 0))
     (artifact / "manifest.json").unlink()
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
-        compare.check_drift(parameter(), artifact, "", tmp_path / "drift")
+        compare.check_drift(parameter(), str(artifact), "", tmp_path / "drift")
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
         history.record_run(str(tmp_path), "t", "one", "2026-11-25T00:00:00", artifact)
     assert not (tmp_path / "drift").exists()
@@ -224,7 +226,7 @@ def test_a_first_run_has_nothing_to_compare_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     artifact = examples(tmp_path / "examples", sample(100, 0))
-    compare.check_drift(parameter(), artifact, str(tmp_path / "runs"), tmp_path / "drift")
+    compare.check_drift(parameter(), str(artifact), str(tmp_path / "runs"), tmp_path / "drift")
     drift = json.loads((tmp_path / "drift/drift.json").read_text())
     assert drift["comparisons"] == []
     assert "there is nothing to compare with" in drift["note"]
@@ -239,12 +241,34 @@ def test_too_much_drift_stops_the_run_with_a_sentence_and_keeps_the_comparison(
     history.record_run(root, "t", "one", "2026-11-25T00:00:00", examples(tmp_path / "one", rows))
     artifact = examples(tmp_path / "two", {**rows, "stops": rows["stops"] + 10})
     with pytest.raises(DriftFailed) as raised:
-        compare.check_drift(parameter(mean={"fail": 1.0}), artifact, root, tmp_path / "drift")
+        compare.check_drift(parameter(mean={"fail": 1.0}), str(artifact), root, tmp_path / "drift")
     assert "against the last successful run, stops: mean=" in str(raised.value)
     assert "is above drift.mean.fail 1 " in str(raised.value)
     assert "--set drift.MEASURE.fail=null" in str(raised.value)
     assert (tmp_path / "drift/drift.json").exists()
-    compare.check_drift(parameter(mean={"fail": None}), artifact, root, tmp_path / "accepted")
+    compare.check_drift(parameter(mean={"fail": None}), str(artifact), root, tmp_path / "accepted")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
+def test_deleted_examples_give_the_next_run_another_key_of_the_cache(
+    served: emulator.Storage, tmp_path: Path, name: str
+) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("a\n1\n")
+    model = spec().model_copy(update={"source": Source(uri=(str(table),))}).as_json()
+
+    def key(**given: str) -> str:
+        return find(model, project="", at="", clocks=(), root="gs://b/root", **given).cache_key
+
+    assert key() == ""
+    artifact = examples(tmp_path / "one", sample(100, 0))
+    (artifact / name).unlink()
+    words = rf"{artifact} has no {name} any more.*b/root/t/statistics/lost.json notes it"
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match=words):
+            compare.check_drift(model, str(artifact), "gs://b/root", tmp_path / "drift")
+        assert key() == str(artifact)
+    assert key(cache_key="t-1") == "t-1"
 
 
 def test_the_last_run_and_a_champion_of_its_own_are_both_compared_with(tmp_path: Path) -> None:
