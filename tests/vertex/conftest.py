@@ -12,12 +12,7 @@ from tests.vertex.driver import Driver
 def vertex(tmp_path_factory: pytest.TempPathFactory) -> Iterator[machine.Machine]:
     if reason := machine.why_not():
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("machine")
-    with pytest.MonkeyPatch.context() as patch, machine.starting(folder) as started:
-        # What submits a job asks the same storage.
-        for name, value in started.environment.items():
-            if name.startswith(("STORAGE_", "CLOUD_", "GOOGLE_")):
-                patch.setenv(name, value)
+    with machine.starting(tmp_path_factory.mktemp("machine")) as started:
         yield started
 
 

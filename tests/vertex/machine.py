@@ -11,10 +11,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from tests.emulators import storage, tls
 
@@ -80,8 +82,15 @@ def process_1(container: subprocess.Popen[bytes]) -> int:
 
 
 @contextmanager
-def starting(folder: Path) -> Iterator[Machine]:
-    """Yields a machine whose buckets are mounted; it ends with the context."""
+def starting(folder: Path, *, implicit_dirs: bool = True) -> Iterator[Machine]:
+    """Yields a machine whose buckets are mounted; it ends with the context.
+
+    Meanwhile the same storage is asked by this process, which submits the jobs.
+
+    Args:
+        folder: Where it may keep files.
+        implicit_dirs: Whether its mount shows folders that have no object of their own.
+    """
     with storage.serving() as state, tls.serving_storage(state, folder) as leading:
         state.add_bucket(BUCKET)
         key = storage.write_credentials(folder / "key.json", state.url)
@@ -98,14 +107,22 @@ def starting(folder: Path) -> Iterator[Machine]:
             "GOOGLE_APPLICATION_CREDENTIALS": str(key),
             "GOOGLE_CLOUD_PROJECT": "my-project",
         }
-        with _mounted(state.url, folder / "gcsfuse.log"):
+        options = ["--implicit-dirs"] if implicit_dirs else []
+        with (
+            _mounted(state.url, folder / "gcsfuse.log", options),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            for name, value in environment.items():
+                if name.startswith(("STORAGE_", "CLOUD_", "GOOGLE_")):
+                    patch.setenv(name, value)
             yield Machine(state, environment)
 
 
 @contextmanager
-def _mounted(url: str, log: Path) -> Iterator[None]:
-    """Mounts every bucket below /gcs, as Vertex's mount does."""
+def _mounted(url: str, log: Path, options: Sequence[str]) -> Iterator[None]:
+    """Mounts every bucket below /gcs, as Vertex's mount does; it may cover another mount."""
     MOUNT.mkdir(exist_ok=True)
+    before = MOUNT.stat().st_dev
     # With an address instead of a name, gcsfuse would take it for another one's gRPC service.
     endpoint = url.replace("127.0.0.1", "localhost") + "/storage/v1/"
     command = [GCSFUSE, "--foreground", "--anonymous-access", "--custom-endpoint", endpoint]
@@ -113,12 +130,10 @@ def _mounted(url: str, log: Path) -> Iterator[None]:
     # would depend on how slow the machine is.
     command += ["--metadata-cache-ttl-secs", "3600"]
     with log.open("ab") as stream:
-        daemon = subprocess.Popen(
-            [*command, "--implicit-dirs", str(MOUNT)], stdout=stream, stderr=stream
-        )
+        daemon = subprocess.Popen([*command, *options, str(MOUNT)], stdout=stream, stderr=stream)
     try:
         deadline = time.monotonic() + 60
-        while not MOUNT.is_mount():
+        while MOUNT.stat().st_dev == before:
             if daemon.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"gcsfuse does not mount: {log.read_text()[-2000:]}")
             time.sleep(0.02)
