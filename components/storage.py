@@ -201,6 +201,13 @@ def exists(uri: str) -> bool:
     return filesystem.get_file_info(path).type != pafs.FileType.NotFound
 
 
+def remove_file(uri: str) -> None:
+    """Removes a file if it exists."""
+    filesystem, path = open_filesystem(uri)
+    with suppress(FileNotFoundError):
+        filesystem.delete_file(path)
+
+
 def remove_folder(uri: str) -> None:
     """Removes a folder with everything in it; a bucket has only the objects."""
     remove_contents(uri)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 from uuid import uuid4
 
@@ -20,12 +22,20 @@ from quatrain.components.serve.rejected_rows import REJECTED_SCHEMA, BytesWriter
 from quatrain.components.serve.served_model import (
     BATCH_ROWS,
     ServedModel,
+    on_this_machine,
     prediction_schema,
     prediction_table,
     read_metadata,
 )
 from quatrain.components.specification.source import Source
-from quatrain.components.storage import plain_name
+from quatrain.components.storage import (
+    create_stream,
+    exists,
+    is_remote,
+    mounted,
+    plain_name,
+    remove_file,
+)
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import TYPES, can_convert
 from quatrain.components.table.files import list_files
@@ -34,7 +44,7 @@ from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.components.table.sql import run_query
-from quatrain.components.wording import near
+from quatrain.components.wording import first_line, near
 from quatrain.trainer.features import raw_inputs
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.features.transform import TextFormat, Transform
@@ -59,7 +69,7 @@ class Predictions:
         rejected: The number of rows that could not be read.
     """
 
-    path: Path
+    path: str
     rows: int
     columns: tuple[str, ...]
     rejected: int = 0
@@ -78,7 +88,8 @@ def predict(
     A CSV is read as the training table was, with the same null values and the same delimiter.
 
     Args:
-        model: A model folder, or a folder that has one named `model`.
+        model: A model folder, or a folder that has one named `model`; a path or a gs:// uri, as
+            the files are.
         source: The file. It must have the model's inputs; any other column is ignored.
         output: The file to write, CSV or Parquet by its suffix. By default it goes to the current
             folder, as rows.predictions.csv for rows.csv. It is complete or absent.
@@ -88,12 +99,19 @@ def predict(
 
     Raises:
         ArtifactError: The model is incomplete or altered.
-        SourceError: The file cannot be read or lacks a column.
+        SourceError: The file cannot be read or lacks a column, or an output cannot be written.
         DataError: A row cannot be read and `rejected` names no file; no output is written.
     """
-    folder = find_model(Path(model))
-    read_metadata(folder)
-    target, rejected_target = _targets(Path(source), output, rejected)
+    targets = _targets(str(source), output, rejected)
+    with on_this_machine(find_model(str(model))) as folder:
+        read_metadata(folder)
+        return _predict(folder, str(source), *targets, keep)
+
+
+def _predict(
+    folder: Path, source: str, target: str, rejected_target: str | None, keep: Sequence[str]
+) -> Predictions:
+    """Predicts the rows of a file with a local model."""
     transform = Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
     # The file is checked before TensorFlow is imported, which takes seconds.
     rows = _InputRows.of(source, transform, keep)
@@ -118,15 +136,26 @@ def predict(
     return Predictions(target, rejects.rows - rejects.n, tuple(schema.names), rejects.n)
 
 
-def find_model(folder: Path) -> Path:
+def find_model(place: str) -> str:
     """Returns the folder of a model: the folder itself, or the first of `MODEL_PLACES` in it.
 
     Raises:
         ArtifactError: No such folder has metadata.json, which the training job writes last.
     """
-    for candidate in (folder, *(folder / inside for inside in MODEL_PLACES)):
-        if (candidate / "metadata.json").is_file():
-            return candidate
+    root = place.rstrip("/")
+    try:
+        for candidate in (root, *(f"{root}/{inside}" for inside in MODEL_PLACES)):
+            if exists(f"{candidate}/metadata.json"):
+                return candidate
+    except OSError as error:
+        raise ArtifactError(f"{place} cannot be read: {first_line(error)}") from error
+    if "://" in place:
+        raise ArtifactError(
+            f"{place} holds no complete model: there is no metadata.json, which training writes "
+            f"last, in it or in its {', '.join(MODEL_PLACES)}; name the folder of the plan step's "
+            f"artifact `model`"
+        )
+    folder = Path(place)
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is not a folder; name a model, a run, or <root>/<name>")
     below = {folder / p.relative_to(folder).parts[0] for p in _metadata_below(folder)}
@@ -145,12 +174,12 @@ def _metadata_below(folder: Path) -> Iterator[Path]:
         yield from folder.glob(f"*/{inside}/metadata.json")
 
 
-def _as_source(path: Path | str, text: TextFormat) -> Source:
+def _as_source(path: str, text: TextFormat) -> Source:
     """Returns a file as a source: the format by its name, all else as in training."""
     suffixes = Path(path).name.split(".")[1:]
     form = next((form for form in _FORMATS if form in suffixes), "csv")
     settings = {f.name: getattr(text, f.name) for f in fields(text) if f.name != "columns"}
-    return Source.model_validate({"uri": str(path), "format": form, **settings})
+    return Source.model_validate({"uri": path, "format": form, **settings})
 
 
 @dataclass(frozen=True)
@@ -172,7 +201,7 @@ class _InputRows:
     keep: tuple[str, ...]
 
     @classmethod
-    def of(cls, path: Path | str, transform: Transform, keep: Sequence[str]) -> _InputRows:
+    def of(cls, path: str, transform: Transform, keep: Sequence[str]) -> _InputRows:
         """Reads the header of a file and checks its columns.
 
         Raises:
@@ -297,61 +326,94 @@ _TEXTS = {"csv": _texts_of_csv, "jsonl": _texts_of_json, "parquet": _texts_of_pa
 
 
 def _targets(
-    source: Path, output: Path | str | None, rejected: Path | str | None
-) -> tuple[Path, Path | None]:
+    source: str, output: Path | str | None, rejected: Path | str | None
+) -> tuple[str, str | None]:
     """Returns the files for predictions and rejected rows.
 
     Raises:
         SourceError: One of them cannot be written.
     """
     if output is None:
-        suffix = ".parquet" if source.suffix == ".parquet" else ".csv"
-        target = Path(f"{Path(plain_name(source.name)).stem}.predictions{suffix}")
+        name = PurePosixPath(source)
+        suffix = ".parquet" if name.suffix == ".parquet" else ".csv"
+        target = f"{PurePosixPath(plain_name(name.name)).stem}.predictions{suffix}"
     else:
-        target = _target(source, Path(output), "predictions")
+        target = _target(source, str(output), "predictions")
     if rejected is None:
         return target, None
-    other = _target(source, Path(rejected), "rejected rows")
-    if other.resolve() == target.resolve():
+    other = _target(source, str(rejected), "rejected rows")
+    if _is_same(other, target):
         raise SourceError(f"{other} is where the predictions go; name another file for the rows")
     return target, other
 
 
-def _target(source: Path, output: Path, what: str) -> Path:
+def _target(source: str, output: str, what: str) -> str:
     """Checks that a file can be written, and is not the input itself."""
-    if output.suffix not in {".csv", ".parquet"}:
+    if PurePosixPath(output).suffix not in {".csv", ".parquet"}:
         raise SourceError(f"{output}: {what} are written as .csv or .parquet; name one")
-    if not output.parent.is_dir():
-        raise SourceError(f"{output}: the folder {output.parent} does not exist; create it first")
-    if output.is_dir():
+    if "://" in output and not is_remote(output):
+        raise SourceError(f"{output}: {what} are written to a path or a gs:// uri; name one")
+    parent = Path(output).parent
+    if not is_remote(output) and not parent.is_dir():
+        raise SourceError(f"{output}: the folder {parent} does not exist; create it first")
+    if not is_remote(output) and Path(output).is_dir():
         raise SourceError(f"{output} is a folder; name a file for the {what}")
-    if output.exists() and source.exists() and output.samefile(source):
+    if _is_same(output, source):
         raise SourceError(f"{output} is the input itself; name another output")
     return output
 
 
+def _is_same(one: str, other: str) -> bool:
+    """Returns whether two paths or uris name one file."""
+    paths = Path(mounted(one)), Path(mounted(other))
+    return paths[0].resolve() == paths[1].resolve() or (
+        all(path.exists() for path in paths) and paths[0].samefile(paths[1])
+    )
+
+
 @contextmanager
-def _writers(schemas: Mapping[Path, pa.Schema]) -> Iterator[dict[Path, Writer]]:
+def _writers(schemas: Mapping[str, pa.Schema]) -> Iterator[dict[str, Writer]]:
     """Opens a writer for each file; on leaving, either all of the files exist or none does."""
-    partial = {target: target.with_name(f".{target.name}.{uuid4().hex}.tmp") for target in schemas}
+    with TemporaryDirectory(prefix="quatrain-predictions-") as folder:
+        partial = {target: _partial(target, Path(folder)) for target in schemas}
+        try:
+            with ExitStack() as stack:
+                yield {
+                    target: stack.enter_context(_writer_type(target, schema)(path, schema))
+                    for (target, schema), path in zip(
+                        schemas.items(), partial.values(), strict=True
+                    )
+                }
+            # If a file cannot be put in its place, those before it are removed.
+            with ExitStack() as undo:
+                for target, path in partial.items():
+                    _put(path, target)
+                    undo.callback(remove_file, target)
+                undo.pop_all()
+        finally:
+            for path in partial.values():
+                path.unlink(missing_ok=True)
+
+
+def _partial(target: str, folder: Path) -> Path:
+    """Returns the file that is written first: beside a local one, in the folder for a bucket."""
+    path = folder / target.rpartition("/")[2] if is_remote(target) else Path(target)
+    return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+
+
+def _put(path: Path, target: str) -> None:
+    """Renames a file, or uploads it; an object appears when it is complete."""
+    if not is_remote(target):
+        os.replace(path, target)
+        return
     try:
-        with ExitStack() as stack:
-            yield {
-                target: stack.enter_context(_writer_type(target, schema)(partial[target], schema))
-                for target, schema in schemas.items()
-            }
-        # If a rename fails, the files that were renamed before it are removed.
-        with ExitStack() as undo:
-            for target, path in partial.items():
-                os.replace(path, target)
-                undo.callback(target.unlink, missing_ok=True)
-            undo.pop_all()
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+        with path.open("rb") as file, create_stream(target) as stream:
+            shutil.copyfileobj(file, stream, 1 << 20)
+    except OSError as error:
+        raise SourceError(f"{target} cannot be written: {first_line(error)}") from error
 
 
-def _writer_type(target: Path, schema: pa.Schema) -> type[Writer]:
-    if target.suffix == ".parquet":
+def _writer_type(target: str, schema: pa.Schema) -> type[Writer]:
+    if target.endswith(".parquet"):
         return pq.ParquetWriter
     return BytesWriter if schema == REJECTED_SCHEMA else pacsv.CSVWriter

@@ -13,7 +13,18 @@ from quatrain.vertex.beam_checks import LOCAL
 if TYPE_CHECKING:
     from quatrain.vertex.submission import JobRequest
 
-PATH = click.Path(path_type=Path)
+
+class LocalPath(click.Path):
+    """A path on this machine; a uri would turn into a folder named `gs:`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the path, or refuses a uri."""
+        if "://" in str(value):
+            self.fail(f"{value} is a uri; name a path on this machine", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = LocalPath(path_type=Path)
 
 SPEC = click.argument("spec", type=PATH)
 TIER = click.option("--tier", default="", metavar="T", help="Use this tier instead of the spec's.")

@@ -10,16 +10,13 @@ from pathlib import Path
 
 import click
 
-from quatrain.cli.options import PATH
-
 
 @click.command()
-@click.argument("model", type=PATH)
-@click.argument("rows", metavar="INPUT", type=PATH)
+@click.argument("model")
+@click.argument("rows", metavar="INPUT")
 @click.option(
     "-o",
     "--output",
-    type=PATH,
     metavar="OUT",
     help="Predictions, .csv or .parquet.  [default: rows.predictions.csv for rows.csv]",
 )
@@ -28,18 +25,17 @@ from quatrain.cli.options import PATH
 )
 @click.option(
     "--rejected",
-    type=PATH,
     metavar="FILE",
     help="Write unreadable rows to this .csv or .parquet file.",
 )
 def predict(
-    model: Path, rows: Path, output: Path | None, keep: tuple[str, ...], rejected: Path | None
+    model: str, rows: str, output: str | None, keep: tuple[str, ...], rejected: str | None
 ) -> None:
     """Predict the rows of INPUT with an exported model.
 
     MODEL is the folder of a model or of a run. In a folder of runs, the last run that passed its
-    gate is used. INPUT is a CSV, .parquet or .jsonl file. Without --rejected, an unreadable row
-    stops the command.
+    gate is used. INPUT is a CSV, .parquet or .jsonl file. All of them may be paths or gs:// uris.
+    Without --rejected, an unreadable row stops the command.
 
     \b
     Example:
@@ -47,7 +43,7 @@ def predict(
     """  # noqa: D301
     from quatrain.terminal.printouts import gate_warning
 
-    if warning := gate_warning(model):
+    if "://" not in model and (warning := gate_warning(Path(model))):
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"predicting {rows} ...", err=True)
     with _native_noise_hidden():

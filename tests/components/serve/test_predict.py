@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ import pytest
 
 from quatrain.components.errors import ArtifactError, DataError, SourceError
 from quatrain.components.evaluate.run import evaluate_model
-from quatrain.components.serve.predict import predict
+from quatrain.components.serve.predict import find_model, predict
 from tests.components.handmade import make_rows, make_spec, write_examples
+from tests.emulators import storage
 
+BAD = b"carrier,id,delay\nUA,007,30\nAA,8\n\nAA,9,soon\n\xff,10,1\nXX,NA,-10.5\n"
 CSV = "carrier,ignored,delay\nUA,1,30\n,2,NA\nXX,3,-10.5\n"
 
 
@@ -66,7 +70,7 @@ def test_json_lines_are_answered_as_the_same_rows_of_a_csv(
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     expected = predict(models["binary"], source, tmp_path / "csv.csv")
     predictions = predict(models["binary"], tmp_path / "raw.jsonl", tmp_path / "json.csv")
-    assert predictions.path.read_bytes() == expected.path.read_bytes()
+    assert Path(predictions.path).read_bytes() == Path(expected.path).read_bytes()
 
 
 def test_the_default_output_is_named_after_the_input(
@@ -74,7 +78,7 @@ def test_the_default_output_is_named_after_the_input(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert predict(models["binary"].parent, source).path == Path("raw.predictions.csv")
+    assert predict(models["binary"].parent, source).path == "raw.predictions.csv"
     assert (tmp_path / "here" / "raw.predictions.csv").is_file()
 
 
@@ -141,7 +145,81 @@ def test_an_output_that_cannot_be_written_is_refused(
     assert source.read_text() == CSV
 
 
-BAD = b"carrier,id,delay\nUA,007,30\nAA,8\n\nAA,9,soon\n\xff,10,1\nXX,NA,-10.5\n"
+def uploaded(served: storage.Storage, folder: Path, uri: str) -> str:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            served.put(f"{uri}/{path.relative_to(folder)}", path.read_bytes())
+    return uri
+
+
+CLI = """
+import json, sys
+from quatrain.cli import main
+for words in json.loads(sys.argv[1]):
+    try:
+        main(words)
+    except SystemExit as ended:
+        print("status", ended.code)
+"""
+
+
+def test_model_rows_and_outputs_may_all_be_in_a_bucket(
+    served: storage.Storage, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    job = "gs://b/r ü%41#x?y/plan_5/model"
+    uploaded(served, models["binary"], f"{job}/model")
+    for model in (f"{job}/model", f"{job}/", job.removesuffix("/model")):
+        assert find_model(model) == f"{job}/model"
+    served.put("gs://b/new rows?.csv", BAD)
+    files = ["-o", "gs://b/out/p.csv", "--rejected", "gs://b/out/r.parquet"]
+    words = ["predict", job, "gs://b/new rows?.csv", "--keep", "id"]
+    gone = [*words, "-o", "gs://b/out/none.csv", "--rejected", "gs://gone/r.csv"]
+    # A process of its own: Arrow asks for the size of an object without letting others run.
+    command = [sys.executable, "-c", CLI, json.dumps([[*words, *files], gone])]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    statuses = [line for line in ended.stdout.splitlines() if line.startswith("status")]
+    assert statuses == ["status 0", "status 1"], ended.stderr
+    assert "2 rows to gs://b/out/p.csv" in ended.stdout
+    assert "error: gs://gone/r.csv cannot be written" in ended.stderr
+    assert {n for n in served.buckets["b"].objects if "out/" in n} == {"out/p.csv", "out/r.parquet"}
+
+    (tmp_path / "raw.csv").write_bytes(BAD)
+    local = {"output": tmp_path / "p.csv", "rejected": tmp_path / "r.parquet"}
+    predict(models["binary"], tmp_path / "raw.csv", keep=["id"], **local)
+    assert served.get("gs://b/out/p.csv") == (tmp_path / "p.csv").read_bytes()
+    rejected = pq.read_table(pa.BufferReader(served.get("gs://b/out/r.parquet")))
+    assert rejected.drop(["source"]) == pq.read_table(tmp_path / "r.parquet").drop(["source"])
+    assert set(rejected["source"].to_pylist()) == {"gs://b/new rows?.csv"}
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "output", "error", "why"),
+    [
+        ("gs://b/m", "gs://b/raw.csv", "gs://b/raw.csv", SourceError, "is the input itself"),
+        ("gs://b/m", "gs://b/raw.csv", "gs://b/out.json", SourceError, r"as \.csv or \.parquet"),
+        ("gs://b/m", "gs://b/raw.csv", "s3://b/o.csv", SourceError, "a path or a gs:// uri"),
+        ("gs://b/m", "gs://b/none.csv", "gs://b/o.csv", SourceError, "none.csv does not exist"),
+        ("gs://b/none", "gs://b/raw.csv", "gs://b/o.csv", ArtifactError, "gs://b/none holds no"),
+        ("gs://b/cut", "gs://b/raw.csv", "gs://b/o.csv", ArtifactError, "^gs://b/cut/saved_model"),
+    ],
+)
+def test_what_is_wrong_in_a_bucket_is_named_by_its_uri(
+    served: storage.Storage,
+    models: dict[str, Path],
+    model: str,
+    rows: str,
+    output: str,
+    error: type[Exception],
+    why: str,
+) -> None:
+    for name in ("m", "cut"):
+        uploaded(served, models["binary"], f"gs://b/{name}")
+    served.put("gs://b/cut/saved_model.pb", b"cut")
+    served.put("gs://b/raw.csv", CSV.encode())
+    before = set(served.buckets["b"].objects)
+    with pytest.raises(error, match=why):
+        predict(model, rows, output)
+    assert set(served.buckets["b"].objects) == before
 
 
 def test_the_message_names_the_line_and_counts_the_bad_rows(

@@ -277,3 +277,21 @@ def test_check_looks_at_the_users_own_trainer_as_run_does(capsys, spec_path):
         assert code == 1
         assert "train.trainer: " in err
         assert "gone.py does not exist; give a .py file with `train`" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "gs://b/runs"],
+        ["run", "gs://b/toys.yaml"],
+        ["run", "toys.yaml", "--root", "gs://b/runs"],
+        ["compile", "-o", "gs://b/training.yaml"],
+    ],
+)
+def test_a_path_of_this_machine_is_no_uri(capsys, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "is a uri; name a path on this machine" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
