@@ -26,7 +26,7 @@ from .features.transform import Transform
 from .job import Job
 from .predictor import Head, Predictor, in_chunks
 from .settings import TrainerError
-from .storage import remove_folder, write_file
+from .storage import remove_folder, show_folder, write_file
 from .uris import in_bucket
 
 VERSION = 1
@@ -204,9 +204,8 @@ def export(
         metadata["files"] = _digests(folder)
         if folder != job.outputs.model:
             parents = {str(PurePosixPath(name).parent) for name in metadata["files"]}
-            for parent in sorted(parents - {"."}):
-                # Some mounts of a bucket show a folder only if it has an object of its own.
-                tf.io.gfile.makedirs(f"{job.outputs.model}/{parent}")
+            for parent in sorted(parents):
+                show_folder(f"{job.outputs.model}/{parent}")
             for name in metadata["files"]:
                 write_file(job.outputs.model, name, Path(folder, name).read_bytes())
         text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"

@@ -7,7 +7,7 @@ from functools import cache
 
 from pyarrow import fs
 
-from .uris import BUCKET, named
+from .uris import BUCKET, MOUNT, named
 
 _CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS")
 """Variables that Arrow's client reads once, when it is made."""
@@ -61,6 +61,16 @@ def write_file(folder: str, name: str, data: bytes) -> None:
             stream.write(data)
         if partial != target:
             os.replace(partial, target)
+
+
+def show_folder(folder: str) -> None:
+    """Makes the objects of a bucket's folder and of those it is in, where the bucket is mounted.
+
+    Without --implicit-dirs a mount shows no other folders, and later runs read their champion by
+    it. TensorFlow would leave out the folders that have files.
+    """
+    if folder.startswith(BUCKET) and os.path.ismount(MOUNT):
+        os.makedirs(MOUNT + folder.removeprefix(BUCKET), exist_ok=True)
 
 
 def remove_folder(folder: str, *, first: str) -> None:
