@@ -28,7 +28,7 @@ OWN_LABELS = ("quatrain", "spec", "template", "image", "data", "request")
 _NAME = r"[^/\s]+"
 _FORMS: dict[str, tuple[str, str]] = {
     "project": (r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", "my-project"),
-    "location": (r"[a-z]+-[a-z]+[0-9]+", "europe-west1"),
+    "location": (r"[a-z]+-[a-z]+[0-9]+", "us-central1"),
     # Google's tools take * ? [ ] for globs and # for a version
     # (https://cloud.google.com/storage/docs/objects#naming), and Dataflow's workers parse a whole
     # uri, in which % # ? are no parts of a name. Quotes would end the JSON text of a training job.
@@ -48,15 +48,15 @@ _FORMS: dict[str, tuple[str, str]] = {
     "network": (rf"projects/[0-9]+/global/networks/{_NAME}", "projects/12345/global/networks/vpc"),
     "psc_interface": (
         rf"projects/{_NAME}/regions/{_NAME}/networkAttachments/{_NAME}",
-        "projects/my-project/regions/europe-west1/networkAttachments/NAME",
+        "projects/my-project/regions/us-central1/networkAttachments/NAME",
     ),
     "encryption_key": (
         rf"projects/{_NAME}/locations/{_NAME}/keyRings/{_NAME}/cryptoKeys/{_NAME}",
-        "projects/my-project/locations/europe-west1/keyRings/RING/cryptoKeys/KEY",
+        "projects/my-project/locations/us-central1/keyRings/RING/cryptoKeys/KEY",
     ),
     "registry": (
         r"https?://[^\s]*[^\s/]",
-        "https://europe-west1-kfp.pkg.dev/my-project/templates",
+        "https://us-central1-kfp.pkg.dev/my-project/templates",
     ),
     "api_endpoint": (r"https?://[^\s/]+", "http://127.0.0.1:8080"),
 }

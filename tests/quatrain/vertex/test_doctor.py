@@ -85,7 +85,7 @@ def test_offline_nothing_is_wrong_and_what_was_not_checked_is_listed(files):
     [
         ({"spec": {"lable": "y"}}, "spec", "error", "lable: unknown key; did you mean 'label'"),
         ({"image": "r.pkg.dev/p/r/quatrain:latest"}, "cloud", "error", "can move; name it by its"),
-        ({"location": "EU"}, "cloud", "error", "'EU' has another form than europe-west1"),
+        ({"location": "EU"}, "cloud", "error", "'EU' has another form than us-central1"),
         ({"location": "europe-wset1"}, "region", "warning", "did you mean 'europe-west1'"),
         (
             {"service_account": "123-compute@developer.gserviceaccount.com"},
