@@ -14,7 +14,7 @@ export SOURCE_DATE_EPOCH := 315532800
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test quick check bench compat vertex-test engine-test lock image image-test dist dist-test clean
+.PHONY: help setup data run test quick check bench compat vertex-test engine-test lock schema image image-test dist dist-test clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -61,6 +61,9 @@ lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) requirements/cuda.in -c requirements/runtime.txt -o requirements/cuda.txt
 	echo tensorflow | $(BIN)/uv pip compile $(RESOLVE) pyproject.toml requirements/tpu.in --excludes /dev/stdin -c requirements/runtime.txt -o requirements/tpu.txt
 	$(BIN)/uv pip compile $(RESOLVE) requirements/bootstrap.in -c requirements/runtime.txt -o requirements/bootstrap.txt
+
+schema: $(READY)  ## extract what the Terraform module uses of its providers' schemas (102 MB of downloads)
+	$(BIN)/python -m tests.terraform.extract_schema
 
 image:  ## build the one image (needs Docker); EXTRA=cuda or tpu for training on GPUs or TPUs
 	docker build --platform linux/amd64 --build-arg EXTRA=$(EXTRA) -t quatrain:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$(EXTRA) .

@@ -10,11 +10,17 @@ resource "google_project_service" "apis" {
     [
       "aiplatform.googleapis.com",
       "artifactregistry.googleapis.com",
+      "cloudquotas.googleapis.com",
+      "cloudresourcemanager.googleapis.com",
+      "compute.googleapis.com",
       "iam.googleapis.com",
       "logging.googleapis.com",
+      "serviceusage.googleapis.com",
       "storage.googleapis.com",
     ],
-    var.dataflow ? ["compute.googleapis.com", "dataflow.googleapis.com"] : [],
+    var.dataflow ? ["dataflow.googleapis.com"] : [],
+    var.cloud_build ? ["cloudbuild.googleapis.com"] : [],
+    length(var.alert_channels) > 0 ? ["monitoring.googleapis.com"] : [],
   ))
 
   project            = var.project
@@ -22,7 +28,19 @@ resource "google_project_service" "apis" {
   disable_on_destroy = false
 }
 
-# The region of the jobs: training refuses dual-regions and multi-regions.
+# Google's own accounts, which pull the images and start the machines. Without this, the first call to
+# Vertex AI in a new project is refused until they exist. Only the beta provider has this resource.
+resource "google_project_service_identity" "agents" {
+  provider = google-beta
+
+  project = var.project
+  service = "aiplatform.googleapis.com"
+
+  depends_on = [google_project_service.apis]
+}
+
+# The region of the jobs: training refuses dual-regions and multi-regions. There is no lifecycle_rule:
+# one by age would delete the model in use, which may be older than any other.
 resource "google_storage_bucket" "runs" {
   project                     = var.project
   name                        = coalesce(var.bucket, "${var.project}-quatrain-${var.location}")
@@ -193,4 +211,74 @@ resource "google_artifact_registry_repository_iam_member" "publishers_write" {
   }[each.value[0]]
   role   = "roles/artifactregistry.writer"
   member = each.value[1]
+}
+
+# Cloud Build builds the image as this account (cloudbuild.yaml). The sources lie in the bucket.
+resource "google_service_account" "builder" {
+  count = var.cloud_build ? 1 : 0
+
+  project      = var.project
+  account_id   = "quatrain-builder"
+  display_name = "Builds of Quatrain"
+}
+
+resource "google_project_iam_member" "builder_logs" {
+  count = var.cloud_build ? 1 : 0
+
+  project = var.project
+  role    = "roles/logging.logWriter"
+  member  = google_service_account.builder[0].member
+}
+
+resource "google_storage_bucket_iam_member" "builder_reads_sources" {
+  count = var.cloud_build ? 1 : 0
+
+  bucket = google_storage_bucket.runs.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.builder[0].member
+}
+
+resource "google_artifact_registry_repository_iam_member" "builder_pushes" {
+  count = var.cloud_build ? 1 : 0
+
+  project    = var.project
+  location   = var.location
+  repository = google_artifact_registry_repository.images.name
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.builder[0].member
+}
+
+# A condition on logs must be the only one of its policy, so there are two policies.
+resource "google_monitoring_alert_policy" "runs" {
+  for_each = length(var.alert_channels) == 0 ? {} : {
+    "A run of a pipeline failed"          = "resource.type=\"aiplatform.googleapis.com/PipelineJob\" AND log_id(\"aiplatform.googleapis.com/pipeline_job_events\") AND jsonPayload.state=\"PIPELINE_STATE_FAILED\""
+    "A run of a pipeline was not started" = "log_id(\"cloudaudit.googleapis.com/activity\") AND protoPayload.serviceName=\"aiplatform.googleapis.com\" AND protoPayload.methodName:\"CreatePipelineJob\" AND severity>=ERROR"
+  }
+
+  project               = var.project
+  display_name          = each.key
+  combiner              = "OR"
+  severity              = "ERROR"
+  notification_channels = var.alert_channels
+
+  conditions {
+    display_name = each.key
+    condition_matched_log {
+      filter = each.value
+    }
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+    notification_rate_limit {
+      period = "3600s"
+    }
+  }
+
+  documentation {
+    content   = "`quatrain schedule list` prints the error of the last run and of the last start. docs/operations.md says what to do."
+    mime_type = "text/markdown"
+  }
+
+  depends_on = [google_project_service.apis]
 }

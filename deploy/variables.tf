@@ -9,7 +9,7 @@ variable "location" {
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.location))
-    error_message = "Training needs a single region, for example europe-west1. EU and eur4 span several."
+    error_message = "Training needs a single region, for example us-central1. EU and eur4 span several."
   }
 }
 
@@ -47,4 +47,16 @@ variable "dataflow" {
   description = "Whether preprocessing may run on Dataflow."
   type        = bool
   default     = false
+}
+
+variable "cloud_build" {
+  description = "Whether Cloud Build may build the images, for those without Docker."
+  type        = bool
+  default     = false
+}
+
+variable "alert_channels" {
+  description = "Notification channels that hear of failed runs and refused starts, in the form projects/PROJECT/notificationChannels/NUMBER. Without one there are no alerts."
+  type        = list(string)
+  default     = []
 }

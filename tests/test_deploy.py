@@ -1,5 +1,6 @@
-"""The Terraform module parses, and grants the roles of docs/security.md and no others."""
+"""The Terraform module suits its providers, and grants the roles of docs/security.md, no others."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 
 from quatrain.vertex import doctor_questions
 from quatrain.vertex.cloud_file import load_cloud
+from tests.terraform.extract_schema import META, SCHEMA, used_resources
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "deploy").glob("*.tf"))
@@ -93,6 +95,71 @@ def test_the_bucket_is_regional_uniform_and_not_public(blocks):
         "force_destroy": "false",
     }
     assert bucket.attributes.items() >= expected.items()
+    # A rule by age would delete the champion, which may be the oldest model.
+    assert "lifecycle_rule" not in {block.words[0] for block in bucket.blocks}
+
+
+def wrong_arguments(block, schema, where):
+    """What the provider would refuse of a block: unknown, missing or misplaced arguments."""
+    inner = {}
+    for b in block.blocks:
+        if b.words[0] == "dynamic":
+            (content,) = b.blocks
+            inner[b.words[1]] = content
+        else:
+            inner[b.words[0]] = b
+    given, blocks = set(block.attributes) - META, schema["blocks"]
+    known = {*schema["required"], *schema["optional"]}
+    yield from (f"{where}.{name} is unknown" for name in sorted({*given, *inner} - known))
+    missing = set(schema["required"]) - given - set(inner)
+    yield from (f"{where}.{name} is missing" for name in sorted(missing))
+    misplaced = (given & set(blocks)) | {name for name in set(inner) & known if name not in blocks}
+    yield from (f"{where}.{name} is a block, or is none" for name in sorted(misplaced))
+    for name, b in inner.items():
+        if name in blocks:
+            yield from wrong_arguments(b, blocks[name], f"{where}.{name}")
+
+
+def test_every_argument_and_reference_suits_the_schema_of_the_providers(blocks):
+    schema = json.loads(SCHEMA.read_text())["resources"]
+    assert set(schema) == set(used_resources()), "run `make schema`"
+    declared = [b for b in blocks if b.words[0] == "resource"]
+    assert len(declared) > 20
+    for block in declared:
+        assert not list(wrong_arguments(block, schema[block.words[1]], block.words[1]))
+    text = "\n".join(path.read_text() for path in FILES)
+    read = re.findall(r"(?<![\w.])(google_\w+)\.\w+(?:\[\w+\])?\.(\w+)", text)
+    assert len(read) > 10
+    assert not [(kind, name) for kind, name in read if name not in schema[kind]["readable"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            ("auto_close", "auto_closes"),
+            "google_monitoring_alert_policy.alert_strategy.auto_closes is",
+        ),
+        (("combiner  ", "enabled   "), "google_monitoring_alert_policy.combiner is missing"),
+        (("condition_matched_log {", "severity {"), "conditions.severity is unknown"),
+        (("documentation {\n", "project {\n"), "google_monitoring_alert_policy.project is a block"),
+    ],
+)
+def test_a_wrong_argument_is_found(change, problem):
+    schema = json.loads(SCHEMA.read_text())["resources"]
+    parsed = parse((ROOT / "deploy/main.tf").read_text().replace(*change))
+    (policy,) = resources(parsed, "google_monitoring_alert_policy").values()
+    found = list(wrong_arguments(policy, schema[policy.words[1]], policy.words[1]))
+    assert [sentence for sentence in found if problem in sentence]
+
+
+def test_each_alert_has_one_condition_on_logs_and_a_limit_of_messages(blocks):
+    """Cloud Monitoring takes no second condition beside one on logs, and requires the limit."""
+    (policy,) = resources(blocks, "google_monitoring_alert_policy").values()
+    (conditions,) = [b for b in policy.blocks if b.words == ["conditions"]]
+    assert [b.words for b in conditions.blocks] == [["condition_matched_log"]]
+    (strategy,) = [b for b in policy.blocks if b.words == ["alert_strategy"]]
+    assert "notification_rate_limit" in {b.words[0] for b in strategy.blocks}
 
 
 def test_every_reference_leads_to_a_declaration(blocks):
@@ -113,9 +180,11 @@ def test_roles_are_given_to_named_members_and_none_is_broad(blocks):
     assert not roles & {"roles/owner", "roles/editor", "roles/viewer"}
     assert not [role for role in roles if role.lower().endswith("admin")]
     members = [b for b in blocks if b.words[0] == "resource" and b.words[1].endswith("_member")]
-    assert len(members) == 13
+    assert len(members) == 16
+    named = {"local.trainer", "each.value", "each.value [ 1 ]"}
+    named.add("google_service_account.builder [ 0 ] .member")
     for block in members:
-        assert block.attributes["member"] in ("local.trainer", "each.value", "each.value [ 1 ]")
+        assert block.attributes["member"] in named
         assert {"role", "member"} <= set(block.attributes)
     assert "allUsers" not in text and "compute@developer" not in text
 
@@ -134,7 +203,7 @@ def test_the_page_gives_the_same_roles_as_the_module():
     }
     assert listed <= granted
     services = r"\b[a-z]+\.googleapis\.com"
-    assert set(re.findall(services, page)) == set(re.findall(services, module))
+    assert set(re.findall(services, page)) == set(re.findall(rf"{services}(?=[\\\"])", module))
 
 
 def test_the_output_is_a_cloud_yaml(blocks, tmp_path):
