@@ -146,9 +146,16 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert not [t for t in targets if not (page.parent / t).exists()]
 
 
+def blocks_of(page: Path) -> list[str]:
+    """The indented blocks of a page, with their continued lines in one."""
+    text = re.sub(r"\\\n *", "", page.read_text())
+    return re.findall(r"(?<=\n)\n((?: {4}.*\n|\n(?= {4}))+)", text)
+
+
 def commands_of(page: Path) -> list[list[str]]:
     """The words of every `quatrain` command of a page that stands alone on its line."""
-    lines = re.findall(r"^ {4}(?:\.venv/bin/)?(quatrain .*)$", page.read_text(), flags=re.M)
+    text = "".join(blocks_of(page))
+    lines = re.findall(r"^ {4,}(?:\.venv/bin/)?(quatrain .*)$", text, flags=re.M)
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
