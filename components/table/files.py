@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import fnmatch
 import os
 import re
 import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,10 @@ from quatrain.components.storage import NO_CREDENTIALS, is_remote, open_filesyst
 from quatrain.components.table import bigquery
 from quatrain.components.wording import first_line
 
-_GLOB = re.compile(r"[*?\[]")
+_BRACES = re.compile(r"\{([^{}/]*,[^{}/]*)\}")
+_GLOB = re.compile(rf"[*?\[]|{_BRACES.pattern}")
+
+ListFolder = Callable[[str], "list[pafs.FileInfo]"]
 
 
 @dataclass(frozen=True)
@@ -161,30 +166,100 @@ def _way_to_allow(uri: str) -> str:
 
 
 def _glob(filesystem: pafs.FileSystem, pattern: str) -> list[tuple[str, int]]:
-    """Returns the (path, bytes) of each file that matches a glob, sorted by path.
+    """Returns the (path, bytes) of each file that a glob matches, sorted by path."""
+    list_folder = _lister(filesystem, pattern)
+    found = _walk_from_start(list_folder, pattern)  # braces may be part of a name
+    for alternative in () if found else _alternatives(pattern):
+        found |= _walk_from_start(list_folder, alternative)
+    return [(path, found[path]) for path in sorted(found)]
 
-    If a file has the very name, it alone is meant: `t[1].csv` is no glob beside such a file.
-    """
+
+def _alternatives(pattern: str) -> list[str]:
+    """Returns the patterns that one with braces stands for: a1 and a2 of a{1,2}."""
+    match = _BRACES.search(pattern)
+    if match is None:
+        return []
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    each = [f"{before}{word}{after}" for word in match[1].split(",")]
+    return [p for one in each for p in _alternatives(one) or [one]]
+
+
+def _lister(filesystem: pafs.FileSystem, pattern: str) -> ListFolder:
+    """Returns what lists a folder: of a disk one by one, of a bucket all by a single listing."""
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return lambda folder: filesystem.get_file_info(
+            pafs.FileSelector(folder or ".", allow_not_found=True)
+        )
     folder = _GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0]
-    recursive = "/" in pattern[len(folder) + 1 :]
+    deep = "/" in pattern[len(folder) + 1 :]
     infos = filesystem.get_file_info(
-        pafs.FileSelector(folder or "/", recursive=recursive, allow_not_found=True)
+        pafs.FileSelector(folder, recursive=deep, allow_not_found=True)
     )
-    matches = re.compile(glob_regex(pattern)).fullmatch
-    files = {i.path: i.size for i in infos if i.type == pafs.FileType.File}
-    if pattern in files:
-        return [(pattern, files[pattern])]
-    return [(path, files[path]) for path in sorted(filter(matches, files))]
+    folders: dict[str, dict[str, pafs.FileInfo]] = {}
+    for info in infos:
+        path = info.path
+        if info.type != pafs.FileType.File:
+            continue
+        folders.setdefault(path.rpartition("/")[0], {})[path] = info
+        while (path := path.rpartition("/")[0]) and len(path) > len(folder):
+            parent = folders.setdefault(path.rpartition("/")[0], {})
+            parent[path] = pafs.FileInfo(path, pafs.FileType.Directory)
+    return lambda folder: list(folders.get(folder, {}).values())
 
 
-def glob_regex(pattern: str) -> str:
-    """Returns the regular expression of a glob: ** spans folders, * and ? stay within one."""
-    parts = re.split(r"(\*\*/|\*|\?|\[[^\]]+\])", pattern)
-    known = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-    return "".join(
-        known.get(p) or (p.replace("[!", "[^") if p.startswith("[") else re.escape(p))
-        for p in parts
-    )
+def _walk_from_start(list_folder: ListFolder, pattern: str) -> dict[str, int]:
+    """Walks from the working folder, or from the root if the pattern begins with a slash."""
+    parts = pattern.split("/")
+    return _walk(list_folder, "", parts) if parts[0] else _walk(list_folder, "/", parts[1:])
+
+
+def _walk(
+    list_folder: ListFolder, folder: str, parts: Sequence[str], above: frozenset[str] = frozenset()
+) -> dict[str, int]:
+    """Returns the bytes by path of the files below a folder that the parts of a pattern match.
+
+    As in a shell, in Hive and in Spark, a wildcard passes over names that begin with a dot, and
+    over those that begin with _ unless they are a partition, as `_day=1`. A file or folder whose
+    name is that very part is taken literally.
+
+    Args:
+        list_folder: Returns what is in a folder.
+        folder: The folder; empty for the working one.
+        parts: The rest of the pattern, cut at its slashes.
+        above: The folders that `**` goes through: a link to one of them would be a loop.
+    """
+    part, *rest = parts
+    path = f"{folder.rstrip('/')}/{part}" if folder else part
+    if rest and not _GLOB.search(part):
+        return _walk(list_folder, path, rest, above)
+    infos = {i.base_name: i for i in list_folder(folder)}
+    if part == "**":
+        above |= {os.path.realpath(folder or ".")}
+    if part in infos:
+        infos = {part: infos[part]}
+    elif part == "**":
+        infos = {n: i for n, i in infos.items() if not _is_hidden(n)}
+    else:
+        matches = re.compile(fnmatch.translate(part)).match
+        infos = {n: i for n, i in infos.items() if matches(n) and not _is_hidden(n, part)}
+    found = _walk(list_folder, folder, rest, above) if part == "**" and rest else {}
+    for name, info in infos.items():
+        path = f"{folder.rstrip('/')}/{name}" if folder else name
+        if info.type == pafs.FileType.File and not rest:
+            found[path] = info.size
+        elif info.type != pafs.FileType.Directory:
+            continue
+        elif part != "**" and rest:
+            found |= _walk(list_folder, path, rest, above)
+        elif part == "**" and os.path.realpath(path) not in above:
+            found |= _walk(list_folder, path, parts, above)
+    return found
+
+
+def _is_hidden(name: str, part: str = "*") -> bool:
+    """Whether a wildcard passes over a name: unless it writes the first character itself."""
+    is_hidden = name.startswith(".") or (name.startswith("_") and "=" not in name)
+    return is_hidden and not part.startswith(name[0])
 
 
 def days_before(at: datetime.datetime, window: str) -> list[datetime.date]:

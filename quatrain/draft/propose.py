@@ -72,11 +72,16 @@ def propose(data: str, target: str, output: Path | None = None) -> Proposal:
 
 
 def _uri_from(path: Path, data: str) -> str:
-    """Returns the data's path as the spec names it: relative if below the spec's folder."""
+    """Returns the data's path as the spec names it: from the spec's folder.
+
+    An absolute path outside of that folder stays absolute.
+    """
     if "://" in data:
         return data
-    folder, file = path.resolve().parent, Path(data).resolve()
-    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
+    folder, file = path.resolve().parent, Path(data).parent.resolve() / Path(data).name
+    if Path(data).is_absolute() and not file.is_relative_to(folder):
+        return str(file)
+    return Path(os.path.relpath(file, folder)).as_posix()
 
 
 def _check(spec: ModelSpec) -> list[str]:

@@ -73,3 +73,79 @@ def test_a_file_that_may_not_be_read_is_one_plain_sentence(
     assert str(raised.value) == (
         f"{path} may not be read by this account; give it the right to, as by chmod u+r {path}"
     )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("**/*.csv", ["a.csv", "day=1/p.csv", "x/b.csv", "x/y/c.csv"]),
+        ("**", ["a.csv", "day=1/p.csv", "x/b.csv", "x/y/c.csv"]),
+        ("*", ["a.csv"]),
+        ("?a.csv", []),
+        (".*/*.csv", [".ipynb_checkpoints/a.csv"]),
+        (".ipynb_checkpoints/*.csv", [".ipynb_checkpoints/a.csv"]),
+        ("_*/*.csv", ["_day=1/p.csv", "_temporary/p.csv"]),
+        ("*=1/*.csv", ["_day=1/p.csv", "day=1/p.csv"]),
+        ("_temporary/p.csv", ["_temporary/p.csv"]),
+        ("x/{b,y/c}.csv", []),
+        ("{a,x}*/../x/[a-b].csv", ["x/b.csv"]),
+        ("x/{b,d}.csv", ["x/b.csv"]),
+    ],
+)
+def test_a_wildcard_passes_over_hidden_names_and_one_written_out_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, names: list[str]
+) -> None:
+    for name in (
+        *("a.csv", ".a.csv", "_a.csv", "x/b.csv", "x/y/c.csv", "x/.y/c.csv"),
+        *(".ipynb_checkpoints/a.csv", "_temporary/p.csv", "day=1/p.csv", "_day=1/p.csv"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    if pattern in ("**/*.csv", "**"):
+        names = sorted([*names, "_day=1/p.csv"])
+    for start in ("", "./", f"{tmp_path}/"):
+        try:
+            listing = list_files(Source(uri=(start + pattern,)))
+        except SourceError:
+            listing = []
+        found = {os.path.relpath(os.path.normpath(path), tmp_path) for path, _ in listing}
+        assert sorted(found) == names
+
+
+@pytest.mark.parametrize(
+    "name", ["c [1].csv", "c*.csv", "c?.csv", "c[.csv", "c[z-a].csv", "c{1,2}.csv", "d [1]/c.csv"]
+)
+def test_a_file_of_the_very_name_of_a_glob_is_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for each in (name, "c 1.csv", "c1.csv", "c12.csv", "d 1/c.csv"):
+        (tmp_path / each).parent.mkdir(exist_ok=True)
+        (tmp_path / each).write_text("a,b\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    for start in ("", "./", f"{tmp_path}/"):
+        assert [path for path, _ in list_files(Source(uri=(start + name,)))] == [start + name]
+
+
+@pytest.mark.parametrize("pattern", ["c[z-a].csv", "c[[a].csv", "c[.csv", "[]", "c[!].csv"])
+def test_a_pattern_that_matches_nothing_is_a_sentence_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match="no file matches"):
+        list_files(Source(uri=(pattern,)))
+
+
+def test_a_glob_lists_only_the_folders_it_names_and_no_loop_of_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    assert [
+        os.path.relpath(path, tmp_path)
+        for path, _ in list_files(Source(uri=(f"{tmp_path}/**/t.csv",)))
+    ] == ["a/t.csv", "b/t.csv"]
+    monkeypatch.chdir(tmp_path / "a")
+    assert [path for path, _ in list_files(Source(uri=("../[b]/*.csv",)))] == ["../b/t.csv"]

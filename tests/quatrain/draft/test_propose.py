@@ -365,6 +365,18 @@ def test_an_existing_spec_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "t.yaml").read_text() == "mine"
 
 
+def test_a_table_beside_the_folder_of_the_spec_is_named_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chance
+) -> None:
+    (tmp_path / "here").mkdir()
+    rows = "".join(f"{chance.random()},{i % 2}\n" for i in range(60))
+    (tmp_path / "t [1].csv").write_text(f"x,y\n{rows}")
+    monkeypatch.chdir(tmp_path / "here")
+    assert propose("../t [1].csv", "y").path.read_text().count("uri: ../t [1].csv") == 1
+    written = propose(f"{tmp_path}/t [1].csv", "y", Path("whole.yaml")).path.read_text()
+    assert f"uri: {tmp_path}/t [1].csv" in written
+
+
 def test_the_text_of_a_file_never_leaves_its_comment(init, chance) -> None:
     x = [chance.random() for _ in range(300)]
     bad = '"a\nlabel: x"'
