@@ -43,9 +43,9 @@ class Folder:
         """Opens a new file for writing; an object of a bucket appears once it is complete."""
         return storage.create_stream(self.path(name))
 
-    def write(self, name: str, data: bytes) -> str:
+    def write(self, name: str, data: bytes, content_type: str = "") -> str:
         """Writes a file, which is whole or absent, and returns its sha256."""
-        storage.write_file(self.path(name), data)
+        storage.write_file(self.path(name), data, content_type)
         return hashlib.sha256(data).hexdigest()
 
     def write_json(self, name: str, value: Any) -> None:

@@ -124,25 +124,30 @@ def open_file(uri: str) -> pa.NativeFile:
     return filesystem.open_input_file(path)
 
 
-def create_stream(uri: str) -> pa.NativeFile:
+def create_stream(uri: str, content_type: str = "") -> pa.NativeFile:
     """Opens a new file for writing, and creates the folder of a local one.
 
     An object of a bucket appears when the stream is closed, and never if the process dies before.
+
+    Args:
+        uri: A path or uri.
+        content_type: How a browser takes the object of a bucket; by default as a download.
     """
     filesystem, path = open_filesystem(uri)
     if not is_remote(uri):  # a bucket has no folders
         filesystem.create_dir(path.rpartition("/")[0] or ".")
-    return filesystem.open_output_stream(path, compression=None)
+    metadata = {"Content-Type": content_type} if content_type else None
+    return filesystem.open_output_stream(path, compression=None, metadata=metadata)
 
 
-def write_file(uri: str, data: bytes) -> None:
+def write_file(uri: str, data: bytes, content_type: str = "") -> None:
     """Writes a file so that it is either whole or as it was before, and makes its folder.
 
     Two calls replace an object of a bucket; through a mount, a list, a stat, an upload and a rename
     of the partial file would.
     """
     if is_remote(uri):
-        with create_stream(uri) as stream:
+        with create_stream(uri, content_type) as stream:
             stream.write(data)
         return
     path = Path(uri)

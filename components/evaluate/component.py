@@ -24,6 +24,7 @@ def measure(
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
+    report: dsl.Output[dsl.HTML],
     gcp_resources: dsl.OutputPath(str),  # type: ignore[valid-type]
 ) -> None:
     """Scores the test rows through the serving signature and reports on the model.
@@ -42,6 +43,7 @@ def measure(
         evaluation: metrics.json, report.html and the predictions of the test rows.
         metrics: The metrics of the model, one number each.
         classification: The ROC curve and the confusion matrix of a classifier.
+        report: The page of report.html, which the console shows since it is of this type.
         gcp_resources: Links to the job of Dataflow, if there is one.
     """
     from quatrain.components.engine.local_worker import import_beam
@@ -61,6 +63,7 @@ def measure(
             model.uri,
             evaluation.uri,
             drift=drift.uri,
+            report=report.uri,
             root=root,
             launch=launch,
         )

@@ -22,11 +22,12 @@ from quatrain.components.folder import commit, read_manifest
 from quatrain.components.serve.served_model import on_this_machine, read_metadata
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.components.storage import mounted, open_file, read_file, unmounted
+from quatrain.components.storage import mounted, open_file, read_file, unmounted, write_file
 from quatrain.components.wording import counted
 from quatrain.trainer.features.transform import Transform
 
 VERSION = 1
+HTML = "text/html; charset=utf-8"
 
 
 def evaluate_model(
@@ -36,6 +37,7 @@ def evaluate_model(
     out: Path | str,
     *,
     drift: Path | str | None = None,
+    report: str = "",
     root: str = "",
     launch: Launch = Launch("evaluate"),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
@@ -48,6 +50,9 @@ def evaluate_model(
             `model`.
         out: The artifact to write, a path or gs:// uri.
         drift: The artifact that compares the examples with those of earlier runs; None without one.
+        report: Where the page of report.html is written once more; if empty, nowhere. Vertex shows
+            an artifact whose uri is the page itself
+            (https://docs.cloud.google.com/vertex-ai/docs/pipelines/output-html-md).
         root: The folder of all runs, where the champion is recorded; if empty, there is none.
         launch: Where Beam scores; by default in this process.
 
@@ -96,8 +101,10 @@ def evaluate_model(
                 audit=statistics["audit"],
                 drift=drift_document,
             )
-            folder.write("report.html", page.encode())
+            folder.write("report.html", page.encode(), HTML)
             folder.write_json("metrics.json", metrics)
+    if report:
+        write_file(report, page.encode(), HTML)
     return metrics
 
 

@@ -57,6 +57,11 @@ def test_four_steps_in_their_order(compiled):
     }
 
 
+def test_the_report_has_the_type_that_the_console_shows(compiled):
+    outputs = compiled.spec["components"]["comp-measure"]["outputDefinitions"]["artifacts"]
+    assert outputs["report"]["artifactType"]["schemaTitle"] == "system.HTML"
+
+
 def test_every_component_takes_the_place_of_its_shell(compiled):
     containers = [e["container"] for e in compiled.spec["deploymentSpec"]["executors"].values()]
     scripts = [c["command"][2] for c in containers if c["image"] == IMAGE]

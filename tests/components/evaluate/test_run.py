@@ -179,6 +179,7 @@ def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
         evaluation=evaluation,
         metrics=scalars,
         classification=curves,
+        report=dsl.HTML(uri=str(tmp_path / "report")),
         gcp_resources=str(tmp_path / "gcp_resources"),
     )
     error = None
@@ -196,7 +197,9 @@ def test_a_failed_gate_raises_after_everything_is_recorded(
     recorded, error = run_component(tmp_path, spec, models["binary"].parent)
     assert "is below the gate 0.9900; model kept at" in str(error)
     assert read_metrics(tmp_path / "evaluation")["gate"]["passed"] is False
-    assert "failed the gate" in (tmp_path / "evaluation" / "report.html").read_text()
+    page = (tmp_path / "evaluation" / "report.html").read_text()
+    assert "failed the gate" in page
+    assert (tmp_path / "report").read_text() == page
     assert recorded["gate_passed"] == 0.0
     assert recorded["test_rows"] == 700
     assert 0.6 < recorded["auc"] < 0.99
