@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ from quatrain.trainer.features.transform import Transform
 
 VERSION = 1
 HTML = "text/html; charset=utf-8"
+
+MAX_CLASSES = 100
+MAX_MATRIX_BYTES = 100_000
+"""The largest confusion matrix that goes into an artifact's metadata. Vertex AI takes 131 072 bytes
+of a task's parameters and artifacts as JSON, and 204 800 of one field; 100 classes are 64 kB."""
 
 
 def evaluate_model(
@@ -127,8 +133,21 @@ def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
         keys = ("false_positive_rate", "true_positive_rate", "threshold")
         curves.log_roc_curve(*([point[key] for point in roc] for key in keys))
     if metrics["classes"]:
-        matrix = [[round(n) for n in row] for row in metrics["curves"]["confusion"]]
-        curves.log_confusion_matrix(list(metrics["classes"]), matrix)
+        _record_confusion(list(metrics["classes"]), metrics["curves"]["confusion"], curves)
+
+
+def _record_confusion(
+    classes: list[str], confusion: Sequence[Sequence[float]], curves: Any
+) -> None:
+    """Shows the confusion matrix on Vertex, unless it is too large for the metadata of a task."""
+    matrix = [[round(n) for n in row] for row in confusion]
+    if len(classes) <= MAX_CLASSES and len(json.dumps([classes, matrix])) <= MAX_MATRIX_BYTES:
+        curves.log_confusion_matrix(classes, matrix)
+    else:
+        print(
+            f"evaluate: the confusion matrix of {len(classes)} classes is too large for the page "
+            f"of Vertex AI; it is in metrics.json"
+        )
 
 
 def _require_same_transform(

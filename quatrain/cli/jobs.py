@@ -83,7 +83,9 @@ def submit(
             return
         except MachinesLacking as error:
             if job is jobs[-1]:
-                raise MachinesLacking(f"{error}\n{way_out(job.tier)}") from error
+                raise MachinesLacking(
+                    f"{error}\n{way_out(job.tier, job.cloud.location)}"
+                ) from error
             following = jobs[number].tier.name
             click.echo(f"{error}\nnow with tier {following} instead of {job.tier.name}", err=True)
 

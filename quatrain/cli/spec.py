@@ -43,7 +43,7 @@ def init(data: str, target: str, output: Path | None) -> None:
 @SET
 @AT
 @click.option(
-    "--cloud", type=PATH, metavar="FILE", help="Also check these cloud settings and their images."
+    "--cloud", type=PATH, metavar="FILE", help="Also check the run with these cloud settings."
 )
 def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str, cloud: Path | None) -> None:
     """Check SPEC against a sample of its rows, without running it.
@@ -64,12 +64,12 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str, cloud: Pat
 
     model_spec = load_with_source(spec, overrides)
     resolved = resolve_tier(model_spec, tier)
-    unchecked = []
+    doubts = []
     if cloud:
         from quatrain.vertex.cloud_file import load_cloud
-        from quatrain.vertex.image_checks import check_images
+        from quatrain.vertex.run_checks import check_run
 
-        unchecked = check_images(load_cloud(cloud), resolved)
+        doubts = check_run(model_spec, load_cloud(cloud), resolved)
     trainer = model_spec.train.trainer or ""
     if "://" in trainer:
         click.echo(f"warning: train.trainer: {trainer} is not checked here", err=True)
@@ -80,7 +80,7 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str, cloud: Pat
         click.echo(f"sampled {rows_in_words(result.sample.rows)}")
     if result.problems:
         raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in result.problems))
-    for warning in [*unchecked, *result.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]:
+    for warning in [*doubts, *result.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]:
         click.echo(f"warning: {warning}", err=True)
     for note in resolved.notes if resolved.name == "CUSTOM" else ():
         click.echo(f"train.tier CUSTOM: {note}")

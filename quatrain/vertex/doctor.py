@@ -15,7 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import yaml
 from packaging.requirements import Requirement
 
 from quatrain.components.errors import QuatrainError
@@ -23,14 +22,13 @@ from quatrain.components.image import PYTHON
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
 from quatrain.components.train.plan import resolve_tier
-from quatrain.components.wording import counted, near
+from quatrain.components.wording import counted
 from quatrain.validation.load import load_spec
-from quatrain.vertex import doctor_questions
+from quatrain.vertex import doctor_questions, run_checks
 from quatrain.vertex.cloud_file import Cloud, load_cloud
 from quatrain.vertex.findings import Finding
 from quatrain.vertex.price import price
 
-_REGIONS = Path(prices.__file__).with_name("regions.yaml")
 _T = TypeVar("_T")
 
 
@@ -96,9 +94,10 @@ def examine(
     if tier:
         yield from _ends(tier, cloud, examination.today)
     if cloud:
-        yield from _region(cloud)
+        yield run_checks.region(cloud, tier)
         yield from _account(cloud)
     if spec and cloud and tier:
+        yield from run_checks.findings(spec, cloud, tier)
         yield price(spec, cloud, tier, examination.prices, examination.today)
         yield from _parameters(examination, spec, cloud)
     wrong = [name for name, value in (("spec", spec), ("cloud", cloud)) if not value]
@@ -186,21 +185,6 @@ def _ends(tier: tiers.Tier, cloud: Cloud | None, today: datetime.date) -> Iterat
     kinds = tiers.EVERYTHING if prebuilt else tiers.HARDWARE
     for warning in tiers.warnings(tier, today, kinds):
         yield Finding("ends", "warning", warning, "quatrain tiers")
-
-
-def _region(cloud: Cloud) -> Iterator[Finding]:
-    """Checks that the location is a region in which Vertex trains."""
-    table = yaml.safe_load(_REGIONS.read_text(encoding="utf-8"))
-    if cloud.location in table["regions"]:
-        yield Finding("region", "ok", f"{cloud.location} trains")
-        return
-    yield Finding(
-        "region",
-        "warning",
-        f"{cloud.location} is not among the training regions of {table['checked']}"
-        f"{near(cloud.location, table['regions'])}",
-        "see https://cloud.google.com/vertex-ai/docs/general/locations",
-    )
 
 
 def _account(cloud: Cloud) -> Iterator[Finding]:

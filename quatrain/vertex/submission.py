@@ -20,7 +20,7 @@ from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.pipelines.compiled import Compiled, read_compiled
 from quatrain.validation.load import load_spec
-from quatrain.vertex import beam_checks, image_checks
+from quatrain.vertex import beam_checks, run_checks
 from quatrain.vertex.cloud_file import Cloud, CloudError, load_cloud
 from quatrain.vertex.price import price
 from quatrain.vertex.registry import Registry
@@ -143,11 +143,12 @@ def prepare(request: JobRequest, folder: Path) -> CheckedJob:
         at=request.at,
     )
     check_buckets([cloud.root], cloud.location, cloud.project)
-    unchecked = image_checks.check_images(cloud, tier)
+    options = job["runtimeConfig"]["parameterValues"].get("runner_options", {})
+    doubts = run_checks.check_run(spec, cloud, tier, options)
     if cloud.budget_usd is not None:
         _check_budget(spec, cloud, tier)
     warnings = [
-        *unchecked,
+        *doubts,
         *tiers.warnings(tier, kinds=tiers.HARDWARE),
         *source_warnings(spec.source.uri, cloud.location, cloud.project),
     ]
@@ -231,11 +232,6 @@ def make_job(
     """
     _check_source(spec)
     _check_image(compiled, cloud)
-    if spec.train.tune and cloud.psc_interface:
-        raise CloudError(
-            "train.tune and psc_interface do not go together: Google's component for tuning jobs "
-            "has no field for it; leave one of them out"
-        )
     runner = cloud.runner_for(runner)
     parameters: dict[str, Any] = {
         "spec": parameter_of(spec, cloud.root),

@@ -20,7 +20,7 @@ from quatrain.components.errors import ArtifactError, DataError, GateFailed
 from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.component import gate, measure
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
-from quatrain.components.evaluate.run import evaluate_model
+from quatrain.components.evaluate.run import evaluate_model, record
 from quatrain.components.preprocess.drift.component import compare
 from tests.components.handmade import (
     make_rows,
@@ -206,6 +206,28 @@ def test_a_failed_gate_raises_after_everything_is_recorded(
     assert len(recorded["confidenceMetrics"]) > 80
     assert [len(r["row"]) for r in recorded["confusionMatrix"]["rows"]] == [2, 2]
     assert history.earlier_runs(str(tmp_path / "runs"), "hand-made") == {}
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "count", "is_shown"),
+    [(100, 1, True), (101, 1, False), (100, 10**10, False)],
+)
+def test_a_confusion_matrix_too_large_for_vertex_stays_in_metrics_json(
+    n_classes: int, count: int, is_shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curves = dsl.ClassificationMetrics()
+    confusion = [[float(count)] * n_classes] * n_classes
+    metrics = {
+        "metrics": {},
+        "rows": 1,
+        "gate": {"passed": True},
+        "curves": {"confusion": confusion},
+        "classes": [f"class {i}" for i in range(n_classes)],
+    }
+    record(metrics, dsl.Metrics(), curves)
+    assert ("confusionMatrix" in curves.metadata) == is_shown
+    assert len(json.dumps(curves.metadata)) < 131_072
+    assert ("it is in metrics.json" in capsys.readouterr().out) != is_shown
 
 
 def test_a_passed_gate_raises_nothing_and_records_the_run_for_later_ones(

@@ -5,8 +5,10 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from google.cloud import aiplatform_v1
 
 from quatrain.components.tiers import tiers
@@ -131,11 +133,11 @@ def add_job(google, number, message, collection="customJobs", display_name="mine
     """Puts a failed training or tuning job into the service, and returns its uri."""
     tuning = collection != "customJobs"
     kind = aiplatform_v1.HyperparameterTuningJob if tuning else aiplatform_v1.CustomJob
-    name = f"projects/12345/locations/europe-west1/{collection}/{number}"
+    name = f"projects/12345/locations/{google.location}/{collection}/{number}"
     job = kind(name=name, display_name=display_name, state=aiplatform_v1.JobState.JOB_STATE_FAILED)
     job.error = {"code": 8, "message": message}
     (google.tuning_jobs if tuning else google.custom_jobs)[name] = job
-    return f"{JOBS}/{collection}/{number}"
+    return f"{JOBS.replace('europe-west1', google.location)}/{collection}/{number}"
 
 
 def failed_training(uri=""):
@@ -234,7 +236,23 @@ def test_each_step_is_shown_once_though_an_inner_task_has_its_name(google, quatr
     assert [words[-1] for words in shown] == ["succeeded"]
 
 
-def test_a_lack_of_machines_names_the_tiers_that_may_have_some(google, quatrain):
+@pytest.fixture
+def google_west4(google):
+    """The same in a region that trains on an L4 and an A100, which europe-west1 does not."""
+    google.location = google.storage.buckets["bucket"].location = "europe-west4"
+    cloud = yaml.safe_load(Path("cloud.yaml").read_text())
+    Path("cloud.yaml").write_text(yaml.safe_dump({**cloud, "location": "europe-west4"}))
+    return google
+
+
+def test_the_tiers_that_may_have_machines_train_in_the_region():
+    tier = tiers.describe("BASIC_GPU")
+    assert other_tiers(tier, "europe-west4") == ["L4", "A100", "A100_FLEX"]
+    assert other_tiers(tier, "europe-west1") == ["H100_FLEX", "H100_8"]
+
+
+def test_a_lack_of_machines_names_the_tiers_that_may_have_some(google_west4, quatrain):
+    google = google_west4
     google.images.build(IMAGE.partition("@")[2], "cuda")
     google.execute = ending(failed_training(add_job(google, 77, STOCKOUT)))
     code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine", "--tier", "L4")
@@ -244,7 +262,8 @@ def test_a_lack_of_machines_names_the_tiers_that_may_have_some(google, quatrain)
     assert "such as --tier BASIC_GPU or --tier A100 or --tier A100_FLEX; preprocess then" in err
 
 
-def test_a_fallback_is_submitted_when_machines_are_lacking(google, quatrain):
+def test_a_fallback_is_submitted_when_machines_are_lacking(google_west4, quatrain):
+    google = google_west4
     google.images.build(IMAGE.partition("@")[2], "cuda")
     outcomes = iter([failed_training(add_job(google, 77, STOCKOUT)), []])
 
@@ -269,7 +288,8 @@ def test_a_fallback_is_submitted_when_machines_are_lacking(google, quatrain):
     assert parameters[0]["spec"] == parameters[1]["spec"]
 
 
-def test_another_failure_is_not_tried_again_with_the_fallback(google, quatrain):
+def test_another_failure_is_not_tried_again_with_the_fallback(google_west4, quatrain):
+    google = google_west4
     google.images.build(IMAGE.partition("@")[2], "cuda")
     google.execute = ending(failed_training(add_job(google, 77, "The replica exited with 3")))
     arguments = ["--wait", "--tier", "L4", "--fallback", "A100"]
@@ -289,7 +309,7 @@ def test_every_fallback_is_checked_before_the_first_job_is_sent(google, quatrain
 @pytest.mark.parametrize("name", [n for n in tiers.names() if n != "CUSTOM"])
 def test_another_tier_has_other_machines_of_the_same_kind_or_waits(name):
     tier = tiers.describe(name)
-    for other in map(tiers.describe, other_tiers(tier)):
+    for other in map(tiers.describe, other_tiers(tier, "europe-west4")):
         assert other.name != name
         kinds = {bool(t.pools[0].accelerator_type) for t in (tier, other)}
         assert len(kinds) == 1
