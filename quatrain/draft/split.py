@@ -15,6 +15,7 @@ from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.splitting import assign
 from quatrain.components.specification.split import HashSplit, TimeSplit
 from quatrain.draft.columns import ColumnProfile, names_an_entity
+from quatrain.draft.entities import Entity, find_entity
 from quatrain.draft.leaks import Goal
 from quatrain.draft.sample import Sample
 
@@ -84,6 +85,9 @@ def choose_split(
         if split := _by_hash((column.name,), columns, goal):
             why = f"all rows of one {column.name} land in the same split, as its next rows will"
             return replace(split, why=why, disjoint=(column.name,)), remarks
+    entity = find_entity(inputs, goal)
+    if entity and entity.is_sure and (split := _by_hash(entity.keys, columns, goal)):
+        return replace(split, why=_repetition(entity), disjoint=entity.disjoint), remarks
     keys = _row_keys(inputs)
     by_row = _by_hash(keys, columns, goal)
     if by_row is None:
@@ -112,6 +116,26 @@ def choose_split(
     identify = "this column identifies" if len(keys) == 1 else "these columns identify"
     why = f"{identify} a row, so identical rows land in the same split"
     return replace(by_row, why=why), remarks
+
+
+def _repetition(entity: Entity) -> str:
+    """Returns the reason to split by an entity."""
+    identify = "identifies" if len(entity.keys) == 1 else "together identify"
+    return (
+        f"{_listed(entity.keys)} {identify} what a row is about: about {entity.rows_each:.0f} rows "
+        f"each, in which {_listed(entity.constants)} {_stay(entity)} the same; all of them land in "
+        f"the same split"
+    )
+
+
+def _stay(entity: Entity) -> str:
+    return "stays" if len(entity.constants) == 1 else "stay"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns up to three names in words."""
+    first = [repr(name) for name in names[:3]]
+    return ", ".join(first[:-1]) + " and " * (len(first) > 1) + "".join(first[-1:])
 
 
 def _times(sample: Sample, columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:

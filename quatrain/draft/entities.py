@@ -1,0 +1,248 @@
+"""Finds whom or what several rows are about: a column that repeats while others stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from quatrain.draft.columns import ColumnProfile
+from quatrain.draft.leaks import Goal
+
+LEAST_GROUPS, FEW_GROUPS = 30, 12
+"""The fewest entities, and the fewest if their rows also stand together or form a panel."""
+LEAST_ROWS_EACH, MOST_ROWS_EACH = 1.5, 50
+"""Rows of an entity, on average; with more, its rows must stand together or form a panel too."""
+CONSTANT = 0.9
+"""By how much of the way from chance to certainty a column is the same within the entities."""
+BY_CHANCE = 0.8
+"""A column that chance keeps the same within so many of the entities is no evidence."""
+PAIR_COLUMNS, PAIR_ROWS = 10, 20_000
+"""Pairs are sought among this many columns, on the first rows."""
+_NO_ENTITY = ("text", "time", "quantity", "identifier", "constant", "empty")
+_WEIGHT = {"weight", "weights", "wt", "wgt", "fnlwgt", "pweight", "sampwt"}
+"""Words that name the weight of a row in a survey: rows of one stratum have the same."""
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Columns that say together whom or what a row is about.
+
+    Attributes:
+        keys: The names of the columns.
+        n: The number of entities.
+        rows_each: Their mean number of rows.
+        constants: Columns that are the same in all rows of an entity, none of which tells another.
+        is_sure: Whether to split by it; otherwise it may be a category of categories.
+        disjoint: Columns whose values belong to one entity each.
+    """
+
+    keys: tuple[str, ...]
+    n: int
+    rows_each: float
+    constants: tuple[str, ...]
+    is_sure: bool
+    disjoint: tuple[str, ...]
+
+
+class Groups:
+    """The rows of a table, grouped by a code.
+
+    Args:
+        codes: The group of each row, `[N] int64`.
+    """
+
+    def __init__(self, codes: np.ndarray) -> None:
+        """Sorts the rows by group."""
+        self.codes = codes
+        self.order = np.argsort(codes, kind="stable")
+        ordered = codes[self.order]
+        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        self.sizes = np.diff(np.r_[self.starts, len(codes)])
+        self.repeated = self.sizes > 1
+
+    def share_constant(self, codes: np.ndarray) -> float:
+        """Returns the share of the groups of several rows in which a code is the same."""
+        if not self.repeated.any():
+            return 0.0
+        x = codes[self.order]
+        changes = np.r_[False, x[1:] != x[:-1]]
+        changes[self.starts] = False
+        constant = np.add.reduceat(changes, self.starts) == 0
+        return float(constant[self.repeated].mean())
+
+    def by_chance(self, codes: np.ndarray) -> float:
+        """Returns the share of the groups in which a code would be the same by chance."""
+        shares = np.unique(codes, return_counts=True)[1] / len(codes)
+        sizes, counts = np.unique(np.minimum(self.sizes[self.repeated], 64), return_counts=True)
+        expected = (shares[:, None] ** sizes[None]).sum(axis=0)
+        return float(np.average(expected, weights=counts))
+
+    def keep_constant(self, codes: np.ndarray) -> bool:
+        """Whether a code is the same within the groups, and beyond what chance could do."""
+        share = self.share_constant(codes)
+        if share < CONSTANT:
+            return False
+        chance = self.by_chance(codes)
+        return chance <= BY_CHANCE and (share - chance) / (1 - chance) >= CONSTANT
+
+    @property
+    def stand_together(self) -> bool:
+        """Whether the rows of most groups follow each other in the table."""
+        runs = 1 + int(np.sum(self.codes[1:] != self.codes[:-1]))
+        return runs <= 1.5 * len(self.starts)
+
+    def form_a_panel(self, codes: np.ndarray) -> bool:
+        """Whether a code of few values, as of a year or a visit, tells a group's rows apart."""
+        n = int(codes.max()) + 1
+        if not 2 < n <= 4 * self.sizes.max():
+            return False
+        return len(np.unique(self.codes * (n + 1) + codes + 1)) >= 0.99 * len(codes)
+
+
+def find_entity(columns: Mapping[str, ColumnProfile], goal: Goal) -> Entity | None:
+    """Returns the entity that the rows of a table repeat, or None.
+
+    Of several, it is the one with the fewest values, since it keeps the rows of the others
+    together as well. Two columns together are tried if no column alone is one.
+
+    Args:
+        columns: The inputs.
+        goal: The label, which may be the same in all rows of an entity, too.
+    """
+    n = len(goal.values)
+    known = [c for c in columns.values() if c.kind not in ("constant", "empty")]
+    codes = {c.name: c.codes for c in known}
+    label = np.where(goal.known, goal.values, -1.0)
+    if goal.task != "regression":
+        codes[""] = label.astype(np.int64)
+    candidates = [
+        c
+        for c in known
+        if c.kind not in _NO_ENTITY and c.n_present >= 0.98 * n and not c.words & _WEIGHT
+        if c.type in ("int", "string") or _are_whole(c)
+    ]
+    entities = []
+    for column in candidates:
+        if FEW_GROUPS <= column.n_distinct <= n / LEAST_ROWS_EACH:
+            entities.append(_entity((column,), codes, known))
+    found = [e for e in entities if e is not None]
+    if not any(e.is_sure for e in found):
+        found += _pairs(candidates, codes, known)
+    if not found:
+        return None
+    sure = [e for e in found if e.is_sure] or found
+    best = min(sure, key=lambda e: e.n)
+    # Where nearly as many values stand for the same entities, as birthdays do, the finest is it.
+    alike = [e for e in sure if e.n <= 1.15 * best.n and set(e.disjoint) & set(best.keys)]
+    best = max([best, *alike], key=lambda e: e.n)
+    others = {k for e in found for k in e.keys if len(e.keys) == 1 and e.n >= best.n}
+    finer = [k for k in others if _tells(codes[k], _codes_of(best.keys, codes))]
+    disjoint = tuple(dict.fromkeys((*best.disjoint, *sorted(finer))))
+    return Entity(best.keys, best.n, best.rows_each, best.constants, best.is_sure, disjoint)
+
+
+def _are_whole(column: ColumnProfile) -> bool:
+    """Whether all of a column's floats are whole, as pandas writes integers beside a gap."""
+    x = column.numbers
+    return column.type == "float" and bool((x == np.floor(x))[~np.isnan(x)].all())
+
+
+def _pairs(
+    candidates: list[ColumnProfile], codes: dict[str, np.ndarray], known: list[ColumnProfile]
+) -> list[Entity]:
+    """Returns the entities that two columns name together."""
+    several = sorted((c for c in candidates if c.n_distinct > 2), key=lambda c: -c.n_distinct)
+    first = {name: x[:PAIR_ROWS] for name, x in codes.items()}
+    pairs = (_entity(pair, first, known) for pair in combinations(several[:PAIR_COLUMNS], 2))
+    return [e for e in pairs if e is not None and e.is_sure]
+
+
+def _codes_of(keys: Iterable[str], codes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns one code for each combination of the values of some columns."""
+    together = np.zeros(len(next(iter(codes.values()))), np.int64)
+    for key in keys:
+        together = together * (codes[key].max() + 2) + codes[key] + 1
+    return np.asarray(np.unique(together, return_inverse=True)[1])
+
+
+def _tells(finer: np.ndarray, coarser: np.ndarray) -> bool:
+    """Whether each value of one code occurs with a single value of another."""
+    n = len(np.unique(finer))
+    return len(np.unique(finer * (coarser.max() + 2) + coarser)) <= 1.02 * n
+
+
+def _entity(
+    keys: tuple[ColumnProfile, ...], codes: dict[str, np.ndarray], known: list[ColumnProfile]
+) -> Entity | None:
+    """Returns the entity that some columns name, or None if their values show none."""
+    names = tuple(c.name for c in keys)
+    groups = Groups(_codes_of(names, codes))
+    n, rows_each = len(groups.starts), len(groups.codes) / len(groups.starts)
+    few_repeat = groups.sizes[groups.repeated].sum() < 0.5 * len(groups.codes)
+    if n < FEW_GROUPS or rows_each < LEAST_ROWS_EACH or few_repeat:
+        return None
+    constants: list[str] = []
+    ranges: list[str] = []
+    varies = False
+    for name, x in codes.items():
+        if name in names:
+            continue
+        if not groups.keep_constant(x):
+            varies |= groups.share_constant(x) < 0.5
+        elif not _is_another_name(keys, groups, x, codes):
+            (ranges if _is_a_range(keys, groups, x) else constants).append(name)
+    if not (constants or ranges) or not varies:  # if nothing varies, the rows are copies
+        return None
+    panel = [codes[c.name] for c in known if c.name not in names]
+    is_panel = any(groups.form_a_panel(x) for x in panel)
+    is_alone, is_ordered = len(keys) == 1, is_panel or groups.stand_together
+    independent = _independent(constants, codes)
+    is_sure = len(independent) >= 2 and (
+        is_ordered or (is_alone and n >= LEAST_GROUPS and rows_each <= MOST_ROWS_EACH)
+    )
+    if is_alone and n >= LEAST_GROUPS and is_panel:
+        is_sure |= len(independent) >= 1
+        independent = independent or _independent(ranges, codes)
+    elif not is_sure and (len(independent) < 2 or not is_alone):
+        return None
+    if not independent:
+        return None
+    disjoint = [c.name for c in keys] if len(keys) == 1 else []
+    disjoint += [
+        c.name
+        for c in known
+        if c.type == "string" and c.name in constants and _tells(codes[c.name], groups.codes)
+    ]
+    shown = tuple(name for name in independent if name)
+    return Entity(names, n, rows_each, shown, is_sure, tuple(disjoint))
+
+
+def _is_another_name(
+    keys: tuple[ColumnProfile, ...], groups: Groups, x: np.ndarray, codes: dict[str, np.ndarray]
+) -> bool:
+    """Whether a code names the entity as well, or belongs to one of two keys alone."""
+    return _tells(x, groups.codes) or (
+        len(keys) > 1 and any(_tells(codes[c.name], x) for c in keys)
+    )
+
+
+def _is_a_range(keys: tuple[ColumnProfile, ...], groups: Groups, x: np.ndarray) -> bool:
+    """Whether a code cuts the numbers of a key into ranges, as an age group does with an age."""
+    if len(keys) > 1 or not keys[0].is_number:
+        return False
+    first = groups.order[groups.starts]
+    along = x[first][np.argsort(keys[0].numbers[first])]
+    return int(np.sum(along[1:] != along[:-1])) < 2 * len(np.unique(along)) - 1
+
+
+def _independent(names: list[str], codes: dict[str, np.ndarray]) -> list[str]:
+    """Returns those of some codes that no other tells, as a city tells its state."""
+    by_size = sorted(names, key=lambda name: -len(np.unique(codes[name])))
+    chosen: list[str] = []
+    for name in by_size:
+        if not any(_tells(codes[other], codes[name]) for other in chosen):
+            chosen.append(name)
+    return [name for name in names if name in chosen]

@@ -1,0 +1,125 @@
+"""Entities: rows of one person stand in one split, whatever the columns are called."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from quatrain.components.specification.split import HashSplit
+
+
+def panel(
+    chance: random.Random, key: Sequence[Any], rows_each: int, shuffled: bool = False
+) -> dict[str, list[Any]]:
+    """Returns a table of a few rows for each key, with a label that goes by the key."""
+    rows = []
+    for k in key:
+        school, region, u = chance.randint(8, 15), f"r{chance.randint(0, 3)}", chance.random()
+        for t in range(rows_each):
+            joined = "yes" if chance.random() < u else "no"
+            rows.append((k, school, region, t, f"{1 + u + chance.random():.4f}", joined))
+    if shuffled:
+        chance.shuffle(rows)
+    names = ("nr", "school", "region", "t", "wage", "joined")
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def keys_of(init: Any, table: Mapping[str, Sequence[Any]], target: str = "joined") -> list[str]:
+    proposal = init(table, target)
+    assert isinstance(proposal.spec.split, HashSplit)
+    keys = proposal.spec.split.keys
+    assert not {i.name for i in proposal.spec.inputs} & set(keys) or len(keys) > 1
+    return list(keys)
+
+
+def without(table: dict[str, list[Any]], *names: str) -> dict[str, list[Any]]:
+    return {name: values for name, values in table.items() if name not in names}
+
+
+def numbers(chance: random.Random) -> list[Any]:
+    return chance.sample(range(13_000), 300)
+
+
+def texts(chance: random.Random) -> list[Any]:
+    return [f"{k:x}" for k in numbers(chance)]
+
+
+def floats(chance: random.Random) -> list[Any]:
+    return [float(k) for k in numbers(chance)]
+
+
+@pytest.mark.parametrize("key", [numbers, texts, floats])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_column_within_which_others_stay_the_same_is_the_key(
+    init, chance, key: Any, shuffled: bool
+) -> None:
+    table = without(panel(chance, key(chance), 8, shuffled), "t")
+    assert keys_of(init, table) == ["nr"]
+
+
+def test_a_person_of_hundreds_of_rows_is_the_key(init, chance) -> None:
+    people = chance.sample(range(1000), 40)
+    assert keys_of(init, panel(chance, people, 200, shuffled=True)) == ["nr"]
+    assert keys_of(init, without(panel(chance, people[:16], 300), "t")) == ["nr"]
+
+
+def test_one_constant_column_is_enough_where_a_visit_tells_the_rows_apart(init, chance) -> None:
+    table = panel(chance, numbers(chance), 5)
+    assert keys_of(init, without(table, "region")) == ["nr"]
+
+
+def test_two_columns_name_a_person_together(init, chance) -> None:
+    rows = []
+    for place in range(25):
+        kind = chance.choice(["urban", "rural"])
+        for pupil in range(1, 25):
+            sex, born = chance.choice("mf"), chance.randint(2000, 2006)
+            for _ in range(5):
+                score = f"{chance.gauss(50, 9):.2f}"
+                rows.append((place, kind, pupil, sex, born, chance.randint(0, 30), score))
+    names = ("place", "kind", "pupil", "sex", "born", "hours", "score")
+    table = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    assert keys_of(init, table, "score") == ["place", "pupil"]
+
+
+def test_what_names_the_person_as_well_is_no_feature(init, chance) -> None:
+    table = panel(chance, numbers(chance), 6)
+    table["called"] = [f"name {n}" for n in table["nr"]]
+    proposal = init(table, "joined")
+    assert {"nr", "called"}.isdisjoint(i.name for i in proposal.spec.inputs)
+    assert {"school", "region", "wage"} <= {i.name for i in proposal.spec.inputs}
+
+
+def ages(chance: random.Random) -> dict[str, list[Any]]:
+    age = [chance.randint(18, 90) for _ in range(2000)]
+    return {"age": age, "decade": [a // 10 for a in age], "adult": [int(a > 21) for a in age]}
+
+
+def places(chance: random.Random) -> dict[str, list[Any]]:
+    code = [chance.randint(0, 150) for _ in range(2000)]
+    return {"area": code, "city": [f"c{c // 10}" for c in code], "land": [c // 40 for c in code]}
+
+
+def products(chance: random.Random) -> dict[str, list[Any]]:
+    a, b = ([chance.randint(1, 40) for _ in range(2000)] for _ in "ab")
+    sums = [x + y for x, y in zip(a, b, strict=True)]
+    return {"a": a, "b": b, "sum": sums, "area": [x * y for x, y in zip(a, b, strict=True)]}
+
+
+def copies(chance: random.Random) -> dict[str, list[Any]]:
+    x, a, b = ([chance.randint(0, n) for _ in range(1000)] for n in (9999, 3, 4))
+    return {"x": x * 2, "a": a * 2, "b": b * 2}
+
+
+@pytest.mark.parametrize("columns", [ages, places, products, copies])
+def test_what_is_computed_of_a_column_makes_it_no_entity(init, chance, columns: Any) -> None:
+    table = columns(chance)
+    x = [f"{chance.random():.5f}" for _ in range(2000)]
+    y = [chance.choice("ab") for _ in range(1000)] * 2
+    if columns is copies:
+        x = x[:1000] * 2
+    proposal = init({**table, "x": x, "y": y}, "y")
+    assert "what a row is about" not in proposal.path.read_text()
