@@ -266,7 +266,11 @@ def _types_to_read(
     _, schema = read_footer(*files[0])
     stored = {name: schema.field(name).type for name in keep if schema.names.count(name) == 1}
     return {
-        name: next((t for t in TYPES if name in stored and can_convert(t, stored[name])), "string")
+        # Texts are read as texts: any type may be written as text, and may fail to convert.
+        name: next(
+            (t for t in ("string", *TYPES) if name in stored and can_convert(t, stored[name])),
+            "string",
+        )
         for name in keep
     }
 

@@ -11,11 +11,11 @@ serving images end at TensorFlow 2.15, so our image has a server of its own.
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -24,10 +24,17 @@ import pyarrow as pa
 
 from quatrain.components.errors import DataError, QuatrainError
 from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
+from quatrain.components.table.conversion import (
+    FIRST_S,
+    LAST_S,
+    USUAL,
+    TypedColumn,
+    from_json,
+)
 from quatrain.components.termination import exit_on_termination
-from quatrain.components.times import parse_utc
 from quatrain.components.wording import near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
+from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.features.transform import Transform
 from quatrain.trainer.streams import stderr_for_errors
 
@@ -77,7 +84,7 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
         DataError: The body does not have this form.
     """
     try:
-        value = json.loads(body)
+        value = json.loads(body, object_pairs_hook=_object)
     except ValueError as error:
         raise DataError(f"the body is not JSON: {error}") from error
     instances = value.get("instances") if isinstance(value, dict) else None
@@ -89,13 +96,27 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
     return instances
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns a JSON object; of a key that stands twice, none of the values can be trusted.
+
+    Raises:
+        DataError: A key stands twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"the key {twice!r} stands twice in one object; leave one of them out")
+    return values
+
+
 def predict(model: ServedModel, instances: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns the answer to each instance: probabilities with their classes, or a prediction.
 
     Raises:
         DataError: An instance lacks an input, has an unknown one, or has a value of the wrong type.
     """
-    batch = read_rows(instances, model.transform.inputs)
+    batch = read_rows(instances, model.transform.inputs, model.transform.text.columns)
     answers = model.answer(raw_inputs(batch, model.transform.inputs))
     if not model.classes:
         return [{"prediction": float(answer)} for answer in answers]
@@ -109,8 +130,17 @@ def predict(model: ServedModel, instances: list[Mapping[str, Any]]) -> list[dict
     ]
 
 
-def read_rows(instances: list[Mapping[str, Any]], inputs: tuple[Input, ...]) -> pa.RecordBatch:
+def read_rows(
+    instances: list[Mapping[str, Any]],
+    inputs: tuple[Input, ...],
+    spellings: Mapping[str, Spelling] | None = None,
+) -> pa.RecordBatch:
     """Returns the instances as a typed batch; null and an absent optional input are missing.
+
+    Args:
+        instances: The values of the inputs by name, as JSON has them.
+        inputs: The raw inputs of the model.
+        spellings: How the values of inputs are written, where that is not the usual way.
 
     Raises:
         DataError: An instance lacks an input, has an unknown one, or has a value of the wrong type.
@@ -127,40 +157,42 @@ def read_rows(instances: list[Mapping[str, Any]], inputs: tuple[Input, ...]) -> 
                     f"instances[{number}]: input {name!r} is absent; null is missing, and a column "
                     f"with `optional: true` in the spec may be left out"
                 )
-    columns = {
-        i.name: pa.array(
-            [_value(row.get(i.name), i, n) for n, row in enumerate(instances)], _type(i)
-        )
-        for i in inputs
-    }
+    spellings = {} if spellings is None else spellings
+    columns, faults = {}, []
+    for i in inputs:
+        column, column_faults = _column(instances, i, spellings.get(i.name, USUAL))
+        columns[i.name] = column
+        faults += [(int(f.rows[0]), f) for f in column_faults if len(f.rows)]
+    if faults:
+        number, fault = min(faults, key=lambda pair: pair[0])
+        detail = fault.detail if isinstance(fault.detail, str) else fault.detail[0].as_py()
+        raise DataError(f"instances[{number}].{detail}; null is missing")
     return pa.record_batch(columns)
 
 
-def _type(declared: Input) -> pa.DataType:
-    if declared.type in TIMES:
-        return pa.timestamp("us")
-    return pa.float64() if declared.is_number else pa.string()
+def _column(instances: list[Mapping[str, Any]], declared: Input, spelling: Spelling) -> TypedColumn:
+    """Converts the values of an input by the table of conversions, as JSON Lines are."""
+    values = [row.get(declared.name) for row in instances]
+    if declared.type in TIMES and spelling == USUAL:
+        values = [_as_text(value) for value in values]
+    fragments = pa.array([_fragment(value) for value in values], pa.string())
+    return from_json(declared.name, fragments, declared.type, spelling)
 
 
-def _value(value: Any, declared: Input, number: int) -> Any:
-    """Returns a value of an instance as its column stores it."""
-    if value is None:
-        return None
-    wrong = DataError(
-        f"instances[{number}].{declared.name}: {value!r} is no {declared.type}; null is missing"
-    )
-    if declared.type in TIMES and isinstance(value, str):
-        try:
-            return parse_utc(value).replace(tzinfo=None)
-        except ValueError as error:
-            raise wrong from error
-    if not declared.is_number:
-        if not isinstance(value, str):
-            raise wrong
+def _as_text(value: Any) -> Any:
+    """Returns a number of seconds since 1970, the model's own raw input, as a text in ISO 8601."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise wrong
-    return round(value * 1e6) if declared.type in TIMES else float(value)
+    if not FIRST_S <= value < LAST_S + 1:  # false for NaN, too
+        return value
+    return (datetime(1970, 1, 1) + timedelta(microseconds=round(value * 1e6))).isoformat()
+
+
+def _fragment(value: Any) -> str:
+    """Returns a value as DuckDB cuts it out of a line of JSON."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return f"{value:.1f}"
+    return json.dumps(value)
 
 
 def _body(request: Mapping[str, Any]) -> bytes:

@@ -1,12 +1,17 @@
-"""Typed columns from text or from the columns of a Parquet file; bad values become faults.
+"""The one table of conversions: a cell of any source becomes a value, is missing, or is a fault.
 
-The rules for a value are those of pyarrow's CSV reader. A block that pyarrow converts as a whole
-and one that is converted value by value therefore give the same rows.
+Text has one table of rules (`from_text`), whether it comes from a CSV, from JSON (`from_json`: JSON
+Lines and the server's requests), from a path or from `init`. Columns that have types (Parquet and
+BigQuery) have rows of their own (`from_typed`), which give the same values and the same sentences.
+
+Whatever pyarrow's CSV reader converts has the same value here, so that a block that it reads as a
+whole and one that is converted value by value give the same rows. The table accepts more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -45,6 +50,8 @@ _TYPE_PHRASES = {
     "timestamp": "an ISO 8601 timestamp",
     "date": "an ISO date (2013-01-31)",
 }
+_BEYOND = "is beyond 2**53, where float64 no longer holds every integer; declare it as string"
+_OUTSIDE = "is not in the years 1 to 9999"
 # Texts that are certain to convert. Any other distinct value is tried on its own, which is slow.
 _PLAIN = {
     "int": r"\A-?\d{1,18}\z",
@@ -53,7 +60,21 @@ _PLAIN = {
     "timestamp": r"\A\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])"
     r"[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ?\z",
 }
-_TRIMMED = {"int", "float", "date"}  # pyarrow's CSV reader ignores blanks around these only
+_REWRITTEN: dict[str, tuple[tuple[str, str], ...]] = {
+    # pandas writes whole numbers and bools as 3.0 where a column has missing values, days as
+    # midnight and times in nanoseconds; a spreadsheet may write the minus sign U+2212.
+    "int": ((r"\A\x{2212}", "-"), (r"\A(-?\d+)\.0*\z", r"\1")),
+    "float": ((r"\A\x{2212}", "-"),),
+    "bool": ((r"\A([01])\.0*\z", r"\1"),),
+    "date": ((r"\A(\d{4}-\d\d-\d\d)[T ]00:00(?::00(?:[.,]0+)?)?(?:Z|[+-]00(?::?00)?)?\z", r"\1"),),
+    "timestamp": (
+        (r"(:\d\d),(\d)", r"\1.\2"),  # ISO 8601 allows a comma before the fraction
+        (r"(\.\d{6})\d{1,3}(\D|\z)", r"\1\2"),
+    ),
+}
+"""How texts that pyarrow does not convert are rewritten before they are tried once more."""
+_DECIMAL = r"\A-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?\z"
+_WHOLE = r"\A-?\d+(?:\.0+)?\z"
 
 USUAL = Spelling()
 """How values are written unless the spec says otherwise."""
@@ -88,14 +109,15 @@ def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL)
         decoded = pc.if_else(wrong, None, text).cast(pa.string())
     if type_ == "string":
         return decoded, faults
+    if type_ == "int":
+        column, int_faults = _parse_int(name, decoded)
+        return column, [*faults, *int_faults]
     if type_ == "bool":
         values, wrong = _parse_bool(decoded, spelling)
     elif spelling.format:
         values, wrong = _parse_format(decoded, type_, spelling.format)
-    elif spelling.epoch:
-        values, wrong = _parse(decoded, "int")
     else:
-        values, wrong = _parse(decoded, type_)
+        values, wrong = _parse(decoded, "int" if spelling.epoch else type_)
     if wrong is not None:
         faults.append(_bad_value(name, decoded, wrong, f"is not {_described(type_, spelling)}"))
     if spelling.epoch:
@@ -103,6 +125,47 @@ def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL)
     else:
         column, late_faults = finish_column(name, values)
     return column, [*faults, *late_faults]
+
+
+def from_json(
+    name: str, fragments: pa.Array, type_: str, spelling: Spelling = USUAL
+) -> TypedColumn:
+    """Converts a column of JSON values: a text, number or bool is read as the same text in a CSV.
+
+    A string takes whole numbers but no fractions (0.1 and 1e-1 are one number and two texts), and
+    neither bools, objects nor arrays.
+
+    Args:
+        name: The column's name, for the faults.
+        fragments: `[N] string`, values as JSON writes them; `null` and null are missing.
+        type_: The declared type.
+        spelling: The format of the values.
+    """
+    fragments = pc.if_else(pc.equal(fragments, "null"), None, fragments)
+    if type_ == "bool" and spelling.true_values:  # JSON's own bools need no other spelling
+        for own, text in (("true", spelling.true_values), ("false", spelling.false_values)):
+            fragments = pc.if_else(pc.equal(fragments, own), json.dumps(text[0]), fragments)
+    suits = rf'\A"|{_WHOLE}' if type_ == "string" else r"\A[^\[{]"
+    wrong = pc.invert(pc.match_substring_regex(fragments, pattern=suits))
+    text = _unquoted(pc.if_else(wrong, None, fragments))
+    column, faults = from_text(name, text, type_, spelling)
+    cut = pc.utf8_slice_codeunits(fragments.filter(wrong), 0, SHOWN)
+    why = f" is no JSON value of a column of type {type_}"
+    detail = pc.binary_join_element_wise(f"{name}: ", cut, why, "")
+    return column, [Fault(Fault.where(wrong, "bad_value").rows, "bad_value", detail), *faults]
+
+
+def _unquoted(fragments: pa.Array) -> pa.Array:
+    """Returns the text of fragments as `[N] binary`, null where empty."""
+    text = pc.replace_substring_regex(fragments, pattern=r'(?s)\A"(.*)"\z', replacement=r"\1")
+    text = text.cast(pa.binary())
+    escaped = pc.fill_null(pc.match_substring(fragments, "\\"), False)
+    if pc.any(escaped).as_py():
+        # Half of a surrogate pair becomes bytes that are not UTF-8, and then a fault.
+        texts = (json.loads(fragment) for fragment in fragments.filter(escaped).to_pylist())
+        unescaped = pa.array([t.encode("utf-8", "surrogatepass") for t in texts], pa.binary())
+        text = pc.replace_with_mask(text, escaped, unescaped)
+    return pc.if_else(pc.equal(text, b""), None, text)
 
 
 def _expand(text: pa.DictionaryArray, distinct: TypedColumn) -> TypedColumn:
@@ -138,8 +201,7 @@ def _described(type_: str, spelling: Spelling) -> str:
 def _parse_bool(text: pa.Array, spelling: Spelling) -> tuple[pa.Array, pa.Array]:
     """Returns the values of texts, null where missing or wrong, and which texts are wrong."""
     true, false = spelling.true_values or TRUE, spelling.false_values or FALSE
-    if spelling.true_values:
-        text = pc.ascii_trim(text, characters=" \t")
+    text = pc.ascii_trim(text, characters=" \t") if spelling.true_values else _tidy(text, "bool")
     wrong = pc.invert(pc.is_in(text, pa.array([*true, *false])))
     values, missing = pc.is_in(text, pa.array(list(true))), pc.is_null(text)
     return pc.if_else(missing, None, values), pc.and_not(wrong, missing)
@@ -179,13 +241,13 @@ def _strptime(text: pa.Array, form: str) -> pa.Array:
     return times.column("time").combine_chunks().cast(ZONED).cast(TYPES["timestamp"])
 
 
-def _since_1970(name: str, whole: pa.Array, epoch: str) -> TypedColumn:
+def _since_1970(name: str, whole: pa.Array, epoch: str, why: str = "") -> TypedColumn:
     """Reads whole numbers of a unit since 1970; outside the years 1 to 9999 they are bad values."""
     units, faults = EPOCH_UNITS[epoch], []
     if epoch != "ns":  # 64 bits of nanoseconds end in 2262
         before = pc.less(whole, FIRST_S * units)
         outside = pc.or_(before, pc.greater_equal(whole, (LAST_S + 1) * units))
-        why = f"{epoch} since 1970 is not in the years 1 to 9999; is the unit another one?"
+        why = why or f"{epoch} since 1970 {_OUTSIDE}; is the unit another one?"
         faults = [_bad_value(name, whole, outside, why)]
         whole = pc.if_else(outside, None, whole)
     return whole.cast(pa.timestamp(epoch)).cast(TYPES["timestamp"], safe=False), faults
@@ -194,10 +256,13 @@ def _since_1970(name: str, whole: pa.Array, epoch: str) -> TypedColumn:
 def finish_column(name: str, values: pa.Array) -> TypedColumn:
     """Applies the rules for typed values, wherever the values come from.
 
-    NaN is missing; an infinite number and an integer beyond 2**53 are bad values.
+    NaN is missing; an infinite number, an integer beyond 2**53 and a time outside the years 1 to
+    9999 are bad values.
     """
-    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
-        return values.cast(TYPES["timestamp"]), []
+    if pa.types.is_timestamp(values.type):
+        return _within_years(name, values.cast(TYPES["timestamp"]), 1_000_000)
+    if pa.types.is_date32(values.type):
+        return _within_years(name, values, 1 / 86_400)
     if pa.types.is_floating(values.type):
         finite = pc.is_finite(values)
         if pc.all(finite).as_py() is not False:
@@ -209,11 +274,25 @@ def finish_column(name: str, values: pa.Array) -> TypedColumn:
         bounds = pc.min_max(values).as_py()
         if bounds["min"] is not None and (bounds["min"] < -EXACT or bounds["max"] > EXACT):
             beyond = pc.or_(pc.less(values, -EXACT), pc.greater(values, EXACT))
-            why = (
-                "is beyond 2**53, where float64 no longer holds every integer; declare it as string"
-            )
-            return pc.if_else(beyond, None, values), [_bad_value(name, values, beyond, why)]
+            return pc.if_else(beyond, None, values), [_bad_value(name, values, beyond, _BEYOND)]
     return values, []
+
+
+def _within_years(name: str, times: pa.Array, per_second: float) -> TypedColumn:
+    """Replaces times outside the years 1 to 9999, which four digits cannot write.
+
+    Args:
+        name: The column's name, for the faults.
+        times: The times.
+        per_second: How many of their units make a second.
+    """
+    since = times.view(pa.int32() if times.type == pa.date32() else pa.int64())
+    first, end = round(FIRST_S * per_second), round((LAST_S + 1) * per_second)
+    bounds = pc.min_max(since).as_py()
+    if bounds["min"] is None or (bounds["min"] >= first and bounds["max"] < end):
+        return times, []
+    outside = pc.or_(pc.less(since, first), pc.greater_equal(since, end))
+    return pc.if_else(outside, None, times), [_bad_value(name, times, outside, _OUTSIDE)]
 
 
 def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USUAL) -> TypedColumn:
@@ -227,6 +306,8 @@ def from_typed(name: str, column: pa.Array, type_: str, spelling: Spelling = USU
     if _is_text(column.type):
         text = _empty_is_missing(column.cast(pa.string())).cast(pa.binary())
         return from_text(name, text, type_, spelling)
+    if spelling.format and pa.types.is_integer(column.type):  # 20130131
+        return from_text(name, column.cast(pa.string()).cast(pa.binary()), type_, spelling)
     if spelling.epoch and _is_number(column.type):
         # Not as "int", which rejects all beyond 2**53: nanoseconds since 1970 are, after 104 days.
         is_signed = pa.types.is_signed_integer(column.type)
@@ -249,6 +330,8 @@ def can_convert(type_: str, actual: pa.DataType, spelling: Spelling = USUAL) -> 
     if pa.types.is_dictionary(actual):
         actual = actual.value_type
     if spelling.epoch and _is_number(actual):
+        return True
+    if spelling.format and pa.types.is_integer(actual):
         return True
     return _is_text(actual) or any(accepts(actual) for accepts, _ in _FROM[type_])
 
@@ -274,13 +357,33 @@ def _parse(text: pa.Array, type_: str) -> tuple[pa.Array, pa.Array | None]:
     cast = _cast_timestamp if type_ == "timestamp" else lambda t: t.cast(TYPES[type_])
     with contextlib.suppress(pa.ArrowInvalid):
         return cast(text), None
-    if type_ in _TRIMMED:
-        text = pc.ascii_trim(text, characters=" \t")
+    text = _tidy(text, type_)
     try:
         return cast(text), None
     except pa.ArrowInvalid:
         wrong = pc.is_in(text, _unreadable(text.unique(), type_, cast))
         return cast(pc.if_else(wrong, None, text)), wrong
+
+
+def _parse_int(name: str, text: pa.Array) -> TypedColumn:
+    """Returns whole numbers, of which some may be written as 3.0 or 1e3."""
+    values, wrong = _parse(text, "int")
+    if wrong is None:
+        return finish_column(name, values)
+    tidy = _tidy(text, "int")
+    is_decimal = pc.and_(wrong, pc.match_substring_regex(tidy, pattern=_DECIMAL))
+    numbers, decimal_faults = _whole_numbers(name, pc.if_else(is_decimal, tidy, None), text)
+    values, faults = finish_column(name, pc.coalesce(values, numbers))
+    other = _bad_value(name, text, pc.and_not(wrong, is_decimal), f"is not {_TYPE_PHRASES['int']}")
+    return values, [other, *decimal_faults, *faults]
+
+
+def _tidy(text: pa.Array, type_: str) -> pa.Array:
+    """Returns texts without blanks around them, in the spelling that pyarrow reads."""
+    text = pc.ascii_trim(text, characters=" \t")
+    for pattern, replacement in _REWRITTEN[type_]:
+        text = pc.replace_substring_regex(text, pattern=pattern, replacement=replacement)
+    return text
 
 
 def _unreadable(distinct: pa.Array, type_: str, cast: Callable[[pa.Array], pa.Array]) -> pa.Array:
@@ -337,17 +440,30 @@ def _plain_cast(type_: pa.DataType, *, safe: bool = True) -> Callable[[str, pa.A
     return lambda name, column: finish_column(name, column.cast(type_, safe=safe))
 
 
-def _whole_numbers(name: str, column: pa.Array) -> TypedColumn:
-    """Reads whole floats as integers: pandas writes integers as floats when some are missing."""
+def _whole_numbers(name: str, column: pa.Array, shown: pa.Array | None = None) -> TypedColumn:
+    """Reads whole floats as integers: pandas writes integers as floats when some are missing.
+
+    Args:
+        name: The column's name, for the faults.
+        column: Numbers, or texts of them.
+        shown: What the faults quote in their place.
+    """
+    shown = column if shown is None else shown
     column = column.cast(pa.float64(), safe=False)
     known = pc.if_else(pc.is_nan(column), None, column)
-    wrong = pc.or_(pc.not_equal(pc.floor(known), known), pc.greater(pc.abs(known), float(EXACT)))
-    wrong = pc.fill_null(wrong, False)
-    fault = _bad_value(name, column, wrong, f"is not {_TYPE_PHRASES['int']} within 2**53")
-    return pc.if_else(wrong, None, known).cast(pa.int64()), [fault]
+    beyond = pc.fill_null(pc.greater(pc.abs(known), float(EXACT)), False)
+    fraction = pc.and_not(pc.fill_null(pc.not_equal(pc.floor(known), known), False), beyond)
+    faults = [
+        _bad_value(name, shown, fraction, f"is not {_TYPE_PHRASES['int']}"),
+        _bad_value(name, shown, beyond, _BEYOND),
+    ]
+    return pc.if_else(pc.or_(fraction, beyond), None, known).cast(pa.int64()), faults
 
 
 def _to_bool(name: str, column: pa.Array) -> TypedColumn:
+    if not pa.types.is_integer(column.type):
+        column = column.cast(pa.float64(), safe=False)
+        column = pc.if_else(pc.is_nan(column), None, column)
     wrong = pc.fill_null(pc.and_(pc.not_equal(column, 0), pc.not_equal(column, 1)), False)
     fault = _bad_value(name, column, wrong, f"is not {_TYPE_PHRASES['bool']}")
     return pc.if_else(wrong, None, column).cast(pa.bool_()), [fault]
@@ -355,8 +471,23 @@ def _to_bool(name: str, column: pa.Array) -> TypedColumn:
 
 def _unsigned(name: str, column: pa.Array) -> TypedColumn:
     wrong = pc.fill_null(pc.greater(column, pa.scalar(EXACT, column.type)), False)
-    why = "is beyond 2**53, where float64 no longer holds every integer; declare it as string"
-    return pc.if_else(wrong, None, column).cast(pa.int64()), [_bad_value(name, column, wrong, why)]
+    fault = _bad_value(name, column, wrong, _BEYOND)
+    return pc.if_else(wrong, None, column).cast(pa.int64()), [fault]
+
+
+def _to_timestamp(name: str, column: pa.Array) -> TypedColumn:
+    """Reads times and days of any unit; they have years that four digits can write."""
+    if pa.types.is_date32(column.type):
+        column = column.cast(pa.timestamp("s"))
+    elif pa.types.is_date64(column.type):
+        column = column.view(pa.timestamp("ms"))
+    return _since_1970(name, column.cast(pa.int64()), column.type.unit, _OUTSIDE)
+
+
+def _to_date(name: str, column: pa.Array) -> TypedColumn:
+    """Reads days; pandas writes dates as timestamps, and their date is their day in UTC."""
+    times, faults = _to_timestamp(name, column)
+    return times.cast(pa.date32(), safe=False), faults
 
 
 def _binary_to_string(name: str, column: pa.Array) -> TypedColumn:
@@ -383,7 +514,7 @@ _FROM: dict[
     ],
     "bool": [
         (pa.types.is_boolean, _plain_cast(pa.bool_())),
-        (pa.types.is_integer, _to_bool),
+        *((f, _to_bool) for f in (pa.types.is_integer, *_FRACTIONAL)),
         (pa.types.is_null, _plain_cast(pa.bool_())),
     ],
     "string": [
@@ -392,14 +523,12 @@ _FROM: dict[
         (pa.types.is_null, _plain_cast(pa.string())),
     ],
     "timestamp": [
-        (pa.types.is_timestamp, _plain_cast(ZONED, safe=False)),
-        (pa.types.is_date, _plain_cast(TYPES["timestamp"])),
+        *((f, _to_timestamp) for f in (pa.types.is_timestamp, pa.types.is_date)),
         (pa.types.is_null, _plain_cast(TYPES["timestamp"])),
     ],
     "date": [
-        (pa.types.is_date, _plain_cast(pa.date32(), safe=False)),
-        # pandas writes dates as timestamps; the date is their day in UTC.
-        (pa.types.is_timestamp, _plain_cast(pa.date32(), safe=False)),
+        *((f, _to_date) for f in (pa.types.is_timestamp, pa.types.is_date)),
         (pa.types.is_null, _plain_cast(pa.date32())),
     ],
 }
+"""The rows of the table for columns that have types: what each type accepts, and how it is read."""

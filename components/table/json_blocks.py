@@ -1,4 +1,4 @@
-"""JSON Lines blocks: DuckDB cuts each object into values, which are then read like cells of a CSV.
+"""JSON Lines blocks: DuckDB cuts each object into values, which are read like cells of a CSV.
 
 A fragment is a value as the JSON text writes it. The fragment `null` is a missing value; a missing
 key has no fragment.
@@ -6,7 +6,6 @@ key has no fragment.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -16,31 +15,11 @@ import pyarrow.compute as pc
 
 from quatrain.components.specification.source import Source
 from quatrain.components.table.block import Block, Fault
-from quatrain.components.table.conversion import SHOWN, USUAL, TypedColumn, from_text
+from quatrain.components.table.conversion import USUAL, from_json
 from quatrain.components.table.range import Range
 from quatrain.components.table.sql import run_query
 from quatrain.components.table.text_pieces import BLOCK_BYTES, Piece, pieces, raw_block
 from quatrain.trainer.features.text_format import Spelling
-
-_KINDS = {
-    "string": ("text", "whole"),
-    "bool": ("bool", "text", "whole"),
-    "int": ("whole", "text"),
-    "float": ("whole", "fraction", "text"),
-    "timestamp": ("text",),
-    "date": ("text",),
-}
-"""The kinds of JSON values that each type accepts.
-
-A string accepts whole numbers but no fractions: 0.1 and 1e-1 are one number and two texts.
-"""
-_EPOCH_KINDS = ("whole", "text")
-_PATTERNS = {
-    "text": r'\A"',
-    "whole": r"\A-?[0-9]+(?:\.0+)?\z",
-    "fraction": r"\A-?(?:[0-9]|NaN|Inf)",
-    "bool": r"\A[tf]",
-}
 
 
 def read_blocks(
@@ -97,7 +76,7 @@ def _typed(
     fragments = _fragments(block.batch.column("text"), list(columns))
     faults = [] if source.optional_keys else _missing_keys(fragments)
     converted = {
-        name: _convert(name, fragments[name], type_, spellings.get(name, USUAL))
+        name: from_json(name, fragments[name], type_, spellings.get(name, USUAL))
         for name, type_ in columns.items()
     }
     faults += [fault for _, of_column in converted.values() for fault in of_column]
@@ -123,33 +102,3 @@ def _missing_keys(fragments: Mapping[str, pa.Array]) -> list[Fault]:
         Fault.where(pc.is_null(column), "missing_key", f"there is no key {name!r}{hint}")
         for name, column in fragments.items()
     ]
-
-
-def _convert(name: str, fragments: pa.Array, type_: str, spelling: Spelling) -> TypedColumn:
-    """Converts the fragments of a key to the type of its column."""
-    fragments = pc.if_else(pc.equal(fragments, "null"), None, fragments)
-    kinds = _EPOCH_KINDS if spelling.epoch else _KINDS[type_]
-    pattern = "|".join(_PATTERNS[kind] for kind in kinds)
-    wrong = pc.invert(pc.match_substring_regex(fragments, pattern=pattern))
-    good = pc.if_else(wrong, None, fragments)
-    if type_ == "int" or spelling.epoch:  # pandas writes the integer 3 beside nulls as 3.0
-        good = pc.replace_substring_regex(good, pattern=r"\A(-?[0-9]+)\.0+\z", replacement=r"\1")
-    column, faults = from_text(name, _unquoted(good).cast(pa.binary()), type_, spelling)
-    return column, [_wrong_kind(name, fragments, wrong, type_), *faults]
-
-
-def _unquoted(fragments: pa.Array) -> pa.Array:
-    """Returns the texts of string fragments, null where empty; numbers stay as they are."""
-    text = pc.replace_substring_regex(fragments, pattern=r'(?s)\A"(.*)"\z', replacement=r"\1")
-    escaped = pc.fill_null(pc.match_substring(fragments, "\\"), False)
-    if pc.any(escaped).as_py():
-        unescaped = pa.array([json.loads(f) for f in fragments.filter(escaped).to_pylist()])
-        text = pc.replace_with_mask(text, escaped, unescaped)
-    return pc.if_else(pc.equal(text, ""), None, text)
-
-
-def _wrong_kind(name: str, fragments: pa.Array, wrong: pa.Array, type_: str) -> Fault:
-    rows = Fault.where(wrong, "bad_value").rows
-    cut = pc.utf8_slice_codeunits(fragments.take(pa.array(rows)), 0, SHOWN)
-    why = f" is no JSON value of a column of type {type_}"
-    return Fault(rows, "bad_value", pc.binary_join_element_wise(f"{name}: ", cut, why, ""))

@@ -36,6 +36,9 @@ FIRST = 20
 """How many distinct values are tried first: if over a tenth of them fail, the type is ruled out."""
 ORDER: tuple[Type, ...] = ("int", "float", "bool", "date", "timestamp")
 """The order in which types are tried; the first one that fits every cell is taken."""
+_FRACTION = r"^\s*-?\d+(?:\.\d*(?:[eE][+-]?\d+)?|[eE][+-]?\d+)\s*$"
+_WIDER = {"int": _FRACTION, "bool": _FRACTION, "date": r"\d:\d"}
+"""Spellings such as 3.0 and midnight, which these types take: a wider type is the safe choice."""
 UNIQUE = 0.9
 """Above this share of distinct values, a text identifies its row."""
 FEW_ROWS = 20
@@ -235,7 +238,10 @@ def best_type(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
     """
     total = int(counts.sum())
     best: tuple[int, Type] = (total, "string")
+    wider = {type_ for type_, pattern in _WIDER.items() if _any_match(values, pattern)}
     for type_ in ORDER:
+        if type_ in wider:
+            continue
         first = values.slice(0, FIRST)
         if len(values) > FIRST and _n_bad(first, np.ones(len(first)), type_) > 0.1 * len(first):
             continue
@@ -255,6 +261,10 @@ def _n_bad(values: pa.Array, counts: np.ndarray, type_: Type) -> float:
     _, faults = from_text("", values.cast(pa.binary()), type_)
     rows = np.unique(np.concatenate([f.rows for f in faults])) if faults else np.zeros(0, int)
     return float(counts[rows].sum())
+
+
+def _any_match(values: pa.Array, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(values, pattern=pattern)).as_py())
 
 
 def _all_match(values: pa.Array, pattern: str) -> bool:

@@ -319,6 +319,14 @@ def test_columns_of_json_and_parquet_are_kept_as_text(
         assert texts == {"n": ["1", "2"], "carrier": ["UA", "AA"], "delay": ["30.5", None]}
 
 
+def test_a_text_of_parquet_is_kept_as_it_is(tmp_path: Path, models: dict[str, Path]) -> None:
+    rows = [{"delay": 30.5, "carrier": "UA", "id": "r1"}, {"delay": 3.0, "carrier": "AA", "id": ""}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "raw.parquet")
+    out = tmp_path / "out.parquet"
+    predict(models["binary"], tmp_path / "raw.parquet", out, keep=["id"])
+    assert pq.read_table(out)["id"].to_pylist() == ["r1", ""]
+
+
 @pytest.mark.parametrize(
     ("form", "keep", "why"),
     [

@@ -10,7 +10,14 @@ import pytest
 
 from quatrain.components.errors import ArtifactError, DataError
 from quatrain.components.serve.served_model import ServedModel
-from quatrain.components.serve.server import MAX_BODY_BYTES, Service, load, predict, read_rows
+from quatrain.components.serve.server import (
+    MAX_BODY_BYTES,
+    Service,
+    load,
+    predict,
+    read_instances,
+    read_rows,
+)
 from quatrain.trainer.features import Input, raw_inputs
 from quatrain.trainer.features.transform import Label, Transform
 from tests.emulators import storage as emulator
@@ -85,16 +92,39 @@ def test_times_are_taken_as_seconds_too() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"delay": "late"}, r"instances\[0\]\.delay: 'late' is no float; null is missing"),
-        ({"carrier": 3}, r"instances\[0\]\.carrier: 3 is no string"),
-        ({"sold": "yesterday"}, r"instances\[0\]\.sold: 'yesterday' is no timestamp"),
-        ({"delay": float("inf")}, r"instances\[0\]\.delay: inf is no float"),
+        (
+            {"delay": "late"},
+            r"instances\[0\]\.delay: 'late' is not a finite number; null is missing",
+        ),
+        ({"seats": 2.5}, r"instances\[0\]\.seats: '2\.5' is not an int; null is missing"),
+        ({"seats": 10**400}, r"instances\[0\]\.seats: '10+' is beyond 2\*\*53, where"),
+        ({"delay": 10**400}, r"instances\[0\]\.delay: 'inf' is not a finite number"),
+        (
+            {"carrier": 3.5},
+            r"instances\[0\]\.carrier: 3\.5 is no JSON value of a column of type str",
+        ),
+        ({"carrier": "\ud800"}, r"instances\[0\]\.carrier: the value is not valid UTF-8"),
+        ({"sold": "yesterday"}, r"instances\[0\]\.sold: 'yesterday' is not an ISO 8601 timestamp"),
+        ({"sold": 1e300}, r"instances\[0\]\.sold: '1e\+300' is not an ISO 8601 timestamp"),
+        ({"sold": True}, r"instances\[0\]\.sold: 'true' is not an ISO 8601 timestamp"),
+        ({"delay": float("inf")}, r"instances\[0\]\.delay: 'inf' is not a finite number"),
         ({"dely": 3.0}, r"instances\[0\]: unknown input 'dely'; did you mean 'delay'\?"),
     ],
 )
 def test_a_wrong_value_is_named(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         read_rows([{**ROW, **change}], INPUTS)
+
+
+def test_the_first_of_the_wrong_instances_is_named() -> None:
+    rows = [ROW, {**ROW, "sold": "x"}, {**ROW, "delay": "x"}]
+    with pytest.raises(DataError, match=r"instances\[1\]\.sold"):
+        read_rows(rows, INPUTS)
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    with pytest.raises(DataError, match="the key 'delay' stands twice in one object"):
+        read_instances(b'{"instances": [{"delay": 1, "delay": 2}]}')
 
 
 def test_an_optional_input_may_be_left_out_and_is_missing_then() -> None:

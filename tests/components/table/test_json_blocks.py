@@ -59,15 +59,15 @@ def test_kindred_values_are_converted(read: Reader, type_: str, value: str, type
 @pytest.mark.parametrize(
     ("type_", "value", "detail"),
     [
-        ("int", "1.5", "a: 1.5 is no JSON value of a column of type int"),
+        ("int", "1.5", "a: '1.5' is not an int"),
         ("int", '"x"', "a: 'x' is not an int"),
         ("int", "9007199254740993", "a: '9007199254740993' is beyond 2**53, where float64"),
         ("float", "Infinity", "a: 'inf' is not a finite number"),
-        ("float", "true", "a: true is no JSON value of a column of type float"),
+        ("float", "true", "a: 'true' is not a finite number"),
         ("bool", "2", "a: '2' is not a bool (true, false, 1 or 0)"),
         ("string", "2.50", "a: 2.5 is no JSON value of a column of type string"),
         ("string", '{"b":1}', 'a: {"b":1} is no JSON value of a column of type string'),
-        ("timestamp", "1357034400", "a: 1357034400 is no JSON value of a column of type timestamp"),
+        ("timestamp", "1357034400", "a: '1357034400' is not an ISO 8601 timestamp"),
         ("date", '"31.1.2013"', "a: '31.1.2013' is not an ISO date"),
     ],
 )

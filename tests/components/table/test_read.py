@@ -77,9 +77,9 @@ def test_short_and_long_rows_are_rejected_where_they_stand(read: Reader) -> None
     ("type_", "value", "sentence"),
     [
         ("int", "12x", "a: '12x' is not an int"),
-        ("int", "1.0", "a: '1.0' is not an int"),
+        ("int", "1.5", "a: '1.5' is not an int"),
         ("int", "9007199254740993", "beyond 2**53"),
-        ("int", "99999999999999999999", "is not an int"),
+        ("int", "99999999999999999999", "is beyond 2**53"),
         ("float", "1,5", "is not a finite number"),
         ("float", "inf", "a: 'inf' is not a finite number"),
         ("bool", "yes", "is not a bool (true, false, 1 or 0)"),
@@ -398,7 +398,8 @@ def test_a_value_read_alone_is_the_value_that_the_csv_reader_reads(value: str, t
     for values in (text, text.dictionary_encode()):
         column, faults = from_text("a", values, type_)
         alone = None if any(len(f.rows) for f in faults) else column.to_pylist()
-        assert alone == _typed(value, type_)
+        # The CSV reader takes less: what it refuses is converted alone, 7.0 for an int too.
+        assert _typed(value, type_) in (alone, None)
 
 
 def _typed(value: str, type_: str) -> list[Any] | None:
