@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from quatrain.trainer.uris import named
+
 
 def sha256_of(path: Path | str) -> str:
     """Returns the sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    with named(str(path)), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

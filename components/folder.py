@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from quatrain.components import storage
 from quatrain.components.artifacts import json_bytes, run_again
 from quatrain.components.errors import ArtifactError
+from quatrain.trainer.failure import Failure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,21 +93,34 @@ def commit(out: Path | str, manifest: str) -> Iterator[Folder]:
         raise
 
 
-def read_manifest(folder: Path | str, name: str, step: str) -> dict[str, Any]:
-    """Reads the manifest of an artifact.
+def read_manifest(folder: Path | str, name: str, step: str, sha256: str = "") -> dict[str, Any]:
+    """Reads the manifest of an artifact, or another of its documents.
 
     Args:
         folder: The artifact, by its path or gs:// uri.
-        name: The name of its manifest, for example `manifest.json`.
+        name: The name of the document, for example `manifest.json`.
         step: The step that writes it, for the error.
+        sha256: What the manifest says of another document; it is checked.
 
     Raises:
-        ArtifactError: There is no readable manifest, so the step did not finish.
+        ArtifactError: There is no readable document, so the step did not finish; or another one.
     """
+    uri = f"{folder}/{name}"
     try:
-        return dict(json.loads(storage.read_file(f"{folder}/{name}")))
-    except (OSError, ValueError) as error:
+        data = storage.read_file(uri)
+        if sha256 and (digest := hashlib.sha256(data).hexdigest()) != sha256:
+            raise ArtifactError(
+                f"{uri} is not the file that was written: its sha256 is {digest[:12]}..., the "
+                f"manifest says {sha256[:12]}...; {run_again(step)}"
+            )
+        return dict(json.loads(data))
+    except FileNotFoundError as error:
         raise ArtifactError(
-            f"{folder} is not a complete artifact: {name} is absent or unreadable ({error}); "
-            f"{run_again(step)}"
+            f"{folder} is not a complete artifact: {name} is absent; {run_again(step)}"
+        ) from error
+    except OSError as error:
+        raise ArtifactError(str(Failure.of(error))) from error
+    except ValueError as error:
+        raise ArtifactError(
+            f"{uri} is cut short or altered ({error}); {run_again(step)}"
         ) from error

@@ -17,7 +17,7 @@ from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import read_manifest
 from quatrain.components.storage import read_file, write_file
-from quatrain.components.wording import first_line
+from quatrain.trainer.failure import Failure
 
 VERSION = 1
 ROLES = {
@@ -76,8 +76,9 @@ def read_statistics(examples: Path | str) -> dict[str, Any]:
     Raises:
         ArtifactError: The examples are not complete.
     """
-    read_manifest(examples, "manifest.json", "preprocess")
-    return read_manifest(examples, "statistics.json", "preprocess")
+    manifest = read_manifest(examples, "manifest.json", "preprocess")
+    sha256 = manifest["files"]["statistics.json"]
+    return read_manifest(examples, "statistics.json", "preprocess", sha256)
 
 
 def earlier_runs(root: str, name: str) -> dict[str, dict[str, Any]]:
@@ -115,9 +116,7 @@ def _read(root: str, name: str, record: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ArtifactError(
-            f"{uri}, {_RECORDS[record]}, cannot be read: {first_line(error)}"
-        ) from error
+        raise ArtifactError(f"{_RECORDS[record]} cannot be read: {Failure.of(error)}") from error
     except ValueError as error:
         raise ArtifactError(
             f"{uri}, {_RECORDS[record]}, is damaged ({error}); remove it to go on without it"

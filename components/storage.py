@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from quatrain.components.artifacts import write_whole
 from quatrain.components.errors import SourceError
 from quatrain.components.wording import first_line
+from quatrain.trainer.uris import named
 
 if TYPE_CHECKING:  # its import takes 0.1 s, which a reader of a local file need not wait for
     import pyarrow as pa
@@ -115,13 +116,15 @@ def open_stream(
         buffer_bytes: How much to read ahead; by default nothing.
     """
     filesystem, path = open_filesystem(uri)
-    return filesystem.open_input_stream(path, compression=compression, buffer_size=buffer_bytes)
+    with named(uri):
+        return filesystem.open_input_stream(path, compression=compression, buffer_size=buffer_bytes)
 
 
 def open_file(uri: str) -> pa.NativeFile:
     """Opens a file for reading at any position."""
     filesystem, path = open_filesystem(uri)
-    return filesystem.open_input_file(path)
+    with named(uri):
+        return filesystem.open_input_file(path)
 
 
 def create_stream(uri: str, content_type: str = "") -> pa.NativeFile:
@@ -134,10 +137,11 @@ def create_stream(uri: str, content_type: str = "") -> pa.NativeFile:
         content_type: How a browser takes the object of a bucket; by default as a download.
     """
     filesystem, path = open_filesystem(uri)
-    if not is_remote(uri):  # a bucket has no folders
-        filesystem.create_dir(path.rpartition("/")[0] or ".")
     metadata = {"Content-Type": content_type} if content_type else None
-    return filesystem.open_output_stream(path, compression=None, metadata=metadata)
+    with named(uri):
+        if not is_remote(uri):  # a bucket has no folders
+            filesystem.create_dir(path.rpartition("/")[0] or ".")
+        return filesystem.open_output_stream(path, compression=None, metadata=metadata)
 
 
 def write_file(uri: str, data: bytes, content_type: str = "") -> None:
@@ -146,13 +150,14 @@ def write_file(uri: str, data: bytes, content_type: str = "") -> None:
     Two calls replace an object of a bucket; through a mount, a list, a stat, an upload and a rename
     of the partial file would.
     """
-    if is_remote(uri):
-        with create_stream(uri, content_type) as stream:
-            stream.write(data)
-        return
-    path = Path(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, data)
+    with named(uri):
+        if is_remote(uri):
+            with create_stream(uri, content_type) as stream:
+                stream.write(data)
+            return
+        path = Path(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
 
 
 def read_file(uri: str) -> bytes:
@@ -166,13 +171,14 @@ def read_file(uri: str) -> bytes:
         OSError: The file cannot be read, or was replaced at each of four attempts.
     """
     if "://" in uri:
-        with open_stream(uri) as stream:
+        with named(uri), open_stream(uri) as stream:
             return bytes(stream.read())
     attempts = 4
     while True:
         attempts -= 1
         try:
-            return Path(uri).read_bytes()
+            with named(uri):
+                return Path(uri).read_bytes()
         except OSError as error:
             if error.errno != errno.ESTALE or not attempts:
                 raise
@@ -184,8 +190,9 @@ def list_names(folder: str) -> set[str]:
 
     filesystem, path = open_filesystem(folder.rstrip("/"))
     selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
-    files = (i for i in filesystem.get_file_info(selector) if i.type == pafs.FileType.File)
-    return {info.path.removeprefix(f"{path}/") for info in files}
+    with named(folder):
+        files = (i for i in filesystem.get_file_info(selector) if i.type == pafs.FileType.File)
+        return {info.path.removeprefix(f"{path}/") for info in files}
 
 
 def show_folder(uri: str) -> None:
@@ -203,13 +210,14 @@ def exists(uri: str) -> bool:
     import pyarrow.fs as pafs
 
     filesystem, path = open_filesystem(uri)
-    return filesystem.get_file_info(path).type != pafs.FileType.NotFound
+    with named(uri):
+        return filesystem.get_file_info(path).type != pafs.FileType.NotFound
 
 
 def remove_file(uri: str) -> None:
     """Removes a file if it exists."""
     filesystem, path = open_filesystem(uri)
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError), named(uri):
         filesystem.delete_file(path)
 
 
@@ -232,11 +240,12 @@ def remove_contents(uri: str, *, first: str = "") -> None:
 
         filesystem, path = open_filesystem(uri)
         selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
-        files = {info.path for info in filesystem.get_file_info(selector)}
-        if (head := f"{path}/{first}") in files:
-            filesystem.delete_file(head)
-        if files - {head}:
-            filesystem.delete_dir_contents(path, missing_dir_ok=True)
+        with named(uri):
+            files = {info.path for info in filesystem.get_file_info(selector)}
+            if (head := f"{path}/{first}") in files:
+                filesystem.delete_file(head)
+            if files - {head}:
+                filesystem.delete_dir_contents(path, missing_dir_ok=True)
         return
     folder = Path(uri)
     if first:
@@ -256,5 +265,6 @@ def read_head(path: str, n_bytes: int, compression: str | None = None) -> bytes:
         with open_stream(path, compression) as stream:
             return bytes(stream.read(n_bytes))
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else first_line(error)
-        raise SourceError(f"{path} cannot be read: {why}") from error
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror or first_line(error)}"
+        ) from error

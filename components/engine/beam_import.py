@@ -26,11 +26,14 @@ SAMPLING_MS = 5
 sample, with Beam's default for up to 200 ms."""
 _NOISY_LOGGER = "apache_beam.io.mongodbio"
 """It warns that its client is not installed."""
+_REPEATING_LOGGER = "apache_beam.runners.common"
+"""It logs the traceback of each error that a worker raises; here the error reaches the step."""
 
 
 def import_local_beam() -> None:
     """Imports Beam without clients, unless it is imported already, and sets `SAMPLING_MS`."""
     logging.getLogger(_NOISY_LOGGER).setLevel(logging.ERROR)
+    logging.getLogger(_REPEATING_LOGGER).setLevel(logging.CRITICAL)
     with absent(*_CLIENTS):
         import apache_beam  # noqa: F401
         from apache_beam.runners.worker import statesampler

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 import sys
@@ -17,12 +16,9 @@ import grpc
 from quatrain.components import errors
 from quatrain.components.engine.beam_seam import LOST_WORKER
 from quatrain.components.errors import ArtifactError, QuatrainError, RunnerError, StepError
+from quatrain.trainer.failure import full_disk
+from quatrain.trainer.uris import in_bucket
 
-_NO_SPACE = {
-    errno.ENOSPC: "no space is left",
-    errno.EDQUOT: "a quota is used up",
-    errno.EFBIG: "a file may not be larger",
-}
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(
     r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)'
@@ -55,10 +51,11 @@ def explain_faults(out: str) -> Iterator[None]:
     except QuatrainError:
         raise
     except Exception as error:
-        if reason := _no_space(error):
+        spilled = in_bucket(out)  # to the folder of temporary files
+        if full := full_disk(error, "" if spilled else out):
+            other = "set TMPDIR to a larger disk" if spilled else "name another place as the root"
             raise ArtifactError(
-                f"{out} cannot be written: {reason}; nothing was left there. Make room, or name "
-                f"another place as the root"
+                f"{out} cannot be written: {full}; nothing was left there. Make room, or {other}"
             ) from error
         if any(text in str(error) for text in LOST_WORKER):
             raise RunnerError(
@@ -97,7 +94,7 @@ def explain_engine() -> Iterator[None]:
         ) from None
     except Exception as error:
         text = str(error)
-        if _no_space(error) or any(lost in text for lost in LOST_WORKER):
+        if full_disk(error) or any(lost in text for lost in LOST_WORKER):
             raise
         if _TRACEBACK not in text and _STEP.search(text):  # raised in this process
             text = "".join(traceback.format_exception(error, chain=False))
@@ -147,14 +144,6 @@ def _explained(text: str) -> QuatrainError:
         f"step {step[1]} raised {kind}: {message}; Quatrain does not expect that, so please report "
         f"it with these lines:\n" + "\n".join(own)
     )
-
-
-def _no_space(error: Exception) -> str | None:
-    """Returns why nothing more can be written, or None for any other error."""
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
-        return _NO_SPACE[error.errno]
-    number = re.search(r"OSError: \[Errno (\d+)\]", str(error))
-    return _NO_SPACE.get(int(number[1])) if number else None
 
 
 def _is_no_traceback(record: logging.LogRecord) -> bool:

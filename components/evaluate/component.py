@@ -47,10 +47,11 @@ def measure(
         gcp_resources: Links to the job of Dataflow, if there is one.
     """
     from quatrain.components.engine.local_worker import import_beam
+    from quatrain.components.faults import in_a_sentence
     from quatrain.trainer.importing import uncollected
     from quatrain.trainer.streams import stderr_for_errors
 
-    with stderr_for_errors():
+    with in_a_sentence(), stderr_for_errors():
         with uncollected():
             import_beam(runner, runner_options, "quatrain.components.evaluate.pipeline")
             from quatrain.components.engine.launch import Launch
@@ -90,5 +91,7 @@ def gate(
         model: The model; when the gate fails it stays where it is and is not promoted.
     """
     from quatrain.components.evaluate.champion import promote
+    from quatrain.components.faults import in_a_sentence
 
-    promote(root, run, created, examples.uri, evaluation.uri, model.uri)
+    with in_a_sentence():
+        promote(root, run, created, examples.uri, evaluation.uri, model.uri)

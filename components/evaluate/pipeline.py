@@ -22,7 +22,7 @@ import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
 from quatrain.components.engine.launch import Launch
-from quatrain.components.errors import ErrorRecord, QuatrainError, RunnerError
+from quatrain.components.errors import ArtifactError, ErrorRecord, QuatrainError, RunnerError
 from quatrain.components.evaluate.measures.baseline import SingleInputModel
 from quatrain.components.evaluate.measures.measurements import Measurements, summarize
 from quatrain.components.evaluate.measures.reference import Reference
@@ -36,6 +36,7 @@ from quatrain.components.evaluate.passes import (
     score_shard,
     survey_shard,
 )
+from quatrain.components.faults import sentence_of
 from quatrain.components.folder import Folder
 from quatrain.components.storage import remove_folder
 
@@ -182,6 +183,10 @@ def _record(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except QuatrainError as error:
         return ErrorRecord.of(error)
+    except OSError as error:
+        if not (sentence := sentence_of(error)):
+            raise
+        return ErrorRecord.of(ArtifactError(sentence))
 
 
 def _reference(survey: Survey, plan: EvaluationPlan) -> Reference:

@@ -26,6 +26,7 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.storage import mounted, open_file, read_file, unmounted, write_file
 from quatrain.components.wording import counted
 from quatrain.trainer.features.transform import Transform
+from quatrain.trainer.uris import named
 
 VERSION = 1
 HTML = "text/html; charset=utf-8"
@@ -75,7 +76,8 @@ def evaluate_model(
     launch.check(str(out))
     checked, examples = read_parameter(spec), str(examples)
     manifest = read_manifest(examples, "manifest.json", "preprocess")
-    statistics = read_manifest(examples, "statistics.json", "preprocess")
+    sha256 = manifest["files"]["statistics.json"]
+    statistics = read_manifest(examples, "statistics.json", "preprocess", sha256)
     drift_document = None if drift is None else read_manifest(drift, "drift.json", "preprocess")
     with on_this_machine(f"{model}/model") as model_folder:
         metadata, digest = read_metadata(model_folder), sha256_of(model_folder / "metadata.json")
@@ -157,8 +159,9 @@ def _require_same_transform(
     ours, trained = hashlib.sha256(transform_json).hexdigest(), metadata["examples"]["transform"]
     if ours != trained:
         raise ArtifactError(
-            f"the model was trained on a transform with sha256 {trained[:12]}..., the examples at "
-            f"{examples} have {ours[:12]}...; evaluate the model on the examples it was trained on"
+            f"the model was trained on a transform with sha256 {trained[:12]}..., but "
+            f"{examples}/transform.json has {ours[:12]}...; evaluate the model on the examples it "
+            f"was trained on"
         )
 
 
@@ -176,12 +179,15 @@ def _shards(examples: str, split: str, manifest: Mapping[str, Any]) -> list[Shar
     for name in sorted(n for n in manifest["files"] if n.startswith(f"{split}-")):
         path = f"{examples}/{name}"
         try:
-            with open_file(path) as file:
+            with named(path), open_file(path) as file:
                 n_rows = pq.read_metadata(file).num_rows
-        except (OSError, ValueError) as error:
+        except FileNotFoundError as error:
             raise ArtifactError(
-                f"{path} is in manifest.json but cannot be read ({error}); "
-                f"{run_again('preprocess')}"
+                f"{path} is in manifest.json but not there; {run_again('preprocess')}"
+            ) from error
+        except ValueError as error:
+            raise ArtifactError(
+                f"{path} is cut short or altered ({error}); {run_again('preprocess')}"
             ) from error
         shards.append(Shard(path, rows, manifest["files"][name]))
         rows += n_rows

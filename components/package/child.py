@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from quatrain.components.errors import PackageError
 
 LAST_LINES = 5
 """The number of lines of a failed process that go into its error."""
+_NO_SPACE = os.strerror(errno.ENOSPC)
 _TRACEBACK = "Traceback (most recent call last):"
 
 
@@ -49,6 +52,8 @@ def run_python(
         raise PackageError(f"it did not end within {timeout_s:g} s") from error
     if process.returncode != 0:
         lines = _last_lines(process.stderr.strip() or process.stdout.strip())
+        full = [line for line in process.stderr.splitlines() if _NO_SPACE in line]
+        lines = [*full[:1], *lines]  # pip ends with advice, far below the reason
         raise PackageError("\n".join([f"exit code {process.returncode}:", *lines]))
     return process.stdout
 

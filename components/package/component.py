@@ -22,8 +22,12 @@ def package(
     Returns:
         The sha256 of the package.
     """
+    from quatrain.components.faults import in_a_sentence
     from quatrain.components.package import publishing
     from quatrain.components.specification.parameter import read_parameter
 
-    train = read_parameter(spec).train
-    return publishing.publish(examples.uri, package.uri, train.trainer or "", train.settings.model)
+    with in_a_sentence():
+        train = read_parameter(spec).train
+        return publishing.publish(
+            examples.uri, package.uri, train.trainer or "", train.settings.model
+        )

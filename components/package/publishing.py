@@ -16,6 +16,10 @@ from quatrain.components.package.proof import prove
 from quatrain.components.package.sdist import build_sdist
 from quatrain.components.package.sources import IGNORED, PACKAGE, check_sources
 from quatrain.components.storage import mounted
+from quatrain.trainer.failure import full_disk
+
+NEEDED_MB = 5
+"""The disk space that building and proving the shipped trainer takes for a while: 2.9 MB here."""
 
 
 def publish(examples: Path | str, out: Path | str, trainer: str = "", model: str = "auto") -> str:
@@ -36,6 +40,7 @@ def publish(examples: Path | str, out: Path | str, trainer: str = "", model: str
         PackageError: The sources are refused or a check failed; nothing was published.
     """
     with (
+        _explained_disk(),
         commit(out, "package.json") as folder,
         sources_of(trainer) as sources,
         tempfile.TemporaryDirectory(prefix="quatrain-package-") as place,
@@ -47,6 +52,21 @@ def publish(examples: Path | str, out: Path | str, trainer: str = "", model: str
         folder.write_json("package.json", record)
     print(f"package: published {built.path.name}", flush=True)
     return built.sha256
+
+
+@contextmanager
+def _explained_disk() -> Iterator[None]:
+    """Names the full disk in place of the check that met it first."""
+    try:
+        yield
+    except Exception as error:
+        if full := full_disk(error):
+            raise PackageError(
+                f"{full}; to build and prove a package takes about {NEEDED_MB} MB there, and more "
+                f"for a large trainer: make room, or set TMPDIR to a larger disk; nothing was "
+                f"published"
+            ) from error
+        raise
 
 
 def check_trainer(trainer: str) -> None:

@@ -29,16 +29,18 @@ def find_files(
         root: The folder of all runs, with a note of examples that were deleted.
         cache_key: The run's own key of the cache; if empty, it follows from that note.
     """
+    from quatrain.components.faults import in_a_sentence
     from quatrain.components.preprocess.find_files import find
 
-    return find(
-        spec,
-        project=project,
-        at=at,
-        clocks=(scheduled, created),
-        root=root,
-        cache_key=cache_key,
-    )
+    with in_a_sentence():
+        return find(
+            spec,
+            project=project,
+            at=at,
+            clocks=(scheduled, created),
+            root=root,
+            cache_key=cache_key,
+        )
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -74,21 +76,23 @@ def preprocess(
         The number of rows read.
     """
     from quatrain.components.engine.local_worker import import_beam
+    from quatrain.components.faults import in_a_sentence
     from quatrain.trainer.importing import uncollected
 
     with uncollected():
         import_beam(runner, runner_options, "quatrain.components.preprocess.pipeline")
         from quatrain.components.preprocess import run
 
-    return run.preprocess(
-        spec,
-        runner=runner,
-        out=examples.uri,
-        project=project,
-        location=location,
-        at=at,
-        digest=digest,
-        runner_options=runner_options,
-        image=image,
-        gcp_resources=gcp_resources,
-    )
+    with in_a_sentence():
+        return run.preprocess(
+            spec,
+            runner=runner,
+            out=examples.uri,
+            project=project,
+            location=location,
+            at=at,
+            digest=digest,
+            runner_options=runner_options,
+            image=image,
+            gcp_resources=gcp_resources,
+        )

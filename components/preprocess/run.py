@@ -128,8 +128,8 @@ def _list_source(
     versions = find_versions((path for path, _ in files.listing), project)
     if digest and digest_versions(versions) != digest:
         raise SourceError(
-            "the files of the source are not those that the run found when it began: one was "
-            "written, added or removed since; run again"
+            f"the files of {', '.join(model.source.uri)} are not those that the run found when it "
+            f"began: one was written, added or removed since; run again"
         )
     return files, versions
 

@@ -44,7 +44,8 @@ from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.components.table.sql import run_query
-from quatrain.components.wording import first_line, near
+from quatrain.components.wording import near
+from quatrain.trainer.failure import Failure, full_disk
 from quatrain.trainer.features import raw_inputs
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.features.transform import TextFormat, Transform
@@ -148,7 +149,7 @@ def find_model(place: str) -> str:
             if exists(f"{candidate}/metadata.json"):
                 return candidate
     except OSError as error:
-        raise ArtifactError(f"{place} cannot be read: {first_line(error)}") from error
+        raise ArtifactError(str(Failure.of(error))) from error
     if "://" in place:
         raise ArtifactError(
             f"{place} holds no complete model: there is no metadata.json, which training writes "
@@ -394,6 +395,14 @@ def _writers(schemas: Mapping[str, pa.Schema]) -> Iterator[dict[str, Writer]]:
                     _put(path, target)
                     undo.callback(remove_file, target)
                 undo.pop_all()
+        except OSError as error:
+            target = next(iter(schemas))
+            place = folder if is_remote(target) else os.path.dirname(os.path.abspath(target))
+            if full := full_disk(error, place):
+                raise ArtifactError(
+                    f"{target} cannot be written: {full}; make room, or write to a larger disk"
+                ) from error
+            raise
         finally:
             for path in partial.values():
                 path.unlink(missing_ok=True)
@@ -414,7 +423,7 @@ def _put(path: Path, target: str) -> None:
         with path.open("rb") as file, create_stream(target) as stream:
             shutil.copyfileobj(file, stream, 1 << 20)
     except OSError as error:
-        raise SourceError(f"{target} cannot be written: {first_line(error)}") from error
+        raise SourceError(f"{target} cannot be written: {Failure.of(error)}") from error
 
 
 def _writer_type(target: str, schema: pa.Schema) -> type[Writer]:

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs as pafs
 
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import read_manifest
-from quatrain.components.storage import read_file
+from quatrain.components.storage import open_filesystem, read_file
 from quatrain.components.wording import first_line
 from quatrain.trainer import golden
+from quatrain.trainer.failure import MORE_DISK, Failure, full_disk
 from quatrain.trainer.features import LABEL
 from quatrain.trainer.features.transform import Transform
 from quatrain.trainer.importing import uncollected
@@ -46,7 +48,9 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     for name, sha256 in metadata["files"].items():
         path = folder / name
         if not path.is_file():
-            raise ArtifactError(f"{folder} is not a complete model: {name} is absent")
+            raise ArtifactError(
+                f"{folder} is not a complete model: {name} is absent; export the model again"
+            )
         digest = sha256_of(path)
         if digest != sha256:
             raise ArtifactError(
@@ -95,9 +99,22 @@ def download_model(uri: str, folder: Path) -> None:
             path.write_bytes(read_file(f"{uri}/{path.relative_to(folder)}"))
             if path == folder / "metadata.json":
                 names += json.loads(path.read_bytes())["files"]
-    except (OSError, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise ArtifactError(
-            f"{uri} holds no complete model that can be read here: {first_line(error)}"
+            f"{uri}/metadata.json is cut short or altered ({first_line(error)}); export the model "
+            f"again"
+        ) from error
+    except OSError as error:
+        if full := full_disk(error):
+            filesystem, root = open_filesystem(uri)
+            files = filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
+            size_mb = sum(file.size or 0 for file in files) / 1e6
+            raise ArtifactError(
+                f"{uri} cannot be copied to this machine: {full}; its files take {size_mb:,.1f} "
+                f"MB: {MORE_DISK}"
+            ) from error
+        raise ArtifactError(
+            f"{uri} holds no complete model that can be read here: {Failure.of(error)}"
         ) from error
 
 

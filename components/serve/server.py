@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from quatrain.components.errors import DataError, QuatrainError
+from quatrain.components.errors import DataError
+from quatrain.components.faults import in_a_sentence
 from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
 from quatrain.components.table.conversion import (
     FIRST_S,
@@ -230,13 +231,10 @@ def _serve() -> None:
     from waitress import serve
 
     environment = os.environ
-    try:
-        with stderr_for_errors():
-            model = load(environment.get("AIP_STORAGE_URI") or sys.argv[1])
-    except IndexError:
+    if not (uri := environment.get("AIP_STORAGE_URI") or "".join(sys.argv[1:2])):
         sys.exit("error: set AIP_STORAGE_URI, or give the model's folder")
-    except QuatrainError as error:
-        sys.exit(f"error: {error}")
+    with in_a_sentence(), stderr_for_errors():
+        model = load(uri)
     service = Service(
         model,
         environment.get("AIP_HEALTH_ROUTE", "/health"),

@@ -41,16 +41,18 @@ def plan(
         package: The proved trainer package.
         model: The job's base output directory; the SavedModel is in `model/` below it.
     """
+    from quatrain.components.faults import in_a_sentence
     from quatrain.components.train import plan as planning
 
-    return planning.plan(
-        spec,
-        package.uri,
-        examples.uri,
-        model.uri,
-        tier=tier,
-        image=image,
-    )
+    with in_a_sentence():
+        return planning.plan(
+            spec,
+            package.uri,
+            examples.uri,
+            model.uri,
+            tier=tier,
+            image=image,
+        )
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -62,6 +64,8 @@ def choose(gcp_resources: str, pools: str, tuning: dsl.Output[dsl.Artifact]) -> 
         pools: The worker pools of the trials as JSON text, which keeps counts whole numbers.
         tuning: tuning.json: the job with all its trials.
     """
+    from quatrain.components.faults import in_a_sentence
     from quatrain.components.train import best_trial
 
-    return best_trial.choose(gcp_resources, pools, tuning.uri)
+    with in_a_sentence():
+        return best_trial.choose(gcp_resources, pools, tuning.uri)

@@ -45,7 +45,7 @@ def recorded(machine: Machine, folder: str) -> dict[str, Any]:
     ("refused", "pattern", "culprit"),
     [
         ("gs://{bucket}/worker-1/examples/train-", "worker-1/examples/train-", 1),
-        ("{folder}/model/", "PUT .*causes/0/model/", 0),
+        ("{folder}/model", "PUT .*causes/0/model/", 0),
     ],
 )
 def test_the_cause_stays_when_the_other_replica_loses_its_peer(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
+import itertools
 import json
 import os
 import re
@@ -35,7 +36,7 @@ from quatrain.local import training_job
 from quatrain.pipelines.compiled import LAUNCHER, TUNING_LAUNCHER
 from quatrain.trainer.failure import LOST
 from tests.emulators import jobs
-from tests.vertex.machine import Machine, process_1
+from tests.vertex.machine import BUCKET, Machine, process_1
 
 TIMEOUT_S = 600
 GRACE_S = 60
@@ -124,6 +125,7 @@ class Driver:
     inputs: dict[str, tuple[Mapping[str, Any], Outputs]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._numbers = itertools.count()
         self.spec = self.job["pipelineSpec"]
         self.root = f"{self.job['runtimeConfig']['gcsOutputDirectory']}/123456789/{self.name}"
         now = datetime.datetime.now(datetime.UTC)
@@ -150,7 +152,7 @@ class Driver:
         parameters: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Attempt:
-        """Runs the container of a task once more, in a folder of its own.
+        """Runs the container of a task once more, in a folder of its own, and without a record.
 
         Args:
             name: The task, which has run.
@@ -163,14 +165,16 @@ class Driver:
         inputs.parameters.update(parameters or {})
         for key, uri in (artifacts or {}).items():
             inputs.artifacts[key]["uri"] = uri
-        folder = f"{self.root}/{name}_again_{len(self.attempts)}"
+        folder = f"gs://{BUCKET}/again/{self._n_requests}/{name}"
         command, _ = self._command(name, component, inputs, folder)
-        return self._run_processes(name, [(command, env or {})])
+        self._run_processes(name, [(command, env or {})])
+        return self.attempts.pop()
 
     def run_job(self, payload: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Attempt:
-        """Runs the replicas of a CustomJob once, with further variables."""
+        """Runs the replicas of a CustomJob once, with further variables and without a record."""
         replicas = training_job.read_replicas(payload, {}, env or {})
-        return self._run_processes("job", [(r.command, r.env) for r in replicas])
+        self._run_processes("job", [(r.command, r.env) for r in replicas])
+        return self.attempts.pop()
 
     def kill(self, *places: int) -> None:
         """Kills the containers that run, with all their processes; or some of them."""
@@ -275,7 +279,7 @@ class Driver:
     ) -> Attempt:
         """Runs a container, or the replicas of a job, until the first has ended or any failed."""
         folder, before = Path(self.machine.environment["TMPDIR"]), self._n_requests
-        number, self._stopped_at = len(self.attempts), None
+        number, self._stopped_at = next(self._numbers), None
         if patterns := self.stops.get(name):
             self.machine.storage.watch(patterns.pop(0), self.stop)
         logs = [folder / f"{self.name}-{number}-{i}.log" for i in range(len(commands))]

@@ -17,6 +17,8 @@ def compare(
         examples: Parquet shards, with their statistics.
         drift: drift.json: how far each column has moved.
     """
+    from quatrain.components.faults import in_a_sentence
     from quatrain.components.preprocess.drift.compare import check_drift
 
-    check_drift(spec, examples.uri, root, drift.uri)
+    with in_a_sentence():
+        check_drift(spec, examples.uri, root, drift.uri)

@@ -16,7 +16,7 @@ from kfp import dsl
 from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.engine.launch import Launch
-from quatrain.components.errors import ArtifactError, DataError, GateFailed
+from quatrain.components.errors import ArtifactError, DataError
 from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.component import gate, measure
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
@@ -185,7 +185,7 @@ def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
     error = None
     try:
         gate.python_func(runs, "one", "2026-11-25", examples, evaluation, trained)
-    except GateFailed as failed:
+    except SystemExit as failed:
         error = failed
     return {**scalars.metadata, **curves.metadata}, error
 
@@ -280,7 +280,9 @@ def test_an_altered_model_file_is_refused(tmp_path: Path, models: dict[str, Path
 def test_a_lost_shard_is_an_error(tmp_path: Path, models: dict[str, Path]) -> None:
     examples, model = copied(tmp_path, models)
     (examples / "test-00001-of-00002.parquet").unlink()
-    with pytest.raises(ArtifactError, match=r"test-00001-of-00002\.parquet .*cannot be read"):
+    with pytest.raises(
+        ArtifactError, match=r"test-00001-of-00002\.parquet is in manifest.json but not there"
+    ):
         evaluate_model(SPEC, examples, model, tmp_path / "evaluation")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -201,11 +202,16 @@ def test_columns_of_one_run_alone_are_noted() -> None:
 
 def examples(folder: Path, rows: dict[str, Any]) -> Path:
     folder.mkdir()
-    (folder / "manifest.json").write_text('{"files": {"statistics.json": ""}}')
-    (folder / "statistics.json").write_text(
-        json.dumps({"version": VERSION, "kept": statistics_of(rows)})
-    )
+    statistics = json.dumps({"version": VERSION, "kept": statistics_of(rows)})
+    write_statistics(folder, statistics)
     return folder
+
+
+def write_statistics(folder: Path, statistics: str) -> None:
+    """Writes statistics.json, and a manifest that lists it."""
+    (folder / "statistics.json").write_text(statistics)
+    files = {"statistics.json": hashlib.sha256(statistics.encode()).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps({"files": files}))
 
 
 def test_examples_without_their_manifest_are_neither_compared_nor_kept(tmp_path: Path) -> None:
