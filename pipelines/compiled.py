@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.components.errors import QuatrainError
-from quatrain.components.image import IMAGE
+from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
 from quatrain.components.wording import near
 
 LAUNCHER = "google_cloud_pipeline_components.container.v1.custom_job.launcher"
@@ -68,9 +68,12 @@ class Compiled:
     @cached_property
     def images(self) -> frozenset[str]:
         """The images of the Python components; the launchers run in Google's own."""
-        containers = [e["container"] for e in self.spec["deploymentSpec"]["executors"].values()]
-        ours = (c for c in containers if not set(_LAUNCHERS) & set(c.get("command", [])))
-        return frozenset(c["image"] for c in ours)
+        return self._images(of_launchers=False)
+
+    @cached_property
+    def launcher_images(self) -> frozenset[str]:
+        """The images of the launchers."""
+        return self._images(of_launchers=True)
 
     def step_of(self, command: Sequence[str]) -> str:
         """Returns the step that a task's full command belongs to."""
@@ -86,6 +89,14 @@ class Compiled:
         problems = list(self._argument_problems(arguments))
         if problems:
             raise PipelineError("\n".join(f"{self.path.name}: {problem}" for problem in problems))
+
+    def _images(self, *, of_launchers: bool) -> frozenset[str]:
+        containers = [e["container"] for e in self.spec["deploymentSpec"]["executors"].values()]
+        return frozenset(
+            c["image"]
+            for c in containers
+            if bool(set(_LAUNCHERS) & set(c.get("command", []))) == of_launchers
+        )
 
     def _argument_problems(self, arguments: Mapping[str, Any]) -> Iterator[str]:
         """Yields a sentence for each argument that is unknown, missing or of the wrong type."""
@@ -146,20 +157,23 @@ def executor_of(command: Sequence[str]) -> str:
     )
 
 
-def compile_pipeline(path: Path, image: str = IMAGE, retries: int = 0) -> Path:
-    """Writes the compiled pipeline; the same code, image and retries give the same bytes.
+def compile_pipeline(
+    path: Path, image: str = IMAGE, retries: int = 0, launcher_image: str = LAUNCHER_IMAGE
+) -> Path:
+    """Writes the compiled pipeline; the same code, images and retries give the same bytes.
 
     Args:
         path: The file to write; its name must end in .yaml or .json.
         image: The image of every component, and of the training replicas by default.
         retries: How often a failed component is repeated.
+        launcher_image: The image of the launchers of the training and tuning jobs.
     """
     from kfp import compiler
 
     from quatrain.pipelines.training import make_pipeline
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(make_pipeline(image, retries), str(path))
+    compiler.Compiler().compile(make_pipeline(image, retries, launcher_image), str(path))
     return path
 
 

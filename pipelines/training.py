@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from kfp import dsl
 
 from quatrain.components.evaluate.component import gate, measure
-from quatrain.components.image import IMAGE
+from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
 from quatrain.components.package.component import package
 from quatrain.components.preprocess.component import find_files, preprocess
 from quatrain.components.preprocess.drift.component import compare
@@ -31,7 +31,9 @@ Configure = Callable[..., dsl.PipelineTask]
 """Sets the image, command, retries and caching of a task that runs our code; returns the task."""
 
 
-def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
+def make_pipeline(
+    image: str = IMAGE, retries: int = 0, launcher_image: str = LAUNCHER_IMAGE
+) -> Any:
     """Returns the pipeline, whose components all run the same image.
 
     Training replicas run it too, unless the run's `train_image` names one for their accelerators.
@@ -44,10 +46,14 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
         retries: How often a failed component is repeated, the first time after a minute. The
             comparison and the gate are not, since their result would be the same. A launcher is:
             a second one finds the job of the first in `gcp_resources`, and polls it again.
+        launcher_image: The image of the launchers.
     """
 
     def repeat(task: dsl.PipelineTask) -> dsl.PipelineTask:
         return task.set_retry(retries, BACKOFF, BACKOFF_FACTOR) if retries else task
+
+    def launch(task: dsl.PipelineTask) -> dsl.PipelineTask:
+        return repeat(task.set_container_image(launcher_image)).set_caching_options(False)
 
     def configure(
         task: dsl.PipelineTask, *, repeatable: bool = True, cached: bool = False
@@ -58,7 +64,7 @@ def make_pipeline(image: str = IMAGE, retries: int = 0) -> Any:
 
     prepare, train, evaluate = (
         _prepare(configure, image),
-        _train(configure, repeat),
+        _train(configure, launch),
         _evaluate(configure, image),
     )
 
@@ -168,7 +174,7 @@ def _prepare(configure: Configure, image: str) -> Any:
     return prepare
 
 
-def _train(configure: Configure, repeat: Configure) -> Any:
+def _train(configure: Configure, launch: Configure) -> Any:
     """Returns the sub-pipeline that plans the job, tunes it if the spec says so, and runs it."""
 
     @dsl.pipeline(name="train")
@@ -212,7 +218,7 @@ def _train(configure: Configure, repeat: Configure) -> Any:
                 psc_interface_config=psc_interface,
                 persistent_resource_id="",
             )
-            repeat(task).set_caching_options(False)
+            launch(task)
 
         with dsl.If(out["trials"] > 0):
             study = HyperparameterTuningJobRunOp(
@@ -225,7 +231,7 @@ def _train(configure: Configure, repeat: Configure) -> Any:
                 parallel_trial_count=out["parallel_trials"],
                 max_failed_trial_count=out["failed_trials"],
             )
-            repeat(study).set_caching_options(False)
+            launch(study)
             best = choose(
                 gcp_resources=study.outputs["gcp_resources"],
                 pools=out["pools"],

@@ -25,7 +25,13 @@ from quatrain.cli.options import CLOUD, PATH, with_options
     metavar="REF",
     help="Image of every component and, by default, of the training. Vertex AI needs its digest.",
 )
-def compile_verb(output: Path, image: str) -> None:
+@click.option(
+    "--launcher-image",
+    default="",
+    metavar="REF",
+    help="Your copy of the image by which Google's components start jobs.",
+)
+def compile_verb(output: Path, image: str, launcher_image: str) -> None:
     """Write the pipeline file, which serves every spec.
 
     The same code and image give the same bytes. The spec is a parameter of each run.
@@ -34,12 +40,13 @@ def compile_verb(output: Path, image: str) -> None:
     Example:
       quatrain compile -o training.yaml --image REGION-docker.pkg.dev/P/R/quatrain@sha256:...
     """  # noqa: D301
-    from quatrain.components.image import IMAGE
+    from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
     from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 
     if output.suffix not in (".yaml", ".json"):
         raise click.UsageError(f"{output} must end in .yaml or .json")
-    compiled = read_compiled(compile_pipeline(output, image or IMAGE))
+    path = compile_pipeline(output, image or IMAGE, launcher_image=launcher_image or LAUNCHER_IMAGE)
+    compiled = read_compiled(path)
     click.echo(f"{output}  sha256 {compiled.sha256}  steps {' -> '.join(compiled.steps)}")
 
 

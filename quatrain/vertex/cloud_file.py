@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from quatrain.components.errors import QuatrainError
+from quatrain.components.image import LAUNCHER_IMAGE
 from quatrain.components.specification.parameter import MAX_VALUES, is_bounded
 from quatrain.components.wording import near
 from quatrain.validation.load import override
@@ -40,6 +41,10 @@ _FORMS: dict[str, tuple[str, str]] = {
     "image": (
         r"[^\s@/]+/[^\s@]+(@sha256:[0-9a-f]{64})?",
         "REGION-docker.pkg.dev/PROJECT/REPOSITORY/quatrain@sha256:DIGEST",
+    ),
+    "launcher_image": (
+        r"[^\s@/]+/[^\s@]+(@sha256:[0-9a-f]{64})?",
+        "REGION-docker.pkg.dev/PROJECT/REPOSITORY/google-cloud-pipeline-components@sha256:DIGEST",
     ),
     "service_account": (
         r"[^@\s]+@[^@\s]+\.gserviceaccount\.com",
@@ -120,6 +125,7 @@ class Cloud(BaseModel):
         image: The image of every component and replica, by its digest; or one for each of cpu, cuda
             and tpu, of which the training job runs the one for the accelerators of its tier.
         service_account: The account that the job runs under.
+        launcher_image: A copy of Google's image of the launchers, by its digest.
         network: The peered network, by the number of its project.
         psc_interface: The network attachment of Private Service Connect, instead of a network.
         encryption_key: The customer-managed key for everything that the job writes.
@@ -144,6 +150,7 @@ class Cloud(BaseModel):
     network: str | None = None
     psc_interface: str | None = None
     encryption_key: str | None = None
+    launcher_image: str | None = None
     labels: dict[str, str] = {}
     runner: str | None = None
     runner_options: dict[str, str | bool | int | float | list[str]] = {}
@@ -166,6 +173,11 @@ class Cloud(BaseModel):
         """Returns the options of a runner, if these settings are for it."""
         meant = runner == self.runner if self.runner else runner != "local"
         return dict(self.runner_options) if meant else {}
+
+    @property
+    def launcher(self) -> str:
+        """The image of the launchers: the copy, or Google's own."""
+        return self.launcher_image or LAUNCHER_IMAGE
 
     def train_image(self, tier: Tier) -> str:
         """Returns the image of a tier's replicas.
@@ -247,6 +259,7 @@ def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
         places = {f"image.{accelerator}": image for accelerator, image in images.items()}
     else:
         places = {"image": images}
+    places["launcher_image"] = value.get("launcher_image")
     for where, text in {**value, **places}.items():
         form, example = _FORMS.get(str(where).partition(".")[0], ("", ""))
         if form and isinstance(text, str) and not re.fullmatch(form, text):

@@ -56,6 +56,7 @@ def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> 
     yield _project(spec, cloud)
     yield from _buckets(spec, cloud)
     yield from image_checks.image_findings(apis, cloud, tier)
+    yield image_checks.launcher_finding(apis, cloud)
     yield _roles(apis, runner)
     yield from _hardware(apis, tier)
     yield _quota(cloud)
@@ -89,6 +90,11 @@ def unchecked_findings(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> It
                 image_checks.describe(image),
             )
             for image in image_checks.machines_of(cloud, tier)
+        ),
+        (
+            "launcher",
+            f"whether the registry has the launchers' image {cloud.launcher}",
+            image_checks.describe(cloud.launcher),
         ),
         ("roles", _roles_sentence(cloud, runner), _policy_command(cloud)),
     ):

@@ -82,6 +82,26 @@ def image_findings(
         ]
 
 
+def launcher_finding(apis: GoogleApis, cloud: Cloud) -> Finding:
+    """Returns whether the registry has the launchers' image, which a run pulls after two steps."""
+    reference = cloud.launcher
+    try:
+        image = read_image(apis, reference)
+    except NoAnswer as error:
+        sentence = f"whether the registry has the launchers' image {reference}: {error}"
+        return Finding("launcher", "unchecked", sentence, describe(reference))
+    copy = "copy it into your registry, and name the copy as launcher_image: docs/operations.md"
+    if image is None:
+        sentence = f"{reference}, the launchers' image, is not in the registry"
+        return Finding("launcher", "error", sentence, copy)
+    if PLATFORM not in image.platforms:
+        platforms = " and ".join(image.platforms)
+        sentence = f"{reference}, the launchers' image, is built for {platforms}, not {PLATFORM}"
+        return Finding("launcher", "error", sentence, copy)
+    of_google = "" if cloud.launcher_image else ", by a tag of Google's, outside of your project"
+    return Finding("launcher", "ok", f"{reference} is there{of_google}")
+
+
 def check_images(cloud: Cloud, tier: Tier) -> list[str]:
     """Checks the images of a run, and returns sentences about what could not be checked.
 
@@ -94,9 +114,11 @@ def check_images(cloud: Cloud, tier: Tier) -> list[str]:
     except NoAnswer as error:
         return [f"image: not checked, as {error}"]
     findings = list(image_findings(apis, cloud, tier, of_versions=False))
+    findings.append(launcher_finding(apis, cloud))
     if wrong := [finding for finding in findings if finding.severity == "error"]:
-        raise CloudError("\n".join(f"image: {f.sentence}\n{f.fix}" for f in wrong))
-    return [f"image: not checked: {f.sentence}" for f in findings if f.severity == "unchecked"]
+        raise CloudError("\n".join(f"{f.check}: {f.sentence}\n{f.fix}" for f in wrong))
+    unchecked = (finding for finding in findings if finding.severity == "unchecked")
+    return [f"{finding.check}: not checked: {finding.sentence}" for finding in unchecked]
 
 
 def machines_of(cloud: Cloud, tier: Tier | None) -> dict[str, dict[str, str]]:
@@ -116,7 +138,7 @@ def read_image(apis: GoogleApis, reference: str) -> ContainerImage | None:
     host, _, rest = reference.partition("/")
     name, _, digest = rest.partition("@")
     name, _, tag = name.partition(":")
-    at_google = host.endswith(".pkg.dev")
+    at_google = host.endswith(".pkg.dev") or host == "gcr.io"
     scheme = "http" if host.split(":")[0] in ("localhost", "127.0.0.1") else "https"
     base = f"{scheme}://{host}"
     if at_google and apis.cloud.api_endpoint:

@@ -188,7 +188,9 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
     if pipeline is None:
         from quatrain.pipelines.compiled import compile_pipeline
 
-        pipeline = compile_pipeline(folder / "training.yaml", cloud.image.steps, cloud.retries)
+        pipeline = compile_pipeline(
+            folder / "training.yaml", cloud.image.steps, cloud.retries, cloud.launcher
+        )
     compiled = read_compiled(pipeline)
     _check_image(compiled, cloud)
     return compiled
@@ -353,4 +355,10 @@ def _check_image(compiled: Compiled, cloud: Cloud) -> None:
         raise CloudError(
             f"{compiled.path.name} runs {other[0]}, but the cloud's image is {image}; "
             f"compile it with `quatrain compile --image {image}`"
+        )
+    launcher = cloud.launcher_image
+    if launcher and (other := sorted(compiled.launcher_images - {launcher})):
+        raise CloudError(
+            f"{compiled.path.name} runs {other[0]} as launcher, but the cloud's launcher_image is "
+            f"{launcher}; compile it with `quatrain compile --launcher-image {launcher}`"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from quatrain.components.image import LAUNCHER_IMAGE
 from quatrain.pipelines.compiled import (
     LAUNCHER,
     TUNING_LAUNCHER,
@@ -55,6 +56,14 @@ def test_four_steps_in_their_order(compiled):
         "measure": "evaluate",
         "gate": "evaluate",
     }
+
+
+def test_a_copy_of_the_launchers_image_takes_the_place_of_google_s(compiled, tmp_path):
+    assert compiled.launcher_images == {LAUNCHER_IMAGE}
+    copy_of = "region-docker.pkg.dev/p/r/launcher@sha256:0b"
+    other = compile_pipeline(tmp_path / "training.yaml", IMAGE, launcher_image=copy_of)
+    assert read_compiled(other).launcher_images == {copy_of}
+    assert other.read_text().replace(copy_of, LAUNCHER_IMAGE) == compiled.path.read_text()
 
 
 def test_the_report_has_the_type_that_the_console_shows(compiled):

@@ -72,6 +72,13 @@ def test_an_image_that_can_move_is_refused_unless_allowed(write):
     assert load_cloud(path, allow_tag=True).image.steps.endswith(":latest")
 
 
+def test_a_launcher_s_image_that_can_move_is_refused_unless_allowed(write):
+    path = write(launcher_image="h/r/launcher:2.22.0")
+    (problem,) = problems(path)
+    assert "launcher_image: 'h/r/launcher:2.22.0' can move; name it by its digest" in problem
+    assert load_cloud(path, allow_tag=True).launcher_image == "h/r/launcher:2.22.0"
+
+
 def of(kind):
     return f"europe-west1-docker.pkg.dev/my-project/r/quatrain@{DIGEST[:-2]}{kind}"
 

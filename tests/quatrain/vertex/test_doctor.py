@@ -74,7 +74,7 @@ def test_offline_nothing_is_wrong_and_what_was_not_checked_is_listed(files):
     assert {f.severity for f in findings} == {"ok", "unchecked"}
     unchecked = {f.check: f.fix for f in findings if f.severity == "unchecked"}
     assert set(unchecked) == {
-        *("credentials", "project", "buckets", "image", "roles", "hardware", "quota")
+        *("credentials", "project", "buckets", "image", "launcher", "roles", "hardware", "quota")
     }
     assert "gcloud storage buckets describe gs://my-bucket " in unchecked["buckets"]
     assert f"describe {CLOUD['image']}" in unchecked["image"]
@@ -236,13 +236,13 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsy
     findings = list(examine(examination))
     code, out, _ = quatrain(capsys, "doctor", examination.spec, "--cloud", examination.cloud)
     errors = {f.check: f for f in findings if f.severity == "error"}
-    assert set(errors) == {"project", "buckets", "image"}
+    assert set(errors) == {"project", "buckets", "image", "launcher"}
     assert "is in eu (a multi-region)" in errors["buckets"].sentence
     assert "create gs://my-bucket-europe-west1" in errors["buckets"].fix
     assert "is not in the registry" in errors["image"].sentence
     assert "the source gs://data is in us-east1" in of(findings, "source").sentence
     assert code == 1
-    assert out.splitlines()[-1].startswith("3 errors, ")
+    assert out.splitlines()[-1].startswith("4 errors, ")
 
 
 def test_an_image_of_other_versions_is_an_error(files, google):
@@ -272,6 +272,37 @@ def test_an_image_for_another_platform_is_an_error_with_the_command_that_builds_
         f"docker build --platform linux/amd64 --build-arg EXTRA=cpu --tag {name} .",
         f"docker push {name} && gcloud artifacts docker images describe {name}",
     ]
+
+
+COPY = f"us-central1-docker.pkg.dev/p/q/google-cloud-pipeline-components@sha256:{'1c' * 32}"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "platforms", "severity", "words"),
+    [
+        (
+            None,
+            ["linux/amd64"],
+            "ok",
+            "2.22.0 is there, by a tag of Google's, outside of your proj",
+        ),
+        (COPY, ["linux/amd64"], "ok", f"{COPY} is there"),
+        (
+            COPY,
+            ["linux/arm64"],
+            "error",
+            "the launchers' image, is built for linux/arm64, not linux",
+        ),
+    ],
+)
+def test_the_image_of_the_launchers_is_asked_for(
+    files, google, launcher, platforms, severity, words
+):
+    google.images.build(COPY.partition("@")[2], "cpu", *platforms)
+    settings = {"launcher_image": launcher} if launcher else {}
+    (finding,) = findings_of(files(**google.settings, **settings), "launcher")
+    assert finding.severity == severity
+    assert words in finding.sentence
 
 
 @pytest.mark.parametrize(
@@ -421,7 +452,7 @@ def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files, tmp_path
     ]
     code, out, _ = quatrain(capsys, *arguments)
     assert code == 0
-    assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 7 unchecked, ")
+    assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 8 unchecked, ")
     code, out, _ = quatrain(capsys, *arguments, "--set", "label=z", "--set-cloud", "location=EU")
     assert code == 1
     assert "error      spec" in out and "error      cloud" in out

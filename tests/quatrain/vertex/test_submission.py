@@ -182,6 +182,7 @@ def test_the_end_of_a_window_is_a_parameter_of_a_job_and_else_its_own_time(googl
         (["--set-cloud", "root=gs://gone/q"], "bucket gs://gone does not exist, and nothing here"),
         (["--set-cloud", "image=h/p/quatrain:1"], "can move; name it by its digest"),
         (["--set-cloud", "image=h/p/other@sha256:" + "0b" * 32], "but the cloud's image is"),
+        (["--set-cloud", "launcher_image=h/l@sha256:" + "0b" * 32], "as launcher, but the cloud's"),
         (["--tier", "BASIK"], "unknown tier 'BASIK'; did you mean 'BASIC'?"),
         (["--set", "source=gs://bucket/none.csv"], "gs://bucket/none.csv does not exist"),
         (["--job-id", "Toy"], "--job-id 'Toy': write a lower-case letter"),
