@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from quatrain.components.tiers import regions, tiers
 from quatrain.vertex import doctor_questions
 from tests.emulators import execution, iam, storage, vertex
 from tests.test_docs import PAGES, ROOT, blocks_of
@@ -105,6 +107,35 @@ def test_the_page_turns_on_the_services_of_the_module():
     optional = {"dataflow.googleapis.com", "monitoring.googleapis.com"}
     assert services(PAGE) == set(re.findall(r"\b[a-z]+\.googleapis\.com(?=\")", module)) - optional
     assert services(PAGE) == services(SECURITY) - optional
+
+
+def test_the_region_of_the_examples_trains_every_tier_and_the_page_names_the_others():
+    named = [tier for tier in tiers.names() if tier != "CUSTOM"]
+    lacking = {
+        place: {t for t in named if regions.untrained(tiers.describe(t), place)}
+        for place in (LOCATION, "europe-west4")
+    }
+    tpus = {t for t in named if tiers.describe(t).accelerator == "tpu"}
+    assert lacking == {LOCATION: set(), "europe-west4": tpus}
+    text = " ".join(PAGE.read_text().split())
+    places = re.search(r"L4 is not for training in ([\w, -]+?), although", text)[1]
+    assert set(re.split(", | and ", places)) == set(regions.load()["not_trained"]["NVIDIA_L4"])
+    pages = "\n".join(page.read_text() for page in PAGES if "docs" in page.parts)
+    assert set(re.findall(r"location[:=] *([a-z]+-[a-z]+\d+)", pages)) == {LOCATION}
+
+
+def test_cloud_build_builds_what_make_image_builds():
+    build = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
+    (step,) = build["steps"]
+    made = re.search(r"docker (build .*) -t", (ROOT / "Makefile").read_text())[1]
+    made = made.replace("--platform ", "--platform=").replace("--build-arg ", "--build-arg=")
+    assert step["args"][:-2] == made.replace("$(EXTRA)", "${_EXTRA}").split()
+    used = set(re.findall(r"\$\{(\w+)\}", str(build)))
+    given = set(re.findall(r"(_[A-Z]+)=", PAGE.read_text()))
+    assert used == given == {"_EXTRA", "_IMAGE"}
+    assert (
+        build["options"]["logging"] == "CLOUD_LOGGING_ONLY"
+    )  # required with an account of one's own
 
 
 def test_there_are_ten_questions_each_with_a_command():
