@@ -9,15 +9,35 @@ from quatrain.trainer.features.base import Type
 from quatrain.trainer.features.text_format import Case, EpochUnit, Spelling
 
 DIRECTIVE = re.compile(r"%(.)?", re.DOTALL)
+ZONES = {
+    **dict.fromkeys(("UTC", "GMT", "UT", "Z", "WET"), "+0000"),
+    "EST": "-0500",
+    "EDT": "-0400",
+    "CST": "-0600",
+    "CDT": "-0500",
+    "MST": "-0700",
+    "MDT": "-0600",
+    "PST": "-0800",
+    "PDT": "-0700",
+    "WEST": "+0100",
+    "CET": "+0100",
+    "CEST": "+0200",
+    "EET": "+0200",
+    "EEST": "+0300",
+}
+"""The names of zones that `%Z` reads: those of RFC 2822 and of Europe, with their offsets."""
 DIRECTIVES = {
     "Y": "[0-9]{4}",
     "y": "[0-9]{2}",
     **dict.fromkeys("mdHIMS", "[0-9]{1,2}"),
-    "f": "[0-9]{1,6}",
+    "f": "[0-9]{1,9}",
     "b": "[A-Za-z]{3}",
     "B": "[A-Za-z]{3,9}",
     "p": "[AaPp][Mm]",
-    "z": r"(?:Z|[+-][0-9]{2}:?[0-9]{2})",
+    "a": "[A-Za-z]{3}",
+    "A": "[A-Za-z]{6,9}",
+    "z": r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)",
+    "Z": f"(?:{'|'.join(ZONES)})",
     "%": "%",
 }
 """The directives that a format of times may hold, and the characters that each matches."""
@@ -90,9 +110,15 @@ def _format_problem(form: str | None) -> str | None:
     return None
 
 
-_PART = {"Y": "the year", "y": "the year", "H": "the hour", "I": "I"} | dict.fromkeys(
-    "mbB", "the month"
-)
+_PART = {
+    "Y": "the year",
+    "y": "the year",
+    "H": "the hour",
+    "I": "I",
+    **dict.fromkeys("mbB", "the month"),
+    **dict.fromkeys("aA", "the weekday"),
+    **dict.fromkeys("zZ", "the zone"),
+}
 
 
 def _read_column(value: Any) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import SourceError
-from quatrain.components.specification.columns import DIRECTIVE, DIRECTIVES
+from quatrain.components.specification.columns import DIRECTIVE, DIRECTIVES, ZONES
 from quatrain.components.table.block import Fault
 from quatrain.components.table.sql import run_query
 from quatrain.trainer.features.text_format import Spelling
@@ -213,18 +214,39 @@ def _parse_format(text: pa.Array, type_: str, form: str) -> tuple[pa.Array, pa.A
     A text that leaves strptime to guess is wrong: `%Y` takes four digits here, for example, since
     strptime reads the 13 of 1/7/13 as the year 13.
     """
-    text = pc.ascii_trim(text, characters=" \t")
-    pattern, at = r"\A", 0
-    for directive in DIRECTIVE.finditer(form):
-        pattern += _literal(form[at : directive.start()]) + DIRECTIVES[directive[1]]
-        at = directive.end()
-    pattern += _literal(form[at:]) + r"\z"
-    encoded = text.dictionary_encode()
+    text = pc.replace_substring_regex(text, pattern=" {2,}", replacement=" ")  # May  5, by ctime
+    encoded = pc.ascii_trim(text, characters=" \t").dictionary_encode()
+    form = re.sub(" {2,}", " ", form)
     distinct = encoded.dictionary
-    fits = pc.match_substring_regex(distinct, pattern=pattern)
+    fits = pc.match_substring_regex(distinct, pattern=_pattern(form))
     times = _strptime(pc.if_else(fits, distinct, None), form).cast(TYPES[type_], safe=False)
     values = times.take(encoded.indices)
     return values, pc.and_(pc.is_valid(text), pc.is_null(values))
+
+
+def _pattern(form: str, directive: str = "", spelling: str = "") -> str:
+    """Returns the pattern of a format of times.
+
+    Args:
+        form: The format.
+        directive: One of its directives, to be matched as `spelling`: the text before it is group
+            1 and the text after it the last group.
+        spelling: The pattern of the directive.
+    """
+    pattern, at = r"\A(", 0
+    for found in DIRECTIVE.finditer(form):
+        pattern += _literal(form[at : found.start()])
+        pattern += f"){spelling}(" if found[1] == directive else DIRECTIVES[found[1]]
+        at = found.end()
+    return pattern + _literal(form[at:]) + r")\z"
+
+
+_DIALECT = (
+    ("f", r"(\d{6})\d+", r"\1\2\3"),  # strptime reads microseconds, not nanoseconds
+    ("z", "Z", r"\1+0000\2"),
+    *(("Z", name, rf"\1{offset}\2") for name, offset in ZONES.items()),
+)
+"""What a directive takes and DuckDB's strptime does not, and how it is rewritten."""
 
 
 def _literal(text: str) -> str:
@@ -234,8 +256,12 @@ def _literal(text: str) -> str:
 
 def _strptime(text: pa.Array, form: str) -> pa.Array:
     """Returns `[N] timestamp[us]` in UTC, null where a text does not have the format."""
-    if "%z" in form:  # DuckDB does not take Z as an offset
-        text = pc.replace_substring_regex(text, pattern=r"Z(\D*)\z", replacement=r"+0000\1")
+    for directive, spelling, replacement in _DIALECT:
+        if directive in DIRECTIVE.findall(form):
+            text = pc.replace_substring_regex(
+                text, pattern=_pattern(form, directive, spelling), replacement=replacement
+            )
+    form = DIRECTIVE.sub(lambda found: "%z" if found[1] == "Z" else found[0], form)
     sql = "SELECT try_strptime(text, $1) AS time FROM batch"
     times = run_query(sql, pa.table({"text": text}), [form])
     return times.column("time").combine_chunks().cast(ZONED).cast(TYPES["timestamp"])

@@ -16,6 +16,7 @@ from quatrain.components.preprocess.expressions import SQL_TYPES
 from quatrain.components.table.conversion import TYPES, from_text, from_typed
 from quatrain.components.table.sql import connect
 from quatrain.draft.sample import Sample
+from quatrain.draft.time_formats import find_formats, is_epoch_in_nanoseconds, what_comes_first
 from quatrain.trainer.features import Type
 from quatrain.trainer.features.text_format import Case, Spelling, tidy_numpy
 
@@ -97,15 +98,11 @@ def _amount(number: str, sign: str = rf"(?:{_MONEY}|%|‰)") -> str:
 _DOT, _COMMA = _amount(_PLAIN), _amount(_EUROPEAN)
 _DOT_UNIT, _COMMA_UNIT = _amount(_PLAIN, _UNIT), _amount(_EUROPEAN, _UNIT)
 _MONTH = r"^\d{4}[-/]\d{2}$"
-_DAYS = (
-    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y"),
-    *("%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y"),
-    *("%d %B %Y", "%B %d, %Y", "%b %d %Y"),
-)
-_HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 _TIDY: tuple[tuple[bool, Case | None], ...] = (
     *((False, None), (True, None), (False, "lower"), (True, "lower")),
 )
+_EPOCH_S = (631_152_000, 2_208_988_800)
+"""Numbers since 1970 are taken for times of the years 1990 to 2039."""
 _EPOCH = {"s": 1_000_000, "ms": 1000, "us": 1}
 """The microseconds in each unit of an epoch."""
 
@@ -375,6 +372,10 @@ def _with_kind(column: ColumnProfile) -> ColumnProfile:
         return column
     if column.type in ("date", "timestamp"):
         return replace(column, kind="time")
+    if column.type == "string" and names_a_time(column.name) and column.n_distinct >= FEW_ROWS:
+        texts = column.encoded.dictionary.cast(pa.string())
+        if is_epoch_in_nanoseconds(texts, *_EPOCH_S):
+            return replace(column, kind="time", spelling={"epoch": "ns"})
     if column.type == "string":
         return replace(column, kind=_kind_of_text(column))
     if column.type == "bool":
@@ -442,12 +443,16 @@ def _time_in_a_number(column: ColumnProfile) -> ColumnProfile | None:
     may_be_days = column.type == "int" and low >= 19_000_101 and high <= 21_001_231
     if may_be_days and _are_days(column, "%Y%m%d"):
         return replace(column, kind="time", spelling={"format": "%Y%m%d"})
+    for form, scale in (("%Y%m%d%H%M", 10**4), ("%Y%m%d%H%M%S", 10**6)):
+        fits = column.type == "int" and 19_000_101 * scale <= low and high < 21_010_101 * scale
+        if fits and _are_days(column, form):
+            return replace(column, kind="time", spelling={"format": form})
     if column.type != "int" or not names_a_time(column.name) or column.n_distinct < FEW_ROWS:
         return None
     if low >= 100_101 and high <= 991_231 and _are_days(column, "%y%m%d"):
         return replace(column, kind="time", spelling={"format": "%y%m%d"})
     for unit, factor in _EPOCH.items():
-        start, end = 631_152_000 * 1e6 / factor, 2_208_988_800 * 1e6 / factor  # 1990 to 2040
+        start, end = (second * 1e6 / factor for second in _EPOCH_S)
         if start <= low and high < end:
             return replace(column, kind="time", spelling={"epoch": unit})
     return None
@@ -512,29 +517,11 @@ def _recognize_dates(column: ColumnProfile, values: pa.Array) -> ColumnProfile:
     if _all_match(values, _MONTH):
         note = "months; written as dates, such as 2024-03-01, they would be times"
         return replace(column, note=note)
-    if not _all_match(values.slice(0, 200), r"^\D{0,12}\d.*[/.\- ,].*\d"):
-        return column
-    formats = _formats(values)
+    formats = find_formats(values, TOLERATED)
     if not formats:
         return column
-    orders = {f.index("%d") < f.lower().index("%m") for f in formats if "%m" in f and "/" in f}
-    if len(orders) > 1:
-        example = values[0].as_py()
-        note = f"{example!r} may have the day or the month first; the sample does not show which"
+    if len(formats) > 1:
+        example, first = values[0].as_py(), what_comes_first(formats)
+        note = f"{example!r} may have {first} first; the sample does not show which"
         return replace(column, kind="time", note=note)
     return replace(column, kind="time", spelling={"format": formats[0]})
-
-
-def _formats(values: pa.Array) -> list[str]:
-    """Returns the formats in which nearly all distinct texts are times."""
-    fitting = [day + hour for day in _DAYS for hour in _HOURS]
-    with connect() as connection:
-        for n in (50, len(values)):  # a few values rule out most of the 102 formats
-            connection.register("source_rows", pa.table({"v": values.slice(0, n)}))
-            counts = ", ".join(f"count(try_strptime(v, '{f}'))" for f in fitting)
-            n_times = connection.sql(f"SELECT {counts} FROM source_rows").fetchall()[0]  # noqa: S608
-            least = (1 - TOLERATED) * min(n, len(values))
-            fitting = [f for f, count in zip(fitting, n_times, strict=True) if count >= least]
-            if not fitting:
-                break
-    return fitting

@@ -262,10 +262,28 @@ def test_a_typed_value_is_the_same_in_parquet_and_bigquery(
 
 
 YES_NO = Spelling(true_values=("yes",), false_values=("no",))
+RFC_2822 = Spelling("%a, %d %b %Y %H:%M:%S %z")
 SPELLED: list[tuple[str, Spelling, Any, Any]] = [
     ("date", Spelling("%d/%m/%Y"), "31/1/2013", date(2013, 1, 31)),
     ("date", Spelling("%d/%m/%Y"), "2013-01-31", "'2013-01-31' is not a date as %d/%m/%Y"),
     ("date", Spelling("%Y%m%d"), 20130131, date(2013, 1, 31)),
+    ("date", Spelling("%d-%b-%y"), "31-JAN-13", date(2013, 1, 31)),
+    ("date", Spelling("%d-%b-%y"), "31-Jan-2013", "'31-Jan-2013' is not a date as %d-%b-%y"),
+    ("timestamp", Spelling("%Y%m%d%H%M%S"), 20130131100000, TEN),
+    ("timestamp", Spelling("%Y-%m-%d %H:%M:%S UTC"), "2013-01-31 10:00:00 UTC", TEN),
+    ("timestamp", RFC_2822, "Thu, 31 Jan 2013 05:00:00 -0500", TEN),
+    ("timestamp", Spelling("%a, %d %b %Y %H:%M %Z"), "Thu, 31 Jan 2013 05:00 EST", TEN),
+    ("timestamp", Spelling("%d %b %Y %H:%M %Z"), "31 Jan 2013 11:00 CET", TEN),
+    ("timestamp", Spelling("%d %b %Y %H:%M %Z"), "31 Jan 2013 11:00 XYZ",
+     "'31 Jan 2013 11:00 XYZ' is not a timestamp as %d %b %Y %H:%M %Z"),
+    ("timestamp", Spelling("%d.%m.%Y %H:%M%z"), "31.1.2013 12:00+02", TEN),
+    ("timestamp", Spelling("%Y/%m/%d %H:%M:%S.%f"), "2013/01/31 10:00:00.123456789",
+     TEN.replace(microsecond=123_456)),
+    ("timestamp", Spelling("%Y/%m/%d %H:%M:%S,%f"), "2013/01/31 10:00:00,5",
+     TEN.replace(microsecond=500_000)),
+    ("timestamp", Spelling("%m/%d/%Y %I:%M %p"), "1/31/2013 12:00 am", datetime(2013, 1, 31)),
+    ("timestamp", Spelling("%a %b %d %H:%M:%S %Y"), "Fri Feb  1 10:00:00 2013",
+     datetime(2013, 2, 1, 10)),
     ("timestamp", Spelling(epoch="ms"), 1359626400000, TEN),
     ("timestamp", Spelling(epoch="ms"), "1359626400000", TEN),
     ("timestamp", Spelling(epoch="ms"), "1359626400000.0", TEN),
@@ -273,7 +291,7 @@ SPELLED: list[tuple[str, Spelling, Any, Any]] = [
     ("timestamp", Spelling(epoch="s"), 0.5, "'0.5' is not a whole number of s since 1970"),
     ("bool", YES_NO, "no", False),
     ("bool", YES_NO, "true", "'true' is not a bool (yes, no)"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("type_", "spelling", "value", "expected"), SPELLED)
