@@ -7,6 +7,7 @@ no mount and uses the uri.
 
 from __future__ import annotations
 
+import datetime
 import errno
 import os
 import re
@@ -34,10 +35,17 @@ NO_CREDENTIALS = (
     "there are no credentials for Google here, or their server does not answer; "
     "run gcloud auth application-default login"
 )
-_BUCKET_OPTIONS = re.compile(
-    r"(.*?)(\?(?:scheme|endpoint_override|retry_limit_seconds|project_id)=[^/]*)?", re.DOTALL
+_BUCKET_URI = re.compile(
+    r"gs://(?P<account>anonymous@)?(?P<path>[a-z0-9][a-z0-9._-]*(?:/.*?)?)"
+    r"(?P<options>\?(?:scheme|endpoint_override|retry_limit_seconds|project_id|access_token"
+    r"|default_bucket_location|target_service_account)=[^/]*)?",
+    re.DOTALL,
 )
-"""Splits a gs:// uri from Arrow's options, as ?retry_limit_seconds=5; any other ? is a name's."""
+"""The uri of an object. Arrow's options may stand at its end; any other ? is a name's.
+
+The account `anonymous` reads a public bucket without credentials.
+"""
+_PATIENCE = re.compile(r"\?retry_limit_seconds=([0-9]{1,4})")
 _CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS")
 """Environment variables that Arrow's client reads once, when it is created."""
 
@@ -75,33 +83,57 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     The name of an object is taken literally: blanks, %41 and # are parts of it.
 
     Raises:
-        SourceError: No file system is known for the uri.
+        SourceError: The uri is neither a path nor that of an object in a bucket.
     """
-    import pyarrow as pa
     import pyarrow.fs as pafs
 
-    if "://" not in uri:
-        return pafs.LocalFileSystem(), uri
-    try:
-        if not is_remote(uri):
-            return pafs.FileSystem.from_uri(uri)
-        rest = uri.removeprefix(SCHEME)
-        name, options = _BUCKET_OPTIONS.fullmatch(rest).groups()  # type: ignore[union-attr]
-        authority = name.partition("/")[0]
-        options = options or f"?retry_limit_seconds={PATIENCE_S}"
-        settings = tuple(os.environ.get(variable) for variable in _CLIENT_SETTINGS)
-        filesystem = _client(f"{SCHEME}{authority}{options}", settings)
-        return filesystem, name.partition("@")[2] if "@" in authority else name
-    except pa.ArrowInvalid as error:
-        raise SourceError(f"{uri} cannot be read ({error}); use a local path or gs://") from error
+    match = _checked(uri)
+    if match is None:
+        return pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
+    patience = _PATIENCE.fullmatch(match["options"] or "")
+    settings = tuple(os.environ.get(variable) for variable in _CLIENT_SETTINGS)
+    client = _client(bool(match["account"]), int(patience[1]) if patience else PATIENCE_S, settings)
+    return client, match["path"]
+
+
+def check_uri(uri: str) -> None:
+    """Checks that a uri is a path or names an object in a bucket; nothing is opened.
+
+    Raises:
+        SourceError: It names a host, another kind of storage, or an option that is not allowed.
+    """
+    _checked(uri)
+
+
+def _checked(uri: str) -> re.Match[str] | None:
+    """Returns the parts of a gs:// uri, or None for a file on this machine.
+
+    Arrow has options that would send the credentials of this machine to any host, without
+    encryption if they say so. It therefore never parses the uri of a bucket here.
+    """
+    if "://" not in uri or uri.startswith("file:///"):
+        return None
+    scheme, _, rest = uri.partition("://")
+    shown = f"{scheme}://...{rest[rest.rindex('@') :]}" if "@" in rest else uri  # no password
+    match = _BUCKET_URI.fullmatch(uri)
+    if match is None:
+        raise SourceError(f"{shown} cannot be read; write a local path or gs://BUCKET/OBJECT")
+    if match["options"] and not _PATIENCE.fullmatch(match["options"]):
+        raise SourceError(
+            f"{shown}: {match['options']!r} is no option of a gs:// uri; the only one is "
+            f"?retry_limit_seconds=N, in whole seconds up to 9999, so remove it"
+        )
+    return match
 
 
 @cache
-def _client(uri: str, settings: tuple[str | None, ...]) -> pafs.FileSystem:
-    """Returns the one client of a bucket: each new client fetches a token and connects again."""
+def _client(anonymous: bool, patience_s: int, settings: tuple[str | None, ...]) -> pafs.FileSystem:
+    """Returns the one client of all buckets: each new one fetches a token and connects again."""
     import pyarrow.fs as pafs
 
-    return pafs.FileSystem.from_uri(uri)[0]
+    return pafs.GcsFileSystem(
+        anonymous=anonymous, retry_time_limit=datetime.timedelta(seconds=patience_s)
+    )
 
 
 def open_stream(

@@ -7,6 +7,7 @@ from functools import cache
 
 from pyarrow import fs
 
+from .settings import TrainerError
 from .uris import BUCKET, MOUNT, named
 
 _CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS")
@@ -16,23 +17,23 @@ _CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDE
 def open_folder(uri: str) -> tuple[fs.FileSystem, str]:
     """Returns the file system of a folder, and its path there without a trailing slash.
 
-    Of a gs:// uri only the bucket is parsed: blanks, % and # are parts of an object's name.
+    Arrow never parses a uri: it has options that would send the job's credentials to any host.
+
+    Raises:
+        TrainerError: The uri is neither a path nor that of a folder in a bucket.
     """
     if uri.startswith(BUCKET):
-        path = uri.removeprefix(BUCKET)
         settings = tuple(os.environ.get(variable) for variable in _CLIENT_SETTINGS)
-        return _client(path.partition("/")[0], settings), path.rstrip("/")
+        return _client(settings), uri.removeprefix(BUCKET).rstrip("/")
     if "://" in uri:
-        files, path = fs.FileSystem.from_uri(uri)
-    else:
-        files, path = fs.LocalFileSystem(), uri
-    return files, path.rstrip("/")
+        raise TrainerError(f"{uri} cannot be opened; write a local path or gs://BUCKET/FOLDER")
+    return fs.LocalFileSystem(), uri.rstrip("/")
 
 
 @cache
-def _client(bucket: str, settings: tuple[str | None, ...]) -> fs.FileSystem:
-    """Returns the client of a bucket: one a process, as each fetches a token and connects anew."""
-    return fs.FileSystem.from_uri(f"{BUCKET}{bucket}")[0]
+def _client(settings: tuple[str | None, ...]) -> fs.FileSystem:
+    """Returns the one client of all buckets, as each fetches a token and connects anew."""
+    return fs.GcsFileSystem()
 
 
 def read_file(folder: str, name: str) -> bytes:

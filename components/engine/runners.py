@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,6 +19,7 @@ from quatrain.components.errors import RunnerError
 from quatrain.components.wording import near
 
 DATAFLOW, PORTABLE, PRISM = "dataflow", "portable", "prism"
+_GOOGLE_ENDPOINT = r"https://[a-z0-9-]+(\.[a-z0-9-]+)*\.googleapis\.com/?"
 ANSWER_S = 30
 """How long a job server may take to answer a request; Beam's default is 300."""
 
@@ -237,6 +239,13 @@ def _parse(chosen: Mapping[str, Any]) -> dict[str, Any]:
         except OptionError as error:
             raise RunnerError(f"runner option {name}={value!r}: {error}") from error
         read[actions[name].dest] = getattr(parsed, actions[name].dest)
+    endpoint = read.get("dataflow_endpoint")
+    if endpoint and not re.fullmatch(_GOOGLE_ENDPOINT, str(endpoint)):
+        raise RunnerError(
+            f"runner option dataflow_endpoint={endpoint!r} is no host of Google's, and the "
+            f"credentials of the run would go to it; leave it out, or write "
+            f"https://dataflow.googleapis.com"
+        )
     return read
 
 

@@ -29,6 +29,7 @@ from quatrain.components.serve.served_model import (
 )
 from quatrain.components.specification.source import Source
 from quatrain.components.storage import (
+    check_uri,
     create_stream,
     exists,
     is_remote,
@@ -177,6 +178,7 @@ def _metadata_below(folder: Path) -> Iterator[Path]:
 
 def _as_source(path: str, text: TextFormat) -> Source:
     """Returns a file as a source: the format by its name, all else as in training."""
+    check_uri(path)
     suffixes = Path(path).name.split(".")[1:]
     form = next((form for form in _FORMATS if form in suffixes), "csv")
     settings = {f.name: getattr(text, f.name) for f in fields(text) if f.name != "columns"}

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from quatrain.components.errors import SourceError
 from quatrain.components.specification.section import Section, as_list
+from quatrain.components.storage import check_uri
 
 DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
 """One ASCII character, as pyarrow's CSV reader takes it; no quote, line end or NUL."""
@@ -70,6 +72,17 @@ class Source(Section):
                     f"a uri of {scheme}://...@{rest.split('@')[1]} holds a password, which all who "
                     f"see the run could read; give the run's account access in its place"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_uris(self) -> "Source":
+        """Checks that nothing but files, buckets and BigQuery would be asked for the rows."""
+        for uri in self.uri:
+            try:
+                if not is_table(uri):
+                    check_uri(DATED.sub("x", uri))
+            except SourceError as error:
+                raise ValueError(str(error)) from error
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
-from quatrain.components.storage import compression_of, read_head
+from quatrain.components.storage import check_uri, compression_of, read_head
 from quatrain.components.table.files import list_files
 from quatrain.draft.sample import DELIMITERS, HEAD_BYTES
 
@@ -32,6 +32,7 @@ def check_head(uri: str) -> None:
     """
     if is_table(uri):
         return
+    check_uri(uri)
     path = list_files(Source(uri=(uri,)))[0][0]
     if path.lower().endswith(_WORKBOOKS):
         raise SourceError(f"{path} is a workbook; save one sheet of it as CSV in UTF-8")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
-from quatrain.components.storage import compression_of, open_file, read_head
+from quatrain.components.storage import check_uri, compression_of, open_file, read_head
 from quatrain.components.table.block import Block
 from quatrain.components.table.csv_blocks import read_blocks
 from quatrain.components.table.files import list_files
@@ -94,6 +94,7 @@ def draw_sample(uri: str) -> Sample:
             f"{uri}: init reads files; export some rows to Parquet, run init on them, and then "
             f"write the table into source.uri of the spec"
         )
+    check_uri(uri)
     files = list_files(Source(uri=(uri,)))
     first = files[0][0]
     head = read_head(first, HEAD_BYTES, compression_of(first))

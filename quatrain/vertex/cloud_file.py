@@ -15,6 +15,7 @@ from quatrain.components.image import LAUNCHER_IMAGE
 from quatrain.components.specification.parameter import MAX_VALUES, is_bounded
 from quatrain.components.wording import near
 from quatrain.validation.load import override
+from quatrain.validation.problems import PLACEHOLDER
 
 if TYPE_CHECKING:
     from quatrain.components.tiers.tiers import Tier
@@ -26,9 +27,11 @@ MAX_LABELS = 64
 OWN_LABELS = ("quatrain", "spec", "template", "image", "data", "request")
 """The labels that submit and schedule write on a job themselves."""
 
-_NAME = r"[^/\s]+"
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
+_PROJECT = r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
 _FORMS: dict[str, tuple[str, str]] = {
-    "project": (r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", "my-project"),
+    "project": (_PROJECT, "my-project"),
     "location": (r"[a-z]+-[a-z]+[0-9]+", "us-central1"),
     # Google's tools take * ? [ ] for globs and # for a version
     # (https://cloud.google.com/storage/docs/objects#naming), and Dataflow's workers parse a whole
@@ -39,7 +42,7 @@ _FORMS: dict[str, tuple[str, str]] = {
         "gs://bucket/quatrain",
     ),
     "image": (
-        r"[^\s@/]+/[^\s@]+(@sha256:[0-9a-f]{64})?",
+        rf"{_HOST}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?",
         "REGION-docker.pkg.dev/PROJECT/REPOSITORY/quatrain@sha256:DIGEST",
     ),
     "launcher_image": (
@@ -47,7 +50,7 @@ _FORMS: dict[str, tuple[str, str]] = {
         "REGION-docker.pkg.dev/PROJECT/REPOSITORY/google-cloud-pipeline-components@sha256:DIGEST",
     ),
     "service_account": (
-        r"[^@\s]+@[^@\s]+\.gserviceaccount\.com",
+        r"[a-z0-9][a-z0-9-]*@[a-z0-9-]+(\.[a-z0-9-]+)*\.gserviceaccount\.com",
         "trainer@my-project.iam.gserviceaccount.com",
     ),
     "network": (rf"projects/[0-9]+/global/networks/{_NAME}", "projects/12345/global/networks/vpc"),
@@ -60,14 +63,27 @@ _FORMS: dict[str, tuple[str, str]] = {
         "projects/my-project/locations/us-central1/keyRings/RING/cryptoKeys/KEY",
     ),
     "registry": (
-        r"https?://[^\s]*[^\s/]",
+        rf"https://[a-z]+(-[a-z]+[0-9]+)?-kfp\.pkg\.dev/{_PROJECT}/[a-z][a-z0-9-]{{0,62}}",
         "https://us-central1-kfp.pkg.dev/my-project/templates",
     ),
-    "api_endpoint": (r"https?://[^\s/]+", "http://127.0.0.1:8080"),
+    "api_endpoint": (rf"https?://{_HOST}", "http://127.0.0.1:8080"),
 }
-"""The pattern of each text, and an example for messages."""
+"""The pattern of each text, and an example for messages. None lets a text name another host than
+Google's, where credentials would go with the request; `api_endpoint` gets none."""
+_TEST_REGISTRY = (rf"https?://{_HOST}(/[A-Za-z0-9._-]+)*", "http://127.0.0.1:8080/templates")
+"""The form of `registry` beside an `api_endpoint`, where no credentials are sent."""
 _MORE = {"root": '; no name in it is . or .., or holds one of ? # % * [ ] " \\'}
 """What an example does not show."""
+
+
+def form_of(name: str, anonymous: bool = False) -> tuple[str, str]:
+    """Returns the pattern of a setting and an example; without a form both are empty.
+
+    Args:
+        name: The name of the setting.
+        anonymous: Whether there is an `api_endpoint`, so that no credentials are sent.
+    """
+    return _TEST_REGISTRY if anonymous and name == "registry" else _FORMS.get(name, ("", ""))
 
 
 class CloudError(QuatrainError):
@@ -261,7 +277,8 @@ def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
         places = {"image": images}
     places["launcher_image"] = value.get("launcher_image")
     for where, text in {**value, **places}.items():
-        form, example = _FORMS.get(str(where).partition(".")[0], ("", ""))
+        name = str(where).partition(".")[0]
+        form, example = form_of(name, anonymous=bool(value.get("api_endpoint")))
         if form and isinstance(text, str) and not re.fullmatch(form, text):
             yield f"{where}: {text!r} has another form than {example}{_MORE.get(where, '')}"
     for where, image in places.items():
@@ -278,8 +295,24 @@ def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
             yield f"{name}: it is in {region[1]}; it must be in the job's region, {location}"
     if value.get("network") and value.get("psc_interface"):
         yield "psc_interface: a job takes a network or a PSC interface, not both"
+    yield from _text_problems(value, "")
     labels = value.get("labels")
     yield from _label_problems(labels if isinstance(labels, Mapping) else {})
+
+
+def _text_problems(value: Any, where: str) -> Iterator[str]:
+    """Yields texts that a pipeline would replace, or that hold control characters."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _text_problems(str(key), where)
+            yield from _text_problems(entry, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _text_problems(entry, where)
+    elif isinstance(value, str) and PLACEHOLDER in value:
+        yield f"{where or 'key'}: {value!r} holds {PLACEHOLDER!r}, which a pipeline replaces"
+    elif isinstance(value, str) and not value.isprintable() and where not in _FORMS:
+        yield f"{where or 'key'}: {value!r} holds a control character; remove it"
 
 
 def _label_problems(labels: Mapping[Any, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ Doctor, submit, schedule and `check --cloud` ask the same questions here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -138,7 +139,8 @@ def read_image(apis: GoogleApis, reference: str) -> ContainerImage | None:
     host, _, rest = reference.partition("/")
     name, _, digest = rest.partition("@")
     name, _, tag = name.partition(":")
-    at_google = host.endswith(".pkg.dev") or host == "gcr.io"
+    # These hosts get the credentials of this machine.
+    at_google = bool(re.fullmatch(r"[a-z0-9-]+\.pkg\.dev|gcr\.io", host))
     scheme = "http" if host.split(":")[0] in ("localhost", "127.0.0.1") else "https"
     base = f"{scheme}://{host}"
     if at_google and apis.cloud.api_endpoint:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.pipelines.compiled import Compiled
-from quatrain.vertex.cloud_file import Cloud, CloudError
+from quatrain.vertex.cloud_file import Cloud, CloudError, form_of
 
 TIMEOUT_S = 60.0
 DIGEST = re.compile(r"(?:(?P<package>[a-z0-9][a-z0-9-]{0,127})/)?(?P<version>sha256:[0-9a-f]{64})")
@@ -50,6 +50,9 @@ class Registry:
                 f"{cloud.location} --project={cloud.project}` and write "
                 f"registry: https://{cloud.location}-kfp.pkg.dev/{cloud.project}/templates"
             )
+        form, example = form_of("registry", anonymous=bool(cloud.api_endpoint))
+        if not re.fullmatch(form, cloud.registry):
+            raise CloudError(f"registry: {cloud.registry!r} has another form than {example}")
         self._host, self._cloud = cloud.registry, cloud
 
     def upload(self, compiled: Compiled, tags: Sequence[str] = ()) -> Template:

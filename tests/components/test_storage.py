@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pytest
 
 from quatrain.components.errors import SourceError
+from quatrain.components.specification.source import Source
 from quatrain.components.storage import (
     compression_of,
     create_stream,
@@ -20,6 +23,9 @@ from quatrain.components.storage import (
     remove_contents,
     write_file,
 )
+from quatrain.components.table.files import list_files
+from quatrain.trainer.settings import TrainerError
+from quatrain.trainer.storage import open_folder
 from tests.emulators import storage as emulator
 
 
@@ -57,6 +63,49 @@ def test_bytes_come_as_they_are_stored_unless_a_compression_is_named(tmp_path: P
 def test_a_file_that_is_absent_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"t\.csv cannot be read: No such file or directory$"):
         read_head(str(tmp_path / "t.csv"), 3)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "gs://bucket/x.csv?endpoint_override=127.0.0.1:{port}&scheme=http",
+        "gs://bucket?endpoint_override=127.0.0.1:{port}&scheme=http/x.csv",
+        "gs://bucket?endpoint_override=127.0.0.1:{port}&scheme=http",
+        "gs://bucket/x*.csv?scheme=http&endpoint_override=127.0.0.1:{port}",
+        "gs://bucket/x.csv?retry_limit_seconds=5&endpoint_override=127.0.0.1:{port}&scheme=http",
+        "gs://bucket%3Fendpoint_override=127.0.0.1:{port}/x.csv",
+        "gs://me@bucket/x.csv",
+        "gs://127.0.0.1:{port}/x.csv",
+        "s3://bucket/x.csv?endpoint_override=127.0.0.1:{port}&scheme=http",
+        "hdfs://127.0.0.1:{port}/x.csv",
+        "http://127.0.0.1:{port}/x.csv",
+        "file://127.0.0.1/x.csv",
+        "GS://bucket/x.csv?endpoint_override=127.0.0.1:{port}",
+    ],
+)
+def test_no_uri_sends_the_credentials_to_another_host(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, emulator.serving() as storage:
+        key = emulator.write_credentials(tmp_path / "key.json", storage.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        listener.settimeout(0.2)
+        hostile = uri.format(port=listener.getsockname()[1])
+        for door in (
+            exists,
+            read_file,
+            lambda u: list_files(Source.model_construct(uri=(u,))),
+            lambda u: Source(uri=(u,)),
+        ):
+            with pytest.raises((SourceError, ValueError)):
+                door(hostile)
+        if hostile.startswith("gs://"):  # the trainer takes it for a name
+            assert open_folder(hostile)[0] == pafs.GcsFileSystem()
+        else:
+            with pytest.raises(TrainerError, match="cannot be opened"):
+                open_folder(hostile)
+        with pytest.raises(TimeoutError):
+            listener.accept()
 
 
 def test_a_bucket_has_one_client_until_the_process_is_pointed_elsewhere(

@@ -167,3 +167,17 @@ def test_a_pool_works_for_the_local_runner(address: dict[str, str]) -> None:
 def test_other_workers_of_the_local_runner_are_refused(kind: str) -> None:
     with pytest.raises(RunnerError, match=f"environment_config=HOST:PORT name; here .* '{kind}'"):
         runners.check_options("local", {"environment_type": kind})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1:8080",
+        "https://evil.example#.googleapis.com",
+        "http://dataflow.googleapis.com",
+    ],
+)
+def test_dataflow_is_asked_at_google_alone(endpoint: str) -> None:
+    with pytest.raises(RunnerError, match="is no host of Google's, and the credentials"):
+        runners.check_options("dataflow", {"dataflow_endpoint": endpoint})
+    runners.check_options("dataflow", {"dataflow_endpoint": "https://dataflow.googleapis.com"})

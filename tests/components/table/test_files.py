@@ -12,14 +12,19 @@ from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import Source
 from quatrain.components.table.files import find_files, list_files
 from quatrain.components.table.versions import find_versions
+from quatrain.draft.not_a_table import check_head
 
 Table = Callable[..., str]
 
 
 @pytest.mark.parametrize("uri", ["s4://x/t.csv", "gopher://x/t.csv"])
 def test_a_uri_of_no_known_file_system_is_one_sentence(uri: str) -> None:
-    with pytest.raises(SourceError, match=r"cannot be read .*; use a local path or gs://"):
-        list_files(Source(uri=(uri,)))
+    with pytest.raises(SourceError, match="cannot be read; write a local path or gs://"):
+        list_files(Source.model_construct(uri=(uri,)))
+    with pytest.raises(SourceError, match="cannot be read; write a local path or gs://"):
+        check_head(uri)
+    with pytest.raises(ValueError, match="cannot be read; write a local path or gs://"):
+        Source(uri=(uri,))
 
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:

@@ -178,3 +178,73 @@ def test_one_module_alone_imports_the_library_of_vertex():
         if line.lstrip().startswith(("import ", "from ")) and any(word in line for word in words)
     }
     assert importers == {"client.py"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("registry", "http://127.0.0.1:8080/x"),
+        ("registry", "https://evil.example/my-project/templates"),
+        ("registry", "https://europe-west1-kfp.pkg.dev.evil.example/my-project/templates"),
+        ("registry", "https://evil.example#europe-west1-kfp.pkg.dev/my-project/templates"),
+        ("registry", "https://x@europe-west1-kfp.pkg.dev/my-project/templates"),
+        ("registry", "http://europe-west1-kfp.pkg.dev/my-project/templates"),
+        ("registry", "https://europe-west1-kfp.pkg.dev/my-project/../templates"),
+        ("root", "gs://my-bucket/../x"),
+        ("root", "gs://my-bucket/a/./x"),
+        ("root", "gs://my-bucket/.."),
+        ("root", "gs://my-bucket/{{$.pipeline_job_name}}"),
+        ("root", "gs://my-bucket?endpoint_override=evil.example/x"),
+        ("image", f"evil.example#.pkg.dev/p/r/quatrain@{DIGEST}"),
+        ("image", f"evil.example?.pkg.dev/p/r/quatrain@{DIGEST}"),
+        ("image", f"a-docker.pkg.dev/p/../quatrain@{DIGEST}"),
+        ("image", f"a-docker.pkg.dev/p/{{{{$.x}}}}@{DIGEST}"),
+        ("service_account", "a/b?c@my-project.iam.gserviceaccount.com"),
+        ("service_account", "t@evil.example/x.gserviceaccount.com"),
+        ("api_endpoint", "http://user:pw@host"),
+        ("api_endpoint", "http://host?x"),
+        ("psc_interface", "projects/a?b/regions/europe-west1/networkAttachments/n"),
+        ("network", "projects/1/global/networks/a#b"),
+        ("encryption_key", "projects/p/locations/europe-west1/keyRings/../cryptoKeys/k"),
+    ],
+)
+def test_no_setting_names_another_host_or_another_path(write, name, text):
+    *_, problem = problems(write(**{name: text}))
+    assert problem.startswith(f"cloud.yaml: {name}: ")
+    assert ("has another form than" in problem) or ("which a pipeline replaces" in problem)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"runner_options": {"subnetwork": "{{$.inputs}}"}},
+            "runner_options.subnetwork: '{{$.inputs}}' holds '{{$', which a pipeline replaces",
+        ),
+        (
+            {"runner_options": {"experiments": ["a", "b\x1b[2J"]}},
+            r"runner_options.experiments: 'b\x1b[2J' holds a control character; remove it",
+        ),
+    ],
+)
+def test_a_text_without_a_form_holds_no_placeholder_and_no_control_character(
+    write, changes, sentence
+):
+    assert problems(write(**changes)) == [f"cloud.yaml: {sentence}"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"registry": "https://europe-west1-kfp.pkg.dev/my-project/templates"},
+        {"registry": "https://us-kfp.pkg.dev/example.com:my-project/t"},
+        {"registry": "http://127.0.0.1:8080/p/t", "api_endpoint": "http://127.0.0.1:8080"},
+        {"image": f"localhost:5000/quatrain@{DIGEST}"},
+        {"image": f"eu-docker.pkg.dev/my-project/a_b/quatrain.x:v1@{DIGEST}"},
+        {"service_account": "123-compute@developer.gserviceaccount.com"},
+        {"service_account": "t@my-project.example.com.iam.gserviceaccount.com"},
+        {"root": "gs://my.bucket_1/a-b/..c/"},
+    ],
+)
+def test_the_forms_take_what_google_takes(write, changes):
+    load_cloud(write(**changes))

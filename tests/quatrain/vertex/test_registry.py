@@ -1,6 +1,7 @@
 """A template goes to the registry under its digest and comes back as the same bytes."""
 
 import dataclasses
+import socket
 
 import pytest
 from kfp.registry import ApiAuth, RegistryClient
@@ -106,3 +107,16 @@ def test_a_registry_that_does_not_answer_is_a_sentence(compiled):
 def test_without_a_registry_the_error_names_the_command_that_creates_one():
     with pytest.raises(CloudError, match="--repository-format=kfp --location=europe-west1"):
         Registry(Cloud(**CLOUD))
+
+
+@pytest.mark.parametrize(
+    "host", ["http://127.0.0.1:{port}/x", "https://europe-west1-kfp.pkg.dev@127.0.0.1:{port}/p/t"]
+)
+def test_no_host_but_google_s_gets_the_credentials(host):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        url = host.format(port=listener.getsockname()[1])
+        with pytest.raises(CloudError, match=r"registry: .* has another form than https://"):
+            Registry(Cloud(**{**CLOUD, "api_endpoint": None}, registry=url))
+        with pytest.raises(TimeoutError):
+            listener.accept()
