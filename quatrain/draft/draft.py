@@ -32,6 +32,19 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What only a reader of the spec can answer; the spec as written is the safe choice.
+
+    Attributes:
+        text: The question, and in which case to change the spec.
+        lines: The lines to paste then.
+    """
+
+    text: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Draft:
     """A spec with its comments; `write.write` returns its YAML.
 
@@ -40,7 +53,8 @@ class Draft:
         columns: The entry of each column of the header, by name.
         features: The entry of each feature.
         about: Sentences on where the draft comes from.
-        remarks: What a reader should look at.
+        questions: What a reader should answer, three at most.
+        remarks: What a reader may want to know besides.
         comments: The comment of a section or key of the document, by `section` or `section.key`.
     """
 
@@ -48,6 +62,7 @@ class Draft:
     columns: dict[str, Entry]
     features: list[Entry]
     about: list[str]
+    questions: list[Question]
     remarks: list[str]
     comments: dict[str, str] = field(default_factory=dict)
 
@@ -63,6 +78,7 @@ class TableProfile:
         goal: The label that is made of the target.
         split: The split, with the part of each sampled row.
         leaks: The columns that may give the label away, with how that shows.
+        suspects: Other columns that predict the label very well alone, with how that shows.
     """
 
     sample: Sample
@@ -71,6 +87,7 @@ class TableProfile:
     goal: Goal
     split: DraftSplit
     leaks: dict[str, str]
+    suspects: dict[str, str] = field(default_factory=dict)
 
     @property
     def train_rows(self) -> int:

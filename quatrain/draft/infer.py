@@ -12,16 +12,17 @@ import numpy as np
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import Clean
 from quatrain.draft.columns import ColumnProfile, names_an_entity, profile_columns, quoted
-from quatrain.draft.draft import Draft, Entry, TableProfile
+from quatrain.draft.draft import Draft, Entry, Question, TableProfile
 from quatrain.draft.features import exclusions_of, features_of
 from quatrain.draft.gate import evaluation
 from quatrain.draft.leaks import find_leaks
 from quatrain.draft.not_a_table import check_head, looks_like_a_row
 from quatrain.draft.nulls import Nulls, find_nulls
+from quatrain.draft.questions import questions_on
 from quatrain.draft.remarks import RECODE, amounts_as_text, rejected_rows, remarks_on
 from quatrain.draft.sample import Sample, draw_sample
 from quatrain.draft.split import choose_split
-from quatrain.draft.target import find_goal, plain
+from quatrain.draft.target import find_goal, literal, plain
 
 LARGE, STEPS = 1_000_000, 6_000
 """With more train rows than this, a first run takes 6 000 steps instead of twelve whole epochs."""
@@ -68,14 +69,18 @@ def infer(uri: str, target: str) -> Draft:
             reason += "; " + "; ".join(f"{n!r}: {why}" for n, why in sample.unreadable.items())
         raise SpecError(f"{uri}: {reason}")
     split, split_remarks = choose_split(sample, columns, goal, target)
-    leaks = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
-    leaks = {n: how for n, how in leaks.items() if n not in split.disjoint}
-    table = TableProfile(sample, columns, target, goal, split, leaks)
+    found = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
+    leaks, suspects = (
+        {n: how for n, how in each.items() if n not in split.disjoint}
+        for each in (found.sure, found.likely)
+    )
+    table = TableProfile(sample, columns, target, goal, split, leaks, suspects)
     table, tolerated = _with_a_feature(uri, table)
     exclusions = exclusions_of(table)
     features = features_of(table, exclusions)
-    remarks = [*remarks_on(table, nulls), *remarks, *split_remarks, *tolerated]
-    return _draft(uri, table, nulls, exclusions, features, remarks)
+    questions, rest = questions_on(table, features)
+    remarks = [*remarks, *tolerated, *rest, *remarks_on(table, nulls), *split_remarks]
+    return _draft(uri, table, nulls, exclusions, features, questions, remarks)
 
 
 def _with_a_feature(uri: str, table: TableProfile) -> tuple[TableProfile, list[str]]:
@@ -119,13 +124,20 @@ def _draft(
     nulls: Nulls,
     exclusions: dict[str, str],
     features: list[Entry],
+    questions: list[Question],
     remarks: list[str],
 ) -> Draft:
     """Returns the draft of a table: the sections of the spec, with their comments."""
     goal, split = table.goal, table.split
     clean: dict[str, Any] = {"derive": {goal.label: goal.sql}} if goal.sql else {}
+    reject = dict(goal.reject)
+    if table.sample.headers and table.columns[table.target].type == "string":
+        # Where the target is a number, the cell with its name does not convert.
+        reject["repeated_header"] = f"{quoted(table.target)} = {literal(table.target)}"
     if table.untrained:
-        clean["reject"] = {"class_not_in_train": _untrained_rule(table)}
+        reject["class_not_in_train"] = _untrained_rule(table)
+    if reject:
+        clean["reject"] = reject
     rejected, why_rejected = _max_rejected(table)
     if rejected:
         clean["max_rejected"] = rejected
@@ -146,7 +158,15 @@ def _draft(
     }
     comments = {
         "clean.max_rejected": why_rejected,
-        "clean.reject": "train has no row of these classes, so they cannot be learned",
+        "clean.reject": "; ".join(
+            sentence
+            for sentence, holds in (
+                ("a few cells hold no label", goal.reject),
+                ("the header is repeated", "repeated_header" in reject),
+                ("train has no row of some classes, so they cannot be learned", table.untrained),
+            )
+            if holds
+        ),
         "task": "; ".join(goal.remarks),
         "split": split.why,
         "train.max_steps": why_train,
@@ -156,7 +176,7 @@ def _draft(
         f"The label is {table.target!r}; types, split, features and gate come from "
         f"{table.sample.sentence}.",
     ]
-    return Draft(document, columns, features, about, remarks, comments)
+    return Draft(document, columns, features, about, questions, remarks, comments)
 
 
 def model_name(uri: str) -> str:

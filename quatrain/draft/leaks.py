@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -27,6 +27,11 @@ SURE_ROWS = 20
 """The fewest rows of a class in a test for leaks: with fewer, a value may match it by chance."""
 ALL_VARIANCE = 0.999
 """The same for the share of a number's variance, of which an honest column may explain 99 %."""
+LIKELY_AUC, LIKELY_VARIANCE, LIKELY_SPARED = 0.95, 0.9, 0.9
+"""From these on, the draft asks whether a column is known when the prediction is made.
+
+The last is the share of the errors of always answering the largest class that a column spares.
+"""
 SAME = 0.999
 """The correlation of ranks above which two columns of numbers hold the same information."""
 PAIR_ROWS = 5000
@@ -45,6 +50,8 @@ class Goal:
         values: The class index, or the number, `[N] float64`; NaN is missing.
         classes: The names of the classes, in the order of the spec.
         sql: The SQL expression of a derived label.
+        reject: Rules that reject the rows whose label is none, by name.
+        strays: The labels that these rules reject, with their rows in the sample.
         remarks: What a reader of the spec should know about the label.
     """
 
@@ -54,6 +61,8 @@ class Goal:
     classes: tuple[str, ...] = ()
     sql: str | None = None
     remarks: tuple[str, ...] = ()
+    reject: Mapping[str, str] = field(default_factory=dict)
+    strays: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -174,34 +183,58 @@ def area(scores: np.ndarray, positive: np.ndarray) -> float:
     return 0.5 if math.isnan(exact) else exact
 
 
-def find_leaks(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
-    """Returns the columns that almost surely give the label away, by name, with the evidence."""
+@dataclass(frozen=True)
+class Leaks:
+    """Columns that predict the label alone, by name, with the evidence.
+
+    Attributes:
+        sure: Those that almost surely give it away.
+        likely: Those that predict it so well that a reader should say whether they may.
+    """
+
+    sure: dict[str, str]
+    likely: dict[str, str]
+
+
+def find_leaks(goal: Goal, columns: list[ColumnProfile]) -> Leaks:
+    """Returns the columns that give the label away, surely or perhaps."""
     # A column is tested on rows that it was not fitted to, or an identifier would look perfect.
     half = halves(len(goal.values))
     models = ColumnModels(goal, goal.known & half, goal.known & ~half)
     if not models.train.any() or not models.test.any():
-        return {}
-    alone = {c.name: how for c in columns if (how := _gives_away(models, c))}
-    rest = [c for c in columns if c.name not in alone]
-    return {**alone, **_sums(goal, rest), **_indicators(goal, rest)}
+        return Leaks({}, {})
+    evidence = {c.name: found for c in columns if (found := _evidence(models, c))}
+    sure = {name: how for name, (_, how, is_sure) in evidence.items() if is_sure}
+    rest = [c for c in columns if c.name not in sure]
+    sure |= {**_sums(goal, rest), **_indicators(goal, rest)}
+    likely = sorted(evidence.items(), key=lambda item: -item[1][0])
+    return Leaks(sure, {n: how for n, (_, how, _) in likely if n not in sure})
 
 
-def _gives_away(models: ColumnModels, column: ColumnProfile) -> str | None:
-    """Returns how a column alone predicts the label too well to be true, or None."""
+def _evidence(models: ColumnModels, column: ColumnProfile) -> tuple[float, str, bool] | None:
+    """Returns how well a column alone predicts the label, and whether it is too good to be true.
+
+    The first value is its score, the second says it in words. None if it predicts no better than
+    honest columns do.
+    """
     # More bins for more rows: each needs about BIN_ROWS rows for its mean to be worth something.
     codes = bins(column, int(np.clip(models.train.sum() / BIN_ROWS, 16, 256)))
     if models.goal.task == "regression":
         share = max(models.measure(codes), _same_order(models.goal.values, column))
-        return f"explains {share:.2%} of the label's variance" if share > ALL_VARIANCE else None
+        how = f"explains {share:.2%} of the label's variance"
+        return (share, how, share > ALL_VARIANCE) if share >= LIKELY_VARIANCE else None
     if models.rarest < SURE_ROWS and column.n_distinct > 2 * len(models.goal.classes):
         return None  # a few rows of a class may share a value by chance
     if models.goal.task == "binary":
         auc = models.measure(codes)
-        return f"alone has an AUC of {auc:.4f}" if auc > ALMOST_SURE else None
+        how = f"alone has an AUC of {auc:.4f}"
+        return (auc, how, auc > ALMOST_SURE) if auc >= LIKELY_AUC else None
     accuracy, largest_class = models.accuracy(codes), float(models.prior.max())
     # Where one class has 99.6 % of the rows, always answering it is as accurate and tells nothing.
-    is_sure = accuracy > ALMOST_SURE and 1 - accuracy < 0.05 * (1 - largest_class)
-    return f"alone predicts the class of {accuracy:.2%} of the rows" if is_sure else None
+    spared = 1 - (1 - accuracy) / max(1 - largest_class, 1e-9)
+    how = f"alone predicts the class of {accuracy:.2%} of the rows"
+    is_sure = accuracy > ALMOST_SURE and spared > 0.95
+    return (accuracy, how, is_sure) if spared >= LIKELY_SPARED else None
 
 
 def _same_order(values: np.ndarray, column: ColumnProfile) -> float:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from quatrain.draft.columns import ColumnProfile, counts_years, quoted, words
+from quatrain.components.table.files import list_files
+from quatrain.components.wording import counted
+from quatrain.draft.columns import ColumnProfile, quoted
 from quatrain.draft.draft import TableProfile
 from quatrain.draft.features import MOSTLY_UNSEEN, is_amount_as_text
 from quatrain.draft.leaks import find_twins
@@ -19,42 +21,34 @@ RECODE = "save it as UTF-8; for a file from Windows: iconv -f WINDOWS-1252 -t UT
 def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
     """Returns the remarks on a table, the most important first."""
     remarks = []
-    for name, how in table.leaks.items():
-        remarks.append(
-            f"{name!r} may give the label away, so it is left out: it {how}. If it is known when "
-            f"the prediction is made, remove the # from its lines"
-        )
     inputs = {n: c for n, c in table.columns.items() if n != table.target}
-    if alike := _named_alike(table, list(inputs)):
-        listed = ", ".join(map(repr, alike))
-        remarks.append(
-            f"named like the target: {listed}; is each known when the prediction is made?"
-        )
-    if gaps := [n for n, c in inputs.items() if _misses_together(table.goal.known, c)]:
-        listed = ", ".join(map(repr, gaps))
-        remarks.append(
-            f"missing where the target is missing: {listed}; is each known before the target is?"
-        )
     not_compared = ("empty", "constant", "text", "identifier")
     compared = [c for c in inputs.values() if c.kind not in not_compared]
     for first, second, how in find_twins(compared):
         remarks.append(f"{first!r} and {second!r} may hold the same information: {how}")
     remarks += nulls.remarks
     remarks += amounts_as_text(table)
-    years = [c.name for c in inputs.values() if counts_years(c)]
-    if years and table.split.document["by"] == "hash":
-        remarks.append(
-            f"{years[0]!r} holds years, and rows of one year land in both train and test; if "
-            f"later rows are to be predicted from earlier ones, write it into the table as a date, "
-            f"such as 1999-01-01, and split by it"
-        )
     if drifting := _drifting_label(table):
         remarks.append(drifting)
     remarks += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]
+    if headers := table.sample.headers:
+        remarks.append(_repeated_headers(table.sample, headers))
     if listed := rejected_rows(table.sample):
         recode = f"; {RECODE}" if table.sample.rejected["bad_encoding"] else ""
         remarks.append(f"rows of the sample that do not parse: {listed}; they are rejected{recode}")
     return remarks
+
+
+def _repeated_headers(sample: Sample, headers: tuple[int, ...]) -> str:
+    """Returns a remark on rows that repeat the header, with their lines where these are known."""
+    are = "is" if len(headers) == 1 else "are"
+    source, is_whole = sample.source, sample.whole and not sample.rejected.total()
+    if not is_whole or source.quoted_newlines or len(list_files(source)) > 1:
+        return f"{counted(len(headers), 'row')} of the sample repeat the header, and {are} rejected"
+    lines = ", ".join(f"{row + 2:,}" for row in headers[:5])
+    lines += f" and {len(headers) - 5} more" if len(headers) > 5 else ""
+    repeat = "line {} repeats" if len(headers) == 1 else "lines {} repeat"
+    return f"{repeat.format(lines)} the header, and {are} rejected"
 
 
 def rejected_rows(sample: Sample) -> str:
@@ -88,23 +82,6 @@ def _drifting_label(table: TableProfile) -> str | None:
         f"{beyond:.0%} of the test rows have a label outside the range of train, so perhaps no "
         f"model beats the mean; the change since the previous row, or a ratio, is easier to predict"
     )
-
-
-def _named_alike(table: TableProfile, names: list[str]) -> list[str]:
-    """Returns the columns that share a word with the target, unless most columns do."""
-    target = {w for w in words(table.target) if len(w) > 2}
-    alike = [n for n in names if words(n) & target and n not in table.leaks]
-    return alike if len(alike) <= max(len(names) / 2, 1) else []
-
-
-def _misses_together(known: np.ndarray, column: ColumnProfile) -> bool:
-    """Whether a column is missing in nearly the same rows as the label, and in ten at least.
-
-    Such a column is likely measured together with the label, and so too late to predict it.
-    """
-    missing, unlabelled = column.codes < 0, ~known
-    both = int((missing & unlabelled).sum())
-    return bool(both >= 10 and both > 0.85 * max(missing.sum(), unlabelled.sum()))
 
 
 def _sentinel(column: ColumnProfile) -> str | None:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
@@ -56,6 +58,7 @@ class Sample:
         whole: Whether every row is in the sample.
         places: The number of places in the source that the rows come from.
         rejected: The number of rows that do not parse, by reason.
+        headers: The rows of the sample that repeat the header; they are not in the table.
     """
 
     source: Source
@@ -66,6 +69,7 @@ class Sample:
     whole: bool = True
     places: int = 1
     rejected: Counter[str] = field(default_factory=Counter)
+    headers: tuple[int, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -155,9 +159,9 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
     for block in blocks:
         reasons.update(block.rejected.column("reason").to_pylist())
     schema = pa.schema([(name, pa.string()) for name in columns])
-    table = pa.Table.from_batches(batches, schema)
+    table, headers = _without_headers(pa.Table.from_batches(batches, schema))
     whole = exhausted and len(chosen) == len(ranges)
-    n_read = table.num_rows + reasons.total()
+    n_read = table.num_rows + len(headers) + reasons.total()
     n_bytes = sum(span.stop - span.start for span in chosen if span.stop is not None)
     rows = round(sum(size for _, size in files) * n_read / n_bytes) if n_bytes else 0
     return Sample(
@@ -169,7 +173,27 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
         whole,
         len(chosen) if exhausted else 1,
         reasons,
+        headers,
     )
+
+
+def _without_headers(table: pa.Table) -> tuple[pa.Table, tuple[int, ...]]:
+    """Returns a table without the rows that hold the names of its columns, and these rows.
+
+    Such a row stands where one export was appended to another.
+    """
+    rows = np.arange(table.num_rows)
+    for name in table.column_names if table.num_columns > 1 else []:
+        cells = table.column(name).take(pa.array(rows))
+        same = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(cells), name.strip()), False)
+        rows = rows[same.to_numpy()]
+        if not len(rows):
+            return table, ()
+    if not len(rows) or table.num_columns < 2:
+        return table, ()
+    kept = np.ones(table.num_rows, bool)
+    kept[rows] = False
+    return table.filter(pa.array(kept)), tuple(rows.tolist())
 
 
 def spread(n: int, places: int) -> list[int]:

@@ -14,7 +14,13 @@ import pyarrow.compute as pc
 from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.splitting import assign
 from quatrain.components.specification.split import HashSplit, TimeSplit
-from quatrain.draft.columns import ColumnProfile, names_an_entity
+from quatrain.draft.columns import (
+    ColumnProfile,
+    counts_years,
+    derive,
+    names_an_entity,
+    quoted,
+)
 from quatrain.draft.entities import Entity, find_entity
 from quatrain.draft.leaks import Goal
 from quatrain.draft.sample import Sample
@@ -41,6 +47,14 @@ MAX_KEYS = 6
 """The most columns that a split combines to tell rows apart."""
 FEW_KEYS = 100
 """With fewer combinations of keys, the split is coarse and gets a remark."""
+MOMENT = "moment"
+"""The name of the column that is derived of a year, a month, a day and an hour."""
+_PARTS = (
+    ({"month", "mon", "mo", "monat", "mois"}, 1, 12),
+    ({"day", "dom", "mday", "tag", "jour"}, 1, 31),
+    ({"hour", "hr", "stunde", "heure"}, 0, 23),
+)
+_BUILT = {"built", "founded", "made", "model", "renovated", "construction"}
 _BORN = {"birth", "birthday", "birthdate", "born", "dob", "expiry", "expires", "due"}
 
 
@@ -54,6 +68,7 @@ class DraftSplit:
         why: The reason for the split, for a comment.
         keys: The columns that the split reads.
         disjoint: Columns whose values in test rows never occur in train, so they are no features.
+        other: A split by what may be an entity, which only a reader can decide.
     """
 
     document: dict[str, Any]
@@ -61,6 +76,7 @@ class DraftSplit:
     why: str
     keys: tuple[str, ...] = ()
     disjoint: tuple[str, ...] = ()
+    other: DraftSplit | None = None
 
 
 def choose_split(
@@ -115,7 +131,45 @@ def choose_split(
         )
     identify = "this column identifies" if len(keys) == 1 else "these columns identify"
     why = f"{identify} a row, so identical rows land in the same split"
-    return replace(by_row, why=why), remarks
+    other = _by_hash(entity.keys, columns, goal) if entity else None
+    if entity and other:
+        other = replace(other, why=_repetition(entity), disjoint=entity.disjoint)
+    return replace(by_row, why=why, other=other), remarks
+
+
+def split_by_moment(
+    sample: Sample, columns: dict[str, ColumnProfile], goal: Goal
+) -> tuple[str, DraftSplit] | None:
+    """Returns the SQL of the day or hour that stands in several columns, and the split by it."""
+    years = [c for c in columns.values() if counts_years(c) and not c.words & (_BORN | _BUILT)]
+    if not years or not sample.is_spread:
+        return None
+    # Of several columns of years, the rows' own is the plainest name, and then the latest.
+    year = max(years, key=lambda c: (c.words <= {"year", "yr"}, float(np.nanmax(c.numbers))))
+    parts = [year]
+    for names, low, high in _PARTS:
+        part = next((c for c in columns.values() if _is_part(c, names, low, high)), None)
+        if part is None:
+            break
+        parts.append(part)
+    whole = [
+        quoted(c.name) if c.type == "int" else f"CAST({quoted(c.name)} AS BIGINT)" for c in parts
+    ]
+    if len(parts) == 4:
+        sql = f"TRY(make_timestamp({', '.join(whole)}, 0, 0.0))"
+    else:
+        sql = f"TRY(make_date({', '.join([*whole, '1', '1'][:3])}))"
+    values = derive({c.name: c.values for c in parts}, sql, "timestamp")
+    split = _by_time(ColumnProfile(MOMENT, "timestamp", "time", values), goal)
+    return (sql, split) if split else None
+
+
+def _is_part(column: ColumnProfile, names: set[str], low: int, high: int) -> bool:
+    """Whether a column holds a part of a time, by its name and its range."""
+    if not column.words & names or not column.is_number or column.kind == "empty":
+        return False
+    x = column.numbers[~np.isnan(column.numbers)]
+    return bool((x == np.floor(x)).all() and low <= x.min() and x.max() <= high)
 
 
 def _repetition(entity: Entity) -> str:

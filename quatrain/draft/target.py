@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +24,10 @@ CLASS_NUMBERS = 10
 """Up to ten whole numbers from 0 or 1 without a gap are classes, if each has 1 % of the rows."""
 RARE = 20
 """A class with fewer rows in the sample is too rare to be learned."""
+STRAY_ROWS, STRAY_SHARE = 5, 0.01
+"""Beside two classes, others of up to so many rows each and so small a share are no labels."""
+MOST_STRAYS = 1000
+STRAY_RULE = "stray_label"
 LEAST_ROWS = 10
 """With fewer labels, there is nothing to learn from or to measure."""
 
@@ -38,6 +44,8 @@ def find_goal(sample: Sample, columns: dict[str, ColumnProfile], target: str) ->
     if target not in columns:
         raise SpecError(f"{where}: there is no such column{near(target, columns)}")
     column = columns[target]
+    if strays := _strays(column):
+        return _without(column, strays, target, where)
     if problem := _problem(column):
         raise SpecError(f"{where}: {problem}")
     if column.kind == "quantity" and column.sql:
@@ -81,6 +89,40 @@ def _problem(column: ColumnProfile) -> str | None:
             f"table or with clean.derive"
         )
     return None
+
+
+def _strays(column: ColumnProfile) -> dict[Any, int]:
+    """Returns the values of a few rows beside two classes, with their rows; none if it is unlike.
+
+    Amounts have such values too, as counts do, so numbers must be two classes of a fifth each.
+    """
+    has_words = column.type == "string" and column.kind in ("category", "code")
+    if not (has_words or column.is_number) or not 3 <= column.n_distinct <= MOST_STRAYS:
+        return {}
+    counted = column.values.drop_null().value_counts().to_pylist()
+    rows = sorted((c["counts"] for c in counted), reverse=True)
+    total, others = sum(rows), sum(rows[2:])
+    is_few = rows[2] <= STRAY_ROWS and others <= max(2, STRAY_SHARE * total)
+    least = 0.2 * total if column.is_number else 2 * STRAY_ROWS
+    if not is_few or rows[1] < max(least, 2 * others):
+        return {}
+    return {c["values"]: c["counts"] for c in counted if c["counts"] < rows[1]}
+
+
+def _without(column: ColumnProfile, strays: dict[Any, int], target: str, where: str) -> Goal:
+    """Returns the goal of a column of two classes, with a rule against all other values."""
+    is_stray = pc.is_in(column.values, pa.array(list(strays), column.values.type))
+    rest = replace(column, values=pc.if_else(is_stray, None, column.values))
+    goal = _of_numbers(rest) if column.type == "float" else _of_classes(rest, target, where)
+    classes = [literal(v) for v in rest.values.drop_null().unique().to_pylist()]
+    rule = f"{quoted(column.name)} NOT IN ({', '.join(sorted(classes))})"
+    named = {str(value): count for value, count in strays.items()}
+    return replace(goal, reject={STRAY_RULE: rule}, strays=named)
+
+
+def literal(value: Any) -> str:
+    """Returns a text or a number as SQL."""
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
 
 
 def _is_amount(column: ColumnProfile) -> bool:

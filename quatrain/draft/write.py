@@ -38,9 +38,15 @@ def _head(draft: Draft, path: str) -> Iterator[str]:
     yield f"# Written by quatrain init; it runs as it is: quatrain run {_safe(path)}"
     for sentence in draft.about:
         yield from _wrapped(sentence)
-    if draft.remarks:
+    if draft.questions:
         yield "#"
         yield "# Look at:"
+    for question in draft.questions:
+        yield from _wrapped(question.text, first="# - ", rest="#   ")
+        yield from (f"#     {_safe(line)}" for line in question.lines)
+    if draft.remarks:
+        yield "#"
+        yield "# Also:"
     for remark in draft.remarks:
         yield from _wrapped(remark, first="# - ", rest="#   ")
 

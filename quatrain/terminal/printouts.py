@@ -69,8 +69,11 @@ def proposal_lines(proposal: Proposal) -> Iterator[str]:
         f"{proposal.path}: {spec.label} ({spec.task}) from {used}, "
         f"{counted(len(spec.features), 'feature')}, split by {spec.split.by}"
     )
+    for question in draft.questions:
+        yield f"look at: {question.text}"
+        yield from (f"    {line}" for line in question.lines)
     for remark in [*draft.remarks, *proposal.warnings]:
-        yield f"look at: {remark}"
+        yield f"also: {remark}"
     yield f"next: quatrain run {proposal.path}"
 
 

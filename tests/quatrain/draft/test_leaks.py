@@ -10,6 +10,7 @@ import pytest
 
 from quatrain.draft.columns import ColumnProfile
 from quatrain.draft.leaks import ColumnModels, Goal, area, bins, find_leaks, find_twins, levels
+from quatrain.trainer.features import Task
 
 
 def number(name: str, values: list[float]) -> ColumnProfile:
@@ -49,7 +50,7 @@ def test_a_missing_value_has_the_bin_0_and_few_values_have_one_each() -> None:
 
 
 def leaks(goal: Goal, *columns: ColumnProfile) -> dict[str, str]:
-    return find_leaks(goal, list(columns))
+    return find_leaks(goal, list(columns)).sure
 
 
 X = [float(i * 37 % 101) for i in range(400)]
@@ -68,6 +69,21 @@ def test_a_number_in_another_unit_is_a_leak() -> None:
     noisy = number("noisy", [x * x + (300 if i % 2 else -300) for i, x in enumerate(X)])
     suspects = leaks(goal, number("root", X), noisy)
     assert suspects == {"root": "explains 100.00% of the label's variance"}
+    assert list(find_leaks(goal, [noisy]).likely) == ["noisy"]
+
+
+@pytest.mark.parametrize(("wrong", "is_asked"), [(0.02, True), (0.2, False)])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_column_of_few_errors_is_asked_about_for_classes_as_well(
+    n_classes: int, wrong: float, is_asked: bool
+) -> None:
+    y = np.arange(3000) * 7919 % 1009 % n_classes
+    odd = np.arange(3000) * 7 % 1000 < wrong * 1000
+    task: Task = "binary" if n_classes == 2 else "multiclass"
+    goal = Goal("y", task, y.astype(float), tuple("abc"[:n_classes]))
+    code = text("code", [f"k{(v + o) % n_classes}" for v, o in zip(y, odd, strict=True)])
+    found = find_leaks(goal, [code])
+    assert (found.sure, list(found.likely)) == ({}, ["code"] if is_asked else [])
 
 
 def test_two_numbers_that_add_up_to_the_label_are_a_leak_together() -> None:

@@ -97,6 +97,7 @@ def test_equal_and_empty_names_are_left_out_with_the_reason(init, chance) -> Non
 
 def test_a_class_of_two_rows_has_a_remark_and_is_in_train(init, chance) -> None:
     y = [chance.choice(["lo", "hi"]) for _ in range(200)]
+    y[:60] = ["mid"] * 60
     y[10] = y[20] = "rare"
     proposal = init({"x": [chance.random() for _ in y], "y": y}, "y")
     assert proposal.spec.task == "multiclass"
@@ -223,7 +224,9 @@ def test_a_column_that_gives_the_label_away_is_a_comment(init, chance) -> None:
     table = {"age": [chance.random() for _ in y], "code": [len(v) for v in y], "outcome": y}
     proposal = init(table, "outcome")
     assert [i.name for i in proposal.spec.inputs] == ["age"]
-    assert proposal.draft.remarks[0].startswith("'code' may give the label away, so it is left out")
+    question = proposal.draft.questions[0]
+    assert question.text.startswith("'code' alone has an AUC of 1.0000: it may give the label away")
+    assert question.lines == ("- {name: code, from: code, transform: vocabulary}",)
     assert any(
         line.startswith("# - {name: code, from: code") for line in lines_of(proposal, "code")
     )
@@ -253,10 +256,11 @@ def test_columns_that_are_missing_where_the_target_is_have_a_remark(init, chance
         "landed": ["" if i in gone else chance.random() for i in range(400)],
         "late": ["" if i in gone else v + chance.random() for i, v in enumerate(x)],
     }
-    remarks = init(table, "late").draft.remarks
-    assert remarks == [
-        "missing where the target is missing: 'landed'; is each known before the target is?"
-    ]
+    [question] = init(table, "late").draft.questions
+    assert question.text == (
+        "'landed' is missing where the target is missing: is it known when the prediction is made? "
+        "If not, comment it out"
+    )
 
 
 def test_floats_of_two_values_become_classes(init, chance) -> None:

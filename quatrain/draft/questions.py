@@ -1,0 +1,148 @@
+"""What `init` asks the reader of a draft: at most three questions, the most important first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import yaml
+
+from quatrain.components.wording import counted
+from quatrain.draft.columns import ColumnProfile, counts_years, quoted, words
+from quatrain.draft.draft import Entry, Question, TableProfile
+from quatrain.draft.split import MOMENT, split_by_moment
+from quatrain.draft.target import STRAY_RULE
+
+MOST = 3
+"""The most questions of a draft; what else would be asked is a remark without lines."""
+LISTED = 5
+"""The most columns that a question lists with their evidence."""
+
+
+def questions_on(table: TableProfile, features: list[Entry]) -> tuple[list[Question], list[str]]:
+    """Returns the questions of a draft, and the texts of those that are too many."""
+    asked = [*_stray_labels(table), *_leaks(table, features), *_known_before(table, features)]
+    asked += [*_entity(table, features), *_moment(table)]
+    return asked[:MOST], [question.text for question in asked[MOST:]]
+
+
+def _stray_labels(table: TableProfile) -> Iterator[Question]:
+    """Asks about labels of a few rows beside two large classes."""
+    if strays := table.goal.strays:
+        listed = [f"{value!r} ({counted(n, 'row')})" for value, n in strays.items()]
+        yield Question(
+            f"{table.target!r} has two classes, and a few other values: {_joined(listed)}; "
+            f"clean.reject.{STRAY_RULE} rejects their rows. If they are classes as well, remove "
+            f"that rule and replace the task",
+            ("task: multiclass",),
+        )
+
+
+def _leaks(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
+    """Asks about the columns that are left out since they may give the label away."""
+    if table.leaks:
+        how = [f"{name!r} {evidence}" for name, evidence in table.leaks.items()]
+        it = "it" if len(how) == 1 else "they"
+        yield Question(
+            f"{_joined(how)}: {it} may give the label away, so {it} "
+            f"{'is' if len(how) == 1 else 'are'} left out. If known when the prediction is made, "
+            f"remove the # from {'its' if len(how) == 1 else 'their'} lines",
+            _lines(list(table.leaks), features),
+        )
+
+
+def _known_before(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
+    """Asks which features are known only after the label."""
+    used = {f.value["from"] for f in features if f.is_active}
+    inputs = {n: c for n, c in table.columns.items() if n != table.target and n in used}
+    how = {name: evidence for name, evidence in table.suspects.items() if name in used}
+    for name, column in inputs.items():
+        if _misses_together(table.goal.known, column):
+            how.setdefault(name, "is missing where the target is missing")
+    for name in _named_alike(table, list(inputs)):
+        how.setdefault(name, "is named like the target")
+    if how:
+        each = "it" if len(how) == 1 else "each of them"
+        yield Question(
+            f"{_joined([f'{name!r} {evidence}' for name, evidence in how.items()])}: is {each} "
+            f"known when the prediction is made? If not, comment it out",
+            tuple(f"# {line}" for line in _lines(list(how), features)),
+        )
+
+
+def _entity(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
+    """Asks whether rows that may repeat an entity have to stay together."""
+    other = table.split.other
+    if other is None:
+        return
+    active = [f for f in features if f.is_active]
+    yield Question(
+        f"{other.why.replace(' identifies', ' may identify').partition(';')[0]}: if rows of others "
+        f"are to be predicted, replace the split with this, and comment out its feature",
+        (
+            f"split: {_flow(other.document)}",
+            *(f"# {line}" for line in _lines(list(other.disjoint), active)),
+        ),
+    )
+
+
+def _moment(table: TableProfile) -> Iterator[Question]:
+    """Asks about a split by a time that stands in columns of its parts, or of years alone."""
+    inputs = {n: c for n, c in table.columns.items() if n != table.target}
+    if table.split.document["by"] != "hash":
+        return
+    years = [c.name for c in inputs.values() if counts_years(c)]
+    found = split_by_moment(table.sample, inputs, table.goal)
+    if found is None:
+        if years:
+            yield Question(
+                f"{years[0]!r} holds years, and rows of one year land in both train and test: if "
+                f"later rows are to be predicted from earlier ones, write the time into the table "
+                f"as a date, such as 1999-01-01, and split by it"
+            )
+        return
+    sql, split = found
+    parts = [n for n in inputs if quoted(n) in sql]
+    yield Question(
+        f"{' and '.join(map(repr, parts))} {'holds' if len(parts) == 1 else 'hold'} "
+        f"{'years' if len(parts) == 1 else 'the time of a row'}, and train has rows of each: if "
+        f"later rows are to be predicted from earlier ones, add the column to clean.derive, and "
+        f"replace the split",
+        (f"clean: {_flow({'derive': {MOMENT: sql}})}", f"split: {_flow(split.document)}"),
+    )
+
+
+def _flow(value: Any) -> str:
+    """Returns a value as YAML on one line."""
+    return yaml.safe_dump(
+        value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
+    ).strip()
+
+
+def _joined(parts: list[str]) -> str:
+    more = f"; and {len(parts) - LISTED} more" if len(parts) > LISTED else ""
+    return "; ".join(parts[:LISTED]) + more
+
+
+def _lines(names: list[str], features: list[Entry]) -> tuple[str, ...]:
+    """Returns the features of some columns, as the spec writes them."""
+    of_names = [f.value for f in features if f.value["from"] in names[:LISTED]]
+    return tuple(f"- {_flow(f)}" for f in of_names)
+
+
+def _named_alike(table: TableProfile, names: list[str]) -> list[str]:
+    """Returns the columns that share a word with the target, unless most columns do."""
+    target = {w for w in words(table.target) if len(w) > 2}
+    alike = [n for n in names if words(n) & target]
+    return alike if len(alike) <= max(len(names) / 2, 1) else []
+
+
+def _misses_together(known: np.ndarray, column: ColumnProfile) -> bool:
+    """Whether a column is missing in nearly the same rows as the label, and in ten at least.
+
+    Such a column is likely measured together with the label, and so too late to predict it.
+    """
+    missing, unlabelled = column.codes < 0, ~known
+    both = int((missing & unlabelled).sum())
+    return bool(both >= 10 and both > 0.85 * max(missing.sum(), unlabelled.sum()))

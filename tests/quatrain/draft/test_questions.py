@@ -1,0 +1,190 @@
+"""Questions: three at most, and a spec with their lines passes the check."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from quatrain.components.preprocess.run import preprocess
+from quatrain.draft.propose import Proposal
+from quatrain.validation.load import load_spec
+from quatrain.validation.sample import check
+
+
+def pasted(proposal: Proposal, question: int) -> Path:
+    """Returns a copy of a spec in which the lines of a question replace their sections."""
+    lines = proposal.draft.questions[question].lines
+    document = yaml.safe_load(proposal.path.read_text())
+    out = [line.removeprefix("# - ") for line in lines if line.startswith("# - ")]
+    dropped = [yaml.safe_load(line) for line in out]
+    document |= yaml.safe_load("\n".join(x for x in lines if x[:1] not in "#-")) or {}
+    added = [yaml.safe_load(line)[0] for line in lines if line.startswith("- ")]
+    document["features"] = [f for f in document["features"] if f not in dropped] + added
+    document["source"]["uri"] = str(proposal.path.parent / document["source"]["uri"])
+    path = proposal.path.with_name("pasted.yaml")
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    assert check(load_spec(path)).problems == []
+    return path
+
+
+def rows_of(spec: Any, out: Path) -> dict[str, Any]:
+    preprocess(spec.as_json(), runner="local", out=str(out))
+    return dict(json.loads((out / "manifest.json").read_text()))
+
+
+def labels(chance: random.Random, n: int = 300) -> dict[str, list[Any]]:
+    x = [round(chance.random(), 4) for _ in range(n)]
+    return {"x": x, "y": ["yes" if v + chance.random() > 1 else "no" for v in x]}
+
+
+@pytest.mark.parametrize("at", [0, 40, 299])
+@pytest.mark.parametrize("stray", ["y", "maybe", "?!", "#REF", "yes?", "2024", "total", "'"])
+def test_a_stray_label_is_named_and_rejected(init, chance, tmp_path, at: int, stray: str) -> None:
+    table = labels(chance)
+    table["y"][at] = stray
+    proposal = init(table, "y")
+    assert proposal.spec.task == "binary"
+    assert proposal.draft.questions[0].text.startswith(
+        f"'y' has two classes, and a few other values: {stray!r} (1 row); clean.reject.stray_label"
+    )
+    manifest = rows_of(proposal.spec, tmp_path / "out")
+    assert manifest["reasons"]["stray_label"]["rows"] == 1
+    assert manifest["rows"]["rejected"] == 1
+
+
+@pytest.mark.parametrize("values", [("0", "1", "9"), ("1", "2", "-1"), ("0.5", "1.5", "7")])
+def test_a_stray_number_beside_two_classes_makes_no_amounts(
+    init, chance, tmp_path, values: Sequence[str]
+) -> None:
+    table = labels(chance)
+    table["y"] = [values[v == "yes"] for v in table["y"]]
+    table["y"][7] = table["y"][70] = values[2]
+    proposal = init(table, "y")
+    assert proposal.spec.task == "binary"
+    assert rows_of(proposal.spec, tmp_path / "out")["reasons"]["stray_label"]["rows"] == 2
+
+
+def test_many_stray_labels_are_no_hundred_classes(init, chance) -> None:
+    table = labels(chance, 15_000)
+    table["y"][:120] = [f"junk {i}" for i in range(120)]
+    proposal = init(table, "y")
+    assert proposal.spec.task == "binary"
+    assert "and 115 more" in proposal.draft.questions[0].text
+
+
+def test_counts_and_three_classes_keep_their_rare_values(init, chance) -> None:
+    table = labels(chance)
+    table["y"] = [2 if i in (9, 99) else int(i % 6 == 0) for i in range(300)]
+    assert init(table, "y").spec.task == "regression"
+    table["y"] = [chance.choice("abc") for _ in table["x"]]
+    table["y"][3] = "d"
+    assert init(table, "y").spec.task == "multiclass"
+    table["y"] = [chance.choice("ab") if i % 10 else "c" for i in range(300)]
+    assert init(table, "y").spec.task == "multiclass"
+
+
+@pytest.mark.parametrize("target", ["y", "x"])
+def test_a_row_that_repeats_the_header_is_told_with_its_line(
+    init, chance, tmp_path, target: str
+) -> None:
+    rows = [f"r{i},{chance.random():.4f},{chance.choice(['yes', 'no'])}\n" for i in range(80)]
+    text = "".join(["id,x,y\n", *rows[:40], "id,x,y\n", *rows[40:]])
+    proposal = init(text, target)
+    assert proposal.spec.task == {"y": "binary", "x": "regression"}[target]
+    assert proposal.spec.source.nulls == ("",)
+    assert "line 42 repeats the header, and is rejected" in proposal.draft.remarks
+    assert rows_of(proposal.spec, tmp_path / "out")["rows"]["rejected"] == 1
+
+
+def test_a_repeated_header_among_words_alone_is_rejected_by_a_rule(init, chance, tmp_path) -> None:
+    rows = [f"{chance.choice('uvw')},{chance.choice(['lo', 'mid', 'hi'])}\n" for _ in range(200)]
+    proposal = init("".join(["kind,size\n", *rows, "kind,size\n", *rows[:9]]), "size")
+    assert proposal.spec.task == "multiclass"
+    manifest = rows_of(proposal.spec, tmp_path / "out")
+    assert manifest["reasons"]["repeated_header"]["rows"] == 1
+
+
+def test_a_column_that_gives_away_most_labels_is_asked_about_and_stays(init, chance) -> None:
+    table = labels(chance, 1000)
+    wrong = {"yes": "no", "no": "yes"}
+    told = [wrong[v] if chance.random() < 0.02 else v for v in table["y"]]
+    table["code"] = [("A" if v == "yes" else "B") + str(chance.randint(0, 2)) for v in told]
+    proposal = init(table, "y")
+    question = proposal.draft.questions[0]
+    assert re.match(
+        r"'code' alone has an AUC of 0\.9[78].*: is it known when the prediction is "
+        r"made\? If not, comment it out",
+        question.text,
+    )
+    assert "code" in {i.name for i in proposal.spec.inputs}
+    assert "code" not in {i.name for i in load_spec(pasted(proposal, 0)).inputs}
+    comments = proposal.path.read_text()
+    assert "#     # - {name: code, from: code, transform: vocabulary}" in comments
+
+
+def stamps(chance: random.Random) -> dict[str, list[Any]]:
+    rows = []
+    for year in range(1990, 2010):
+        for day in sorted(chance.sample(range(28 * 12), 40)):
+            moment = (year, day // 28 + 1, day % 28 + 1, chance.choice([0, 6, 12, 18]))
+            rows.append((*moment, round(chance.random(), 3), round(chance.random(), 3)))
+    names = ("year", "month", "day", "hour", "x", "y")
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+@pytest.mark.parametrize("parts", [4, 3, 2, 1])
+def test_a_time_in_several_columns_is_proposed_for_the_split(init, chance, parts: int) -> None:
+    table = stamps(chance)
+    for name in ("year", "month", "day", "hour")[parts:]:
+        del table[name]
+    proposal = init(table, "y")
+    assert proposal.spec.split.by == "hash"
+    [question] = proposal.draft.questions
+    assert "if later rows are to be predicted from earlier ones" in question.text
+    split = load_spec(pasted(proposal, 0)).split
+    assert (split.by, split.column) == ("time", "moment")
+    assert split.validation_from[:4] in ("2005", "2006")
+
+
+def test_the_years_of_the_rows_are_asked_about_and_not_those_of_a_building(init, chance) -> None:
+    sold = [chance.randint(2000, 2015) for _ in range(500)]
+    table = {"year_built": [chance.randint(1900, 1999) for _ in sold], "year_sold": sold}
+    table |= {"x": [round(chance.random(), 4) for _ in sold], "y": [chance.random() for _ in sold]}
+    [question] = init(table, "y").draft.questions
+    assert question.text.startswith("'year_sold' holds years")
+
+
+def test_an_entity_of_many_rows_that_stand_apart_is_asked_about(init, chance) -> None:
+    rows = []
+    for unit in chance.sample(range(1000), 40):
+        kind, land = chance.choice("abcd"), chance.choice("uvwxyz")
+        rows += [
+            (unit, kind, land, f"{chance.random():.5f}", chance.choice("no")) for _ in range(99)
+        ]
+    chance.shuffle(rows)
+    names = ("unit", "kind", "land", "x", "y")
+    proposal = init(dict(zip(names, zip(*rows, strict=True), strict=True)), "y")
+    assert proposal.draft.questions[0].text.startswith("'unit' may identify what a row is about")
+    spec = load_spec(pasted(proposal, 0))
+    assert spec.split.keys == ("unit",)
+    assert "unit" not in {i.name for i in spec.inputs}
+
+
+def test_a_draft_asks_three_questions_at_most(init, chance) -> None:
+    table: Mapping[str, list[Any]] = stamps(chance)
+    y = [chance.choice(["yes", "no"]) for _ in table["x"]]
+    table |= {"copy": [v.upper() for v in y], "y_later": [f"{v}!" for v in y]}
+    table["most"] = [v if i % 40 else "no" for i, v in enumerate(y)]
+    y[5] = "oh"
+    proposal = init({**table, "y": y}, "y")
+    questions = proposal.draft.questions
+    assert len(questions) == 3
+    assert "two classes" in questions[0].text
+    assert any("if later rows are to be predicted" in remark for remark in proposal.draft.remarks)
