@@ -156,6 +156,12 @@ def from_json(
     return column, [Fault(Fault.where(wrong, "bad_value").rows, "bad_value", detail), *faults]
 
 
+def text_of_json(fragments: pa.Array) -> pa.Array:
+    """Returns JSON values as the texts that `from_json` reads, `[N] string`, null where missing."""
+    known = pc.if_else(pc.equal(fragments, "null"), None, fragments)
+    return _unquoted(known).cast(pa.string())
+
+
 def _unquoted(fragments: pa.Array) -> pa.Array:
     """Returns the text of fragments as `[N] binary`, null where empty."""
     text = pc.replace_substring_regex(fragments, pattern=r'(?s)\A"(.*)"\z', replacement=r"\1")

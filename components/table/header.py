@@ -85,7 +85,7 @@ def read_keys(path: str) -> tuple[tuple[str, ...], int]:
     keys: dict[str, None] = {}
     rows = [line for line in lines if line.strip()][:PEEK_ROWS]
     for line in rows:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):  # a line may be of any depth
             value = json.loads(line)
             keys.update(dict.fromkeys(value if isinstance(value, dict) else ()))
     if rows and not keys:

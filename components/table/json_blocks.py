@@ -18,7 +18,7 @@ from quatrain.components.table.block import Block, Fault
 from quatrain.components.table.conversion import USUAL, from_json
 from quatrain.components.table.range import Range
 from quatrain.components.table.sql import run_query
-from quatrain.components.table.text_pieces import BLOCK_BYTES, Piece, pieces, raw_block
+from quatrain.components.table.text_pieces import BLOCK_BYTES, pieces, raw_block
 from quatrain.trainer.features.text_format import Spelling
 
 
@@ -37,16 +37,29 @@ def read_blocks(
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
+    objects = read_objects(span, block_bytes)
+    return (_typed(block, source, columns, spellings) for block in objects)
 
-    def typed(piece: Piece) -> Block:
-        block = raw_block(piece, span, empty_is_row=False)
-        return _typed(_objects(block), source, columns, spellings)
 
-    return map(typed, pieces(span, block_bytes, quoted_newlines=False))
+def read_objects(span: Range, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """Yields the objects of a range as a column `text`; a line that holds none is a fault.
+
+    Raises:
+        SourceError: The file cannot be read, or a row is too long.
+    """
+    for piece in pieces(span, block_bytes, quoted_newlines=False):
+        yield _objects(raw_block(piece, span, empty_is_row=False))
+
+
+def keys_of(text: pa.Array) -> list[str]:
+    """Returns the keys of objects, each once, in the order in which they are met."""
+    sql = "SELECT json_keys(text) AS keys FROM batch"
+    keys = run_query(sql, pa.table({"text": text})).column("keys").combine_chunks()
+    return list(keys.flatten().unique().to_pylist())
 
 
 def _objects(block: Block) -> Block:
-    """Returns the block without the lines that are not UTF-8 or not an object."""
+    """Returns the block without lines that are not UTF-8, are no object, or have a key twice."""
     rows, faults = block.rows, []
     try:
         text = rows.cast(pa.string())
@@ -58,6 +71,14 @@ def _objects(block: Block) -> Block:
     is_object = run_query(sql, pa.table({"text": text})).column("is").combine_chunks()
     wrong = pc.invert(pc.fill_null(is_object, False))
     faults.append(Fault.where(wrong, "bad_json", "the line is not one JSON object"))
+    # Of a key that stands twice DuckDB takes the first value, and Python the last.
+    sql = """
+        SELECT len(list_distinct(keys)) < len(keys) AS is
+        FROM (SELECT json_keys(text) AS keys FROM batch)
+    """
+    objects = pa.table({"text": pc.if_else(wrong, None, text)})
+    twice = run_query(sql, objects).column("is").combine_chunks()
+    faults.append(Fault.where(twice, "bad_json", "a key stands twice in the object"))
     return replace(block, batch=pa.record_batch({"text": text})).without_faults(faults)
 
 
@@ -73,7 +94,7 @@ def _typed(
     block: Block, source: Source, columns: Mapping[str, str], spellings: Mapping[str, Spelling]
 ) -> Block:
     """Returns the block with typed columns in place of its JSON text."""
-    fragments = _fragments(block.batch.column("text"), list(columns))
+    fragments = fragments_of(block.batch.column("text"), list(columns))
     faults = [] if source.optional_keys else _missing_keys(fragments)
     converted = {
         name: from_json(name, fragments[name], type_, spellings.get(name, USUAL))
@@ -84,7 +105,7 @@ def _typed(
     return replace(block, batch=batch).with_faults(faults)
 
 
-def _fragments(text: pa.Array, names: list[str]) -> dict[str, pa.Array]:
+def fragments_of(text: pa.Array, names: list[str]) -> dict[str, pa.Array]:
     """Returns the fragment of each key, `[N] string`, null where a row lacks it."""
     pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
     sql = "SELECT json_extract(text, $1::VARCHAR[]) AS fragments FROM batch"

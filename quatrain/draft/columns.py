@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from quatrain.components.preprocess.expressions import SQL_TYPES
 from quatrain.components.table.conversion import TYPES, from_text, from_typed
 from quatrain.components.table.sql import connect
-from quatrain.draft.sample import Sample
+from quatrain.draft.sample import TOLERATED, Sample
 from quatrain.draft.time_formats import find_formats, is_epoch_in_nanoseconds, what_comes_first
 from quatrain.trainer.features import Type
 from quatrain.trainer.features.text_format import Case, Spelling, tidy_numpy
@@ -31,8 +31,6 @@ Kind = Literal[
     "constant",
     "empty",
 ]
-TOLERATED = 0.005
-"""The share of cells that may fail to convert to a column's type; their rows are rejected."""
 FIRST = 20
 """How many distinct values are tried first: if over a tenth of them fail, the type is ruled out."""
 ORDER: tuple[Type, ...] = ("int", "float", "bool", "date", "timestamp")

@@ -12,20 +12,20 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
 from quatrain.components.storage import check_uri, compression_of, open_file, read_head
 from quatrain.components.table.block import Block
+from quatrain.components.table.conversion import from_json, text_of_json
 from quatrain.components.table.csv_blocks import read_blocks
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import read_footer, read_header, read_keys
+from quatrain.components.table.json_blocks import fragments_of, keys_of, read_objects
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
-from quatrain.components.table.text_pieces import BLOCK_BYTES, pieces
-from quatrain.components.wording import first_line
+from quatrain.components.table.text_pieces import BLOCK_BYTES
 
 PLACES = 16
 PLACE_BYTES = 1 << 20
@@ -41,6 +41,8 @@ SAMPLE_ROWS = 1 << 17
 HEAD_BYTES = 1 << 16
 """Bytes of a file from which its format and delimiter are guessed."""
 DELIMITERS = (",", ";", "\t", "|")
+TOLERATED = 0.005
+"""The share of cells that may fail to convert to a column's type; their rows are rejected."""
 _PARQUET = b"PAR1"
 
 
@@ -244,48 +246,55 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
 
 
 def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:
-    """Samples JSON Lines by the types of their values; a key that a row lacks is missing there."""
+    """Samples JSON Lines as text, as the pipeline reads them; a key that a row lacks is null."""
     names, _ = read_keys(files[0][0])
     ranges = plan_ranges(source, dict.fromkeys(names, "string"), PLACE_BYTES, files)
     chosen = [ranges[i] for i in spread(len(ranges), PLACES)]
-    tables, n_bytes, exhausted = [], 0, True
+    blocks, exhausted = [], True
     for span in chosen:
-        stream = pieces(span, BLOCK_BYTES, quoted_newlines=False)
-        for _, data, _ in islice(stream, STREAMED_BLOCKS):
-            tables.append(_parsed(span.path, data))
-            n_bytes += len(data)
+        stream = read_objects(span)
+        blocks += [block.without_faults() for block in islice(stream, STREAMED_BLOCKS)]
         exhausted &= next(stream, None) is None
-    if not tables:
+    if not blocks:
         raise SourceError(f"{files[0][0]}: there are no rows")
-    table = pa.concat_tables(tables, promote_options="permissive")
-    unreadable = {f.name: f"it is {f.type}" for f in table.schema if not is_flat(f.type)}
-    table = table.drop_columns(list(unreadable))
+    reasons: Counter[str] = Counter()
+    for block in blocks:
+        reasons.update(block.rejected.column("reason").to_pylist())
+    text = pa.concat_arrays([block.batch.column("text") for block in blocks])
+    names = tuple(dict.fromkeys((*names, *keys_of(text))))
+    fragments = fragments_of(text, list(names))
+    unreadable = {n: why for n, column in fragments.items() if (why := _no_column(column))}
+    columns = {n: text_of_json(c) for n, c in fragments.items() if n not in unreadable}
     whole = exhausted and len(chosen) == len(ranges)
-    rows = table.num_rows if whole else 0
-    if exhausted and not whole:
-        rows = round(sum(size for _, size in files) * table.num_rows / n_bytes)
-    has_gaps = any(column.null_count for column in table.columns)
+    n_read = rows = len(text) + reasons.total()
+    if not whole:
+        n_bytes = sum(span.stop - span.start for span in chosen if span.stop is not None)
+        rows = round(sum(size for _, size in files) * n_read / n_bytes) if n_bytes else 0
     return Sample(
-        replace_source(source, optional_keys=has_gaps),
-        tuple(dict.fromkeys((*names, *table.column_names))),
-        table,
+        replace_source(source, optional_keys=any(c.null_count for c in fragments.values())),
+        names,
+        pa.table(columns) if columns else pa.table({}),
         unreadable,
         rows,
         whole,
         len(chosen) if exhausted else 1,
+        reasons,
     )
 
 
-def _parsed(path: str, data: bytes) -> pa.Table:
-    """Returns the rows of some JSON Lines, with the types that Arrow infers."""
-    options = pa_json.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    try:
-        return pa_json.read_json(pa.BufferReader(data), options)
-    except pa.ArrowInvalid as error:
-        raise SourceError(
-            f"{path}: {first_line(error)}; each line must be one object, and all values of a "
-            f"key must be of one kind"
-        ) from error
+def _no_column(fragments: pa.Array) -> str:
+    """Returns why no type reads the values of a key; empty if one does."""
+    kinds = {"{": "an object", "[": "an array"}
+    starts = pc.utf8_slice_codeunits(fragments, 0, 1).unique().to_pylist()
+    if nested := [kind for start, kind in kinds.items() if start in starts]:
+        return f"it is {nested[0]}"
+    n_bad = [
+        sum(len(f.rows) for f in from_json("", fragments, type_)[1])
+        for type_ in ("string", "float", "bool")
+    ]
+    if min(n_bad) > TOLERATED * len(fragments):
+        return "it has values of several kinds, such as texts beside fractions"
+    return ""
 
 
 def is_flat(type_: pa.DataType) -> bool:

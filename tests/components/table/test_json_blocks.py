@@ -83,11 +83,13 @@ def test_a_value_of_another_type_rejects_only_its_row(
 
 def test_lines_that_are_no_object_are_rejected_as_they_are(read: Reader) -> None:
     bad = [b'{"a":1', b"[1]", b"1", b'{"a":"\xff"}', b'{"a":1} {"a":2}', b" "]
+    bad += [b'{"a":1,"a":2}', b"[" * 50_000, b'{"a":"\\ud800"}']
     result = read(b'{"a":1}\r\n\n' + b"\n".join(bad), "a int", format="jsonl")
     assert result.rows == [(1,)]
     assert [r["row"] for r in result.rejected] == bad
     assert [reason for _, reason in result.reasons] == [
         *("bad_json", "bad_json", "bad_json", "bad_encoding", "bad_json", "bad_json"),
+        *("bad_json", "bad_json", "bad_json"),
     ]
 
 

@@ -319,7 +319,7 @@ def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
         "good": "bool",
     }
     assert lines_of(proposal, "time: ")[0].startswith("time: {type: timestamp, epoch: s}")
-    assert "left out: it is list<item: string>" in lines_of(proposal, "# tags")[0]
+    assert "left out: it is an array" in lines_of(proposal, "# tags")[0]
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,36 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 and then nothing")
     with pytest.raises(SourceError, match="is not a Parquet file, or not a whole one"):
         draw_sample(str(path))
+
+
+def _json(path: Path, lines: list[str]) -> str:
+    path.write_text("".join(line + "\n" for line in lines))
+    return str(path)
+
+
+def test_a_key_of_two_kinds_is_text_and_the_others_stay_as_they_are(tmp_path: Path) -> None:
+    lines = [f'{{"ref": {i}, "x": {i}.5, "mixed": {i}.5}}' for i in range(40)]
+    lines[21] = '{"ref": "20-B", "x": null, "mixed": "many"}'
+    sample = draw_sample(_json(tmp_path / "t.jsonl", lines))
+    assert sample.table.column("ref").to_pylist()[20:22] == ["20", "20-B"]
+    assert sample.table.column("x").to_pylist()[20:22] == ["20.5", None]
+    assert list(sample.unreadable) == ["mixed"]
+    assert "several kinds" in sample.unreadable["mixed"]
+
+
+def test_a_line_that_is_no_object_is_a_rejected_row_wherever_and_however_deep(
+    tmp_path: Path,
+) -> None:
+    lines = [f'{{"a": {i}}}' for i in range(40)]
+    lines[0], lines[7], lines[30] = "[" * 50_000, '{"a": 1', '{"a": 1, "a": 2}'
+    sample = draw_sample(_json(tmp_path / "t.jsonl", lines[1:] + lines[:1]))
+    assert (sample.table.num_rows, sample.rejected) == (37, {"bad_json": 3})
+
+
+def test_a_key_that_only_later_rows_have_is_a_column(tmp_path: Path) -> None:
+    lines = ['{"a": 1}'] * 200 + ['{"a": 1, "b": [1], "c": true}']
+    sample = draw_sample(_json(tmp_path / "t.jsonl", lines))
+    assert sample.names == ("a", "b", "c")
+    assert sample.unreadable == {"b": "it is an array"}
+    assert sample.table.column("c").to_pylist() == [None] * 200 + ["true"]
+    assert sample.source.optional_keys
