@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -217,6 +219,15 @@ def test_the_output_is_a_cloud_yaml(blocks, tmp_path):
     (tmp_path / "cloud.yaml").write_text(yaml.safe_dump(settings))
     cloud = load_cloud(tmp_path / "cloud.yaml", allow_tag=True)
     assert cloud.root == "gs://my-bucket/quatrain"
+
+
+def test_terraform_itself_takes_the_form_of_the_files():
+    program = shutil.which("terraform")
+    if program is None:
+        pytest.skip("terraform is not installed")
+    command = [program, "fmt", "-check", "-diff", str(ROOT / "deploy")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_parser_refuses_what_is_no_hcl():
