@@ -113,14 +113,17 @@ def read_manifest(folder: Path | str, name: str, step: str, sha256: str = "") ->
                 f"{uri} is not the file that was written: its sha256 is {digest[:12]}..., the "
                 f"manifest says {sha256[:12]}...; {run_again(step)}"
             )
-        return dict(json.loads(data))
+        document = json.loads(data)
+        if not isinstance(document, dict):
+            raise ValueError(f"it is {type(document).__name__}, not an object")
+        return document
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{folder} is not a complete artifact: {name} is absent; {run_again(step)}"
         ) from error
     except OSError as error:
         raise ArtifactError(str(Failure.of(error))) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{uri} is cut short or altered ({error}); {run_again(step)}"
         ) from error

@@ -26,6 +26,7 @@ from quatrain.components.serve.served_model import (
     prediction_schema,
     prediction_table,
     read_metadata,
+    read_transform,
 )
 from quatrain.components.specification.source import Source
 from quatrain.components.storage import (
@@ -114,7 +115,7 @@ def _predict(
     folder: Path, source: str, target: str, rejected_target: str | None, keep: Sequence[str]
 ) -> Predictions:
     """Predicts the rows of a file with a local model."""
-    transform = Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
+    transform = read_transform(folder)
     # The file is checked before TensorFlow is imported, which takes seconds.
     rows = _InputRows.of(source, transform, keep)
     schema = pa.schema(

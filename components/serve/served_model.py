@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -34,6 +35,13 @@ Kernels compute the last rows of an odd batch in another way, so a row's answer 
 length of its batch: answers differed by 1e-7 in a measurement, and not at all in full batches.
 """
 
+METADATA = "metadata.json"
+REQUIRED = ("saved_model.pb", "transform.json")
+"""The files without which nothing can be predicted."""
+
+_MISSHAPEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What a document of another shape than ours raises where it is read."""
+
 Columns = Mapping[str, "np.ndarray | pa.Array"]
 
 
@@ -41,11 +49,12 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     """Reads the metadata of a model folder and checks the digests of its files.
 
     Raises:
-        ArtifactError: The folder is not a complete model, or a file is not the one that was
-            exported.
+        ArtifactError: The folder is not a complete model, or does not hold exactly the files that
+            were exported.
     """
-    metadata = read_manifest(folder, "metadata.json", "train")
-    for name, sha256 in metadata["files"].items():
+    metadata = read_manifest(folder, METADATA, "train")
+    digests = _digests_of(metadata, folder)
+    for name, sha256 in digests.items():
         path = folder / name
         if not path.is_file():
             raise ArtifactError(
@@ -57,7 +66,36 @@ def read_metadata(folder: Path) -> dict[str, Any]:
                 f"{path} is not the file that was exported: its sha256 is {digest[:12]}..., "
                 f"metadata.json says {sha256[:12]}...; export the model again"
             )
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    if foreign := sorted(present - set(digests) - {METADATA}):
+        raise ArtifactError(
+            f"{folder} holds {foreign[0]!r}, which {METADATA} does not name, so it was not "
+            f"exported with the model; remove it, or export the model again"
+        )
     return metadata
+
+
+def _digests_of(metadata: Any, uri: Path | str) -> dict[str, str]:
+    """Returns the sha256 of each file that a model's metadata names.
+
+    Raises:
+        ArtifactError: It names none of a file that a model needs, or one outside of the model.
+    """
+    files = metadata.get("files") if isinstance(metadata, dict) else None
+    if not isinstance(files, dict) or not all(isinstance(sha, str) for sha in files.values()):
+        raise ArtifactError(
+            f"{uri}/{METADATA} has no digests of the model's files (`files`); export the "
+            f"model again"
+        )
+    if unnamed := [name for name in REQUIRED if name not in files]:
+        raise ArtifactError(
+            f"{uri} is not a complete model: `files` in {METADATA} has no digest of {unnamed[0]}; "
+            f"export the model again"
+        )
+    for name in files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ArtifactError(f"{uri}/{METADATA} names {name!r}, outside of the model")
+    return files
 
 
 @contextmanager
@@ -93,13 +131,11 @@ def download_model(uri: str, folder: Path) -> None:
     try:
         while names:
             path = folder / names.pop()
-            if not path.resolve().is_relative_to(folder.resolve()):
-                raise ArtifactError(f"{uri}/metadata.json names {path}, outside of the model")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(read_file(f"{uri}/{path.relative_to(folder)}"))
             if path == folder / "metadata.json":
-                names += json.loads(path.read_bytes())["files"]
-    except (ValueError, KeyError) as error:
+                names += _digests_of(json.loads(path.read_bytes()), uri)
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{uri}/metadata.json is cut short or altered ({first_line(error)}); export the model "
             f"again"
@@ -126,8 +162,38 @@ def read_transform(folder: Path) -> Transform:
     """
     try:
         return Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TrainerError) as error:
-        raise ArtifactError(f"{folder}: its transform.json cannot be read: {error}") from error
+    except TrainerError as error:
+        raise ArtifactError(f"{folder}: {error}") from error
+    except (OSError, *_MISSHAPEN) as error:
+        raise ArtifactError(
+            f"{folder}/transform.json is cut short or altered ({type(error).__name__}: {error}); "
+            f"export the model again"
+        ) from error
+
+
+def _check_classes(stated: Any, classes: Sequence[str], signature: Any) -> None:
+    """Checks that a model's three records of its classes agree; golden rows hold numbers alone.
+
+    Raises:
+        TrainerError: They do not.
+    """
+    import tensorflow as tf
+
+    places = {METADATA: list(stated), "transform.json": list(classes)}
+    if classes and "classes" in signature.structured_outputs:
+        specs = signature.structured_input_signature[1]
+        row = {
+            name: tf.constant([""] if spec.dtype == tf.string else [math.nan], spec.dtype)
+            for name, spec in specs.items()
+        }
+        (names,) = signature(**row)["classes"].numpy().tolist()
+        places["the signature"] = [name.decode() for name in names]
+    for place, names in places.items():
+        if names != list(classes):
+            raise TrainerError(
+                f"its classes are {list(classes)} in transform.json, but {names} in {place}; "
+                f"export the model again"
+            )
 
 
 @dataclass(frozen=True)
@@ -173,18 +239,25 @@ class ServedModel:
                 f"{folder} has no signature {sorted(absent)[0]!r}; it has "
                 f"{sorted(model.signatures)}; export it with the trainer's export"
             )
-        metadata = read_manifest(folder, "metadata.json", "train")
-        if golden.NAME in metadata["files"]:
-            try:
-                rows = Path(folder, golden.NAME).read_text(encoding="utf-8")
-                golden.replay(rows, model.signatures["serving_default"])
-            except TrainerError as error:
-                raise ArtifactError(f"{folder}: {error}") from error
-        arguments = {
-            signature: {column["name"]: column["argument"] for column in metadata[key]}
-            for signature, key in (("serving_default", "inputs"), ("engineered", "engineered"))
-        }
+        metadata = read_manifest(folder, METADATA, "train")
         transform = read_transform(Path(folder))
+        serving = model.signatures["serving_default"]
+        try:
+            arguments = {
+                signature: {column["name"]: column["argument"] for column in metadata[key]}
+                for signature, key in (("serving_default", "inputs"), ("engineered", "engineered"))
+            }
+            _check_classes(metadata["classes"], transform.label.classes, serving)
+            if golden.NAME in metadata["files"]:
+                rows = Path(folder, golden.NAME).read_text(encoding="utf-8")
+                golden.replay(rows, serving)
+        except TrainerError as error:
+            raise ArtifactError(f"{folder}: {error}") from error
+        except _MISSHAPEN as error:
+            raise ArtifactError(
+                f"{folder}: {METADATA} or {golden.NAME} does not fit its SavedModel "
+                f"({type(error).__name__}: {first_line(error)}); export the model again"
+            ) from error
         return cls(transform, transform.label.classes, dict(model.signatures), arguments, model)
 
     def answer(self, columns: Columns, signature: str = "serving_default") -> np.ndarray:

@@ -66,7 +66,9 @@ def test_a_damaged_model_is_named_by_its_uri_and_not_by_its_copy(
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
         monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", storage.url)
         storage.add_bucket("b")
-        storage.put("gs://b/model/metadata.json", b'{"files": {"saved_model.pb": "0a0a"}}')
+        files = {"saved_model.pb": "0a0a", "transform.json": "0a0a"}
+        storage.put("gs://b/model/metadata.json", json.dumps({"files": files}).encode())
+        storage.put("gs://b/model/transform.json", b"{}")
         storage.put("gs://b/model/saved_model.pb", b"altered")
         with pytest.raises(ArtifactError) as raised:
             load("gs://b/model/")
