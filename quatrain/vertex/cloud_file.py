@@ -30,6 +30,7 @@ OWN_LABELS = ("quatrain", "spec", "template", "image", "data", "request")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 _PROJECT = r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
 _HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
+_IMAGE = rf"{_HOST}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?"
 _FORMS: dict[str, tuple[str, str]] = {
     "project": (_PROJECT, "my-project"),
     "location": (r"[a-z]+-[a-z]+[0-9]+", "us-central1"),
@@ -42,11 +43,11 @@ _FORMS: dict[str, tuple[str, str]] = {
         "gs://bucket/quatrain",
     ),
     "image": (
-        rf"{_HOST}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?",
+        _IMAGE,
         "REGION-docker.pkg.dev/PROJECT/REPOSITORY/quatrain@sha256:DIGEST",
     ),
     "launcher_image": (
-        r"[^\s@/]+/[^\s@]+(@sha256:[0-9a-f]{64})?",
+        _IMAGE,
         "REGION-docker.pkg.dev/PROJECT/REPOSITORY/google-cloud-pipeline-components@sha256:DIGEST",
     ),
     "service_account": (

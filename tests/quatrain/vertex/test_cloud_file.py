@@ -199,6 +199,8 @@ def test_one_module_alone_imports_the_library_of_vertex():
         ("image", f"evil.example?.pkg.dev/p/r/quatrain@{DIGEST}"),
         ("image", f"a-docker.pkg.dev/p/../quatrain@{DIGEST}"),
         ("image", f"a-docker.pkg.dev/p/{{{{$.x}}}}@{DIGEST}"),
+        ("launcher_image", f"evil.example#.pkg.dev/p/r/launcher@{DIGEST}"),
+        ("launcher_image", f"a-docker.pkg.dev/p/{{{{$.x}}}}@{DIGEST}"),
         ("service_account", "a/b?c@my-project.iam.gserviceaccount.com"),
         ("service_account", "t@evil.example/x.gserviceaccount.com"),
         ("api_endpoint", "http://user:pw@host"),
