@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,7 +19,13 @@ from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
 from quatrain.components.storage import check_uri, compression_of, open_file, read_head
 from quatrain.components.table.block import Block
-from quatrain.components.table.conversion import from_json, text_of_json
+from quatrain.components.table.conversion import (
+    TYPES,
+    can_convert,
+    from_json,
+    from_typed,
+    text_of_json,
+)
 from quatrain.components.table.csv_blocks import read_blocks
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import read_footer, read_header, read_keys
@@ -226,22 +233,74 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
         for path, (metadata, _) in footers.items()
         for group in range(metadata.num_row_groups)
     ]
-    if not groups:
-        raise SourceError(f"{files[0][0]}: there are no rows, only a schema")
     total = sum(rows for *_, rows in groups)
+    if not total:
+        raise SourceError(f"{files[0][0]}: there are no rows, only a schema")
     whole = total <= SAMPLE_ROWS
+    groups = [group for group in groups if group[2]]
     chosen = groups if whole else [groups[i] for i in spread(len(groups), PLACES)]
     each = SAMPLE_ROWS if whole else -(-SAMPLE_ROWS // len(chosen))
-    _, schema = footers[files[0][0]]
-    unreadable = {f.name: f"it is {f.type}" for f in schema if not is_flat(f.type)}
-    names = [n for n in dict.fromkeys(schema.names) if n not in unreadable]
-    tables = [
-        _flat(pa.Table.from_batches(_rows_of(path, group, names, each)))
-        for path, group, _ in chosen
-    ]
-    table = pa.concat_tables(tables, promote_options="permissive")
+    columns, unreadable = _united({path: schema for path, (_, schema) in footers.items()})
+    tables = []
+    for path, group, _ in chosen:
+        schema = pa.schema([footers[path][1].field(name) for name in columns])
+        rows = _flat(pa.Table.from_batches(_rows_of(path, group, list(columns), each), schema))
+        for i, (name, type_) in enumerate(columns.items()):
+            if type_ is not None:
+                values, _ = from_typed(name, rows.column(i).combine_chunks(), type_)
+                rows = rows.set_column(i, name, values)
+        tables.append(rows)
     return Sample(
-        source, tuple(schema.names), table, unreadable, total, whole=whole, places=len(chosen)
+        source,
+        tuple(dict.fromkeys(name for _, schema in footers.values() for name in schema.names)),
+        pa.concat_tables(tables, promote_options="permissive"),
+        unreadable,
+        total,
+        whole=whole,
+        places=len(chosen),
+    )
+
+
+def _united(schemas: Mapping[str, pa.Schema]) -> tuple[dict[str, str | None], dict[str, str]]:
+    """Returns the columns that every file has, and why the others cannot be read, by name.
+
+    Returns:
+        By name, the type of a spec in which a column is read whose types in the files Arrow cannot
+        promote; None: Arrow can.
+    """
+    columns: dict[str, str | None] = {}
+    unreadable: dict[str, str] = {}
+    for name in dict.fromkeys(name for schema in schemas.values() for name in schema.names):
+        types: dict[pa.DataType, str] = {}  # by type, the first file that has it
+        for path, schema in schemas.items():
+            if schema.names.count(name) != 1:
+                n = schema.names.count(name)
+                unreadable[name] = (
+                    f"{n} columns of {path} have this name" if n else f"{path} lacks it"
+                )
+                break
+            types.setdefault(schema.field(name).type, path)
+        if name in unreadable:
+            continue
+        if odd := next((t for t in types if not is_flat(t)), None):
+            unreadable[name] = f"it is {odd}"
+        elif (type_ := _type_of_all(list(types))) == "":
+            unreadable[name] = "it is " + " and ".join(
+                f"{t} in {path}" for t, path in types.items()
+            )
+        else:
+            columns[name] = type_
+    return columns, unreadable
+
+
+def _type_of_all(types: list[pa.DataType]) -> str | None:
+    """Returns the type that reads all Arrow types; None: they are kindred; empty: no type does."""
+    flat = [_flat(pa.table({"a": pa.nulls(0, type_)})).schema for type_ in types]
+    with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError):
+        pa.unify_schemas(flat, promote_options="permissive")
+        return None
+    return next(
+        (t for t in ("string", *TYPES) if all(can_convert(t, type_) for type_ in types)), ""
     )
 
 

@@ -125,3 +125,49 @@ def test_a_key_that_only_later_rows_have_is_a_column(tmp_path: Path) -> None:
     assert sample.unreadable == {"b": "it is an array"}
     assert sample.table.column("c").to_pylist() == [None] * 200 + ["true"]
     assert sample.source.optional_keys
+
+
+def _parts(folder: Path, *parts: pa.Table) -> str:
+    for i, part in enumerate(parts):
+        pq.write_table(part, folder / f"p-{i}.parquet")
+    return str(folder / "p-*.parquet")
+
+
+PART = pa.table({"x": [0.5, 1.5], "k": [1, 2]})
+
+
+def test_an_empty_part_of_parquet_does_no_harm(tmp_path: Path) -> None:
+    sample = draw_sample(_parts(tmp_path, PART[:0], PART))
+    assert sample.table.to_pydict() == {"x": [0.5, 1.5], "k": [1, 2]}
+    with pytest.raises(SourceError, match="there are no rows, only a schema"):
+        draw_sample(_parts(tmp_path, PART[:0], PART[:0]))
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (pa.string(), ["1", "2", "1", "2"]),
+        (pa.large_string(), ["1", "2", "1", "2"]),
+        (pa.float64(), [1.0, 2.0, 1.0, 2.0]),
+        (pa.int8(), [1, 2, 1, 2]),
+        (pa.dictionary(pa.int32(), pa.string()), ["1", "2", "1", "2"]),
+    ],
+)
+def test_parts_of_unlike_types_are_read_by_one_that_reads_all(
+    tmp_path: Path, type_: pa.DataType, values: list[object]
+) -> None:
+    k = PART["k"].cast(pa.string()) if pa.types.is_dictionary(type_) else PART["k"]
+    k = k.dictionary_encode() if pa.types.is_dictionary(type_) else k.cast(type_)
+    sample = draw_sample(_parts(tmp_path, PART, PART.set_column(1, "k", k)))
+    assert sample.table.column("k").to_pylist() == values
+    assert sample.unreadable == {}
+
+
+def test_a_column_that_no_type_reads_in_all_parts_is_named(tmp_path: Path) -> None:
+    days = pa.array([1, 2], pa.date32())
+    uri = _parts(tmp_path, PART, PART.set_column(1, "k", days), PART.drop_columns("x"))
+    sample = draw_sample(uri)
+    assert sample.unreadable == {
+        "x": f"{tmp_path}/p-2.parquet lacks it",
+        "k": f"it is int64 in {tmp_path}/p-0.parquet and date32[day] in {tmp_path}/p-1.parquet",
+    }
