@@ -300,6 +300,9 @@ def _profile_text(
     type_, bad = best_type(values, counts)
     typed, _ = from_text(name, text.cast(pa.binary()), type_)
     column = _with_kind(ColumnProfile(name, type_, "category", typed, bad))
+    if bad and column.is_number and column.kind in ("code", "identifier"):
+        # What names something is no number: 98101-4820 is a postal code as 98101 is.
+        column = _with_kind(ColumnProfile(name, "string", "category", text))
     if column.type == "string" and column.kind in ("category", "identifier", "text"):
         column = _recognize(column, values, prefers_comma)
     if column.type == "string" and column.kind == "category":

@@ -115,6 +115,18 @@ def test_a_few_cells_that_do_not_convert_leave_the_type(tmp_path: Path) -> None:
     assert profile_of(tmp_path, ["7", "8"] * 20 + ["eight"]).type == "string"
 
 
+def test_digits_that_name_something_stay_text_beside_other_spellings(tmp_path: Path) -> None:
+    values = [str(98101 + i % 20 * 3) for i in range(1000)]
+    values[7] += "-4820"
+    column = profile_of(tmp_path, values, "zip_code")
+    assert (column.type, column.n_bad) == ("string", 0)
+    amounts = [str(i % 20 * 3) for i in range(1000)] + ["9-4820"]
+    assert (profile_of(tmp_path, amounts, "rooms").type, profile_of(tmp_path, amounts).n_bad) == (
+        "int",
+        1,
+    )
+
+
 def nulls_of(folder: Path, target: str, *columns: tuple[str, list[str]]) -> Nulls:
     return find_nulls(sampled(folder, *columns), target)
 
