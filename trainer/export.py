@@ -145,16 +145,21 @@ def argument_names(names: Iterable[str]) -> dict[str, str]:
     """Returns the signature's argument for each name.
 
     A name of ASCII letters, digits and underscores that starts with a letter and is not a Python
-    keyword stays as it is. TensorFlow would change or refuse other names, so they get an alias.
+    keyword stays as it is. TensorFlow would change or refuse other names, so they get an alias; it
+    ignores case, so of two names that differ by case alone only the first stays.
     """
     names = list(names)
-    plain = {n for n in names if _is_plain(n)}
-    used, arguments = set(plain), {}
+    used: dict[str, str] = {}  # by the lower-case argument, its name
+    for name in filter(_is_plain, names):
+        used.setdefault(name.lower(), name)
+    arguments = {}
     for name in names:
-        argument = name if name in plain else f"arg_{re.sub(r'[^A-Za-z0-9]', '_', name)}"
-        while name not in plain and argument in used:
-            argument += "_"
-        used.add(argument)
+        argument = name
+        if used.get(name.lower()) != name:
+            argument = f"arg_{re.sub(r'[^A-Za-z0-9]', '_', name)}"
+            while argument.lower() in used:
+                argument += "_"
+            used[argument.lower()] = name
         arguments[name] = argument
     return arguments
 

@@ -287,6 +287,32 @@ def profile_columns(sample: Sample, spellings: Sequence[str]) -> dict[str, Colum
     return profiles
 
 
+def codes_as_text(
+    sample: Sample, columns: dict[str, ColumnProfile], spellings: Sequence[str], target: str
+) -> dict[str, ColumnProfile]:
+    """Returns the profiles with the codes of a CSV as text, which any later code will be, too.
+
+    As numbers, a postal code such as 98101-4820 would be rejected, and so would its requests. An
+    identifier is one only if some cells are no number: else nothing is lost.
+
+    Args:
+        sample: The rows.
+        columns: The profile of each column, by name.
+        spellings: The texts that are a missing value in a CSV.
+        target: The column to predict, which stays as it is.
+    """
+    profiles = dict(columns)
+    for name, column in columns.items() if sample.source.format == "csv" else ():
+        text = sample.table.column(name)
+        names = column.kind == "code" or (column.kind == "identifier" and column.n_bad)
+        if not names or column.type != "int" or name == target or not pa.types.is_string(text.type):
+            continue
+        values = pc.if_else(pc.is_in(text, pa.array(spellings, pa.string())), None, text)
+        values = pc.if_else(pc.equal(values, ""), None, values).combine_chunks()
+        profiles[name] = _tidy(ColumnProfile(name, "string", column.kind, values))
+    return profiles
+
+
 def _profile_text(
     name: str, text: pa.Array, spellings: Sequence[str], prefers_comma: bool
 ) -> ColumnProfile:

@@ -91,9 +91,9 @@ def _is_ahead(table: TableProfile, column: ColumnProfile) -> bool:
 def _case_twin(table: TableProfile, column: ColumnProfile) -> str | None:
     """Returns why a column is excluded whose name differs from another in case alone, or None.
 
-    SQL ignores the case of names, so the expression of a derived label cannot tell them apart.
+    SQL ignores the case of names, so a derived label or a rule cannot tell them apart.
     """
-    if not table.goal.sql:
+    if not (table.goal.sql or table.goal.reject or table.untrained or table.sample.headers):
         return None
     needed = {table.target, *table.split.keys}
     for name in table.columns:

@@ -11,7 +11,13 @@ import numpy as np
 
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import Clean
-from quatrain.draft.columns import ColumnProfile, names_an_entity, profile_columns, quoted
+from quatrain.draft.columns import (
+    ColumnProfile,
+    codes_as_text,
+    names_an_entity,
+    profile_columns,
+    quoted,
+)
 from quatrain.draft.draft import Draft, Entry, Question, TableProfile
 from quatrain.draft.features import exclusions_of, features_of
 from quatrain.draft.gate import evaluation
@@ -60,6 +66,7 @@ def infer(uri: str, target: str) -> Draft:
                 f"be a row: {_NAMELESS}"
             )
     goal = find_goal(sample, columns, target)
+    columns = codes_as_text(sample, columns, nulls.spellings, target)
     inputs = [c for n, c in columns.items() if n != target]
     if not any(c.kind not in ("empty", "constant") for c in inputs):
         reason = f"every column besides the target {target!r} has one value or none"

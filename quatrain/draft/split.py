@@ -88,6 +88,9 @@ def choose_split(
         SpecError: No split gives each part enough rows and labels.
     """
     inputs = {n: c for n, c in columns.items() if n != target and not c.is_spoilt}
+    if goal.sql or goal.reject or sample.headers:  # SQL cannot tell names apart by their case
+        first = {name.casefold(): name for name in [*reversed(inputs), target]}
+        inputs = {n: c for n, c in inputs.items() if first[n.casefold()] == n}
     remarks = [
         f"{c.name!r} holds times that are not used: {c.note}"
         for c in inputs.values()
@@ -251,6 +254,8 @@ def _has_one_shape(column: ColumnProfile) -> bool:
     """Whether nearly all texts have one pattern of letters and digits, such as N-12345."""
     if column.type != "string":
         return False
+    if column.kind == "code" and not pc.any(pc.starts_with(column.encoded.dictionary, "0")).as_py():
+        return False  # a number in all but its type, as a postal code is
     shape = pc.replace_substring_regex(column.encoded.dictionary, pattern=r"\d", replacement="9")
     shape = pc.replace_substring_regex(shape, pattern=r"[A-Za-z]", replacement="A")
     counted = shape.value_counts()

@@ -265,5 +265,14 @@ def test_names_that_a_signature_cannot_keep_get_an_alias() -> None:
     }
 
 
+def test_names_that_differ_by_case_alone_get_distinct_arguments() -> None:
+    # TensorFlow ignores the case of a signature's arguments.
+    names = ["v", "V", "Arg_V", "a-b", "A-B", "Été", "été"]
+    arguments = argument_names(names)
+    assert arguments["v"] == "v"
+    assert arguments["Arg_V"] == "Arg_V"
+    assert len({a.casefold() for a in arguments.values()}) == len(names)
+
+
 def test_an_alias_never_takes_the_name_of_a_column() -> None:
     assert argument_names(["a-b", "arg_a_b"]) == {"a-b": "arg_a_b_", "arg_a_b": "arg_a_b"}

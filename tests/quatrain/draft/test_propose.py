@@ -456,6 +456,37 @@ def test_an_amount_as_text_has_a_remark_with_the_sql_of_its_number(init, chance)
     assert """, ',', '.') AS DOUBLE) AS "price")""" in comments
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "odd"),
+    [
+        ("zip_code", [98101 + 3 * i for i in range(20)], "98101-4820"),
+        ("plz", [10115 + i for i in range(20)], "D-10117"),
+        ("type", [1, 2, 3, 4], "4b"),
+        ("tract", [17031081401 + i for i in range(15)], "17031OLD"),
+    ],
+)
+def test_digits_that_name_something_are_text(
+    init, chance, tmp_path, name: str, values: list[int], odd: str
+) -> None:
+    code = [str(chance.choice(values)) for _ in range(1000)]
+    code[7] = code[507] = odd
+    x = [round(chance.random(), 4) for _ in code]
+    table = {name: code, "x": x, "y": [int(v + chance.random() > 1) for v in x]}
+    proposal = init(table, "y")
+    assert proposal.spec.columns[name] == "string"
+    assert name in {i.name for i in proposal.spec.inputs}
+    preprocess(proposal.spec.as_json(), runner="local", out=str(tmp_path / "o"))
+    assert json.loads((tmp_path / "o/manifest.json").read_text())["rows"]["rejected"] == 0
+
+
+def test_numbers_of_rows_of_which_some_are_none_reject_no_row(init, chance) -> None:
+    ids = [f"{i}a" if i in (300, 900) else str(i) for i in range(1500)]
+    y = [chance.choice("ab") for _ in ids]
+    proposal = init({"id": ids, "x": [round(chance.random(), 4) for _ in ids], "y": y}, "y")
+    assert proposal.spec.split.keys == ("id",)
+    assert proposal.spec.columns["id"] == "string"
+
+
 def test_a_count_of_the_rows_is_a_feature_where_there_is_no_other(init, chance) -> None:
     proposal = init({"n": range(24), "freq": [chance.randint(0, 99) for _ in range(24)]}, "freq")
     assert [f.name for f in proposal.spec.features] == ["n"]

@@ -71,6 +71,14 @@ def test_a_stray_number_beside_two_classes_makes_no_amounts(
     assert rows_of(proposal.spec, tmp_path / "out")["reasons"]["stray_label"]["rows"] == 2
 
 
+def test_a_rule_leaves_out_one_of_two_columns_that_differ_by_case_alone(init, chance) -> None:
+    table = labels(chance)
+    assert [i.name for i in init({**table, "X": table["x"][::-1]}, "y").spec.inputs] == ["x", "X"]
+    table["y"][9] = "oops"
+    proposal = init({**table, "X": table["x"][::-1]}, "y")
+    assert [i.name for i in proposal.spec.inputs] == ["x"]
+
+
 def test_many_stray_labels_are_no_hundred_classes(init, chance) -> None:
     table = labels(chance, 15_000)
     table["y"][:120] = [f"junk {i}" for i in range(120)]
