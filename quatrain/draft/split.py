@@ -87,10 +87,7 @@ def choose_split(
     Raises:
         SpecError: No split gives each part enough rows and labels.
     """
-    inputs = {n: c for n, c in columns.items() if n != target and not c.is_spoilt}
-    if goal.sql or goal.reject or sample.headers:  # SQL cannot tell names apart by their case
-        first = {name.casefold(): name for name in [*reversed(inputs), target]}
-        inputs = {n: c for n, c in inputs.items() if first[n.casefold()] == n}
+    inputs = _inputs(sample, columns, goal, target)
     remarks = [
         f"{c.name!r} holds times that are not used: {c.note}"
         for c in inputs.values()
@@ -110,20 +107,7 @@ def choose_split(
     keys = _row_keys(inputs)
     by_row = _by_hash(keys, columns, goal)
     if by_row is None:
-        counts = np.unique(goal.values[goal.known], return_counts=True)[1]
-        if (others := int(counts.sum() - counts.max())) < LEAST_OTHERS:
-            raise SpecError(
-                f"{', '.join(sample.source.uri)}: --target {target!r}: all but {others} of "
-                f"{counts.sum():,} rows have the same value; train and test each need a row with "
-                f"another, so there is too little to learn from"
-            )
-        n = _combinations([columns[k] for k in keys])[1]
-        raise SpecError(
-            f"{', '.join(sample.source.uri)}: no split by the {n:,} different values of "
-            f"{', '.join(keys)} gives train, validation and test rows with two labels; "
-            f"add a column that numbers the rows, or one that says train, validation or test, and "
-            f"split by it"
-        )
+        raise SpecError(_why_no_split(sample, columns, goal, target, keys))
     distinct = _combinations([columns[k] for k in keys])[1]
     if distinct < min(FEW_KEYS, len(goal.values) / 2):
         remarks.append(
@@ -138,6 +122,41 @@ def choose_split(
     if entity and other:
         other = replace(other, why=_repetition(entity), disjoint=entity.disjoint)
     return replace(by_row, why=why, other=other), remarks
+
+
+def _inputs(
+    sample: Sample, columns: dict[str, ColumnProfile], goal: Goal, target: str
+) -> dict[str, ColumnProfile]:
+    """Returns the columns that a split may read: those whose cells convert."""
+    inputs = {n: c for n, c in columns.items() if n != target and not c.is_spoilt}
+    if goal.sql or goal.reject or sample.headers:  # SQL cannot tell names apart by their case
+        first = {name.casefold(): name for name in [*reversed(inputs), target]}
+        inputs = {n: c for n, c in inputs.items() if first[n.casefold()] == n}
+    return inputs
+
+
+def _why_no_split(
+    sample: Sample,
+    columns: dict[str, ColumnProfile],
+    goal: Goal,
+    target: str,
+    keys: tuple[str, ...],
+) -> str:
+    """Returns why no split by hash gives each part its rows, with the way out."""
+    uri = ", ".join(sample.source.uri)
+    counts = np.unique(goal.values[goal.known], return_counts=True)[1]
+    if (others := int(counts.sum() - counts.max())) < LEAST_OTHERS:
+        return (
+            f"{uri}: --target {target!r}: all but {others} of {counts.sum():,} rows have the same "
+            f"value; train and test each need a row with another, so there is too little to learn "
+            f"from"
+        )
+    n = _combinations([columns[k] for k in keys])[1]
+    return (
+        f"{uri}: no split by the {n:,} different values of {', '.join(keys)} gives train, "
+        f"validation and test rows with two labels; add a column that numbers the rows, or one "
+        f"that says train, validation or test, and split by it"
+    )
 
 
 def split_by_moment(
