@@ -75,6 +75,7 @@ def preprocess(
     chosen = dict(runner_options or {})
     launch = Launch("preprocess", runner, chosen, project, location, image, gcp_resources)
     launch.check(out)
+    check_buckets([out, *_staging(chosen)], location, project)
     # The runner comes first, so that worker processes import Beam while this one plans.
     with (
         earlier_try(out, [spec, runner, at, digest, image]),
@@ -82,7 +83,6 @@ def preprocess(
         launch.workers(pipeline.__name__) as local,
     ):
         model, rules = _read_spec(spec)
-        check_buckets([out, *_staging(chosen)], location, project)
         files, versions = _list_source(model, at, digest, project)
         for warning in (*source_warnings(model.source.uri, location, project), files.warning):
             if warning:

@@ -19,7 +19,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.engine import local_worker
-from quatrain.components.errors import DataError, QuatrainError, RunnerError, SourceError, SpecError
+from quatrain.components.errors import DataError, QuatrainError, SourceError, SpecError
 from quatrain.components.preprocess import find_files, passes
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.job import PreprocessJob, rules_of
@@ -381,7 +381,7 @@ def test_the_component_runs_the_step_and_gives_the_rows_read(
 
 def test_a_pool_elsewhere_has_its_own_processes(small_spec: ModelSpec, tmp_path: Path) -> None:
     options = {"environment_type": "EXTERNAL", "environment_config": "localhost:1"}
-    with pytest.raises(RunnerError, match="no worker pool"):
+    with pytest.raises(SystemExit, match="error: no worker pool"):
         step(small_spec, tmp_path, {**options, "direct_num_workers": 2})
     assert not local_worker._started
 
