@@ -12,6 +12,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from quatrain.components.documents import MAX_BYTES, DocumentError, parse
 from quatrain.components.errors import QuatrainError
 from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
 from quatrain.components.wording import near
@@ -183,25 +184,20 @@ def read_compiled(path: Path | str) -> Compiled:
     Raises:
         PipelineError: There is no such file, or it is not a compiled KFP v2 pipeline.
     """
-    import yaml
-
     try:
-        data = Path(path).read_bytes()
-        documents = list(yaml.load_all(data, Loader=_loader()))
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        documents = parse(data)
     except OSError as error:
         raise PipelineError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path}: is not YAML: {error}") from error
-    spec = documents[0] if documents else None
-    if not isinstance(spec, dict) or "tasks" not in spec.get("root", {}).get("dag", {}):
-        raise PipelineError(
-            f"{path}: is not a compiled KFP v2 pipeline; write one with `quatrain compile`"
-        )
-    return Compiled(Path(path), hashlib.sha256(data).hexdigest(), spec)
-
-
-def _loader() -> Any:
-    """Returns PyYAML's safe loader, the one in C if it is installed."""
-    import yaml
-
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    except DocumentError as error:
+        raise PipelineError(f"{path}: {error}") from error
+    try:
+        compiled = Compiled(Path(path), hashlib.sha256(data).hexdigest(), documents[0])
+        if compiled.spec["root"]["dag"]["tasks"] and compiled.steps and compiled.images:
+            return compiled
+    except (IndexError, KeyError, TypeError, AttributeError, ValueError):
+        pass  # a document of another shape
+    raise PipelineError(
+        f"{path}: is not a compiled KFP v2 pipeline; write one with `quatrain compile`"
+    )

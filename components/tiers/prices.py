@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from quatrain.components.documents import DocumentError, read_documents
 from quatrain.components.errors import QuatrainError
 from quatrain.components.tiers.pools import Pool
 from quatrain.components.tiers.tiers import Tier
@@ -164,11 +164,9 @@ def load_prices(path: Path = OWN) -> Prices:
         PriceError: The file cannot be read, or does not have the form of `prices.yaml`.
     """
     try:
-        return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise PriceError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PriceError(f"{path}: is not YAML: {error}") from error
+        return Prices.model_validate(next(iter(read_documents(path)), None))
+    except DocumentError as error:
+        raise PriceError(f"{path}: {error}") from error
     except ValidationError as error:
         places = [".".join(map(str, e["loc"])) + f": {e['msg']}" for e in error.errors()]
         raise PriceError(

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from quatrain.components.documents import DocumentError, read_documents
 from quatrain.components.errors import QuatrainError
 from quatrain.components.image import LAUNCHER_IMAGE
-from quatrain.components.specification.parameter import MAX_VALUES, is_bounded
 from quatrain.components.wording import near
 from quatrain.validation.load import override
 from quatrain.validation.problems import PLACEHOLDER
@@ -226,20 +225,15 @@ def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool 
     """
     file = Path(path)
     try:
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
+        (value, *_) = [*read_documents(path), None]
+    except DocumentError as error:
         raise CloudError(
-            f"{path}: cannot be read: {error.strerror}; "
-            f"write project, location, root, image and service_account into it"
+            f"{path}: {error}; write project, location, root, image and service_account into it"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CloudError(f"{path}: is not YAML: {error}") from error
     if not isinstance(value, dict):
         raise CloudError(f"{path}: is {type(value).__name__}, not a mapping of settings")
     for text in overrides:
         override(value, text, "--set-cloud")
-    if not is_bounded(value):
-        raise CloudError(f"{file.name}: holds more than {MAX_VALUES:,} values, each alias counted")
     problems, cloud = [], None
     try:
         cloud = Cloud.model_validate(value)

@@ -152,7 +152,7 @@ def test_a_spec_of_another_shape_is_refused_without_a_crash(value: Any) -> None:
 def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "toys.yaml"
     path.write_text(yaml.safe_dump(GOOD) + "extra: {a: 1, a: 2}\n")
-    with pytest.raises(SpecError, match=r"the key 'a' stands twice\n.*line \d+, column 15"):
+    with pytest.raises(SpecError, match=r"toys.yaml: line \d+: the key 'a' stands twice$"):
         load_spec(path)
 
 
