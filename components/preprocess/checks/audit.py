@@ -107,8 +107,8 @@ def _keys(split: HashSplit, keys: DistinctSample) -> AuditCheck:
 def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
     """Checks how many distinct rows of a later split are also in an earlier one.
 
-    The comparison leaves out the columns that decide the split: with them, no row could be in two
-    splits.
+    The comparison leaves out the columns that decide the split and are no inputs: with them, no row
+    could be in two splits.
     """
     counts = dict(zip(SPLITS, rows.counts.T, strict=True))
     pairs: list[dict[str, Any]] = []
@@ -120,7 +120,7 @@ def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
         pairs.append({**pair, "share": share, "low": low, "high": high})
     worst = max(pairs, key=lambda p: (p["low"], p["share"]))
     numbers = {"distinct": rows.distinct, "exact": rows.complete, "pairs": pairs}
-    deciding = deciding_columns(spec.split, spec.columns)
+    deciding = deciding_columns(spec.split, spec.columns, [i.name for i in spec.inputs])
     n_columns = len(spec.columns) - len(deciding)
     columns = f"{n_columns} declared column{'s' * (n_columns != 1)}"
     everywhere = f"in the {columns} beside {', '.join(deciding)}"

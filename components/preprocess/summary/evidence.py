@@ -24,8 +24,8 @@ class Evidence:
     """Samples and extents of good rows; `Evidence()` is the zero of `+`.
 
     Attributes:
-        rows: A sample of the distinct rows, compared without the columns that decide the split:
-            with them, no row could be in two splits.
+        rows: A sample of the distinct rows, compared without the columns that decide the split and
+            are no inputs: with them, no row could be in two splits.
         sample: A sample of the distinct rows, compared by all declared columns. Its words are those
             of the features' inputs and, last, of the label.
         keys: A sample of the distinct keys of a split by hash; empty for any other split.
@@ -57,7 +57,7 @@ class Evidence:
         """
         if not encoded.num_rows:
             return cls()
-        deciding = deciding_columns(split, types)
+        deciding = deciding_columns(split, types, predictors[:-1])
         others = [n for n in types if n not in deciding] or list(predictors[-1:])
         content = fingerprints({n: encoded.column(n) for n in others})
         # Fingerprints of disjoint columns add up, so no column is hashed twice.
@@ -90,10 +90,16 @@ class Evidence:
         return self.total([self, other])
 
 
-def deciding_columns(split: Split, types: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns the declared columns that decide the split of a row."""
-    columns = split.key_columns if split.by == "hash" else (split.column,)
-    return tuple(name for name in columns if name in types)
+def deciding_columns(
+    split: Split, types: Mapping[str, str], inputs: Sequence[str]
+) -> tuple[str, ...]:
+    """Returns the declared columns that decide the split of a row, and say nothing else of it.
+
+    A key that is an input as well tells rows apart for the model, so they are no copies.
+    """
+    if split.by != "hash":
+        return (split.column,) if split.column in types else ()
+    return tuple(name for name in split.key_columns if name in types and name not in inputs)
 
 
 def _extents(

@@ -116,12 +116,17 @@ def test_columns_that_do_not_tell_rows_apart_are_a_note() -> None:
     assert check["sentence"].endswith("these columns do not tell rows apart")
 
 
-def test_equal_labels_alone_are_no_copies() -> None:
-    rows = {**plain(1000), "y": np.arange(1000) % 900}
+def test_keys_that_are_inputs_tell_rows_apart() -> None:
+    # 1000 rows of 5 kinds and 2 labels: without x and kind, nearly all would be copies.
     split = {**HASH, "keys": ["id", "x", "kind"]}
-    check = audited(spec_of(COLUMNS, split=split), rows)["identical_rows"]
-    assert check["verdict"] == "note"
-    assert "in the 1 declared column beside id, x, kind" in check["sentence"]
+    check = audited(spec_of(COLUMNS, split=split), plain(1000))["identical_rows"]
+    assert check["verdict"] == "passed"
+    assert "in the 3 declared columns beside id" in check["sentence"]
+    no_id = {n: t for n, t in COLUMNS.items() if n != "id"}
+    rows = {n: v for n, v in plain(1000).items() if n != "id"}
+    check = audited(spec_of(no_id, split={**HASH, "keys": ["x", "kind"]}), rows)["identical_rows"]
+    assert check["verdict"] == "passed"
+    assert "in all 3 declared columns" in check["sentence"]
 
 
 def test_the_share_of_copies_in_a_large_table_lies_in_its_interval() -> None:
