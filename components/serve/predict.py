@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -41,7 +41,7 @@ from quatrain.components.storage import (
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import TYPES, can_convert
 from quatrain.components.table.files import list_files
-from quatrain.components.table.header import check_columns, read_footer
+from quatrain.components.table.header import DELIMITERS, check_columns, read_footer, read_header
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
@@ -88,7 +88,8 @@ def predict(
 ) -> Predictions:
     """Predicts every row of a raw CSV, Parquet or JSON Lines file, in the order of the file.
 
-    A CSV is read as the training table was, with the same null values and the same delimiter.
+    A CSV is read as the training table was, with the same null values; its delimiter is that of
+    training, or one under which its header has all inputs.
 
     Args:
         model: A model folder, or a folder that has one named `model`; a path or a gs:// uri, as
@@ -186,6 +187,19 @@ def _as_source(path: str, text: TextFormat) -> Source:
     return Source.model_validate({"uri": path, "format": form, **settings})
 
 
+def _with_its_delimiter(source: Source, path: str, inputs: Mapping[str, str]) -> Source:
+    """Returns a CSV with a delimiter under which its header has all inputs, if there is one.
+
+    The delimiter of training comes first: rows to predict may come from another program.
+    """
+    for delimiter in (source.delimiter, *DELIMITERS):
+        candidate = source.model_copy(update={"delimiter": delimiter})
+        with suppress(SourceError):  # quotes that this delimiter does not explain
+            if set(inputs) <= set(read_header(path, candidate)[0]):
+                return candidate
+    return source
+
+
 @dataclass(frozen=True)
 class _InputRows:
     """The rows to predict.
@@ -218,6 +232,8 @@ class _InputRows:
         inputs = {i.name: i.type for i in transform.inputs}
         spellings = {name: s for name, s in transform.text.columns.items() if name in inputs}
         files = list_files(source)
+        if source.format == "csv":
+            source = _with_its_delimiter(source, files[0][0], inputs)
         columns = {**_types_to_read(keep, source, files), **inputs}
         spans = plan_ranges(
             source,

@@ -17,6 +17,8 @@ from quatrain.components.wording import first_line, near
 
 HEADER_BYTES = 1 << 20
 """How much of a file is searched for its columns, and so the longest header."""
+DELIMITERS = (",", ";", "\t", "|")
+"""What separates the values of a CSV line in files that people have."""
 PEEK_ROWS = 100
 """Rows of JSON Lines whose keys are collected."""
 PEEK_NAMES = 20

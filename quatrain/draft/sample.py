@@ -28,7 +28,7 @@ from quatrain.components.table.conversion import (
 )
 from quatrain.components.table.csv_blocks import read_blocks
 from quatrain.components.table.files import list_files
-from quatrain.components.table.header import read_footer, read_header, read_keys
+from quatrain.components.table.header import DELIMITERS, read_footer, read_header, read_keys
 from quatrain.components.table.json_blocks import fragments_of, keys_of, read_objects
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
@@ -47,7 +47,6 @@ SAMPLE_ROWS = 1 << 17
 """The most rows read from Parquet files, from up to sixteen row groups."""
 HEAD_BYTES = 1 << 16
 """Bytes of a file from which its format and delimiter are guessed."""
-DELIMITERS = (",", ";", "\t", "|")
 TOLERATED = 0.005
 """The share of cells that may fail to convert to a column's type; their rows are rejected."""
 _PARQUET = b"PAR1"

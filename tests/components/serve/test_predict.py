@@ -319,6 +319,18 @@ def test_columns_of_json_and_parquet_are_kept_as_text(
         assert texts == {"n": ["1", "2"], "carrier": ["UA", "AA"], "delay": ["30.5", None]}
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_file_with_another_delimiter_is_answered_as_the_same_rows(
+    delimiter: str, source: Path, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    expected = predict(models["binary"], source, tmp_path / "comma.csv", keep=["ignored"])
+    (tmp_path / "other.csv").write_text(CSV.replace(",", delimiter))
+    other = predict(
+        models["binary"], tmp_path / "other.csv", tmp_path / "out.csv", keep=["ignored"]
+    )
+    assert Path(other.path).read_bytes() == Path(expected.path).read_bytes()
+
+
 def test_a_text_of_parquet_is_kept_as_it_is(tmp_path: Path, models: dict[str, Path]) -> None:
     rows = [{"delay": 30.5, "carrier": "UA", "id": "r1"}, {"delay": 3.0, "carrier": "AA", "id": ""}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "raw.parquet")
