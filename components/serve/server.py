@@ -42,6 +42,8 @@ from quatrain.trainer.streams import stderr_for_errors
 MAX_BODY_BYTES = 1_500_000
 """Vertex refuses a larger request to an online endpoint: its limit is 1.5 MB."""
 
+MAX_DIGITS = 4300
+"""Python refuses to convert a longer whole number, which is infinite as a float64 anyway."""
 THREADS = 4
 Respond = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -85,7 +87,9 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
         DataError: The body does not have this form.
     """
     try:
-        value = json.loads(body, object_pairs_hook=_object)
+        value = json.loads(body, object_pairs_hook=_object, parse_int=_whole_number)
+    except RecursionError as error:
+        raise DataError("the body is nested too deeply; an input is one value") from error
     except ValueError as error:
         raise DataError(f"the body is not JSON: {error}") from error
     instances = value.get("instances") if isinstance(value, dict) else None
@@ -95,6 +99,11 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
         if not isinstance(instance, dict):
             raise DataError(f"instances[{i}] must be an object of inputs by name")
     return instances
+
+
+def _whole_number(text: str) -> int | float:
+    """Returns a whole number of any length."""
+    return int(text) if len(text) <= MAX_DIGITS else float(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -175,18 +184,22 @@ def _column(instances: list[Mapping[str, Any]], declared: Input, spelling: Spell
     """Converts the values of an input by the table of conversions, as JSON Lines are."""
     values = [row.get(declared.name) for row in instances]
     if declared.type in TIMES and spelling == USUAL:
-        values = [_as_text(value) for value in values]
+        values = [_as_text(value, declared.type) for value in values]
     fragments = pa.array([_fragment(value) for value in values], pa.string())
     return from_json(declared.name, fragments, declared.type, spelling)
 
 
-def _as_text(value: Any) -> Any:
-    """Returns a number of seconds since 1970, the model's own raw input, as a text in ISO 8601."""
+def _as_text(value: Any, type_: str) -> Any:
+    """Returns a number of seconds since 1970, the model's own raw input, as a text in ISO 8601.
+
+    As of a timestamp in Parquet, the date is the day in UTC.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if not FIRST_S <= value < LAST_S + 1:  # false for NaN, too
         return value
-    return (datetime(1970, 1, 1) + timedelta(microseconds=round(value * 1e6))).isoformat()
+    time = datetime(1970, 1, 1) + timedelta(microseconds=round(value * 1e6))
+    return time.date().isoformat() if type_ == "date" else time.isoformat()
 
 
 def _fragment(value: Any) -> str:

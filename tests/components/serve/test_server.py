@@ -1,12 +1,16 @@
 """The server: how it reads a request, and how it answers a faulty one."""
 
+import datetime
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from quatrain.components.errors import ArtifactError, DataError
 from quatrain.components.serve.served_model import ServedModel
@@ -19,6 +23,7 @@ from quatrain.components.serve.server import (
     read_rows,
 )
 from quatrain.trainer.features import Input, raw_inputs
+from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.features.transform import Label, Transform
 from tests.emulators import storage as emulator
 
@@ -122,6 +127,66 @@ def test_the_first_of_the_wrong_instances_is_named() -> None:
     rows = [ROW, {**ROW, "sold": "x"}, {**ROW, "delay": "x"}]
     with pytest.raises(DataError, match=r"instances\[1\]\.sold"):
         read_rows(rows, INPUTS)
+
+
+def test_a_number_for_a_date_is_its_day() -> None:
+    batch = read_rows([{"day": 86_400.5 * 2}], (Input("day", "date"),))
+    assert batch.column("day").to_pylist() == [datetime.date(1970, 1, 3)]
+
+
+@pytest.mark.parametrize("seconds", [1e300, -62_135_596_801, 253_402_300_800, float("nan")])
+def test_a_number_outside_the_years_1_to_9999_is_no_time(seconds: float) -> None:
+    with pytest.raises(DataError, match=r"instances\[0\]\.sold: '.*' is not an ISO 8601 timestamp"):
+        read_rows([{**ROW, "sold": seconds}], INPUTS)
+
+
+def test_the_declared_format_and_epoch_hold_for_requests() -> None:
+    inputs = (Input("sold", "timestamp"), Input("day", "date"))
+    spellings = {"sold": Spelling(epoch="ms"), "day": Spelling("%d.%m.%Y")}
+    batch = read_rows([{"sold": 86_400_000, "day": "2.1.1970"}], inputs, spellings)
+    day = datetime.datetime(1970, 1, 2)
+    assert batch.to_pylist() == [{"sold": day, "day": day.date()}]
+    with pytest.raises(DataError, match=r"'1970-01-02' is not a date as %d\.%m\.%Y"):
+        read_rows([{"sold": 0, "day": "1970-01-02"}], inputs, spellings)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (b"1" + b"0" * 5000, r"instances\[0\]\.delay: 'inf' is not a finite number"),
+        (b"[" * 100_000, "the body is nested too deeply"),
+        (b'{"a":' * 100_000, "the body is nested too deeply"),
+        (b"1e400", r"instances\[0\]\.delay: 'inf' is not a finite number"),
+        (b'"\\ud800"', "the value is not valid UTF-8"),
+    ],
+)
+def test_no_value_however_large_or_deep_is_an_error_of_the_server(
+    service: Service, value: bytes, sentence: str
+) -> None:
+    row = json.dumps(ROW).encode().replace(b"1.5", value)
+    status, answer = send(service, b'{"instances": [' + row + b"]}")
+    assert status == "400 Bad Request"
+    assert re.search(sentence, answer["error"])
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()))
+)
+JSON = st.recursive(SCALARS, lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=5)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(values=st.tuples(*[JSON] * len(ROW)))
+def test_any_values_are_answered_or_refused_by_name(
+    service: Service, values: tuple[Any, ...]
+) -> None:
+    for row in [dict(zip(ROW, values, strict=True)), *({**ROW, k: values[0]} for k in ROW)]:
+        status, answer = send(service, {"instances": [row]})
+        assert status == "200 OK" or answer["error"].startswith("instances[0].")
 
 
 def test_a_key_that_stands_twice_is_refused() -> None:
