@@ -13,7 +13,8 @@ from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
 from quatrain.components.storage import check_uri, compression_of, read_head
 from quatrain.components.table.files import list_files
-from quatrain.draft.sample import DELIMITERS, HEAD_BYTES
+from quatrain.components.table.header import DELIMITERS
+from quatrain.draft.sample import HEAD_BYTES
 
 LINES = 200
 """The most lines that are looked at."""
