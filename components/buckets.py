@@ -42,10 +42,17 @@ _CLIENT_SETTINGS = ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS")
 
 @dataclass(frozen=True)
 class Place:
-    """The location of a bucket, in Cloud Storage's own words but lower case."""
+    """The location of a bucket, in Cloud Storage's own words but lower case.
+
+    Attributes:
+        location: The region, or what covers several.
+        location_type: region, dual-region, multi-region or zone.
+        lock: Why its objects may not be replaced; empty if they may.
+    """
 
     location: str
     location_type: str
+    lock: str = ""
 
     def __str__(self) -> str:
         kind = _TYPES.get(self.location_type)
@@ -111,13 +118,42 @@ def bucket_problems(
     for name, place in _places(uris, location, project, client, timeout_s):
         if isinstance(place, Problem):
             problems.append(place)
-        elif place != Place(location, "region"):
+        elif (place.location, place.location_type) != (location, "region"):
             sentence = (
                 f"bucket gs://{name} is in {place}, the job in {location}: {_WHY}; a bucket cannot "
                 f"be moved, so make another one in {location} and name it as the root:"
             )
             creation = _creation(_regional_name(name, location), location, project)
             problems.append(Problem(name, sentence, creation))
+        elif place.lock:
+            sentence = (
+                f"bucket gs://{name} has {place.lock}, so its objects cannot be replaced or "
+                f"deleted, as a run does with the champion's record and its own files; lift it, or "
+                f"name another bucket as the root:"
+            )
+            problems.append(Problem(name, sentence, _UNLOCK.format(name=name)))
+    return problems
+
+
+_UNLOCK = (
+    "gcloud storage buckets update gs://{name} --clear-retention-period "
+    "--no-default-event-based-hold"
+)
+
+
+def source_problems(
+    uris: Iterable[str], location: str, project: str = "", client: Any = None
+) -> list[Problem]:
+    """Returns a problem for each bucket of a source that does not exist, or does not answer."""
+    problems = []
+    for name, place in _places(uris, location, project, client, TIMEOUT_S):
+        if not isinstance(place, Problem):
+            continue
+        sentence, command = place.sentence, place.command
+        if not place.unanswered:
+            sentence = f"the source's bucket gs://{name} does not exist, or its name is wrong"
+            command = f"gcloud storage buckets list --project={project or 'PROJECT'}"
+        problems.append(Problem(name, sentence, command, place.unanswered))
     return problems
 
 
@@ -152,7 +188,7 @@ def source_warnings(
     for name, place in _places(uris, location, project, client, TIMEOUT_S):
         if isinstance(place, Problem):
             warnings.append(f"where the source is could not be asked: {place.sentence}")
-        elif place != Place(location, "region"):
+        elif (place.location, place.location_type) != (location, "region"):
             warnings.append(
                 f"the source gs://{name} is in {place}, the job in {location}: every run pays for "
                 f"the transfer of what it reads"
@@ -239,7 +275,14 @@ def _look_up(
             f"gcloud storage buckets describe gs://{name} --format='value(location,location_type)'",
             unanswered=True,
         )
-    return Place(str(bucket.location).lower(), str(bucket.location_type))
+    return Place(str(bucket.location).lower(), str(bucket.location_type), _lock(bucket))
+
+
+def _lock(bucket: Any) -> str:
+    """Returns why a bucket's objects may not be replaced, or an empty text."""
+    if bucket.retention_period:
+        return f"a retention policy of {bucket.retention_period:,} s"
+    return "a default event-based hold" if bucket.default_event_based_hold else ""
 
 
 _LOGIN = "gcloud auth application-default login"

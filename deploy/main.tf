@@ -151,6 +151,14 @@ resource "google_artifact_registry_repository_iam_member" "workers_pull" {
   member     = local.trainer
 }
 
+resource "google_artifact_registry_repository_iam_member" "trainer_reads_templates" {
+  project    = var.project
+  location   = var.location
+  repository = google_artifact_registry_repository.templates.name
+  role       = "roles/artifactregistry.reader"
+  member     = local.trainer
+}
+
 resource "google_project_iam_member" "submitters" {
   for_each = var.submitters
 

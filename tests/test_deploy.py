@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quatrain.vertex import doctor_questions
+from quatrain.vertex import doctor_roles
 from quatrain.vertex.cloud_file import load_cloud
 from tests.terraform.extract_schema import META, SCHEMA, used_resources
 
@@ -182,7 +182,7 @@ def test_roles_are_given_to_named_members_and_none_is_broad(blocks):
     assert not roles & {"roles/owner", "roles/editor", "roles/viewer"}
     assert not [role for role in roles if role.lower().endswith("admin")]
     members = [b for b in blocks if b.words[0] == "resource" and b.words[1].endswith("_member")]
-    assert len(members) == 16
+    assert len(members) == 17
     named = {"local.trainer", "each.value", "each.value [ 1 ]"}
     named.add("google_service_account.builder [ 0 ] .member")
     for block in members:
@@ -198,10 +198,10 @@ def test_the_page_gives_the_same_roles_as_the_module():
         re.findall(r"roles/[\w.]+", module)
     )
     listed = {
-        *doctor_questions.PROJECT_ROLES,
-        *doctor_questions.RUNNER_ROLES["dataflow"],
-        *doctor_questions.ACCOUNT_ROLES,
-        *doctor_questions.BUCKET_ROLES,
+        *doctor_roles.PROJECT_ROLES,
+        *doctor_roles.RUNNER_ROLES["dataflow"],
+        *doctor_roles.ACCOUNT_ROLES,
+        *doctor_roles.BUCKET_ROLES,
     }
     assert listed <= granted
     services = r"\b[a-z]+\.googleapis\.com"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from quatrain.components.tiers import regions, tiers
-from quatrain.vertex import doctor_questions
+from quatrain.vertex import doctor_roles
 from tests.emulators import execution, iam, storage, vertex
 from tests.test_docs import PAGES, ROOT, blocks_of
 
@@ -22,6 +22,7 @@ PAGE = ROOT / "docs/first-run.md"
 SECURITY = ROOT / "docs/security.md"
 LOCATION, BUCKET = "us-central1", "my-project-quatrain-us-central1"
 TRAINER = "quatrain-trainer@my-project.iam.gserviceaccount.com"
+TEMPLATES = f"projects/my-project/locations/{LOCATION}/repositories/quatrain-templates"
 DIGEST = "sha256:" + "0a" * 32
 
 
@@ -95,9 +96,10 @@ def test_the_page_grants_what_the_reference_grants():
     assert grants(PAGE, "$BUILDER") == grants(SECURITY, "$BUILDER")
     roles = {w for words in grants(PAGE, "$TRAINER") for w in words if w.startswith("--role=")}
     needed = (
-        *doctor_questions.PROJECT_ROLES,
-        *doctor_questions.ACCOUNT_ROLES,
-        *doctor_questions.BUCKET_ROLES,
+        *doctor_roles.PROJECT_ROLES,
+        *doctor_roles.ACCOUNT_ROLES,
+        *doctor_roles.BUCKET_ROLES,
+        doctor_roles.REPOSITORY_ROLE,
     )
     assert roles == {f"--role={role}" for role in needed}
 
@@ -152,6 +154,7 @@ def policies():
         "$PROJECT": "projects/my-project",
         "$TRAINER": TRAINER,
         "gs://$BUCKET": f"gs://{BUCKET}",
+        "quatrain-templates": TEMPLATES,
     }
     roles = {name: set() for name in names.values()}
     for words in grants(PAGE, "$TRAINER"):
@@ -197,6 +200,7 @@ def test_the_page_leads_from_an_empty_project_to_a_green_run(tmp_path, monkeypat
     machines = iam.Iam(
         policies(), f"serviceAccount:{TRAINER}", {f"{LOCATION}-a": ["n1-standard-4"]}
     )
+    machines.resources[f"/v1/{TEMPLATES}"] = {"format": "KFP"}
     with vertex.serving(google, machines.answer) as url, storage.serving() as served:
         served.add_bucket(BUCKET, LOCATION)
         served.put(f"gs://{BUCKET}/tables/flights.csv", table.read_bytes())

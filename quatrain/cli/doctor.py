@@ -26,6 +26,7 @@ from quatrain.cli.options import CLOUD, PATH, PRICES, SET, SPEC, TIER, with_opti
     "--runner", default="", metavar="R", help="Where Beam will run.  [default: the cloud's]"
 )
 @click.option("--offline", is_flag=True, help="Do not query Google; list what was not checked.")
+@click.option("--strict", is_flag=True, help="Fail if anything could not be checked.")
 def doctor(
     spec: Path,
     cloud: Path,
@@ -36,6 +37,7 @@ def doctor(
     prices: Path | None,
     runner: str,
     offline: bool,
+    strict: bool,
 ) -> int:
     """Find what would make a run of SPEC on Vertex AI fail.
 
@@ -55,4 +57,5 @@ def doctor(
     findings = list(examine(examination, lambda text: click.echo(text, err=True)))
     for line in lines(findings):
         click.echo(line)
-    return FAILED if any(finding.severity == "error" for finding in findings) else 0
+    fatal = ("error", "unchecked") if strict else ("error",)
+    return FAILED if any(finding.severity in fatal for finding in findings) else 0

@@ -22,6 +22,7 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from quatrain.vertex.cloud_file import Cloud, CloudError
+from quatrain.vertex.google_apis import user_project
 
 TIMEOUT_S = 60.0
 """Seconds after which a call without an answer fails."""
@@ -158,7 +159,9 @@ class Vertex:
         if self.cloud.api_endpoint:
             uri = f"{self.service}/{uri.split('/', 3)[3]}"
         with sentences(what, self.cloud, VIEWER):
-            answer = self._session().get(uri, params=parameters, timeout=TIMEOUT_S)
+            answer = self._session().get(
+                uri, params=parameters, headers=user_project(self.cloud), timeout=TIMEOUT_S
+            )
             if answer.status_code != 200:
                 raise exceptions.from_http_response(answer)
             return dict(answer.json())

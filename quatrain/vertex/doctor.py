@@ -107,7 +107,7 @@ def examine(
     if spec and cloud:
         runner = cloud.runner_for(examination.runner)
         if examination.offline:
-            yield from doctor_questions.unchecked_findings(cloud, tier, runner)
+            yield from doctor_questions.unchecked_findings(spec, cloud, tier, runner)
             return
         if report:
             report("querying Google Cloud ...")

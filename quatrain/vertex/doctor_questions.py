@@ -6,41 +6,17 @@ command that answers the question.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from quatrain.components import buckets
 from quatrain.components.errors import BucketError, QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import tiers
-from quatrain.vertex import image_checks
+from quatrain.vertex import doctor_quota, doctor_resources, doctor_roles, image_checks
 from quatrain.vertex.cloud_file import Cloud
 from quatrain.vertex.findings import Finding, Severity
 from quatrain.vertex.google_apis import LOGIN, TIMEOUT_S, GoogleApis, NoAnswer, find_credentials
-
-PROJECT_ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")
-ACCOUNT_ROLES = ("roles/iam.serviceAccountUser",)
-BUCKET_ROLES = ("roles/storage.objectUser", "roles/storage.legacyBucketReader")
-"""What the run's service account needs on the project, on itself and on the bucket of the runs."""
-
-RUNNER_ROLES = {"dataflow": ("roles/dataflow.developer", "roles/dataflow.worker")}
-"""Further roles on the project, by the runner: the first launches a job, the second is for its
-workers."""
-
-STRONGER = {
-    "roles/dataflow.developer": ("roles/dataflow.admin", "roles/editor", "roles/owner"),
-    "roles/dataflow.worker": (),
-    "roles/aiplatform.user": ("roles/aiplatform.admin", "roles/editor", "roles/owner"),
-    "roles/logging.logWriter": ("roles/logging.admin", "roles/editor", "roles/owner"),
-    "roles/iam.serviceAccountUser": ("roles/editor", "roles/owner"),
-    "roles/storage.objectUser": ("roles/storage.objectAdmin", "roles/storage.admin"),
-    "roles/storage.legacyBucketReader": (
-        "roles/storage.legacyBucketWriter",
-        "roles/storage.legacyBucketOwner",
-        "roles/storage.admin",
-    ),
-}
-"""Roles that include a needed one (https://cloud.google.com/iam/docs/roles-permissions)."""
 
 
 def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
@@ -50,19 +26,23 @@ def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> 
         credentials, finding = _credentials(cloud)
         yield finding
         if credentials is None:
-            yield from unchecked_findings(cloud, tier, runner)
+            yield from unchecked_findings(spec, cloud, tier, runner)
             return
     apis = GoogleApis(cloud, credentials)
     yield _project(spec, cloud)
     yield from _buckets(spec, cloud)
     yield from image_checks.image_findings(apis, cloud, tier)
     yield image_checks.launcher_finding(apis, cloud)
-    yield _roles(apis, runner)
+    yield from doctor_roles.findings(apis, spec, runner)
+    yield from doctor_resources.findings(apis, spec, runner, cloud.options_for(runner))
     yield from _hardware(apis, tier)
-    yield _quota(cloud)
+    if tier:
+        yield from doctor_quota.findings(apis, spec, tier)
 
 
-def unchecked_findings(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> Iterator[Finding]:
+def unchecked_findings(
+    spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str
+) -> Iterator[Finding]:
     """Yields an unchecked finding for each question, with the command that answers it."""
     [bucket] = buckets.buckets_of([cloud.root])
     for check, sentence, command in (
@@ -96,11 +76,15 @@ def unchecked_findings(cloud: Cloud, tier: tiers.Tier | None, runner: str) -> It
             f"whether the registry has the launchers' image {cloud.launcher}",
             image_checks.describe(cloud.launcher),
         ),
-        ("roles", _roles_sentence(cloud, runner), _policy_command(cloud)),
     ):
         yield Finding(check, "unchecked", sentence, command)
+    yield doctor_roles.unchecked(spec, cloud, runner)
+    options = cloud.options_for(runner)
+    for resource in doctor_resources.resources(cloud, spec, runner, options):
+        yield doctor_resources.unchecked(resource)
     yield from (_unchecked_hardware(name, kind, cloud) for name, kind in _hardware_of(tier))
-    yield _quota(cloud)
+    if tier:
+        yield from (doctor_quota.unchecked(n, cloud) for n in doctor_quota.needs(spec, tier))
 
 
 def _credentials(cloud: Cloud) -> tuple[Any, Finding]:
@@ -133,84 +117,22 @@ def _project(spec: ModelSpec, cloud: Cloud) -> Finding:
 
 def _buckets(spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
     """Checks that the bucket of the runs is regional and near, and warns of far sources."""
-    roots = [cloud.root]
+    where = cloud.location, cloud.project
     try:
-        problems = buckets.bucket_problems(roots, cloud.location, cloud.project)
-        warnings = buckets.source_warnings(spec.source.uri, cloud.location, cloud.project)
+        problems = buckets.bucket_problems([cloud.root], *where)
+        source_problems = buckets.source_problems(spec.source.uri, *where)
     except BucketError as error:
         yield Finding("buckets", "error", str(error))
         return
-    for problem in problems:
-        severity: Severity = "unchecked" if problem.unanswered else "error"
-        yield Finding("buckets", severity, problem.sentence, problem.command)
-    yield from (Finding("source", "warning", warning) for warning in warnings)
+    for check, found in (("buckets", problems), ("source", source_problems)):
+        for problem in found:
+            severity: Severity = "unchecked" if problem.unanswered else "error"
+            yield Finding(check, severity, problem.sentence, problem.command)
+    if not source_problems:
+        warnings = buckets.source_warnings(spec.source.uri, *where)
+        yield from (Finding("source", "warning", warning) for warning in warnings)
     if not problems:
         yield Finding("buckets", "ok", f"{cloud.root} is regional, in {cloud.location}")
-
-
-def _roles(apis: GoogleApis, runner: str) -> Finding:
-    """Checks the service account's roles by the policies of project, account and bucket."""
-    cloud = apis.cloud
-    [bucket] = buckets.buckets_of([cloud.root])
-    account = cloud.service_account
-    itself = f"v1/projects/-/serviceAccounts/{account}"
-    try:
-        policies = (
-            (
-                f"project {cloud.project}",
-                _on_project(runner),
-                apis.query("cloudresourcemanager", f"v1/projects/{cloud.project}:getIamPolicy", {}),
-                f"gcloud projects add-iam-policy-binding {cloud.project} --condition=None",
-            ),
-            (
-                "itself",
-                ACCOUNT_ROLES,
-                apis.query("iam", f"{itself}:getIamPolicy", {}),
-                f"gcloud iam service-accounts add-iam-policy-binding {account} "
-                f"--project={cloud.project}",
-            ),
-            (
-                f"gs://{bucket}",
-                BUCKET_ROLES,
-                apis.query("storage", f"storage/v1/b/{bucket}/iam"),
-                f"gcloud storage buckets add-iam-policy-binding gs://{bucket}",
-            ),
-        )
-    except NoAnswer as error:
-        return Finding(
-            "roles",
-            "unchecked",
-            f"{_roles_sentence(cloud, runner)}: {error}",
-            _policy_command(cloud),
-        )
-    if policies[1][2] is None:
-        return Finding(
-            "roles",
-            "error",
-            f"there is no account {account}",
-            f"gcloud iam service-accounts create {account.split('@')[0]} --project={cloud.project}",
-        )
-    missing, commands = [], []
-    for where, roles, policy, command in policies:
-        absent = [role for role in roles if not _has(policy or {}, role, account)]
-        missing += [f"{role} on {where}" for role in absent]
-        commands += [f"{command} --member=serviceAccount:{account} --role={r}" for r in absent]
-    if not missing:
-        return Finding("roles", "ok", f"{account} has every role that its steps need")
-    return Finding(
-        "roles",
-        "error",
-        f"{account} lacks {', '.join(missing)}, unless a group or a folder gives it",
-        "\n".join(commands),
-    )
-
-
-def _has(policy: dict[str, Any], role: str, account: str) -> bool:
-    enough = {role, *STRONGER[role]}
-    return any(
-        binding["role"] in enough and f"serviceAccount:{account}" in binding.get("members", [])
-        for binding in policy.get("bindings", [])
-    )
 
 
 def _hardware(apis: GoogleApis, tier: tiers.Tier | None) -> Iterator[Finding]:
@@ -267,34 +189,4 @@ def _unchecked_hardware(name: str, kind: str, cloud: Cloud) -> Finding:
         f"whether {cloud.location} has {name}",
         f"gcloud compute {list_of} list --project={cloud.project} "
         f"--filter='name={name} AND zone:{cloud.location}'",
-    )
-
-
-def _quota(cloud: Cloud) -> Finding:
-    """Returns an unchecked finding: no method of Vertex reports a quota before it is used."""
-    return Finding(
-        "quota",
-        "unchecked",
-        f"whether your quota of training in {cloud.location} is enough",
-        f"open 'https://console.cloud.google.com/iam-admin/quotas?project={cloud.project}' "
-        f"and filter by 'Custom model training' and {cloud.location}",
-    )
-
-
-def _on_project(runner: str) -> Sequence[str]:
-    return (*PROJECT_ROLES, *RUNNER_ROLES.get(runner, ()))
-
-
-def _roles_sentence(cloud: Cloud, runner: str) -> str:
-    roles = ", ".join(_on_project(runner))
-    return (
-        f"whether {cloud.service_account} has {roles} on {cloud.project}, and its roles on itself "
-        f"and on the bucket (docs/security.md)"
-    )
-
-
-def _policy_command(cloud: Cloud) -> str:
-    return (
-        f"gcloud projects get-iam-policy {cloud.project} --flatten=bindings "
-        f"--filter=bindings.members:{cloud.service_account} --format='value(bindings.role)'"
     )

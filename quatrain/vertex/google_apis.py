@@ -13,6 +13,15 @@ TIMEOUT_S = 15.0
 LOGIN = "gcloud auth application-default login"
 
 
+def user_project(cloud: Cloud) -> dict[str, str]:
+    """Returns the header that names the project whose quota of calls is used.
+
+    Some services refuse a person's login without it
+    (https://cloud.google.com/docs/quotas/set-quota-project).
+    """
+    return {"x-goog-user-project": cloud.project}
+
+
 class NoAnswer(Exception):
     """A service did not answer, or refused these credentials."""
 
@@ -56,8 +65,10 @@ class GoogleApis:
         import requests
 
         headers = dict(options.pop("headers", {}))
-        if authorized and self.credentials is not None:
-            headers["Authorization"] = f"Bearer {self.credentials.token}"
+        if authorized:
+            headers |= user_project(self.cloud)
+            if self.credentials is not None:
+                headers["Authorization"] = f"Bearer {self.credentials.token}"
         method = "GET" if body is None else "POST"
         try:
             answer = requests.request(

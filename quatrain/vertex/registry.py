@@ -11,6 +11,7 @@ from typing import Any
 
 from quatrain.pipelines.compiled import Compiled
 from quatrain.vertex.cloud_file import Cloud, CloudError, form_of
+from quatrain.vertex.google_apis import user_project
 
 TIMEOUT_S = 60.0
 DIGEST = re.compile(r"(?:(?P<package>[a-z0-9][a-z0-9-]{0,127})/)?(?P<version>sha256:[0-9a-f]{64})")
@@ -128,7 +129,8 @@ class Registry:
         from quatrain.vertex.client import sentences
 
         with sentences(what, self._cloud, needs="roles/artifactregistry.writer"):
-            answer = self._session().request(verb, url, timeout=TIMEOUT_S, **body)
+            headers = user_project(self._cloud)
+            answer = self._session().request(verb, url, headers=headers, timeout=TIMEOUT_S, **body)
             if answer.status_code >= 400:
                 raise exceptions.from_http_status(answer.status_code, answer.text[:200])
             return bytes(answer.content)

@@ -10,12 +10,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.parameter import parameter_of
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import regions
 from quatrain.components.tiers.tiers import Tier
 from quatrain.components.wording import near
-from quatrain.vertex import image_checks
+from quatrain.vertex import beam_checks, image_checks
 from quatrain.vertex.cloud_file import Cloud, CloudError
 from quatrain.vertex.findings import Finding
 
@@ -61,6 +62,7 @@ def findings(
     """
     if spec.train.tune:
         yield from _tuning(cloud, tier)
+    yield from _options(cloud)
     yield from _sizes(
         spec, cloud, cloud.runner_options if runner_options is None else runner_options
     )
@@ -108,6 +110,18 @@ def _tuning(cloud: Cloud, tier: Tier) -> Iterator[Finding]:
             "train.tune and psc_interface do not go together: Google's component for tuning jobs "
             "has no field for it; leave one of them out",
             "--set train.tune=null",
+        )
+
+
+def _options(cloud: Cloud) -> Iterator[Finding]:
+    """Checks the names and values of the cloud's Beam options, even if this run has no runner."""
+    if not cloud.runner_options:
+        return
+    try:  # Dataflow needs no option of its own here, so this checks only what Beam declares
+        beam_checks.check("dataflow", cloud.runner_options)
+    except QuatrainError as error:
+        yield Finding(
+            "options", "error", f"runner_options: {error}", "correct runner_options in the settings"
         )
 
 

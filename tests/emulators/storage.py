@@ -62,6 +62,8 @@ class Bucket:
     location_type: str
     data_locations: tuple[str, ...] = ()
     forbidden: bool = False
+    retention_s: int = 0
+    is_held: bool = False
     objects: dict[str, Object] = field(default_factory=dict)
 
     def resource(self) -> dict[str, Any]:
@@ -78,6 +80,10 @@ class Bucket:
         if self.data_locations:
             places = [place.upper() for place in self.data_locations]
             resource["customPlacementConfig"] = {"dataLocations": places}
+        if self.retention_s:
+            resource["retentionPolicy"] = {"retentionPeriod": str(self.retention_s)}
+        if self.is_held:
+            resource["defaultEventBasedHold"] = True
         return resource
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from quatrain.components import image
 from quatrain.components.tiers import prices
-from quatrain.vertex import doctor, doctor_questions, image_checks
+from quatrain.vertex import doctor, doctor_roles, image_checks
 from quatrain.vertex.doctor import Examination, examine
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
@@ -32,6 +32,9 @@ CLOUD = {
     "image": f"europe-west1-docker.pkg.dev/my-project/r/quatrain@{DIGEST}",
     "service_account": "trainer@my-project.iam.gserviceaccount.com",
 }
+
+
+QUOTA = {"europe-west1": 2200, "us-west2": 20}
 
 
 @dataclass
@@ -198,9 +201,11 @@ def test_the_labels_of_the_image_are_the_versions_that_are_installed():
 def google(monkeypatch):
     """Cloud Storage, Vertex AI, IAM and Compute Engine on loopback."""
     roles = {
-        "projects/my-project": doctor_questions.PROJECT_ROLES,
-        CLOUD["service_account"]: doctor_questions.ACCOUNT_ROLES,
+        "projects/my-project": doctor_roles.PROJECT_ROLES,
+        CLOUD["service_account"]: doctor_roles.ACCOUNT_ROLES,
         "gs://my-bucket": ["roles/storage.admin"],
+        "gs://data": ["roles/storage.objectViewer"],
+        "projects/my-project/locations/europe-west1/repositories/r": [doctor_roles.REPOSITORY_ROLE],
     }
     zones = {
         "europe-west1-b": ["n1-standard-4", "n1-standard-8", "nvidia-tesla-t4"],
@@ -208,6 +213,10 @@ def google(monkeypatch):
     }
     vertex = vertex_emulator.Vertex()
     iam = iam_emulator.Iam(roles, f"serviceAccount:{CLOUD['service_account']}", zones)
+    iam.quotas = {
+        "CustomModelTrainingCPUsPerProjectPerRegion custom_model_training_cpus": QUOTA,
+        "CustomModelTrainingTotalSsd custom_model_training_pd_ssd": QUOTA,
+    }
     with (
         storage_emulator.serving() as storage,
         vertex_emulator.serving(vertex, iam.answer) as url,
@@ -220,7 +229,7 @@ def google(monkeypatch):
 
 def test_online_every_question_is_answered(files, google):
     findings = list(examine(files(**google.settings)))
-    assert {f.check for f in findings if f.severity != "ok"} == {"price", "quota"}
+    assert {f.check for f in findings if f.severity != "ok"} == {"price"}
     for check in ("project", "buckets", "image", "roles"):
         assert of(findings, check).severity == "ok"
     assert of(findings, "hardware").sentence == "n1-standard-4 is in europe-west1-b"
@@ -230,19 +239,20 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsy
     google.storage.buckets["my-bucket"].location = "eu"
     google.storage.buckets["my-bucket"].location_type = "multi-region"
     google.storage.buckets["data"].location = "us-east1"
-    google.iam.policies["projects/other-project"] = doctor_questions.PROJECT_ROLES
+    google.iam.policies["projects/other-project"] = doctor_roles.PROJECT_ROLES
     google.images.status = 404
     examination = files(**google.settings, project="other-project")
     findings = list(examine(examination))
     code, out, _ = quatrain(capsys, "doctor", examination.spec, "--cloud", examination.cloud)
     errors = {f.check: f for f in findings if f.severity == "error"}
-    assert set(errors) == {"project", "buckets", "image", "launcher"}
+    assert set(errors) == {"project", "buckets", "image", "launcher", "roles"}
+    assert "service-12345@gcp-sa-aiplatform-cc.iam" in errors["roles"].sentence
     assert "is in eu (a multi-region)" in errors["buckets"].sentence
     assert "create gs://my-bucket-europe-west1" in errors["buckets"].fix
     assert "is not in the registry" in errors["image"].sentence
     assert "the source gs://data is in us-east1" in of(findings, "source").sentence
     assert code == 1
-    assert out.splitlines()[-1].startswith("4 errors, ")
+    assert out.splitlines()[-1].startswith("5 errors, ")
 
 
 def test_an_image_of_other_versions_is_an_error(files, google):
@@ -410,10 +420,15 @@ def test_a_missing_account_is_an_error(files, google):
 
 def test_policies_that_may_not_be_read_are_unchecked(files, google):
     google.iam.forbidden = True
-    (finding,) = findings_of(files(**google.settings), "roles")
-    assert finding.severity == "unchecked"
-    assert finding.sentence.endswith("answered 403 to these credentials")
-    assert finding.fix.startswith("gcloud projects get-iam-policy my-project ")
+    findings = findings_of(files(**google.settings), "roles")
+    assert {f.severity for f in findings} == {"unchecked"}
+    assert all(f.sentence.endswith("answered 403 to these credentials") for f in findings)
+    assert [f.fix.partition(" --")[0] for f in findings] == [
+        "gcloud projects get-iam-policy my-project",
+        f"gcloud iam service-accounts get-iam-policy {CLOUD['service_account']}",
+        "gcloud storage buckets get-iam-policy gs://my-bucket",
+        "gcloud storage buckets get-iam-policy gs://data",
+    ]
 
 
 def test_hardware_that_the_region_lacks_is_an_error_that_says_where_it_is(files, google):
@@ -452,7 +467,7 @@ def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files, tmp_path
     ]
     code, out, _ = quatrain(capsys, *arguments)
     assert code == 0
-    assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 8 unchecked, ")
+    assert out.splitlines()[-1].startswith("0 errors, 0 warnings, 9 unchecked, ")
     code, out, _ = quatrain(capsys, *arguments, "--set", "label=z", "--set-cloud", "location=EU")
     assert code == 1
     assert "error      spec" in out and "error      cloud" in out
