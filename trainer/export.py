@@ -38,6 +38,20 @@ PROOF_TOLERANCE = 1e-5
 """Largest difference of an answer, relative above 1: about a hundred roundings of float32."""
 _EXAMPLE_TYPES = {"string": tf.string, "float": tf.float32}  # whole numbers and times: int64
 
+DAY_S = 86_400
+_BOUNDS = {
+    "int": (
+        -(2**53),
+        2**53,
+        "is beyond 2**53, where float64 no longer holds every integer; declare it as string",
+    ),
+    "bool": (0, 1, "is not a bool (true, false, 1 or 0)"),
+    **dict.fromkeys(
+        ("timestamp", "date"),
+        (-62_135_596_800, 253_402_300_799, "is not in the years 1 to 9999"),
+    ),
+}
+"""The least and the greatest int64 of each type in an example, and what is wrong with others."""
 Columns = Mapping[str, Any]
 Answer = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
@@ -104,7 +118,8 @@ class Exported(tf.Module):
         """Answers serialized tf.Examples, `[B] string`; an absent feature is a missing value.
 
         Whole numbers, bools and times (seconds since 1970) are int64 lists. A float list holds
-        float32, which resolves the present time only to 128 seconds.
+        float32, which resolves the present time only to 128 seconds. A value that the reader of
+        tables would refuse fails the request, with the same sentence.
         """
         inputs = self._transform.inputs
         types = {i.name: _EXAMPLE_TYPES.get(i.type, tf.int64) for i in inputs}
@@ -114,15 +129,38 @@ class Exported(tf.Module):
 
 
 def _single(values: tf.RaggedTensor, column: Input) -> tf.Tensor:
-    """Returns the value of each row, `[B]`, or the missing value; two in a row fail the request."""
+    """Returns the value of each row, `[B]`, or the missing value.
+
+    Two values in a row fail the request, and so does a value that no door takes for the type.
+    """
     several = f"feature {column.name} has more than one value in an example"
     counts = values.row_lengths()
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(counts <= 1), [several])]):
+    checks = [tf.debugging.Assert(tf.reduce_all(counts <= 1), [several])]
+    if column.is_number:
+        checks.append(_within_bounds(values.flat_values, column))
+    with tf.control_dependencies(checks):
+        if column.type == "date":  # its day in UTC, as of a timestamp in a file
+            values = values - values % DAY_S
         if column.is_number:
             values, missing = tf.cast(values, tf.float64), tf.constant(np.nan, tf.float64)
         else:
             missing = tf.constant("")
         return values.to_tensor(missing, shape=[None, 1])[:, 0]
+
+
+def _within_bounds(values: tf.Tensor, column: Input) -> tf.Operation:
+    """Asserts that numbers are values of the type, with the sentences of the reader of tables.
+
+    TensorFlow would write the quotes around the value with backslashes, so it has none.
+    """
+    if column.type == "float":
+        wrong, why = tf.math.is_inf(values), "is not a finite number"
+    else:
+        low, high, why = _BOUNDS[column.type]
+        wrong = (values < low) | (values > high)
+    first = tf.strings.reduce_join(tf.strings.as_string(tf.boolean_mask(values, wrong)[:1]))
+    sentence = tf.strings.join([f"{column.name}: ", first, f" {why}"])
+    return tf.debugging.Assert(tf.logical_not(tf.reduce_any(wrong)), [sentence])
 
 
 def _graph(function: Callable[[Tensors], dict[str, tf.Tensor]], types: Mapping[str, Any]) -> Any:

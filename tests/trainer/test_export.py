@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from quatrain.trainer import golden
 from quatrain.trainer.examples import Examples, read_examples
-from quatrain.trainer.export import _named, argument_names
+from quatrain.trainer.export import _named, _single, argument_names
+from quatrain.trainer.features import Input
 from quatrain.trainer.model import train
 from quatrain.trainer.settings import TrainerError
 from tests.conftest import FileEvent
@@ -128,6 +129,36 @@ def test_features_absent_from_an_example_are_missing(binary: Any) -> None:
     empty = answers(binary[0], "examples", examples=tf.constant([serialize()]))
     missing = answers(binary[0], "serving_default", **{k: v[2:] for k, v in ROWS.items()})
     np.testing.assert_array_equal(empty["probabilities"], missing["probabilities"])
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"stops": 2**53 + 1}, r"stops: 9007199254740993 is beyond 2\*\*53, where"),
+        ({"time": 253_402_300_800}, "time: 253402300800 is not in the years 1 to 9999"),
+        ({"delay": float("-inf")}, "delay: -inf is not a finite number"),
+    ],
+)
+def test_a_value_of_an_example_that_no_type_has_is_refused_by_name(
+    binary: Any, row: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
+        answers(binary[0], "examples", examples=tf.constant([serialize(**row)]))
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "expected"),
+    [("bool", 1, 1.0), ("bool", 2, "flag: 2 is not a bool"), ("date", 86_401, 86_400.0)],
+)
+def test_bools_and_dates_of_an_example_are_those_of_a_table(
+    type_: Any, value: int, expected: Any
+) -> None:
+    row = tf.ragged.constant([[value], []], tf.int64)
+    if isinstance(expected, str):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=expected):
+            _single(row, Input("flag", type_))
+    else:
+        np.testing.assert_array_equal(_single(row, Input("flag", type_)), [expected, np.nan])
 
 
 def test_two_values_of_a_feature_are_an_error_not_the_first(binary: Any) -> None:
