@@ -22,7 +22,7 @@ BY_CHANCE = 0.8
 PAIR_COLUMNS, PAIR_ROWS = 10, 20_000
 """Pairs are sought among this many columns, on the first rows."""
 _NO_ENTITY = ("text", "time", "quantity", "identifier", "constant", "empty")
-_WEIGHT = {"weight", "weights", "wt", "wgt", "fnlwgt", "pweight", "sampwt"}
+WEIGHTS = {"weight", "weights", "wt", "wgt", "fnlwgt", "pweight", "sampwt", "weighting"}
 """Words that name the weight of a row in a survey: rows of one stratum have the same."""
 
 
@@ -121,7 +121,7 @@ def find_entity(columns: Mapping[str, ColumnProfile], goal: Goal) -> Entity | No
     candidates = [
         c
         for c in known
-        if c.kind not in _NO_ENTITY and c.n_present >= 0.98 * n and not c.words & _WEIGHT
+        if c.kind not in _NO_ENTITY and c.n_present >= 0.98 * n and not c.words & WEIGHTS
         if c.type in ("int", "string") or _are_whole(c)
     ]
     entities = []

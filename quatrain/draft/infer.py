@@ -22,7 +22,12 @@ from quatrain.draft.draft import Draft, Entry, Question, TableProfile
 from quatrain.draft.features import exclusions_of, features_of
 from quatrain.draft.gate import evaluation
 from quatrain.draft.leaks import find_leaks
-from quatrain.draft.not_a_table import check_head, looks_like_a_row
+from quatrain.draft.not_a_table import (
+    check_head,
+    lacks_header,
+    looks_like_a_row,
+    naming_command,
+)
 from quatrain.draft.nulls import Nulls, find_nulls
 from quatrain.draft.questions import questions_on
 from quatrain.draft.remarks import RECODE, amounts_as_text, rejected_rows, remarks_on
@@ -55,6 +60,12 @@ def infer(uri: str, target: str) -> Draft:
         listed = rejected_rows(sample)
         why = f"no row can be read: {listed}" if listed else "there are no rows, only a header"
         raise SpecError(f"{uri}: {why}")
+    if lacks_header(sample):
+        raise SpecError(
+            f"{uri}: there is no header: the first line seems to be a row, since its cells look "
+            f"like those below. {_NAMELESS[0].upper()}{_NAMELESS[1:]}, with better names than "
+            f"these: {naming_command(uri, sample)}"
+        )
     nulls = find_nulls(sample, target)
     columns = profile_columns(sample, nulls.spellings)
     remarks = []

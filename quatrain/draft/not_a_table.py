@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
 from quatrain.components.storage import check_uri, compression_of, read_head
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import DELIMITERS
-from quatrain.draft.sample import HEAD_BYTES
+from quatrain.draft.sample import HEAD_BYTES, Sample
 
 LINES = 200
 """The most lines that are looked at."""
@@ -22,6 +25,7 @@ ALIKE = 0.8
 """The share of the first lines that must have as many values as the table has columns."""
 LEAST_LINES = 5
 """A file of fewer lines passes, as they show no pattern."""
+_UNPACK = {"gzip": "gzip -dc", "bz2": "bzip2 -dc", "zstd": "zstd -dc"}
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 
@@ -53,8 +57,6 @@ def check_head(uri: str) -> None:
 
 def _other_format(text: str, lines: Sequence[str], path: str) -> str | None:
     """Returns which format other than CSV and JSON Lines a text has, with the way out, or None."""
-    here = shlex.quote(path)
-    there = _stem(path) + ".jsonl"
     if text[:1] == "<":
         return "is HTML or XML; write its table as CSV"
     if text[:9].lower() == "@relation":
@@ -66,14 +68,14 @@ def _other_format(text: str, lines: Sequence[str], path: str) -> str | None:
         return 'holds a JSON array in each line; a row is an object with names, such as {"a": 1}'
     if text[:1] == "[" and (text[1:].lstrip()[:1] in ("{", "[", "]") or isinstance(first, list)):
         return (
-            f"is one JSON array; JSON Lines hold one object in each line, and this writes them: "
-            f"jq -c '.[]' {here} > {there}"
+            "is one JSON array; JSON Lines hold one object in each line, and this writes them: "
+            + _command("jq -c '.[]'", path, ".jsonl")
         )
     if text[:1] == "{" and text[1:].lstrip()[:1] in ('"', "}") and not isinstance(first, dict):
         return (
-            f"is one JSON object over several lines; JSON Lines hold a row's object in each line. "
-            f"If they are in a key, this command writes them: "
-            f"jq -c '.KEY[]' {here} > {there}"
+            "is one JSON object over several lines; JSON Lines hold a row's object in each line. "
+            "If they are in a key, this command writes them: "
+            + _command("jq -c '.KEY[]'", path, ".jsonl")
         )
     if isinstance(first, dict) and len(lines) == 1:
         return _one_object(first, path)
@@ -85,9 +87,10 @@ def _one_object(value: dict[str, object], path: str) -> str | None:
     lists = {key: inner for key, inner in value.items() if isinstance(inner, list)}
     for key, inner in lists.items():
         if inner and isinstance(inner[0], dict):
+            program = f"jq -c {shlex.quote(f'.[{json.dumps(key)}][]')}"
             return (
                 f"is one JSON object, with the rows in its key {key!r}; this writes them as JSON "
-                f"Lines: jq -c '.[\"{key}\"][]' {shlex.quote(path)} > {_stem(path)}.jsonl"
+                f"Lines: {_command(program, path, '.jsonl')}"
             )
     if lists and len(lists) == len(value):
         return "is one JSON object of columns; JSON Lines hold a row's object in each line"
@@ -101,8 +104,21 @@ def _parsed(line: str) -> object:
         return None
 
 
-def _stem(path: str) -> str:
-    return shlex.quote(PurePosixPath(path).name.partition(".")[0])
+def _command(program: str, path: str, suffix: str) -> str:
+    """Returns the command that sends a file, unpacked, through a program into another file.
+
+    Args:
+        program: The program and its options.
+        path: The file.
+        suffix: That of the new file.
+    """
+    name = PurePosixPath(path).name
+    new = name.partition(".")[0] + suffix
+    if new == name:  # a shell empties it before the program reads it
+        new = f"new-{name}"
+    if compression := compression_of(path):
+        return f"{_UNPACK[compression]} {shlex.quote(path)} | {program} > {shlex.quote(new)}"
+    return f"{program} < {shlex.quote(path)} > {shlex.quote(new)}"
 
 
 def _bad_header(lines: Sequence[str], path: str) -> str | None:
@@ -136,14 +152,13 @@ def _bad_header(lines: Sequence[str], path: str) -> str | None:
             )
         return (
             f"{below}the table seems to begin in line {begins}; a CSV starts with the names of its "
-            f"columns, so remove what stands above: tail -n +{begins} {shlex.quote(path)} "
-            f"> table.csv"
+            f"columns, so remove what stands above: {_command(f'tail -n +{begins}', path, '.csv')}"
         )
     words = [len(line.split()) for line in lines]
     if not n_columns and words[0] > 1 and words.count(words[0]) >= ALIKE * len(words):
         return (
             f"separates its {words[0]} columns by blanks; if no value has a blank, write commas: "
-            f"tr -s ' ' , < {shlex.quote(path)} > {_stem(path)}.csv"
+            + _command("tr -s ' ' ,", path, ".csv")
         )
     return None
 
@@ -154,8 +169,40 @@ def looks_like_a_row(names: Sequence[str]) -> bool:
     Distinct whole numbers may be names, as years and pixels are.
     """
     numbers = [n for n in names if _is_number(n)]
-    odd = len(set(numbers)) < len(numbers) or not all(n.isdigit() for n in numbers)
-    return odd and 2 * len(numbers) >= len(names)
+    return _are_odd(numbers) and 2 * len(numbers) >= len(names)
+
+
+def _are_odd(numbers: Sequence[str]) -> bool:
+    """Whether numbers are no names of columns: whole ones that differ may be."""
+    return len(set(numbers)) < len(numbers) or not all(n.isdigit() for n in numbers)
+
+
+def lacks_header(sample: Sample) -> bool:
+    """Whether the names of nearly all columns look like values of theirs, as a row's do."""
+    if sample.source.format != "csv" or sample.table.num_rows < LEAST_LINES:
+        return False
+    names = sample.table.column_names
+    alike = [name for name in names if _is_alike(name, sample.table.column(name))]
+    # Whole numbers that differ may count the columns, and words among the values are a row's.
+    has_words = any(not _is_number(name) for name in alike)
+    is_odd = has_words or _are_odd([n for n in sample.names if _is_number(n)])
+    return len(sample.names) > 1 and is_odd and len(alike) >= ALIKE * len(names)
+
+
+def _is_alike(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether a name is one of the texts of a column, or lies within its numbers."""
+    if not _is_number(name):
+        return bool(pc.index(column, name.strip()).as_py() >= 0)
+    cells = column.slice(0, LINES).drop_null().to_pylist()
+    numbers = [float(cell) for cell in cells if _is_number(cell)]
+    return len(numbers) > ALIKE * len(cells) and min(numbers) <= float(name) <= max(numbers)
+
+
+def naming_command(uri: str, sample: Sample) -> str:
+    """Returns the command that writes names above the rows of a file."""
+    names = sample.source.delimiter.join(f"c{i}" for i in range(1, len(sample.names) + 1))
+    program = f"(echo {shlex.quote(names)}; cat)"
+    return _command(program, list_files(Source(uri=(uri,)))[0][0], ".csv")
 
 
 def _is_number(text: str) -> bool:

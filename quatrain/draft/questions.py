@@ -11,6 +11,7 @@ import yaml
 from quatrain.components.wording import counted
 from quatrain.draft.columns import ColumnProfile, counts_years, quoted, words
 from quatrain.draft.draft import Entry, Question, TableProfile
+from quatrain.draft.entities import WEIGHTS
 from quatrain.draft.split import MOMENT, split_by_moment
 from quatrain.draft.target import STRAY_RULE
 
@@ -23,7 +24,7 @@ LISTED = 5
 def questions_on(table: TableProfile, features: list[Entry]) -> tuple[list[Question], list[str]]:
     """Returns the questions of a draft, and the texts of those that are too many."""
     asked = [*_stray_labels(table), *_leaks(table, features), *_known_before(table, features)]
-    asked += [*_entity(table, features), *_moment(table)]
+    asked += [*_entity(table, features), *_moment(table), *_weight(table, features)]
     return asked[:MOST], [question.text for question in asked[MOST:]]
 
 
@@ -113,11 +114,29 @@ def _moment(table: TableProfile) -> Iterator[Question]:
     )
 
 
+def _weight(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
+    """Asks whether a number says how much a row counts, as in a survey."""
+    used = {f.value["from"] for f in features if f.is_active}
+    for name in sorted(used):
+        column = table.columns[name]
+        if column.is_number and column.words & WEIGHTS and np.nanmin(column.numbers) >= 0:
+            active = [f for f in features if f.is_active]
+            yield Question(
+                f"{name!r} may say how much a row counts, as in a survey: if it does, add this, "
+                f"and comment out its feature",
+                (f"weight: {_flow(name)}", *(f"# {line}" for line in _lines([name], active))),
+            )
+
+
 def _flow(value: Any) -> str:
     """Returns a value as YAML on one line."""
-    return yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
-    ).strip()
+    return (
+        yaml.safe_dump(
+            value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
+        )
+        .removesuffix("\n")
+        .removesuffix("\n...")
+    )
 
 
 def _joined(parts: list[str]) -> str:

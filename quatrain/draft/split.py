@@ -35,7 +35,7 @@ SMALL = 1000
 """Below this many rows the shares are 60/20/20, since a tenth would be a handful of rows."""
 SEEDS = 50
 """How many seeds are tried to give every part enough rows."""
-NEARER, NEAR = 0.75, 0.5
+NEAREST, NEARER, NEAR = 0.9, 0.75, 0.5
 """The share of its expected rows that a part should have, at first and then at least."""
 MOST_ROWS_EACH = 50
 """A column with more rows for each value is a category: later rows will have the same values."""
@@ -93,10 +93,13 @@ def choose_split(
         for c in inputs.values()
         if c.kind == "time" and c.type == "string"
     ]
-    times = sorted(_times(sample, inputs), key=lambda c: (not _grows(c), c.values.null_count))
+    times = sorted(_times(inputs), key=lambda c: (not _grows(c), c.values.null_count))
+    unfit = {c.name: why for c in times if (why := _why_no_time(sample, c))}
     for column in times:
-        if split := _by_time(column, goal):
+        if column.name not in unfit and (split := _by_time(column, goal)):
             return split, remarks
+        unfit.setdefault(column.name, _why_unfit(column))
+    remarks += [f"the rows are not split by {name!r}: {why}" for name, why in unfit.items()]
     for column in sorted(_entities(inputs), key=lambda c: c.n_distinct):
         if split := _by_hash((column.name,), columns, goal):
             why = f"all rows of one {column.name} land in the same split, as its next rows will"
@@ -214,14 +217,32 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(first[:-1]) + " and " * (len(first) > 1) + "".join(first[-1:])
 
 
-def _times(sample: Sample, columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:
-    """Yields the columns of times at which rows arose, unlike a birthday or an expiry date."""
+def _times(columns: dict[str, ColumnProfile]) -> Iterator[ColumnProfile]:
+    """Yields the columns of times."""
     for column in columns.values():
-        is_readable = column.kind == "time" and column.type in ("timestamp", "date")
-        is_of_birth = bool(column.words & _BORN)
-        missing = column.values.null_count / max(len(column.values), 1)
-        if sample.is_spread and is_readable and not is_of_birth and missing <= 0.02:
+        if column.kind == "time" and column.type in ("timestamp", "date"):
             yield column
+
+
+def _why_no_time(sample: Sample, column: ColumnProfile) -> str | None:
+    """Returns why a column does not say when rows arose, or None if it does."""
+    missing = column.values.null_count / max(len(column.values), 1)
+    if column.words & _BORN:
+        return "it is a time of birth or expiry by its name, and not when a row arose"
+    if missing > 0.02:
+        return f"it is missing in {missing:.0%} of the rows"
+    if not sample.is_spread:
+        return "the sample has only the first rows, so the newest are unknown"
+    return None
+
+
+def _why_unfit(column: ColumnProfile) -> str:
+    """Returns why the newest rows of a column of times cannot be the test rows."""
+    counts = np.unique(column.codes[column.codes >= 0], return_counts=True)[1]
+    what = "day" if column.type == "date" else "time"
+    if counts.max() > 0.1 * counts.sum():
+        return f"{counts.max() / counts.sum():.0%} of the rows share one {what}"
+    return "its newest rows would leave a part with too few rows, or with one label"
 
 
 def _grows(column: ColumnProfile) -> bool:
@@ -334,7 +355,7 @@ def _by_hash(
         for seed in range(SEEDS)
     ]
     parts_by_seed: dict[int, np.ndarray] = {}
-    for least, near in ((10, NEARER), (10, NEAR), (10, 0.0), (1, NEAR), (1, 0.0)):
+    for least, near in ((10, NEAREST), (10, NEARER), (10, NEAR), (10, 0.0), (1, NEAR), (1, 0.0)):
         rows = [max(least, near * share * goal.known.sum()) for share in shares.values()]
         for seed, document in enumerate(documents):
             if seed not in parts_by_seed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,39 @@ def test_a_file_that_is_no_table_is_named_with_the_way_out(
         init(text, "y", name)
     assert sentence in str(refused.value)
     assert name in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["flowers", "people", "pixels"])
+def test_rows_without_a_header_are_refused_with_the_command_that_names_them(
+    init, chance, tmp_path: Path, kind: str
+) -> None:
+    one_of = chance.choice
+    cells = {
+        "flowers": lambda: [f"{5 + chance.random():.1f}", f"{chance.random():.1f}", one_of("uvw")],
+        "people": lambda: [one_of(["State-gov", "Private"]), one_of(["M", "F"]), "40"],
+        "pixels": lambda: [one_of(range(3)) for _ in range(9)] + [one_of(range(50, 90))],
+    }[kind]
+    rows = [cells() for _ in range(200)]
+    text = "".join(",".join(map(str, row)) + "\n" for row in [rows[7], *rows])
+    with pytest.raises(QuatrainError) as refused:
+        init(text, str(rows[7][-1]))
+    assert "there is no header: the first line seems to be a row" in str(refused.value)
+    command = str(refused.value).rpartition("than these: ")[2]
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)  # noqa: S602 - our own command
+    named = (tmp_path / "new-t.csv").read_text()
+    assert named.startswith("c1,c2,c3")
+    assert named.endswith(text)
+
+
+def test_a_command_unpacks_a_file_and_never_writes_over_it(init, tmp_path: Path) -> None:
+    text = PLAIN.replace(",", " ")
+    for name, content in (("t.csv", text), ("t.csv.gz", gzip.compress(text.encode()))):
+        with pytest.raises(QuatrainError) as refused:
+            init(content, "y", name)
+        command = str(refused.value).rpartition("write commas: ")[2]
+        subprocess.run(command, shell=True, cwd=tmp_path, check=True)  # noqa: S602 - our own command
+        new = tmp_path / ("new-t.csv" if name == "t.csv" else "t.csv")
+        assert new.read_text() == PLAIN
 
 
 def test_a_decimal_comma_is_not_taken_for_the_delimiter_of_a_title(init, chance) -> None:

@@ -362,6 +362,39 @@ def test_a_table_without_a_spec_is_refused_with_the_reason(
     assert not (tmp_path / "t.yaml").exists()
 
 
+def times_of(chance: random.Random, form: str) -> list[str]:
+    if form == "ties":
+        return [f"2024-06-{i if i < 15 else 30:02d}" for i in range(1, 301)]
+    return ["" if form == "gaps" and i % 9 == 0 else d for i, d in enumerate(days(300))]
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "reason"),
+    [
+        ("created", "ties", "95% of the rows share one day"),
+        ("created", "gaps", "it is missing in 11% of the rows"),
+        ("birth_date", "plain", "it is a time of birth or expiry by its name"),
+    ],
+)
+def test_a_time_that_splits_no_rows_has_its_reason(
+    init, chance, name: str, form: str, reason: str
+) -> None:
+    times = times_of(chance, form)
+    y = [chance.choice("ab") for _ in times]
+    proposal = init({name: times, "x": [round(chance.random(), 4) for _ in y], "y": y}, "y")
+    assert isinstance(proposal.spec.split, HashSplit)
+    [remark] = [r for r in proposal.draft.remarks if "not split by" in r]
+    assert remark.startswith(f"the rows are not split by {name!r}: {reason}")
+
+
+def test_parts_of_a_few_rows_have_their_share(init, chance) -> None:
+    for _ in range(5):
+        x = [f"{chance.random():.6f}" for _ in range(150)]
+        split = init({"x": x, "y": [chance.choice("ab") for _ in x]}, "y").spec.split
+        values = pa.record_batch({"x": pa.array([float(v) for v in x])})
+        assert (np.bincount(assign(split, values)) >= [81, 27, 27]).all()
+
+
 def test_an_existing_spec_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("mine")
     with pytest.raises(SpecError, match="already exists; remove it, or name another file with -o"):

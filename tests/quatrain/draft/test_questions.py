@@ -185,6 +185,16 @@ def test_an_entity_of_many_rows_that_stand_apart_is_asked_about(init, chance) ->
     assert "unit" not in {i.name for i in spec.inputs}
 
 
+def test_a_number_that_may_weigh_the_rows_is_asked_about(init, chance) -> None:
+    table = labels(chance)
+    weights = [round(chance.uniform(100, 9000), 1) for _ in table["y"]]
+    proposal = init({**table, "fnlwgt": weights}, "y")
+    assert proposal.draft.questions[0].text.startswith("'fnlwgt' may say how much a row counts")
+    spec = load_spec(pasted(proposal, 0))
+    assert spec.weight == "fnlwgt"
+    assert [i.name for i in spec.inputs] == ["x"]
+
+
 def test_a_draft_asks_three_questions_at_most(init, chance) -> None:
     table: Mapping[str, list[Any]] = stamps(chance)
     y = [chance.choice(["yes", "no"]) for _ in table["x"]]
