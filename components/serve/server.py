@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -32,7 +35,7 @@ from quatrain.components.table.conversion import (
     TypedColumn,
     from_json,
 )
-from quatrain.components.termination import exit_on_termination
+from quatrain.components.termination import SIGNALS, exit_on_termination
 from quatrain.components.wording import near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
 from quatrain.trainer.features.text_format import Spelling
@@ -45,6 +48,15 @@ MAX_BODY_BYTES = 1_500_000
 MAX_DIGITS = 4300
 """Python refuses to convert a longer whole number, which is infinite as a float64 anyway."""
 THREADS = 4
+MAX_CONNECTIONS = 300
+"""Beyond it, the oldest connections that have sent no whole request are closed."""
+SILENCE_S = 20
+"""A connection that is silent for so long is closed."""
+STOP_S = 15.0
+"""How long a stopped server goes on with requests; a container is killed after 30 s."""
+ARRIVAL_S = 2.0
+"""How long a stopped server waits for more of a request that still arrives."""
+NOBODY = 65534
 Respond = Callable[[str, list[tuple[str, str]]], Any]
 
 
@@ -59,7 +71,8 @@ class Service:
     def __call__(self, request: Mapping[str, Any], respond: Respond) -> Iterable[bytes]:
         """Answers one request; a client's mistake is answered by a status of 4xx and a sentence."""
         status, answer = self._answer(request)
-        body = json.dumps(answer, ensure_ascii=False).encode()
+        # Half of a surrogate pair, which JSON can hold and UTF-8 cannot, is escaped as JSON does.
+        body = json.dumps(answer, ensure_ascii=False).encode("utf-8", "backslashreplace")
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         respond(f"{status.value} {status.phrase}", headers)
         return [body]
@@ -78,6 +91,10 @@ class Service:
             return HTTPStatus.OK, {"predictions": predict(self.model, instances)}
         except DataError as error:
             return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+        except RecursionError:
+            return HTTPStatus.BAD_REQUEST, {
+                "error": "the body is nested too deeply; an input is one value"
+            }
 
 
 def read_instances(body: bytes) -> list[Mapping[str, Any]]:
@@ -87,9 +104,11 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
         DataError: The body does not have this form.
     """
     try:
-        value = json.loads(body, object_pairs_hook=_object, parse_int=_whole_number)
-    except RecursionError as error:
-        raise DataError("the body is nested too deeply; an input is one value") from error
+        value = json.loads(
+            body,
+            object_pairs_hook=_object,
+            parse_int=_whole_number,
+        )
     except ValueError as error:
         raise DataError(f"the body is not JSON: {error}") from error
     instances = value.get("instances") if isinstance(value, dict) else None
@@ -112,11 +131,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     Raises:
         DataError: A key stands twice.
     """
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"the key {twice!r} stands twice in one object; leave one of them out")
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise DataError(f"the key {name!r} stands twice in one object; leave one of them out")
+        values[name] = value
     return values
 
 
@@ -160,7 +179,8 @@ def read_rows(
     for number, instance in enumerate(instances):
         for name in instance:
             if name not in names:
-                raise DataError(f"instances[{number}]: unknown input {name!r}{near(name, names)}")
+                shown = name[:100]  # a search for the nearest name takes long for a long text
+                raise DataError(f"instances[{number}]: unknown input {shown!r}{near(shown, names)}")
         for name in required:
             if name not in instance:
                 raise DataError(
@@ -234,6 +254,118 @@ def _warm(transform: Transform, served: ServedModel) -> None:
     predict(served, [{i.name: None for i in transform.inputs}])
 
 
+class _Lanes:
+    """Waitress's dispatcher of requests, with a thread for all that is not a prediction.
+
+    So a probe of the health route never waits for predictions.
+    """
+
+    def __init__(self, predict_route: str) -> None:
+        from waitress.task import ThreadedTaskDispatcher
+
+        self.predict_route = predict_route
+        self.predictions, self.others = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
+        self.predictions.set_thread_count(THREADS)
+        self.others.set_thread_count(1)
+
+    def add_task(self, channel: Any) -> None:
+        """Queues the first request of a connection."""
+        requests = channel.requests
+        path = getattr(requests[0], "path", "") if requests else ""
+        (self.predictions if path == self.predict_route else self.others).add_task(channel)
+
+    def shutdown(self) -> None:
+        """Drops what is still queued."""
+        for lane in (self.predictions, self.others):
+            lane.shutdown(timeout=0)
+
+
+@contextmanager
+def _stop_signals(wake: Callable[[], Any]) -> Iterator[list[int]]:
+    """Yields a list that gets the number of a signal to end, in place of what it does otherwise."""
+    received: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        received.append(number)
+        wake()
+
+    former = {number: signal.signal(number, note) for number in (*SIGNALS, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def serve_until_stopped(service: Service, port: int) -> None:
+    """Serves until a signal to end, then takes no connection and answers what it has begun."""
+    from waitress import wasyncore
+    from waitress.server import create_server
+
+    lanes: Any = _Lanes(service.predict_route)
+    server: Any = create_server(
+        service,
+        host="0.0.0.0",  # noqa: S104 - a container's port
+        port=port,
+        _dispatcher=lanes,
+        asyncore_use_poll=True,
+        channel_timeout=SILENCE_S,
+        cleanup_interval=SILENCE_S // 4,
+        connection_limit=2 * MAX_CONNECTIONS,
+        max_request_body_size=2 * MAX_BODY_BYTES,  # a body little above the bound gets a sentence
+        inbuf_overflow=2 * MAX_BODY_BYTES,  # in memory, not in a file
+    )
+
+    def loop(timeout_s: float) -> None:
+        wasyncore.loop(timeout=timeout_s, use_poll=True, map=server._map, count=1)
+        _close_oldest(server)
+
+    with _stop_signals(server.pull_trigger) as stopped:
+        _drop_root()
+        print(f"serving on port {port}", flush=True)
+        while not stopped:
+            loop(1.0)
+        end = time.monotonic() + STOP_S
+        for _ in range(10):  # connections that the kernel has accepted, and their first bytes
+            loop(0.02)
+        server.accepting = False
+        server.del_channel()
+        server.socket.close()
+        while time.monotonic() < end and any(map(_is_busy, server.active_channels.values())):
+            loop(0.05)
+    print(f"stopped by {signal.Signals(stopped[0]).name}", flush=True)
+
+
+def _is_busy(channel: Any) -> bool:
+    """Whether a connection has a request, one that still arrives, or an answer to send."""
+    arrives = channel.request and time.time() - channel.last_activity < ARRIVAL_S
+    return bool(channel.requests or arrives or channel.total_outbufs_len)
+
+
+def _close_oldest(server: Any) -> None:
+    """Closes the oldest connections without a complete request where there are too many.
+
+    Connections that send nothing, or a byte now and then, cannot keep others away.
+    """
+    if len(server.active_channels) <= MAX_CONNECTIONS:
+        return
+    idle = [c for c in server.active_channels.values() if not (c.requests or c.total_outbufs_len)]
+    for channel in sorted(idle, key=lambda c: c.creation_time)[: len(idle) // 2]:
+        channel.handle_close()
+
+
+def _drop_root() -> None:
+    """Becomes `nobody`: once the model is loaded and the port is open, nothing needs root."""
+    if os.geteuid() != 0:
+        return
+    try:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    except OSError as error:
+        print(f"warning: the server goes on as root: {error}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Serves until the process is stopped; the requests that it has begun are still answered."""
     with exit_on_termination():
@@ -241,9 +373,10 @@ def main() -> None:
 
 
 def _serve() -> None:
-    from waitress import serve
-
     environment = os.environ
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     if not (uri := environment.get("AIP_STORAGE_URI") or "".join(sys.argv[1:2])):
         sys.exit("error: set AIP_STORAGE_URI, or give the model's folder")
     with in_a_sentence(), stderr_for_errors():
@@ -253,9 +386,8 @@ def _serve() -> None:
         environment.get("AIP_HEALTH_ROUTE", "/health"),
         environment.get("AIP_PREDICT_ROUTE", "/predict"),
     )
-    port = int(environment.get("AIP_HTTP_PORT", "8080"))
-    print(f"serving on port {port}", flush=True)
-    serve(service, host="0.0.0.0", port=port, threads=THREADS)  # noqa: S104 - a container's port
+    serve_until_stopped(service, int(environment.get("AIP_HTTP_PORT", "8080")))
+    os._exit(0)  # at once: Python would wait for TensorFlow's threads
 
 
 if __name__ == "__main__":
