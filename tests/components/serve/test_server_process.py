@@ -82,7 +82,6 @@ def of(value: str, key: str = "size") -> bytes:
         b'{"a": ' * 200_000,
         of("[" * 900 + "]" * 900),
         of("[" * 100_000 + "]" * 100_000),
-        of("NaN"),
         of("-Infinity"),
         of("1" + "0" * 401),
         of("1" * 5000),
@@ -102,7 +101,7 @@ def of(value: str, key: str = "size") -> bytes:
         b'{"instances": [null]}',
         b"x" * (MAX_BODY_BYTES + 1),
     ],
-    ids=range(23),
+    ids=range(22),
 )
 def test_no_body_is_an_error_of_the_server(server: Any, body: bytes) -> None:
     start = time.monotonic()
