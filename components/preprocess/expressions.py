@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -31,6 +32,16 @@ _OUR_TYPES = {
     "VARCHAR": "string",
     "DATE": "date",
 }
+_CLOCKS = {"current_timestamp", "current_date", "current_time", "localtime", "localtimestamp"}
+"""Keywords that macros use; DuckDB's parser turns those of a rule into functions."""
+_ENVIRONMENT = re.compile(
+    r"(current|inet|has|shobj|obj|col)_.*|.*_user|user|version|getenv|get_block_size|format_type"
+    r"|pg_(?!typeof$|size_pretty$).*"
+)
+"""Names of functions that ask the moment, the connection or the machine, or wait.
+
+DuckDB calls some of them consistent, such as current_localtime.
+"""
 _ONE_ROW = "a rule sees one row and nothing else"
 _CHANGES = "whose answer changes from run to run"
 _REFUSED_NODES = {
@@ -120,8 +131,12 @@ def _check(tree: Tree, columns: Mapping[str, str]) -> None:
     for node in _nodes(tree["statements"][0]["node"]["select_list"]):
         if word := _REFUSED_NODES.get(node.get("class", "")):
             raise ExpressionError(f"it holds {word}")
-        if _is(node, "FUNCTION") and (word := refused.get(node["function_name"])):
-            raise ExpressionError(f"it calls {node['function_name']}(), {word}")
+        if _is(node, "FUNCTION"):
+            name = node["function_name"].casefold()
+            if word := refused.get(name):
+                raise ExpressionError(f"it calls {name}(), {word}")
+            if name == "age" and len(node.get("arguments") or node.get("children", ())) == 1:
+                raise ExpressionError(f"it calls age() of one time, {_CHANGES}; give it two")
         if _is(node, "COLUMN_REF") and (name := _column(node)) not in folded:
             if name in refused or name.startswith(("current_", "local")):
                 raise ExpressionError(f"it holds {name}, {_CHANGES}")
@@ -150,16 +165,26 @@ def _refused_functions() -> dict[str, str]:
     # DuckDB lists its functions itself, so the list also fits a new version.
     with connect() as connection:
         rows = connection.execute(
-            "SELECT DISTINCT function_name, function_type, stability FROM duckdb_functions()"
+            "SELECT DISTINCT function_name, function_type, stability, macro_definition "
+            "FROM duckdb_functions()"
         ).fetchall()
-    plain = {name for name, kind, _ in rows if kind in ("scalar", "macro")}
-    beyond = {name for name, kind, _ in rows if kind in ("aggregate", "table")} - plain
+    plain = {name for name, kind, _, _ in rows if kind in ("scalar", "macro")}
+    beyond = {name for name, kind, _, _ in rows if kind in ("aggregate", "table")} - plain
     changing = {
-        name for name, kind, stability in rows if kind == "scalar" and stability != "CONSISTENT"
-    }
+        name
+        for name, kind, stability, _ in rows
+        if (kind == "scalar" and stability != "CONSISTENT") or _ENVIRONMENT.fullmatch(name)
+    } - {"error"}
+    macros = [
+        (name, set(re.findall(r"\w+", text or "")))
+        for name, kind, _, text in rows
+        if kind == "macro"
+    ]
+    while more := {name for name, words in macros if words & (changing | _CLOCKS)} - changing:
+        changing |= more  # a macro may call a macro
     return {
         **dict.fromkeys(beyond, f"which is not a function of a value; {_ONE_ROW}"),
-        **dict.fromkeys(changing - {"error"}, _CHANGES),
+        **dict.fromkeys(changing, _CHANGES),
     }
 
 

@@ -137,6 +137,22 @@ def test_an_expression_may_fail_on_a_row_that_is_faulty_already() -> None:
         ("random() < 0.5", "it calls random(), whose answer changes"),
         ("t > now()", "it calls now(), whose answer changes"),
         ("t > current_date", "it holds current_date, whose answer changes"),
+        ("t < ago(INTERVAL 9000 DAY)", "it calls ago(), whose answer changes from run to run"),
+        ("t < AGO(INTERVAL 9000 DAY)", "it calls ago(), whose answer changes"),
+        ("t < main.ago(INTERVAL 9000 DAY)", "it calls ago(), whose answer changes"),
+        ("age(t) > INTERVAL 1 DAY", "it calls age() of one time, whose answer changes"),
+        ("pg_sleep(1) IS NULL", "it calls pg_sleep(), whose answer changes"),
+        ("sleep_ms(1) IS NULL", "it calls sleep_ms(), whose answer changes"),
+        ("t > current_localtimestamp()", "it calls current_localtimestamp(), whose answer"),
+        ("t > pg_conf_load_time()", "it calls pg_conf_load_time(), whose answer changes"),
+        ("t > pg_postmaster_start_time()", "it calls pg_postmaster_start_time(), whose"),
+        ("t > localtimestamp", "it holds localtimestamp, whose answer changes"),
+        ("current_setting('threads') = '1'", "it calls current_setting(), whose answer"),
+        ("current_catalog() = 'x'", "it calls current_catalog(), whose answer changes"),
+        ("version() = 'x'", "it calls version(), whose answer changes"),
+        ("has_table_privilege('x', 'y')", "it calls has_table_privilege(), whose answer"),
+        ("get_block_size('x') > 1", "it calls get_block_size(), whose answer changes"),
+        ("uuidv7() IS NULL", "it calls uuidv7(), whose answer changes"),
         ("dep > 1 AS x", "it names its result"),
         ("true FROM source_rows", "more than one expression"),
         ("true UNION SELECT false", "more than one expression"),
@@ -151,6 +167,23 @@ def test_a_rule_that_is_no_expression_over_one_row_is_refused(sql: str, sentence
     [problem] = rules({"bad": sql}).problems
     assert problem.startswith("clean.reject.bad: ")
     assert sentence in problem
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "age(t, TIMESTAMP '2014-05-12') > INTERVAL 1 DAY",
+        "split_part('a,b', ',', dep) = 'b'",
+        "days_in_month(t) = 31",
+        "list_sum([dep, 1]) > 2",
+        "nullif(dep, 1) IS NULL",
+        "pg_typeof(dep) = 'bigint'",
+        "time_bucket(INTERVAL 1 DAY, t) = t",
+        "log(dep) > 1",
+    ],
+)
+def test_functions_of_the_row_alone_stay(sql: str) -> None:
+    assert not rules({"good": sql}).problems
 
 
 @pytest.mark.parametrize(
