@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from quatrain.components.documents import DocumentError, read_documents
 from quatrain.components.errors import QuatrainError
 from quatrain.components.tiers.pools import Pool
+from quatrain.components.tiers.scheduling import ALLOWANCE_S, timeout_s
 from quatrain.components.tiers.tiers import Tier
 
 OWN = Path(__file__).with_name("prices.yaml")
@@ -151,10 +152,15 @@ class Estimate:
     total: Interval
     bounded: bool
 
-    def seconds_within(self, budget_usd: float, start_h: float) -> int:
+    def seconds_within(self, budget_usd: float) -> int:
         """Returns the largest `train.max_seconds` within a budget, or 0 if there is none."""
-        training_h = (budget_usd - self.steps.high) / self.hours.high - start_h
-        return max(0, int(training_h * 3600))
+        job_s = (budget_usd - self.steps.high) / self.hours.high * 3600
+        return max(0, int(job_s - ALLOWANCE_S))
+
+    @property
+    def hanging(self) -> float:
+        """The cost of a training job that hangs until Vertex AI ends it after seven days."""
+        return self.hours.high * timeout_s(0) / 3600
 
 
 def load_prices(path: Path = OWN) -> Prices:
@@ -188,7 +194,8 @@ def estimate(
         prices: The table.
         tier: The training machines.
         location: The job's region.
-        max_seconds: The spec's bound on the time of training; 0 stands for no bound.
+        max_seconds: The spec's bound on the time of training; 0 stands for no bound. The high end
+            comes from the job's timeout, which follows from it.
         retries: The number of times that a step may be repeated, which raises the high end.
         trials: The trials of a tuning, each as long as the training, and always on demand.
 
@@ -199,7 +206,8 @@ def estimate(
     hour = prices.of_tier(tier, location)
     steps = (factor * prices.of_machine(run.step_machine)).times(run.steps_h)
     steps = Interval(low=steps.low + run.fee, high=steps.high * (1 + retries) + run.fee)
-    most_h = max_seconds / 3600 if max_seconds else run.training_h.high
-    training = Interval(low=min(run.training_h.low, most_h), high=most_h) + run.start_h
+    low_h = min(run.training_h.low, max_seconds / 3600 or run.training_h.low) + run.start_h.low
+    high_h = run.training_h.high + run.start_h.high
+    training = Interval(low=low_h, high=timeout_s(max_seconds) / 3600 if max_seconds else high_h)
     hours = hour + prices.of_tier(replace(tier, scheduling="STANDARD"), location) * trials
     return Estimate(hour, hours, steps, steps + hours.times(training), bool(max_seconds))

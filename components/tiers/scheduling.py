@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from quatrain.components.errors import TierError
 from quatrain.components.tiers.pools import Pool, load
 from quatrain.components.wording import near
+
+ALLOWANCE_S = 1_800
+"""What a job may take beside `train.max_seconds`: to read the rows, and to export and upload."""
 
 
 class Scheduling(NamedTuple):
@@ -19,15 +23,29 @@ class Scheduling(NamedTuple):
     max_wait_duration: str
 
 
-def scheduling_of(strategy: str, pools: Sequence[Pool]) -> Scheduling:
-    """Returns the scheduling of a job.
+def timeout_s(max_seconds: float, longest_s: float = 604_800) -> float:
+    """Returns after how many seconds Vertex AI ends a job.
+
+    The trainer keeps to `max_seconds` only while it is alive, so a job that hangs needs a bound of
+    the service's.
+
+    Args:
+        max_seconds: The spec's bound on the time of training; 0 stands for no bound.
+        longest_s: The service's own bound: seven days.
+    """
+    return min(max_seconds + ALLOWANCE_S, longest_s) if max_seconds else longest_s
+
+
+def scheduling_of(strategy: str, pools: Sequence[Pool], max_seconds: float = 0.0) -> Scheduling:
+    """Returns the scheduling of a job, whose training takes `max_seconds` at most, unless 0.
 
     Replicas that train in step cannot go on without one of them. So in a job of several replicas,
     the restart of one restarts all of them, from the last checkpoint.
     """
     rule = load()["scheduling"][strategy]
     several = sum(pool.replica_count for pool in pools) > 1
-    return Scheduling(strategy, rule["timeout"], several, rule["max_wait_duration"])
+    timeout = timeout_s(max_seconds, float(rule["timeout"].removesuffix("s")))
+    return Scheduling(strategy, f"{math.ceil(timeout)}s", several, rule["max_wait_duration"])
 
 
 def check_scheduling(strategy: str, pools: Sequence[Pool]) -> None:

@@ -84,10 +84,9 @@ class Tier:
         """The number of TPU cores of one machine; a chip of v5e or v6e has one."""
         return self.devices if self.strategy == "tpu" else 0
 
-    @property
-    def job_scheduling(self) -> Scheduling:
-        """The job's settings for Vertex's scheduler."""
-        return scheduling_of(self.scheduling, self.pools)
+    def job_scheduling(self, max_seconds: float = 0.0) -> Scheduling:
+        """Returns the settings for Vertex's scheduler of a job that trains for `max_seconds`."""
+        return scheduling_of(self.scheduling, self.pools, max_seconds)
 
     def worker_pools(self, container_spec: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Returns the `worker_pool_specs` of a CustomJob that runs one container everywhere."""

@@ -74,7 +74,7 @@ def plan(
     return Plan(
         pools,
         model_uri,
-        **chosen.job_scheduling._asdict(),
+        **chosen.job_scheduling(settings.max_seconds)._asdict(),
         **_study(model_spec.train, rows["train"]),
         tuning_directory=f"{model_uri}/tuning",
         pools=json.dumps(pools),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
+from quatrain.components.tiers.scheduling import timeout_s
 from quatrain.vertex.cloud_file import Cloud
 from quatrain.vertex.findings import Finding
 
@@ -43,7 +44,13 @@ def price(
         f"{listed.checked}; an hour of training {_usd(cost.hour)}; "
     )
     estimate += f"with {trials} trials and " if trials else "with " if cost.bounded else ""
-    estimate += f"train.max_seconds {seconds:g}" if cost.bounded else "no train.max_seconds"
+    if cost.bounded:
+        estimate += f"train.max_seconds {seconds:g}, whose job ends after {timeout_s(seconds):g} s"
+    else:
+        estimate += (
+            f"no train.max_seconds, so a job that hangs ends after seven days, at "
+            f"{cost.hanging:,.0f} USD"
+        )
     is_old = (today or datetime.date.today()) - listed.checked > MAX_AGE
     hint = f"write a newer table by {prices.OWN.name} and give --prices FILE" if is_old else ""
     if budget is None:
@@ -51,7 +58,7 @@ def price(
     if cost.bounded and cost.total.high <= budget:
         within = f"{estimate}, within the budget of {budget:g} USD"
         return Finding("price", "warning" if is_old else "ok", within, hint)
-    fits = cost.seconds_within(budget, listed.run.start_h.high)
+    fits = cost.seconds_within(budget)
     fix = f"--set train.max_seconds={fits}"
     if not fits:
         fix = "no training time fits it: take a smaller tier, or raise budget_usd"

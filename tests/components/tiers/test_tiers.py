@@ -44,7 +44,7 @@ def resolved(name, pools=None, **more):
 def test_every_tier_is_a_job_that_vertex_accepts(tier, custom_job):
     spec = {
         "worker_pool_specs": tier.worker_pools(CONTAINER),
-        "scheduling": tier.job_scheduling._asdict(),
+        "scheduling": tier.job_scheduling()._asdict(),
     }
     job = custom_job({"display_name": "d", "job_spec": json.loads(json.dumps(spec))})
     assert job.job_spec.scheduling.strategy.name == tier.scheduling
@@ -158,8 +158,8 @@ def test_a_flexible_start_takes_one_kind_of_machine():
 
 
 def test_one_machine_s_end_starts_all_again_where_several_train_in_step():
-    assert resolved("STANDARD_1_SPOT").job_scheduling.restart_job_on_worker_restart
-    assert not resolved("L4_SPOT").job_scheduling.restart_job_on_worker_restart
+    assert resolved("STANDARD_1_SPOT").job_scheduling().restart_job_on_worker_restart
+    assert not resolved("L4_SPOT").job_scheduling().restart_job_on_worker_restart
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,13 @@ def test_the_job_requests_the_scheduling_of_its_tier(package):
     assert planned(package, spec(scheduling="SPOT"), "A100").strategy == "SPOT"
 
 
+@pytest.mark.parametrize(
+    ("max_seconds", "timeout"), [(0, "604800s"), (600, "2400s"), (0.5, "1801s"), (1e6, "604800s")]
+)
+def test_a_bound_on_the_training_is_a_timeout_of_the_job(package, max_seconds, timeout):
+    assert planned(package, spec(max_seconds=max_seconds)).timeout == timeout
+
+
 def test_eight_accelerators_take_the_largest_batch_that_keeps_100_steps(package, capsys):
     # 500 000 rows in batches of 1024 are 488 steps: 4 times the batch leaves 122, 8 times 61
     scaled = settings(planned(package, spec(batch_size=1024, learning_rate=0.001), "A100_8"))

@@ -138,8 +138,11 @@ def price(files, seconds=0, **cloud):
 def test_the_price_is_a_range_with_the_date_of_the_table(files):
     finding = price(files, 3600)
     low, high = map(float, re.search(r"about ([\d.]+) to ([\d.]+) USD", finding.sentence).groups())
-    # 1.1 for the region; a step machine 0.154 for 0.25 to 2 h, 2 attempts; 0.218 for 1.25 h; 0.03.
-    assert (low, high) == (pytest.approx(0.097, abs=0.01), pytest.approx(1.01, abs=0.01))
+    # 1.1 for the region; a step machine 0.154 for 0.25 to 2 h, 2 attempts; 0.218 for 1.5 h; 0.03.
+    assert (low, high) == (pytest.approx(0.097, abs=0.01), pytest.approx(1.07, abs=0.01))
+    assert "train.max_seconds 3600, whose job ends after 5400 s" in finding.sentence
+    # 168 h of 0.24 USD
+    assert "a job that hangs ends after seven days, at 40 USD" in price(files).sentence
     assert "list prices of 2026-09-08" in finding.sentence and finding.severity == "ok"
     assert price(files).severity == "warning"
 
@@ -153,6 +156,14 @@ def test_a_run_above_the_budget_is_refused_with_the_time_that_fits(files):
         assert price(files, fits, budget_usd=2).severity == "ok"
         assert price(files, fits + 60, budget_usd=2).severity == "error"
     assert "take a smaller tier" in price(files, 60, budget_usd=0.5).fix
+
+
+def test_a_job_that_hangs_is_within_the_price(files):
+    spec = {"train": {"max_seconds": 600, "tier": "H100_8"}}
+    finding = of(examine(files(spec=spec, location="us-central1", budget_usd=60)), "price")
+    # 2 400 s of 101 USD an hour are 67 USD.
+    assert finding.severity == "error"
+    assert "to 67.98 USD" in finding.sentence
 
 
 def test_a_price_table_can_be_replaced_and_a_missing_machine_is_named(files, tmp_path):
