@@ -19,9 +19,19 @@ MISSING = ("", "__HIVE_DEFAULT_PARTITION__")
 
 def partition_of(path: str, names: Iterable[str]) -> dict[str, str]:
     """Returns the text of each of the named columns that is in a file's path."""
-    folders = [folder.partition("=") for folder in path.split("/")[:-1]]
-    values = {unquote(key): unquote(value) for key, equals, value in folders if equals}
+    values = _partition(path)
     return {name: values[name] for name in names if name in values}
+
+
+def partition_keys(paths: Iterable[str]) -> tuple[str, ...]:
+    """Returns the names of the columns that the paths of all files have."""
+    partitions = [_partition(path) for path in paths]
+    return tuple(name for name in partitions[0] if name and all(name in p for p in partitions))
+
+
+def _partition(path: str) -> dict[str, str]:
+    folders = [folder.partition("=") for folder in path.split("/")[:-1]]
+    return {unquote(key): unquote(value) for key, equals, value in folders if equals}
 
 
 def partition_values(

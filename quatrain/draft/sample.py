@@ -6,7 +6,7 @@ import contextlib
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -30,6 +30,11 @@ from quatrain.components.table.csv_blocks import read_blocks
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import DELIMITERS, read_footer, read_header, read_keys
 from quatrain.components.table.json_blocks import fragments_of, keys_of, read_objects
+from quatrain.components.table.partitions import (
+    partition_keys,
+    partition_values,
+    with_partition,
+)
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.text_pieces import BLOCK_BYTES
@@ -161,20 +166,21 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
         raise SourceError(f"{files[0][0]}: no column of the header {list(names)} can be named")
     ranges = plan_ranges(source, columns, PLACE_BYTES, files)
     chosen = [ranges[i] for i in spread(len(ranges), PLACES)]
-    blocks, exhausted = _blocks(chosen, source, columns)
+    keys = _keys_beside(names, files)
+    blocks, exhausted = _blocks(chosen, source, columns, keys)
     batches = [block.batch for block in blocks]
     reasons: Counter[str] = Counter()
     for block in blocks:
         reasons.update(block.rejected.column("reason").to_pylist())
-    schema = pa.schema([(name, pa.string()) for name in columns])
-    table, headers = _without_headers(pa.Table.from_batches(batches, schema))
+    schema = pa.schema([(name, pa.string()) for name in (*columns, *keys)])
+    table, headers = _without_headers(pa.Table.from_batches(batches, schema), list(columns))
     whole = exhausted and len(chosen) == len(ranges)
     n_read = table.num_rows + len(headers) + reasons.total()
     n_bytes = sum(span.stop - span.start for span in chosen if span.stop is not None)
     rows = round(sum(size for _, size in files) * n_read / n_bytes) if n_bytes else 0
     return Sample(
         source,
-        names,
+        (*names, *keys),
         table,
         unreadable,
         n_read if whole else rows,
@@ -185,19 +191,23 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
     )
 
 
-def _without_headers(table: pa.Table) -> tuple[pa.Table, tuple[int, ...]]:
+def _without_headers(table: pa.Table, names: list[str]) -> tuple[pa.Table, tuple[int, ...]]:
     """Returns a table without the rows that hold the names of its columns, and these rows.
 
     Such a row stands where one export was appended to another.
+
+    Args:
+        table: The rows.
+        names: The columns that are in the file, and not in its path.
     """
     rows = np.arange(table.num_rows)
-    for name in table.column_names if table.num_columns > 1 else []:
+    for name in names if len(names) > 1 else []:
         cells = table.column(name).take(pa.array(rows))
         same = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(cells), name.strip()), False)
         rows = rows[same.to_numpy()]
         if not len(rows):
             return table, ()
-    if not len(rows) or table.num_columns < 2:
+    if not len(rows) or len(names) < 2:
         return table, ()
     kept = np.ones(table.num_rows, bool)
     kept[rows] = False
@@ -212,16 +222,28 @@ def spread(n: int, places: int) -> list[int]:
 
 
 def _blocks(
-    ranges: list[Range], source: Source, columns: dict[str, str]
+    ranges: list[Range], source: Source, columns: dict[str, str], keys: Sequence[str]
 ) -> tuple[list[Block], bool]:
     """Returns the first blocks of each range, and whether they hold every row of the ranges."""
     blocks: list[Block] = []
     exhausted = True
     for span in ranges:
         stream = read_blocks(span, source, columns, BLOCK_BYTES)
-        blocks += [block.without_faults() for block in islice(stream, STREAMED_BLOCKS)]
+        found = [block.without_faults() for block in islice(stream, STREAMED_BLOCKS)]
+        in_path = _in_path(span.path, keys)
+        blocks += [with_partition(block, in_path, (*columns, *keys)) for block in found]
         exhausted &= next(stream, None) is None
     return blocks, exhausted
+
+
+def _keys_beside(names: Sequence[str], files: list[tuple[str, int]]) -> tuple[str, ...]:
+    """Returns the columns that are in the paths of all files, and not in the files."""
+    return tuple(key for key in partition_keys(path for path, _ in files) if key not in names)
+
+
+def _in_path(path: str, keys: Sequence[str]) -> dict[str, pa.Scalar]:
+    """Returns the texts of columns that are in a file's path."""
+    return partition_values(path, keys, dict.fromkeys(keys, "string"), {})
 
 
 def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
@@ -239,6 +261,8 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
     groups = [group for group in groups if group[2]]
     chosen = groups if whole else [groups[i] for i in spread(len(groups), PLACES)]
     each = SAMPLE_ROWS if whole else -(-SAMPLE_ROWS // len(chosen))
+    names = tuple(dict.fromkeys(n for _, schema in footers.values() for n in schema.names))
+    keys = _keys_beside(names, files)
     columns, unreadable = _united({path: schema for path, (_, schema) in footers.items()})
     tables = []
     for path, group, _ in chosen:
@@ -248,10 +272,12 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
             if type_ is not None:
                 values, _ = from_typed(name, rows.column(i).combine_chunks(), type_)
                 rows = rows.set_column(i, name, values)
+        for name, value in _in_path(path, keys).items():
+            rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
         tables.append(rows)
     return Sample(
         source,
-        tuple(dict.fromkeys(name for _, schema in footers.values() for name in schema.names)),
+        (*names, *keys),
         pa.concat_tables(tables, promote_options="permissive"),
         unreadable,
         total,
@@ -309,20 +335,26 @@ def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:
     ranges = plan_ranges(source, dict.fromkeys(names, "string"), PLACE_BYTES, files)
     chosen = [ranges[i] for i in spread(len(ranges), PLACES)]
     blocks, exhausted = [], True
+    keys = _keys_beside(names, files)
     for span in chosen:
         stream = read_objects(span)
-        blocks += [block.without_faults() for block in islice(stream, STREAMED_BLOCKS)]
+        found = [block.without_faults() for block in islice(stream, STREAMED_BLOCKS)]
+        in_path = _in_path(span.path, keys)
+        blocks += [with_partition(block, in_path, ("text", *keys)) for block in found]
         exhausted &= next(stream, None) is None
     if not blocks:
         raise SourceError(f"{files[0][0]}: there are no rows")
     reasons: Counter[str] = Counter()
     for block in blocks:
         reasons.update(block.rejected.column("reason").to_pylist())
-    text = pa.concat_arrays([block.batch.column("text") for block in blocks])
+    objects = pa.Table.from_batches([block.batch for block in blocks]).combine_chunks()
+    text = objects.column("text").combine_chunks()
     names = tuple(dict.fromkeys((*names, *keys_of(text))))
     fragments = fragments_of(text, list(names))
     unreadable = {n: why for n, column in fragments.items() if (why := _no_column(column))}
     columns = {n: text_of_json(c) for n, c in fragments.items() if n not in unreadable}
+    keys = tuple(key for key in keys if key not in names)  # a later row may have the key itself
+    columns |= {key: objects.column(key).combine_chunks() for key in keys}
     whole = exhausted and len(chosen) == len(ranges)
     n_read = rows = len(text) + reasons.total()
     if not whole:
@@ -330,7 +362,7 @@ def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:
         rows = round(sum(size for _, size in files) * n_read / n_bytes) if n_bytes else 0
     return Sample(
         replace_source(source, optional_keys=any(c.null_count for c in fragments.values())),
-        names,
+        (*names, *keys),
         pa.table(columns) if columns else pa.table({}),
         unreadable,
         rows,

@@ -42,6 +42,8 @@ _FIRST = 5
 """How many values must suggest a format before all are tried: the first may be an odd one."""
 _APART = 3
 """How many times wider than the other reading days must lie apart to be no years, or no days."""
+_MANY = 20
+"""In fewer values, nothing proves that a first number is a year."""
 _NUMERIC = re.compile(r"%[ymdY]")
 
 
@@ -74,17 +76,23 @@ def find_formats(values: pa.Array, tolerated: float) -> list[str]:
 
 
 def _by_year(meanings: list[tuple[str, pa.Array]]) -> list[tuple[str, pa.Array]]:
-    """Returns the formats whose years are close together: days read as years lie decades apart."""
-    if not any(form.lstrip("%aA, ").startswith("y") for form, _ in meanings):
+    """Returns the formats whose years are close together: days read as years lie decades apart.
+
+    In a few values, days may be close together by chance, so no other reading gives way to years
+    that stand first, which are rare.
+    """
+    begins_with_year = [form.lstrip("%aA, ").startswith("y") for form, _ in meanings]
+    if not any(begins_with_year):
         return meanings
     spans = []
     for _, times in meanings:
         bounds = pc.min_max(times.cast(pa.int64())).as_py()
         spans.append(bounds["max"] - bounds["min"])
+    is_few = len(meanings[0][1]) < _MANY
     return [
         meaning
-        for meaning, span in zip(meanings, spans, strict=True)
-        if span <= _APART * min(spans)
+        for meaning, span, is_first in zip(meanings, spans, begins_with_year, strict=True)
+        if span <= _APART * min(spans) or (is_few and not is_first)
     ]
 
 

@@ -171,3 +171,21 @@ def test_a_column_that_no_type_reads_in_all_parts_is_named(tmp_path: Path) -> No
         "x": f"{tmp_path}/p-2.parquet lacks it",
         "k": f"it is int64 in {tmp_path}/p-0.parquet and date32[day] in {tmp_path}/p-1.parquet",
     }
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_columns_of_the_path_are_columns_of_the_table(tmp_path: Path, form: str) -> None:
+    for month, place in ((7, "a%2Fb"), (8, "__HIVE_DEFAULT_PARTITION__")):
+        folder = tmp_path / f"month={month}" / f"place={place}"
+        folder.mkdir(parents=True)
+        path = folder / f"t.{form}"
+        if form == "parquet":
+            pq.write_table(pa.table({"x": [1, 2]}), path)
+        else:
+            path.write_text('{"x": 1}\n{"x": 2}\n' if form == "jsonl" else "x\n1\n2\n")
+    sample = draw_sample(f"{tmp_path}/*/*/t.{form}")
+    assert sample.names == ("x", "month", "place")
+    assert sample.table.select(["month", "place"]).to_pydict() == {
+        "month": ["7", "7", "8", "8"],
+        "place": ["a/b", "a/b", None, None],
+    }

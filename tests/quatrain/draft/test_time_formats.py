@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quatrain.components.specification.columns import Column
@@ -133,6 +133,9 @@ FORMATS = st.sampled_from(
 
 
 @settings(max_examples=60, deadline=None)
+@example(
+    form="%d/%m/%y %H:%M:%S", times=[datetime(2001, 1, 31)], hours=0
+)  # as years, the days lie closer together
 @given(
     form=FORMATS,
     times=st.lists(
