@@ -19,6 +19,10 @@ CONSTANT = 0.9
 """By how much of the way from chance to certainty a column is the same within the entities."""
 BY_CHANCE = 0.8
 """A column that chance keeps the same within so many of the entities is no evidence."""
+COURSE_ROWS, SMALL_STEPS = 4, 0.3
+"""Rows of a course, on average, and how small its steps are beside those of rows of any order."""
+TIME_PARTS = {"year", "yr", "quarter", "month", "week", "day", "hour", "minute", "date", "time"}
+"""Words that name a part of a time: what a month holds together is no entity."""
 PAIR_COLUMNS, PAIR_ROWS = 10, 20_000
 """Pairs are sought among this many columns, on the first rows."""
 _NO_ENTITY = ("text", "time", "quantity", "identifier", "constant", "empty")
@@ -37,6 +41,7 @@ class Entity:
         constants: Columns that are the same in all rows of an entity, none of which tells another.
         is_sure: Whether to split by it; otherwise it may be a category of categories.
         disjoint: Columns whose values belong to one entity each.
+        is_course: Whether its rows follow each other, and `constants` change little between them.
     """
 
     keys: tuple[str, ...]
@@ -45,6 +50,7 @@ class Entity:
     constants: tuple[str, ...]
     is_sure: bool
     disjoint: tuple[str, ...]
+    is_course: bool = False
 
 
 class Groups:
@@ -94,6 +100,25 @@ class Groups:
         runs = 1 + int(np.sum(self.codes[1:] != self.codes[:-1]))
         return runs <= 1.5 * len(self.starts)
 
+    def change_little(self, x: np.ndarray) -> bool:
+        """Whether numbers move up and down within the groups in small steps, from row to row.
+
+        The mean square of the steps is compared with twice the variance within the groups, which it
+        is in rows of any order (von Neumann 1941).
+        """
+        values, group = x[self.order], self.codes[self.order]
+        known = ~np.isnan(values)
+        values, group = values[known], group[known]
+        steps = np.diff(values)[group[1:] == group[:-1]]
+        sizes = np.bincount(group)
+        within = values - (np.bincount(group, values) / np.maximum(sizes, 1))[group]
+        freedom = int((sizes - 1).clip(0).sum())
+        rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
+        if not freedom or not len(steps) or min(rises, falls) < 0.1 * (rises + falls):
+            return False
+        variance = float(np.sum(within**2)) / freedom
+        return variance > 0 and float(np.mean(steps**2)) < SMALL_STEPS * 2 * variance
+
     def form_a_panel(self, codes: np.ndarray) -> bool:
         """Whether a code of few values, as of a year or a visit, tells a group's rows apart."""
         n = int(codes.max()) + 1
@@ -131,6 +156,8 @@ def find_entity(columns: Mapping[str, ColumnProfile], goal: Goal) -> Entity | No
     found = [e for e in entities if e is not None]
     if not any(e.is_sure for e in found):
         found += _pairs(candidates, codes, known)
+    if not any(e.is_sure for e in found) and (course := _course(candidates, codes, known)):
+        return course
     if not found:
         return None
     sure = [e for e in found if e.is_sure] or found
@@ -148,6 +175,31 @@ def _are_whole(column: ColumnProfile) -> bool:
     """Whether all of a column's floats are whole, as pandas writes integers beside a gap."""
     x = column.numbers
     return column.type == "float" and bool((x == np.floor(x))[~np.isnan(x)].all())
+
+
+def _course(
+    candidates: list[ColumnProfile], codes: dict[str, np.ndarray], known: list[ColumnProfile]
+) -> Entity | None:
+    """Returns the finest entity whose rows stand together and tell its course, as of a storm.
+
+    Such a table is often made by measuring again and again: neighbours are nearly copies.
+    """
+    several = sorted((c for c in candidates if c.n_distinct > 2), key=lambda c: -c.n_distinct)
+    several = several[:PAIR_COLUMNS]
+    best: Entity | None = None
+    for keys in [(c,) for c in several] + list(combinations(several, 2)):
+        names = tuple(c.name for c in keys)
+        groups = Groups(_codes_of(names, codes))
+        n, rows_each = len(groups.starts), len(groups.codes) / len(groups.starts)
+        is_time = all(c.words & TIME_PARTS for c in keys)
+        if is_time or n < LEAST_GROUPS or rows_each < COURSE_ROWS or not groups.stand_together:
+            continue
+        numbers = [c for c in known if c.is_number and c.name not in names]
+        smooth = tuple(c.name for c in numbers if groups.change_little(c.numbers))
+        if smooth and (best is None or n > best.n):
+            disjoint = names if len(names) == 1 else ()
+            best = Entity(names, n, rows_each, smooth, True, disjoint, is_course=True)
+    return best
 
 
 def _pairs(

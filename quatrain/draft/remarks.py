@@ -15,17 +15,18 @@ from quatrain.draft.leaks import find_twins
 from quatrain.draft.nulls import Nulls
 from quatrain.draft.sample import Sample
 
+LISTED_TWINS = 3
+"""With more pairs of columns that may be the same, a single remark counts them."""
 RECODE = "save it as UTF-8; for a file from Windows: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
 
 
 def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
     """Returns the remarks on a table, the most important first."""
-    remarks = []
+    remarks: list[str] = []
     inputs = {n: c for n, c in table.columns.items() if n != table.target}
     not_compared = ("empty", "constant", "text", "identifier")
     compared = [c for c in inputs.values() if c.kind not in not_compared]
-    for first, second, how in find_twins(compared):
-        remarks.append(f"{first!r} and {second!r} may hold the same information: {how}")
+    remarks += _twins(list(find_twins(compared)))
     remarks += nulls.remarks
     remarks += amounts_as_text(table)
     if drifting := _drifting_label(table):
@@ -37,6 +38,19 @@ def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
         recode = f"; {RECODE}" if table.sample.rejected["bad_encoding"] else ""
         remarks.append(f"rows of the sample that do not parse: {listed}; they are rejected{recode}")
     return remarks
+
+
+def _twins(twins: list[tuple[str, str, str]]) -> Iterator[str]:
+    """Yields a remark on the pairs of columns that may hold the same information."""
+    if len(twins) <= LISTED_TWINS:
+        for first, second, how in twins:
+            yield f"{first!r} and {second!r} may hold the same information: {how}"
+        return
+    listed = "; ".join(f"{first!r} and {second!r}" for first, second, _ in twins[:LISTED_TWINS])
+    yield (
+        f"{len(twins)} pairs of columns may hold the same information, since their values or ranks "
+        f"tell each other: {listed}; and {len(twins) - LISTED_TWINS} more"
+    )
 
 
 def _repeated_headers(sample: Sample, headers: tuple[int, ...]) -> str:

@@ -200,15 +200,14 @@ def _is_part(column: ColumnProfile, names: set[str], low: int, high: int) -> boo
 def _repetition(entity: Entity) -> str:
     """Returns the reason to split by an entity."""
     identify = "identifies" if len(entity.keys) == 1 else "together identify"
+    s = "s" if len(entity.constants) == 1 else ""
+    stay = f"stay{s} the same"
+    if entity.is_course:
+        stay = f"change{s} little from row to row"
     return (
         f"{_listed(entity.keys)} {identify} what a row is about: about {entity.rows_each:.0f} rows "
-        f"each, in which {_listed(entity.constants)} {_stay(entity)} the same; all of them land in "
-        f"the same split"
+        f"each, in which {_listed(entity.constants)} {stay}; all of them land in the same split"
     )
-
-
-def _stay(entity: Entity) -> str:
-    return "stays" if len(entity.constants) == 1 else "stay"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -93,6 +93,35 @@ def test_what_names_the_person_as_well_is_no_feature(init, chance) -> None:
     assert {"school", "region", "wage"} <= {i.name for i in proposal.spec.inputs}
 
 
+def storms(chance: random.Random) -> dict[str, list[Any]]:
+    rows = []
+    for year in range(1975, 2006):
+        for i, name in enumerate(chance.sample(["Amy", "Bob", "Cleo", "Dan", "Eve", "Fay"], 4)):
+            wind, lat, first = chance.randint(25, 60), chance.uniform(10, 30), chance.randint(1, 15)
+            for t in range(chance.randint(10, 50)):
+                wind, lat = wind + chance.randint(-5, 5), lat + chance.uniform(-0.5, 0.8)
+                rows.append((name, year, 6 + i, first + t // 4, t % 4 * 6, round(lat, 1), wind))
+    names = ("name", "year", "month", "day", "hour", "lat", "wind")
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def test_rows_hours_apart_that_tell_one_course_stand_in_one_split(init, chance) -> None:
+    table = storms(chance)
+    assert sorted(keys_of(init, table, "wind")) == ["name", "year"]
+    numbers = {"Amy": 0, "Bob": 1, "Cleo": 2, "Dan": 3, "Eve": 4, "Fay": 5}
+    ids = [100 * y + numbers[n] for n, y in zip(table["name"], table["year"], strict=True)]
+    one = {**without(table, "name"), "no": [i * 7919 % 10_007 for i in ids]}
+    assert keys_of(init, one, "wind") == ["no"]
+
+
+def test_rows_of_any_order_beside_a_sorted_column_are_no_course(init, chance) -> None:
+    place = [f"p{i // 20}" for i in range(1200)]
+    x = [round(chance.random(), 4) for _ in place]
+    y = [v + chance.random() for v in x]
+    proposal = init({"place": place, "x": x, "y": y}, "y")
+    assert "what a row is about" not in proposal.path.read_text()
+
+
 def ages(chance: random.Random) -> dict[str, list[Any]]:
     age = [chance.randint(18, 90) for _ in range(2000)]
     return {"age": age, "decade": [a // 10 for a in age], "adult": [int(a > 21) for a in age]}

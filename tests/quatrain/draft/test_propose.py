@@ -467,6 +467,15 @@ def test_rows_of_classes_that_train_lacks_do_not_fill_a_part(init, tmp_path: Pat
     assert min(rows[part] for part in ("train", "validation", "test")) >= 1
 
 
+def test_many_pairs_of_columns_that_may_be_the_same_are_one_remark(init, chance) -> None:
+    table = {f"x{k}": [chance.randint(0, 99) for _ in range(300)] for k in range(9)}
+    table |= {f"{name}_again": [2 * v for v in x] for name, x in list(table.items())}
+    remarks = init({**table, "y": [i * 7 % 11 % 2 for i in range(300)]}, "y").draft.remarks
+    [remark] = [r for r in remarks if "same information" in r]
+    assert remark.startswith("9 pairs of columns may hold the same information")
+    assert remark.endswith("'x2' and 'x2_again'; and 6 more")
+
+
 def test_a_year_that_does_not_repeat_is_a_number_and_no_identifier(init, chance) -> None:
     level = [chance.random() for _ in range(98)]
     proposal = init({"year": range(1875, 1973), "level": level}, "level")
