@@ -41,6 +41,11 @@ class _Outline:
             value = value.get(key) if isinstance(value, Mapping) else None
         return value
 
+    def mapping(self, *keys: str) -> Mapping[str, Any]:
+        """The mapping at a path; empty where the spec has another shape."""
+        value = self.get(*keys)
+        return value if isinstance(value, Mapping) else {}
+
 
 def _outline(value: Any) -> _Outline:
     """Returns the parts of a spec that can be read, whatever its shape."""
@@ -89,11 +94,11 @@ def _clean_problems(outline: _Outline) -> Iterator[str]:
     for name in outline.derived:
         if name in outline.columns:
             yield f"clean.derive.{name}: a column has this name already"
-    for name in outline.get("clean", "reject") or ():
+    for name in outline.mapping("clean", "reject"):
         if name in REASONS:
             yield f"clean.reject.{name}: rows are rejected for this without a rule; rename yours"
     for kind in ("reject", "derive"):
-        for name in outline.get("clean", kind) or ():
+        for name in outline.mapping("clean", kind):
             if not str(name).isidentifier():
                 yield f"clean.{kind}.{name}: a name holds letters, digits and underscores"
 
@@ -201,7 +206,7 @@ def rule_problems(value: Any) -> list[str]:
     rules = {
         f"clean.{kind}.{name}": sql
         for kind in ("reject", "derive")
-        for name, sql in (outline.get("clean", kind) or {}).items()
+        for name, sql in outline.mapping("clean", kind).items()
         if isinstance(sql, str)
     }
     types = zip(rules, types_of(list(rules.values()), columns), strict=True) if columns else ()
