@@ -7,6 +7,7 @@ import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quatrain.components.errors import DataError
+from quatrain.components.errors import DataError, SourceError
 from quatrain.components.serve.server import read_instances, read_rows
 from quatrain.components.specification.source import Source
 from quatrain.components.table.conversion import TYPES, USUAL, from_text, from_typed
+from quatrain.components.table.partitions import partition_values
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.text_format import Spelling
 from tests.components.conftest import Read
@@ -109,6 +111,14 @@ def _csv(folder: Path, type_: str, text: str, spelling: Spelling) -> Any:
     return _read(folder, "csv", type_, spelling)
 
 
+def _path(type_: str, text: str, spelling: Spelling) -> Any:
+    path = f"a={quote(text, safe='')}/t.csv"
+    try:
+        return partition_values(path, ["a"], {"a": type_}, {"a": spelling})["a"].as_py()
+    except SourceError as error:
+        return str(error).removeprefix(f"{path}: the folder a={text}: a: ")
+
+
 def _jsonl(folder: Path, type_: str, value: Any, spelling: Spelling) -> Any:
     (folder / "t").write_text(json.dumps({"a": value}) + "\n")
     return _read(folder, "jsonl", type_, spelling)
@@ -143,6 +153,7 @@ def _at_text_doors(
         "Parquet": _parquet(folder, type_, pa.array([text]), spelling),
         "dictionary": _parquet(folder, type_, pa.array([text]).dictionary_encode(), spelling),
         "BigQuery": _typed(type_, pa.array([text]), spelling),
+        "path": _path(type_, text, spelling),
         "server": _server(type_, text, spelling),
         "init": _outcome(from_text("a", pa.array([text.encode() or None]), type_, spelling)),
     }
