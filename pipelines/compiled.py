@@ -159,7 +159,12 @@ def executor_of(command: Sequence[str]) -> str:
 
 
 def compile_pipeline(
-    path: Path, image: str = IMAGE, retries: int = 0, launcher_image: str = LAUNCHER_IMAGE
+    path: Path,
+    image: str = IMAGE,
+    retries: int = 0,
+    launcher_image: str = LAUNCHER_IMAGE,
+    memory: str = "",
+    cpu: str = "",
 ) -> Path:
     """Writes the compiled pipeline; the same code, images and retries give the same bytes.
 
@@ -168,13 +173,17 @@ def compile_pipeline(
         image: The image of every component, and of the training replicas by default.
         retries: How often a failed component is repeated.
         launcher_image: The image of the launchers of the training and tuning jobs.
+        memory: What a step may use, such as 32G; if empty, what the service gives.
+        cpu: How many CPUs it may use, such as 8; if empty, what the service gives.
     """
     from kfp import compiler
 
     from quatrain.pipelines.training import make_pipeline
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(make_pipeline(image, retries, launcher_image), str(path))
+    compiler.Compiler().compile(
+        make_pipeline(image, retries, launcher_image, memory, cpu), str(path)
+    )
     return path
 
 

@@ -32,7 +32,11 @@ Configure = Callable[..., dsl.PipelineTask]
 
 
 def make_pipeline(
-    image: str = IMAGE, retries: int = 0, launcher_image: str = LAUNCHER_IMAGE
+    image: str = IMAGE,
+    retries: int = 0,
+    launcher_image: str = LAUNCHER_IMAGE,
+    memory: str = "",
+    cpu: str = "",
 ) -> Any:
     """Returns the pipeline, whose components all run the same image.
 
@@ -47,6 +51,8 @@ def make_pipeline(
             comparison and the gate are not, since their result would be the same. A launcher is:
             a second one finds the job of the first in `gcp_resources`, and polls it again.
         launcher_image: The image of the launchers.
+        memory: What a step of ours may use, such as 32G; if empty, what the service gives.
+        cpu: How many CPUs it may use, such as 8; if empty, what the service gives.
     """
 
     def repeat(task: dsl.PipelineTask) -> dsl.PipelineTask:
@@ -60,6 +66,10 @@ def make_pipeline(
     ) -> dsl.PipelineTask:
         task.set_container_image(image).set_caching_options(cached)
         task.container_spec.command = replaced_command(task.container_spec.command)
+        if memory:
+            task.set_memory_limit(memory)
+        if cpu:
+            task.set_cpu_limit(cpu)
         return repeat(task) if repeatable else task
 
     prepare, train, evaluate = (
@@ -82,6 +92,7 @@ def make_pipeline(
         runner_options: dict = {},  # noqa: B006 - compiled, never called with it
         service_account: str = "",
         network: str = "",
+        reserved_ip_ranges: list = [],  # noqa: B006 - compiled, never called with it
         psc_interface: dict = {},  # noqa: B006 - compiled, never called with it
         encryption_key: str = "",
         at: str = "",
@@ -109,6 +120,7 @@ def make_pipeline(
             location=location,
             service_account=service_account,
             network=network,
+            reserved_ip_ranges=reserved_ip_ranges,
             psc_interface=psc_interface,
             encryption_key=encryption_key,
             examples=examples,
@@ -186,6 +198,7 @@ def _train(configure: Configure, launch: Configure) -> Any:
         location: str,
         service_account: str,
         network: str,
+        reserved_ip_ranges: list,
         psc_interface: dict,
         encryption_key: str,
         examples: dsl.Input[dsl.Dataset],
@@ -215,6 +228,7 @@ def _train(configure: Configure, launch: Configure) -> Any:
                 timeout=out["timeout"],
                 restart_job_on_worker_restart=out["restart_job_on_worker_restart"],
                 max_wait_duration=out["max_wait_duration"],
+                reserved_ip_ranges=reserved_ip_ranges,
                 psc_interface_config=psc_interface,
                 persistent_resource_id="",
             )

@@ -58,6 +58,7 @@ _FORMS: dict[str, tuple[str, str]] = {
         rf"projects/{_NAME}/regions/{_NAME}/networkAttachments/{_NAME}",
         "projects/my-project/regions/us-central1/networkAttachments/NAME",
     ),
+    "step_memory": (r"[1-9][0-9]*(Ki?|Mi?|Gi?|Ti?)", "32G"),
     "encryption_key": (
         rf"projects/{_NAME}/locations/{_NAME}/keyRings/{_NAME}/cryptoKeys/{_NAME}",
         "projects/my-project/locations/us-central1/keyRings/RING/cryptoKeys/KEY",
@@ -143,6 +144,7 @@ class Cloud(BaseModel):
         service_account: The account that the job runs under.
         launcher_image: A copy of Google's image of the launchers, by its digest.
         network: The peered network, by the number of its project.
+        reserved_ip_ranges: The reserved ranges of the peered network that jobs take addresses from.
         psc_interface: The network attachment of Private Service Connect, instead of a network.
         encryption_key: The customer-managed key for everything that the job writes.
         labels: Your own labels for every job.
@@ -150,6 +152,8 @@ class Cloud(BaseModel):
         runner_options: Beam's options for that runner, such as Dataflow's `subnetwork`. Without
             `runner`, they are for any runner but local.
         failure_policy: `fast` stops a run at the first failed task; `slow` finishes the others.
+        step_memory: What each step may use, such as 32G; by default, what Vertex AI gives.
+        step_cpu: How many CPUs each step may use, such as 8.
         retries: How often a failed component is retried; a training job never is.
         budget_usd: `doctor` and `submit` refuse a run that may cost more.
         registry: The repository of templates.
@@ -164,6 +168,7 @@ class Cloud(BaseModel):
     image: Images
     service_account: str
     network: str | None = None
+    reserved_ip_ranges: tuple[str, ...] = ()
     psc_interface: str | None = None
     encryption_key: str | None = None
     launcher_image: str | None = None
@@ -171,6 +176,8 @@ class Cloud(BaseModel):
     runner: str | None = None
     runner_options: dict[str, str | bool | int | float | list[str]] = {}
     failure_policy: Literal["fast", "slow"] = "fast"
+    step_memory: str | None = None
+    step_cpu: Annotated[int, Field(ge=1)] | None = None
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     budget_usd: Annotated[float, Field(gt=0)] | None = None
     registry: str | None = None
@@ -288,6 +295,8 @@ def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
         region = re.search(rf"/{part}/([^/]+)/", str(value.get(name)))
         if region and region[1] != location:
             yield f"{name}: it is in {region[1]}; it must be in the job's region, {location}"
+    if value.get("reserved_ip_ranges") and not value.get("network"):
+        yield "reserved_ip_ranges: they are ranges of a peered network; set network, too"
     if value.get("network") and value.get("psc_interface"):
         yield "psc_interface: a job takes a network or a PSC interface, not both"
     yield from _text_problems(value, "")

@@ -103,14 +103,15 @@ def _tuning(cloud: Cloud, tier: Tier) -> Iterator[Finding]:
             "--set train.scheduling=STANDARD, or --tier T with a T that `quatrain tiers` lists as "
             "STANDARD",
         )
-    if cloud.psc_interface:
-        yield Finding(
-            "tuning",
-            "error",
-            "train.tune and psc_interface do not go together: Google's component for tuning jobs "
-            "has no field for it; leave one of them out",
-            "--set train.tune=null",
-        )
+    for key in ("psc_interface", "reserved_ip_ranges"):
+        if getattr(cloud, key):
+            yield Finding(
+                "tuning",
+                "error",
+                f"train.tune and {key} do not go together: Google's component for tuning jobs "
+                f"has no field for it; leave one of them out",
+                "--set train.tune=null",
+            )
 
 
 def _options(cloud: Cloud) -> Iterator[Finding]:

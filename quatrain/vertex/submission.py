@@ -189,7 +189,12 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
         from quatrain.pipelines.compiled import compile_pipeline
 
         pipeline = compile_pipeline(
-            folder / "training.yaml", cloud.image.steps, cloud.retries, cloud.launcher
+            folder / "training.yaml",
+            cloud.image.steps,
+            cloud.retries,
+            cloud.launcher,
+            cloud.step_memory or "",
+            str(cloud.step_cpu or ""),
         )
     compiled = read_compiled(pipeline)
     _check_image(compiled, cloud)
@@ -248,6 +253,8 @@ def make_job(
     train_image = cloud.train_image(resolve_tier(spec, tier))
     if train_image != cloud.image.steps:
         parameters["train_image"] = train_image
+    if cloud.reserved_ip_ranges:
+        parameters["reserved_ip_ranges"] = list(cloud.reserved_ip_ranges)
     if cloud.psc_interface:
         parameters["psc_interface"] = {"network_attachment": cloud.psc_interface}
     if options := _runner_options(runner, runner_options or {}, spec, cloud):
@@ -265,6 +272,8 @@ def make_job(
         "serviceAccount": cloud.service_account,
         **_non_empty(network=cloud.network, templateUri=template_uri),
     }
+    if cloud.reserved_ip_ranges:
+        job["reservedIpRanges"] = list(cloud.reserved_ip_ranges)
     if cloud.psc_interface:
         job["pscInterfaceConfig"] = {"networkAttachment": cloud.psc_interface}
     if cloud.encryption_key:

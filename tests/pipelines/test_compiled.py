@@ -66,6 +66,15 @@ def test_a_copy_of_the_launchers_image_takes_the_place_of_google_s(compiled, tmp
     assert other.read_text().replace(copy_of, LAUNCHER_IMAGE) == compiled.path.read_text()
 
 
+def test_every_step_of_ours_may_have_its_own_memory_and_cpus(tmp_path):
+    path = compile_pipeline(tmp_path / "training.yaml", IMAGE, memory="32G", cpu="8")
+    executors = read_compiled(path).spec["deploymentSpec"]["executors"].values()
+    containers = [e["container"] for e in executors]
+    ours = [c["resources"] for c in containers if c["image"] == IMAGE]
+    assert [(r["memoryLimit"], r["cpuLimit"]) for r in ours] == [(32.0, 8.0)] * 8
+    assert not any("resources" in c for c in containers if c["image"] != IMAGE)
+
+
 def test_the_report_has_the_type_that_the_console_shows(compiled):
     outputs = compiled.spec["components"]["comp-measure"]["outputDefinitions"]["artifacts"]
     assert outputs["report"]["artifactType"]["schemaTitle"] == "system.HTML"
@@ -96,7 +105,7 @@ def test_both_jobs_are_defined_by_the_plan(compiled):
         channel = {"componentInputParameter": f"pipelinechannel--plan-{name}"}
         assert jobs[1]["inputs"]["parameters"][name] == channel
     for parameters in (job["inputs"]["parameters"] for job in jobs):
-        for name in ("project", "location", "service_account", "network"):
+        for name in ("project", "location", "service_account", "network", "reserved_ip_ranges"):
             channel = {"componentInputParameter": f"pipelinechannel--{name}"}
             assert parameters[name] == channel
         assert "psc_interface" in str(parameters["psc_interface_config"])

@@ -38,6 +38,11 @@ WRONG = {
         {"psc_interface": "projects/p/regions/europe-west1/networkAttachments/a"},
         "train.tune and psc_interface do not go together",
     ),
+    "tuning in reserved ranges": (
+        {"tune": {"trials": 2}},
+        {"network": "projects/1/global/networks/n", "reserved_ip_ranges": ["r"]},
+        "train.tune and reserved_ip_ranges do not go together",
+    ),
     "an L4 in a region that does not train it": (
         {"tier": "L4"},
         {},

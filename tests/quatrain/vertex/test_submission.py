@@ -122,6 +122,28 @@ def test_key_interface_and_policy_reach_the_job_and_its_training(google, quatrai
     assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_SLOW"
 
 
+def test_reserved_ranges_reach_the_job_and_its_training(google, quatrain):
+    network = "--set-cloud=network=projects/12345/global/networks/vpc"
+    ranges = "--set-cloud=reserved_ip_ranges=[one, two]"
+    code, _, err = quatrain("submit", "toy.yaml", ranges)
+    assert (code, "they are ranges of a peered network; set network, too" in err) == (1, True)
+    assert quatrain("submit", "toy.yaml", network, ranges)[0] == 0
+    job = posted(google)
+    assert job["reservedIpRanges"] == ["one", "two"]
+    assert job["runtimeConfig"]["parameterValues"]["reserved_ip_ranges"] == ["one", "two"]
+
+
+def test_the_memory_of_the_steps_stands_in_the_posted_file(google, quatrain):
+    for wrong in ("step_memory=lots", "step_memory=32GB", "step_cpu=0.5"):
+        assert quatrain("submit", "toy.yaml", f"--set-cloud={wrong}", file=None)[0] == 1
+    arguments = ["--set-cloud=step_memory=32Gi", "--set-cloud=step_cpu=8"]
+    assert quatrain("submit", "toy.yaml", *arguments, file=None)[0] == 0
+    executors = posted(google)["pipelineSpec"]["deploymentSpec"]["executors"]
+    resources = executors["exec-preprocess"]["container"]["resources"]
+    assert resources["memoryLimit"] == pytest.approx(32 * 1.073741824)
+    assert resources["cpuLimit"] == 8
+
+
 FLINK = {"job_endpoint": "flink:8099", "environment_type": "LOOPBACK"}
 
 
