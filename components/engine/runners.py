@@ -240,7 +240,9 @@ def _parse(chosen: Mapping[str, Any]) -> dict[str, Any]:
             raise RunnerError(f"runner option {name}={value!r}: {error}") from error
         read[actions[name].dest] = getattr(parsed, actions[name].dest)
     endpoint = read.get("dataflow_endpoint")
-    if endpoint and not re.fullmatch(_GOOGLE_ENDPOINT, str(endpoint)):
+    # With no_auth, Beam sends no credentials.
+    google = re.fullmatch(_GOOGLE_ENDPOINT, str(endpoint)) is not None
+    if endpoint and not google and not read.get("no_auth"):
         raise RunnerError(
             f"runner option dataflow_endpoint={endpoint!r} is no host of Google's, and the "
             f"credentials of the run would go to it; leave it out, or write "

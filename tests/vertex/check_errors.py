@@ -127,7 +127,7 @@ def ended(
     if step == "server":
         return served(machine, folder, log)
     if step == "job":
-        attempt = first.run_job(changed_job(first, name, folder))
+        attempt = first.run_job(changed_job(first, name, folder, f"{folder}-job"))
     else:
         attempt = first.again(step, artifacts, parameters)
     return attempt.code, attempt.log
@@ -145,10 +145,10 @@ def served(
         server.kill()
 
 
-def changed_job(first: Driver, name: str, folder: str) -> dict[str, Any]:
-    """Returns the training job with another input and a folder of its own."""
+def changed_job(first: Driver, name: str, folder: str, out: str) -> dict[str, Any]:
+    """Returns the training job with another input, and a folder of its own for its outputs."""
     job = copy.deepcopy(first.jobs[JOB])
-    job["job_spec"]["base_output_directory"]["output_uri_prefix"] = f"{folder}-job"
+    job["job_spec"]["base_output_directory"]["output_uri_prefix"] = out
     (pool,) = job["job_spec"]["worker_pool_specs"]
     container = pool["container_spec"]
     former = first.folders["preprocess" if name == "examples" else name] + f"/{name}"
@@ -220,7 +220,8 @@ def test_a_full_disk_of_temporary_files_is_named(
             code, text = served(vertex, model, log, env)
         elif step == "job":
             package = f"{first.folders['package']}/package"
-            attempt = first.run_job(changed_job(first, "package", package), env)
+            out = f"gs://{BUCKET}/faults/full-{size}"
+            attempt = first.run_job(changed_job(first, "package", package, out), env)
             code, text = attempt.code, attempt.log
         else:
             attempt = first.again(step, env=env)

@@ -23,7 +23,7 @@ def hard(vertex: Machine, tmp_path_factory: pytest.TempPathFactory) -> Driver:
     changes = {"source": {"uri": source}}
     job = table.submitted(vertex, tmp_path_factory.mktemp("hard"), changes)
     sent = json.dumps(job, ensure_ascii=False).replace(table.ROOT, f"gs://{BUCKET}/{HARD}")
-    driver = Driver(vertex, json.loads(sent), "toys-1")
+    driver = Driver(vertex, json.loads(sent), "toys-hard")
     driver.run()
     return driver
 
@@ -37,5 +37,5 @@ def test_a_run_passes_on_names_that_a_uri_would_quote(vertex: Machine, hard: Dri
 
 def test_all_that_it_writes_is_below_its_root(vertex: Machine, hard: Driver) -> None:
     names = set(vertex.storage.buckets[BUCKET].objects)
-    assert [n for n in names if "/toys-1/" in n and not n.startswith(f"{HARD}/")] == []
+    assert [n for n in names if "/toys-hard/" in n and not n.startswith(f"{HARD}/")] == []
     assert f"{HARD}/toys/statistics/champion.json" in names

@@ -181,3 +181,4 @@ def test_dataflow_is_asked_at_google_alone(endpoint: str) -> None:
     with pytest.raises(RunnerError, match="is no host of Google's, and the credentials"):
         runners.check_options("dataflow", {"dataflow_endpoint": endpoint})
     runners.check_options("dataflow", {"dataflow_endpoint": "https://dataflow.googleapis.com"})
+    runners.check_options("dataflow", {"dataflow_endpoint": endpoint, "no_auth": True})
