@@ -71,7 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: What follows the program's name; None: the arguments of this process.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    from quatrain.terminal.plain_text import plain_streams
+
+    with plain_streams():
+        _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(words: list[str]) -> NoReturn:
     debug = "--debug" in words
     words = ["--debug"] * debug + [word for word in words if word != "--debug"]
     if debug:

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted
+from quatrain.terminal.plain_text import plain
 
 REFRESH_S = 0.5
 """Seconds between updates of the line that shows a running step on a terminal."""
@@ -35,13 +36,14 @@ class Console:
         self, stream: TextIO, n_steps: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream, self._n_steps, self._clock = stream, n_steps, clock
+        self._terminal: TextIO = getattr(stream, "unfiltered", stream)
         self._is_terminal = stream.isatty()
         self._last_print_s = 0.0
 
     def print(self, text: str) -> None:
         """Prints one line."""
         self._clear()
-        print(text, file=self._stream, flush=True)
+        print(plain(text), file=self._stream, flush=True)
 
     def step_started(self, number: int, name: str) -> None:
         """Prints which step starts."""
@@ -68,7 +70,8 @@ class Console:
         text = f"[{number}/{self._n_steps}] {name} {elapsed_s:5.0f} s  {progress}"
         if self._is_terminal:
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r\x1b[K{text[:width]}", end="", file=self._stream, flush=True)
+            shown = plain(text)[:width]
+            print(f"\r\x1b[K{shown}", end="", file=self._terminal, flush=True)
         else:
             self.print(text)
 
@@ -78,7 +81,7 @@ class Console:
 
     def _clear(self) -> None:
         if self._is_terminal:
-            print("\r\x1b[K", end="", file=self._stream)
+            print("\r\x1b[K", end="", file=self._terminal)
 
 
 def summarize(artifacts: dict[str, str]) -> str:

@@ -1,0 +1,52 @@
+"""Text for a terminal: what a table, a file's name or a message holds never moves its cursor."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tab and line feed, and those that reverse the direction of text."""
+
+
+def plain(text: str) -> str:
+    """Returns a text with its control characters written out, as ESC by its code."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+class PlainStream:
+    """A text stream that writes control characters out.
+
+    It has no `buffer`, so nobody can write past it, but for what is written to `unfiltered`.
+
+    Args:
+        stream: Receives the text.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.unfiltered = stream
+
+    def write(self, text: str) -> int:
+        """Writes a text and returns its length."""
+        self.unfiltered.write(plain(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("buffer", "unfiltered"):
+            raise AttributeError(name)
+        return getattr(self.unfiltered, name)
+
+
+@contextmanager
+def plain_streams() -> Iterator[None]:
+    """Lets all that this process prints pass through `plain`."""
+    former: tuple[Any, Any] = sys.stdout, sys.stderr
+    plain_ones: tuple[Any, Any] = PlainStream(sys.stdout), PlainStream(sys.stderr)
+    sys.stdout, sys.stderr = plain_ones
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = former
