@@ -24,7 +24,7 @@ LISTED = 5
 def questions_on(table: TableProfile, features: list[Entry]) -> tuple[list[Question], list[str]]:
     """Returns the questions of a draft, and the texts of those that are too many."""
     asked = [*_stray_labels(table), *_leaks(table, features), *_known_before(table, features)]
-    asked += [*_entity(table, features), *_moment(table), *_weight(table, features)]
+    asked += [*_entity(table, features), *_moment(table, features), *_weight(table, features)]
     return asked[:MOST], [question.text for question in asked[MOST:]]
 
 
@@ -49,7 +49,10 @@ def _leaks(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
             f"{_joined(how)}: {it} may give the label away, so {it} "
             f"{'is' if len(how) == 1 else 'are'} left out. If known when the prediction is made, "
             f"remove the # from {'its' if len(how) == 1 else 'their'} lines",
-            _lines(list(table.leaks), features),
+            (
+                *_declared(table, list(table.leaks)[:LISTED], features),
+                *_lines(list(table.leaks), features),
+            ),
         )
 
 
@@ -88,7 +91,7 @@ def _entity(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
     )
 
 
-def _moment(table: TableProfile) -> Iterator[Question]:
+def _moment(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
     """Asks about a split by a time that stands in columns of its parts, or of years alone."""
     inputs = {n: c for n, c in table.columns.items() if n != table.target}
     if table.split.document["by"] != "hash":
@@ -110,8 +113,28 @@ def _moment(table: TableProfile) -> Iterator[Question]:
         f"{'years' if len(parts) == 1 else 'the time of a row'}, and train has rows of each: if "
         f"later rows are to be predicted from earlier ones, add the column to clean.derive, and "
         f"replace the split",
-        (f"clean: {_flow({'derive': {MOMENT: sql}})}", f"split: {_flow(split.document)}"),
+        (
+            *_declared(table, parts, features),
+            _derived(table, sql),
+            f"split: {_flow(split.document)}",
+        ),
     )
+
+
+def _declared(table: TableProfile, names: list[str], features: list[Entry]) -> Iterator[str]:
+    """Yields the declaration of each column that the spec does not read."""
+    read = {f.value["from"] for f in features if f.is_active} | {table.target, *table.split.keys}
+    for name in names:
+        if name not in read:
+            yield f"{_flow({name: table.columns[name].declared})[1:-1]}  # below columns"
+
+
+def _derived(table: TableProfile, sql: str) -> str:
+    """Returns the line that derives a moment; a spec has one section `clean`."""
+    goal, is_often_missing = table.goal, bool(np.mean(~table.goal.known) > 0.05)
+    if goal.sql or goal.reject or table.sample.headers or table.untrained or is_often_missing:
+        return f"derive: {_flow({MOMENT: sql})}  # below clean"
+    return f"clean: {_flow({'derive': {MOMENT: sql}})}"
 
 
 def _weight(table: TableProfile, features: list[Entry]) -> Iterator[Question]:

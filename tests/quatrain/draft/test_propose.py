@@ -226,7 +226,10 @@ def test_a_column_that_gives_the_label_away_is_a_comment(init, chance) -> None:
     assert [i.name for i in proposal.spec.inputs] == ["age"]
     question = proposal.draft.questions[0]
     assert question.text.startswith("'code' alone has an AUC of 1.0000: it may give the label away")
-    assert question.lines == ("- {name: code, from: code, transform: vocabulary}",)
+    assert question.lines == (
+        "code: string  # below columns",
+        "- {name: code, from: code, transform: vocabulary}",
+    )
     assert any(
         line.startswith("# - {name: code, from: code") for line in lines_of(proposal, "code")
     )

@@ -24,7 +24,10 @@ def pasted(proposal: Proposal, question: int) -> Path:
     document = yaml.safe_load(proposal.path.read_text())
     out = [line.removeprefix("# - ") for line in lines if line.startswith("# - ")]
     dropped = [yaml.safe_load(line) for line in out]
-    document |= yaml.safe_load("\n".join(x for x in lines if x[:1] not in "#-")) or {}
+    for line in (x for x in lines if x[:1] not in "#-"):
+        section = re.search(r"# below (\w+)$", line)
+        place = document[section[1]] if section else document
+        place |= yaml.safe_load(line)
     added = [yaml.safe_load(line)[0] for line in lines if line.startswith("- ")]
     document["features"] = [f for f in document["features"] if f not in dropped] + added
     document["source"]["uri"] = str(proposal.path.parent / document["source"]["uri"])
@@ -183,6 +186,17 @@ def test_an_entity_of_many_rows_that_stand_apart_is_asked_about(init, chance) ->
     spec = load_spec(pasted(proposal, 0))
     assert spec.split.keys == ("unit",)
     assert "unit" not in {i.name for i in spec.inputs}
+
+
+def test_what_is_left_out_comes_back_with_its_column(init, chance) -> None:
+    table = labels(chance)
+    table |= {"copy": [v.upper() for v in table["y"]], "year": [2000 + i // 20 for i in range(300)]}
+    table["y"][5] = "oh"
+    proposal = init(table, "y")
+    assert proposal.draft.questions[1].lines[0] == "copy: string  # below columns"
+    assert "copy" in {i.name for i in load_spec(pasted(proposal, 1)).inputs}
+    spec = load_spec(pasted(proposal, 2))
+    assert (spec.split.by, list(spec.clean.reject)) == ("time", ["stray_label"])
 
 
 def test_a_number_that_may_weigh_the_rows_is_asked_about(init, chance) -> None:
