@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import DataError
 from quatrain.components.faults import in_a_sentence
+from quatrain.components.serve.predict import find_model
 from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
 from quatrain.components.table.conversion import (
     FIRST_S,
@@ -237,12 +238,15 @@ def _body(request: Mapping[str, Any]) -> bytes:
 
 
 def load(uri: str) -> ServedModel:
-    """Loads a model folder, local or `gs://`, and checks the digests of its files.
+    """Loads a model, local or `gs://`, and checks the digests of its files.
+
+    Args:
+        uri: The folder of a model, or of a run or of all runs of a model, as `predict` takes it.
 
     Raises:
         QuatrainError: The folder is not a complete model, or cannot be read.
     """
-    with on_this_machine(uri) as folder:
+    with on_this_machine(find_model(uri)) as folder:
         read_metadata(folder)
         served = ServedModel.load(folder)
         _warm(served.transform, served)

@@ -123,3 +123,11 @@ def test_a_document_of_another_shape_is_a_sentence(
 def test_metadata_of_another_shape_is_a_sentence(model: Path, key: str, value: Any) -> None:
     edit(model, "metadata.json", lambda m: {**m, key: value})
     assert "export the model again" in refused(model)
+
+
+def test_the_server_finds_the_model_of_a_run_as_predict_does(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "champion").mkdir(parents=True)
+    model.rename(tmp_path / "runs" / "champion" / "model")
+    assert load(str(tmp_path / "runs")).classes == ("false", "true")
+    with pytest.raises(ArtifactError, match="holds no complete model"):
+        load(str(tmp_path / "runs" / "champion" / "model" / "variables"))
