@@ -184,7 +184,7 @@ def grants(spec: ModelSpec, cloud: Cloud, runner: str, number: str) -> Iterator[
         f"gcloud iam service-accounts add-iam-policy-binding {cloud.service_account} "
         f"--project={cloud.project}",
     )
-    yield Grant(account, BUCKET_ROLES, (_bucket(bucket),), _bucket_command(bucket))
+    yield Grant(account, BUCKET_ROLES, (_bucket(bucket), project), _bucket_command(bucket))
     yield from _source_grants(spec, cloud, account, bucket)
     yield from _repository_grants(cloud, account, runner, number)
     if cloud.encryption_key:
@@ -218,7 +218,8 @@ def _source_grants(spec: ModelSpec, cloud: Cloud, account: str, root: str) -> It
             yield Grant(account, (TABLE_ROLE,), tuple(places), command)
     for bucket in buckets.buckets_of(spec.source.uri):
         if bucket != root:
-            yield Grant(account, (SOURCE_ROLE,), (_bucket(bucket),), _bucket_command(bucket))
+            places = (_bucket(bucket), _project(cloud.project))
+            yield Grant(account, (SOURCE_ROLE,), places, _bucket_command(bucket))
 
 
 def _repository_grants(cloud: Cloud, account: str, runner: str, number: str) -> Iterator[Grant]:

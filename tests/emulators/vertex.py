@@ -110,6 +110,8 @@ class Vertex:
         self.schedules: dict[str, Any] = {}
         self.images = Images()
         self.calls: list[str] = []
+        self.user_projects: dict[str, str | None] = {}
+        """The project whose quota a request uses, by the path."""
         self.bodies: list[dict[str, Any]] = []
         self.faults: list[tuple[str, int, str]] = []
         """Faults to come: method, HTTP code (0 cuts the connection), before or after the call."""
@@ -718,6 +720,7 @@ def serving(
 
         def _answer(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            vertex.user_projects[urlsplit(self.path).path] = self.headers["x-goog-user-project"]
             try:
                 code, reply = (
                     other(self.command, self.path)

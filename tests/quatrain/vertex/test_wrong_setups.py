@@ -473,6 +473,13 @@ def test_a_wrong_set_up_ends_with_a_sentence_and_its_command(project, capsys, wr
     assert command in printed
 
 
+def test_a_role_on_the_project_holds_for_its_buckets(project, capsys):
+    for bucket_name, role in (("gs://data", "objectViewer"), ("gs://my-bucket", "objectUser")):
+        lacks(bucket_name, f"roles/storage.{role}")(project)
+    project.iam.policies["projects/my-project"].add("roles/storage.objectUser")
+    assert doctor(project, capsys)[0] == 0
+
+
 def test_there_are_forty():
     assert len(WRONG) >= 40
 
@@ -487,7 +494,10 @@ def test_what_may_not_be_asked_hides_nothing_else_and_is_an_error_if_strict(proj
         lacks("gs://data", doctor_roles.SOURCE_ROLE)(project)
     code, printed = doctor(project, capsys)
     assert code == 1
-    assert ("lacks roles/storage.objectViewer on gs://data" in printed) == (name != "gs://data")
+    # The project's policy may give the role, too.
+    is_known = name not in ("gs://data", "projects/my-project")
+    assert ("lacks roles/storage.objectViewer on gs://data" in printed) == is_known
+    assert "has a retention policy of 60 s" in printed
     bucket("my-bucket", retention_s=0)(project)
     project.iam.policies["gs://data"].add(doctor_roles.SOURCE_ROLE)
     code, printed = doctor(project, capsys)
@@ -503,3 +513,17 @@ def test_a_bucket_that_may_not_be_asked_is_an_error_only_if_strict(project, caps
     code, printed = doctor(project, capsys, "--strict")
     assert code == 1
     assert "they lack storage.buckets.get" in printed
+
+
+def test_every_question_names_the_project_whose_quota_it_uses(project, capsys):
+    for change in (dataflow, cloud(network=NETWORK, encryption_key=KEY), source(BQ)):
+        change(project)
+    assert doctor(project, capsys)[0] == 0
+    asked = {
+        path: user_project
+        for path, user_project in project.vertex.user_projects.items()
+        if not path.endswith("/schedules") and "/launcher" not in path
+    }
+    assert len(asked) > 15
+    google_s = {p for p in asked if not p.startswith("/v2/")}
+    assert {asked[path] for path in google_s} == {"my-project"}
