@@ -218,8 +218,8 @@ def _source_grants(spec: ModelSpec, cloud: Cloud, account: str, root: str) -> It
             yield Grant(account, (TABLE_ROLE,), tuple(places), command)
     for bucket in buckets.buckets_of(spec.source.uri):
         if bucket != root:
-            places = (_bucket(bucket), _project(cloud.project))
-            yield Grant(account, (SOURCE_ROLE,), places, _bucket_command(bucket))
+            either = (_bucket(bucket), _project(cloud.project))
+            yield Grant(account, (SOURCE_ROLE,), either, _bucket_command(bucket))
 
 
 def _repository_grants(cloud: Cloud, account: str, runner: str, number: str) -> Iterator[Grant]:
