@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quatrain.vertex import doctor_roles
 from quatrain.vertex.cloud_file import load_cloud
+from quatrain.vertex.doctor.roles import ACCOUNT_ROLES, BUCKET_ROLES, PROJECT_ROLES, RUNNER_ROLES
 from tests.terraform.extract_schema import META, SCHEMA, used_resources
 
 ROOT = Path(__file__).parents[1]
@@ -198,10 +198,10 @@ def test_the_page_gives_the_same_roles_as_the_module():
         re.findall(r"roles/[\w.]+", module)
     )
     listed = {
-        *doctor_roles.PROJECT_ROLES,
-        *doctor_roles.RUNNER_ROLES["dataflow"],
-        *doctor_roles.ACCOUNT_ROLES,
-        *doctor_roles.BUCKET_ROLES,
+        *PROJECT_ROLES,
+        *RUNNER_ROLES["dataflow"],
+        *ACCOUNT_ROLES,
+        *BUCKET_ROLES,
     }
     assert listed <= granted
     services = r"\b[a-z]+\.googleapis\.com"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from quatrain.components.tiers import regions, tiers
-from quatrain.vertex import doctor_roles
+from quatrain.vertex.doctor.roles import ACCOUNT_ROLES, BUCKET_ROLES, PROJECT_ROLES, REPOSITORY_ROLE
 from tests.emulators import execution, iam, storage, vertex
 from tests.test_docs import PAGES, ROOT, blocks_of
 
@@ -96,10 +96,10 @@ def test_the_page_grants_what_the_reference_grants():
     assert grants(PAGE, "$BUILDER") == grants(SECURITY, "$BUILDER")
     roles = {w for words in grants(PAGE, "$TRAINER") for w in words if w.startswith("--role=")}
     needed = (
-        *doctor_roles.PROJECT_ROLES,
-        *doctor_roles.ACCOUNT_ROLES,
-        *doctor_roles.BUCKET_ROLES,
-        doctor_roles.REPOSITORY_ROLE,
+        *PROJECT_ROLES,
+        *ACCOUNT_ROLES,
+        *BUCKET_ROLES,
+        REPOSITORY_ROLE,
     )
     assert roles == {f"--role={role}" for role in needed}
 

@@ -17,7 +17,7 @@ from quatrain.validation.load import load_spec, validate
 from quatrain.vertex.cloud_file import load_cloud
 from quatrain.vertex.submission import make_job
 from tests.quatrain.conftest import SPEC
-from tests.quatrain.vertex.test_doctor import CLOUD
+from tests.quatrain.vertex.doctor.test_examination import CLOUD
 
 ROOT = Path(__file__).parents[1]
 READERS = [load_spec, load_cloud, read_compiled, prices.load_prices]

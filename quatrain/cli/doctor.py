@@ -48,8 +48,8 @@ def doctor(
       quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
     """  # noqa: D301
     from quatrain.components.tiers.prices import OWN
-    from quatrain.vertex.doctor import Examination, examine
-    from quatrain.vertex.findings import lines
+    from quatrain.vertex.checks.findings import lines
+    from quatrain.vertex.doctor.examination import Examination, examine
 
     examination = Examination(
         spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline, runner

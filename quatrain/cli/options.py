@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quatrain.vertex.beam_checks import LOCAL
+from quatrain.vertex.checks.engine import LOCAL
 
 if TYPE_CHECKING:
     from quatrain.vertex.submission import JobRequest

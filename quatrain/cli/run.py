@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, runner_options_of
-from quatrain.vertex import beam_checks
+from quatrain.vertex.checks import engine
 
 
 @click.command()
@@ -66,8 +66,8 @@ def run(
 
     options = runner_options_of(runner, runner_options, workers)
     if pipeline is None:
-        beam_checks.check(runner, options)
-        beam_checks.check_here(runner)
+        engine.check(runner, options)
+        engine.check_here(runner)
     model_spec = load_with_source(spec, overrides)
     resolve_tier(model_spec, tier)  # a wrong tier should not cost the minutes of preprocessing
     check_trainer(model_spec.train.trainer or "")

@@ -14,7 +14,7 @@ from quatrain.cli.options import CLOUD, JOB, SPEC, request_of, with_options
 
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
-    from quatrain.vertex.schedule_plan import Schedule
+    from quatrain.vertex.schedules.plan import Schedule
 
 NAME = click.argument("name")
 
@@ -68,9 +68,10 @@ def apply_verb(
     Create or change the schedule of SPEC. Example:
       quatrain schedule apply flights.yaml --cron "TZ=Europe/Berlin 0 3 * * 1"
     """  # noqa: D205, D301, D415 - its help just fits a screen
-    from quatrain.vertex import schedule_status, schedules, submission
-    from quatrain.vertex.cron import read_cron, read_time
-    from quatrain.vertex.schedule_plan import ScheduleRequest
+    from quatrain.vertex import submission
+    from quatrain.vertex.schedules import calls, status
+    from quatrain.vertex.schedules.cron import read_cron, read_time
+    from quatrain.vertex.schedules.plan import ScheduleRequest
 
     checked_cron = read_cron(cron)
     with tempfile.TemporaryDirectory(prefix="quatrain-schedule-") as folder:
@@ -89,7 +90,7 @@ def apply_verb(
     )
     from quatrain.vertex.client import Vertex
 
-    applier = schedules.ScheduleApplier(
+    applier = calls.ScheduleApplier(
         Vertex(checked.cloud), request, lambda words: click.echo(f"  {words}")
     )
     planned = applier.plan()
@@ -108,12 +109,12 @@ def apply_verb(
     if not planned:
         click.echo(f"the schedule of {checked.spec.name} is up to date")
     click.echo("next runs:")
-    times = schedule_status.next_times(request)
+    times = status.next_times(request)
     for moment in times:
         click.echo(f"  {moment:%a %Y-%m-%d %H:%M %Z} ({moment.isoformat()})")
     if window := checked.spec.source.window:
-        click.echo(f"the next one reads {schedule_status.window_in_words(times[0], window)}")
-        if warning := schedule_status.window_warning(times):
+        click.echo(f"the next one reads {status.window_in_words(times[0], window)}")
+        if warning := status.window_warning(times):
             click.echo(f"warning: {warning}", err=True)
 
 
@@ -128,11 +129,11 @@ def list_verb(**settings: Any) -> int:
     Example:
       quatrain schedule list --cloud cloud.yaml
     """  # noqa: D301
-    from quatrain.vertex import schedules
-    from quatrain.vertex.schedule_status import ScheduleStatus
+    from quatrain.vertex.schedules import calls
+    from quatrain.vertex.schedules.status import ScheduleStatus
 
     vertex = _vertex(settings)
-    statuses = [ScheduleStatus.of(vertex, each) for each in schedules.find_all(vertex)]
+    statuses = [ScheduleStatus.of(vertex, each) for each in calls.find_all(vertex)]
     for status in statuses:
         for line in status.lines():
             click.echo(line)
@@ -167,7 +168,7 @@ def resume(name: str, catch_up: bool, **settings: Any) -> None:
     Example:
       quatrain schedule resume flights --catch-up
     """  # noqa: D301
-    from quatrain.vertex.schedule_status import check_catch_up
+    from quatrain.vertex.schedules.status import check_catch_up
 
     vertex, existing = _find(name, settings)
     if catch_up:
@@ -188,14 +189,14 @@ def delete_verb(name: str, yes: bool, **settings: Any) -> None:
     Example:
       quatrain schedule delete flights --yes
     """  # noqa: D301
-    from quatrain.vertex import schedules
+    from quatrain.vertex.schedules import calls
 
     vertex = _vertex(settings)
-    of_name = schedules.find(vertex, name) or [schedules.find_one(vertex, name)]
+    of_name = calls.find(vertex, name) or [calls.find_one(vertex, name)]
     if not yes:
         click.confirm(f"delete the schedule of {name}?", abort=True, err=True)
     for each in of_name:
-        schedules.delete(vertex, each.name)
+        calls.delete(vertex, each.name)
         click.echo(f"schedule {each.number} of {name} is deleted")
 
 
@@ -228,7 +229,7 @@ def _vertex(settings: dict[str, Any]) -> Vertex:
 
 def _find(name: str, settings: dict[str, Any]) -> tuple[Vertex, Schedule]:
     """Returns the client, and the schedule of the model `name`."""
-    from quatrain.vertex import schedules
+    from quatrain.vertex.schedules import calls
 
     vertex = _vertex(settings)
-    return vertex, schedules.find_one(vertex, name)
+    return vertex, calls.find_one(vertex, name)

@@ -66,8 +66,8 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str, cloud: Pat
     resolved = resolve_tier(model_spec, tier)
     doubts = []
     if cloud:
+        from quatrain.vertex.checks.run import check_run
         from quatrain.vertex.cloud_file import load_cloud
-        from quatrain.vertex.run_checks import check_run
 
         doubts = check_run(model_spec, load_cloud(cloud), resolved)
     trainer = model_spec.train.trainer or ""

@@ -20,9 +20,9 @@ from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.pipelines.compiled import Compiled, read_compiled
 from quatrain.validation.load import load_spec
-from quatrain.vertex import beam_checks, run_checks
+from quatrain.vertex.checks import engine, run
+from quatrain.vertex.checks.price import price
 from quatrain.vertex.cloud_file import Cloud, CloudError, load_cloud
-from quatrain.vertex.price import price
 from quatrain.vertex.registry import Registry
 
 JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,127}")
@@ -144,7 +144,7 @@ def prepare(request: JobRequest, folder: Path) -> CheckedJob:
     )
     check_buckets([cloud.root], cloud.location, cloud.project)
     options = job["runtimeConfig"]["parameterValues"].get("runner_options", {})
-    doubts = run_checks.check_run(spec, cloud, tier, options)
+    doubts = run.check_run(spec, cloud, tier, options)
     if cloud.budget_usd is not None:
         _check_budget(spec, cloud, tier)
     warnings = [
@@ -299,9 +299,9 @@ def _runner_options(
             "labels": [f"{name}={value}" for name, value in labels.items()],
             **_non_empty(dataflow_kms_key=cloud.encryption_key),
         }
-        defaults = beam_checks.merge(own, defaults)
-    options = beam_checks.merge(defaults, requested)
-    beam_checks.check(runner, options)
+        defaults = engine.merge(own, defaults)
+    options = engine.merge(defaults, requested)
+    engine.check(runner, options)
     return options
 
 

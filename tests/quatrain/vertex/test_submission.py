@@ -11,8 +11,8 @@ from google.protobuf import json_format
 
 from quatrain.vertex.client import AlreadyExists, NoResponse, NotFound, QuotaExceeded, Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
-from quatrain.vertex.cron import read_cron
-from quatrain.vertex.schedule_plan import ScheduleRequest
+from quatrain.vertex.schedules.cron import read_cron
+from quatrain.vertex.schedules.plan import ScheduleRequest
 from tests.emulators import registry as registry_emulator
 from tests.quatrain.vertex.conftest import CLOUD, CRON, IMAGE, posted
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from quatrain.vertex.cloud_file import CloudError
-from quatrain.vertex.cron import ScheduleError
-from quatrain.vertex.schedule_plan import (
+from quatrain.vertex.schedules.cron import ScheduleError
+from quatrain.vertex.schedules.plan import (
     MAX_CLOCK_ERROR,
     UTC,
     Action,

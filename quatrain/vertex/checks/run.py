@@ -16,9 +16,9 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import regions
 from quatrain.components.tiers.tiers import Tier
 from quatrain.components.wording import near
-from quatrain.vertex import beam_checks, image_checks
+from quatrain.vertex.checks import engine, images
+from quatrain.vertex.checks.findings import Finding
 from quatrain.vertex.cloud_file import Cloud, CloudError
-from quatrain.vertex.findings import Finding
 
 MAX_TASK_BYTES = 131_072
 """The most bytes of the parameters and artifacts of a task, as JSON
@@ -43,7 +43,7 @@ def check_run(
     if wrong := [finding for finding in found if finding.severity == "error"]:
         raise CloudError("\n".join(f"{f.check}: {f.sentence}\n{f.fix}" for f in wrong))
     warnings = [f"{f.check}: {f.sentence}" for f in found if f.severity == "warning"]
-    return [*warnings, *image_checks.check_images(cloud, tier)]
+    return [*warnings, *images.check_images(cloud, tier)]
 
 
 def findings(
@@ -119,7 +119,7 @@ def _options(cloud: Cloud) -> Iterator[Finding]:
     if not cloud.runner_options:
         return
     try:  # Dataflow needs no option of its own here, so this checks only what Beam declares
-        beam_checks.check("dataflow", cloud.runner_options)
+        engine.check("dataflow", cloud.runner_options)
     except QuatrainError as error:
         yield Finding(
             "options", "error", f"runner_options: {error}", "correct runner_options in the settings"

@@ -13,9 +13,9 @@ from typing import Any
 from quatrain.components import buckets
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import DATED, is_table
+from quatrain.vertex.checks.findings import Finding
 from quatrain.vertex.cloud_file import Cloud
-from quatrain.vertex.doctor_resources import TEMPLATES, repository_of
-from quatrain.vertex.findings import Finding
+from quatrain.vertex.doctor.resources import TEMPLATES, repository_of
 from quatrain.vertex.google_apis import GoogleApis, NoAnswer
 
 PROJECT_ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")

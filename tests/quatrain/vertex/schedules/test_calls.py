@@ -6,13 +6,12 @@ import json
 import pytest
 from google.cloud import aiplatform_v1
 
-from quatrain.vertex import schedules
 from quatrain.vertex.client import Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
-from quatrain.vertex.cron import ScheduleError, read_cron
-from quatrain.vertex.schedule_plan import PARKED, Schedule, ScheduleRequest, from_json, holds
-from quatrain.vertex.schedule_status import check_catch_up
-from quatrain.vertex.schedules import ScheduleApplier
+from quatrain.vertex.schedules.calls import ScheduleApplier, find, find_one
+from quatrain.vertex.schedules.cron import ScheduleError, read_cron
+from quatrain.vertex.schedules.plan import PARKED, Schedule, ScheduleRequest, from_json, holds
+from quatrain.vertex.schedules.status import check_catch_up
 from tests.emulators import vertex as emulator
 
 UTC = datetime.UTC
@@ -105,13 +104,13 @@ def schedule_request(epochs=1, cron="TZ=America/Sao_Paulo 0 3 * * 1", **settings
 def state(service):
     return [
         (service.epochs(s), s.state, s.is_in_force(service.clock.now()))
-        for s in schedules.find(service.client, "toy")
+        for s in find(service.client, "toy")
     ]
 
 
 def test_the_first_apply_creates_one_schedule_without_overlapping_runs(service):
     assert service.apply(schedule_request())[0] == 1
-    (created,) = schedules.find(service.client, "toy")
+    (created,) = find(service.client, "toy")
     assert created.value["cron"] == "TZ=America/Sao_Paulo 0 3 * * 1"
     assert created.value["maxConcurrentRunCount"] == "1"
     assert created.value["maxConcurrentActiveRunCount"] == "1"
@@ -131,7 +130,7 @@ def test_a_schedule_of_the_first_version_is_replaced_by_one_whose_spec_is_text(s
     text = json.dumps({**mapping, "columns": {"x": "float", "y": "bool"}})
     second.job["runtimeConfig"]["parameterValues"] = {"n": text}
     service.apply(second)
-    (schedule,) = schedules.find(service.client, "toy")
+    (schedule,) = find(service.client, "toy")
     assert schedule.job["runtimeConfig"]["parameterValues"] == {"n": text}
     assert max(service.live) == 1
 
@@ -145,10 +144,10 @@ def test_a_second_apply_changes_nothing(service):
 
 def test_another_cron_or_limit_is_changed_in_place(service):
     service.apply(schedule_request())
-    (before,) = schedules.find(service.client, "toy")
+    (before,) = find(service.client, "toy")
     changed = schedule_request(cron="30 4 * * *", max_runs=9, end=service.clock.now() + 30 * DAY)
     calls, lines = service.apply(changed)
-    (after,) = schedules.find(service.client, "toy")
+    (after,) = find(service.client, "toy")
     assert (calls, after.name) == (1, before.name)
     assert after.value["cron"] == "30 4 * * *"
     assert after.value["maxRunCount"] == "9"
@@ -158,12 +157,12 @@ def test_another_cron_or_limit_is_changed_in_place(service):
 
 def test_a_changed_spec_takes_over_at_a_moment_with_one_running_all_the_time(service):
     service.apply(schedule_request(1))
-    (old,) = schedules.find(service.client, "toy")
+    (old,) = find(service.client, "toy")
     started = service.clock.now()
     service.live.clear()
     service.apply(schedule_request(2))
     assert set(service.live) == {1}
-    (new,) = schedules.find(service.client, "toy")
+    (new,) = find(service.client, "toy")
     assert state(service) == [(2, "ACTIVE", True)]
     assert new.start.second == 30  # no run is due there
     assert new.start - started < datetime.timedelta(minutes=3)
@@ -211,7 +210,7 @@ def test_an_apply_that_is_cut_after_any_call_is_mended_by_the_next(service, befo
             service.apply(schedule_request(1 if before == "other spec" else 2, cron="0 3 * * *"))
         if before == "paused":
             service.apply(schedule_request(1, cron="0 3 * * *"))
-            service.client.pause_schedule(schedules.find_one(service.client, "toy").name)
+            service.client.pause_schedule(find_one(service.client, "toy").name)
         service.live.clear()
         try:
             service.apply(schedule_request(2), Cutting(service.client, calls))
@@ -273,7 +272,7 @@ def test_a_run_that_is_due_while_one_is_active_is_skipped(service):
 @pytest.mark.parametrize(("catch_up", "runs"), [(True, 10), (False, 0)])
 def test_missed_runs_start_only_with_catch_up(service, catch_up, runs):
     service.apply(schedule_request(**OFTEN))
-    name = schedules.find_one(service.client, "toy").name
+    name = find_one(service.client, "toy").name
     service.client.pause_schedule(name)
     service.clock.move(600)
     service.client.resume_schedule(name, catch_up)
@@ -283,10 +282,10 @@ def test_missed_runs_start_only_with_catch_up(service, catch_up, runs):
 
 def pause_for_ten_runs(service, **settings):
     service.apply(schedule_request(**{"cron": "* * * * *", **settings}))
-    name = schedules.find_one(service.client, "toy").name
+    name = find_one(service.client, "toy").name
     service.client.pause_schedule(name)
     service.clock.move(600)
-    return schedules.find_one(service.client, "toy")
+    return find_one(service.client, "toy")
 
 
 def test_missed_runs_of_a_queue_start_one_after_the_other(service):
@@ -314,11 +313,11 @@ def test_a_catch_up_that_would_skip_runs_is_refused_with_their_times(service):
 
 def test_queueing_is_switched_in_place_both_ways(service):
     service.apply(schedule_request())
-    (before,) = schedules.find(service.client, "toy")
+    (before,) = find(service.client, "toy")
     for queues, words in [(True, "queueing none -> on"), (False, "queueing on -> off")]:
         calls, lines = service.apply(schedule_request(queues=queues))
         assert (calls, lines) == (1, [f"change {words}"])
-        (after,) = schedules.find(service.client, "toy")
+        (after,) = find(service.client, "toy")
         assert (after.name, bool(after.value.get("allowQueueing"))) == (before.name, queues)
         assert service.apply(schedule_request(queues=queues)) == (0, [])
 
@@ -403,7 +402,7 @@ def test_returning_to_the_old_spec_during_a_switch_leaves_one_schedule(service):
     service.apply(schedule_request(1))
     with pytest.raises(Cut):
         service.apply(schedule_request(2), Cutting(service.client, 8))
-    assert [s.end is not None for s in schedules.find(service.client, "toy")] == [True, False]
+    assert [s.end is not None for s in find(service.client, "toy")] == [True, False]
     service.live.clear()
     service.apply(schedule_request(1))
     assert state(service) == [(1, "ACTIVE", True)]
@@ -414,7 +413,7 @@ def test_an_end_that_is_taken_back_needs_a_new_schedule(service):
     service.apply(schedule_request(1, end=service.clock.now() + 30 * DAY, max_runs=5))
     service.live.clear()
     service.apply(schedule_request(1))
-    (created,) = schedules.find(service.client, "toy")
+    (created,) = find(service.client, "toy")
     assert created.end is None
     assert set(service.live) == {1}
 
@@ -424,7 +423,7 @@ def test_a_future_start_is_honoured_and_the_old_schedule_runs_until_then(service
     start = service.clock.now() + 10 * DAY
     _, lines = service.apply(schedule_request(2, start=start))
     assert lines[-1].startswith("the old one ends by itself at")
-    old, new = schedules.find(service.client, "toy")
+    old, new = find(service.client, "toy")
     assert (old.end, new.start) == (start, start)
     service.clock.moment = start - DAY
     assert service.google.live() == [old.name]

@@ -21,7 +21,7 @@ from typing import Any
 
 from quatrain.components.artifacts import canonical_json
 from quatrain.vertex.cloud_file import Cloud
-from quatrain.vertex.cron import Cron, ScheduleError, read_cron
+from quatrain.vertex.schedules.cron import Cron, ScheduleError, read_cron
 
 UTC = datetime.UTC
 PARKED = datetime.datetime(2100, 1, 1, tzinfo=UTC)

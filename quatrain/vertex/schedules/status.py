@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from quatrain.components.table.files import days_before
 from quatrain.components.wording import counted
-from quatrain.vertex.cron import ScheduleError
-from quatrain.vertex.schedule_plan import UTC, Schedule, ScheduleRequest, from_json, in_words
+from quatrain.vertex.schedules.cron import ScheduleError
+from quatrain.vertex.schedules.plan import UTC, Schedule, ScheduleRequest, from_json, in_words
 
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex

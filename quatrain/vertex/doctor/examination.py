@@ -24,10 +24,11 @@ from quatrain.components.tiers import prices, tiers
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.wording import counted
 from quatrain.validation.load import load_spec
-from quatrain.vertex import doctor_questions, run_checks
+from quatrain.vertex.checks import run
+from quatrain.vertex.checks.findings import Finding
+from quatrain.vertex.checks.price import price
 from quatrain.vertex.cloud_file import Cloud, load_cloud
-from quatrain.vertex.findings import Finding
-from quatrain.vertex.price import price
+from quatrain.vertex.doctor import questions
 
 _T = TypeVar("_T")
 
@@ -94,10 +95,10 @@ def examine(
     if tier:
         yield from _ends(tier, cloud, examination.today)
     if cloud:
-        yield run_checks.region(cloud, tier)
+        yield run.region(cloud, tier)
         yield from _account(cloud)
     if spec and cloud and tier:
-        yield from run_checks.findings(spec, cloud, tier)
+        yield from run.findings(spec, cloud, tier)
         yield price(spec, cloud, tier, examination.prices, examination.today)
         yield from _parameters(examination, spec, cloud)
     wrong = [name for name, value in (("spec", spec), ("cloud", cloud)) if not value]
@@ -107,11 +108,11 @@ def examine(
     if spec and cloud:
         runner = cloud.runner_for(examination.runner)
         if examination.offline:
-            yield from doctor_questions.unchecked_findings(spec, cloud, tier, runner)
+            yield from questions.unchecked_findings(spec, cloud, tier, runner)
             return
         if report:
             report("querying Google Cloud ...")
-        yield from doctor_questions.ask(spec, cloud, tier, runner)
+        yield from questions.ask(spec, cloud, tier, runner)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The findings of doctor, and their lines in the terminal."""
+"""The findings of checks, and their lines in the terminal."""
 
 from __future__ import annotations
 

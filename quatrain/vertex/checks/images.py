@@ -12,8 +12,8 @@ from importlib import metadata
 from typing import Any
 
 from quatrain.components.tiers.tiers import Tier
+from quatrain.vertex.checks.findings import Finding
 from quatrain.vertex.cloud_file import Cloud, CloudError
-from quatrain.vertex.findings import Finding
 from quatrain.vertex.google_apis import GoogleApis, NoAnswer, find_credentials
 
 PLATFORM = "linux/amd64"

@@ -13,9 +13,10 @@ from quatrain.components import buckets
 from quatrain.components.errors import BucketError, QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import tiers
-from quatrain.vertex import doctor_quota, doctor_resources, doctor_roles, image_checks
+from quatrain.vertex.checks import images
+from quatrain.vertex.checks.findings import Finding, Severity
 from quatrain.vertex.cloud_file import Cloud
-from quatrain.vertex.findings import Finding, Severity
+from quatrain.vertex.doctor import quota, resources, roles
 from quatrain.vertex.google_apis import LOGIN, TIMEOUT_S, GoogleApis, NoAnswer, find_credentials
 
 
@@ -31,13 +32,13 @@ def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> 
     apis = GoogleApis(cloud, credentials)
     yield _project(spec, cloud)
     yield from _buckets(spec, cloud)
-    yield from image_checks.image_findings(apis, cloud, tier)
-    yield image_checks.launcher_finding(apis, cloud)
-    yield from doctor_roles.findings(apis, spec, runner)
-    yield from doctor_resources.findings(apis, spec, runner, cloud.options_for(runner))
+    yield from images.image_findings(apis, cloud, tier)
+    yield images.launcher_finding(apis, cloud)
+    yield from roles.findings(apis, spec, runner)
+    yield from resources.findings(apis, spec, runner, cloud.options_for(runner))
     yield from _hardware(apis, tier)
     if tier:
-        yield from doctor_quota.findings(apis, spec, tier)
+        yield from quota.findings(apis, spec, tier)
 
 
 def unchecked_findings(
@@ -67,24 +68,24 @@ def unchecked_findings(
             (
                 "image",
                 f"whether the registry has {image}, built for this run",
-                image_checks.describe(image),
+                images.describe(image),
             )
-            for image in image_checks.machines_of(cloud, tier)
+            for image in images.machines_of(cloud, tier)
         ),
         (
             "launcher",
             f"whether the registry has the launchers' image {cloud.launcher}",
-            image_checks.describe(cloud.launcher),
+            images.describe(cloud.launcher),
         ),
     ):
         yield Finding(check, "unchecked", sentence, command)
-    yield doctor_roles.unchecked(spec, cloud, runner)
+    yield roles.unchecked(spec, cloud, runner)
     options = cloud.options_for(runner)
-    for resource in doctor_resources.resources(cloud, spec, runner, options):
-        yield doctor_resources.unchecked(resource)
+    for resource in resources.resources(cloud, spec, runner, options):
+        yield resources.unchecked(resource)
     yield from (_unchecked_hardware(name, kind, cloud) for name, kind in _hardware_of(tier))
     if tier:
-        yield from (doctor_quota.unchecked(n, cloud) for n in doctor_quota.needs(spec, tier))
+        yield from (quota.unchecked(n, cloud) for n in quota.needs(spec, tier))
 
 
 def _credentials(cloud: Cloud) -> tuple[Any, Finding]:

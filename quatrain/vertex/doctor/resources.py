@@ -9,8 +9,8 @@ from typing import Any
 
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import DATED, is_table
+from quatrain.vertex.checks.findings import Finding
 from quatrain.vertex.cloud_file import Cloud
-from quatrain.vertex.findings import Finding
 from quatrain.vertex.google_apis import GoogleApis, NoAnswer
 
 TEMPLATES = re.compile(r"https://([a-z0-9-]+)-kfp\.pkg\.dev/([^/]+)/([^/]+)")

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers.pools import Pool, devices_of
 from quatrain.components.tiers.tiers import Tier
+from quatrain.vertex.checks.findings import Finding
 from quatrain.vertex.cloud_file import Cloud
-from quatrain.vertex.findings import Finding
 from quatrain.vertex.google_apis import GoogleApis, NoAnswer
 
 SERVICE = "aiplatform.googleapis.com"

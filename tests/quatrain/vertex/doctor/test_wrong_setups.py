@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 import yaml
 
-from quatrain.vertex import doctor_roles
+from quatrain.vertex.doctor.roles import (
+    ACCOUNT_ROLES,
+    ATTACHMENT_ROLE,
+    BUCKET_ROLES,
+    KEY_ROLE,
+    PROJECT_ROLES,
+    READ_SESSION,
+    REPOSITORY_ROLE,
+    RUNNER_ROLES,
+    SOURCE_ROLE,
+    TABLE_ROLE,
+)
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as vertex_emulator
@@ -50,16 +61,16 @@ def project(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     roles = {
         "projects/my-project": (
-            *doctor_roles.PROJECT_ROLES,
-            *doctor_roles.RUNNER_ROLES["dataflow"],
-            doctor_roles.READ_SESSION,
+            *PROJECT_ROLES,
+            *RUNNER_ROLES["dataflow"],
+            READ_SESSION,
         ),
-        TRAINER: doctor_roles.ACCOUNT_ROLES,
-        "gs://my-bucket": doctor_roles.BUCKET_ROLES,
-        "gs://data": [doctor_roles.SOURCE_ROLE],
-        f"{REPOSITORIES}/quatrain": [doctor_roles.REPOSITORY_ROLE],
-        f"{REPOSITORIES}/templates": [doctor_roles.REPOSITORY_ROLE],
-        TABLE: [doctor_roles.TABLE_ROLE],
+        TRAINER: ACCOUNT_ROLES,
+        "gs://my-bucket": BUCKET_ROLES,
+        "gs://data": [SOURCE_ROLE],
+        f"{REPOSITORIES}/quatrain": [REPOSITORY_ROLE],
+        f"{REPOSITORIES}/templates": [REPOSITORY_ROLE],
+        TABLE: [TABLE_ROLE],
     }
     machines = ["n1-standard-4", "n1-standard-8", "g2-standard-8", "a3-highgpu-1g"]
     zones = {"europe-west4-a": [*machines, "nvidia-l4", "nvidia-tesla-t4", "nvidia-h100-80gb"]}
@@ -67,8 +78,8 @@ def project(monkeypatch, tmp_path):
     iam = iam_emulator.Iam(roles, f"serviceAccount:{TRAINER}", zones)
     storage_agent = "serviceAccount:service-12345@gs-project-accounts.iam.gserviceaccount.com"
     iam.others = {
-        KEY: {AGENT: {doctor_roles.KEY_ROLE}, storage_agent: {doctor_roles.KEY_ROLE}},
-        "projects/my-project": {AGENT: {doctor_roles.ATTACHMENT_ROLE}},
+        KEY: {AGENT: {KEY_ROLE}, storage_agent: {KEY_ROLE}},
+        "projects/my-project": {AGENT: {ATTACHMENT_ROLE}},
     }
     peering = {"name": "servicenetworking-googleapis-com", "state": "ACTIVE"}
     iam.resources = {
@@ -306,17 +317,17 @@ WRONG = {
         "gcloud storage buckets list --project=my-project",
     ),
     "source not for the account": (
-        [lacks("gs://data", doctor_roles.SOURCE_ROLE)],
+        [lacks("gs://data", SOURCE_ROLE)],
         f"{TRAINER} lacks roles/storage.objectViewer on gs://data",
         "add-iam-policy-binding gs://data --member=serviceAccount:" + TRAINER,
     ),
     "table not for the account": (
-        [source(BQ), lacks(TABLE, doctor_roles.TABLE_ROLE)],
+        [source(BQ), lacks(TABLE, TABLE_ROLE)],
         f"lacks roles/bigquery.dataViewer on {BQ}",
         "bq add-iam-policy-binding",
     ),
     "no read sessions": (
-        [source(BQ), lacks("projects/my-project", doctor_roles.READ_SESSION)],
+        [source(BQ), lacks("projects/my-project", READ_SESSION)],
         "lacks roles/bigquery.readSessionUser on project my-project",
         "--role=roles/bigquery.readSessionUser",
     ),
@@ -337,7 +348,7 @@ WRONG = {
         "gcloud iam service-accounts create trainer",
     ),
     "account may not act as itself": (
-        [lacks(TRAINER, *doctor_roles.ACCOUNT_ROLES)],
+        [lacks(TRAINER, *ACCOUNT_ROLES)],
         "lacks roles/iam.serviceAccountUser on itself",
         "service-accounts add-iam",
     ),
@@ -354,7 +365,7 @@ WRONG = {
     "templates not for the account": (
         [
             cloud(registry="https://europe-west4-kfp.pkg.dev/my-project/templates"),
-            lacks(f"{REPOSITORIES}/templates", doctor_roles.REPOSITORY_ROLE),
+            lacks(f"{REPOSITORIES}/templates", REPOSITORY_ROLE),
         ],
         "lacks roles/artifactregistry.reader on repository my-project/templates",
         "repositories add-iam-policy-binding templates",
@@ -424,7 +435,7 @@ WRONG = {
         "subnets create x",
     ),
     "Dataflow may not pull the image": (
-        [dataflow, lacks(f"{REPOSITORIES}/quatrain", doctor_roles.REPOSITORY_ROLE)],
+        [dataflow, lacks(f"{REPOSITORIES}/quatrain", REPOSITORY_ROLE)],
         "lacks roles/artifactregistry.reader on repository my-project/quatrain",
         "repositories add-iam-policy-binding quatrain",
     ),
@@ -491,7 +502,7 @@ def test_what_may_not_be_asked_hides_nothing_else_and_is_an_error_if_strict(proj
     silent(name)(project)
     bucket("my-bucket", retention_s=60)(project)
     if name != "gs://data":
-        lacks("gs://data", doctor_roles.SOURCE_ROLE)(project)
+        lacks("gs://data", SOURCE_ROLE)(project)
     code, printed = doctor(project, capsys)
     assert code == 1
     # The project's policy may give the role, too.
@@ -499,7 +510,7 @@ def test_what_may_not_be_asked_hides_nothing_else_and_is_an_error_if_strict(proj
     assert ("lacks roles/storage.objectViewer on gs://data" in printed) == is_known
     assert "has a retention policy of 60 s" in printed
     bucket("my-bucket", retention_s=0)(project)
-    project.iam.policies["gs://data"].add(doctor_roles.SOURCE_ROLE)
+    project.iam.policies["gs://data"].add(SOURCE_ROLE)
     code, printed = doctor(project, capsys)
     assert (code, "\n0 errors" in printed) == (0, True), printed
     code, printed = doctor(project, capsys, "--strict")

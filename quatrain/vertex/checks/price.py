@@ -8,8 +8,8 @@ from pathlib import Path
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
 from quatrain.components.tiers.scheduling import timeout_s
+from quatrain.vertex.checks.findings import Finding
 from quatrain.vertex.cloud_file import Cloud
-from quatrain.vertex.findings import Finding
 
 MAX_AGE = datetime.timedelta(days=365)
 """The age above which a table of prices gets a warning."""

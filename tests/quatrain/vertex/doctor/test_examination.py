@@ -12,8 +12,10 @@ import yaml
 
 from quatrain.components import image
 from quatrain.components.tiers import prices
-from quatrain.vertex import doctor, doctor_roles, image_checks
-from quatrain.vertex.doctor import Examination, examine
+from quatrain.vertex.checks import images
+from quatrain.vertex.doctor import examination
+from quatrain.vertex.doctor.examination import Examination, examine
+from quatrain.vertex.doctor.roles import ACCOUNT_ROLES, PROJECT_ROLES, REPOSITORY_ROLE
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
 from tests.emulators import vertex as vertex_emulator
@@ -189,22 +191,22 @@ def test_an_old_table_of_prices_is_a_warning(files):
 
 def test_versions_other_than_the_required_ones_are_a_finding(monkeypatch):
     monkeypatch.setattr(
-        doctor.metadata, "requires", lambda _: ["kfp<1", "gone>=1", "x; extra=='y'"]
+        examination.metadata, "requires", lambda _: ["kfp<1", "gone>=1", "x; extra=='y'"]
     )
-    (finding,) = [f for f in doctor._versions() if f.severity == "error"]
+    (finding,) = [f for f in examination._versions() if f.severity == "error"]
     assert "kfp is 2." in finding.sentence and "gone is none" in finding.sentence
 
 
 def test_the_image_s_python_and_beam_are_those_that_a_launch_compares_with():
-    dockerfile = (Path(doctor.__file__).parents[2] / "Dockerfile").read_text()
+    dockerfile = (Path(examination.__file__).parents[3] / "Dockerfile").read_text()
     assert set(re.findall(r"python:?(3\.\d+)", dockerfile)) == {image.PYTHON}
     assert set(re.findall(r"sdk:(2\.\d+\.\d+)", dockerfile)) == {image.BEAM}
 
 
 def test_the_labels_of_the_image_are_the_versions_that_are_installed():
-    dockerfile = (Path(doctor.__file__).parents[2] / "Dockerfile").read_text()
+    dockerfile = (Path(examination.__file__).parents[3] / "Dockerfile").read_text()
     labels = dict(re.findall(r'([a-z.]+)="([^"]+)"', dockerfile))
-    for package, label in image_checks.VERSIONS.items():
+    for package, label in images.VERSIONS.items():
         assert labels[label] == metadata.version(package)
 
 
@@ -212,11 +214,11 @@ def test_the_labels_of_the_image_are_the_versions_that_are_installed():
 def google(monkeypatch):
     """Cloud Storage, Vertex AI, IAM and Compute Engine on loopback."""
     roles = {
-        "projects/my-project": doctor_roles.PROJECT_ROLES,
-        CLOUD["service_account"]: doctor_roles.ACCOUNT_ROLES,
+        "projects/my-project": PROJECT_ROLES,
+        CLOUD["service_account"]: ACCOUNT_ROLES,
         "gs://my-bucket": ["roles/storage.admin"],
         "gs://data": ["roles/storage.objectViewer"],
-        "projects/my-project/locations/europe-west1/repositories/r": [doctor_roles.REPOSITORY_ROLE],
+        "projects/my-project/locations/europe-west1/repositories/r": [REPOSITORY_ROLE],
     }
     zones = {
         "europe-west1-b": ["n1-standard-4", "n1-standard-8", "nvidia-tesla-t4"],
@@ -250,7 +252,7 @@ def test_online_a_wrong_bucket_project_and_image_are_errors(files, google, capsy
     google.storage.buckets["my-bucket"].location = "eu"
     google.storage.buckets["my-bucket"].location_type = "multi-region"
     google.storage.buckets["data"].location = "us-east1"
-    google.iam.policies["projects/other-project"] = doctor_roles.PROJECT_ROLES
+    google.iam.policies["projects/other-project"] = PROJECT_ROLES
     google.images.status = 404
     examination = files(**google.settings, project="other-project")
     findings = list(examine(examination))

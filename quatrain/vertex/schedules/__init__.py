@@ -1,0 +1,1 @@
+"""Lets Vertex AI run the compiled pipeline on a schedule."""
