@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from quatrain.draft.columns import ColumnProfile
 from quatrain.draft.leaks import ColumnModels, Goal
-from quatrain.draft.sample import Sample
+from quatrain.draft.profile.columns import ColumnProfile
+from quatrain.draft.profile.sample import Sample
 from quatrain.draft.split import DraftSplit
 
 GATE_ROWS = 100

@@ -8,8 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
-from quatrain.draft.columns import ColumnProfile
 from quatrain.draft.leaks import Goal
+from quatrain.draft.profile.columns import ColumnProfile
 
 LEAST_GROUPS, FEW_GROUPS = 30, 12
 """The fewest entities, and the fewest if their rows also stand together or form a panel."""

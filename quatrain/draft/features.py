@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.draft.columns import ColumnProfile
 from quatrain.draft.draft import Entry, TableProfile
 from quatrain.draft.leaks import bins, levels
+from quatrain.draft.profile.columns import ColumnProfile
 from quatrain.draft.target import is_skewed, plain
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT
 from quatrain.trainer.settings import Hyperparameters

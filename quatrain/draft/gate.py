@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from quatrain.draft.columns import ColumnProfile
 from quatrain.draft.draft import GATE_ROWS, Entry, TableProfile
 from quatrain.draft.leaks import bins
+from quatrain.draft.profile.columns import ColumnProfile
 
 DRIFTED_R2 = -0.05
 """Below this r2 of the mean train label, the test labels have drifted away from those of train.

@@ -11,27 +11,27 @@ import numpy as np
 
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import Clean
-from quatrain.draft.columns import (
+from quatrain.draft.draft import Draft, Entry, Question, TableProfile
+from quatrain.draft.features import exclusions_of, features_of
+from quatrain.draft.gate import evaluation
+from quatrain.draft.leaks import find_leaks
+from quatrain.draft.profile.columns import (
     ColumnProfile,
     codes_as_text,
     names_an_entity,
     profile_columns,
     quoted,
 )
-from quatrain.draft.draft import Draft, Entry, Question, TableProfile
-from quatrain.draft.features import exclusions_of, features_of
-from quatrain.draft.gate import evaluation
-from quatrain.draft.leaks import find_leaks
-from quatrain.draft.not_a_table import (
+from quatrain.draft.profile.not_a_table import (
     check_head,
     lacks_header,
     looks_like_a_row,
     naming_command,
 )
-from quatrain.draft.nulls import Nulls, find_nulls
+from quatrain.draft.profile.nulls import Nulls, find_nulls
+from quatrain.draft.profile.sample import Sample, draw_sample
 from quatrain.draft.questions import questions_on
 from quatrain.draft.remarks import RECODE, amounts_as_text, rejected_rows, remarks_on
-from quatrain.draft.sample import Sample, draw_sample
 from quatrain.draft.split import choose_split
 from quatrain.draft.target import find_goal, literal, plain
 

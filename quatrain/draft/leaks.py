@@ -11,7 +11,7 @@ import numpy as np
 
 from quatrain.components.evaluate.measures import histogram
 from quatrain.components.evaluate.measures.baseline import PRIOR_ROWS
-from quatrain.draft.columns import ColumnProfile
+from quatrain.draft.profile.columns import ColumnProfile
 from quatrain.trainer.features import Task
 
 BINS = 64

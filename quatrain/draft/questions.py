@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 
 from quatrain.components.wording import counted
-from quatrain.draft.columns import ColumnProfile, counts_years, quoted, words
 from quatrain.draft.draft import Entry, Question, TableProfile
 from quatrain.draft.entities import WEIGHTS
+from quatrain.draft.profile.columns import ColumnProfile, counts_years, quoted, words
 from quatrain.draft.split import MOMENT, split_by_moment
 from quatrain.draft.target import STRAY_RULE
 

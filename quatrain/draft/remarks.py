@@ -8,12 +8,12 @@ import numpy as np
 
 from quatrain.components.table.files import list_files
 from quatrain.components.wording import counted
-from quatrain.draft.columns import ColumnProfile, quoted
 from quatrain.draft.draft import TableProfile
 from quatrain.draft.features import MOSTLY_UNSEEN, is_amount_as_text
 from quatrain.draft.leaks import find_twins
-from quatrain.draft.nulls import Nulls
-from quatrain.draft.sample import Sample
+from quatrain.draft.profile.columns import ColumnProfile, quoted
+from quatrain.draft.profile.nulls import Nulls
+from quatrain.draft.profile.sample import Sample
 
 LISTED_TWINS = 3
 """With more pairs of columns that may be the same, a single remark counts them."""

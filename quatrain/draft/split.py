@@ -14,16 +14,16 @@ import pyarrow.compute as pc
 from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.splitting import assign
 from quatrain.components.specification.split import HashSplit, TimeSplit
-from quatrain.draft.columns import (
+from quatrain.draft.entities import Entity, find_entity
+from quatrain.draft.leaks import Goal
+from quatrain.draft.profile.columns import (
     ColumnProfile,
     counts_years,
     derive,
     names_an_entity,
     quoted,
 )
-from quatrain.draft.entities import Entity, find_entity
-from quatrain.draft.leaks import Goal
-from quatrain.draft.sample import Sample
+from quatrain.draft.profile.sample import Sample
 
 LATE, LATE_OF_FEW = (0.8, 0.9), (0.7, 0.85)
 """The shares of the rows, in order of time, before validation and before test.

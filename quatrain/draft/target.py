@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import SpecError
 from quatrain.components.wording import near
-from quatrain.draft.columns import ColumnProfile, derive, names_something, quoted
 from quatrain.draft.leaks import Goal
-from quatrain.draft.sample import Sample
+from quatrain.draft.profile.columns import ColumnProfile, derive, names_something, quoted
+from quatrain.draft.profile.sample import Sample
 from quatrain.trainer.features import Task
 
 MAX_CLASSES = 100

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from quatrain.draft.columns import ColumnProfile
 from quatrain.draft.leaks import ColumnModels, Goal, area, bins, find_leaks, find_twins, levels
+from quatrain.draft.profile.columns import ColumnProfile
 from quatrain.trainer.features import Task
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import SourceError
-from quatrain.draft.sample import draw_sample, sniff_delimiter, spread
+from quatrain.draft.profile.sample import draw_sample, sniff_delimiter, spread
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.draft.columns import holds_numbers
-from quatrain.draft.sample import Sample
+from quatrain.draft.profile.columns import holds_numbers
+from quatrain.draft.profile.sample import Sample
 
 CONVENTIONAL = (
     *("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "Null", "\\N"),

@@ -17,7 +17,7 @@ from quatrain.components.specification.source import Source, is_table
 from quatrain.components.storage import check_uri, compression_of, read_head
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import DELIMITERS
-from quatrain.draft.sample import HEAD_BYTES, Sample
+from quatrain.draft.profile.sample import HEAD_BYTES, Sample
 
 LINES = 200
 """The most lines that are looked at."""

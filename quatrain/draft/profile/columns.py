@@ -15,8 +15,12 @@ import pyarrow.compute as pc
 from quatrain.components.preprocess.expressions import SQL_TYPES
 from quatrain.components.table.conversion import TYPES, from_text, from_typed
 from quatrain.components.table.sql import connect
-from quatrain.draft.sample import TOLERATED, Sample
-from quatrain.draft.time_formats import find_formats, is_epoch_in_nanoseconds, what_comes_first
+from quatrain.draft.profile.sample import TOLERATED, Sample
+from quatrain.draft.profile.time_formats import (
+    find_formats,
+    is_epoch_in_nanoseconds,
+    what_comes_first,
+)
 from quatrain.trainer.features import Type
 from quatrain.trainer.features.text_format import Case, Spelling, tidy_numpy
 

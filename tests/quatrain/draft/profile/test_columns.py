@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from quatrain.draft.columns import ColumnProfile, names_an_entity, profile_columns, words
-from quatrain.draft.nulls import Nulls, find_nulls
-from quatrain.draft.sample import Sample, draw_sample
+from quatrain.draft.profile.columns import ColumnProfile, names_an_entity, profile_columns, words
+from quatrain.draft.profile.nulls import Nulls, find_nulls
+from quatrain.draft.profile.sample import Sample, draw_sample
 
 
 def sampled(folder: Path, *columns: tuple[str, list[str]], delimiter: str = ",") -> Sample:
