@@ -30,6 +30,9 @@ LOST = "lost"
 _RECORDS = {role: f"the statistics of {whose}" for role, whose in ROLES.items()} | {
     LOST: "the record of deleted examples"
 }
+_RUN = {"run": str, "made": str, "split": dict, "statistics": dict}
+_FIELDS: Mapping[str, Mapping[str, type]] = {**dict.fromkeys(ROLES, _RUN), LOST: {"examples": str}}
+"""What each record has, with its type; a run may have more."""
 
 
 def record_run(
@@ -112,12 +115,17 @@ def _read(root: str, name: str, record: str) -> dict[str, Any] | None:
     """Reads a record, if there is one."""
     uri = record_uri(root, name, record)
     try:
-        return dict(json.loads(read_file(uri)))
+        found = json.loads(read_file(uri))
+        if not isinstance(found, dict):
+            raise ValueError(f"it is {type(found).__name__}, not an object")
+        if wrong := [k for k, t in _FIELDS[record].items() if not isinstance(found.get(k), t)]:
+            raise ValueError(f"{wrong[0]!r} is absent or of another type")
+        return found
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ArtifactError(f"{_RECORDS[record]} cannot be read: {Failure.of(error)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{uri}, {_RECORDS[record]}, is damaged ({error}); remove it to go on without it"
         ) from error

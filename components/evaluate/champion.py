@@ -17,6 +17,7 @@ from quatrain.components.serve.served_model import read_metadata, read_transform
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.storage import mounted
 from quatrain.trainer.features.transform import Transform
+from quatrain.trainer.uris import by_uri
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion 
         return None
     folder = str(Path(mounted(str(record.get("model", ""))), "model"))
     why = _why_not_comparable(record, folder, spec, transform)
-    return Champion(record["run"], record["made"], folder, why)
+    return Champion(record["run"], record["made"], folder, by_uri(why))
 
 
 def _why_not_comparable(

@@ -39,6 +39,7 @@ from quatrain.components.serve.served_model import (
 )
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 from quatrain.trainer.features.transform import Transform
+from quatrain.trainer.uris import by_uri
 
 TRAIN_BATCH_ROWS = 65_536
 
@@ -118,7 +119,7 @@ def load_models(plan: EvaluationPlan) -> LoadedModels:
     try:
         return LoadedModels(model, _load(plan.champion))
     except ArtifactError as error:
-        return LoadedModels(model, champion_error=str(error))
+        return LoadedModels(model, champion_error=by_uri(str(error)))
 
 
 def _load(uri: str) -> ServedModel:

@@ -37,16 +37,16 @@ def shifted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {t: export_model(root / t / "model", t, shift=SHIFT).parent for t in tasks}
 
 
-def crown(root: Path, model: Path, spec: str, examples: Path, **changed: Any) -> None:
+def crown(root: Path, model: Path | str, spec: str, examples: Path, **changed: Any) -> None:
     """Makes a model the champion."""
     split = split_of(read_parameter(spec)) | changed
     record = str(model), split, digest_of(model)
     history.record_run(str(root), "hand-made", "run-7", "2026-11-25", examples, *record)
 
 
-def digest_of(model: Path) -> str:
+def digest_of(model: Path | str) -> str:
     """The sha256 of a champion's record."""
-    path = model / "model/metadata.json"
+    path = Path(model, "model/metadata.json")
     return sha256_of(path) if path.exists() else "0" * 64
 
 
@@ -176,7 +176,7 @@ def test_a_champion_that_cannot_be_compared_is_a_caution(
     )
 
 
-def why(tmp_path: Path, model: Path, transform: Any = None, **changed: Any) -> str:
+def why(tmp_path: Path, model: Path | str, transform: Any = None, **changed: Any) -> str:
     spec = make_spec()
     examples = write_examples(tmp_path / "examples", {s: make_rows(9) for s in ("train", "test")})
     crown(tmp_path, model, spec, examples, **changed)
@@ -198,6 +198,12 @@ def test_a_champion_that_is_gone_or_damaged_is_not_compared(
     shutil.copytree(models["binary"].parent, tmp_path / "damaged")
     (tmp_path / "damaged/model/transform.json").write_text("{}")
     assert "is not the file that was exported" in why(tmp_path / "b", tmp_path / "damaged")
+
+
+def test_a_champion_that_a_bucket_lost_is_named_by_its_uri(tmp_path: Path) -> None:
+    assert why(tmp_path, "gs://gone/run/model") == (
+        "its model is not at gs://gone/run/model/model any more"
+    )
 
 
 def test_a_champion_whose_metadata_was_changed_is_not_compared(

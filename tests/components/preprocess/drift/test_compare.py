@@ -331,6 +331,17 @@ def test_in_a_bucket_a_replaced_record_is_read_at_once_and_without_a_mount(
         }
 
 
+@pytest.mark.parametrize("text", ["null", "[1]", "{}", '{"run": "one"}', "[" * 100_000])
+@pytest.mark.parametrize("record", [*history.ROLES, history.LOST])
+def test_a_record_of_another_shape_is_named(tmp_path: Path, text: str, record: str) -> None:
+    uri = Path(history.record_uri(str(tmp_path), "t", record))
+    uri.parent.mkdir(parents=True)
+    uri.write_text(text)
+    read = history.lost_examples if record == history.LOST else history.earlier_runs
+    with pytest.raises(ArtifactError, match=rf"{uri}, the .* is damaged .*; remove it to go on"):
+        read(str(tmp_path), "t")
+
+
 def test_damaged_statistics_are_an_error_and_a_missing_root_is_none(tmp_path: Path) -> None:
     history.record_run("", "t", "one", "2026-11-25", tmp_path / "absent")
     assert history.earlier_runs("", "t") == {}
