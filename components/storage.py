@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import errno
 import os
-import re
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from quatrain.components.artifacts import write_whole
 from quatrain.components.errors import SourceError
+from quatrain.components.uris import PATIENCE, SCHEME, parse
 from quatrain.components.wording import first_line
 from quatrain.trainer.uris import named
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # its import takes 0.1 s, which a reader of a local file need
     import pyarrow as pa
     import pyarrow.fs as pafs
 
-SCHEME = "gs://"
 MOUNT = "/gcs/"
 PATIENCE_S = 60
 """How long requests to a bucket are repeated if it does not answer; Arrow's default is 900."""
@@ -35,17 +34,6 @@ NO_CREDENTIALS = (
     "there are no credentials for Google here, or their server does not answer; "
     "run gcloud auth application-default login"
 )
-_BUCKET_URI = re.compile(
-    r"gs://(?P<account>anonymous@)?(?P<path>[a-z0-9][a-z0-9._-]*(?:/.*?)?)"
-    r"(?P<options>\?(?:scheme|endpoint_override|retry_limit_seconds|project_id|access_token"
-    r"|default_bucket_location|target_service_account)=[^/]*)?",
-    re.DOTALL,
-)
-"""The uri of an object. Arrow's options may stand at its end; any other ? is a name's.
-
-The account `anonymous` reads a public bucket without credentials.
-"""
-_PATIENCE = re.compile(r"\?retry_limit_seconds=([0-9]{1,4})")
 _CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS")
 """Environment variables that Arrow's client reads once, when it is created."""
 
@@ -87,43 +75,13 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """
     import pyarrow.fs as pafs
 
-    match = _checked(uri)
+    match = parse(uri)
     if match is None:
         return pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
-    patience = _PATIENCE.fullmatch(match["options"] or "")
+    patience = PATIENCE.fullmatch(match["options"] or "")
     settings = tuple(os.environ.get(variable) for variable in _CLIENT_SETTINGS)
     client = _client(bool(match["account"]), int(patience[1]) if patience else PATIENCE_S, settings)
     return client, match["path"]
-
-
-def check_uri(uri: str) -> None:
-    """Checks that a uri is a path or names an object in a bucket; nothing is opened.
-
-    Raises:
-        SourceError: It names a host, another kind of storage, or an option that is not allowed.
-    """
-    _checked(uri)
-
-
-def _checked(uri: str) -> re.Match[str] | None:
-    """Returns the parts of a gs:// uri, or None for a file on this machine.
-
-    Arrow has options that would send the credentials of this machine to any host, without
-    encryption if they say so. It therefore never parses the uri of a bucket here.
-    """
-    if "://" not in uri or uri.startswith("file:///"):
-        return None
-    scheme, _, rest = uri.partition("://")
-    shown = f"{scheme}://...{rest[rest.rindex('@') :]}" if "@" in rest else uri  # no password
-    match = _BUCKET_URI.fullmatch(uri)
-    if match is None:
-        raise SourceError(f"{shown} cannot be read; write a local path or gs://BUCKET/OBJECT")
-    if match["options"] and not _PATIENCE.fullmatch(match["options"]):
-        raise SourceError(
-            f"{shown}: {match['options']!r} is no option of a gs:// uri; the only one is "
-            f"?retry_limit_seconds=N, in whole seconds up to 9999, so remove it"
-        )
-    return match
 
 
 @cache

@@ -30,7 +30,6 @@ from quatrain.components.serve.served_model import (
 )
 from quatrain.components.specification.source import Source
 from quatrain.components.storage import (
-    check_uri,
     create_stream,
     exists,
     is_remote,
@@ -46,6 +45,7 @@ from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.components.table.sql import run_query
+from quatrain.components.uris import check_uri
 from quatrain.components.wording import near
 from quatrain.trainer.failure import Failure, full_disk
 from quatrain.trainer.features import raw_inputs

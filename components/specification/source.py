@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.section import Section, as_list
-from quatrain.components.storage import check_uri
+from quatrain.components.uris import check_uri
 
 DELIMITER = r"^[\x01-\t\x0b\x0c\x0e-!#-\x7f]$"
 """One ASCII character, as pyarrow's CSV reader takes it; no quote, line end or NUL."""

@@ -16,8 +16,9 @@ from quatrain.components.artifacts import canonical_json
 from quatrain.components.buckets import buckets_of, open_client
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import is_table
-from quatrain.components.storage import SCHEME, is_remote
+from quatrain.components.storage import is_remote
 from quatrain.components.table.bigquery import find_table
+from quatrain.components.uris import SCHEME
 from quatrain.components.wording import first_line
 
 TIMEOUT_S = 30.0

@@ -11,7 +11,23 @@ import pytest
 
 from quatrain.components.termination import termination_as_interrupt, termination_delayed
 
+BEGIN = """
+import time
+from quatrain.components import termination as t
+
+def wait():
+    for _ in range(600):  # a signal just before a long sleep would be seen at its end
+        time.sleep(0.1)
+"""
 PROCESS_1 = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+
+
+@pytest.fixture(autouse=True)
+def hangup_is_heard():
+    """Undoes a nohup of whoever runs the tests, which children inherit."""
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, handler)
 
 
 def can_unshare():
@@ -20,7 +36,7 @@ def can_unshare():
 
 def run_and_stop(code, number=signal.SIGTERM, prefix=()):
     """Returns the exit code of a program that got a signal when it had printed a line."""
-    program = "from quatrain.components import termination as t\n" + textwrap.dedent(code)
+    program = BEGIN + textwrap.dedent(code)
     child = subprocess.Popen(
         [*prefix, sys.executable, "-c", program],
         stdout=subprocess.PIPE,
@@ -39,11 +55,10 @@ def run_and_stop(code, number=signal.SIGTERM, prefix=()):
 
 
 WAITS = """
-import time
 with t.exit_on_termination():
     try:
         print("ready", flush=True)
-        time.sleep(60)
+        wait()
     finally:
         print("closed")
 """
@@ -64,12 +79,11 @@ def test_process_1_of_a_container_ends_too():
 
 def test_an_inner_block_and_words_that_a_library_adds_change_nothing():
     code, text, _ = run_and_stop("""
-    import time
     with t.exit_on_termination():
         try:
             with t.termination_as_interrupt():
                 print("ready", flush=True)
-                time.sleep(60)
+                wait()
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(f"{error} [while running 'Engineer']") from error
     """)
@@ -78,13 +92,12 @@ def test_an_inner_block_and_words_that_a_library_adds_change_nothing():
 
 def test_a_process_that_does_not_end_by_itself_is_ended_after_the_grace():
     code, _, seconds = run_and_stop("""
-    import time
     t.GRACE_S = 0.5
     with t.exit_on_termination():
         while True:
             try:
                 print("ready", flush=True)
-                time.sleep(60)
+                wait()
             except KeyboardInterrupt:
                 pass
     """)
@@ -93,12 +106,12 @@ def test_a_process_that_does_not_end_by_itself_is_ended_after_the_grace():
 
 def test_threads_that_go_on_do_not_delay_the_end():
     code, _, seconds = run_and_stop("""
-    import concurrent.futures, time
+    import concurrent.futures
     with t.exit_on_termination():
         pool = concurrent.futures.ThreadPoolExecutor()
         pool.submit(time.sleep, 60)
         print("ready", flush=True)
-        time.sleep(60)
+        wait()
     """)
     assert code == 143 and seconds < 10
 

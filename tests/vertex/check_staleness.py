@@ -127,7 +127,8 @@ def test_deleted_examples_of_the_cache_are_made_anew_by_the_next_run(
     assert steps(1, Compared) == ["find-files", "preprocess", "compare"]
     assert steps(2, Compared) == ["find-files", "compare"]
     objects = vertex.storage.buckets[BUCKET].objects
-    for name in [name for name in objects if "/toys-1/preprocess" in name]:
+    below = root.removeprefix(f"gs://{BUCKET}/")
+    for name in [n for n in objects if n.startswith(below) and "/toys-1/preprocess" in n]:
         del objects[name]
     gone = "/examples has no manifest.json any more.*/cached/toys/statistics/lost.json notes it"
     assert steps(3, TaskFailed, gone) == ["find-files", "compare"]

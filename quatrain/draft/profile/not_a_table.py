@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
-from quatrain.components.storage import check_uri, compression_of, read_head
+from quatrain.components.storage import compression_of, read_head
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import DELIMITERS
+from quatrain.components.uris import check_uri
 from quatrain.draft.profile.sample import HEAD_BYTES, Sample
 
 LINES = 200

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
-from quatrain.components.storage import check_uri, compression_of, open_file, read_head
+from quatrain.components.storage import compression_of, open_file, read_head
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import (
     TYPES,
@@ -38,6 +38,7 @@ from quatrain.components.table.partitions import (
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.text_pieces import BLOCK_BYTES
+from quatrain.components.uris import check_uri
 
 PLACES = 16
 PLACE_BYTES = 1 << 20
