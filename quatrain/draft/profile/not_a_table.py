@@ -193,7 +193,7 @@ def lacks_header(sample: Sample) -> bool:
 def _is_alike(name: str, column: pa.ChunkedArray) -> bool:
     """Whether a name is one of the texts of a column, or lies within its numbers."""
     if not _is_number(name):
-        return bool(pc.index(column, name.strip()).as_py() >= 0)
+        return bool(pc.index(pc.utf8_trim_whitespace(column), name.strip()).as_py() >= 0)
     cells = column.slice(0, LINES).drop_null().to_pylist()
     numbers = [float(cell) for cell in cells if _is_number(cell)]
     return len(numbers) > ALIKE * len(cells) and min(numbers) <= float(name) <= max(numbers)

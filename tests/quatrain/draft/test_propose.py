@@ -189,6 +189,15 @@ def test_numbers_that_grow_with_time_are_left_out_of_a_split_by_time(init, chanc
     assert "it grows with time" in lines_of(proposal, "it grows")[0]
 
 
+def test_a_text_is_a_feature_of_a_split_by_time_though_no_text_repeats(init, chance) -> None:
+    words = "vpn mail printer paper please help slow login".split()
+    texts = [" ".join(chance.choices(words, k=6)) for _ in range(400)]
+    y = [str("vpn" in text and chance.random() < 0.9) for text in texts]
+    proposal = init({"day": days(400), "subject": texts, "y": y}, "y")
+    assert isinstance(proposal.spec.split, TimeSplit)
+    assert proposal.spec.features[-1].transform == "text"
+
+
 def test_a_number_measured_only_lately_is_left_out_of_a_split_by_time(init, chance) -> None:
     x = [chance.random() for _ in range(400)]
     late = [chance.random() if i >= 350 else "" for i in range(400)]

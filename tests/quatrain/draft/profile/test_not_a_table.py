@@ -48,7 +48,7 @@ def test_a_file_that_is_no_table_is_named_with_the_way_out(
     assert name in str(refused.value)
 
 
-@pytest.mark.parametrize("kind", ["flowers", "people", "pixels"])
+@pytest.mark.parametrize("kind", ["flowers", "people", "blanks", "pixels"])
 def test_rows_without_a_header_are_refused_with_the_command_that_names_them(
     init, chance, tmp_path: Path, kind: str
 ) -> None:
@@ -56,6 +56,7 @@ def test_rows_without_a_header_are_refused_with_the_command_that_names_them(
     cells = {
         "flowers": lambda: [f"{5 + chance.random():.1f}", f"{chance.random():.1f}", one_of("uvw")],
         "people": lambda: [one_of(["State-gov", "Private"]), one_of(["M", "F"]), "40"],
+        "blanks": lambda: [40, one_of([" State-gov", " Private"]), one_of([" M", " F"])],
         "pixels": lambda: [one_of(range(3)) for _ in range(9)] + [one_of(range(50, 90))],
     }[kind]
     rows = [cells() for _ in range(200)]
