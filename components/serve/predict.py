@@ -166,7 +166,10 @@ def find_model(place: str) -> str:
     if below:
         more = ", ..." if len(below) > SHOWN_MODELS else ""
         names = ", ".join(map(str, sorted(below)[:SHOWN_MODELS]))
-        raise ArtifactError(f"{folder} is no model, but folders in it are; name one: {names}{more}")
+        why = f"{folder} is no model, but folders in it are; name one"
+        if folder / "latest" in below:
+            why = f"{folder} has no champion, since no run passed its gate; name a run"
+        raise ArtifactError(f"{why}: {names}{more}")
     raise ArtifactError(
         f"{folder} holds no complete model: there is no metadata.json, which training writes last; "
         "name a run that reached it, as <root>/<name>/champion"

@@ -346,8 +346,8 @@ def _check_source(spec: ModelSpec) -> None:
     if local:
         raise CloudError(
             f"source.uri: {local[0]} is on this machine, which Vertex cannot read; copy it to a "
-            f"bucket (`gcloud storage cp {shlex.quote(local[0])} gs://BUCKET/`) and name it, or by "
-            f"--set source.uri=gs://BUCKET/..."
+            f"bucket (`gcloud storage cp {shlex.quote(local[0])} gs://BUCKET/`), and name the copy "
+            f"in the spec or by --set source.uri=gs://BUCKET/..."
         )
     own = spec.train.trainer
     if own and "://" not in own:

@@ -34,6 +34,9 @@ def price(
     budget = cloud.budget_usd
     try:
         listed = prices.load_prices(table)
+    except prices.PriceError as error:
+        return Finding("price", "error", str(error))
+    try:
         seconds = spec.train.settings.max_seconds
         trials = spec.train.tune.trials if spec.train.tune else 0
         cost = prices.estimate(listed, tier, cloud.location, seconds, cloud.retries, trials)

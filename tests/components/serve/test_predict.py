@@ -119,6 +119,15 @@ def test_a_folder_without_metadata_is_not_a_model(tmp_path: Path, source: Path) 
         predict(tmp_path, source, tmp_path / "out.csv")
 
 
+def test_runs_of_which_none_passed_its_gate_are_named(
+    tmp_path: Path, source: Path, models: dict[str, Path]
+) -> None:
+    shutil.copytree(models["binary"], tmp_path / "runs/first/model")
+    (tmp_path / "runs/latest").symlink_to("first")
+    with pytest.raises(ArtifactError, match=r"no run passed its gate; .*/first, .*/latest$"):
+        predict(tmp_path / "runs", source, tmp_path / "out.csv")
+
+
 def test_an_altered_model_is_refused(tmp_path: Path, source: Path, models: dict[str, Path]) -> None:
     folder = tmp_path / "model"
     shutil.copytree(models["binary"], folder)

@@ -190,7 +190,7 @@ def test_numbers_that_grow_with_time_are_left_out_of_a_split_by_time(init, chanc
 
 
 def test_a_text_is_a_feature_of_a_split_by_time_though_no_text_repeats(init, chance) -> None:
-    words = "vpn mail printer paper please help slow login".split()
+    words = ["vpn", "mail", "printer", "paper", "please", "help", "slow", "login"]
     texts = [" ".join(chance.choices(words, k=6)) for _ in range(400)]
     y = [str("vpn" in text and chance.random() < 0.9) for text in texts]
     proposal = init({"day": days(400), "subject": texts, "y": y}, "y")
