@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 from quatrain.components import storage
 from quatrain.components.artifacts import canonical_json, json_bytes
-from quatrain.components.errors import DataError, ErrorRecord, SpecError
+from quatrain.components.errors import DataError, ErrorRecord, QuatrainError, SpecError
 from quatrain.components.preprocess.output_folder import Folder
 
 SUFFIX = ".failed"
@@ -42,11 +42,9 @@ def earlier_try(out: str, inputs: Sequence[str]) -> Iterator[None]:
         return
     folder = Folder(out.rstrip("/") + SUFFIX)
     digest = hashlib.sha256(canonical_json(list(inputs)).encode()).hexdigest()
-    if (text := folder.read(RECORD)) is not None:
-        record = json.loads(text)
-        if record.pop("inputs") == digest:
-            print("preprocess: the try before failed on the same data: nothing is read", flush=True)
-            raise ErrorRecord(**record).error
+    if error := _recorded(folder, digest):
+        print("preprocess: the try before failed on the same data: nothing is read", flush=True)
+        raise error
     try:
         yield
     except (DataError, SpecError) as error:
@@ -54,3 +52,16 @@ def earlier_try(out: str, inputs: Sequence[str]) -> Iterator[None]:
             record = {**asdict(ErrorRecord.of(error)), "inputs": digest}
             folder.write(RECORD, json_bytes(record))
         raise
+
+
+def _recorded(folder: Folder, digest: str) -> QuatrainError | None:
+    """Returns the error of an earlier try of the inputs with this digest, if it left one."""
+    if (text := folder.read(RECORD)) is None:
+        return None
+    try:
+        record = json.loads(text)
+        return ErrorRecord(**record).error if record.pop("inputs") == digest else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        place = folder.path(RECORD)
+        print(f"preprocess: {place} is damaged, so the data are read again", flush=True)
+        return None
