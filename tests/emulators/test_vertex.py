@@ -154,7 +154,7 @@ def test_a_schedule_that_google_would_refuse_is_refused(clients, path, value, se
 
 
 def test_a_start_in_the_past_starts_every_run_that_was_due_since():
-    google = emulator.Vertex()
+    google = emulator.Vertex(now=lambda: NOW)  # an hour may strike in between
     google.create_schedule(
         {},
         {
