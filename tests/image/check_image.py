@@ -27,8 +27,7 @@ import yaml
 IMAGE = os.environ["IMAGE"]
 ROOT = Path(__file__).parents[2]
 BUILDAH = shutil.which("buildah") or "buildah"
-ISOLATED = ("--isolation", "chroot", "--hostname", "localhost")
-"""Beam tells a pool's workers the launching machine's name, which no two containers here share."""
+ISOLATED = ("--isolation", "chroot")
 SPEC: dict[str, Any] = {
     "name": "toys",
     "source": {"uri": "toys.csv"},
@@ -87,7 +86,8 @@ def container() -> Iterator[str]:
 
 def command(container: str, folder: Path, *words: str, user: str = "0", **env: str) -> list[str]:
     sets = [word for key, value in env.items() for word in ("--env", f"{key}={value}")]
-    run = [BUILDAH, "run", *ISOLATED, "--user", user, *sets]
+    # Beam sends a pool's workers to the launching machine by its name: one that both know.
+    run = [BUILDAH, "run", *ISOLATED, "--hostname", "localhost", "--user", user, *sets]
     return [*run, "--volume", f"{folder}:/data:rw", container, "--", *words]
 
 
