@@ -219,7 +219,7 @@ def forget(outputs: Outputs) -> None:
 def _read(files: fs.FileSystem, path: str) -> tuple[Failure | None, float]:
     """Returns the failure that is recorded and when it was; None if there is none to be read."""
     try:
-        with files.open_input_stream(path) as stream:
+        with files.open_input_stream(path, compression=None) as stream:
             former = Failure(**json.loads(stream.read()))
         return former, files.get_file_info(path).mtime_ns / 1e9
     except (OSError, ValueError, TypeError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
 from quatrain.components.errors import QuatrainError
-from quatrain.components.storage import open_filesystem
+from quatrain.components.storage import read_file
 from quatrain.terminal.console import Console
 from quatrain.trainer import failure
 from quatrain.vertex.cloud_file import Cloud, CloudError
@@ -188,9 +188,10 @@ def report_uri(job: Mapping[str, Any]) -> str:
 def _trainer_failure(job: Mapping[str, Any]) -> str:
     """Returns the sentence of the trainer's failure.json, or an empty text without one."""
     for artifact in (a for task in _tasks(job) for a in _artifacts(task, "model")):
-        files, path = open_filesystem(f"{artifact['uri']}/{failure.NAME}")
-        with contextlib.suppress(OSError), files.open_input_stream(path) as stream:
-            return str(failure.Failure(**json.loads(stream.read())))
+        # Without a record that can be read, the job's own error is printed.
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            record = json.loads(read_file(f"{artifact['uri']}/{failure.NAME}"))
+            return str(failure.Failure(**record))
     return ""
 
 
