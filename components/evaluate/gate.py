@@ -165,16 +165,17 @@ def _champion_cautions(measured: Mapping[str, Any], limit: Limit) -> Iterator[st
 def _baseline_cautions(measured: Mapping[str, Any]) -> Iterator[str]:
     """Yields that the model hardly beats the train prior, or that one input alone beats it."""
     name = loss_of(measured["task"])
-    model, baseline = measured["metrics"][name], measured["baseline"]
-    value, high = model["value"], model["high"]
+    value, baseline = measured["metrics"][name]["value"], measured["baseline"]
     prior, single = baseline["trivial"][name]["value"], baseline["single_input"]
     alone = single["metrics"][name]["value"]
     if value is None:
         return
-    if prior is not None and high is not None and value < prior <= high:
+    worse = baseline["worse"]
+    if prior is not None and worse["high"] is not None and value < prior and worse["high"] >= 0:
         yield (
             f"{name}={value:,.4f} is hardly below {prior:,.4f}, that of always predicting the "
-            f"train {_prior(measured)}: its 95 % interval reaches {high:,.4f}"
+            f"train {_prior(measured)}: on the same rows the difference is {worse['value']:+.1%} "
+            f"({worse['low']:+.1%} to {worse['high']:+.1%})"
         )
     if alone is not None and alone < value:
         yield f"the input {single['input']!r} alone has {name}={alone:,.4f}, the model {value:,.4f}"

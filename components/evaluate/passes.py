@@ -20,8 +20,8 @@ from quatrain.components.evaluate.measures.baseline import ColumnSums, LabelSums
 from quatrain.components.evaluate.measures.exact_sums import MeanSums
 from quatrain.components.evaluate.measures.measurements import (
     N_BINS_COARSE,
-    ChampionComparison,
     Measurements,
+    PairedComparison,
     Skew,
     Statistics,
     measure,
@@ -203,10 +203,10 @@ def _no_measurements(reference: Reference, models: LoadedModels) -> Measurements
     empty = no_rows(reference)
     return Measurements(
         empty,
-        no_rows(reference, N_BINS_COARSE),
+        PairedComparison(no_rows(reference, N_BINS_COARSE), MeanSums()),
         {},
         {},
-        champion=ChampionComparison(empty, MeanSums()) if models.champion else None,
+        champion=PairedComparison(empty, MeanSums()) if models.champion else None,
         champion_error=models.champion_error,
     )
 
@@ -243,11 +243,11 @@ def _score(
     if models.champion is not None:
         inputs = models.champion.transform.inputs
         theirs = models.champion.answer({i.name: columns[i.name] for i in inputs})
-        comparison = ChampionComparison.of(reference, labels, answers, theirs, weights)
+        comparison = PairedComparison.of(reference, labels, answers, theirs, weights)
     prior = baseline.trivial_answer(reference, len(labels))
     measured = Measurements(
         measure(reference, labels, answers, weights),
-        measure(reference, labels, prior, weights, N_BINS_COARSE),
+        PairedComparison.of(reference, labels, answers, prior, weights, N_BINS_COARSE),
         {
             name: measure(reference, labels, t.answer(engineered[name]), weights, N_BINS_COARSE)
             for name, t in tables.items()

@@ -136,10 +136,10 @@ class Classification:
             curves["roc"] = histogram.roc_points(self.ranks[0, 1], self.ranks[0, 0])
             curves["auc_resolution"] = histogram.auc_resolution(self.ranks[0, 1], self.ranks[0, 0])
         else:
-            precision, recall, f1, support = self._by_class()
+            columns = (values.tolist() for values in self._by_class())
             curves["by_class"] = [
                 {"precision": p, "recall": r, "f1": f, "rows": s}
-                for p, r, f, s in zip(precision, recall, f1, support, strict=True)
+                for p, r, f, s in zip(*columns, strict=True)
             ]
         return curves
 
@@ -157,10 +157,8 @@ class Classification:
         negatives, positives = self.ranks[0]
         n_negatives, n_positives = (self._n_effective(k) for k in (0, 1))
         error = histogram.auc_error(positives, negatives, n_positives, n_negatives)
-        precision, recall, f1, _ = (values[1] for values in self._by_class())
+        precision, recall, f1, _ = (float(values[1]) for values in self._by_class())
         predicted = float(self.confusion[:, 1].sum() / max(self.confusion.sum(), 1))
-        if not predicted:
-            precision = math.nan  # 0 / 0: no row is predicted positive
         return {
             "auc": MetricEstimate.normal(histogram.auc(positives, negatives), error, 0.0, 1.0),
             "average_precision": MetricEstimate(histogram.average_precision(positives, negatives)),
@@ -171,15 +169,16 @@ class Classification:
 
     def _multiclass(self) -> dict[str, MetricEstimate]:
         """Returns the metrics that only a multiclass task has, by name."""
-        precision, recall, f1, _ = self._by_class()
-        # A class that is neither a label nor predicted would draw every macro mean towards 0.
-        occurs = (self.confusion.sum(axis=0) + self.confusion.sum(axis=1)) > 0
+        precision, recall, f1, support = self._by_class()
+        # The precision of a class that has rows and is never predicted counts as 0, or a model
+        # would gain by ignoring it.
+        precision = np.where(support > 0, np.nan_to_num(precision), precision)
         areas = np.array([histogram.auc(p, n) for n, p in self.ranks])
         return {
-            "macro_f1": MetricEstimate(_mean(np.where(occurs, f1, math.nan))),
+            "macro_f1": MetricEstimate(_mean(f1)),
             "micro_f1": MetricEstimate.share(self._accuracy, self.loss.n_effective),
-            "macro_precision": MetricEstimate(_mean(np.where(occurs, precision, math.nan))),
-            "macro_recall": MetricEstimate(_mean(np.where(occurs, recall, math.nan))),
+            "macro_precision": MetricEstimate(_mean(precision)),
+            "macro_recall": MetricEstimate(_mean(recall)),
             "macro_auc": MetricEstimate(_mean(areas)),
         }
 
@@ -189,15 +188,23 @@ class Classification:
         total = float(self.confusion[label].sum()) / self.reference.unit
         return total**2 / weight2 if weight2 else 0.0
 
-    def _by_class(self) -> tuple[list[float], list[float], list[float], list[float]]:
-        """Returns precision, recall, F1 and rows of each class; a metric without rows is 0."""
+    def _by_class(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Returns precision, recall, F1 and rows of each class, `[C] float64` each.
+
+        Precision is NaN where no row is predicted, recall and F1 where no row has the class: 0
+        would say that the model is wrong there.
+        """
         hits = np.diag(self.confusion) / self.reference.unit
         predicted, support = (self.confusion.sum(axis=a) / self.reference.unit for a in (0, 1))
         precision, recall, f1 = (
-            np.divide(hits, d, out=np.zeros_like(hits), where=d > 0)
-            for d in (predicted, support, (predicted + support) / 2)
+            np.divide(hits, d, out=np.full_like(hits, math.nan), where=known)
+            for d, known in (
+                (predicted, predicted > 0),
+                (support, support > 0),
+                ((predicted + support) / 2, support > 0),
+            )
         )
-        return precision.tolist(), recall.tolist(), f1.tolist(), support.tolist()
+        return precision, recall, f1, support
 
 
 def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -85,14 +85,14 @@ class Skew:
 
 
 @dataclass(frozen=True)
-class ChampionComparison:
-    """The champion on the same rows; `+` merges.
+class PairedComparison:
+    """An opponent of the model on the same rows, the champion or the train prior; `+` merges.
 
     Attributes:
-        statistics: The champion's own.
-        difference: Sums over rows of the model's loss minus the champion's: the log-loss, or the
-            squared error. A hard row is hard for both models, so the difference varies far less
-            than either loss, and its interval is that much narrower.
+        statistics: The opponent's own.
+        difference: Sums over rows of the model's loss minus the opponent's: the log-loss, or the
+            squared error. A hard row is hard for both, so the difference varies far less than
+            either loss, and its interval is that much narrower.
     """
 
     statistics: Statistics
@@ -104,23 +104,24 @@ class ChampionComparison:
         reference: Reference,
         labels: np.ndarray,
         outputs: np.ndarray,
-        champion_outputs: np.ndarray,
+        opponent_outputs: np.ndarray,
         weights: np.ndarray | None = None,
-    ) -> ChampionComparison:
-        """Returns the comparison on a batch, from the outputs of both models."""
-        ours, theirs = (_losses(reference, labels, o) for o in (outputs, champion_outputs))
+        n_bins: int = N_BINS,
+    ) -> PairedComparison:
+        """Returns the comparison on a batch, from the outputs of both."""
+        ours, theirs = (_losses(reference, labels, o) for o in (outputs, opponent_outputs))
         w = reference.units(weights, len(labels)) / reference.unit
-        measured = measure(reference, labels, champion_outputs, weights)
+        measured = measure(reference, labels, opponent_outputs, weights, n_bins)
         return cls(measured, MeanSums.of(ours - theirs, w))
 
-    def __add__(self, other: ChampionComparison) -> ChampionComparison:
-        return ChampionComparison(
+    def __add__(self, other: PairedComparison) -> PairedComparison:
+        return PairedComparison(
             merge(self.statistics, other.statistics), self.difference + other.difference
         )
 
     @property
     def worse(self) -> MetricEstimate:
-        """How far the model's loss exceeds the champion's, as a share; below 0 the model is better.
+        """How far the model's loss exceeds the opponent's, as a share; below 0 the model is better.
 
         The loss is the log-loss or RMSE; the interval is that of the paired difference.
         """
@@ -149,7 +150,7 @@ class Measurements:
 
     Attributes:
         overall: The model on all rows.
-        trivial: The train prior on all rows.
+        trivial: The comparison with the train prior on all rows.
         inputs: The single-input models, by engineered column.
         slices: The model, by slice column and value.
         skew: Raw rows through the serving signature against engineered rows.
@@ -158,17 +159,17 @@ class Measurements:
     """
 
     overall: Statistics
-    trivial: Statistics
+    trivial: PairedComparison
     inputs: Mapping[str, Statistics]
     slices: Mapping[tuple[str, str], Statistics]
     skew: Skew = Skew()
-    champion: ChampionComparison | None = None
+    champion: PairedComparison | None = None
     champion_error: str = ""
 
     def __add__(self, other: Measurements) -> Measurements:
         return Measurements(
             merge(self.overall, other.overall),
-            merge(self.trivial, other.trivial),
+            self.trivial + other.trivial,
             _merge_by_key(self.inputs, other.inputs),
             _merge_by_key(self.slices, other.slices),
             self.skew + other.skew,
@@ -220,16 +221,26 @@ def _champion(measured: Measurements) -> dict[str, Any] | None:
     return {"metrics": statistics.metrics(), "worse": worse}
 
 
-def _baselines(trivial: Statistics, by_input: Mapping[str, Statistics]) -> dict[str, Any]:
-    """Returns the trivial baseline, the best single input and the best five."""
+def _baselines(trivial: PairedComparison, by_input: Mapping[str, Statistics]) -> dict[str, Any]:
+    """Returns the trivial baseline, the best single input and the best five.
+
+    `worse` is how far the model's loss exceeds that of the trivial baseline: below 0, if the model
+    has learned anything.
+    """
+    task = trivial.statistics.reference.task
 
     def loss(name: str) -> tuple[float, str]:
-        value = by_input[name].metrics()[loss_of(trivial.reference.task)].value
+        value = by_input[name].metrics()[loss_of(task)].value
         return (math.inf if math.isnan(value) else value, name)
 
     best = sorted(by_input, key=loss)[:TOP_INPUTS]
     entries = [{"input": name, "metrics": by_input[name].metrics()} for name in best]
-    return {"trivial": trivial.metrics(), "single_input": entries[0], "inputs": entries}
+    return {
+        "trivial": trivial.statistics.metrics(),
+        "worse": trivial.worse,
+        "single_input": entries[0],
+        "inputs": entries,
+    }
 
 
 def _plain(value: Any) -> Any:

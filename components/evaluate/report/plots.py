@@ -133,7 +133,9 @@ def ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str
     return [(v, f"{v + 0.0:,.{digits}f}") for v in values]
 
 
-def learning_curve(history: Sequence[Mapping[str, Any]], best_epoch: int | None) -> Markup | None:
+def learning_curve(
+    history: Sequence[Mapping[str, Any]], best_epoch: int | None, loss: str
+) -> Markup | None:
     """Returns train and validation loss by epoch, the best epoch marked; None without an epoch."""
     train, validation = (
         [(float(h["epoch"]), float(h[key])) for h in history if _is_number(h.get(key))]
@@ -144,7 +146,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], best_epoch: int | None)
         return None
     epochs = [x for x, _ in points]
     x_range = (min(epochs), max(max(epochs), min(epochs) + 1))
-    axes = Axes(x_range, padded([y for _, y in points]), "epoch", "loss", whole_x=True, right=80.0)
+    axes = Axes(x_range, padded([y for _, y in points]), "epoch", loss, whole_x=True, right=80.0)
     shapes = [axes.line(train, "line other"), axes.line(validation, "line model")]
     shapes += [axes.dot(x, y, "dot other", f"train, epoch {x:g}: {y:.4f}", 2.5) for x, y in train]
     for x, y in validation:

@@ -34,6 +34,8 @@ STOPPED = {
     "max_steps": "at its step limit",
     "max_seconds": "at its time limit",
 }
+LEARNERS = {"tabm": "the network", "linear": "the linear network", "trees": "the trees"}
+"""What a learning curve is of, by the part of the model that trained."""
 TABLE_METRICS = {
     "binary": ("auc", "log_loss", "accuracy"),
     "multiclass": ("accuracy", "log_loss", "macro_f1"),
@@ -108,7 +110,8 @@ def _training(model: Mapping[str, Any]) -> dict[str, str]:
     return {
         "length": counted(model["epochs"], "epoch"),
         "steps": counted(model["steps"], "step"),
-        "best": f"epoch {model['best_epoch']} of {model['epochs']}",
+        "best": f"epoch {model['best_epoch']} of {model['epochs']}"
+        + (" of the network" if model.get("model", {}).get("kind") == "blend" else ""),
     }
 
 
@@ -225,16 +228,34 @@ def _figures(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[F
     """Yields the plots of the report: the learning curve, then those of the task."""
     curves = metrics["curves"]
     figures = [
-        (
-            "Learning curve",
-            plots.learning_curve(model["history"], model["best_epoch"]),
-            "Mean loss by epoch; lower is better. The ring marks the epoch whose model was kept.",
-        ),
+        _learning_curve(model),
         *(_regression(curves) if metrics["task"] == "regression" else _classifier(metrics)),
     ]
     for title, svg, caption in figures:
         if svg is not None:
             yield Figure(title, svg, caption)
+
+
+def _learning_curve(model: Mapping[str, Any]) -> tuple[str, Markup | None, str]:
+    """Returns title, plot and caption of the learning curve: of a blend, the network's."""
+    loss = "squared error" if model["task"] == "regression" else "log-loss"
+    described = model.get("model")  # a user's own trainer may not write it
+    part = LEARNERS.get(next(iter(described["shares"])), "") if described else ""
+    of_part = f" of {part}" if part else ""
+    epoch = " (ten rounds)" if part == LEARNERS["trees"] else ""
+    caption = (
+        f"Mean {loss}{of_part} by epoch{epoch}; lower is better. The ring marks the epoch that "
+        f"was kept."
+    )
+    if described:
+        kind, shares = described["kind"], list(described["shares"].values())
+        subject = "The model itself"
+        if len(shares) > 1:
+            subject = f"{part[0].upper()}{part[1:]} has {shares[0]:.1%} of the {kind}, which itself"
+        reached = show_number(described["validation_losses"][kind])
+        caption += f" {subject} reached {reached} on the validation rows."
+    plot = plots.learning_curve(model["history"], model["best_epoch"], f"mean {loss}")
+    return f"Learning curve{of_part}", plot, caption
 
 
 def _classifier(metrics: Mapping[str, Any]) -> list[tuple[str, Markup | None, str]]:

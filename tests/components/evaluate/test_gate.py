@@ -95,13 +95,14 @@ def test_checking_a_spec_costs_neither_tensorflow_nor_beam() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def compared(model: float, high: float, prior: float, alone: float, confusion: Any) -> Any:
+def compared(model: float, worse: float, prior: float, alone: float, confusion: Any) -> Any:
     return {
         "task": "binary",
         "champion": None,
-        "metrics": {"log_loss": {"value": model, "low": 0.1, "high": high}},
+        "metrics": {"log_loss": {"value": model, "low": 0.1, "high": 0.9}},
         "baseline": {
             "trivial": {"log_loss": {"value": prior}},
+            "worse": {"value": model / prior - 1, "low": -0.5, "high": worse},
             "single_input": {"input": "plan", "metrics": {"log_loss": {"value": alone}}},
         },
         "curves": {"confusion": confusion},
@@ -109,27 +110,27 @@ def compared(model: float, high: float, prior: float, alone: float, confusion: A
 
 
 def test_a_clearly_better_model_has_no_caution() -> None:
-    measurements = compared(0.3, 0.31, 0.55, 0.4, [[80.0, 5.0], [4.0, 11.0]])
+    measurements = compared(0.3, -0.4, 0.55, 0.4, [[80.0, 5.0], [4.0, 11.0]])
     assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == []
 
 
 def test_a_model_within_chance_of_the_prior_is_flagged() -> None:
-    measurements = compared(0.54, 0.56, 0.55, 0.6, [[80.0, 5.0], [4.0, 11.0]])
+    measurements = compared(0.54, 0.01, 0.55, 0.6, [[80.0, 5.0], [4.0, 11.0]])
     assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == [
         "log_loss=0.5400 is hardly below 0.5500, that of always predicting the train share of each "
-        "class: its 95 % interval reaches 0.5600"
+        "class: on the same rows the difference is -1.8% (-50.0% to +1.0%)"
     ]
 
 
 def test_an_input_that_beats_the_model_is_flagged() -> None:
-    measurements = compared(0.3, 0.31, 0.55, 0.29, [[80.0, 5.0], [4.0, 11.0]])
+    measurements = compared(0.3, -0.4, 0.55, 0.29, [[80.0, 5.0], [4.0, 11.0]])
     assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == [
         "the input 'plan' alone has log_loss=0.2900, the model 0.3000"
     ]
 
 
 def test_a_class_that_is_never_predicted_is_flagged() -> None:
-    measurements = compared(0.3, 0.31, 0.55, 0.4, [[80.0, 0.0], [1200.0, 0.0]])
+    measurements = compared(0.3, -0.4, 0.55, 0.4, [[80.0, 0.0], [1200.0, 0.0]])
     assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == [
         "no test row is predicted 'yes', which 1,200 are: use the probabilities, and a threshold "
         "of your own"
@@ -137,6 +138,6 @@ def test_a_class_that_is_never_predicted_is_flagged() -> None:
 
 
 def test_a_loss_that_cannot_be_computed_has_no_caution() -> None:
-    measurements = compared(0.3, 0.31, 0.55, 0.2, [[80.0, 5.0], [4.0, 11.0]])
+    measurements = compared(0.3, -0.4, 0.55, 0.2, [[80.0, 5.0], [4.0, 11.0]])
     measurements["metrics"]["log_loss"] = {"value": None, "low": None, "high": None}
     assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == []

@@ -7,7 +7,11 @@ import pytest
 
 from quatrain.components.errors import DataError
 from quatrain.components.evaluate.measures.classification import Classification
-from quatrain.components.evaluate.measures.measurements import Measurements, summarize
+from quatrain.components.evaluate.measures.measurements import (
+    Measurements,
+    PairedComparison,
+    summarize,
+)
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
 from quatrain.components.evaluate.measures.reference import Reference
 
@@ -41,6 +45,23 @@ def test_without_a_predicted_positive_precision_is_unknown() -> None:
     assert metrics["recall"].value == metrics["f1"].value == 0
 
 
+def test_without_a_positive_recall_f1_auc_and_average_precision_are_unknown() -> None:
+    metrics = Classification.of(BINARY, np.zeros(4, np.int32), two(P)).metrics()
+    unknown = {name for name, estimate in metrics.items() if math.isnan(estimate.value)}
+    assert unknown == {"recall", "f1", "auc", "average_precision"}
+    assert metrics["precision"].value == 0  # one row is predicted positive, and is none
+
+
+def test_a_class_without_rows_has_no_recall_and_leaves_the_macro_mean_alone() -> None:
+    p = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]], np.float32)
+    measured = Classification.of(THREE, np.array([0, 1, 1], np.int32), p)
+    absent = measured.curves()["by_class"][2]
+    assert math.isnan(absent["recall"]) and math.isnan(absent["f1"])
+    assert (absent["precision"], absent["rows"]) == (0.0, 0.0)
+    # Recall 1 and 1/2 of the classes with rows.
+    assert measured.metrics()["macro_recall"].value == 0.75
+
+
 def test_multiclass_metrics_are_those_worked_by_hand() -> None:
     labels = np.array([0, 0, 1, 2], np.int32)
     p = np.array([[0.6, 0.2, 0.2], [0.2, 0.6, 0.2], [0.2, 0.6, 0.2], [0.5, 0.25, 0.25]], np.float32)
@@ -67,8 +88,9 @@ def test_one_class_of_labels_has_no_auc() -> None:
     ones = np.ones(4, np.int32)
     metrics = Classification.of(BINARY, ones, two(P)).metrics()
     assert math.isnan(metrics["auc"].value)
-    measured = Measurements(*(Classification.of(BINARY, ones, two(P)) for _ in range(2)), {}, {})
-    measured = Measurements(measured.overall, measured.trivial, {"a": measured.overall}, {})
+    overall, prior = Classification.of(BINARY, ones, two(P)), two(np.full(4, 0.5))
+    trivial = PairedComparison.of(BINARY, ones, two(P), prior)
+    measured = Measurements(overall, trivial, {"a": overall}, {})
     assert summarize(measured)["metrics"]["auc"] == {"value": None, "low": None, "high": None}
 
 

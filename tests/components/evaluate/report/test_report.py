@@ -296,6 +296,39 @@ def test_the_page_says_what_the_model_consists_of(tmp_path: Path) -> None:
     assert "Model blend of 75.0% tabm and 25.0% trees; validation losses: tabm 0.6000," in text
 
 
+def test_the_learning_curve_says_what_it_is_of(tmp_path: Path) -> None:
+    html = page(tmp_path)
+    assert "<h3>Learning curve of the network</h3>" in html
+    assert (
+        "Mean log-loss of the network by epoch; lower is better. The ring marks the epoch that "
+        "was kept. The network has 75.0% of the blend, which itself reached 0.5900 on the "
+        "validation rows." in html
+    )
+    assert ">mean log-loss</text>" in html
+    assert ">mean squared error</text>" in page(tmp_path, "regression")
+
+
+@pytest.mark.parametrize(
+    ("described", "title", "words"),
+    [
+        ({"trees": 1.0}, "Learning curve of the trees", "by epoch (ten rounds);"),
+        ({"own": 1.0}, "Learning curve", "The model itself reached 0.6000 on the validation rows."),
+        (None, "Learning curve", "The ring marks the epoch that was kept."),
+    ],
+)
+def test_a_learning_curve_of_another_model_has_its_name(
+    described: dict[str, float] | None, title: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "transform.json").write_text(make_transform().to_json())
+    model = make_metadata(tmp_path, "binary")
+    del model["model"]
+    if described:
+        kind = next(iter(described))
+        model["model"] = {"kind": kind, "shares": described, "validation_losses": {kind: 0.6}}
+    shown, _, caption = report._learning_curve(model)
+    assert (shown, words in caption) == (title, True)
+
+
 def test_a_long_list_of_sources_is_cut() -> None:
     uris = ["a.csv", "b.csv", "c.csv", "d.csv", "e.csv"]
     assert report._source(uris) == "a.csv, b.csv, c.csv and 2 more"
