@@ -26,9 +26,11 @@ from quatrain.components.evaluate.measures.measurements import (
     Statistics,
     measure,
     no_rows,
+    row_losses,
 )
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOO_MANY, Survey, as_text
+from quatrain.components.evaluate.measures.worst_rows import WorstRows, quoted
 from quatrain.components.folder import Folder
 from quatrain.components.serve.served_model import (
     BATCH_ROWS,
@@ -70,6 +72,7 @@ class EvaluationPlan:
         out: Folder for the predictions, a path or gs:// uri.
         champion: Folder of the champion that the model is compared with, by its path or uri; None
             without one.
+        report_rows: Number of the worst rows to quote; 0: no raw value of a row is quoted.
     """
 
     model: str
@@ -77,6 +80,7 @@ class EvaluationPlan:
     slices: tuple[str, ...]
     out: str
     champion: str | None = None
+    report_rows: int = 0
 
     @property
     def weight(self) -> str | None:
@@ -193,9 +197,13 @@ def score_shard(
 
 
 def _scored_columns(plan: EvaluationPlan) -> list[str]:
-    raw = dict.fromkeys([i.name for i in plan.transform.inputs] + list(plan.slices))
     engineered = [e.name for e in plan.transform.engineered]
-    return [*plan.label_columns, *engineered, *(RAW_PREFIX + n for n in raw)]
+    return [*plan.label_columns, *engineered, *(RAW_PREFIX + n for n in _raw_columns(plan))]
+
+
+def _raw_columns(plan: EvaluationPlan) -> list[str]:
+    """Returns the columns of a test shard as they were read: the inputs, then the slices."""
+    return list(dict.fromkeys([*(i.name for i in plan.transform.inputs), *plan.slices]))
 
 
 def _no_measurements(reference: Reference, models: LoadedModels) -> Measurements:
@@ -232,8 +240,9 @@ def _score(
     Raises:
         ArtifactError: An answer of the model is not a finite number.
     """
-    raw = batch.select([RAW_PREFIX + i.name for i in plan.transform.inputs])
-    raw = raw.rename_columns([i.name for i in plan.transform.inputs])
+    names = _raw_columns(plan)
+    read = batch.select([RAW_PREFIX + name for name in names]).rename_columns(names)
+    raw = read.select([i.name for i in plan.transform.inputs])
     engineered = {e.name: _numbers(batch, e.name) for e in plan.transform.engineered}
     labels, weights = _numbers(batch, LABEL), _weights(batch, plan)
     columns = raw_inputs(raw, plan.transform.inputs)
@@ -244,6 +253,8 @@ def _score(
         inputs = models.champion.transform.inputs
         theirs = models.champion.answer({i.name: columns[i.name] for i in inputs})
         comparison = PairedComparison.of(reference, labels, answers, theirs, weights)
+    losses, classes = row_losses(reference, labels, answers), plan.transform.label.classes
+    worst = WorstRows.of(plan.report_rows, row, losses, labels, answers, classes, read, weights)
     prior = baseline.trivial_answer(reference, len(labels))
     measured = Measurements(
         measure(reference, labels, answers, weights),
@@ -258,6 +269,7 @@ def _score(
         ),
         comparison,
         models.champion_error,
+        worst,
     )
     return measured, prediction_table(plan.transform, answers, labels)
 
@@ -320,13 +332,9 @@ def _skew(
         len(answers),
         float(differences[worst]),
         row + worst,
-        {name: _plain(v) for name, v in inputs.items()},
+        {name: quoted(v) for name, v in inputs.items()},
         column if gaps[column] > 0 else "",
     )
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, int | float | str | bool) else str(value)
 
 
 def _check_finite(answers: np.ndarray, row: int, raw: pa.Table) -> None:

@@ -92,7 +92,8 @@ def evaluate_model(
             if launch.remote:  # its workers have neither the copy nor a mount
                 served, shards = f"{model}/model", examples
                 opponent = opponent and unmounted(opponent)
-            plan = EvaluationPlan(served, transform, slices, folder.uri, opponent)
+            n_quoted = checked.evaluate.report_rows
+            plan = EvaluationPlan(served, transform, slices, folder.uri, opponent, n_quoted)
             train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             rows = manifest["rows"]["test"]
             print(f"evaluate: {rows:,} test rows in {counted(len(test), 'shard')}", flush=True)
@@ -211,6 +212,7 @@ def _metrics(
     tolerance = spec.evaluate.skew_tolerance
     limit = spec.evaluate.champion
     gate = check_gate(measured, bounds, tolerance, limit.fail)
+    unquoted: dict[str, Any] = {} if spec.evaluate.report_rows else {"inputs": {}}
     sentences = cautions(measured, tuple(metadata["classes"]), limit)
     return {
         "version": VERSION,
@@ -223,7 +225,7 @@ def _metrics(
         "gate": gate,
         "cautions": sentences,
         **measured,
-        "skew": {**measured["skew"], "tolerance": tolerance},
+        "skew": {**measured["skew"], "tolerance": tolerance, **unquoted},
         "made_by": {
             "spec": manifest["spec"],
             "split": split_of(spec),

@@ -79,6 +79,7 @@ class Evaluate(Section):
     gate: dict[str, Bound] = {}  # noqa: RUF012 - pydantic copies a default
     champion: Limit = Limit(warn=0.01, fail=0.05)
     skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
+    report_rows: Annotated[int, Field(ge=0, le=100)] = 20
 
 
 def _read_space(value: Any) -> Any:

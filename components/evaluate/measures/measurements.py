@@ -18,6 +18,7 @@ from quatrain.components.evaluate.measures.exact_sums import MeanSums
 from quatrain.components.evaluate.measures.metrics import MetricEstimate, loss_of
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.regression import Regression
+from quatrain.components.evaluate.measures.worst_rows import WorstRows
 
 N_BINS = 10_000
 """Bins of the histograms of all rows."""
@@ -109,7 +110,7 @@ class PairedComparison:
         n_bins: int = N_BINS,
     ) -> PairedComparison:
         """Returns the comparison on a batch, from the outputs of both."""
-        ours, theirs = (_losses(reference, labels, o) for o in (outputs, opponent_outputs))
+        ours, theirs = (row_losses(reference, labels, o) for o in (outputs, opponent_outputs))
         w = reference.units(weights, len(labels)) / reference.unit
         measured = measure(reference, labels, opponent_outputs, weights, n_bins)
         return cls(measured, MeanSums.of(ours - theirs, w))
@@ -137,7 +138,7 @@ class PairedComparison:
         return MetricEstimate(*(v**power - 1 for v in (ratio.value, ratio.low, ratio.high)))
 
 
-def _losses(reference: Reference, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+def row_losses(reference: Reference, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     """Returns the squared error or the log-loss of each row, `[N] float64`."""
     if reference.task == "regression":
         return np.asarray((outputs.astype(np.float64) - labels) ** 2)
@@ -156,6 +157,7 @@ class Measurements:
         skew: Raw rows through the serving signature against engineered rows.
         champion: The comparison with the champion on all rows, if there is one.
         champion_error: Why the champion could not be loaded.
+        worst: The rows with the largest loss.
     """
 
     overall: Statistics
@@ -165,6 +167,7 @@ class Measurements:
     skew: Skew = Skew()
     champion: PairedComparison | None = None
     champion_error: str = ""
+    worst: WorstRows = field(default_factory=WorstRows)
 
     def __add__(self, other: Measurements) -> Measurements:
         return Measurements(
@@ -175,6 +178,7 @@ class Measurements:
             self.skew + other.skew,
             self.champion + other.champion if self.champion and other.champion else None,
             self.champion_error or other.champion_error,
+            self.worst + other.worst,
         )
 
 
@@ -206,6 +210,7 @@ def summarize(measured: Measurements) -> dict[str, Any]:
             "column": measured.skew.column,
         },
         "curves": measured.overall.curves(),
+        "worst_rows": measured.worst.listed(),
     }
     plain: dict[str, Any] = _plain(summary)
     return plain

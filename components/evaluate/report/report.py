@@ -15,7 +15,7 @@ from markupsafe import Markup
 from quatrain.components.evaluate.gate import show_small
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
-from quatrain.components.evaluate.report import data_checks, plots
+from quatrain.components.evaluate.report import data_checks, plots, wrong_rows
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted
 
@@ -70,6 +70,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    strongest: list[str] = []
     environment.filters.update(
         number=show_number, share=_share, count=_count, small=show_small, short=_short
     )
@@ -98,6 +99,9 @@ def render(
         spec_yaml=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True),
         versions={**model["versions"], **_versions()},
         few_rows=FEW_ROWS,
+        quotes_rows=bool(spec["evaluate"]["report_rows"]),
+        wrong_lines=[wrong_rows.line(row, strongest) for row in metrics["worst_rows"]],
+        strongest=strongest,
     )
 
 

@@ -105,6 +105,32 @@ def test_any_cut_of_the_rows_gives_the_same_bytes(
     assert metrics == (evaluated / "metrics.json").read_bytes()
 
 
+def test_the_worst_rows_are_quoted_with_their_raw_values(evaluated: Path) -> None:
+    worst = read_metrics(evaluated)["worst_rows"]
+    assert len(worst) == 20
+    assert [r["loss"] for r in worst] == sorted((r["loss"] for r in worst), reverse=True)
+    for row in worst:
+        assert row["loss"] == pytest.approx(-np.log(row["probability"]))
+        assert row["values"] == ROWS["test"].select(["delay", "carrier"]).to_pylist()[row["row"]]
+    page = (evaluated / "report.html").read_text()
+    assert "<h2>Where it is most wrong</h2>" in page
+    assert "2013,1,1,&lt;script&gt;" in page  # the sample of rejected rows
+
+
+def test_no_row_is_quoted_if_the_spec_says_so(tmp_path: Path, models: dict[str, Path]) -> None:
+    delay = np.round(ROWS["test"]["delay"].to_numpy(), 1) + 0.123456
+    rows = {**ROWS, "test": ROWS["test"].set_column(0, "delay", [delay])}
+    spec = make_spec(report_rows=0)
+    examples = write_examples(tmp_path / "examples", rows, spec=spec)
+    evaluate_model(spec, examples, models["binary"].parent, tmp_path / "evaluation")
+    metrics = read_metrics(tmp_path / "evaluation")
+    assert (metrics["worst_rows"], metrics["skew"]["inputs"]) == ([], {})
+    texts = [(tmp_path / "evaluation" / n).read_text() for n in ("metrics.json", "report.html")]
+    for text in texts:
+        assert "23456" not in text.replace("123456789", "")
+        assert "2013,1,1" not in text
+
+
 def shards(examples: Path, split: str) -> list[Shard]:
     """The shards of a split, as the step lists them."""
     listed, first = [], 0

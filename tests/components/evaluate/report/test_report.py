@@ -47,6 +47,7 @@ def page(
     hostile: str = "x",
     passed: bool = True,
     values: tuple[str, ...] | None = None,
+    report_rows: int = 20,
 ) -> str:
     measured = {
         "task": task,
@@ -72,6 +73,7 @@ def page(
             "column": hostile,
         },
         "curves": curves(task),
+        "worst_rows": [wrong_row(task, hostile)],
     }
     metrics = {
         **measured,
@@ -105,10 +107,19 @@ def page(
         metrics,
         manifest,
         model,
-        {**json.loads(make_spec()), "name": hostile},
+        {**json.loads(make_spec(report_rows=report_rows)), "name": hostile},
         audit=audit,
         drift=drift_from(hostile),
     )
+
+
+def wrong_row(task: str, hostile: str) -> dict[str, Any]:
+    """A row as metrics.json quotes it, with more values than a line shows."""
+    values = {hostile: hostile, "time": None, **{f"x{k}": float(k) for k in range(10)}}
+    row = {"row": 1234, "loss": 9.0, "values": values}
+    if task == "regression":
+        return {**row, "label": 2.0, "prediction": -1.25, "probability": None}
+    return {**row, "label": hostile, "prediction": "no", "probability": 0.000123}
 
 
 def drift_from(hostile: str) -> dict[str, Any]:
@@ -338,6 +349,25 @@ def test_the_other_values_of_a_slice_are_explained(tmp_path: Path) -> None:
     words = "is not among its 20 most frequent values"
     assert words not in page(tmp_path)
     assert words in page(tmp_path, values=("a", "b", "(other)"))
+
+
+def test_a_wrong_row_shows_its_gap_and_unfolds_its_other_values(tmp_path: Path) -> None:
+    binary, number = (
+        page(tmp_path, task).split("<h2>Where it is most wrong</h2>")[1].split("<h2>")[0]
+        for task in ("binary", "regression")
+    )
+    assert '<td class="n">1,234</td><th>x</th><td>no</td><td class="n value">0.012%</td>' in binary
+    assert '<th>2</th><td>-1.25</td><td class="n value">-3.25</td>' in number
+    assert "<i>time</i> (missing)" in binary
+    assert binary.index("<i>x5</i> 5") < binary.index("<summary>4 more</summary>")
+    assert binary.index("<summary>4 more</summary>") < binary.index("<i>x6</i> 6")
+
+
+def test_rejected_rows_and_skewed_ones_are_quoted_only_if_rows_may_be(tmp_path: Path) -> None:
+    samples = 'title="a sample row"', "Its raw inputs:"
+    quoted, silent = (page(tmp_path, passed=False, report_rows=n) for n in (1, 0))
+    assert all(sample in quoted for sample in samples)
+    assert not any(sample in silent for sample in samples)
 
 
 def slices_of(*rows_and_values: tuple[int, float]) -> dict[str, Any]:
