@@ -1,10 +1,19 @@
 """The columns that are read: their types, and their format where it is unusual."""
 
 import re
+from dataclasses import fields
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    model_validator,
+)
 
+from quatrain.components.specification.section import as_list
 from quatrain.trainer.features.base import Type
 from quatrain.trainer.features.text_format import Case, EpochUnit, Spelling
 
@@ -43,6 +52,34 @@ DIRECTIVES = {
 """The directives that a format of times may hold, and the characters that each matches."""
 
 
+def _check_decimal(value: str) -> str:
+    if value not in (".", ","):
+        raise ValueError(f"{value!r} is no decimal sign; write '.' or ','")
+    return value
+
+
+def _check_thousands(value: str) -> str:
+    if value not in (",", ".", "'", "\u2019", " ", "\u00a0", "\u202f"):
+        raise ValueError(f"{value!r} does not separate thousands; write ',', '.', \"'\" or ' '")
+    return value
+
+
+def _check_units(units: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns units without blanks around them, none of which may look like a part of a number."""
+    for unit in units:
+        stripped = unit.strip()
+        if not stripped or stripped[0] in "+-\u2212()" or stripped in {".", ",", "'", "\u2019"}:
+            raise ValueError(f"{unit!r} is no unit; write a text such as EUR, % or kg")
+        if stripped[0].isdigit() or re.match(r"[eE][-+]?\d", stripped):
+            raise ValueError(f"{unit!r} starts like a number; write what stands beside the digits")
+    return tuple(unit.strip() for unit in units)
+
+
+Decimal = Annotated[str, AfterValidator(_check_decimal)]
+Thousands = Annotated[str, AfterValidator(_check_thousands)]
+Units = Annotated[tuple[str, ...], BeforeValidator(as_list), AfterValidator(_check_units)]
+
+
 class Column(BaseModel):
     """A column that is read: its type, and its format where it is unusual."""
 
@@ -53,6 +90,9 @@ class Column(BaseModel):
     epoch: EpochUnit | None = None
     true_values: tuple[str, ...] = ()
     false_values: tuple[str, ...] = ()
+    decimal: Decimal | None = None
+    thousands: Thousands | None = None
+    unit: Units = ()
     trim: bool = False
     case: Case | None = None
     optional: bool = False
@@ -71,12 +111,16 @@ class Column(BaseModel):
             raise ValueError("give format or epoch, not both")
         if problem := _format_problem(self.format):
             raise ValueError(f"format {self.format!r} {problem}")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(
+                f"decimal and thousands are both {self.decimal!r}; one of them is another"
+            )
         return self
 
     @property
     def spelling(self) -> Spelling:
         """The format of the column's values."""
-        return Spelling(self.format, self.epoch, self.true_values, self.false_values)
+        return Spelling(**{f.name: getattr(self, f.name) for f in fields(Spelling)})
 
 
 _SETTINGS_OF = {
@@ -84,6 +128,7 @@ _SETTINGS_OF = {
     "epoch": ("timestamp",),
     "true_values": ("bool",),
     "false_values": ("bool",),
+    **dict.fromkeys(("decimal", "thousands", "unit"), ("int", "float")),
     "trim": ("string",),
     "case": ("string",),
 }

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.columns import DIRECTIVE, DIRECTIVES, ZONES
 from quatrain.components.table.block import Fault
+from quatrain.components.table.number_text import plain_numbers, spelling_in_words
 from quatrain.components.table.sql import run_query
 from quatrain.trainer.features.text_format import Spelling
 
@@ -64,7 +65,11 @@ _PLAIN = {
 _REWRITTEN: dict[str, tuple[tuple[str, str], ...]] = {
     # pandas writes whole numbers and bools as 3.0 where a column has missing values, days as
     # midnight and times in nanoseconds; a spreadsheet may write the minus sign U+2212.
-    "int": ((r"\A\x{2212}", "-"), (r"\A(-?\d+)\.0*\z", r"\1")),
+    "int": (
+        (r"\A\x{2212}", "-"),
+        (r"\A\+(\d)", r"\1"),
+        (r"\A(-?\d+)\.0*\z", r"\1"),
+    ),
     "float": ((r"\A\x{2212}", "-"),),
     "bool": ((r"\A([01])\.0*\z", r"\1"),),
     "date": ((r"\A(\d{4}-\d\d-\d\d)[T ]00:00(?::00(?:[.,]0+)?)?(?:Z|[+-]00(?::?00)?)?\z", r"\1"),),
@@ -110,17 +115,24 @@ def from_text(name: str, text: pa.Array, type_: str, spelling: Spelling = USUAL)
         decoded = pc.if_else(wrong, None, text).cast(pa.string())
     if type_ == "string":
         return decoded, faults
+    phrase = _described(type_, spelling)
+    if spelling.is_of_numbers:
+        plain = plain_numbers(decoded, type_, spelling)
+        wrong = pc.and_(pc.is_valid(decoded), pc.is_null(plain))
+        faults.append(_bad_value(name, decoded, wrong, f"is not {phrase}"))
+    else:
+        plain = decoded
     if type_ == "int":
-        column, int_faults = _parse_int(name, decoded)
+        column, int_faults = _parse_int(name, plain, decoded, phrase)
         return column, [*faults, *int_faults]
     if type_ == "bool":
         values, wrong = _parse_bool(decoded, spelling)
     elif spelling.format:
         values, wrong = _parse_format(decoded, type_, spelling.format)
     else:
-        values, wrong = _parse(decoded, "int" if spelling.epoch else type_)
+        values, wrong = _parse(plain, "int" if spelling.epoch else type_)
     if wrong is not None:
-        faults.append(_bad_value(name, decoded, wrong, f"is not {_described(type_, spelling)}"))
+        faults.append(_bad_value(name, decoded, wrong, f"is not {phrase}"))
     if spelling.epoch:
         column, late_faults = _since_1970(name, values, spelling.epoch)
     else:
@@ -143,9 +155,15 @@ def from_json(
         spelling: The format of the values.
     """
     fragments = pc.if_else(pc.equal(fragments, "null"), None, fragments)
+    if spelling.is_of_numbers:  # so do JSON's own numbers
+        is_text = pc.fill_null(pc.starts_with(fragments, '"'), False)
+        text = _unquoted(pc.if_else(is_text, fragments, None))
+        texts, faults = from_text(name, text, type_, spelling)
+        others, other_faults = from_json(name, pc.if_else(is_text, None, fragments), type_)
+        return pc.coalesce(texts, others), [*faults, *other_faults]
     if type_ == "bool" and spelling.true_values:  # JSON's own bools need no other spelling
-        for own, text in (("true", spelling.true_values), ("false", spelling.false_values)):
-            fragments = pc.if_else(pc.equal(fragments, own), json.dumps(text[0]), fragments)
+        for own, words in (("true", spelling.true_values), ("false", spelling.false_values)):
+            fragments = pc.if_else(pc.equal(fragments, own), json.dumps(words[0]), fragments)
     suits = rf'\A"|{_WHOLE}' if type_ == "string" else r"\A[^\[{]"
     wrong = pc.invert(pc.match_substring_regex(fragments, pattern=suits))
     text = _unquoted(pc.if_else(wrong, None, fragments))
@@ -202,6 +220,8 @@ def _described(type_: str, spelling: Spelling) -> str:
         return f"a whole number of {spelling.epoch} since 1970"
     if spelling.true_values:
         return f"a bool ({', '.join([*spelling.true_values, *spelling.false_values])})"
+    if spelling.is_of_numbers:
+        return f"{_TYPE_PHRASES[type_]} with {spelling_in_words(spelling)}"
     return _TYPE_PHRASES[type_]
 
 
@@ -397,16 +417,23 @@ def _parse(text: pa.Array, type_: str) -> tuple[pa.Array, pa.Array | None]:
         return cast(pc.if_else(wrong, None, text)), wrong
 
 
-def _parse_int(name: str, text: pa.Array) -> TypedColumn:
-    """Returns whole numbers, of which some may be written as 3.0 or 1e3."""
+def _parse_int(name: str, text: pa.Array, shown: pa.Array, phrase: str) -> TypedColumn:
+    """Returns whole numbers, of which some may be written as 3.0 or 1e3.
+
+    Args:
+        name: The column's name, for the faults.
+        text: Texts of numbers.
+        shown: What the faults quote in their place.
+        phrase: What a text should have been, for the faults.
+    """
     values, wrong = _parse(text, "int")
     if wrong is None:
         return finish_column(name, values)
     tidy = _tidy(text, "int")
     is_decimal = pc.and_(wrong, pc.match_substring_regex(tidy, pattern=_DECIMAL))
-    numbers, decimal_faults = _whole_numbers(name, pc.if_else(is_decimal, tidy, None), text)
+    numbers, decimal_faults = _whole_numbers(name, pc.if_else(is_decimal, tidy, None), shown)
     values, faults = finish_column(name, pc.coalesce(values, numbers))
-    other = _bad_value(name, text, pc.and_not(wrong, is_decimal), f"is not {_TYPE_PHRASES['int']}")
+    other = _bad_value(name, shown, pc.and_not(wrong, is_decimal), f"is not {phrase}")
     return values, [other, *decimal_faults, *faults]
 
 

@@ -30,12 +30,24 @@ class Spelling:
         epoch: The unit of a time that is written as a whole number since 1970 UTC.
         true_values: The texts that mean true; empty: the default ones, for both.
         false_values: The texts that mean false.
+        decimal: What stands before the fraction of a number; None: a comma if `thousands` is a dot,
+            else a dot.
+        thousands: What may stand between the thousands of a number; None: nothing.
+        unit: The texts that may stand before or after a number.
     """
 
     format: str | None = None
     epoch: EpochUnit | None = None
     true_values: tuple[str, ...] = ()
     false_values: tuple[str, ...] = ()
+    decimal: str | None = None
+    thousands: str | None = None
+    unit: tuple[str, ...] = ()
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether it says how numbers are written."""
+        return bool(self.decimal or self.thousands or self.unit)
 
 
 def tidy_numpy(text: pa.Array, trim: bool, case: Case | None) -> pa.Array:

@@ -152,6 +152,27 @@ def test_texts_are_tidied_before_the_rules_and_stay_as_read_in_rejected(
     ]
 
 
+def test_rules_and_the_weight_see_the_number_that_a_text_stands_for(
+    delays_spec: Callable[..., ModelSpec],
+) -> None:
+    euro = {"type": "float", "decimal": ",", "thousands": ".", "unit": [" EUR", "€"]}
+    columns = {"day": "int", "delay": "int", "carrier": TIDY, "arrival": euro, "weight": euro}
+    spec = delays_spec(
+        "day,delay,carrier,arrival,weight\n"
+        '1,1,a,"1.234,50 EUR","0,5"\n2,2,a,-7 €,1\n3,3,a,1.5,1\n4,4,a,2,"-1"\n',
+        columns=columns,
+        clean={"reject": {"early": "arrival < 0"}, "derive": {"late": "arrival >= 15"}},
+        weight="weight",
+    )
+    [span] = plan_ranges(spec.source, spec.columns)
+    [block] = read_range(span, spec.source, spec.columns, spec.spellings)
+    cleaned = Cleaner(rules_of(spec)).clean(block).without_faults()
+    assert cleaned.batch.select(["arrival", "weight", "late"]).to_pylist() == [
+        {"arrival": 1234.5, "weight": 0.5, "late": True}
+    ]
+    assert cleaned.rejected.column("reason").to_pylist() == ["early", "bad_value", "bad_weight"]
+
+
 @pytest.mark.parametrize(
     ("column", "sentence"),
     [
@@ -166,6 +187,12 @@ def test_texts_are_tidied_before_the_rules_and_stay_as_read_in_rejected(
         ({"type": "bool", "true_values": ["x"]}, "give both true_values and false_values"),
         ({"type": "bool", "true_values": [True]}, "true_values[0]: must be text, not True"),
         ({"type": "int", "trim": True}, "trim is a setting of string, not of int"),
+        ({"type": "string", "unit": "kg"}, "unit is a setting of int and float, not of string"),
+        ({"type": "int", "decimal": ";"}, "columns.day.decimal: ';' is no decimal sign; write '.'"),
+        ({"type": "int", "thousands": "_"}, "'_' does not separate thousands; write ',', '.'"),
+        ({"type": "float", "decimal": ",", "thousands": ","}, "are both ','; one of them is anot"),
+        ({"type": "float", "unit": "-"}, "columns.day.unit: '-' is no unit; write a text such as"),
+        ({"type": "float", "unit": ["kg", "5x"]}, "'5x' starts like a number; write what stands"),
         ({"type": "in"}, "columns.day.type: unknown type 'in'; did you mean 'int'?"),
         ({"tpe": "int"}, "columns.day.tpe: unknown key; did you mean 'type'?"),
         ("in", "columns.day: unknown type 'in'; did you mean 'int'?"),

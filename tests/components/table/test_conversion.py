@@ -37,6 +37,7 @@ TEXTS: list[tuple[str, str, Any]] = [
     ("int", "7.", 7),
     ("int", "1e3", 1000),
     ("int", "\N{MINUS SIGN}7", -7),
+    ("int", "+7", 7),
     ("int", "9007199254740992", 2**53),
     ("int", "9007199254740992.0", 2**53),
     ("int", "2.5", "is not an int"),
@@ -50,6 +51,9 @@ TEXTS: list[tuple[str, str, Any]] = [
     ("float", "2.5", 2.5),
     ("float", " .5 ", 0.5),
     ("float", "\N{MINUS SIGN}2.5", -2.5),
+    ("float", "+2.5", 2.5),
+    ("float", "(2.5)", NUMBER),
+    ("float", "2.5-", NUMBER),
     ("float", "1e3", 1000.0),
     ("float", "NaN", None),
     ("float", "-inf", NUMBER),
@@ -318,6 +322,105 @@ def test_a_declared_notation_holds_at_every_door(
     assert outcomes == dict.fromkeys(outcomes, _comparable(expected))
 
 
+GERMAN = Spelling(decimal=",", thousands=".", unit=("EUR", "€"))
+ENGLISH = Spelling(thousands=",", unit=("$", "USD"))
+FRENCH = Spelling(decimal=",", thousands=" ", unit=("€", "per cent"))
+SWISS = Spelling(thousands="'", unit=("Fr.", "CHF", ".-"))
+COMMAS, COMMA, DOTS = Spelling(thousands=","), Spelling(decimal=","), Spelling(thousands=".")
+PERCENT, MASS = Spelling(unit=("%",)), Spelling(unit=("kg", "m2"))
+IN_GERMAN = "is not a finite number with decimal ',', thousands '.' and unit 'EUR' or '€'"
+IN_ENGLISH = "is not a finite number with thousands ',' and unit '$' or 'USD'"
+IN_COMMAS, IN_COMMA = "with thousands ','", "is not a finite number with decimal ','"
+AMOUNTS: list[tuple[str, Spelling, str, Any]] = [
+    ("float", GERMAN, "1.234,50 EUR", 1234.5),
+    ("float", GERMAN, "€1.234.567", 1234567.0),
+    ("float", GERMAN, " \N{MINUS SIGN}0,5\N{NO-BREAK SPACE}€ ", -0.5),
+    ("float", GERMAN, "1234,5", 1234.5),
+    ("float", GERMAN, "1,5e3", 1500.0),
+    ("float", GERMAN, "NaN", None),
+    ("float", GERMAN, "1.234.56", IN_GERMAN),
+    ("float", GERMAN, "1.5", IN_GERMAN),
+    ("float", GERMAN, "0.500", IN_GERMAN),
+    ("float", GERMAN, "1234.567", IN_GERMAN),
+    ("float", GERMAN, "1.234,50 USD", IN_GERMAN),
+    ("float", GERMAN, "EUR", IN_GERMAN),
+    ("float", GERMAN, "5 EUR EUR", IN_GERMAN),
+    ("float", GERMAN, "12,-", IN_GERMAN),
+    ("float", GERMAN, "12,", IN_GERMAN),
+    ("float", ENGLISH, "$1,234.50", 1234.5),
+    ("float", ENGLISH, "-$.99", -0.99),
+    ("float", ENGLISH, "$ -5", -5.0),
+    ("float", ENGLISH, "USD 1,200", 1200.0),
+    ("float", ENGLISH, "USD .5", 0.5),
+    ("float", ENGLISH, "USD.500", IN_ENGLISH),
+    ("float", ENGLISH, "$12 USD", 12.0),
+    ("float", ENGLISH, "(1,234.00)", -1234.0),
+    ("float", ENGLISH, "($5)", -5.0),
+    ("float", ENGLISH, "$ (5.25) ", -5.25),
+    ("float", ENGLISH, "(5", IN_ENGLISH),
+    ("float", ENGLISH, "(-5)", IN_ENGLISH),
+    ("float", ENGLISH, "-5-", IN_ENGLISH),
+    ("float", ENGLISH, "12-", -12.0),
+    ("float", ENGLISH, "3-4", IN_ENGLISH),
+    ("float", ENGLISH, "<5", IN_ENGLISH),
+    ("float", ENGLISH, "1.5k", IN_ENGLISH),
+    ("float", FRENCH, "1\N{NARROW NO-BREAK SPACE}234,5 €", 1234.5),
+    ("float", FRENCH, "1\N{NO-BREAK SPACE}234\N{NO-BREAK SPACE}567", 1234567.0),
+    ("float", FRENCH, "45 per\N{NO-BREAK SPACE}cent", 45.0),
+    ("float", FRENCH, "1 23",
+     "is not a finite number with decimal ',', thousands ' ' and unit '€' or 'per cent'"),
+    ("float", SWISS, "Fr.1\N{RIGHT SINGLE QUOTATION MARK}234.50", 1234.5),
+    ("float", SWISS, "CHF 12'000.-", 12000.0),
+    ("float", COMMAS, "12,34,567.5", 1234567.5),
+    ("float", COMMAS, "+1,234", 1234.0),
+    ("float", COMMAS, "1,5", f"is not a finite number {IN_COMMAS}"),
+    ("float", COMMAS, "0,123", f"is not a finite number {IN_COMMAS}"),
+    ("float", COMMAS, "1,2345", f"is not a finite number {IN_COMMAS}"),
+    ("float", COMMAS, "12,3456,789", f"is not a finite number {IN_COMMAS}"),
+    ("float", COMMAS, "1,234.5.6", f"is not a finite number {IN_COMMAS}"),
+    ("int", COMMAS, "1,234", 1234),
+    ("int", COMMAS, "1,234.0", 1234),
+    ("int", COMMAS, "12,", f"is not an int {IN_COMMAS}"),
+    ("int", COMMAS, "NaN", f"is not an int {IN_COMMAS}"),
+    ("int", COMMAS, "1,234.5", "is not an int"),
+    ("int", DOTS, "1.234.567", 1234567),
+    ("int", DOTS, "-1.234,0", -1234),
+    ("int", DOTS, "1.5", "is not an int with thousands '.'"),
+    ("float", COMMA, "1,5", 1.5),
+    ("float", COMMA, ",5", 0.5),
+    ("float", COMMA, "1.5", IN_COMMA),
+    ("float", COMMA, "1.234,5", IN_COMMA),
+    ("float", COMMA, "1,234,5", IN_COMMA),
+    ("float", PERCENT, "45 %", 45.0),
+    ("float", PERCENT, "(4.5%)", -4.5),
+    ("float", PERCENT, "0.45", 0.45),
+    ("int", PERCENT, "7%", 7),
+    ("float", MASS, "12 kg", 12.0),
+    ("float", MASS, "12m2", 12.0),
+    ("float", MASS, "m2 12", "is not a finite number with unit 'kg' or 'm2'"),
+    ("float", MASS, "12 g", "is not a finite number with unit 'kg' or 'm2'"),
+]  # fmt: skip
+"""Numbers as people write them: type, spelling, text, and the value or the end of the sentence."""
+
+
+@pytest.mark.parametrize(("type_", "spelling", "text", "expected"), AMOUNTS)
+def test_a_number_is_read_at_every_door_as_its_column_says(
+    tmp_path: Path, type_: str, spelling: Spelling, text: str, expected: Any
+) -> None:
+    expected = f"'{text}' {expected}" if isinstance(expected, str) else expected
+    outcomes = _at_text_doors(tmp_path, type_, text, spelling)
+    assert outcomes == dict.fromkeys(outcomes, expected)
+
+
+@pytest.mark.parametrize("spelling", [GERMAN, ENGLISH, FRENCH, SWISS, DOTS, PERCENT])
+def test_a_typed_number_is_itself_however_texts_are_written(
+    tmp_path: Path, spelling: Spelling
+) -> None:
+    doors = (_jsonl(tmp_path, "float", 1.234, spelling), _server("float", 1.234, spelling))
+    typed = _typed("float", pa.array([1.234]), spelling)
+    assert [*doors, typed, _parquet(tmp_path, "float", pa.array([1.234]), spelling)] == [1.234] * 4
+
+
 def test_the_bools_of_json_and_parquet_need_no_spelling(tmp_path: Path) -> None:
     doors = (_jsonl(tmp_path, "bool", True, YES_NO), _server("bool", True, YES_NO))
     assert [*doors, _typed("bool", pa.array([True]), YES_NO)] == [True] * 3
@@ -350,6 +453,30 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_any_text_is_the_same_at_every_door(scratch: Path, text: str, type_: str) -> None:
     outcomes = _at_text_doors(scratch, type_, text)
     assert outcomes == dict.fromkeys(outcomes, outcomes["CSV"])
+
+
+ANY_AMOUNT = st.from_regex(
+    r"\A *(\$|EUR)?[-+(]?[0-9]{0,4}([.,' ]?[0-9]{1,3}){0,3}[-)]?( ?(EUR|\$|%))? *\Z"
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    text=ANY_AMOUNT | ANY_TEXT,
+    type_=st.sampled_from(["int", "float"]),
+    spelling=st.sampled_from([GERMAN, ENGLISH, FRENCH, SWISS, COMMAS, COMMA, DOTS, PERCENT]),
+)
+def test_any_amount_is_the_same_at_every_door_and_has_no_digits_but_its_own(
+    scratch: Path, text: str, type_: str, spelling: Spelling
+) -> None:
+    outcomes = _at_text_doors(scratch, type_, text, spelling)
+    assert outcomes == dict.fromkeys(outcomes, outcomes["CSV"])
+    value = outcomes["CSV"]
+    if isinstance(value, int | float) and not re.search(r"[eE][-+]?\d", text):
+        for unit in spelling.unit:
+            text = text.replace(unit, "")
+        decimal = spelling.decimal or ("," if spelling.thousands == "." else ".")
+        assert abs(value) == float(re.sub(rf"[^0-9{decimal}]", "", text).replace(",", "."))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

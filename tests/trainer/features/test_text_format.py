@@ -40,7 +40,13 @@ def test_a_transform_tidies_its_inputs_in_both_forms_and_survives_json() -> None
         None,
         (Input("c", "string", True, "lower"),),
         (Vocabulary(name="c", columns=("c",), types=("string",), tokens=("aa", "b")),),
-        TextFormat(columns={"t": Spelling("%d.%m.%Y"), "b": Spelling(None, None, ("j",), ("n",))}),
+        TextFormat(
+            columns={
+                "t": Spelling("%d.%m.%Y"),
+                "b": Spelling(None, None, ("j",), ("n",)),
+                "x": Spelling(decimal=",", thousands=".", unit=("EUR", "€")),
+            }
+        ),
     )
     transform = Transform.from_json(original.to_json())
     assert transform == original
