@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quatrain.components.artifacts import write_whole
+from quatrain.components.buckets import open_client
 from quatrain.components.errors import SourceError
 from quatrain.components.uris import PATIENCE, SCHEME, parse
 from quatrain.components.wording import first_line
@@ -183,6 +184,45 @@ def list_names(folder: str) -> set[str]:
     with named(folder):
         files = (i for i in filesystem.get_file_info(selector) if i.type == pafs.FileType.File)
         return {info.path.removeprefix(f"{path}/") for info in files}
+
+
+def list_folders(folder: str) -> list[str]:
+    """Returns the names of the folders in a folder, sorted; none if it is absent."""
+    folder = folder.rstrip("/")
+    if is_remote(folder):
+        return sorted(_prefixes(folder))
+    try:
+        with named(folder), os.scandir(folder or "/") as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def _prefixes(folder: str) -> set[str]:
+    """Returns the names of the folders in a folder of a bucket, by a call for each 1 000.
+
+    Arrow's listing leaves out those that have no object of their own.
+    """
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    bucket, _, path = open_filesystem(folder)[1].partition("/")
+    begin = f"{path}/" if path else ""
+    try:
+        blobs = open_client("").list_blobs(
+            bucket,
+            prefix=begin,
+            delimiter="/",
+            fields="prefixes,nextPageToken",
+            timeout=PATIENCE_S,
+            retry=DEFAULT_RETRY.with_timeout(PATIENCE_S),
+        )
+        for _ in blobs.pages:
+            pass  # each adds its own to `prefixes`
+    except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
+        raise OSError(errno.EIO, first_line(error), folder) from error
+    return {prefix.removeprefix(begin).rstrip("/") for prefix in blobs.prefixes}
 
 
 def show_folder(uri: str) -> None:

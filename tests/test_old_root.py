@@ -67,7 +67,8 @@ def test_the_old_champion_answers_as_it_did(folder: Path) -> None:
     (test,), (predictions,) = pipeline.rglob("test-*.parquet"), pipeline.rglob("predictions-*")
     raw = pq.read_table(test, columns=["raw_size", "raw_colour"])
     pacsv.write_csv(raw.rename_columns(["size", "colour"]), folder / "raw.csv")
-    completed = quatrain("predict", "root/toys", "raw.csv", "-o", "answers.csv", cwd=folder)
+    words = ("predict", "root/toys", "raw.csv", "-o", "answers.csv", "--root", "root")
+    completed = quatrain(*words, cwd=folder)
     assert completed.returncode == 0, completed.stderr
     now = pacsv.read_csv(folder / "answers.csv").column("probability_true").to_pylist()
     then = pq.read_table(predictions).column("probability_true").to_pylist()

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -248,7 +249,9 @@ def test_predict_answers_what_evaluate_saw(passed: Outcome, folder: Path) -> Non
     (predictions_path,) = passed.run.rglob("predictions-*.parquet")
     raw = pq.read_table(shard).select(["raw_size", "raw_colour", "raw_sold"])
     pacsv.write_csv(raw.rename_columns(["size", "colour", "sold"]), folder / "raw.csv")
-    completed = quatrain("predict", passed.run / "model", "raw.csv", "-o", "out.csv", cwd=folder)
+    shutil.copytree(passed.run / "model", folder / "a copy")  # the record names it by its digest
+    words = ("predict", "a copy", "raw.csv", "-o", "out.csv", "--root", RUNS)
+    completed = quatrain(*words, cwd=folder)
     assert completed.returncode == 0, completed.stderr
     ours = pacsv.read_csv(folder / "out.csv").column("probability_true").to_pylist()
     theirs = pq.read_table(predictions_path).column("probability_true").to_pylist()
@@ -267,7 +270,8 @@ def test_the_serving_page_calls_the_model_as_predict_does(passed: Outcome, folde
     rows = "size,colour,sold\n7.5,red,2013-07-06 10:00:00\n,,2013-07-06 10:00:00\n1,never seen,\n"
     (folder / "served.csv").write_text(rows)
     model = f"{RUNS}/toys/latest/model"
-    run = quatrain("predict", model, "served.csv", "-o", "s.parquet", cwd=folder)
+    words = ("predict", model, "served.csv", "-o", "s.parquet", "--root", RUNS)
+    run = quatrain(*words, cwd=folder)
     assert run.returncode == 0, run.stderr
     written = pq.read_table(folder / "s.parquet").to_pydict()
     assert list(written) == ["probability_false", "probability_true", "predicted_class"]

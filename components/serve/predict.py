@@ -18,6 +18,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import ArtifactError, DataError, SourceError
+from quatrain.components.serve.known_models import check_known
 from quatrain.components.serve.rejected_rows import REJECTED_SCHEMA, BytesWriter, RejectedRows
 from quatrain.components.serve.served_model import (
     BATCH_ROWS,
@@ -54,6 +55,8 @@ from quatrain.trainer.features.transform import TextFormat, Transform
 
 MODEL_PLACES = ("model", "model/model", "champion/model")
 """Where the model is in the folder of a run, of a training job and of all runs of a model."""
+ROOT = "runs"
+"""The folder of all runs, as `quatrain run` has it by default."""
 _FORMATS = ("parquet", "jsonl")
 """Suffixes that name their format; a file with any other suffix is a CSV."""
 SHOWN_MODELS = 20
@@ -85,6 +88,8 @@ def predict(
     *,
     keep: Sequence[str] = (),
     rejected: Path | str | None = None,
+    root: Path | str = ROOT,
+    trust: bool = False,
 ) -> Predictions:
     """Predicts every row of a raw CSV, Parquet or JSON Lines file, in the order of the file.
 
@@ -96,19 +101,28 @@ def predict(
             the files are.
         source: The file. It must have the model's inputs; any other column is ignored.
         output: The file to write, CSV or Parquet by its suffix. By default it goes to the current
-            folder, as rows.predictions.csv for rows.csv. It is complete or absent.
+            folder, as rows.predictions.csv for rows.csv. A file of this name is replaced as a whole
+            once the last row is predicted.
         keep: Columns of the input to copy, as text, to the left of the answers.
         rejected: A file for the rows that cannot be read, of the same kinds as `output`; by default
             such a row is an error.
+        root: The folder of all runs, local or gs://, in which a record must name the model.
+        trust: Whether to load a model that no record names. An incomplete or altered one is refused
+            all the same.
 
     Raises:
-        ArtifactError: The model is incomplete or altered.
+        ArtifactError: The model is incomplete or altered, or no record names it.
         SourceError: The file cannot be read or lacks a column, or an output cannot be written.
         DataError: A row cannot be read and `rejected` names no file; no output is written.
     """
     targets = _targets(str(source), output, rejected)
-    with on_this_machine(find_model(str(model))) as folder:
+    place = find_model(str(model))
+    for target in filter(None, targets):
+        _check_outside(target, place)
+    with on_this_machine(place) as folder:
         read_metadata(folder)
+        if not trust:
+            check_known(folder, place, str(root))
         return _predict(folder, str(source), *targets, keep)
 
 
@@ -119,6 +133,9 @@ def _predict(
     transform = read_transform(folder)
     # The file is checked before TensorFlow is imported, which takes seconds.
     rows = _InputRows.of(source, transform, keep)
+    for output in filter(None, (target, rejected_target)):
+        if any(_is_same(output, span.path) for span in rows.spans):
+            raise SourceError(f"{output} is one of the files to predict; name another output")
     schema = pa.schema(
         [*((name, pa.string()) for name in rows.keep), *prediction_schema(transform)]
     )
@@ -388,6 +405,13 @@ def _target(source: str, output: str, what: str) -> str:
     if _is_same(output, source):
         raise SourceError(f"{output} is the input itself; name another output")
     return output
+
+
+def _check_outside(target: str, model: str) -> None:
+    """Checks that an output is not put into the model, which would then be another one."""
+    paths = [Path(mounted(place)).resolve() for place in (target, model)]
+    if paths[0].is_relative_to(paths[1]):
+        raise SourceError(f"{target} is inside the model {model}; name another output")
 
 
 def _is_same(one: str, other: str) -> bool:

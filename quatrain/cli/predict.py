@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
@@ -28,8 +27,22 @@ import click
     metavar="FILE",
     help="Write unreadable rows to this .csv or .parquet file.",
 )
+@click.option(
+    "--root",
+    default="runs",
+    metavar="DIR",
+    show_default=True,
+    help="The folder of all runs, which must know MODEL.",
+)
+@click.option("--trust", is_flag=True, help="Load a MODEL that no run knows: it is a program.")
 def predict(
-    model: str, rows: str, output: str | None, keep: tuple[str, ...], rejected: str | None
+    model: str,
+    rows: str,
+    output: str | None,
+    keep: tuple[str, ...],
+    rejected: str | None,
+    root: str,
+    trust: bool,
 ) -> None:
     """Predict the rows of INPUT with an exported model.
 
@@ -41,15 +54,17 @@ def predict(
     Example:
       quatrain predict runs/flights new_flights.csv --keep id --rejected bad.csv
     """  # noqa: D301
+    from quatrain.components.serve import predict as prediction
     from quatrain.terminal.printouts import gate_warning
 
-    if "://" not in model and (warning := gate_warning(Path(model))):
+    place = prediction.find_model(model)
+    if warning := gate_warning(place):
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"predicting {rows} ...", err=True)
     with _native_noise_hidden():
-        from quatrain.components.serve import predict as prediction
-
-        result = prediction.predict(model, rows, output, keep=keep, rejected=rejected)
+        result = prediction.predict(
+            place, rows, output, keep=keep, rejected=rejected, root=root, trust=trust
+        )
     rest = f"; {result.rejected:,} rejected to {rejected}" if rejected else ""
     click.echo(f"{result.rows:,} rows to {result.path}: {', '.join(result.columns)}{rest}")
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quatrain.components.folder import read_manifest
+from quatrain.components.storage import read_file
 from quatrain.components.tiers import tiers
 from quatrain.components.tiers.pools import load
 from quatrain.components.tiers.prices import PriceError, load_prices
-from quatrain.components.wording import counted
+from quatrain.components.wording import counted, first_line
 
 if TYPE_CHECKING:
     from quatrain.draft.propose import Proposal
@@ -86,18 +87,22 @@ def _tier_price(tier: tiers.Tier, table: Path) -> str:
     return f"{hour.low:.2f} to {hour.high:.2f} $/h by region, by the prices of {prices.checked}"
 
 
-def gate_warning(path: Path) -> str | None:
-    """Returns a warning if a model failed its gate, else None.
+def gate_warning(model: str) -> str | None:
+    """Returns a warning if a model failed its gate, or if that cannot be found out, else None.
 
     Args:
-        path: The folder of a run, or of the model inside it; any other folder has no gate.
+        model: The folder of a model, by its path or uri. One that was moved out of its run has no
+            gate.
     """
-    for run in (path, path.parent):
-        metrics = run / "metrics.json"
-        if (run / "run.json").is_file() and metrics.is_file():
-            checks = json.loads(metrics.read_text(encoding="utf-8"))["gate"]["checks"]
-            failed = [c["sentence"] for c in checks if not c["passed"]]
-            return f"this model failed its gate: {'; '.join(failed)}" if failed else None
+    from quatrain.components.serve.known_models import own_evaluations
+
+    try:
+        for uri in own_evaluations(model):
+            checks = json.loads(read_file(uri))["gate"]["checks"]
+            if failed := [check["sentence"] for check in checks if not check["passed"]]:
+                return f"this model failed its gate: {'; '.join(failed)}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"whether this model passed its gate cannot be read ({first_line(error)})"
     return None
 
 

@@ -200,6 +200,8 @@ def test_predict_reads_the_model_and_the_rows_through_the_mount(
         mounted(table.SOURCE),
         "-o",
         str(out),
+        "--root",
+        mounted(table.ROOT),
     ]
     words += ["--rejected", str(tmp_path / "rejected.csv")]
     assert vertex.start(words, log).wait(timeout=300) == 0, log.read_text()

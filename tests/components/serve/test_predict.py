@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ import pytest
 
 from quatrain.components.errors import ArtifactError, DataError, SourceError
 from quatrain.components.evaluate.run import evaluate_model
-from quatrain.components.serve.predict import find_model, predict
+from quatrain.components.serve import predict as prediction
+from quatrain.components.serve.predict import find_model
 from tests.components.handmade import make_rows, make_spec, write_examples
 from tests.emulators import storage
 
+predict = partial(prediction.predict, trust=True)
+"""No run has evaluated the hand-made models; test_known_models.py is about those of runs."""
 BAD = b"carrier,id,delay\nUA,007,30\nAA,8\n\nAA,9,soon\n\xff,10,1\nXX,NA,-10.5\n"
 CSV = "carrier,ignored,delay\nUA,1,30\n,2,NA\nXX,3,-10.5\n"
 
@@ -173,15 +177,19 @@ for words in json.loads(sys.argv[1]):
 
 
 def test_model_rows_and_outputs_may_all_be_in_a_bucket(
-    served: storage.Storage, tmp_path: Path, models: dict[str, Path]
+    served: storage.Storage,
+    tmp_path: Path,
+    models: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.url)  # for the warning of a failed gate
     job = "gs://b/r ü%41#x?y/plan_5/model"
     uploaded(served, models["binary"], f"{job}/model")
     for model in (f"{job}/model", f"{job}/", job.removesuffix("/model")):
         assert find_model(model) == f"{job}/model"
     served.put("gs://b/new rows?.csv", BAD)
     files = ["-o", "gs://b/out/p.csv", "--rejected", "gs://b/out/r.parquet"]
-    words = ["predict", job, "gs://b/new rows?.csv", "--keep", "id"]
+    words = ["predict", job, "gs://b/new rows?.csv", "--keep", "id", "--trust"]
     gone = [*words, "-o", "gs://b/out/none.csv", "--rejected", "gs://gone/r.csv"]
     # A process of its own: Arrow asks for the size of an object without letting others run.
     command = [sys.executable, "-c", CLI, json.dumps([[*words, *files], gone])]
@@ -205,6 +213,7 @@ def test_model_rows_and_outputs_may_all_be_in_a_bucket(
     ("model", "rows", "output", "error", "why"),
     [
         ("gs://b/m", "gs://b/raw.csv", "gs://b/raw.csv", SourceError, "is the input itself"),
+        ("gs://b/m", "gs://b/raw.csv", "gs://b/m/out.csv", SourceError, "is inside the model gs:"),
         ("gs://b/m", "gs://b/raw.csv", "gs://b/out.json", SourceError, r"as \.csv or \.parquet"),
         ("gs://b/m", "gs://b/raw.csv", "s3://b/o.csv", SourceError, "a path or a gs:// uri"),
         ("gs://b/m", "gs://b/none.csv", "gs://b/o.csv", SourceError, "none.csv does not exist"),
@@ -373,3 +382,41 @@ def test_a_column_that_the_model_needs_may_be_added_empty(
         predict(models["binary"], tmp_path / "raw.csv", tmp_path / "out.csv")
     (tmp_path / "raw.csv").write_text("day,delay,carrier\n1,2,\n")
     assert predict(models["binary"], tmp_path / "raw.csv", tmp_path / "out.csv").rows == 1
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "variables/answers.parquet"])
+def test_no_output_goes_into_the_model(
+    name: str, tmp_path: Path, source: Path, models: dict[str, Path]
+) -> None:
+    shutil.copytree(models["binary"], tmp_path / "job/model")
+    (tmp_path / "link").symlink_to("job")
+    before = sorted(tmp_path.rglob("*"))
+    for place in ("job", "link"):
+        for outputs in (
+            {"output": tmp_path / place / "model" / name},
+            {"output": tmp_path / "out.csv", "rejected": tmp_path / place / "model" / name},
+        ):
+            with pytest.raises(SourceError, match=r"is inside the model .*; name another"):
+                predict(tmp_path / "job", source, **outputs)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_output_is_none_of_the_files_of_a_pattern(
+    tmp_path: Path, source: Path, models: dict[str, Path]
+) -> None:
+    with pytest.raises(SourceError, match=r"raw\.csv is one of the files to predict"):
+        predict(models["binary"], tmp_path / "*.csv", source)
+    assert source.read_text() == CSV
+
+
+def test_an_earlier_output_is_replaced_only_by_a_complete_one(
+    tmp_path: Path, source: Path, models: dict[str, Path]
+) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("yesterday")
+    (tmp_path / "bad.csv").write_bytes(BAD)
+    with pytest.raises(DataError):
+        predict(models["binary"], tmp_path / "bad.csv", out)
+    assert out.read_text() == "yesterday"
+    predict(models["binary"], source, out)
+    assert len(out.read_text().splitlines()) == 4

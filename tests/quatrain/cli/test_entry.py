@@ -217,6 +217,7 @@ def test_predict_prints_both_counts_and_copies_columns(capsys, tmp_path):
     (tmp_path / "rows.csv").write_text("id,delay,carrier\na,30,UA\nb,soon,AA\nc,,\n")
     out, bad = tmp_path / "out.csv", tmp_path / "bad.csv"
     arguments = ["predict", tmp_path / "model", tmp_path / "rows.csv", "-o", out, "--keep", "id"]
+    arguments.append("--trust")
     code, printed, err = quatrain(capsys, *arguments)
     assert (code, printed) == (1, "")
     assert "rows.csv, line 3: " in err
