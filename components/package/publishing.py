@@ -76,8 +76,9 @@ def check_trainer(trainer: str) -> None:
         PackageError: There is no such trainer, or it cannot become a package.
     """
     if trainer:
+        own = Path(mounted(trainer))
         with sources_of(trainer) as folder:
-            check_sources(folder)
+            check_sources(folder, own if own.is_file() else None)
 
 
 @contextmanager

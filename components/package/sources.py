@@ -19,8 +19,12 @@ _CODE = Path(__file__).parents[3]
 _OURS = ("quatrain",)
 
 
-def check_sources(folder: Path) -> None:
+def check_sources(folder: Path, model: Path | None = None) -> None:
     """Checks that a folder can become a trainer package.
+
+    Args:
+        folder: The folder.
+        model: The user's file that stands in it as `model.py`, if any.
 
     Raises:
         PackageError: The folder cannot; the message lists every missing file, link to the outside,
@@ -35,15 +39,18 @@ def check_sources(folder: Path) -> None:
     problems = [f"{name} is missing" for name in REQUIRED if not (folder / name).is_file()]
     paths = [p for p in sorted(folder.rglob("*")) if not _is_ignored(p.relative_to(folder))]
     for path in paths:
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        if path.is_symlink() and not _points_inside(path, folder):
             problems.append(f"{path.relative_to(folder)} points outside the folder")
     for path in paths:
         if path.suffix == ".py" and not path.is_symlink():
             problems += _import_problems(path, folder)
+    if model and not problems and not _defines(folder / "model.py", "train"):
+        problems.append("model.py has no `train`, which the trainer calls: def train(job)")
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
+        what = f"train.trainer: {model} cannot be model.py" if model else f"trainer folder {folder}"
         raise PackageError(
-            f"trainer folder {folder} cannot become a package:\n{listed}\n"
+            f"{what}{' of' if model else ' cannot become'} a package:\n{listed}\n"
             f"a trainer keeps to itself, the standard library and what the image holds"
         )
 
@@ -52,13 +59,40 @@ def _is_ignored(path: Path) -> bool:
     return any(Path(part).match(pattern) for part in path.parts for pattern in IGNORED)
 
 
+def _points_inside(path: Path, folder: Path) -> bool:
+    """Whether a link ends in the folder; one that leads in a circle does not."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except RuntimeError:
+        return False
+
+
+def _defines(path: Path, name: str) -> bool:
+    """Whether the top of a module defines, imports or assigns a name."""
+    tree = ast.parse(path.read_bytes(), str(path))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            names = [node.name]
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.asname or alias.name for alias in node.names]
+        else:  # an assignment, perhaps below an `if` or in a `try`
+            inner = [*ast.walk(node)]
+            names = [
+                n.id for n in inner if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            ]
+            names += [n.name for n in inner if isinstance(n, ast.FunctionDef)]
+        if name in names or "*" in names:
+            return True
+    return False
+
+
 def _import_problems(path: Path, folder: Path) -> list[str]:
     """Returns a sentence for each import of a file that the training image cannot satisfy."""
     where = path.relative_to(folder)
     try:
         tree = ast.parse(path.read_bytes(), str(path))
-    except SyntaxError as error:
-        return [f"{where}:{error.lineno}: {error.msg}"]
+    except SyntaxError as error:  # a NUL has no line
+        return [f"{where}:{error.lineno or 1}: {error.msg}"]
     return [
         f"{where}:{line}: imports {module}, which {reason}"
         for line, module in _imports(tree)

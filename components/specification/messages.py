@@ -20,7 +20,7 @@ from quatrain.components.specification.schema import (
 )
 from quatrain.components.specification.source import Source
 from quatrain.components.specification.split import ColumnSplit, FoldSplit, HashSplit, TimeSplit
-from quatrain.components.tiers.legacy_config import OldConfig, ReplicaConfig
+from quatrain.components.tiers.legacy_config import OldConfig, OldTuning, ReplicaConfig
 from quatrain.components.tiers.pools import Pool
 from quatrain.components.wording import near
 from quatrain.trainer.features import FEATURES
@@ -132,8 +132,9 @@ def _keys_at(loc: Sequence[Any], value: Any) -> list[str]:
     if inner:
         return list(inner.model_fields)
     if "config" in loc:
-        section = OldConfig if loc[-1] == "config" else ReplicaConfig
-        return [str(f.alias) for f in section.model_fields.values()]
+        records: dict[str, type[BaseModel]] = {"config": OldConfig, "hyperparameters": OldTuning}
+        record = records.get(str(loc[-1]), ReplicaConfig)
+        return [field.alias or name for name, field in record.model_fields.items()]
     names = list(_SECTIONS[head].model_fields)
     if head == "train":
         names += [f.name for f in fields(Hyperparameters)]

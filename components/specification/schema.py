@@ -131,7 +131,7 @@ class Drift(Section):
 class Train(Section):
     """The tier and the settings of the trainer."""
 
-    trainer: str | None = None
+    trainer: Annotated[str, Field(min_length=1)] | None = None
     tier: str = "BASIC"
     replicas: Annotated[int, Field(ge=1)] | None = None
     pools: tuple[Pool, ...] | None = None
@@ -147,6 +147,8 @@ class Train(Section):
         """Gathers the hyperparameters, which YAML writes beside the other keys."""
         if not isinstance(value, Mapping) or "settings" in value:
             return value
+        if "trainingInput" in value:
+            raise ValueError("trainingInput stands below config: {config: {trainingInput: ...}}")
         own = {k: v for k, v in value.items() if k in cls.model_fields}
         return {**own, "settings": {k: v for k, v in value.items() if k not in own}}
 

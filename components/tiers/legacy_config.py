@@ -7,6 +7,7 @@ AI Platform Training took `trainingInput: {scaleTier: CUSTOM, masterType: ..., w
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -40,12 +41,32 @@ class ReplicaConfig(_LegacyRecord):
     disk_config: Any = Field(default=None, alias="diskConfig")
 
 
+class OldTuning(_LegacyRecord):
+    """The tuning of the old service; a spec's `train.tune` takes its place."""
+
+    goal: str | None = None
+    params: Any = None
+    max_trials: _Count | None = Field(default=None, alias="maxTrials")
+    max_parallel_trials: _Count | None = Field(default=None, alias="maxParallelTrials")
+    max_failed_trials: _Count | None = Field(default=None, alias="maxFailedTrials")
+    metric_tag: str | None = Field(default=None, alias="hyperparameterMetricTag")
+    resume_previous_job_id: str | None = Field(default=None, alias="resumePreviousJobId")
+    enable_trial_early_stopping: bool | None = Field(default=None, alias="enableTrialEarlyStopping")
+    algorithm: str | None = None
+
+    def __str__(self) -> str:
+        """Returns the `train.tune` with as many trials."""
+        counts = {"trials": self.max_trials, "parallel": self.max_parallel_trials}
+        listed = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
+        return f"{{{listed}}}" if listed else "auto"
+
+
 class TrainingInput(_LegacyRecord):
     """The machines of a job of the old service; other keys must be ones that the service knew."""
 
     model_config = ConfigDict(extra="allow")
 
-    scale_tier: str = Field(alias="scaleTier")
+    scale_tier: str | None = Field(default=None, alias="scaleTier")
     master_type: str = Field(default="", alias="masterType")
     master_config: ReplicaConfig = Field(default=ReplicaConfig(), alias="masterConfig")
     worker_type: str = Field(default="", alias="workerType")
@@ -59,14 +80,33 @@ class TrainingInput(_LegacyRecord):
     evaluator_type: str = Field(default="", alias="evaluatorType")
     evaluator_count: _Count = Field(default=0, alias="evaluatorCount")
     evaluator_config: ReplicaConfig = Field(default=ReplicaConfig(), alias="evaluatorConfig")
+    hyperparameters: OldTuning | None = None
 
     @model_validator(mode="after")
     def _check_rest(self) -> TrainingInput:
         known = load()["old_keys"]
         for key in self.rest:
+            if key in _keys(OldTuning):
+                raise ValueError(f"{key} stands below hyperparameters")
+            if key in _keys(ReplicaConfig):
+                raise ValueError(f"{key} stands below masterConfig or workerConfig")
             if key not in known:
-                raise ValueError(f"unknown key {key!r}{near(key, [*_own_keys(), *known])}")
+                raise ValueError(f"unknown key {key!r}{near(key, [*_keys(TrainingInput), *known])}")
+        if self.scale_tier is None and not self.master_type:
+            raise ValueError(f"no machines in it: leave out train.config{self.tuning_elsewhere}")
+        if self.scale_tier is None:
+            raise ValueError("scaleTier is missing; write scaleTier: CUSTOM beside masterType")
+        if self.scale_tier not in load()["tiers"]:
+            raise ValueError(
+                f"unknown scaleTier {self.scale_tier!r}"
+                f"{near(self.scale_tier.upper(), load()['tiers'])}"
+            )
         return self
+
+    @property
+    def tuning_elsewhere(self) -> str:
+        """The end of a sentence that says where the tuning stands today; empty without one."""
+        return "; its hyperparameters are train.tune now" if self.hyperparameters else ""
 
     @property
     def rest(self) -> tuple[str, ...]:
@@ -74,14 +114,31 @@ class TrainingInput(_LegacyRecord):
         return tuple(self.model_extra or ())
 
 
-def _own_keys() -> list[str]:
-    return [field.alias for field in TrainingInput.model_fields.values() if field.alias]
+def _keys(record: type[_LegacyRecord]) -> list[str]:
+    """Returns the keys of a record, as the old service wrote them."""
+    return [field.alias or name for name, field in record.model_fields.items()]
 
 
 class OldConfig(_LegacyRecord):
-    """A whole `config.yaml` of the old service."""
+    """A whole `config.yaml` of the old service; its job's name and labels are not used."""
 
     training_input: TrainingInput = Field(alias="trainingInput")
+    labels: Any = None
+    job_id: Any = Field(default=None, alias="jobId")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_places(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"write the content of the file here, not its name {value!r}")
+        of_input = [*_keys(TrainingInput), *load()["old_keys"]]
+        if isinstance(value, Mapping) and (misplaced := [k for k in value if k in of_input]):
+            stand = "stands" if len(misplaced) == 1 else "stand"
+            raise ValueError(
+                f"{', '.join(misplaced)} {stand} below trainingInput: write "
+                f"config: {{trainingInput: {{{misplaced[0]}: ...}}}}"
+            )
+        return value
 
 
 class Translation(NamedTuple):
@@ -105,7 +162,7 @@ def translate(config: OldConfig, today: datetime.date) -> Translation:
     if old.scale_tier != "CUSTOM":
         raise TierError(
             f"train.config has scaleTier {old.scale_tier}; only CUSTOM takes machines from it: "
-            f"set train.tier to {old.scale_tier} and leave out train.config"
+            f"set train.tier to {old.scale_tier} and leave out train.config{old.tuning_elsewhere}"
         )
     if not old.master_type:
         raise TierError("train.config has no masterType, which scaleTier CUSTOM needs")

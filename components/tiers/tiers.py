@@ -134,6 +134,11 @@ def resolve(
         own, notes = _own_pools(pools, config, day)
         tier = replace(tier, pools=own, notes=notes)
     elif pools or config:
+        if config and config.training_input.scale_tier == name:
+            raise TierError(
+                f"train.config adds nothing to tier {name}: leave it out"
+                f"{config.training_input.tuning_elsewhere}"
+            )
         key = "train.pools" if pools else "train.config"
         raise TierError(
             f"{key} has machines, but tier {name} brings its own; "

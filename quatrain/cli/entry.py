@@ -30,7 +30,8 @@ class _Verbs(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+# Where the output is no terminal, click would cut the escapes of a table out, not write them out.
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "color": True})
 @click.option("--debug", is_flag=True, help="Show tracebacks. Accepted after a verb, too.")
 @click.version_option(package_name="quatrain")
 def cli(debug: bool) -> None:
@@ -73,8 +74,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     from quatrain.terminal.plain_text import plain_streams
 
+    if arguments is None:
+        _take_utf_8()
     with plain_streams():
         _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _take_utf_8() -> None:
+    """Starts anew in Python's UTF-8 mode where the locale has another encoding.
+
+    Arrow, DuckDB and TensorFlow take the names of files as UTF-8 in any locale, and so do the
+    tables and specs that hold such names.
+    """
+    if sys.getfilesystemencoding().lower() != "utf-8" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"  # for the steps of a run, too
+        command = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execv(sys.executable, command)  # noqa: S606 - itself
 
 
 def _main(words: list[str]) -> NoReturn:
@@ -91,7 +106,7 @@ def _main(words: list[str]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     except Exception as error:  # the one place where every failure becomes a sentence
-        click.echo(f"error: {_sentence(error)}", err=True)
+        click.echo(f"error: {_sentence(error)}", err=True, color=True)
         code = FAILED
     sys.exit(code)
 
@@ -105,7 +120,7 @@ def _invoke(arguments: list[str]) -> int:
         return USAGE
     except click.UsageError as error:
         hint = f"; try `{error.ctx.command_path} --help`" if error.ctx else ""
-        click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True)
+        click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True, color=True)
         return USAGE
     except click.Abort as aborted:
         cause = aborted.__cause__

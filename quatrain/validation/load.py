@@ -112,6 +112,6 @@ def _resolve_source(value: dict[str, Any], folder: Path) -> None:
 
 def _resolve_trainer(value: dict[str, Any], folder: Path) -> None:
     train = value.get("train")
-    if isinstance(train, dict) and isinstance(train.get("trainer"), str):
+    if isinstance(train, dict) and isinstance(train.get("trainer"), str) and train["trainer"]:
         own = train["trainer"]
         train["trainer"] = own if "://" in own else str(folder / own)

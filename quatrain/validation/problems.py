@@ -1,12 +1,16 @@
 """Finds what is wrong between the sections of a spec: references, features, metrics, SQL, tiers."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args
+
+from pydantic import ValidationError
 
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
 from quatrain.components.specification.schema import read_feature, typed
 from quatrain.components.specification.section import as_list
+from quatrain.components.tiers.legacy_config import OldTuning
 from quatrain.components.wording import near
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Feature, Type
 
@@ -17,6 +21,8 @@ REASONS = (
 )
 """Why rows are rejected without a rule."""
 
+REPORTED = "validation_loss"
+"""The metric that the trials of Quatrain's own trainer report."""
 PLACEHOLDER = "{{$"
 """The beginning of a placeholder in Kubeflow, which replaces it in every parameter."""
 
@@ -72,6 +78,7 @@ def cross_problems(value: Any) -> list[str]:
         *_reference_problems(outline),
         *_feature_problems(outline),
         *_gate_problems(outline),
+        *_tuning_problems(outline),
     ]
 
 
@@ -191,6 +198,27 @@ def _gate_problems(outline: _Outline) -> Iterator[str]:
             if metric not in metrics_of(task):
                 nearest = near(metric, metrics_of(task))
                 yield f"evaluate.gate.{metric}: no metric of a {task} model{nearest}"
+
+
+def _tuning_problems(outline: _Outline) -> Iterator[str]:
+    """Yields a metric that no trial will report, and an old tuning that nothing runs."""
+    tune = outline.mapping("train", "tune")
+    if not outline.get("train", "trainer"):
+        metric, goal = tune.get("metric", REPORTED), tune.get("goal", "minimize")
+        if metric != REPORTED:
+            yield (
+                f"train.tune.metric: no trial reports {metric!r}; Quatrain's trainer reports "
+                f"{REPORTED}, and only a train.trainer of your own can report another metric"
+            )
+        elif goal == "maximize":
+            yield f"train.tune.goal: {REPORTED} is a loss, which is to be minimized"
+    old = outline.mapping("train", "config", "trainingInput")
+    if old.get("masterType") and "hyperparameters" in old and not outline.get("train", "tune"):
+        with suppress(ValidationError):  # schema_problems reports it
+            yield (
+                f"train.config.trainingInput.hyperparameters: nothing runs them; add train.tune: "
+                f"{OldTuning.model_validate(old['hyperparameters'])} beside train.config"
+            )
 
 
 def rule_problems(value: Any) -> list[str]:

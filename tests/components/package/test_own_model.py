@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -56,3 +57,43 @@ def test_every_name_that_the_page_promises_can_be_imported() -> None:
     assert ("examples", "read_examples") in names
     for module, name in names:
         assert hasattr(import_module(f"quatrain.trainer.{module}"), name)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("def fit(job): pass\n", r"model\.py has no `train`"),
+        ("", r"model\.py has no `train`"),
+        ("class A:\n    def train(self): pass\n", r"model\.py has no `train`"),
+        ("def train(job:\n", r"model\.py:1: '\(' was never closed"),
+        ("x = 1\0", r"model\.py:?\d*: .*null bytes"),
+    ],
+)
+def test_a_file_that_cannot_train_is_refused_by_its_own_name(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(PackageError, match=rf"(?s)train\.trainer: .*mine\.py .*{problem}"):
+        check_trainer(str(tmp_path / "mine.py"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def train(job): pass\n",
+        "def _fit(job): pass\ntrain = _fit\n",
+        "from json import loads as train\n",
+        "try:\n    train = 1\nexcept ImportError:\n    pass\n",
+    ],
+)
+def test_train_may_be_defined_imported_or_assigned(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    check_trainer(str(tmp_path / "mine.py"))
+
+
+def test_a_link_in_a_trainer_that_leads_in_a_circle_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(default_trainer_dir(), folder)
+    (folder / "loop.py").symlink_to("loop.py")
+    with pytest.raises(PackageError, match=r"loop\.py points outside the folder"):
+        check_trainer(str(folder))

@@ -296,3 +296,23 @@ def test_a_path_of_this_machine_is_no_uri(capsys, tmp_path, monkeypatch, words):
     assert ended.value.code == 2
     assert "is a uri; name a path on this machine" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_utf_8_is_taken_away_a_name_of_any_letters_is_read(tmp_path):
+    rows = "".join(f"r{i},{i * 7 % 13},{'yes' if i % 3 else 'no'}\n" for i in range(40))
+    (tmp_path / "maß.csv").write_text(f"id,x,y\n{rows}", encoding="utf-8")
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environ = {**os.environ, **locale, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-m", "quatrain"]
+    init = [*command, "init", "maß.csv", "--target", "y", "-o", "größe.yaml"]
+    for verb in (init, [*command, "check", "größe.yaml"]):
+        done = subprocess.run(verb, cwd=tmp_path, env=environ, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "größe.yaml" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["check", "a\x1b[2J"], ["a\x1b[2J"], ["tiers", "\x1b[1mX"]])
+def test_escapes_are_written_out_where_the_output_is_no_terminal(capsys, arguments):
+    _, _, printed = quatrain(capsys, *arguments)
+    assert "\x1b" not in printed
+    assert "\\x1b[" in printed
