@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -163,9 +163,8 @@ def _text_format(spec: ModelSpec) -> TextFormat:
     """Returns how the source writes its values, for the exported model; by column, inputs only."""
     source, inputs = spec.source, {i.name for i in spec.inputs}
     columns = {name: s for name, s in spec.spellings.items() if name in inputs}
-    return TextFormat(
-        source.nulls, source.delimiter, source.quoted_newlines, source.optional_keys, columns
-    )
+    names = [f.name for f in fields(TextFormat) if f.name != "columns"]
+    return TextFormat(**{name: getattr(source, name) for name in names}, columns=columns)
 
 
 def engineer_range(job: PreprocessJob, cleaned: CleanedRange, fitted: FitResult) -> WrittenFiles:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, fields
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
@@ -18,6 +18,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import ArtifactError, DataError, SourceError
+from quatrain.components.serve.input_file import source_of
 from quatrain.components.serve.known_models import check_known
 from quatrain.components.serve.rejected_rows import REJECTED_SCHEMA, BytesWriter, RejectedRows
 from quatrain.components.serve.served_model import (
@@ -41,24 +42,21 @@ from quatrain.components.storage import (
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import TYPES, can_convert
 from quatrain.components.table.files import list_files
-from quatrain.components.table.header import DELIMITERS, check_columns, read_footer, read_header
+from quatrain.components.table.header import check_columns, read_footer
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.components.table.sql import run_query
-from quatrain.components.uris import check_uri
 from quatrain.components.wording import near
 from quatrain.trainer.failure import Failure, full_disk
 from quatrain.trainer.features import raw_inputs
 from quatrain.trainer.features.text_format import Spelling
-from quatrain.trainer.features.transform import TextFormat, Transform
+from quatrain.trainer.features.transform import Transform
 
 MODEL_PLACES = ("model", "model/model", "champion/model")
 """Where the model is in the folder of a run, of a training job and of all runs of a model."""
 ROOT = "runs"
 """The folder of all runs, as `quatrain run` has it by default."""
-_FORMATS = ("parquet", "jsonl")
-"""Suffixes that name their format; a file with any other suffix is a CSV."""
 SHOWN_MODELS = 20
 """The number of models that an error message lists at most."""
 Writer: TypeAlias = "pq.ParquetWriter | pacsv.CSVWriter | BytesWriter"
@@ -93,8 +91,8 @@ def predict(
 ) -> Predictions:
     """Predicts every row of a raw CSV, Parquet or JSON Lines file, in the order of the file.
 
-    A CSV is read as the training table was, with the same null values; its delimiter is that of
-    training, or one under which its header has all inputs.
+    A CSV is read as the training table was, with the same null values; its delimiter, its encoding
+    and the lines around its header are those of training, or others that it shows.
 
     Args:
         model: A model folder, or a folder that has one named `model`; a path or a gs:// uri, as
@@ -198,28 +196,6 @@ def _metadata_below(folder: Path) -> Iterator[Path]:
         yield from folder.glob(f"*/{inside}/metadata.json")
 
 
-def _as_source(path: str, text: TextFormat) -> Source:
-    """Returns a file as a source: the format by its name, all else as in training."""
-    check_uri(path)
-    suffixes = Path(path).name.split(".")[1:]
-    form = next((form for form in _FORMATS if form in suffixes), "csv")
-    settings = {f.name: getattr(text, f.name) for f in fields(text) if f.name != "columns"}
-    return Source.model_validate({"uri": path, "format": form, **settings})
-
-
-def _with_its_delimiter(source: Source, path: str, inputs: Mapping[str, str]) -> Source:
-    """Returns a CSV with a delimiter under which its header has all inputs, if there is one.
-
-    The delimiter of training comes first: rows to predict may come from another program.
-    """
-    for delimiter in (source.delimiter, *DELIMITERS):
-        candidate = source.model_copy(update={"delimiter": delimiter})
-        with suppress(SourceError):  # quotes that this delimiter does not explain
-            if set(inputs) <= set(read_header(path, candidate)[0]):
-                return candidate
-    return source
-
-
 @dataclass(frozen=True)
 class _InputRows:
     """The rows to predict.
@@ -248,12 +224,10 @@ class _InputRows:
         answers = prediction_schema(transform).names
         if clashes := [name for name in keep if name in answers]:
             raise SourceError(f"--keep {clashes[0]}: an answer has this name; rename the column")
-        source = _as_source(path, transform.text)
+        source = source_of(path, transform)
         inputs = {i.name: i.type for i in transform.inputs}
         spellings = {name: s for name, s in transform.text.columns.items() if name in inputs}
         files = list_files(source)
-        if source.format == "csv":
-            source = _with_its_delimiter(source, files[0][0], inputs)
         columns = {**_types_to_read(keep, source, files), **inputs}
         spans = plan_ranges(
             source,
@@ -327,7 +301,7 @@ def _texts_of_csv(
     rows: pa.Array, span: Range, source: Source, names: Sequence[str]
 ) -> dict[str, pa.Array]:
     """Returns columns of good rows as they are written, null where a value is empty."""
-    data = b"".join(rows.to_pylist())
+    data = b"".join(rows.to_pylist())  # in UTF-8, whatever the encoding of the file
     table = pacsv.read_csv(
         pa.BufferReader(data),
         read_options=pacsv.ReadOptions(

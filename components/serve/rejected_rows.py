@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
-from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source
-from quatrain.components.storage import compression_of, open_stream
 from quatrain.components.table.block import REJECTED, Block
+from quatrain.components.table.line_numbers import LineNumbers
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -22,8 +20,6 @@ REJECTED_SCHEMA = pa.schema(
     ]
 )
 """The columns of rejected/, with the line of a text file on which the row begins."""
-LINE_BYTES = 1 << 20
-"""The number of bytes that are read at once to count lines."""
 
 
 class Writer(Protocol):
@@ -40,7 +36,7 @@ class RejectedRows:
         self.rows = self.n = 0
         self._is_text = source.format != "parquet"
         self._first: dict[str, Any] = {}
-        self._lines = _LineNumbers()
+        self._lines = LineNumbers(source.encoding)
 
     def __enter__(self) -> Self:
         return self
@@ -85,40 +81,6 @@ class RejectedRows:
             f"{self.n:,} of the {self.rows:,} rows cannot be read. "
             "Nothing was written, so that no prediction stands beside the wrong row"
         )
-
-
-class _LineNumbers:
-    """Finds the line of a byte in a text file, for bytes in ascending order.
-
-    Each count goes on from the previous byte, so a file with many bad rows is read only once.
-    """
-
-    def __init__(self) -> None:
-        self._path, self._byte, self._line = "", 0, 1
-        self._stream: pa.NativeFile | None = None
-
-    def at(self, path: str, positions: Sequence[int]) -> list[int | None]:
-        """Returns the line of each byte of a file: one more than the line ends before it."""
-        if self._stream is None or path != self._path:
-            self.close()
-            self._path, self._byte, self._line = path, 0, 1
-            self._stream = open_stream(path, compression_of(path), LINE_BYTES)
-        return [self._reach(self._stream, position) for position in positions]
-
-    def close(self) -> None:
-        """Closes the open file."""
-        if self._stream is not None:
-            self._stream.close()
-
-    def _reach(self, stream: pa.NativeFile, position: int) -> int:
-        """Reads on to a byte, and returns its line."""
-        while self._byte < position:
-            data = stream.read(min(position - self._byte, LINE_BYTES))
-            if not data:
-                raise SourceError(f"{self._path} became shorter while it was read")
-            self._byte += len(data)
-            self._line += data.count(b"\n")
-        return self._line
 
 
 class BytesWriter:

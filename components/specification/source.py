@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from quatrain.components.errors import SourceError
+from quatrain.components.specification.encodings import UTF_8, check_encoding, is_utf8
 from quatrain.components.specification.section import Section, as_list
 from quatrain.components.uris import check_uri
 
@@ -39,6 +40,9 @@ class Source(Section):
     nulls: tuple[str, ...] = ("", "NA")
     delimiter: Annotated[str, Field(pattern=DELIMITER)] = ","
     quoted_newlines: bool = False
+    encoding: Annotated[str, AfterValidator(check_encoding)] = UTF_8
+    skip_rows: Annotated[int, Field(ge=0)] = 0
+    skip_rows_after_header: Annotated[int, Field(ge=0)] = 0
     optional_keys: bool = False
     window: Annotated[str | None, BeforeValidator(_read_window)] = None
 
@@ -61,6 +65,17 @@ class Source(Section):
                 raise ValueError(f"{uri!r} is no table; write it as bq://project.dataset.table")
         if (self.format == "bigquery") != bool(tables) or 0 < len(tables) < len(self.uri):
             raise ValueError("tables (bq://) are of format bigquery, and do not stand beside files")
+        return self
+
+    @model_validator(mode="after")
+    def _check_text(self) -> "Source":
+        """Checks that keys about text stand beside text, and those about a header beside a CSV."""
+        if self.format in ("parquet", "bigquery") and not is_utf8(self.encoding):
+            raise ValueError(f"encoding is for text, and a source of {self.format} has none")
+        if self.format != "csv" and (self.skip_rows or self.skip_rows_after_header):
+            raise ValueError(
+                "skip_rows and skip_rows_after_header are for a CSV, which has a header"
+            )
         return self
 
     @model_validator(mode="after")

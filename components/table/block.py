@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quatrain.components.specification.encodings import REPLACEMENT, UNDECODABLE
 from quatrain.components.table.sql import run_query
 
 REJECTED = pa.schema(
@@ -146,7 +147,7 @@ def raw_bytes(rows: pa.Array) -> pa.Array:
     if pa.types.is_binary(rows.type):
         for end in (b"\n", b"\r"):
             rows = pc.if_else(pc.ends_with(rows, pattern=end), pc.binary_slice(rows, 0, -1), rows)
-        return rows
+        return pc.replace_substring(rows, UNDECODABLE, REPLACEMENT)
     # DuckDB has no float16.
     fields = [f.with_type(pa.float32()) if f.type == pa.float16() else f for f in rows.type]
     table = pa.table({"row": rows.cast(pa.struct(fields))})

@@ -30,6 +30,7 @@ from quatrain.components.table.conversion import (
     finish_column,
     from_text,
 )
+from quatrain.components.table.encoded_text import undecodable
 from quatrain.components.table.range import Range
 from quatrain.components.table.sql import one_batch
 from quatrain.components.table.text_pieces import Piece, pieces, raw_block
@@ -79,17 +80,20 @@ def read_blocks(
         # fast way in vain would cost a third more.
         typed_block = _read_typed(block, piece, parser) if is_sound else None
         if typed_block is None:
-            unsound = _unsound_rows(block.rows, parser) if _may_be_unsound(piece[1]) else []
+            unsound = _unsound_rows(block.rows, parser) if _may_be_unsound(piece.data) else []
             typed_block = _read_slowly(block.without_faults(unsound), parser)
             is_sound = not any(len(f.rows) for f in unsound)
         return typed_block
 
-    return map(typed, pieces(span, block_bytes, quoted_newlines=source.quoted_newlines))
+    rows_in_utf8 = pieces(
+        span, block_bytes, quoted_newlines=source.quoted_newlines, encoding=source.encoding
+    )
+    return map(typed, rows_in_utf8)
 
 
 def _read_typed(block: Block, piece: Piece, parser: _CsvParser) -> Block | None:
     """Reads a block at once, without rows of the wrong length; None when that is impossible."""
-    _, data, ends = piece
+    data, ends = piece.data, piece.ends
     if parser.source.quoted_newlines and b'"' in data:
         # Row ends were found by counting quotes, and a quote inside a bare value upsets the count.
         doubtful = block.rows.filter(pc.match_substring(block.rows, pattern='"'))
@@ -206,8 +210,16 @@ class _CsvParser:
     def finish(self, name: str, column: pa.Array) -> TypedColumn:
         """Returns a column that `parse_typed` read, with its faults."""
         if pa.types.is_dictionary(column.type):
-            return from_text(name, column, self.columns[name], self.spellings.get(name, USUAL))
+            spelling = self.spellings.get(name, USUAL)
+            values, faults = from_text(name, column, self.columns[name], spelling)
+            return values, [self._with_way_out(name, fault) for fault in faults]
         return finish_column(name, column)
+
+    def _with_way_out(self, name: str, fault: Fault) -> Fault:
+        """Returns a fault of a column; that of its encoding says which key of the spec names it."""
+        if fault.reason != "bad_encoding":
+            return fault
+        return replace(fault, detail=undecodable(f"{name}: the value", self.source.encoding))
 
     def n_values(self, rows: pa.Array) -> np.ndarray:
         """Returns the number of values in each sound row, `[N] int64`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import json
@@ -11,8 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
+from quatrain.components.specification.encodings import UTF_8, is_single_byte, is_utf8
 from quatrain.components.specification.source import Source
-from quatrain.components.storage import COMPRESSION, compression_of, open_file, read_head
+from quatrain.components.storage import compression_of, open_file, read_head
+from quatrain.components.table.encoded_text import (
+    BOM,
+    encoding_of,
+    read_text_head,
+    to_utf8,
+    undecodable,
+)
+from quatrain.components.table.formats import command, format_of, is_binary, naming_hint, way_out
+from quatrain.components.table.text_pieces import row_ends
 from quatrain.components.wording import first_line, near
 
 HEADER_BYTES = 1 << 20
@@ -23,22 +34,7 @@ PEEK_ROWS = 100
 """Rows of JSON Lines whose keys are collected."""
 PEEK_NAMES = 20
 """How many names of a header an error shows, and how many characters of each name."""
-BOM = b"\xef\xbb\xbf"
-MAGIC_BYTES = {
-    b"PAR1": "Parquet",
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"PK\x03\x04": "zip",
-    b"ARROW1": "Arrow IPC",
-    b"SQLite format 3": "SQLite",
-    b"%PDF": "PDF",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}
-"""What a file that starts with these bytes is."""
-_FORMAT_NAMES = {"gzip": "gzip", "bz2": "bzip2", "zstd": "Zstandard"}
-"""The name in `MAGIC_BYTES` of each compression that is read."""
+_RETURNS, _NULS = r"tr '\r' '\n'", r"tr -d '\000'"
 
 AbsentHint = Callable[[str, Sequence[str]], str]
 """Returns the hint for a column that a file lacks, from its name and the file's columns."""
@@ -47,25 +43,50 @@ AbsentHint = Callable[[str, Sequence[str]], str]
 def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
     """Returns the columns of a CSV file and the byte where its rows start.
 
+    The lines of `source.skip_rows` and `source.skip_rows_after_header` are above and below it.
+
     Raises:
         SourceError: The file is empty, is not a CSV, or its header cannot be read.
     """
-    head = _read_text_head(path, "a CSV")
-    line, newline, _ = head.partition(b"\n")
-    if line.startswith(b'{"'):
+    head = _read_text_head(path, "a CSV", source.encoding, source.delimiter)
+    at = _skip(head, 0, source.skip_rows, path, "skip_rows")
+    line = _first_row(head[at:], source.quoted_newlines)
+    if line.startswith((b'{"', BOM + b'{"')):
         raise SourceError(f"{path} holds JSON, not a CSV; set source.format: jsonl")
-    if not line.strip(BOM + b"\r"):
-        fault = "starts with an empty line" if newline else "is empty"
-        raise SourceError(f"{path} {fault}; a CSV starts with the names of its columns")
-    if not newline and len(head) == HEADER_BYTES:
+    if not line.strip(BOM + b"\r\n"):
+        fault = "starts with an empty line" if line.endswith(b"\n") else "is empty"
+        where = f" below the {source.skip_rows} lines of source.skip_rows" if at else ""
+        raise SourceError(f"{path} {fault}{where}; a CSV starts with the names of its columns")
+    if not line.endswith(b"\n") and len(head) == HEADER_BYTES:
         raise SourceError(f"{path}: no line end in the first {HEADER_BYTES:,} bytes; is it a CSV?")
-    names = _names(path, line, source.delimiter)
+    names = _names(path, line.removesuffix(b"\n"), source)
     if len(names) > 1 and not any(name and names.count(name) == 1 for name in names):
         raise SourceError(
             f"{path}: no column has a name of its own: the header is {_quoted(names)}; "
             "give each column another name there"
         )
-    return names, len(line) + len(newline)
+    after, key = source.skip_rows_after_header, "skip_rows_after_header"
+    return names, _skip(head, at + len(line), after, path, key)
+
+
+def _first_row(head: bytes, quoted_newlines: bool) -> bytes:
+    """Returns the first row of some bytes, with its line end."""
+    if not quoted_newlines:
+        return head[: head.find(b"\n") + 1 or len(head)]
+    ends = row_ends(head, quoted_newlines)
+    return head[: int(ends[0]) if len(ends) else len(head)]
+
+
+def _skip(head: bytes, at: int, n_lines: int, path: str, key: str) -> int:
+    """Returns where the line is that comes after some others."""
+    for _ in range(n_lines):
+        if not (line_end := head.find(b"\n", at) + 1):
+            raise SourceError(
+                f"{path}: source.{key} is {n_lines}, and the first {len(head):,} bytes have fewer "
+                f"lines; write a smaller number"
+            )
+        at = line_end
+    return at
 
 
 def _quoted(names: Sequence[str]) -> str:
@@ -73,13 +94,13 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(repr(name[:PEEK_NAMES]) for name in names[:PEEK_NAMES]) + more
 
 
-def read_keys(path: str) -> tuple[tuple[str, ...], int]:
+def read_keys(path: str, encoding: str = UTF_8) -> tuple[tuple[str, ...], int]:
     """Returns the keys of the first rows of JSON Lines and the byte where the rows start.
 
     Raises:
         SourceError: The file does not hold JSON Lines.
     """
-    head = _read_text_head(path, "JSON Lines")
+    head = _read_text_head(path, "JSON Lines", encoding)
     start = len(BOM) if head.startswith(BOM) else 0
     lines = head[start:].split(b"\n")
     if len(head) == HEADER_BYTES:
@@ -88,7 +109,7 @@ def read_keys(path: str) -> tuple[tuple[str, ...], int]:
     rows = [line for line in lines if line.strip()][:PEEK_ROWS]
     for line in rows:
         with contextlib.suppress(ValueError, RecursionError):  # a line may be of any depth
-            value = json.loads(line)
+            value = json.loads(to_utf8(line, encoding))
             keys.update(dict.fromkeys(value if isinstance(value, dict) else ()))
     if rows and not keys:
         start_of_row = rows[0][:60].decode(errors="replace")
@@ -99,8 +120,8 @@ def read_keys(path: str) -> tuple[tuple[str, ...], int]:
     return tuple(keys), start
 
 
-def _read_text_head(path: str, kind: str) -> bytes:
-    """Returns the first bytes of a file, unpacked, after checking that they may be text.
+def _read_text_head(path: str, kind: str, encoding: str, delimiter: str = ",") -> bytes:
+    """Returns the first bytes of a file as `open_text` does, after checking that they are text.
 
     A compressed file is checked twice: it must be what its name says, and hold text.
     """
@@ -109,44 +130,67 @@ def _read_text_head(path: str, kind: str) -> bytes:
     if compression_of(path):
         head = read_head(path, HEADER_BYTES, compression_of(path))
         _check_format(path, head, kind, unpacked=True)
-    return head
+    _check_encoding(path, head, kind, encoding, delimiter)
+    if is_utf8(encoding) or is_single_byte(encoding):
+        return head
+    return read_text_head(path, HEADER_BYTES, encoding)
 
 
 def _check_format(path: str, head: bytes, kind: str, *, unpacked: bool = False) -> None:
-    """Refuses a file that starts with the magic bytes of another format than its name says."""
-    actual = next((name for magic, name in MAGIC_BYTES.items() if head.startswith(magic)), None)
-    expected = None if unpacked else _FORMAT_NAMES.get(compression_of(path) or "")
-    if actual == expected:
+    """Refuses a file that is of another format than its name says."""
+    actual = format_of(head)
+    expected = None if unpacked else compression_of(path)
+    if (actual and actual.compression) == expected and (actual is None or expected):
         return
     if expected and head:
-        raise SourceError(f"{path} is not a {expected} file, though its name says so")
-    if actual == "Parquet":
+        is_what = f"is {actual.name}, not" if actual else "is not"
+        raise SourceError(f"{path} {is_what} a {expected} file, though its name says so")
+    if actual and actual.name == "a Parquet file":
         raise SourceError(f"{path} is a Parquet file, not {kind}; set source.format: parquet")
-    if actual == "UTF-16":
-        raise SourceError(f"{path} is UTF-16 text; save it as UTF-8")
     if actual:
-        raise SourceError(f"{path} is a {actual} file, not {kind}{_naming_hint(actual, kind)}")
-
-
-def _naming_hint(actual: str, kind: str) -> str:
-    suffix = next((s for s, c in COMPRESSION.items() if _FORMAT_NAMES[c] == actual), None)
-    plain = ".csv" if kind == "a CSV" else ".jsonl"
-    return f"; if it holds {kind}, compressed, name it {plain}{suffix}" if suffix else ""
-
-
-def _names(path: str, line: bytes, delimiter: str) -> tuple[str, ...]:
-    """Returns the columns in the first line of a CSV."""
-    try:
-        text = line.removeprefix(BOM).removesuffix(b"\r").decode()
-    except UnicodeDecodeError as error:
         raise SourceError(
-            f"{path}: the header is not UTF-8 (byte 0x{line[error.start]:02x} at {error.start}); "
-            f"save the file as UTF-8"
-        ) from error
-    if "\r" in text:
-        raise SourceError(f"{path}: lines end with a carriage return alone; use line feeds")
+            f"{path} is {actual.name}, not {kind}"
+            f"{naming_hint(actual, kind) or way_out(actual, path)}"
+        )
+
+
+def _check_encoding(path: str, head: bytes, kind: str, encoding: str, delimiter: str) -> None:
+    """Refuses a file whose first bytes are text of another encoding than its source says, or none.
+
+    The text of an encoding that has zero bytes is not looked at: its characters tell nothing.
+    """
+    actual = encoding_of(head)
+    if actual and not codecs.lookup(encoding).name.startswith(actual):
+        which = "is UTF-8 text, by its mark" if actual == UTF_8 else f"is {actual.upper()} text"
+        raise SourceError(f"{path} {which}; set source.encoding: {actual}")
+    if not actual and is_binary(head, delimiter):
+        raise SourceError(
+            f"{path} is not text, and so not {kind}: its first bytes are {head[:12]!r}; let the "
+            f"program that wrote it write a CSV or Parquet file"
+        )
+
+
+def _names(path: str, line: bytes, source: Source) -> tuple[str, ...]:
+    """Returns the columns in the first line of a CSV."""
+    line = line.removesuffix(b"\r")
     try:
-        return tuple(next(csv.reader([text], delimiter=delimiter, strict=True)))
+        text = to_utf8(line, source.encoding).removeprefix(BOM).decode()
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start} of the header"
+        raise SourceError(f"{path}: {undecodable(where, source.encoding)}") from error
+    if "\r" in text.replace("\r\n", ""):
+        raise SourceError(
+            f"{path}: lines end with a carriage return alone, as on old Macs; this writes line "
+            f"feeds: {command(_RETURNS, path, '.csv')}"
+        )
+    if "\0" in text:
+        raise SourceError(
+            f"{path}: the header holds NUL bytes: {text[:PEEK_NAMES]!r}; this takes them out: "
+            f"{command(_NULS, path, '.csv')}"
+        )
+    try:
+        lines = text.splitlines(keepends=True)  # a quoted name may go on in the next line
+        return tuple(next(csv.reader(lines, delimiter=source.delimiter, strict=True)))
     except csv.Error as error:
         raise SourceError(f"{path}: the header cannot be read: {error}") from error
 

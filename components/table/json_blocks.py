@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quatrain.components.specification.encodings import UTF_8
 from quatrain.components.specification.source import Source
 from quatrain.components.table.block import Block, Fault
 from quatrain.components.table.conversion import USUAL, from_json
+from quatrain.components.table.encoded_text import undecodable
 from quatrain.components.table.range import Range
 from quatrain.components.table.sql import run_query
 from quatrain.components.table.text_pieces import BLOCK_BYTES, pieces, raw_block
@@ -37,18 +39,20 @@ def read_blocks(
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
-    objects = read_objects(span, block_bytes)
+    objects = read_objects(span, source.encoding, block_bytes)
     return (_typed(block, source, columns, spellings) for block in objects)
 
 
-def read_objects(span: Range, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+def read_objects(
+    span: Range, encoding: str = UTF_8, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Block]:
     """Yields the objects of a range as a column `text`; a line that holds none is a fault.
 
     Raises:
         SourceError: The file cannot be read, or a row is too long.
     """
-    for piece in pieces(span, block_bytes, quoted_newlines=False):
-        yield _objects(raw_block(piece, span, empty_is_row=False))
+    for piece in pieces(span, block_bytes, quoted_newlines=False, encoding=encoding):
+        yield _objects(raw_block(piece, span, empty_is_row=False), encoding)
 
 
 def keys_of(text: pa.Array) -> list[str]:
@@ -58,14 +62,14 @@ def keys_of(text: pa.Array) -> list[str]:
     return list(keys.flatten().unique().to_pylist())
 
 
-def _objects(block: Block) -> Block:
-    """Returns the block without lines that are not UTF-8, are no object, or have a key twice."""
+def _objects(block: Block, encoding: str) -> Block:
+    """Returns the block without lines that do not decode, are no object, or have a key twice."""
     rows, faults = block.rows, []
     try:
         text = rows.cast(pa.string())
     except pa.ArrowInvalid:
         wrong = np.array([not _is_utf8(row) for row in rows.to_pylist()], bool)
-        faults = [Fault.where(wrong, "bad_encoding", "the line is not valid UTF-8")]
+        faults = [Fault.where(wrong, "bad_encoding", undecodable("the line", encoding))]
         text = pc.if_else(pa.array(wrong), None, rows).cast(pa.string())
     sql = "SELECT CASE WHEN json_valid(text) THEN json_type(text) = 'OBJECT' END AS is FROM batch"
     is_object = run_query(sql, pa.table({"text": text})).column("is").combine_chunks()

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source
-from quatrain.components.storage import compression_of
 from quatrain.components.table import bigquery
 from quatrain.components.table.conversion import USUAL, can_convert
+from quatrain.components.table.encoded_text import is_cuttable
 from quatrain.components.table.files import find_files
 from quatrain.components.table.header import (
     AbsentHint,
@@ -102,20 +102,21 @@ def _cut_csv(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_C
     is_uncut = len(names) == 1 and len(columns) > 1
     why = f"; is source.delimiter {table.source.delimiter!r} right?" if is_uncut else ""
     check_columns(path, names, columns, why, table.absent_hint)
-    if table.source.quoted_newlines or compression_of(path):
+    if table.source.quoted_newlines or not is_cuttable(path, table.source.encoding):
         # Where a row starts is known only after reading every row before it.
         return [(start, None, names)]
     return _cut_at(start, n_bytes, size, names)
 
 
 def _cut_json(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
-    """Cuts JSON Lines at any byte, or not at all if the file is compressed."""
-    keys, start = read_keys(path)
+    """Cuts JSON Lines at any byte, or not at all where rows must be read in order."""
+    encoding = table.source.encoding
+    keys, start = read_keys(path, encoding)
     columns = table.columns_in_file(path, keys)
     if keys and not table.source.optional_keys:
         why = "; if rows may lack keys, set source.optional_keys: true"
         check_columns(path, keys, columns, why, table.absent_hint)
-    if compression_of(path):
+    if not is_cuttable(path, encoding):
         return [(start, None, keys)]
     return _cut_at(0, n_bytes, size, keys)
 

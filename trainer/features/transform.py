@@ -41,6 +41,9 @@ class TextFormat:
         nulls: Texts that mean a missing value.
         delimiter: What separates two values of a CSV line.
         quoted_newlines: Whether a quoted value may hold a newline.
+        encoding: The encoding of its characters.
+        skip_rows: The lines above the header of a CSV.
+        skip_rows_after_header: The lines between the header and the rows.
         optional_keys: Whether a line of JSON may lack a column, which is then missing.
         columns: The spelling of each column that is not written in the default way.
     """
@@ -48,6 +51,9 @@ class TextFormat:
     nulls: tuple[str, ...] = ("", "NA")
     delimiter: str = ","
     quoted_newlines: bool = False
+    encoding: str = "utf-8"
+    skip_rows: int = 0
+    skip_rows_after_header: int = 0
     optional_keys: bool = False
     columns: Mapping[str, Spelling] = field(default_factory=dict)
 

@@ -1,0 +1,106 @@
+"""How the file to predict is written: as the training table was, or as its first bytes show."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields
+from itertools import product
+from pathlib import Path
+
+from quatrain.components.errors import SourceError
+from quatrain.components.specification.encodings import UTF_8, is_utf8
+from quatrain.components.specification.source import Source
+from quatrain.components.storage import compression_of, read_head
+from quatrain.components.table.encoded_text import encoding_of
+from quatrain.components.table.files import list_files
+from quatrain.components.table.header import DELIMITERS, read_header
+from quatrain.components.table.range import Range
+from quatrain.components.table.read import read_range
+from quatrain.components.uris import check_uri
+from quatrain.trainer.features.transform import Transform
+
+_FORMATS = ("parquet", "jsonl")
+"""Suffixes that name their format; a file with any other suffix is a CSV."""
+_HEAD_BYTES = 1 << 16
+
+
+def source_of(path: str, transform: Transform) -> Source:
+    """Returns the file to predict as a source: the format by its name, all else as in training.
+
+    Rows to predict may come from another program. So a CSV has the delimiter under which its header
+    has all inputs, lines above the header only if the header stands below them, and an encoding
+    that its first bytes allow.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    check_uri(path)
+    suffixes = Path(path).name.split(".")[1:]
+    form = next((form for form in _FORMATS if form in suffixes), "csv")
+    text = transform.text
+    settings = {f.name: getattr(text, f.name) for f in fields(text) if f.name != "columns"}
+    around_header = {"skip_rows": 0, "skip_rows_after_header": 0} if form != "csv" else {}
+    source = Source.model_validate({"uri": path, **settings, **around_header})
+    first = list_files(source)[0][0]
+    encoding = UTF_8 if form == "parquet" else _encoding(first, source.encoding)
+    source = source.model_copy(update={"format": form, "encoding": encoding})
+    if form != "csv":
+        return source
+    return _with_its_first_row(_with_its_header(source, first, transform), first, transform)
+
+
+def _encoding(path: str, of_training: str) -> str:
+    """Returns the encoding that a file's first bytes tell, or else that of training."""
+    head = read_head(path, _HEAD_BYTES, compression_of(path))
+    if (told := encoding_of(head)) or is_utf8(of_training):
+        return told or of_training
+    with suppress(UnicodeDecodeError):
+        text = codecs.getincrementaldecoder(UTF_8)().decode(head)
+        # Text of another encoding is hardly ever valid UTF-8, except where it is ASCII; and text
+        # whose characters are wide has zeros.
+        if not text.isascii() or b"\0" in "a".encode(of_training):
+            return UTF_8
+    return of_training
+
+
+def _with_its_header(source: Source, path: str, transform: Transform) -> Source:
+    """Returns a CSV with the delimiter and the lines above the header that show all inputs.
+
+    Those of training come first.
+    """
+    inputs = {i.name for i in transform.inputs}
+    above = dict.fromkeys((source.skip_rows, 0))
+    for skip_rows, delimiter in product(above, (source.delimiter, *DELIMITERS)):
+        candidate = source.model_copy(update={"delimiter": delimiter, "skip_rows": skip_rows})
+        with suppress(SourceError):  # quotes that this delimiter does not explain
+            if inputs <= set(read_header(path, candidate)[0]):
+                return candidate
+    return source
+
+
+def _with_its_first_row(source: Source, path: str, transform: Transform) -> Source:
+    """Returns a CSV that skips what stood below the header in training, unless it is rows here."""
+    if not source.skip_rows_after_header:
+        return source
+    whole = source.model_copy(update={"skip_rows_after_header": 0})
+    with suppress(SourceError):  # the caller reads the header again, and says what is wrong
+        names, start = read_header(path, whole)
+        try:
+            stop = read_header(path, source)[1]
+        except SourceError:  # there are fewer lines
+            return whole
+        if _are_rows(Range(0, path, start, stop, names), whole, transform):
+            return whole
+    return source
+
+
+def _are_rows(span: Range, source: Source, transform: Transform) -> bool:
+    """Whether the lines of a range are rows, whose numbers convert, and not units or the like."""
+    types: Mapping[str, str] = {i.name: i.type for i in transform.inputs}
+    if set(types.values()) == {"string"}:
+        return False
+    blocks = read_range(span, source, types, transform.text.columns)
+    positions = next(blocks).all_rejected.column("position").to_pylist()
+    return not any(position < (span.stop or 0) for position in positions)

@@ -1,0 +1,172 @@
+"""Text of any encoding as UTF-8: a stream of it, or one piece after another.
+
+Bytes that do not decode become `UNDECODABLE`, so the row that has them is rejected.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Protocol, Self
+
+import pyarrow as pa
+
+from quatrain.components.errors import SourceError
+from quatrain.components.specification.encodings import UNDECODABLE, is_single_byte, is_utf8
+from quatrain.components.storage import compression_of, open_stream
+from quatrain.components.wording import first_line
+
+BOM = codecs.BOM_UTF8
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""The encoding of each byte-order mark; that of UTF-32 begins with that of UTF-16."""
+_ZEROS = {
+    (False, True, True, True): "utf-32-le",
+    (True, True, True, False): "utf-32-be",
+    (False, True, False, True): "utf-16-le",
+    (True, False, True, False): "utf-16-be",
+}
+"""The encoding by which of the first four bytes are zero, where text begins with two characters of
+Latin-1 (RFC 4627, section 3)."""
+_CHUNK_BYTES = 1 << 20
+
+
+class Stream(Protocol):
+    """Reads bytes in order: a file of pyarrow, or a `_Utf8Stream`."""
+
+    def read(self, n_bytes: int) -> bytes:
+        """Returns the next bytes; fewer than `n_bytes` only at the end."""
+
+    def close(self) -> None:
+        """Closes the file."""
+
+    def __enter__(self) -> Self:
+        """Returns the stream."""
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file."""
+
+
+def is_cuttable(path: str, encoding: str) -> bool:
+    """Whether the rows of a file can be read from the middle, and not from its start only."""
+    return compression_of(path) is None and (is_utf8(encoding) or is_single_byte(encoding))
+
+
+def open_text(path: str, encoding: str, buffer_bytes: int | None = None) -> Stream:
+    """Opens a file of text, unpacked, from its start.
+
+    Positions in a file count these bytes: those of the file, or those of UTF-8 where it has an
+    encoding in which a character may be more than one byte. `to_utf8` decodes the others.
+    """
+    stream = open_stream(path, compression_of(path), buffer_bytes)
+    if is_utf8(encoding) or is_single_byte(encoding):
+        return stream
+    return _Utf8Stream(stream, encoding, path)
+
+
+def read_text_head(path: str, n_bytes: int, encoding: str) -> bytes:
+    """Returns the first bytes of a file as `open_text` gives them.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    try:
+        with open_text(path, encoding) as stream:
+            return bytes(stream.read(n_bytes))
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror or first_line(error)}"
+        ) from error
+
+
+def to_utf8(data: bytes, encoding: str) -> bytes:
+    """Returns bytes of `open_text` as UTF-8: those of an encoding with one byte per character."""
+    if is_utf8(encoding) or not is_single_byte(encoding) or data.isascii():
+        return data
+    return data.decode(encoding, _MARK).encode("utf-8", "surrogatepass")
+
+
+def undecodable(what: str, encoding: str) -> str:
+    """Returns the sentence about text that is not of its source's encoding, with the way out."""
+    if is_utf8(encoding):
+        way_out = "if the file has another encoding, set source.encoding, for example to cp1252"
+        return f"{what} is not valid UTF-8; {way_out}"
+    return f"{what} is not valid {encoding}; is source.encoding right?"
+
+
+def encoding_of(head: bytes) -> str | None:
+    """Returns the encoding that the first bytes of a file tell; None: they may be ASCII or others.
+
+    A mark tells it, or the zeros of wide characters where there is no mark.
+    """
+    if marked := next((name for mark, name in _MARKS.items() if head.startswith(mark)), None):
+        return marked
+    wide = _ZEROS.get(tuple(byte == 0 for byte in head[:4]))  # type: ignore[arg-type]
+    if wide is None:
+        return None
+    text = codecs.getincrementaldecoder(wide)("replace").decode(head)
+    # Rows of a binary file may begin like wide text, but go on with other characters.
+    return wide if "\0" not in text and "\ufffd" not in text else None
+
+
+class _Utf8Stream:
+    """A stream of text of another encoding, as UTF-8."""
+
+    def __init__(self, stream: pa.NativeFile, encoding: str, path: str) -> None:
+        self._stream, self._encoding, self._path = stream, encoding, path
+        self._decoder = codecs.getincrementaldecoder(encoding)(_MARK)
+        self._rest, self._at, self._is_done = b"", 0, False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._stream.close()
+
+    def read(self, n_bytes: int) -> bytes:
+        """Returns the next bytes of UTF-8; fewer than `n_bytes` only at the end."""
+        parts, missing = [], n_bytes
+        while missing and (self._at < len(self._rest) or self._fill()):
+            part = self._rest[self._at : self._at + missing]
+            parts.append(part)
+            self._at += len(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def _fill(self) -> bool:
+        """Decodes the next part of the file; returns whether there was more of it."""
+        while not self._is_done:
+            data = self._stream.read(_CHUNK_BYTES)
+            self._is_done = not data
+            try:
+                text = self._decoder.decode(data, final=self._is_done)
+            except UnicodeError as error:  # what does not decode is marked, except a lacking mark
+                raise SourceError(
+                    f"{self._path} has no byte-order mark, which source.encoding: {self._encoding} "
+                    f"needs; set source.encoding: {self._encoding}-le, or {self._encoding}-be"
+                ) from error
+            self._rest, self._at = text.encode("utf-8", "surrogatepass"), 0
+            if self._rest:
+                return True
+        return False
+
+
+_MARK = "quatrain.undecodable"
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    """Returns what stands for bytes that do not decode, and where to go on."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return UNDECODABLE.decode("utf-8", "surrogatepass"), error.end
+
+
+codecs.register_error(_MARK, _mark)
