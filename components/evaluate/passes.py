@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from quatrain.components import storage
 from quatrain.components.artifacts import run_again
 from quatrain.components.errors import ArtifactError
+from quatrain.components.evaluate.importance.budget import Budget
+from quatrain.components.evaluate.importance.explanation import explain
 from quatrain.components.evaluate.measures import baseline
 from quatrain.components.evaluate.measures.baseline import ColumnSums, LabelSums, SingleInputModel
 from quatrain.components.evaluate.measures.exact_sums import MeanSums
@@ -27,8 +29,10 @@ from quatrain.components.evaluate.measures.measurements import (
     measure,
     no_rows,
     row_losses,
+    summarize,
 )
 from quatrain.components.evaluate.measures.reference import Reference
+from quatrain.components.evaluate.measures.row_sample import RowSample
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOO_MANY, Survey, as_text
 from quatrain.components.evaluate.measures.worst_rows import WorstRows, quoted
 from quatrain.components.folder import Folder
@@ -73,6 +77,7 @@ class EvaluationPlan:
         champion: Folder of the champion that the model is compared with, by its path or uri; None
             without one.
         report_rows: Number of the worst rows to quote; 0: no raw value of a row is quoted.
+        budget: What it may cost to explain the model.
     """
 
     model: str
@@ -81,6 +86,7 @@ class EvaluationPlan:
     out: str
     champion: str | None = None
     report_rows: int = 0
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def weight(self) -> str | None:
@@ -196,9 +202,20 @@ def score_shard(
     return measured
 
 
+def summarize_model(
+    measured: Measurements, plan: EvaluationPlan, models: LoadedModels
+) -> dict[str, Any]:
+    """Returns the measured part of metrics.json, the importance of the inputs included."""
+    return {**summarize(measured), **explain(measured, models.model, plan.budget)}
+
+
 def _scored_columns(plan: EvaluationPlan) -> list[str]:
     engineered = [e.name for e in plan.transform.engineered]
     return [*plan.label_columns, *engineered, *(RAW_PREFIX + n for n in _raw_columns(plan))]
+
+
+def _sampled_columns(plan: EvaluationPlan) -> list[str]:
+    return [*plan.label_columns, *(RAW_PREFIX + i.name for i in plan.transform.inputs)]
 
 
 def _raw_columns(plan: EvaluationPlan) -> list[str]:
@@ -270,6 +287,7 @@ def _score(
         comparison,
         models.champion_error,
         worst,
+        RowSample.of(batch.select(_sampled_columns(plan)), row),
     )
     return measured, prediction_table(plan.transform, answers, labels)
 

@@ -1,6 +1,6 @@
 """The Beam pipeline of the evaluation: survey both splits, count train rows, score test rows.
 
-    Create(shards) -> survey -> reference -> count inputs -> fit inputs -> score -> summarize
+    Create(shards) -> survey -> reference -> count inputs -> fit inputs -> score -> explain
 
 An element is a shard, never a row: `passes` does the work of a shard. The pipeline writes one JSON
 file of measurements, and the predictions of every test shard. The statistics are exact, so they may
@@ -24,16 +24,18 @@ from apache_beam.utils.shared import Shared
 from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError, ErrorRecord, QuatrainError, RunnerError
 from quatrain.components.evaluate.measures.baseline import SingleInputModel
-from quatrain.components.evaluate.measures.measurements import Measurements, summarize
+from quatrain.components.evaluate.measures.measurements import Measurements
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.slice_values import Survey
 from quatrain.components.evaluate.passes import (
     EvaluationPlan,
+    LoadedModels,
     Shard,
     count_shard,
     fit_inputs,
     load_models,
     score_shard,
+    summarize_model,
     survey_shard,
 )
 from quatrain.components.faults import sentence_of
@@ -109,17 +111,19 @@ def _build(
     reference = beam.pvalue.AsSingleton(
         survey | "reference" >> beam.Map(_recording(_reference), plan)
     )
-    tables = (
+    tables = beam.pvalue.AsSingleton(
         train_shards
         | "count inputs" >> beam.Map(_recording(count_shard), plan, reference)
         | "merge counts" >> beam.CombineGlobally(MergeStatistics()).without_defaults()
         | "fit inputs" >> beam.Map(_recording(fit_inputs), plan, reference)
     )
+    models = SharedModels(plan)
     done = (
         test_shards
-        | "score" >> beam.ParDo(ScoreShards(plan), reference, beam.pvalue.AsSingleton(tables))
+        | "score" >> beam.ParDo(ScoreShards(plan, models), reference, tables)
         | "merge measurements" >> beam.CombineGlobally(MergeStatistics()).without_defaults()
-        | "summarize" >> beam.FlatMap(_write_summary, scratch).with_output_types(tuple[str, str])
+        | "explain" >> beam.ParDo(ExplainModel(plan, models))
+        | "write" >> beam.FlatMap(_write_summary, scratch).with_output_types(tuple[str, str])
     )
     # Where a stage has no output, Beam's own runner waits forever for a worker that was killed.
     done | beam.GroupByKey()
@@ -149,15 +153,29 @@ class MergeStatistics(beam.CombineFn):
         return accumulator
 
 
-class ScoreShards(beam.DoFn):
-    """Scores test shards; each process loads the model, and the champion, once."""
+class SharedModels:
+    """The models, which a process loads once for all that it does with them."""
 
     def __init__(self, plan: EvaluationPlan) -> None:
         self._plan, self._shared = plan, Shared()
 
+    def load(self) -> LoadedModels | ErrorRecord:
+        """Loads the model and the champion, or returns those that this process has loaded."""
+        loaded: LoadedModels | ErrorRecord = self._shared.acquire(
+            partial(_record, load_models, self._plan)
+        )
+        return loaded
+
+
+class ScoreShards(beam.DoFn):
+    """Scores test shards."""
+
+    def __init__(self, plan: EvaluationPlan, models: SharedModels) -> None:
+        self._plan, self._shared = plan, models
+
     def setup(self) -> None:
-        """Loads the models, or takes those that this process has loaded."""
-        self._models = self._shared.acquire(partial(_record, load_models, self._plan))
+        """Loads the models."""
+        self._models = self._shared.load()
 
     def process(
         self,
@@ -167,6 +185,21 @@ class ScoreShards(beam.DoFn):
     ) -> Iterator[Measurements | ErrorRecord]:
         """Yields the measurements of a shard."""
         yield _record(score_shard, shard, self._plan, self._models, reference, tables)
+
+
+class ExplainModel(beam.DoFn):
+    """Explains the model with the sample of the test rows, and summarizes all measurements."""
+
+    def __init__(self, plan: EvaluationPlan, models: SharedModels) -> None:
+        self._plan, self._shared = plan, models
+
+    def setup(self) -> None:
+        """Loads the models."""
+        self._models = self._shared.load()
+
+    def process(self, measured: Measurements | ErrorRecord) -> Iterator[Any]:
+        """Yields the measured part of metrics.json."""
+        yield _record(summarize_model, measured, self._plan, self._models)
 
 
 def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -195,11 +228,11 @@ def _reference(survey: Survey, plan: EvaluationPlan) -> Reference:
 
 
 def _write_summary(
-    measured: Measurements | ErrorRecord, scratch: Folder
+    summary: dict[str, Any] | ErrorRecord, scratch: Folder
 ) -> Iterator[tuple[str, str]]:
     """Writes what the driver reads; yields nothing."""
-    if isinstance(measured, ErrorRecord):
-        scratch.write_json(_MEASUREMENTS, {_ERROR: asdict(measured)})
+    if isinstance(summary, ErrorRecord):
+        scratch.write_json(_MEASUREMENTS, {_ERROR: asdict(summary)})
     else:
-        scratch.write_json(_MEASUREMENTS, summarize(measured))
+        scratch.write_json(_MEASUREMENTS, summary)
     yield from ()

@@ -17,6 +17,7 @@ from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.champion import find_champion, split_of
 from quatrain.components.evaluate.gate import cautions, check_gate
+from quatrain.components.evaluate.importance.budget import Budget
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
 from quatrain.components.evaluate.report.report import render
 from quatrain.components.folder import commit, read_manifest
@@ -92,8 +93,15 @@ def evaluate_model(
             if launch.remote:  # its workers have neither the copy nor a mount
                 served, shards = f"{model}/model", examples
                 opponent = opponent and unmounted(opponent)
-            n_quoted = checked.evaluate.report_rows
-            plan = EvaluationPlan(served, transform, slices, folder.uri, opponent, n_quoted)
+            plan = EvaluationPlan(
+                served,
+                transform,
+                slices,
+                folder.uri,
+                opponent,
+                checked.evaluate.report_rows,
+                Budget.of(metadata, transform, manifest["rows"]["read"]),
+            )
             train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             rows = manifest["rows"]["test"]
             print(f"evaluate: {rows:,} test rows in {counted(len(test), 'shard')}", flush=True)

@@ -277,6 +277,20 @@ class ServedModel:
         answer = answers["probabilities" if self.classes else "prediction"].numpy()
         return np.asarray(answer[:rows])
 
+    def answer_to_any(self, columns: Columns) -> np.ndarray:
+        """Returns the answers to a batch, or NaN for all of it if the model refuses its values.
+
+        A model of one's own may check that an end comes after its start; shuffled rows need not.
+        """
+        import tensorflow as tf
+
+        try:
+            return self.answer(columns)
+        except tf.errors.InvalidArgumentError:
+            rows = len(next(iter(columns.values())))
+            shape = (rows, len(self.classes)) if self.classes else (rows,)
+            return np.full(shape, np.nan, np.float32)
+
 
 def _padded(columns: Columns, rows: int) -> dict[str, Any]:
     """Returns the columns as tensors, the last row repeated up to a multiple of `PADDING` rows."""

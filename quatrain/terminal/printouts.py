@@ -18,6 +18,9 @@ from quatrain.components.wording import counted, first_line
 if TYPE_CHECKING:
     from quatrain.draft.propose import Proposal
 
+N_INPUTS = 5
+"""Inputs that are named as the strongest."""
+
 
 def tier_table() -> str:
     """Returns a table of the tiers: what each means today, and meant in AI Platform Training."""
@@ -159,6 +162,17 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
+def _importance_lines(metrics: dict[str, Any]) -> Iterator[str]:
+    """Yields the inputs that matter most, if a run before this version did not leave them out."""
+    entries = metrics.get("importance", ())
+    seen = [e for e in entries if e["low"] is not None and e["low"] > 0]
+    if seen:
+        listing = ", ".join(f"{e['input']} +{e['rise']:,.4f}" for e in seen[:N_INPUTS])
+        rest = f", and {len(seen) - N_INPUTS} more" if len(seen) > N_INPUTS else ""
+        yield f"inputs that matter most: {listing}{rest}"
+        yield f"  (how much {metrics['importance_basis']['loss']} rises when one is shuffled)"
+
+
 def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
     """Yields the metrics with their intervals, then the checks of the gate and the cautions."""
     yield f"{metrics['rows']:,} test rows"
@@ -170,6 +184,7 @@ def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
         interval = "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
         rows.append((name, f"{metric['value']:.4f}", interval))
     yield from align(rows)
+    yield from _importance_lines(metrics)
     gate = metrics["gate"]
     yield f"gate {'passed' if gate['passed'] else 'failed'}"
     for check in gate["checks"]:

@@ -18,6 +18,7 @@ from quatrain.components.evaluate.measures.exact_sums import MeanSums
 from quatrain.components.evaluate.measures.metrics import MetricEstimate, loss_of
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.regression import Regression
+from quatrain.components.evaluate.measures.row_sample import RowSample
 from quatrain.components.evaluate.measures.worst_rows import WorstRows
 
 N_BINS = 10_000
@@ -126,16 +127,21 @@ class PairedComparison:
 
         The loss is the log-loss or RMSE; the interval is that of the paired difference.
         """
-        if isinstance(self.statistics, Regression):
-            loss, power = self.statistics.squared.mean, 0.5
-        else:
-            loss, power = self.statistics.loss.mean, 1.0
+        loss = mean_loss(self.statistics)
+        power = 0.5 if isinstance(self.statistics, Regression) else 1.0
         if not loss > 0:
             return MetricEstimate(math.nan)
         mean, error = self.difference.mean / loss, self.difference.error / loss
         ratio = MetricEstimate.normal(1 + mean, error, low=0.0)
         # The root of a ratio of mean squared errors is the ratio of the RMSEs.
         return MetricEstimate(*(v**power - 1 for v in (ratio.value, ratio.low, ratio.high)))
+
+
+def mean_loss(statistics: Statistics) -> float:
+    """Returns the mean of `row_losses`; NaN without rows."""
+    if isinstance(statistics, Regression):
+        return statistics.squared.mean
+    return statistics.loss.mean
 
 
 def row_losses(reference: Reference, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
@@ -158,6 +164,7 @@ class Measurements:
         champion: The comparison with the champion on all rows, if there is one.
         champion_error: Why the champion could not be loaded.
         worst: The rows with the largest loss.
+        sample: Rows to explain the model with.
     """
 
     overall: Statistics
@@ -168,6 +175,7 @@ class Measurements:
     champion: PairedComparison | None = None
     champion_error: str = ""
     worst: WorstRows = field(default_factory=WorstRows)
+    sample: RowSample = field(default_factory=RowSample)
 
     def __add__(self, other: Measurements) -> Measurements:
         return Measurements(
@@ -179,6 +187,7 @@ class Measurements:
             self.champion + other.champion if self.champion and other.champion else None,
             self.champion_error or other.champion_error,
             self.worst + other.worst,
+            self.sample + other.sample,
         )
 
 
@@ -212,8 +221,7 @@ def summarize(measured: Measurements) -> dict[str, Any]:
         "curves": measured.overall.curves(),
         "worst_rows": measured.worst.listed(),
     }
-    plain: dict[str, Any] = _plain(summary)
-    return plain
+    return dict(plain(summary))
 
 
 def _champion(measured: Measurements) -> dict[str, Any] | None:
@@ -248,12 +256,12 @@ def _baselines(trivial: PairedComparison, by_input: Mapping[str, Statistics]) ->
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Returns a value as JSON: estimates as mappings, numbers that are not finite as None."""
     if isinstance(value, MetricEstimate):
-        return _plain(asdict(value))
+        return plain(asdict(value))
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

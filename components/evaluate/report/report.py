@@ -15,7 +15,7 @@ from markupsafe import Markup
 from quatrain.components.evaluate.gate import show_small
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
-from quatrain.components.evaluate.report import data_checks, plots, wrong_rows
+from quatrain.components.evaluate.report import data_checks, inputs, plots, wrong_rows
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted
 
@@ -70,7 +70,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    strongest: list[str] = []
+    strongest = inputs.strongest(metrics["importance"])
+    input_lines, zero = inputs.lines(metrics["importance"])
     environment.filters.update(
         number=show_number, share=_share, count=_count, small=show_small, short=_short
     )
@@ -102,6 +103,9 @@ def render(
         quotes_rows=bool(spec["evaluate"]["report_rows"]),
         wrong_lines=[wrong_rows.line(row, strongest) for row in metrics["worst_rows"]],
         strongest=strongest,
+        input_lines=input_lines,
+        zero=zero,
+        n_inputs=inputs.N_INPUTS,
     )
 
 

@@ -117,6 +117,21 @@ def test_the_worst_rows_are_quoted_with_their_raw_values(evaluated: Path) -> Non
     assert "2013,1,1,&lt;script&gt;" in page  # the sample of rejected rows
 
 
+def test_the_importance_of_each_raw_input_is_measured(evaluated: Path) -> None:
+    metrics = read_metrics(evaluated)
+    assert metrics["importance_basis"] == {
+        "loss": "log_loss",
+        "rows": 700,
+        "permutations": 2,  # 5 000 rows of a model of unknown cost in a CPU-second, 3 750 for this
+        "inputs_left_out": 0,
+    }
+    delay, carrier = metrics["importance"]
+    assert (delay["input"], carrier["input"]) == ("delay", "carrier")
+    assert delay["rise"] > delay["low"] > carrier["high"] > carrier["rise"]
+    page = (evaluated / "report.html").read_text()
+    assert "<h2>Which inputs matter</h2>" in page
+
+
 def test_no_row_is_quoted_if_the_spec_says_so(tmp_path: Path, models: dict[str, Path]) -> None:
     delay = np.round(ROWS["test"]["delay"].to_numpy(), 1) + 0.123456
     rows = {**ROWS, "test": ROWS["test"].set_column(0, "delay", [delay])}

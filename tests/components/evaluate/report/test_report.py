@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
-from quatrain.components.evaluate.report import plots, report
+from quatrain.components.evaluate.report import inputs, plots, report
 from quatrain.components.evaluate.report.report import render, show_number
 from tests.components.handmade import make_metadata, make_spec, make_transform
 
@@ -48,6 +49,7 @@ def page(
     passed: bool = True,
     values: tuple[str, ...] | None = None,
     report_rows: int = 20,
+    importance: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     measured = {
         "task": task,
@@ -74,6 +76,13 @@ def page(
         },
         "curves": curves(task),
         "worst_rows": [wrong_row(task, hostile)],
+        "importance": importance or [importance_of(hostile, 0.2)],
+        "importance_basis": {
+            "loss": "rmse" if task == "regression" else "log_loss",
+            "rows": 1500,
+            "permutations": 5,
+            "inputs_left_out": 3,
+        },
     }
     metrics = {
         **measured,
@@ -111,6 +120,12 @@ def page(
         audit=audit,
         drift=drift_from(hostile),
     )
+
+
+def importance_of(name: str, rise: float | None, half: float = 0.1) -> dict[str, Any]:
+    """An entry of `importance`, with an interval of this half width."""
+    low, high = (None, None) if rise is None else (rise - half, rise + half)
+    return {"input": name, "rise": rise, "low": low, "high": high}
 
 
 def wrong_row(task: str, hostile: str) -> dict[str, Any]:
@@ -361,6 +376,47 @@ def test_a_wrong_row_shows_its_gap_and_unfolds_its_other_values(tmp_path: Path) 
     assert "<i>time</i> (missing)" in binary
     assert binary.index("<i>x5</i> 5") < binary.index("<summary>4 more</summary>")
     assert binary.index("<summary>4 more</summary>") < binary.index("<i>x6</i> 6")
+
+
+def section_of(text: str, title: str) -> str:
+    return text.split(f"<h2>{title}</h2>")[1].split("<h2>")[0]
+
+
+def test_inputs_are_marked_whose_interval_includes_0(tmp_path: Path) -> None:
+    entries = [
+        importance_of("strong", 0.3),
+        importance_of("weak", 0.05),
+        importance_of("wrong", -0.3),
+        importance_of("refused", None),
+    ]
+    section = section_of(page(tmp_path, importance=entries), "Which inputs matter")
+    effects = re.findall(r'<li class="(\w+)"><span class="name">(\w+)', section)
+    assert effects == [
+        ("seen", "strong"),
+        ("none", "weak"),
+        ("worse", "wrong"),
+        ("unknown", "refused"),
+    ]
+    assert section.count("no effect seen") == section.count("misleads") == 1
+    assert "0.2000&nbsp;\N{EN DASH} 0.4000" in section
+    assert "3 inputs that predict least alone are left out." in section
+
+
+def test_bars_of_importance_share_one_scale_with_its_zero() -> None:
+    entries = [importance_of("a", 0.3), importance_of("b", 0.0), importance_of("c", -0.1, 0.0)]
+    (a, b, c), zero = inputs.lines(entries)  # the scale goes from -0.1 to 0.4
+    assert zero == pytest.approx(20)
+    assert a.bar == pytest.approx((20, 60))
+    assert a.whisker == pytest.approx((60, 40))
+    assert (b.bar, b.whisker) == (pytest.approx((20, 0)), pytest.approx((0, 40)))
+    assert c.bar == pytest.approx((0, 20))
+
+
+def test_the_inputs_that_matter_most_come_first_in_a_wrong_row(tmp_path: Path) -> None:
+    entries = [importance_of("x9", 0.3), importance_of("x7", 0.05)]
+    section = section_of(page(tmp_path, importance=entries), "Where it is most wrong")
+    names = re.findall(r"<i>(\w+)</i>", section)
+    assert names == ["x9", "x", "time", *(f"x{k}" for k in range(9))]
 
 
 def test_rejected_rows_and_skewed_ones_are_quoted_only_if_rows_may_be(tmp_path: Path) -> None:

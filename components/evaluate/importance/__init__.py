@@ -1,0 +1,1 @@
+"""Which inputs a model relies on, and how its answers follow them."""
