@@ -269,13 +269,24 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
     for path, group, _ in chosen:
         schema = pa.schema([footers[path][1].field(name) for name in columns])
         rows = _flat(pa.Table.from_batches(_rows_of(path, group, list(columns), each), schema))
-        for i, (name, type_) in enumerate(columns.items()):
-            if type_ is not None:
-                values, _ = from_typed(name, rows.column(i).combine_chunks(), type_)
-                rows = rows.set_column(i, name, values)
         for name, value in _in_path(path, keys).items():
             rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
         tables.append(rows)
+    for name, types in columns.items():
+        if types:
+            parts = [table.column(name).combine_chunks() for table in tables]
+            united = _united_parts(name, parts, types)
+            if not united:
+                first: dict[pa.DataType, str] = {}
+                for path, (_, schema) in footers.items():
+                    first.setdefault(schema.field(name).type, path)
+                unreadable[name] = _types_in_words(first)
+            tables = [
+                table.set_column(table.schema.get_field_index(name), name, part)
+                if united
+                else table.drop_columns([name])
+                for table, part in zip(tables, united or parts, strict=True)
+            ]
     return Sample(
         source,
         (*names, *keys),
@@ -287,14 +298,36 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
     )
 
 
-def _united(schemas: Mapping[str, pa.Schema]) -> tuple[dict[str, str | None], dict[str, str]]:
+def _united_parts(name: str, parts: list[pa.Array], types: list[str]) -> list[pa.Array]:
+    """Returns the parts of a column in the first type that reads the values of all of them.
+
+    Returns:
+        One array for each part; none if every type rejects too many values.
+    """
+    for type_ in types:
+        read = [from_typed(name, part, type_) for part in parts]
+        n_bad = sum(len(fault.rows) for _, faults in read for fault in faults)
+        if n_bad <= TOLERATED * sum(map(len, parts)):
+            return [values for values, _ in read]
+    return []
+
+
+def _types_in_words(types: Mapping[pa.DataType, str]) -> str:
+    """Returns that no type reads a column, of whose types the first files are given."""
+    listed = " and ".join(f"{type_} in {path}" for type_, path in types.items())
+    return f"it is {listed}; no type reads the values of {'both' if len(types) == 2 else 'all'}"
+
+
+def _united(
+    schemas: Mapping[str, pa.Schema],
+) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Returns the columns that every file has, and why the others cannot be read, by name.
 
     Returns:
-        By name, the type of a spec in which a column is read whose types in the files Arrow cannot
-        promote; None: Arrow can.
+        By name, the types of a spec that may read a column whose types in the files Arrow cannot
+        promote; none: Arrow can.
     """
-    columns: dict[str, str | None] = {}
+    columns: dict[str, list[str]] = {}
     unreadable: dict[str, str] = {}
     for name in dict.fromkeys(name for schema in schemas.values() for name in schema.names):
         types: dict[pa.DataType, str] = {}  # by type, the first file that has it
@@ -310,24 +343,25 @@ def _united(schemas: Mapping[str, pa.Schema]) -> tuple[dict[str, str | None], di
             continue
         if odd := next((t for t in types if not is_flat(t)), None):
             unreadable[name] = f"it is {odd}"
-        elif (type_ := _type_of_all(list(types))) == "":
-            unreadable[name] = "it is " + " and ".join(
-                f"{t} in {path}" for t, path in types.items()
-            )
+        elif _are_kindred(list(types)):
+            columns[name] = []
         else:
-            columns[name] = type_
+            columns[name] = [
+                t for t in ("string", *TYPES) if all(can_convert(t, type_) for type_ in types)
+            ]
+            if not columns[name]:
+                del columns[name]
+                unreadable[name] = _types_in_words(types)
     return columns, unreadable
 
 
-def _type_of_all(types: list[pa.DataType]) -> str | None:
-    """Returns the type that reads all Arrow types; None: they are kindred; empty: no type does."""
+def _are_kindred(types: list[pa.DataType]) -> bool:
+    """Whether Arrow can promote types to one."""
     flat = [_flat(pa.table({"a": pa.nulls(0, type_)})).schema for type_ in types]
     with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError):
         pa.unify_schemas(flat, promote_options="permissive")
-        return None
-    return next(
-        (t for t in ("string", *TYPES) if all(can_convert(t, type_) for type_ in types)), ""
-    )
+        return True
+    return False
 
 
 def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pytest
 
 from quatrain.components.errors import SourceError
 from quatrain.draft.profile.sample import draw_sample, sniff_delimiter, spread
+from quatrain.draft.propose import propose
 
 
 @pytest.mark.parametrize(
@@ -169,8 +171,39 @@ def test_a_column_that_no_type_reads_in_all_parts_is_named(tmp_path: Path) -> No
     sample = draw_sample(uri)
     assert sample.unreadable == {
         "x": f"{tmp_path}/p-2.parquet lacks it",
-        "k": f"it is int64 in {tmp_path}/p-0.parquet and date32[day] in {tmp_path}/p-1.parquet",
+        "k": f"it is int64 in {tmp_path}/p-0.parquet and date32[day] in {tmp_path}/p-1.parquet; no "
+        "type reads the values of both",
     }
+
+
+COLUMNS = {
+    "int": pa.array(range(40)),
+    "float": pa.array([i + 0.5 for i in range(40)]),
+    "text": pa.array([f"v{i % 7}" for i in range(40)]),
+    "number as text": pa.array([f"{i}.5" for i in range(40)]),
+    "category": pa.array([f"v{i % 7}" for i in range(40)]).dictionary_encode(),
+    "bool": pa.array([i % 2 == 0 for i in range(40)]),
+    "day": pa.array(range(40), pa.date32()),
+    "time": pa.array(range(0, 40 * 10**15, 10**15), pa.timestamp("ns", "UTC")),
+    "day as text": pa.array([f"2024-05-{1 + i % 28:02}" for i in range(40)]),
+    "missing": pa.nulls(40),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), [*itertools.combinations(COLUMNS, 2)])
+def test_a_column_of_any_two_types_is_read_in_both_parts_or_left_out_with_both(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    label = pa.array(["no" if i % 3 else "yes" for i in range(40)])
+    x = pa.array([i * 7 % 13 / 13 for i in range(40)])
+    parts = [pa.table({"x": x, "k": COLUMNS[name], "y": label}) for name in (one, other)]
+    proposal = propose(_parts(tmp_path, *parts), "y", tmp_path / "t.yaml")
+    entry = proposal.draft.columns["k"]
+    if entry.is_active:
+        assert proposal.draft.document["split"] and "do not convert" not in entry.comment
+    else:
+        types = [str(COLUMNS[name].type) for name in (one, other)]
+        assert all(f"{type_} in {tmp_path}" in entry.comment for type_ in types)
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
