@@ -93,7 +93,8 @@ def run_spec(spec: dict[str, Any], folder: Path, *options: object) -> Outcome:
     path = folder / f"{spec['name']}.yaml"
     path.write_text(yaml.safe_dump(spec, sort_keys=False))
     completed = quatrain("run", path, "--root", folder / RUNS, *options, cwd=folder)
-    return Outcome(completed, (folder / RUNS / spec["name"] / "latest").resolve())
+    runs = (folder / RUNS / spec["name"]).glob("*/run.json")
+    return Outcome(completed, max(file.parent.resolve() for file in runs))
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -53,7 +53,8 @@ def run(
 ) -> None:
     """Run the whole pipeline for SPEC on this machine.
 
-    The results are in ROOT/<name>/<run id>. ROOT/<name>/latest points to that folder.
+    The results are in ROOT/<name>/<run id>. ROOT/<name>/latest points to the last run that was
+    measured.
 
     \b
     Example:

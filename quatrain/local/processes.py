@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
@@ -30,22 +33,33 @@ _TAIL_BYTES = 256 << 10
 
 
 class Process:
-    """A supervised command, whose descendants end with it and with this process."""
+    """A supervised command, whose descendants end with it and with this process.
+
+    Its temporary folder, TMPDIR, goes with it. A step of kfp leaves its code there, and one that is
+    killed whatever it had begun.
+    """
 
     def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
         self.log = log
         self.cpu_s = 0.0
         self.code: int | None = None
-        supervisor = [sys.executable, "-I", "-S", str(_SUPERVISOR), str(os.getpid())]
+        self._temporary = tempfile.mkdtemp(prefix="quatrain-step-")
+        supervisor = [sys.executable, "-I", "-S", str(_SUPERVISOR)]
+        supervisor += [str(os.getpid()), self._temporary]
         with log.open("ab") as stream:
             self._popen = subprocess.Popen(
                 [*supervisor, *command],
-                env=dict(env),
+                env={**env, "TMPDIR": self._temporary},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches only the command line, which stops it
             )
+
+    @property
+    def pid(self) -> int:
+        """The supervisor, which leads the session of the command and its descendants."""
+        return self._popen.pid
 
     def poll(self) -> int | None:
         """Returns the exit code, or None while the command runs."""
@@ -55,6 +69,9 @@ class Process:
             if pid:
                 code = os.waitstatus_to_exitcode(status)
                 self._popen.returncode = code
+                if code < 0:  # the supervisor itself was killed, and left all this undone
+                    _kill_session(pid)
+                    shutil.rmtree(self._temporary, ignore_errors=True)
                 self.code = code if code >= 0 else 128 - code
                 self.cpu_s = usage.ru_utime + usage.ru_stime
         return self.code
@@ -69,6 +86,15 @@ class Process:
         while (code := self.poll()) is None:
             time.sleep(POLL_S)
         return code
+
+
+def _kill_session(session: int) -> None:
+    """On Linux, kills the processes of a session, as a supervisor does before it ends."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if fields[3] == str(session):  # proc(5): state, ppid, pgrp, session
+                os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
 def stop_all(processes: Iterable[Process]) -> None:

@@ -26,8 +26,11 @@ LINKS: dict[str, tuple[str, str, str]] = {
 }
 """Links in the run's folder: the artifact of each, its manifest, and the path inside it."""
 
+MEASURED = "metrics.json"
+"""The link to what the evaluation wrote, after which a run is measured."""
+
 LATEST, CHAMPION = "latest", "champion"
-"""Links beside the runs of a model, to the last run and to the last that passed its gate."""
+"""Links beside the runs of a model, to the last that was measured and that passed its gate."""
 
 
 @dataclass
@@ -92,7 +95,8 @@ class Run:
                 step.status, step.wall_s = "failed", time.monotonic() - step.started
         self.write()
         if not error:
-            replace_link(self.folder.parent / CHAMPION, self.folder.name)
+            for link in (LATEST, CHAMPION):
+                replace_link(self.folder.parent / link, self.folder.name)
 
     def with_report(self, error: str) -> str:
         """Returns an error, with the path of the report if the run wrote one."""
@@ -100,7 +104,10 @@ class Run:
         return f"{error}\nreport: {page}" if page.exists() else error
 
     def link(self, artifacts: dict[str, str]) -> None:
-        """Links complete artifacts into the folder, by relative paths, so that it can be moved."""
+        """Links complete artifacts into the folder, by relative paths, so that it can be moved.
+
+        Once the run is measured, `latest` points to it.
+        """
         for name, (artifact, manifest, inside) in LINKS.items():
             if artifact not in artifacts:
                 continue
@@ -108,10 +115,12 @@ class Run:
             target = folder / inside
             if (folder / manifest).is_file() and target.exists():
                 replace_link(self.folder / name, os.path.relpath(target, self.folder))
+                if name == MEASURED:
+                    replace_link(self.folder.parent / LATEST, self.folder.name)
 
 
 def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[str, Any]) -> Run:
-    """Creates the folder `<root>/<name>/<run id>` and points `latest` to it.
+    """Creates the folder `<root>/<name>/<run id>`.
 
     Args:
         root: The folder of all runs.
@@ -141,23 +150,25 @@ def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[s
         "spec": spec.sha256,
         "arguments": arguments,
     }
-    run = Run(folder, record)
-    replace_link(latest, folder.name)
-    return run
+    return Run(folder, record)
 
 
 def models_below(root: Path) -> list[Path]:
     """Returns the folders that hold the runs of one model each, in a folder of all runs."""
-    return sorted(path.parents[1] for path in root.glob(f"*/{LATEST}/run.json"))
+    return sorted({path.parents[1] for path in root.glob("*/*/run.json")})
 
 
 def find_run(path: Path) -> Path:
     """Returns the folder of a run, or the latest run in the folder of a model's runs.
 
+    If none of them was measured, it is the last one that was started.
+
     Raises:
         QuatrainError: The folder holds no run.
     """
-    for folder in (path, path / LATEST):
+    folders = (file.parent for file in path.glob("*/run.json"))
+    started = sorted(folder for folder in folders if not folder.is_symlink())
+    for folder in (path, path / LATEST, *started[-1:]):
         if (folder / "run.json").is_file():
             return folder
     raise QuatrainError(f"{path} holds no run (no run.json); give <root>/<name>/latest")

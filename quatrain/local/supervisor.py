@@ -1,17 +1,18 @@
 """Runs one command and leaves no process of it behind, however this process or its parent ends.
 
-    python -I -S supervisor.py PARENT_PID COMMAND...
+    python -I -S supervisor.py PARENT_PID TEMPORARY COMMAND...
 
 A step starts a shell, the shell a Python, and Python may start more processes. The supervisor
 stands between them and the command line. When the parent ends (even by SIGKILL) or sends a signal
 to stop, the supervisor ends the command's process group, gently first, and then every other
-descendant. It exits with the command's code (128 + n after signal n). It needs only the standard
-library and starts in 20 ms.
+descendant, and removes the command's temporary folder. It exits with the command's code (128 + n
+after signal n). It needs only the standard library and starts in 20 ms.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -97,4 +98,6 @@ def _kill_descendants() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(int(sys.argv[1]), sys.argv[2:]))
+    exit_code = supervise(int(sys.argv[1]), sys.argv[3:])
+    shutil.rmtree(sys.argv[2], ignore_errors=True)
+    sys.exit(exit_code)

@@ -34,6 +34,11 @@ State = aiplatform_v1.PipelineState
 Task = aiplatform_v1.PipelineTaskDetail
 
 
+def newest_run(runs: Path) -> Path:
+    """Returns the run of a model that was started last; the folder itself if there is none."""
+    return max((file.parent.resolve() for file in runs.glob("*/run.json")), default=runs)
+
+
 class LocalExecution:
     """Executes jobs, for `Vertex(execute=...)`.
 
@@ -67,14 +72,13 @@ class LocalExecution:
                 stderr=stream,
             )
         job.state = State.PIPELINE_STATE_RUNNING
-        latest = root / spec["name"] / "latest"
         while process.poll() is None:
             if job.state == State.PIPELINE_STATE_CANCELLING:
                 process.terminate()
-            self.show(job, latest)
+            self.show(job, newest_run(root / spec["name"]))
             time.sleep(0.2)
-        self.show(job, latest)
-        self.runs.append(latest.resolve())
+        self.show(job, newest_run(root / spec["name"]))
+        self.runs.append(newest_run(root / spec["name"]))
         if job.state == State.PIPELINE_STATE_CANCELLING:
             job.state = State.PIPELINE_STATE_CANCELLED
         elif process.returncode:
@@ -86,13 +90,13 @@ class LocalExecution:
     def here(self, uri: str) -> Path:
         return self.buckets / uri.removeprefix("gs://")
 
-    def show(self, job: Any, latest: Path) -> None:
+    def show(self, job: Any, run: Path) -> None:
         """Copies the steps of the run's record to the job's tasks."""
-        if not (latest / "run.json").exists():
+        if not (run / "run.json").exists():
             return
-        record = json.loads((latest / "run.json").read_text())
+        record = json.loads((run / "run.json").read_text())
         tasks = [self.task(n, s, record["error"]) for n, s in enumerate(record["steps"], 1)]
-        report = latest / "report.html"
+        report = run / "report.html"
         if report.exists():
             folder = report.resolve().parent.relative_to(self.buckets.resolve())
             artifact = aiplatform_v1.Artifact(uri=f"gs://{folder}")

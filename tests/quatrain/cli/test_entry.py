@@ -251,11 +251,11 @@ def test_ctrl_c_is_reported_as_such_with_the_folder_of_the_run(
         stderr=subprocess.PIPE,
         text=True,
     )
-    record = tmp_path / "toy" / "latest" / "run.json"
     deadline = time.monotonic() + 30
-    while not record.exists() or not json.loads(record.read_text())["steps"]:
+    while not any(json.loads(r.read_text())["steps"] for r in tmp_path.glob("toy/*/run.json")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    (record,) = tmp_path.glob("toy/*/run.json")
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=20)
     assert child.returncode == INTERRUPTED

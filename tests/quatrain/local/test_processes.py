@@ -1,8 +1,14 @@
 """The reason of a failed step is the last error in its log."""
 
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
-from quatrain.local.processes import describe_exit, last_error
+from quatrain.local.processes import Process, describe_exit, last_error
 
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -57,3 +63,49 @@ def test_a_killed_process_is_reported_with_its_signal(tmp_path):
     assert describe_exit(137, tmp_path / "log") == (
         "it was killed by SIGKILL, often for want of memory; its log ends with: epoch 3"
     )
+
+
+def in_session(session):
+    """Returns the processes of a session that run."""
+    stats = [
+        stat.read_text().rpartition(")")[2].split() for stat in Path("/proc").glob("[0-9]*/stat")
+    ]
+    return [fields for fields in stats if fields[3] == str(session) and fields[0] != "Z"]
+
+
+def wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """An empty folder that is this process's TMPDIR."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_supervisor_that_is_killed_alone_leaves_no_process_and_no_file(
+    tmp_path, temporary, number
+):
+    script = f"mktemp -d > {tmp_path}/name; sleep 60 & sleep 60"
+    process = Process(["sh", "-c", script], tmp_path / "log", os.environ)
+    wait_for(lambda: (tmp_path / "name").exists() and len(in_session(process.pid)) == 4)
+    assert Path((tmp_path / "name").read_text()).is_relative_to(temporary)
+    os.kill(process.pid, number)
+    assert process.wait() == 128 + number
+    wait_for(lambda: not in_session(process.pid))
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_temporary_files_of_a_command_go_with_it(tmp_path, temporary):
+    for code in (0, 3):
+        process = Process(["sh", "-c", f"mktemp -d; exit {code}"], tmp_path / "log", os.environ)
+        assert process.wait() == code
+        assert list(temporary.iterdir()) == []

@@ -16,7 +16,7 @@ import yaml
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.local import run as local
-from quatrain.local.runs import Run
+from quatrain.local.runs import Run, find_run
 from quatrain.pipelines.compiled import PipelineError
 
 ROOT = Path(__file__).parents[3]
@@ -28,7 +28,7 @@ def run(toy_path, spec, root, behaviour="ok", counts=(1,)):
 
 
 def latest(root):
-    return root / "toy" / "latest"
+    return max(file.parent.resolve() for file in (root / "toy").glob("*/run.json"))
 
 
 def record_of(root):
@@ -142,13 +142,38 @@ def test_whole_numbers_of_the_spec_survive_the_journey_as_numbers(alone):
     assert manifest["epochs"] == 20
 
 
-def test_runs_sort_by_their_start_and_latest_is_the_last(alone, toy_path, spec, tmp_path):
+def test_runs_sort_by_their_start_and_latest_is_the_last_that_was_measured(
+    toy_path, spec, tmp_path
+):
     first = run(toy_path, spec, tmp_path).folder.name
     with pytest.raises(local.StepFailed):
         run(toy_path, spec, tmp_path, behaviour="fail")
     names = sorted(p.name for p in (tmp_path / "toy").iterdir() if not p.is_symlink())
     assert names[0] == first
-    assert os.readlink(latest(tmp_path)) == names[1]
+    assert latest(tmp_path).name == names[1]
+    assert os.readlink(tmp_path / "toy/latest") == first
+    assert find_run(tmp_path / "toy").resolve().name == first
+
+
+def test_a_run_that_fails_its_gate_is_the_latest_and_no_champion(tmp_path):
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        run = Run(tmp_path / name, {})
+        if name != "three":
+            (run.folder / "pipeline/evaluation").mkdir(parents=True)
+            (run.folder / "pipeline/evaluation/metrics.json").write_text("{}")
+            run.link({"evaluation": str(run.folder / "pipeline/evaluation")})
+        run.finish("" if name == "one" else "the gate failed")
+    assert os.readlink(tmp_path / "latest") == "two"
+    assert os.readlink(tmp_path / "champion") == "one"
+
+
+def test_where_no_run_was_measured_the_last_is_found(tmp_path):
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+        Run(tmp_path / name, {}).finish("no rows")
+    assert not (tmp_path / "latest").exists()
+    assert find_run(tmp_path) == tmp_path / "2"
 
 
 def test_the_champion_is_the_last_run_that_succeeded(tmp_path):
