@@ -28,7 +28,8 @@ def run(toy_path, spec, root, behaviour="ok", counts=(1,)):
 
 
 def latest(root):
-    return max(file.parent.resolve() for file in (root / "toy").glob("*/run.json"))
+    started = (file.parent.resolve() for file in (root / "toy").glob("*/run.json"))
+    return max(started, default=root / "toy/latest")
 
 
 def record_of(root):
