@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from quatrain.components.errors import QuatrainError
+from quatrain.components.wording import first_line
 
 MAX_BYTES = 1_000_000
 """The largest file: some ten thousand columns with a feature each."""
@@ -43,7 +44,7 @@ def read_documents(path: Path | str) -> list[Any]:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DocumentError(f"cannot be read: {error.strerror}") from error
+        raise DocumentError(f"cannot be read: {error.strerror}; check the name") from error
     return parse(data)
 
 
@@ -55,7 +56,9 @@ def parse(data: bytes | str) -> list[Any]:
             has a merge key, or a key that is not a text or stands twice.
     """
     if len(data) > MAX_BYTES:
-        raise DocumentError(f"is larger than {MAX_BYTES:,} bytes, the most that is read")
+        raise DocumentError(
+            f"is larger than {MAX_BYTES:,} bytes, the most that is read; shorten it"
+        )
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
         _check_depth(text)
@@ -69,10 +72,14 @@ def parse(data: bytes | str) -> list[Any]:
             return documents
         finally:
             loader.dispose()
-    except yaml.YAMLError as error:
-        raise DocumentError(f"is not YAML: {error}") from error
-    except (ValueError, OverflowError) as error:  # not UTF-8, or no number or date of any calendar
-        raise DocumentError(f"is not YAML: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        problem = error.problem or error.context
+        raise DocumentError(f"is not YAML: {line}{problem}; correct that") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # A control character; or not UTF-8, or no number or date of any calendar.
+        raise DocumentError(f"is not YAML: {first_line(error)}; correct that") from error
 
 
 def _check_depth(text: str) -> None:
@@ -82,7 +89,9 @@ def _check_depth(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth, line = depth + 1, event.start_mark.line + 1 if event.start_mark else line
             if depth > MAX_DEPTH:
-                raise DocumentError(f"line {line}: nests deeper than {MAX_DEPTH} levels")
+                raise DocumentError(
+                    f"line {line}: nests deeper than {MAX_DEPTH} levels; flatten it"
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -94,7 +103,9 @@ def _check(root: Any) -> None:
         node = waiting.pop()
         count += 1
         if count > MAX_VALUES:
-            raise DocumentError(f"holds more than {MAX_VALUES:,} values, each alias counted")
+            raise DocumentError(
+                f"holds more than {MAX_VALUES:,} values, each alias counted; shorten it"
+            )
         if node.tag not in _TAGS:
             raise DocumentError(
                 f"is not YAML as it is read here: line {node.start_mark.line + 1} has the tag "
@@ -117,7 +128,7 @@ def _values(node: yaml.MappingNode) -> Iterator[Any]:
                 f"here; write them out"
             )
         if not isinstance(key, yaml.ScalarNode):
-            raise DocumentError(f"line {line}: a name is a text, not a list or a mapping")
+            raise DocumentError(f"line {line}: a name must be a text, not a list or a mapping")
         if key.tag != _TEXT:
             kind = key.tag.rpartition(":")[2]
             raise DocumentError(
@@ -125,6 +136,6 @@ def _values(node: yaml.MappingNode) -> Iterator[Any]:
                 f'write "{key.value}"'
             )
         if key.value in names:
-            raise DocumentError(f"line {line}: the key {key.value!r} stands twice")
+            raise DocumentError(f"line {line}: the key {key.value!r} stands twice; remove one")
         names.add(key.value)
         yield value

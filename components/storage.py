@@ -296,5 +296,6 @@ def read_head(path: str, n_bytes: int, compression: str | None = None) -> bytes:
             return bytes(stream.read(n_bytes))
     except OSError as error:
         raise SourceError(
-            f"{path} cannot be read: {error.strerror or first_line(error)}"
+            f"{path} cannot be read: {error.strerror or first_line(error)}; check its name and "
+            "rights"
         ) from error

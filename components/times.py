@@ -30,7 +30,7 @@ def parse_utc(text: str) -> datetime:
     try:
         return parse_time(text).astimezone(UTC)
     except OverflowError as error:  # for example 9999-12-31T23:00-12:00
-        raise ValueError(f"{text!r} is outside the years 1 to 9999 in UTC") from error
+        raise ValueError(f"{text!r} must be within the years 1 to 9999 in UTC") from error
 
 
 def run_time(at: str, clocks: Iterable[str] = ()) -> datetime:
@@ -82,5 +82,5 @@ def _run_time(text: str) -> datetime:
             f"2013-07-01T03:00:00Z"
         ) from error
     if moment < EPOCH:
-        raise SourceError(f"the run's time {text!r} is before 1970")
+        raise SourceError(f"the run's time {text!r} must be from 1970 on")
     return moment

@@ -48,7 +48,7 @@ def parse(uri: str) -> re.Match[str] | None:
         raise SourceError(f"{shown} cannot be read; write a local path or gs://BUCKET/OBJECT")
     if match["options"] and not PATIENCE.fullmatch(match["options"]):
         raise SourceError(
-            f"{shown}: {match['options']!r} is no option of a gs:// uri; the only one is "
-            f"?retry_limit_seconds=N, in whole seconds up to 9999, so remove it"
+            f"{shown}: {match['options']!r} is no option of a gs:// uri; remove it, or write "
+            f"?retry_limit_seconds=N, in whole seconds up to 9999"
         )
     return match

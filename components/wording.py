@@ -11,9 +11,29 @@ The header of a file that is not a CSV can be a megabyte of anything.
 """
 
 
-def counted(n: int, noun: str) -> str:
-    """Returns a number with its noun: `1 error`, `2,000 errors`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+_SINGULAR = {"are": "is", "were": "was", "have": "has", "do": "does"}
+"""The forms of verbs that follow one thing; others take an s."""
+
+
+def counted(n: int, noun: str, verb: str = "") -> str:
+    """Returns a number with its noun: `1 error`, `2,000 classes`.
+
+    Args:
+        n: The number.
+        noun: The noun in the singular.
+        verb: A verb in the plural that follows: `2 rows are`, and of one `1 row is`.
+    """
+    if n == 1:
+        verb = _SINGULAR.get(verb, f"{verb}s" if verb else "")
+    else:
+        noun += "es" if noun.endswith(("s", "x", "ch")) else "s"
+    return f"{n:,} {noun} {verb}".rstrip()
+
+
+def a_or_an(words: str) -> str:
+    """Returns words after their article: `an Arrow IPC file`, `a Unix time`."""
+    an = re.match(r"[aeioAEIO]|u(?!ni)|[FHLMNRSX](?=[A-Z])", words)  # as spoken: an HTML page
+    return f"{'an' if an else 'a'} {words}"
 
 
 def near(word: object, allowed: Iterable[object]) -> str:

@@ -154,7 +154,7 @@ def executor_of(command: Sequence[str]) -> str:
         return command[list(command).index(_FUNCTION) + 1]
     raise PipelineError(
         f"a step runs the container command {list(command)[:3]}, which cannot run locally; "
-        f"local runs know Python components, CustomTrainingJobOp and HyperparameterTuningJobRunOp"
+        f"use Python components, CustomTrainingJobOp or HyperparameterTuningJobRunOp"
     )
 
 
@@ -198,7 +198,7 @@ def read_compiled(path: Path | str) -> Compiled:
             data = file.read(MAX_BYTES + 1)
         documents = parse(data)
     except OSError as error:
-        raise PipelineError(f"{path}: cannot be read: {error.strerror}") from error
+        raise PipelineError(f"{path}: cannot be read: {error.strerror}; check the name") from error
     except DocumentError as error:
         raise PipelineError(f"{path}: {error}") from error
     try:

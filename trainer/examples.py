@@ -98,7 +98,8 @@ class Labels:
         if transform.task == "regression":
             values = labels.astype(np.float64)
             if not np.isfinite(values).all():
-                raise TrainerError("a label of the train split is not finite; reject its row")
+                wrong = values[~np.isfinite(values)][0]
+                raise TrainerError(f"a label of the train split is {wrong}; reject its row")
             mean = float(values.mean()) if len(values) else 0.0
             return cls(len(values), mean=mean, squares=float(np.square(values - mean).sum()))
         n_classes = len(transform.label.classes)
@@ -172,7 +173,7 @@ class Examples:
             raise self._empty(name)
         split = self._split(table, name)
         if not split.weights.sum() > 0:
-            raise TrainerError(f"the weights of the {name} split are all 0")
+            raise TrainerError(f"the weights of the {name} split are all 0; reject such rows")
         return split
 
     def groups(self, name: str) -> Iterator[Group]:
@@ -262,7 +263,9 @@ class Examples:
     def _names(self, split: str) -> list[str]:
         names = sorted(n for n in self.manifest["files"] if n.startswith(f"{split}-"))
         if not names:
-            raise TrainerError(f"{self.uri}: the manifest names no {split} shard")
+            raise TrainerError(
+                f"{self.uri}: the manifest names no {split} shard; run the preprocessing again"
+            )
         return names
 
     def _file(self, name: str) -> pa.NativeFile:
@@ -304,7 +307,9 @@ class Examples:
         available = file.schema_arrow.names
         selected = list(available if columns is None else columns)
         if absent := sorted(set(selected) - set(available)):
-            raise TrainerError(f"{self.uri}/{name} has no column {absent}; it has {available}")
+            raise TrainerError(
+                f"{self.uri}/{name} has no column {absent[0]!r}; run the preprocessing again"
+            )
         return file.read(selected, use_threads=False).select(selected)
 
 

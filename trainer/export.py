@@ -274,7 +274,7 @@ def prove(signatures: Mapping[str, Any], raw: Columns, engineered: Columns, outp
         raise TrainerError(
             f"the saved model answers {from_raw[row]} to raw validation row {row}, but "
             f"{expected[row]} to the same row engineered; the transform differs between "
-            "preprocessing and serving, so nothing was exported"
+            "preprocessing and serving, so nothing was exported: report that"
         )
 
 

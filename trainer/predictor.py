@@ -207,7 +207,9 @@ class Fitting:
             TrainerError: A split is streamed.
         """
         if isinstance(self.train, Streamed) or isinstance(self.validation, Streamed):
-            raise TrainerError(f"model {self.job.settings.model} needs all rows in memory")
+            raise TrainerError(
+                f"model {self.job.settings.model} needs all rows in memory; choose model tabm"
+            )
         return self.train, self.validation
 
 
@@ -221,8 +223,8 @@ def head_of(examples: Examples, train: Split | Streamed) -> Head:
     task, classes = examples.transform.task, examples.transform.label.classes
     if len(classes) > MAX_CLASSES:
         raise TrainerError(
-            f"the label has {len(classes):,} classes, more than {MAX_CLASSES:,}; is it an "
-            "identifier, or a number that asks for task: regression?"
+            f"the label has {len(classes):,} classes, more than {MAX_CLASSES:,}; set task: "
+            "regression if it is an amount, or merge them"
         )
     if isinstance(train, Split):
         labels = Labels.of(train.labels, examples.transform)

@@ -109,7 +109,7 @@ class Streamed:
             first += part.rows
         self.weight, self.sample = float(sum(weights)), np.concatenate(samples)
         if not self.weight > 0:
-            raise TrainerError(f"the weights of the {name} split are all 0")
+            raise TrainerError(f"the weights of the {name} split are all 0; reject such rows")
 
     def windows(self, batch_size: int, shuffle: tuple[int, int] | None) -> Iterator[Window]:
         """Yields windows of about `window_bytes`."""

@@ -181,9 +181,9 @@ def read_settings(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"is not JSON: {error}") from error
+        raise ValueError(f"it must be JSON: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"is {type(values).__name__}, not a JSON object of settings")
+        raise ValueError(f"it must be a JSON object of settings, not {type(values).__name__}")
     hints = get_type_hints(Hyperparameters)
     types = {f.name: hints[f.name] for f in fields(Hyperparameters)}
     for name, value in values.items():

@@ -213,23 +213,30 @@ def _whole_number(text: str) -> int:
     try:
         return int(re.sub(r"\.0*$", "", text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number") from None
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:
     """Reads `128,64`; an empty text means no hidden layer."""
-    return tuple(int(part) for part in text.split(",") if part.strip())
+    return tuple(_whole_number(part.strip()) for part in text.split(",") if part.strip())
 
 
 def _sha256(text: str) -> str:
     if text and not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not 64 hexadecimal digits")
+        raise argparse.ArgumentTypeError(f"{text!r} must be 64 hexadecimal digits")
     return text
 
 
 _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     int: (_whole_number, "N"),
-    float: (float, "X"),
+    float: (_number, "X"),
     str: (str, "NAME"),
     tuple[int, ...]: (_whole_numbers, "N,N"),
 }

@@ -58,7 +58,7 @@ def option_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Action]
         """Beam's parser; it raises an error where Beam's own would end the process."""
 
         def error(self, message: str) -> NoReturn:
-            raise OptionError(message)
+            raise OptionError(f"Beam refuses it: {message}; correct it")
 
     parser = OptionParser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
     for group in _groups(PipelineOptions):

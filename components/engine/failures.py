@@ -60,7 +60,7 @@ def explain_faults(out: str) -> Iterator[None]:
         if any(text in str(error) for text in LOST_WORKER):
             raise RunnerError(
                 "a worker process of Beam was lost; it was killed from outside, most often for "
-                "want of memory. Nothing was written; run again, with fewer workers if it recurs"
+                "want of memory. Nothing was written; run again, with fewer --workers if it recurs"
             ) from None
         raise
 
@@ -138,11 +138,12 @@ def _explained(text: str) -> QuatrainError:
     if isinstance(known, type) and issubclass(known, QuatrainError):
         return known(message)
     if not frames[n_outer:] or not step:
-        return RunnerError(f"the engine ended the job: {raised[:_MAX_CHARS] or text[-_MAX_CHARS:]}")
+        end = raised[:_MAX_CHARS] or text[-_MAX_CHARS:]
+        return RunnerError(f"the engine ended the job; read its log, which ends so: {end}")
     own = [f"{m['file']}:{m['line']} in {m['function']}: {m['code']}" for m in frames[n_outer:]]
     return StepError(
-        f"step {step[1]} raised {kind}: {message}; Quatrain does not expect that, so please report "
-        f"it with these lines:\n" + "\n".join(own)
+        f"step {step[1]} raised {kind}: {message}; Quatrain does not expect that, so report it "
+        f"with these lines:\n" + "\n".join(own)
     )
 
 

@@ -148,7 +148,9 @@ class Launch:
                     result.cancel()
                 raise
         if state != PipelineState.DONE:
-            raise RunnerError(f"the job of runner {self.runner!r} ended as {state}")
+            raise RunnerError(
+                f"the job of runner {self.runner!r} ended as {state}; look for the cause in its log"
+            )
 
     def _defaults(self, name: str, out: str, n_elements: int) -> dict[str, Any]:
         """Returns the options of the engine that are not chosen."""

@@ -36,7 +36,10 @@ def serve(program: str) -> Iterator[str]:
         try:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         except OSError as error:
-            raise RunnerError(f"{program} cannot be started: {error.strerror}") from error
+            raise RunnerError(
+                f"{program} cannot be started: {error.strerror}; prism_location must be the "
+                f"program of Prism"
+            ) from error
         try:
             if not _listens(process, port):
                 log.seek(0)

@@ -95,8 +95,8 @@ def engine_of(runner: str) -> Engine:
             return engine
     if not runner.endswith("Runner"):
         raise RunnerError(
-            f"unknown runner {runner!r}{near(runner, ENGINES)}; choose one of {_names()}, or give "
-            f"the name of another Beam runner, as SamzaRunner"
+            f"unknown runner {runner!r}, which is no name of a Beam runner either, as SamzaRunner "
+            f"is{near(runner, ENGINES)}"
         )
     return Engine(runner)
 
@@ -137,8 +137,8 @@ def read_options(
     program = merged.get(engine.program)
     if program and not Path(program).is_file():
         raise RunnerError(
-            f"runner option {engine.program}={program!r} is no file on this machine; get it there "
-            f"first ({engine.source})"
+            f"runner option {engine.program}={program!r} is no file on this machine; copy it "
+            f"there first ({engine.source})"
         )
     read = _parse(merged)
     if engine is ENGINES[LOCAL]:
@@ -191,9 +191,10 @@ def pool_of(chosen: Mapping[str, Any]) -> str:
     )
     if kind != "EXTERNAL" or not address:
         raise RunnerError(
-            f"runner 'local' works in processes of its own, or in a worker pool, which "
-            f"--runner-option environment_type=EXTERNAL and --runner-option "
-            f"environment_config=HOST:PORT name; here they are {kind!r} and {address!r}"
+            f"runner 'local' works in processes of its own, or in a worker pool; here "
+            f"environment_type is {kind!r} and environment_config is {address!r}: leave both out, "
+            f"or give --runner-option environment_type=EXTERNAL and --runner-option "
+            f"environment_config=HOST:PORT"
         )
     return str(address)
 

@@ -11,6 +11,7 @@ from typing import Any
 from quatrain.components.errors import GateFailed
 from quatrain.components.evaluate.measures.metrics import loss_of
 from quatrain.components.specification.schema import Limit
+from quatrain.components.wording import counted
 
 LEVEL = 0.0005
 """A smaller relative difference reads `level`; as a percentage it would read 0.0 %."""
@@ -131,7 +132,7 @@ def _check_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]
     if passed:
         sentence = (
             f"raw rows through the serving signature and engineered rows give the same answers on "
-            f"{rows:,} test rows (largest difference {difference}, tolerance "
+            f"{counted(rows, 'test row')} (largest difference {difference}, tolerance "
             f"{show_small(tolerance)})"
         )
     else:
@@ -139,7 +140,7 @@ def _check_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]
             f", where column {skew['column']!r} is engineered otherwise" if skew["column"] else ""
         )
         sentence = (
-            f"skew={difference} on {rows:,} test rows is above the tolerance "
+            f"skew={difference} on {counted(rows, 'test row')} is above the tolerance "
             f"{show_small(tolerance)}: raw rows through the serving signature and engineered rows "
             f"differ most at test row {skew['row']:,}{cause}"
         )
@@ -215,8 +216,8 @@ def _champion_sentence(measured: Mapping[str, Any]) -> str:
         verdict = f"{abs(worse['value']):.1%} {'worse' if worse['value'] > 0 else 'better'} than"
     interval = "" if worse["low"] is None else f" ({worse['low']:+.1%} to {worse['high']:+.1%})"
     return (
-        f"{name}={ours:,.4f} on {measured['rows']:,} test rows is {verdict} {theirs:,.4f} of the "
-        f"champion, run {champion['run']}{interval}"
+        f"{name}={ours:,.4f} on {counted(measured['rows'], 'test row')} is {verdict} {theirs:,.4f} "
+        f"of the champion, run {champion['run']}{interval}"
     )
 
 
@@ -237,10 +238,10 @@ def _check(
     rows = measured["rows"]
     if value is None:
         why = "none is predicted positive" if name == "precision" else "a class is absent"
-        sentence = f"{name} cannot be computed on {rows:,} test rows ({why})"
+        sentence = f"{name} cannot be computed on {counted(rows, 'test row')} ({why})"
     else:
         verdict = verdict.format(limit=limit_shown)
-        sentence = f"{name}={value_shown} on {rows:,} test rows {verdict}"
+        sentence = f"{name}={value_shown} on {counted(rows, 'test row')} {verdict}"
     return _result(name, value, bound, passed, rows, sentence)
 
 

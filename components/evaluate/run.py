@@ -104,7 +104,10 @@ def evaluate_model(
             )
             train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             rows = manifest["rows"]["test"]
-            print(f"evaluate: {rows:,} test rows in {counted(len(test), 'shard')}", flush=True)
+            print(
+                f"evaluate: {counted(rows, 'test row')} in {counted(len(test), 'shard')}",
+                flush=True,
+            )
             measured = pipeline.score(plan, train, test, launch, checked.name)
             if champion:
                 identity = {"run": champion.run, "made": champion.created, "why": champion.why}
@@ -156,8 +159,8 @@ def _record_confusion(
         curves.log_confusion_matrix(classes, matrix)
     else:
         print(
-            f"evaluate: the confusion matrix of {len(classes)} classes is too large for the page "
-            f"of Vertex AI; it is in metrics.json"
+            f"evaluate: the confusion matrix of {counted(len(classes), 'class')} is too large for "
+            f"the page of Vertex AI; it is in metrics.json"
         )
 
 

@@ -168,7 +168,7 @@ class Cleaner:
         except duckdb.Error as error:
             raise DataError(
                 f"{block.source}: an expression under `clean` failed on a row: {reason_of(error)}; "
-                f"TRY_CAST(x AS type) and TRY(x) give NULL instead"
+                f"write TRY_CAST(x AS type) or TRY(x), which give NULL instead"
             ) from error
         finally:
             self._connection.unregister("source_rows")

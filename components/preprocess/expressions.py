@@ -64,7 +64,10 @@ def types_of(expressions: Sequence[str], columns: Mapping[str, str]) -> list[str
     """Returns the type of each expression over a row of `columns`, or its error."""
     folded = [name.casefold() for name in columns]
     if twins := sorted({n for n in columns if folded.count(n.casefold()) > 1}):
-        error = ExpressionError(f"SQL cannot tell the columns {', '.join(twins)} apart")
+        error = ExpressionError(
+            f"SQL cannot tell the columns {', '.join(twins)} apart; rename all but one in the "
+            "source"
+        )
         return [error for _ in expressions]
     with connect() as connection:
         schema = pa.schema([(name, TYPES[type_]) for name, type_ in columns.items()])
@@ -94,9 +97,11 @@ def _type_or_error(
     except ExpressionError as error:
         return error
     except duckdb.Error as error:
-        return ExpressionError(reason_of(error))
+        return ExpressionError(f"DuckDB refuses it: {reason_of(error)}; correct it")
     known = _OUR_TYPES.get(str(type_).partition("(")[0])
-    return known or ExpressionError(f"it gives {type_}; it must give one of {', '.join(SQL_TYPES)}")
+    return known or ExpressionError(
+        f"its type is {type_}; it must be one of {', '.join(SQL_TYPES)}"
+    )
 
 
 def reason_of(error: duckdb.Error) -> str:
@@ -112,9 +117,9 @@ def _parse(connection: duckdb.DuckDBPyConnection, expression: str) -> Tree:
     tree: Tree = json.loads(text)
     if tree["error"]:
         raise ExpressionError(
-            "it holds more than one statement"
+            "it holds more than one statement; write one expression"
             if tree["error_type"] == "not implemented"
-            else tree["error_message"]
+            else f"it is not SQL: {tree['error_message']}; correct it"
         )
     return tree
 
@@ -130,16 +135,16 @@ def _check(tree: Tree, columns: Mapping[str, str]) -> None:
     refused = _refused_functions()
     for node in _nodes(tree["statements"][0]["node"]["select_list"]):
         if word := _REFUSED_NODES.get(node.get("class", "")):
-            raise ExpressionError(f"it holds {word}")
+            raise ExpressionError(f"it holds {word}; leave that out")
         if _is(node, "FUNCTION"):
             name = node["function_name"].casefold()
             if word := refused.get(name):
-                raise ExpressionError(f"it calls {name}(), {word}")
+                raise ExpressionError(f"it calls {name}(), {word}; leave that out")
             if name == "age" and len(node.get("arguments") or node.get("children", ())) == 1:
                 raise ExpressionError(f"it calls age() of one time, {_CHANGES}; give it two")
         if _is(node, "COLUMN_REF") and (name := _column(node)) not in folded:
             if name in refused or name.startswith(("current_", "local")):
-                raise ExpressionError(f"it holds {name}, {_CHANGES}")
+                raise ExpressionError(f"it holds {name}, {_CHANGES}; leave that out")
             raise ExpressionError(f"there is no column {name!r}{near(name, columns)}")
 
 
@@ -156,7 +161,9 @@ def _check_shape(tree: Tree) -> None:
     ):
         raise ExpressionError("it is more than one expression; write what stands after SELECT")
     if selected[0]["alias"]:
-        raise ExpressionError("it names its result; the key in the spec is the name")
+        raise ExpressionError(
+            "it names its result; leave out AS, since the key in the spec is the name"
+        )
 
 
 @cache

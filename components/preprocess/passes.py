@@ -29,6 +29,7 @@ from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import REJECTED
 from quatrain.components.table.conversion import TYPES
 from quatrain.components.table.range import Range
+from quatrain.components.wording import counted
 from quatrain.trainer.features.base import LABEL, RAW_PREFIX, WEIGHT
 from quatrain.trainer.features.transform import Label, TextFormat, Transform, fit_features
 from quatrain.trainer.settings import TrainerError
@@ -202,7 +203,9 @@ def write_documents(job: PreprocessJob, fitted: FitResult, written: list[Written
         n_written, n_counted = sum(w.rows[name] for w in written), manifest["rows"][name]
         if n_written != n_counted:
             raise QuatrainError(
-                f"{name} shards hold {n_written:,} rows, but {n_counted:,} were counted"
+                f"{name} shards hold {counted(n_written, 'row')}, but "
+                f"{counted(n_counted, 'row', 'were')} "
+                "counted; run again, and report it if it recurs"
             )
     digests = {path: digest for w in written for path, digest in w.digests.items()}
     documents = {

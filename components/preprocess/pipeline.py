@@ -27,6 +27,7 @@ from quatrain.components.preprocess.job import ERROR, PreprocessJob
 from quatrain.components.preprocess.passes import CleanedRange, FitResult, WrittenFiles
 from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
 from quatrain.components.table.range import Range
+from quatrain.components.wording import counted
 
 _SUMMARY = "summary"
 
@@ -128,7 +129,8 @@ def fit_transform(total: Summary, job: PreprocessJob) -> FitResult:
     """Fits the transform, after printing how many rows the first pass kept."""
     n_kept = total.read - total.rejected
     print(
-        f"preprocess: {total.read:,} rows read, {n_kept:,} kept, {total.rejected:,} rejected",
+        f"preprocess: {counted(total.read, 'row')} read, {n_kept:,} kept, {total.rejected:,} "
+        "rejected",
         flush=True,
     )
     return passes.fit(job, total)

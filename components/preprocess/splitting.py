@@ -129,6 +129,6 @@ def threshold(text: str) -> pa.Scalar:
         time = parse_utc(text)
     except ValueError as error:
         raise SpecError(
-            f"split: {text!r} is not an ISO 8601 date or timestamp, as 2013-10-01"
+            f"split: {text!r} must be an ISO 8601 date or timestamp, as 2013-10-01"
         ) from error
     return pa.scalar(time.replace(tzinfo=None), pa.timestamp("us"))

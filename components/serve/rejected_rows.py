@@ -11,6 +11,7 @@ import pyarrow as pa
 from quatrain.components.specification.source import Source
 from quatrain.components.table.block import REJECTED, Block
 from quatrain.components.table.line_numbers import LineNumbers
+from quatrain.components.wording import counted
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -78,7 +79,7 @@ class RejectedRows:
             f"{row['source']}{line}: the row at {place} {row['position']:,} cannot be read "
             f"({row['reason']}: {row['detail']}): {shown!r}; mend or remove {which}, or give "
             f"--rejected FILE, which takes {which} and lets the others be predicted. "
-            f"{self.n:,} of the {self.rows:,} rows cannot be read. "
+            f"{self.n:,} of the {counted(self.rows, 'row')} cannot be read. "
             "Nothing was written, so that no prediction stands beside the wrong row"
         )
 

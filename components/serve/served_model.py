@@ -94,7 +94,9 @@ def _digests_of(metadata: Any, uri: Path | str) -> dict[str, str]:
         )
     for name in files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ArtifactError(f"{uri}/{METADATA} names {name!r}, outside of the model")
+            raise ArtifactError(
+                f"{uri}/{METADATA} names {name!r}, outside of the model; export the model again"
+            )
     return files
 
 
@@ -232,7 +234,10 @@ class ServedModel:
         try:
             model = saved_model.load(folder)
         except (OSError, ValueError) as error:
-            raise ArtifactError(f"{folder} cannot be loaded as a SavedModel: {error}") from error
+            raise ArtifactError(
+                f"{folder} cannot be loaded as a SavedModel ({first_line(error)}); export the "
+                f"model again"
+            ) from error
         absent = {"serving_default", "engineered"} - set(model.signatures)
         if absent:
             raise ArtifactError(

@@ -37,12 +37,14 @@ from quatrain.components.table.conversion import (
     from_json,
 )
 from quatrain.components.termination import SIGNALS, exit_on_termination
-from quatrain.components.wording import near
+from quatrain.components.wording import counted, near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.features.transform import Transform
 from quatrain.trainer.streams import stderr_for_errors
 
+FORM = '{"instances": [{"INPUT": VALUE, ...}, ...]}'
+"""The body of a request."""
 MAX_BODY_BYTES = 1_500_000
 """Vertex refuses a larger request to an online endpoint: its limit is 1.5 MB."""
 
@@ -111,10 +113,10 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
             parse_int=_whole_number,
         )
     except ValueError as error:
-        raise DataError(f"the body is not JSON: {error}") from error
+        raise DataError(f"the body is not JSON ({error}); send {FORM}") from error
     instances = value.get("instances") if isinstance(value, dict) else None
     if not isinstance(instances, list) or not instances:
-        raise DataError('the body must be {"instances": [...]} with at least one instance')
+        raise DataError(f"the body must be {FORM} with at least one instance")
     for i, instance in enumerate(instances):
         if not isinstance(instance, dict):
             raise DataError(f"instances[{i}] must be an object of inputs by name")
@@ -185,8 +187,8 @@ def read_rows(
         for name in required:
             if name not in instance:
                 raise DataError(
-                    f"instances[{number}]: input {name!r} is absent; null is missing, and a column "
-                    f"with `optional: true` in the spec may be left out"
+                    f"instances[{number}]: input {name!r} is absent; send null if it is missing, "
+                    f"or declare its column `optional: true` in the spec"
                 )
     spellings = {} if spellings is None else spellings
     columns, faults = {}, []
@@ -197,7 +199,7 @@ def read_rows(
     if faults:
         number, fault = min(faults, key=lambda pair: pair[0])
         detail = fault.detail if isinstance(fault.detail, str) else fault.detail[0].as_py()
-        raise DataError(f"instances[{number}].{detail}; null is missing")
+        raise DataError(f"instances[{number}].{detail}; send null if it is missing")
     return pa.record_batch(columns)
 
 
@@ -233,7 +235,7 @@ def _fragment(value: Any) -> str:
 def _body(request: Mapping[str, Any]) -> bytes:
     length = int(request.get("CONTENT_LENGTH") or 0)
     if length > MAX_BODY_BYTES:
-        raise DataError(f"the body has {length:,} bytes; at most {MAX_BODY_BYTES:,} are taken")
+        raise DataError(f"the body has {counted(length, 'byte')}; send at most {MAX_BODY_BYTES:,}")
     return bytes(request["wsgi.input"].read(length))
 
 

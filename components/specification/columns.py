@@ -102,19 +102,21 @@ class Column(BaseModel):
         """Checks that the settings suit the type and each other."""
         for key, types in _SETTINGS_OF.items():
             if getattr(self, key) and self.type not in types:
-                raise ValueError(f"{key} is a setting of {' and '.join(types)}, not of {self.type}")
+                raise ValueError(
+                    f"{key} is a setting of {' and '.join(types)}, not of {self.type}; leave it out"
+                )
         if bool(self.true_values) != bool(self.false_values):
             raise ValueError("give both true_values and false_values, or neither")
         if both := set(self.true_values) & set(self.false_values):
-            raise ValueError(f"{min(both)!r} is among both true_values and false_values")
+            raise ValueError(
+                f"{min(both)!r} is among both true_values and false_values; remove it from one"
+            )
         if self.format is not None and self.epoch is not None:
             raise ValueError("give format or epoch, not both")
         if problem := _format_problem(self.format):
             raise ValueError(f"format {self.format!r} {problem}")
         if self.decimal is not None and self.decimal == self.thousands:
-            raise ValueError(
-                f"decimal and thousands are both {self.decimal!r}; one of them is another"
-            )
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}; change one of them")
         return self
 
     @property

@@ -90,9 +90,9 @@ def read_parameter(text: str) -> ModelSpec:
         value = _parsed(_read_file(**reference), reference["uri"])
     if not isinstance(value, dict):
         kind = type(value).__name__
-        raise SpecError(f"spec: is {kind}, not a mapping of the spec's sections")
+        raise SpecError(f"spec: is {kind}; it must be a mapping of the spec's sections")
     if not is_bounded(value):
-        raise SpecError(f"spec: holds more than {MAX_VALUES:,} values")
+        raise SpecError(f"spec: holds more than {MAX_VALUES:,} values; shorten it")
     try:
         return ModelSpec.model_validate(value)
     except ValidationError as error:

@@ -55,7 +55,9 @@ class Bound(Section):
         if self.min is None and self.max is None:
             raise ValueError("give min, max or both")
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}; no model passes both")
+            raise ValueError(
+                f"min {self.min:g} is above max {self.max:g}, so no model passes both; swap them"
+            )
         return self
 
 
@@ -68,7 +70,7 @@ class Limit(Section):
     @model_validator(mode="after")
     def _check_order(self) -> "Limit":
         if self.warn is not None and self.fail is not None and self.warn > self.fail:
-            raise ValueError(f"warn {self.warn:g} is above fail {self.fail:g}")
+            raise ValueError(f"warn {self.warn:g} is above fail {self.fail:g}; swap them")
         return self
 
 
@@ -148,7 +150,9 @@ class Train(Section):
         if not isinstance(value, Mapping) or "settings" in value:
             return value
         if "trainingInput" in value:
-            raise ValueError("trainingInput stands below config: {config: {trainingInput: ...}}")
+            raise ValueError(
+                "trainingInput must stand below config: {config: {trainingInput: ...}}"
+            )
         own = {k: v for k, v in value.items() if k in cls.model_fields}
         return {**own, "settings": {k: v for k, v in value.items() if k not in own}}
 
@@ -162,7 +166,7 @@ def read_feature(entry: Any) -> Feature:
     if isinstance(entry, Feature):
         return entry
     if not isinstance(entry, Mapping):
-        raise ValueError("a feature is a mapping with name, from and transform")
+        raise ValueError("a feature must be a mapping with name, from and transform")
     values: dict[str, Any] = {str(k): v for k, v in entry.items()}
     transform = values.pop("transform", None)
     if transform is None:
@@ -172,7 +176,9 @@ def read_feature(entry: Any) -> Feature:
     cls = FEATURES[transform]
     for fitted in (*cls.fitted, "columns", "types"):
         if fitted in values:
-            raise ValueError(f"{fitted}: unknown key; it is not a setting of {transform}")
+            raise ValueError(
+                f"{fitted}: unknown key; leave it out, as {transform} has no such setting"
+            )
     columns = as_list(values.pop("from", None))
     if not isinstance(columns, Sequence):
         raise ValueError("from: name the column, or list the columns of a transform of several")
@@ -180,7 +186,7 @@ def read_feature(entry: Any) -> Feature:
     if not low <= len(columns) <= high:
         several = f"{low} columns" if low == high else f"{low} to {high} columns"
         allowed = "one column" if high == 1 else several
-        raise ValueError(f"from: {transform} takes {allowed}, not {len(columns)}")
+        raise ValueError(f"from: {transform} takes {allowed}, not {len(columns)}; change the list")
     return _adapter(cls).validate_python({**values, "columns": tuple(columns)})
 
 

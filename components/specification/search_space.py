@@ -64,6 +64,7 @@ def _setting(name: str, value: Any) -> Any:
         return getattr(TypeAdapter(Hyperparameters).validate_python({name: value}), name)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        reason = reason.replace("Input should", "it must")
         raise ValueError(f"{name}: {value!r}: {reason}") from error
 
 

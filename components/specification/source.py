@@ -64,18 +64,20 @@ class Source(Section):
             if not re.fullmatch(TABLE, DATED.sub("x", uri)):
                 raise ValueError(f"{uri!r} is no table; write it as bq://project.dataset.table")
         if (self.format == "bigquery") != bool(tables) or 0 < len(tables) < len(self.uri):
-            raise ValueError("tables (bq://) are of format bigquery, and do not stand beside files")
+            raise ValueError(
+                "tables (bq://) must be of format bigquery, and cannot stand beside files"
+            )
         return self
 
     @model_validator(mode="after")
     def _check_text(self) -> "Source":
         """Checks that keys about text stand beside text, and those about a header beside a CSV."""
         if self.format in ("parquet", "bigquery") and not is_utf8(self.encoding):
-            raise ValueError(f"encoding is for text, and a source of {self.format} has none")
-        if self.format != "csv" and (self.skip_rows or self.skip_rows_after_header):
             raise ValueError(
-                "skip_rows and skip_rows_after_header are for a CSV, which has a header"
+                f"encoding is for text, and a source of {self.format} has none; leave it out"
             )
+        if self.format != "csv" and (self.skip_rows or self.skip_rows_after_header):
+            raise ValueError("skip_rows and skip_rows_after_header are for a CSV; leave them out")
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import TABLE
-from quatrain.components.wording import first_line
+from quatrain.components.wording import a_or_an, first_line
 
 EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
 """Holds the address of an unencrypted storage API; Google's client has no variable for it."""
@@ -71,8 +71,8 @@ def find_table(uri: str) -> BigQueryTable | None:
             return None
     if table.table_type != "TABLE":
         raise SourceError(
-            f"{uri} is a {table.table_type.lower()}, and the storage API reads tables only; write "
-            f"its rows to a table"
+            f"{uri} is {a_or_an(table.table_type.lower())}, and the storage API reads tables only; "
+            f"write its rows to a table"
         )
     version = str(round(table.modified.timestamp() * 1000))
     return BigQueryTable(version, table.num_bytes or 0, tuple(field.name for field in table.schema))
@@ -177,4 +177,4 @@ def _refusals(uri: str) -> Iterator[None]:
             f"{uri} may not be read ({first_line(error)}); whoever reads it needs {_ROLES}"
         ) from error
     except (exceptions.GoogleAPICallError, exceptions.RetryError, OSError) as error:
-        raise SourceError(f"{uri} cannot be read: {first_line(error)}") from error
+        raise SourceError(f"{uri} cannot be read: {first_line(error)}; try again later") from error

@@ -24,6 +24,7 @@ from quatrain.components.specification.columns import DIRECTIVE, DIRECTIVES, ZON
 from quatrain.components.table.block import Fault
 from quatrain.components.table.number_text import plain_numbers, spelling_in_words
 from quatrain.components.table.sql import run_query
+from quatrain.components.wording import a_or_an
 from quatrain.trainer.features.text_format import Spelling
 
 TYPES: dict[str, pa.DataType] = {
@@ -215,7 +216,7 @@ def _expand(text: pa.DictionaryArray, distinct: TypedColumn) -> TypedColumn:
 def _described(type_: str, spelling: Spelling) -> str:
     """Returns what a value should have been, for the message about one that is not."""
     if spelling.format:
-        return f"a {type_} as {spelling.format}"
+        return f"{a_or_an(type_)} as {spelling.format}"
     if spelling.epoch:
         return f"a whole number of {spelling.epoch} since 1970"
     if spelling.true_values:

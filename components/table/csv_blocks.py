@@ -299,8 +299,8 @@ def _read_slowly(block: Block, parser: _CsvParser) -> Block:
     if typed is None or typed.num_rows != len(rows):
         outcome = "not" if typed is None else f"as {typed.num_rows:,}"
         raise SourceError(
-            f"{block.source}: {len(rows):,} rows near byte {block.positions[0].as_py():,} were "
-            f"read {outcome}; please report this as a bug"
+            f"{block.source}: {len(rows):,} of the rows near byte {block.positions[0].as_py():,} "
+            f"were read {outcome}; report that as a bug"
         )
     return _with_columns(block, {n: parser.finish(n, typed.column(n)) for n in parser.columns})
 

@@ -79,7 +79,8 @@ def read_text_head(path: str, n_bytes: int, encoding: str) -> bytes:
             return bytes(stream.read(n_bytes))
     except OSError as error:
         raise SourceError(
-            f"{path} cannot be read: {error.strerror or first_line(error)}"
+            f"{path} cannot be read: {error.strerror or first_line(error)}; check its name and "
+            f"rights"
         ) from error
 
 
@@ -95,7 +96,7 @@ def undecodable(what: str, encoding: str) -> str:
     if is_utf8(encoding):
         way_out = "if the file has another encoding, set source.encoding, for example to cp1252"
         return f"{what} is not valid UTF-8; {way_out}"
-    return f"{what} is not valid {encoding}; is source.encoding right?"
+    return f"{what} is not valid {encoding}; correct source.encoding"
 
 
 def encoding_of(head: bytes) -> str | None:

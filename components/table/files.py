@@ -18,7 +18,7 @@ from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import DATED, DAY, Source, is_table
 from quatrain.components.storage import NO_CREDENTIALS, is_remote, open_filesystem
 from quatrain.components.table import bigquery
-from quatrain.components.wording import first_line
+from quatrain.components.wording import counted, first_line
 
 _BRACES = re.compile(r"\{([^{}/]*,[^{}/]*)\}")
 _GLOB = re.compile(rf"[*?\[]|{_BRACES.pattern}")
@@ -47,7 +47,8 @@ class Files:
         if not n:
             return ""
         listed = ", ".join(map(str, empty[:5])) + (", ..." if n > 5 else "")
-        return f"{n} of the {len(self.days)} days of the window have no file: {listed}"
+        have = "has" if n == 1 else "have"
+        return f"{n} of the {counted(len(self.days), 'day')} of the window {have} no file: {listed}"
 
     def as_json(self) -> dict[str, Any]:
         """Returns what the manifest says about the window."""
@@ -95,9 +96,9 @@ def _files_of(source: Source, at: datetime.datetime | None) -> Files:
                 listing.update(dict.fromkeys(matches))
     if not days_with_files:
         raise SourceError(
-            f"source.window: none of the {len(days)} days from {days[0]} to {days[-1]} has a file, "
-            f"as {fill(next(u for u in source.uri if DATED.search(u)), days[-1])}; is the run's "
-            f"time {at:%Y-%m-%d %H:%M} UTC right? --at gives another one"
+            f"source.window: none of the {counted(len(days), 'day')} from {days[0]} to {days[-1]} "
+            f"has a file, as {fill(next(u for u in source.uri if DATED.search(u)), days[-1])}; is "
+            f"the run's time {at:%Y-%m-%d %H:%M} UTC right? Give another one with --at"
         )
     empty_days = tuple(day for day in days if day not in days_with_files)
     return Files(tuple(listing), days, empty_days)
@@ -117,9 +118,9 @@ def _files_at(uri: str) -> list[tuple[str, int]]:
     """Returns the (path or uri, bytes) of each file that a uri names; there must be one."""
     matches = _match(uri)
     if not matches and _GLOB.search(uri):
-        raise SourceError(f"no file matches {uri}")
+        raise SourceError(f"no file matches {uri}; check its pattern")
     if not matches:
-        raise SourceError(f"{uri} does not exist")
+        raise SourceError(f"{uri} does not exist; check its name")
     return matches
 
 
@@ -141,7 +142,9 @@ def _match(uri: str) -> list[tuple[str, int]]:
     except OSError as error:
         if "access token" in str(error):
             raise SourceError(f"{uri} cannot be listed: {NO_CREDENTIALS}") from error
-        raise SourceError(f"{uri} cannot be listed: {first_line(error)}") from error
+        raise SourceError(
+            f"{uri} cannot be listed: {first_line(error)}; try again later"
+        ) from error
     if info.type == pafs.FileType.Directory:
         raise SourceError(f"{uri} is a folder; name its files, as {uri}/*.csv")
     if info.type not in (pafs.FileType.File, pafs.FileType.NotFound):

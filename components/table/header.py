@@ -24,7 +24,7 @@ from quatrain.components.table.encoded_text import (
 )
 from quatrain.components.table.formats import command, format_of, is_binary, naming_hint, way_out
 from quatrain.components.table.text_pieces import row_ends
-from quatrain.components.wording import first_line, near
+from quatrain.components.wording import a_or_an, counted, first_line, near
 
 HEADER_BYTES = 1 << 20
 """How much of a file is searched for its columns, and so the longest header."""
@@ -56,9 +56,12 @@ def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
     if not line.strip(BOM + b"\r\n"):
         fault = "starts with an empty line" if line.endswith(b"\n") else "is empty"
         where = f" below the {source.skip_rows} lines of source.skip_rows" if at else ""
-        raise SourceError(f"{path} {fault}{where}; a CSV starts with the names of its columns")
+        raise SourceError(f"{path} {fault}{where}; a CSV must start with the names of its columns")
     if not line.endswith(b"\n") and len(head) == HEADER_BYTES:
-        raise SourceError(f"{path}: no line end in the first {HEADER_BYTES:,} bytes; is it a CSV?")
+        raise SourceError(
+            f"{path}: no line end in the first {HEADER_BYTES:,} bytes, so it is no CSV; save it as "
+            "one"
+        )
     names = _names(path, line.removesuffix(b"\n"), source)
     if len(names) > 1 and not any(name and names.count(name) == 1 for name in names):
         raise SourceError(
@@ -82,8 +85,8 @@ def _skip(head: bytes, at: int, n_lines: int, path: str, key: str) -> int:
     for _ in range(n_lines):
         if not (line_end := head.find(b"\n", at) + 1):
             raise SourceError(
-                f"{path}: source.{key} is {n_lines}, and the first {len(head):,} bytes have fewer "
-                f"lines; write a smaller number"
+                f"{path}: source.{key} is {n_lines}, and its first "
+                f"{counted(len(head), 'byte', 'have')} fewer lines; write a smaller number"
             )
         at = line_end
     return at
@@ -144,14 +147,15 @@ def _check_format(path: str, head: bytes, kind: str, *, unpacked: bool = False) 
         return
     if expected and head:
         is_what = f"is {actual.name}, not" if actual else "is not"
-        raise SourceError(f"{path} {is_what} a {expected} file, though its name says so")
+        raise SourceError(
+            f"{path} {is_what} {a_or_an(expected)} file, though its name says so; rename it"
+        )
     if actual and actual.name == "a Parquet file":
         raise SourceError(f"{path} is a Parquet file, not {kind}; set source.format: parquet")
     if actual:
-        raise SourceError(
-            f"{path} is {actual.name}, not {kind}"
-            f"{naming_hint(actual, kind) or way_out(actual, path)}"
-        )
+        other = "; write its rows as a CSV or as Parquet"
+        hint = naming_hint(actual, kind) or way_out(actual, path) or other
+        raise SourceError(f"{path} is {actual.name}, not {kind}{hint}")
 
 
 def _check_encoding(path: str, head: bytes, kind: str, encoding: str, delimiter: str) -> None:
@@ -180,19 +184,21 @@ def _names(path: str, line: bytes, source: Source) -> tuple[str, ...]:
         raise SourceError(f"{path}: {undecodable(where, source.encoding)}") from error
     if "\r" in text.replace("\r\n", ""):
         raise SourceError(
-            f"{path}: lines end with a carriage return alone, as on old Macs; this writes line "
-            f"feeds: {command(_RETURNS, path, '.csv')}"
+            f"{path}: lines end with a carriage return alone, as on old Macs; write line "
+            f"feeds with: {command(_RETURNS, path, '.csv')}"
         )
     if "\0" in text:
         raise SourceError(
-            f"{path}: the header holds NUL bytes: {text[:PEEK_NAMES]!r}; this takes them out: "
+            f"{path}: the header holds NUL bytes: {text[:PEEK_NAMES]!r}; remove them with: "
             f"{command(_NULS, path, '.csv')}"
         )
     try:
         lines = text.splitlines(keepends=True)  # a quoted name may go on in the next line
         return tuple(next(csv.reader(lines, delimiter=source.delimiter, strict=True)))
     except csv.Error as error:
-        raise SourceError(f"{path}: the header cannot be read: {error}") from error
+        raise SourceError(
+            f"{path}: the header cannot be read ({error}); correct its quotes"
+        ) from error
 
 
 def check_columns(
@@ -210,7 +216,8 @@ def check_columns(
     """
     twins = {n: count for n in columns if (count := names.count(n)) > 1}
     problems = [
-        f"{count} columns are named {n!r}; rename all but one" for n, count in twins.items()
+        f"{counted(count, 'column', 'are')} named {n!r}; rename all but one"
+        for n, count in twins.items()
     ]
     absent: dict[str, list[str]] = {}
     for name in columns:
@@ -228,12 +235,15 @@ def read_footer(path: str, n_bytes: int) -> tuple[pq.FileMetaData, pa.Schema]:
         SourceError: The file is not a Parquet file, or not a whole one.
     """
     if not n_bytes:
-        raise SourceError(f"{path} is empty; a Parquet file has at least a footer")
+        raise SourceError(
+            f"{path} is empty; write it again, as a Parquet file has at least a footer"
+        )
     try:
         with open_file(path) as file:
             parquet = pq.ParquetFile(file)
             return parquet.metadata, parquet.schema_arrow
     except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(
-            f"{path} is not a Parquet file, or not a whole one: {first_line(error)}"
+            f"{path} is not a Parquet file, or not a whole one ({first_line(error)}); write it "
+            "again"
         ) from error

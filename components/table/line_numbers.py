@@ -40,7 +40,9 @@ class LineNumbers:
         while self._byte < position:
             data = stream.read(min(position - self._byte, LINE_BYTES))
             if not data:
-                raise SourceError(f"{self._path} became shorter while it was read")
+                raise SourceError(
+                    f"{self._path} became shorter while it was read; run again when it is at rest"
+                )
             self._byte += len(data)
             self._line += data.count(b"\n")
         return self._line

@@ -87,7 +87,10 @@ class _Declaration:
         in_path = partition_values(path, absent, self.columns, self.spellings)
         in_file = {n: type_ for n, type_ in self.columns.items() if n not in in_path}
         if not in_file:
-            raise SourceError(f"{path}: every declared column is in the path and none in the file")
+            raise SourceError(
+                f"{path}: every declared column is in the path and none in the file; declare one "
+                "of the file"
+            )
         return in_file
 
 
@@ -164,7 +167,7 @@ def _streams(
     for uri, n_bytes in tables:
         metadata = bigquery.find_table(uri)
         if metadata is None:
-            raise SourceError(f"source.uri: {uri} does not exist")
+            raise SourceError(f"source.uri: {uri} does not exist; check its name")
         check_columns(uri, metadata.columns, columns, "", table.absent_hint)
         session = bigquery.open_session(uri, list(columns), n_bytes, size, project)
         _check_types(uri, session.schema, columns, table.spellings)

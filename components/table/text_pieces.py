@@ -14,6 +14,7 @@ from quatrain.components.storage import open_file
 from quatrain.components.table.block import Block
 from quatrain.components.table.encoded_text import BOM, is_cuttable, open_text, to_utf8
 from quatrain.components.table.range import Range
+from quatrain.components.wording import first_line
 
 BLOCK_BYTES = 4 << 20
 """About 43 000 rows of flights: larger blocks cost memory, smaller ones cost calls."""
@@ -77,7 +78,9 @@ def pieces(
             unchecked = _pieces_of_range(span, block_bytes)
         yield from map(check, unchecked)
     except OSError as error:
-        raise SourceError(f"{span.path} cannot be read: {error}") from error
+        raise SourceError(
+            f"{span.path} cannot be read: {first_line(error)}; write it again"
+        ) from error
 
 
 def row_ends(data: bytes, quoted_newlines: bool) -> np.ndarray:
@@ -214,7 +217,7 @@ def _check_length(n_bytes: int, path: str, position: int) -> None:
     if n_bytes > MAX_ROW_BYTES:
         raise SourceError(
             f"{path}: the row at byte {position:,} is longer than {MAX_ROW_BYTES >> 20} MB; "
-            f"is a quote left open, or is the file not a CSV?"
+            f"close its quote, or name a file that is a CSV"
         )
 
 

@@ -13,6 +13,7 @@ from quatrain.components.table import bigquery
 from quatrain.components.table.block import Block
 from quatrain.components.table.conversion import USUAL, from_typed
 from quatrain.components.table.range import Range
+from quatrain.components.wording import first_line
 from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_ROWS = 1 << 16
@@ -47,7 +48,9 @@ def read_blocks(
                 yield _block(batch, span.path, position, columns, spellings)
                 position += batch.num_rows
     except (OSError, pa.ArrowInvalid) as error:
-        raise SourceError(f"{span.path} cannot be read: {error}") from error
+        raise SourceError(
+            f"{span.path} cannot be read: {first_line(error)}; write it again"
+        ) from error
 
 
 def read_stream(

@@ -49,9 +49,12 @@ def find_versions(uris: Iterable[str], project: str = "", client: Any = None) ->
     generations = _generations(set(paths.values()), project, client) if paths else {}
     for uri, path in paths.items():
         if path not in generations:
-            raise SourceError(f"{uri} was there a moment ago and is not any more")
+            raise SourceError(f"{uri} {_GONE}")
         versions[uri] = generations[path]
     return {uri: versions[uri] for uri in uris}
+
+
+_GONE = "was there a moment ago and is not any more; run again when it is at rest"
 
 
 def digest_versions(versions: Mapping[str, str]) -> str:
@@ -77,7 +80,7 @@ def check_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None
 def _table_version(uri: str) -> str:
     table = find_table(uri)
     if table is None:
-        raise SourceError(f"{uri} was there a moment ago and is not any more")
+        raise SourceError(f"{uri} {_GONE}")
     return table.version
 
 
@@ -86,7 +89,7 @@ def _local_version(path: str) -> str:
     try:
         status = Path(path).stat()
     except OSError as error:
-        raise SourceError(f"{path} was there a moment ago and is not any more") from error
+        raise SourceError(f"{path} {_GONE}") from error
     return f"{status.st_size} bytes of {status.st_mtime_ns}"
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quatrain.components.errors import TierError
 from quatrain.components.tiers.pools import Pool, fitting_count, load, successor
-from quatrain.components.wording import near
+from quatrain.components.wording import counted, near
 
 _Count = Annotated[int, Field(ge=0)]
 
@@ -87,9 +87,9 @@ class TrainingInput(_LegacyRecord):
         known = load()["old_keys"]
         for key in self.rest:
             if key in _keys(OldTuning):
-                raise ValueError(f"{key} stands below hyperparameters")
+                raise ValueError(f"{key} must stand below hyperparameters")
             if key in _keys(ReplicaConfig):
-                raise ValueError(f"{key} stands below masterConfig or workerConfig")
+                raise ValueError(f"{key} must stand below masterConfig or workerConfig")
             if key not in known:
                 raise ValueError(f"unknown key {key!r}{near(key, [*_keys(TrainingInput), *known])}")
         if self.scale_tier is None and not self.master_type:
@@ -167,7 +167,7 @@ def translate(config: OldConfig, today: datetime.date) -> Translation:
     if not old.master_type:
         raise TierError("train.config has no masterType, which scaleTier CUSTOM needs")
     if old.worker_count and not old.worker_type:
-        raise TierError(f"train.config has workerCount {old.worker_count}, but no workerType")
+        raise TierError(f"train.config has workerCount {old.worker_count}, but needs a workerType")
     now = load()["old_keys"]
     sentences = [f"{key} of train.config is not used; {now[key]} says it now" for key in old.rest]
     sentences += _omissions(old)
@@ -187,8 +187,8 @@ def _omissions(old: TrainingInput) -> list[str]:
     if old.parameter_server_count:
         machine = old.parameter_server_type or "without a type"
         sentences.append(
-            f"{old.parameter_server_count} parameter servers {machine} are left out: Keras 3 has "
-            f"none, the replicas sum their gradients in step"
+            f"{counted(old.parameter_server_count, 'parameter server')} {machine} cannot be used: "
+            f"Keras 3 has none, the replicas sum their gradients in step"
         )
     if old.evaluator_count:
         sentences.append(

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from quatrain.components.errors import TierError
-from quatrain.components.wording import near
+from quatrain.components.wording import counted, near
 
 
 class Pool(BaseModel):
@@ -87,8 +87,8 @@ def check_pools(pools: Sequence[Pool], today: datetime.date) -> None:
         )
     if len(pools) > 2:
         raise TierError(
-            f"train.pools has {len(pools)} pools; pool 2 would hold parameter servers and pool 3 "
-            f"an evaluator, which Keras 3 does not have: put all workers into pool 1"
+            f"train.pools has {counted(len(pools), 'pool')}; pool 2 would hold parameter servers "
+            f"and pool 3 an evaluator, which Keras 3 does not have: put all workers into pool 1"
         )
     if any(pool.tpu_topology for pool in pools) and len(pools) > 1:
         raise TierError("a TPU job has one pool with one replica; leave out train.pools[1]")
@@ -177,7 +177,7 @@ def _check_machine(pool: Pool, where: str) -> None:
     if pool.tpu_topology:
         raise TierError(
             f"{where}: {machine} has no TPU, so it takes no tpu_topology {pool.tpu_topology!r}; "
-            f"TPU machines are {', '.join(rules['tpu'])}"
+            f"leave it out, or choose one of {', '.join(rules['tpu'])}"
         )
     if bool(pool.accelerator_type) != bool(pool.accelerator_count):
         raise TierError(
@@ -210,7 +210,7 @@ def _check_tpu(pool: Pool, where: str, topologies: Sequence[str]) -> None:
     if pool.replica_count != 1:
         raise TierError(
             f"{where}: a TPU pool has 1 replica, not {pool.replica_count}; "
-            f"the topology says how many chips train"
+            f"choose a topology of as many chips"
         )
 
 
@@ -233,8 +233,8 @@ def _check_attached(pool: Pool, where: str) -> None:
     fits = next((rule["counts"] for rule in rules if pool.machine_type in rule["machines"]), None)
     if fits is None:
         raise TierError(
-            f"{where}: {pool.machine_type} takes no accelerator; GPUs attach to N1 machines "
-            f"(n1-standard-8), or come with a machine (g2-standard-8 has 1 NVIDIA_L4)"
+            f"{where}: {pool.machine_type} takes no accelerator; choose an N1 machine, to "
+            f"which GPUs attach (n1-standard-8), or one that comes with a GPU (g2-standard-8)"
         )
     if accelerator not in fits:
         raise TierError(
@@ -245,5 +245,5 @@ def _check_attached(pool: Pool, where: str) -> None:
         nearest = fitting_count(pool.machine_type, accelerator, count)
         raise TierError(
             f"{where}: {pool.machine_type} takes {', '.join(map(str, counts))} "
-            f"{accelerator}, not {count}; the nearest is {nearest}"
+            f"{accelerator}, not {count}; set {nearest}, the nearest"
         )

@@ -176,7 +176,7 @@ def load_prices(path: Path = OWN) -> Prices:
     except ValidationError as error:
         places = [".".join(map(str, e["loc"])) + f": {e['msg']}" for e in error.errors()]
         raise PriceError(
-            f"{path}: has another form than {OWN.name}: {'; '.join(places)}"
+            f"{path}: has another form than {OWN.name} ({'; '.join(places)}); correct that"
         ) from error
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from quatrain.components.errors import TrainingFailed
 from quatrain.components.folder import commit
+from quatrain.components.wording import counted, first_line
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GOOGLE = "-aiplatform.googleapis.com"
@@ -58,8 +59,9 @@ def best_trial(job: Mapping[str, Any]) -> dict[str, Any]:
     if not succeeded:
         reasons = "; ".join(f"trial {t['id']}: {_why(t, metric['metricId'])}" for t in trials[:3])
         raise TrainingFailed(
-            f"none of {len(trials)} trials reported the metric {metric['metricId']!r}, so none is "
-            f"the best: {reasons or 'there was no trial'}"
+            f"none of {counted(len(trials), 'trial')} reported the metric {metric['metricId']!r}, "
+            f"so none is the best ({reasons or 'there was no trial'}); correct what they "
+            "failed of, or their search space"
         )
     sign = -1.0 if metric["goal"] == "MAXIMIZE" else 1.0
     return min(succeeded, key=lambda trial: (sign * (value_of(trial) or 0.0), int(trial["id"])))
@@ -106,7 +108,7 @@ def read_job(uri: str) -> dict[str, Any]:
     if parts.scheme == "file":
         return dict(json.loads(Path(unquote(parts.path)).read_text(encoding="utf-8")))
     if parts.scheme != "https" or not str(parts.hostname).endswith(GOOGLE):
-        raise TrainingFailed(f"{uri} is no tuning job of Vertex AI, whose hosts end in {GOOGLE}")
+        raise TrainingFailed(f"{uri} is no tuning job of Vertex AI; its host must end in {GOOGLE}")
     return dict(_get(uri))
 
 
@@ -121,5 +123,7 @@ def _get(uri: str) -> Any:
         answer = AuthorizedSession(credentials).get(uri, timeout=TIMEOUT_S)
         answer.raise_for_status()
     except (GoogleAuthError, OSError) as error:  # requests' errors are OSErrors
-        raise TrainingFailed(f"{uri} cannot be read: {error}") from error
+        raise TrainingFailed(
+            f"{uri} cannot be read: {first_line(error)}; run the step again"
+        ) from error
     return answer.json()

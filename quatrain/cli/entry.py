@@ -136,4 +136,7 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror} (--debug shows where)"
-    return f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
+    return (
+        f"{type(error).__name__}: {error}; that is a fault of Quatrain, so report it with the "
+        f"lines that --debug prints"
+    )

@@ -130,8 +130,8 @@ def runner_options_of(
         return options
     if runner != LOCAL:
         raise click.UsageError(
-            f"--workers belongs to runner local; {runner!r} takes its own --runner-option, such "
-            f"as max_num_workers=N for dataflow or parallelism=N for flink"
+            f"--workers belongs to runner local; give {runner!r} its own --runner-option, such as "
+            f"max_num_workers=N for dataflow or parallelism=N for flink"
         )
     if workers < 0:
         raise click.UsageError(f"--workers is {workers}; write at least 1, or 0 for one per core")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import click
 
+from quatrain.components.wording import counted
+
 
 @click.command()
 @click.argument("model")
@@ -66,7 +68,7 @@ def predict(
             place, rows, output, keep=keep, rejected=rejected, root=root, trust=trust
         )
     rest = f"; {result.rejected:,} rejected to {rejected}" if rejected else ""
-    click.echo(f"{result.rows:,} rows to {result.path}: {', '.join(result.columns)}{rest}")
+    click.echo(f"{counted(result.rows, 'row')} to {result.path}: {', '.join(result.columns)}{rest}")
 
 
 @contextlib.contextmanager

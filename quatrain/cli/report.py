@@ -36,7 +36,10 @@ def report(run: Path, opens: bool) -> None:
     page = folder / "report.html"
     if opens:
         if not page.exists():
-            raise QuatrainError(f"{folder} has no report.html: the run did not reach evaluate")
+            raise QuatrainError(
+                f"{folder} has no report.html, since the run did not reach evaluate; leave out "
+                "--open"
+            )
         click.launch(str(page.resolve()))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quatrain.components.wording import counted
 from quatrain.draft.draft import Entry, TableProfile
 from quatrain.draft.leaks import bins, levels
 from quatrain.draft.profile.columns import ColumnProfile
@@ -53,13 +54,13 @@ def _why_not(table: TableProfile, column: ColumnProfile) -> str | None:
         return why
     if column.is_spoilt:
         return (
-            f"{column.n_bad:,} cells do not convert (infinity does not, for example), and their "
-            f"rows would be rejected; write such cells as missing"
+            f"{counted(column.n_bad, 'cell', 'do')} not convert (infinity does not, for example), "
+            f"and their rows would be rejected; write such cells as missing"
         )
     if column.name in table.split.disjoint:
         return "the rows are split by it, so train has none of the values in the test rows"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):
-        return f"missing in {column.values.null_count:,} of {len(column.values):,} rows"
+        return f"missing in {column.values.null_count:,} of {counted(len(column.values), 'row')}"
     if not (column.codes[(table.split.parts == 0) & table.goal.known] >= 0).any():
         return "no value in the train rows that have a label"
     if column.type == "string" and (column.kind == "time" or is_amount_as_text(column)):

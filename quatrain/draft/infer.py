@@ -11,6 +11,7 @@ import numpy as np
 
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import Clean
+from quatrain.components.wording import counted
 from quatrain.draft.draft import Draft, Entry, Question, TableProfile
 from quatrain.draft.features import exclusions_of, features_of
 from quatrain.draft.gate import evaluation
@@ -55,16 +56,18 @@ def infer(uri: str, target: str) -> Draft:
     sample = draw_sample(uri)
     bad = sample.rejected["bad_encoding"]
     if bad > MOST_BAD * (sample.table.num_rows + sample.rejected.total()):
-        raise SpecError(f"{uri}: {bad:,} rows of the sample are not UTF-8; {RECODE}")
+        raise SpecError(f"{uri}: {counted(bad, 'row', 'are')} not UTF-8 in the sample; {RECODE}")
     if not sample.table.num_rows:
         listed = rejected_rows(sample)
-        why = f"no row can be read: {listed}" if listed else "there are no rows, only a header"
+        why = f"no row can be read; correct the file: {listed}"
+        if not listed:
+            why = "there are no rows, only a header; add rows to the file"
         raise SpecError(f"{uri}: {why}")
     if lacks_header(sample):
         raise SpecError(
             f"{uri}: there is no header: the first line seems to be a row, since its cells look "
-            f"like those below. {_NAMELESS[0].upper()}{_NAMELESS[1:]}, with better names than "
-            f"these: {naming_command(uri, sample)}"
+            f"like those below; {_NAMELESS}, with better names than these: "
+            f"{naming_command(uri, sample)}"
         )
     nulls = find_nulls(sample, target)
     columns = profile_columns(sample, nulls.spellings)
@@ -80,9 +83,13 @@ def infer(uri: str, target: str) -> Draft:
     columns = codes_as_text(sample, columns, nulls.spellings, target)
     inputs = [c for n, c in columns.items() if n != target]
     if not any(c.kind not in ("empty", "constant") for c in inputs):
-        reason = f"every column besides the target {target!r} has one value or none"
+        reason = (
+            f"every column besides the target {target!r} has one value or none; add one that varies"
+        )
         if not inputs:
-            reason = f"there is no column besides the target {target!r} to predict it from"
+            reason = (
+                f"there is no column besides the target {target!r} to predict it from; add some"
+            )
         if sample.unreadable:
             reason += "; " + "; ".join(f"{n!r}: {why}" for n, why in sample.unreadable.items())
         raise SpecError(f"{uri}: {reason}")
@@ -129,7 +136,9 @@ def _with_a_feature(uri: str, table: TableProfile) -> tuple[TableProfile, list[s
         return with_them, [f"may only count the rows: {listed}; no other column is left"]
     reasons = "; ".join(f"{n!r}: {why}" for n, why in list(exclusions_of(table).items())[:5])
     parts = [f"({reasons})", *amounts_as_text(table)]
-    raise SpecError(f"{uri}: no column is left to predict {table.target!r} from {'; '.join(parts)}")
+    raise SpecError(
+        f"{uri}: no column is left to predict {table.target!r} from; add one: {'; '.join(parts)}"
+    )
 
 
 def _has_feature(table: TableProfile) -> bool:
@@ -246,7 +255,7 @@ def _comment(table: TableProfile, column: ColumnProfile, exclusion: str | None) 
     elif column.name in table.split.keys:
         parts.append("used for the split" if exclusion else "also used for the split")
     if column.n_bad:
-        parts.append(f"{column.n_bad:,} cells do not convert; their rows are rejected")
+        parts.append(f"{counted(column.n_bad, 'cell', 'do')} not convert; their rows are rejected")
     if column.kind == "code":
         parts.append("a code, not an amount")
     if column.kind == "quantity" and column.name != table.target:
@@ -287,5 +296,5 @@ def _training(table: TableProfile) -> tuple[dict[str, Any], str]:
     rows = table.train_rows
     if rows <= LARGE:
         return {}, ""
-    why = f"a first look at about {rows:,} train rows; without this, twelve epochs or more"
+    why = f"a first look at about {counted(rows, 'train row')}; without this, twelve epochs or more"
     return {"max_steps": STEPS}, why

@@ -48,8 +48,8 @@ def _twins(twins: list[tuple[str, str, str]]) -> Iterator[str]:
         return
     listed = "; ".join(f"{first!r} and {second!r}" for first, second, _ in twins[:LISTED_TWINS])
     yield (
-        f"{len(twins)} pairs of columns may hold the same information, since their values or ranks "
-        f"tell each other: {listed}; and {len(twins) - LISTED_TWINS} more"
+        f"{counted(len(twins), 'pair')} of columns may hold the same information, since their "
+        f"values or ranks tell each other: {listed}; and {len(twins) - LISTED_TWINS} more"
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.splitting import assign
 from quatrain.components.specification.split import HashSplit, TimeSplit
+from quatrain.components.wording import counted
 from quatrain.draft.entities import Entity, find_entity
 from quatrain.draft.leaks import Goal
 from quatrain.draft.profile.columns import (
@@ -150,13 +151,13 @@ def _why_no_split(
     counts = np.unique(goal.values[goal.known], return_counts=True)[1]
     if (others := int(counts.sum() - counts.max())) < LEAST_OTHERS:
         return (
-            f"{uri}: --target {target!r}: all but {others} of {counts.sum():,} rows have the same "
-            f"value; train and test each need a row with another, so there is too little to learn "
-            f"from"
+            f"{uri}: --target {target!r}: the same value stands in all but {others} of "
+            f"{counted(counts.sum(), 'row')}; train and test each need a row with another, so "
+            f"there is too little to learn from"
         )
     n = _combinations([columns[k] for k in keys])[1]
     return (
-        f"{uri}: no split by the {n:,} different values of {', '.join(keys)} gives train, "
+        f"{uri}: no split by the {counted(n, 'different value')} of {', '.join(keys)} gives train, "
         f"validation and test rows with two labels; add a column that numbers the rows, or one "
         f"that says train, validation or test, and split by it"
     )
@@ -205,8 +206,9 @@ def _repetition(entity: Entity) -> str:
     if entity.is_course:
         stay = f"change{s} little from row to row"
     return (
-        f"{_listed(entity.keys)} {identify} what a row is about: about {entity.rows_each:.0f} rows "
-        f"each, in which {_listed(entity.constants)} {stay}; all of them land in the same split"
+        f"{_listed(entity.keys)} {identify} what a row is about: about "
+        f"{counted(round(entity.rows_each), 'row')} each, in which {_listed(entity.constants)} "
+        f"{stay}; all of them land in the same split"
     )
 
 

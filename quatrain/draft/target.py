@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import SpecError
-from quatrain.components.wording import near
+from quatrain.components.wording import counted, near
 from quatrain.draft.leaks import Goal
 from quatrain.draft.profile.columns import ColumnProfile, derive, names_something, quoted
 from quatrain.draft.profile.sample import Sample
@@ -40,7 +40,7 @@ def find_goal(sample: Sample, columns: dict[str, ColumnProfile], target: str) ->
     """
     where = f"{', '.join(sample.source.uri)}: --target {target!r}"
     if target in sample.unreadable:
-        raise SpecError(f"{where}: {sample.unreadable[target]}; a label is one value a row")
+        raise SpecError(f"{where}: {sample.unreadable[target]}; name a column with one value a row")
     if target not in columns:
         raise SpecError(f"{where}: there is no such column{near(target, columns)}")
     column = columns[target]
@@ -59,16 +59,16 @@ def _problem(column: ColumnProfile) -> str | None:
     """Returns why a column cannot be a label, or None."""
     n, distinct = column.n_present, column.n_distinct
     if column.kind == "empty":
-        return f"it has no value in {len(column.values):,} rows; there is nothing to learn"
+        return f"it has no value in {counted(len(column.values), 'row')}; there is nothing to learn"
     if column.kind == "constant":
         value = column.encoded.dictionary[0].as_py()
-        return f"it is {value!r} in all {n:,} rows that have a value; there is nothing to learn"
+        return f"it is {value!r} in all {counted(n, 'row')} with a value; there is nothing to learn"
     if n < LEAST_ROWS:
-        return f"only {n} rows have a value; a model needs at least {LEAST_ROWS}"
+        return f"only {counted(n, 'row', 'have')} a value; a model needs at least {LEAST_ROWS}"
     if column.kind == "identifier":
         return (
-            f"it has {distinct:,} different values in {n:,} rows, so it identifies the row; "
-            f"predict a column whose values repeat, or an amount"
+            f"it has {counted(distinct, 'different value')} in {counted(n, 'row')}, so it "
+            f"identifies the row; predict a column whose values repeat, or an amount"
         )
     if column.kind == "text":
         return "it is free text; predict a category or a number, or derive one from it"
@@ -80,13 +80,13 @@ def _problem(column: ColumnProfile) -> str | None:
     if column.kind == "code" and distinct > MAX_CLASSES and names_something(column.name):
         return (
             f"its name says that its numbers are codes, not amounts, and its "
-            f"{distinct:,} different values are more than {MAX_CLASSES} classes; predict another "
-            f"column, or merge its values into fewer in the table"
+            f"{counted(distinct, 'different value', 'are')} more than {MAX_CLASSES} classes; "
+            f"predict another column, or merge its values into fewer in the table"
         )
     if column.type == "string" and column.kind != "quantity" and distinct > MAX_CLASSES:
         return (
-            f"it has {distinct:,} classes, more than {MAX_CLASSES}; merge the rare ones in the "
-            f"table or with clean.derive"
+            f"it has {counted(distinct, 'class')}, more than {MAX_CLASSES}; merge the rare ones in "
+            f"the table or with clean.derive"
         )
     return None
 
@@ -145,7 +145,10 @@ def _of_numbers(column: ColumnProfile) -> Goal:
         return _two_numbers(column, present)
     remarks = []
     if len(present) <= 30:
-        remarks.append(f"the {len(present)} different numbers are taken as amounts, not as classes")
+        remarks.append(
+            f"the {counted(len(present), 'different number', 'are')} taken as amounts, not as "
+            "classes"
+        )
     if is_skewed(x):
         name = quoted(column.name)
         remarks.append(
@@ -196,15 +199,15 @@ def _of_classes(column: ColumnProfile, target: str, where: str) -> Goal:
         remarks.append(f"the positive class is {names[1]!r}, the second in order")
     elif column.type == "int":
         remarks.append(
-            f"the {len(names)} whole numbers are taken as classes; if they are amounts, write "
-            f"`task: regression`"
+            f"the {counted(len(names), 'whole number', 'are')} taken as classes; if they are "
+            f"amounts, write `task: regression`"
         )
     rare = [f"{n!r} ({count})" for n, count in zip(names, counts, strict=True) if count < RARE]
     if rare:
         listed = ", ".join(rare[:5]) + ("" if len(rare) <= 5 else f" and {len(rare) - 5} more")
         remarks.append(f"classes too rare to be learned, with their rows in the sample: {listed}")
     if sum(c > 1 for c in counts) < 2:
-        raise SpecError(f"{where}: only one class has more than one row; there is nothing to learn")
+        raise SpecError(f"{where}: only one class has more than one row; add rows of another")
     return Goal(target, task, codes, names, None, tuple(remarks))
 
 

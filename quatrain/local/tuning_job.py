@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from quatrain.components.artifacts import write_json
 from quatrain.components.train.best_trial import argument, with_arguments
+from quatrain.components.wording import counted
 from quatrain.local import training_job
 from quatrain.local.processes import POLL_S
 
@@ -109,7 +110,7 @@ class Study:
         bad = [trial for trial in self.trials if trial.state == "INFEASIBLE"]
         if self._has_failed() or len(bad) == len(self.trials):
             first = f"trial {bad[0].number}: {bad[0].reason}"
-            reason = f"{len(bad)} of {len(self.trials)} trials failed; {first}"
+            reason = f"{len(bad)} of {counted(len(self.trials), 'trial')} failed; {first}"
             return training_job.Outcome(False, reason, self._trial_log(bad[0].number), cpu_s)
         return training_job.Outcome(True, "it succeeded", self._log, cpu_s)
 

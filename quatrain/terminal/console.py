@@ -131,7 +131,7 @@ def _evaluation(metrics: dict[str, Any]) -> str:
     values = ", ".join(f"{name} {value:.4f}" for name, value in known[:3])
     gate = "gate passed" if metrics["gate"]["passed"] else "gate failed"
     cautions = "".join(f"\n      caution: {text}" for text in metrics.get("cautions", ()))
-    return f"{metrics['rows']:,} test rows: {values}; {gate}{cautions}"
+    return f"{counted(metrics['rows'], 'test row')}: {values}; {gate}{cautions}"
 
 
 _SUMMARIES = {

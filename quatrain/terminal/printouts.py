@@ -68,7 +68,7 @@ def tier_details(name: str, table: Path) -> str:
 def proposal_lines(proposal: Proposal) -> Iterator[str]:
     """Yields a summary of the spec that was written for a table, and what to check in it."""
     spec, draft = proposal.spec, proposal.draft
-    used = f"{len(spec.inputs)} of {len(draft.columns)} columns"
+    used = f"{len(spec.inputs)} of {counted(len(draft.columns), 'column')}"
     yield (
         f"{proposal.path}: {spec.label} ({spec.task}) from {used}, "
         f"{counted(len(spec.features), 'feature')}, split by {spec.split.by}"

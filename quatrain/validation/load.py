@@ -93,7 +93,7 @@ def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
     for parent in parents:
         value = value.setdefault(parent, {})
         if not isinstance(value, dict):
-            raise SpecError(f"{option} {text}: {parent} is not a section")
+            raise SpecError(f"{option} {text}: {parent} is not a section; name a key of one")
     try:
         (value[last], *_) = [*parse(written), None]
     except DocumentError as error:

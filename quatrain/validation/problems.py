@@ -11,7 +11,7 @@ from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
 from quatrain.components.specification.schema import read_feature, typed
 from quatrain.components.specification.section import as_list
 from quatrain.components.tiers.legacy_config import OldTuning
-from quatrain.components.wording import near
+from quatrain.components.wording import a_or_an, near
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Feature, Type
 
 REASONS = (
@@ -197,7 +197,7 @@ def _gate_problems(outline: _Outline) -> Iterator[str]:
         for metric in gate:
             if metric not in metrics_of(task):
                 nearest = near(metric, metrics_of(task))
-                yield f"evaluate.gate.{metric}: no metric of a {task} model{nearest}"
+                yield f"evaluate.gate.{metric}: no metric of {a_or_an(task)} model{nearest}"
 
 
 def _tuning_problems(outline: _Outline) -> Iterator[str]:

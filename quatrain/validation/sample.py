@@ -21,6 +21,7 @@ from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.files import find_files
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
+from quatrain.components.wording import counted
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_RANGES = 8
@@ -100,7 +101,7 @@ def _sample_problems(spec: ModelSpec, derived: dict[str, str], sample: Summary) 
     """Returns the problems of the sampled rows, as if all of them were the train split."""
     if not sample.read:
         return [f"{', '.join(spec.source.uri)}: there are no rows, only headers"]
-    where = f"in a sample of {sample.read:,} rows"
+    where = f"in a sample of {counted(sample.read, 'row')}"
     if rejected := split_problems.too_many_rejected(spec, sample):
         return [f"{where}: {rejected}"]
     whole = reduce(add, sample.splits.values())

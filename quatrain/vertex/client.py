@@ -113,7 +113,8 @@ class Vertex:
             raise
         except NoResponse as error:
             raise NoResponse(
-                f"{error}: whether the job was made is not known; --job-id {job_id} makes no second"
+                f"{error}: whether the job was made is not known; submit again with --job-id "
+                f"{job_id}, which makes no second one"
             ) from error
 
     def get_job(self, job_id: str) -> dict[str, Any]:
@@ -295,7 +296,9 @@ def _message(kind: str, value: Mapping[str, Any]) -> Any:
     try:
         return cls(json_format.ParseDict(dict(value), cls.pb()()))
     except json_format.ParseError as error:
-        raise CloudError(f"this is no {kind} of Vertex AI: {error}") from error
+        raise CloudError(
+            f"this is no {kind} of Vertex AI ({error}); report that as a bug"
+        ) from error
 
 
 def _json(message: Any) -> dict[str, Any]:

@@ -73,7 +73,7 @@ _FORMS: dict[str, tuple[str, str]] = {
 Google's, where credentials would go with the request; `api_endpoint` gets none."""
 _TEST_REGISTRY = (rf"https?://{_HOST}(/[A-Za-z0-9._-]+)*", "http://127.0.0.1:8080/templates")
 """The form of `registry` beside an `api_endpoint`, where no credentials are sent."""
-_MORE = {"root": '; no name in it is . or .., or holds one of ? # % * [ ] " \\'}
+_MORE = {"root": '; no name in it may be . or .., or hold any of ? # % * [ ] " \\'}
 """What an example does not show."""
 
 
@@ -238,7 +238,7 @@ def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool 
             f"{path}: {error}; write project, location, root, image and service_account into it"
         ) from error
     if not isinstance(value, dict):
-        raise CloudError(f"{path}: is {type(value).__name__}, not a mapping of settings")
+        raise CloudError(f"{path}: is {type(value).__name__}; it must be a mapping of settings")
     for text in overrides:
         override(value, text, "--set-cloud")
     problems, cloud = [], None

@@ -53,7 +53,7 @@ class Registry:
             )
         form, example = form_of("registry", anonymous=bool(cloud.api_endpoint))
         if not re.fullmatch(form, cloud.registry):
-            raise CloudError(f"registry: {cloud.registry!r} has another form than {example}")
+            raise CloudError(f"registry: {cloud.registry!r} must have the form {example}")
         self._host, self._cloud = cloud.registry, cloud
 
     def upload(self, compiled: Compiled, tags: Sequence[str] = ()) -> Template:
@@ -77,10 +77,15 @@ class Registry:
         )
         package, _, version = answer.decode().strip().partition("/")
         if not DIGEST.fullmatch(f"{package}/{version}"):
-            raise CloudError(f"the registry answered {answer[:80]!r}, not PACKAGE/sha256:DIGEST")
+            raise CloudError(
+                f"the registry must answer PACKAGE/sha256:DIGEST, and not {answer[:80].decode()!r}"
+            )
         template = Template(package, version, f"{self._host}/{package}/{version}")
         if self.fetch(template) != data:
-            raise CloudError(f"{template.uri} is not the file that was sent; do not run it")
+            raise CloudError(
+                f"{template.uri} is not the file that was sent; upload it again, and do not run "
+                "that one"
+            )
         return template
 
     def find(self, digest: str, package: str) -> Template:

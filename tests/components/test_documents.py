@@ -53,7 +53,7 @@ HOSTILE = {
     ),
     "nothing": ("~: float", "line 1: ~: a name is a text, and YAML reads this one as null"),
     "a date": ("2024-05-01: x", 'as timestamp: write "2024-05-01"'),
-    "a list": ("[a, b]: x", "line 1: a name is a text, not a list or a mapping"),
+    "a list": ("[a, b]: x", "line 1: a name must be a text, not a list or a mapping"),
     "a key twice": ("a: 1\nb: 2\na: 3", "line 3: the key 'a' stands twice"),
     "a key twice, deep": ("a: [{b: 1, b: 2}]", "line 1: the key 'b' stands twice"),
     "digits": ("a: " + "9" * 5000, "is not YAML: Exceeds the limit"),

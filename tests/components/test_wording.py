@@ -1,7 +1,19 @@
 """A number stands with the right form of its noun."""
 
-from quatrain.components.wording import counted
+from quatrain.components.wording import a_or_an, counted
 
 
 def test_only_one_thing_is_singular() -> None:
     assert [counted(n, "error") for n in (0, 1, 2000)] == ["0 errors", "1 error", "2,000 errors"]
+    assert [counted(n, "class") for n in (1, 2)] == ["1 class", "2 classes"]
+
+
+def test_a_verb_has_the_form_of_its_number() -> None:
+    verbs = ("are", "have", "stand")
+    assert [counted(1, "row", v) for v in verbs] == ["1 row is", "1 row has", "1 row stands"]
+    assert [counted(2, "row", v) for v in verbs] == ["2 rows are", "2 rows have", "2 rows stand"]
+
+
+def test_an_article_is_that_of_the_sound_which_follows() -> None:
+    words = ("Arrow IPC file", "int", "ORC file", "HTML page", "Parquet file", "unique key")
+    assert [a_or_an(word).partition(" ")[0] for word in words] == ["an"] * 4 + ["a"] * 2

@@ -76,7 +76,7 @@ def test_wrong_arguments_are_recorded_where_vertex_says(
     assert ended.value.code == 2
     assert json.loads((tmp_path / "failure.json").read_text()) == {
         "phase": "arguments",
-        "reason": "argument --epochs: invalid int value: 'many'",
+        "reason": "argument --epochs: 'many' must be a whole number",
         "hint": "",
         "exit_code": 2,
     }

@@ -57,8 +57,8 @@ def test_the_settings_are_one_argument_and_a_single_option_overrides_it() -> Non
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("epochs=3", "argument --settings: is not JSON: "),
-        ("[3]", "argument --settings: is list, not a JSON object of settings"),
+        ("epochs=3", "argument --settings: it must be JSON: "),
+        ("[3]", "argument --settings: it must be a JSON object of settings, not list"),
         ('{"epoch": 3}', "argument --settings: epoch is no setting; choose from model, epochs, "),
         ('{"epochs": 3.5}', "argument --settings: epochs is 3.5; it must be a whole number"),
         ('{"seed": true}', "argument --settings: seed is True; it must be a whole number"),
@@ -87,7 +87,7 @@ def test_an_abbreviated_argument_is_an_error(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_malformed_number_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "argument --epochs: invalid int value: '3.5'" in refusal(capsys, "--epochs", "3.5")
+    assert "argument --epochs: '3.5' must be a whole number" in refusal(capsys, "--epochs", "3.5")
 
 
 def test_a_value_out_of_range_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +101,7 @@ def test_an_unknown_strategy_is_an_error(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_malformed_digest_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "'abc' is not 64 hexadecimal digits" in refusal(capsys, "--package-sha256", "abc")
+    assert "'abc' must be 64 hexadecimal digits" in refusal(capsys, "--package-sha256", "abc")
 
 
 def test_outputs_go_below_the_job_dir() -> None:

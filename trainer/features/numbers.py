@@ -104,7 +104,7 @@ class Number(Feature):
         x = cast(Distribution, columns[self.statistics_name])
         if not x.count:
             raise TrainerError(
-                f"feature {self.name!r} is missing in all {x.missing:,} rows of the train split, "
+                f"feature {self.name!r} is missing in every row of the train split, "
                 f"as made of {', '.join(map(repr, self.columns))}; remove it or correct its columns"
             )
         flag = x.missing > 0 if self.indicator is None else self.indicator

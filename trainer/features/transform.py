@@ -137,8 +137,8 @@ class Transform:
         document = json.loads(text)
         if document.get("version") != VERSION:
             raise TrainerError(
-                f"transform.json has version {document.get('version')!r}; this trainer reads "
-                f"{VERSION}"
+                f"transform.json has version {document.get('version')!r}, and this trainer reads "
+                f"{VERSION}; run the preprocessing again"
             )
         return cls(
             task=document["task"],

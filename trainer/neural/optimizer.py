@@ -39,7 +39,9 @@ class Weights:
         """
         if network.non_trainable_variables:
             names = [v.path for v in network.non_trainable_variables]
-            raise ValueError(f"only weights that gradients move can be trained, not {names}")
+            raise ValueError(
+                f"the weights {names} are not moved by gradients; leave their layers out"
+            )
         self._network, self._variables = network, network.trainable_variables
         self._sizes = [int(np.prod(v.shape)) for v in self._variables]
         start = np.concatenate([v.numpy().ravel() for v in self._variables])

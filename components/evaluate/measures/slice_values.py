@@ -98,7 +98,9 @@ class Survey:
             split = "test" if self.labels.weight.units else "train"
             raise DataError(f"the {split} split has no rows; make its share in `split` larger")
         if weighted and not self.test_weight.units:
-            raise DataError("every row of the test split has weight 0; nothing can be measured")
+            raise DataError(
+                "every row of the test split has weight 0; change the weights or the split"
+            )
         mean_weight = float(self.test_weight) / self.test_rows if weighted else None
         if task == "regression":
             mean, deviation = self.labels.mean, math.sqrt(max(self.labels.variance, 0.0)) or 1.0

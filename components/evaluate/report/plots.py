@@ -15,6 +15,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from quatrain.components.wording import counted
+
 Point = tuple[float, float]
 
 
@@ -248,7 +250,8 @@ def mean_by_prediction(low: float, high: float, counts: Sequence[Sequence[float]
     for middle, column in zip(middles, columns, strict=True):
         if n := sum(column):
             mean = sum(m * c for m, c in zip(middles, column, strict=True)) / n
-            title = f"prediction about {middle:,.4g}: mean label {mean:,.4g}, {n:,.0f} rows"
+            rows = counted(round(n), "row")
+            title = f"prediction about {middle:,.4g}: mean label {mean:,.4g}, {rows}"
             radius = 1.5 + 4 * math.sqrt(n / most)
             shapes.append(axes.dot(middle, mean, "dot model", title, radius))
     return axes.draw(shapes, "Mean label by prediction")

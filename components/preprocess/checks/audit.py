@@ -22,6 +22,7 @@ from quatrain.components.preprocess.summary.evidence import Evidence, Extent, de
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS, HashSplit
+from quatrain.components.wording import counted
 
 REPEATED = 0.01
 """From this share on, repeated rows are a finding: a metric moves by about as much."""
@@ -87,20 +88,19 @@ def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> It
         yield from _sizes(spec.split, summary, evidence.keys)
 
 
-def _size_of(sample: DistinctSample, noun: str) -> str:
-    if sample.complete:
-        return f"{sample.distinct:,} {noun}"
-    return f"{SIZE:,} sampled of about {sample.distinct:,} {noun}"
+def _size_of(sample: DistinctSample, noun: str, of: str = "") -> str:
+    size = f"{counted(sample.distinct, noun)}{of}"
+    return size if sample.complete else f"{SIZE:,} sampled of about {size}"
 
 
 def _keys(split: HashSplit, keys: DistinctSample) -> AuditCheck:
     """Checks that no key of a split by hash is in two splits."""
     shared = int(np.sum(np.count_nonzero(keys.counts, axis=1) > 1))
     columns = ", ".join(split.key_columns)
-    where = _size_of(keys, f"distinct keys ({columns})")
+    where = _size_of(keys, "distinct key", f" ({columns})")
     if not shared:
         return AuditCheck("keys", "passed", f"no key stands in two splits, of {where}")
-    sentence = f"{shared:,} keys stand in two splits, of {where}"
+    sentence = f"{counted(shared, 'key', 'stand')} in two splits, of {where}"
     return AuditCheck("keys", "finding", sentence, {"shared": shared})
 
 
@@ -122,13 +122,13 @@ def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
     numbers = {"distinct": rows.distinct, "exact": rows.complete, "pairs": pairs}
     deciding = deciding_columns(spec.split, spec.columns, [i.name for i in spec.inputs])
     n_columns = len(spec.columns) - len(deciding)
-    columns = f"{n_columns} declared column{'s' * (n_columns != 1)}"
+    columns = counted(n_columns, "declared column")
     everywhere = f"in the {columns} beside {', '.join(deciding)}"
     if not deciding:
         everywhere = f"in all {columns}"
     if not any(p["repeated"] for p in pairs):
         at_most = "" if rows.complete else f"; at most {worst['high']:.2%} of them (95 %)"
-        where = _size_of(rows, "distinct rows")
+        where = _size_of(rows, "distinct row")
         sentence = f"no row stands in two splits, {everywhere}, of {where}{at_most}"
         return AuditCheck("identical_rows", "passed", sentence, numbers)
     # If only the label is compared, equal rows are not copies of each other.
@@ -193,7 +193,7 @@ def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: DistinctSampl
     """Checks whether one input alone predicts the label."""
     type_ = {**spec.columns, **derived}[spec.label]
     shares = single_input.explained_shares(spec.task, type_, spec.inputs, rows)
-    where = _size_of(rows, "distinct rows")
+    where = _size_of(rows, "distinct row")
     if not shares:
         sentence = f"{spec.label} varies too little in {where} to say which input tells it"
         return AuditCheck("predictors", "note", sentence)
@@ -244,7 +244,7 @@ def _sizes(split: HashSplit, summary: Summary, keys: DistinctSample) -> Iterator
             deviations[-1] += f", asked {requested:.1%} (chance {chance:.0e})"
     numbers = {"keys": keys.distinct, "effective_draws": draws, "splits": parts}
     shares = ", ".join(f"{p['split']} {p['rows']:.1%} of {p['asked']:.1%}" for p in parts)
-    where = f"{keys.distinct:,} keys, worth {draws:,.0f} draws"
+    where = f"{counted(keys.distinct, 'key')}, worth {counted(round(draws), 'draw')}"
     if deviations:
         far_off = "; ".join(deviations)
         sentence = f"split sizes differ from the request beyond chance ({where}): {far_off}"

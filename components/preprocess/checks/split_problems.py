@@ -11,6 +11,7 @@ from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.preprocess.summary.summary import Summary, classes_of
 from quatrain.components.specification.schema import Deduplicate, ModelSpec
 from quatrain.components.specification.split import SPLITS, Split
+from quatrain.components.wording import a_or_an, counted
 from quatrain.trainer.features.statistics import Categories, ColumnStatistics
 
 NAMED_REASONS = 3
@@ -31,7 +32,7 @@ def spec_problems(spec: ModelSpec, derived: dict[str, str]) -> Iterator[str]:
     label = types[spec.label]
     if label not in LABEL_TYPES[spec.task]:
         allowed = " or ".join(LABEL_TYPES[spec.task])
-        yield f"label: {spec.label!r} is {label}; a {spec.task} model takes {allowed}"
+        yield f"label: {spec.label!r} is {label}; {a_or_an(spec.task)} model takes {allowed}"
     if spec.weight is not None and types[spec.weight] not in WEIGHT_TYPES:
         yield f"weight: {spec.weight!r} is {types[spec.weight]}; a weight is a number"
     yield from _split_problems(spec.split, types)
@@ -149,13 +150,14 @@ def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
         return None
     share, limit = rejected / read, spec.clean.max_rejected
     lines = [
-        f"{rejected:,} of {read:,} rows ({share:.1%}) were rejected, more than "
-        f"clean.max_rejected ({limit:.1%}); the most frequent reasons:"
+        f"{rejected:,} of {counted(read, 'row')} ({share:.1%}) "
+        f"{'was' if rejected == 1 else 'were'} rejected, more than clean.max_rejected "
+        f"({limit:.1%}); the most frequent reasons:"
     ]
     bad = [(name, reason) for name, reason in summary.frequent if name != "duplicate"]
     for name, reason in bad[:NAMED_REASONS]:
         detail = f" ({reason.detail})" if reason.detail else ""
-        lines.append(f"  {name}: {reason.rows:,} rows{detail}, as: {reason.sample}")
+        lines.append(f"  {name}: {counted(reason.rows, 'row')}{detail}, as: {reason.sample}")
     lines.append("correct the source or the rules, or raise clean.max_rejected")
     return "\n".join(lines)
 
@@ -193,21 +195,24 @@ def _label_problem(
     if len(known) < 2:
         return (
             f"the label {spec.label!r} has one class {where}, {known[0]!r} in "
-            f"{label.count:,} rows; a classifier needs two"
+            f"{counted(label.count, 'row')}; a classifier needs two"
         )
     if not isinstance(label, Categories) and not label.exact:
-        return f"the label {spec.label!r} has over {len(label.keys):,} classes; is it a regression?"
+        n_classes = counted(len(label.keys), "class")
+        where_to = "if it is an amount, set task: regression"
+        return f"the label {spec.label!r} has over {n_classes}; {where_to}"
     if spec.task == "binary" and len(classes) > 2:
         shown = ", ".join(classes[:5])
         return (
-            f"the label {spec.label!r} has {len(classes):,} classes ({shown}, ...); "
+            f"the label {spec.label!r} has {counted(len(classes), 'class')} ({shown}, ...); "
             f"a binary model takes two: derive one, or set task: multiclass"
         )
     if absent := sorted(set(classes) - set(known)):
         return (
             f"the label {spec.label!r} has no row {where} of {len(absent)} of its "
-            f"{len(classes):,} classes ({', '.join(absent[:5])}{', ...' * (len(absent) > 5)}): "
-            f"reject their rows by clean.reject, merge them with others, or change the split"
+            f"{counted(len(classes), 'class')} "
+            f"({', '.join(absent[:5])}{', ...' * (len(absent) > 5)}): reject their rows by "
+            "clean.reject, merge them with others, or change the split"
         )
     return None
 
@@ -219,7 +224,7 @@ def _column_problems(spec: ModelSpec, summary: Summary, where: str) -> Iterator[
         if not train.columns[column.name].count:
             users = ", ".join(f.name for f in spec.features if column.name in f.columns)
             yield (
-                f"column {column.name!r} is missing in all {train.rows:,} rows {where}; "
+                f"column {column.name!r} is missing in all {counted(train.rows, 'row')} {where}; "
                 f"remove it from the features ({users}) or correct source.nulls and its type"
             )
     if spec.weight is not None:

@@ -24,6 +24,7 @@ from quatrain.components.preprocess.drift.histograms import common
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import Limit
 from quatrain.components.storage import list_names
+from quatrain.components.wording import counted
 
 VERSION = 1
 Z = 4.5
@@ -214,7 +215,7 @@ def _notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
             yield f"column {name!r} was {earlier['type']}, it is {column['type']}"
         elif not _is_complete(earlier):
             yield (
-                f"column {name!r} had {earlier['distinct']:,} values, of which the "
+                f"column {name!r} had {counted(earlier['distinct'], 'value')}, of which the "
                 f"{len(earlier['values']):,} most frequent are known: new ones are not looked for"
             )
     for name in before["columns"]:

@@ -39,6 +39,7 @@ from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.text_pieces import BLOCK_BYTES
 from quatrain.components.uris import check_uri
+from quatrain.components.wording import counted, first_line
 
 PLACES = 16
 PLACE_BYTES = 1 << 20
@@ -88,12 +89,12 @@ class Sample:
     @property
     def sentence(self) -> str:
         """A description of the sampled rows, in words."""
-        rows = f"{self.table.num_rows:,} rows"
+        rows = counted(self.table.num_rows, "row")
         if self.whole:
             return f"all {rows}"
         if not self.is_spread:
             return f"the first {rows}, because the file cannot be cut"
-        return f"{rows} in {self.places} places, of about {self.rows:,}"
+        return f"{rows} in {counted(self.places, 'place')}, of about {self.rows:,}"
 
     @property
     def is_spread(self) -> bool:
@@ -158,13 +159,16 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
     names, _ = read_header(files[0][0], source)
     counts = Counter(names)
     unreadable = {
-        name: "it has no name" if not name else f"{count} columns have this name"
+        name: "it has no name" if not name else f"{counted(count, 'column', 'have')} this name"
         for name, count in counts.items()
         if count > 1 or not name
     }
     columns = {name: "string" for name in names if name not in unreadable}
     if not columns:
-        raise SourceError(f"{files[0][0]}: no column of the header {list(names)} can be named")
+        raise SourceError(
+            f"{files[0][0]}: no column of the header {list(names)} has a name of its own; give "
+            "each column one"
+        )
     ranges = plan_ranges(source, columns, PLACE_BYTES, files)
     chosen = [ranges[i] for i in spread(len(ranges), PLACES)]
     keys = _keys_beside(names, files)
@@ -257,7 +261,7 @@ def _of_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
     ]
     total = sum(rows for *_, rows in groups)
     if not total:
-        raise SourceError(f"{files[0][0]}: there are no rows, only a schema")
+        raise SourceError(f"{files[0][0]}: there are no rows, only a schema; add rows to the file")
     whole = total <= SAMPLE_ROWS
     groups = [group for group in groups if group[2]]
     chosen = groups if whole else [groups[i] for i in spread(len(groups), PLACES)]
@@ -378,7 +382,7 @@ def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:
         blocks += [with_partition(block, in_path, ("text", *keys)) for block in found]
         exhausted &= next(stream, None) is None
     if not blocks:
-        raise SourceError(f"{files[0][0]}: there are no rows")
+        raise SourceError(f"{files[0][0]}: there are no rows; add some")
     reasons: Counter[str] = Counter()
     for block in blocks:
         reasons.update(block.rejected.column("reason").to_pylist())
@@ -445,7 +449,7 @@ def _rows_of(path: str, group: int, names: list[str], rows: int) -> Iterator[pa.
                 if rows <= 0:
                     return
     except (OSError, pa.ArrowInvalid) as error:
-        raise SourceError(f"{path} cannot be read: {error}") from error
+        raise SourceError(f"{path} cannot be read: {first_line(error)}; write it again") from error
 
 
 def _flat(table: pa.Table) -> pa.Table:

@@ -164,7 +164,9 @@ def read_image(apis: GoogleApis, reference: str) -> ContainerImage | None:
         labels = config.get("config", {}).get("Labels") or {}
         return ContainerImage(reference, (_platform(config),), labels)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NoAnswer(f"{host} answered with another thing than an image") from error
+        raise NoAnswer(
+            f"{host} answered with another thing than an image; check the name of the image"
+        ) from error
 
 
 def _platform(value: Mapping[str, str]) -> str:

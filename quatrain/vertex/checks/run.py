@@ -15,7 +15,7 @@ from quatrain.components.specification.parameter import parameter_of
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import regions
 from quatrain.components.tiers.tiers import Tier
-from quatrain.components.wording import near
+from quatrain.components.wording import counted, near
 from quatrain.vertex.checks import engine, images
 from quatrain.vertex.checks.findings import Finding
 from quatrain.vertex.cloud_file import Cloud, CloudError
@@ -134,7 +134,8 @@ def _sizes(spec: ModelSpec, cloud: Cloud, runner_options: Mapping[str, Any]) -> 
         yield Finding(
             "sizes",
             "error",
-            f"the spec and the runner's options are {n_bytes:,} bytes as the parameters of a task, "
-            f"of which Vertex AI takes {MAX_TASK_BYTES:,}: shorten runner_options",
+            f"the spec and the runner's options are {counted(n_bytes, 'byte')} long as the "
+            f"parameters of a task, of which Vertex AI takes {MAX_TASK_BYTES:,}: shorten "
+            "runner_options",
             "--set-cloud runner_options={}",
         )

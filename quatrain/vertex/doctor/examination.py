@@ -22,7 +22,7 @@ from quatrain.components.image import PYTHON
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
 from quatrain.components.train.plan import resolve_tier
-from quatrain.components.wording import counted
+from quatrain.components.wording import a_or_an, counted
 from quatrain.validation.load import load_spec
 from quatrain.vertex.checks import run
 from quatrain.vertex.checks.findings import Finding
@@ -133,9 +133,8 @@ def _attempt(check: str, make: Callable[[], _T], describe: Callable[[_T], str]) 
 
 
 def _spec_sentence(spec: ModelSpec) -> str:
-    return (
-        f"it describes {spec.name}, a {spec.task} model of {counted(len(spec.features), 'feature')}"
-    )
+    features = counted(len(spec.features), "feature")
+    return f"it describes {spec.name}, {a_or_an(spec.task)} model of {features}"
 
 
 def _tier_sentence(tier: tiers.Tier) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from quatrain.components.wording import counted
 from quatrain.vertex.cloud_file import CloudError
 from quatrain.vertex.schedules.cron import ScheduleError
 from quatrain.vertex.schedules.plan import (
@@ -134,7 +135,7 @@ class ScheduleApplier:
             what = ", ".join(wrong) or f"its state is {created.state}"
             raise ScheduleError(
                 f"the new schedule is not what was sent ({what}) and was deleted; "
-                f"the one before is unchanged"
+                f"the one before is unchanged: apply again"
             )
 
 
@@ -163,12 +164,12 @@ def find_one(vertex: Vertex, name: str) -> Schedule:
     schedules = find(vertex, name)
     if not schedules:
         names = sorted({s.model for s in find_all(vertex)})
-        others = f"there are {', '.join(names)}" if names else "there is none at all"
+        others = f"name one of {', '.join(names)}" if names else "make one with `schedule apply`"
         raise ScheduleError(f"no schedule of {name!r} in {vertex.cloud.location}; {others}")
     rest = [s for s in schedules if not s.has_ended(now)] or schedules[-1:]
     if len(rest) > 1:
         raise ScheduleError(
-            f"{name} has {len(rest)} schedules: an apply was cut off; "
+            f"{name} has {counted(len(rest), 'schedule')}: an apply was cut off; "
             f"mend it with `quatrain schedule apply`"
         )
     return rest[0]
@@ -195,4 +196,6 @@ def delete(vertex: Vertex, name: str, sleep: Callable[[float], None] = time.slee
             vertex.get_schedule(name)
         except NotFound:
             return
-    raise CloudError(f"schedule {name} was deleted but is still there; apply again in a while")
+    raise CloudError(
+        f"schedule {name} was deleted but is still there; wait a while, then apply again"
+    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from quatrain.components.errors import QuatrainError
+from quatrain.components.wording import counted
 
 _CRON = re.compile(r"(?:(?:CRON_)?TZ=(?P<zone>\S+)\s+)?(?P<fields>\S+(?:\s+\S+)*)")
 _FIELD = re.compile(r"[0-9A-Za-z*/,-]+")
@@ -51,7 +52,9 @@ def read_cron(text: str) -> Cron:
     example = "write it as 'TZ=Europe/Berlin 0 3 * * 1': minute, hour, day, month, weekday"
     fields = match["fields"].split() if match else []
     if not match or len(fields) != 5:
-        raise ScheduleError(f"--cron {text!r} has {len(fields)} fields, not 5; {example}")
+        raise ScheduleError(
+            f"--cron {text!r} has {counted(len(fields), 'field')}, not 5; {example}"
+        )
     try:
         zone = ZoneInfo(match["zone"] or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

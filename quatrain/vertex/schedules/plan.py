@@ -67,11 +67,11 @@ class ScheduleRequest:
         begin = max(self.start or now, now)
         if self.end and self.end <= begin:
             word = "its start" if self.start and self.start > now else "now"
-            raise ScheduleError(f"--end {self.end.isoformat()} is not after {word}")
+            raise ScheduleError(f"--end {self.end.isoformat()} must be after {word}")
         first = next(self.cron.following(begin))
         if self.end and first >= self.end:
             raise ScheduleError(
-                f"--end {self.end.isoformat()} is before the first run at {first.isoformat()}"
+                f"--end {self.end.isoformat()} must be after the first run at {first.isoformat()}"
             )
 
     @property

@@ -125,13 +125,13 @@ def check_catch_up(schedule: Schedule, now: datetime.datetime) -> None:
     missed = [t.astimezone(UTC) for t in itertools.takewhile(lambda t: t <= now, times)]
     if len(missed) <= at_once:
         return
-    more = " or more" if len(missed) == MOST_MISSED else ""
+    more = "at least " if len(missed) == MOST_MISSED else ""
     raise ScheduleError(
-        f"schedule {schedule.number} of {schedule.model} missed {len(missed)}{more} runs; it "
-        f"starts {at_once} and skips the others, as it was applied without --queue; resume it "
-        f"without --catch-up, then start the missed runs by `quatrain submit SPEC --at TIME`, "
-        f"the first with --at {missed[0]:%Y-%m-%dT%H:%MZ} and the last with "
-        f"{missed[-1]:%Y-%m-%dT%H:%MZ}; without a window, one "
+        f"schedule {schedule.number} of {schedule.model} missed "
+        f"{more}{counted(len(missed), 'run')}; it starts {at_once} and skips the others, as it was "
+        f"applied without --queue; resume it without --catch-up, then start the missed runs by "
+        f"`quatrain submit SPEC --at TIME`, the first with --at {missed[0]:%Y-%m-%dT%H:%MZ} and "
+        f"the last with {missed[-1]:%Y-%m-%dT%H:%MZ}; without a window, one "
         f"`quatrain schedule run {schedule.model}` does"
     )
 

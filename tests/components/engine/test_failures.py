@@ -31,8 +31,8 @@ Traceback (most recent call last):
         (
             RuntimeError(TRACEBACK + "KeyError: \"x [while running 'Engineer']\"\n"),
             StepError,
-            'step Engineer raised KeyError: "x"; Quatrain does not expect that, so please report '
-            "it with these lines:\n"
+            'step Engineer raised KeyError: "x"; Quatrain does not expect that, so report it '
+            "with these lines:\n"
             "/q/preprocess/pipeline.py:142 in process: yield passes.engineer_range(span)\n"
             '/q/preprocess/passes.py:9 in engineer_range: return table["x"]',
         ),
@@ -46,8 +46,8 @@ Traceback (most recent call last):
         (
             RuntimeError("Pipeline job-1 failed in state FAILED: java.lang.OutOfMemoryError"),
             RunnerError,
-            "the engine ended the job: Pipeline job-1 failed in state FAILED: "
-            "java.lang.OutOfMemoryError",
+            "the engine ended the job; read its log, which ends so: Pipeline job-1 failed in state "
+            "FAILED: java.lang.OutOfMemoryError",
         ),
         (
             RpcError("UNAVAILABLE: Socket closed"),

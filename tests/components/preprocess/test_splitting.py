@@ -82,7 +82,7 @@ def test_time_thresholds_belong_to_the_later_split() -> None:
 
 def test_a_threshold_with_an_offset_is_utc() -> None:
     assert threshold("2013-09-01T02:00:00+02:00").as_py() == datetime(2013, 9, 1)
-    with pytest.raises(SpecError, match=r"'1\.9\.2013' is not an ISO 8601 date"):
+    with pytest.raises(SpecError, match=r"'1\.9\.2013' must be an ISO 8601 date"):
         threshold("1.9.2013")
 
 

@@ -101,9 +101,12 @@ def test_times_are_taken_as_seconds_too() -> None:
     [
         (
             {"delay": "late"},
-            r"instances\[0\]\.delay: 'late' is not a finite number; null is missing",
+            r"instances\[0\]\.delay: 'late' is not a finite number; send null if it is missing",
         ),
-        ({"seats": 2.5}, r"instances\[0\]\.seats: '2\.5' is not an int; null is missing"),
+        (
+            {"seats": 2.5},
+            r"instances\[0\]\.seats: '2\.5' is not an int; send null if it is missing",
+        ),
         ({"seats": 10**400}, r"instances\[0\]\.seats: '10+' is beyond 2\*\*53, where"),
         ({"delay": 10**400}, r"instances\[0\]\.delay: 'inf' is not a finite number"),
         (
@@ -201,7 +204,7 @@ def test_an_optional_input_may_be_left_out_and_is_missing_then() -> None:
 
 
 def test_an_absent_input_is_not_taken_for_a_missing_one() -> None:
-    with pytest.raises(DataError, match="input 'carrier' is absent; null is missing"):
+    with pytest.raises(DataError, match="input 'carrier' is absent; send null if it is missing"):
         read_rows([{k: v for k, v in ROW.items() if k != "carrier"}], INPUTS)
 
 

@@ -108,7 +108,7 @@ def test_a_root_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("name: toys", "spec: is not JSON"),
-        ("[1]", "spec: is list, not a mapping of the spec's sections"),
+        ("[1]", "spec: is list; it must be a mapping of the spec's sections"),
         (json.dumps({**TOYS, "lable": "y"}), "spec: lable: unknown key; did you mean 'label'?"),
         (json.dumps({**TOYS, "task": "binry"}), "task: unknown task 'binry'"),
         ('{"uri": 3, "sha256": "a"}', "spec: uri: unknown key"),

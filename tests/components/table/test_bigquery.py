@@ -209,9 +209,9 @@ def test_a_run_reads_a_table_and_goes_on_though_it_changes_meanwhile(
     ("source", "sentence"),
     [
         ({"uri": "bq://p.d"}, "is no table; write it as bq://project.dataset.table"),
-        ({"uri": ["bq://p.d.t", "x.csv"]}, "do not stand beside files"),
-        ({"uri": "x.csv", "format": "bigquery"}, "tables (bq://) are of format bigquery"),
-        ({"uri": "bq://p.d.t", "format": "csv"}, "tables (bq://) are of format bigquery"),
+        ({"uri": ["bq://p.d.t", "x.csv"]}, "cannot stand beside files"),
+        ({"uri": "x.csv", "format": "bigquery"}, "tables (bq://) must be of format bigquery"),
+        ({"uri": "bq://p.d.t", "format": "csv"}, "tables (bq://) must be of format bigquery"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(source: dict[str, Any], sentence: str) -> None:

@@ -97,7 +97,9 @@ def _server(type_: str, value: Any, spelling: Spelling) -> Any:
     try:
         batch = read_rows(read_instances(body), (Input("a", type_),), {"a": spelling})  # type: ignore[arg-type]
     except DataError as error:
-        return str(error).removeprefix("instances[0].a: ").removesuffix("; null is missing")
+        return (
+            str(error).removeprefix("instances[0].a: ").removesuffix("; send null if it is missing")
+        )
     return batch.column("a")[0].as_py()
 
 

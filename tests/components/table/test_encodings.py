@@ -81,7 +81,7 @@ def test_bytes_that_do_not_decode_reject_their_row_alone(
     assert result.rows == [("x", "1"), ("z", "3")]
     rejected = result.rejected[-1]
     assert (rejected["reason"], rejected["row"].decode()) == ("bad_encoding", row)
-    assert f"is not valid {encoding}; is source.encoding right?" in rejected["detail"]
+    assert f"is not valid {encoding}; correct source.encoding" in rejected["detail"]
 
 
 def test_a_row_that_is_not_utf_8_names_the_key_of_the_encoding(read: Reader) -> None:
@@ -147,7 +147,7 @@ def test_a_name_over_two_lines_is_read_where_values_may_be(read: Reader) -> None
 @pytest.mark.parametrize(
     ("data", "source", "sentence"),
     [
-        (b"a\n1\n", {"skip_rows": 3}, "source.skip_rows is 3, and the first 4 bytes have fewer"),
+        (b"a\n1\n", {"skip_rows": 3}, "source.skip_rows is 3, and its first 4 bytes have fewer"),
         (b"a\n1\n", {"skip_rows": 2}, "is empty below the 2 lines of source.skip_rows"),
         (b"a\n1\n", {"skip_rows_after_header": 2}, "source.skip_rows_after_header is 2, and"),
         ("a\n1\n".encode("utf-16"), {}, "is UTF-16 text; set source.encoding: utf-16"),
@@ -173,7 +173,7 @@ def test_a_key_that_does_not_suit_its_file_is_one_sentence(
         *(({"encoding": n}, "is no encoding of text; write one") for n in ("utf8mb4", "base64")),
         *(({"encoding": n}, "is no encoding of text; write one") for n in ("rot13", "idna", "a b")),
         ({"encoding": "cp1252", "format": "parquet"}, "encoding is for text"),
-        ({"skip_rows": 1, "format": "jsonl"}, "are for a CSV, which has a header"),
+        ({"skip_rows": 1, "format": "jsonl"}, "are for a CSV; leave them out"),
         ({"skip_rows": -1}, "greater than or equal to 0"),
     ],
 )

@@ -62,7 +62,7 @@ def test_an_error_names_the_key_of_a_spec_only_where_there_is_one(tmp_path: Path
     source = Source(uri=(f"{tmp_path}/nope.csv",))
     with pytest.raises(SourceError) as alone:
         list_files(source)
-    assert str(alone.value) == f"{tmp_path}/nope.csv does not exist"
+    assert str(alone.value) == f"{tmp_path}/nope.csv does not exist; check its name"
     with pytest.raises(SourceError) as of_spec:
         find_files(source)
     assert str(of_spec.value) == f"source.uri: {alone.value}"

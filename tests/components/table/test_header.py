@@ -18,7 +18,7 @@ AB = {"a": "int", "b": "int"}
 @pytest.mark.parametrize(
     ("data", "name", "sentence"),
     [
-        (b"", "t.csv", r"t\.csv is empty; a CSV starts with the names of its columns"),
+        (b"", "t.csv", r"t\.csv is empty; a CSV must start with the names of its columns"),
         (b"\xef\xbb\xbf", "t.csv", r"t\.csv is empty"),
         (b"\n1,2\n", "t.csv", r"starts with an empty line"),
         (b"a,c\n1,2\n", "t.csv", r"there is no column 'b'"),
@@ -60,7 +60,7 @@ def test_a_header_with_nul_bytes_is_refused_with_the_command_that_takes_them_out
 ) -> None:
     with pytest.raises(SourceError) as caught:
         plan_ranges(Source(uri=(table("a\0,b\n1,2\n"),)), AB)
-    assert r"the header holds NUL bytes: 'a\x00,b'; this takes them out" in str(caught.value)
+    assert r"the header holds NUL bytes: 'a\x00,b'; remove them with" in str(caught.value)
     assert r"tr -d '\000' < " in str(caught.value)
 
 

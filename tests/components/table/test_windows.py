@@ -82,7 +82,7 @@ def test_a_window_lists_its_files_and_warns_of_days_without_any(june: Path) -> N
     names = [str(Path(path).relative_to(june)) for path, _ in files.listing]
     assert names[:3] == ["dt=2013-06-28/a.csv", "dt=2013-06-28/b.csv", "dt=2013-06-30/a.csv"]
     assert names[3:] == ["fixed.csv"]
-    assert files.warning == "1 of the 3 days of the window have no file: 2013-06-29"
+    assert files.warning == "1 of the 3 days of the window has no file: 2013-06-29"
     assert files.as_json() == {
         "first": "2013-06-28",
         "last": "2013-06-30",
@@ -97,8 +97,8 @@ def test_a_window_without_any_file_is_an_error_that_shows_what_was_looked_for(ju
         find_files(source, JULY.replace(month=5))
     assert str(refused.value) == (
         f"source.window: none of the 2 days from 2013-04-29 to 2013-04-30 has a file, as "
-        f"{june}/dt=2013-04-30/a.csv; is the run's time 2013-05-01 03:00 UTC right? --at gives "
-        f"another one"
+        f"{june}/dt=2013-04-30/a.csv; is the run's time 2013-05-01 03:00 UTC right? Give "
+        f"another one with --at"
     )
 
 
@@ -178,7 +178,7 @@ def test_a_run_reads_its_window_and_the_manifest_says_which(
     assert preprocess(spec, runner="local", out=str(out), at=at) == 400
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["window"]["first"], manifest["window"]["last"]) == ("2013-06-28", "2013-06-30")
-    assert "warning: 1 of the 3 days of the window have no file: 2013-06-29" in (
+    assert "warning: 1 of the 3 days of the window has no file: 2013-06-29" in (
         capsys.readouterr().out
     )
 

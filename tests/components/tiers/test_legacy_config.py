@@ -33,7 +33,7 @@ def test_a_cluster_with_parameter_servers_becomes_replicas_in_step():
         evaluatorCount=1,
     )
     assert pools == ["1 x n1-highcpu-16", "9 x n1-highcpu-16"]
-    assert "3 parameter servers n1-highmem-8 are left out: Keras 3 has none" in sentences
+    assert "3 parameter servers n1-highmem-8 cannot be used: Keras 3 has none" in sentences
     assert "1 evaluator n1-standard-4 is left out" in sentences
 
 
@@ -98,7 +98,7 @@ def test_a_setting_that_belongs_elsewhere_today_is_reported():
         ({}, "has no masterType"),
         ({"scaleTier": "PREMIUM_1"}, "set train.tier to PREMIUM_1"),
         ({"masterType": "standart"}, "unknown masterType 'standart'; did you mean 'standard'"),
-        ({"masterType": "standard", "workerCount": 2}, "workerCount 2, but no workerType"),
+        ({"masterType": "standard", "workerCount": 2}, "workerCount 2, but needs a workerType"),
         (
             {
                 "masterType": "standard",

@@ -117,7 +117,7 @@ def test_an_impossible_tier_is_refused_with_the_way_out(name, kwargs, sentence):
         ([pool("n1-standard-8")] * 3, "Keras 3 does not have"),
         ([pool("n1-standart-8")], "did you mean 'n1-standard-8'"),
         ([pool("n1-highcpu-8")], "ended on 2025-01-31; use n1-standard-8"),
-        ([pool("n1-standard-32", **T4, accelerator_count=1)], "takes 2, 4 .*the nearest is 2"),
+        ([pool("n1-standard-32", **T4, accelerator_count=1)], "takes 2, 4 .*set 2, the nearest"),
         ([pool("n1-standard-8", **T4)], "give both or neither"),
         ([pool("e2-standard-4", **T4, accelerator_count=1)], "takes no accelerator"),
         (

@@ -67,8 +67,9 @@ def test_without_a_reported_metric_there_is_no_best_trial():
     with pytest.raises(TrainingFailed) as raised:
         best_trial.best_trial(job(None, None))
     assert str(raised.value) == (
-        "none of 2 trials reported the metric 'validation_loss', so none is the best: trial 1: it "
-        "reported no metric 'validation_loss'; trial 2: it reported no metric 'validation_loss'"
+        "none of 2 trials reported the metric 'validation_loss', so none is the best (trial 1: it "
+        "reported no metric 'validation_loss'; trial 2: it reported no metric 'validation_loss'); "
+        "correct what they failed of, or their search space"
     )
 
 

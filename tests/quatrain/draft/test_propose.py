@@ -337,7 +337,7 @@ def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        (["1"] * 100, "--target 'y': it is 1 in all 100 rows that have a value"),
+        (["1"] * 100, "--target 'y': it is 1 in all 100 rows with a value"),
         ([str(i) for i in range(100)], "it has 100 different values in 100 rows, so it identifies"),
         ([""] * 100, "it has no value in 100 rows"),
         (days(100), "it is a time; write a duration"),
@@ -361,8 +361,8 @@ def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
         ("y\n" + "1\n2\n" * 50, "there is no column besides the target 'y' to predict it from"),
         ("a,y\n" + "1,2\n1,3\n" * 50, "every column besides the target 'y' has one value or none"),
         ("a,b\n1,2\n", "--target 'y': there is no such column"),
-        ("", "is empty; a CSV starts with the names of its columns"),
-        (b"gr\xf6\xdfe,y\n1,2\n", "the header is not UTF-8"),
+        ("", "is empty; a CSV must start with the names of its columns"),
+        (b"gr\xf6\xdfe,y\n1,2\n", "of the header is not valid UTF-8"),
     ],
 )
 def test_a_table_without_a_spec_is_refused_with_the_reason(
@@ -595,5 +595,5 @@ def test_a_column_of_infinities_rejects_no_rows(tmp_path: Path, chance) -> None:
 
 def test_a_label_that_differs_in_a_single_row_is_refused_with_the_reason(init, chance) -> None:
     y = [0.5] + [1.5] * 40
-    with pytest.raises(SpecError, match="all but 1 of 41 rows have the same value"):
+    with pytest.raises(SpecError, match="the same value stands in all but 1 of 41 rows"):
         init({"x": [chance.random() for _ in y], "y": y}, "y")

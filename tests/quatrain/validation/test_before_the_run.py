@@ -51,8 +51,11 @@ def test_a_loss_is_not_maximized():
             old(**MACHINES, hyperparameters={"maxTrails": 4}),
             "hyperparameters.maxTrails: unknown key; did you mean 'maxTrials'",
         ),
-        (old(**MACHINES, maxTrials=4), "maxTrials stands below hyperparameters"),
-        (old(**MACHINES, acceleratorConfig={}), "acceleratorConfig stands below masterConfig or"),
+        (old(**MACHINES, maxTrials=4), "maxTrials must stand below hyperparameters"),
+        (
+            old(**MACHINES, acceleratorConfig={}),
+            "acceleratorConfig must stand below masterConfig or",
+        ),
         (old(masterType="standard"), "scaleTier is missing; write scaleTier: CUSTOM"),
         (
             old(scaleTier="custom", masterType="standard"),
@@ -61,7 +64,7 @@ def test_a_loss_is_not_maximized():
         (old(scaletier="CUSTOM"), "unknown key 'scaletier'; did you mean 'scaleTier'"),
         ({"config": MACHINES}, "scaleTier, masterType stand below trainingInput"),
         ({"config": "config.yaml"}, "write the content of the file here, not its name"),
-        ({"trainingInput": MACHINES}, "trainingInput stands below config"),
+        ({"trainingInput": MACHINES}, "trainingInput must stand below config"),
     ],
 )
 def test_what_an_old_config_loses_or_misplaces_is_a_sentence(train, sentence):

@@ -116,7 +116,7 @@ def test_no_host_but_google_s_gets_the_credentials(host):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
         url = host.format(port=listener.getsockname()[1])
-        with pytest.raises(CloudError, match=r"registry: .* has another form than https://"):
+        with pytest.raises(CloudError, match=r"registry: .* must have the form https://"):
             Registry(Cloud(**{**CLOUD, "api_endpoint": None}, registry=url))
         with pytest.raises(TimeoutError):
             listener.accept()

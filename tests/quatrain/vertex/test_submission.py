@@ -250,8 +250,8 @@ def test_an_uploaded_template_is_submitted_by_its_digest(google, quatrain, train
     [
         (403, CloudError, "roles/aiplatform.user, and roles/iam.serviceAccountUser on the job's"),
         (429, QuotaExceeded, "a quota of project my-project is used up"),
-        (500, NoResponse, "whether the job was made is not known; --job-id mine makes no second"),
-        (503, NoResponse, "whether the job was made is not known; --job-id mine makes no second"),
+        (500, NoResponse, "whether the job was made is not known; submit again with --job-id mine"),
+        (503, NoResponse, "whether the job was made is not known; submit again with --job-id mine"),
     ],
 )
 def test_a_lasting_error_comes_with_advice(google, vertex, job, code, error, advice):

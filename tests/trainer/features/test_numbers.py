@@ -60,7 +60,7 @@ def test_a_missing_number_is_filled_in(impute: Any, fill: float) -> None:
 
 
 def test_what_is_missing_in_every_row_is_an_error_that_names_its_columns() -> None:
-    with pytest.raises(TrainerError, match=r"'f' is missing in all 2 rows .* 'u', 'v'; remove"):
+    with pytest.raises(TrainerError, match=r"'f' is missing in every row .* 'u', 'v'; remove"):
         fit("ratio", {"u": np.array([1.0, NAN]), "v": np.array([0.0, 1.0])})
 
 

@@ -254,7 +254,7 @@ def test_few_keys_of_unlike_sizes_make_the_sizes_luck() -> None:
     split = np.repeat([0, 1, 2, 0], [1, 1, 1, 97])
     check = audited(spec_of(COLUMNS), rows, split)["sizes"]
     assert check["verdict"] == "note"
-    assert "4 keys, worth 1 draws" in check["sentence"]
+    assert "4 keys, worth 1 draw" in check["sentence"]
     assert check["numbers"]["effective_draws"] == pytest.approx(1.0625, abs=1e-3)
 
 

@@ -67,7 +67,7 @@ WRONG = {
     "options that are too large for a task": (
         {},
         {"runner_options": {"experiments": ["x" * 131_072]}},
-        "bytes as the parameters of a task, of which Vertex AI takes 131,072: shorten",
+        "bytes long as the parameters of a task, of which Vertex AI takes 131,072: shorten",
     ),
 }
 

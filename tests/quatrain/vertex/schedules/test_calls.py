@@ -526,7 +526,7 @@ def test_the_times_of_a_cron_are_of_its_zone_through_a_change_of_clocks():
         ("0 0 3 * * 1", "has 6 fields, not 5"),
         ("60 3 * * *", "bad minute"),
         ("0 3 31 2 *", "bad day-of-month"),
-        ("@daily", "has 1 fields, not 5"),
+        ("@daily", "has 1 field, not 5"),
         ("0 3 * * 1#2", "bad field '1#2'"),
         ("0 3 L * *", "bad field"),
         ("TZ=Europe/Berlni 0 3 * * 1", "unknown time zone 'Europe/Berlni'"),
@@ -543,9 +543,9 @@ def test_a_cron_that_vertex_would_refuse_is_refused_with_an_example(text, senten
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"end": -1}, "is not after now"),
-        ({"start": 2, "end": 1}, "is not after its start"),
-        ({"end": 1, "cron": "0 0 29 2 *"}, "is before the first run at"),
+        ({"end": -1}, "must be after now"),
+        ({"start": 2, "end": 1}, "must be after its start"),
+        ({"end": 1, "cron": "0 0 29 2 *"}, "must be after the first run at"),
     ],
 )
 def test_times_in_which_nothing_can_run_are_refused(service, settings, sentence):

@@ -43,7 +43,10 @@ def test_a_schedule_is_applied_listed_paused_resumed_run_and_deleted(google, qua
     assert quatrain("schedule", "delete", "toy", "--yes", file=None)[0] == 0
     assert not google.schedules
     code, _, err = quatrain("schedule", "pause", "toy", file=None)
-    assert (code, err) == (1, "error: no schedule of 'toy' in europe-west1; there is none at all\n")
+    assert (code, err) == (
+        1,
+        "error: no schedule of 'toy' in europe-west1; make one with `schedule apply`\n",
+    )
 
 
 def test_the_list_of_schedules_shows_their_last_runs_and_refused_starts(google, quatrain):
