@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import Clean
+from quatrain.components.specification.source import Source
 from quatrain.components.wording import counted
 from quatrain.draft.draft import Draft, Entry, Question, TableProfile
 from quatrain.draft.features import exclusions_of, features_of
@@ -71,7 +73,7 @@ def infer(uri: str, target: str) -> Draft:
         )
     nulls = find_nulls(sample, target)
     columns = profile_columns(sample, nulls.spellings)
-    remarks = []
+    remarks = list(sample.remarks)
     if sample.source.format == "csv" and looks_like_a_row(sample.names):
         remarks.append(f"the header seems to be a row: {_NAMELESS}")
         if target not in sample.names:
@@ -217,14 +219,17 @@ def _source(sample: Sample, nulls: Nulls) -> dict[str, Any]:
     """Returns the section `source`, without the settings that are defaults."""
     source = sample.source
     if source.format != "csv":
-        optional = {"optional_keys": True} if source.optional_keys else {}
-        return {"uri": source.uri[0], "format": source.format, **optional}
+        keys_of_json = ("encoding", "optional_keys")
+        own = _not_default(source, keys_of_json)
+        return {"uri": source.uri[0], "format": source.format, **own}
     document: dict[str, Any] = {"uri": source.uri[0], "nulls": list(nulls.spellings)}
-    if source.delimiter != ",":
-        document["delimiter"] = source.delimiter
-    if source.quoted_newlines:
-        document["quoted_newlines"] = True
-    return document
+    keys = ("delimiter", "quoted_newlines", "encoding", "skip_rows", "skip_rows_after_header")
+    return {**document, **_not_default(source, keys)}
+
+
+def _not_default(source: Source, keys: Sequence[str]) -> dict[str, Any]:
+    default = Source(uri=source.uri)
+    return {k: getattr(source, k) for k in keys if getattr(source, k) != getattr(default, k)}
 
 
 def _columns(

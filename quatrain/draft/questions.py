@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import yaml
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from quatrain.components.specification.encodings import is_single_byte
 from quatrain.components.wording import counted
 from quatrain.draft.draft import Entry, Question, TableProfile
 from quatrain.draft.entities import WEIGHTS
 from quatrain.draft.profile.columns import ColumnProfile, counts_years, quoted, words
 from quatrain.draft.split import MOMENT, split_by_moment
 from quatrain.draft.target import STRAY_RULE
+from quatrain.draft.write import scalar
 
 MOST = 3
 """The most questions of a draft; what else would be asked is a remark without lines."""
+LONGEST = 60
+"""The most characters of a text that a question shows."""
 LISTED = 5
 """The most columns that a question lists with their evidence."""
 
 
 def questions_on(table: TableProfile, features: list[Entry]) -> tuple[list[Question], list[str]]:
     """Returns the questions of a draft, and the texts of those that are too many."""
-    asked = [*_stray_labels(table), *_leaks(table, features), *_known_before(table, features)]
+    asked = [
+        *_encoding(table),
+        *_stray_labels(table),
+        *_leaks(table, features),
+        *_known_before(table, features),
+    ]
     asked += [*_entity(table, features), *_moment(table, features), *_weight(table, features)]
     return asked[:MOST], [question.text for question in asked[MOST:]]
+
+
+def _encoding(table: TableProfile) -> Iterator[Question]:
+    """Asks whether text reads right, since single bytes mean other letters in other encodings."""
+    encoding = table.sample.source.encoding
+    if not is_single_byte(encoding):
+        return
+    texts = [name for name in table.sample.names if not name.isascii()]
+    for column in table.sample.table.columns:
+        if not texts and pa.types.is_string(column.type):
+            is_other = pc.invert(pc.string_is_ascii(column))
+            texts = column.filter(pc.fill_null(is_other, False)).slice(0, 1).to_pylist()
+    shown = f", in which {texts[0][:LONGEST]!r} is a text of the file" if texts else ""
+    yield Question(
+        f"the file is not UTF-8, and is read as {encoding}{shown}. If that reads wrong, name "
+        f"another encoding, as cp1250, cp1251, cp850 or mac_roman",
+        ("encoding: cp1250  # below source",),
+    )
 
 
 def _stray_labels(table: TableProfile) -> Iterator[Question]:
@@ -85,7 +112,7 @@ def _entity(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
         f"{other.why.replace(' identifies', ' may identify').partition(';')[0]}: if rows of others "
         f"are to be predicted, replace the split with this, and comment out its feature",
         (
-            f"split: {_flow(other.document)}",
+            f"split: {scalar(other.document)}",
             *(f"# {line}" for line in _lines(list(other.disjoint), active)),
         ),
     )
@@ -116,7 +143,7 @@ def _moment(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
         (
             *_declared(table, parts, features),
             _derived(table, sql),
-            f"split: {_flow(split.document)}",
+            f"split: {scalar(split.document)}",
         ),
     )
 
@@ -126,15 +153,15 @@ def _declared(table: TableProfile, names: list[str], features: list[Entry]) -> I
     read = {f.value["from"] for f in features if f.is_active} | {table.target, *table.split.keys}
     for name in names:
         if name not in read:
-            yield f"{_flow({name: table.columns[name].declared})[1:-1]}  # below columns"
+            yield f"{scalar({name: table.columns[name].declared})[1:-1]}  # below columns"
 
 
 def _derived(table: TableProfile, sql: str) -> str:
     """Returns the line that derives a moment; a spec has one section `clean`."""
     goal, is_often_missing = table.goal, bool(np.mean(~table.goal.known) > 0.05)
     if goal.sql or goal.reject or table.sample.headers or table.untrained or is_often_missing:
-        return f"derive: {_flow({MOMENT: sql})}  # below clean"
-    return f"clean: {_flow({'derive': {MOMENT: sql}})}"
+        return f"derive: {scalar({MOMENT: sql})}  # below clean"
+    return f"clean: {scalar({'derive': {MOMENT: sql}})}"
 
 
 def _weight(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
@@ -147,19 +174,8 @@ def _weight(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
             yield Question(
                 f"{name!r} may say how much a row counts, as in a survey: if it does, add this, "
                 f"and comment out its feature",
-                (f"weight: {_flow(name)}", *(f"# {line}" for line in _lines([name], active))),
+                (f"weight: {scalar(name)}", *(f"# {line}" for line in _lines([name], active))),
             )
-
-
-def _flow(value: Any) -> str:
-    """Returns a value as YAML on one line."""
-    return (
-        yaml.safe_dump(
-            value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
-        )
-        .removesuffix("\n")
-        .removesuffix("\n...")
-    )
 
 
 def _joined(parts: list[str]) -> str:
@@ -170,7 +186,7 @@ def _joined(parts: list[str]) -> str:
 def _lines(names: list[str], features: list[Entry]) -> tuple[str, ...]:
     """Returns the features of some columns, as the spec writes them."""
     of_names = [f.value for f in features if f.value["from"] in names[:LISTED]]
-    return tuple(f"- {_flow(f)}" for f in of_names)
+    return tuple(f"- {scalar(f)}" for f in of_names)
 
 
 def _named_alike(table: TableProfile, names: list[str]) -> list[str]:

@@ -27,10 +27,26 @@ def write(draft: Draft, path: str) -> str:
 
 def scalar(value: Any) -> str:
     """Returns a value as YAML on one line."""
-    text = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
+    text = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=True,
+        allow_unicode=True,
+        width=10**9,
+        sort_keys=False,
     )
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text with line ends in double quotes, as YAML of one line needs."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = '"' if "\n" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _head(draft: Draft, path: str) -> Iterator[str]:

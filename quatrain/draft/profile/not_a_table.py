@@ -5,28 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
-from quatrain.components.storage import compression_of, read_head
 from quatrain.components.table.files import list_files
-from quatrain.components.table.header import DELIMITERS
+from quatrain.components.table.formats import command
 from quatrain.components.uris import check_uri
-from quatrain.draft.profile.sample import HEAD_BYTES, Sample
+from quatrain.draft.profile.sample import Sample
+from quatrain.draft.profile.text_head import (
+    ALIKE,
+    LEAST_LINES,
+    LINES,
+    find_header,
+    read_text_head,
+)
 
-LINES = 200
-"""The most lines that are looked at."""
-ALIKE = 0.8
-"""The share of the first lines that must have as many values as the table has columns."""
-LEAST_LINES = 5
-"""A file of fewer lines passes, as they show no pattern."""
-_UNPACK = {"gzip": "gzip -dc", "bz2": "bzip2 -dc", "zstd": "zstd -dc"}
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 
@@ -43,23 +40,19 @@ def check_head(uri: str) -> None:
     if path.lower().endswith(_WORKBOOKS):
         raise SourceError(f"{path} is a workbook; save one sheet of it as CSV in UTF-8")
     try:
-        head = read_head(path, HEAD_BYTES, compression_of(path))
-    except SourceError:
+        head = read_text_head(path)
+    except OSError:
         return  # the reader of the source says why
-    if b"\0" in head:
+    if "\0" in head.text:
         return  # not text: the reader of the source says what it is
-    text = head.decode("utf-8", errors="replace").removeprefix("\ufeff")
-    lines = text.splitlines()
-    if len(head) == HEAD_BYTES and len(lines) > 1:
-        lines.pop()  # the last line is cut short
-    if problem := _other_format(text.lstrip(), lines, path) or _bad_header(lines, path):
+    if problem := _other_format(head.text.lstrip(), head.lines, path) or _bad_header(
+        head.lines[:LINES], path
+    ):
         raise SourceError(f"{path} {problem}")
 
 
 def _other_format(text: str, lines: Sequence[str], path: str) -> str | None:
     """Returns which format other than CSV and JSON Lines a text has, with the way out, or None."""
-    if text[:1] == "<":
-        return "is HTML or XML; write its table as CSV"
     if text[:9].lower() == "@relation":
         return "is ARFF; write the names of its attributes in one line, and its @data below, as CSV"
     if text[:1] not in ("[", "{"):
@@ -70,13 +63,13 @@ def _other_format(text: str, lines: Sequence[str], path: str) -> str | None:
     if text[:1] == "[" and (text[1:].lstrip()[:1] in ("{", "[", "]") or isinstance(first, list)):
         return (
             "is one JSON array; JSON Lines hold one object in each line, and this writes them: "
-            + _command("jq -c '.[]'", path, ".jsonl")
+            + command("jq -c '.[]'", path, ".jsonl")
         )
     if text[:1] == "{" and text[1:].lstrip()[:1] in ('"', "}") and not isinstance(first, dict):
         return (
             "is one JSON object over several lines; JSON Lines hold a row's object in each line. "
             "If they are in a key, this command writes them: "
-            + _command("jq -c '.KEY[]'", path, ".jsonl")
+            + command("jq -c '.KEY[]'", path, ".jsonl")
         )
     if isinstance(first, dict) and len(lines) == 1:
         return _one_object(first, path)
@@ -91,7 +84,7 @@ def _one_object(value: dict[str, object], path: str) -> str | None:
             program = f"jq -c {shlex.quote(f'.[{json.dumps(key)}][]')}"
             return (
                 f"is one JSON object, with the rows in its key {key!r}; this writes them as JSON "
-                f"Lines: {_command(program, path, '.jsonl')}"
+                f"Lines: {command(program, path, '.jsonl')}"
             )
     if lists and len(lists) == len(value):
         return "is one JSON object of columns; JSON Lines hold a row's object in each line"
@@ -105,37 +98,17 @@ def _parsed(line: str) -> object:
         return None
 
 
-def _command(program: str, path: str, suffix: str) -> str:
-    """Returns the command that sends a file, unpacked, through a program into another file.
-
-    Args:
-        program: The program and its options.
-        path: The file.
-        suffix: That of the new file.
-    """
-    name = PurePosixPath(path).name
-    new = name.partition(".")[0] + suffix
-    if new == name:  # a shell empties it before the program reads it
-        new = f"new-{name}"
-    if compression := compression_of(path):
-        return f"{_UNPACK[compression]} {shlex.quote(path)} | {program} > {shlex.quote(new)}"
-    return f"{program} < {shlex.quote(path)} > {shlex.quote(new)}"
-
-
 def _bad_header(lines: Sequence[str], path: str) -> str | None:
     """Returns why the first line cannot be the header of the lines below it, or None."""
-    lines = lines[:LINES]
-    if len(lines) < LEAST_LINES or not lines[0].strip():
+    if len(lines) < LEAST_LINES:
         return None
-    widths = {d: [len(row) for row in csv.reader(lines, delimiter=d)] for d in DELIMITERS}
-    most_common = {d: Counter(w).most_common(1)[0] for d, w in widths.items() if w}
-    n_columns = {
-        d: n for d, (n, rows) in most_common.items() if n > 1 and rows >= ALIKE * len(widths[d])
-    }
-    if any(widths[d][0] == n for d, n in n_columns.items()):
+    header = find_header(lines)
+    if header is not None and (not header.above or header.is_preceded):
         return None
-    for delimiter, n in sorted(n_columns.items(), key=lambda item: -item[1]):
-        first, width = next(csv.reader(lines, delimiter=delimiter)), widths[delimiter][0]
+    if header is not None:
+        delimiter, n, begins = header.delimiter, len(header.rows[0]), len(header.above) + 1
+        first = next(csv.reader(lines[:1], delimiter=delimiter), [])
+        width = len(first)
         differ = f"names {width} columns in its first line, and most others have {n} values"
         if width == n - 1 > 1 and all(first):
             return (
@@ -144,22 +117,16 @@ def _bad_header(lines: Sequence[str], path: str) -> str | None:
             )
         if width > n and not any(map(_is_number, first)):
             return f"{differ}; a row has a value, or nothing between two {delimiter!r}, for each"
-        begins = widths[delimiter].index(n) + 1
-        below = f"starts with {lines[0][:60]!r}, and "
-        if looks_like_a_row(next(csv.reader(lines[begins - 1 :], delimiter=delimiter))):
-            return (
-                f"{below}its rows seem to begin in line {begins}; write one line above them, with "
-                f"a name for each of the {n} columns, and remove what stands there"
-            )
         return (
-            f"{below}the table seems to begin in line {begins}; a CSV starts with the names of its "
-            f"columns, so remove what stands above: {_command(f'tail -n +{begins}', path, '.csv')}"
+            f"starts with {lines[0][:60]!r}, and its rows seem to begin in line {begins}; write "
+            f"one line above them, with a name for each of the {n} columns, and remove what stands "
+            f"there"
         )
     words = [len(line.split()) for line in lines]
-    if not n_columns and words[0] > 1 and words.count(words[0]) >= ALIKE * len(words):
+    if words[0] > 1 and words.count(words[0]) >= ALIKE * len(words):
         return (
             f"separates its {words[0]} columns by blanks; if no value has a blank, write commas: "
-            + _command("tr -s ' ' ,", path, ".csv")
+            + command("tr -s ' ' ,", path, ".csv")
         )
     return None
 
@@ -203,7 +170,7 @@ def naming_command(uri: str, sample: Sample) -> str:
     """Returns the command that writes names above the rows of a file."""
     names = sample.source.delimiter.join(f"c{i}" for i in range(1, len(sample.names) + 1))
     program = f"(echo {shlex.quote(names)}; cat)"
-    return _command(program, list_files(Source(uri=(uri,)))[0][0], ".csv")
+    return command(program, list_files(Source(uri=(uri,)))[0][0], ".csv")
 
 
 def _is_number(text: str) -> bool:

@@ -7,7 +7,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from quatrain.components.errors import SourceError
+from quatrain.components.specification.encodings import UTF_8
 from quatrain.components.specification.source import Source, is_table
-from quatrain.components.storage import compression_of, open_file, read_head
-from quatrain.components.table.block import Block
+from quatrain.components.storage import open_file, read_head
+from quatrain.components.table.block import REJECTED, Block
 from quatrain.components.table.conversion import (
     TYPES,
     can_convert,
@@ -40,6 +41,15 @@ from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.text_pieces import BLOCK_BYTES
 from quatrain.components.uris import check_uri
 from quatrain.components.wording import counted, first_line
+from quatrain.draft.profile.text_head import (
+    ALIKE,
+    LINES,
+    Header,
+    TextHead,
+    find_header,
+    guess_encoding,
+    read_text_head,
+)
 
 PLACES = 16
 PLACE_BYTES = 1 << 20
@@ -52,8 +62,6 @@ STREAMED_BLOCKS = 4
 """A file that cannot be cut, such as a compressed one, is read from its start: 4 blocks of 4 MB."""
 SAMPLE_ROWS = 1 << 17
 """The most rows read from Parquet files, from up to sixteen row groups."""
-HEAD_BYTES = 1 << 16
-"""Bytes of a file from which its format and delimiter are guessed."""
 TOLERATED = 0.005
 """The share of cells that may fail to convert to a column's type; their rows are rejected."""
 _PARQUET = b"PAR1"
@@ -74,6 +82,8 @@ class Sample:
         places: The number of places in the source that the rows come from.
         rejected: The number of rows that do not parse, by reason.
         headers: The rows of the sample that repeat the header; they are not in the table.
+        rejected_rows: The rows that do not parse, with the schema `REJECTED`.
+        remarks: What a reader of the spec should know about the file.
     """
 
     source: Source
@@ -85,6 +95,8 @@ class Sample:
     places: int = 1
     rejected: Counter[str] = field(default_factory=Counter)
     headers: tuple[int, ...] = ()
+    rejected_rows: pa.Table = field(default_factory=REJECTED.empty_table)
+    remarks: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -116,21 +128,80 @@ def draw_sample(uri: str) -> Sample:
     check_uri(uri)
     files = list_files(Source(uri=(uri,)))
     first = files[0][0]
-    head = read_head(first, HEAD_BYTES, compression_of(first))
-    if head.startswith(_PARQUET):
+    if read_head(first, len(_PARQUET)) == _PARQUET:
         return _of_parquet(Source(uri=(uri,), format="parquet", nulls=()), files)
-    if re.match(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]', head):
-        return _of_json(Source(uri=(uri,), format="jsonl", nulls=(), optional_keys=True), files)
-    delimiter = sniff_delimiter(head)
-    source = Source(uri=(uri,), nulls=(), delimiter=delimiter)
-    by_line = _of_csv(source, files)
-    if not by_line.rejected["unclosed_quote"]:
-        return by_line
-    try:  # a value whose quote is open where the line ends may go on in the next line
-        joined = _of_csv(replace_source(source, quoted_newlines=True), files)
+    head = read_text_head(first)
+    source = Source(uri=(uri,), nulls=(), encoding=head.encoding)
+    if re.match(r'\s*\{\s*["}]', head.text):
+        return _of_json(replace_source(source, format="jsonl", optional_keys=True), files)
+    header = find_header(head.lines)
+    if header is None:
+        return _of_csv_in_lines(
+            replace_source(source, delimiter=sniff_delimiter(head.lines)), files, head
+        )
+    source = replace_source(
+        source,
+        delimiter=header.delimiter,
+        skip_rows=len(header.above),
+        skip_rows_after_header=header.below,
+    )
+    sample = _of_csv_in_lines(source, files, head)
+    return replace(sample, remarks=(*sample.remarks, *_around(header)))
+
+
+def _around(header: Header) -> Iterator[str]:
+    """Yields what is left out around a header."""
+    if header.above:
+        shown = next((line for line in header.above if line.strip()), "")[:60]
+        yield (
+            f"the header is in line {len(header.above) + 1}; source.skip_rows leaves out what "
+            f"stands above: {shown!r}"
+        )
+    if header.below:
+        shown = ", ".join(cell for cell in header.rows[1] if cell.strip())[:60]
+        yield (
+            f"below the header, {counted(header.below, 'line')} of units or the like: {shown!r}; "
+            f"source.skip_rows_after_header leaves out such lines"
+        )
+
+
+def _of_csv_in_lines(source: Source, files: list[tuple[str, int]], head: TextHead) -> Sample:
+    """Samples a CSV by lines, or by rows of more lines if fewer rows are rejected so."""
+    try:
+        by_line = _in_its_encoding(source, files)
+        if not by_line.rejected["unclosed_quote"]:
+            return by_line
     except SourceError:
+        if '"' not in head.text:
+            raise
+        by_line = None
+    try:  # a value whose quote is open where the line ends may go on in the next line
+        joined = _in_its_encoding(replace_source(source, quoted_newlines=True), files)
+    except SourceError:
+        if by_line is None:
+            by_line = _in_its_encoding(source, files)  # whose error is the one to show
         return by_line
-    return joined if joined.rejected.total() < by_line.rejected.total() else by_line
+    if by_line is None or joined.rejected.total() < by_line.rejected.total():
+        return joined
+    return by_line
+
+
+def _in_its_encoding(source: Source, files: list[tuple[str, int]]) -> Sample:
+    """Samples a CSV; if all text beyond ASCII is not UTF-8, once more in another encoding."""
+    sample = _of_csv(source, files)
+    if source.encoding != UTF_8 or not sample.rejected["bad_encoding"]:
+        return sample
+    texts = [name for name in sample.names if not name.isascii()]
+    for column in sample.table.columns:
+        texts += column.filter(pc.invert(pc.string_is_ascii(column))).slice(0, 1).to_pylist()
+    if texts:
+        return sample
+    is_bad = pc.equal(sample.rejected_rows.column("reason"), "bad_encoding")
+    rows = sample.rejected_rows.filter(is_bad).column("row").slice(0, LINES).to_pylist()
+    encoding = guess_encoding(b"\n".join(rows), files[0][0])
+    return (
+        sample if encoding == UTF_8 else _of_csv(replace_source(source, encoding=encoding), files)
+    )
 
 
 def replace_source(source: Source, **changes: object) -> Source:
@@ -138,18 +209,16 @@ def replace_source(source: Source, **changes: object) -> Source:
     return source.model_copy(update=changes)
 
 
-def sniff_delimiter(head: bytes) -> str:
+def sniff_delimiter(lines: Sequence[str]) -> str:
     """Returns the delimiter that cuts the first lines into the most columns.
 
     It must cut four of five lines into as many values as the header; if none does, returns a comma.
     """
-    whole = head if len(head) < HEAD_BYTES else head[: head.rfind(b"\n") + 1] or head
-    lines = whole.decode("utf-8", errors="replace").splitlines()[:200]
     best, columns = ",", 1
     for delimiter in DELIMITERS:
-        widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
+        widths = [len(row) for row in csv.reader(lines[:LINES], delimiter=delimiter) if row]
         n_like_header = sum(w == widths[0] for w in widths) if widths else 0
-        if n_like_header >= 0.8 * len(widths) and widths[:1] > [columns]:
+        if n_like_header >= ALIKE * len(widths) and widths[:1] > [columns]:
             best, columns = delimiter, widths[0]
     return best
 
@@ -174,9 +243,8 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
     keys = _keys_beside(names, files)
     blocks, exhausted = _blocks(chosen, source, columns, keys)
     batches = [block.batch for block in blocks]
-    reasons: Counter[str] = Counter()
-    for block in blocks:
-        reasons.update(block.rejected.column("reason").to_pylist())
+    rejected = pa.Table.from_batches([block.rejected for block in blocks], REJECTED)
+    reasons = Counter(rejected.column("reason").to_pylist())
     schema = pa.schema([(name, pa.string()) for name in (*columns, *keys)])
     table, headers = _without_headers(pa.Table.from_batches(batches, schema), list(columns))
     whole = exhausted and len(chosen) == len(ranges)
@@ -193,6 +261,7 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
         len(chosen) if exhausted else 1,
         reasons,
         headers,
+        rejected,
     )
 
 
@@ -370,13 +439,13 @@ def _are_kindred(types: list[pa.DataType]) -> bool:
 
 def _of_json(source: Source, files: list[tuple[str, int]]) -> Sample:
     """Samples JSON Lines as text, as the pipeline reads them; a key that a row lacks is null."""
-    names, _ = read_keys(files[0][0])
+    names, _ = read_keys(files[0][0], source.encoding)
     ranges = plan_ranges(source, dict.fromkeys(names, "string"), PLACE_BYTES, files)
     chosen = [ranges[i] for i in spread(len(ranges), PLACES)]
     blocks, exhausted = [], True
     keys = _keys_beside(names, files)
     for span in chosen:
-        stream = read_objects(span)
+        stream = read_objects(span, source.encoding)
         found = [block.without_faults() for block in islice(stream, STREAMED_BLOCKS)]
         in_path = _in_path(span.path, keys)
         blocks += [with_partition(block, in_path, ("text", *keys)) for block in found]

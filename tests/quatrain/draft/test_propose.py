@@ -362,7 +362,7 @@ def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
         ("a,y\n" + "1,2\n1,3\n" * 50, "every column besides the target 'y' has one value or none"),
         ("a,b\n1,2\n", "--target 'y': there is no such column"),
         ("", "is empty; a CSV must start with the names of its columns"),
-        (b"gr\xf6\xdfe,y\n1,2\n", "of the header is not valid UTF-8"),
+        ("имя,y\n1,2\n".encode("cp1251"), "is not UTF-8, and which other encoding it has"),
     ],
 )
 def test_a_table_without_a_spec_is_refused_with_the_reason(

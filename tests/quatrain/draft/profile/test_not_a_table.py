@@ -25,8 +25,6 @@ PLAIN = f"a,b,y\n{ROWS}"
         ("t.json", json.dumps({"of": OBJECTS}, indent=1), "over several lines"),
         ("t.json", json.dumps({"a": [1, 2], "y": [0, 1]}), "is one JSON object of columns"),
         ("t.json", "[1, 2]\n[3, 4]\n", "holds a JSON array in each line"),
-        ("t.csv", f"Sales of 2024\n\n{PLAIN}", "the table seems to begin in line 3"),
-        ("t.csv", f"sep=;\n{PLAIN.replace(',', ';')}", "tail -n +2 "),
         ("t.csv", "40,3,a,b\n" + "0.5,1.5,2\n" * 40, "its rows seem to begin in line 2"),
         ("t.csv", f"b,y\n{ROWS}", "names 2 columns in its first line, and most others have 3"),
         ("t.csv", PLAIN.replace(",", " "), "separates its 3 columns by blanks"),
@@ -35,7 +33,8 @@ PLAIN = f"a,b,y\n{ROWS}"
         ("t.csv", f"@RELATION r\n{PLAIN}", "is ARFF"),
         ("t.xlsx", "PK", "is a workbook"),
         ("t.csv", f"0.5,1e-3,-2\n{ROWS}", "the first line seems to be a row"),
-        ("t.csv", PLAIN.replace("6,", "\xfc,").encode("cp1252"), "iconv -f WINDOWS-1252"),
+        ("t.csv", PLAIN.replace("6,", "Ж,").encode("cp1251"), "Ж' in cp1251"),
+        ("t.csv", PLAIN.replace("6,", "\xfc,").encode("cp1252"), "iconv -f NAME -t utf-8 < "),
         ("t.csv.gz", gzip.compress(json.dumps(OBJECTS).encode()), "is one JSON array"),
     ],
 )

@@ -18,18 +18,18 @@ from quatrain.draft.propose import propose
 @pytest.mark.parametrize(
     ("head", "delimiter"),
     [
-        (b"a,b\n1,2\n", ","),
-        (b"a;b;c\n1,5;2;3\n", ";"),
-        (b"a\tb\n1\t2,3\n", "\t"),
-        (b'a|b\n"x|y"|2\n', "|"),
-        (b"a\n1\n2\n", ","),
-        (b'text,n\n"one; two; three",1\n"four; five; six",2\n', ","),
+        ("a,b\n1,2\n", ","),
+        ("a;b;c\n1,5;2;3\n", ";"),
+        ("a\tb\n1\t2,3\n", "\t"),
+        ('a|b\n"x|y"|2\n', "|"),
+        ("a\n1\n2\n", ","),
+        ('text,n\n"one; two; three",1\n"four; five; six",2\n', ","),
     ],
 )
 def test_the_delimiter_is_the_one_that_cuts_each_line_as_the_header(
-    head: bytes, delimiter: str
+    head: str, delimiter: str
 ) -> None:
-    assert sniff_delimiter(head) == delimiter
+    assert sniff_delimiter(head.splitlines()) == delimiter
 
 
 def test_places_are_evenly_spread_from_the_first_to_the_last() -> None:
