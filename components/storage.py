@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from quatrain.components.artifacts import write_whole
 from quatrain.components.buckets import open_client
 from quatrain.components.errors import SourceError
+from quatrain.components.login import check_login
 from quatrain.components.uris import PATIENCE, SCHEME, parse
 from quatrain.components.wording import first_line
 from quatrain.trainer.uris import named
@@ -31,10 +32,6 @@ PATIENCE_S = 60
 """How long requests to a bucket are repeated if it does not answer; Arrow's default is 900."""
 COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 """pyarrow's name of the compression that a suffix stands for."""
-NO_CREDENTIALS = (
-    "there are no credentials for Google here, or their server does not answer; "
-    "run gcloud auth application-default login"
-)
 _CLIENT_SETTINGS = ("CLOUD_STORAGE_EMULATOR_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS")
 """Environment variables that Arrow's client reads once, when it is created."""
 
@@ -79,6 +76,7 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     match = parse(uri)
     if match is None:
         return pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
+    check_login(uri)
     patience = PATIENCE.fullmatch(match["options"] or "")
     settings = tuple(os.environ.get(variable) for variable in _CLIENT_SETTINGS)
     client = _client(bool(match["account"]), int(patience[1]) if patience else PATIENCE_S, settings)

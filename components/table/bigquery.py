@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from quatrain.components.errors import SourceDenied, SourceError
+from quatrain.components.login import check_login
 from quatrain.components.specification.source import TABLE
 from quatrain.components.wording import a_or_an, first_line
 
@@ -63,6 +64,7 @@ def find_table(uri: str) -> BigQueryTable | None:
     from google.cloud import bigquery
 
     project, dataset, name = _parts(uri)
+    check_login(uri)
     with _refusals(uri):
         client = bigquery.Client(project=project)
         try:

@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 from quatrain.components.buckets import buckets_of
 from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import DATED, DAY, Source, is_table
-from quatrain.components.storage import NO_CREDENTIALS, is_remote, open_filesystem
+from quatrain.components.storage import is_remote, open_filesystem
 from quatrain.components.table import bigquery
 from quatrain.components.wording import counted, first_line
 
@@ -140,8 +140,6 @@ def _match(uri: str) -> list[tuple[str, int]]:
     except PermissionError as error:
         raise SourceDenied(f"{uri} may not be listed; {_way_to_allow(uri)}") from error
     except OSError as error:
-        if "access token" in str(error):
-            raise SourceError(f"{uri} cannot be listed: {NO_CREDENTIALS}") from error
         raise SourceError(
             f"{uri} cannot be listed: {first_line(error)}; try again later"
         ) from error

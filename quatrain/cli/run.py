@@ -60,6 +60,7 @@ def run(
     Example:
       quatrain run examples/flights/flights.yaml --tier STANDARD_1 --set train.replicas=2
     """  # noqa: D301
+    from quatrain.components.login import check_login
     from quatrain.components.package.publishing import check_trainer
     from quatrain.components.times import window_end
     from quatrain.components.train.plan import resolve_tier
@@ -72,6 +73,8 @@ def run(
     model_spec = load_with_source(spec, overrides)
     resolve_tier(model_spec, tier)  # a wrong tier should not cost the minutes of preprocessing
     check_trainer(model_spec.train.trainer or "")
+    for uri in model_spec.source.uri:
+        check_login(uri)
     window_end(model_spec.source.window, at)
     from quatrain.local.run import run_pipeline
     from quatrain.pipelines.compiled import compile_pipeline

@@ -117,9 +117,21 @@ def test_absent_credentials_are_a_sentence_soon(
 ) -> None:
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("GCE_METADATA_ROOT", "127.0.0.1:9")
-    with pytest.raises(SourceError, match="run gcloud auth application-default login"):
-        find_files(Source(uri=("gs://b/x.csv?retry_limit_seconds=1",)))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    for uri in ("gs://b/x.csv", "gs://b/*.csv", "bq://p.d.t"):
+        source = Source(uri=(uri,), format="bigquery" if uri.startswith("bq") else "csv")
+        with pytest.raises(SourceError, match=r"read: there are no credentials .* run gcloud"):
+            find_files(source)
+
+
+def test_refused_credentials_are_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with emulator.serving() as served:
+        key = emulator.write_credentials(tmp_path / "key.json", f"{served.url}/nowhere")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        with pytest.raises(SourceError, match=r"gs://b/x\.csv cannot be read: Google refuses"):
+            find_files(Source(uri=("gs://b/x.csv",)))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "*.csv", "{date}.csv"])
