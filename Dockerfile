@@ -1,6 +1,8 @@
 # ONE image: the base image of every pipeline step, the Beam worker image and the training image.
 # Nothing is fetched when it runs: everything is installed here, from locked and hashed requirements.
 # `make image` builds it for linux/amd64; EXTRA=cuda or tpu builds one for training on GPUs or TPUs.
+# The two base images are named by tags, which can move: docs/operations.md shows how to find their
+# digests, and to build from those.
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 ARG BEAM=docker.io/apache/beam_python3.11_sdk:2.77.0
 # cuda adds 3 GB of CUDA; tpu has another TensorFlow, so its requirements are a lock of their own.
@@ -39,7 +41,8 @@ LABEL org.opencontainers.image.title="quatrain" \
 # boot starts Beam's worker harness; a pipeline step or a training job gives its own command.
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 COPY --from=build /opt/quatrain /opt/quatrain
-# The threads of LightGBM, 0.3 MB; Debian's slim images lack them.
+# The threads of LightGBM, 0.3 MB; Debian's slim images lack them. No version: Debian's mirrors drop
+# one when the next is out.
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends libgomp1 \

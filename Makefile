@@ -66,7 +66,7 @@ schema: $(READY)  ## extract what the Terraform module uses of its providers' sc
 	$(BIN)/python -m tests.terraform.extract_schema
 
 image:  ## build the one image (needs Docker); EXTRA=cuda or tpu for training on GPUs or TPUs
-	docker build --platform linux/amd64 --build-arg EXTRA=$(EXTRA) -t quatrain:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$(EXTRA) .
+	docker build --platform linux/amd64 --build-arg EXTRA=$(EXTRA) -t quatrain:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$(EXTRA) $(BASES) .
 
 image-test: $(READY)  ## build the image without Docker and run all of it (root, Debian)
 	command -v buildah mmdebstrap > /dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends buildah mmdebstrap; }

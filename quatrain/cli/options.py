@@ -69,6 +69,9 @@ RUNNER_OPTION = click.option(
     metavar="K=V",
     help="Set an option of the runner. Repeatable.",
 )
+TRUST = click.option(
+    "--trust", is_flag=True, help="Take a FILE that compile would not write: a program."
+)
 JOB = (
     *CLOUD,
     SET,
@@ -77,7 +80,7 @@ JOB = (
         "--runner",
         default="",
         metavar="R",
-        help="Where Beam runs: local, dataflow, flink, ...  [default: the cloud's]",
+        help="Where Beam runs, such as flink.  [default: the cloud's]",
     ),
     RUNNER_OPTION,
     click.option(
@@ -86,6 +89,7 @@ JOB = (
         metavar="FILE",
         help="Send this compiled file instead of compiling one.",
     ),
+    TRUST,
     click.option(
         "--template",
         default="",

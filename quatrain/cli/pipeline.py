@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from quatrain.cli.options import CLOUD, PATH, with_options
+from quatrain.cli.options import CLOUD, PATH, TRUST, with_options
 
 
 @click.command("compile")
@@ -58,12 +58,14 @@ def compile_verb(output: Path, image: str, launcher_image: str) -> None:
     metavar="FILE",
     help="Upload this compiled file instead of compiling one.",
 )
+@TRUST
 @click.option("--tag", "tags", multiple=True, help="A tag for the template. Repeatable.")
 @click.option("--allow-tag", is_flag=True, help="Accept an image named by a tag, not a digest.")
 def upload(
     cloud: Path,
     set_cloud: tuple[str, ...],
     pipeline: Path | None,
+    trust: bool,
     tags: tuple[str, ...],
     allow_tag: bool,
 ) -> None:
@@ -83,7 +85,7 @@ def upload(
     settings = load_cloud(cloud, set_cloud, allow_tag)
     registry = Registry(settings)
     with tempfile.TemporaryDirectory(prefix="quatrain-upload-") as folder:
-        compiled = submission.compile_for(settings, pipeline, Path(folder))
+        compiled = submission.compile_for(settings, pipeline, Path(folder), trust)
         template = registry.upload(compiled, tags)
     click.echo(f"digest {template.version}")
     click.echo(f"uri    {template.uri}")

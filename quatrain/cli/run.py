@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, runner_options_of
+from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, TRUST, runner_options_of
 from quatrain.vertex.checks import engine
 
 
@@ -39,6 +39,7 @@ from quatrain.vertex.checks import engine
     metavar="FILE",
     help="Run this compiled file instead of compiling one.",
 )
+@TRUST
 @AT
 def run(
     spec: Path,
@@ -49,6 +50,7 @@ def run(
     runner_options: tuple[str, ...],
     workers: int | None,
     pipeline: Path | None,
+    trust: bool,
     at: str,
 ) -> None:
     """Run the whole pipeline for SPEC on this machine.
@@ -83,7 +85,14 @@ def run(
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = pipeline or compile_pipeline(Path(folder) / "training.yaml")
         finished_run = run_pipeline(
-            path, model_spec, root, tier=tier, runner=runner, runner_options=options, at=at
+            path,
+            model_spec,
+            root,
+            tier=tier,
+            runner=runner,
+            runner_options=options,
+            at=at,
+            trust=trust or pipeline is None,
         )
     for name in ("report.html", "metrics.json", "model"):
         if (finished_run.folder / name).exists():

@@ -34,6 +34,7 @@ from quatrain.pipelines.compiled import (
     executor_of,
     read_compiled,
 )
+from quatrain.pipelines.origin import check_origin
 from quatrain.terminal.console import Console, summarize
 
 UNSCHEDULED = "1970-01-01T00:00:00Z"
@@ -173,6 +174,7 @@ def run_pipeline(
     at: str = "",
     scheduled: str = UNSCHEDULED,
     stream: TextIO | None = None,
+    trust: bool = False,
 ) -> Run:
     """Executes a compiled pipeline file, byte for byte, on this machine.
 
@@ -186,9 +188,10 @@ def run_pipeline(
         at: The time of the run, at which a window of the source ends; if empty, now.
         scheduled: The value of the placeholder of the schedule time, as on Vertex.
         stream: Receives the progress; by default stderr.
+        trust: Whether to run a file that `quatrain compile` would not write.
 
     Raises:
-        PipelineError: The file is not a pipeline, or takes other parameters.
+        PipelineError: The file is not a pipeline, takes other parameters, or is not to be trusted.
         SpecError: The spec is too long for a parameter, and its file cannot be written.
         StepFailed: A step failed; nothing after it ran.
         KeyboardInterrupt: The run was interrupted; the message names its folder.
@@ -205,6 +208,8 @@ def run_pipeline(
     }
     arguments = {"spec": parameter_of(spec, options["root"]), **options}
     compiled.check_arguments(arguments)
+    if not trust:
+        check_origin(compiled)
     write_spec(spec, options["root"])
     run = start_run(root, compiled, spec, options)
     console = Console(stream or sys.stderr, len(compiled.steps))

@@ -18,7 +18,8 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import tiers
 from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
-from quatrain.pipelines.compiled import Compiled, read_compiled
+from quatrain.pipelines.compiled import Compiled, compile_pipeline, read_compiled
+from quatrain.pipelines.origin import check_origin
 from quatrain.validation.load import load_spec
 from quatrain.vertex.checks import engine, run
 from quatrain.vertex.checks.price import price
@@ -62,6 +63,7 @@ class JobRequest:
         runner: Where Beam runs; if empty, where the cloud's settings say.
         runner_options: Beam's options for the runner, in addition to the cloud's.
         pipeline: A compiled file to send as it is.
+        trust: Whether to send a file that `quatrain compile` would not write.
         template: The digest of a template to send, unless empty.
         allow_tag: Whether to accept an image that is named by a tag.
         at: The time of the run, at which a window of the source ends; if empty, the job's own.
@@ -75,6 +77,7 @@ class JobRequest:
     runner: str = ""
     runner_options: Mapping[str, Any] = field(default_factory=dict)
     pipeline: Path | None = None
+    trust: bool = False
     template: str = ""
     allow_tag: bool = False
     at: str = ""
@@ -131,7 +134,7 @@ def prepare(request: JobRequest, folder: Path) -> CheckedJob:
         template = registry.find(request.template, PACKAGE)
         compiled = read_compiled(registry.download(template, folder / "training.yaml"))
     else:
-        compiled = compile_for(cloud, request.pipeline, folder)
+        compiled = compile_for(cloud, request.pipeline, folder, request.trust)
     job = make_job(
         compiled,
         spec,
@@ -178,26 +181,31 @@ def with_data_label(checked: CheckedJob) -> CheckedJob:
     return replace(checked, job={**checked.job, "labels": labels})
 
 
-def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path) -> Compiled:
+def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path, trust: bool = False) -> Compiled:
     """Reads the compiled file `pipeline`, or compiles one with the image and retries of a cloud.
 
+    Args:
+        cloud: Where the file is to run, and in which images.
+        pipeline: The file; None to compile one.
+        folder: Where a compiled file is put.
+        trust: Whether to take a file that `quatrain compile` would not write.
+
     Raises:
-        PipelineError: The file is not a pipeline.
+        PipelineError: The file is not a pipeline, or not to be trusted.
         CloudError: The file runs another image.
     """
-    if pipeline is None:
-        from quatrain.pipelines.compiled import compile_pipeline
-
-        pipeline = compile_pipeline(
-            folder / "training.yaml",
-            cloud.image.steps,
-            cloud.retries,
-            cloud.launcher,
-            cloud.step_memory or "",
-            str(cloud.step_cpu or ""),
-        )
-    compiled = read_compiled(pipeline)
+    path = pipeline or compile_pipeline(
+        folder / "training.yaml",
+        cloud.image.steps,
+        cloud.retries,
+        cloud.launcher,
+        cloud.step_memory or "",
+        str(cloud.step_cpu or ""),
+    )
+    compiled = read_compiled(path)
     _check_image(compiled, cloud)
+    if pipeline and not trust:
+        check_origin(compiled, cloud.launcher)
     return compiled
 
 

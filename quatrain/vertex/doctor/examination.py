@@ -23,6 +23,7 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.wording import a_or_an, counted
+from quatrain.pipelines.compiled import Compiled, PipelineError
 from quatrain.validation.load import load_spec
 from quatrain.vertex.checks import run
 from quatrain.vertex.checks.findings import Finding
@@ -211,16 +212,22 @@ def _account(cloud: Cloud) -> Iterator[Finding]:
 
 def _parameters(examination: Examination, spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:
     """Checks the parameters of the job: builds it as submit would, and does not send it."""
+    from quatrain.pipelines.origin import check_origin
     from quatrain.vertex.submission import compile_for, make_job
 
     with tempfile.TemporaryDirectory(prefix="quatrain-doctor-") as folder:
 
-        def make_sha256() -> str:
-            compiled = compile_for(cloud, examination.pipeline, Path(folder))
+        def make() -> Compiled:
+            compiled = compile_for(cloud, examination.pipeline, Path(folder), trust=True)
             make_job(compiled, spec, cloud, tier=examination.tier)
-            return compiled.sha256
+            return compiled
 
         attempt = _attempt(
-            "parameters", make_sha256, lambda sha256: f"they suit the pipeline of sha256 {sha256}"
+            "parameters", make, lambda made: f"they suit the pipeline of sha256 {made.sha256}"
         )
     yield attempt.finding
+    if attempt.value and examination.pipeline:
+        try:
+            check_origin(attempt.value, cloud.launcher)
+        except PipelineError as error:  # submit would refuse the file without --trust
+            yield Finding("pipeline", "warning", str(error))

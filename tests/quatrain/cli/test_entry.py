@@ -170,7 +170,8 @@ def test_a_compiled_file_is_run_as_it_is_and_its_report_read(
 ):
     monkeypatch.chdir(tmp_path)
     runner = json.dumps(["ok", [1]])
-    code, _, err = quatrain(capsys, "run", spec_path, "--pipeline", toy_path, "--runner", runner)
+    words = ["run", spec_path, "--pipeline", toy_path, "--trust", "--runner", runner]
+    code, _, err = quatrain(capsys, *words)
     assert code == 0
     assert "[1/2] prepare" in err
     assert "4 rows: 2 train, 1 validation, 1 test, 0 rejected" in err
@@ -184,6 +185,17 @@ def test_a_compiled_file_is_run_as_it_is_and_its_report_read(
     assert lines[1].split() == ["step", "status", "wall", "s", "CPU", "s"]
     assert [line.split()[0] for line in lines[2:4]] == ["prepare", "train"]
     assert lines[-1] == "page: runs/toy/latest/report.html"
+
+
+def test_a_file_that_compile_does_not_write_is_not_run_unless_it_is_trusted(
+    capsys, spec_path, toy_path, tmp_path
+):
+    words = ["run", spec_path, "--pipeline", toy_path, "--root", tmp_path / "runs"]
+    code, _, err = quatrain(capsys, *words)
+    assert code == 1
+    assert err.startswith(f"error: {toy_path}: is not what `quatrain compile` of this version ")
+    assert err.endswith("or add --trust if you trust whoever wrote this one\n")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_report_shows_metrics_and_the_gate_s_sentences(capsys, tmp_path):
@@ -244,7 +256,8 @@ def test_ctrl_c_is_reported_as_such_with_the_folder_of_the_run(
 ):
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code = start + "from quatrain.cli import main; main()"
-    options = ["--pipeline", toy_path, "--runner", json.dumps(["hang", [1]]), "--root", tmp_path]
+    options = ["--pipeline", toy_path, "--trust", "--root", tmp_path]
+    options += ["--runner", json.dumps(["hang", [1]])]
     child = subprocess.Popen(
         [sys.executable, "-c", code, "run", spec_path, *options],
         cwd=ROOT,

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,13 @@ from quatrain.local.runs import Run, find_run
 from quatrain.pipelines.compiled import PipelineError
 
 ROOT = Path(__file__).parents[3]
+run_toy = partial(local.run_pipeline, trust=True)
+"""The toy pipeline is not what `quatrain compile` writes."""
 
 
 def run(toy_path, spec, root, behaviour="ok", counts=(1,)):
     runner = "fail" if behaviour == "fail" else json.dumps([behaviour, counts])
-    return local.run_pipeline(toy_path, spec, root, runner=runner, stream=io.StringIO())
+    return run_toy(toy_path, spec, root, runner=runner, stream=io.StringIO())
 
 
 def latest(root):
@@ -92,7 +95,7 @@ def test_a_step_gets_the_times_at_which_the_run_was_scheduled_and_created(
     assert manifest["times"] == times
     stamps = {"at": "2013-07-01", "scheduled": "2013-07-02T00:00:00Z"}
     runner = json.dumps(["ok", [1]])
-    local.run_pipeline(toy_path, spec, tmp_path, runner=runner, stream=io.StringIO(), **stamps)
+    run_toy(toy_path, spec, tmp_path, runner=runner, stream=io.StringIO(), **stamps)
     manifest = json.loads((latest(tmp_path) / "examples/manifest.json").read_text())
     assert manifest["times"].items() >= stamps.items()
     assert record_of(tmp_path)["arguments"]["at"] == "2013-07-01"
@@ -283,7 +286,8 @@ def test_a_killed_command_line_leaves_no_process(toy_path, spec, tmp_path, numbe
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background\n"
         "from quatrain.components.specification.parameter import read_parameter\n"
         "spec = read_parameter(sys.argv[2])\n"
-        "run.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), runner=sys.argv[4])\n"
+        "run.run_pipeline(Path(sys.argv[1]), spec, Path(sys.argv[3]), runner=sys.argv[4], "
+        "trust=True)\n"
     )
     arguments = [str(toy_path), spec.as_json(), str(tmp_path)]
     runner = json.dumps(["hang", [1, 1]])

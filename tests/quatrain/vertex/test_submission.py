@@ -225,7 +225,7 @@ def test_a_pipeline_of_other_parameters_is_refused(google, quatrain, toy_path, t
         if executor["container"]["image"] == "toy":
             executor["container"]["image"] = IMAGE
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(document))
-    code, _, err = quatrain("submit", "toy.yaml", file=tmp_path / "other.yaml")
+    code, _, err = quatrain("submit", "toy.yaml", "--trust", file=tmp_path / "other.yaml")
     assert (code, google.calls) == (1, [])
     assert "other.yaml: has no parameter 'service_account'" in err
 
