@@ -14,7 +14,7 @@ from quatrain.cli.options import CLOUD, JOB, SPEC, request_of, with_options
 
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
-    from quatrain.vertex.schedules.plan import Schedule
+    from quatrain.vertex.schedules.plan import Schedule, ScheduleRequest
 
 NAME = click.argument("name")
 
@@ -69,7 +69,7 @@ def apply_verb(
       quatrain schedule apply flights.yaml --cron "TZ=Europe/Berlin 0 3 * * 1"
     """  # noqa: D205, D301, D415 - its help just fits a screen
     from quatrain.vertex import submission
-    from quatrain.vertex.schedules import calls, status
+    from quatrain.vertex.schedules import calls
     from quatrain.vertex.schedules.cron import read_cron, read_time
     from quatrain.vertex.schedules.plan import ScheduleRequest
 
@@ -108,14 +108,23 @@ def apply_verb(
             raise
     if not planned:
         click.echo(f"the schedule of {checked.spec.name} is up to date")
+    _print_next_runs(request, checked.spec.source.window)
+
+
+def _print_next_runs(request: ScheduleRequest, window: str | None) -> None:
+    """Prints when a schedule will run and what it will read, with what may surprise."""
+    from quatrain.vertex.schedules import status
+
     click.echo("next runs:")
     times = status.next_times(request)
     for moment in times:
         click.echo(f"  {moment:%a %Y-%m-%d %H:%M %Z} ({moment.isoformat()})")
-    if window := checked.spec.source.window:
+    warnings = [status.clock_warning(request)]
+    if window:
         click.echo(f"the next one reads {status.window_in_words(times[0], window)}")
-        if warning := status.window_warning(times):
-            click.echo(f"warning: {warning}", err=True)
+        warnings.append(status.window_warning(times))
+    for warning in filter(None, warnings):
+        click.echo(f"warning: {warning}", err=True)
 
 
 @schedule.command("list")

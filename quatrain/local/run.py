@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -36,9 +37,15 @@ from quatrain.pipelines.compiled import (
 )
 from quatrain.pipelines.origin import check_origin
 from quatrain.terminal.console import Console, summarize
+from quatrain.trainer.failure import full_disk
 
 UNSCHEDULED = "1970-01-01T00:00:00Z"
 """The schedule time that Vertex sets for a run without a schedule."""
+
+
+FULL = 64 << 10
+"""A disk with fewer bytes left is full: a log and the run's record need as many."""
+_MORE_ROOM = "make room there, or choose another --root"
 
 
 class StepFailed(QuatrainError):
@@ -71,10 +78,10 @@ class _Session:
             return False
         step.cpu_s += outcome.cpu_s
         step.wall_s = time.monotonic() - step.started
-        self.run.link(self._artifacts)
-        self.run.write()
         if not outcome.succeeded:
             self._fail(step, outcome)
+        self.run.link(self._artifacts)
+        self.run.write()
         return outcome.succeeded
 
     def _step(self, name: str) -> Step:
@@ -102,9 +109,11 @@ class _Session:
 
     def _fail(self, step: Step, outcome: training_job.Outcome) -> None:
         step.status = "failed"
-        self.run.write()
         self.console.step_ended(self._number(step.name), step.name, step.wall_s, "failed")
-        self.failure = f"step {step.name} failed: {outcome.reason}\nlog: {outcome.log}"
+        reason = outcome.reason
+        if shutil.disk_usage(outcome.log.parent).free < FULL and not full_disk(OSError(reason)):
+            reason += f"\nthe disk of {self.run.folder} is full; {_MORE_ROOM}"
+        self.failure = f"step {step.name} failed: {reason}\nlog: {outcome.log}"
 
     def _run_component(
         self, command: Sequence[str], env: Mapping[str, str], step: Step, log: Path
@@ -210,8 +219,13 @@ def run_pipeline(
     compiled.check_arguments(arguments)
     if not trust:
         check_origin(compiled)
-    write_spec(spec, options["root"])
-    run = start_run(root, compiled, spec, options)
+    try:
+        write_spec(spec, options["root"])
+        run = start_run(root, compiled, spec, options)
+    except OSError as raised:
+        if full := full_disk(raised, str(root)):
+            raise QuatrainError(f"no run can be made: {full}; {_MORE_ROOM}") from raised
+        raise
     console = Console(stream or sys.stderr, len(compiled.steps))
     console.print(f"run {run.folder}")
     session = _Session(run, compiled, console)
@@ -225,8 +239,11 @@ def run_pipeline(
             f"{reason}; what was done is in {run.folder}; another run starts anew, in a new folder"
         ) from raised
     except BaseException as raised:
-        run.finish(f"{type(raised).__name__}: {raised}")
-        raise
+        full = full_disk(raised, str(root)) if isinstance(raised, OSError) else ""
+        if not full:
+            run.finish(f"{type(raised).__name__}: {raised}")
+            raise
+        error = session.failure or f"the run stopped: {full}; {_MORE_ROOM}"
     run.finish(error)
     if error:
         raise StepFailed(run.with_report(error))

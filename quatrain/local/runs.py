@@ -6,14 +6,16 @@ import datetime
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from quatrain.components.artifacts import write_json
+from quatrain.components.artifacts import json_bytes, write_json
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.pipelines.compiled import Compiled
+from quatrain.trainer.failure import full_disk
 
 LINKS: dict[str, tuple[str, str, str]] = {
     "examples": ("examples", "manifest.json", ""),
@@ -83,7 +85,13 @@ class Run:
         """Writes `run.json`."""
         steps = [step.as_json() for step in self.steps]
         wall_s = round(time.monotonic() - self._started, 3)
-        write_json(self.folder / "run.json", {**self._record, "wall_s": wall_s, "steps": steps})
+        document = {**self._record, "wall_s": wall_s, "steps": steps}
+        try:
+            write_json(self.folder / "run.json", document)
+        except OSError as error:
+            if not full_disk(error):
+                raise
+            _write_over(self.folder / "run.json", json_bytes(document))
 
     def finish(self, error: str = "") -> None:
         """Marks the run as succeeded, or as failed with the reason."""
@@ -117,6 +125,14 @@ class Run:
                 replace_link(self.folder / name, os.path.relpath(target, self.folder))
                 if name == MEASURED:
                     replace_link(self.folder.parent / LATEST, self.folder.name)
+
+
+def _write_over(path: Path, data: bytes) -> None:
+    """Writes a document over the old one, if that has room for it on a disk that has no more."""
+    with suppress(OSError), path.open("r+b") as stream:
+        if len(data) <= os.fstat(stream.fileno()).st_blocks * 512:
+            stream.write(data)
+            stream.truncate()
 
 
 def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[str, Any]) -> Run:

@@ -20,6 +20,21 @@ class ScheduleError(QuatrainError):
 
 
 @dataclass(frozen=True)
+class ClockChange:
+    """A night in which the clocks of a zone skip or repeat times.
+
+    Attributes:
+        begin: The first local time that they skip or repeat, without a zone.
+        end: The first local time after it that is again once a day.
+        skips: Whether the times are skipped; otherwise they come twice.
+    """
+
+    begin: datetime.datetime
+    end: datetime.datetime
+    skips: bool
+
+
+@dataclass(frozen=True)
 class Cron:
     """A checked cron expression.
 
@@ -38,6 +53,45 @@ class Cron:
         from cronsim import CronSim
 
         yield from CronSim(self.fields, after.astimezone(self.zone))
+
+    def clock_changes(
+        self, start: datetime.datetime, end: datetime.datetime
+    ) -> Iterator[ClockChange]:
+        """Yields the nights between two moments in which a scheduled time is skipped or repeated.
+
+        A schedule of every hour has none: it goes on from hour to hour.
+        """
+        from cronsim import CronSim
+
+        if self.fields.split()[1] == "*":
+            return
+        for change in clock_changes(self.zone, start, end):
+            before = change.begin - datetime.timedelta(minutes=1)
+            if next(CronSim(self.fields, before)) < change.end:
+                yield change
+
+
+def clock_changes(
+    zone: datetime.tzinfo, start: datetime.datetime, end: datetime.datetime
+) -> Iterator[ClockChange]:
+    """Yields the changes of a zone's clocks between two moments."""
+    step, moment = datetime.timedelta(hours=6), start.astimezone(datetime.UTC)
+    moment = moment.replace(second=0, microsecond=0)
+    while moment < end:
+        before, after = _offset(zone, moment), _offset(zone, moment + step)
+        if before != after:
+            low, high = moment, moment + step
+            while high - low > datetime.timedelta(minutes=1):
+                middle = low + datetime.timedelta(minutes=(high - low).seconds // 60 // 2)
+                low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)
+            local = high.replace(tzinfo=None)
+            first, last = sorted((local + before, local + after))
+            yield ClockChange(first, last, skips=after > before)
+        moment += step
+
+
+def _offset(zone: datetime.tzinfo, moment: datetime.datetime) -> datetime.timedelta:
+    return moment.astimezone(zone).utcoffset() or datetime.timedelta()
 
 
 def read_cron(text: str) -> Cron:

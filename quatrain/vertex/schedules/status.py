@@ -163,5 +163,27 @@ def window_warning(times: list[datetime.datetime]) -> str:
     return ""
 
 
+def clock_warning(request: ScheduleRequest) -> str:
+    """Returns a warning if the clocks skip or repeat the time of a run within a year, or ''."""
+    now = datetime.datetime.now(UTC)
+    start = max(request.start or now, now)
+    year = start + datetime.timedelta(days=366)
+    changes = list(request.cron.clock_changes(start, min(request.end or year, year)))
+    if not changes:
+        return ""
+    nights = []
+    for change in changes:
+        hours = f"{change.begin:%H:%M} to {change.end:%H:%M}"
+        verb, outcome = ("skip", "comes later or not at all")
+        if not change.skips:
+            verb, outcome = ("repeat", "may come twice")
+        nights.append(f"on {change.begin:%a %Y-%m-%d} they {verb} {hours}, and the run {outcome}")
+    free = max(change.end.hour for change in changes) + 1
+    return (
+        f"the clocks of {request.cron.zone} change: {'; '.join(nights)}; another hour, such as "
+        f"{free} o'clock, avoids it"
+    )
+
+
 def _state(job: Mapping[str, Any]) -> str:
     return str(job.get("state", "")).removeprefix("PIPELINE_STATE_")

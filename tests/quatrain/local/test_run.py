@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import yaml
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.local import run as local
-from quatrain.local.runs import Run, find_run
+from quatrain.local.runs import Run, _write_over, find_run
 from quatrain.pipelines.compiled import PipelineError
 
 ROOT = Path(__file__).parents[3]
@@ -343,3 +344,38 @@ def test_a_file_that_is_not_a_pipeline_is_refused(tmp_path, text, sentence):
         path.write_text(text)
     with pytest.raises(PipelineError, match=sentence):
         local.read_compiled(path)
+
+
+@pytest.fixture
+def full_disk():
+    """Lets no file grow beyond 4 KB: the system's refusal is told from that of a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_run_on_a_full_disk_is_refused_with_the_folder_and_the_way_out(
+    toy_path, spec, tmp_path, full_disk
+):
+    with pytest.raises(QuatrainError) as raised:
+        run(toy_path, spec, tmp_path / "runs")
+    sentence = str(raised.value)
+    assert sentence.startswith("no run can be made: the disk of ")
+    assert f"{tmp_path}/runs" in sentence
+    assert sentence.endswith("make room there, or choose another --root")
+
+
+def test_a_record_that_a_full_disk_does_not_take_hides_no_reason(tmp_path, full_disk):
+    run = Run(tmp_path, {})
+    run.finish("step train failed: " + "x" * 5_000)
+    assert json.loads((tmp_path / "run.json").read_text())["steps"] == []
+
+
+def test_a_record_is_written_over_the_old_one_where_that_has_room(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text('{"status": "running", "steps": []}\n')
+    _write_over(path, b'{"status": "failed"}\n')
+    assert json.loads(path.read_text()) == {"status": "failed"}
+    _write_over(path, b'{"status": "failed", "error": "%s"}\n' % (b"x" * 100_000))
+    assert json.loads(path.read_text()) == {"status": "failed"}

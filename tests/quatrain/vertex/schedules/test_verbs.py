@@ -121,3 +121,12 @@ def test_an_applied_schedule_says_which_days_its_next_run_reads(
     warned = f"it reads to {last}, a day {'earlier' if shift < 0 else 'later'} than in its zone"
     assert (warned in err) is bool(shift)
     assert ("warning" in err) is bool(shift)
+
+
+def test_a_plan_warns_of_the_nights_in_which_the_clocks_skip_or_repeat_the_run(google, quatrain):
+    options = ["--start", "2027-03-26", "--plan"]
+    for hour, is_warned in ((2, True), (4, False)):
+        cron = ["--cron", f"TZ=Europe/Berlin 30 {hour} * * *"]
+        code, _, err = quatrain("schedule", "apply", "toy.yaml", *cron, *options)
+        assert code == 0, err
+        assert ("on Sun 2027-03-28 they skip 02:00 to 03:00" in err) is is_warned
