@@ -63,17 +63,18 @@ def _why_not(table: TableProfile, column: ColumnProfile) -> str | None:
         return f"missing in {column.values.null_count:,} of {counted(len(column.values), 'row')}"
     if not (column.codes[(table.split.parts == 0) & table.goal.known] >= 0).any():
         return "no value in the train rows that have a label"
-    if column.type == "string" and (column.kind == "time" or is_amount_as_text(column)):
+    if column.type == "string" and column.kind == "time":
         return f"{column.note}; a feature reads a column as it is, so write it plainly there"
+    if column.kind == "quantity" and not _repeats(column):
+        return f"it {column.note}"
     if table.split.document["by"] == "time" and _is_ahead(table, column):
         return "it grows with time: most test rows have a value that train never saw"
     return _case_twin(table, column)
 
 
-def is_amount_as_text(column: ColumnProfile) -> bool:
-    """Whether a text holds amounts that do not repeat often enough to serve as categories."""
-    repeats = column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
-    return column.kind == "quantity" and not repeats
+def _repeats(column: ColumnProfile) -> bool:
+    """Whether the values of a text repeat often enough to serve as categories."""
+    return column.n_distinct <= min(column.n_present / 3, MOST_LEVELS)
 
 
 def _is_ahead(table: TableProfile, column: ColumnProfile) -> bool:

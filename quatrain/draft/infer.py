@@ -34,7 +34,7 @@ from quatrain.draft.profile.not_a_table import (
 from quatrain.draft.profile.nulls import Nulls, find_nulls
 from quatrain.draft.profile.sample import Sample, draw_sample
 from quatrain.draft.questions import questions_on
-from quatrain.draft.remarks import RECODE, amounts_as_text, rejected_rows, remarks_on
+from quatrain.draft.remarks import RECODE, rejected_rows, remarks_on
 from quatrain.draft.split import choose_split
 from quatrain.draft.target import find_goal, literal, plain
 
@@ -105,7 +105,7 @@ def infer(uri: str, target: str) -> Draft:
     table, tolerated = _with_a_feature(uri, table)
     exclusions = exclusions_of(table)
     features = features_of(table, exclusions)
-    questions, rest = questions_on(table, features)
+    questions, rest = questions_on(table, features, nulls.spellings)
     remarks = [*remarks, *tolerated, *rest, *remarks_on(table, nulls), *split_remarks]
     return _draft(uri, table, nulls, exclusions, features, questions, remarks)
 
@@ -137,9 +137,8 @@ def _with_a_feature(uri: str, table: TableProfile) -> tuple[TableProfile, list[s
         listed = ", ".join(map(repr, row_numbers))
         return with_them, [f"may only count the rows: {listed}; no other column is left"]
     reasons = "; ".join(f"{n!r}: {why}" for n, why in list(exclusions_of(table).items())[:5])
-    parts = [f"({reasons})", *amounts_as_text(table)]
     raise SpecError(
-        f"{uri}: no column is left to predict {table.target!r} from; add one: {'; '.join(parts)}"
+        f"{uri}: no column is left to predict {table.target!r} from; add one: ({reasons})"
     )
 
 
@@ -263,8 +262,8 @@ def _comment(table: TableProfile, column: ColumnProfile, exclusion: str | None) 
         parts.append(f"{counted(column.n_bad, 'cell', 'do')} not convert; their rows are rejected")
     if column.kind == "code":
         parts.append("a code, not an amount")
-    if column.kind == "quantity" and column.name != table.target:
-        parts.append(f"{column.note}, used as categories: a feature reads a column as it is")
+    if column.kind == "quantity":
+        parts.append(f"{column.note}, so its texts are categories")
     if column.note and column.kind == "category":
         parts.append(column.note)
     if missing := column.values.null_count:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,19 +22,27 @@ MOST = 3
 """The most questions of a draft; what else would be asked is a remark without lines."""
 LONGEST = 60
 """The most characters of a text that a question shows."""
+MOST_ODD = 5
+"""The most texts among numbers that are proposed to mean missing values."""
 LISTED = 5
 """The most columns that a question lists with their evidence."""
 
 
-def questions_on(table: TableProfile, features: list[Entry]) -> tuple[list[Question], list[str]]:
+def questions_on(
+    table: TableProfile, features: list[Entry], nulls: Sequence[str]
+) -> tuple[list[Question], list[str]]:
     """Returns the questions of a draft, and the texts of those that are too many."""
     asked = [
         *_encoding(table),
         *_stray_labels(table),
+        *_notation(table),
         *_leaks(table, features),
         *_known_before(table, features),
+        *_entity(table, features),
+        *_amounts(table, features, nulls),
+        *_moment(table, features),
+        *_weight(table, features),
     ]
-    asked += [*_entity(table, features), *_moment(table, features), *_weight(table, features)]
     return asked[:MOST], [question.text for question in asked[MOST:]]
 
 
@@ -65,6 +74,51 @@ def _stray_labels(table: TableProfile) -> Iterator[Question]:
             f"that rule and replace the task",
             ("task: multiclass",),
         )
+
+
+def _notation(table: TableProfile) -> Iterator[Question]:
+    """Asks about numbers such as 1,234, of which a part may be thousands or a fraction."""
+    others = {n: c.amounts.other for n, c in table.columns.items() if c.amounts and c.amounts.other}
+    if not others:
+        return
+    declared = table.columns[next(iter(others))].spelling
+    mark = declared.get("thousands") or declared.get("decimal") or "."
+    readings = ("1234", "1.234") if "thousands" in declared else ("1.234", "1234")
+    lines = "its line" if len(others) == 1 else "their lines"
+    yield Question(
+        f"{_joined([repr(name) for name in others])}: no value shows whether 1{mark}234 is "
+        f"{readings[0]}, as it is read, or {readings[1]}: if that is right, replace {lines}",
+        tuple(_entry_line(name, other) for name, other in list(others.items())[:LISTED]),
+    )
+
+
+def _entry_line(name: str, declared: Mapping[str, Any]) -> str:
+    """Returns the line that declares a column of numbers."""
+    entry = scalar({name: declared if len(declared) > 1 else declared["type"]})[1:-1]
+    return f"{entry}  # below columns"
+
+
+def _amounts(
+    table: TableProfile, features: list[Entry], nulls: Sequence[str]
+) -> Iterator[Question]:
+    """Asks about text columns that look like amounts, of which some are no numbers."""
+    for name, column in table.columns.items():
+        if column.kind != "quantity" or column.amounts is None:
+            continue
+        text = f"{name!r} {column.note}, so it stays text"
+        odd, unless = column.amounts.odd, column.amounts.unless
+        if not unless or (odd and len(odd) > MOST_ODD):
+            yield Question(f"{text}: write its values as plain numbers, or none, into the table")
+            continue
+        lines = [_entry_line(name, column.amounts.declared)]
+        for feature in (f for f in features if f.value["from"] == name):
+            lines += [f"# - {scalar(feature.value)}"] * feature.is_active
+            lines.append(f"- {scalar({**feature.value, 'transform': 'standardize'})}")
+        if odd and table.sample.source.format == "csv":
+            lines.append(f"nulls: {scalar([*nulls, *odd])}  # below source")
+        elif odd:
+            unless = "To reject these rows"
+        yield Question(f"{text}. {unless}, replace its lines with these", tuple(lines))
 
 
 def _leaks(table: TableProfile, features: list[Entry]) -> Iterator[Question]:

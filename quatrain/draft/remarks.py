@@ -9,9 +9,9 @@ import numpy as np
 from quatrain.components.table.files import list_files
 from quatrain.components.wording import counted
 from quatrain.draft.draft import TableProfile
-from quatrain.draft.features import MOSTLY_UNSEEN, is_amount_as_text
+from quatrain.draft.features import MOSTLY_UNSEEN
 from quatrain.draft.leaks import find_twins
-from quatrain.draft.profile.columns import ColumnProfile, quoted
+from quatrain.draft.profile.columns import ColumnProfile
 from quatrain.draft.profile.nulls import Nulls
 from quatrain.draft.profile.sample import Sample
 
@@ -28,7 +28,6 @@ def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
     compared = [c for c in inputs.values() if c.kind not in not_compared]
     remarks += _twins(list(find_twins(compared)))
     remarks += nulls.remarks
-    remarks += amounts_as_text(table)
     if drifting := _drifting_label(table):
         remarks.append(drifting)
     remarks += [f"{c.name!r}: {odd}" for c in inputs.values() if (odd := _sentinel(c))]
@@ -68,19 +67,6 @@ def _repeated_headers(sample: Sample, headers: tuple[int, ...]) -> str:
 def rejected_rows(sample: Sample) -> str:
     """Returns a list in words of the rows that do not parse, by reason; empty if all do."""
     return ", ".join(f"{n:,} {reason}" for reason, n in sorted(sample.rejected.items()) if n)
-
-
-def amounts_as_text(table: TableProfile) -> Iterator[str]:
-    """Yields a remark on amounts that are text, with the SQL that turns them into numbers."""
-    amounts = [c for c in table.columns.values() if c.name != table.target and is_amount_as_text(c)]
-    if amounts:
-        listed = ", ".join(repr(c.name) for c in amounts)
-        plainly = ", ".join(f"{c.sql} AS {quoted(c.name)}" for c in amounts)
-        yield (
-            f"left out, because a feature reads a column as it is: {listed}; written into the "
-            f"table as plain numbers they would be features; with DuckDB: "
-            f"SELECT * REPLACE ({plainly})"
-        )
 
 
 def _drifting_label(table: TableProfile) -> str | None:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from quatrain.components.errors import SpecError
 from quatrain.components.wording import counted, near
 from quatrain.draft.leaks import Goal
-from quatrain.draft.profile.columns import ColumnProfile, derive, names_something, quoted
+from quatrain.draft.profile.columns import ColumnProfile, names_something, quoted
 from quatrain.draft.profile.sample import Sample
 from quatrain.trainer.features import Task
 
@@ -48,8 +48,6 @@ def find_goal(sample: Sample, columns: dict[str, ColumnProfile], target: str) ->
         return _without(column, strays, target, where)
     if problem := _problem(column):
         raise SpecError(f"{where}: {problem}")
-    if column.kind == "quantity" and column.sql:
-        return _derived_number(column)
     if column.type == "float" or _is_amount(column):
         return _of_numbers(column)
     return _of_classes(column, target, where)
@@ -65,6 +63,8 @@ def _problem(column: ColumnProfile) -> str | None:
         return f"it is {value!r} in all {counted(n, 'row')} with a value; there is nothing to learn"
     if n < LEAST_ROWS:
         return f"only {counted(n, 'row', 'have')} a value; a model needs at least {LEAST_ROWS}"
+    if column.kind == "quantity":
+        return f"it {column.note}; write its values as plain numbers, or as missing, into the table"
     if column.kind == "identifier":
         return (
             f"it has {counted(distinct, 'different value')} in {counted(n, 'row')}, so it "
@@ -83,7 +83,7 @@ def _problem(column: ColumnProfile) -> str | None:
             f"{counted(distinct, 'different value', 'are')} more than {MAX_CLASSES} classes; "
             f"predict another column, or merge its values into fewer in the table"
         )
-    if column.type == "string" and column.kind != "quantity" and distinct > MAX_CLASSES:
+    if column.type == "string" and distinct > MAX_CLASSES:
         return (
             f"it has {counted(distinct, 'class')}, more than {MAX_CLASSES}; merge the rare ones in "
             f"the table or with clean.derive"
@@ -174,14 +174,6 @@ def _two_numbers(column: ColumnProfile, present: np.ndarray) -> Goal:
     classes = tuple(str(int(v)) for v in present) if whole else ("false", "true")
     remark = f"the two floats are taken as classes; the positive one is {present[1]:g}"
     return Goal(label_name(column.name, "class"), "binary", values, classes, sql, (remark,))
-
-
-def _derived_number(column: ColumnProfile) -> Goal:
-    values = derive({column.name: column.values}, str(column.sql), "float")
-    x = np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
-    return Goal(
-        label_name(column.name, "number"), "regression", x, sql=column.sql, remarks=(column.note,)
-    )
 
 
 def _of_classes(column: ColumnProfile, target: str, where: str) -> Goal:

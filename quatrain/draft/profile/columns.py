@@ -15,6 +15,12 @@ import pyarrow.compute as pc
 from quatrain.components.preprocess.expressions import SQL_TYPES
 from quatrain.components.table.conversion import TYPES, from_text, from_typed
 from quatrain.components.table.sql import connect
+from quatrain.draft.profile.amounts import (
+    Amounts,
+    dots_between_thousands,
+    find_amounts,
+    spelling_of,
+)
 from quatrain.draft.profile.sample import TOLERATED, Sample
 from quatrain.draft.profile.time_formats import (
     find_formats,
@@ -31,7 +37,7 @@ Kind = Literal[
     "identifier",  # a different value in nearly every row
     "text",  # free text
     "time",
-    "quantity",  # a number with a currency, thousands marks or a decimal comma
+    "quantity",  # amounts of which some are no numbers as they stand
     "constant",
     "empty",
 ]
@@ -46,9 +52,6 @@ UNIQUE = 0.9
 """Above this share of distinct values, a text identifies its row."""
 FEW_ROWS = 20
 """In fewer rows, values that do not repeat prove nothing."""
-
-FEW_UNITS = 10
-"""With fewer distinct values, amounts with a unit serve as categories just as well."""
 
 # The sets of words below are matched with the words of a column's name; see `words`.
 _ID = {
@@ -79,26 +82,6 @@ _TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created"
 _GLUED_ID = re.compile(
     r"(?:user|customer|client|patient|order|session|product|item|device|account|case|person|subject|household|member|student|employee|company)id"
 )
-_MONEY = r"(?:[$€£¥₹₩₽]|R\$|Rs\.?|kr\.?|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|BRL)"
-_SPACED = r"[ \x{a0}\x{202f}]*"
-_UNIT = r"(?:[ \x{a0}\x{202f}]+[A-Za-zµ°²³/]{1,8}|[a-zµ°][A-Za-zµ°²³/]{0,7})"
-_PLAIN = r"\d{1,3}(?:[,' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:\.\d+)?"
-_EUROPEAN = r"\d{1,3}(?:[.' \x{2019}\x{a0}\x{202f}]?\d{3})*(?:,\d+)?"
-
-
-def _amount(number: str, sign: str = rf"(?:{_MONEY}|%|‰)") -> str:
-    """Returns the pattern of a number, perhaps with a currency before or a sign after it.
-
-    Args:
-        number: The pattern of the number.
-        sign: The pattern of what may follow it; in parentheses, the amount is negative.
-    """
-    before = rf"[-+]?{_SPACED}(?:{_MONEY})?{_SPACED}[-+]?"
-    return rf"^\s*\(?{before}{number}{_SPACED}(?:{sign})?\)?\s*$"
-
-
-_DOT, _COMMA = _amount(_PLAIN), _amount(_EUROPEAN)
-_DOT_UNIT, _COMMA_UNIT = _amount(_PLAIN, _UNIT), _amount(_EUROPEAN, _UNIT)
 _MONTH = r"^\d{4}[-/]\d{2}$"
 _TIDY: tuple[tuple[bool, Case | None], ...] = (
     *((False, None), (True, None), (False, "lower"), (True, "lower")),
@@ -119,8 +102,8 @@ class ColumnProfile:
         kind: What its values stand for.
         values: Typed, null where missing or bad, `[N]`.
         n_bad: The number of cells that do not convert; their rows will be rejected.
-        spelling: What the spec declares besides the type: `format`, `epoch`, `case`, `trim`.
-        sql: The SQL expression of the number in a quantity.
+        spelling: What the spec declares besides the type, such as `format`, `trim` or `unit`.
+        amounts: How its numbers are written, if not in the usual way.
         note: What is odd about the column, for a comment.
     """
 
@@ -130,7 +113,7 @@ class ColumnProfile:
     values: pa.Array = field(repr=False)
     n_bad: int = 0
     spelling: Mapping[str, Any] = field(default_factory=dict)
-    sql: str | None = None
+    amounts: Amounts | None = None
     note: str = ""
 
     @cached_property
@@ -251,6 +234,8 @@ def best_type(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
             break
     if best[1] == "float" and _all_match(values, r"^[-+]?\d+$"):
         return "string", 0  # whole numbers beyond 2**53, which float64 cannot hold exactly
+    if best[1] == "int" and _all_match(values, r"^\+\d{7,}$"):
+        return "string", 0  # phone numbers
     if best[1] == "int" and pc.any(pc.match_substring_regex(values, pattern=r"^0\d")).as_py():
         return "string", 0  # leading zeros are part of a code, and a number would lose them
     return best[1], best[0] if best[1] != "string" else 0
@@ -279,16 +264,56 @@ def profile_columns(sample: Sample, spellings: Sequence[str]) -> dict[str, Colum
         sample: The rows.
         spellings: The texts that are a missing value in a CSV.
     """
-    profiles = {}
-    for name in sample.table.column_names:
-        values = sample.table.column(name).combine_chunks()
-        if pa.types.is_string(values.type):
-            # A semicolon between values leaves the comma free for decimals, as in most of Europe.
-            prefers_comma = sample.source.delimiter == ";"
-            profiles[name] = _profile_text(name, values, spellings, prefers_comma)
-        else:
-            profiles[name] = _profile_typed(name, values)
-    return profiles
+    columns = {n: sample.table.column(n).combine_chunks() for n in sample.table.column_names}
+    texts = {n: _known(c, spellings) for n, c in columns.items() if pa.types.is_string(c.type)}
+    comma = _decimal_comma(sample, texts)
+    return {
+        name: _profile_text(name, texts[name], comma)
+        if name in texts
+        else _profile_typed(name, column)
+        for name, column in columns.items()
+    }
+
+
+def _known(text: pa.Array, spellings: Sequence[str]) -> pa.Array:
+    """Returns a column of text, null where it is empty or means a missing value."""
+    text = pc.if_else(pc.is_in(text, pa.array(spellings, pa.string())), None, text)
+    return pc.if_else(pc.equal(text, ""), None, text)
+
+
+@dataclass(frozen=True)
+class _Comma:
+    """Whether the numbers of a table have decimal commas.
+
+    Attributes:
+        is_shown: Whether a column shows that they have them, or that they have none; None: neither.
+        is_likely: Whether it is likelier.
+    """
+
+    is_shown: bool | None
+    is_likely: bool
+
+
+def _decimal_comma(sample: Sample, texts: Mapping[str, pa.Array]) -> _Comma:
+    """Looks for columns that show whether a comma stands before fractions or between thousands."""
+    # A semicolon between values leaves the comma free for decimals, as in most of Europe.
+    is_likely = sample.source.delimiter == ";"
+    shown = set()
+    for text in texts.values():
+        values, counts = _counted(text)
+        if len(values) and _any_match(values.slice(0, FIRST), r"[0-9],[0-9]"):
+            amounts = find_amounts(values, counts, None, is_likely)
+            shown.add(amounts.has_decimal_comma if amounts else None)
+    shown.discard(None)
+    if sample.source.format == "jsonl":  # its numbers have a dot, whatever its texts have
+        return _Comma(None, is_likely)
+    return _Comma(shown.pop() if len(shown) == 1 else None, is_likely)
+
+
+def _counted(text: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Returns the distinct texts of a column, and the number of cells with each."""
+    counted = text.drop_null().value_counts()
+    return counted.field("values"), counted.field("counts").to_numpy()
 
 
 def codes_as_text(
@@ -311,33 +336,63 @@ def codes_as_text(
         names = column.kind == "code" or (column.kind == "identifier" and column.n_bad)
         if not names or column.type != "int" or name == target or not pa.types.is_string(text.type):
             continue
-        values = pc.if_else(pc.is_in(text, pa.array(spellings, pa.string())), None, text)
-        values = pc.if_else(pc.equal(values, ""), None, values).combine_chunks()
+        values = _known(text.combine_chunks(), spellings)
         profiles[name] = _tidy(ColumnProfile(name, "string", column.kind, values))
     return profiles
 
 
-def _profile_text(
-    name: str, text: pa.Array, spellings: Sequence[str], prefers_comma: bool
-) -> ColumnProfile:
+def _profile_text(name: str, text: pa.Array, comma: _Comma) -> ColumnProfile:
     """Returns the profile of a column of text, with its type, kind and spelling inferred."""
-    text = pc.if_else(pc.is_in(text, pa.array(spellings, pa.string())), None, text)
-    text = pc.if_else(pc.equal(text, ""), None, text)
-    counted = text.drop_null().value_counts()
-    values, counts = counted.field("values"), counted.field("counts").to_numpy()
+    values, counts = _counted(text)
     if not len(values):
         return ColumnProfile(name, "string", "empty", text)
     type_, bad = best_type(values, counts)
     typed, _ = from_text(name, text.cast(pa.binary()), type_)
     column = _with_kind(ColumnProfile(name, type_, "category", typed, bad))
-    if bad and column.is_number and column.kind in ("code", "identifier"):
+    if names := bad and column.is_number and column.kind in ("code", "identifier"):
         # What names something is no number: 98101-4820 is a postal code as 98101 is.
         column = _with_kind(ColumnProfile(name, "string", "category", text))
-    if column.type == "string" and column.kind in ("category", "identifier", "text"):
-        column = _recognize(column, values, prefers_comma)
+    is_text = column.type == "string" and column.kind in ("category", "identifier", "text")
+    if is_text and not _all_match(values, r"^\d+$"):
+        column = _recognize_dates(column, values)
+    if not names and (amounts := _amounts_in(column, values, counts, comma)):
+        return _as_amounts(column, amounts, text)
     if column.type == "string" and column.kind == "category":
         return _tidy(column)
     return _read_as_time(column, text)
+
+
+def _amounts_in(
+    column: ColumnProfile, values: pa.Array, counts: np.ndarray, comma: _Comma
+) -> Amounts | None:
+    """Returns how the numbers of a column of text are written, if that is not the usual way."""
+    evidence = (comma.is_shown, comma.is_likely)
+    if column.type == "float" and not column.n_bad:
+        return dots_between_thousands(values, *evidence)
+    is_text = column.type == "string" and column.kind in ("category", "identifier", "text")
+    if not is_text and not (column.type in ("int", "float") and column.n_bad):
+        return None
+    if _all_match(values, r"^[-+]?\d+$"):
+        return None
+    amounts = find_amounts(values, counts, *evidence)
+    if not amounts or (names_something(column.name) and not amounts.declared.get("unit")):
+        return None
+    if not is_text and (amounts.why or amounts.n_bad >= column.n_bad):
+        return None
+    return amounts
+
+
+def _as_amounts(column: ColumnProfile, amounts: Amounts, text: pa.Array) -> ColumnProfile:
+    """Returns a column of numbers that are written in a way of their own."""
+    if amounts.why:
+        note = f"looks like amounts, but {amounts.why}"
+        return replace(column, kind="quantity", amounts=amounts, note=note)
+    type_: Type = amounts.declared["type"]
+    spelling = spelling_of(amounts.declared)
+    typed, _ = from_text(column.name, text.cast(pa.binary()), type_, spelling)
+    keys = {key: value for key, value in amounts.declared.items() if key != "type"}
+    numbers = ColumnProfile(column.name, type_, "number", typed, amounts.n_bad, keys, amounts)
+    return replace(numbers, kind="constant") if numbers.n_distinct == 1 else numbers
 
 
 def _read_as_time(column: ColumnProfile, text: pa.Array) -> ColumnProfile:
@@ -495,52 +550,13 @@ def _are_days(column: ColumnProfile, form: str) -> bool:
     return not sum(f.rows.size for f in from_text("", text, "date", Spelling(form))[1])
 
 
-def _recognize(column: ColumnProfile, values: pa.Array, prefers_comma: bool) -> ColumnProfile:
-    """Returns the profile of a text column, as a quantity or a time if its values are such."""
-    if _all_match(values, r"^\d+$"):
-        return column
-    quantity = _quantity(column.name, values, prefers_comma)
-    if quantity is None:
-        return _recognize_dates(column, values)
-    sql, note = quantity
-    return replace(column, kind="quantity", sql=sql, note=note)
-
-
 def holds_numbers(values: pa.Array, counts: np.ndarray) -> bool:
     """Whether distinct texts are numbers, times or amounts."""
     if not len(values):
         return False
-    return best_type(values, counts)[0] != "string" or (
-        not _all_match(values, r"^\d+$")
-        and (_all_match(values, _DOT) or _all_match(values, _COMMA))
-    )
-
-
-def _quantity(name: str, values: pa.Array, prefers_comma: bool) -> tuple[str, str] | None:
-    """Returns the SQL of the numbers in texts and a note on their format, or None."""
-    dot, comma = _all_match(values, _DOT), _all_match(values, _COMMA)
-    has_unit = not (dot or comma) and _has_one_unit(values)
-    if has_unit:
-        dot, comma = _all_match(values, _DOT_UNIT), _all_match(values, _COMMA_UNIT)
-    if not (dot or comma):
-        return None
-    column = quoted(name)
-    if comma and (prefers_comma or not dot):
-        text = f"replace(regexp_replace({column}, '[^0-9,+-]', '', 'g'), ',', '.')"
-        note = "numbers with a decimal comma"
-    else:
-        text = f"regexp_replace({column}, '[^0-9.+-]', '', 'g')"
-        note = "numbers with a currency, a percent sign or thousands marks"
-    sql = f"TRY_CAST({text} AS DOUBLE)"
-    if pc.any(pc.match_substring(values, "(")).as_py():  # accountants write -5 as (5)
-        sql = f"CASE WHEN contains({column}, '(') THEN -1 ELSE 1 END * {sql}"
-    return sql, "numbers with a unit" if has_unit else note
-
-
-def _has_one_unit(values: pa.Array) -> bool:
-    """Whether all of at least ten texts end with the same unit, as 300 kg and 20.5 kg do."""
-    ends = pc.extract_regex(values, pattern=rf"\d(?P<unit>{_UNIT})\s*$").field("unit")
-    return len(values) >= FEW_UNITS and not ends.null_count and len(ends.unique()) == 1
+    if best_type(values, counts)[0] != "string":
+        return True
+    return not _all_match(values, r"^\d+$") and bool(find_amounts(values, counts, None, False))
 
 
 def _recognize_dates(column: ColumnProfile, values: pa.Array) -> ColumnProfile:

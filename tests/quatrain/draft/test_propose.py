@@ -125,20 +125,53 @@ def test_a_label_that_is_often_missing_raises_the_share_of_rejected_rows(init, c
     assert "# the positive class is 'yes', the second in order" in lines_of(proposal, "task: ")[0]
 
 
-def test_amounts_with_a_currency_become_a_derived_number(init, chance) -> None:
+def test_amounts_with_a_currency_are_a_number_to_predict(init, chance) -> None:
     rooms = [chance.randint(1, 9) for _ in range(300)]
-    price = [f'"${r * 1000 + chance.randint(0, 900):,}"' for r in rooms]
+    price = [f'"${r * 1000 + chance.randint(0, 900):,}.50"' for r in rooms]
     proposal = init({"rooms": rooms, "price": price}, "price")
-    assert (proposal.spec.label, proposal.spec.task) == ("price_number", "regression")
-    assert proposal.spec.columns["price"] == "string"
+    assert (proposal.spec.label, proposal.spec.task) == ("price", "regression")
+    assert lines_of(proposal, "price: ")[0].startswith("price: {type: float, thousands: ',', unit")
 
 
-def test_decimal_commas_between_semicolons_become_a_derived_number(init, chance) -> None:
+def test_decimal_commas_between_semicolons_are_a_number_to_predict(init, chance) -> None:
     area = [chance.uniform(20, 200) for _ in range(300)]
     price = [f"{a * 3:,.2f}".translate(str.maketrans(",.", ".,")) for a in area]
     place = [chance.choice(["Mitte", "Nord"]) for _ in area]
     proposal = init({"Lage": place, "Nr": range(300), "Preis": price}, "Preis", delimiter=";")
-    assert (proposal.spec.source.delimiter, proposal.spec.label) == (";", "preis_number")
+    assert (proposal.spec.source.delimiter, proposal.spec.label) == (";", "Preis")
+    assert proposal.spec.task == "regression"
+
+
+def test_dirty_amounts_in_a_semicolon_csv_reject_no_row(init, chance, tmp_path) -> None:
+    comma = str.maketrans(",.", ".,")
+    euros = [f"{chance.uniform(1, 9000):,.2f} €".translate(comma) for _ in range(300)]
+    shares = [f"{chance.uniform(0, 100):.1f} %".replace(".", ",") for _ in euros]
+    counts = [f"{chance.randint(1, 9000):,}".replace(",", ".") for _ in euros]
+    euros[7], euros[70], shares[9], shares[90] = "n/a", "-", "-", "n/a"
+    table = {"x": euros, "share": shares, "n": counts, "y": [chance.choice("ab") for _ in euros]}
+    proposal = init(table, "y", delimiter=";")
+    text = proposal.path.read_text()
+    assert "x: {type: float, decimal: ',', thousands: ., unit: €}" in text
+    assert "share: {type: float, decimal: ',', unit: '%'}" in text
+    assert "n: {type: int, thousands: .}" in text
+    preprocess(proposal.spec.as_json(), runner="local", out=str(tmp_path / "o"))
+    assert json.loads((tmp_path / "o/manifest.json").read_text())["rows"]["rejected"] == 0
+
+
+def test_amounts_in_json_and_parquet_are_declared_as_they_are_written(
+    init, chance, tmp_path
+) -> None:
+    prices = [f"${chance.uniform(1, 9000):,.2f}" for _ in range(300)]
+    table = pa.table({"price": prices, "y": [chance.choice("ab") for _ in prices]})
+    pq.write_table(table, tmp_path / "p.parquet")
+    lines = "".join(json.dumps(row) + "\n" for row in table.to_pylist())
+    proposals = [
+        init(lines, "y", name="t.jsonl"),
+        init((tmp_path / "p.parquet").read_bytes(), "y", name="t.parquet"),
+    ]
+    for proposal in proposals:
+        column = proposal.spec.declared["price"]
+        assert (column.type, column.thousands, column.unit) == ("float", ",", ("$",))
 
 
 def days(n: int, form: str = "%Y-%m-%d") -> list[str]:
@@ -498,16 +531,6 @@ def test_numbers_that_name_something_are_no_amount_to_predict(init, chance) -> N
     table = {"user_id": [i // 3 for i in range(600)], "x": [chance.random() for _ in range(600)]}
     with pytest.raises(SpecError, match="its name says that its numbers are codes"):
         init(table, "user_id")
-
-
-def test_an_amount_as_text_has_a_remark_with_the_sql_of_its_number(init, chance) -> None:
-    prices = [f"{chance.randint(1, 9)}.{i:03},50" for i in range(300)]
-    y = [chance.randint(0, 1) for _ in prices]
-    x = [chance.randint(0, 9) for _ in prices]
-    proposal = init({"day": months(300), "x": x, "price": prices, "y": y}, "y", delimiter=";")
-    comments = " ".join(line.lstrip("# ") for line in lines_of(proposal, "#"))
-    assert "left out, because a feature reads a column as it is: 'price'" in comments
-    assert """, ',', '.') AS DOUBLE) AS "price")""" in comments
 
 
 @pytest.mark.parametrize(

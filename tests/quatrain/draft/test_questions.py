@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from quatrain.components.errors import SpecError
 from quatrain.components.preprocess.run import preprocess
 from quatrain.draft.propose import Proposal
 from quatrain.validation.load import load_spec
@@ -220,3 +221,65 @@ def test_a_draft_asks_three_questions_at_most(init, chance) -> None:
     assert len(questions) == 3
     assert "two classes" in questions[0].text
     assert any("if later rows are to be predicted" in remark for remark in proposal.draft.remarks)
+
+
+def test_amounts_of_which_some_are_bounds_are_numbers_once_these_are_missing(
+    init, chance, tmp_path
+) -> None:
+    table = labels(chance)
+    table["dose"] = ["<0.5" if i % 9 == 0 else f"{chance.uniform(1, 9):.2f}" for i in range(300)]
+    proposal = init(table, "y")
+    assert proposal.spec.columns.get("dose", "string") == "string"
+    [question] = [q for q in proposal.draft.questions if "'dose'" in q.text]
+    assert question.text == (
+        "'dose' looks like amounts, but '<0.5' is no number, so it stays text. To read it as "
+        "missing, replace its lines with these"
+    )
+    spec = load_spec(pasted(proposal, proposal.draft.questions.index(question)))
+    assert spec.columns["dose"] == "float"
+    assert rows_of(spec, tmp_path / "out")["rows"]["rejected"] == 0
+
+
+def test_amounts_with_few_values_are_categories_until_their_units_are_one(init, chance) -> None:
+    table = labels(chance)
+    table["price"] = [f"{chance.choice(['EUR', '€'])} {i % 20}.50" for i in range(300)]
+    proposal = init(table, "y")
+    assert proposal.spec.columns["price"] == "string"
+    [question] = proposal.draft.questions
+    assert question.lines == (
+        "price: {type: float, unit: [EUR, €]}  # below columns",
+        "# - {name: price, from: price, transform: vocabulary}",
+        "- {name: price, from: price, transform: standardize}",
+    )
+    assert "price" in {i.name for i in load_spec(pasted(proposal, 0)).inputs}
+
+
+def test_thousands_that_may_be_a_fraction_are_asked_about(init, chance, tmp_path) -> None:
+    table = labels(chance)
+    table["area"] = [f'"{chance.randint(1, 9)},{chance.randint(100, 999)}"' for _ in range(300)]
+    proposal = init(table, "y")
+    assert proposal.draft.questions[0].text == (
+        "'area': no value shows whether 1,234 is 1234, as it is read, or 1.234: if that is right, "
+        "replace its line"
+    )
+    assert proposal.spec.columns["area"] == "int"
+    spec = load_spec(pasted(proposal, 0))
+    assert spec.declared["area"].decimal == ","
+    assert rows_of(spec, tmp_path / "out")["rows"]["rejected"] == 0
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        ("<5", "'<5' is no number"),
+        ("3-4", "'3-4' is no number"),
+        ("6k", "its numbers are to be multiplied by 'k'"),
+    ],
+)
+def test_amounts_that_are_not_understood_are_called_so_as_a_target(
+    init, chance, odd: str, why: str
+) -> None:
+    table = labels(chance)
+    table["cost"] = [odd if i % 9 == 0 else f"{chance.uniform(1, 99):.3f}" for i in range(300)]
+    with pytest.raises(SpecError, match=f"--target 'cost': it looks like amounts, but {why}"):
+        init(table, "cost")
