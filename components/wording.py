@@ -26,7 +26,7 @@ def counted(n: int, noun: str, verb: str = "") -> str:
     if n == 1:
         verb = _SINGULAR.get(verb, f"{verb}s" if verb else "")
     else:
-        noun += "es" if noun.endswith(("s", "x", "ch")) else "s"
+        noun += "es" if noun.endswith(("s", "x", "tch")) else "s"
     return f"{n:,} {noun} {verb}".rstrip()
 
 

@@ -42,10 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         TrainerError: The arguments and the environment name no folder for an output.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
-    logging.captureWarnings(True)
-    # TensorFlow would log every step of writing a SavedModel.
-    logging.getLogger("tensorflow").setLevel(logging.WARNING)
+    _start_logs()
     job = parse_job(arguments)
     log.info(
         "trainer package sha256 %s, tier %s, strategy %s",
@@ -100,6 +97,25 @@ def parse_job(arguments: Sequence[str] | None = None) -> Job:
         package_sha256=options["package_sha256"],
         tier=options["tier"],
     )
+
+
+def _start_logs() -> None:
+    """Logs lines of the trainer with their time, and warnings of libraries with their name.
+
+    Whoever watches the job takes the last line with a time for its progress.
+    """
+    if log.handlers:
+        return
+    own, others = (logging.StreamHandler(sys.stdout) for _ in range(2))
+    own.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(own)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    others.setFormatter(logging.Formatter("[%(name)s] %(message).1000s"))
+    # TensorFlow renames the arguments of inner functions, one long line for each.
+    others.addFilter(lambda record: "unsupported characters" not in str(record.msg))
+    logging.basicConfig(level=logging.WARNING, handlers=[others])
+    logging.captureWarnings(True)
 
 
 def tuning_report() -> Callable[[Epoch], None]:

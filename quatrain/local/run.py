@@ -163,7 +163,7 @@ class _Session:
         count, at_once = int(job["max_trial_count"]), int(job["parallel_trial_count"])
         self.console.print(f"      tuning: {counted(count, 'trial')}, {at_once} at once")
         study = Study(job, _task_environment(), log, lambda text: self.console.print(f"  {text}"))
-        outcome = study.run(lambda: self._tick(step, log))
+        outcome = study.run(lambda: self._tick(step, study.trial_log))
         _write_gcp_resources(Path(_option(command, "--gcp_resources")), study.path)
         return outcome
 

@@ -90,6 +90,11 @@ class Study:
         """The file of the finished study."""
         return self._folder / "study.json"
 
+    @property
+    def trial_log(self) -> Path:
+        """The log of the trial that started last, or the step's."""
+        return self._trial_log(self.trials[-1].number) if self.trials else self._log
+
     def run(self, tick: Callable[[], None]) -> training_job.Outcome:
         """Runs all trials, writes the study, and returns its outcome.
 

@@ -5,7 +5,11 @@ from quatrain.components.wording import a_or_an, counted
 
 def test_only_one_thing_is_singular() -> None:
     assert [counted(n, "error") for n in (0, 1, 2000)] == ["0 errors", "1 error", "2,000 errors"]
-    assert [counted(n, "class") for n in (1, 2)] == ["1 class", "2 classes"]
+    assert [counted(2, noun) for noun in ("class", "batch", "epoch")] == [
+        "2 classes",
+        "2 batches",
+        "2 epochs",
+    ]
 
 
 def test_a_verb_has_the_form_of_its_number() -> None:

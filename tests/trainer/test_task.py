@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
@@ -12,6 +13,7 @@ from quatrain.trainer.job import Outputs
 from quatrain.trainer.settings import Hyperparameters, TrainerError
 from quatrain.trainer.task import parse_job, tuning_report
 
+ROOT = Path(__file__).parents[2]
 NEEDED = ["--examples", "in", "--job-dir", "out"]
 
 
@@ -70,6 +72,21 @@ def test_wrong_settings_are_an_error(
     text: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sentence in refusal(capsys, "--settings", text)
+
+
+def test_only_lines_of_the_trainer_have_a_time() -> None:
+    code = (
+        "import logging; from quatrain.trainer import task; task._start_logs()\n"
+        "task.log.info('epoch 1')\n"
+        "logging.getLogger('absl').warning('Function `call` contains unsupported characters')\n"
+        "logging.getLogger('tensorflow').warning('noise')\n"
+        "logging.getLogger('tensorflow').info('chatter')\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    epoch, noise = done.stdout.splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} epoch 1", epoch)
+    assert noise == "[tensorflow] noise"
 
 
 def test_an_unknown_model_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -173,3 +173,11 @@ def test_a_metric_can_be_one_to_maximize(tmp_path):
     study, _, _ = run(tmp_path / "study", "report(x)", 4, goal="MAXIMIZE")
     winner = best_trial.best_trial(json.loads(study.path.read_text()))
     assert best_trial.value_of(winner) == max(t.values[0] for t in study.trials)
+
+
+def test_the_progress_of_a_tuning_is_that_of_its_last_trial(tmp_path):
+    study, _, _ = run(tmp_path / "study", GOOD, 3)
+    assert study.trial_log == tmp_path / "study" / "train-trial-3.log"
+    assert (
+        Study(payload(tmp_path, GOOD, 1), {}, tmp_path / "x.log", print).trial_log.name == "x.log"
+    )

@@ -17,6 +17,7 @@ def test_the_last_line_of_a_terminal_shows_the_progress_of_the_step(tmp_path):
     noise = [
         "[KFP Executor]: noise",
         '    "uri": 3',
+        "[tensorflow] Function `call` contains input name(s) 5502, renamed to unknown",
         "E0000 00:00:1795649927.242912 10688 cuda_platform.cc:52] failed call to cuInit",
         "2026-11-25 23:41:42.123456: I tensorflow/core/platform: noise",
         "To enable the following instructions: AVX2 FMA, in other operations, rebuild",
