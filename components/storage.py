@@ -185,14 +185,14 @@ def list_names(folder: str) -> set[str]:
 
 
 def list_folders(folder: str) -> list[str]:
-    """Returns the names of the folders in a folder, sorted; none if it is absent."""
+    """Returns the names of the folders in a folder, sorted; none if there is no such folder."""
     folder = folder.rstrip("/")
     if is_remote(folder):
         return sorted(_prefixes(folder))
     try:
         with named(folder), os.scandir(folder or "/") as entries:
             return sorted(entry.name for entry in entries if entry.is_dir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

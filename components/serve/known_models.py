@@ -111,8 +111,15 @@ def _why_unknown(model: str, root: str) -> str:
     """Returns, in brackets, why no record names a model, if more can be said."""
     if not exists(root):
         return " (there is no such folder)"
-    if not _is_below(model, root):
+    if exists(f"{root}/statistics"):
+        return " (that is the folder of one model's runs; --root takes the folder above it)"
+    if not (_is_below(model, root) and _is_of_a_run(model)):
         return ""
     if own := own_evaluations(model):
         return f" ({own[0]} names another {METADATA}, so the model was altered since)"
     return " (its own run ended before it wrote metrics.json)"
+
+
+def _is_of_a_run(model: str) -> bool:
+    """Returns whether a model lies where the plan step of a run puts it."""
+    return any(task.startswith("plan") for task in list_folders(_job_of(model) or "."))

@@ -107,11 +107,23 @@ def _resolve_source(value: dict[str, Any], folder: Path) -> None:
     if not isinstance(source, dict) or not isinstance(source.get("uri"), str | list):
         return
     uris = [u for u in as_list(source["uri"]) if isinstance(u, str)]
-    source["uri"] = [u if "://" in u else str(folder / u) for u in uris]
+    source["uri"] = [_from(folder, u) for u in uris]
 
 
 def _resolve_trainer(value: dict[str, Any], folder: Path) -> None:
     train = value.get("train")
     if isinstance(train, dict) and isinstance(train.get("trainer"), str) and train["trainer"]:
-        own = train["trainer"]
-        train["trainer"] = own if "://" in own else str(folder / own)
+        train["trainer"] = _from(folder, train["trainer"])
+
+
+def _from(folder: Path, uri: str) -> str:
+    """Returns an absolute path for one that is relative to a folder without links; a uri as it is.
+
+    `../data.csv` is read from the parent. A `..` behind another name stays: that may be a link.
+    """
+    if "://" in uri:
+        return uri
+    path = Path(uri)
+    while path.parts[:1] == ("..",):
+        folder, path = folder.parent, Path(*path.parts[1:])
+    return str(folder / path)

@@ -160,6 +160,21 @@ def test_a_record_of_another_shape_names_nothing(here: Path, record: Callable[[s
     check("foreign")
 
 
+@pytest.mark.parametrize(
+    ("root", "why"),
+    [
+        ("runs", ""),
+        ("", ""),  # the working folder, which the model lies in
+        ("rows.csv", ""),
+        ("gone", r" \(there is no such folder\)"),
+        ("runs/toys", r" \(that is the folder of one model's runs; --root takes the folder above"),
+    ],
+)
+def test_a_root_without_a_record_is_named(here: Path, root: str, why: str) -> None:
+    with pytest.raises(ArtifactError, match=rf"^foreign {UNKNOWN} {root or '.'}{why}[; ]"):
+        check("foreign", root)
+
+
 def test_a_model_does_not_bring_its_own_record(here: Path) -> None:
     digest = hashlib.sha256(Path("foreign/metadata.json").read_bytes()).hexdigest()
     theirs = Path("theirs/job")

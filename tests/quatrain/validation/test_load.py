@@ -9,7 +9,7 @@ import yaml
 
 from quatrain.components.errors import SpecError
 from quatrain.trainer.features import Input
-from quatrain.validation.load import load_spec, validate
+from quatrain.validation.load import load_spec, read_document, validate
 from quatrain.validation.typos import load_with_source
 
 GOOD: dict[str, Any] = {
@@ -258,3 +258,28 @@ def test_a_declared_column_is_the_typo_where_the_source_has_what_a_feature_names
     # So it is where the declared column is used itself, here by SQL.
     problems = typo(tmp_path, "id,size,colour,sold", columns, "color = 'red'")
     assert problems.endswith("features[0].from: unknown column 'colour'; did you mean 'color'?")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("rows.csv", "{0}/a/b/rows.csv"),
+        ("./rows.csv", "{0}/a/b/rows.csv"),
+        ("../rows.csv", "{0}/a/rows.csv"),
+        ("../../[1]*/rows.csv", "{0}/[1]*/rows.csv"),
+        ("./../b/rows.csv", "{0}/a/b/rows.csv"),
+        ("link/../rows.csv", "{0}/a/b/link/../rows.csv"),  # the parent of what it links to
+        ("/x/rows.csv", "/x/rows.csv"),
+        ("gs://b/../rows.csv", "gs://b/../rows.csv"),
+    ],
+)
+def test_a_path_that_leads_up_is_named_as_it_is_read(
+    tmp_path: Path, written: str, read: str
+) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    document = {"source": {"uri": written}, "train": {"trainer": written}}
+    (tmp_path / "a/b/spec.yaml").write_text(yaml.safe_dump(document))
+    resolved = read_document(tmp_path / "a/b/spec.yaml")
+    absolute = read.format(tmp_path.resolve())
+    assert resolved["source"]["uri"] == [absolute]
+    assert resolved["train"]["trainer"] == absolute
