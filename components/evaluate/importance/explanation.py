@@ -12,6 +12,7 @@ from quatrain.components.evaluate.importance.budget import (
     Budget,
     importance_size,
 )
+from quatrain.components.evaluate.importance.dependence import shapes
 from quatrain.components.evaluate.importance.permutation import SampledRows, importances
 from quatrain.components.evaluate.measures.measurements import Measurements, mean_loss, plain
 from quatrain.components.evaluate.measures.metrics import MetricEstimate, loss_of
@@ -32,9 +33,8 @@ def explain(measured: Measurements, model: ServedModel, budget: Budget) -> dict[
     names = strongest_alone(measured, transform)
     sample = SampledRows.of(measured.sample.rows, model, reference)
     affordable = budget.rows(transform, text_bytes(transform, sample.columns))
-    n_inputs, n_rows, n_permutations = importance_size(
-        int(IMPORTANCE_SHARE * affordable), len(names), len(sample)
-    )
+    to_shuffle = int(IMPORTANCE_SHARE * affordable)
+    n_inputs, n_rows, n_permutations = importance_size(to_shuffle, len(names), len(sample))
     rows = sample.first(n_rows)
     estimates: dict[str, MetricEstimate] = {}
     if n_permutations:
@@ -42,6 +42,7 @@ def explain(measured: Measurements, model: ServedModel, budget: Budget) -> dict[
         estimates = importances(model, rows, reference, names, n_permutations)
     place = {i.name: k for k, i in enumerate(transform.inputs)}
     ranked = sorted(estimates.items(), key=lambda e: (*_rank(e[1]), place[e[0]]))
+    strong = [name for name, estimate in ranked if estimate.low > 0]
     document: dict[str, Any] = {
         "importance": [
             {"input": name, "rise": e.value, "low": e.low, "high": e.high} for name, e in ranked
@@ -52,6 +53,7 @@ def explain(measured: Measurements, model: ServedModel, budget: Budget) -> dict[
             "permutations": n_permutations,
             "inputs_left_out": len(transform.inputs) - len(estimates),
         },
+        "dependence": shapes(model, sample, reference, strong, affordable - to_shuffle),
     }
     return dict(plain(document))
 

@@ -30,6 +30,9 @@ class Axes:
         x_label: The title of the x axis.
         y_label: The title of the y axis.
         whole_x: Whether x is always a whole number.
+        x_ticks: The places and texts of the ticks of x; None: round numbers.
+        lowest_tick: The lowest y that gets a tick; None: the lower end of `y_range`.
+        left_margin: The left margin without a title of y.
     """
 
     x_range: Point
@@ -42,13 +45,16 @@ class Axes:
     right: float = 14.0
     top: float = 12.0
     bottom: float = 44.0
+    x_ticks: Sequence[tuple[float, str]] | None = None
+    lowest_tick: float | None = None
+    left_margin: float = 4.0
 
     @property
     def left(self) -> float:
         """The left margin: room for `y_label` and the widest number, at 8 units a character."""
         if not self.y_label:
-            return 4.0
-        return max(60.0, 28.0 + 8.0 * max((len(t) for _, t in ticks(*self.y_range)), default=0))
+            return self.left_margin
+        return max(60.0, 28.0 + 8.0 * max((len(t) for _, t in self._y_ticks()), default=0))
 
     def x(self, value: float) -> float:
         """Returns the horizontal place of a value."""
@@ -93,7 +99,7 @@ class Axes:
 
     def note(self, x: float, y: float, text: str) -> str:
         """Returns a text that starts at a point."""
-        return _text(self.x(x), self.y(y), text, "note", "start")
+        return text_at(self.x(x), self.y(y), text, "note", "start")
 
     def draw(self, shapes: Sequence[str], description: str) -> Markup:
         """Returns the whole SVG: grid, shapes and axes; screen readers read out the description."""
@@ -103,18 +109,28 @@ class Axes:
             f'aria-label="{escape(description)}">{body}</svg>'
         )
 
+    def _y_ticks(self) -> list[tuple[float, str]]:
+        """Returns the ticks of y, from `lowest_tick` on; none without a title."""
+        low, high = self.y_range
+        if not self.y_label:
+            return []
+        return ticks(low if self.lowest_tick is None else self.lowest_tick, high)
+
     def _grid(self) -> list[str]:
         """Returns the grid lines, the numbers beside them, and the titles of the axes."""
         bottom, left = self.height - self.bottom, self.left
         shapes = []
-        for tick, label in ticks(*self.y_range):
+        for tick, label in self._y_ticks():
             y = self.y(tick)
             shapes.append(f'<path class="grid" d="M{left:g} {y:.1f}H{self.width - self.right:g}"/>')
-            shapes.append(_text(left - 7, y + 4, label, "tick", "end"))
-        for tick, label in ticks(*self.x_range, whole=self.whole_x):
-            shapes.append(_text(self.x(tick), bottom + 17, label, "tick", "middle"))
+            shapes.append(text_at(left - 7, y + 4, label, "tick", "end"))
+        x_ticks = self.x_ticks
+        if x_ticks is None:
+            x_ticks = ticks(*self.x_range, whole=self.whole_x)
+        for tick, label in x_ticks:
+            shapes.append(text_at(self.x(tick), bottom + 17, label, "tick", "middle"))
         middle = (left + self.width - self.right) / 2
-        shapes.append(_text(middle, self.height - 6, self.x_label, "axis", "middle"))
+        shapes.append(text_at(middle, self.height - 6, self.x_label, "axis", "middle"))
         y = (self.top + bottom) / 2
         shapes.append(
             f'<text class="axis" text-anchor="middle" transform="translate(12 {y:.0f}) '
@@ -291,7 +307,7 @@ def before_and_now(bins: Bins) -> Markup:
     for i, b in enumerate(bins):
         top = 4 + i * row
         name = b["bin"] if len(b["bin"]) <= 24 else f"{b['bin'][:23]}…"
-        shapes.append(_text(left - 8, top + row / 2 + 4, name, "tick", "end"))
+        shapes.append(text_at(left - 8, top + row / 2 + 4, name, "tick", "end"))
         title = f"<title>{escape(_tooltip(b))}</title>"
         for key, y, css in (("before", top + 3, "past"), ("now", top + row / 2, "bar")):
             width = (480 - left - right) * b[key] / most
@@ -300,7 +316,7 @@ def before_and_now(bins: Bins) -> Markup:
                 f'height="{row / 2 - 3:g}">{title}</rect>'
             )
         end = left + (480 - left - right) * max(b["before"], b["now"]) / most
-        shapes.append(_text(end + 6, top + row / 2 + 4, f"{b['now']:.1%}", "tick", "start"))
+        shapes.append(text_at(end + 6, top + row / 2 + 4, f"{b['now']:.1%}", "tick", "start"))
     body = "".join(shapes)
     return Markup(  # noqa: S704  every text in it is escaped above
         f'<svg viewBox="0 0 480 {height:g}" role="img" aria-label="Shares before and now">'
@@ -335,11 +351,12 @@ def _end_labels(axes: Axes, lines: Mapping[str, Sequence[Point]]) -> list[str]:
     shapes, last = [], -math.inf
     for y, name in ends:
         last = max(y, last + 14)
-        shapes.append(_text(axes.width - axes.right + 12, last + 4, name, f"end {name}", "start"))
+        shapes.append(text_at(axes.width - axes.right + 12, last + 4, name, f"end {name}", "start"))
     return shapes
 
 
-def _text(x: float, y: float, text: str, css: str, anchor: str) -> str:
+def text_at(x: float, y: float, text: str, css: str, anchor: str = "middle") -> str:
+    """Returns a text at a place in units."""
     return (
         f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
     )

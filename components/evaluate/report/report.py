@@ -15,7 +15,7 @@ from markupsafe import Markup
 from quatrain.components.evaluate.gate import show_small
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
-from quatrain.components.evaluate.report import data_checks, inputs, plots, wrong_rows
+from quatrain.components.evaluate.report import data_checks, inputs, plots, shapes, wrong_rows
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted
 
@@ -106,6 +106,7 @@ def render(
         input_lines=input_lines,
         zero=zero,
         n_inputs=inputs.N_INPUTS,
+        shapes=list(shapes.draw(metrics["dependence"], metrics["label"])),
     )
 
 

@@ -50,6 +50,7 @@ def page(
     values: tuple[str, ...] | None = None,
     report_rows: int = 20,
     importance: Sequence[Mapping[str, Any]] = (),
+    dependence: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     measured = {
         "task": task,
@@ -83,6 +84,7 @@ def page(
             "permutations": 5,
             "inputs_left_out": 3,
         },
+        "dependence": dependence or [],
     }
     metrics = {
         **measured,
@@ -371,7 +373,7 @@ def test_a_wrong_row_shows_its_gap_and_unfolds_its_other_values(tmp_path: Path) 
         page(tmp_path, task).split("<h2>Where it is most wrong</h2>")[1].split("<h2>")[0]
         for task in ("binary", "regression")
     )
-    assert '<td class="n">1,234</td><th>x</th><td>no</td><td class="n value">0.012%</td>' in binary
+    assert '<td>1,234</td><th>x</th><td>no</td><td class="n value">0.012%</td>' in binary
     assert '<th>2</th><td>-1.25</td><td class="n value">-3.25</td>' in number
     assert "<i>time</i> (missing)" in binary
     assert binary.index("<i>x5</i> 5") < binary.index("<summary>4 more</summary>")
