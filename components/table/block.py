@@ -24,6 +24,10 @@ REJECTED = pa.schema(
 """A rejected row: its file, byte offset (text) or row number (Parquet), why, and the raw row."""
 
 
+_FAR = {"s": (2**63 - 1) // 10**6, "ms": (2**63 - 1) // 10**3}
+"""The last time that DuckDB can write, which it counts in microseconds, by the unit of times."""
+
+
 def no_rejected_rows() -> pa.RecordBatch:
     """Returns an empty batch of rejected rows."""
     return pa.RecordBatch.from_pylist([], REJECTED)
@@ -148,11 +152,30 @@ def raw_bytes(rows: pa.Array) -> pa.Array:
         for end in (b"\n", b"\r"):
             rows = pc.if_else(pc.ends_with(rows, pattern=end), pc.binary_slice(rows, 0, -1), rows)
         return pc.replace_substring(rows, UNDECODABLE, REPLACEMENT)
-    # DuckDB has no float16.
-    fields = [f.with_type(pa.float32()) if f.type == pa.float16() else f for f in rows.type]
-    table = pa.table({"row": rows.cast(pa.struct(fields))})
+    columns = [_writable(column) for column in rows.flatten()]
+    table = pa.table({"row": pa.StructArray.from_arrays(columns, rows.type.names)})
     text = run_query("SELECT to_json(row) AS text FROM batch", table).column("text")
     return text.combine_chunks().cast(pa.binary())
+
+
+def _writable(column: pa.Array) -> pa.Array:
+    """Returns a column that DuckDB writes as JSON: values that it cannot write become texts."""
+    type_ = column.type
+    if type_ == pa.float16():
+        return column.cast(pa.float32())
+    if pa.types.is_decimal256(type_):
+        return column.cast(pa.string())
+    if pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
+        texts = (v and v.decode("utf-8", "backslashreplace") for v in column.to_pylist())
+        return pa.array(texts, pa.string())
+    if pa.types.is_timestamp(type_) and type_.unit in _FAR:
+        since = column.view(pa.int64())
+        outside = pc.or_(pc.less(since, -_FAR[type_.unit]), pc.greater(since, _FAR[type_.unit]))
+        if pc.any(outside).as_py():
+            times = pa.table({"time": pc.if_else(outside, None, column)})
+            inside = run_query("SELECT time::VARCHAR AS text FROM batch", times).column("text")
+            return pc.coalesce(inside.combine_chunks(), since.cast(pa.string()))
+    return column
 
 
 def _details(fault: Fault) -> pa.Array:

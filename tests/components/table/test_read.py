@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import sys
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -490,3 +492,30 @@ def test_a_block_is_released_before_the_next_one_is_built(
     first = weakref.ref(next(blocks))
     assert 0 < sum(b.batch.num_rows for b in _observed(blocks, note)) < 100
     assert alive and not any(alive)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (pa.array([2**63 - 1, 0], pa.timestamp("ms")), "9223372036854775807"),
+        (pa.array([1 - 2**63, 0], pa.timestamp("ms", "Europe/Berlin")), "-9223372036854775807"),
+        (pa.array([2**31 - 1, 0], pa.int32()).view(pa.date32()), "infinity"),
+        (pa.array([Decimal("1.5"), None], pa.decimal256(76, 3)), "1.500"),
+        (pa.array([b"a\xff", None], pa.binary()), "a\\xff"),
+        (pa.array([0.5, None], pa.float16()), 0.5),
+    ],
+    ids=lambda v: str(v.type) if isinstance(v, pa.Array) else "",
+)
+def test_a_rejected_row_of_parquet_has_values_of_every_type(
+    tmp_path: Path, values: pa.Array, shown: Any
+) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"i": [2.5, 3.0], "v": values}), path)
+    source = Source(uri=(str(path),), format="parquet")
+    types = {"i": "int", "v": "string" if pa.types.is_binary(values.type) else "float"}
+    if pa.types.is_temporal(values.type):
+        types["v"] = "timestamp"
+    [span] = plan_ranges(source, types)
+    [block] = [b.without_faults() for b in read_range(span, source, types)]
+    row = json.loads(block.rejected.to_pylist()[0]["row"])
+    assert row == {"i": 2.5, "v": shown}
