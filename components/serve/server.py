@@ -10,6 +10,7 @@ serving images end at TensorFlow 2.15, so our image has a server of its own.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -107,8 +108,10 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
         DataError: The body does not have this form.
     """
     try:
+        # As UTF-8 always: json.loads would guess UTF-16 or UTF-32, whose codecs are imported late,
+        # perhaps from a folder that only root may read.
         value = json.loads(
-            body,
+            body.removeprefix(codecs.BOM_UTF8).decode(),
             object_pairs_hook=_object,
             parse_int=_whole_number,
         )
@@ -275,8 +278,16 @@ class _Lanes:
         self.others.set_thread_count(1)
 
     def add_task(self, channel: Any) -> None:
-        """Queues the first request of a connection."""
+        """Queues the first request of a connection.
+
+        Waitress has 501 for a Transfer-Encoding that it does not know, which is a client's fault.
+        """
+        from waitress.utilities import BadRequest
+
         requests = channel.requests
+        for request in requests:
+            if request.error and request.error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                request.error = BadRequest(request.error.body)
         path = getattr(requests[0], "path", "") if requests else ""
         (self.predictions if path == self.predict_route else self.others).add_task(channel)
 

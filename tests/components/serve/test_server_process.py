@@ -94,6 +94,8 @@ def of(value: str, key: str = "size") -> bytes:
         of("true"),
         of("{}"),
         b"\xff\xfe",
+        of("1").decode().encode("utf-16-be"),
+        of("1").decode().encode("utf-32"),
         b"\x1f\x8b\x08\x00",
         b"",
         b"null",
@@ -101,7 +103,7 @@ def of(value: str, key: str = "size") -> bytes:
         b'{"instances": [null]}',
         b"x" * (MAX_BODY_BYTES + 1),
     ],
-    ids=range(22),
+    ids=range(24),
 )
 def test_no_body_is_an_error_of_the_server(server: Any, body: bytes) -> None:
     start = time.monotonic()
@@ -141,6 +143,12 @@ def test_a_thousand_bodies_of_a_fuzzer_get_no_5xx(server: Any) -> None:
             json.loads(answer.read())
             statuses.add(answer.status)
     assert statuses == {200, 400}
+
+
+def test_a_transfer_encoding_that_nobody_knows_is_the_fault_of_the_client(server: Any) -> None:
+    with socket.create_connection(("127.0.0.1", server[1]), timeout=10) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n{}")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_body_far_above_the_bound_is_cut_off(server: Any) -> None:
