@@ -24,10 +24,18 @@ from typing import TYPE_CHECKING, Any
 from quatrain.components import storage
 from quatrain.components.artifacts import json_bytes, run_again
 from quatrain.components.errors import ArtifactError
+from quatrain.components.wording import first_line
 from quatrain.trainer.failure import Failure
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+MISSHAPEN = (
+    *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError),
+    *(ZeroDivisionError, RecursionError),
+)
+"""What a document of another shape than ours raises where it is read."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,24 @@ def commit(out: Path | str, manifest: str) -> Iterator[Folder]:
             Path(folder.uri, manifest).unlink(missing_ok=True)
             shutil.rmtree(folder.uri, ignore_errors=True)  # a worker may still write there
         raise
+
+
+@contextmanager
+def in_shape(uri: Path | str, way_out: str) -> Iterator[None]:
+    """Reports a document whose values do not have the shape that the block takes.
+
+    Args:
+        uri: The document.
+        way_out: What to do about it.
+
+    Raises:
+        ArtifactError: The block met a value of another shape.
+    """
+    try:
+        yield
+    except MISSHAPEN as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise ArtifactError(f"{uri} is cut short or altered ({why}); {way_out}") from error
 
 
 def read_manifest(folder: Path | str, name: str, step: str, sha256: str = "") -> dict[str, Any]:

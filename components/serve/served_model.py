@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
+from pydantic import TypeAdapter
 
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
-from quatrain.components.folder import read_manifest
+from quatrain.components.folder import MISSHAPEN, read_manifest
 from quatrain.components.storage import open_filesystem, read_file
 from quatrain.components.wording import first_line
 from quatrain.trainer import golden
@@ -38,9 +39,6 @@ length of its batch: answers differed by 1e-7 in a measurement, and not at all i
 METADATA = "metadata.json"
 REQUIRED = ("saved_model.pb", "transform.json")
 """The files without which nothing can be predicted."""
-
-_MISSHAPEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
-"""What a document of another shape than ours raises where it is read."""
 
 Columns = Mapping[str, "np.ndarray | pa.Array"]
 
@@ -163,10 +161,15 @@ def read_transform(folder: Path) -> Transform:
         ArtifactError: The transform cannot be read.
     """
     try:
-        return Transform.from_json((folder / "transform.json").read_text(encoding="utf-8"))
+        text = (folder / "transform.json").read_text(encoding="utf-8")
+        transform = Transform.from_json(text)
+        parts: tuple[Any, ...] = (*transform.inputs, transform.label, transform.text)
+        for part in parts:
+            TypeAdapter(type(part)).validate_python(asdict(part))  # the trainer has no pydantic
+        return transform
     except TrainerError as error:
         raise ArtifactError(f"{folder}: {error}") from error
-    except (OSError, *_MISSHAPEN) as error:
+    except (OSError, *MISSHAPEN) as error:
         raise ArtifactError(
             f"{folder}/transform.json is cut short or altered ({type(error).__name__}: {error}); "
             f"export the model again"
@@ -225,15 +228,19 @@ class ServedModel:
         trainer may have no golden rows.
 
         Raises:
-            ArtifactError: TensorFlow cannot read the model, a signature is absent, or a golden row
-                gets a different answer than when the model was exported.
+            ArtifactError: TensorFlow cannot read the model, a signature is absent, a golden row
+                gets a different answer than when the model was exported, or a row gets none.
         """
         with uncollected():
+            from tensorflow.errors import OpError
+
             from quatrain.trainer import saved_model
 
+        # What TensorFlow raises for a graph or a checkpoint that is not as it wrote it.
+        broken = (*MISSHAPEN, OSError, RuntimeError, AssertionError, OpError)
         try:
             model = saved_model.load(folder)
-        except (OSError, ValueError) as error:
+        except broken as error:
             raise ArtifactError(
                 f"{folder} cannot be loaded as a SavedModel ({first_line(error)}); export the "
                 f"model again"
@@ -256,14 +263,30 @@ class ServedModel:
             if golden.NAME in metadata["files"]:
                 rows = Path(folder, golden.NAME).read_text(encoding="utf-8")
                 golden.replay(rows, serving)
+            served = cls(transform, transform.label.classes, model.signatures, arguments, model)
+            served._check_answer()
         except TrainerError as error:
             raise ArtifactError(f"{folder}: {error}") from error
-        except _MISSHAPEN as error:
+        except broken as error:
             raise ArtifactError(
-                f"{folder}: {METADATA} or {golden.NAME} does not fit its SavedModel "
-                f"({type(error).__name__}: {first_line(error)}); export the model again"
+                f"{folder}: {METADATA}, transform.json or {golden.NAME} does not fit its "
+                f"SavedModel ({type(error).__name__}: {first_line(error)}); export the model again"
             ) from error
-        return cls(transform, transform.label.classes, dict(model.signatures), arguments, model)
+        return served
+
+    def _check_answer(self) -> None:
+        """Checks that the serving signature answers a row of the transform's inputs, all missing.
+
+        Raises:
+            ValueError: The answer has another shape than the transform's label.
+        """
+        row = {
+            i.name: np.array([math.nan]) if i.is_number else pa.array([""])
+            for i in self.transform.inputs
+        }
+        shape, n = self.answer(row).shape, len(self.classes)
+        if shape != ((1, n) if n else (1,)):
+            raise ValueError(f"an answer must be of {n or 1} numbers, and has the shape {shape}")
 
     def answer(self, columns: Columns, signature: str = "serving_default") -> np.ndarray:
         """Returns the answers to a batch.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -120,7 +121,13 @@ def _invoke(arguments: list[str]) -> int:
         return USAGE
     except click.UsageError as error:
         hint = f"; try `{error.ctx.command_path} --help`" if error.ctx else ""
-        click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True, color=True)
+        message = re.sub(
+            r"^Got \w+ extra arguments? \((.*)\)$",
+            r"more arguments than this verb takes: \1",
+            error.format_message().rstrip("."),
+            flags=re.DOTALL,
+        )
+        click.echo(f"error: {message}{hint}", err=True, color=True)
         return USAGE
     except click.Abort as aborted:
         cause = aborted.__cause__

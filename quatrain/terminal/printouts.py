@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quatrain.components.folder import read_manifest
+from quatrain.components.folder import MISSHAPEN, in_shape, read_manifest
 from quatrain.components.storage import read_file
 from quatrain.components.tiers import tiers
 from quatrain.components.tiers.pools import load
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 N_INPUTS = 5
 """Inputs that are named as the strongest."""
+
+
+RUN_AGAIN = "run again to have a whole one"
 
 
 def tier_table() -> str:
@@ -104,7 +107,7 @@ def gate_warning(model: str) -> str | None:
             checks = json.loads(read_file(uri))["gate"]["checks"]
             if failed := [check["sentence"] for check in checks if not check["passed"]]:
                 return f"this model failed its gate: {'; '.join(failed)}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MISSHAPEN) as error:
         return f"whether this model passed its gate cannot be read ({first_line(error)})"
     return None
 
@@ -112,6 +115,21 @@ def gate_warning(model: str) -> str | None:
 def run_details(folder: Path) -> str:
     """Returns the steps, metrics and gate of a run, and the path of its report."""
     record = read_manifest(folder, "run.json", step="run")
+    with in_shape(folder / "run.json", RUN_AGAIN):
+        lines = _step_lines(record)
+    if (folder / "metrics.json").is_file():
+        metrics = read_manifest(folder, "metrics.json", step="evaluate")
+        with in_shape(folder / "metrics.json", RUN_AGAIN):
+            lines += ["", *_metric_lines(metrics)]
+    if record.get("error"):
+        lines += ["", f"error: {record['error']}"]
+    if (folder / "report.html").is_file():
+        lines += ["", f"page: {short_path(folder / 'report.html')}"]
+    return "\n".join(lines)
+
+
+def _step_lines(record: dict[str, Any]) -> list[str]:
+    """Returns the name and status of a run, and a line for each step."""
     status = _status(record)
     # run.json was last written when the step started.
     at_least = "at least " if status == "killed" else ""
@@ -120,15 +138,7 @@ def run_details(folder: Path) -> str:
     for step in record["steps"]:
         step_status = status if step["status"] == "running" else step["status"]
         rows.append((step["name"], step_status, f"{step['wall_s']:.1f}", f"{step['cpu_s']:.1f}"))
-    lines = [head, *align(rows)]
-    metrics = folder / "metrics.json"
-    if metrics.is_file():
-        lines += ["", *_metric_lines(json.loads(metrics.read_text(encoding="utf-8")))]
-    if record["error"]:
-        lines += ["", f"error: {record['error']}"]
-    if (folder / "report.html").is_file():
-        lines += ["", f"page: {short_path(folder / 'report.html')}"]
-    return "\n".join(lines)
+    return [head, *align(rows)]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

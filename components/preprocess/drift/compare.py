@@ -19,7 +19,7 @@ import numpy as np
 
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
-from quatrain.components.folder import commit, read_manifest
+from quatrain.components.folder import commit, in_shape, read_manifest
 from quatrain.components.preprocess.drift.histograms import common
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import Limit
@@ -156,16 +156,18 @@ def compare_all(
     note = ""
     comparisons: list[dict[str, Any]] = []
     for role, record in earlier.items():
-        if record["statistics"]["version"] != now["version"]:
+        version = record["statistics"].get("version")
+        if version != now["version"]:
             note = (
-                f"the statistics of {history.ROLES[role]} are of version "
-                f"{record['statistics']['version']}, these are of {now['version']}: not compared"
+                f"the statistics of {history.ROLES[role]} are of version {version}, these are of "
+                f"{now['version']}: not compared"
             )
         elif comparisons and comparisons[-1]["run"] == record["run"]:
             comparisons[-1]["against"].append(role)
         else:
             run = {"against": [role], "run": record["run"], "made": record["made"]}
-            comparison = compare(record["statistics"]["kept"], now["kept"], limits)
+            with in_shape(f"statistics/{role}.json", "remove it to go on without it"):
+                comparison = compare(record["statistics"]["kept"], now["kept"], limits)
             comparisons.append({**run, **comparison})
     if not earlier:
         note = "there is nothing to compare with: no earlier run of this model has passed its gate"

@@ -131,3 +131,32 @@ def test_the_server_finds_the_model_of_a_run_as_predict_does(model: Path, tmp_pa
     assert load(str(tmp_path / "runs")).classes == ("false", "true")
     with pytest.raises(ArtifactError, match="holds no complete model"):
         load(str(tmp_path / "runs" / "champion" / "model" / "variables"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("variables/variables.index", lambda data: data[:40] + b"\x00" + data[41:]),
+        ("variables/variables.data-00000-of-00001", lambda data: data[:-9]),
+        ("saved_model.pb", lambda data: data[: len(data) // 2]),
+        ("saved_model.pb", lambda data: data.replace(b"serving_default", b"serving_defau1t")),
+    ],
+)
+def test_what_tensorflow_cannot_load_is_a_sentence(
+    model: Path, name: str, change: Callable[[bytes], bytes]
+) -> None:
+    path = model / name
+    path.write_bytes(change(path.read_bytes()))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit(model, "metadata.json", lambda m: {**m, "files": {**m["files"], name: sha256}})
+    assert "export the model again" in refused(model) or "export it with" in refused(model)
+
+
+def retyped(type_: Any) -> Callable[[Any], Any]:
+    return lambda t: {**t, "inputs": [{**t["inputs"][0], "type": type_}, *t["inputs"][1:]]}
+
+
+@pytest.mark.parametrize("type_", [None, "number", 5])
+def test_an_input_of_another_type_is_a_sentence(model: Path, type_: Any) -> None:
+    edit(model, "transform.json", retyped(type_), digest=True)
+    assert "transform.json" in refused(model)

@@ -340,3 +340,34 @@ def test_escapes_are_written_out_where_the_output_is_no_terminal(capsys, argumen
     _, _, printed = quatrain(capsys, *arguments)
     assert "\x1b" not in printed
     assert "\\x1b[" in printed
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("run.json", "wall_s", None),
+        ("run.json", "steps", [{"name": "x"}]),
+        ("run.json", "steps", 5),
+        ("run.json", "pid", "x"),
+        ("metrics.json", "rows", "many"),
+        ("metrics.json", "metrics", {"auc": {"value": "x"}}),
+        ("metrics.json", "gate", {"passed": True}),
+    ],
+)
+def test_a_record_of_another_shape_is_a_sentence_of_report(capsys, tmp_path, file, key, value):
+    run = next((ROOT / "tests/fixtures/root-0.1.0/root/toys").glob("2*351-*"))
+    for name in ("run.json", "metrics.json"):
+        document = json.loads((run / name).read_text())
+        document |= {"status": "running"} if name == "run.json" else {}
+        document |= {key: value} if name == file else {}
+        (tmp_path / name).write_text(json.dumps(document))
+    code, _, err = quatrain(capsys, "report", tmp_path)
+    assert code == 1
+    assert err.startswith(f"error: {tmp_path / file} is cut short or altered (")
+    assert err.endswith("; run again to have a whole one\n")
+
+
+def test_an_argument_too_many_is_named(capsys):
+    code, _, err = quatrain(capsys, "init", "a.csv", "b.csv", "c.csv", "--target", "y")
+    assert code == 2
+    assert err.startswith("error: more arguments than this verb takes: b.csv c.csv; try `quatrain ")

@@ -308,6 +308,28 @@ def test_statistics_of_another_version_are_reported_and_not_compared(tmp_path: P
     assert "are of version 1, these are of 2: not compared" in drift["note"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda kept: kept.pop("rows"),
+        lambda kept: kept.update(label=None),
+        lambda kept: kept.update(columns={name: {} for name in kept["columns"]}),
+        lambda kept: [c.update(count="x") for c in kept["columns"].values()],
+        lambda kept: [c.update(histogram={}) for c in kept["columns"].values()],
+    ],
+)
+def test_statistics_of_another_shape_are_a_sentence(tmp_path: Path, damage: Any) -> None:
+    root = str(tmp_path / "runs")
+    artifact = examples(tmp_path / "one", sample(100, 0))
+    history.record_run(root, "t", "one", "2026-11-25", artifact)
+    past = history.earlier_runs(root, "t")
+    damage(past["previous"]["statistics"]["kept"])
+    with pytest.raises(
+        ArtifactError, match=r"^statistics/previous\.json is cut short .* remove it"
+    ):
+        compare.compare_all(past, json.loads((artifact / "statistics.json").read_text()), LIMITS)
+
+
 def test_in_a_bucket_a_replaced_record_is_read_at_once_and_without_a_mount(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
