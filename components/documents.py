@@ -5,6 +5,7 @@ Whatever a text would expand to is counted before anything is built from it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,15 @@ def parse(data: bytes | str) -> list[Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""
-        problem = error.problem or error.context
+        problem = re.sub(r"found une\w+ ", "found ", error.problem or error.context or "")
         raise DocumentError(f"is not YAML: {line}{problem}; correct that") from error
+    except UnicodeDecodeError as error:
+        number, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
+        raise DocumentError(
+            f"line {number}: byte 0x{byte:02x} is not valid UTF-8; save the file as UTF-8"
+        ) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # A control character; or not UTF-8, or no number or date of any calendar.
+        # A control character, or no number or date of any calendar.
         raise DocumentError(f"is not YAML: {first_line(error)}; correct that") from error
 
 

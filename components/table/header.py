@@ -197,7 +197,8 @@ def _names(path: str, line: bytes, source: Source) -> tuple[str, ...]:
         return tuple(next(csv.reader(lines, delimiter=source.delimiter, strict=True)))
     except csv.Error as error:
         raise SourceError(
-            f"{path}: the header cannot be read ({error}); correct its quotes"
+            f"{path}: line 1: the names of the columns cannot be read, since a quote among them is "
+            f"left open, or is not doubled inside quotes; correct the quotes"
         ) from error
 
 

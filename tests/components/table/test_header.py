@@ -36,7 +36,7 @@ AB = {"a": "int", "b": "int"}
         ("a,b\n".encode("utf-16"), "t.csv", r"is UTF-16 text; set source\.encoding: utf-16"),
         (b"a,caf\xe9\n", "t.csv", r"byte 5 of the header is not valid UTF-8; .*cp1252"),
         (b"a,b\r1,2\r", "t.csv", r"carriage return alone, .* tr '\\r' '\\n' < "),
-        (b'a,"b\n1,2\n', "t.csv", r"the header cannot be read"),
+        (b'a,"b\n1,2\n', "t.csv", r"line 1: the names of the columns cannot be read"),
         (b"x" * (2 << 20), "t.csv", r"no line end in the first 1,048,576 bytes"),
     ],
 )
