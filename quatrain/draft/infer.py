@@ -35,7 +35,7 @@ from quatrain.draft.profile.nulls import Nulls, find_nulls
 from quatrain.draft.profile.sample import Sample, draw_sample
 from quatrain.draft.questions import questions_on
 from quatrain.draft.remarks import RECODE, rejected_rows, remarks_on
-from quatrain.draft.split import choose_split
+from quatrain.draft.split import choose_split, missed_request
 from quatrain.draft.target import find_goal, literal, plain
 
 LARGE, STEPS = 1_000_000, 6_000
@@ -96,6 +96,7 @@ def infer(uri: str, target: str) -> Draft:
             reason += "; " + "; ".join(f"{n!r}: {why}" for n, why in sample.unreadable.items())
         raise SpecError(f"{uri}: {reason}")
     split, split_remarks = choose_split(sample, columns, goal, target)
+    split_remarks += missed_request(split, goal)
     found = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
     leaks, suspects = (
         {n: how for n, how in each.items() if n not in split.disjoint}

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.errors import SpecError
+from quatrain.components.preprocess.checks.audit import MOSTLY_DISTINCT, REPEATED
 from quatrain.components.preprocess.splitting import assign
-from quatrain.components.specification.split import HashSplit, TimeSplit
+from quatrain.components.specification.split import SPLITS, HashSplit, TimeSplit
 from quatrain.components.wording import counted
 from quatrain.draft.entities import Entity, find_entity
 from quatrain.draft.leaks import Goal
@@ -108,7 +109,7 @@ def choose_split(
     entity = find_entity(inputs, goal)
     if entity and entity.is_sure and (split := _by_hash(entity.keys, columns, goal)):
         return replace(split, why=_repetition(entity), disjoint=entity.disjoint), remarks
-    keys = _row_keys(inputs)
+    keys = _row_keys(inputs, goal)
     by_row = _by_hash(keys, columns, goal)
     if by_row is None:
         raise SpecError(_why_no_split(sample, columns, goal, target, keys))
@@ -126,6 +127,22 @@ def choose_split(
     if entity and other:
         other = replace(other, why=_repetition(entity), disjoint=entity.disjoint)
     return replace(by_row, why=why, other=other), remarks
+
+
+def missed_request(split: DraftSplit, goal: Goal) -> Iterator[str]:
+    """Yields a remark if a part has far fewer rows than the split requests: its keys are few."""
+    if split.document["by"] != "hash":
+        return
+    n = int(goal.known.sum())
+    rows = [int((split.parts[goal.known] == part).sum()) for part in range(3)]
+    requested = [split.document[name] * n for name in SPLITS]
+    if any(r < NEARER * asked for r, asked in zip(rows, requested, strict=True)):
+        got, asked = (", ".join(f"{round(x):,}" for x in each) for each in (rows, requested))
+        yield (
+            f"train, validation and test have {got} of the sample's {n:,} rows with a label, "
+            f"not {asked}, because {_listed(split.keys)} "
+            f"{'has' if len(split.keys) == 1 else 'have'} few values with many rows"
+        )
 
 
 def _inputs(
@@ -307,12 +324,18 @@ def _has_one_shape(column: ColumnProfile) -> bool:
     return most > 0.9 * column.n_distinct and len(pattern) >= 6 and pattern.count("9") >= 3
 
 
-def _row_keys(columns: dict[str, ColumnProfile]) -> tuple[str, ...]:
-    """Returns the columns that identify a row: one identifier, or else a few others together."""
+def _row_keys(columns: dict[str, ColumnProfile], goal: Goal) -> tuple[str, ...]:
+    """Returns the columns that identify a row: one identifier, or else a few others together.
+
+    Beside an identifier, rows may be alike, perhaps copies; then the others keep these together.
+    """
     informative = [c for c in columns.values() if c.kind not in ("empty", "constant")]
     ids = [c for c in informative if c.kind == "identifier" and not c.values.null_count]
     if ids:
-        return (ids[0].name,)
+        others = [c for c in informative if c.kind != "identifier"]
+        if not _may_be_copies(others, goal):
+            return (ids[0].name,)
+        informative = others
     ranked = sorted(
         informative or columns.values(), key=lambda c: (c.kind == "text", -c.n_distinct)
     )
@@ -326,6 +349,16 @@ def _row_keys(columns: dict[str, ColumnProfile]) -> tuple[str, ...]:
         if len(chosen) == MAX_KEYS or distinct == len(column.values):
             break
     return tuple(c.name for c in chosen)
+
+
+def _may_be_copies(columns: list[ColumnProfile], goal: Goal) -> bool:
+    """Whether the audit of a run would take rows for copies that are alike in some columns."""
+    if not columns:
+        return False
+    labels = np.unique(np.where(goal.known, goal.values, -np.inf), return_inverse=True)[1]
+    codes, _ = _combinations(columns)
+    n, distinct = len(codes), len(np.unique(codes * (labels.max() + 1) + labels))
+    return n - distinct > REPEATED * n and distinct > MOSTLY_DISTINCT * n
 
 
 def _combinations(columns: list[ColumnProfile]) -> tuple[np.ndarray, int]:

@@ -8,7 +8,7 @@ table can say whether its rows may repeat, or whether an input may predict the l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations, pairwise
 from typing import Any, Literal
@@ -26,6 +26,8 @@ from quatrain.components.wording import counted
 
 REPEATED = 0.01
 """From this share on, repeated rows are a finding: a metric moves by about as much."""
+ROWS_EACH = 1.5
+"""From so many rows for each key on, a key stands for whom or what its rows are about."""
 MOSTLY_DISTINCT = 0.5
 """Below this share of distinct rows, repetition is in the nature of the table, so no finding."""
 CHANCE = 1e-4
@@ -81,7 +83,7 @@ def _checks(spec: ModelSpec, derived: Mapping[str, str], summary: Summary) -> It
     evidence = summary.evidence
     if isinstance(spec.split, HashSplit):
         yield _keys(spec.split, evidence.keys)
-    yield _identical_rows(spec, evidence.rows)
+    yield _identical_rows(spec, evidence)
     yield from _time_order(spec, evidence)
     yield _predictors(spec, derived, evidence.sample)
     if isinstance(spec.split, HashSplit):
@@ -104,12 +106,14 @@ def _keys(split: HashSplit, keys: DistinctSample) -> AuditCheck:
     return AuditCheck("keys", "finding", sentence, {"shared": shared})
 
 
-def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
+def _identical_rows(spec: ModelSpec, evidence: Evidence) -> AuditCheck:
     """Checks how many distinct rows of a later split are also in an earlier one.
 
     The comparison leaves out the columns that decide the split and are no inputs: with them, no row
-    could be in two splits.
+    could be in two splits. Where these have several rows for each value, as of a person, a copy of
+    a row would have the same value and be in the same split; so what is alike elsewhere is none.
     """
+    rows = evidence.rows
     counts = dict(zip(SPLITS, rows.counts.T, strict=True))
     pairs: list[dict[str, Any]] = []
     for earlier, later in combinations(SPLITS, 2):
@@ -134,14 +138,27 @@ def _identical_rows(spec: ModelSpec, rows: DistinctSample) -> AuditCheck:
     # If only the label is compared, equal rows are not copies of each other.
     has_input = any(i.name not in deciding for i in spec.inputs)
     is_mostly_distinct = has_input and rows.distinct > MOSTLY_DISTINCT * rows.n_rows
-    verdict: Verdict = "finding" if worst["low"] > REPEATED and is_mostly_distinct else "note"
+    may_be_copies = is_mostly_distinct and not _are_told_apart(spec, deciding, evidence)
+    verdict: Verdict = "finding" if worst["low"] > REPEATED and may_be_copies else "note"
+    why = "these columns do not tell rows apart"
+    if is_mostly_distinct:
+        why = f"they differ in {' and '.join(deciding)}, so they are not copies"
+    if may_be_copies:
+        why = "they may be copies"
     interval = "" if rows.complete else f" ({worst['low']:.2%} to {worst['high']:.2%}, 95 %)"
     sentence = (
         f"{worst['share']:.2%}{interval} of the distinct {worst['rows_of']} rows stand in "
-        f"{worst['also_in']} too, identical {everywhere}: "
-        + ("they may be copies" if is_mostly_distinct else "these columns do not tell rows apart")
+        f"{worst['also_in']} too, identical {everywhere}: {why}"
     )
     return AuditCheck("identical_rows", verdict, sentence, numbers)
+
+
+def _are_told_apart(spec: ModelSpec, deciding: Sequence[str], evidence: Evidence) -> bool:
+    """Whether what decides the split tells rows apart that are alike in all other columns."""
+    if spec.split.by == "time":
+        return bool(deciding)
+    keys = evidence.keys
+    return bool(deciding) and spec.split.by == "hash" and keys.n_rows >= ROWS_EACH * keys.distinct
 
 
 def _share(part: int, n: int, *, exact: bool) -> tuple[float, float, float]:

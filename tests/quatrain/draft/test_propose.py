@@ -559,7 +559,7 @@ def test_digits_that_name_something_are_text(
 def test_numbers_of_rows_of_which_some_are_none_reject_no_row(init, chance) -> None:
     ids = [f"{i}a" if i in (300, 900) else str(i) for i in range(1500)]
     y = [chance.choice("ab") for _ in ids]
-    proposal = init({"id": ids, "x": [round(chance.random(), 4) for _ in ids], "y": y}, "y")
+    proposal = init({"id": ids, "x": [round(chance.random(), 6) for _ in ids], "y": y}, "y")
     assert proposal.spec.split.keys == ("id",)
     assert proposal.spec.columns["id"] == "string"
 
@@ -620,3 +620,45 @@ def test_a_label_that_differs_in_a_single_row_is_refused_with_the_reason(init, c
     y = [0.5] + [1.5] * 40
     with pytest.raises(SpecError, match="the same value stands in all but 1 of 41 rows"):
         init({"x": [chance.random() for _ in y], "y": y}, "y")
+
+
+def models_of_cars(chance: random.Random) -> dict[str, list[Any]]:
+    """Rows of a few makes and models, of which many differ in the model alone."""
+    rows = []
+    for model in range(40):
+        make, drive, size = chance.choice("ABC"), chance.choice("fr4"), chance.choice("SML")
+        for _ in range(6):
+            liters = chance.choice([1.8, 2.0, 2.5, 3.0, 4.0, 5.7])
+            year, miles = chance.choice([1999, 2008]), 35 - 3 * liters + chance.randint(0, 2)
+            rows.append((make, f"{make}{model}", liters, year, drive, size, round(miles)))
+    names = ("make", "model", "liters", "year", "drive", "size", "miles")
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def rows_alike_beside_a_number(chance: random.Random) -> dict[str, list[Any]]:
+    a, b = ([chance.randint(0, n) for _ in range(600)] for n in (99, 9))
+    y = ["yes" if v + chance.random() * 60 > 80 else "no" for v in a]
+    return {"id": [f"r{i * 7919 % 600:05}" for i in range(600)], "a": a, "b": b, "miles": y}
+
+
+@pytest.mark.parametrize("table", [models_of_cars, rows_alike_beside_a_number])
+def test_the_audit_of_a_run_has_no_finding_on_the_split_of_init(
+    init, chance, tmp_path, table: Any
+) -> None:
+    spec = init(table(chance), "miles").spec
+    preprocess(spec.as_json(), runner="local", out=str(tmp_path / "out"))
+    audit = json.loads((tmp_path / "out/statistics.json").read_text())["audit"]
+    assert [check["sentence"] for check in audit if check["verdict"] == "finding"] == []
+
+
+def test_parts_that_miss_the_request_are_told_with_the_reason(init, chance) -> None:
+    person = [min(i // 4, 30) for i in range(240)]  # the last one has half of the rows
+    town = [f"t{p * 7 % 5}" for p in person]
+    age = [20 + p * 11 % 50 for p in person]
+    x, y = [round(chance.random(), 6) for _ in person], [chance.choice("ab") for _ in person]
+    table = {"person": person, "age": age, "town": town, "x": x, "y": y}
+    proposal = init(table, "y")
+    assert proposal.spec.split.keys == ("person",)
+    (remark,) = [r for r in proposal.draft.remarks if "few values with many rows" in r]
+    assert remark.startswith("train, validation and test have 1")
+    assert ", not 144, 48, 48, because 'person' has few values" in remark

@@ -108,6 +108,15 @@ def test_a_copy_under_another_key_stands_in_two_splits_by_hash() -> None:
     assert check["sentence"].endswith("in the 3 declared columns beside id: they may be copies")
 
 
+def test_rows_of_two_keys_that_have_several_rows_each_are_no_copies() -> None:
+    rows = plain(1000)
+    alike = {n: np.concatenate([v, v[:500]]) for n, v in rows.items()}
+    alike["id"] = np.arange(1500) // 3
+    check = audited(spec_of(COLUMNS), alike)["identical_rows"]
+    assert check["verdict"] == "note"
+    assert check["sentence"].endswith("beside id: they differ in id, so they are not copies")
+
+
 def test_columns_that_do_not_tell_rows_apart_are_a_note() -> None:
     rows = {**plain(1000), "x": np.zeros(1000)}
     check = audited(spec_of(COLUMNS), rows)["identical_rows"]
