@@ -86,7 +86,7 @@ def _with_its_first_row(source: Source, path: str, transform: Transform) -> Sour
         return source
     whole = source.model_copy(update={"skip_rows_after_header": 0})
     with suppress(SourceError):  # the caller reads the header again, and says what is wrong
-        names, start = read_header(path, whole)
+        names, start, _ = read_header(path, whole)
         try:
             stop = read_header(path, source)[1]
         except SourceError:  # there are fewer lines

@@ -31,6 +31,7 @@ from quatrain.components.table.conversion import (
     from_text,
 )
 from quatrain.components.table.encoded_text import undecodable
+from quatrain.components.table.formats import DOUBLED_QUOTES, WITHOUT_NULS, command
 from quatrain.components.table.range import Range
 from quatrain.components.table.sql import one_batch
 from quatrain.components.table.text_pieces import Piece, pieces, raw_block
@@ -75,12 +76,14 @@ def read_blocks(
 
     def typed(piece: Piece) -> Block:
         nonlocal is_sound
+        if span.surplus:
+            piece = parser.without_surplus(piece, span)
         block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
         # After a block with an open quote the next one most likely has one too, and trying the
         # fast way in vain would cost a third more.
         typed_block = _read_typed(block, piece, parser) if is_sound else None
         if typed_block is None:
-            unsound = _unsound_rows(block.rows, parser) if _may_be_unsound(piece.data) else []
+            unsound = _unsound_rows(block, parser) if _may_be_unsound(piece.data) else []
             typed_block = _read_slowly(block.without_faults(unsound), parser)
             is_sound = not any(len(f.rows) for f in unsound)
         return typed_block
@@ -101,7 +104,7 @@ def _read_typed(block: Block, piece: Piece, parser: _CsvParser) -> Block | None:
         # pyarrow joins a line with an open quote to the next one, so the numbers of rows differ.
         # Only the last line has no line after it to join.
         doubtful = block.rows.slice(max(len(block.rows) - 1, 0))
-    if _has_stray_return(data) or not parser.is_sound(doubtful):
+    if _may_be_odd(data) or not parser.is_sound(doubtful):
         return None
     ragged: list[tuple[int, int]] = []
     typed = parser.parse_typed(data, data[: ends[min(_PEEK_ROWS, len(ends)) - 1]], ragged)
@@ -118,8 +121,14 @@ def _has_stray_return(data: bytes) -> bool:
     return b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
 
 
+def _may_be_odd(data: bytes) -> bool:
+    """Whether pyarrow may take some rows for others than they are, without an error."""
+    has_escape = b"\\" in data and b'\\"' in data  # a single byte is found faster
+    return has_escape or b"\0" in data or _has_stray_return(data)
+
+
 def _may_be_unsound(data: bytes) -> bool:
-    return b'"' in data or _has_stray_return(data)
+    return b'"' in data or _may_be_odd(data)
 
 
 class _CsvParser:
@@ -143,6 +152,7 @@ class _CsvParser:
         plain = rf'(?:[^"{delimiter}\r\n][^{delimiter}\r\n]*)'
         field = rf'(?:"(?:[^"]|"")*"{plain}?|{plain})?'
         self._quoted = rf'(\A|{delimiter})"(?:[^"]|"")*"'
+        self._escaped = rf'\A(?:{field}{delimiter})*"(?:[^"]|"")*\\"[^"{delimiter}\r\n]'
         self._sound = rf"\A{field}(?:{delimiter}{field})*\r?\n?\z"
 
     def is_sound(self, rows: pa.Array) -> bool:
@@ -152,6 +162,21 @@ class _CsvParser:
     def sound(self, rows: pa.Array) -> pa.Array:
         """Marks the rows that pyarrow's reader takes for one record each."""
         return pc.match_substring_regex(rows, pattern=self._sound)
+
+    def escaped(self, rows: pa.Array) -> pa.Array:
+        """Marks the rows in which a backslash stands before a quote that would close its value."""
+        return pc.match_substring_regex(rows, pattern=self._escaped)
+
+    def without_surplus(self, piece: Piece, span: Range) -> Piece:
+        """Returns a piece without the empty values that rows have beyond those of the header."""
+        rows = raw_block(piece, span, empty_is_row=True).rows
+        n_beyond = self.n_values(rows) - len(self.header)
+        for n in np.unique(n_beyond[(n_beyond > 0) & (n_beyond <= span.surplus)]).tolist():
+            pattern = rf"{re.escape(self.source.delimiter)}{{{n}}}(\r?\n?)\z"
+            shorter = pc.replace_substring_regex(rows, pattern=pattern, replacement=r"\1")
+            rows = pc.if_else(pa.array(n_beyond == n), shorter, rows)
+        ends = np.cumsum(pc.binary_length(rows).to_numpy())
+        return replace(piece, data=_bytes_of(rows).to_pybytes(), ends=ends)
 
     def parse_typed(
         self,
@@ -305,22 +330,37 @@ def _read_slowly(block: Block, parser: _CsvParser) -> Block:
     return _with_columns(block, {n: parser.finish(n, typed.column(n)) for n in parser.columns})
 
 
-def _unsound_rows(rows: pa.Array, parser: _CsvParser) -> list[Fault]:
-    """Returns the faults of rows that are not sound: an open quote, or a stray carriage return."""
+def _unsound_rows(block: Block, parser: _CsvParser) -> list[Fault]:
+    """Returns the faults of rows that pyarrow does not read, or would read wrong."""
+    rows = block.rows
     quoted = pc.match_substring(rows, pattern='"')
-    doubtful = pc.or_(quoted, pc.match_substring_regex(rows, pattern=r"\r[^\n]"))
-    at = np.flatnonzero(doubtful.to_numpy(zero_copy_only=False))
-    broken = at[~parser.sound(rows.take(pa.array(at))).to_numpy(zero_copy_only=False)]
-    has_quote = quoted.to_numpy(zero_copy_only=False)[broken]
+    odd = pc.or_(
+        pc.match_substring(rows, pattern="\0"), pc.match_substring_regex(rows, pattern=r"\r[^\n]")
+    )
+    at = np.flatnonzero(pc.or_(quoted, odd).to_numpy(zero_copy_only=False))
+    doubtful = rows.take(pa.array(at))
+    is_sound = parser.sound(doubtful).to_numpy(zero_copy_only=False)
+    has_quote = quoted.to_numpy(zero_copy_only=False)[at]
+    has_nul = pc.match_substring(doubtful, pattern="\0").to_numpy(zero_copy_only=False)
+    has_escape = pc.match_substring(doubtful, pattern='\\"').to_numpy(zero_copy_only=False)
+    is_escaped = parser.escaped(doubtful).to_numpy(zero_copy_only=False)
+    is_escaped |= has_escape & has_quote & ~is_sound
     hint = (
         "a quote is left open, or is not doubled inside quotes"
         if parser.source.quoted_newlines
         else "a quote is not closed on its line; "
         "if values hold line ends, set `source.quoted_newlines: true`"
     )
+    nuls, quotes = (command(p, block.source, ".csv") for p in (WITHOUT_NULS, DOUBLED_QUOTES))
     return [
-        Fault(broken[has_quote], "unclosed_quote", hint),
-        Fault(broken[~has_quote], "stray_return", "a carriage return alone breaks the row"),
+        Fault(at[has_nul], "nul_byte", f"the row has a NUL byte; this takes it out: {nuls}"),
+        Fault(
+            at[is_escaped],
+            "escaped_quote",
+            f"a backslash escapes a quote, which a CSV doubles; this doubles it: {quotes}",
+        ),
+        Fault(at[~is_sound & has_quote], "unclosed_quote", hint),
+        Fault(at[~is_sound & ~has_quote], "stray_return", "a carriage return alone breaks the row"),
     ]
 
 

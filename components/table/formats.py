@@ -9,6 +9,13 @@ from pathlib import PurePosixPath
 
 from quatrain.components.storage import COMPRESSION, compression_of
 
+WITHOUT_NULS = r"tr -d '\000'"
+"""The program that takes NUL bytes out of a file."""
+DOUBLED_QUOTES = (
+    r"""perl -pe 's/(\\+)"/"\\" x (length($1) >> 1) . (length($1) & 1 ? "\"\"" : "\"")/ge'"""
+)
+"""The program that writes two quotes for one that a backslash escapes, and one backslash for two
+before a quote."""
 _UNPACK = {"gzip": "gzip -dc", "bz2": "bzip2 -dc", "zstd": "zstd -dc"}
 _UNTAR = {"gzip": "tar -xzf", "bz2": "tar -xjf", "zstd": "tar --zstd -xf", None: "tar -xf"}
 _SHEETS = "save one sheet of it as CSV in UTF-8, or: {pandas:read_excel}"

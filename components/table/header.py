@@ -7,6 +7,7 @@ import contextlib
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +23,14 @@ from quatrain.components.table.encoded_text import (
     to_utf8,
     undecodable,
 )
-from quatrain.components.table.formats import command, format_of, is_binary, naming_hint, way_out
+from quatrain.components.table.formats import (
+    WITHOUT_NULS,
+    command,
+    format_of,
+    is_binary,
+    naming_hint,
+    way_out,
+)
 from quatrain.components.table.text_pieces import row_ends
 from quatrain.components.wording import a_or_an, counted, first_line, near
 
@@ -34,14 +42,29 @@ PEEK_ROWS = 100
 """Rows of JSON Lines whose keys are collected."""
 PEEK_NAMES = 20
 """How many names of a header an error shows, and how many characters of each name."""
-_RETURNS, _NULS = r"tr '\r' '\n'", r"tr -d '\000'"
+_RETURNS = r"tr '\r' '\n'"
 
 AbsentHint = Callable[[str, Sequence[str]], str]
 """Returns the hint for a column that a file lacks, from its name and the file's columns."""
 
 
-def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
-    """Returns the columns of a CSV file and the byte where its rows start.
+class CsvHeader(NamedTuple):
+    """The header of a CSV file.
+
+    Attributes:
+        names: The columns.
+        start: The byte where the rows start.
+        surplus: How many delimiters more than the header has names for may end a row: as many as
+            the first rows have, if the values between them are empty.
+    """
+
+    names: tuple[str, ...]
+    start: int
+    surplus: int = 0
+
+
+def read_header(path: str, source: Source) -> CsvHeader:
+    """Returns the header of a CSV file.
 
     The lines of `source.skip_rows` and `source.skip_rows_after_header` are above and below it.
 
@@ -69,7 +92,31 @@ def read_header(path: str, source: Source) -> tuple[tuple[str, ...], int]:
             "give each column another name there"
         )
     after, key = source.skip_rows_after_header, "skip_rows_after_header"
-    return names, _skip(head, at + len(line), after, path, key)
+    start = _skip(head, at + len(line), after, path, key)
+    rows = head[start:] if len(head) < HEADER_BYTES else head[start : head.rfind(b"\n") + 1]
+    names, surplus = _without_surplus(names, to_utf8(rows, source.encoding), source.delimiter)
+    return CsvHeader(names, start, surplus)
+
+
+def _without_surplus(
+    names: tuple[str, ...], rows: bytes, delimiter: str
+) -> tuple[tuple[str, ...], int]:
+    """Returns the names, and how many empty values beyond them end some of the first rows.
+
+    Empty names at the end of the header are such values where a row lacks them.
+    """
+    end = delimiter.encode()
+    if names[-1] and end + b"\n" not in rows and end + b"\r" not in rows:
+        return names, 0
+    lines = rows.decode(errors="replace").splitlines(keepends=True)
+    values = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    n = len(names)
+    while n > 1 and not names[n - 1] and any(len(row) < n for row in values):
+        n -= 1
+    beyond = [row[n:] for row in values if len(row) > n]
+    if any(map(any, beyond)):
+        return names, 0
+    return names[:n], max((len(cells) for cells in beyond), default=0)
 
 
 def _first_row(head: bytes, quoted_newlines: bool) -> bytes:
@@ -190,7 +237,7 @@ def _names(path: str, line: bytes, source: Source) -> tuple[str, ...]:
     if "\0" in text:
         raise SourceError(
             f"{path}: the header holds NUL bytes: {text[:PEEK_NAMES]!r}; remove them with: "
-            f"{command(_NULS, path, '.csv')}"
+            f"{command(WITHOUT_NULS, path, '.csv')}"
         )
     try:
         lines = text.splitlines(keepends=True)  # a quoted name may go on in the next line

@@ -22,6 +22,7 @@ class Range:
         header: The columns of the file, in order; for JSON Lines, the keys of its first rows.
         dropped: The positions of rows to leave out, because another row has the same key.
         error: Why the range cannot be read, when an earlier pass has tried it.
+        surplus: How many empty values beyond those of the header may end a row of a CSV.
         stream: The name of the stream in a read session of BigQuery; empty for a file.
     """
 
@@ -33,3 +34,4 @@ class Range:
     dropped: tuple[int, ...] = ()
     error: ErrorRecord | None = None
     stream: str = ""
+    surplus: int = 0

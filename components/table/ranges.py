@@ -64,7 +64,10 @@ def plan_ranges(
     if source.format == "bigquery":
         return _streams(files, table, size, project)
     cuts = [(p, *cut) for p, n in files for cut in _CUTTERS[source.format](p, n, table, size)]
-    return [Range(i, path, start, stop, names) for i, (path, start, stop, names) in enumerate(cuts)]
+    return [
+        Range(i, path, start, stop, names, surplus=surplus)
+        for i, (path, start, stop, names, surplus) in enumerate(cuts)
+    ]
 
 
 @dataclass(frozen=True)
@@ -94,21 +97,21 @@ class _Declaration:
         return in_file
 
 
-_Cut = tuple[int, int | None, tuple[str, ...]]
-"""The start, stop and header of a `Range`."""
+_Cut = tuple[int, int | None, tuple[str, ...], int]
+"""The start, stop, header and surplus of a `Range`."""
 
 
 def _cut_csv(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
     """Cuts a CSV at any byte, or not at all where rows must be read in order."""
-    names, start = read_header(path, table.source)
+    names, start, surplus = read_header(path, table.source)
     columns = table.columns_in_file(path, names)
     is_uncut = len(names) == 1 and len(columns) > 1
     why = f"; is source.delimiter {table.source.delimiter!r} right?" if is_uncut else ""
     check_columns(path, names, columns, why, table.absent_hint)
     if table.source.quoted_newlines or not is_cuttable(path, table.source.encoding):
         # Where a row starts is known only after reading every row before it.
-        return [(start, None, names)]
-    return _cut_at(start, n_bytes, size, names)
+        return [(start, None, names, surplus)]
+    return _cut_at(start, n_bytes, size, names, surplus)
 
 
 def _cut_json(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
@@ -120,14 +123,16 @@ def _cut_json(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_
         why = "; if rows may lack keys, set source.optional_keys: true"
         check_columns(path, keys, columns, why, table.absent_hint)
     if not is_cuttable(path, encoding):
-        return [(start, None, keys)]
+        return [(start, None, keys, 0)]
     return _cut_at(0, n_bytes, size, keys)
 
 
-def _cut_at(start: int, n_bytes: int, size: int, names: tuple[str, ...]) -> list[_Cut]:
+def _cut_at(
+    start: int, n_bytes: int, size: int, names: tuple[str, ...], surplus: int = 0
+) -> list[_Cut]:
     """Cuts at every `size` bytes: a range has the rows that start in it."""
     starts = range(start, max(n_bytes, start + 1), size)
-    return [(at, min(at + size, n_bytes), names) for at in starts]
+    return [(at, min(at + size, n_bytes), names, surplus) for at in starts]
 
 
 def _cut_parquet(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:
@@ -143,7 +148,7 @@ def _cut_parquet(path: str, n_bytes: int, table: _Declaration, size: int) -> lis
         if n_uncut >= size or group == metadata.num_row_groups - 1:
             bounds.append(group + 1)
             n_uncut = 0
-    return [(a, b, names) for a, b in pairwise(bounds)] or [(0, 0, names)]
+    return [(a, b, names, 0) for a, b in pairwise(bounds)] or [(0, 0, names, 0)]
 
 
 def _check_types(

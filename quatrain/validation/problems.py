@@ -15,8 +15,8 @@ from quatrain.components.wording import a_or_an, near
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Feature, Type
 
 REASONS = (
-    *("short_row", "long_row", "unclosed_quote", "stray_return", "bad_json", "missing_key"),
-    *("bad_encoding", "bad_value", "duplicate"),
+    *("short_row", "long_row", "unclosed_quote", "escaped_quote", "stray_return", "bad_json"),
+    *("missing_key", "nul_byte", "bad_encoding", "bad_value", "duplicate"),
     *("label_missing", "bad_label", "weight_missing", "bad_weight", "bad_split"),
 )
 """Why rows are rejected without a rule."""

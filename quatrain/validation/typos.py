@@ -98,6 +98,8 @@ def _header(source: Any) -> tuple[str, ...]:
         path, n_bytes = list_files(read)[0]
         if read.format == "parquet":
             return tuple(read_footer(path, n_bytes)[1].names)
-        return (read_keys(path) if read.format == "jsonl" else read_header(path, read))[0]
+        return (
+            read_keys(path, read.encoding) if read.format == "jsonl" else read_header(path, read)
+        )[0]
     except (ValidationError, QuatrainError, IndexError):
         return ()

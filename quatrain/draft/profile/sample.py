@@ -65,6 +65,9 @@ SAMPLE_ROWS = 1 << 17
 TOLERATED = 0.005
 """The share of cells that may fail to convert to a column's type; their rows are rejected."""
 _PARQUET = b"PAR1"
+_SURPLUS = (
+    "rows end with up to {} more than the header has names for; the empty values there are not read"
+)
 
 
 @dataclass(frozen=True)
@@ -166,24 +169,38 @@ def _around(header: Header) -> Iterator[str]:
 
 
 def _of_csv_in_lines(source: Source, files: list[tuple[str, int]], head: TextHead) -> Sample:
-    """Samples a CSV by lines, or by rows of more lines if fewer rows are rejected so."""
+    """Samples a CSV by lines, or by rows of more lines if fewer rows are rejected so.
+
+    Raises:
+        SourceError: It cannot be read, or its quotes are escaped by backslashes.
+    """
     try:
         by_line = _in_its_encoding(source, files)
-        if not by_line.rejected["unclosed_quote"]:
-            return by_line
     except SourceError:
-        if '"' not in head.text:
+        joined = _joined(source, files) if '"' in head.text else None
+        if joined is None:
             raise
-        by_line = None
-    try:  # a value whose quote is open where the line ends may go on in the next line
-        joined = _in_its_encoding(replace_source(source, quoted_newlines=True), files)
-    except SourceError:
-        if by_line is None:
-            by_line = _in_its_encoding(source, files)  # whose error is the one to show
-        return by_line
-    if by_line is None or joined.rejected.total() < by_line.rejected.total():
         return joined
+    is_escaped = by_line.rejected["escaped_quote"] > 0
+    if not is_escaped and not by_line.rejected["unclosed_quote"]:
+        return by_line
+    joined = _joined(source, files)
+    if joined and joined.rejected.total() < (1 if is_escaped else by_line.rejected.total()):
+        return joined
+    if is_escaped:
+        is_it = pc.equal(by_line.rejected_rows.column("reason"), "escaped_quote")
+        row = by_line.rejected_rows.filter(is_it).slice(0, 1).to_pylist()[0]
+        shown = row["row"][:60].decode(errors="replace")
+        raise SourceError(f"{row['source']}: in the row {shown!r}, {row['detail']}")
     return by_line
+
+
+def _joined(source: Source, files: list[tuple[str, int]]) -> Sample | None:
+    """Samples a CSV whose values, or names, may go on in the next line; None if it cannot be."""
+    try:
+        return _in_its_encoding(replace_source(source, quoted_newlines=True), files)
+    except SourceError:
+        return None
 
 
 def _in_its_encoding(source: Source, files: list[tuple[str, int]]) -> Sample:
@@ -225,7 +242,7 @@ def sniff_delimiter(lines: Sequence[str]) -> str:
 
 def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
     """Samples a CSV as text; an empty cell is null."""
-    names, _ = read_header(files[0][0], source)
+    names, _, surplus = read_header(files[0][0], source)
     counts = Counter(names)
     unreadable = {
         name: "it has no name" if not name else f"{counted(count, 'column', 'have')} this name"
@@ -262,6 +279,7 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
         reasons,
         headers,
         rejected,
+        (_SURPLUS.format(counted(surplus, "delimiter")),) if surplus else (),
     )
 
 

@@ -171,7 +171,10 @@ def _header_at(lines: Sequence[str], at: int) -> Header | None:
 
 
 def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    return [row for row in csv.reader(lines[:LINES], delimiter=delimiter) if row]
+    """Returns the values of lines, without empty ones beyond those of the first line."""
+    rows = [row for row in csv.reader(lines[:LINES], delimiter=delimiter) if row]
+    n = len(rows[0]) if rows else 0
+    return [row if any(row[n:]) else row[:n] for row in rows]
 
 
 def _is_title(line: str, delimiter: str) -> bool:
