@@ -163,6 +163,10 @@ def _draft(
     if table.sample.headers and table.columns[table.target].type == "string":
         # Where the target is a number, the cell with its name does not convert.
         reject["repeated_header"] = f"{quoted(table.target)} = {literal(table.target)}"
+    footers = _footers_as_text(table)
+    if footers:
+        rules = [f"{quoted(name)} = {literal(text)}" for name, text in footers]
+        reject["footer"] = " OR ".join(dict.fromkeys(rules))
     if table.untrained:
         reject["class_not_in_train"] = _untrained_rule(table)
     if reject:
@@ -192,6 +196,7 @@ def _draft(
             for sentence, holds in (
                 ("a few cells hold no label", goal.reject),
                 ("the header is repeated", "repeated_header" in reject),
+                ("the last rows sum up the others, or are notes", footers),
                 ("train has no row of some classes, so they cannot be learned", table.untrained),
             )
             if holds
@@ -238,6 +243,7 @@ def _columns(
     """Returns an entry for every column of the header, inactive if the spec does not read it."""
     read = {f.value["from"] for f in features if f.is_active}
     read |= {table.target, *table.split.keys, *evaluate["slices"]}
+    read |= {name for name, _ in _footers_as_text(table)}
     entries = {}
     for name in dict.fromkeys(table.sample.names):
         column = table.columns.get(name)
@@ -250,6 +256,14 @@ def _columns(
             why = exclusions.get(name) or "no feature uses it"
             entries[name] = Entry(column.declared, f"left out: {why}", False)
     return entries
+
+
+def _footers_as_text(table: TableProfile) -> list[tuple[str, str]]:
+    """Returns the footers that a rule has to reject, since their column is text.
+
+    In other columns they do not convert, and are rejected for that where the spec reads them.
+    """
+    return [f for f in table.sample.footers if table.columns[f[0]].type == "string"]
 
 
 def _comment(table: TableProfile, column: ColumnProfile, exclusion: str | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from quatrain.components.table.files import list_files
+from quatrain.components.table.line_numbers import LineNumbers
 from quatrain.components.wording import counted
 from quatrain.draft.draft import TableProfile
 from quatrain.draft.features import MOSTLY_UNSEEN
@@ -15,6 +16,8 @@ from quatrain.draft.profile.columns import ColumnProfile
 from quatrain.draft.profile.nulls import Nulls
 from quatrain.draft.profile.sample import Sample
 
+LISTED_ROWS, SHOWN = 3, 60
+"""How many rows a remark names, and how many bytes of each."""
 LISTED_TWINS = 3
 """With more pairs of columns that may be the same, a single remark counts them."""
 RECODE = "save it as UTF-8; for a file from Windows: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT"
@@ -35,8 +38,33 @@ def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
         remarks.append(_repeated_headers(table.sample, headers))
     if listed := rejected_rows(table.sample):
         recode = f"; {RECODE}" if table.sample.rejected["bad_encoding"] else ""
-        remarks.append(f"rows of the sample that do not parse: {listed}; they are rejected{recode}")
+        places = "".join(f"; {place}" for place in _places(table.sample))
+        remarks.append(
+            f"rows of the sample that do not parse: {listed}; they are rejected{places}{recode}"
+        )
+    remarks += _footers(table)
     return remarks
+
+
+def _places(sample: Sample) -> Iterator[str]:
+    """Yields the lines of the first rows that do not parse and of the last, if they are known."""
+    rows = sample.rejected_rows.to_pylist()
+    if not sample.whole or len(list_files(sample.source)) > 1:
+        return
+    shown = rows[: LISTED_ROWS - 1] + rows[-1:] if len(rows) > LISTED_ROWS else rows
+    lines = LineNumbers(sample.source.encoding)
+    for row in shown:
+        [line] = lines.at(row["source"], [row["position"]])
+        yield f"line {line:,} is {row['row'][:SHOWN].decode(errors='replace')!r}"
+    lines.close()
+
+
+def _footers(table: TableProfile) -> Iterator[str]:
+    """Yields a remark on the rows at the end that sum up the others, or are notes."""
+    if footers := table.sample.footers:
+        listed = ", ".join(f"{text!r} in {name!r}" for name, text in footers[:LISTED_ROWS])
+        rows = counted(len(footers), "row", "is")
+        yield f"at the end of the table, {rows} no row like the others, and is rejected: {listed}"
 
 
 def _twins(twins: list[tuple[str, str, str]]) -> Iterator[str]:
@@ -58,7 +86,8 @@ def _repeated_headers(sample: Sample, headers: tuple[int, ...]) -> str:
     source, is_whole = sample.source, sample.whole and not sample.rejected.total()
     if not is_whole or source.quoted_newlines or len(list_files(source)) > 1:
         return f"{counted(len(headers), 'row')} of the sample repeat the header, and {are} rejected"
-    lines = ", ".join(f"{row + 2:,}" for row in headers[:5])
+    first = 2 + source.skip_rows + source.skip_rows_after_header
+    lines = ", ".join(f"{row + first:,}" for row in headers[:5])
     lines += f" and {len(headers) - 5} more" if len(headers) > 5 else ""
     repeat = "line {} repeats" if len(headers) == 1 else "lines {} repeat"
     return f"{repeat.format(lines)} the header, and {are} rejected"

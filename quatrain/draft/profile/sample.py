@@ -43,6 +43,7 @@ from quatrain.components.uris import check_uri
 from quatrain.components.wording import counted, first_line
 from quatrain.draft.profile.text_head import (
     ALIKE,
+    LEAST_LINES,
     LINES,
     Header,
     TextHead,
@@ -64,6 +65,14 @@ SAMPLE_ROWS = 1 << 17
 """The most rows read from Parquet files, from up to sixteen row groups."""
 TOLERATED = 0.005
 """The share of cells that may fail to convert to a column's type; their rows are rejected."""
+MOST_FOOTERS = 5
+"""The most rows at the end of a table that are no rows like the others."""
+SUMS = re.compile(
+    r"\W*(?:(?:grand|sub)[ -]?)?(?:totals?|sum|average|mean|gesamt|summe|insgesamt|totale|somme"
+    r"|suma)(?: general| général)?\W*",
+    re.IGNORECASE,
+)
+"""Words for a row that sums up the others."""
 _PARQUET = b"PAR1"
 _SURPLUS = (
     "rows end with up to {} more than the header has names for; the empty values there are not read"
@@ -87,6 +96,8 @@ class Sample:
         headers: The rows of the sample that repeat the header; they are not in the table.
         rejected_rows: The rows that do not parse, with the schema `REJECTED`.
         remarks: What a reader of the spec should know about the file.
+        footers: The column and the text that tell each row at the end which sums up the others, or
+            is a note; they are not in the table.
     """
 
     source: Source
@@ -100,6 +111,7 @@ class Sample:
     headers: tuple[int, ...] = ()
     rejected_rows: pa.Table = field(default_factory=REJECTED.empty_table)
     remarks: tuple[str, ...] = ()
+    footers: tuple[tuple[str, str], ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -264,8 +276,9 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
     reasons = Counter(rejected.column("reason").to_pylist())
     schema = pa.schema([(name, pa.string()) for name in (*columns, *keys)])
     table, headers = _without_headers(pa.Table.from_batches(batches, schema), list(columns))
+    table, footers = _without_footers(table, list(columns)) if exhausted else (table, ())
     whole = exhausted and len(chosen) == len(ranges)
-    n_read = table.num_rows + len(headers) + reasons.total()
+    n_read = table.num_rows + len(headers) + len(footers) + reasons.total()
     n_bytes = sum(span.stop - span.start for span in chosen if span.stop is not None)
     rows = round(sum(size for _, size in files) * n_read / n_bytes) if n_bytes else 0
     return Sample(
@@ -280,6 +293,7 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
         headers,
         rejected,
         (_SURPLUS.format(counted(surplus, "delimiter")),) if surplus else (),
+        footers,
     )
 
 
@@ -304,6 +318,28 @@ def _without_headers(table: pa.Table, names: list[str]) -> tuple[pa.Table, tuple
     kept = np.ones(table.num_rows, bool)
     kept[rows] = False
     return table.filter(pa.array(kept)), tuple(rows.tolist())
+
+
+def _without_footers(
+    table: pa.Table, names: list[str]
+) -> tuple[pa.Table, tuple[tuple[str, str], ...]]:
+    """Returns a table without rows at its end that sum up the others or are notes, and these rows.
+
+    Such a row has a word for a sum, which stands nowhere else in its column, or a text in its first
+    column alone.
+    """
+    footers: list[tuple[str, str]] = []
+    while table.num_rows > LEAST_LINES and len(footers) < MOST_FOOTERS and len(names) > 2:
+        cells = table.slice(table.num_rows - 1).select(names).to_pylist()[0]
+        texts = {name: cell for name, cell in cells.items() if cell is not None}
+        sums = [name for name, cell in texts.items() if SUMS.fullmatch(cell)]
+        if not sums and list(texts) == names[:1]:
+            sums = names[:1]
+        if not sums or pc.sum(pc.equal(table.column(sums[0]), texts[sums[0]])).as_py() > 1:
+            break
+        footers.insert(0, (sums[0], texts[sums[0]]))
+        table = table.slice(0, table.num_rows - 1)
+    return table, tuple(footers)
 
 
 def spread(n: int, places: int) -> list[int]:

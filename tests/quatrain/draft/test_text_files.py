@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.draft.profile.sample import draw_sample
+from quatrain.validation.sample import check
 
 N = 60
 ROWS = [
@@ -180,3 +183,76 @@ def test_what_is_left_out_around_the_header_stands_in_the_spec(init) -> None:
 
 def test_a_comment_that_names_the_columns_is_the_header(init) -> None:
     assert "#id" in init(f"# of 2013\n#{PLAIN}", "y").spec.columns
+
+
+@pytest.mark.parametrize(
+    ("footer", "line", "rule"),
+    [
+        ("(60 rows)\n", "line 62 is '(60 rows)'", None),
+        ("\nSource: A, B\n", "line 63 is 'Source: A, B'", None),
+        ("Total,99.5,,\n", "'Total' in 'id'", "\"id\" = 'Total'"),
+        (",99.5,Grand Total,yes\n", "'Grand Total' in 'town'", "\"town\" = 'Grand Total'"),
+        ("Source: A;,,,\nMean,3.5,,\n", "'Source: A;' in 'id', 'Mean' in 'id'", " OR "),
+        (",Total,,\n", "'Total' in 'length'", None),
+    ],
+)
+def test_a_footer_is_named_with_how_it_is_rejected(
+    init, footer: str, line: str, rule: str | None
+) -> None:
+    proposal = init(PLAIN + footer, "y")
+    comments = " ".join(proposal.path.read_text().replace("#", "").split())
+    assert line in comments
+    assert (rule is None) == ("footer" not in proposal.spec.clean.reject)
+    assert rule is None or rule in proposal.spec.clean.reject["footer"]
+    assert proposal.spec.columns["length"] == "float"
+    report = check(proposal.spec)
+    assert report.sample is not None
+    assert report.sample.rejected == max(footer.count("\n") - footer.startswith("\n"), 1)
+
+
+def test_a_word_for_a_sum_that_stands_elsewhere_is_a_value(init) -> None:
+    spec = init(PLAIN.replace("Bern", "Total") + "r99,1.5,Total,yes\n", "y").spec
+    assert "footer" not in spec.clean.reject
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("k", [1, 2])
+def test_rows_that_end_with_more_delimiters_than_the_header_are_read(
+    init, delimiter: str, k: int
+) -> None:
+    for rows in (ROWS, ROWS[:30]):
+        text = PLAIN
+        for row in rows:
+            text = text.replace(f"{row}\n", f"{row}{',' * k}\n")
+        proposal = init(text.replace(",", delimiter), "y")
+        assert len(rows_of(proposal.spec)[0]) == N
+        assert not rows_of(proposal.spec)[1]
+        comments = " ".join(proposal.path.read_text().replace("#", "").split())
+        assert "more than the header has names for; the empty values there are not" in comments
+
+
+def test_names_of_rows_as_r_writes_them_keep_their_advice(init) -> None:
+    rows = "".join(f"{i},{i % 7},{'NA' if i % 5 else ''},{i % 2}\n" for i in range(N))
+    with pytest.raises(QuatrainError, match="write a name for them at its beginning"):
+        init(f"a,b,y\n{rows}", "y")
+
+
+@pytest.mark.parametrize("n", [1, 30])
+def test_quotes_that_backslashes_escape_are_refused_with_the_command_that_doubles_them(
+    init, n: int, tmp_path: Path
+) -> None:
+    text = PLAIN.replace("Bern", r'"a \"big\" town"', n)
+    with pytest.raises(QuatrainError) as refused:
+        init(text, "y")
+    assert "a backslash escapes a quote, which a CSV doubles" in str(refused.value)
+    command = str(refused.value).partition("this doubles it: ")[2]
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)  # noqa: S602 - our own command
+    spec = init((tmp_path / "new-t.csv").read_text(), "y").spec
+    assert sum(row["town"] == 'a "big" town' for row in rows_of(spec)[0]) == min(n, N // 3)
+
+
+def test_a_row_with_a_nul_byte_is_a_rejected_row_with_its_line(init) -> None:
+    proposal = init(PLAIN.replace("r6,", "r6\0,"), "y")
+    comments = " ".join(proposal.path.read_text().replace("#", "").split())
+    assert "1 nul_byte; they are rejected; line 8 is" in comments
+    assert "\0" not in proposal.path.read_text()
