@@ -39,9 +39,10 @@ def a_or_an(words: str) -> str:
 def near(word: object, allowed: Iterable[object]) -> str:
     """Returns `; did you mean 'x'?`, or the allowed words when none is close."""
     words = [str(a) for a in allowed]
-    close = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
+    folded = {a.casefold(): a for a in reversed(words)}
+    close = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.5)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {folded[close[0]]!r}?"
     if not words:
         return ""
     more = f", ... ({len(words):,} in all)" if len(words) > SHOWN_WORDS else ""

@@ -46,6 +46,8 @@ from quatrain.trainer.streams import stderr_for_errors
 
 FORM = '{"instances": [{"INPUT": VALUE, ...}, ...]}'
 """The body of a request."""
+GZIP = b"\x1f\x8b"
+"""The first bytes of a body that a client has compressed."""
 MAX_BODY_BYTES = 1_500_000
 """Vertex refuses a larger request to an online endpoint: its limit is 1.5 MB."""
 
@@ -116,6 +118,8 @@ def read_instances(body: bytes) -> list[Mapping[str, Any]]:
             parse_int=_whole_number,
         )
     except ValueError as error:
+        if body.startswith(GZIP):
+            raise DataError(f"the body is compressed by gzip; send {FORM} as text") from error
         raise DataError(f"the body is not JSON ({error}); send {FORM}") from error
     instances = value.get("instances") if isinstance(value, dict) else None
     if not isinstance(instances, list) or not instances:
@@ -239,6 +243,9 @@ def _body(request: Mapping[str, Any]) -> bytes:
     length = int(request.get("CONTENT_LENGTH") or 0)
     if length > MAX_BODY_BYTES:
         raise DataError(f"the body has {counted(length, 'byte')}; send at most {MAX_BODY_BYTES:,}")
+    encoding = request.get("HTTP_CONTENT_ENCODING") or "identity"
+    if encoding != "identity":
+        raise DataError(f"the body has Content-Encoding {encoding!r}; send it as JSON text")
     return bytes(request["wsgi.input"].read(length))
 
 

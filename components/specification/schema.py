@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     BeforeValidator,
@@ -17,7 +17,7 @@ from pydantic import (
 
 from quatrain.components.specification.columns import ColumnEntry
 from quatrain.components.specification.search_space import read_search, write_search
-from quatrain.components.specification.section import Section, as_list
+from quatrain.components.specification.section import Section, as_list, spell_bools
 from quatrain.components.specification.source import Source
 from quatrain.components.specification.split import Split
 from quatrain.components.tiers.legacy_config import OldConfig
@@ -154,7 +154,8 @@ class Train(Section):
                 "trainingInput must stand below config: {config: {trainingInput: ...}}"
             )
         own = {k: v for k, v in value.items() if k in cls.model_fields}
-        return {**own, "settings": {k: v for k, v in value.items() if k not in own}}
+        settings = {k: v for k, v in value.items() if k not in own}
+        return {**own, "settings": spell_bools(settings, get_type_hints(Hyperparameters))}
 
 
 def read_feature(entry: Any) -> Feature:
@@ -187,6 +188,7 @@ def read_feature(entry: Any) -> Feature:
         several = f"{low} columns" if low == high else f"{low} to {high} columns"
         allowed = "one column" if high == 1 else several
         raise ValueError(f"from: {transform} takes {allowed}, not {len(columns)}; change the list")
+    values = spell_bools(values, get_type_hints(cls))
     return _adapter(cls).validate_python({**values, "columns": tuple(columns)})
 
 

@@ -60,6 +60,8 @@ def _setting(name: str, value: Any) -> Any:
     Raises:
         ValueError: The setting cannot have this value.
     """
+    if isinstance(value, bool):
+        raise ValueError(f"{name}: must be a number or text, not {str(value).lower()}")
     try:
         return getattr(TypeAdapter(Hyperparameters).validate_python({name: value}), name)
     except ValidationError as error:

@@ -120,14 +120,14 @@ def _invoke(arguments: list[str]) -> int:
         error.show()
         return USAGE
     except click.UsageError as error:
-        hint = f"; try `{error.ctx.command_path} --help`" if error.ctx else ""
         message = re.sub(
             r"^Got \w+ extra arguments? \((.*)\)$",
             r"more arguments than this verb takes: \1",
             error.format_message().rstrip("."),
             flags=re.DOTALL,
         )
-        click.echo(f"error: {message}{hint}", err=True, color=True)
+        hint = f"; try `{error.ctx.command_path} --help`" if error.ctx else ""
+        click.echo(f"error: {message}{'' if message.endswith('?') else hint}", err=True, color=True)
         return USAGE
     except click.Abort as aborted:
         cause = aborted.__cause__

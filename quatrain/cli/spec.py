@@ -66,10 +66,11 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str, cloud: Pat
     resolved = resolve_tier(model_spec, tier)
     doubts = []
     if cloud:
-        from quatrain.vertex.checks.run import check_run
+        from quatrain.vertex.checks.run import check_run, local_inputs
         from quatrain.vertex.cloud_file import load_cloud
 
         doubts = check_run(model_spec, load_cloud(cloud), resolved)
+        doubts += local_inputs(model_spec)
     trainer = model_spec.train.trainer or ""
     if "://" in trainer:
         click.echo(f"warning: train.trainer: {trainer} is not checked here", err=True)

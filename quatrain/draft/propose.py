@@ -50,11 +50,11 @@ def propose(data: str, target: str, output: Path | None = None) -> Proposal:
             and the way out.
     """
     path = output or default_path(data)
+    draft = infer(data, target)  # first, since a wrong target is the nearer mistake
     if path.exists():
         raise SpecError(f"{path} already exists; remove it, or name another file with -o")
     if not path.resolve().parent.is_dir():
         raise SpecError(f"{path}: there is no folder {path.parent}; create it first")
-    draft = infer(data, target)
     source = {**draft.document["source"], "uri": _uri_from(path, data)}
     document = {**draft.document, "name": model_name(path.name), "source": source}
     draft = replace(draft, document=document)

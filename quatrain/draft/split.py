@@ -139,9 +139,10 @@ def missed_request(split: DraftSplit, goal: Goal) -> Iterator[str]:
     if any(r < NEARER * asked for r, asked in zip(rows, requested, strict=True)):
         got, asked = (", ".join(f"{round(x):,}" for x in each) for each in (rows, requested))
         yield (
-            f"train, validation and test have {got} of the sample's {n:,} rows with a label, "
-            f"not {asked}, because {_listed(split.keys)} "
-            f"{'has' if len(split.keys) == 1 else 'have'} few values with many rows"
+            f"train, validation and test have {got} of the "
+            f"{counted(n, 'row')} with a label in the sample, not {asked}, because "
+            f"{_listed(split.keys)} {'has' if len(split.keys) == 1 else 'have'} few values with "
+            "many rows"
         )
 
 

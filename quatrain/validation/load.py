@@ -11,6 +11,7 @@ from quatrain.components.errors import SpecError
 from quatrain.components.specification.messages import schema_problems
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.section import as_list
+from quatrain.components.wording import near
 from quatrain.validation.problems import cross_problems, rule_problems
 
 
@@ -90,14 +91,37 @@ def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
     if not equals or not key:
         raise SpecError(f"{option} {text}: write it as section.key=value")
     *parents, last = key.split(".")
-    for parent in parents:
-        value = value.setdefault(parent, {})
-        if not isinstance(value, dict):
-            raise SpecError(f"{option} {text}: {parent} is not a section; name a key of one")
     try:
-        (value[last], *_) = [*parse(written), None]
+        (written_value, *_) = [*parse(written), None]
     except DocumentError as error:
         raise SpecError(f"{option} {text}: the value {error}") from error
+    section: Any = value
+    try:
+        for parent, inner in zip(parents, [*parents[1:], last], strict=True):
+            if isinstance(section, dict):
+                section = section.setdefault(parent, {})
+            else:
+                section = section[_place_in(section, parent)]
+            if not isinstance(section, dict | list):
+                raise SpecError(f"{parent} is not a section; leave out .{inner}")
+        place = last if isinstance(section, dict) else _place_in(section, last)
+    except SpecError as error:
+        raise SpecError(f"{option} {text}: {error}") from error
+    section[place] = written_value
+
+
+def _place_in(entries: list[Any], name: str) -> int:
+    """Returns the place of a list's entry, which is named by its number or its own name.
+
+    Raises:
+        SpecError: There is no such entry.
+    """
+    names = [str(e.get("name")) if isinstance(e, dict) else str(e) for e in entries]
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and int(name) < len(entries):
+        return int(name)
+    raise SpecError(f"the list has no entry {name!r}{near(name, names)}")
 
 
 def _resolve_source(value: dict[str, Any], folder: Path) -> None:

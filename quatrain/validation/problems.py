@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -115,7 +116,11 @@ def _reference_problems(outline: _Outline) -> Iterator[str]:
     for place, name in _references(outline):
         if isinstance(name, str) and name not in outline.known:
             yield f"{place}: unknown column {name!r}{near(name, outline.known)}"
-        elif place.startswith(("split.keys", "split.column")) and name == outline.get("label"):
+        elif (
+            place.startswith(("split.keys", "split.column"))
+            and name
+            and name == outline.get("label")
+        ):
             yield f"{place}: {name!r} is the label; each class would fall into one split"
     slices = outline.get("evaluate", "slices")
     for i, name in enumerate(slices if isinstance(slices, list) else []):
@@ -156,10 +161,9 @@ def _feature_problems(outline: _Outline) -> Iterator[str]:
         if len(feature.types) == len(feature.columns) and (wrong := feature.check()):
             yield f"features[{i}]: {wrong}"
             continue
-        for name in feature.names:
-            if problem := _name_problem(name, owners):
-                yield f"features[{i}].name: {problem}"
-            owners.setdefault(name, i)
+        problems = (p for name in feature.names if (p := _name_problem(name, owners)))
+        yield from (f"features[{i}].name: {p}" for p in islice(problems, 1))
+        owners |= {name: i for name in feature.names if name not in owners}
 
 
 def _name_problem(name: str, owners: Mapping[str, int]) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import re
 import secrets
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -350,19 +349,8 @@ def _non_empty(**values: str | None) -> dict[str, str]:
 
 def _check_source(spec: ModelSpec) -> None:
     """Refuses files on this machine, which Vertex cannot read."""
-    local = [u for u in spec.source.uri if "://" not in u or u.startswith("file://")]
-    if local:
-        raise CloudError(
-            f"source.uri: {local[0]} is on this machine, which Vertex cannot read; copy it to a "
-            f"bucket (`gcloud storage cp {shlex.quote(local[0])} gs://BUCKET/`), and name the copy "
-            f"in the spec or by --set source.uri=gs://BUCKET/..."
-        )
-    own = spec.train.trainer
-    if own and "://" not in own:
-        raise CloudError(
-            f"train.trainer: {own} is on this machine; copy it to a bucket (`gcloud storage cp -r "
-            f"{shlex.quote(own)} gs://BUCKET/`), and set train.trainer=gs://BUCKET/..."
-        )
+    for sentence in run.local_inputs(spec):
+        raise CloudError(sentence)
 
 
 def _check_image(compiled: Compiled, cloud: Cloud) -> None:

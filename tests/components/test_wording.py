@@ -1,6 +1,6 @@
 """A number stands with the right form of its noun."""
 
-from quatrain.components.wording import a_or_an, counted
+from quatrain.components.wording import a_or_an, counted, near
 
 
 def test_only_one_thing_is_singular() -> None:
@@ -21,3 +21,8 @@ def test_a_verb_has_the_form_of_its_number() -> None:
 def test_an_article_is_that_of_the_sound_which_follows() -> None:
     words = ("Arrow IPC file", "int", "ORC file", "HTML page", "Parquet file", "unique key")
     assert [a_or_an(word).partition(" ")[0] for word in words] == ["an"] * 4 + ["a"] * 2
+
+
+def test_the_nearest_word_is_found_whatever_its_letters() -> None:
+    assert near("Dir", ["hir", "dir"]) == "; did you mean 'dir'?"
+    assert near("dir", ["hir", "DIR"]) == "; did you mean 'DIR'?"

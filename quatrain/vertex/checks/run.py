@@ -7,6 +7,7 @@ refuses, all refuse.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,6 +45,23 @@ def check_run(
         raise CloudError("\n".join(f"{f.check}: {f.sentence}\n{f.fix}" for f in wrong))
     warnings = [f"{f.check}: {f.sentence}" for f in found if f.severity == "warning"]
     return [*warnings, *images.check_images(cloud, tier)]
+
+
+def local_inputs(spec: ModelSpec) -> Iterator[str]:
+    """Yields a sentence for each input of a run that is on this machine, with the way out."""
+    local = [u for u in spec.source.uri if "://" not in u or u.startswith("file://")]
+    if local:
+        yield (
+            f"source.uri: {local[0]} is on this machine, which Vertex cannot read; copy it to a "
+            f"bucket (`gcloud storage cp {shlex.quote(local[0])} gs://BUCKET/`), and name the copy "
+            f"in the spec or by --set source.uri=gs://BUCKET/..."
+        )
+    own = spec.train.trainer
+    if own and "://" not in own:
+        yield (
+            f"train.trainer: {own} is on this machine; copy it to a bucket (`gcloud storage cp -r "
+            f"{shlex.quote(own)} gs://BUCKET/`), and set train.trainer=gs://BUCKET/..."
+        )
 
 
 def findings(

@@ -27,7 +27,8 @@ def ask(spec: ModelSpec, cloud: Cloud, tier: tiers.Tier | None, runner: str) -> 
         credentials, finding = _credentials(cloud)
         yield finding
         if credentials is None:
-            yield from unchecked_findings(spec, cloud, tier, runner)
+            rest = unchecked_findings(spec, cloud, tier, runner)
+            yield from (f for f in rest if f.check != "credentials")
             return
     apis = GoogleApis(cloud, credentials)
     yield _project(spec, cloud)

@@ -1,6 +1,7 @@
 """The server: how it reads a request, and how it answers a faulty one."""
 
 import datetime
+import gzip
 import io
 import json
 import re
@@ -228,6 +229,7 @@ def test_health_and_routes(service: Service) -> None:
     ("body", "word"),
     [
         (b"{", "is not JSON"),
+        (gzip.compress(b"{}"), "the body is compressed by gzip; send"),
         ([1], "instances"),
         ({"instances": []}, "at least one"),
         ({"instances": [3]}, r"instances[0] must be an object"),

@@ -95,6 +95,7 @@ def test_a_wrong_command_line_is_exit_code_2(capsys, arguments, sentence):
     assert code == 2
     assert sentence in err
     assert "Traceback" not in err
+    assert "?;" not in err
 
 
 @pytest.mark.parametrize(

@@ -445,6 +445,8 @@ def test_an_existing_spec_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="already exists; remove it, or name another file with -o"):
         propose(str(TABLES / "taxi.csv"), "tips", tmp_path / "t.yaml")
     assert (tmp_path / "t.yaml").read_text() == "mine"
+    with pytest.raises(SpecError, match="there is no such column; did you mean 'tips'"):
+        propose(str(TABLES / "taxi.csv"), "Tips", tmp_path / "t.yaml")
 
 
 def test_a_table_beside_the_folder_of_the_spec_is_named_from_there(

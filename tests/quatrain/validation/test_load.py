@@ -91,6 +91,13 @@ def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() ->
         ("train.pools", [{"machine_type": ""}], "pools[0].machine_type: must hold text, not ''"),
         ("train.replicas", 0, "train.replicas: must be greater than or equal to 1, not 0"),
         ("train.replicas", 1.5, "train.replicas: must be a whole number, not 1.5"),
+        ("train.replicas", True, "train.replicas: must be a whole number, not 'true'"),
+        ("train.epochs", True, "train.epochs: must be a whole number, not 'true'"),
+        ("train.learning_rate", False, "train.learning_rate: must be a number, not 'false'"),
+        ("clean.max_rejected", True, "clean.max_rejected: must be a number, not 'true'"),
+        ("drift", {"psi": {"warn": True}}, "drift.psi.warn: must be a number, not 'true'"),
+        ("features.0.oov_buckets", True, "features[0].oov_buckets: must be a whole number"),
+        ("label", None, "spec: label: "),
         ("evaluate.gate", {"acu": {"min": 1}}, "evaluate.gate.acu: no metric of a binary model"),
         ("evaluate.gate.auc", {}, "spec: evaluate.gate.auc: give min, max or both"),
         (
@@ -181,6 +188,28 @@ def test_a_file_names_itself_in_its_errors_and_sources_are_relative_to_it(tmp_pa
     path.write_text(yaml.safe_dump(changed("task", "x")))
     with pytest.raises(SpecError, match=r"^toys\.yaml: task: unknown task 'x'"):
         load_spec(path)
+
+
+@pytest.mark.parametrize("place", ["features.0.name", "features.sold_cos.name"])
+def test_an_override_reaches_a_feature_by_its_number_or_name(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "toys.yaml"
+    first = {"name": "sold_cos", "from": "size", "transform": "log"}
+    path.write_text(yaml.safe_dump(changed("features", [first])))
+    spec = load_spec(path, [f"{place}=other", "features.other.transform=standardize"])
+    assert [(f.name, f.transform) for f in spec.features] == [("other", "standardize")]
+    with pytest.raises(SpecError, match="the list has no entry 'othr'; choose one of sold_cos"):
+        load_spec(path, ["features.othr.name=x"])
+
+
+def test_a_problem_with_the_name_of_a_feature_is_reported_once() -> None:
+    twins = [{"name": "f", "from": "size", "transform": "log"}] * 2
+    assert refusal(changed("features", twins)).count("gives a column") == 1
+
+
+def test_a_split_by_no_column_is_not_taken_for_one_by_the_label() -> None:
+    document = changed("split", {"by": "column"})
+    del document["label"]
+    assert "None" not in refusal(document)
 
 
 def test_an_override_changes_one_setting(tmp_path: Path) -> None:

@@ -342,3 +342,11 @@ def test_a_schedule_of_a_long_spec_writes_it_again_where_it_is_gone(google, quat
         assert len(file_of(google, job)["columns"]) == 1_502
         for name in [n for n in google.storage.bucket("bucket").objects if "specs" in n]:
             google.storage.bucket("bucket").objects.pop(name)
+
+
+def test_check_warns_of_inputs_on_this_machine(quatrain, tmp_path):
+    rows = "".join(f"{i / 7},{'true' if i % 3 else 'false'}\n" for i in range(300))
+    (tmp_path / "toy.csv").write_text(f"x,y\n{rows}")
+    own = ["--set", "source.uri=toy.csv", "--set", "split.keys=[x]"]
+    _, _, err = quatrain("check", "toy.yaml", *own, "--cloud", "cloud.yaml", file=None)
+    assert "source.uri: " in err and "is on this machine, which Vertex cannot read; copy it" in err
