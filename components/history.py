@@ -1,9 +1,10 @@
 """The record of a model's earlier runs, for its later ones: `<root>/<name>/statistics/`.
 
 A run that passed its gate leaves the place of its model there, and a copy of its statistics, so
-that they outlive its artifacts. The folder follows from the pipeline's parameters, which a schedule
-never changes. In a bucket it is read and written through the API: a mount shows what another run
-has replaced for a minute more, or fails to open it (ESTALE).
+that they outlive its artifacts. Every run that was measured leaves what made it. The folder follows
+from the pipeline's parameters, which a schedule never changes. In a bucket it is read and written
+through the API: a mount shows what another run has replaced for a minute more, or fails to open it
+(ESTALE).
 """
 
 from __future__ import annotations
@@ -27,11 +28,21 @@ ROLES = {
 """The roles of an earlier run, each the name of its file. A run that passes its gate takes both."""
 LOST = "lost"
 """The name of the record of examples that were deleted, but may still be in the cache."""
+LAST = "last"
+"""The name of the record of the last run that was measured, whether it passed its gate or not."""
 _RECORDS = {role: f"the statistics of {whose}" for role, whose in ROLES.items()} | {
-    LOST: "the record of deleted examples"
+    LOST: "the record of deleted examples",
+    LAST: "the record of the last run",
 }
 _RUN = {"run": str, "made": str, "split": dict, "statistics": dict}
-_FIELDS: Mapping[str, Mapping[str, type]] = {**dict.fromkeys(ROLES, _RUN), LOST: {"examples": str}}
+_MEASURED = {"run": str, "made": str} | dict.fromkeys(
+    ("spec", "rows", "data", "code", "metrics"), dict
+)
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    **dict.fromkeys(ROLES, _RUN),
+    LOST: {"examples": str},
+    LAST: _MEASURED,
+}
 """What each record has, with its type; a run may have more."""
 
 
@@ -111,6 +122,21 @@ def lost_examples(root: str, name: str) -> str:
     return str(record["examples"]) if record else ""
 
 
+def record_last(root: str, name: str, record: Mapping[str, Any]) -> None:
+    """Records what made a run that was measured; without a root, nothing is recorded."""
+    if root:
+        write_file(record_uri(root, name, LAST), json_bytes({"version": VERSION, **record}))
+
+
+def last_run(root: str, name: str) -> dict[str, Any] | None:
+    """Returns the record of the last run of a model that was measured; None before the first.
+
+    Raises:
+        ArtifactError: The record exists but cannot be read.
+    """
+    return _read(root, name, LAST) if root else None
+
+
 def _read(root: str, name: str, record: str) -> dict[str, Any] | None:
     """Reads a record, if there is one."""
     uri = record_uri(root, name, record)
@@ -132,5 +158,5 @@ def _read(root: str, name: str, record: str) -> dict[str, Any] | None:
 
 
 def record_uri(root: str, name: str, record: str) -> str:
-    """Returns the path or uri of a record of a model: one of `ROLES`, or `LOST`."""
+    """Returns the path or uri of a record of a model: one of `ROLES`, `LOST` or `LAST`."""
     return f"{root.rstrip('/')}/{name}/statistics/{record}.json"

@@ -80,6 +80,10 @@ class Compiled:
         """Returns the step that a task's full command belongs to."""
         return self.executors[executor_of(command)]
 
+    def takes(self, parameter: str) -> bool:
+        """Returns whether the file has a parameter."""
+        return parameter in self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
+
     def check_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Checks arguments against the file's parameters; kfp itself would accept any.
 

@@ -25,6 +25,8 @@ class Prepared(NamedTuple):
 
     examples: dsl.Dataset
     drift: dsl.Artifact
+    files: int
+    digest: str
 
 
 Configure = Callable[..., dsl.PipelineTask]
@@ -98,6 +100,7 @@ def make_pipeline(
         at: str = "",
         cache_key: str = "",
         train_image: str = image,
+        template: str = "",
     ) -> None:
         prepared = prepare(
             spec=spec,
@@ -130,6 +133,9 @@ def make_pipeline(
         evaluated = evaluate(
             spec=spec,
             root=root,
+            template=template,
+            files=prepared.outputs["files"],
+            digest=prepared.outputs["digest"],
             runner=runner,
             runner_options=runner_options,
             project=project,
@@ -181,7 +187,12 @@ def _prepare(configure: Configure, image: str) -> Any:
         )
         examples = configure(prepared, cached=True).outputs["examples"]
         comparison = configure(compare(spec=spec, root=root, examples=examples), repeatable=False)
-        return Prepared(examples=examples, drift=comparison.outputs["drift"])
+        return Prepared(
+            examples=examples,
+            drift=comparison.outputs["drift"],
+            files=files.outputs["files"],
+            digest=files.outputs["digest"],
+        )
 
     return prepare
 
@@ -265,6 +276,9 @@ def _evaluate(configure: Configure, image: str) -> Any:
     def evaluate(
         spec: str,
         root: str,
+        template: str,
+        files: int,
+        digest: str,
         runner: str,
         runner_options: dict,
         project: str,
@@ -277,6 +291,11 @@ def _evaluate(configure: Configure, image: str) -> Any:
             measure(
                 spec=spec,
                 root=root,
+                run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+                template=template,
+                files=files,
+                digest=digest,
                 runner=runner,
                 runner_options=runner_options,
                 project=project,
@@ -288,6 +307,7 @@ def _evaluate(configure: Configure, image: str) -> Any:
             )
         )
         decision = gate(
+            spec=spec,
             root=root,
             run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
             created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,

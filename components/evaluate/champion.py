@@ -10,6 +10,7 @@ from typing import Any
 from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
+from quatrain.components.evaluate.changes import record_of
 from quatrain.components.evaluate.gate import require_passed
 from quatrain.components.folder import read_manifest
 from quatrain.components.preprocess.splitting import threshold
@@ -92,11 +93,20 @@ def _why_not_comparable(
 
 
 def promote(
-    root: str, run: str, created: str, examples: str, evaluation: str, model_uri: str
+    spec: ModelSpec,
+    root: str,
+    run: str,
+    created: str,
+    examples: str,
+    evaluation: str,
+    model_uri: str,
 ) -> None:
     """Makes a model the champion of later runs, provided that it passed its gate.
 
+    Either way, the run is recorded as the last one that was measured.
+
     Args:
+        spec: The spec of the run.
         root: The folder of all runs, local or gs://; if empty, nothing is recorded.
         run: The name of the run.
         created: When the run was created.
@@ -108,6 +118,7 @@ def promote(
         GateFailed: The model missed a bound of the gate.
     """
     metrics = read_manifest(evaluation, "metrics.json", "evaluate")
+    history.record_last(root, metrics["name"], record_of(spec.as_document(), metrics))
     require_passed(metrics, model_uri)
     history.record_run(
         root,

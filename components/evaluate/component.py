@@ -13,6 +13,11 @@ from quatrain.components.image import IMAGE
 def measure(
     spec: str,
     root: str,
+    run: str,
+    created: str,
+    template: str,
+    files: int,
+    digest: str,
     runner: str,
     runner_options: dict,
     project: str,
@@ -31,7 +36,13 @@ def measure(
 
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
-        root: The folder of all runs, where the champion is recorded; if empty, there is none.
+        root: The folder of all runs, where the champion and the last run are recorded; if empty,
+            there are none.
+        run: The name of the run.
+        created: When the run was created.
+        template: The sha256 of the compiled pipeline.
+        files: The number of files of the source.
+        digest: Their digest.
         runner: Where Beam scores: local, prism, portable, dataflow, flink, spark, ...
         runner_options: Beam's options for the runner, by name.
         project: The project of the job.
@@ -55,10 +66,11 @@ def measure(
         with uncollected():
             import_beam(runner, runner_options, "quatrain.components.evaluate.pipeline")
             from quatrain.components.engine.launch import Launch
-            from quatrain.components.evaluate import run
+            from quatrain.components.evaluate.run import evaluate_model, record
+            from quatrain.components.evaluate.this_run import ThisRun
 
         launch = Launch("evaluate", runner, runner_options, project, location, image, gcp_resources)
-        measured = run.evaluate_model(
+        measured = evaluate_model(
             spec,
             examples.uri,
             model.uri,
@@ -66,13 +78,15 @@ def measure(
             drift=drift.uri,
             report=report.uri,
             root=root,
+            this_run=ThisRun(run, created, template, files, digest),
             launch=launch,
         )
-        run.record(measured, metrics, classification)
+        record(measured, metrics, classification)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def gate(
+    spec: str,
     root: str,
     run: str,
     created: str,
@@ -82,8 +96,11 @@ def gate(
 ) -> None:
     """Fails the run when the model missed a bound of the gate; else makes it the champion.
 
+    Either way, the run is recorded as the last one that was measured.
+
     Args:
-        root: The folder of all runs, where the champion is recorded; if empty, it is not.
+        spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
+        root: The folder of all runs, where both are recorded; if empty, they are not.
         run: The name of the run.
         created: When the run was created.
         examples: The examples that the model was trained on.
@@ -92,6 +109,8 @@ def gate(
     """
     from quatrain.components.evaluate.champion import promote
     from quatrain.components.faults import in_a_sentence
+    from quatrain.components.specification.parameter import read_parameter
 
     with in_a_sentence():
-        promote(root, run, created, examples.uri, evaluation.uri, model.uri)
+        checked = read_parameter(spec)
+        promote(checked, root, run, created, examples.uri, evaluation.uri, model.uri)

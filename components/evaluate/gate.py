@@ -1,7 +1,4 @@
-"""The gate: a sentence for each bound that a model meets or misses, and cautions beside them.
-
-A caution never fails a run: it flags a model that passed and still deserves a second look.
-"""
+"""The gate: a sentence for each bound that a model meets or misses, and the verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from typing import Any
 
 from quatrain.components.errors import GateFailed
 from quatrain.components.evaluate.measures.metrics import loss_of
-from quatrain.components.specification.schema import Limit
 from quatrain.components.wording import counted
 
 LEVEL = 0.0005
@@ -60,19 +56,11 @@ def require_passed(metrics: Mapping[str, Any], uri: str) -> None:
         raise GateFailed("; ".join([*failed, f"model kept at {uri}, not promoted"]))
 
 
-def cautions(measured: Mapping[str, Any], classes: tuple[str, ...], champion: Limit) -> list[str]:
-    """Returns a sentence for each weakness that no bound of the gate covers.
-
-    Args:
-        measured: The measurements, as in metrics.json.
-        classes: The names of the classes; empty for a regression.
-        champion: How far the model's loss may exceed the champion's, as a share of it.
-    """
-    return [
-        *_champion_cautions(measured, champion),
-        *_baseline_cautions(measured),
-        *_class_cautions(measured, classes),
-    ]
+def verdict_of(metrics: Mapping[str, Any]) -> str:
+    """Returns `passed` or `failed`, and the number of warnings if there are any."""
+    word = "passed" if metrics["gate"]["passed"] else "failed"
+    warnings = metrics.get("warnings", ())  # version 1 of metrics.json has none
+    return f"{word}, with {counted(len(warnings), 'warning')}" if warnings else word
 
 
 def show_small(value: float) -> str:
@@ -104,7 +92,7 @@ def _check_prior(measured: Mapping[str, Any]) -> dict[str, Any]:
     limit = measured["baseline"]["trivial"][name]["value"]
     passed = value is not None and limit is not None and value < limit
     comparison = "is below" if passed else "is not below"
-    verdict = f"{comparison} {{limit}}, that of always predicting the train {_prior(measured)}"
+    verdict = f"{comparison} {{limit}}, that of always predicting the train {prior_of(measured)}"
     return _check(measured, name, value, {"below": limit}, passed, verdict)
 
 
@@ -116,8 +104,8 @@ def _check_champion(
     if max_worse is None or not champion or champion["why"]:
         return
     worse, rows = champion["worse"], measured["rows"]
-    passed = not _is_worse(worse, max_worse)
-    sentence = _champion_sentence(measured)
+    passed = not is_worse(worse, max_worse)
+    sentence = against_champion(measured)
     if not passed:
         sentence += f", beyond the limit of {max_worse:.1%}"
     yield _result("champion", worse["value"], {"max": max_worse}, passed, rows, sentence)
@@ -147,55 +135,13 @@ def _check_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]
     return _result("skew", value, {"max": tolerance}, passed, rows, sentence)
 
 
-def _champion_cautions(measured: Mapping[str, Any], limit: Limit) -> Iterator[str]:
-    """Yields why the champion was not compared, or that the model is worse by more than `warn`."""
-    champion = measured["champion"]
-    if not champion:
-        return
-    if champion["why"]:
-        yield f"not compared with the champion, run {champion['run']}: {champion['why']}"
-        return
-    warns, fails = (
-        share is not None and _is_worse(champion["worse"], share)
-        for share in (limit.warn, limit.fail)
-    )
-    if warns and not fails:
-        yield _champion_sentence(measured)
+def meets(value: float | None, bound: Mapping[str, float | None]) -> bool:
+    """Returns whether a value is within both ends of a bound."""
+    low, high = bound.get("min"), bound.get("max")
+    return value is not None and (low is None or value >= low) and (high is None or value <= high)
 
 
-def _baseline_cautions(measured: Mapping[str, Any]) -> Iterator[str]:
-    """Yields that the model hardly beats the train prior, or that one input alone beats it."""
-    name = loss_of(measured["task"])
-    value, baseline = measured["metrics"][name]["value"], measured["baseline"]
-    prior, single = baseline["trivial"][name]["value"], baseline["single_input"]
-    alone = single["metrics"][name]["value"]
-    if value is None:
-        return
-    worse = baseline["worse"]
-    if prior is not None and worse["high"] is not None and value < prior and worse["high"] >= 0:
-        yield (
-            f"{name}={value:,.4f} is hardly below {prior:,.4f}, that of always predicting the "
-            f"train {_prior(measured)}: on the same rows the difference is {worse['value']:+.1%} "
-            f"({worse['low']:+.1%} to {worse['high']:+.1%})"
-        )
-    if alone is not None and alone < value:
-        yield f"the input {single['input']!r} alone has {name}={alone:,.4f}, the model {value:,.4f}"
-
-
-def _class_cautions(measured: Mapping[str, Any], classes: tuple[str, ...]) -> Iterator[str]:
-    """Yields a sentence for each class of a binary task that the model never predicts."""
-    confusion = measured["curves"].get("confusion", [])
-    if len(confusion) != 2:
-        return
-    for k, name in enumerate(classes):
-        if sum(row[k] for row in confusion) == 0 < sum(confusion[k]):
-            yield (
-                f"no test row is predicted {name!r}, which {sum(confusion[k]):,.0f} are: use "
-                f"the probabilities, and a threshold of your own"
-            )
-
-
-def _is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
+def is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
     """Returns whether even the lower end of the interval lies above the limit.
 
     The whole interval must be on the wrong side, so that an unlucky draw of test rows does not stop
@@ -204,7 +150,7 @@ def _is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
     return worse["low"] is not None and worse["low"] > limit
 
 
-def _champion_sentence(measured: Mapping[str, Any]) -> str:
+def against_champion(measured: Mapping[str, Any]) -> str:
     """Returns a sentence that compares the losses of the model and of the champion."""
     champion, name = measured["champion"], loss_of(measured["task"])
     ours, theirs = (m["metrics"][name]["value"] for m in (measured, champion))
@@ -221,7 +167,8 @@ def _champion_sentence(measured: Mapping[str, Any]) -> str:
     )
 
 
-def _prior(measured: Mapping[str, Any]) -> str:
+def prior_of(measured: Mapping[str, Any]) -> str:
+    """Returns what of the train rows the trivial baseline always predicts."""
     return "mean label" if measured["task"] == "regression" else "share of each class"
 
 

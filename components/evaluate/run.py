@@ -16,10 +16,13 @@ from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.champion import find_champion, split_of
-from quatrain.components.evaluate.gate import cautions, check_gate
+from quatrain.components.evaluate.changes import record_of, since_last_run
+from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.importance.budget import Budget
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
 from quatrain.components.evaluate.report.report import render
+from quatrain.components.evaluate.this_run import ThisRun
+from quatrain.components.evaluate.warning import Evidence, run_warnings
 from quatrain.components.folder import commit, read_manifest
 from quatrain.components.serve.served_model import on_this_machine, read_metadata
 from quatrain.components.specification.parameter import read_parameter
@@ -29,7 +32,7 @@ from quatrain.components.wording import counted
 from quatrain.trainer.features.transform import Transform
 from quatrain.trainer.uris import named
 
-VERSION = 1
+VERSION = 2
 HTML = "text/html; charset=utf-8"
 
 MAX_CLASSES = 100
@@ -47,6 +50,7 @@ def evaluate_model(
     drift: Path | str | None = None,
     report: str = "",
     root: str = "",
+    this_run: ThisRun = ThisRun(),  # noqa: B008 - frozen
     launch: Launch = Launch("evaluate"),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Evaluates a model and writes predictions, report.html and, last, metrics.json.
@@ -61,7 +65,9 @@ def evaluate_model(
         report: Where the page of report.html is written once more; if empty, nowhere. Vertex shows
             an artifact whose uri is the page itself
             (https://docs.cloud.google.com/vertex-ai/docs/pipelines/output-html-md).
-        root: The folder of all runs, where the champion is recorded; if empty, there is none.
+        root: The folder of all runs, where the champion and the last run are recorded; if empty,
+            there are none.
+        this_run: What names the run.
         launch: Where Beam scores; by default in this process.
 
     Returns:
@@ -112,7 +118,17 @@ def evaluate_model(
             if champion:
                 identity = {"run": champion.run, "made": champion.created, "why": champion.why}
                 measured["champion"] = {**identity, **(measured["champion"] or {})}
-            metrics = _metrics(checked, manifest, metadata, digest, measured)
+            evidence = Evidence(
+                measured,
+                metadata["classes"],
+                manifest,
+                statistics,
+                drift_document,
+                this_run.created,
+            )
+            metrics = _metrics(checked, metadata, digest, evidence, this_run)
+            now = record_of(checked.as_document(), metrics)
+            metrics["changes"] = since_last_run(root, checked.name, now)
             page = render(
                 metrics,
                 manifest,
@@ -142,6 +158,7 @@ def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
             scalars.log_metric(name, estimate["value"])
     scalars.log_metric("test_rows", float(metrics["rows"]))
     scalars.log_metric("gate_passed", float(metrics["gate"]["passed"]))
+    scalars.log_metric("warnings", float(len(metrics["warnings"])))
     if metrics["curves"].get("roc"):
         roc = metrics["curves"]["roc"]
         keys = ("false_positive_rate", "true_positive_rate", "threshold")
@@ -213,18 +230,17 @@ def _shards(examples: str, split: str, manifest: Mapping[str, Any]) -> list[Shar
 
 def _metrics(
     spec: ModelSpec,
-    manifest: Mapping[str, Any],
     metadata: Mapping[str, Any],
     digest: str,
-    measured: dict[str, Any],
+    evidence: Evidence,
+    this_run: ThisRun,
 ) -> dict[str, Any]:
     """Returns the content of metrics.json, with the gate and what the model was made from."""
+    measured, manifest = dict(evidence.measured), evidence.manifest
     bounds = {name: bound.model_dump() for name, bound in spec.evaluate.gate.items()}
     tolerance = spec.evaluate.skew_tolerance
-    limit = spec.evaluate.champion
-    gate = check_gate(measured, bounds, tolerance, limit.fail)
+    gate = check_gate(measured, bounds, tolerance, spec.evaluate.champion.fail)
     unquoted: dict[str, Any] = {} if spec.evaluate.report_rows else {"inputs": {}}
-    sentences = cautions(measured, tuple(metadata["classes"]), limit)
     return {
         "version": VERSION,
         "name": spec.name,
@@ -233,8 +249,9 @@ def _metrics(
         "classes": metadata["classes"],
         "weight": spec.weight,
         "rows": measured.pop("rows"),
+        "run": this_run.as_json(spec, manifest, metadata),
         "gate": gate,
-        "cautions": sentences,
+        "warnings": run_warnings(spec, evidence),
         **measured,
         "skew": {**measured["skew"], "tolerance": tolerance, **unquoted},
         "made_by": {

@@ -16,7 +16,7 @@ def find_files(
     created: str,
     root: str,
     cache_key: str,
-) -> NamedTuple("SourceVersion", at=str, digest=str, cache_key=str):  # type: ignore[valid-type]
+) -> NamedTuple("SourceVersion", at=str, digest=str, cache_key=str, files=int):  # type: ignore[valid-type]
     """Finds the files of a run, and a digest that stays the same while they do.
 
     Args:

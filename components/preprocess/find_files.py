@@ -20,6 +20,7 @@ class SourceVersion(NamedTuple):
     Attributes:
         at: The day of the run in UTC, on which a window ends; empty without a window.
         digest: The sha256 of the files and their versions.
+        files: The number of files.
         cache_key: The key of the run; if it has none, the examples that were lost last, so that
             none like them is taken from the cache.
     """
@@ -27,6 +28,7 @@ class SourceVersion(NamedTuple):
     at: str
     digest: str
     cache_key: str
+    files: int
 
 
 def find(
@@ -61,4 +63,5 @@ def find(
         f"{time:%Y-%m-%d}" if time else "",
         digest_versions(find_versions(paths, project)),
         cache_key or history.lost_examples(root, model.name),
+        len(paths),
     )

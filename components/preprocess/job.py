@@ -26,6 +26,7 @@ class PreprocessJob:
         folder: Where this attempt writes.
         n_shards: The number of ranges, and so of shards of each split.
         window: The source's window for the manifest, if it has one.
+        warnings: What is known of the source before its rows are read.
     """
 
     spec: ModelSpec
@@ -33,6 +34,7 @@ class PreprocessJob:
     folder: Folder
     n_shards: int
     window: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def counted_columns(self) -> tuple[Input, ...]:

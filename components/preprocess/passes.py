@@ -155,7 +155,7 @@ def fit(job: PreprocessJob, total: Summary) -> FitResult:
             "rows": total.rows,
             "reasons": {n: {"rows": r.rows, "sample": r.sample} for n, r in total.frequent},
             "spec": spec.sha256,
-            "warnings": warnings,
+            "warnings": [*job.warnings, *warnings],
         },
     )
 

@@ -84,9 +84,10 @@ def preprocess(
     ):
         model, rules = _read_spec(spec)
         files, versions = _list_source(model, at, digest, project)
-        for warning in (*source_warnings(model.source.uri, location, project), files.warning):
-            if warning:
-                print(f"preprocess: warning: {warning}", flush=True)
+        found = (*source_warnings(model.source.uri, location, project), files.warning)
+        warnings = tuple(filter(None, found))
+        for warning in warnings:
+            print(f"preprocess: warning: {warning}", flush=True)
         ranges = plan_ranges(
             model.source, model.columns, range_bytes, files.listing, model.spellings, project
         )
@@ -102,7 +103,7 @@ def preprocess(
             attempt(out, remote=launch.remote) as folder,
         ):
             window = files.as_json() if files.days else None
-            job = PreprocessJob(model, rules, folder, len(ranges), window)
+            job = PreprocessJob(model, rules, folder, len(ranges), window, warnings)
             in_one_worker = launch.in_one_worker
             steps = pipeline.make(job, ranges, local, options, in_one_worker=in_one_worker)
             launch.run(steps, out)

@@ -37,6 +37,7 @@ from quatrain.pipelines.compiled import (
 )
 from quatrain.pipelines.origin import check_origin
 from quatrain.terminal.console import Console, summarize
+from quatrain.terminal.verdict import last_lines
 from quatrain.trainer.failure import full_disk
 
 UNSCHEDULED = "1970-01-01T00:00:00Z"
@@ -213,6 +214,7 @@ def run_pipeline(
         "location": HERE,
         "root": str(root.absolute()),
         **({"at": at} if at else {}),
+        **({"template": compiled.sha256} if compiled.takes("template") else {}),
         **({"runner_options": dict(runner_options)} if runner_options else {}),
     }
     arguments = {"spec": parameter_of(spec, options["root"]), **options}
@@ -245,6 +247,8 @@ def run_pipeline(
             raise
         error = session.failure or f"the run stopped: {full}; {_MORE_ROOM}"
     run.finish(error)
+    for line in last_lines(run.folder):
+        console.print(line)
     if error:
         raise StepFailed(run.with_report(error))
     return run

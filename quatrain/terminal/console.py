@@ -100,7 +100,8 @@ def _examples(manifest: dict[str, Any]) -> str:
         text += f"; days {window['first']} to {window['last']}"
         if missing := len(window["without_files"]):
             text += f", {missing} of {window['days']} without files"
-    return text + "".join(f"\n      warning: {text}" for text in manifest["warnings"])
+    warnings = manifest["warnings"]  # the run ends with their sentences
+    return f"{text}; {counted(len(warnings), 'warning')}" if warnings else text
 
 
 def rows_in_words(rows: Mapping[str, int]) -> str:
@@ -129,9 +130,7 @@ def _model(metadata: dict[str, Any]) -> str:
 def _evaluation(metrics: dict[str, Any]) -> str:
     known = [(n, m["value"]) for n, m in metrics["metrics"].items() if m["value"] is not None]
     values = ", ".join(f"{name} {value:.4f}" for name, value in known[:3])
-    gate = "gate passed" if metrics["gate"]["passed"] else "gate failed"
-    cautions = "".join(f"\n      caution: {text}" for text in metrics.get("cautions", ()))
-    return f"{counted(metrics['rows'], 'test row')}: {values}; {gate}{cautions}"
+    return f"{counted(metrics['rows'], 'test row')}: {values}"
 
 
 _SUMMARIES = {

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quatrain.components.evaluate.gate import verdict_of
 from quatrain.components.folder import MISSHAPEN, in_shape, read_manifest
 from quatrain.components.storage import read_file
 from quatrain.components.tiers import tiers
 from quatrain.components.tiers.pools import load
 from quatrain.components.tiers.prices import PriceError, load_prices
 from quatrain.components.wording import counted, first_line
+from quatrain.terminal.verdict import change_lines, warning_lines
 
 if TYPE_CHECKING:
     from quatrain.draft.propose import Proposal
@@ -184,7 +186,7 @@ def _importance_lines(metrics: dict[str, Any]) -> Iterator[str]:
 
 
 def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
-    """Yields the metrics with their intervals, then the checks of the gate and the cautions."""
+    """Yields the metrics with their intervals, the verdict, and what has changed."""
     yield f"{metrics['rows']:,} test rows"
     rows = []
     for name, metric in metrics["metrics"].items():
@@ -195,8 +197,12 @@ def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
         rows.append((name, f"{metric['value']:.4f}", interval))
     yield from align(rows)
     yield from _importance_lines(metrics)
-    gate = metrics["gate"]
-    yield f"gate {'passed' if gate['passed'] else 'failed'}"
-    for check in gate["checks"]:
-        yield f"  {'ok  ' if check['passed'] else 'MISS'} {check['sentence']}"
-    yield from (f"  note {text}" for text in metrics.get("cautions", ()))
+    yield f"gate {verdict_of(metrics)}"
+    for check in metrics["gate"]["checks"]:
+        if not check["passed"]:
+            yield f"  MISS {check['sentence']}"
+    yield from warning_lines(metrics)
+    for check in metrics["gate"]["checks"]:
+        if check["passed"]:
+            yield f"  ok   {check['sentence']}"
+    yield from change_lines(metrics)

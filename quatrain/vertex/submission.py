@@ -257,6 +257,8 @@ def make_job(
         "service_account": cloud.service_account,
         **_non_empty(network=cloud.network, encryption_key=cloud.encryption_key, at=at),
     }
+    if compiled.takes("template"):
+        parameters["template"] = compiled.sha256
     train_image = cloud.train_image(resolve_tier(spec, tier))
     if train_image != cloud.image.steps:
         parameters["train_image"] = train_image

@@ -77,8 +77,12 @@ def write_examples(
     weight: str | None = None,
     damage: Callable[[dict[str, np.ndarray]], None] | None = None,
     spec: str | None = None,
+    kept: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes an `examples` artifact; `damage` may spoil the engineered columns of test shards."""
+    """Writes an `examples` artifact; `damage` may spoil the engineered columns of test shards.
+
+    `kept` are the statistics that a later run compares with its own.
+    """
     folder.mkdir(parents=True)
     transform = make_transform(task, weight)
     for split, table in rows.items():
@@ -103,7 +107,7 @@ def write_examples(
         "spec": read_parameter(spec or make_spec(task)).sha256,
         "warnings": [],
     }
-    write_json(folder / "statistics.json", {"version": 2, "kept": {}, "audit": []})
+    write_json(folder / "statistics.json", {"version": 2, "kept": kept or {}, "audit": []})
     write_json(folder / "manifest.json", {**manifest, "files": sha256_of_files(folder)})
     return folder
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata as distributions
 from typing import Any
 
 import yaml
@@ -15,12 +14,18 @@ from markupsafe import Markup
 from quatrain.components.evaluate.gate import show_small
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
-from quatrain.components.evaluate.report import data_checks, inputs, plots, shapes, wrong_rows
+from quatrain.components.evaluate.report import (
+    data_checks,
+    heading,
+    inputs,
+    plots,
+    shapes,
+    wrong_rows,
+)
+from quatrain.components.evaluate.warning import FEW_ROWS
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted
 
-FEW_ROWS = 100
-"""A slice with fewer rows is marked: its interval is wide, and the normal one is inaccurate."""
 NONE = "\N{EN DASH}"
 """Shown in place of a number that could not be computed."""
 MAX_CLASSES_SHOWN = 30
@@ -77,6 +82,9 @@ def render(
     )
     return environment.get_template("report.html.j2").render(
         metrics=metrics,
+        verdict=heading.verdict(metrics),
+        changed=list(heading.sections(metrics["changes"])),
+        changed_metrics=list(heading.metric_changes(metrics["changes"], metrics["task"])),
         manifest=manifest,
         model=model,
         table=list(_metric_rows(metrics)),
@@ -95,10 +103,10 @@ def render(
         slices=list(_slices(metrics)),
         top_values=TOP_VALUES,
         other=OTHER,
-        source=_source(spec["source"]["uri"]),
+        source=_source(metrics["run"]["data"]["uri"]),
         table_metrics=_table_metrics(metrics["task"]),
         spec_yaml=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True),
-        versions={**model["versions"], **_versions()},
+        versions=heading.versions(metrics),
         few_rows=FEW_ROWS,
         quotes_rows=bool(spec["evaluate"]["report_rows"]),
         wrong_lines=[wrong_rows.line(row, strongest) for row in metrics["worst_rows"]],
@@ -384,8 +392,3 @@ def _slice_row(
 def _badness(row: SliceRow, metric: Metric, sign: int) -> tuple[bool, float]:
     value = row.metrics[metric.name]["value"]
     return (row.is_small or value is None, sign * (value if value is not None else math.inf))
-
-
-def _versions() -> dict[str, str]:
-    """Returns the versions of the libraries that evaluated the model."""
-    return {name: distributions.version(name) for name in ("apache-beam", "kfp", "pyarrow")}

@@ -129,10 +129,15 @@ def _absent_file(examples: str) -> str:
     return min(set(named) - stored, default="")
 
 
+def sentence_of(comparison: Mapping[str, Any], check: Mapping[str, Any]) -> str:
+    """Returns the sentence of a measure above its limit, after the name of the earlier run."""
+    return f"against {history.ROLES[comparison['against'][0]]}, {check['sentence']}"
+
+
 def sentences(drift: Mapping[str, Any], verdict: str) -> list[str]:
     """Returns the sentence of each measure with this verdict, after the name of the earlier run."""
     return [
-        f"against {history.ROLES[comparison['against'][0]]}, {check['sentence']}"
+        sentence_of(comparison, check)
         for comparison in drift["comparisons"]
         for column in comparison["columns"]
         for check in column["checks"]

@@ -120,7 +120,8 @@ def test_a_slightly_worse_model_is_flagged(
         tmp_path, "binary", models["binary"].parent, shifted["binary"], champion=limit
     )
     assert metrics["gate"]["passed"]
-    assert "worse than" in metrics["cautions"][0]
+    (warning,) = (w for w in metrics["warnings"] if w["kind"] == "champion")
+    assert "worse than" in warning["sentence"]
 
 
 def test_the_same_model_is_level_and_a_better_one_better(
@@ -164,16 +165,22 @@ def test_before_a_run_has_passed_its_gate_there_is_none(
     assert evaluate_model(spec, examples, model, out, root=str(tmp_path))["champion"] is None
 
 
-def test_a_champion_that_cannot_be_compared_is_a_caution(
+def test_a_champion_that_cannot_be_compared_is_a_warning(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
     model = models["binary"].parent
     metrics = compare(tmp_path, "binary", models["multiclass"].parent, model)
     assert metrics["gate"]["passed"]
     assert metrics["champion"]["why"] == "it predicts another label, or other classes of 'late'"
-    assert metrics["cautions"][0] == (
+    assert not_compared(metrics) == (
         "not compared with the champion, run run-7: " + metrics["champion"]["why"]
     )
+
+
+def not_compared(metrics: dict[str, Any]) -> str:
+    """The warning that the champion was not compared."""
+    (sentence,) = (w["sentence"] for w in metrics["warnings"] if w["kind"] == "not_compared")
+    return str(sentence)
 
 
 def why(tmp_path: Path, model: Path | str, transform: Any = None, **changed: Any) -> str:
@@ -219,7 +226,7 @@ def test_a_champion_whose_metadata_was_changed_is_not_compared(
     assert champion.why.startswith(f"{path} is not the one that it passed its gate with: ")
 
 
-def test_a_champion_that_cannot_be_loaded_is_a_caution(
+def test_a_champion_that_cannot_be_loaded_is_a_warning(
     tmp_path: Path, models: dict[str, Path]
 ) -> None:
     before = tmp_path / "before"
@@ -233,7 +240,7 @@ def test_a_champion_that_cannot_be_loaded_is_a_caution(
     assert "cannot be loaded as a SavedModel" in metrics["champion"]["why"]
     assert (metrics["champion"]["run"], "worse" in metrics["champion"]) == ("run-7", False)
     assert metrics["gate"]["passed"]
-    assert metrics["cautions"][0].startswith("not compared with the champion, run run-7: ")
+    assert not_compared(metrics).startswith("not compared with the champion, run run-7: ")
     assert not list((tmp_path / "b/evaluation").glob(".*"))
 
 

@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 
 from quatrain.components.errors import GateFailed
-from quatrain.components.evaluate.gate import cautions, check_gate, require_passed
-from quatrain.components.specification.schema import Limit
-
-CHAMPION_LIMIT = Limit(warn=0.01, fail=0.05)
+from quatrain.components.evaluate.gate import check_gate, require_passed, verdict_of
 
 
 def measured(**changes: Any) -> dict[str, Any]:
@@ -95,49 +92,13 @@ def test_checking_a_spec_costs_neither_tensorflow_nor_beam() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def compared(model: float, worse: float, prior: float, alone: float, confusion: Any) -> Any:
-    return {
-        "task": "binary",
-        "champion": None,
-        "metrics": {"log_loss": {"value": model, "low": 0.1, "high": 0.9}},
-        "baseline": {
-            "trivial": {"log_loss": {"value": prior}},
-            "worse": {"value": model / prior - 1, "low": -0.5, "high": worse},
-            "single_input": {"input": "plan", "metrics": {"log_loss": {"value": alone}}},
-        },
-        "curves": {"confusion": confusion},
-    }
-
-
-def test_a_clearly_better_model_has_no_caution() -> None:
-    measurements = compared(0.3, -0.4, 0.55, 0.4, [[80.0, 5.0], [4.0, 11.0]])
-    assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == []
-
-
-def test_a_model_within_chance_of_the_prior_is_flagged() -> None:
-    measurements = compared(0.54, 0.01, 0.55, 0.6, [[80.0, 5.0], [4.0, 11.0]])
-    assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == [
-        "log_loss=0.5400 is hardly below 0.5500, that of always predicting the train share of each "
-        "class: on the same rows the difference is -1.8% (-50.0% to +1.0%)"
-    ]
-
-
-def test_an_input_that_beats_the_model_is_flagged() -> None:
-    measurements = compared(0.3, -0.4, 0.55, 0.29, [[80.0, 5.0], [4.0, 11.0]])
-    assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == [
-        "the input 'plan' alone has log_loss=0.2900, the model 0.3000"
-    ]
-
-
-def test_a_class_that_is_never_predicted_is_flagged() -> None:
-    measurements = compared(0.3, -0.4, 0.55, 0.4, [[80.0, 0.0], [1200.0, 0.0]])
-    assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == [
-        "no test row is predicted 'yes', which 1,200 are: use the probabilities, and a threshold "
-        "of your own"
-    ]
-
-
-def test_a_loss_that_cannot_be_computed_has_no_caution() -> None:
-    measurements = compared(0.3, -0.4, 0.55, 0.2, [[80.0, 5.0], [4.0, 11.0]])
-    measurements["metrics"]["log_loss"] = {"value": None, "low": None, "high": None}
-    assert cautions(measurements, ("no", "yes"), CHAMPION_LIMIT) == []
+@pytest.mark.parametrize(
+    ("passed", "warnings", "words"),
+    [
+        (True, 0, "passed"),
+        (True, 1, "passed, with 1 warning"),
+        (False, 2, "failed, with 2 warnings"),
+    ],
+)
+def test_the_verdict_counts_the_warnings(passed: bool, warnings: int, words: str) -> None:
+    assert verdict_of({"gate": {"passed": passed}, "warnings": [{}] * warnings}) == words

@@ -52,7 +52,7 @@ def test_the_evaluation_holds_metrics_report_and_predictions(evaluated: Path) ->
         "report.html",
     ]
     metrics = read_metrics(evaluated)
-    assert (metrics["version"], metrics["task"], metrics["rows"]) == (1, "binary", 700)
+    assert (metrics["version"], metrics["task"], metrics["rows"]) == (2, "binary", 700)
     assert metrics["gate"]["passed"]
     assert metrics["skew"] | {"inputs": {}} == {
         "rows": 700,
@@ -213,6 +213,11 @@ def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
     measure.python_func(
         spec=spec,
         root=runs,
+        run="one",
+        created="2026-11-25T10:00:00Z",
+        template="1" * 64,
+        files=1,
+        digest="2" * 64,
         runner="local",
         runner_options={},
         project="",
@@ -229,7 +234,7 @@ def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
     )
     error = None
     try:
-        gate.python_func(runs, "one", "2026-11-25", examples, evaluation, trained)
+        gate.python_func(spec, runs, "one", "2026-11-25", examples, evaluation, trained)
     except SystemExit as failed:
         error = failed
     return {**scalars.metadata, **curves.metadata}, error
@@ -251,6 +256,10 @@ def test_a_failed_gate_raises_after_everything_is_recorded(
     assert len(recorded["confidenceMetrics"]) > 80
     assert [len(r["row"]) for r in recorded["confusionMatrix"]["rows"]] == [2, 2]
     assert history.earlier_runs(str(tmp_path / "runs"), "hand-made") == {}
+    last = history.last_run(str(tmp_path / "runs"), "hand-made")
+    assert last is not None and last["run"] == "one"
+    assert last["metrics"]["auc"] == pytest.approx(recorded["auc"])
+    assert last["data"]["digest"] == "2" * 64 and last["code"]["pipeline"] == "1" * 64
 
 
 @pytest.mark.parametrize(
@@ -266,6 +275,7 @@ def test_a_confusion_matrix_too_large_for_vertex_stays_in_metrics_json(
         "metrics": {},
         "rows": 1,
         "gate": {"passed": True},
+        "warnings": [],
         "curves": {"confusion": confusion},
         "classes": [f"class {i}" for i in range(n_classes)],
     }

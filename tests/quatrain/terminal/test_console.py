@@ -85,5 +85,5 @@ def test_a_metric_without_a_value_is_left_out(tmp_path):
     }
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     assert summarize({"evaluation": str(tmp_path)}) == (
-        "40 test rows: log_loss 0.2500, accuracy 1.0000, brier 0.1250; gate passed"
+        "40 test rows: log_loss 0.2500, accuracy 1.0000, brier 0.1250"
     )

@@ -11,7 +11,7 @@ import pytest
 
 from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
-from quatrain.components.evaluate.report import inputs, plots, report
+from quatrain.components.evaluate.report import heading, inputs, plots, report
 from quatrain.components.evaluate.report.report import render, show_number
 from tests.components.handmade import make_metadata, make_spec, make_transform
 
@@ -51,6 +51,8 @@ def page(
     report_rows: int = 20,
     importance: Sequence[Mapping[str, Any]] = (),
     dependence: Sequence[Mapping[str, Any]] = (),
+    severity: str = "serious",
+    changes: dict[str, Any] | None = None,
 ) -> str:
     measured = {
         "task": task,
@@ -93,7 +95,15 @@ def page(
         "classes": [] if task == "regression" else ["no", hostile],
         "weight": None,
         "gate": check_gate(measured, {}, 1e-4),
-        "cautions": [hostile],
+        "warnings": [{"kind": "drift", "severity": severity, "sentence": hostile}],
+        "run": {
+            "id": hostile,
+            "created": "2026-12-01T10:00:00Z",
+            "code": {"quatrain": "0.2.0", "trainer": "3" * 64, "pipeline": "4" * 64},
+            "data": {"uri": [hostile], "files": 2, "digest": "5" * 64, "days": hostile},
+            "rows": {},
+        },
+        "changes": changes or {"run": "", "made": "", "why": hostile},
         "made_by": {"spec": "1" * 64, "transform": "2" * 64, "package": "3" * 64},
     }
     metrics["skew"]["tolerance"] = 1e-4
@@ -315,8 +325,47 @@ def test_a_vanishing_score_is_zero_and_a_vanishing_loss_is_shown() -> None:
     assert show_number(-1.23e-06, rmse) == "-1.23e-06"
 
 
-def test_the_page_names_the_source_and_its_rows(tmp_path: Path) -> None:
-    assert "<dt>Source</dt><dd><code>rows.csv</code>: 11,620 rows</dd>" in page(tmp_path)
+def words_of(html: str) -> str:
+    """The text of a page, without its tags."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_the_page_names_the_run_its_code_and_its_data(tmp_path: Path) -> None:
+    text = words_of(page(tmp_path, hostile="made-up"))
+    assert "Run made-up, created 2026-12-01 10:00 UTC" in text
+    assert "Code Quatrain 0.2.0, trainer 333333333333 , pipeline 444444444444" in text
+    assert "Data made-up : 2 files, 11,620 rows, days made-up, digest 555555555555" in text
+
+
+def test_a_passed_gate_with_a_serious_warning_is_not_plain_green(tmp_path: Path) -> None:
+    for severity, state in (("serious", "warned"), ("minor", "passed")):
+        html = page(tmp_path, severity=severity)
+        assert f'<section class="card verdict {state}">' in html
+        assert "The model passed the gate, with 1 warning</strong>" in html
+        assert "<title>made-up: passed, with 1 warning" in html
+    failed = page(tmp_path, passed=False)
+    assert "The model failed the gate and was not promoted, with 1 warning" in failed
+
+
+def test_many_warnings_of_the_verdict_unfold() -> None:
+    warnings = [{"kind": "drift", "severity": "minor", "sentence": str(n)} for n in range(15)]
+    box = heading.verdict({"gate": {"passed": True, "checks": []}, "warnings": warnings})
+    assert (box.words, len(box.warnings), len(box.more)) == ("passed, with 15 warnings", 12, 3)
+
+
+def test_the_page_shows_what_has_changed_since_the_last_run(tmp_path: Path) -> None:
+    changes = {section: [] for section in ("rows", "data", "code")}
+    changes |= {"run": "one", "made": "2026-11-30T10:00:00Z", "why": ""}
+    spec = [{"what": f"columns.c{n}", "before": None, "now": "int"} for n in range(25)]
+    metrics = [{"what": "auc", "before": 0.25, "now": 0.3}]
+    html = page(tmp_path, changes={**changes, "spec": spec, "metrics": metrics})
+    section = html.split("<h3>Since the last run</h3>")[1].split("</section>")[0]
+    assert "Compared with one, created 2026-11-30 10:00 UTC." in words_of(section)
+    assert section.count("<li>columns.c") == 25
+    assert "<summary>5 more</summary>" in section
+    assert "AUC 0.2500 → 0.3000" in words_of(section)
+    same = page(tmp_path, changes={**changes, "spec": [], "metrics": []})
+    assert "Nothing has changed." in same
 
 
 def test_the_page_says_what_the_model_consists_of(tmp_path: Path) -> None:
