@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import Clean
@@ -27,6 +28,7 @@ from quatrain.draft.profile.columns import (
 )
 from quatrain.draft.profile.not_a_table import (
     check_head,
+    check_quotes,
     lacks_header,
     looks_like_a_row,
     naming_command,
@@ -37,6 +39,7 @@ from quatrain.draft.questions import questions_on
 from quatrain.draft.remarks import RECODE, rejected_rows, remarks_on
 from quatrain.draft.split import choose_split, missed_request
 from quatrain.draft.target import find_goal, literal, plain
+from quatrain.trainer.features.text_format import tidy_numpy
 
 LARGE, STEPS = 1_000_000, 6_000
 """With more train rows than this, a first run takes 6 000 steps instead of twelve whole epochs."""
@@ -71,6 +74,8 @@ def infer(uri: str, target: str) -> Draft:
             f"like those below; {_NAMELESS}, with better names than these: "
             f"{naming_command(uri, sample)}"
         )
+    check_quotes(uri, sample)
+    target = _column_named(sample, target)
     nulls = find_nulls(sample, target)
     columns = profile_columns(sample, nulls.spellings)
     remarks = list(sample.remarks)
@@ -162,10 +167,10 @@ def _draft(
     reject = dict(goal.reject)
     if table.sample.headers and table.columns[table.target].type == "string":
         # Where the target is a number, the cell with its name does not convert.
-        reject["repeated_header"] = f"{quoted(table.target)} = {literal(table.target)}"
+        reject["repeated_header"] = _is_text(table, table.target, table.target)
     footers = _footers_as_text(table)
     if footers:
-        rules = [f"{quoted(name)} = {literal(text)}" for name, text in footers]
+        rules = [_is_text(table, name, text) for name, text in footers]
         reject["footer"] = " OR ".join(dict.fromkeys(rules))
     if table.untrained:
         reject["class_not_in_train"] = _untrained_rule(table)
@@ -211,6 +216,19 @@ def _draft(
         f"{table.sample.sentence}.",
     ]
     return Draft(document, columns, features, about, questions, remarks, comments)
+
+
+def _column_named(sample: Sample, target: str) -> str:
+    """Returns the column of a name, which may have blanks around it in the header."""
+    alike = (name for name in sample.names if name.strip() == target)
+    return target if target in sample.names else next(alike, target)
+
+
+def _is_text(table: TableProfile, name: str, text: str) -> str:
+    """Returns the SQL condition that a column holds a text, as rules see it: tidied."""
+    spelling = table.columns[name].spelling
+    tidy = tidy_numpy(pa.array([text]), spelling.get("trim", False), spelling.get("case"))
+    return f"{quoted(name)} = {literal(tidy[0].as_py())}"
 
 
 def model_name(uri: str) -> str:

@@ -232,11 +232,11 @@ def best_type(values: pa.Array, counts: np.ndarray) -> tuple[Type, int]:
             best = (int(bad), type_)
         if not best[0]:
             break
-    if best[1] == "float" and _all_match(values, r"^[-+]?\d+$"):
+    if best[1] == "float" and _all_match(values, r"^\s*[-+]?\d+\s*$"):
         return "string", 0  # whole numbers beyond 2**53, which float64 cannot hold exactly
-    if best[1] == "int" and _all_match(values, r"^\+\d{7,}$"):
+    if best[1] == "int" and _all_match(values, r"^\s*\+\d{7,}\s*$"):
         return "string", 0  # phone numbers
-    if best[1] == "int" and pc.any(pc.match_substring_regex(values, pattern=r"^0\d")).as_py():
+    if best[1] == "int" and pc.any(pc.match_substring_regex(values, pattern=r"^\s*0\d")).as_py():
         return "string", 0  # leading zeros are part of a code, and a number would lose them
     return best[1], best[0] if best[1] != "string" else 0
 
@@ -353,12 +353,14 @@ def _profile_text(name: str, text: pa.Array, comma: _Comma) -> ColumnProfile:
         # What names something is no number: 98101-4820 is a postal code as 98101 is.
         column = _with_kind(ColumnProfile(name, "string", "category", text))
     is_text = column.type == "string" and column.kind in ("category", "identifier", "text")
-    if is_text and not _all_match(values, r"^\d+$"):
+    if is_text and not _all_match(values, r"^\s*\d+\s*$"):
         column = _recognize_dates(column, values)
     if not names and (amounts := _amounts_in(column, values, counts, comma)):
         return _as_amounts(column, amounts, text)
     if column.type == "string" and column.kind == "category":
         return _tidy(column)
+    if column.type == "string" and column.kind in ("code", "identifier", "text"):
+        return _without_blanks(column)
     return _read_as_time(column, text)
 
 
@@ -372,7 +374,7 @@ def _amounts_in(
     is_text = column.type == "string" and column.kind in ("category", "identifier", "text")
     if not is_text and not (column.type in ("int", "float") and column.n_bad):
         return None
-    if _all_match(values, r"^[-+]?\d+$"):
+    if _all_match(values, r"^\s*[-+]?\d+\s*$"):
         return None
     amounts = find_amounts(values, counts, *evidence)
     if not amounts or (names_something(column.name) and not amounts.declared.get("unit")):
@@ -412,12 +414,14 @@ def _read_as_time(column: ColumnProfile, text: pa.Array) -> ColumnProfile:
 
 def _tidy(column: ColumnProfile) -> ColumnProfile:
     """Returns categories trimmed or in lower case, as leaves the fewest distinct values."""
+    column = _without_blanks(column)
     candidates = [tidy_numpy(column.values, trim, case) for trim, case in _TIDY]
     counts = [len(values.unique()) for values in candidates]
     best = counts.index(min(counts))
     if not best:
         return column
     trim, case = _TIDY[best]
+    trim = trim or bool(column.spelling.get("trim"))
     spelling = {**({"trim": True} if trim else {}), **({"case": case} if case else {})}
     values = pc.if_else(pc.equal(candidates[best], ""), None, candidates[best])
     how, settings = {
@@ -427,6 +431,20 @@ def _tidy(column: ColumnProfile) -> ColumnProfile:
     }[trim, case]
     note = f"some values differ only {how}; {settings} them"
     return _with_kind(replace(column, values=values, spelling=spelling, note=note))
+
+
+def _without_blanks(column: ColumnProfile) -> ColumnProfile:
+    """Returns a column of text, trimmed if most values have blanks around them.
+
+    So they have where a file has a blank behind each delimiter, or pads its columns.
+    """
+    trimmed = tidy_numpy(column.values, True, None)
+    if pc.mean(pc.not_equal(trimmed, column.values)).as_py() <= 0.5:
+        return column
+    values = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    note = "most values have blanks around them, which `trim: true` removes"
+    bare = replace(column, kind="category", values=values, spelling={"trim": True}, note=note)
+    return _with_kind(bare)
 
 
 def _profile_typed(name: str, values: pa.Array) -> ColumnProfile:
@@ -556,7 +574,9 @@ def holds_numbers(values: pa.Array, counts: np.ndarray) -> bool:
         return False
     if best_type(values, counts)[0] != "string":
         return True
-    return not _all_match(values, r"^\d+$") and bool(find_amounts(values, counts, None, False))
+    return not _all_match(values, r"^\s*\d+\s*$") and bool(
+        find_amounts(values, counts, None, False)
+    )
 
 
 def _recognize_dates(column: ColumnProfile, values: pa.Array) -> ColumnProfile:

@@ -166,6 +166,29 @@ def _is_alike(name: str, column: pa.ChunkedArray) -> bool:
     return len(numbers) > ALIKE * len(cells) and min(numbers) <= float(name) <= max(numbers)
 
 
+def check_quotes(uri: str, sample: Sample) -> None:
+    """Refuses a CSV whose quotes stand behind blanks, where they quote nothing.
+
+    Raises:
+        SourceError: They do so in most values of a column; the message has the command against it.
+    """
+    path, mark = list_files(sample.source)[0][0], sample.source.delimiter
+    for name in sample.table.column_names if sample.source.format == "csv" else ():
+        texts = sample.table.column(name)
+        if not pa.types.is_string(texts.type) or texts.null_count == len(texts):
+            continue
+        quoted = pc.match_substring_regex(texts, pattern=r'\A[ \t]+"')
+        if pc.mean(quoted).as_py() > 0.5:
+            shown = texts.filter(pc.fill_null(quoted, False))[0].as_py()
+            change = f's/[{mark}][[:blank:]]+"/{mark}"/g'
+            program = f"sed -E {shlex.quote(change)}"
+            raise SourceError(
+                f"{uri}: the values of {name!r} have a blank before their quotes, as {shown!r}; "
+                f"quotes count at the start of a value only, so remove the blanks: "
+                f"{command(program, path, '.csv')}"
+            )
+
+
 def naming_command(uri: str, sample: Sample) -> str:
     """Returns the command that writes names above the rows of a file."""
     names = sample.source.delimiter.join(f"c{i}" for i in range(1, len(sample.names) + 1))

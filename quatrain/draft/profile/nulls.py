@@ -67,8 +67,8 @@ def find_nulls(sample: Sample, target: str) -> Nulls:
             among_numbers.update(spellings)
             continue
         values.update(v for v in rest[0].to_pylist() if len(v) <= LONGEST)
-        among_words.update(s for s in spellings if s in CONVENTIONAL)
-        classes.update(s for s in spellings if s in POSSIBLE and name == target)
+        among_words.update(s for s in spellings if _bare(s) in CONVENTIONAL)
+        classes.update(s for s in spellings if _bare(s) in POSSIBLE and name == target)
     # `source.nulls` holds for the whole table, so a word that is a value elsewhere is not one.
     odd = {word: names for word, names in odd_columns_of.items() if word not in values}
     columns_of |= odd
@@ -76,7 +76,9 @@ def find_nulls(sample: Sample, target: str) -> Nulls:
     chosen = (among_numbers | among_words) - classes
     if not sample.whole:
         chosen.add("NA")  # the default of a spec: a rare NA may not be in the sample
-    nulls = ("", *(s for s in (*CONVENTIONAL, *POSSIBLE, *odd) if s in chosen))
+    known = (*CONVENTIONAL, *POSSIBLE, *odd)
+    # With a blank behind each delimiter, " NA" is the text of a cell that says NA.
+    nulls = ("", *sorted(chosen, key=lambda s: (known.index(_bare(s)), s)))
     return Nulls(nulls, tuple(_remarks(sample, columns_of, chosen, among_numbers, target)))
 
 
@@ -97,7 +99,7 @@ def _remarks(
             )
         elif target in names:
             yield f"{where} is read as missing, and a row without {target!r} is rejected"
-        elif spelling not in CONVENTIONAL and spelling not in POSSIBLE:
+        elif _bare(spelling) not in (*CONVENTIONAL, *POSSIBLE):
             yield f"{where} stands among numbers or times, and is read as missing"
         elif codes := [n for n in names if _looks_like_codes(sample.table.column(n), spelling)]:
             yield (
@@ -105,7 +107,7 @@ def _remarks(
                 f"codes of letters too; it is read as missing unless you remove it from "
                 f"source.nulls"
             )
-        elif spelling in among_numbers and spelling in POSSIBLE and len(names) > 1:
+        elif spelling in among_numbers and _bare(spelling) in POSSIBLE and len(names) > 1:
             yield f"{where} is read as missing in each, because source.nulls is for the whole table"
 
 
@@ -121,12 +123,19 @@ def _counted(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     return counted.field("values"), counted.field("counts").to_numpy()
 
 
+def _bare(spelling: str) -> str:
+    """Returns a text without blanks around it, or one blank if there is nothing else."""
+    return spelling.strip(" \t") or " "
+
+
 def _part_spellings(
     counted: tuple[pa.Array, np.ndarray],
 ) -> tuple[list[str], tuple[pa.Array, np.ndarray]]:
     """Separates spellings of a missing value from the other distinct values and their counts."""
     values, counts = counted
-    is_spelling = pc.is_in(values, pa.array([*CONVENTIONAL, *POSSIBLE]))
+    trimmed = pc.ascii_trim(values, characters=" \t")
+    bare = pc.if_else(pc.equal(trimmed, ""), " ", trimmed)
+    is_spelling = pc.is_in(bare, pa.array([*CONVENTIONAL, *POSSIBLE]))
     is_rest = pc.invert(is_spelling)
     return values.filter(is_spelling).to_pylist(), (
         values.filter(is_rest),

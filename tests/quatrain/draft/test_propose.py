@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,43 @@ def test_amounts_in_json_and_parquet_are_declared_as_they_are_written(
     for proposal in proposals:
         column = proposal.spec.declared["price"]
         assert (column.type, column.thousands, column.unit) == ("float", ",", ("$",))
+
+
+def test_a_blank_behind_each_delimiter_is_no_part_of_a_value(init, chance, tmp_path) -> None:
+    rows = [
+        f"r{i}, {chance.choice(['NA', '2.5', '7'])}, {chance.choice(['true', 'false'])}, "
+        f"2013-01-{i % 28 + 1:02}, {chance.choice(['Ulm', 'Bonn'])}, {chance.choice(['yes', 'no'])}"
+        for i in range(300)
+    ]
+    proposal = init("\n".join(["id, x, flag, day, town, y", *rows]) + "\n", "y")
+    trimmed = {n: c.trim for n, c in proposal.spec.declared.items() if c.type == "string"}
+    assert trimmed == {" town": True, " y": True}
+    assert (proposal.spec.label, proposal.spec.source.nulls) == (" y", ("", " NA"))
+    assert [proposal.spec.columns[f" {n}"] for n in ("x", "flag", "day")] == [
+        *("float", "bool", "date")
+    ]
+    preprocess(proposal.spec.as_json(), runner="local", out=str(tmp_path / "o"))
+    assert json.loads((tmp_path / "o/manifest.json").read_text())["rows"]["rejected"] == 0
+    label = json.loads((tmp_path / "o/transform.json").read_text())["label"]
+    assert label["classes"] == ["no", "yes"]
+
+
+def test_quotes_behind_a_blank_are_refused_with_the_command_that_removes_it(init, chance) -> None:
+    rows = [f'r{i}, "{chance.choice(["Ulm, Nord", "Bonn"])}", {i % 2}' for i in range(300)]
+    text = "\n".join(["id, town, y", *rows]) + "\n"
+    with pytest.raises(QuatrainError, match="' town' have a blank before their quotes") as refused:
+        init(text, "y")
+    assert """remove the blanks: sed -E 's/[,][[:blank:]]+"/,"/g' < """ in str(refused.value)
+    bare = re.sub(r',[ \t]+"', ',"', text)
+    assert init(bare, "y").spec.columns[" town"] == "string"
+
+
+def test_a_repeated_header_is_rejected_whatever_the_case_of_its_label(init, chance) -> None:
+    y = [chance.choice(["Yes", "yes", "No"]) for _ in range(300)]
+    rows = [f"{chance.random():.3f},{label}" for label in y]
+    proposal = init("\n".join(["x,Label", *rows, "x,Label", *rows]) + "\n", "Label")
+    assert proposal.spec.declared["Label"].case == "lower"
+    assert proposal.spec.clean.reject["repeated_header"] == "\"Label\" = 'label'"
 
 
 def days(n: int, form: str = "%Y-%m-%d") -> list[str]:

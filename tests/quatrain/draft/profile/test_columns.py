@@ -51,6 +51,8 @@ def profile_of(folder: Path, values: list[str], name: str = "x", other: str = "z
         ("date", [f"8001{i:02}" for i in range(10, 31)], "date", "time"),
         ("date", [f"8013{i:02}" for i in range(10, 31)], "int", "number"),
         ("n", ["20130131", "20139901", "20130202"], "int", "number"),
+        ("gain", ["+5", "-3", "+12"], "int", "number"),
+        ("reach", [f"+4930123{i:04}" for i in range(30)], "string", "identifier"),
         ("price", ["$1,234.50", "$9.00", "-$3"], "float", "number"),
         ("share", ["12%", "7.5%", "100%"], "float", "number"),
         ("loss", ["(1,200.50)", "7.00", "1,000"], "float", "number"),
@@ -101,6 +103,15 @@ def test_categories_that_differ_by_blanks_or_case_alone_are_one(tmp_path: Path) 
     assert profile_of(tmp_path, ["Yes", "No"] * 5).declared == "string"
 
 
+def test_blanks_around_most_texts_are_removed(tmp_path: Path) -> None:
+    column = profile_of(tmp_path, [" Ulm", " Bonn", "Kiel"] * 7)
+    assert column.declared == {"type": "string", "trim": True}
+    assert sorted(column.values.unique().to_pylist()) == ["Bonn", "Kiel", "Ulm"]
+    assert profile_of(tmp_path, [" Ulm", "Bonn", "Kiel"] * 7).declared == "string"
+    codes = profile_of(tmp_path, [f" 0{i}" for i in range(10, 20)] * 3)
+    assert (codes.declared, codes.kind) == ({"type": "string", "trim": True}, "code")
+
+
 def test_a_few_cells_that_do_not_convert_leave_the_type(tmp_path: Path) -> None:
     column = profile_of(tmp_path, ["7", "8"] * 200 + ["eight"])
     assert (column.type, column.n_bad) == ("int", 1)
@@ -126,6 +137,11 @@ def nulls_of(folder: Path, target: str, *columns: tuple[str, list[str]]) -> Null
 def test_a_known_spelling_among_numbers_is_missing(tmp_path: Path) -> None:
     nulls = nulls_of(tmp_path, "y", ("x", ["1", "-", "None"]), ("y", ["a", "b", "a"]))
     assert nulls == Nulls(("", "None", "-"), ())
+
+
+def test_a_known_spelling_behind_a_blank_is_missing_too(tmp_path: Path) -> None:
+    nulls = nulls_of(tmp_path, "y", ("x", [" 1", " NA", " -"]), ("y", ["a", "b", "a"]))
+    assert nulls == Nulls(("", " NA", " -"), ())
 
 
 def test_a_possible_spelling_among_words_stays_a_value_with_a_remark(tmp_path: Path) -> None:
