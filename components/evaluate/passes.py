@@ -287,7 +287,7 @@ def _score(
         comparison,
         models.champion_error,
         worst,
-        RowSample.of(batch.select(_sampled_columns(plan)), row),
+        RowSample.of(batch.select(_sampled_columns(plan)), row, plan.budget.max_rows),
     )
     return measured, prediction_table(plan.transform, answers, labels)
 

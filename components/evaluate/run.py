@@ -99,6 +99,8 @@ def evaluate_model(
             if launch.remote:  # its workers have neither the copy nor a mount
                 served, shards = f"{model}/model", examples
                 opponent = opponent and unmounted(opponent)
+            # A trainer of one's own may call anything `linear`; its cost is not known.
+            ours = metadata if checked.train.trainer is None else {}
             plan = EvaluationPlan(
                 served,
                 transform,
@@ -106,7 +108,7 @@ def evaluate_model(
                 folder.uri,
                 opponent,
                 checked.evaluate.report_rows,
-                Budget.of(metadata, transform, manifest["rows"]["read"]),
+                Budget.of(checked.evaluate.importance, ours, transform, manifest["rows"]["read"]),
             )
             train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             rows = manifest["rows"]["test"]

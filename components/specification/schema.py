@@ -74,6 +74,14 @@ class Limit(Section):
         return self
 
 
+class Importance(Section):
+    """What it may take to say which inputs matter; without `cpu_s`, the table's size decides."""
+
+    rows: Annotated[int, Field(ge=0, le=20_000)] = 2_000
+    inputs: Annotated[int, Field(ge=1)] = 200
+    cpu_s: Annotated[float, Field(gt=0)] | None = None
+
+
 class Evaluate(Section):
     """Slices of the test rows and the bounds that a model must reach."""
 
@@ -82,6 +90,7 @@ class Evaluate(Section):
     champion: Limit = Limit(warn=0.01, fail=0.05)
     skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
     report_rows: Annotated[int, Field(ge=0, le=100)] = 20
+    importance: Importance = Importance()
 
 
 def _read_space(value: Any) -> Any:

@@ -177,6 +177,8 @@ def _is_alive(pid: int) -> bool:
 def _importance_lines(metrics: dict[str, Any]) -> Iterator[str]:
     """Yields the inputs that matter most, if a run before this version did not leave them out."""
     entries = metrics.get("importance", ())
+    if entries and all(e["low"] is None or e["low"] <= 0 for e in entries):
+        yield "no input matters to the model beyond chance"
     seen = [e for e in entries if e["low"] is not None and e["low"] > 0]
     if seen:
         listing = ", ".join(f"{e['input']} +{e['rise']:,.4f}" for e in seen[:N_INPUTS])

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from quatrain.components.specification.schema import Importance
 from quatrain.trainer.features.transform import Transform
 
-MAX_INPUTS = 200
-"""Inputs whose importance is measured."""
 MAX_PERMUTATIONS = 5
 """Permutations of each input; scikit-learn's `permutation_importance` has as many by default."""
 LEAST_ROWS = 50
@@ -55,24 +54,32 @@ class Budget:
         cpu_s: CPU-seconds, in all.
         model_us: Microseconds of CPU time that the model is estimated to take for an engineered
             row.
+        max_rows: Most rows of the sample.
+        max_inputs: Most inputs whose importance is measured.
     """
 
     cpu_s: float = CPU_S_SMALL
     model_us: float = UNKNOWN_US
+    max_rows: int = Importance().rows
+    max_inputs: int = Importance().inputs
 
     @classmethod
-    def of(cls, model: Mapping[str, Any], transform: Transform, n_rows: int) -> Budget:
+    def of(
+        cls, bounds: Importance, model: Mapping[str, Any], transform: Transform, n_rows: int
+    ) -> Budget:
         """Returns the budget of a model.
 
         Args:
+            bounds: The bounds of the spec.
             model: metadata.json of the model.
             transform: Its transform.
             n_rows: Rows of the table.
         """
-        cpu_s = CPU_S if n_rows >= LARGE_TABLE else CPU_S_SMALL
-        return cls(cpu_s, _model_us(model, transform))
+        default = CPU_S if n_rows >= LARGE_TABLE else CPU_S_SMALL
+        model_us = _model_us(model, transform)
+        return cls(bounds.cpu_s or default, model_us, bounds.rows, bounds.inputs)
 
-    def rows(self, transform: Transform, text_bytes: float) -> int:
+    def affordable(self, transform: Transform, text_bytes: float) -> int:
         """Returns how many rows may be predicted.
 
         Args:
@@ -88,10 +95,10 @@ def importance_size(affordable: int, n_inputs: int, n_rows: int) -> tuple[int, i
 
     Args:
         affordable: Rows that may be predicted.
-        n_inputs: Inputs of the model.
+        n_inputs: Inputs to shuffle, if they can be afforded.
         n_rows: Rows of the sample.
     """
-    inputs = min(n_inputs, MAX_INPUTS, max(1, affordable // LEAST_ROWS))
+    inputs = min(n_inputs, max(1, affordable // LEAST_ROWS))
     rows = min(n_rows, affordable // inputs)
     # A permutation shifts the rows by its number, so each row gets other rows' values.
     permutations = min(MAX_PERMUTATIONS, affordable // (inputs * max(rows, 1)), rows - 1)

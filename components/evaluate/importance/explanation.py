@@ -32,9 +32,11 @@ def explain(measured: Measurements, model: ServedModel, budget: Budget) -> dict[
     reference, transform = measured.overall.reference, model.transform
     names = strongest_alone(measured, transform)
     sample = SampledRows.of(measured.sample.rows, model, reference)
-    affordable = budget.rows(transform, text_bytes(transform, sample.columns))
+    affordable = budget.affordable(transform, text_bytes(transform, sample.columns))
     to_shuffle = int(IMPORTANCE_SHARE * affordable)
-    n_inputs, n_rows, n_permutations = importance_size(to_shuffle, len(names), len(sample))
+    n_inputs, n_rows, n_permutations = importance_size(
+        to_shuffle, min(len(names), budget.max_inputs), len(sample)
+    )
     rows = sample.first(n_rows)
     estimates: dict[str, MetricEstimate] = {}
     if n_permutations:
@@ -75,7 +77,7 @@ def strongest_alone(measured: Measurements, transform: Transform) -> list[str]:
 def text_bytes(transform: Transform, columns: Columns) -> float:
     """Returns the bytes of the text features in a row, on average."""
     texts = [columns[f.columns[0]] for f in transform.features if isinstance(f, Text)]
-    return float(sum(pc.mean(pc.binary_length(text)).as_py() for text in texts))
+    return float(sum(pc.mean(pc.binary_length(text)).as_py() or 0 for text in texts))
 
 
 def _rank(estimate: MetricEstimate) -> tuple[bool, float]:

@@ -9,8 +9,6 @@ import pyarrow as pa
 
 from quatrain.trainer.features.fingerprint import splitmix64
 
-MAX_ROWS = 2_000
-"""Rows of a sample: no more than a batch holds anyway, so memory stays bounded by the batch."""
 KEY = "key"
 """The column of the hashes, by which a sample is sorted."""
 _SEED = np.uint64(0x9E3779B97F4A7C15)
@@ -30,10 +28,10 @@ class RowSample:
     """
 
     rows: pa.Table | None = None
-    n: int = MAX_ROWS
+    n: int = 0
 
     @classmethod
-    def of(cls, rows: pa.Table, first_row: int, n: int = MAX_ROWS) -> RowSample:
+    def of(cls, rows: pa.Table, first_row: int, n: int) -> RowSample:
         """Returns the sample of a batch.
 
         Args:
@@ -47,9 +45,10 @@ class RowSample:
 
     def __add__(self, other: RowSample) -> RowSample:
         parts = [s.rows for s in (self, other) if s.rows is not None]
+        n = max(self.n, other.n)
         if len(parts) < 2:
-            return RowSample(parts[0] if parts else None, self.n)
-        return RowSample(_least(pa.concat_tables(parts), self.n), self.n)
+            return RowSample(parts[0] if parts else None, n)
+        return RowSample(_least(pa.concat_tables(parts), n), n)
 
     @property
     def n_rows(self) -> int:

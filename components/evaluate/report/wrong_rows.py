@@ -8,6 +8,8 @@ from typing import Any
 
 N_VALUES = 8
 """Raw values that stand in the line of a row; the others unfold."""
+MAX_OTHERS = 100
+"""Raw values that unfold; metrics.json has those of tables with thousands of columns."""
 MAX_VALUE = 80
 """Characters of a value that are shown."""
 
@@ -24,7 +26,8 @@ class WrongRowLine:
         prediction: The likeliest class, or the predicted number.
         gap: The probability of its label, or prediction - label.
         first: Names and raw values of the inputs that matter most.
-        others: Names and raw values of all other columns.
+        others: Names and raw values of other columns.
+        n_unlisted: The number of columns that are not shown.
     """
 
     number: str
@@ -33,6 +36,7 @@ class WrongRowLine:
     gap: str
     first: Values
     others: Values
+    n_unlisted: int
 
 
 def line(row: Mapping[str, Any], strongest: Sequence[str]) -> WrongRowLine:
@@ -45,7 +49,9 @@ def line(row: Mapping[str, Any], strongest: Sequence[str]) -> WrongRowLine:
         gap = _share(row["probability"])
     label, prediction = (_cut(_text(row[key])) for key in ("label", "prediction"))
     number = f"{row['row']:,}"
-    return WrongRowLine(number, label, prediction, gap, values[:N_VALUES], values[N_VALUES:])
+    first, others = values[:N_VALUES], values[N_VALUES : N_VALUES + MAX_OTHERS]
+    n_unlisted = len(values) - len(first) - len(others)
+    return WrongRowLine(number, label, prediction, gap, first, others, n_unlisted)
 
 
 def _share(value: float) -> str:

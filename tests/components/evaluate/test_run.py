@@ -139,11 +139,13 @@ def test_the_importance_of_each_raw_input_is_measured(evaluated: Path) -> None:
 def test_no_row_is_quoted_if_the_spec_says_so(tmp_path: Path, models: dict[str, Path]) -> None:
     delay = np.round(ROWS["test"]["delay"].to_numpy(), 1) + 0.123456
     rows = {**ROWS, "test": ROWS["test"].set_column(0, "delay", [delay])}
-    spec = make_spec(report_rows=0)
+    spec = make_spec(report_rows=0, importance={"inputs": 1})
     examples = write_examples(tmp_path / "examples", rows, spec=spec)
     evaluate_model(spec, examples, models["binary"].parent, tmp_path / "evaluation")
     metrics = read_metrics(tmp_path / "evaluation")
     assert (metrics["worst_rows"], metrics["skew"]["inputs"]) == ([], {})
+    assert [e["input"] for e in metrics["importance"]] == ["delay"]  # the strongest alone
+    assert metrics["importance_basis"]["inputs_left_out"] == 1
     texts = [(tmp_path / "evaluation" / n).read_text() for n in ("metrics.json", "report.html")]
     for text in texts:
         assert ".12345" not in text
@@ -187,6 +189,16 @@ def test_a_broken_engineered_column_is_caught_as_skew(
     assert metrics["skew"]["max_difference"] > 0.1
     assert metrics["skew"]["inputs"]["carrier"] == "UA"
     assert metrics["skew"]["column"] == "carrier"
+
+
+def test_no_importance_is_measured_if_the_spec_says_so(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    spec = make_spec(importance={"rows": 0})
+    examples = write_examples(tmp_path / "examples", ROWS, spec=spec)
+    metrics = evaluate_model(spec, examples, models["binary"].parent, tmp_path / "evaluation")
+    assert (metrics["importance"], metrics["dependence"]) == ([], [])
+    assert "Which inputs matter" not in (tmp_path / "evaluation" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])

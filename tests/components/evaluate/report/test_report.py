@@ -11,7 +11,7 @@ import pytest
 
 from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
-from quatrain.components.evaluate.report import heading, inputs, plots, report
+from quatrain.components.evaluate.report import heading, inputs, plots, report, wrong_rows
 from quatrain.components.evaluate.report.report import render, show_number
 from tests.components.handmade import make_metadata, make_spec, make_transform
 
@@ -468,6 +468,14 @@ def test_the_inputs_that_matter_most_come_first_in_a_wrong_row(tmp_path: Path) -
     section = section_of(page(tmp_path, importance=entries), "Where it is most wrong")
     names = re.findall(r"<i>(\w+)</i>", section)
     assert names == ["x9", "x", "time", *(f"x{k}" for k in range(9))]
+
+
+def test_a_wrong_row_of_thousands_of_columns_stays_short() -> None:
+    row = {**wrong_row("binary", "x"), "values": {f"c{k}": k for k in range(3000)}}
+    line = wrong_rows.line(row, ["c2999"])
+    assert line.first[0] == ("c2999", "2999")
+    assert len(line.first) + len(line.others) + line.n_unlisted == 3000
+    assert len(line.others) == wrong_rows.MAX_OTHERS
 
 
 def test_rejected_rows_and_skewed_ones_are_quoted_only_if_rows_may_be(tmp_path: Path) -> None:
