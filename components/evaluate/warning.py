@@ -15,7 +15,7 @@ from typing import Any
 from quatrain.components.evaluate.gate import against_champion, is_worse, meets, prior_of
 from quatrain.components.evaluate.measures.metrics import loss_of
 from quatrain.components.preprocess.checks.split_problems import leak_warnings
-from quatrain.components.preprocess.drift.compare import sentence_of
+from quatrain.components.preprocess.drift.compare import checks_of, sentence_of
 from quatrain.components.specification.schema import Limit, ModelSpec
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted
@@ -164,10 +164,9 @@ def _last_times(statistics: Mapping[str, Any]) -> dict[str, datetime.datetime]:
 def _of_drift(drift: Mapping[str, Any]) -> Iterator[RunWarning]:
     """Yields the measures above their limits: the label's first, then the furthest from chance."""
     found = [
-        (not column["label"], -check["value"] / check["noise"], sentence_of(comparison, check))
+        (not is_label, -check["value"] / check["noise"], sentence_of(comparison, check))
         for comparison in drift["comparisons"]
-        for column in comparison["columns"]
-        for check in column["checks"]
+        for is_label, check in checks_of(comparison)
         if check["verdict"] == "warn"
     ]
     for _, _, sentence in sorted(found):

@@ -137,6 +137,7 @@ class Drift(Section):
     stddev: Limit = Limit(warn=0.5)
     new: Limit = Limit(warn=0.01)
     label: Limit = Limit(warn=0.05)
+    rows: Limit = Limit(warn=0.7)
 
 
 class Train(Section):

@@ -49,6 +49,7 @@ class RunDrift:
         title: What the earlier run is: the last one, the champion's, or both.
         run: The earlier run's name, and when it was created.
         rows: Rows before and now.
+        rows_verdict: Whether their number has changed too much.
         columns: The columns, most drift first; at most `MAX_COLUMNS`.
         n_more: The number of columns that are not shown.
         notes: What could not be compared.
@@ -58,6 +59,7 @@ class RunDrift:
     title: str
     run: tuple[str, str]
     rows: Mapping[str, int]
+    rows_verdict: str
     columns: Sequence[ColumnDrift]
     n_more: int
     notes: Sequence[str]
@@ -80,6 +82,7 @@ def run_drifts(drift: Mapping[str, Any]) -> Iterator[RunDrift]:
             title=" and ".join(ROLES[role] for role in comparison["against"]),
             run=(comparison["run"], comparison["made"]),
             rows=comparison["rows"],
+            rows_verdict=comparison["checks"][0]["verdict"],
             columns=columns[:MAX_COLUMNS],
             n_more=len(columns[MAX_COLUMNS:]),
             notes=comparison["notes"],

@@ -134,13 +134,22 @@ def sentence_of(comparison: Mapping[str, Any], check: Mapping[str, Any]) -> str:
     return f"against {history.ROLES[comparison['against'][0]]}, {check['sentence']}"
 
 
+def checks_of(comparison: Mapping[str, Any]) -> Iterator[tuple[bool, Mapping[str, Any]]]:
+    """Yields the checks against an earlier run: of the table, then of each column.
+
+    The first value says whether the check is of the label.
+    """
+    yield from ((False, check) for check in comparison["checks"])
+    for column in comparison["columns"]:
+        yield from ((column["label"], check) for check in column["checks"])
+
+
 def sentences(drift: Mapping[str, Any], verdict: str) -> list[str]:
     """Returns the sentence of each measure with this verdict, after the name of the earlier run."""
     return [
         sentence_of(comparison, check)
         for comparison in drift["comparisons"]
-        for column in comparison["columns"]
-        for check in column["checks"]
+        for _, check in checks_of(comparison)
         if check["verdict"] == verdict
     ]
 
@@ -190,8 +199,8 @@ def compare(
         limits: The limits, by measure.
 
     Returns:
-        The rows of both runs, notes on what cannot be compared, and each column with its checks and
-        bins.
+        The rows of both runs with their check, notes on what cannot be compared, and each column
+        with its checks and bins.
     """
     label = now["label"]["column"]
     notes = list(_notes(before, now))
@@ -206,7 +215,14 @@ def compare(
         checks = [m.check(name, limits[m.measure]) for m in measures]
         columns.append({"column": name, "label": name == label, "checks": checks, "bins": bins})
     rows = {"before": before["rows"], "now": now["rows"]}
-    return {"rows": rows, "notes": notes, "columns": columns}
+    of_table = [_rows(before["rows"], now["rows"]).check("the table", limits["rows"])]
+    return {"rows": rows, "checks": of_table, "notes": notes, "columns": columns}
+
+
+def _rows(before: int, now: int) -> DriftMeasure:
+    """Returns the change of the number of rows, as |ln ratio|; the noise is that of two counts."""
+    noise = Z * math.sqrt(1 / before + 1 / now)
+    return DriftMeasure("rows", abs(math.log(now / before)), noise, f"{before:,}", f"{now:,}")
 
 
 def _notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -244,7 +244,9 @@ def drifted(*moved: tuple[str, str, float], verdict: str = "warn") -> dict[str, 
         }
         for column, measure, value in moved
     ]
-    return {"comparisons": [{"against": ["previous", "champion"], "columns": columns}]}
+    return {
+        "comparisons": [{"against": ["previous", "champion"], "checks": [], "columns": columns}]
+    }
 
 
 def test_drift_is_told_in_the_words_of_the_log_the_label_first_then_the_furthest() -> None:

@@ -168,6 +168,7 @@ def drift_from(hostile: str) -> dict[str, Any]:
         "run": hostile,
         "made": "2026-11-25T10:00:00Z",
         "rows": {"before": 900, "now": 1000},
+        "checks": [{**check("rows", 0.8, "warn"), "before": "900", "now": "1,000"}],
         "notes": [hostile],
         "columns": [
             {"column": name, "label": label, "checks": checks, "bins": bins}
@@ -227,8 +228,14 @@ def test_columns_that_moved_come_first_and_are_drawn_with_the_label(tmp_path: Pa
     names = re.findall(r"<tr><th>(\w+)", section)
     assert names[1:] == ["moved", "lucky", "x", "calm"]  # after the table's head
     assert re.findall(r"<h3>(\w+): before and now", section) == ["moved", "x"]
-    assert section.count('<span class="mark bad">warn</span>') == 1
+    table = section.split("<table")[1]
+    assert table.count('<span class="mark bad">warn</span>') == 1
     assert section.count('<span class="mark dim">chance</span>') == 2
+
+
+def test_a_changed_number_of_rows_is_marked(tmp_path: Path) -> None:
+    section = page(tmp_path).split("<h2>Drift</h2>")[1].split("<h2>")[0]
+    assert '900 rows then, 1,000 now <span class="mark bad">warn</span>' in section
 
 
 def test_bars_are_as_long_as_their_shares() -> None:

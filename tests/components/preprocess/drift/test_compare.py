@@ -108,6 +108,26 @@ def test_a_column_that_moved_warns_and_the_others_do_not() -> None:
     assert "is above drift.psi.warn 0.2" in drift["size"]["psi"]["sentence"]
 
 
+@pytest.mark.parametrize(("n", "verdict"), [(2000, "passed"), (1100, "passed"), (900, "warn")])
+def test_half_of_the_rows_is_drift_of_the_table(n: int, verdict: str) -> None:
+    drift = compare.compare(statistics_of(sample(2000, 0)), statistics_of(sample(n, 1)), LIMITS)
+    (check,) = drift["checks"]
+    assert (check["measure"], check["verdict"]) == ("rows", verdict)
+    assert check["value"] == pytest.approx(np.log(2000 / n))
+    if verdict == "warn":
+        told = compare.sentences({"comparisons": [{"against": ["previous"], **drift}]}, "warn")
+        assert told == [
+            "against the last successful run, the table: rows=0.799 is above drift.rows.warn 0.7 "
+            "(2,000 before, 900 now; chance alone gives up to 0.18)"
+        ]
+
+
+def test_a_small_table_may_halve_by_chance() -> None:
+    # 4.5 deviations of ln(20 / 9) are 4.5 sqrt(1/20 + 1/9) = 1.8.
+    tables = [statistics_of(sample(n, n)) for n in (20, 9)]
+    assert compare.compare(*tables, LIMITS)["checks"][0]["verdict"] == "chance"
+
+
 def test_psi_is_that_of_the_textbook() -> None:
     # 60/40 against 30/70: (0.3 - 0.6) ln(0.3/0.6) + (0.7 - 0.4) ln(0.7/0.4) = 0.3758.
     before, now = sample(10_000, 0), sample(10_000, 1)
