@@ -47,13 +47,13 @@ _MONEY = re.compile(
 )
 _SHARES = {"%", "‰", "pct", "pct.", "percent", "per cent", "prozent", "pour cent", "por ciento"}
 _WORD = re.compile(
-    r"(?:[^\W\d_]|[°µ\"\u2033'\u2032])(?:[^\W\d_]|[²³/.%^*·]){0,11}[23]?(?: [^\W\d_]{1,8})?"
+    r"(?:[^\W\d_]|[°µ\"\u2033'\u2032])(?:[^\W\d_]|[²³/.%^*·]){0,11}[23]?(?: [^\W\d_]{1,8}\.?)?"
 )
 _KNOWN = (
     "kg g mg µg t lb lbs oz km m cm mm mi ft in yd l ml cl dl gal kwh mwh wh kw mw w v a hz ghz",
     "mhz b kb mb gb tb °c °f °k h hr hrs hour hours min mins minute minutes s sec secs ms",
     "d day days week weeks month months year years yr yrs mo y m² m2 ha ac sqft kcal cal",
-    "ppm bpm mmhg db px pcs",
+    "ppm bpm mmhg db px pcs km/h mph kmh kmpl km/l km/kg mpg l/100km bhp hp ps cc rpm nm",
 )
 """Units that may differ from row to row in a column of amounts, in lower case."""
 _MAGNITUDES = (
@@ -135,7 +135,7 @@ def find_amounts(
     units, digits, odd = parts
     total, is_number = int(counts.sum()), ~odd
     if counts[odd].sum() > 0.5 * total or not is_number.any():
-        return None
+        return _bounds(values, counts, odd)
     numbers, n_odd = values.filter(pa.array(is_number)), int(counts[odd].sum())
     digits = digits.filter(pa.array(is_number))
     reading = _read(numbers, counts[is_number], digits, units, comma, prefers_comma)
@@ -151,6 +151,16 @@ def find_amounts(
     if len(values) <= FEW_UNITS or (units.distinct and not units.are_known):
         return None
     return _not_understood(values, odd, reading, digits, why, unless)
+
+
+def _bounds(values: pa.Array, counts: np.ndarray, odd: np.ndarray) -> Amounts | None:
+    """Returns amounts of which most are bounds such as <5, or None if they are something else."""
+    is_bound = pc.match_substring_regex(values, pattern=r"\A\s*[<>≤≥~≈]=?\s*[$€£]?[0-9]")
+    like = is_bound.to_numpy(zero_copy_only=False) | ~odd
+    if counts[like].sum() < 0.9 * counts.sum() or len(values) <= FEW_UNITS:
+        return None
+    texts = tuple(values.filter(pa.array(odd)).to_pylist())
+    return Amounts({"type": "float"}, 0, why=f"{_listed(texts)} are no numbers", odd=texts)
 
 
 @dataclass(frozen=True)
@@ -360,10 +370,14 @@ def _entry(
 
 
 def _are_names(reading: _Reading, digits: pa.Array) -> bool:
-    """Whether digits in groups name something, as those of 732 829 320 do: all are equally long."""
-    lengths = pc.utf8_length(digits).unique()
-    is_plain = reading.declared.get("thousands") == " " and "unit" not in reading.declared
-    return is_plain and len(lengths) == 1 and lengths[0].as_py() >= len("732 829 320")
+    """Whether digits in groups name something, as those of 732 829 320 do: all are equally long.
+
+    Commas stand between thousands only.
+    """
+    if reading.declared.get("thousands") not in (" ", ".") or reading.declared["type"] != "int":
+        return False
+    mode = pc.mode(pc.utf8_length(digits))[0].as_py()
+    return bool(mode["mode"] >= len("732 829 320") and mode["count"] > 0.99 * len(digits))
 
 
 def _n_bad(values: pa.Array, counts: np.ndarray, spelling: Spelling) -> int:

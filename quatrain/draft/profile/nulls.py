@@ -78,7 +78,7 @@ def find_nulls(sample: Sample, target: str) -> Nulls:
         chosen.add("NA")  # the default of a spec: a rare NA may not be in the sample
     known = (*CONVENTIONAL, *POSSIBLE, *odd)
     # With a blank behind each delimiter, " NA" is the text of a cell that says NA.
-    nulls = ("", *sorted(chosen, key=lambda s: (known.index(_bare(s)), s)))
+    nulls = ("", *sorted(chosen, key=lambda s: (known.index(s if s in odd else _bare(s)), s)))
     return Nulls(nulls, tuple(_remarks(sample, columns_of, chosen, among_numbers, target)))
 
 

@@ -65,6 +65,7 @@ UNDERSTOOD: dict[str, tuple[Write, dict[str, Any]]] = {
         lambda c: f"{c.randint(1, 99)}{c.choice(['kg', ' KG'])}",
         {"unit": ["KG", "kg"]},
     ),
+    "areas": (lambda c: f"{c.randint(1, 9999)} sq. ft.", {"unit": "sq. ft."}),
     "rupees": (lambda c: f"Rs.{c.randint(1, 9999)}.50", {"unit": "Rs."}),
     "dutch": (
         lambda c: f"€ {c.randint(1, 999)},-",
@@ -149,6 +150,10 @@ NOT_UNDERSTOOD: dict[str, tuple[Write, str]] = {
         lambda c: "<0.5" if c.random() < 0.1 else f"{c.uniform(1, 9):.2f}",
         "'<0.5' is no number",
     ),
+    "bounds alone": (
+        lambda c: c.choice("<>") + str(c.randint(10, 20)),
+        "'<19', '<14', '<17' and 15 more are no numbers",
+    ),
     "ranges": (
         lambda c: "3-4" if c.random() < 0.1 else str(c.randint(1, 99)),
         "'3-4' is no number",
@@ -200,6 +205,7 @@ NAMES: dict[str, Write] = {
     "versions": lambda c: f"{c.randint(1, 9)}.{c.randint(1, 9)}.{c.randint(1, 9)}",
     "hours": lambda c: f"{c.randint(1, 23)}:{c.randint(10, 59)}",
     "companies": lambda c: " ".join(str(c.randint(100, 999)) for _ in range(3)),
+    "accounts": lambda c: ".".join(str(c.randint(100, 999)) for _ in range(3)),
     "feet": lambda c: f"{c.randint(4, 6)}'{c.randint(0, 11)}\"",
     "scores": lambda c: f"{c.randint(0, 5)}-{c.randint(0, 5)}",
     "few numbers": lambda c: c.choice(["1", "2", "3", "4", "5+"]),

@@ -185,6 +185,9 @@ def test_a_word_among_many_numbers_is_missing_with_a_remark(tmp_path: Path) -> N
     # What is a value among words elsewhere stays one.
     columns = ("x", [*numbers, "a", "No data"]), ("y", ["a", "b"] * 16)
     assert nulls_of(tmp_path, "y", *columns).spellings == ("", "No data")
+    # So is the dash of an accountant, in any column.
+    dashes = ("x", [*(f"$ {n} " for n in numbers), "$ -   "]), ("y", ["a", "b"] * 15 + ["a"])
+    assert nulls_of(tmp_path, "y", *dashes).spellings == ("", "$ -   ")
     # Amounts as text are numbers, too.
     columns = ("x", [*(f"{n} $" for n in numbers), "-", "n.a."]), ("y", ["a", "b"] * 16)
     assert nulls_of(tmp_path, "y", *columns).spellings == ("", "-", "n.a.")
