@@ -99,14 +99,14 @@ def _strays(column: ColumnProfile) -> dict[Any, int]:
     has_words = column.type == "string" and column.kind in ("category", "code")
     if not (has_words or column.is_number) or not 3 <= column.n_distinct <= MOST_STRAYS:
         return {}
-    counted = column.values.drop_null().value_counts().to_pylist()
-    rows = sorted((c["counts"] for c in counted), reverse=True)
+    tally = column.values.drop_null().value_counts().to_pylist()
+    rows = sorted((c["counts"] for c in tally), reverse=True)
     total, others = sum(rows), sum(rows[2:])
     is_few = rows[2] <= STRAY_ROWS and others <= max(2, STRAY_SHARE * total)
     least = 0.2 * total if column.is_number else 2 * STRAY_ROWS
     if not is_few or rows[1] < max(least, 2 * others):
         return {}
-    return {c["values"]: c["counts"] for c in counted if c["counts"] < rows[1]}
+    return {c["values"]: c["counts"] for c in tally if c["counts"] < rows[1]}
 
 
 def _without(column: ColumnProfile, strays: dict[Any, int], target: str, where: str) -> Goal:
@@ -131,10 +131,10 @@ def _is_amount(column: ColumnProfile) -> bool:
         return False
     if column.kind == "code" and column.n_distinct <= MAX_CLASSES:
         return False
-    counted = column.values.drop_null().value_counts()
-    low, high = pc.min_max(counted.field("values")).as_py().values()
+    tally = column.values.drop_null().value_counts()
+    low, high = pc.min_max(tally.field("values")).as_py().values()
     dense = low in (0, 1) and high - low + 1 == column.n_distinct <= CLASS_NUMBERS
-    return not dense or pc.min(counted.field("counts")).as_py() < 0.01 * column.n_present
+    return not dense or pc.min(tally.field("counts")).as_py() < 0.01 * column.n_present
 
 
 def _of_numbers(column: ColumnProfile) -> Goal:
@@ -178,10 +178,10 @@ def _two_numbers(column: ColumnProfile, present: np.ndarray) -> Goal:
 
 def _of_classes(column: ColumnProfile, target: str, where: str) -> Goal:
     """Returns the goal of a column of classes, in the order of their values."""
-    counted = column.values.drop_null().value_counts()
-    order = pc.sort_indices(counted.field("values").cast(_sortable(column)))
-    values = counted.field("values").take(order)
-    counts = counted.field("counts").take(order).to_pylist()
+    tally = column.values.drop_null().value_counts()
+    order = pc.sort_indices(tally.field("values").cast(_sortable(column)))
+    values = tally.field("values").take(order)
+    counts = tally.field("counts").take(order).to_pylist()
     names = tuple(str(v).lower() if column.type == "bool" else str(v) for v in values.to_pylist())
     indices = pc.index_in(column.values, values)
     codes = np.asarray(pc.fill_null(indices.cast(pa.float64()), float("nan")).to_numpy())

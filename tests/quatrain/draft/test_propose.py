@@ -346,6 +346,13 @@ def test_columns_that_are_missing_where_the_target_is_have_a_remark(init, chance
     )
 
 
+def test_a_few_whole_numbers_are_classes_with_a_remark(init, chance) -> None:
+    stars = [chance.choice([1, 2, 3, 4]) for _ in range(400)]
+    proposal = init({"stars": stars, "x": [s + chance.random() for s in stars]}, "stars")
+    assert proposal.spec.task == "multiclass"
+    assert "the 4 whole numbers are taken as classes" in proposal.draft.comments["task"]
+
+
 def test_floats_of_two_values_become_classes(init, chance) -> None:
     y = [chance.choice(["0.0", "1.0", ""]) if i % 9 else "1.0" for i in range(400)]
     proposal = init({"x": [chance.random() for _ in y], "alive": y}, "alive")
