@@ -6,7 +6,8 @@ import codecs
 import contextlib
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -43,6 +44,8 @@ PEEK_ROWS = 100
 PEEK_NAMES = 20
 """How many names of a header an error shows, and how many characters of each name."""
 _RETURNS = r"tr '\r' '\n'"
+_RETURN = re.compile(r"\r(?!\n?\Z)")
+"""A carriage return that does not end its line; Python's reader takes none."""
 
 AbsentHint = Callable[[str, Sequence[str]], str]
 """Returns the hint for a column that a file lacks, from its name and the file's columns."""
@@ -109,7 +112,7 @@ def _without_surplus(
     if names[-1] and end + b"\n" not in rows and end + b"\r" not in rows:
         return names, 0
     lines = rows.decode(errors="replace").splitlines(keepends=True)
-    values = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    values = values_of(lines, delimiter)
     n = len(names)
     while n > 1 and not names[n - 1] and any(len(row) < n for row in values):
         n -= 1
@@ -117,6 +120,18 @@ def _without_surplus(
     if any(map(any, beyond)):
         return names, 0
     return names[:n], max((len(cells) for cells in beyond), default=0)
+
+
+def values_of(lines: Iterable[str], delimiter: str) -> list[list[str]]:
+    """Returns the values of lines of a CSV without empty ones; a return in a line is a blank.
+
+    They end before a value of over 131 072 characters, which Python's reader does not take.
+    """
+    rows = []
+    with contextlib.suppress(csv.Error):
+        for row in csv.reader((_RETURN.sub(" ", line) for line in lines), delimiter=delimiter):
+            rows.append(row)
+    return [row for row in rows if row]
 
 
 def _first_row(head: bytes, quoted_newlines: bool) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
 from quatrain.components.table.files import list_files
 from quatrain.components.table.formats import command
+from quatrain.components.table.header import values_of
 from quatrain.components.uris import check_uri
 from quatrain.draft.profile.sample import Sample
 from quatrain.draft.profile.text_head import (
@@ -107,7 +107,7 @@ def _bad_header(lines: Sequence[str], path: str) -> str | None:
         return None
     if header is not None:
         delimiter, n, begins = header.delimiter, len(header.rows[0]), len(header.above) + 1
-        first = next(csv.reader(lines[:1], delimiter=delimiter), [])
+        first = next(iter(values_of(lines[:1], delimiter)), [])
         width = len(first)
         differ = f"names {width} columns in its first line, and most others have {n} values"
         if width == n - 1 > 1 and all(first):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +28,13 @@ from quatrain.components.table.conversion import (
 )
 from quatrain.components.table.csv_blocks import read_blocks
 from quatrain.components.table.files import list_files
-from quatrain.components.table.header import DELIMITERS, read_footer, read_header, read_keys
+from quatrain.components.table.header import (
+    DELIMITERS,
+    read_footer,
+    read_header,
+    read_keys,
+    values_of,
+)
 from quatrain.components.table.json_blocks import fragments_of, keys_of, read_objects
 from quatrain.components.table.partitions import (
     partition_keys,
@@ -245,7 +250,7 @@ def sniff_delimiter(lines: Sequence[str]) -> str:
     """
     best, columns = ",", 1
     for delimiter in DELIMITERS:
-        widths = [len(row) for row in csv.reader(lines[:LINES], delimiter=delimiter) if row]
+        widths = [len(row) for row in values_of(lines[:LINES], delimiter)]
         n_like_header = sum(w == widths[0] for w in widths) if widths else 0
         if n_like_header >= ALIKE * len(widths) and widths[:1] > [columns]:
             best, columns = delimiter, widths[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from quatrain.components.specification.encodings import UTF_8
 from quatrain.components.storage import compression_of, read_head
 from quatrain.components.table.encoded_text import encoding_of
 from quatrain.components.table.formats import command, is_binary
-from quatrain.components.table.header import DELIMITERS
+from quatrain.components.table.header import DELIMITERS, values_of
 
 HEAD_BYTES = 1 << 16
 """Bytes of a file by which its format, encoding, header and delimiter are guessed."""
@@ -73,7 +72,7 @@ class Header:
     def is_preceded(self) -> bool:
         """Whether what stands above it is a title or comment, and no header of another width."""
         is_narrow = (
-            line.startswith("#") or len(next(csv.reader([line], delimiter=self.delimiter), [])) < 2
+            line.startswith("#") or len(next(iter(values_of([line], self.delimiter)), [])) < 2
             for line in self.above
         )
         return stands_above(self.rows) or (not _has_number(self.rows[0]) and all(is_narrow))
@@ -172,14 +171,14 @@ def _header_at(lines: Sequence[str], at: int) -> Header | None:
 
 def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     """Returns the values of lines, without empty ones beyond those of the first line."""
-    rows = [row for row in csv.reader(lines[:LINES], delimiter=delimiter) if row]
+    rows = values_of(lines[:LINES], delimiter)
     n = len(rows[0]) if rows else 0
     return [row if any(row[n:]) else row[:n] for row in rows]
 
 
 def _is_title(line: str, delimiter: str) -> bool:
     """Whether a line is empty, or a title that a spreadsheet has filled up with empty cells."""
-    row = next(csv.reader([line], delimiter=delimiter), [])
+    row = next(iter(values_of([line], delimiter)), [])
     return not any(cell.strip() for cell in row[1:]) and len(row) != 1
 
 
@@ -214,7 +213,7 @@ def _below(lines: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str) 
             not _is_absent(cell) and any(other[i] == cell for other in others)
             for i, cell in enumerate(row[: len(header)])
         )
-        is_line = next(csv.reader([lines[n + 1]], delimiter=delimiter), None) == row
+        is_line = values_of([lines[n + 1]], delimiter) == [row]
         if not words or is_row or not is_line or row == header:
             break
         n += 1

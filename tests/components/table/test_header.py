@@ -9,6 +9,7 @@ import pytest
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source
+from quatrain.components.table.header import read_header
 from quatrain.components.table.ranges import plan_ranges
 
 Table = Callable[..., str]
@@ -80,3 +81,11 @@ def test_a_csv_named_parquet_is_refused(table: Table) -> None:
 def test_a_header_without_a_name_of_its_own_says_the_way_out(header: str, table: Table) -> None:
     with pytest.raises(SourceError, match=r"no column has a name of its own: .*; give each"):
         plan_ranges(Source(uri=(table(f"{header}\n1,2\n"),)), {"a": "int"})
+
+
+def test_a_value_too_long_for_pythons_reader_does_not_end_the_search_for_surplus(
+    table: Table,
+) -> None:
+    long = '"' + "x" * 200_000 + '"'
+    path = table(f"a,b\n1,2,\n{long},2,\n")
+    assert read_header(path, Source(uri=(path,))).surplus == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from quatrain.components.errors import QuatrainError
+from quatrain.draft.infer import infer
 
 OBJECTS = [{"a": i, "y": i % 2} for i in range(40)]
 ROWS = "".join(f"{i},{i % 7},{i % 2}\n" for i in range(40))
@@ -91,3 +92,16 @@ def test_a_header_of_whole_numbers_is_a_header(init, chance) -> None:
     table = "0,1,2\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
     assert "seems to be a row" not in init(table, "2").path.read_text()
     assert "seems to be a row" in init(table.replace("0,1,2", "0.5,1.5,2", 1), "2").path.read_text()
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 20, 60])
+def test_a_carriage_return_inside_a_line_is_refused_or_rejects_its_row(
+    tmp_path: Path, at: int
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(PLAIN[:at] + "\r" + PLAIN[at:], newline="")
+    if at < 5:
+        with pytest.raises(QuatrainError, match="carriage return"):
+            infer(str(path), "y")
+    else:
+        assert at == 5 or "1 stray_return" in str(infer(str(path), "y").remarks)
