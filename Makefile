@@ -14,7 +14,7 @@ export SOURCE_DATE_EPOCH := 315532800
 RESOLVE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test quick check bench compat vertex-test engine-test lock schema image image-test dist dist-test clean
+.PHONY: help setup data run test quick check bench compat vertex-test engine-test fuzz lock schema image image-test dist dist-test clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -54,6 +54,9 @@ vertex-test: $(READY)  ## run the pipeline on gs:// and a gcsfuse mount, as Vert
 engine-test: $(READY)  ## run the steps on Prism, Beam's job server and a worker pool, with kills (Go)
 	@test -x $(PRISM) || ! command -v go > /dev/null || GOBIN=$(dir $(PRISM)) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(PRISM_VERSION)
 	PRISM=$(PRISM) $(BIN)/python -m pytest -q $(OPTIONS) $(wildcard tests/engines/check_*.py)
+
+fuzz: $(READY)  ## send odd input to every door for SECONDS=3600; ROUNDS=1 for CI's cases, DOORS="csv server" for some
+	$(BIN)/python -P -m tests.fuzz $(DOORS) --seconds $(or $(SECONDS),3600) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) pyproject.toml -o requirements/runtime.txt

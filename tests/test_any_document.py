@@ -1,7 +1,6 @@
 """Whatever stands at whatever place of a document, its door answers in a sentence."""
 
 import contextlib
-import copy
 import datetime
 import random
 from pathlib import Path
@@ -14,6 +13,7 @@ from quatrain.components.tiers.prices import OWN, load_prices
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 from quatrain.validation.load import load_spec
 from quatrain.vertex.cloud_file import load_cloud
+from tests.fuzz.mutation import changed, places
 from tests.quatrain.vertex.test_cloud_file import CLOUD
 
 ROOT = Path(__file__).parents[1]
@@ -22,23 +22,6 @@ VALUES = [
     *([], [1], ["x", "x"], [None], [[]], {}, {"x": 1}, {"": None}, {"x": {"y": []}}),
     *(datetime.date(2014, 5, 1), "{{$", "9" * 500, "\U0001f600", "x" * 5000),
 ]
-
-
-def places(value, at=()):
-    yield at
-    if isinstance(value, dict | list):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            yield from places(value[key], (*at, key))
-
-
-def changed(document, at, value):
-    if not at:
-        return value
-    document = inner = copy.deepcopy(document)
-    for key in at[:-1]:
-        inner = inner[key]
-    inner[at[-1]] = value
-    return document
 
 
 def documents(tmp_path):
