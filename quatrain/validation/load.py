@@ -1,6 +1,7 @@
 """Reads a spec from YAML and reports everything that is wrong with it at once."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
         raise SpecError(f"{option} {text}: the value {error}") from error
     section: Any = value
     try:
-        for parent, inner in zip(parents, [*parents[1:], last], strict=True):
+        for parent, inner in pairwise([*parents, last]):
             if isinstance(section, dict):
                 section = section.setdefault(parent, {})
             else:

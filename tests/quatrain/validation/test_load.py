@@ -215,7 +215,8 @@ def test_a_split_by_no_column_is_not_taken_for_one_by_the_label() -> None:
 def test_an_override_changes_one_setting(tmp_path: Path) -> None:
     path = tmp_path / "toys.yaml"
     path.write_text(yaml.safe_dump(GOOD))
-    spec = load_spec(path, ["train.epochs=7", "evaluate.slices=[colour]"])
+    spec = load_spec(path, ["name=other", "train.epochs=7", "evaluate.slices=[colour]"])
+    assert spec.name == "other"
     assert spec.train.settings.epochs == 7
     assert spec.evaluate.slices == ("colour",)
 
