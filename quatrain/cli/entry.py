@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -73,12 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: What follows the program's name; None: the arguments of this process.
     """
+    from quatrain.terminal.heartbeat import heartbeat
     from quatrain.terminal.plain_text import plain_streams
 
+    words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         _take_utf_8()
-    with plain_streams():
-        _main(list(sys.argv[1:] if arguments is None else arguments))
+    with plain_streams(), contextlib.ExitStack() as stack:
+        if arguments is None:  # not where a program calls it, which may print for itself
+            stack.enter_context(heartbeat(next((w for w in words if w[:1] != "-"), "quatrain")))
+        _main(words)
 
 
 def _take_utf_8() -> None:

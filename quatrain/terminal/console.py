@@ -16,8 +16,9 @@ from quatrain.terminal.plain_text import plain
 
 REFRESH_S = 0.5
 """Seconds between updates of the line that shows a running step on a terminal."""
-HEARTBEAT_S = 30.0
-"""Seconds between the lines of a long step where the output is not a terminal."""
+FIRST_HEARTBEAT_S, HEARTBEAT_S = 10.0, 30.0
+"""Seconds before the first line of a long step where the output is not a terminal, and between the
+later ones."""
 
 _PROGRESS = re.compile(r"(?:[\d-]{10} [\d:]{8},\d{3} (?P<trainer>.+)|(?P<step>[a-z]+: .+))$")
 """A line that the trainer logged, after a time, or that a step printed, after its name."""
@@ -63,7 +64,8 @@ class Console:
             log: The local log of the step; None: there is none.
         """
         now_s = self._clock()
-        if now_s - self._last_print_s < (REFRESH_S if self._is_terminal else HEARTBEAT_S):
+        pause_s = FIRST_HEARTBEAT_S if elapsed_s < HEARTBEAT_S else HEARTBEAT_S
+        if now_s - self._last_print_s < (REFRESH_S if self._is_terminal else pause_s):
             return
         self._last_print_s = now_s
         progress = _last_progress(log) if log else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -24,20 +25,32 @@ class PlainStream:
 
     Args:
         stream: Receives the text.
+
+    Attributes:
+        last_write_s: The monotonic time of the last text.
+        is_drawn_on: Whether someone has taken `unfiltered`, to draw on the terminal.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self.unfiltered = stream
+        self._stream = stream
+        self.last_write_s, self.is_drawn_on = time.monotonic(), False
+
+    @property
+    def unfiltered(self) -> TextIO:
+        """The stream itself."""
+        self.is_drawn_on = True
+        return self._stream
 
     def write(self, text: str) -> int:
         """Writes a text and returns its length."""
-        self.unfiltered.write(plain(text))
+        self.last_write_s = time.monotonic()
+        self._stream.write(plain(text))
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("buffer", "unfiltered"):
+        if name in ("buffer", "_stream"):
             raise AttributeError(name)
-        return getattr(self.unfiltered, name)
+        return getattr(self._stream, name)
 
 
 @contextmanager

@@ -46,6 +46,20 @@ def test_without_a_terminal_a_step_has_two_lines(tmp_path):
     assert stream.getvalue() == "[3/4] train ...\n[3/4] train        20.0 s  done\n"
 
 
+def test_without_a_terminal_a_long_step_has_a_line_after_ten_seconds_and_then_each_thirty(tmp_path):
+    stream = io.StringIO()
+    seconds = iter([0.0, 9.0, 10.0, 39.0, 40.0])
+    console = Console(stream, 4, clock=lambda: next(seconds))
+    console.step_started(3, "train")
+    for elapsed_s in (9.0, 10.0, 39.0, 40.0):
+        console.step_goes_on(3, "train", elapsed_s, tmp_path / "train.log")
+    assert [line.rstrip() for line in stream.getvalue().splitlines()] == [
+        "[3/4] train ...",
+        "[3/4] train    10 s",
+        "[3/4] train    40 s",
+    ]
+
+
 def test_key_numbers_come_from_the_artifacts_manifests(tmp_path):
     model = {
         "steps": 1200,

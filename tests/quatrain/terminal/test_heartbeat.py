@@ -1,0 +1,47 @@
+"""A verb that prints nothing for a while is said to be still at work."""
+
+import io
+
+from quatrain.terminal.heartbeat import Heartbeat
+from quatrain.terminal.plain_text import PlainStream
+
+
+def beats(stream, times):
+    """Returns the lines that are due at some times, in seconds since the verb began."""
+    now = [stream.last_write_s]
+    heartbeat = Heartbeat("init", [stream], clock=lambda: now[0])
+    lines = []
+    for time_s in times:
+        now[0] = stream.last_write_s + time_s
+        lines.append(heartbeat.line())
+    return lines
+
+
+def test_a_silent_verb_has_a_line_after_ten_seconds_and_then_fewer():
+    assert beats(PlainStream(io.StringIO()), [9.0, 10.0, 29.0, 30.0, 69.0, 70.0, 130.0, 190.0]) == [
+        "",
+        "init: still at work after 10 s",
+        "",
+        "init: still at work after 30 s",
+        "",
+        "init: still at work after 70 s",
+        "init: still at work after 130 s",
+        "init: still at work after 190 s",
+    ]
+
+
+def test_what_a_verb_prints_is_word_enough():
+    stream = PlainStream(io.StringIO())
+    now = [stream.last_write_s]
+    heartbeat = Heartbeat("init", [stream], clock=lambda: now[0])
+    now[0] += 15.0
+    stream.last_write_s = now[0] - 6.0
+    assert heartbeat.line() == ""
+    now[0] += 4.0
+    assert heartbeat.line() == "init: still at work after 19 s"
+
+
+def test_nothing_is_printed_where_a_console_draws_its_progress():
+    stream = PlainStream(io.StringIO())
+    stream.unfiltered.write("[1/4] preprocess")
+    assert beats(stream, [100.0]) == [""]
