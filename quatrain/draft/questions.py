@@ -16,6 +16,7 @@ from quatrain.draft.entities import WEIGHTS
 from quatrain.draft.profile.columns import ColumnProfile, counts_years, quoted, words
 from quatrain.draft.split import MOMENT, split_by_moment
 from quatrain.draft.target import STRAY_RULE
+from quatrain.draft.times import clean_line, time_questions
 from quatrain.draft.write import scalar
 
 MOST = 3
@@ -39,6 +40,7 @@ def questions_on(
         *_leaks(table, features),
         *_known_before(table, features),
         *_entity(table, features),
+        *time_questions(table, features),
         *_amounts(table, features, nulls),
         *_moment(table, features),
         *_weight(table, features),
@@ -196,7 +198,7 @@ def _moment(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
         f"replace the split",
         (
             *_declared(table, parts, features),
-            _derived(table, sql),
+            clean_line(table, "derive", {MOMENT: sql}),
             f"split: {scalar(split.document)}",
         ),
     )
@@ -208,14 +210,6 @@ def _declared(table: TableProfile, names: list[str], features: list[Entry]) -> I
     for name in names:
         if name not in read:
             yield f"{scalar({name: table.columns[name].declared})[1:-1]}  # below columns"
-
-
-def _derived(table: TableProfile, sql: str) -> str:
-    """Returns the line that derives a moment; a spec has one section `clean`."""
-    goal, is_often_missing = table.goal, bool(np.mean(~table.goal.known) > 0.05)
-    if goal.sql or goal.reject or table.sample.headers or table.untrained or is_often_missing:
-        return f"derive: {scalar({MOMENT: sql})}  # below clean"
-    return f"clean: {scalar({'derive': {MOMENT: sql}})}"
 
 
 def _weight(table: TableProfile, features: list[Entry]) -> Iterator[Question]:

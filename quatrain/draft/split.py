@@ -90,11 +90,7 @@ def choose_split(
         SpecError: No split gives each part enough rows and labels.
     """
     inputs = _inputs(sample, columns, goal, target)
-    remarks = [
-        f"{c.name!r} holds times that are not used: {c.note}"
-        for c in inputs.values()
-        if c.kind == "time" and c.type == "string"
-    ]
+    remarks: list[str] = []
     times = sorted(_times(inputs), key=lambda c: (not _grows(c), c.values.null_count))
     unfit = {c.name: why for c in times if (why := _why_no_time(sample, c))}
     for column in times:

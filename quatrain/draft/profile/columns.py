@@ -82,13 +82,12 @@ _TIME = {"time", "date", "timestamp", "ts", "epoch", "datetime", "at", "created"
 _GLUED_ID = re.compile(
     r"(?:user|customer|client|patient|order|session|product|item|device|account|case|person|subject|household|member|student|employee|company)id"
 )
-_MONTH = r"^\d{4}[-/]\d{2}$"
 _TIDY: tuple[tuple[bool, Case | None], ...] = (
     *((False, None), (True, None), (False, "lower"), (True, "lower")),
 )
-_EPOCH_S = (631_152_000, 2_208_988_800)
+EPOCH_S = (631_152_000, 2_208_988_800)
 """Numbers since 1970 are taken for times of the years 1990 to 2039."""
-_EPOCH = {"s": 1_000_000, "ms": 1000, "us": 1}
+EPOCH = {"s": 1_000_000, "ms": 1000, "us": 1}
 """The microseconds in each unit of an epoch."""
 
 
@@ -478,7 +477,7 @@ def _with_kind(column: ColumnProfile) -> ColumnProfile:
         return replace(column, kind="time")
     if column.type == "string" and names_a_time(column.name) and column.n_distinct >= FEW_ROWS:
         texts = column.encoded.dictionary.cast(pa.string())
-        if is_epoch_in_nanoseconds(texts, *_EPOCH_S):
+        if is_epoch_in_nanoseconds(texts, *EPOCH_S):
             return replace(column, kind="time", spelling={"epoch": "ns"})
     if column.type == "string":
         return replace(column, kind=_kind_of_text(column))
@@ -511,7 +510,7 @@ def _kind_of_number(column: ColumnProfile) -> ColumnProfile:
         return replace(column, kind="number")
     if column.n_distinct == column.n_present >= FEW_ROWS and (
         names_an_entity(column.name)
-        or (_counts_rows(column.numbers) and not column.words & (_TIME | _YEAR))
+        or (counts_rows(column.numbers) and not column.words & (_TIME | _YEAR))
     ):
         return replace(column, kind="identifier")
     if _is_code(column):
@@ -519,7 +518,7 @@ def _kind_of_number(column: ColumnProfile) -> ColumnProfile:
     return replace(column, kind="number")
 
 
-def _counts_rows(numbers: np.ndarray) -> bool:
+def counts_rows(numbers: np.ndarray) -> bool:
     """Whether distinct numbers fill their range almost completely, or mostly grow by one a row."""
     present = numbers[~np.isnan(numbers)]
     steps = np.diff(present)
@@ -555,8 +554,8 @@ def _time_in_a_number(column: ColumnProfile) -> ColumnProfile | None:
         return None
     if low >= 100_101 and high <= 991_231 and _are_days(column, "%y%m%d"):
         return replace(column, kind="time", spelling={"format": "%y%m%d"})
-    for unit, factor in _EPOCH.items():
-        start, end = (second * 1e6 / factor for second in _EPOCH_S)
+    for unit, factor in EPOCH.items():
+        start, end = (second * 1e6 / factor for second in EPOCH_S)
         if start <= low and high < end:
             return replace(column, kind="time", spelling={"epoch": unit})
     return None
@@ -581,9 +580,6 @@ def holds_numbers(values: pa.Array, counts: np.ndarray) -> bool:
 
 def _recognize_dates(column: ColumnProfile, values: pa.Array) -> ColumnProfile:
     """Returns the profile of a text column, as a time if its values share a format of dates."""
-    if _all_match(values, _MONTH):
-        note = "months; written as dates, such as 2024-03-01, they would be times"
-        return replace(column, note=note)
     formats = find_formats(values, TOLERATED)
     if not formats:
         return column

@@ -16,22 +16,29 @@ from quatrain.trainer.features.text_format import Spelling
 
 _WEEKDAYS = ("", "%a, ", "%a ", "%A, ", "%A ")
 _DAYS = (
-    *(f"%Y{s}%m{s}%d" for s in "-/. "),
+    *(f"%Y{s}%m{s}%d" for s in "-/. :"),
+    "%Y年%m月%d日",
     *(f"{a}{s}{b}{s}%Y" for s in "/.-" for a, b in (("%d", "%m"), ("%m", "%d"))),
     *(f"{a}{s}{b}{s}%y" for s in "/.-" for a, b in (("%d", "%m"), ("%m", "%d"))),
     *(f"%y{s}%m{s}%d" for s in "/.-"),
-    *(f"%d{s}{m}{s}{y}" for m in ("%b", "%B") for s in ("-", " ", "/", "") for y in ("%Y", "%y")),
+    *(
+        f"%d{s}{m}{s}{y}"
+        for m in ("%b", "%B")
+        for s in ("-", " ", "/", ".", "")
+        for y in ("%Y", "%y")
+    ),
     *(f"{m} %d{c} %Y" for m in ("%b", "%B") for c in (",", "")),
     *(f"%d{c} %Y" for m in ("%b", "%B") for c in (f". {m}", f" {m},")),
     *(f"{m}-%d-%Y" for m in ("%b", "%B")),
-    *("%Y-%b-%d", "%Y %b %d", "%Y%m%d"),
+    *("%Y-%b-%d", "%Y %b %d", "%Y/%b/%d", "%Y%m%d"),
 )
 _JOINERS = (" ", "T", ", ", ":", "-", "_", " at ")
 _HOURS = (
     *("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%H:%M:%S,%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p"),
-    *("%I:%M:%S%p", "%I:%M:%S.%f %p", "%I %p", "%H.%M", "%H.%M.%S", "%Hh%M", "%H%M%S"),
+    *("%I:%M:%S%p", "%I:%M:%S.%f %p", "%I %p", "%I%p", "%H.%M", "%H.%M.%S", "%Hh%M", "%H%M%S"),
+    *("%H.%M.%S.%f", "%I.%M.%S.%f %p", "%I.%M.%S %p", "%I.%M %p", "%H:%M:%S:%f"),
 )
-_ZONES = ("", " UTC", " GMT", "UTC", "%z", " %z", " %z (UTC)", " %Z")
+_ZONES = ("", " UTC", " GMT", "UTC", "%z", " %z", " %z (UTC)", " %z UTC", " GMT%z", " %Z")
 _OTHERS = (
     *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%a %b %d %H:%M:%S %z %Y"),
     *(f"{hour} {day}" for hour in _HOURS[:2] for day in _DAYS[:10]),
@@ -44,6 +51,10 @@ _APART = 3
 """How many times wider than the other reading days must lie apart to be no years, or no days."""
 _MANY = 20
 """In fewer values, nothing proves that a first number is a year."""
+_AROUND = re.compile(
+    r"(?P<first>[\[({<'\"|]*)(?P<time>\w.*?\w)(?P<last>[\])}>'\"|,;.]*| \([^)]*\))"
+)
+"""Brackets or quotes around a time, or the name of its zone after it."""
 _NUMERIC = re.compile(r"%[ymdY]")
 
 
@@ -103,10 +114,14 @@ def _read(values: pa.Array, form: str) -> tuple[pa.Array, int]:
 
 
 def _candidates(value: str) -> Iterator[str]:
-    """Yields the formats that a text fits, letter by letter."""
+    """Yields the formats that a text fits, letter by letter, without what stands around it."""
     value = re.sub(" {2,}", " ", value.strip(" \t"))
     if not 6 <= len(value) <= 60 or not re.search(r"\d", value):
         return
+    around = _AROUND.fullmatch(value)
+    if around and around["time"] != value:
+        first, last = (around[side].replace("%", "%%") for side in ("first", "last"))
+        yield from (f"{first}{form}{last}" for form in _candidates(around["time"]))
     yield from (form for form in _OTHERS if _matched(form, value) == len(value))
     for weekday in _WEEKDAYS:
         for day in _DAYS:

@@ -241,14 +241,19 @@ def test_rows_with_a_time_are_split_by_it_however_it_is_written(
     )
 
 
-def test_a_birthday_splits_no_rows_and_an_ambiguous_date_has_a_remark(init, chance) -> None:
+def test_a_birthday_splits_no_rows_and_an_ambiguous_date_is_asked_about(init, chance) -> None:
     x = [chance.random() for _ in range(400)]
     born = init({"birth_date": days(400), "x": x, "y": x[::-1]}, "y")
     assert isinstance(born.spec.split, HashSplit)
     dates = [f"{chance.randint(1, 12):02d}/{chance.randint(1, 12):02d}/2013" for _ in x]
     proposal = init({"when": dates, "x": x, "y": x[::-1]}, "y")
     assert isinstance(proposal.spec.split, HashSplit)
-    assert "may have the day or the month first" in "\n".join(proposal.draft.remarks)
+    (question,) = proposal.draft.questions
+    assert "may have the day or the month first" in question.text
+    assert question.lines == (
+        "when: {type: date, format: '%d/%m/%Y'}  # below columns",
+        "when: {type: date, format: '%m/%d/%Y'}  # below columns",
+    )
 
 
 def test_numbers_that_grow_with_time_are_left_out_of_a_split_by_time(init, chance) -> None:

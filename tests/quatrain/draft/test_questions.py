@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import random
 import re
@@ -283,3 +284,57 @@ def test_amounts_that_are_not_understood_are_called_so_as_a_target(
     table["cost"] = [odd if i % 9 == 0 else f"{chance.uniform(1, 99):.3f}" for i in range(300)]
     with pytest.raises(SpecError, match=f"--target 'cost': it looks like amounts, but {why}"):
         init(table, "cost")
+
+
+DAYS = [datetime.datetime(2024, 1, 30, 9, 15) + datetime.timedelta(hours=31 * i) for i in range(99)]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("%b %d %H:%M:%S", "%H:%M", "%H:%M:%S", "%I %p", "%I:%M %p", "%b %Y", "%b-%y", "%m/%Y"),
+        *("%Y-%m", "%G-W%V", "%Y-%j", "%B %dth %Y", "%dth of %B %Y", "%d/%m/%Y %I:%M:%S a.m."),
+        *("%Y-%m-%d %H:%M:%S Europe/Berlin", "%d. März %Y", "%d de enero de %Y"),
+    ],
+)
+def test_what_looks_like_a_time_that_no_format_reads_is_asked_about(
+    init, chance, written: str
+) -> None:
+    table = labels(chance, 99)
+    table["made"] = [day.strftime(written) for day in DAYS]
+    proposal = init(table, "y", delimiter=";")
+    texts = [question.text for question in proposal.draft.questions]
+    assert any(text.startswith("'made' looks like times, as ") for text in texts)
+
+
+@pytest.mark.parametrize(
+    "text", ["SKU-2023-0042", "10:7", "v1.2.3", "12 Main Street", "Jane 12", "May", "192.168.1.20"]
+)
+def test_texts_with_digits_that_are_no_times_are_not_asked_about(init, chance, text: str) -> None:
+    table = labels(chance, 99)
+    table["made"] = [f"{text}{i % 3}" for i in range(99)]
+    assert [q for q in init(table, "y").draft.questions if "'made'" in q.text] == []
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1_000), ("us", 1_000_000)])
+def test_an_epoch_under_another_name_is_asked_about(init, chance, unit: str, factor: int) -> None:
+    table = labels(chance, 99)
+    moments = [int(day.replace(tzinfo=datetime.UTC).timestamp()) * factor for day in DAYS]
+    proposal = init({**table, "tick": moments}, "y")
+    assert "seconds since 1970, from 2024-01-30 to 2024-06-04" in proposal.draft.questions[0].text
+    spec = load_spec(pasted(proposal, 0))
+    assert spec.spellings["tick"].epoch == unit
+    assert [f.name for f in spec.features if "tick" in f.columns] == ["tick_hour"]
+
+
+def test_times_that_lie_years_after_all_others_are_asked_about(init, chance, tmp_path) -> None:
+    table = labels(chance)
+    years = [2046 + i % 9 if i % 37 == 0 else 1970 + i % 45 for i in range(300)]
+    table["released"] = [f"{year}-{1 + i % 12:02}-{1 + i % 28:02}" for i, year in enumerate(years)]
+    proposal = init(table, "y")
+    (question,) = proposal.draft.questions
+    assert question.text.startswith("'released' has 9 rows from 2046-01-01 on, and none in the ye")
+    manifest = rows_of(load_spec(pasted(proposal, 0)), tmp_path / "out")
+    assert manifest["reasons"]["far_ahead"]["rows"] == 9
+    table["released"] = [day.replace("20", "19", 1) for day in table["released"]]
+    assert init(table, "y").draft.questions == []

@@ -53,6 +53,14 @@ def profile_of(folder: Path, values: list[str], name: str = "made") -> ColumnPro
         ("%Y%m%d%H%M%S", None),
         ("%H:%M:%S %d.%m.%Y", None),
         ("%d.%m.%Y, %H:%M", None),
+        ("[%d/%b/%Y:%H:%M:%S +0000]", "[%d/%b/%Y:%H:%M:%S %z]"),  # Apache, with its brackets
+        ("%Y:%m:%d %H:%M:%S", None),  # EXIF
+        ("%Y-%m-%d-%H.%M.%S.%f", None),  # DB2
+        ("%d-%b-%y %I.%M.%S.%f %p", None),  # Oracle
+        ("%Y-%m-%d %H:%M:%S.%f +0000 UTC", "%Y-%m-%d %H:%M:%S.%f %z UTC"),  # Go
+        ("%a %b %d %Y %H:%M:%S GMT+0000 (UTC)", "%a %b %d %Y %H:%M:%S GMT%z (UTC)"),  # JavaScript
+        ("%Y年%m月%d日", None),
+        ("'%Y-%m-%d'", None),
     ],
 )
 def test_a_format_is_found_and_read_as_the_same_times(
