@@ -43,7 +43,6 @@ PASSED_ON = re.compile(
 )
 """The end of a message that another message of ours is."""
 NO_WAY_OUT = {
-    "text.replace('{path}'": "a command of table/formats.py, by the format",
     "not promoted": "a verdict, not a mistake: its sentences name the numbers and the bounds",
     "components/package/": "package/proof.py adds the way out of the check that failed",
     "google_apis.py": "doctor adds what was not checked for it, and how to look",

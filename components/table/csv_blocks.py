@@ -31,7 +31,7 @@ from quatrain.components.table.conversion import (
     from_text,
 )
 from quatrain.components.table.encoded_text import undecodable
-from quatrain.components.table.formats import DOUBLED_QUOTES, WITHOUT_NULS, command
+from quatrain.components.table.formats import DOUBLED_QUOTES, LINE_FEEDS, WITHOUT_NULS, command
 from quatrain.components.table.range import Range
 from quatrain.components.table.sql import one_batch
 from quatrain.components.table.text_pieces import Piece, pieces, raw_block
@@ -351,7 +351,8 @@ def _unsound_rows(block: Block, parser: _CsvParser) -> list[Fault]:
         else "a quote is not closed on its line; "
         "if values hold line ends, set `source.quoted_newlines: true`"
     )
-    nuls, quotes = (command(p, block.source, ".csv") for p in (WITHOUT_NULS, DOUBLED_QUOTES))
+    programs = (WITHOUT_NULS, DOUBLED_QUOTES, LINE_FEEDS)
+    nuls, quotes, feeds = (command(program, block.source, ".csv") for program in programs)
     return [
         Fault(at[has_nul], "nul_byte", f"the row has a NUL byte; this takes it out: {nuls}"),
         Fault(
@@ -360,7 +361,11 @@ def _unsound_rows(block: Block, parser: _CsvParser) -> list[Fault]:
             f"a backslash escapes a quote, which a CSV doubles; this doubles it: {quotes}",
         ),
         Fault(at[~is_sound & has_quote], "unclosed_quote", hint),
-        Fault(at[~is_sound & ~has_quote], "stray_return", "a carriage return alone breaks the row"),
+        Fault(
+            at[~is_sound & ~has_quote],
+            "stray_return",
+            f"a carriage return alone breaks it; {feeds}",
+        ),
     ]
 
 

@@ -24,15 +24,12 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 """The encoding of each byte-order mark; that of UTF-32 begins with that of UTF-16."""
-_ZEROS = {
-    (False, True, True, True): "utf-32-le",
-    (True, True, True, False): "utf-32-be",
-    (False, True, False, True): "utf-16-le",
-    (True, False, True, False): "utf-16-be",
-}
-"""The encoding by which of the first four bytes are zero, where text begins with two characters of
-Latin-1 (RFC 4627, section 3)."""
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_CONTROLS = "\n\r\t\x01\x1e\x1f"
+"""Control characters that text may have: line ends and delimiters."""
 _CHUNK_BYTES = 1 << 20
+_PEEK_BYTES = 2000
+"""How much of a file without a mark is looked at for wide characters; a whole number of them."""
 
 
 class Stream(Protocol):
@@ -102,16 +99,27 @@ def undecodable(what: str, encoding: str) -> str:
 def encoding_of(head: bytes) -> str | None:
     """Returns the encoding that the first bytes of a file tell; None: they may be ASCII or others.
 
-    A mark tells it, or the zeros of wide characters where there is no mark.
+    A mark tells it, or the zero bytes of wide characters where there is no mark.
     """
     if marked := next((name for mark, name in _MARKS.items() if head.startswith(mark)), None):
         return marked
-    wide = _ZEROS.get(tuple(byte == 0 for byte in head[:4]))  # type: ignore[arg-type]
-    if wide is None:
+    if b"\0" not in head[:_PEEK_BYTES]:
         return None
-    text = codecs.getincrementaldecoder(wide)("replace").decode(head)
-    # Rows of a binary file may begin like wide text, but go on with other characters.
-    return wide if "\0" not in text and "\ufffd" not in text else None
+    texts = {name: text for name in _WIDE if (text := _wide_text(head[:_PEEK_BYTES], name))}
+    return max(texts, key=lambda name: sum(map(str.isascii, texts[name])), default=None)
+
+
+def _wide_text(head: bytes, encoding: str) -> str:
+    """Returns bytes as text of an encoding with wide characters; empty if they are none.
+
+    Nearly all characters can be printed, most bytes of line feeds are line feeds, and there are
+    zero bytes in the first line: other rows of narrow text may have some, too.
+    """
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    is_odd = sum(not c.isprintable() and c not in _CONTROLS for c in text)
+    n_bad, n_lines = text.count("\ufffd") + 20 * is_odd, head.count(b"\n")
+    is_wide = b"\0" in head.partition(b"\n")[0] and text.count("\n") >= 0.6 * n_lines
+    return text if is_wide and n_bad <= len(text) / 10 else ""
 
 
 class _Utf8Stream:

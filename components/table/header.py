@@ -25,7 +25,9 @@ from quatrain.components.table.encoded_text import (
     undecodable,
 )
 from quatrain.components.table.formats import (
+    LINE_FEEDS,
     WITHOUT_NULS,
+    Format,
     command,
     format_of,
     is_binary,
@@ -37,15 +39,19 @@ from quatrain.components.wording import a_or_an, counted, first_line, near
 
 HEADER_BYTES = 1 << 20
 """How much of a file is searched for its columns, and so the longest header."""
-DELIMITERS = (",", ";", "\t", "|")
+DELIMITERS = (",", ";", "\t", "|", "^", "~", "\x01")
 """What separates the values of a CSV line in files that people have."""
 PEEK_ROWS = 100
 """Rows of JSON Lines whose keys are collected."""
 PEEK_NAMES = 20
 """How many names of a header an error shows, and how many characters of each name."""
-_RETURNS = r"tr '\r' '\n'"
 _RETURN = re.compile(r"\r(?!\n?\Z)")
 """A carriage return that does not end its line; Python's reader takes none."""
+_INSIDE_BYTES = 1024
+"""How much of a compressed file is unpacked to see its format."""
+
+ARRAY_PROGRAM = "jq -c '.[]'"
+"""The program that writes the objects of a JSON array, one in each line."""
 
 AbsentHint = Callable[[str, Sequence[str]], str]
 """Returns the hint for a column that a file lacks, from its name and the file's columns."""
@@ -79,6 +85,11 @@ def read_header(path: str, source: Source) -> CsvHeader:
     line = _first_row(head[at:], source.quoted_newlines)
     if line.startswith((b'{"', BOM + b'{"')):
         raise SourceError(f"{path} holds JSON, not a CSV; set source.format: jsonl")
+    if re.match(rb"(?:\xef\xbb\xbf)?\s*\[\s*[{\[]", head[at : at + _INSIDE_BYTES]):
+        raise SourceError(
+            f"{path} is one JSON array; write one object in each line with: "
+            f"{command(ARRAY_PROGRAM, path, '.jsonl')}"
+        )
     if not line.strip(BOM + b"\r\n"):
         fault = "starts with an empty line" if line.endswith(b"\n") else "is empty"
         where = f" below the {source.skip_rows} lines of source.skip_rows" if at else ""
@@ -215,21 +226,32 @@ def _check_format(path: str, head: bytes, kind: str, *, unpacked: bool = False) 
     if actual and actual.name == "a Parquet file":
         raise SourceError(f"{path} is a Parquet file, not {kind}; set source.format: parquet")
     if actual:
+        compression = actual.compression or (unpacked and compression_of(path)) or ""
+        form = (actual.compression and _format_inside(path, actual)) or actual
         other = "; write its rows as a CSV or as Parquet"
-        hint = naming_hint(actual, kind) or way_out(actual, path) or other
-        raise SourceError(f"{path} is {actual.name}, not {kind}{hint}")
+        hint = naming_hint(form, kind) or way_out(form, path, compression) or other
+        raise SourceError(f"{path} is {form.name}, not {kind}{hint}")
+
+
+def _format_inside(path: str, form: Format) -> Format | None:
+    """Returns the format of what is compressed in a file, unless it may be text."""
+    try:
+        return format_of(read_head(path, _INSIDE_BYTES, form.compression))
+    except SourceError:
+        return None
 
 
 def _check_encoding(path: str, head: bytes, kind: str, encoding: str, delimiter: str) -> None:
     """Refuses a file whose first bytes are text of another encoding than its source says, or none.
 
-    The text of an encoding that has zero bytes is not looked at: its characters tell nothing.
+    The bytes of an encoding with wide characters are not looked at, since any may be among them.
     """
     actual = encoding_of(head)
     if actual and not codecs.lookup(encoding).name.startswith(actual):
         which = "is UTF-8 text, by its mark" if actual == UTF_8 else f"is {actual.upper()} text"
         raise SourceError(f"{path} {which}; set source.encoding: {actual}")
-    if not actual and is_binary(head, delimiter):
+    is_wide = not is_utf8(encoding) and not is_single_byte(encoding)
+    if not actual and not is_wide and is_binary(head, delimiter):
         raise SourceError(
             f"{path} is not text, and so not {kind}: its first bytes are {head[:12]!r}; let the "
             f"program that wrote it write a CSV or Parquet file"
@@ -247,7 +269,7 @@ def _names(path: str, line: bytes, source: Source) -> tuple[str, ...]:
     if "\r" in text.replace("\r\n", ""):
         raise SourceError(
             f"{path}: lines end with a carriage return alone, as on old Macs; write line "
-            f"feeds with: {command(_RETURNS, path, '.csv')}"
+            f"feeds with: {command(LINE_FEEDS, path, '.csv')}"
         )
     if "\0" in text:
         raise SourceError(

@@ -36,7 +36,7 @@ from quatrain.draft.profile.not_a_table import (
 from quatrain.draft.profile.nulls import Nulls, find_nulls
 from quatrain.draft.profile.sample import Sample, draw_sample
 from quatrain.draft.questions import questions_on
-from quatrain.draft.remarks import RECODE, rejected_rows, remarks_on
+from quatrain.draft.remarks import RECODE, SHOWN, remarks_on
 from quatrain.draft.split import choose_split, missed_request
 from quatrain.draft.target import find_goal, literal, plain
 from quatrain.trainer.features.text_format import tidy_numpy
@@ -59,15 +59,8 @@ def infer(uri: str, target: str) -> Draft:
     """
     check_head(uri)
     sample = draw_sample(uri)
-    bad = sample.rejected["bad_encoding"]
-    if bad > MOST_BAD * (sample.table.num_rows + sample.rejected.total()):
-        raise SpecError(f"{uri}: {counted(bad, 'row', 'are')} not UTF-8 in the sample; {RECODE}")
-    if not sample.table.num_rows:
-        listed = rejected_rows(sample)
-        why = f"no row can be read; correct the file: {listed}"
-        if not listed:
-            why = "there are no rows, only a header; add rows to the file"
-        raise SpecError(f"{uri}: {why}")
+    if not sample.table.num_rows and not sample.rejected:
+        raise SpecError(f"{uri}: there are no rows, only a header; add rows to the file")
     if lacks_header(sample):
         raise SpecError(
             f"{uri}: there is no header: the first line seems to be a row, since its cells look "
@@ -75,6 +68,8 @@ def infer(uri: str, target: str) -> Draft:
             f"{naming_command(uri, sample)}"
         )
     check_quotes(uri, sample)
+    if sample.rejected.total() > MOST_BAD * (sample.table.num_rows + sample.rejected.total()):
+        raise SpecError(f"{uri}: {_why_rejected(sample)}")
     target = _column_named(sample, target)
     nulls = find_nulls(sample, target)
     columns = profile_columns(sample, nulls.spellings)
@@ -114,6 +109,20 @@ def infer(uri: str, target: str) -> Draft:
     questions, rest = questions_on(table, features, nulls.spellings)
     remarks = [*remarks, *tolerated, *rest, *remarks_on(table, nulls), *split_remarks]
     return _draft(uri, table, nulls, exclusions, features, questions, remarks)
+
+
+def _why_rejected(sample: Sample) -> str:
+    """Returns the sentence about more bad rows than a run allows, with one of the most frequent."""
+    [(reason, n)] = sample.rejected.most_common(1)
+    total = sample.rejected.total()
+    row = next(r for r in sample.rejected_rows.to_pylist() if r["reason"] == reason)
+    shown = row["row"][:SHOWN].decode(errors="replace")
+    return (
+        f"{counted(total, 'row', 'do')} not parse in the sample, more than a run allows; "
+        f"correct them, {n:,} of them as {shown!r} ({reason}: {row['detail']})"
+        + f"; {RECODE}"
+        * (reason == "bad_encoding")
+    )
 
 
 def _with_a_feature(uri: str, table: TableProfile) -> tuple[TableProfile, list[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from quatrain.components.specification.encodings import is_utf8
 from quatrain.components.table.files import list_files
 from quatrain.components.table.line_numbers import LineNumbers
 from quatrain.components.wording import counted
@@ -37,7 +38,8 @@ def remarks_on(table: TableProfile, nulls: Nulls) -> list[str]:
     if headers := table.sample.headers:
         remarks.append(_repeated_headers(table.sample, headers))
     if listed := rejected_rows(table.sample):
-        recode = f"; {RECODE}" if table.sample.rejected["bad_encoding"] else ""
+        is_mixed = table.sample.rejected["bad_encoding"] and is_utf8(table.sample.source.encoding)
+        recode = f"; {RECODE}" if is_mixed else ""
         places = "".join(f"; {place}" for place in _places(table.sample))
         remarks.append(
             f"rows of the sample that do not parse: {listed}; they are rejected{places}{recode}"

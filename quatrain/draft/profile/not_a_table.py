@@ -24,7 +24,8 @@ from quatrain.draft.profile.text_head import (
     read_text_head,
 )
 
-_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
+SEPARATORS = ("::", "||", "~|~", "|~|")
+"""What separates columns in some files, with more than one character."""
 
 
 def check_head(uri: str) -> None:
@@ -37,8 +38,6 @@ def check_head(uri: str) -> None:
         return
     check_uri(uri)
     path = list_files(Source(uri=(uri,)))[0][0]
-    if path.lower().endswith(_WORKBOOKS):
-        raise SourceError(f"{path} is a workbook; save one sheet of it as CSV in UTF-8")
     try:
         head = read_text_head(path)
     except OSError:
@@ -98,10 +97,27 @@ def _parsed(line: str) -> object:
         return None
 
 
+def _long_separator(lines: Sequence[str], path: str) -> str | None:
+    """Returns which separator of several characters the lines have, with the way out, or None."""
+    for separator in SEPARATORS:
+        parts = [line.count(separator) for line in lines]
+        is_doubled = lines[0].count(separator[0]) == separator.count(separator[0]) * parts[0]
+        if is_doubled and parts[0] and parts.count(parts[0]) >= ALIKE * len(parts):
+            unused = ";" if any("," in line for line in lines) else ","
+            program = f"sed 's/{separator}/{unused}/g'"
+            return (
+                f"separates its columns by {separator!r}, and a delimiter is one character; write "
+                f"it so, if no value has it: {command(program, path, '.csv')}"
+            )
+    return None
+
+
 def _bad_header(lines: Sequence[str], path: str) -> str | None:
     """Returns why the first line cannot be the header of the lines below it, or None."""
     if len(lines) < LEAST_LINES:
         return None
+    if problem := _long_separator(lines, path):
+        return problem
     header = find_header(lines)
     if header is not None and (not header.above or header.is_preceded):
         return None

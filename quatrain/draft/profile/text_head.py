@@ -11,7 +11,7 @@ from quatrain.components.errors import SourceError
 from quatrain.components.specification.encodings import UTF_8
 from quatrain.components.storage import compression_of, read_head
 from quatrain.components.table.encoded_text import encoding_of
-from quatrain.components.table.formats import command, is_binary
+from quatrain.components.table.formats import command, format_of, is_binary
 from quatrain.components.table.header import DELIMITERS, values_of
 
 HEAD_BYTES = 1 << 16
@@ -72,8 +72,7 @@ class Header:
     def is_preceded(self) -> bool:
         """Whether what stands above it is a title or comment, and no header of another width."""
         is_narrow = (
-            line.startswith("#") or len(next(iter(values_of([line], self.delimiter)), [])) < 2
-            for line in self.above
+            line.startswith("#") or _width(line, self.delimiter) < 2 for line in self.above
         )
         return stands_above(self.rows) or (not _has_number(self.rows[0]) and all(is_narrow))
 
@@ -85,7 +84,10 @@ def read_text_head(path: str) -> TextHead:
         SourceError: The file cannot be read, or is text of an encoding that cannot be told.
     """
     head = read_head(path, HEAD_BYTES, compression_of(path))
-    encoding = encoding_of(head) or (UTF_8 if is_binary(head, ",") else guess_encoding(head, path))
+    encoding = encoding_of(head)
+    if format_of(head) or (encoding is None and is_binary(head, "\x01")):
+        return TextHead(UTF_8, "", ())  # the reader of the source says what it is
+    encoding = encoding or guess_encoding(head, path)
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head).removeprefix("\ufeff")
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     if lines and ((len(head) == HEAD_BYTES and len(lines) > 1) or not lines[-1]):
@@ -156,7 +158,11 @@ def _header_at(lines: Sequence[str], at: int) -> Header | None:
         if len(rows) < LEAST_LINES or not lines[at].strip():
             continue
         widths = [len(row) for row in rows]
-        is_alike = widths.count(widths[0]) >= ALIKE * len(widths)
+        is_alike = widths.count(widths[0]) >= ALIKE * len(widths) and not any(
+            _width(line, delimiter) == widths[0] and not _is_title(line, delimiter)
+            for line in lines[:at]
+            if not line.startswith("#")
+        )
         if is_alike and widths[0] > max(len(best[0]) if best else 1, 1):
             best, separator = rows, delimiter
     if not best:
@@ -174,6 +180,10 @@ def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     rows = values_of(lines[:LINES], delimiter)
     n = len(rows[0]) if rows else 0
     return [row if any(row[n:]) else row[:n] for row in rows]
+
+
+def _width(line: str, delimiter: str) -> int:
+    return len(next(iter(values_of([line], delimiter)), []))
 
 
 def _is_title(line: str, delimiter: str) -> bool:

@@ -256,3 +256,37 @@ def test_a_row_with_a_nul_byte_is_a_rejected_row_with_its_line(init) -> None:
     comments = " ".join(proposal.path.read_text().replace("#", "").split())
     assert "1 nul_byte; they are rejected; line 8 is" in comments
     assert "\0" not in proposal.path.read_text()
+
+
+@pytest.mark.parametrize("delimiter", ["~", "^", "\x01"])
+def test_rare_delimiters_are_found(init, delimiter: str) -> None:
+    spec = init(PLAIN.replace(",", delimiter), "y").spec
+    assert (spec.source.delimiter, len(rows_of(spec)[0])) == (delimiter, N)
+
+
+@pytest.mark.parametrize("separator", ["::", "||"])
+def test_separators_of_two_characters_are_refused_with_the_command_that_writes_one(
+    init, separator: str, tmp_path: Path
+) -> None:
+    with pytest.raises(QuatrainError, match="a delimiter is one character") as refused:
+        init(PLAIN.replace(",", separator), "y")
+    command = str(refused.value).partition("if no value has it: ")[2]
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)  # noqa: S602 - our own command
+    assert (tmp_path / "new-t.csv").read_text() == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (PLAIN.replace(",yes", ",yes\0"), "nul_byte: the row has a NUL byte"),
+        (PLAIN.replace("no\n", "no\r"), "a carriage return alone breaks it; tr"),
+        (PLAIN.replace("\n", "\r"), "lines end with a carriage return alone"),
+        (PLAIN.replace("Bern,", "Bern,x,"), "long_row: 5 values for 4 columns"),
+    ],
+)
+def test_many_rows_that_do_not_parse_are_the_reason_of_a_refusal(
+    init, text: str, sentence: str
+) -> None:
+    with pytest.raises(QuatrainError) as refused:
+        init(text, "y")
+    assert sentence in str(refused.value)

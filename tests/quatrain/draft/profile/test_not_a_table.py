@@ -32,7 +32,7 @@ PLAIN = f"a,b,y\n{ROWS}"
         ("t.csv", f"a,b,y,z\n{ROWS}", "names 4 columns in its first line, and most others have 3"),
         ("t.csv", f"<html>{PLAIN}", "is HTML or XML"),
         ("t.csv", f"@RELATION r\n{PLAIN}", "is ARFF"),
-        ("t.xlsx", "PK", "is a workbook"),
+        ("t.xlsx", b"PK\x03\x04" + bytes(26) + b"xl/workbook.xml", "is a workbook"),
         ("t.csv", f"0.5,1e-3,-2\n{ROWS}", "the first line seems to be a row"),
         ("t.csv", PLAIN.replace("6,", "Ж,").encode("cp1251"), "Ж' in cp1251"),
         ("t.csv", PLAIN.replace("6,", "\xfc,").encode("cp1252"), "iconv -f NAME -t utf-8 < "),
