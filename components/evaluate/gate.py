@@ -185,6 +185,8 @@ def _check(
     rows = measured["rows"]
     if value is None:
         why = "none is predicted positive" if name == "precision" else "a class is absent"
+        if measured["task"] == "regression":
+            why = "their labels are all the same"
         sentence = f"{name} cannot be computed on {counted(rows, 'test row')} ({why})"
     else:
         verdict = verdict.format(limit=limit_shown)

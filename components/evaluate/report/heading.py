@@ -11,9 +11,9 @@ from quatrain.components.evaluate.gate import verdict_of
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.warning import SERIOUS
 
-MAX_WARNINGS = 12
+MAX_WARNINGS = 8
 """Warnings in the box; the others unfold."""
-MAX_CHANGES = 20
+MAX_CHANGES = 8
 """Changes of a section that are listed; the others unfold."""
 TITLES = {"spec": "Spec", "rows": "Rows", "data": "Data", "code": "Code"}
 """The sections of changes that are lines of text."""

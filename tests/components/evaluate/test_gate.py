@@ -84,6 +84,15 @@ def test_a_metric_that_cannot_be_computed_misses_its_bound() -> None:
     ]
 
 
+def test_labels_that_are_all_the_same_have_no_r2_to_meet_a_bound_by() -> None:
+    metrics = {"rmse": {"value": 0.5}, "r2": {"value": None}}
+    baseline = {"trivial": {"rmse": {"value": 0.9}}}
+    constant = measured(task="regression", metrics=metrics, baseline=baseline)
+    assert sentences(check_gate(constant, {"r2": {"min": 0.1}}, 1e-4)) == [
+        "r2 cannot be computed on 33,000 test rows (their labels are all the same)"
+    ]
+
+
 def test_checking_a_spec_costs_neither_tensorflow_nor_beam() -> None:
     code = (
         "import sys, quatrain.validation.load, quatrain.components.evaluate.gate;"
