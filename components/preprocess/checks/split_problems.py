@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import reduce
 from operator import add
@@ -15,6 +16,11 @@ from quatrain.components.wording import a_or_an, counted
 from quatrain.trainer.features.statistics import Categories, ColumnStatistics
 
 NAMED_REASONS = 3
+_IS_WRITTEN_OTHERWISE = re.compile(
+    r": '(?![-+]?\d+\.\d*')[^0-9']{0,4}\d[\d.,' \u00a0\u202f\u2019]*[^0-9']{0,12}' "
+    r"is not (?:an int|a finite number)$"
+)
+"""The end of a reason that quotes a number as people write them, such as 1.234,50 EUR."""
 LABEL_TYPES = {
     "binary": ("bool", "int", "string"),
     "multiclass": ("string", "int", "bool"),
@@ -158,6 +164,11 @@ def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
     for name, reason in bad[:NAMED_REASONS]:
         detail = f" ({reason.detail})" if reason.detail else ""
         lines.append(f"  {name}: {counted(reason.rows, 'row')}{detail}, as: {reason.sample}")
+    if any(_IS_WRITTEN_OTHERWISE.search(reason.detail or "") for _, reason in bad[:NAMED_REASONS]):
+        lines.append(
+            "if numbers are written so, declare how below columns, for example as "
+            "{type: float, decimal: ',', thousands: '.', unit: EUR}"
+        )
     lines.append("correct the source or the rules, or raise clean.max_rejected")
     return "\n".join(lines)
 

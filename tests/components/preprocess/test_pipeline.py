@@ -294,6 +294,20 @@ def test_too_many_rejected_rows_stop_the_run_with_the_three_most_frequent_reason
     assert os.listdir(tmp_path) == ["delays.csv"]
 
 
+@pytest.mark.parametrize(
+    ("value", "is_hinted"),
+    [("1.234,5 EUR", True), ("1,5", True), ("$12", True), ("2.5", False), ("x", False)],
+)
+def test_numbers_that_are_written_otherwise_have_the_keys_as_the_way_out(
+    delays_spec: Make, tmp_path: Path, value: str, is_hinted: bool
+) -> None:
+    spec = delays_spec(GOOD + "\n".join(f'{i},"{value}",A,1,1' for i in range(9)))
+    with pytest.raises(DataError) as caught:
+        run(spec, tmp_path / "examples")
+    hint = "if numbers are written so, declare how below columns, for example as {type: float, "
+    assert (hint in str(caught.value)) == is_hinted
+
+
 def test_an_error_inside_a_worker_is_raised_once_and_unwrapped(
     delays_spec: Make, tmp_path: Path
 ) -> None:
