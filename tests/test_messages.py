@@ -26,7 +26,7 @@ PROPER = re.compile(r"Beam|DuckDB|FLEX_START|LightGBM|SQL|TF_CONFIG|TensorFlow|D
 PLACED = ("ArgumentTypeError", "DocumentError", "ExpressionError", "OptionError", "UsageError")
 PLACED += ("ValueError",)
 """Errors that are printed after their place: a key of the spec, an option, a file."""
-NOT_PROSE = re.compile(r"TRY_CAST\((?:regexp_)?replace|^tr |^import |\\s\*|  # ")
+NOT_PROSE = re.compile(r"TRY_CAST\((?:regexp_)?replace|^tr |^import |\\[swd]|  # ")
 """SQL, commands, programs, patterns and lines of YAML to paste."""
 SEVERAL = ("len(classes)", "n_classes", "self._limit")
 """Numbers that are above 1 wherever they are shown; the trainer has no `counted`."""

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from quatrain.components.errors import SpecError
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
 from quatrain.components.specification.schema import read_feature, typed
 from quatrain.components.specification.section import as_list
@@ -225,8 +226,21 @@ def _tuning_problems(outline: _Outline) -> Iterator[str]:
             )
 
 
+def _order_problems(outline: _Outline) -> list[str]:
+    """Returns what is wrong with the times of a split by time."""
+    from quatrain.components.preprocess.checks.split_problems import order_problems
+
+    times = [outline.get("split", name) for name in ("validation_from", "test_from")]
+    if outline.get("split", "by") != "time" or None in times:
+        return []
+    try:
+        return list(order_problems(*map(str, times)))
+    except SpecError as error:
+        return [str(error)]
+
+
 def rule_problems(value: Any) -> list[str]:
-    """Returns the problems of the SQL and the tier of a spec that has other problems too.
+    """Returns the problems of SQL, times and tier of a spec that has other problems too.
 
     A spec without other problems is checked for these later, once all its types are known.
     """
@@ -243,6 +257,7 @@ def rule_problems(value: Any) -> list[str]:
     }
     types = zip(rules, types_of(list(rules.values()), columns), strict=True) if columns else ()
     problems = [f"{place}: {error}" for place, error in types if isinstance(error, ExpressionError)]
+    problems += _order_problems(outline)
     tier = outline.get("train", "tier")
     if isinstance(tier, str) and tier not in tiers.names():
         problems.append(f"train.tier: unknown tier {tier!r}{near(tier, tiers.names())}")

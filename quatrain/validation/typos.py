@@ -15,6 +15,8 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import Source
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import read_footer, read_header, read_keys
+from quatrain.components.table.partitions import partition_keys
+from quatrain.components.wording import near
 from quatrain.validation.load import read_document, validate
 from quatrain.validation.problems import cross_problems, named_columns
 
@@ -31,10 +33,11 @@ def load_with_source(path: Path | str, overrides: Sequence[str] = ()) -> ModelSp
     document, where = read_document(path, overrides), Path(path).name
     try:
         return validate(document, where)
-    except SpecError:
+    except SpecError as error:
         typos = column_typos(document)
         if not typos:
-            raise
+            absent = [f"{where}: {sentence}" for sentence in _absent_columns(document)]
+            raise SpecError("\n".join([str(error), *absent])) from error
     columns = {
         typos[name][0] if name in typos else name: column
         for name, column in document["columns"].items()
@@ -79,6 +82,20 @@ def column_typos(document: Any) -> dict[str, tuple[str, str]]:
     return typos
 
 
+def _absent_columns(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a sentence for each declared column that the first file of a local CSV lacks.
+
+    A spec without other problems is compared with all of its files later.
+    """
+    columns, source = document.get("columns"), document.get("source")
+    if not isinstance(columns, Mapping) or not (header := _header(source, "csv", "parquet")):
+        return
+    for name, column in columns.items():
+        is_optional = isinstance(column, Mapping) and column.get("optional")
+        if name not in header and not is_optional:
+            yield f"columns.{name}: the source has no such column{near(name, header)}"
+
+
 def _in_sql(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields the words in the SQL of a spec, any of which may be a column, with their places."""
     clean = document.get("clean")
@@ -89,17 +106,21 @@ def _in_sql(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"clean.{kind}.{name}", quoted or word
 
 
-def _header(source: Any) -> tuple[str, ...]:
-    """Returns the columns of the first file of a local source, or none if it cannot be read."""
+def _header(source: Any, *formats: str) -> tuple[str, ...]:
+    """Returns the columns of the first file of a local source, and those of its path.
+
+    None are returned if it cannot be read, or is of another format than the given ones.
+    """
     try:
         read = Source.model_validate({"uri": source} if isinstance(source, str) else source)
-        if any("://" in uri for uri in read.uri):
+        if any("://" in uri for uri in read.uri) or (formats and read.format not in formats):
             return ()
         path, n_bytes = list_files(read)[0]
+        in_path = partition_keys([path])
         if read.format == "parquet":
-            return tuple(read_footer(path, n_bytes)[1].names)
-        return (
-            read_keys(path, read.encoding) if read.format == "jsonl" else read_header(path, read)
-        )[0]
+            return (*read_footer(path, n_bytes)[1].names, *in_path)
+        is_json = read.format == "jsonl"
+        names = (read_keys(path, read.encoding) if is_json else read_header(path, read))[0]
+        return (*names, *in_path)
     except (ValidationError, QuatrainError, IndexError):
         return ()

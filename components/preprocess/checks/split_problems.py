@@ -61,11 +61,19 @@ def _split_problems(split: Split, types: dict[str, str]) -> Iterator[str]:
     if types[split.column] not in ("timestamp", "date"):
         yield f"split.column: {split.column!r} is {types[split.column]}, not a time"
         return
-    first, last = threshold(split.validation_from), threshold(split.test_from)
-    if first.as_py() >= last.as_py():
+    yield from order_problems(split.validation_from, split.test_from)
+
+
+def order_problems(validation_from: str, test_from: str) -> Iterator[str]:
+    """Yields what is wrong with the order of the times of a split.
+
+    Raises:
+        SpecError: A text is no time.
+    """
+    if threshold(validation_from).as_py() >= threshold(test_from).as_py():
         yield (
-            f"split: validation_from {split.validation_from} is not before test_from "
-            f"{split.test_from}; validation lies between train and test"
+            f"split: validation_from {validation_from} is not before test_from {test_from}; "
+            f"validation lies between train and test"
         )
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.validation.sample import check
 from quatrain.validation.typos import load_with_source
@@ -142,3 +143,26 @@ def test_a_spec_of_5000_columns_is_checked(tmp_path: Path) -> None:
     spec = load_with_source(tmp_path / "wide.yaml")
     assert check(spec).problems == []
     assert len(spec.inputs) == 5_000
+
+
+def test_problems_of_the_split_and_the_file_are_reported_beside_others(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,y,day\n1,a,2024-01-01\n")
+    times = {"validation_from": "2024-02-01", "test_from": "2024-01-01"}
+    document = {
+        "name": "t",
+        "source": "t.csv",
+        "columns": {"x": "float", "y": "string", "day": "timestamp", "xx": "float"},
+        "label": "y",
+        "task": "binary",
+        "split": {"by": "time", "column": "day", **times},
+        "features": [{"name": "x", "from": "x", "transform": "logg"}],
+    }
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(SpecError) as refused:
+        load_with_source(tmp_path / "t.yaml")
+    assert str(refused.value).splitlines() == [
+        "t.yaml: features[0].transform: unknown transform 'logg'; did you mean 'log'?",
+        "t.yaml: split: validation_from 2024-02-01 is not before test_from 2024-01-01; "
+        "validation lies between train and test",
+        "t.yaml: columns.xx: the source has no such column; did you mean 'x'?",
+    ]
