@@ -23,6 +23,7 @@ COURSE_ROWS, SMALL_STEPS = 4, 0.3
 """Rows of a course, on average, and how small its steps are beside those of rows of any order."""
 TIME_PARTS = {"year", "yr", "quarter", "month", "week", "day", "hour", "minute", "date", "time"}
 """Words that name a part of a time: what a month holds together is no entity."""
+_PARTS_OF_A_YEAR = TIME_PARTS - {"year", "yr"} | {"mo", "dy", "hr", "doy"}
 PAIR_COLUMNS, PAIR_ROWS = 10, 20_000
 """Pairs are sought among this many columns, on the first rows."""
 _NO_ENTITY = ("text", "time", "quantity", "identifier", "constant", "empty")
@@ -114,7 +115,7 @@ class Groups:
         within = values - (np.bincount(group, values) / np.maximum(sizes, 1))[group]
         freedom = int((sizes - 1).clip(0).sum())
         rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
-        if not freedom or not len(steps) or min(rises, falls) < 0.1 * (rises + falls):
+        if not freedom or not rises + falls or min(rises, falls) < 0.1 * (rises + falls):
             return False
         variance = float(np.sum(within**2)) / freedom
         return variance > 0 and float(np.mean(steps**2)) < SMALL_STEPS * 2 * variance
@@ -156,7 +157,9 @@ def find_entity(columns: Mapping[str, ColumnProfile], goal: Goal) -> Entity | No
     found = [e for e in entities if e is not None]
     if not any(e.is_sure for e in found):
         found += _pairs(candidates, codes, known)
-    if not any(e.is_sure for e in found) and (course := _course(candidates, codes, known)):
+    if not any(e.is_sure for e in found) and (
+        course := _course(_of_courses(known, n), codes, known)
+    ):
         return course
     if not found:
         return None
@@ -175,6 +178,16 @@ def _are_whole(column: ColumnProfile) -> bool:
     """Whether all of a column's floats are whole, as pandas writes integers beside a gap."""
     x = column.numbers
     return column.type == "float" and bool((x == np.floor(x))[~np.isnan(x)].all())
+
+
+def _of_courses(known: list[ColumnProfile], n: int) -> list[ColumnProfile]:
+    """Returns the columns that may name what has a course: fractions, too, as of a latitude."""
+    return [
+        c
+        for c in known
+        if c.kind not in _NO_ENTITY and c.n_present >= 0.98 * n and not c.words & WEIGHTS
+        if c.n_distinct <= n / COURSE_ROWS and not c.words & _PARTS_OF_A_YEAR
+    ]
 
 
 def _course(
@@ -197,7 +210,7 @@ def _course(
         numbers = [c for c in known if c.is_number and c.name not in names]
         smooth = tuple(c.name for c in numbers if groups.change_little(c.numbers))
         if smooth and (best is None or n > best.n):
-            disjoint = names if len(names) == 1 else ()
+            disjoint = names if len(names) == 1 and keys[0].type != "float" else ()
             best = Entity(names, n, rows_each, smooth, True, disjoint, is_course=True)
     return best
 
@@ -252,8 +265,9 @@ def _entity(
     is_panel = any(groups.form_a_panel(x) for x in panel)
     is_alone, is_ordered = len(keys) == 1, is_panel or groups.stand_together
     independent = _independent(constants, codes)
+    is_known = is_alone or _is_measured(independent, n, known)
     is_sure = len(independent) >= 2 and (
-        is_ordered or (is_alone and n >= LEAST_GROUPS and rows_each <= MOST_ROWS_EACH)
+        is_ordered or (is_known and n >= LEAST_GROUPS and rows_each <= MOST_ROWS_EACH)
     )
     if is_alone and n >= LEAST_GROUPS and is_panel:
         is_sure |= len(independent) >= 1
@@ -272,6 +286,15 @@ def _entity(
     return Entity(names, n, rows_each, shown, is_sure, tuple(disjoint))
 
 
+def _is_measured(names: list[str], n: int, known: list[ColumnProfile]) -> bool:
+    """Whether one of some columns is a fraction of its own for most of n entities.
+
+    By chance, two columns together keep no such number the same, as they may a region or a class.
+    """
+    floats = (c for c in known if c.name in names and c.type == "float" and not _are_whole(c))
+    return any(c.n_distinct >= n / 2 for c in floats)
+
+
 def _is_another_name(
     keys: tuple[ColumnProfile, ...], groups: Groups, x: np.ndarray, codes: dict[str, np.ndarray]
 ) -> bool:
@@ -287,7 +310,9 @@ def _is_a_range(keys: tuple[ColumnProfile, ...], groups: Groups, x: np.ndarray) 
         return False
     first = groups.order[groups.starts]
     along = x[first][np.argsort(keys[0].numbers[first])]
-    return int(np.sum(along[1:] != along[:-1])) < 2 * len(np.unique(along)) - 1
+    runs, n = 1 + int(np.sum(along[1:] != along[:-1])), len(np.unique(along))
+    # Where most of the codes stand for one number each, no order of them would have many runs.
+    return runs == n or (n <= len(along) / 2 and runs < 2 * n)
 
 
 def _independent(names: list[str], codes: dict[str, np.ndarray]) -> list[str]:

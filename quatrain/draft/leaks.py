@@ -226,7 +226,7 @@ def _evidence(models: ColumnModels, column: ColumnProfile) -> tuple[float, str, 
     if models.rarest < SURE_ROWS and column.n_distinct > 2 * len(models.goal.classes):
         return None  # a few rows of a class may share a value by chance
     if models.goal.task == "binary":
-        auc = models.measure(codes)
+        auc = max(models.measure(codes), _order_auc(models.goal, column))
         how = f"alone has an AUC of {auc:.4f}"
         return (auc, how, auc > ALMOST_SURE) if auc >= LIKELY_AUC else None
     accuracy, largest_class = models.accuracy(codes), float(models.prior.max())
@@ -250,6 +250,18 @@ def _same_order(values: np.ndarray, column: ColumnProfile) -> float:
         return 0.0
     a, b = values[known], column.numbers[known]
     return max(_correlation(a, b) ** 2, _correlation(_ranks(a), _ranks(b)) ** 2)
+
+
+def _order_auc(goal: Goal, column: ColumnProfile) -> float:
+    """Returns the AUC of a number by its order alone, up or down, which bins would blur.
+
+    It is 0 for a column that is not a number, or is missing in more than half of the rows.
+    """
+    known = goal.known & ~np.isnan(column.numbers) if column.is_number else np.zeros(0, bool)
+    if 2 * known.sum() < goal.known.sum() or not known.any():
+        return 0.0
+    auc = area(column.numbers[known], goal.marks[known, 1])
+    return max(auc, 1 - auc)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -152,3 +153,42 @@ def test_what_is_computed_of_a_column_makes_it_no_entity(init, chance, columns: 
         x = x[:1000] * 2
     proposal = init({**table, "x": x, "y": y}, "y")
     assert "what a row is about" not in proposal.path.read_text()
+
+
+def test_a_number_of_many_shuffled_rows_each_is_asked_about_beside_its_ages(init, chance) -> None:
+    # Nearly each person has an age of their own, which is no range of the numbers of persons.
+    people = [(p, chance.randint(18, 80), chance.choice("abcd")) for p in range(40)]
+    rows = [(*person, round(chance.random(), 4), chance.choice("ab")) for person in people * 80]
+    chance.shuffle(rows)
+    proposal = init(
+        dict(zip(["n", "age", "town", "v", "y"], zip(*rows, strict=True), strict=True)), "y"
+    )
+    (question,) = proposal.draft.questions
+    assert question.text.startswith("'n' may identify what a row is about: about 80 rows each")
+
+
+def test_two_columns_name_a_household_whose_rows_stand_apart(init, chance) -> None:
+    rows = []
+    for village, house in product(range(20), range(12)):
+        income, roof = round(chance.gauss(30, 9), 2), chance.choice(["tin", "tile", "thatch"])
+        for _ in range(chance.randint(2, 5)):
+            rows.append((village, house, income, roof, chance.randint(0, 80), chance.choice("ab")))
+    chance.shuffle(rows)
+    names = ["village", "house", "income", "roof", "age", "y"]
+    proposal = init(dict(zip(names, zip(*rows, strict=True), strict=True)), "y")
+    assert proposal.spec.split.keys == ("village", "house")
+
+
+def test_a_station_known_by_its_latitude_keeps_its_course_together(init, chance) -> None:
+    rows = []
+    for _ in range(40):
+        place = round(chance.uniform(40, 50), 4), round(chance.uniform(0, 10), 4)
+        warm = chance.gauss(10, 5)
+        for hour in range(24):
+            warm += chance.gauss(0, 0.5)
+            rows.append((*place, hour, round(warm, 2), round(chance.gauss(0, 1), 3)))
+    proposal = init(
+        dict(zip(["lat", "lon", "hour", "warm", "y"], zip(*rows, strict=True), strict=True)), "y"
+    )
+    assert proposal.spec.split.keys == ("lat",)
+    assert "in which 'warm' changes little from row to row" in proposal.draft.comments["split"]
