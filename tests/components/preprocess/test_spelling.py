@@ -190,7 +190,7 @@ def test_rules_and_the_weight_see_the_number_that_a_text_stands_for(
         ({"type": "string", "unit": "kg"}, "unit is a setting of int and float, not of string"),
         ({"type": "int", "decimal": ";"}, "columns.day.decimal: ';' is no decimal sign; write '.'"),
         ({"type": "int", "thousands": "_"}, "'_' does not separate thousands; write ',', '.'"),
-        ({"type": "float", "decimal": ",", "thousands": ","}, "are both ','; one of them is anot"),
+        ({"type": "float", "decimal": ",", "thousands": ","}, "are both ','; change one of them"),
         ({"type": "float", "unit": "-"}, "columns.day.unit: '-' is no unit; write a text such as"),
         ({"type": "float", "unit": ["kg", "5x"]}, "'5x' starts like a number; write what stands"),
         ({"type": "in"}, "columns.day.type: unknown type 'in'; did you mean 'int'?"),
