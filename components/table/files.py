@@ -144,7 +144,7 @@ def _match(uri: str) -> list[tuple[str, int]]:
             f"{uri} cannot be listed: {first_line(error)}; try again later"
         ) from error
     if info.type == pafs.FileType.Directory:
-        raise SourceError(f"{uri} is a folder; name its files, as {uri}/*.csv")
+        raise SourceError(f"{uri} is a folder; name its files, as {uri.rstrip('/')}/*.csv")
     if info.type not in (pafs.FileType.File, pafs.FileType.NotFound):
         # Reading a pipe would wait for its writer, perhaps forever.
         raise SourceError(f"{uri} is not a regular file; write its rows to one")
@@ -241,7 +241,8 @@ def _walk(
     elif part == "**":
         infos = {n: i for n, i in infos.items() if not _is_hidden(n)}
     else:
-        matches = re.compile(fnmatch.translate(part)).match
+        # Shells and Spark also take [^a] for [!a].
+        matches = re.compile(fnmatch.translate(part.replace("[^", "[!"))).match
         infos = {n: i for n, i in infos.items() if matches(n) and not _is_hidden(n, part)}
     found = _walk(list_folder, folder, rest, above) if part == "**" and rest else {}
     for name, info in infos.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def run(
             runner_options=options,
             at=at,
             trust=trust or pipeline is None,
+            copied=lambda: shutil.rmtree(folder),  # a killed run would leave it
         )
     for name in ("report.html", "metrics.json", "model"):
         if (finished_run.folder / name).exists():

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -185,6 +185,7 @@ def run_pipeline(
     scheduled: str = UNSCHEDULED,
     stream: TextIO | None = None,
     trust: bool = False,
+    copied: Callable[[], object] = lambda: None,
 ) -> Run:
     """Executes a compiled pipeline file, byte for byte, on this machine.
 
@@ -199,6 +200,7 @@ def run_pipeline(
         scheduled: The value of the placeholder of the schedule time, as on Vertex.
         stream: Receives the progress; by default stderr.
         trust: Whether to run a file that `quatrain compile` would not write.
+        copied: Called once the run's folder has a copy of the file.
 
     Raises:
         PipelineError: The file is not a pipeline, takes other parameters, or is not to be trusted.
@@ -228,6 +230,7 @@ def run_pipeline(
         if full := full_disk(raised, str(root)):
             raise QuatrainError(f"no run can be made: {full}; {_MORE_ROOM}") from raised
         raise
+    copied()
     console = Console(stream or sys.stderr, len(compiled.steps))
     console.print(f"run {run.folder}")
     session = _Session(run, compiled, console)

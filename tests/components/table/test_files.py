@@ -95,6 +95,8 @@ def test_a_file_that_may_not_be_read_is_one_plain_sentence(
         ("x/{b,y/c}.csv", []),
         ("{a,x}*/../x/[a-b].csv", ["x/b.csv"]),
         ("x/{b,d}.csv", ["x/b.csv"]),
+        ("x/[!a].csv", ["x/b.csv"]),
+        ("x/[^a].csv", ["x/b.csv"]),
     ],
 )
 def test_a_wildcard_passes_over_hidden_names_and_one_written_out_is_read(

@@ -372,3 +372,22 @@ def test_an_argument_too_many_is_named(capsys):
     code, _, err = quatrain(capsys, "init", "a.csv", "b.csv", "c.csv", "--target", "y")
     assert code == 2
     assert err.startswith("error: more arguments than this verb takes: b.csv c.csv; try `quatrain ")
+
+
+def test_a_run_leaves_no_compiled_file_behind_while_it_runs(capsys, spec_path, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environ = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-m", "quatrain", "run", str(spec_path)]
+    child = subprocess.Popen(
+        [*command, "--root", str(tmp_path / "runs")],
+        env=environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in child.stderr:
+        if line.startswith("run "):
+            break
+    assert not list(temporary.glob("quatrain-compile-*"))
+    child.kill()
+    child.communicate(timeout=20)
