@@ -33,7 +33,7 @@ from quatrain.components.evaluate.measures.measurements import (
 )
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.row_sample import RowSample
-from quatrain.components.evaluate.measures.slice_values import OTHER, TOO_MANY, Survey, as_text
+from quatrain.components.evaluate.measures.slice_values import Survey, rows_of_slices
 from quatrain.components.evaluate.measures.worst_rows import WorstRows, quoted
 from quatrain.components.folder import Folder
 from quatrain.components.serve.served_model import (
@@ -301,13 +301,7 @@ def _measure_slices(
 ) -> Iterator[tuple[tuple[str, str], Statistics]]:
     """Yields the column and value of each slice in a batch, and the statistics of its rows."""
     for column, values in reference.slices.items():
-        text = as_text(batch[RAW_PREFIX + column]).to_numpy(zero_copy_only=False)
-        if values is None:
-            text, values = np.full(len(text), TOO_MANY, object), (TOO_MANY,)
-        rest = np.ones(len(text), bool)
-        for value in (*values, OTHER):
-            rows = rest if value == OTHER else text == value
-            rest = rest & ~rows
+        for value, rows in rows_of_slices(batch[RAW_PREFIX + column], values):
             if rows.any():
                 w = None if weights is None else weights[rows]
                 statistics = measure(reference, labels[rows], answers[rows], w, N_BINS_COARSE)

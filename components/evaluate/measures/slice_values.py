@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -117,6 +117,29 @@ class Survey:
     def slices(self, top: int = TOP_VALUES) -> SliceValues:
         """Returns the most frequent values of each slice column; ties are in alphabetical order."""
         return {name: _most_frequent(counts, top) for name, counts in self.values.items()}
+
+
+def rows_of_slices(
+    column: pa.Array | pa.ChunkedArray, values: tuple[str, ...] | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields each slice of a column with the rows in it, `[N] bool`; a slice may have none.
+
+    Arrow compares the texts: numpy drops the last NUL characters of a text, and joins two values.
+
+    Args:
+        column: The column, as read.
+        values: The values that are slices of their own; None: there are too many for any.
+    """
+    text = as_text(column)
+    rest = np.ones(len(text), bool)
+    if values is None:
+        yield TOO_MANY, rest
+        return
+    for value in values:
+        rows = pc.equal(text, pa.scalar(value, text.type)).to_numpy(zero_copy_only=False)
+        rest = rest & ~rows
+        yield value, rows
+    yield OTHER, rest
 
 
 def as_text(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -330,15 +330,15 @@ def _without_footers(
 ) -> tuple[pa.Table, tuple[tuple[str, str], ...]]:
     """Returns a table without rows at its end that sum up the others or are notes, and these rows.
 
-    Such a row has a word for a sum, which stands nowhere else in its column, or a text in its first
-    column alone.
+    Such a row has a word for a sum, which stands nowhere else in its column, or a text of several
+    words in its first column alone.
     """
     footers: list[tuple[str, str]] = []
     while table.num_rows > LEAST_LINES and len(footers) < MOST_FOOTERS and len(names) > 2:
         cells = table.slice(table.num_rows - 1).select(names).to_pylist()[0]
         texts = {name: cell for name, cell in cells.items() if cell is not None}
         sums = [name for name, cell in texts.items() if SUMS.fullmatch(cell)]
-        if not sums and list(texts) == names[:1]:
+        if list(texts) == names[:1] and re.search(r"\A\W|\s", texts[names[0]]):
             sums = names[:1]
         if not sums or pc.sum(pc.equal(table.column(sums[0]), texts[sums[0]])).as_py() > 1:
             break

@@ -6,7 +6,13 @@ import pytest
 
 from quatrain.components.errors import DataError
 from quatrain.components.evaluate.measures import slice_values
-from quatrain.components.evaluate.measures.slice_values import MAX_VALUES, TOP_VALUES, Survey
+from quatrain.components.evaluate.measures.slice_values import (
+    MAX_VALUES,
+    TOO_MANY,
+    TOP_VALUES,
+    Survey,
+    rows_of_slices,
+)
 
 
 def of_values(*values: str | None) -> Survey:
@@ -57,3 +63,10 @@ def test_an_empty_split_is_refused() -> None:
         train.reference("binary", 2, weighted=False)
     with pytest.raises(DataError, match="the train split has no rows"):
         of_values("a").reference("binary", 2, weighted=False)
+
+
+def test_values_that_differ_by_a_nul_alone_are_slices_of_their_own() -> None:
+    column = pa.chunked_array([["a", "a\0", None], ["b"]])
+    rows = {v: np.flatnonzero(r).tolist() for v, r in rows_of_slices(column, ("a", "a\0"))}
+    assert rows == {"a": [0], "a\0": [1], "(other)": [2, 3]}
+    assert [(v, r.sum()) for v, r in rows_of_slices(column, None)] == [(TOO_MANY, 4)]
