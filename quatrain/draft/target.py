@@ -26,6 +26,8 @@ RARE = 20
 """A class with fewer rows in the sample is too rare to be learned."""
 STRAY_ROWS, STRAY_SHARE = 5, 0.01
 """Beside two classes, others of up to so many rows each and so small a share are no labels."""
+NO_ANSWERS, NO_ANSWER_SHARE = {-1, -9, -99, -999, 8, 9, 88, 99, 999}, 0.1
+"""Beside two classes, up to so large a share of these numbers are no labels either."""
 MOST_STRAYS = 1000
 STRAY_RULE = "stray_label"
 LEAST_ROWS = 10
@@ -103,10 +105,18 @@ def _strays(column: ColumnProfile) -> dict[Any, int]:
     rows = sorted((c["counts"] for c in tally), reverse=True)
     total, others = sum(rows), sum(rows[2:])
     is_few = rows[2] <= STRAY_ROWS and others <= max(2, STRAY_SHARE * total)
+    is_few |= _are_no_answers(column, tally, rows[1]) and others <= NO_ANSWER_SHARE * total
     least = 0.2 * total if column.is_number else 2 * STRAY_ROWS
     if not is_few or rows[1] < max(least, 2 * others):
         return {}
     return {c["values"]: c["counts"] for c in tally if c["counts"] < rows[1]}
+
+
+def _are_no_answers(column: ColumnProfile, tally: list[dict[str, Any]], least: int) -> bool:
+    """Whether numbers beside 0 and 1, or 1 and 2, are those by which surveys say: no answer."""
+    classes = {c["values"] for c in tally if c["counts"] >= least}
+    others = {c["values"] for c in tally} - classes
+    return column.is_number and classes in ({0, 1}, {1, 2}) and others <= NO_ANSWERS
 
 
 def _without(column: ColumnProfile, strays: dict[Any, int], target: str, where: str) -> Goal:

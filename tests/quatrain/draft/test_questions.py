@@ -92,6 +92,17 @@ def test_many_stray_labels_are_no_hundred_classes(init, chance) -> None:
     assert "and 115 more" in proposal.draft.questions[0].text
 
 
+@pytest.mark.parametrize(("classes", "code"), [((0, 1), 9), ((1, 2), -9), ((0, 1), 99)])
+def test_the_number_of_no_answer_beside_two_classes_is_no_label(
+    init, chance, classes: tuple[int, int], code: int
+) -> None:
+    table = labels(chance)
+    table["y"] = [classes[y == "yes"] if i % 20 else code for i, y in enumerate(table["y"])]
+    proposal = init(table, "y")
+    assert proposal.spec.task == "binary"
+    assert f"a few other values: '{code}' (15 rows)" in proposal.draft.questions[0].text
+
+
 def test_counts_and_three_classes_keep_their_rare_values(init, chance) -> None:
     table = labels(chance)
     table["y"] = [2 if i in (9, 99) else int(i % 6 == 0) for i in range(300)]
