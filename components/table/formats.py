@@ -110,13 +110,13 @@ def is_binary(head: bytes, delimiter: str) -> bool:
     """Whether the first bytes of a file are no text.
 
     The first line has a control character, or is mostly NUL bytes; or one byte of fifty is such a
-    character: a few may be in the cells of a CSV.
+    character: a few may be in the cells of a CSV, or in the first row of JSON Lines.
     """
     controls = _CONTROLS.replace(delimiter.encode(), b"")
     line, head = head.partition(b"\n")[0], head[:_LOOKED_AT]
     n_controls = len(head) - len(head.translate(None, controls))
     is_odd = line != line.translate(None, controls) or 2 * line.count(0) > len(line)
-    return is_odd or n_controls > max(len(head) // 50, 16)
+    return (is_odd and not line.startswith(b"{")) or n_controls > max(len(head) // 50, 16)
 
 
 def way_out(form: Format, path: str, compression: str = "") -> str:

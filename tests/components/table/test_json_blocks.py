@@ -211,3 +211,8 @@ def test_any_table_reconciles_and_is_the_same_for_any_cut(
         else:
             assert (s or "") == ("" if row["s"] is None else str(row["s"]))
         assert f == row["é"] or f is None or float(row["é"]) == f
+
+
+def test_a_control_character_in_the_first_row_is_one_of_a_text(read: Callable[..., Any]) -> None:
+    result = read('{"a": "x\x7f"}\n{"a": "y"}\n', "a string", name="t.jsonl", format="jsonl")
+    assert result.rows == [("x\x7f",), ("y",)]
