@@ -83,7 +83,7 @@ def _cloud(path: Path, overrides: list[str]) -> None:
 
 def _report(path: Path, _: list[str]) -> None:
     """Prints a run whose run.json or metrics.json is altered."""
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = json.loads(path.read_bytes())
     for name in ("run.json", "metrics.json"):
         same = name == (
             "metrics.json" if isinstance(document, dict) and "gate" in document else "run.json"
