@@ -22,6 +22,9 @@ from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.serve.served_model import BATCH_ROWS, Columns, ServedModel
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 
+LEAST_ROWS = 20
+"""Rows below which a rise has no interval: a normal one would see effects in two or three rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class SampledRows:
@@ -133,8 +136,10 @@ def _estimate(
     values = np.concatenate(rises)
     if not np.isfinite(values).all():
         return MetricEstimate(math.nan)
+    few = len(weights) < LEAST_ROWS
     sums = MeanSums.of(values, np.tile(weights, len(rises)))
-    estimate = MetricEstimate.normal(sums.mean, sums.error * math.sqrt(len(rises)))
+    error = math.nan if few else sums.error * math.sqrt(len(rises))
+    estimate = MetricEstimate.normal(sums.mean, error)
     if mse is None:
         return estimate
     ends = (estimate.value, estimate.low, estimate.high)

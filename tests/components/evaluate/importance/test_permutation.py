@@ -80,6 +80,15 @@ def test_the_interval_is_that_of_the_paired_differences(models: dict[str, Path])
     assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
 
 
+def test_a_handful_of_rows_gives_no_interval(models: dict[str, Path]) -> None:
+    model = ServedModel.load(models["binary"])
+    rows = rows_of(model, "binary", n=19)
+    found = importances(model, rows, REFERENCES["binary"], ["delay"], 5)["delay"]
+    assert math.isfinite(found.value)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
 def test_an_input_that_never_varies_has_no_effect_at_all(models: dict[str, Path]) -> None:
     model = ServedModel.load(models["binary"])
     rows = rows_of(model, "binary", carrier="UA")

@@ -455,7 +455,7 @@ def test_inputs_are_marked_whose_interval_includes_0(tmp_path: Path) -> None:
         ("worse", "wrong"),
         ("unknown", "refused"),
     ]
-    assert section.count("no effect seen") == section.count("misleads") == 1
+    assert section.count("no effect seen") == section.count("better shuffled") == 1
     assert "0.2000&nbsp;\N{EN DASH} 0.4000" in section
     assert "3 inputs that predict least alone are left out." in section
 
