@@ -166,7 +166,8 @@ def _entity(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
     active = [f for f in features if f.is_active]
     yield Question(
         f"{other.why.replace(' identifies', ' may identify').partition(';')[0]}: if rows of others "
-        f"are to be predicted, replace the split with this, and comment out its feature",
+        f"are to be predicted, replace the split and the comments on it, and comment out its "
+        "feature",
         (
             f"split: {scalar(other.document)}",
             *(f"# {line}" for line in _lines(list(other.disjoint), active)),
@@ -195,7 +196,7 @@ def _moment(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
         f"{' and '.join(map(repr, parts))} {'holds' if len(parts) == 1 else 'hold'} "
         f"{'years' if len(parts) == 1 else 'the time of a row'}, and train has rows of each: if "
         f"later rows are to be predicted from earlier ones, add the column to clean.derive, and "
-        f"replace the split",
+        f"replace the split with the comments on it",
         (
             *_declared(table, parts, features),
             clean_line(table, "derive", {MOMENT: sql}),
