@@ -23,8 +23,8 @@ from quatrain.components.preprocess.expressions import (
 )
 from quatrain.components.specification.columns import Column
 from quatrain.components.table.block import Block, Fault
-from quatrain.components.table.conversion import finish_column
 from quatrain.components.table.sql import connect, one_batch
+from quatrain.components.table.values.bounds import finish_column
 from quatrain.trainer.features.text_format import tidy_numpy
 
 _BROKEN = "index of the broken rule"  # derived columns are identifiers: none has this name

@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from quatrain.components.table.conversion import TYPES
 from quatrain.components.table.sql import connect
+from quatrain.components.table.values.bounds import TYPES
 from quatrain.components.wording import near
 
 SQL_TYPES = {

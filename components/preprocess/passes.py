@@ -27,8 +27,8 @@ from quatrain.components.preprocess.summary.summary import RunningSummary, Summa
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import REJECTED
-from quatrain.components.table.conversion import TYPES
 from quatrain.components.table.range import Range
+from quatrain.components.table.values.bounds import TYPES
 from quatrain.components.wording import counted
 from quatrain.trainer.features.base import LABEL, RAW_PREFIX, WEIGHT
 from quatrain.trainer.features.transform import Label, TextFormat, Transform, fit_features

@@ -40,13 +40,14 @@ from quatrain.components.storage import (
     remove_file,
 )
 from quatrain.components.table.block import Block
-from quatrain.components.table.conversion import TYPES, can_convert
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import check_columns, read_footer
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
 from quatrain.components.table.sql import run_query
+from quatrain.components.table.values.bounds import TYPES
+from quatrain.components.table.values.typed import can_convert
 from quatrain.components.wording import near
 from quatrain.trainer.failure import Failure, full_disk
 from quatrain.trainer.features import raw_inputs

@@ -30,13 +30,8 @@ from quatrain.components.errors import DataError
 from quatrain.components.faults import in_a_sentence
 from quatrain.components.serve.predict import find_model
 from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
-from quatrain.components.table.conversion import (
-    FIRST_S,
-    LAST_S,
-    USUAL,
-    TypedColumn,
-    from_json,
-)
+from quatrain.components.table.values.bounds import FIRST_S, LAST_S, TypedColumn
+from quatrain.components.table.values.conversion import USUAL, from_json
 from quatrain.components.termination import SIGNALS, exit_on_termination
 from quatrain.components.wording import counted, near
 from quatrain.trainer.features import TIMES, Input, raw_inputs

@@ -19,22 +19,14 @@ import pyarrow.csv as pacsv
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source
 from quatrain.components.table.block import Block, Fault
-from quatrain.components.table.conversion import (
-    FALSE,
-    TRUE,
-    TYPES,
-    USUAL,
-    ZONE,
-    ZONED,
-    TypedColumn,
-    finish_column,
-    from_text,
-)
 from quatrain.components.table.encoded_text import undecodable
 from quatrain.components.table.formats import DOUBLED_QUOTES, LINE_FEEDS, WITHOUT_NULS, command
 from quatrain.components.table.range import Range
 from quatrain.components.table.sql import one_batch
 from quatrain.components.table.text_pieces import Piece, pieces, raw_block
+from quatrain.components.table.values.bounds import TYPES, TypedColumn, finish_column
+from quatrain.components.table.values.conversion import FALSE, TRUE, USUAL, from_text
+from quatrain.components.table.values.time_text import ZONE, ZONED
 from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_BYTES = 10 << 20

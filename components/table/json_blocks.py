@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 from quatrain.components.specification.encodings import UTF_8
 from quatrain.components.specification.source import Source
 from quatrain.components.table.block import Block, Fault
-from quatrain.components.table.conversion import USUAL, from_json
 from quatrain.components.table.encoded_text import undecodable
 from quatrain.components.table.range import Range
 from quatrain.components.table.sql import run_query
 from quatrain.components.table.text_pieces import BLOCK_BYTES, pieces, raw_block
+from quatrain.components.table.values.conversion import USUAL, from_json
 from quatrain.trainer.features.text_format import Spelling
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import SourceError
 from quatrain.components.table.block import Block
-from quatrain.components.table.conversion import USUAL, from_text
+from quatrain.components.table.values.conversion import USUAL, from_text
 from quatrain.trainer.features.text_format import Spelling
 
 MISSING = ("", "__HIVE_DEFAULT_PARTITION__")

@@ -12,7 +12,6 @@ import pyarrow as pa
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source
 from quatrain.components.table import bigquery
-from quatrain.components.table.conversion import USUAL, can_convert
 from quatrain.components.table.encoded_text import is_cuttable
 from quatrain.components.table.files import find_files
 from quatrain.components.table.header import (
@@ -24,6 +23,8 @@ from quatrain.components.table.header import (
 )
 from quatrain.components.table.partitions import partition_values
 from quatrain.components.table.range import Range
+from quatrain.components.table.values.conversion import USUAL
+from quatrain.components.table.values.typed import can_convert
 from quatrain.components.wording import near
 from quatrain.trainer.features.text_format import Spelling
 

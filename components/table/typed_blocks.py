@@ -11,8 +11,9 @@ from quatrain.components.errors import SourceError
 from quatrain.components.storage import open_file
 from quatrain.components.table import bigquery
 from quatrain.components.table.block import Block
-from quatrain.components.table.conversion import USUAL, from_typed
 from quatrain.components.table.range import Range
+from quatrain.components.table.values.conversion import USUAL
+from quatrain.components.table.values.typed import from_typed
 from quatrain.components.wording import first_line
 from quatrain.trainer.features.text_format import Spelling
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from quatrain.components.errors import DataError
 from quatrain.components.serve.server import read_rows
 from quatrain.components.specification.source import Source
-from quatrain.components.table.conversion import USUAL, from_json, from_text, from_typed
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
+from quatrain.components.table.values.conversion import USUAL, from_json, from_text
+from quatrain.components.table.values.typed import from_typed
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.text_format import Spelling
 from tests.fuzz.door import Door, refusal

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.table.conversion import from_text
+from quatrain.components.table.values.conversion import from_text
 from quatrain.draft.profile.sample import TOLERATED
 from quatrain.trainer.features.text_format import Spelling
 

@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.preprocess.expressions import SQL_TYPES
-from quatrain.components.table.conversion import TYPES, from_text, from_typed
 from quatrain.components.table.sql import connect
+from quatrain.components.table.values.bounds import TYPES
+from quatrain.components.table.values.conversion import from_text
+from quatrain.components.table.values.typed import from_typed
 from quatrain.draft.profile.amounts import (
     Amounts,
     dots_between_thousands,

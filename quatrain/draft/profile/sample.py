@@ -19,13 +19,6 @@ from quatrain.components.specification.encodings import UTF_8
 from quatrain.components.specification.source import Source, is_table
 from quatrain.components.storage import open_file, read_head
 from quatrain.components.table.block import REJECTED, Block
-from quatrain.components.table.conversion import (
-    TYPES,
-    can_convert,
-    from_json,
-    from_typed,
-    text_of_json,
-)
 from quatrain.components.table.csv_blocks import read_blocks
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import (
@@ -44,6 +37,9 @@ from quatrain.components.table.partitions import (
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.text_pieces import BLOCK_BYTES
+from quatrain.components.table.values.bounds import TYPES
+from quatrain.components.table.values.conversion import from_json, text_of_json
+from quatrain.components.table.values.typed import can_convert, from_typed
 from quatrain.components.uris import check_uri
 from quatrain.components.wording import counted, first_line
 from quatrain.draft.profile.text_head import (

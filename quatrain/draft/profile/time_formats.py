@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.components.specification.columns import DIRECTIVE, DIRECTIVES
-from quatrain.components.table.conversion import from_text
+from quatrain.components.specification.time_format import DIRECTIVE, DIRECTIVES
+from quatrain.components.table.values.conversion import from_text
 from quatrain.trainer.features.text_format import Spelling
 
 _WEEKDAYS = ("", "%a, ", "%a ", "%A, ", "%A ")

@@ -16,7 +16,7 @@ from quatrain.components.errors import DataError, SpecError
 from quatrain.components.preprocess.cleaning import Cleaner, Rules
 from quatrain.components.preprocess.expressions import columns_used
 from quatrain.components.table.block import Block, Fault, raw_bytes
-from quatrain.components.table.conversion import TYPES
+from quatrain.components.table.values.bounds import TYPES
 
 COLUMNS = {"dep": "int", "arr": "float", "name": "string", "t": "timestamp", "w": "float"}
 

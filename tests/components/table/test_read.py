@@ -27,10 +27,11 @@ from quatrain.components.specification.source import Source
 from quatrain.components.table import csv_blocks, json_blocks
 from quatrain.components.table import text_pieces as lines
 from quatrain.components.table.block import Block
-from quatrain.components.table.conversion import TYPES, finish_column, from_text
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
+from quatrain.components.table.values.bounds import TYPES, finish_column
+from quatrain.components.table.values.conversion import from_text
 from tests.components.conftest import positions_of
 
 Reader = Callable[..., Any]

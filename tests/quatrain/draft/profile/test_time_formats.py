@@ -165,7 +165,7 @@ def test_any_times_are_read_in_the_format_that_is_found(
     # Of two digits, the day may be a year as well; the others leave nothing open.
     assert form in formats if "%y" in form else formats == [form]
     column: Any = Column.model_validate({"type": "timestamp", "format": form})
-    from quatrain.components.table.conversion import from_text
+    from quatrain.components.table.values.conversion import from_text
 
     read, faults = from_text(
         "a", pa.array([v.encode() for v in values]), "timestamp", column.spelling

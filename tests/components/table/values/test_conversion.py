@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from quatrain.components.errors import DataError, SourceError
 from quatrain.components.serve.server import read_instances, read_rows
 from quatrain.components.specification.source import Source
-from quatrain.components.table.conversion import TYPES, USUAL, from_text, from_typed
 from quatrain.components.table.partitions import partition_values
+from quatrain.components.table.values.bounds import TYPES
+from quatrain.components.table.values.conversion import USUAL, from_text
+from quatrain.components.table.values.typed import from_typed
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.text_format import Spelling
 from tests.components.conftest import Read
