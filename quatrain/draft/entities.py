@@ -15,6 +15,8 @@ LEAST_GROUPS, FEW_GROUPS = 30, 12
 """The fewest entities, and the fewest if their rows also stand together or form a panel."""
 LEAST_ROWS_EACH, MOST_ROWS_EACH = 1.5, 50
 """Rows of an entity, on average; with more, its rows must stand together or form a panel too."""
+TRIED_PAIRS = 32
+"""How many pairs of rows are compared before a column is."""
 CONSTANT = 0.9
 """By how much of the way from chance to certainty a column is the same within the entities."""
 BY_CHANCE = 0.8
@@ -69,6 +71,16 @@ class Groups:
         self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
         self.sizes = np.diff(np.r_[self.starts, len(codes)])
         self.repeated = self.sizes > 1
+
+    def may_be_constant(self, codes: Mapping[str, np.ndarray]) -> set[str]:
+        """Returns the codes that are mostly the same in some pairs of rows of one group.
+
+        It spares wide tables the whole test of each column within each other one.
+        """
+        first = np.flatnonzero(self.codes[self.order][1:] == self.codes[self.order][:-1])
+        first = first[:: -(-len(first) // TRIED_PAIRS) or 1]
+        one, other = self.order[first], self.order[first + 1]
+        return {n for n, x in codes.items() if 2 * np.count_nonzero(x[one] == x[other]) >= len(one)}
 
     def share_constant(self, codes: np.ndarray) -> float:
         """Returns the share of the groups of several rows in which a code is the same."""
@@ -249,16 +261,7 @@ def _entity(
     few_repeat = groups.sizes[groups.repeated].sum() < 0.5 * len(groups.codes)
     if n < FEW_GROUPS or rows_each < LEAST_ROWS_EACH or few_repeat:
         return None
-    constants: list[str] = []
-    ranges: list[str] = []
-    varies = False
-    for name, x in codes.items():
-        if name in names:
-            continue
-        if not groups.keep_constant(x):
-            varies |= groups.share_constant(x) < 0.5
-        elif not _is_another_name(keys, groups, x, codes):
-            (ranges if _is_a_range(keys, groups, x) else constants).append(name)
+    constants, ranges, varies = _constants(keys, groups, codes)
     if not (constants or ranges) or not varies:  # if nothing varies, the rows are copies
         return None
     panel = [codes[c.name] for c in known if c.name not in names]
@@ -284,6 +287,30 @@ def _entity(
     ]
     shown = tuple(name for name in independent if name)
     return Entity(names, n, rows_each, shown, is_sure, tuple(disjoint))
+
+
+def _constants(
+    keys: tuple[ColumnProfile, ...], groups: Groups, codes: dict[str, np.ndarray]
+) -> tuple[list[str], list[str], bool]:
+    """Returns the codes that are the same within groups, those that cut a key into ranges alone.
+
+    The last value is whether any other code varies within the groups.
+    """
+    names = tuple(c.name for c in keys)
+    constants: list[str] = []
+    ranges: list[str] = []
+    varies = False
+    near = groups.may_be_constant(codes)
+    for name, x in codes.items():
+        if name in names:
+            continue
+        if name not in near:
+            varies = True
+        elif not groups.keep_constant(x):
+            varies |= groups.share_constant(x) < 0.5
+        elif not _is_another_name(keys, groups, x, codes):
+            (ranges if _is_a_range(keys, groups, x) else constants).append(name)
+    return constants, ranges, varies
 
 
 def _is_measured(names: list[str], n: int, known: list[ColumnProfile]) -> bool:

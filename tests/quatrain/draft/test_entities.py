@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 
 from quatrain.components.specification.split import HashSplit
+from quatrain.draft.entities import Groups
 
 
 def panel(
@@ -192,3 +194,10 @@ def test_a_station_known_by_its_latitude_keeps_its_course_together(init, chance)
     )
     assert proposal.spec.split.keys == ("lat",)
     assert "in which 'warm' changes little from row to row" in proposal.draft.comments["split"]
+
+
+def test_what_varies_in_some_pairs_of_rows_is_not_compared_in_all(chance) -> None:
+    person = np.repeat(np.arange(50), 6)
+    codes = {"same": person * 7 % 5, "other": np.arange(300) % 11}
+    assert Groups(person).may_be_constant(codes) == {"same"}
+    assert Groups(np.arange(300)).may_be_constant(codes) == {"same", "other"}
