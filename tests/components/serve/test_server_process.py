@@ -28,10 +28,10 @@ MODEL = next(
 ROW = {"size": 1.5, "colour": "red"}
 
 
-def start(port: int) -> subprocess.Popen[str]:
+def start(port: int, *prefix: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "AIP_HTTP_PORT": str(port), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "quatrain.components.serve.server", str(MODEL)],
+        [*prefix, sys.executable, "-P", "-m", "quatrain.components.serve.server", str(MODEL)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -204,3 +204,22 @@ def test_what_a_stopped_server_has_begun_is_answered(number: signal.Signals) -> 
     assert process.returncode == 0 and output.endswith(f"stopped by {number.name}\n")
     with pytest.raises(ConnectionRefusedError):
         health(port)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can stop being root")
+def test_as_process_1_the_server_is_nobody_answers_and_stops_in_order() -> None:
+    port, alone = free_port(), ("unshare", "--pid", "--fork", "--kill-child")
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("the system gives no namespace of processes")
+    outer = start(port, *alone)
+    server = int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text())
+    status = Path(f"/proc/{server}/status").read_text()
+    assert f"NSpid:\t{server}\t1\n" in status and "Uid:\t65534\t65534" in status
+    large = json.dumps({"instances": [ROW] * 30_000}).encode()
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(post, port, large, 60) for _ in range(3)]
+        time.sleep(0.3)
+        os.kill(server, signal.SIGTERM)
+        assert [answer.result()[0] for answer in answers] == [200] * 3
+    output, _ = outer.communicate(timeout=20)
+    assert outer.returncode == 0 and output.endswith("stopped by SIGTERM\n")
