@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from quatrain.components.evaluate.measures import histogram
 from quatrain.components.evaluate.measures.baseline import PRIOR_ROWS
@@ -35,7 +38,9 @@ The last is the share of the errors of always answering the largest class that a
 SAME = 0.999
 """The correlation of ranks above which two columns of numbers hold the same information."""
 PAIR_ROWS = 5000
-"""About how many rows pairs of columns are compared on."""
+"""About how many rows pairs of columns are compared on, and the words of texts with the classes."""
+MOST_LETTERS = 10_000
+"""The most letters of classes that are sought in texts."""
 PAIR_COLUMNS = 400
 """Only the first columns are compared, as the pairs grow with the square of their number."""
 
@@ -203,7 +208,11 @@ def find_leaks(goal: Goal, columns: list[ColumnProfile]) -> Leaks:
     models = ColumnModels(goal, goal.known & half, goal.known & ~half)
     if not models.train.any() or not models.test.any():
         return Leaks({}, {})
-    evidence = {c.name: found for c in columns if (found := _evidence(models, c))}
+    evidence = {}
+    for column in columns:
+        found = [e for e in (_evidence(models, column), _told(models, column)) if e]
+        if found:
+            evidence[column.name] = max(found, key=lambda e: e[0])
     sure = {name: how for name, (_, how, is_sure) in evidence.items() if is_sure}
     rest = [c for c in columns if c.name not in sure]
     sure |= {**_sums(goal, rest), **_indicators(goal, rest)}
@@ -235,6 +244,36 @@ def _evidence(models: ColumnModels, column: ColumnProfile) -> tuple[float, str, 
     how = f"alone predicts the class of {accuracy:.2%} of the rows"
     is_sure = accuracy > ALMOST_SURE and spared > 0.95
     return (accuracy, how, is_sure) if spared >= LIKELY_SPARED else None
+
+
+def _told(models: ColumnModels, column: ColumnProfile) -> tuple[float, str, bool] | None:
+    """Returns how well the classes that the texts of a column name predict the label, or None.
+
+    The score and the words are those of `_evidence`. A text such as '1887 - 1893 (Death)' differs
+    from row to row, so that as a whole it predicts nothing.
+    """
+    letters = len("".join(models.goal.classes))
+    if not 0 < letters <= MOST_LETTERS or column.type != "string":
+        return None
+    n = len(models.train)
+    some = np.arange(n) % -(-n // PAIR_ROWS) == 0
+    named = np.full(n, -1)
+    named[some] = named_classes(column.values.filter(pa.array(some)), models.goal.classes)
+    told = ColumnProfile(column.name, "int", "code", pa.array(named))
+    few = replace(models, train=models.train & some, test=models.test & some)
+    found = _evidence(few, told) if told.n_distinct > 1 else None
+    return (found[0], f"names a class, which {found[1]}", found[2]) if found else None
+
+
+def named_classes(texts: pa.Array, classes: Sequence[str]) -> np.ndarray:
+    """Returns the class that each text names last, as whole words in any case; -1 is none."""
+    lower = [name.strip().lower() for name in classes]
+    either = "|".join(re.escape(name) for name in sorted(lower, key=len, reverse=True) if name)
+    edge = r"[^\pL\pN_]"
+    pattern = rf"(?s)(?:.*{edge}|^)(?P<name>{either})(?:{edge}|$)"
+    found = pc.extract_regex(pc.utf8_lower(texts), pattern).field("name")
+    places = pc.index_in(found, pa.array(lower))
+    return np.asarray(pc.fill_null(places, -1).to_numpy(zero_copy_only=False), np.int64)
 
 
 def _same_order(values: np.ndarray, column: ColumnProfile) -> float:

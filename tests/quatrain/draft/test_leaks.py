@@ -8,7 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from quatrain.draft.leaks import ColumnModels, Goal, area, bins, find_leaks, find_twins, levels
+from quatrain.draft.leaks import (
+    ColumnModels,
+    Goal,
+    area,
+    bins,
+    find_leaks,
+    find_twins,
+    levels,
+    named_classes,
+)
 from quatrain.draft.profile.columns import ColumnProfile
 from quatrain.trainer.features import Task
 
@@ -129,3 +138,50 @@ def test_a_number_is_measured_by_its_order_and_not_by_bins_of_it(sign: int) -> N
     x = sign * (np.random.default_rng(12).normal(size=400) + 2.4 * y)  # by bins, the AUC is .926
     found = find_leaks(Goal("y", "binary", y, ("0", "1")), [number("x", x.tolist())])
     assert found.likely == {"x": "alone has an AUC of 0.9617"}
+
+
+def test_the_class_that_a_text_names_last_counts_as_whole_words_in_any_case() -> None:
+    texts = pa.array(
+        ["Died (DEATH)", "deaths", None, "retired, then death.", "a.b", "Früh retired"]
+    )
+    named = named_classes(texts, ("Death", "Retired", "a.b"))
+    assert named.tolist() == [0, -1, -1, 0, 2, 1]
+
+
+TERMS = [f"{1800 + i * 37 % 101}.05 - {1900 + i * 53 % 97}" for i in range(400)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "write"),
+    [
+        (("Death", "Retirement", "Resignation"), "{term} ({name})"),
+        (("Death", "Retirement", "Resignation"), "{name}: {term}, as told to the press"),
+        (("0", "1"), "{term}/{name}"),
+        (("no", "yes"), "{term} answered {upper}"),
+    ],
+)
+def test_a_text_that_names_the_class_gives_the_label_away(
+    classes: tuple[str, ...], write: str
+) -> None:
+    y = np.array([float(i * 29 % 7 % len(classes)) for i in range(400)])
+    names = [classes[int(k)] for k in y]
+    texts = [
+        write.format(term=term, name=name, upper=name.upper())
+        for term, name in zip(TERMS, names, strict=True)
+    ]
+    task: Task = "binary" if len(classes) == 2 else "multiclass"
+    goal = Goal("y", task, y, classes)
+    assert leaks(goal, text("note", texts))["note"].startswith("names a class, which alone ")
+    assert not leaks(
+        goal, text("note", [f"{term} {name}s" for term, name in zip(TERMS, names, strict=True)])
+    )
+
+
+def test_a_text_that_mostly_names_the_class_is_asked_about() -> None:
+    classes = ("Death", "Retirement")
+    y = np.array([float(i * 29 % 7 > 2) for i in range(400)])
+    told = [classes[int(k) if i % 25 else 0] for i, k in enumerate(y)]
+    texts = [f"{term} ({name})" for term, name in zip(TERMS, told, strict=True)]
+    found = find_leaks(Goal("y", "binary", y, classes), [text("note", texts)])
+    assert not found.sure
+    assert found.likely["note"].startswith("names a class, which alone has an AUC of 0.9")
