@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from string import digits
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,28 @@ MOST_ODD = 5
 """The most texts among numbers that are proposed to mean missing values."""
 LISTED = 5
 """The most columns that a question lists with their evidence."""
+_COUNTED = {
+    "sample",
+    "sampling",
+    "survey",
+    "person",
+    "household",
+    "hh",
+    "case",
+    "row",
+    "observation",
+    "final",
+    "base",
+    "design",
+    "population",
+    "frequency",
+    "analysis",
+    "respondent",
+    "inverse",
+    "instance",
+    "example",
+}
+"""Words beside which a weight is how much a row counts; a curb weight is one that a scale shows."""
 
 
 def questions_on(
@@ -218,7 +241,9 @@ def _weight(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
     used = {f.value["from"] for f in features if f.is_active}
     for name in sorted(used):
         column = table.columns[name]
-        if column.is_number and column.words & WEIGHTS and np.nanmin(column.numbers) >= 0:
+        others = {w for w in column.words - WEIGHTS if len(w) > 1 and not w.isdigit()}
+        may_count = column.words & WEIGHTS and others <= _COUNTED
+        if column.is_number and may_count and np.nanmin(column.numbers) >= 0:
             active = [f for f in features if f.is_active]
             yield Question(
                 f"{name!r} may say how much a row counts, as in a survey: if it does, add this, "
@@ -239,9 +264,13 @@ def _lines(names: list[str], features: list[Entry]) -> tuple[str, ...]:
 
 
 def _named_alike(table: TableProfile, names: list[str]) -> list[str]:
-    """Returns the columns that share a word with the target, unless most columns do."""
-    target = {w for w in words(table.target) if len(w) > 2}
-    alike = [n for n in names if words(n) & target]
+    """Returns the columns that share a word with the target, unless most columns do.
+
+    Of a word with a number behind it, as in Class1 or G3, the number may differ.
+    """
+    least = 1 if set(digits) & set(table.target) else 3
+    target = {stem for w in words(table.target) if len(stem := w.rstrip(digits)) >= least}
+    alike = [n for n in names if {w.rstrip(digits) for w in words(n)} & target]
     return alike if len(alike) <= max(len(names) / 2, 1) else []
 
 

@@ -349,3 +349,34 @@ def test_times_that_lie_years_after_all_others_are_asked_about(init, chance, tmp
     assert manifest["reasons"]["far_ahead"]["rows"] == 9
     table["released"] = [day.replace("20", "19", 1) for day in table["released"]]
     assert init(table, "y").draft.questions == []
+
+
+@pytest.mark.parametrize(
+    ("name", "is_asked"),
+    [
+        *((name, True) for name in ("weight", "sample_weight", "wt", "HH Weight", "weight_2")),
+        *((name, False) for name in ("curb-weight", "weight_kg", "birth weight", "Weight (lbs)")),
+    ],
+)
+def test_a_weight_that_a_scale_shows_does_not_count_rows(init, chance, name, is_asked) -> None:
+    table = {name: [chance.randint(50, 5000) for _ in range(300)], **labels(chance)}
+    asked = [q.text for q in init(table, "y").draft.questions]
+    assert any("may say how much a row counts" in text for text in asked) == is_asked
+
+
+@pytest.mark.parametrize(
+    ("target", "others", "alike"),
+    [
+        ("Class1", ["Class2", "Class13", "Att1", "Att2", "Att3"], ["Class2", "Class13"]),
+        ("G3", ["G1", "G2", "sex", "age", "school"], ["G1", "G2"]),
+        ("y_2020", ["y_2019", "x_2020", "a", "b"], ["y_2019"]),
+    ],
+)
+def test_columns_numbered_like_the_target_are_asked_about(
+    init, chance, target: str, others: list[str], alike: list[str]
+) -> None:
+    table = {name: [round(chance.random(), 4) for _ in range(300)] for name in others}
+    table[target] = [chance.choice("ab") for _ in range(300)]
+    (question,) = init(table, target).draft.questions
+    told = "; ".join(f"{name!r} is named like the target" for name in alike)
+    assert question.text.startswith(f"{told}: is each of them known" if len(alike) > 1 else told)
