@@ -133,9 +133,12 @@ class Groups:
         return variance > 0 and float(np.mean(steps**2)) < SMALL_STEPS * 2 * variance
 
     def form_a_panel(self, codes: np.ndarray) -> bool:
-        """Whether a code of few values, as of a year or a visit, tells a group's rows apart."""
+        """Whether a code of few values, as of a year or a visit, tells a group's rows apart.
+
+        A value stands in two groups at least, on average, or it would tell the rows of all apart.
+        """
         n = int(codes.max()) + 1
-        if not 2 < n <= 4 * self.sizes.max():
+        if not 2 < n <= min(4 * self.sizes.max(), len(codes) / 2):
             return False
         return len(np.unique(self.codes * (n + 1) + codes + 1)) >= 0.99 * len(codes)
 

@@ -268,8 +268,11 @@ def _grows(column: ColumnProfile) -> bool:
 def _by_time(column: ColumnProfile, goal: Goal) -> DraftSplit | None:
     """Returns the split by a column of times, or None if a part has too few rows or labels."""
     x = column.numbers
-    present = x[~np.isnan(x)]
-    first, last = np.quantile(present, LATE_OF_FEW if len(x) < FEW else LATE)
+    # Rows without a label are rejected, and are often the newest: their outcome is not known yet.
+    present = x[~np.isnan(x) & goal.known]
+    if not len(present):
+        return None
+    first, last = np.quantile(present, LATE_OF_FEW if len(present) < FEW else LATE)
     bounds = [_rounded(q, np.ptp(present)) for q in (first, last)]
     document = {"by": "time", "column": column.name}
     document |= {"validation_from": bounds[0], "test_from": bounds[1]}

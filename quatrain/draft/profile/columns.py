@@ -521,11 +521,17 @@ def _kind_of_number(column: ColumnProfile) -> ColumnProfile:
 
 
 def counts_rows(numbers: np.ndarray) -> bool:
-    """Whether distinct numbers fill their range almost completely, or mostly grow by one a row."""
+    """Whether distinct numbers fill their range almost completely, or grow as if given out.
+
+    They grow from row to row, mostly by one, or by unequal steps without the pairs of equal numbers
+    that n amounts out of a range r would hold by chance: n**2 / 2r, as of birthdays.
+    """
     present = numbers[~np.isnan(numbers)]
     steps = np.diff(present)
-    dense = np.ptp(present) <= 1.1 * len(present)
-    return bool(dense or ((steps > 0).all() and np.median(steps) == 1))
+    if (span := np.ptp(present)) <= 1.1 * len(present):
+        return True
+    is_given = bool(len(present) ** 2 / (2 * span) >= 2 and np.ptp(steps) > 0)
+    return bool((steps > 0).all()) and (is_given or bool(np.median(steps) == 1))
 
 
 def _is_code(column: ColumnProfile) -> bool:

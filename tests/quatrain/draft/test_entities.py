@@ -201,3 +201,15 @@ def test_what_varies_in_some_pairs_of_rows_is_not_compared_in_all(chance) -> Non
     codes = {"same": person * 7 % 5, "other": np.arange(300) % 11}
     assert Groups(person).may_be_constant(codes) == {"same"}
     assert Groups(np.arange(300)).may_be_constant(codes) == {"same", "other"}
+
+
+def test_a_column_that_tells_all_rows_apart_makes_no_panel(init, chance) -> None:
+    # Half of the people were never treated, 'stage' nearly cuts the days, and no weight repeats.
+    days = [0 if chance.random() < 0.5 else chance.randint(1, 200) for _ in range(600)]
+    stage = [2 if d in (40, 60, 80) else (d > 0) + (d > 100) for d in days]
+    weight = [i + chance.randint(0, 8) * 1000 for i in range(600)]
+    table = {"days": days, "stage": stage, "grams": weight}
+    table["y"] = [chance.choice("ab") for _ in days]
+    split = init(table, "y").spec.split
+    assert isinstance(split, HashSplit)
+    assert "days" not in split.keys
