@@ -9,7 +9,7 @@ import numpy as np
 
 from quatrain.draft.leaks import ColumnModels, Goal
 from quatrain.draft.profile.columns import ColumnProfile
-from quatrain.draft.profile.sample import Sample
+from quatrain.draft.sample.sample import Sample
 from quatrain.draft.split import DraftSplit
 
 GATE_ROWS = 100

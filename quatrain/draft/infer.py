@@ -26,17 +26,18 @@ from quatrain.draft.profile.columns import (
     profile_columns,
     quoted,
 )
-from quatrain.draft.profile.not_a_table import (
+from quatrain.draft.profile.nulls import Nulls, find_nulls
+from quatrain.draft.questions import questions_on
+from quatrain.draft.remarks import RECODE, SHOWN, remarks_on
+from quatrain.draft.sample.not_a_table import (
     check_head,
     check_quotes,
     lacks_header,
     looks_like_a_row,
     naming_command,
 )
-from quatrain.draft.profile.nulls import Nulls, find_nulls
-from quatrain.draft.profile.sample import Sample, draw_sample
-from quatrain.draft.questions import questions_on
-from quatrain.draft.remarks import RECODE, SHOWN, remarks_on
+from quatrain.draft.sample.sample import Sample
+from quatrain.draft.sample.sampling import draw_sample
 from quatrain.draft.split import choose_split, missed_request
 from quatrain.draft.target import find_goal, literal, plain
 from quatrain.trainer.features.text_format import tidy_numpy

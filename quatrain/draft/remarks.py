@@ -15,7 +15,7 @@ from quatrain.draft.features import MOSTLY_UNSEEN
 from quatrain.draft.leaks import find_twins
 from quatrain.draft.profile.columns import ColumnProfile
 from quatrain.draft.profile.nulls import Nulls
-from quatrain.draft.profile.sample import Sample
+from quatrain.draft.sample.sample import Sample
 
 LISTED_ROWS, SHOWN = 3, 60
 """How many rows a remark names, and how many bytes of each."""

@@ -25,7 +25,7 @@ from quatrain.draft.profile.columns import (
     names_an_entity,
     quoted,
 )
-from quatrain.draft.profile.sample import Sample
+from quatrain.draft.sample.sample import Sample
 
 LATE, LATE_OF_FEW = (0.8, 0.9), (0.7, 0.85)
 """The shares of the rows, in order of time, before validation and before test.

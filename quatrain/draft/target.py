@@ -15,7 +15,7 @@ from quatrain.components.errors import SpecError
 from quatrain.components.wording import counted, near
 from quatrain.draft.leaks import Goal
 from quatrain.draft.profile.columns import ColumnProfile, names_something, quoted
-from quatrain.draft.profile.sample import Sample
+from quatrain.draft.sample.sample import Sample
 from quatrain.trainer.features import Task
 
 MAX_CLASSES = 100

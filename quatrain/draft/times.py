@@ -20,8 +20,8 @@ from quatrain.draft.profile.columns import (
     names_something,
     quoted,
 )
-from quatrain.draft.profile.sample import TOLERATED
 from quatrain.draft.profile.time_formats import find_formats, what_comes_first
+from quatrain.draft.sample.sample import TOLERATED
 from quatrain.draft.write import scalar
 
 FAR_DAYS, AHEAD = 3 * 365, 0.1

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.table.values.conversion import from_text
-from quatrain.draft.profile.sample import TOLERATED
+from quatrain.draft.sample.sample import TOLERATED
 from quatrain.trainer.features.text_format import Spelling
 
 FIRST = 100

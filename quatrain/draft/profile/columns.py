@@ -23,12 +23,12 @@ from quatrain.draft.profile.amounts import (
     find_amounts,
     spelling_of,
 )
-from quatrain.draft.profile.sample import TOLERATED, Sample
 from quatrain.draft.profile.time_formats import (
     find_formats,
     is_epoch_in_nanoseconds,
     what_comes_first,
 )
+from quatrain.draft.sample.sample import TOLERATED, Sample
 from quatrain.trainer.features import Type
 from quatrain.trainer.features.text_format import Case, Spelling, tidy_numpy
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.draft.profile.columns import holds_numbers
-from quatrain.draft.profile.sample import Sample
+from quatrain.draft.sample.sample import Sample
 
 CONVENTIONAL = (
     *("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "Null", "\\N"),

@@ -12,7 +12,7 @@ from quatrain.components.errors import SourceDenied, SourceError
 from quatrain.components.specification.source import Source
 from quatrain.components.table.files import find_files, list_files
 from quatrain.components.table.versions import find_versions
-from quatrain.draft.profile.not_a_table import check_head
+from quatrain.draft.sample.not_a_table import check_head
 
 Table = Callable[..., str]
 

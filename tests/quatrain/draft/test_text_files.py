@@ -14,7 +14,7 @@ from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range
-from quatrain.draft.profile.sample import draw_sample
+from quatrain.draft.sample.sampling import draw_sample
 from quatrain.validation.sample import check
 
 N = 60

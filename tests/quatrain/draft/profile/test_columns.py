@@ -10,7 +10,8 @@ import pytest
 
 from quatrain.draft.profile.columns import ColumnProfile, names_an_entity, profile_columns, words
 from quatrain.draft.profile.nulls import Nulls, find_nulls
-from quatrain.draft.profile.sample import Sample, draw_sample
+from quatrain.draft.sample.sample import Sample
+from quatrain.draft.sample.sampling import draw_sample
 
 
 def sampled(folder: Path, *columns: tuple[str, list[str]], delimiter: str = ",") -> Sample:

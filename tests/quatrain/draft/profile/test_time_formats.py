@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from quatrain.components.specification.columns import Column
 from quatrain.draft.profile.columns import ColumnProfile, profile_columns
 from quatrain.draft.profile.nulls import find_nulls
-from quatrain.draft.profile.sample import draw_sample
 from quatrain.draft.profile.time_formats import find_formats
+from quatrain.draft.sample.sampling import draw_sample
 from tests.components.conftest import Read
 
 TIMES = [datetime(2024, 5, 10, 10, 15, 19) + timedelta(days=i, seconds=4001 * i) for i in range(25)]

@@ -15,8 +15,8 @@ from quatrain.components.table.files import list_files
 from quatrain.components.table.formats import command
 from quatrain.components.table.header import values_of
 from quatrain.components.uris import check_uri
-from quatrain.draft.profile.sample import Sample
-from quatrain.draft.profile.text_head import (
+from quatrain.draft.sample.sample import Sample
+from quatrain.draft.sample.text_head import (
     ALIKE,
     LEAST_LINES,
     LINES,

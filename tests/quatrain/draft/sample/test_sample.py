@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import SourceError
-from quatrain.draft.profile.sample import draw_sample, sniff_delimiter, spread
 from quatrain.draft.propose import propose
+from quatrain.draft.sample.csv_rows import sniff_delimiter
+from quatrain.draft.sample.sample import spread
+from quatrain.draft.sample.sampling import draw_sample
 
 
 @pytest.mark.parametrize(
