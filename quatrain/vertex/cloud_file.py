@@ -73,7 +73,7 @@ _FORMS: dict[str, tuple[str, str]] = {
 Google's, where credentials would go with the request; `api_endpoint` gets none."""
 _TEST_REGISTRY = (rf"https?://{_HOST}(/[A-Za-z0-9._-]+)*", "http://127.0.0.1:8080/templates")
 """The form of `registry` beside an `api_endpoint`, where no credentials are sent."""
-_MORE = {"root": '; no name in it may be . or .., or hold any of ? # % * [ ] " \\'}
+_MORE = {"root": '; no name in it is . or .., or holds one of ? # % * [ ] " \\'}
 """What an example does not show."""
 
 
