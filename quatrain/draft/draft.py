@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from quatrain.draft.leaks import ColumnModels, Goal
-from quatrain.draft.profile.columns import ColumnProfile
+from quatrain.draft.profile.column_profile import ColumnProfile
 from quatrain.draft.sample.sample import Sample
 from quatrain.draft.split import DraftSplit
 

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from quatrain.draft.leaks import Goal
-from quatrain.draft.profile.columns import ColumnProfile
+from quatrain.draft.profile.column_profile import ColumnProfile
 
 LEAST_GROUPS, FEW_GROUPS = 30, 12
 """The fewest entities, and the fewest if their rows also stand together or form a panel."""

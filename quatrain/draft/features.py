@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from quatrain.components.wording import counted
 from quatrain.draft.draft import Entry, TableProfile
 from quatrain.draft.leaks import bins, levels
-from quatrain.draft.profile.columns import ColumnProfile
+from quatrain.draft.profile.column_profile import ColumnProfile
 from quatrain.draft.target import is_skewed, plain
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT
 from quatrain.trainer.settings import Hyperparameters

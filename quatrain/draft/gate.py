@@ -7,7 +7,7 @@ from typing import Any
 
 from quatrain.draft.draft import GATE_ROWS, Entry, TableProfile
 from quatrain.draft.leaks import bins
-from quatrain.draft.profile.columns import ColumnProfile
+from quatrain.draft.profile.column_profile import ColumnProfile
 
 DRIFTED_R2 = -0.05
 """Below this r2 of the mean train label, the test labels have drifted away from those of train.

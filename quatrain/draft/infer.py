@@ -19,13 +19,9 @@ from quatrain.draft.draft import Draft, Entry, Question, TableProfile
 from quatrain.draft.features import exclusions_of, features_of
 from quatrain.draft.gate import evaluation
 from quatrain.draft.leaks import find_leaks
-from quatrain.draft.profile.columns import (
-    ColumnProfile,
-    codes_as_text,
-    names_an_entity,
-    profile_columns,
-    quoted,
-)
+from quatrain.draft.profile.column_names import names_an_entity, quoted
+from quatrain.draft.profile.column_profile import ColumnProfile
+from quatrain.draft.profile.columns import codes_as_text, profile_columns
 from quatrain.draft.profile.nulls import Nulls, find_nulls
 from quatrain.draft.questions import questions_on
 from quatrain.draft.remarks import RECODE, SHOWN, remarks_on

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from quatrain.components.evaluate.measures import histogram
 from quatrain.components.evaluate.measures.baseline import PRIOR_ROWS
-from quatrain.draft.profile.columns import ColumnProfile
+from quatrain.draft.profile.column_profile import ColumnProfile
 from quatrain.trainer.features import Task
 
 BINS = 64

@@ -14,7 +14,9 @@ from quatrain.components.specification.encodings import is_single_byte
 from quatrain.components.wording import counted
 from quatrain.draft.draft import Entry, Question, TableProfile
 from quatrain.draft.entities import WEIGHTS
-from quatrain.draft.profile.columns import ColumnProfile, counts_years, quoted, words
+from quatrain.draft.profile.column_names import quoted, words
+from quatrain.draft.profile.column_profile import ColumnProfile
+from quatrain.draft.profile.kinds import counts_years
 from quatrain.draft.split import MOMENT, split_by_moment
 from quatrain.draft.target import STRAY_RULE
 from quatrain.draft.times import clean_line, time_questions

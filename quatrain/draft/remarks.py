@@ -13,7 +13,7 @@ from quatrain.components.wording import counted
 from quatrain.draft.draft import TableProfile
 from quatrain.draft.features import MOSTLY_UNSEEN
 from quatrain.draft.leaks import find_twins
-from quatrain.draft.profile.columns import ColumnProfile
+from quatrain.draft.profile.column_profile import ColumnProfile
 from quatrain.draft.profile.nulls import Nulls
 from quatrain.draft.sample.sample import Sample
 

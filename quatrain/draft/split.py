@@ -18,13 +18,10 @@ from quatrain.components.specification.split import SPLITS, HashSplit, TimeSplit
 from quatrain.components.wording import counted
 from quatrain.draft.entities import Entity, find_entity
 from quatrain.draft.leaks import Goal
-from quatrain.draft.profile.columns import (
-    ColumnProfile,
-    counts_years,
-    derive,
-    names_an_entity,
-    quoted,
-)
+from quatrain.draft.profile.column_names import names_an_entity, quoted
+from quatrain.draft.profile.column_profile import ColumnProfile
+from quatrain.draft.profile.columns import derive
+from quatrain.draft.profile.kinds import counts_years
 from quatrain.draft.sample.sample import Sample
 
 LATE, LATE_OF_FEW = (0.8, 0.9), (0.7, 0.85)

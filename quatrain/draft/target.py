@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from quatrain.components.errors import SpecError
 from quatrain.components.wording import counted, near
 from quatrain.draft.leaks import Goal
-from quatrain.draft.profile.columns import ColumnProfile, names_something, quoted
+from quatrain.draft.profile.column_names import names_something, quoted
+from quatrain.draft.profile.column_profile import ColumnProfile
 from quatrain.draft.sample.sample import Sample
 from quatrain.trainer.features import Task
 

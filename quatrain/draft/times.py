@@ -11,15 +11,9 @@ import pyarrow as pa
 
 from quatrain.components.wording import counted
 from quatrain.draft.draft import Entry, Question, TableProfile
-from quatrain.draft.profile.columns import (
-    EPOCH,
-    EPOCH_S,
-    FEW_ROWS,
-    ColumnProfile,
-    counts_rows,
-    names_something,
-    quoted,
-)
+from quatrain.draft.profile.column_names import names_something, quoted
+from quatrain.draft.profile.column_profile import ColumnProfile
+from quatrain.draft.profile.kinds import EPOCH, EPOCH_S, FEW_ROWS, counts_rows
 from quatrain.draft.profile.time_formats import find_formats, what_comes_first
 from quatrain.draft.sample.sample import TOLERATED
 from quatrain.draft.write import scalar

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quatrain.draft.profile.columns import holds_numbers
+from quatrain.draft.profile.amounts import find_amounts
+from quatrain.draft.profile.cell_types import all_match, best_type
 from quatrain.draft.sample.sample import Sample
 
 CONVENTIONAL = (
@@ -57,7 +58,7 @@ def find_nulls(sample: Sample, target: str) -> Nulls:
         spellings, rest = _part_spellings(_counted(sample.table.column(name)))
         for spelling in spellings:
             columns_of.setdefault(spelling, []).append(name)
-        if spellings and holds_numbers(*rest):
+        if spellings and _holds_numbers(*rest):
             among_numbers.update(spellings)
             continue
         words = _words_among_numbers(*rest)
@@ -152,7 +153,7 @@ def _words_among_numbers(values: pa.Array, counts: np.ndarray) -> list[str]:
     if not 0 < len(words) <= MOST_WORDS or len(values) - len(words) < LEAST_NUMBERS or share > 0.9:
         return []
     rest = values.filter(is_other), counts[is_other.to_numpy(zero_copy_only=False)]
-    return words.to_pylist() if holds_numbers(*rest) else []
+    return words.to_pylist() if _holds_numbers(*rest) else []
 
 
 def _looks_like_codes(column: pa.ChunkedArray, spelling: str) -> bool:
@@ -162,3 +163,12 @@ def _looks_like_codes(column: pa.ChunkedArray, spelling: str) -> bool:
     short = pc.sum(pc.match_substring_regex(values, pattern=rf"^[A-Z]{{1,{most}}}$")).as_py()
     alike = pc.sum(pc.match_substring_regex(values, pattern=rf"^[A-Z]{{{len(spelling)}}}$")).as_py()
     return len(values) > 2 and short >= 0.7 * len(values) and alike > 1
+
+
+def _holds_numbers(values: pa.Array, counts: np.ndarray) -> bool:
+    """Whether distinct texts are numbers, times or amounts."""
+    if not len(values):
+        return False
+    if best_type(values, counts)[0] != "string":
+        return True
+    return not all_match(values, r"^\s*\d+\s*$") and bool(find_amounts(values, counts, None, False))

@@ -18,7 +18,7 @@ from quatrain.draft.leaks import (
     levels,
     named_classes,
 )
-from quatrain.draft.profile.columns import ColumnProfile
+from quatrain.draft.profile.column_profile import ColumnProfile
 from quatrain.trainer.features import Task
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from quatrain.draft.profile.columns import ColumnProfile, names_an_entity, profile_columns, words
+from quatrain.draft.profile.column_names import names_an_entity, words
+from quatrain.draft.profile.column_profile import ColumnProfile
+from quatrain.draft.profile.columns import profile_columns
 from quatrain.draft.profile.nulls import Nulls, find_nulls
 from quatrain.draft.sample.sample import Sample
 from quatrain.draft.sample.sampling import draw_sample

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quatrain.components.specification.columns import Column
-from quatrain.draft.profile.columns import ColumnProfile, profile_columns
+from quatrain.draft.profile.column_profile import ColumnProfile
+from quatrain.draft.profile.columns import profile_columns
 from quatrain.draft.profile.nulls import find_nulls
 from quatrain.draft.profile.time_formats import find_formats
 from quatrain.draft.sample.sampling import draw_sample
