@@ -201,8 +201,17 @@ def _of_courses(known: list[ColumnProfile], n: int) -> list[ColumnProfile]:
         c
         for c in known
         if c.kind not in _NO_ENTITY and c.n_present >= 0.98 * n and not c.words & WEIGHTS
-        if c.n_distinct <= n / COURSE_ROWS and not c.words & _PARTS_OF_A_YEAR
+        if c.n_distinct <= n / COURSE_ROWS and not c.words & _PARTS_OF_A_YEAR and not _drifts(c)
     ]
+
+
+def _drifts(column: ColumnProfile) -> bool:
+    """Whether a number moves up and down in small steps: it is measured, and names nothing."""
+    if not column.is_number:
+        return False
+    x = column.numbers[~np.isnan(column.numbers)]
+    changes = x[np.r_[True, x[1:] != x[:-1]]]
+    return Groups(np.zeros(len(changes), np.int64)).change_little(changes)
 
 
 def _course(
