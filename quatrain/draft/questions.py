@@ -17,7 +17,7 @@ from quatrain.draft.entities import WEIGHTS
 from quatrain.draft.profile.column_names import quoted, words
 from quatrain.draft.profile.column_profile import ColumnProfile
 from quatrain.draft.profile.kinds import counts_years
-from quatrain.draft.split import MOMENT, split_by_moment
+from quatrain.draft.split import MOMENT, day_of_number, split_by_moment
 from quatrain.draft.target import STRAY_RULE
 from quatrain.draft.times import clean_line, time_questions
 from quatrain.draft.write import scalar
@@ -217,9 +217,13 @@ def _moment(table: TableProfile, features: list[Entry]) -> Iterator[Question]:
         return
     sql, split = found
     parts = [n for n in inputs if quoted(n) in sql]
+    held = "holds years" if len(parts) == 1 else "hold the time of a row"
+    trained = "train has rows of each"
+    if day_of_number(inputs[parts[0]]):
+        held = "seems to count days"
+        trained = f"train has rows of the newest, from {split.document['test_from']} on"
     yield Question(
-        f"{' and '.join(map(repr, parts))} {'holds' if len(parts) == 1 else 'hold'} "
-        f"{'years' if len(parts) == 1 else 'the time of a row'}, and train has rows of each: if "
+        f"{' and '.join(map(repr, parts))} {held}, and {trained}: if "
         f"later rows are to be predicted from earlier ones, add the column to clean.derive, and "
         f"replace the split with the comments on it",
         (

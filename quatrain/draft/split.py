@@ -18,7 +18,7 @@ from quatrain.components.specification.split import SPLITS, HashSplit, TimeSplit
 from quatrain.components.wording import counted
 from quatrain.draft.entities import Entity, find_entity
 from quatrain.draft.leaks import Goal
-from quatrain.draft.profile.column_names import names_an_entity, quoted
+from quatrain.draft.profile.column_names import names_a_time, names_an_entity, quoted
 from quatrain.draft.profile.column_profile import ColumnProfile
 from quatrain.draft.profile.columns import derive
 from quatrain.draft.profile.kinds import counts_years
@@ -53,6 +53,11 @@ _PARTS = (
     ({"day", "dom", "mday", "tag", "jour"}, 1, 31),
     ({"hour", "hr", "stunde", "heure"}, 0, 23),
 )
+_DAYS = {"day", "days", "ordinal", "tag", "jour"}
+_DAY_OF_1970 = (0, 25_569, 719_163)
+"""The number of 1970-01-01 where days are counted from it, in spreadsheets, and in Python."""
+_OF_1990, _OF_2040 = 7_305, 25_567
+"""Days from 1970 to the years in which a count of days is recognised."""
 _BUILT = {"built", "founded", "made", "model", "renovated", "construction"}
 _BORN = {"birth", "birthday", "birthdate", "born", "dob", "expiry", "expires", "due"}
 
@@ -177,7 +182,17 @@ def _why_no_split(
 def split_by_moment(
     sample: Sample, columns: dict[str, ColumnProfile], goal: Goal
 ) -> tuple[str, DraftSplit] | None:
-    """Returns the SQL of the day or hour that stands in several columns, and the split by it."""
+    """Returns the SQL of the day or hour that stands in whole numbers, and the split by it.
+
+    They are its parts in several columns, or a count of days.
+    """
+    days = (sql for c in columns.values() if (sql := day_of_number(c)))
+    if sample.is_spread and (sql := next(days, None)):
+        values = derive(
+            {c.name: c.values for c in columns.values() if quoted(c.name) in sql}, sql, "timestamp"
+        )
+        split = _by_time(ColumnProfile(MOMENT, "timestamp", "time", values), goal)
+        return (sql, split) if split else None
     years = [c for c in columns.values() if counts_years(c) and not c.words & (_BORN | _BUILT)]
     if not years or not sample.is_spread:
         return None
@@ -199,6 +214,19 @@ def split_by_moment(
     values = derive({c.name: c.values for c in parts}, sql, "timestamp")
     split = _by_time(ColumnProfile(MOMENT, "timestamp", "time", values), goal)
     return (sql, split) if split else None
+
+
+def day_of_number(column: ColumnProfile) -> str | None:
+    """Returns the SQL of the day that a whole number counts, by its name and its range, or None."""
+    is_named = bool(column.words & _DAYS) or names_a_time(column.name)
+    if column.type != "int" or not is_named or column.n_distinct < LEAST_IDS:
+        return None
+    low, high = np.nanmin(column.numbers), np.nanmax(column.numbers)
+    for start in _DAY_OF_1970:
+        if low >= start + _OF_1990 and high < start + _OF_2040:
+            number = quoted(column.name) if not start else f"{quoted(column.name)} - {start}"
+            return f"TRY(DATE '1970-01-01' + CAST({number} AS INTEGER))"
+    return None
 
 
 def _is_part(column: ColumnProfile, names: set[str], low: int, high: int) -> bool:

@@ -216,12 +216,12 @@ def test_a_column_that_tells_all_rows_apart_makes_no_panel(init, chance) -> None
 
 
 def test_what_is_measured_along_a_series_names_nothing(init, chance) -> None:
-    # Of two polls a day, one is published anew every sixth day.
+    # Of two polls a day, one is published anew each twelfth day.
     polls = [[40.0], [38.0]]
     for _ in range(599):
         for poll in polls:
             poll.append(round(poll[-1] + chance.uniform(-0.5, 0.5), 3))
-    table = {"weekly": [polls[0][i // 6] for i in range(600)], "daily": polls[1]}
+    table = {"weekly": [polls[0][i // 12] for i in range(600)], "daily": polls[1]}
     table |= {"noise": [round(chance.random(), 4) for _ in range(600)]}
     split = init(table | {"y": [chance.choice("ab") for _ in range(600)]}, "y").spec.split
     assert isinstance(split, HashSplit)

@@ -380,3 +380,30 @@ def test_columns_numbered_like_the_target_are_asked_about(
     (question,) = init(table, target).draft.questions
     told = "; ".join(f"{name!r} is named like the target" for name in alike)
     assert question.text.startswith(f"{told}: is each of them known" if len(alike) > 1 else told)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "number"),
+    [
+        ("order_date", 42_736, '"order_date" - 25569'),  # in a spreadsheet
+        ("ordinal_date", 736_330, '"ordinal_date" - 719163'),  # date.toordinal() in Python
+        ("day", 17_167, '"day"'),  # since 1970, as in R
+    ],
+)
+def test_a_count_of_days_is_asked_about_with_the_split_by_it(
+    init, chance, name: str, first: int, number: str
+) -> None:
+    table = {name: [first + i for i in range(300)], **labels(chance)}  # from 2017-01-01 on
+    (question,) = init(table, "y").draft.questions
+    assert question.text.startswith(
+        f"{name!r} seems to count days, and train has rows of the newest, from 2017-09-27 on: if "
+    )
+    derived, split = (yaml.safe_load(line) for line in question.lines[-2:])
+    sql = f"TRY(DATE '1970-01-01' + CAST({number} AS INTEGER))"
+    assert derived == {"clean": {"derive": {"moment": sql}}}
+    assert split["split"]["test_from"] == "2017-09-27"
+
+
+def test_small_numbers_called_days_are_no_dates(init, chance) -> None:
+    table = {"days": [chance.randint(0, 4000) for _ in range(300)], **labels(chance)}
+    assert init(table, "y").draft.questions == []
