@@ -11,7 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quatrain.components.table.values.conversion import from_text
-from quatrain.draft.profile.units import LISTED, SYMBOLS, Units, listed, number_parts, why_not_one
+from quatrain.draft.profile.units import (
+    BLANKS,
+    LISTED,
+    SYMBOLS,
+    Units,
+    listed,
+    number_parts,
+    why_not_one,
+)
 from quatrain.draft.sample.sample import TOLERATED
 from quatrain.trainer.features.text_format import Spelling
 
@@ -148,7 +156,7 @@ def _read(
     prefers_comma: bool,
 ) -> _Reading:
     """Returns the reading under which the fewest cells are no numbers."""
-    present = [c for c in ",.' " if _has(digits, {"'": "['\u2019]", " ": f"[{_SPACE}]"}.get(c, c))]
+    present = [c for c in ",.' " if _has(digits, {"'": "['\u2019]", " ": f"[{BLANKS}]"}.get(c, c))]
     readings = [
         (decimal, gap)
         for decimal in ([".", ","] if "," in present else ["."])

@@ -16,7 +16,7 @@ MOST_UNITS = 8
 """More units than this make an address, a name or a sentence of what begins with a number."""
 LISTED = 3
 """How many texts a sentence quotes."""
-_SPACE = " \t\u00a0\u2009\u202f"
+BLANKS = " \t\u00a0\u2009\u202f"
 _PARTS = (
     r"(?s)\A(?P<before>[^0-9]*?)"
     r"(?P<digits>[.,]?[0-9](?:[0-9.,' \x{a0}\x{2009}\x{202f}\x{2019}]*[0-9])?(?:[eE][-+]?[0-9]+)?)"
@@ -116,10 +116,10 @@ def number_parts(values: pa.Array) -> tuple[Units, pa.Array, np.ndarray] | None:
     )
     before = pc.if_else(dotted, pc.binary_join_element_wise(before, ".", ""), before)
     digits = pc.if_else(dotted, pc.utf8_slice_codeunits(digits, 1), digits)
-    before = pc.utf8_trim(before, characters=_SPACE + "+-\u2212(")
+    before = pc.utf8_trim(before, characters=BLANKS + "+-\u2212(")
     dashed = pc.match_substring_regex(after, pattern=r"\A[.,][-\x{2013}\x{2014}]")
-    after = pc.if_else(dashed, after, pc.utf8_trim(after, characters=_SPACE + "-\u2212()"))
-    after = pc.utf8_trim(after, characters=_SPACE)
+    after = pc.if_else(dashed, after, pc.utf8_trim(after, characters=BLANKS + "-\u2212()"))
+    after = pc.utf8_trim(after, characters=BLANKS)
     joined = pc.binary_join_element_wise(before, after, "\x1f").dictionary_encode()
     texts = joined.dictionary.to_pylist()
     if len(texts) > len(values) / 2 and len(texts) > 2 * MOST_UNITS:
