@@ -94,21 +94,18 @@ def evaluate_model(
             transform = Transform.from_json(transform_json.decode())
             champion = find_champion(root, checked, transform)
             opponent = champion.model if champion and not champion.why else None
-            slices = checked.evaluate.slices
             served, shards = str(model_folder), mounted(examples)
             if launch.remote:  # its workers have neither the copy nor a mount
                 served, shards = f"{model}/model", examples
                 opponent = opponent and unmounted(opponent)
-            # A trainer of one's own may call anything `linear`; its cost is not known.
-            ours = metadata if checked.train.trainer is None else {}
             plan = EvaluationPlan(
                 served,
                 transform,
-                slices,
+                checked.evaluate.slices,
                 folder.uri,
                 opponent,
                 checked.evaluate.report_rows,
-                Budget.of(checked.evaluate.importance, ours, transform, manifest["rows"]["read"]),
+                _budget(checked, metadata, transform, manifest["rows"]["read"]),
             )
             train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             rows = manifest["rows"]["test"]
@@ -120,30 +117,30 @@ def evaluate_model(
             if champion:
                 identity = {"run": champion.run, "made": champion.created, "why": champion.why}
                 measured["champion"] = {**identity, **(measured["champion"] or {})}
-            evidence = Evidence(
-                measured,
-                metadata["classes"],
-                manifest,
-                statistics,
-                drift_document,
-                this_run.created,
-            )
+            classes, made = metadata["classes"], this_run.created
+            evidence = Evidence(measured, classes, manifest, statistics, drift_document, made)
             metrics = _metrics(checked, metadata, digest, evidence, this_run)
-            now = record_of(checked.as_document(), metrics)
+            document = checked.as_document()
+            now = record_of(document, metrics)
             metrics["changes"] = since_last_run(root, checked.name, now)
-            page = render(
-                metrics,
-                manifest,
-                metadata,
-                checked.as_document(),
-                audit=statistics["audit"],
-                drift=drift_document,
-            )
+            audit = statistics["audit"]
+            page = render(metrics, manifest, metadata, document, audit=audit, drift=drift_document)
             folder.write("report.html", page.encode(), HTML)
             folder.write_json("metrics.json", metrics)
     if report:
         write_file(report, page.encode(), HTML)
     return metrics
+
+
+def _budget(
+    spec: ModelSpec, metadata: Mapping[str, Any], transform: Transform, n_rows: int
+) -> Budget:
+    """Returns what it may cost to explain a model.
+
+    A trainer of one's own may call anything `linear`, so what its model costs is not known.
+    """
+    ours = metadata if spec.train.trainer is None else {}
+    return Budget.of(spec.evaluate.importance, ours, transform, n_rows)
 
 
 def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:

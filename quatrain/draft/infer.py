@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,21 +80,16 @@ def infer(uri: str, target: str) -> Draft:
             )
     goal = find_goal(sample, columns, target)
     columns = codes_as_text(sample, columns, nulls.spellings, target)
-    inputs = [c for n, c in columns.items() if n != target]
-    if not any(c.kind not in ("empty", "constant") for c in inputs):
-        reason = (
-            f"every column besides the target {target!r} has one value or none; add one that varies"
-        )
-        if not inputs:
-            reason = (
-                f"there is no column besides the target {target!r} to predict it from; add some"
-            )
-        if sample.unreadable:
-            reason += "; " + "; ".join(f"{n!r}: {why}" for n, why in sample.unreadable.items())
-        raise SpecError(f"{uri}: {reason}")
+    inputs = [
+        column
+        for name, column in columns.items()
+        if name != target and column.kind not in ("empty", "constant")
+    ]
+    if not inputs:
+        raise SpecError(f"{uri}: {_why_no_input(sample, columns, target)}")
     split, split_remarks = choose_split(sample, columns, goal, target)
     split_remarks += missed_request(split, goal)
-    found = find_leaks(goal, [c for c in inputs if c.kind not in ("empty", "constant")])
+    found = find_leaks(goal, inputs)
     leaks, suspects = (
         {n: how for n, how in each.items() if n not in split.disjoint}
         for each in (found.sure, found.likely)
@@ -106,6 +101,16 @@ def infer(uri: str, target: str) -> Draft:
     questions, rest = questions_on(table, features, nulls.spellings)
     remarks = [*remarks, *tolerated, *rest, *remarks_on(table, nulls), *split_remarks]
     return _draft(uri, table, nulls, exclusions, features, questions, remarks)
+
+
+def _why_no_input(sample: Sample, columns: Mapping[str, ColumnProfile], target: str) -> str:
+    """Returns the sentence about a table without a column to predict the target from."""
+    reason = (
+        f"every column besides the target {target!r} has one value or none; add one that varies"
+        if columns.keys() - {target}
+        else f"there is no column besides the target {target!r} to predict it from; add some"
+    )
+    return "; ".join([reason, *(f"{name!r}: {why}" for name, why in sample.unreadable.items())])
 
 
 def _why_rejected(sample: Sample) -> str:
@@ -170,16 +175,7 @@ def _draft(
     """Returns the draft of a table: the sections of the spec, with their comments."""
     goal, split = table.goal, table.split
     clean: dict[str, Any] = {"derive": {goal.label: goal.sql}} if goal.sql else {}
-    reject = dict(goal.reject)
-    if table.sample.headers and table.columns[table.target].type == "string":
-        # Where the target is a number, the cell with its name does not convert.
-        reject["repeated_header"] = _is_text(table, table.target, table.target)
-    footers = _footers_as_text(table)
-    if footers:
-        rules = [_is_text(table, name, text) for name, text in footers]
-        reject["footer"] = " OR ".join(dict.fromkeys(rules))
-    if table.untrained:
-        reject["class_not_in_train"] = _untrained_rule(table)
+    reject, why_rules = _rules(table)
     if reject:
         clean["reject"] = reject
     rejected, why_rejected = _max_rejected(table)
@@ -202,16 +198,7 @@ def _draft(
     }
     comments = {
         "clean.max_rejected": why_rejected,
-        "clean.reject": "; ".join(
-            sentence
-            for sentence, holds in (
-                ("a few cells hold no label", goal.reject),
-                ("the header is repeated", "repeated_header" in reject),
-                ("the last rows sum up the others, or are notes", footers),
-                ("train has no row of some classes, so they cannot be learned", table.untrained),
-            )
-            if holds
-        ),
+        "clean.reject": why_rules,
         "task": "; ".join(goal.remarks),
         "split": split.why,
         "train.max_steps": why_train,
@@ -222,6 +209,25 @@ def _draft(
         f"{table.sample.sentence}.",
     ]
     return Draft(document, columns, features, about, questions, remarks, comments)
+
+
+def _rules(table: TableProfile) -> tuple[dict[str, str], str]:
+    """Returns the rules that reject rows, by name, and the comment that says why."""
+    rules, reasons = dict(table.goal.reject), []
+    if rules:
+        reasons.append("a few cells hold no label")
+    if table.sample.headers and table.columns[table.target].type == "string":
+        # Where the target is a number, the cell with its name does not convert.
+        rules["repeated_header"] = _is_text(table, table.target, table.target)
+        reasons.append("the header is repeated")
+    if footers := _footers_as_text(table):
+        same = [_is_text(table, name, text) for name, text in footers]
+        rules["footer"] = " OR ".join(dict.fromkeys(same))
+        reasons.append("the last rows sum up the others, or are notes")
+    if table.untrained:
+        rules["class_not_in_train"] = _untrained_rule(table)
+        reasons.append("train has no row of some classes, so they cannot be learned")
+    return rules, "; ".join(reasons)
 
 
 def _column_named(sample: Sample, target: str) -> str:
