@@ -61,8 +61,10 @@ def _why_not(table: TableProfile, column: ColumnProfile) -> str | None:
         return "the rows are split by it, so train has none of the values in the test rows"
     if column.values.null_count > MOSTLY_MISSING * len(column.values):
         return f"missing in {column.values.null_count:,} of {counted(len(column.values), 'row')}"
-    if not (column.codes[(table.split.parts == 0) & table.goal.known] >= 0).any():
-        return "no value in the train rows that have a label"
+    train = np.unique(column.codes[(table.split.parts == 0) & table.goal.known])
+    if len(train) <= 1:
+        count = "no value" if (train < 0).all() else "only one value"
+        return f"{count} in the train rows that have a label"
     if column.type == "string" and column.kind == "time":
         return f"{column.note}; a feature reads a column as it is, so write it plainly there"
     if column.kind == "quantity" and not _repeats(column):

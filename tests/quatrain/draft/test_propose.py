@@ -741,3 +741,14 @@ def test_numbers_that_grow_without_a_pair_of_equals_were_given_out(
     table = {name: [row[name] for row in rows] for name in rows[0]}
     used = {feature.name for feature in init(table, "y").spec.features}
     assert ("pnum" in used) == is_number
+
+
+def test_a_column_of_one_value_where_the_label_is_known_has_no_feature(init, chance) -> None:
+    # Whoever is still in office has no reason to have left.
+    x = [round(chance.random(), 4) for _ in range(300)]
+    left = [chance.random() < 0.9 for _ in x]
+    y = [chance.choice(["death", "retired"]) if gone else "" for gone in left]
+    draft = init({"x": x, "left": [str(gone).lower() for gone in left], "y": y}, "y").draft
+    (line,) = (f for f in draft.features if f.value["from"] == "left")
+    assert not line.is_active
+    assert line.comment == "only one value in the train rows that have a label"
