@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
 from quatrain.components.wording import counted
+
+MOST_COLUMNS = 8
+"""The most columns of predictions that are named; a model of 27 classes writes 28."""
 
 
 @click.command()
@@ -68,7 +71,16 @@ def predict(
             place, rows, output, keep=keep, rejected=rejected, root=root, trust=trust
         )
     rest = f"; {result.rejected:,} rejected to {rejected}" if rejected else ""
-    click.echo(f"{counted(result.rows, 'row')} to {result.path}: {', '.join(result.columns)}{rest}")
+    written = columns_in_short(result.columns)
+    click.echo(f"{counted(result.rows, 'row')} to {result.path}: {written}{rest}")
+
+
+def columns_in_short(names: Sequence[str]) -> str:
+    """Returns the names of columns, of many the first and the last; a comma in a name is quoted."""
+    shown = [repr(name) if "," in name else name for name in names]
+    if len(shown) > MOST_COLUMNS:
+        shown = [*shown[: MOST_COLUMNS - 2], f"... ({len(shown):,} columns)", shown[-1]]
+    return ", ".join(shown)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import yaml
 
 from quatrain.cli import main
 from quatrain.cli.exit_codes import INTERRUPTED
+from quatrain.cli.predict import columns_in_short
 from quatrain.components.tiers.prices import OWN
 
 ROOT = Path(__file__).parents[3]
@@ -232,6 +233,13 @@ def test_a_place_that_cannot_be_written_is_one_sentence(capsys, tmp_path):
     code, _, err = quatrain(capsys, "compile", "-o", tmp_path / "file/below/training.yaml")
     assert code == 1
     assert err == f"error: {tmp_path}/file/below: Not a directory (--debug shows where)\n"
+
+
+def test_predict_names_few_columns_of_many_classes():
+    names = [f"probability_{k}" for k in range(30)]
+    in_short = columns_in_short([*names, "predicted_class"])
+    assert in_short == f"{', '.join(names[:6])}, ... (31 columns), predicted_class"
+    assert columns_in_short(["probability_Loss, Other", "id"]) == "'probability_Loss, Other', id"
 
 
 def test_predict_prints_both_counts_and_copies_columns(capsys, tmp_path):
