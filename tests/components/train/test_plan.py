@@ -131,7 +131,7 @@ def test_auto_tunes_the_trainer_s_own_space(package):
 def test_an_old_file_s_changes_are_reported(package, capsys):
     old = {"scaleTier": "CUSTOM", "masterType": "standard", "parameterServerCount": 2}
     planned(package, spec(tier="CUSTOM", config={"trainingInput": old}))
-    assert "plan: 2 parameter servers without a type are left out" in capsys.readouterr().out
+    assert "plan: 2 parameter servers without a type cannot be used" in capsys.readouterr().out
 
 
 def test_arguments_are_strings_and_the_settings_are_one_of_them(package):

@@ -332,7 +332,10 @@ def test_a_job_that_cannot_be_read_any_more_goes_on(google, vertex, job, trainin
     with pytest.raises(CloudError) as raised:
         JobWatch(vertex, sent, io.StringIO()).run()
     message = str(raised.value)
-    assert "the service did not answer; try again in a while\nthe job goes on: https://" in message
+    assert (
+        "the service did not answer; try again in a while\nthe job goes on; look: https://"
+        in message
+    )
 
 
 def test_a_job_deleted_while_waiting_is_reported_as_such(google, quatrain):

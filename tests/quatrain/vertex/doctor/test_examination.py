@@ -177,7 +177,7 @@ def test_a_price_table_can_be_replaced_and_a_missing_machine_is_named(files, tmp
     assert "n1-standard-4 is not in the table of prices" in price(files, 60, prices=own).sentence
     assert price(files, 60, prices=own, budget_usd=9).severity == "error"
     own.write_text("checked: 1")
-    assert "has another form than prices.yaml: " in price(files, 60, prices=own).sentence
+    assert "has another form than prices.yaml (" in price(files, 60, prices=own).sentence
     own.unlink()
     assert price(files, 60, prices=own).severity == "error"
 
