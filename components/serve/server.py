@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import DataError
 from quatrain.components.faults import in_a_sentence
-from quatrain.components.serve.predict import find_model
+from quatrain.components.serve.model_folder import find_model
 from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
 from quatrain.components.table.values.bounds import FIRST_S, LAST_S, TypedColumn
 from quatrain.components.table.values.conversion import USUAL, from_json

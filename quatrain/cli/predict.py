@@ -60,9 +60,10 @@ def predict(
       quatrain predict runs/flights new_flights.csv --keep id --rejected bad.csv
     """  # noqa: D301
     from quatrain.components.serve import predict as prediction
+    from quatrain.components.serve.model_folder import find_model
     from quatrain.terminal.printouts import gate_warning
 
-    place = prediction.find_model(model)
+    place = find_model(model)
     if warning := gate_warning(place):
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"predicting {rows} ...", err=True)

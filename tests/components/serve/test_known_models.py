@@ -15,7 +15,7 @@ from quatrain.cli import main
 from quatrain.components.errors import ArtifactError, SourceError
 from quatrain.components.serve import predict as prediction
 from quatrain.components.serve.known_models import check_known
-from quatrain.components.serve.predict import find_model
+from quatrain.components.serve.model_folder import find_model
 from quatrain.terminal.printouts import gate_warning
 from tests.emulators import storage
 

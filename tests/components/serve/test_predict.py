@@ -17,7 +17,7 @@ import pytest
 from quatrain.components.errors import ArtifactError, DataError, SourceError
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.serve import predict as prediction
-from quatrain.components.serve.predict import find_model
+from quatrain.components.serve.model_folder import find_model
 from tests.components.handmade import make_rows, make_spec, write_examples
 from tests.emulators import storage
 
