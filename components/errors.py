@@ -57,6 +57,10 @@ class ArtifactError(QuatrainError):
     """An artifact between steps is absent, incomplete or altered."""
 
 
+class PortError(QuatrainError):
+    """The server cannot listen where it is told to."""
+
+
 class GateFailed(QuatrainError):
     """The model missed a bound of the gate; it is kept, not promoted."""
 

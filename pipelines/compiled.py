@@ -43,11 +43,28 @@ class PipelineError(QuatrainError):
 
 @dataclass(frozen=True)
 class Compiled:
-    """One compiled pipeline file."""
+    """One compiled pipeline file, read once: what is checked is what is copied, sent and run.
+
+    Attributes:
+        path: Where it was.
+        data: Its bytes.
+        documents: The documents of its YAML; the first one is the pipeline.
+    """
 
     path: Path
-    sha256: str
-    spec: Mapping[str, Any]
+    data: bytes
+    documents: Sequence[Any]
+
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of the file."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The pipeline."""
+        spec: Mapping[str, Any] = self.documents[0]
+        return spec
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
@@ -206,7 +223,7 @@ def read_compiled(path: Path | str) -> Compiled:
     except DocumentError as error:
         raise PipelineError(f"{path}: {error}") from error
     try:
-        compiled = Compiled(Path(path), hashlib.sha256(data).hexdigest(), documents[0])
+        compiled = Compiled(Path(path), data, documents)
         if compiled.spec["root"]["dag"]["tasks"] and compiled.steps and compiled.images:
             return compiled
     except (IndexError, KeyError, TypeError, AttributeError, ValueError):

@@ -11,13 +11,13 @@ import os
 import re
 import reprlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from quatrain.components.documents import DocumentError, read_documents
+from quatrain.components.documents import read_documents
 from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
 from quatrain.components.wording import counted
 from quatrain.pipelines.compiled import Compiled, PipelineError, compile_pipeline
@@ -63,11 +63,7 @@ def check_origin(compiled: Compiled, launcher_image: str = "") -> None:
             f"compile -o FILE`"
         )
     settings = _settings_of(compiled, launcher_image)
-    try:
-        theirs = read_documents(compiled.path)
-    except DocumentError as error:
-        raise PipelineError(f"{compiled.path}: {error}") from error
-    if difference := _first_difference(theirs, _recompiled(settings)):
+    if difference := _first_difference(compiled.documents, _recompiled(settings)):
         raise PipelineError(
             f"{compiled.path}: is not what `quatrain compile` of this version writes: "
             f"{difference}; a pipeline file is a program that runs with your rights, so write one "
@@ -100,7 +96,7 @@ def _recompiled(settings: Settings) -> list[Any]:
         return read_documents(compile_pipeline(Path(folder, "training.yaml"), **asdict(settings)))
 
 
-def _first_difference(theirs: list[Any], ours: list[Any]) -> str:
+def _first_difference(theirs: Sequence[Any], ours: Sequence[Any]) -> str:
     """Returns the first difference of two files, or an empty text."""
     if len(theirs) != len(ours):
         return f"it has {counted(len(theirs), 'document')} instead of {len(ours)}"

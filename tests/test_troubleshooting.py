@@ -29,6 +29,7 @@ UNLISTED = {
     ),
     **dict.fromkeys(("UsageError", "ValueError"), "the same"),
     "ArtifactError": "`is cut short or altered`, `is not the file that was exported` stand for it",
+    "PortError": "the setting, the port and the system's reason stand in the message",
     "PackageError": "`the trainer package failed its check` stands for it",
     "MachinesLacking": "the answer of Vertex AI, with the tiers that may be had",
     "NoAnswer": "a part of a finding of doctor",

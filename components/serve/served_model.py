@@ -64,7 +64,12 @@ def read_metadata(folder: Path) -> dict[str, Any]:
                 f"{path} is not the file that was exported: its sha256 is {digest[:12]}..., "
                 f"metadata.json says {sha256[:12]}...; export the model again"
             )
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    # A link to a folder counts as a file: what is in that folder is in no list.
+    present = {
+        p.relative_to(folder).as_posix()
+        for p in folder.rglob("*")
+        if p.is_symlink() or not p.is_dir()
+    }
     if foreign := sorted(present - set(digests) - {METADATA}):
         raise ArtifactError(
             f"{folder} holds {foreign[0]!r}, which {METADATA} does not name, so it was not "

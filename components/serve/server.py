@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -26,14 +27,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from quatrain.components.errors import DataError
+from quatrain.components.errors import DataError, PortError
 from quatrain.components.faults import in_a_sentence
 from quatrain.components.serve.model_folder import find_model
 from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
 from quatrain.components.table.values.bounds import FIRST_S, LAST_S, TypedColumn
 from quatrain.components.table.values.conversion import USUAL, from_json
 from quatrain.components.termination import SIGNALS, exit_on_termination
-from quatrain.components.wording import counted, near
+from quatrain.components.wording import counted, first_line, near
 from quatrain.trainer.features import TIMES, Input, raw_inputs
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.features.transform import Transform
@@ -57,6 +58,7 @@ STOP_S = 15.0
 """How long a stopped server goes on with requests; a container is killed after 30 s."""
 ARRIVAL_S = 2.0
 """How long a stopped server waits for more of a request that still arrives."""
+MAX_PORT = 65535
 NOBODY = 65534
 Respond = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -299,6 +301,27 @@ class _Lanes:
             lane.shutdown(timeout=0)
 
 
+def _channel() -> Any:
+    """Returns Waitress's connection, with a 400 for each line that its parser cannot convert.
+
+    Of a length of 5 000 digits, or of `http://[`, it gives no answer at all.
+    """
+    from waitress.channel import HTTPChannel
+    from waitress.parser import HTTPRequestParser, ParsingError
+
+    class Parser(HTTPRequestParser):
+        def parse_header(self, header_plus: bytes) -> None:
+            try:
+                super().parse_header(header_plus)
+            except ValueError as error:
+                raise ParsingError(f"the request cannot be read: {first_line(error)}") from error
+
+    class Channel(HTTPChannel):
+        parser_class = Parser
+
+    return Channel
+
+
 @contextmanager
 def _stop_signals(wake: Callable[[], Any]) -> Iterator[list[int]]:
     """Yields a list that gets the number of a signal to end, in place of what it does otherwise."""
@@ -316,24 +339,44 @@ def _stop_signals(wake: Callable[[], Any]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def serve_until_stopped(service: Service, port: int) -> None:
-    """Serves until a signal to end, then takes no connection and answers what it has begun."""
-    from waitress import wasyncore
+def _listen(service: Service, port: int) -> Any:
+    """Returns Waitress's server, which listens at a port.
+
+    Raises:
+        PortError: Another program has the port, or this one may not listen at it.
+    """
     from waitress.server import create_server
 
     lanes: Any = _Lanes(service.predict_route)
-    server: Any = create_server(
-        service,
-        host="0.0.0.0",  # noqa: S104 - a container's port
-        port=port,
-        _dispatcher=lanes,
-        asyncore_use_poll=True,
-        channel_timeout=SILENCE_S,
-        cleanup_interval=SILENCE_S // 4,
-        connection_limit=2 * MAX_CONNECTIONS,
-        max_request_body_size=2 * MAX_BODY_BYTES,  # a body little above the bound gets a sentence
-        inbuf_overflow=2 * MAX_BODY_BYTES,  # in memory, not in a file
-    )
+    try:
+        server: Any = create_server(
+            service,
+            host="0.0.0.0",  # noqa: S104 - a container's port
+            port=port,
+            _dispatcher=lanes,
+            asyncore_use_poll=True,
+            channel_timeout=SILENCE_S,
+            cleanup_interval=SILENCE_S // 4,
+            connection_limit=2 * MAX_CONNECTIONS,
+            max_request_body_size=2
+            * MAX_BODY_BYTES,  # a body little above the bound gets a sentence
+            inbuf_overflow=2 * MAX_BODY_BYTES,  # in memory, not in a file
+        )
+
+    except OSError as error:
+        raise PortError(
+            f"port {port} cannot be listened at: {error.strerror}; set AIP_HTTP_PORT to another "
+            f"port"
+        ) from error
+    server.channel_class = _channel()
+    return server
+
+
+def serve_until_stopped(service: Service, port: int) -> None:
+    """Serves until a signal to end, then takes no connection and answers what it has begun."""
+    from waitress import wasyncore
+
+    server = _listen(service, port)
 
     def loop(timeout_s: float) -> None:
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=server._map, count=1)
@@ -385,6 +428,19 @@ def _drop_root() -> None:
         print(f"warning: the server goes on as root: {error}", file=sys.stderr, flush=True)
 
 
+def port_of(text: str) -> int:
+    """Returns the number of a port, which is checked before the model takes its time to load.
+
+    Raises:
+        PortError: The text is no such number.
+    """
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > MAX_PORT:
+        raise PortError(
+            f"the variable AIP_HTTP_PORT is {text[:50]!r}; set it to a port from 0 to {MAX_PORT}"
+        )
+    return int(text)
+
+
 def main() -> None:
     """Serves until the process is stopped; the requests that it has begun are still answered."""
     with exit_on_termination():
@@ -399,13 +455,15 @@ def _serve() -> None:
     if not (uri := environment.get("AIP_STORAGE_URI") or "".join(sys.argv[1:2])):
         sys.exit("error: set AIP_STORAGE_URI, or give the model's folder")
     with in_a_sentence(), stderr_for_errors():
+        port = port_of(environment.get("AIP_HTTP_PORT", "8080"))
         model = load(uri)
     service = Service(
         model,
         environment.get("AIP_HEALTH_ROUTE", "/health"),
         environment.get("AIP_PREDICT_ROUTE", "/predict"),
     )
-    serve_until_stopped(service, int(environment.get("AIP_HTTP_PORT", "8080")))
+    with in_a_sentence():
+        serve_until_stopped(service, port)
     os._exit(0)  # at once: Python would wait for TensorFlow's threads
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import shutil
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -150,7 +149,7 @@ def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[s
     _check_link(latest)
     folder = _new_folder(latest.parent)
     (folder / "logs").mkdir()
-    shutil.copyfile(compiled.path, folder / "training.yaml")
+    (folder / "training.yaml").write_bytes(compiled.data)
     text = yaml.safe_dump(spec.as_document(), sort_keys=False, allow_unicode=True)
     (folder / "spec.yaml").write_text(text, encoding="utf-8")
     record = {

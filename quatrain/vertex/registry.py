@@ -67,13 +67,12 @@ class Registry:
                 raise CloudError(
                     f"--tag {tag!r}: write lower-case letters, digits, dots, underscores, hyphens"
                 )
-        data = compiled.path.read_bytes()
         answer = self._request(
             "upload the template",
             "POST",
             self._host,
             data={"tags": ",".join(tags)} if tags else {},
-            files={"content": (compiled.path.name, data)},
+            files={"content": (compiled.path.name, compiled.data)},
         )
         package, _, version = answer.decode().strip().partition("/")
         if not DIGEST.fullmatch(f"{package}/{version}"):
@@ -81,7 +80,7 @@ class Registry:
                 f"the registry must answer PACKAGE/sha256:DIGEST, and not {answer[:80].decode()!r}"
             )
         template = Template(package, version, f"{self._host}/{package}/{version}")
-        if self.fetch(template) != data:
+        if self.fetch(template) != compiled.data:
             raise CloudError(
                 f"{template.uri} is not the file that was sent; upload it again, and do not run "
                 "that one"

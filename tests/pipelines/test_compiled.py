@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from quatrain.components.image import LAUNCHER_IMAGE
 from quatrain.pipelines.compiled import (
     LAUNCHER,
     TUNING_LAUNCHER,
-    Compiled,
     PipelineError,
     compile_pipeline,
     read_compiled,
@@ -214,7 +214,7 @@ def test_a_file_of_the_first_version_asks_to_be_compiled_anew(compiled):
     arguments = {"spec": "x" * 1_000, "project": "p", "location": "l"}
     compiled.check_arguments(arguments)
     with pytest.raises(PipelineError) as refused:
-        Compiled(compiled.path, compiled.sha256, old).check_arguments(arguments)
+        replace(compiled, documents=[old]).check_arguments(arguments)
     assert (
         "'spec' takes dict, not str 'xxxxxxxxxxxx...xxxxxxxxxxxxx'; the file was compiled by"
         in (str(refused.value))

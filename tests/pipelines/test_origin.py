@@ -144,3 +144,14 @@ def test_a_file_of_the_first_version_asks_to_be_compiled_anew(tmp_path, document
     sentence = "was compiled by Quatrain 0.1; write a new one with `quatrain compile -o FILE`$"
     with pytest.raises(PipelineError, match=sentence):
         check_origin(read_compiled(path))
+
+
+def test_a_file_that_changes_once_it_is_read_is_judged_by_what_was_read(tmp_path, document):
+    path = tmp_path / "training.yaml"
+    own = yaml.safe_dump(document)
+    command("echo somebody's")(document)
+    path.write_text(yaml.safe_dump(document))
+    compiled = read_compiled(path)
+    path.write_text(own)
+    with pytest.raises(PipelineError, match="is not what `quatrain compile` of this version"):
+        check_origin(compiled)

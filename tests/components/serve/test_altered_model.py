@@ -90,6 +90,12 @@ def swap(document: Any) -> Any:
     return {**document, "label": {**label, "classes": label["classes"][::-1]}}
 
 
+def test_a_link_to_a_folder_is_a_file_that_was_not_exported(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (model / "assets.extra").symlink_to(tmp_path / "elsewhere")
+    assert "holds 'assets.extra', which metadata.json does not name" in refused(model)
+
+
 def test_classes_that_changed_places_are_refused_even_with_their_digest(model: Path) -> None:
     edit(model, "transform.json", swap, digest=True)
     assert "its classes are ['true', 'false'] in transform.json, but " in refused(model)

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from quatrain.components.serve.server import MAX_BODY_BYTES
+from quatrain.components.errors import PortError
+from quatrain.components.serve.server import MAX_BODY_BYTES, port_of
 
 ROOT = Path(__file__).parents[3]
 MODEL = next(
@@ -149,6 +150,49 @@ def test_a_transfer_encoding_that_nobody_knows_is_the_fault_of_the_client(server
     with socket.create_connection(("127.0.0.1", server[1]), timeout=10) as connection:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x\r\n\r\n{}")
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"POST /predict HTTP/1.1\r\nContent-Length: " + b"9" * 5000,
+        b"POST http://[::1/predict HTTP/1.1",
+        b"POST http://[x]/predict HTTP/1.1",
+        b"POST http://\xe2\x84\x80/predict HTTP/1.1",
+    ],
+    ids=["length", "bracket", "address", "sign"],
+)
+def test_a_line_that_cannot_be_converted_is_the_fault_of_the_client(
+    server: Any, request_line: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", server[1]), timeout=10) as connection:
+        connection.sendall(request_line + b"\r\nHost: x\r\n\r\n")
+        assert connection.recv(100).startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+
+
+def listen_at(port: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "quatrain.components.serve.server", str(MODEL)],
+        env={**os.environ, "AIP_HTTP_PORT": port, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("port", ["x", "", "-1", "65536", "8080.0", "\u0661", "9" * 5000])
+def test_what_is_no_port_is_refused_in_a_sentence(port: str) -> None:
+    with pytest.raises(PortError, match=r"^the variable AIP_HTTP_PORT is .*; set it to a port"):
+        port_of(port)
+
+
+def test_a_port_that_another_program_has_is_one_sentence(server: Any) -> None:
+    ended = listen_at(str(server[1]))
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        f"error: port {server[1]} cannot be listened at: Address already in use; set AIP_HTTP_PORT "
+        f"to another port"
+    )
 
 
 def test_a_body_far_above_the_bound_is_cut_off(server: Any) -> None:
