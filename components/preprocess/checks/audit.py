@@ -127,13 +127,13 @@ def _identical_rows(spec: ModelSpec, evidence: Evidence) -> AuditCheck:
     deciding = deciding_columns(spec.split, spec.columns, [i.name for i in spec.inputs])
     n_columns = len(spec.columns) - len(deciding)
     columns = counted(n_columns, "declared column")
-    everywhere = f"in the {columns} beside {', '.join(deciding)}"
+    everywhere = f"in the {columns} other than {', '.join(deciding)}"
     if not deciding:
         everywhere = f"in all {columns}"
     if not any(p["repeated"] for p in pairs):
-        at_most = "" if rows.complete else f"; at most {worst['high']:.2%} of them (95 %)"
+        at_most = "" if rows.complete else f"; with 95 % confidence, at most {worst['high']:.2%} do"
         where = _size_of(rows, "distinct row")
-        sentence = f"no row stands in two splits, {everywhere}, of {where}{at_most}"
+        sentence = f"no two splits share a row ({where}, compared {everywhere}){at_most}"
         return AuditCheck("identical_rows", "passed", sentence, numbers)
     # If only the label is compared, equal rows are not copies of each other.
     has_input = any(i.name not in deciding for i in spec.inputs)
@@ -191,7 +191,7 @@ def _time_order(spec: ModelSpec, evidence: Evidence) -> Iterator[AuditCheck]:
         else:
             sentence = (
                 f"the splits share their time by {column}, so training knows what comes after "
-                f"{overlap} rows ({extents}); split by time where the model is to foretell"
+                f"{overlap} rows ({extents}); split by time if the model must predict the future"
             )
             yield AuditCheck("time_order", "note", sentence, numbers)
 
@@ -215,15 +215,15 @@ def _predictors(spec: ModelSpec, derived: Mapping[str, str], rows: DistinctSampl
         sentence = f"{spec.label} varies too little in {where} to say which input tells it"
         return AuditCheck("predictors", "note", sentence)
     numbers = {"explained": shares}
-    measure = "spares {:.2%} of the errors of guessing it"
+    measure = "removes {:.2%} of the errors of guessing"
     if spec.task == "regression":
         measure = "explains {:.2%} of the variance of its ranks"
     name, share = next(iter(shares.items()))
     limit = ALMOST_ALL[spec.task]
     if share < limit:
         sentence = (
-            f"no input alone tells {spec.label}: the best, {name}, {measure.format(share)}, on "
-            f"{where}"
+            f"no input alone gives {spec.label} away: the best, {name}, {measure.format(share)}, "
+            f"on {where}"
         )
         return AuditCheck("predictors", "passed", sentence, numbers)
     leaks = [f"{n} {measure.format(s)}" for n, s in shares.items() if s >= limit]
@@ -258,9 +258,9 @@ def _sizes(split: HashSplit, summary: Summary, keys: DistinctSample) -> Iterator
             deviations.append(
                 f"{name} has {n_keys / n_sampled:.1%} of the keys and {share:.1%} of the rows"
             )
-            deviations[-1] += f", asked {requested:.1%} (chance {chance:.0e})"
+            deviations[-1] += f", requested {requested:.1%} (chance {chance:.0e})"
     numbers = {"keys": keys.distinct, "effective_draws": draws, "splits": parts}
-    shares = ", ".join(f"{p['split']} {p['rows']:.1%} of {p['asked']:.1%}" for p in parts)
+    shares = ", ".join(f"{p['split']} {p['rows']:.1%} (requested {p['asked']:.1%})" for p in parts)
     where = f"{counted(keys.distinct, 'key')}, worth {counted(round(draws), 'draw')}"
     if deviations:
         far_off = "; ".join(deviations)
@@ -270,7 +270,9 @@ def _sizes(split: HashSplit, summary: Summary, keys: DistinctSample) -> Iterator
         sentence = f"the sizes are mostly luck, as there are only {where}: {shares}"
         yield AuditCheck("sizes", "note", sentence, numbers)
     else:
-        sentence = f"the splits have the sizes asked for, within chance of {where}: {shares}"
+        sentence = (
+            f"the splits have the requested sizes, as far as chance allows ({where}): {shares}"
+        )
         yield AuditCheck("sizes", "passed", sentence, numbers)
 
 

@@ -79,9 +79,10 @@ def test_a_plain_table_passes_every_check() -> None:
     assert {c: v["verdict"] for c, v in checks.items()} == dict.fromkeys(
         ("keys", "identical_rows", "predictors", "sizes"), "passed"
     )
-    assert "the best, x, spares" in checks["predictors"]["sentence"]
+    assert "the best, x, removes" in checks["predictors"]["sentence"]
     assert checks["identical_rows"]["sentence"] == (
-        "no row stands in two splits, in the 3 declared columns beside id, of 2,000 distinct rows"
+        "no two splits share a row "
+        "(2,000 distinct rows, compared in the 3 declared columns other than id)"
     )
 
 
@@ -105,7 +106,7 @@ def test_a_copy_under_another_key_stands_in_two_splits_by_hash() -> None:
     twice["id"] = np.arange(1500)
     check = audited(spec_of(COLUMNS), twice)["identical_rows"]
     assert check["verdict"] == "finding"
-    assert check["sentence"].endswith("in the 3 declared columns beside id: they may be copies")
+    assert check["sentence"].endswith("in the 3 declared columns other than id: they may be copies")
 
 
 def test_rows_of_two_keys_that_have_several_rows_each_are_no_copies() -> None:
@@ -114,7 +115,7 @@ def test_rows_of_two_keys_that_have_several_rows_each_are_no_copies() -> None:
     alike["id"] = np.arange(1500) // 3
     check = audited(spec_of(COLUMNS), alike)["identical_rows"]
     assert check["verdict"] == "note"
-    assert check["sentence"].endswith("beside id: they differ in id, so they are not copies")
+    assert check["sentence"].endswith("other than id: they differ in id, so they are not copies")
 
 
 def test_columns_that_do_not_tell_rows_apart_are_a_note() -> None:
@@ -130,7 +131,7 @@ def test_keys_that_are_inputs_tell_rows_apart() -> None:
     split = {**HASH, "keys": ["id", "x", "kind"]}
     check = audited(spec_of(COLUMNS, split=split), plain(1000))["identical_rows"]
     assert check["verdict"] == "passed"
-    assert "in the 3 declared columns beside id" in check["sentence"]
+    assert "in the 3 declared columns other than id" in check["sentence"]
     no_id = {n: t for n, t in COLUMNS.items() if n != "id"}
     rows = {n: v for n, v in plain(1000).items() if n != "id"}
     check = audited(spec_of(no_id, split={**HASH, "keys": ["x", "kind"]}), rows)["identical_rows"]
@@ -171,7 +172,7 @@ def test_an_input_that_is_the_label_in_other_words_is_a_finding(kind: str) -> No
     check = audited(spec_of(COLUMNS), rows)["predictors"]
     assert check["verdict"] == "finding"
     name = "x" if kind == "number" else "kind"
-    assert f"gives y away: {name} spares 100.00% of the errors of guessing it" in check["sentence"]
+    assert f"gives y away: {name} removes 100.00% of the errors of guessing" in check["sentence"]
     assert next(iter(check["numbers"]["explained"])) == name
 
 
@@ -251,7 +252,8 @@ def test_sizes_beyond_chance_are_a_finding_with_the_chance() -> None:
     check = audited(spec_of(COLUMNS), rows, split)["sizes"]
     assert check["verdict"] == "finding"
     assert (
-        "validation has 30.0% of the keys and 30.0% of the rows, asked 20.0%" in (check["sentence"])
+        "validation has 30.0% of the keys and 30.0% of the rows, requested 20.0%"
+        in check["sentence"]
     )
     assert "train has" not in check["sentence"]
 
