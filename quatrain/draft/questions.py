@@ -83,10 +83,10 @@ def _encoding(table: TableProfile) -> Iterator[Question]:
         if not texts and pa.types.is_string(column.type):
             is_other = pc.invert(pc.string_is_ascii(column))
             texts = column.filter(pc.fill_null(is_other, False)).slice(0, 1).to_pylist()
-    shown = f", in which {texts[0][:LONGEST]!r} is a text of the file" if texts else ""
+    shown = f", which makes one of its texts {texts[0][:LONGEST]!r}" if texts else ""
     yield Question(
-        f"the file is not UTF-8, and is read as {encoding}{shown}. If that reads wrong, name "
-        f"another encoding, as cp1250, cp1251, cp850 or mac_roman",
+        f"the file is not UTF-8 and is read as {encoding}{shown}. If that looks wrong, set "
+        f"another encoding, such as cp1250, cp1251, cp850 or mac_roman",
         ("encoding: cp1250  # below source",),
     )
 

@@ -33,6 +33,10 @@ MOST_STRAYS = 1000
 STRAY_RULE = "stray_label"
 LEAST_ROWS = 10
 """With fewer labels, there is nothing to learn from or to measure."""
+_LATIN = str.maketrans(
+    {"æ": "ae", "ð": "d", "ø": "o", "þ": "th", "đ": "d", "ħ": "h", "ł": "l", "œ": "oe"}
+)
+"""Latin letters that Unicode does not take apart into a letter of ASCII and a mark."""
 
 
 def find_goal(sample: Sample, columns: dict[str, ColumnProfile], target: str) -> Goal:
@@ -225,6 +229,7 @@ def label_name(target: str, suffix: str) -> str:
 
 def plain(name: str) -> str:
     """Returns a name in lower-case ASCII letters, digits and underscores; empty if it has none."""
-    ascii_ = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    latin = name.casefold().translate(_LATIN)
+    ascii_ = unicodedata.normalize("NFKD", latin).encode("ascii", "ignore").decode()
     name = re.sub(r"[^0-9A-Za-z]+", "_", ascii_).strip("_").lower()
     return f"c_{name}" if name[:1].isdigit() else name

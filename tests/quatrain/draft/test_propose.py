@@ -20,6 +20,7 @@ from quatrain.components.preprocess.run import preprocess
 from quatrain.components.preprocess.splitting import assign
 from quatrain.components.specification.split import HashSplit, TimeSplit
 from quatrain.draft.propose import Proposal, propose
+from quatrain.draft.target import plain
 from quatrain.validation.load import load_spec
 from quatrain.validation.sample import check
 
@@ -85,8 +86,16 @@ def test_headers_of_any_letters_and_any_case_get_features(init, chance) -> None:
     }
     proposal = init(table, "null")
     assert proposal.spec.task == "binary"
-    names = ["groe_cm", "column_2", "label_", "c_raw_x", "c_2013"]
+    names = ["grosse_cm", "column_2", "label_", "c_raw_x", "c_2013"]
     assert [f.name for f in proposal.spec.features] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("Straße", "strasse"), ("Lønn Łódź", "lonn_lodz"), ("ÆØ № 5", "aeo_no_5"), ("城市", "")],
+)
+def test_letters_that_are_no_ascii_become_their_nearest_ascii(name, shown) -> None:
+    assert plain(name) == shown
 
 
 def test_equal_and_empty_names_are_left_out_with_the_reason(init, chance) -> None:

@@ -115,7 +115,7 @@ def test_init_writes_how_a_file_is_read_and_every_row_is(init, case: str, name: 
 def test_an_encoding_of_single_bytes_is_a_question_with_a_text_to_look_at(init) -> None:
     proposal = init(PLAIN.encode("cp1252"), "y")
     question = proposal.draft.questions[0]
-    assert "is read as cp1252, in which 'Zürich' is a text of the file" in question.text
+    assert "is read as cp1252, which makes one of its texts 'Zürich'" in question.text
     assert question.lines == ("encoding: cp1250  # below source",)
 
 
