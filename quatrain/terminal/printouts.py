@@ -189,7 +189,6 @@ def _importance_lines(metrics: dict[str, Any]) -> Iterator[str]:
 
 def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
     """Yields the metrics with their intervals, the verdict, and what has changed."""
-    yield f"{metrics['rows']:,} test rows"
     rows = []
     for name, metric in metrics["metrics"].items():
         if metric.get("value") is None:
@@ -197,6 +196,8 @@ def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
         low, high = metric.get("low"), metric.get("high")
         interval = "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
         rows.append((name, f"{metric['value']:.4f}", interval))
+    intervals = ", with 95 % intervals" if any(interval for *_, interval in rows) else ""
+    yield f"{metrics['rows']:,} test rows{intervals}"
     yield from align(rows)
     yield from _importance_lines(metrics)
     yield f"gate {verdict_of(metrics)}"
@@ -204,7 +205,8 @@ def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
         if not check["passed"]:
             yield f"  MISS {check['sentence']}"
     yield from warning_lines(metrics)
+    warned = {warning["sentence"] for warning in metrics.get("warnings", ())}
     for check in metrics["gate"]["checks"]:
-        if check["passed"]:
+        if check["passed"] and check["sentence"] not in warned:
             yield f"  ok   {check['sentence']}"
     yield from change_lines(metrics)

@@ -26,7 +26,8 @@ class Verdict:
     Attributes:
         state: passed, warned (passed, with a serious warning) or failed.
         words: The verdict with the number of warnings.
-        checks: The sentences of the gate's checks by whether they passed.
+        checks: The sentences of the gate's checks by whether they passed, without those that are
+            warnings.
         warnings: The severity and sentence of each warning, the most harmful first.
         more: Those beyond the first `MAX_WARNINGS`.
     """
@@ -61,10 +62,9 @@ def verdict(metrics: Mapping[str, Any]) -> Verdict:
     passed, words = metrics["gate"]["passed"], verdict_of(metrics)
     warnings = [(w["severity"], w["sentence"]) for w in metrics["warnings"]]
     is_serious = any(severity == SERIOUS for severity, _ in warnings)
-    checks = {
-        kind: [c["sentence"] for c in metrics["gate"]["checks"] if c["passed"] is kind]
-        for kind in (False, True)
-    }
+    warned = {sentence for _, sentence in warnings}
+    others = [c for c in metrics["gate"]["checks"] if c["sentence"] not in warned]
+    checks = {k: [c["sentence"] for c in others if c["passed"] is k] for k in (False, True)}
     state = "failed" if not passed else "warned" if is_serious else "passed"
     return Verdict(state, words, checks, warnings[:MAX_WARNINGS], warnings[MAX_WARNINGS:])
 

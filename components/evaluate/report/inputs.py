@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 N_INPUTS = 15
 """Inputs that are shown; the others unfold."""
+DECIMALS = 4
+"""Decimals of a rise. One that vanishes in them is shown as zero, unless all of them are small."""
 
 Effect = Literal["seen", "none", "worse", "unknown"]
 
@@ -41,6 +43,11 @@ def lines(importance: Sequence[Mapping[str, Any]]) -> tuple[list[InputLine], flo
     known = [e[key] for e in importance for key in ("rise", "low", "high") if e[key] is not None]
     low, high = min([0.0, *known]), max([0.0, *known])
     unit = 100 / ((high - low) or 1.0)
+    is_rounded = max(-low, high) >= 100 * 10**-DECIMALS
+
+    def shown(value: float | None) -> float | None:
+        # Adding 0.0 turns a negative zero into a plain one.
+        return round(value, DECIMALS) + 0.0 if is_rounded and value is not None else value
 
     def span(a: float | None, b: float | None) -> tuple[float, float]:
         if a is None or b is None:
@@ -50,9 +57,9 @@ def lines(importance: Sequence[Mapping[str, Any]]) -> tuple[list[InputLine], flo
     listed = [
         InputLine(
             e["input"],
-            e["rise"],
-            e["low"],
-            e["high"],
+            shown(e["rise"]),
+            shown(e["low"]),
+            shown(e["high"]),
             effect_of(e),
             span(0.0, e["rise"]),
             span(e["low"], e["high"]),

@@ -207,7 +207,14 @@ def test_report_shows_metrics_and_the_gate_s_sentences(capsys, tmp_path):
     metrics = {
         "rows": 1000,
         "metrics": {"auc": {"value": 0.9, "low": 0.88, "high": 0.92}, "r2": {"value": None}},
-        "gate": {"passed": False, "checks": [{"passed": False, "sentence": "auc is low"}]},
+        "gate": {
+            "passed": False,
+            "checks": [
+                {"passed": False, "sentence": "auc is low"},
+                {"passed": True, "sentence": "auc is below the champion's"},
+            ],
+        },
+        "warnings": [{"severity": "serious", "sentence": "auc is below the champion's"}],
         "importance": [
             *({"input": f"x{k}", "rise": 0.75 / k, "low": 0.1, "high": 1.0} for k in range(1, 7)),
             {"input": "noise", "rise": 0.01, "low": -0.01, "high": 0.03},
@@ -220,12 +227,13 @@ def test_report_shows_metrics_and_the_gate_s_sentences(capsys, tmp_path):
     assert code == 0
     assert "toy 1: killed after at least 1.5 s" in out
     assert "train  killed" in out
-    assert "1,000 test rows\nauc  0.9000  0.8800 to 0.9200\n" in out
+    assert "1,000 test rows, with 95 % intervals\nauc  0.9000  0.8800 to 0.9200\n" in out
     assert (
         "inputs that matter most: x1 +0.7500, x2 +0.3750, x3 +0.2500, x4 +0.1875, x5 +0.1500, "
         "and 1 more\n  (how much log_loss rises when one is shuffled)\n"
     ) in out
-    assert "gate failed\n  MISS auc is low" in out
+    assert "  MISS auc is low\n  warn auc is below the champion's\n" in out
+    assert out.count("auc is below the champion's") == 1
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(capsys, tmp_path):

@@ -360,6 +360,13 @@ def test_many_warnings_of_the_verdict_unfold() -> None:
     assert (box.words, len(box.warnings), len(box.more)) == ("passed, with 15 warnings", 8, 7)
 
 
+def test_a_check_that_warns_is_not_listed_as_passed_too() -> None:
+    checks = [{"passed": True, "sentence": s} for s in ("worse than the champion", "no skew")]
+    warnings = [{"kind": "gate", "severity": "serious", "sentence": "worse than the champion"}]
+    box = heading.verdict({"gate": {"passed": True, "checks": checks}, "warnings": warnings})
+    assert box.checks == {False: [], True: ["no skew"]}
+
+
 def test_the_page_shows_what_has_changed_since_the_last_run(tmp_path: Path) -> None:
     changes = {section: [] for section in ("rows", "data", "code")}
     changes |= {"run": "one", "made": "2026-11-30T10:00:00Z", "why": ""}
@@ -468,6 +475,13 @@ def test_bars_of_importance_share_one_scale_with_its_zero() -> None:
     assert a.whisker == pytest.approx((60, 40))
     assert (b.bar, b.whisker) == (pytest.approx((20, 0)), pytest.approx((0, 40)))
     assert c.bar == pytest.approx((0, 20))
+
+
+def test_a_rise_that_vanishes_beside_the_others_is_shown_as_zero() -> None:
+    (_, noise), _ = inputs.lines([importance_of("a", 0.3), importance_of("b", -3.42e-5, 0.0)])
+    assert [show_number(v) for v in (noise.rise, noise.low)] == ["0.0000", "0.0000"]
+    (small,), _ = inputs.lines([importance_of("a", 3.42e-5, 0.0)])
+    assert show_number(small.rise) == "3.42e-05"
 
 
 def test_the_inputs_that_matter_most_come_first_in_a_wrong_row(tmp_path: Path) -> None:
