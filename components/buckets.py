@@ -187,7 +187,7 @@ def source_warnings(
     warnings = []
     for name, place in _places(uris, location, project, client, TIMEOUT_S):
         if isinstance(place, Problem):
-            warnings.append(f"where the source is could not be asked: {place.sentence}")
+            warnings.append(f"the region of the source could not be looked up: {place.sentence}")
         elif (place.location, place.location_type) != (location, "region"):
             warnings.append(
                 f"the source gs://{name} is in {place}, the job in {location}: every run pays for "
@@ -249,7 +249,7 @@ def _look_up(
     except (exceptions.Forbidden, exceptions.Unauthorized):
         return Problem(
             name,
-            f"where bucket gs://{name} is may not be asked by these credentials (they lack "
+            f"these credentials may not look up the region of bucket gs://{name} (they lack "
             f"storage.buckets.get), so whether it is in {location} is not known; allow it:",
             f"gcloud storage buckets add-iam-policy-binding gs://{name} "
             f"--member={_member(client)} --role=roles/storage.legacyBucketReader",
@@ -270,7 +270,7 @@ def _look_up(
     ) as error:
         return Problem(
             name,
-            f"where bucket gs://{name} is could not be asked within {timeout_s:g} s: "
+            f"the region of bucket gs://{name} could not be looked up within {timeout_s:g} s: "
             f"{first_line(error)}; try again later:",
             f"gcloud storage buckets describe gs://{name} --format='value(location,location_type)'",
             unanswered=True,
@@ -300,7 +300,7 @@ def _client(project: str) -> Any:
         return open_client(project)
     except (DefaultCredentialsError, OSError) as error:
         raise BucketError(
-            f"there are no Google Cloud credentials here, so no bucket can be asked where it is "
+            f"there are no Google Cloud credentials here, so no bucket's region can be looked up "
             f"({first_line(error)}); log in:"
         ) from error
 

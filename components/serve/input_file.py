@@ -54,8 +54,8 @@ def source_of(path: str, transform: Transform) -> Source:
 def _encoding(path: str, of_training: str) -> str:
     """Returns the encoding that a file's first bytes tell, or else that of training."""
     head = read_head(path, _HEAD_BYTES, compression_of(path))
-    if (told := encoding_of(head)) or is_utf8(of_training):
-        return told or of_training
+    if (known := encoding_of(head)) or is_utf8(of_training):
+        return known or of_training
     with suppress(UnicodeDecodeError):
         text = codecs.getincrementaldecoder(UTF_8)().decode(head)
         # Text of another encoding is hardly ever valid UTF-8, except where it is ASCII; and text

@@ -83,7 +83,7 @@ def test_a_service_that_stays_busy_is_a_sentence(storage, status):
     storage.fail("GET", status, times=99)
     (problem,) = bucket_problems(["gs://b"], HOME, "p", timeout_s=0.2)
     assert problem.unanswered
-    assert "could not be asked within 0.2 s" in problem.sentence
+    assert "could not be looked up within 0.2 s" in problem.sentence
     assert "try again later" in problem.sentence
 
 
@@ -112,4 +112,6 @@ def test_a_source_may_be_anywhere_with_a_warning(storage):
     uris = ["gs://here/*.csv", "gs://far/*.csv", "gs://gone/*.csv", "/data/*.csv"]
     far, gone = source_warnings(uris, HOME, "p")
     assert far.startswith("the source gs://far is in us (a multi-region), the job in europe-west1")
-    assert gone.startswith("where the source is could not be asked: bucket gs://gone does not")
+    assert gone.startswith(
+        "the region of the source could not be looked up: bucket gs://gone does not"
+    )

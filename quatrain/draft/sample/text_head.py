@@ -81,7 +81,7 @@ def read_text_head(path: str) -> TextHead:
     """Returns the first lines of a file, in the encoding that its bytes tell.
 
     Raises:
-        SourceError: The file cannot be read, or is text of an encoding that cannot be told.
+        SourceError: The file cannot be read, or is text of an unknown encoding.
     """
     head = read_head(path, HEAD_BYTES, compression_of(path))
     encoding = encoding_of(head)
