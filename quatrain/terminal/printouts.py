@@ -197,7 +197,7 @@ def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
         interval = "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
         rows.append((name, f"{metric['value']:.4f}", interval))
     intervals = ", with 95 % intervals" if any(interval for *_, interval in rows) else ""
-    yield f"{metrics['rows']:,} test rows{intervals}"
+    yield f"{counted(metrics['rows'], 'test row')}{intervals}"
     yield from align(rows)
     yield from _importance_lines(metrics)
     yield f"gate {verdict_of(metrics)}"
