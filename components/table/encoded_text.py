@@ -65,7 +65,7 @@ def open_text(path: str, encoding: str, buffer_bytes: int | None = None) -> Stre
     return _Utf8Stream(stream, encoding, path)
 
 
-def read_text_head(path: str, n_bytes: int, encoding: str) -> bytes:
+def read_utf8_head(path: str, n_bytes: int, encoding: str) -> bytes:
     """Returns the first bytes of a file as `open_text` gives them.
 
     Raises:

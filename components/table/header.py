@@ -20,7 +20,7 @@ from quatrain.components.storage import compression_of, open_file, read_head
 from quatrain.components.table.encoded_text import (
     BOM,
     encoding_of,
-    read_text_head,
+    read_utf8_head,
     to_utf8,
     undecodable,
 )
@@ -209,7 +209,7 @@ def _read_text_head(path: str, kind: str, encoding: str, delimiter: str = ",") -
     _check_encoding(path, head, kind, encoding, delimiter)
     if is_utf8(encoding) or is_single_byte(encoding):
         return head
-    return read_text_head(path, HEADER_BYTES, encoding)
+    return read_utf8_head(path, HEADER_BYTES, encoding)
 
 
 def _check_format(path: str, head: bytes, kind: str, *, unpacked: bool = False) -> None:
