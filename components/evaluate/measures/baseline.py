@@ -1,7 +1,7 @@
 """What a model must beat: the train prior, and the best model of a single engineered column.
 
-A model of one column is a table: the train rows are counted by the column's value (numbers by at
-most 256 bins of equal mass), and a test row gets the rate, or the mean label, of its bin. When such
+A model of one column is a table: the train rows are counted by the column's value (numbers by 16 to
+256 bins of equal mass), and a test row gets the rate, or the mean label, of its bin. When such
 a table does as well as the trained model, the other columns add nothing, or its column gives the
 label away.
 """
@@ -16,7 +16,12 @@ import numpy as np
 from quatrain.components.evaluate.measures.exact_sums import count
 from quatrain.components.evaluate.measures.reference import Reference
 
-N_BINS = 256
+LEAST_BINS, MOST_BINS = 16, 256
+BIN_ROWS = 80.0
+"""Rows for each bin of a number, or `PRIOR_ROWS` would draw each to the prior.
+
+On made-up tables of 150 to 5,000 rows, 256 bins had an R2 of 0.11 to 0.52, these 0.41 to 0.58.
+"""
 PRIOR_ROWS = 10.0
 """Rows of prior mixed into each bin (the m-estimate, Cestnik 1990): a rare value stays near it."""
 LABEL_STEP = 2.0**-20
@@ -106,7 +111,7 @@ class SingleInputModel:
 
     @classmethod
     def fit(cls, column: LabelSums, reference: Reference, is_number: bool) -> SingleInputModel:
-        """Fits the table; a bin of numbers has about 1/256 of the weight, or is a single code."""
+        """Fits the table; the bins of a number have about the same weight, or a single code."""
         sums = column.sums.astype(np.float64)
         # The label steps of a regression, in column 1, are weighted already (`label_terms`).
         sums[:, 0 : None if reference.n_classes else 1] /= reference.unit
@@ -114,8 +119,9 @@ class SingleInputModel:
         if is_number:
             # A code is in the bin that holds the middle of its mass.
             middle = (np.cumsum(mass) - mass / 2) / max(mass.sum(), 1e-300)
-            group = np.minimum((middle * N_BINS).astype(np.int64), N_BINS - 1)
-            by_group = np.zeros((N_BINS, sums.shape[1]))
+            n_bins = int(np.clip(mass.sum() / BIN_ROWS, LEAST_BINS, MOST_BINS))
+            group = np.minimum((middle * n_bins).astype(np.int64), n_bins - 1)
+            by_group = np.zeros((n_bins, sums.shape[1]))
             np.add.at(by_group, group, sums)
             sums = by_group[group]
         return cls(column.codes, *_rates(sums, reference), is_number)

@@ -43,6 +43,15 @@ def test_an_unseen_number_takes_the_bin_below() -> None:
     assert answers[:, 1].tolist() == pytest.approx([low, low, low, high, high])
 
 
+@pytest.mark.parametrize(("rows", "in_bin"), [(320, 20), (1600, 80)])
+def test_a_number_of_few_rows_has_bins_that_outweigh_the_prior(rows: int, in_bin: int) -> None:
+    values = 1.02 ** np.arange(rows, dtype=np.float32)  # each has a code of its own
+    labels = (np.arange(rows) >= rows // 2).astype(np.int32)
+    answers = fit(values, labels, is_number=True).answer(values)
+    low, high = 2.5 / (in_bin + 10), (in_bin + 2.5) / (in_bin + 10)
+    assert answers[:, 1] == pytest.approx(np.repeat([low, high], rows // 2), rel=1e-6)
+
+
 def test_a_regression_gets_the_mean_of_its_bin() -> None:
     reference = Reference("regression", 0, (2.0,), deviation=4.0)
     labels = np.array([10, 14, 2, 2], np.float32)
