@@ -9,8 +9,8 @@ SHOWN_WORDS, SHOWN_CHARACTERS = 20, 60
 
 The header of a file that is not a CSV can be a megabyte of anything.
 """
-
-
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tab and line feed, and those that reverse the direction of text."""
 _SINGULAR = {"are": "is", "were": "was", "have": "has", "do": "does"}
 """The forms of verbs that follow one thing; others take an s."""
 
@@ -47,6 +47,11 @@ def near(word: object, allowed: Iterable[object]) -> str:
         return ""
     more = f", ... ({len(words):,} in all)" if len(words) > SHOWN_WORDS else ""
     return f"; choose one of {', '.join(map(_shown, words[:SHOWN_WORDS]))}{more}"
+
+
+def plain(text: str) -> str:
+    """Returns a text with its control characters written out, as ESC by its code."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def first_line(error: Exception) -> str:

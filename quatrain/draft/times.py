@@ -31,13 +31,16 @@ _MONTHS = (
 _YEAR, _SHORT = r"(?:19|20)\d\d", r"(?:(?:19|20)\d\d|'?\d\d)"
 _WORD = rf"(?:(?:{_MONTHS})[^\W\d_]*)\.?"
 _DAY = r"\d{1,2}(?:st|nd|rd|th|er|\.|º)?"
+_MONTH, _NUMBER = r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds"}
 _TIME = re.compile(
     rf"[^\w]*(?:{_YEAR}[-/. ]?(?:Q[1-4]|W\d\d?(?:-?[1-7])?|[0-3]\d\d)"  # quarter, week, ordinal day
     rf"|Q[1-4][-/. ]?{_YEAR}|{_YEAR}[-/.](?:0?[1-9]|1[0-2])|(?:0?[1-9]|1[0-2])[-/.]{_YEAR}"
     rf"|{_WORD}[-/. ,]*{_SHORT}|{_YEAR}[-/. ]{_WORD}"
-    rf"|{_DAY}(?: of| de)?[-/. ]+{_WORD}(?: de)?[-/. ,]+{_SHORT}\b.*"
+    rf"|(?:[^\W\d_]+\.?,? )?{_DAY}(?: of| de)?[-/. ]+{_WORD}(?: de)?[-/. ,]+{_SHORT}\b.*"
     rf"|(?:[^\W\d_]+\.?,? )?{_WORD} +{_DAY},?(?: +{_SHORT}\b.*| +\d\d?:\d\d.*)"
+    rf"|{_YEAR}\D{{1,3}}{_MONTH}\D{{1,3}}{_NUMBER}(?:\D.*)?"  # a day, and what is no time
+    rf"|(?:{_NUMBER}\D{{1,3}}{_MONTH}|{_MONTH}\D{{1,3}}{_NUMBER})\D{{1,3}}{_YEAR}(?:\D.*)?"
     rf"|.*(?<!\d)(?:[01]?\d|2[0-3])[:h.][0-5]\d[:m.][0-5]\d.*|(?:[01]?\d|2[0-3]):[0-5]\d"
     rf"(?: ?[ap]\.?m\.?)?|(?:0?\d|1[0-2]) ?[ap]\.?m\.?)[^\w]*",
     re.IGNORECASE,

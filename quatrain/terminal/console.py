@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from quatrain.components.specification.split import SPLITS
-from quatrain.components.wording import counted
-from quatrain.terminal.plain_text import plain
+from quatrain.components.wording import counted, plain
 
 REFRESH_S = 0.5
 """Seconds between updates of the line that shows a running step on a terminal."""

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters but tab and line feed, and those that reverse the direction of text."""
-
-
-def plain(text: str) -> str:
-    """Returns a text with its control characters written out, as ESC by its code."""
-    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+from quatrain.components.wording import plain
 
 
 class PlainStream:

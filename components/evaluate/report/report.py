@@ -24,7 +24,7 @@ from quatrain.components.evaluate.report import (
 )
 from quatrain.components.evaluate.warning import FEW_ROWS
 from quatrain.components.specification.split import SPLITS
-from quatrain.components.wording import counted
+from quatrain.components.wording import counted, plain
 
 NONE = "\N{EN DASH}"
 """Shown in place of a number that could not be computed."""
@@ -80,7 +80,7 @@ def render(
     environment.filters.update(
         number=show_number, share=_share, count=_count, small=show_small, short=_short
     )
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         metrics=metrics,
         verdict=heading.verdict(metrics),
         changed=list(heading.sections(metrics["changes"])),
@@ -116,6 +116,7 @@ def render(
         n_inputs=inputs.N_INPUTS,
         shapes=list(shapes.draw(metrics["dependence"], metrics["label"])),
     )
+    return plain(page)  # a mark in a class would turn the text around it
 
 
 def _training(model: Mapping[str, Any]) -> dict[str, str]:

@@ -15,10 +15,14 @@ from quatrain.components.table.values.conversion import from_text
 from quatrain.trainer.features.text_format import Spelling
 
 _WEEKDAYS = ("", "%a, ", "%a ", "%A, ", "%A ")
-_DAYS = (
+_LONG_DAYS = (
     *(f"%Y{s}%m{s}%d" for s in "-/. :"),
-    "%Y年%m月%d日",
+    *("%Y年%m月%d日", "%Y년 %m월 %d일", "%Y. %m. %d.", "%Y. %m. %d"),
     *(f"{a}{s}{b}{s}%Y" for s in "/.-" for a, b in (("%d", "%m"), ("%m", "%d"))),
+)
+"""Days of numbers, with four digits for the year."""
+_DAYS = (
+    *_LONG_DAYS,
     *(f"{a}{s}{b}{s}%y" for s in "/.-" for a, b in (("%d", "%m"), ("%m", "%d"))),
     *(f"%y{s}%m{s}%d" for s in "/.-"),
     *(
@@ -32,17 +36,19 @@ _DAYS = (
     *(f"{m}-%d-%Y" for m in ("%b", "%B")),
     *("%Y-%b-%d", "%Y %b %d", "%Y/%b/%d", "%Y%m%d"),
 )
-_JOINERS = (" ", "T", ", ", ":", "-", "_", " at ")
+_JOINERS = (" ", "T", ", ", ":", "-", "_", ";", " | ", " - ", " at ", " um ", " à ")
 _HOURS = (
     *("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%H:%M:%S,%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p"),
     *("%I:%M:%S%p", "%I:%M:%S.%f %p", "%I %p", "%I%p", "%H.%M", "%H.%M.%S", "%Hh%M", "%H%M%S"),
+    *("%Hh", "%H時%M分", "%H時%M分%S秒", "%H-%M-%S", "%H_%M_%S"),
     *("%H.%M.%S.%f", "%I.%M.%S.%f %p", "%I.%M.%S %p", "%I.%M %p", "%H:%M:%S:%f"),
 )
-_ZONES = ("", " UTC", " GMT", "UTC", "%z", " %z", " %z (UTC)", " %z UTC", " GMT%z", " %Z")
+_ZONES = ("", " Uhr", " UTC", " GMT", "UTC", "%z", " %z", " %z (UTC)", " %z UTC", " GMT%z", " %Z")
 _OTHERS = (
     *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%a %b %d %H:%M:%S %z %Y"),
-    *(f"{hour} {day}" for hour in _HOURS[:2] for day in _DAYS[:10]),
-    *("%Y%m%d%H%M%S", "%Y%m%d%H%M"),
+    *(f"{hour} {day}" for hour in _HOURS[:2] for day in _LONG_DAYS),
+    *(f"{day} %H" for day in _LONG_DAYS),
+    *("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d %H%M", "%Y%m%dT%H%M", "%Y%m%dT%H%M%z"),
 )
 """Formats that do not begin with the day: of ctime and date, of Twitter, and the hour first."""
 _FIRST = 5

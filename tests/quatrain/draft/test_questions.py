@@ -306,6 +306,7 @@ DAYS = [datetime.datetime(2024, 1, 30, 9, 15) + datetime.timedelta(hours=31 * i)
         *("%b %d %H:%M:%S", "%H:%M", "%H:%M:%S", "%I %p", "%I:%M %p", "%b %Y", "%b-%y", "%m/%Y"),
         *("%Y-%m", "%G-W%V", "%Y-%j", "%B %dth %Y", "%dth of %B %Y", "%d/%m/%Y %I:%M:%S a.m."),
         *("%Y-%m-%d %H:%M:%S Europe/Berlin", "%d. März %Y", "%d de enero de %Y"),
+        *("Mo. %d. Mai %Y", "lundi %d mai %Y", "%d/%m/%Y à partir de %H:%M", "%Y/%m/%d ca."),
     ],
 )
 def test_what_looks_like_a_time_that_no_format_reads_is_asked_about(
@@ -319,7 +320,18 @@ def test_what_looks_like_a_time_that_no_format_reads_is_asked_about(
 
 
 @pytest.mark.parametrize(
-    "text", ["SKU-2023-0042", "10:7", "v1.2.3", "12 Main Street", "Jane 12", "May", "192.168.1.20"]
+    "text",
+    [
+        "SKU-2023-0042",
+        "10:7",
+        "v1.2.3",
+        "12 Main Street",
+        "Jane 12",
+        "May",
+        "192.168.1.20",
+        "2023-0042-17-B",
+        "2024 km 12 - 40",
+    ],
 )
 def test_texts_with_digits_that_are_no_times_are_not_asked_about(init, chance, text: str) -> None:
     table = labels(chance, 99)

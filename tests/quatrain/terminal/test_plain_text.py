@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from quatrain.components.wording import plain
 from quatrain.terminal.console import Console
-from quatrain.terminal.plain_text import PlainStream, plain
+from quatrain.terminal.plain_text import PlainStream
 
 ROOT = Path(__file__).parents[3]
 CLEAR = "\x1b[2J"

@@ -217,6 +217,12 @@ def test_hostile_values_stay_text(task: str, passed: bool, tmp_path: Path) -> No
     assert HOSTILE in "".join(tags.text)
 
 
+def test_marks_that_turn_or_end_text_are_written_out(tmp_path: Path) -> None:
+    drawn = page(tmp_path, "binary", "\u202eno\x1b[2J\u2066\x07")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", drawn)
+    assert r"\u202eno\x1b[2J\u2066\x07" in drawn
+
+
 def test_findings_of_the_audit_come_first(tmp_path: Path) -> None:
     section = page(tmp_path).split("<h2>Leakage audit</h2>")[1].split("<h2>")[0]
     assert section.index("Inputs that give the label away") < section.index("no key stands in two")

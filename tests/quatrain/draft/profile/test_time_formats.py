@@ -61,6 +61,16 @@ def profile_of(folder: Path, values: list[str], name: str = "made") -> ColumnPro
         ("%Y-%m-%d %H:%M:%S.%f +0000 UTC", "%Y-%m-%d %H:%M:%S.%f %z UTC"),  # Go
         ("%a %b %d %Y %H:%M:%S GMT+0000 (UTC)", "%a %b %d %Y %H:%M:%S GMT%z (UTC)"),  # JavaScript
         ("%Y年%m月%d日", None),
+        ("%Y年%m月%d日 %H時%M分%S秒", None),
+        ("%Y년 %m월 %d일", None),
+        ("%Y. %m. %d.", None),
+        ("%d.%m.%Y %H:%M Uhr", None),
+        ("%d.%m.%Y um %H:%M", None),
+        ("%d.%m.%Y | %H:%M:%S", None),
+        ("%Y%m%d %H%M", None),
+        ("%Y%m%dT%H%MZ", "%Y%m%dT%H%M%z"),
+        ("%Y-%m-%d_%H-%M-%S", None),
+        ("%Y-%m-%d %Hh%M", None),
         ("'%Y-%m-%d'", None),
     ],
 )
