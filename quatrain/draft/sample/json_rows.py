@@ -45,7 +45,7 @@ def sample_json(source: Source, files: list[tuple[str, int]]) -> Sample:
     names = tuple(dict.fromkeys((*names, *keys_of(text))))
     fragments = fragments_of(text, list(names))
     unreadable = {n: why for n, column in fragments.items() if (why := _no_column(column))}
-    columns = {n: text_of_json(c) for n, c in fragments.items() if n not in unreadable}
+    columns = {n: _text_of(c) for n, c in fragments.items() if n not in unreadable}
     keys = tuple(key for key in keys if key not in names)  # a later row may have the key itself
     columns |= {key: objects.column(key).combine_chunks() for key in keys}
     whole = exhausted and len(chosen) == len(ranges)
@@ -64,14 +64,20 @@ def sample_json(source: Source, files: list[tuple[str, int]]) -> Sample:
 
 def _no_column(fragments: pa.Array) -> str:
     """Returns why no type reads the values of a key; empty if one does."""
-    kinds = {"{": "an object", "[": "an array"}
-    starts = pc.utf8_slice_codeunits(fragments, 0, 1).unique().to_pylist()
-    if nested := [kind for start, kind in kinds.items() if start in starts]:
-        return f"it is {nested[0]}"
     n_bad = [
         sum(len(f.rows) for f in from_json("", fragments, type_)[1])
         for type_ in ("string", "float", "bool")
     ]
-    if min(n_bad) > TOLERATED * len(fragments):
-        return "it has values of several kinds, such as texts beside fractions"
-    return ""
+    if min(n_bad) <= TOLERATED * pc.sum(pc.not_equal(fragments, "null"), min_count=0).as_py():
+        return ""
+    kinds = {"{": "an object", "[": "an array"}
+    starts = pc.utf8_slice_codeunits(fragments, 0, 1).unique().to_pylist()
+    if nested := [kind for start, kind in kinds.items() if start in starts]:
+        return f"it is {nested[0]}"
+    return "it has values of several kinds, such as texts beside fractions"
+
+
+def _text_of(fragments: pa.Array) -> pa.Array:
+    """Returns the values of a key as texts; the few objects and arrays are null, and rejected."""
+    is_nested = pc.match_substring_regex(fragments, pattern=r"\A[\[{]")
+    return text_of_json(pc.if_else(is_nested, None, fragments))

@@ -407,6 +407,24 @@ def test_types_of_parquet_are_taken_as_they_are(tmp_path: Path, chance: random.R
     assert spec.columns == {"cat": "string", "ts": "timestamp", "flag": "bool"}
 
 
+def test_a_stray_object_or_array_costs_its_row_and_not_the_column(
+    init, chance, tmp_path: Path
+) -> None:
+    rows = [
+        {"x": chance.random(), "w": i % 7, "good": "yes" if chance.random() > 0.5 else "no"}
+        for i in range(900)
+    ]
+    rows[50]["good"], rows[300]["x"], rows[700]["w"] = {"a": 1}, [1], {}
+    rows[40]["seldom"] = {"a": 1}
+    proposal = init("".join(json.dumps(r) + "\n" for r in rows), "good", name="t.jsonl")
+    assert proposal.spec.task == "binary"
+    assert {i.name for i in proposal.spec.inputs} == {"x", "w"}
+    preprocess(proposal.spec.as_json(), runner="local", out=str(tmp_path / "o"))
+    manifest = json.loads((tmp_path / "o/manifest.json").read_text())
+    assert manifest["rows"]["rejected"] == 3
+    assert manifest["reasons"]["bad_value"]["rows"] == 3
+
+
 def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
     rows = []
     for i in range(300):
