@@ -27,14 +27,21 @@ def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
     signature = tf.saved_model.load(folder).signatures["serving_default"]
     specs = signature.structured_input_signature[1]
     tensors = {name: tf.constant([row[names[name]]], spec.dtype) for name, spec in specs.items()}
-    outputs = {name: value.numpy()[0] for name, value in signature(**tensors).items()}
+    outputs = {name: value.numpy()[:1] for name, value in signature(**tensors).items()}
     scores = outputs["prediction" if "prediction" in outputs else "probabilities"]
     listed = [float(score) for score in scores.reshape(-1)]
     if not all(map(math.isfinite, listed)):
         raise ValueError(f"serving_default answers {listed} to a raw row")
     if "probabilities" in outputs and not math.isclose(sum(listed), 1.0, abs_tol=1e-4):
         raise ValueError(f"probabilities {listed} sum to {sum(listed)}")
-    return {name: str(value) for name, value in outputs.items()}
+    return {name: _plain(value.tolist()[0]) for name, value in outputs.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Returns an output with its bytes as text, as JSON needs it."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 if __name__ == "__main__":

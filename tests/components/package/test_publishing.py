@@ -65,7 +65,10 @@ def test_the_record_names_the_package_and_every_check(package):
     details = {c["name"]: c["detail"] for c in record["checks"]}
     assert record["sha256"] in details["reproducible"]
     assert details["trains"] == "1 step on real rows"
-    assert set(json.loads(details["answers"])) == {"classes", "predicted_class", "probabilities"}
+    answer = json.loads(details["answers"])
+    assert set(answer) == {"classes", "predicted_class", "probabilities"}
+    assert answer["predicted_class"] in answer["classes"]
+    assert sum(answer["probabilities"]) == pytest.approx(1)
 
 
 def test_the_sample_is_small_complete_and_has_both_classes(examples, tmp_path):
