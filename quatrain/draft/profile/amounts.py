@@ -41,6 +41,13 @@ _ODD = (
 )
 """Bounds, ranges and marked numbers: what stands among amounts, and is no number as it stands."""
 
+_BOUND = (
+    r"\A\s*[<>≤≥~≈]=?\s*[$€£]?[0-9]"
+    r"|\A[-+]?[\p{Nd}.,\x{66b}\x{66c} ]*(?:[\x{66b}\x{66c}¼½¾]|[\x{660}-\x{669}\x{6f0}-\x{6f9}]"
+    r"|[\x{966}-\x{96f}\x{ff10}-\x{ff19}])[\p{Nd}.,\x{66b}\x{66c}¼½¾ ]*\z"
+)
+"""Bounds, and numbers with fractions such as ½, or with Arabic, Persian, Hindi or wide digits."""
+
 
 @dataclass(frozen=True)
 class Amounts:
@@ -97,7 +104,7 @@ def find_amounts(
     if pc.sum(pc.match_substring_regex(first, pattern=r"\A[^0-9]{0,12}[0-9]")).as_py() * 2 < len(
         first
     ):
-        return None
+        return _bounds(values, counts, np.ones(len(values), bool))
     parts = number_parts(values)
     if parts is None:
         return None
@@ -123,8 +130,8 @@ def find_amounts(
 
 
 def _bounds(values: pa.Array, counts: np.ndarray, odd: np.ndarray) -> Amounts | None:
-    """Returns amounts of which most are bounds such as <5, or None if they are something else."""
-    is_bound = pc.match_substring_regex(values, pattern=r"\A\s*[<>≤≥~≈]=?\s*[$€£]?[0-9]")
+    """Returns amounts of which most are as <5 or 5½, or None if they are something else."""
+    is_bound = pc.match_substring_regex(values, pattern=_BOUND)
     like = is_bound.to_numpy(zero_copy_only=False) | ~odd
     if counts[like].sum() < 0.9 * counts.sum() or len(values) <= FEW_UNITS:
         return None

@@ -36,6 +36,8 @@ _SHARES = {"%", "‰", "pct", "pct.", "percent", "per cent", "prozent", "pour ce
 _WORD = re.compile(
     r"(?:[^\W\d_]|[°µ\"\u2033'\u2032])(?:[^\W\d_]|[²³/.%^*·]){0,11}[23]?(?: [^\W\d_]{1,8}\.?)?"
 )
+_FRACTION = re.compile(r"\A[²³¹]|[¼-¾⅐-⅟↉]")
+"""What belongs to the number before it: 5½ is no 5 with a unit."""
 _KNOWN = (
     "kg g mg µg t lb lbs oz km m cm mm mi ft in yd l ml cl dl gal kwh mwh wh kw mw w v a hz ghz",
     "mhz b kb mb gb tb °c °f °k h hr hrs hour hours min mins minute minutes s sec secs ms",
@@ -139,6 +141,8 @@ def number_parts(values: pa.Array) -> tuple[Units, pa.Array, np.ndarray] | None:
 def _are_units(before: str, after: str) -> bool:
     """Whether texts before and after a number may be its units; a word before it is its name."""
     if before and not (_MONEY.fullmatch(before) or before.casefold() in _SHARES):
+        return False
+    if _FRACTION.search(after):
         return False
     return not after or bool(_is_known(after) or _WORD.fullmatch(after))
 

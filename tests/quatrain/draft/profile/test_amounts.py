@@ -193,6 +193,22 @@ def test_what_looks_like_amounts_says_why_it_is_none(name: str) -> None:
     assert found.why == why
 
 
+@pytest.mark.parametrize("zero", [0x660, 0x6F0, 0x966, 0xFF10])
+@pytest.mark.parametrize("separator", ["", "\u066b", "."])
+def test_numbers_in_digits_that_no_type_reads_look_like_amounts(zero: int, separator: str) -> None:
+    digits = {ord(str(i)): chr(zero + i) for i in range(10)}
+    texts = [f"{i * 37 % 41}{separator}{i}".translate(digits) for i in range(1, 41)]
+    found = amounts_of(texts)
+    assert found
+    assert found.why.endswith("more are no numbers")
+
+
+def test_a_half_is_a_part_of_its_number_and_no_unit() -> None:
+    found = amounts_of([f"{i}½" for i in range(1, 41)])
+    assert found
+    assert found.why.endswith("more are no numbers")
+
+
 NAMES: dict[str, Write] = {
     "ranges alone": lambda c: f"{c.randint(1, 9)}-{c.randint(10, 20)}",
     "postal numbers": lambda c: f"{c.randint(98101, 98199)}{c.choice(['', '', '-4820'])}",
