@@ -43,8 +43,10 @@ def write_spec(table: Path) -> Path:
     """Writes the spec that init proposes, and nothing else."""
     path = table.with_name("rents.yaml")
     proposed = propose(str(table), "Miete €", path)
-    assert (proposed.spec.label, proposed.spec.task) == ("miete_number", "regression")
-    source = yaml.safe_load(path.read_text())["source"]
+    assert (proposed.spec.label, proposed.spec.task) == ("Miete €", "regression")
+    document = yaml.safe_load(path.read_text())
+    assert document["columns"]["Miete €"] == {"type": "float", "decimal": ",", "thousands": "."}
+    source = document["source"]
     assert source == {"uri": table.name, "nulls": ["", "n/a", "-"], "delimiter": ";"}
     return path
 
