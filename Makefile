@@ -55,7 +55,7 @@ engine-test: $(READY)  ## run the steps on Prism, Beam's job server and a worker
 	@test -x $(PRISM) || ! command -v go > /dev/null || GOBIN=$(dir $(PRISM)) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(PRISM_VERSION)
 	PRISM=$(PRISM) $(BIN)/python -m pytest -q $(OPTIONS) $(wildcard tests/engines/check_*.py)
 
-fuzz: $(READY)  ## send odd input to every door for SECONDS=3600; ROUNDS=1 for CI's cases, DOORS="csv server" for some
+fuzz: $(READY)  ## send odd input to every door for SECONDS=3600; ROUNDS=2 for CI's cases, DOORS="csv server" for some
 	$(BIN)/python -P -m tests.fuzz $(DOORS) --seconds $(or $(SECONDS),3600) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lock: $(READY)  ## resolve the requirements again

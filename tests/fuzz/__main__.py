@@ -1,7 +1,7 @@
 """Fuzzes every door: python -m tests.fuzz [DOOR ...] [--seconds S] [--rounds N] [--seed N].
 
-A round sends each door a fixed number of cases, drawn from the number of the round: the first one,
-which CI runs, has the same cases everywhere. Each door is fuzzed in a process of its own, as many
+A round sends each door a fixed number of cases, drawn from the number of the round: the first two,
+which CI runs, have the same cases everywhere. Each door is fuzzed in a process of its own, as many
 at a time as there are cores. A case that fails is printed as small as it gets, and exits with 1.
 """
 
