@@ -6,7 +6,7 @@ Whatever a text would expand to is counted before anything is built from it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,42 @@ _TAGS = {
 }
 
 
+_REQUIREMENTS = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "string_too_short": "must hold text",
+    "too_short": "must hold at least one",
+    "finite_number": "must be a finite number",
+    "list_type": "must be a list",
+    "date_type": "must be a day, as 2026-12-01",
+    "date_parsing": "must be a day, as 2026-12-01",
+    "date_from_datetime_parsing": "must be a day, as 2026-12-01",
+    "date_from_datetime_inexact": "must be a day, as 2026-12-01",
+    "missing": "is missing",
+    "extra_forbidden": "is an unknown key",
+    "unexpected_keyword_argument": "is an unknown key",
+    "model_attributes_type": "must be a mapping",
+}
+"""What the types of pydantic's errors ask for, in the words of the other messages."""
+
+
 class DocumentError(QuatrainError):
     """A text is not YAML that can be read; the message does not name its file."""
+
+
+def requirement(error: Mapping[str, Any]) -> str:
+    """Returns what a value must be by one of pydantic's errors, as `must be a whole number`."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return _REQUIREMENTS.get(error["type"], message.replace("Input should", "must"))
 
 
 def read_documents(path: Path | str) -> list[Any]:

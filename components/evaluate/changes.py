@@ -8,12 +8,14 @@ retried does not meet its own record, since the gate comes after it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import yaml
 
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError
+from quatrain.trainer.settings import Hyperparameters
 
 FIRST = "this is the first run of this model that was measured"
 SECTIONS = ("spec", "rows", "data", "code", "metrics")
@@ -24,6 +26,10 @@ DIGITS = 12
 """Digits of a sha256 that are shown."""
 DIGESTS = {"digest", "trainer", "pipeline"}
 """What of a run's data and code is a sha256."""
+_AUTOMATIC = {
+    f"train.{f.name}" for f in fields(Hyperparameters) if f.metadata["help"].endswith("automatic")
+}
+"""The settings of which 0 means that the trainer chooses a value."""
 
 
 def record_of(spec: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,6 +110,8 @@ def _shown(what: str, value: Any) -> str:
     """Returns a value in one line: of YAML, or the first digits of a digest."""
     if what in DIGESTS:
         return str(value)[:DIGITS]
+    if what in _AUTOMATIC and value == 0:
+        return "0 (automatic)"
     if isinstance(value, bool | Mapping | list):
         dumped = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
         value = dumped.removesuffix("\n").removesuffix("\n...")

@@ -161,6 +161,8 @@ def against_champion(measured: Mapping[str, Any]) -> str:
     if abs(worse["value"]) >= LEVEL:
         verdict = f"{abs(worse['value']):.1%} {'worse' if worse['value'] > 0 else 'better'} than"
     interval = "" if worse["low"] is None else f" ({worse['low']:+.1%} to {worse['high']:+.1%})"
+    if worse["low"] == worse["high"] == 0:
+        interval = ", the same on every row"
     return (
         f"{name}={ours:,.4f} on {counted(measured['rows'], 'test row')} is {verdict} {theirs:,.4f} "
         f"of the champion, run {champion['run']}{interval}"

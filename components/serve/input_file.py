@@ -15,10 +15,16 @@ from quatrain.components.specification.source import Source
 from quatrain.components.storage import compression_of, read_head
 from quatrain.components.table.encoded_text import encoding_of
 from quatrain.components.table.files import list_files
-from quatrain.components.table.header import DELIMITERS, read_header
+from quatrain.components.table.header import (
+    DELIMITERS,
+    lines_above_header,
+    read_header,
+    without_lines_above,
+)
 from quatrain.components.table.range import Range
 from quatrain.components.table.read import read_range
 from quatrain.components.uris import check_uri
+from quatrain.components.wording import counted
 from quatrain.trainer.features.transform import Transform
 
 _FORMATS = ("parquet", "jsonl")
@@ -69,6 +75,9 @@ def _with_its_header(source: Source, path: str, transform: Transform) -> Source:
     """Returns a CSV with the delimiter and the lines above the header that show all inputs.
 
     Those of training come first.
+
+    Raises:
+        SourceError: The header stands below other lines than in training.
     """
     inputs = {i.name for i in transform.inputs}
     above = dict.fromkeys((source.skip_rows, 0))
@@ -77,6 +86,12 @@ def _with_its_header(source: Source, path: str, transform: Transform) -> Source:
         with suppress(SourceError):  # quotes that this delimiter does not explain
             if inputs <= set(read_header(path, candidate)[0]):
                 return candidate
+    if n_lines := lines_above_header(path, source, inputs)[0]:
+        raise SourceError(
+            f"{path}: the header stands in line {n_lines + 1}, and in the table of training it "
+            f"stood in line {source.skip_rows + 1}; {counted(n_lines, 'line', 'stand')} above it: "
+            f"{without_lines_above(path, source, n_lines)}"
+        )
     return source
 
 

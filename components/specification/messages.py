@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from quatrain.components.documents import requirement
 from quatrain.components.specification.columns import Column
 from quatrain.components.specification.schema import (
     Bound,
@@ -46,23 +47,6 @@ _PARTS: dict[str, type[BaseModel]] = {
     "pools": Pool,
     "tune": Tune,
 }
-_EXPECTED = {
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "tuple_type": "must be a list",
-    "string_too_short": "must hold text",
-    "too_short": "must hold at least one",
-    "finite_number": "must be a finite number",
-    "model_attributes_type": "must be a mapping",
-}
 _PATTERNS = {
     "name": "must be lower-case letters, digits and hyphens, a letter first",
     "delimiter": "must be one ASCII character, and neither a quote nor a line end",
@@ -85,7 +69,7 @@ def _sentence(error: Any, value: Any) -> str:
     """Returns one of pydantic's errors as a sentence, with its place in the spec."""
     loc, kind, entry = error["loc"], error["type"], error.get("input")
     at = _place(loc, value)
-    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    message = requirement(error)
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{at}: unknown key{near(loc[-1], _keys_at(loc[:-1], value))}"
     if kind == "missing":
@@ -104,7 +88,7 @@ def _sentence(error: Any, value: Any) -> str:
         return f"{at}: must say min or max, as {{min: {entry}}}{shown}"
     if kind == "string_pattern_mismatch":
         return f"{at}: {_PATTERNS[loc[-1]]}{shown}"
-    return f"{at}: {_EXPECTED.get(kind, message)}{shown}"
+    return f"{at}: {message}{shown}"
 
 
 def _place(loc: Sequence[Any], value: Any) -> str:

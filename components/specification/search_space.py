@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from quatrain.components.documents import requirement
 from quatrain.components.wording import near
 from quatrain.trainer.settings import BOUNDS, Hyperparameters, Search, search_space
 
@@ -65,9 +66,8 @@ def _setting(name: str, value: Any) -> Any:
     try:
         return getattr(TypeAdapter(Hyperparameters).validate_python({name: value}), name)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        reason = reason.replace("Input should", "it must")
-        raise ValueError(f"{name}: {value!r}: {reason}") from error
+        reason = requirement(error.errors()[0])
+        raise ValueError(f"{name}: {value!r} cannot be tried: {reason}") from error
 
 
 def study_parameters(

@@ -160,7 +160,9 @@ class _Utf8Stream:
             except UnicodeError as error:  # what does not decode is marked, except a lacking mark
                 raise SourceError(
                     f"{self._path} has no byte-order mark, which source.encoding: {self._encoding} "
-                    f"needs; set source.encoding: {self._encoding}-le, or {self._encoding}-be"
+                    f"needs; set source.encoding: {self._encoding}-le, or {self._encoding}-be, "
+                    f"or, if the other files have the mark, write this one so, too; "
+                    f"`iconv -f utf-8 -t {self._encoding}` writes it from UTF-8"
                 ) from error
             self._rest, self._at = text.encode("utf-8", "surrogatepass"), 0
             if self._rest:

@@ -7,7 +7,7 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -41,6 +41,8 @@ HEADER_BYTES = 1 << 20
 """How much of a file is searched for its columns, and so the longest header."""
 DELIMITERS = (",", ";", "\t", "|", "^", "~", "\x01")
 """What separates the values of a CSV line in files that people have."""
+MOST_ABOVE = 60
+"""The most lines above a header."""
 PEEK_ROWS = 100
 """Rows of JSON Lines whose keys are collected."""
 PEEK_NAMES = 20
@@ -143,6 +145,30 @@ def values_of(lines: Iterable[str], delimiter: str) -> list[list[str]]:
         for row in csv.reader((_RETURN.sub(" ", line) for line in lines), delimiter=delimiter):
             rows.append(row)
     return [row for row in rows if row]
+
+
+def lines_above_header(path: str, source: Source, columns: Collection[str]) -> tuple[int, str]:
+    """Returns how many lines stand above the first one that names all columns, and its delimiter.
+
+    Without such a line below the first one, returns 0 and no delimiter.
+    """
+    head = _read_text_head(path, "a CSV", source.encoding, source.delimiter)
+    lines = to_utf8(head, source.encoding).decode(errors="replace").split("\n")
+    for at, line in enumerate(lines[: MOST_ABOVE + 1]):
+        for delimiter in dict.fromkeys((source.delimiter, *DELIMITERS)):
+            if at and set(columns) <= set(next(iter(values_of([line], delimiter)), ())):
+                return at, delimiter
+    return 0, ""
+
+
+def without_lines_above(path: str, source: Source, n_lines: int) -> str:
+    """Returns how to remove the first lines of a file: by a command, if its characters allow one.
+
+    Where a character has more bytes than one, `tail` would cut the lines elsewhere.
+    """
+    if is_utf8(source.encoding) or is_single_byte(source.encoding):
+        return f"remove them with: {command(f'tail -n +{n_lines + 1}', path, '.csv')}"
+    return "remove them"
 
 
 def _first_row(head: bytes, quoted_newlines: bool) -> bytes:
@@ -249,7 +275,13 @@ def _check_encoding(path: str, head: bytes, kind: str, encoding: str, delimiter:
     actual = encoding_of(head)
     if actual and not codecs.lookup(encoding).name.startswith(actual):
         which = "is UTF-8 text, by its mark" if actual == UTF_8 else f"is {actual.upper()} text"
-        raise SourceError(f"{path} {which}; set source.encoding: {actual}")
+        recoded = command(
+            f"iconv -f {actual} -t {encoding}", path, ".csv" if kind == "a CSV" else ".jsonl"
+        )
+        raise SourceError(
+            f"{path} {which}; set source.encoding: {actual}, or, if other files of the source are "
+            f"{encoding}, write this one so, too: {recoded}"
+        )
     is_wide = not is_utf8(encoding) and not is_single_byte(encoding)
     if not actual and not is_wide and is_binary(head, delimiter):
         raise SourceError(

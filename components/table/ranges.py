@@ -17,9 +17,11 @@ from quatrain.components.table.files import find_files
 from quatrain.components.table.header import (
     AbsentHint,
     check_columns,
+    lines_above_header,
     read_footer,
     read_header,
     read_keys,
+    without_lines_above,
 )
 from quatrain.components.table.partitions import partition_values
 from quatrain.components.table.range import Range
@@ -108,11 +110,25 @@ def _cut_csv(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_C
     columns = table.columns_in_file(path, names)
     is_uncut = len(names) == 1 and len(columns) > 1
     why = f"; is source.delimiter {table.source.delimiter!r} right?" if is_uncut else ""
+    if not columns.keys() <= set(names):
+        _check_place_of_header(path, table.source, columns)
     check_columns(path, names, columns, why, table.absent_hint)
     if table.source.quoted_newlines or not is_cuttable(path, table.source.encoding):
         # Where a row starts is known only after reading every row before it.
         return [(start, None, names, surplus)]
     return _cut_at(start, n_bytes, size, names, surplus)
+
+
+def _check_place_of_header(path: str, source: Source, columns: Mapping[str, str]) -> None:
+    """Refuses a CSV whose header stands in another line than its source says."""
+    n_lines, delimiter = lines_above_header(path, source, columns)
+    if n_lines:
+        key = "" if delimiter == source.delimiter else f" and source.delimiter: {delimiter!r}"
+        raise SourceError(
+            f"{path}: the header stands in line {n_lines + 1}, and source.skip_rows is "
+            f"{source.skip_rows}; if every file has such lines above it, set source.skip_rows: "
+            f"{n_lines}{key}; if not, {without_lines_above(path, source, n_lines)}"
+        )
 
 
 def _cut_json(path: str, n_bytes: int, table: _Declaration, size: int) -> list[_Cut]:

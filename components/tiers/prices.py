@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from quatrain.components.documents import DocumentError, read_documents
+from quatrain.components.documents import DocumentError, read_documents, requirement
 from quatrain.components.errors import QuatrainError
 from quatrain.components.tiers.pools import Pool
 from quatrain.components.tiers.scheduling import ALLOWANCE_S, timeout_s
@@ -174,7 +174,9 @@ def load_prices(path: Path = OWN) -> Prices:
     except DocumentError as error:
         raise PriceError(f"{path}: {error}") from error
     except ValidationError as error:
-        places = [".".join(map(str, e["loc"])) + f": {e['msg']}" for e in error.errors()]
+        places = [
+            f"{'.'.join(map(str, e['loc'])) or 'it'} {requirement(e)}" for e in error.errors()
+        ]
         raise PriceError(
             f"{path}: has another form than {OWN.name} ({'; '.join(places)}); correct that"
         ) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from quatrain.components.documents import DocumentError, read_documents
+from quatrain.components.documents import DocumentError, read_documents, requirement
 from quatrain.components.errors import QuatrainError
 from quatrain.components.image import LAUNCHER_IMAGE
 from quatrain.components.wording import near
@@ -238,7 +238,7 @@ def load_cloud(path: Path | str, overrides: Sequence[str] = (), allow_tag: bool 
             f"{path}: {error}; write project, location, root, image and service_account into it"
         ) from error
     if not isinstance(value, dict):
-        raise CloudError(f"{path}: is {type(value).__name__}; it must be a mapping of settings")
+        raise CloudError(f"{path}: is no mapping; it must be a mapping of settings")
     for text in overrides:
         override(value, text, "--set-cloud")
     problems, cloud = [], None
@@ -267,7 +267,7 @@ def _sentence(error: Any) -> str:
         return f"{at}: {error['ctx']['error']}"
     if kind == "literal_error":
         return f"{at}: unknown word {error['input']!r}{near(error['input'], ('fast', 'slow'))}"
-    return f"{at}: {str(error['msg'])[0].lower()}{str(error['msg'])[1:]}, not {error['input']!r}"
+    return f"{at}: {requirement(error)}, not {error['input']!r}"
 
 
 def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:

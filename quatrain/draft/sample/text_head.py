@@ -12,7 +12,7 @@ from quatrain.components.specification.encodings import UTF_8
 from quatrain.components.storage import compression_of, read_head
 from quatrain.components.table.encoded_text import encoding_of
 from quatrain.components.table.formats import command, format_of, is_binary
-from quatrain.components.table.header import DELIMITERS, values_of
+from quatrain.components.table.header import DELIMITERS, MOST_ABOVE, values_of
 
 HEAD_BYTES = 1 << 16
 """Bytes of a file by which its format, encoding, header and delimiter are guessed."""
@@ -22,8 +22,8 @@ ALIKE = 0.8
 """The share of the first lines that must have as many values as the table has columns."""
 LEAST_LINES = 5
 """A file of fewer lines shows no pattern."""
-MOST_ABOVE, MOST_BELOW = 60, 3
-"""The most lines above a header, and of units or the like below it."""
+MOST_BELOW = 3
+"""The most lines of units or the like below a header."""
 WESTERN = "cp1252"
 """The encoding of Windows in Western Europe, which has all printable characters of Latin-1."""
 _OTHERS = (

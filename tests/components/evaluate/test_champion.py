@@ -133,7 +133,9 @@ def test_the_same_model_is_level_and_a_better_one_better(
     assert same["champion"]["metrics"] == same["metrics"]
     better = compare(tmp_path / "better", "binary", shifted["binary"], model)
     sentences = [c["sentence"] for c in (*same["gate"]["checks"], *better["gate"]["checks"])]
-    assert "is level with" in sentences[0] and "better than" in sentences[3]
+    assert "is level with" in sentences[0]
+    assert sentences[0].endswith("of the champion, run run-7, the same on every row")
+    assert "better than" in sentences[3]
     assert same["gate"]["passed"] and better["gate"]["passed"]
 
 

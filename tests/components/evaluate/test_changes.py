@@ -49,6 +49,12 @@ def test_changed_keys_of_the_spec_are_named_and_features_added_or_removed(tmp_pa
     ]
 
 
+def test_a_0_that_the_trainer_replaces_is_named_automatic(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    spec = {**SPEC, "train": {"epochs": 0, "config": [1, 2]}}
+    assert words(tmp_path, record_of(spec, metrics())) == ["train.epochs: 10 -> 0 (automatic)"]
+
+
 def test_rows_and_code_that_changed_are_shown_before_and_now(tmp_path: Path) -> None:
     recorded(tmp_path)
     now = record_of(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.csv as pacsv
 import pytest
 
+from quatrain.components.errors import SourceError
 from quatrain.components.serve.input_file import source_of
 from quatrain.components.serve.predict import predict
 from quatrain.trainer.features.transform import TextFormat
@@ -50,6 +51,24 @@ def test_a_file_is_read_as_in_training_unless_it_shows_another_way(
     assert settings == (
         *(source.encoding, source.delimiter, source.skip_rows, source.skip_rows_after_header),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "sentence"),
+    [
+        (f"Report\n\n{ROWS}", "utf-8", "stands in line 3, and in the table of training it stood"),
+        (f"Report\n\n{ROWS}", "utf-8", "2 lines stand above it: remove them with: tail -n +3 "),
+        (f"Report,,\n{ROWS}".replace(",", ";"), "utf-8", "1 line stands above it"),
+        (f"Report\n{ROWS}", "utf-16", "1 line stands above it: remove them"),
+    ],
+)
+def test_a_header_below_lines_that_training_had_not_is_named_with_the_way_out(
+    text: str, encoding: str, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(SourceError) as refused:
+        source_of(str(tmp_path / "t.csv"), make_transform())
+    assert sentence in str(refused.value)
 
 
 def test_predict_reads_utf_16_as_the_same_rows(tmp_path: Path, models: dict[str, Path]) -> None:

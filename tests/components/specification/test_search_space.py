@@ -92,7 +92,7 @@ def test_a_space_is_written_as_it_is_read():
         ("dropout", {"min": 0, "max": 0.1, "scale": "lin"}, "did you mean 'linear'"),
         ("dropout", {"low": 0}, "write {min: x, max: y, scale: log}, or a list"),
         ("hidden_units", {"min": 1, "max": 2}, "give a list of choices"),
-        ("batch_size", [256, "many"], "'many': it must be a valid integer"),
+        ("batch_size", [256, "many"], "'many' cannot be tried: must be a whole number"),
     ],
 )
 def test_a_setting_that_cannot_be_searched_is_refused(name, value, sentence):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,39 @@ def test_a_file_that_cannot_be_the_source_is_one_sentence(
 ) -> None:
     with pytest.raises(SourceError, match=sentence):
         plan_ranges(Source(uri=(table(data, name),)), AB)
+
+
+@pytest.mark.parametrize(
+    ("text", "skip_rows", "sentence"),
+    [
+        ("Sales\n\na,b\n1,2\n", 0, "stands in line 3, and source.skip_rows is 0; if every file "),
+        (
+            "Sales\n\na,b\n1,2\n",
+            0,
+            "set source.skip_rows: 2; if not, remove them with: tail -n +3 ",
+        ),
+        ("t\na,b\n1,2\n", 0, "source.skip_rows: 1; if not"),
+        ("t,\nu,\na;b\n1;2\n", 1, "source.skip_rows: 2 and source.delimiter: ';'; if not"),
+    ],
+)
+def test_a_header_below_other_lines_is_found_and_its_line_named(
+    table: Table, text: str, skip_rows: int, sentence: str
+) -> None:
+    with pytest.raises(SourceError) as refused:
+        plan_ranges(Source(uri=(table(text),), skip_rows=skip_rows), AB)
+    assert sentence in str(refused.value)
+
+
+def test_of_two_encodings_the_file_of_the_other_one_comes_with_the_command_for_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "b.csv").write_bytes("a,b\n1,2\n".encode("utf-16"))
+    uri = (str(tmp_path / "*.csv"),)
+    with pytest.raises(SourceError, match=r"b\.csv .* so, too: iconv -f utf-16 -t utf-8 < "):
+        plan_ranges(Source(uri=uri), AB)
+    with pytest.raises(SourceError, match=r"a\.csv .* `iconv -f utf-8 -t utf-16` writes"):
+        plan_ranges(Source(uri=uri, encoding="utf-16"), AB)
 
 
 def test_a_header_without_the_columns_is_shown_once_and_cut(table: Table) -> None:

@@ -44,6 +44,21 @@ def test_trials_cost_as_much_as_the_training_and_are_on_demand():
         assert seconds == pytest.approx(3600, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[1]", "has another form than prices.yaml (it must be a mapping); correct that"),
+        ("checked: x", "(checked must be a day, as 2026-12-01; management is missing; "),
+        ("prices: 1", "prices is an unknown key"),
+    ],
+)
+def test_a_table_of_another_form_is_refused_in_our_words(tmp_path, text, sentence):
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(prices.PriceError) as refused:
+        prices.load_prices(tmp_path / "p.yaml")
+    assert sentence in str(refused.value)
+
+
 def test_a_price_table_without_a_tier_s_scheduling_is_an_error(tmp_path):
     table = yaml.safe_load(prices.OWN.read_text())
     del table["scheduling"]["SPOT"]

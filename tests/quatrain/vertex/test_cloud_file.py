@@ -116,7 +116,7 @@ def test_steps_run_the_cpu_image_and_a_training_that_of_its_tier(write, image, s
             {**ALL, "gpu": ALL["cuda"]},
             "image.gpu: unknown key; an image is for cpu, cuda (GPUs) or tpu",
         ),
-        ({"cpu": 5}, "image.cpu: input should be a valid string, not 5"),
+        ({"cpu": 5}, "image.cpu: must be text, not 5"),
         (5, "image: write one image, or a mapping of cpu, cuda and tpu, not 5"),
         ({"cpu": ALL["cpu"], "cuda": "h/quatrain:1"}, "image.cuda: 'h/quatrain:1' can move; name"),
         ({"cpu": "quatrain"}, "image.cpu: 'quatrain' has another form than REGION-docker.pkg.dev"),
