@@ -48,6 +48,30 @@ _BOUND = (
 )
 """Bounds, and numbers with fractions such as ½, or with Arabic, Persian, Hindi or wide digits."""
 
+_PLAIN = r"[-+\x{2212}]?[0-9][0-9., ]*"
+_PART = (
+    rf"{_PLAIN}(?:d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|ft|in|lbs?|oz|st"
+    r"|['\x{2032}\x{2019}]|[\"\x{2033}])\.?[ ,]*"
+)
+_IN_PARTS = r"\A\s*(?:" + "|".join(
+    (
+        rf"\[{_PLAIN}\]",
+        rf"{_PLAIN}[+*]{{1,2}}",
+        rf"{_PLAIN}(?:±|\+/?-)[ ]*{_PLAIN}",
+        rf"{_PLAIN}(?:CR|DR|Cr|Dr|cr|dr)\.?",
+        r"[0-9]+[ -][0-9]{1,2}/[0-9]{1,2}",
+        r"[0-9]+h[0-9]{2}",
+        rf"(?:{_PART}){{2,4}}",
+        rf"{_PLAIN}°[ ]*(?:{_PART}){{0,2}}[NSEWO]?",
+        r"[0-9]+\.[0-9]+[ ]?[NSEW]",
+        rf"{_PLAIN}[.,](?:-{{1,2}}|[\x{{2013}}\x{{2014}}])[ ]*[^0-9]{{0,3}}",
+        rf"{_PLAIN}[x\x{{d7}}*\x{{b7}}][ ]?10\^?[-\x{{207b}}]?[0-9²³¹\x{{2070}}-\x{{2079}}]+",
+        rf"(?:c\.|ca\.?|circa|about|approx\.?)[ ]?{_PLAIN}",
+    )
+)
+_IN_PARTS += r")\s*\z"
+"""Numbers in marks or several parts: [5], 5+, 5±1, 5 CR, 5 1/2, 1h 34m, 6'2", 64°34'N, 5x10^3."""
+
 
 @dataclass(frozen=True)
 class Amounts:
@@ -100,6 +124,14 @@ def find_amounts(
         comma: Whether other columns show that a comma stands before fractions; None: neither.
         prefers_comma: Whether that is likelier where nothing shows it.
     """
+    amounts = _in_one_part(values, counts, comma, prefers_comma)
+    return amounts or _in_parts(values, counts)
+
+
+def _in_one_part(
+    values: pa.Array, counts: np.ndarray, comma: bool | None, prefers_comma: bool
+) -> Amounts | None:
+    """Returns how numbers with units around them are written, or None if the texts are none."""
     first = values.slice(0, FIRST)
     if pc.sum(pc.match_substring_regex(first, pattern=r"\A[^0-9]{0,12}[0-9]")).as_py() * 2 < len(
         first
@@ -136,6 +168,21 @@ def _bounds(values: pa.Array, counts: np.ndarray, odd: np.ndarray) -> Amounts | 
     if counts[like].sum() < 0.9 * counts.sum() or len(values) <= FEW_UNITS:
         return None
     texts = tuple(values.filter(pa.array(odd)).to_pylist())
+    return Amounts({"type": "float"}, 0, why=f"{listed(texts)} are no numbers", odd=texts)
+
+
+def _in_parts(values: pa.Array, counts: np.ndarray) -> Amounts | None:
+    """Returns amounts of which most are as 1h 34m or [5], or None if they are something else."""
+    in_parts = pc.match_substring_regex(values, pattern=_IN_PARTS)
+    odd = in_parts.to_numpy(zero_copy_only=False)
+    is_plain = pc.match_substring_regex(values, pattern=rf"\A\s*{_PLAIN}\z")
+    like = odd | is_plain.to_numpy(zero_copy_only=False)
+    total = counts.sum()
+    if len(values) <= FEW_UNITS or counts[odd].sum() < 0.5 * total:
+        return None
+    if counts[like].sum() < 0.9 * total:
+        return None
+    texts = tuple(values.filter(in_parts).to_pylist())
     return Amounts({"type": "float"}, 0, why=f"{listed(texts)} are no numbers", odd=texts)
 
 

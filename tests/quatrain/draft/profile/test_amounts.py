@@ -209,6 +209,30 @@ def test_a_half_is_a_part_of_its_number_and_no_unit() -> None:
     assert found.why.endswith("more are no numbers")
 
 
+IN_PARTS: dict[str, Write] = {
+    "brackets": lambda c: f"[{c.randint(1, 999)}]",
+    "at least": lambda c: f"{c.randint(1, 999)}+",
+    "about": lambda c: f"ca. {c.randint(1, 999)}",
+    "tolerances": lambda c: f"{c.randint(1, 999)}{c.choice(['±', ' +/- '])}{c.randint(1, 9)}",
+    "credit and debit": lambda c: f"{c.randint(1, 999)}.00 {c.choice(['CR', 'DR'])}",
+    "fractions": lambda c: f"{c.randint(1, 99)} {c.choice(['1/2', '3/4', '5/8'])}",
+    "durations": lambda c: f"{c.randint(1, 23)}h {c.randint(0, 59)}m",
+    "feet": lambda c: f"{c.randint(4, 6)}'{c.randint(0, 11)}\"",
+    "degrees": lambda c: f"{c.randint(1, 89)}°{c.randint(0, 59)}'{c.choice('NS')}",
+    "latitudes": lambda c: f"{c.randint(1, 89)}.{c.randint(100, 999)} {c.choice('NS')}",
+    "whole euros": lambda c: f"{c.randint(1, 999)},-- €",
+    "powers": lambda c: f"{c.randint(1, 99)}x10^{c.randint(2, 6)}",
+}
+
+
+@pytest.mark.parametrize("name", IN_PARTS)
+def test_numbers_in_marks_or_parts_look_like_amounts_instead_of_text(name: str) -> None:
+    chance = random.Random(name)  # noqa: S311
+    found = amounts_of([IN_PARTS[name](chance) for _ in range(200)])
+    assert found
+    assert found.why.endswith("more are no numbers")
+
+
 NAMES: dict[str, Write] = {
     "ranges alone": lambda c: f"{c.randint(1, 9)}-{c.randint(10, 20)}",
     "postal numbers": lambda c: f"{c.randint(98101, 98199)}{c.choice(['', '', '-4820'])}",
@@ -222,7 +246,6 @@ NAMES: dict[str, Write] = {
     "hours": lambda c: f"{c.randint(1, 23)}:{c.randint(10, 59)}",
     "companies": lambda c: " ".join(str(c.randint(100, 999)) for _ in range(3)),
     "accounts": lambda c: ".".join(str(c.randint(100, 999)) for _ in range(3)),
-    "feet": lambda c: f"{c.randint(4, 6)}'{c.randint(0, 11)}\"",
     "scores": lambda c: f"{c.randint(0, 5)}-{c.randint(0, 5)}",
     "few numbers": lambda c: c.choice(["1", "2", "3", "4", "5+"]),
     "few doses": lambda c: c.choice(["10 mg", "20 mg", "40 mg"]),
