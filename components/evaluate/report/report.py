@@ -142,6 +142,11 @@ class MetricRow:
     others: Sequence[float | None]
     gate: Sequence[Mapping[str, Any]]
 
+    @property
+    def values(self) -> list[float | None]:
+        """The numbers that stand side by side in the line."""
+        return [*(self.model[key] for key in ("value", "low", "high")), *self.others]
+
     def is_ahead(self, baseline: float | None) -> bool:
         """Returns whether a baseline is better than the model."""
         model = self.model["value"]
@@ -180,8 +185,13 @@ class SliceRow:
     interval: Markup
 
 
-def show_number(value: float | None, metric: Metric | None = None) -> str:
+def show_number(
+    value: float | None, metric: Metric | None = None, row: Sequence[float | None] = ()
+) -> str:
     """Returns a number with four decimals, or with one from 100 on; a dash for None.
+
+    All numbers of a row have as many decimals: one if the largest is from 100 on and none, apart
+    from 0, is below 10.
 
     A metric whose higher values are better is at most 1, so a value that vanishes in four decimals
     is shown as zero. A small loss is shown with its exponent.
@@ -190,9 +200,10 @@ def show_number(value: float | None, metric: Metric | None = None) -> str:
         return NONE
     if metric is not None and metric.better == "higher" and abs(value) < 5e-5:
         return f"{0:.4f}"
-    if value == 0 or 5e-5 <= abs(value) < 100:
-        return f"{value:.4f}"
-    return f"{value:,.1f}" if 100 <= abs(value) < 1e7 else f"{value:.3g}"
+    if value and not 5e-5 <= abs(value) < 1e7:
+        return f"{value:.3g}"
+    sizes = [abs(v) for v in (value, *row) if v]
+    return f"{value:,.1f}" if sizes and max(sizes) >= 100 and min(sizes) >= 10 else f"{value:,.4f}"
 
 
 def _share(value: float | None) -> str:

@@ -321,6 +321,21 @@ def test_numbers_are_shown_to_a_useful_digit() -> None:
     assert shown == ["\N{EN DASH}", "0.0000", "0.8912", "-12.5000", "1,234.6", "1.23e-05"]
 
 
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        ((125.6, 91.8733, 81.1637, 102.6), ["125.6", "91.9", "81.2", "102.6"]),
+        ((125.6, 0.0412, None, 0.0), ["125.6000", "0.0412", "–", "0.0000"]),
+        ((12.5, 99.9, 0.0), ["12.5000", "99.9000", "0.0000"]),
+        ((1234.5, 2e9, 0.0), ["1,234.5", "2e+09", "0.0"]),
+    ],
+)
+def test_the_numbers_of_a_row_have_as_many_decimals(
+    row: tuple[float | None, ...], shown: list[str]
+) -> None:
+    assert [show_number(v, None, row) for v in row] == shown
+
+
 def test_ticks_are_round_numbers_inside_the_range() -> None:
     assert [t for _, t in plots.ticks(0, 1)] == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
     assert [t for _, t in plots.ticks(0.19, 1.23)] == ["0.25", "0.50", "0.75", "1.00"]
