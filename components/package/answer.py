@@ -14,7 +14,9 @@ from typing import Any
 
 
 def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
-    """Returns the outputs of `serving_default` for one raw row.
+    """Returns the outputs of `serving_default` for one raw row, by name.
+
+    TensorFlow gives them in an order of its own in each process.
 
     Raises:
         ValueError: An output is not finite, or probabilities do not sum to one.
@@ -34,7 +36,7 @@ def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"serving_default answers {listed} to a raw row")
     if "probabilities" in outputs and not math.isclose(sum(listed), 1.0, abs_tol=1e-4):
         raise ValueError(f"probabilities {listed} sum to {sum(listed)}")
-    return {name: _plain(value.tolist()[0]) for name, value in outputs.items()}
+    return {name: _plain(value.tolist()[0]) for name, value in sorted(outputs.items())}
 
 
 def _plain(value: Any) -> Any:

@@ -23,6 +23,7 @@ from quatrain.components.evaluate.passes import EvaluationPlan, Shard
 from quatrain.components.evaluate.run import evaluate_model, record
 from quatrain.components.preprocess.drift.component import compare
 from tests.components.handmade import (
+    export_model,
     make_rows,
     make_spec,
     make_transform,
@@ -161,19 +162,28 @@ def shards(examples: Path, split: str) -> list[Shard]:
     return listed
 
 
+@pytest.mark.parametrize("task", ["binary", "regression"])
 def test_neither_the_order_nor_the_cut_of_shards_matters_with_weights(
-    tmp_path: Path, models: dict[str, Path]
+    task: str, tmp_path: Path, models: dict[str, Path]
 ) -> None:
-    three = write_examples(tmp_path / "three", ROWS, cuts=3, weight="weight")
-    one = write_examples(tmp_path / "one", ROWS, cuts=1, weight="weight")
-    transform = make_transform(weight="weight")
-    plan = EvaluationPlan(str(models["binary"]), transform, ("carrier",), str(tmp_path))
+    # Each row stands twice, so the worst rows are in pairs, and of two shards.
+    rows = {s: pa.concat_tables([make_rows(450, task, seed=k)] * 2) for k, s in enumerate(ROWS)}
+    three = write_examples(tmp_path / "three", rows, task, cuts=3, weight="weight")
+    one = write_examples(tmp_path / "one", rows, task, cuts=1, weight="weight")
+    champion = str(export_model(tmp_path / "champion", task, shift=0.3))
+    transform, model = make_transform(task, "weight"), str(models[task])
+    plan = EvaluationPlan(model, transform, ("carrier",), str(tmp_path), champion, report_rows=5)
     train, test = shards(three, "train"), shards(three, "test")
     launch = Launch("evaluate")
+    options = {"direct_num_workers": 2, "direct_running_mode": "multi_threading"}
+    two = Launch("evaluate", "local", options)
     forward = pipeline.score(plan, train, test, launch, "m")
-    backward = pipeline.score(plan, train[::-1], test[::-1], launch, "m")
+    backward = pipeline.score(plan, train[::-1], test[::-1], two, "m")
     whole = pipeline.score(plan, shards(one, "train"), shards(one, "test"), launch, "m")
     assert json.dumps(forward) == json.dumps(backward) == json.dumps(whole)
+    assert len(forward["worst_rows"]) == 5
+    assert forward["champion"]["worse"]["low"] < forward["champion"]["worse"]["high"] < 0
+    assert forward["importance"] and forward["dependence"]
 
 
 def test_a_broken_engineered_column_is_caught_as_skew(

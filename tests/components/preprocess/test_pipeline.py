@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -30,6 +31,7 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.trainer.features.transform import Transform
+from tests.components.conftest import delays, model_of
 from tests.conftest import FileEvent
 
 Make = Callable[..., ModelSpec]
@@ -43,7 +45,7 @@ def run(spec: ModelSpec, out: Path, **options: Any) -> int:
 
 def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes.FitResult:
     """The same work without Beam, range by range; stops at a problem."""
-    ranges = plan_ranges(spec.source, spec.columns, range_bytes)
+    ranges = plan_ranges(spec.source, spec.columns, range_bytes, spellings=spec.spellings)
     job = PreprocessJob(spec, rules_of(spec), Folder(str(out)), len(ranges))
     cleaner = Cleaner(job.rules)
     cleaned = [passes.clean_range(job, r, cleaner) for r in ranges]
@@ -58,6 +60,19 @@ def direct(spec: ModelSpec, out: Path, range_bytes: int | None = None) -> passes
 def rows_of(out: Path, stem: str) -> pa.Table:
     """All shards of a split, in order."""
     return pa.concat_tables([pq.read_table(p) for p in sorted(out.glob(f"{stem}-*.parquet"))])
+
+
+def assert_same_rows(ours: Path, theirs: Path) -> None:
+    """Compares all but the cut into files, which follows the ranges."""
+    for name in ("transform.json", "statistics.json"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    for split in SPLITS:
+        assert rows_of(ours, split).equals(rows_of(theirs, split))
+    rejected = [rows_of(out / "rejected", "rejected") for out in (ours, theirs)]
+    assert rejected[0].equals(rejected[1])
+    manifests = [json.loads((out / "manifest.json").read_text()) for out in (ours, theirs)]
+    for name in ("rows", "reasons", "warnings"):
+        assert manifests[0][name] == manifests[1][name]
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -127,13 +142,48 @@ def test_beam_equals_direct_for_any_range_size(
 ) -> None:
     spec, out = small_run
     direct(spec, tmp_path, range_bytes)
-    for name in ("transform.json", "statistics.json"):
-        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
-    for split in SPLITS:
-        assert rows_of(tmp_path, split).equals(rows_of(out, split))
-    names = ("rows", "reasons", "warnings")
-    ours, theirs = (json.loads((d / "manifest.json").read_text()) for d in (tmp_path, out))
-    assert [ours[n] for n in names] == [theirs[n] for n in names]
+    assert_same_rows(tmp_path, out)
+
+
+GERMAN = {"decimal": ",", "thousands": ".", "unit": "€"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "above", "source", "arrival"),
+    [
+        ("utf-16", "t.csv.gz", "", {}, {}),
+        ("utf-16", "t.csv", "", {}, {}),
+        ("cp1252", "t.csv", "Flüge\nin 2013\n\n", {"skip_rows": 3}, {}),
+        ("utf-8", "t.csv", "", {"delimiter": ";"}, GERMAN),
+    ],
+)
+def test_an_odd_file_gives_the_same_for_any_range_size_and_number_of_workers(
+    table: Callable[..., str],
+    tmp_path: Path,
+    encoding: str,
+    name: str,
+    above: str,
+    source: dict[str, Any],
+    arrival: dict[str, str],
+) -> None:
+    lines = [line.replace("B,", "Ö,") for line in delays(200).splitlines()]
+    if arrival:
+        rows = [line.replace(",", ";").split(";") for line in lines]
+        for row in rows[1:]:
+            row[3] = f"{row[3]},00 €"
+        rows[9][3] = "1.2,00 €"  # a group of one digit
+        lines = [";".join(row) for row in rows]
+    data = (above + "\r\n".join(lines)).encode(encoding)
+    uri = table(gzip.compress(data) if name.endswith(".gz") else data, name)
+    read = {"source": {"uri": uri, "encoding": encoding, **source}}
+    columns = model_of(uri).as_document()["columns"]
+    read["columns"] = {**columns, "arrival": {"type": "float", **arrival}}
+    spec = model_of(uri, **read)
+    two = {"direct_num_workers": 2, "direct_running_mode": "multi_threading"}
+    assert run(spec, tmp_path / "cut", range_bytes=300, runner_options=two) == 200
+    for size in (61, None):
+        direct(spec, tmp_path / str(size), size)
+        assert_same_rows(tmp_path / str(size), tmp_path / "cut")
 
 
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
