@@ -159,7 +159,8 @@ def _of_time(column: ColumnProfile, stem: str) -> Iterator[dict[str, Any]]:
     span = float(np.ptp(x))
     parts = {
         "hour": span > 3 * DAY_S and len(np.unique(x % DAY_S)) > 1,
-        "day_of_week": span > 28 * DAY_S and not _is_monthly(column),
+        # Two weeks of days, from the first to the last, show each weekday twice.
+        "day_of_week": span >= 13 * DAY_S and not _is_monthly(column),
         "month": span > 2 * 365 * DAY_S,
     }
     for part in (part for part, is_spanned in parts.items() if is_spanned):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -414,7 +415,7 @@ def _by_hash(
         for seed in range(SEEDS)
     ]
     parts_by_seed: dict[int, np.ndarray] = {}
-    for least, near in ((10, NEAREST), (10, NEARER), (10, NEAR), (10, 0.0), (1, NEAR), (1, 0.0)):
+    for least, near in product((10, 1), (NEAREST, NEARER, NEAR, 0.0)):
         rows = [max(least, near * share * goal.known.sum()) for share in shares.values()]
         for seed, document in enumerate(documents):
             if seed not in parts_by_seed:

@@ -143,6 +143,17 @@ def test_amounts_with_a_currency_are_a_number_to_predict(init, chance) -> None:
     assert lines_of(proposal, "price: ")[0].startswith("price: {type: float, thousands: ',', unit")
 
 
+def test_numbers_with_a_sign_of_minus_are_numbers(init) -> None:
+    v = [i * 37 % 41 - 20 for i in range(1, 41)]
+    table = {"v": [f"{v}.5".replace("-", "\N{MINUS SIGN}") for v in v]}
+    table |= {"x": [i * 7 % 13 for i in range(1, 41)]}
+    table |= {"y": ["yes" if n + i % 5 > 0 else "no" for i, n in enumerate(v, 1)]}
+    proposal = init(table, "y")
+    assert proposal.spec.columns["v"] == "float"
+    assert "v" in [i.name for i in proposal.spec.inputs]
+    assert init(table, "v").spec.task == "regression"
+
+
 def test_decimal_commas_between_semicolons_are_a_number_to_predict(init, chance) -> None:
     area = [chance.uniform(20, 200) for _ in range(300)]
     price = [f"{a * 3:,.2f}".translate(str.maketrans(",.", ".,")) for a in area]
@@ -248,6 +259,26 @@ def test_rows_with_a_time_are_split_by_it_however_it_is_written(
         "2013-11-16",
         "2013-12-26",
     )
+
+
+@pytest.mark.parametrize(("last", "parts"), [(23, ["hour", "day_of_week"]), (22, ["hour"])])
+def test_two_weeks_of_times_have_their_hour_and_weekday(init, last: int, parts: list[str]) -> None:
+    days = [*range(10, last + 1)] * 2
+    made = [f"2024-05-{d} {d}:{d + 5}:{d + 9} UTC" for d in days]
+    table = {"made": made, "x": [d * 7 % 13 for d in days], "y": [d % 2 for d in days]}
+    proposal = init(table, "y")
+    assert lines_of(proposal, "made: {type: timestamp, format: '%Y-%m-%d %H:%M:%S UTC'}")
+    assert (proposal.spec.split.by, proposal.spec.split.column) == ("time", "made")
+    assert [f.part for f in proposal.spec.features if f.transform == "cyclic"] == parts
+
+
+def test_days_whose_year_has_two_digits_split_the_rows(init) -> None:
+    table = {"d": [f"{i}-Jan-15" for i in range(10, 30)], "x": [i * 7 % 13 for i in range(20)]}
+    proposal = init({**table, "y": [i % 2 for i in range(20)]}, "y")
+    assert lines_of(proposal, "d: {type: date, format: '%d-%b-%y'}")
+    split = proposal.spec.split
+    assert (split.by, split.column) == ("time", "d")
+    assert split.test_from.startswith("2015-01-2")
 
 
 def test_a_birthday_splits_no_rows_and_an_ambiguous_date_is_asked_about(init, chance) -> None:
@@ -515,6 +546,17 @@ def test_parts_of_a_few_rows_have_their_share(init, chance) -> None:
         split = init({"x": x, "y": [chance.choice("ab") for _ in x]}, "y").spec.split
         values = pa.record_batch({"x": pa.array([float(v) for v in x])})
         assert (np.bincount(assign(split, values)) >= [81, 27, 27]).all()
+
+
+def test_forty_rows_of_forty_keys_have_nearly_the_parts_they_request(init) -> None:
+    rows = [
+        {"ref": "20-B" if i == 21 else i, "x": i * 7 % 13, "y": "no" if i % 3 else "yes"}
+        for i in range(1, 41)
+    ]
+    proposal = init("".join(f"{json.dumps(row)}\n" for row in rows), "y", "t.jsonl")
+    assert proposal.spec.columns["ref"] == "string"
+    assert proposal.spec.split.keys == ("ref",)
+    assert not [r for r in proposal.draft.remarks if "train, validation and test have" in r]
 
 
 def test_an_existing_spec_is_not_overwritten(tmp_path: Path) -> None:
