@@ -438,6 +438,19 @@ def test_types_of_parquet_are_taken_as_they_are(tmp_path: Path, chance: random.R
     assert spec.columns == {"cat": "string", "ts": "timestamp", "flag": "bool"}
 
 
+def test_a_column_of_the_path_is_a_feature_or_the_target(tmp_path: Path) -> None:
+    table = pa.table(
+        {"x": [i * 7 % 13 / 13 for i in range(40)], "y": ["no", "no", "yes", "no"] * 10}
+    )
+    for month in (7, 8):
+        (tmp_path / f"month={month}").mkdir()
+        pq.write_table(table, tmp_path / f"month={month}/t.parquet")
+    for target, others in (("y", {"x", "month"}), ("month", {"x", "y"})):
+        spec = propose(f"{tmp_path}/*/*.parquet", target, tmp_path / f"{target}.yaml").spec
+        assert (spec.task, {i.name for i in spec.inputs}) == ("binary", others)
+        assert check(spec).problems == []
+
+
 def test_a_stray_object_or_array_costs_its_row_and_not_the_column(
     init, chance, tmp_path: Path
 ) -> None:
