@@ -206,7 +206,8 @@ def summarize_model(
     measured: Measurements, plan: EvaluationPlan, models: LoadedModels
 ) -> dict[str, Any]:
     """Returns the measured part of metrics.json, the importance of the inputs included."""
-    return {**summarize(measured), **explain(measured, models.model, plan.budget)}
+    columns = {e.name: f.columns for f in plan.transform.features for e in f.outputs}
+    return {**summarize(measured, columns), **explain(measured, models.model, plan.budget)}
 
 
 def _scored_columns(plan: EvaluationPlan) -> list[str]:

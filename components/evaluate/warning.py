@@ -223,8 +223,16 @@ def _of_baselines(measured: Mapping[str, Any]) -> Iterator[RunWarning]:
         is_close = model["low"] is not None and alone >= model["low"]
         yield RunWarning(
             "close_input" if is_close else "single_input",
-            f"the input {single['input']!r} alone has {name}={alone:,.4f}, the model {value:,.4f}",
+            f"{_input_of(single)} alone has {name}={alone:,.4f}, the model {value:,.4f}",
         )
+
+
+def _input_of(single: Mapping[str, Any]) -> str:
+    """Returns what the model of one input knows: the raw input, or a column made of it."""
+    name, made_of = single["input"], single["from"]
+    if made_of == [name]:
+        return f"the input {name!r}"
+    return f"the column {name!r} that is made of {' and '.join(map(repr, made_of))}"
 
 
 def _of_bias(measured: Mapping[str, Any]) -> Iterator[RunWarning]:

@@ -7,7 +7,7 @@ of workers, gives the same metrics to the last bit. `summarize` turns them into 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -195,17 +195,21 @@ def _merge_by_key(a: Mapping[Any, Statistics], b: Mapping[Any, Statistics]) -> d
     return {**a, **b, **{k: merge(a[k], b[k]) for k in a.keys() & b.keys()}}
 
 
-def summarize(measured: Measurements) -> dict[str, Any]:
+def summarize(measured: Measurements, columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Returns the measured part of metrics.json: all but the gate and the model's provenance.
 
     A number that cannot be computed from the rows is None. Slices are sorted, most rows first.
+
+    Args:
+        measured: The measurements of all test rows.
+        columns: The raw inputs of which each engineered column is made.
     """
     slices = sorted(measured.slices.items(), key=lambda s: (s[0][0], -s[1].rows, s[0][1]))
     summary = {
         "task": measured.overall.reference.task,
         "rows": measured.overall.rows,
         "metrics": measured.overall.metrics(),
-        "baseline": _baselines(measured.trivial, measured.inputs),
+        "baseline": _baselines(measured.trivial, measured.inputs, columns),
         "champion": _champion(measured),
         "slices": [
             {"column": column, "value": value, "rows": s.rows, "metrics": s.metrics()}
@@ -234,7 +238,11 @@ def _champion(measured: Measurements) -> dict[str, Any] | None:
     return {"metrics": statistics.metrics(), "worse": worse}
 
 
-def _baselines(trivial: PairedComparison, by_input: Mapping[str, Statistics]) -> dict[str, Any]:
+def _baselines(
+    trivial: PairedComparison,
+    by_input: Mapping[str, Statistics],
+    columns: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
     """Returns the trivial baseline, the best single input and the best five.
 
     `worse` is how far the model's loss exceeds that of the trivial baseline: below 0, if the model
@@ -247,7 +255,10 @@ def _baselines(trivial: PairedComparison, by_input: Mapping[str, Statistics]) ->
         return (math.inf if math.isnan(value) else value, name)
 
     best = sorted(by_input, key=loss)[:TOP_INPUTS]
-    entries = [{"input": name, "metrics": by_input[name].metrics()} for name in best]
+    entries = [
+        {"input": name, "from": list(columns[name]), "metrics": by_input[name].metrics()}
+        for name in best
+    ]
     return {
         "trivial": trivial.statistics.metrics(),
         "worse": trivial.worse,

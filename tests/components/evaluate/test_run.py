@@ -93,6 +93,7 @@ def test_the_best_single_input_beats_the_prior_and_not_the_model(evaluated: Path
         metrics["baseline"]["trivial"]["log_loss"]["value"],
     ]
     assert metrics["baseline"]["single_input"]["input"] == "delay"
+    assert metrics["baseline"]["single_input"]["from"] == ["delay"]
     assert losses == sorted(losses)
 
 

@@ -42,7 +42,11 @@ def classified(
         "baseline": {
             "trivial": prior,
             "worse": estimate(None if loss is None else loss / 0.55 - 1, -0.5, worse),
-            "single_input": {"input": "plan", "metrics": {"log_loss": estimate(alone)}},
+            "single_input": {
+                "input": "plan",
+                "from": ["plan"],
+                "metrics": {"log_loss": estimate(alone)},
+            },
         },
         "curves": {"confusion": confusion},
         **changes,
@@ -57,7 +61,7 @@ def regressed(error: tuple[float, float, float]) -> dict[str, Any]:
         baseline={
             "trivial": {"rmse": estimate(2.0)},
             "worse": estimate(-0.55, -0.6, -0.5),
-            "single_input": {"input": "plan", "metrics": {"rmse": estimate(1.5)}},
+            "single_input": {"input": "plan", "from": ["plan"], "metrics": {"rmse": estimate(1.5)}},
         },
         curves={},
     )
@@ -108,6 +112,13 @@ def test_an_input_that_beats_the_model_is_told(alone: float, kind: str) -> None:
     # Within the interval of the model, .28 to .32, other rows may reverse the order.
     sentence = f"the input 'plan' alone has log_loss={alone:.4f}, the model 0.3000"
     assert warned(classified(alone=alone)) == [(kind, sentence)]
+
+
+def test_an_engineered_column_that_beats_the_model_is_told_with_its_input() -> None:
+    measured = classified(alone=0.27)
+    measured["baseline"]["single_input"] |= {"input": "term_32", "from": ["term"]}
+    [(_, sentence)] = warned(measured)
+    assert sentence.startswith("the column 'term_32' that is made of 'term' alone has log_loss")
 
 
 def test_a_class_that_is_never_predicted_is_told() -> None:

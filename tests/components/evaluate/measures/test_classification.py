@@ -91,7 +91,11 @@ def test_one_class_of_labels_has_no_auc() -> None:
     overall, prior = Classification.of(BINARY, ones, two(P)), two(np.full(4, 0.5))
     trivial = PairedComparison.of(BINARY, ones, two(P), prior)
     measured = Measurements(overall, trivial, {"a": overall}, {})
-    assert summarize(measured)["metrics"]["auc"] == {"value": None, "low": None, "high": None}
+    assert summarize(measured, {"a": ("a",)})["metrics"]["auc"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+    }
 
 
 def test_a_row_of_weight_two_counts_as_two_rows() -> None:

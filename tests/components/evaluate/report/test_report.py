@@ -60,7 +60,11 @@ def page(
         "metrics": estimates(task, 0.3),
         "baseline": {
             "trivial": estimates(task, 0.6),
-            "single_input": {"input": hostile, "metrics": estimates(task, 0.5)},
+            "single_input": {
+                "input": hostile,
+                "from": ["x", hostile],
+                "metrics": estimates(task, 0.5),
+            },
             "inputs": [{"input": hostile, "metrics": estimates(task, 0.5)}],
         },
         "slices": [
