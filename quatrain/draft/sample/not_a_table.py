@@ -13,7 +13,7 @@ from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source, is_table
 from quatrain.components.table.files import list_files
 from quatrain.components.table.formats import command
-from quatrain.components.table.header import values_of
+from quatrain.components.table.header import DELIMITERS, values_of
 from quatrain.components.uris import check_uri
 from quatrain.draft.sample.sample import Sample
 from quatrain.draft.sample.text_head import (
@@ -26,6 +26,9 @@ from quatrain.draft.sample.text_head import (
 
 SEPARATORS = ("::", "||", "~|~", "|~|")
 """What separates columns in some files, with more than one character."""
+
+WORDY = 4
+"""From as many words on, the first line of a text is hardly the name of its only column."""
 
 
 def check_head(uri: str) -> None:
@@ -144,7 +147,32 @@ def _bad_header(lines: Sequence[str], path: str) -> str | None:
             f"separates its {words[0]} columns by blanks; if no value has a blank, write commas: "
             + command("tr -s ' ' ,", path, ".csv")
         )
-    return None
+    return _by_colons(lines, path) or _prose(lines)
+
+
+def _by_colons(lines: Sequence[str], path: str) -> str | None:
+    """Returns that lines as those of /etc/passwd have colons between values, or None."""
+    colons = [line.count(":") for line in lines]
+    if colons[0] < 2 or colons.count(colons[0]) < ALIKE * len(colons):
+        return None
+    unused = next((c for c in ",;|" if not any(c in line for line in lines)), "\t")
+    return (
+        f"separates its {colons[0] + 1} columns by ':'; write another delimiter, if no value has "
+        f"it: " + command(f"tr : {shlex.quote(unused)}", path, ".csv")
+    )
+
+
+def _prose(lines: Sequence[str]) -> str | None:
+    """Returns that lines without any delimiter are sentences, the first one as well, or None."""
+    n_words = [len(line.split()) for line in lines if line.strip()]
+    is_cut = any(delimiter in line for line in lines for delimiter in DELIMITERS)
+    if is_cut or n_words[0] < WORDY or sum(n >= WORDY for n in n_words) < ALIKE * len(n_words):
+        return None
+    return (
+        f"is no table but text: its first line is {lines[0][:60]!r}, and no line has a delimiter; "
+        f"write the names of its columns in one line, and the values of each row in one below, "
+        f"with commas between them"
+    )
 
 
 def looks_like_a_row(names: Sequence[str]) -> bool:

@@ -11,10 +11,13 @@ import pytest
 
 from quatrain.components.errors import QuatrainError
 from quatrain.draft.infer import infer
+from quatrain.draft.sample.not_a_table import check_head
 
 OBJECTS = [{"a": i, "y": i % 2} for i in range(40)]
 ROWS = "".join(f"{i},{i % 7},{i % 2}\n" for i in range(40))
 PLAIN = f"a,b,y\n{ROWS}"
+
+LOG = "".join(f"job {i} has begun to run{' at last' * (i % 3 == 0)}\n" for i in range(20))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,9 @@ PLAIN = f"a,b,y\n{ROWS}"
         ("t.csv", "40,3,a,b\n" + "0.5,1.5,2\n" * 40, "its rows seem to begin in line 2"),
         ("t.csv", f"b,y\n{ROWS}", "names 2 columns in its first line, and most others have 3"),
         ("t.csv", PLAIN.replace(",", " "), "separates its 3 columns by blanks"),
+        ("t.csv", PLAIN.replace(",", ":"), "separates its 3 columns by ':'; write another delim"),
+        ("passwd", "r:x:0:0:a,b:/\n" + "d:x:1:1:d:/usr\n" * 9, "tr : ';' < "),
+        ("t.log", LOG, "is no table but text: its first line is 'job 0 has begun to run at last'"),
         ("t.csv", f"a,b,y,z\n{ROWS}", "names 4 columns in its first line, and most others have 3"),
         ("t.csv", f"<html>{PLAIN}", "is HTML or XML"),
         ("t.csv", f"@RELATION r\n{PLAIN}", "is ARFF"),
@@ -46,6 +52,12 @@ def test_a_file_that_is_no_table_is_named_with_the_way_out(
         init(text, "y", name)
     assert sentence in str(refused.value)
     assert name in str(refused.value)
+
+
+@pytest.mark.parametrize("header", ["note", "What is your opinion of it"])
+def test_a_table_of_one_column_stays_a_table(header: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n".join([header, *(f"{i:02}:30" for i in range(20))]))
+    check_head(str(tmp_path / "t.csv"))
 
 
 @pytest.mark.parametrize("kind", ["flowers", "people", "blanks", "pixels"])
