@@ -51,7 +51,7 @@ _BOUND = (
 _PLAIN = r"[-+\x{2212}]?[0-9][0-9., ]*"
 _PART = (
     rf"{_PLAIN}(?:d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|ft|in|lbs?|oz|st"
-    r"|['\x{2032}\x{2019}]|[\"\x{2033}])\.?[ ,]*"
+    r"|['\x{2032}\x{2019}]|[\"\x{2033}])\.?[, ]*"
 )
 _IN_PARTS = r"\A\s*(?:" + "|".join(
     (
