@@ -100,6 +100,12 @@ class Block:
             good[fault.rows] = False
         return good
 
+    def with_rows(self, rows: pa.Array) -> Block:
+        """Returns the block with other bytes for each of its M raw rows, `[M]` binary."""
+        at = pc.index_in(self.rejected.column("position"), value_set=self.positions)
+        rejected = self.rejected.set_column(4, REJECTED.field("row"), raw_bytes(rows.take(at)))
+        return replace(self, rows=rows, rejected=rejected)
+
     def with_faults(self, faults: Sequence[Fault]) -> Block:
         """Returns the block with more faults; the first fault of a row is its reason."""
         return replace(self, faults=(*self.faults, *(f for f in faults if len(f.rows))))

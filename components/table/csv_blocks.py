@@ -68,9 +68,11 @@ def read_blocks(
 
     def typed(piece: Piece) -> Block:
         nonlocal is_sound
+        as_read = raw_block(piece, span, empty_is_row=len(span.header) == 1)
+        block = as_read
         if span.surplus:
             piece = parser.without_surplus(piece, span)
-        block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
+            block = raw_block(piece, span, empty_is_row=len(span.header) == 1)
         # After a block with an open quote the next one most likely has one too, and trying the
         # fast way in vain would cost a third more.
         typed_block = _read_typed(block, piece, parser) if is_sound else None
@@ -78,7 +80,7 @@ def read_blocks(
             unsound = _unsound_rows(block, parser) if _may_be_unsound(piece.data) else []
             typed_block = _read_slowly(block.without_faults(unsound), parser)
             is_sound = not any(len(f.rows) for f in unsound)
-        return typed_block
+        return typed_block.with_rows(as_read.rows) if span.surplus else typed_block
 
     rows_in_utf8 = pieces(
         span, block_bytes, quoted_newlines=source.quoted_newlines, encoding=source.encoding

@@ -120,3 +120,12 @@ def test_a_long_row_among_rows_with_empty_values_is_rejected(read: Reader) -> No
     result = read(f"a,b\n{rows}", "a string, b int")
     assert len(result.rows) == 300_000
     assert [r["reason"] for r in result.rejected] == ["long_row"]
+
+
+@pytest.mark.parametrize("size", [None, 1, 9])
+def test_a_rejected_row_keeps_the_empty_values_beyond_the_header(
+    read: Reader, size: int | None
+) -> None:
+    result = read("a,b\n1,x,\n?,y,\n3,z,\n4\n", "a int, b string", range_bytes=size)
+    assert result.rows == [(1, "x"), (3, "z")]
+    assert [(r["position"], r["row"]) for r in result.rejected] == [(9, b"?,y,"), (19, b"4")]
