@@ -18,6 +18,8 @@ from quatrain.components.errors import ArtifactError
 from quatrain.trainer.settings import Hyperparameters
 
 FIRST = "this is the first run of this model that was measured"
+VISIBLE = 0.01
+"""Smaller metrics are shown with more decimals, so any difference counts."""
 SECTIONS = ("spec", "rows", "data", "code", "metrics")
 """What is compared, in the order in which it is shown."""
 MAX_TEXT = 120
@@ -69,6 +71,7 @@ def since_last_run(root: str, name: str, now: Mapping[str, Any]) -> dict[str, An
     found: dict[str, Any] = {"run": before["run"], "made": before["made"], "why": ""}
     for section in SECTIONS:
         found[section] = list(_differences("", before[section], now[section]))
+    found["metrics"] = [c for c in found["metrics"] if not _looks_equal(c["before"], c["now"])]
     return found
 
 
@@ -95,6 +98,13 @@ def _differences(where: str, before: Any, now: Any) -> Iterator[dict[str, Any]]:
             yield from _differences(place, before[key], now[key])
         elif before.get(key, now.get(key)) is not None:
             yield {"what": place, "before": before.get(key), "now": now.get(key)}
+
+
+def _looks_equal(before: float | None, now: float | None) -> bool:
+    """Returns whether two metrics are the same in the four decimals that pages show."""
+    if before is None or now is None:
+        return before is now
+    return f"{before:.4f}" == f"{now:.4f}" and abs(now) >= VISIBLE
 
 
 def _by_name(value: Any) -> Any:

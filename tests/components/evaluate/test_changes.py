@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from quatrain.components import history
 from quatrain.components.evaluate.changes import FIRST, in_words, record_of, since_last_run
 
@@ -83,6 +85,26 @@ def test_a_metric_without_a_value_has_changed_when_it_gets_one(tmp_path: Path) -
         {"what": "auc", "before": 0.75, "now": 0.5},
         {"what": "f1", "before": None, "now": 0.25},
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "changed"),
+    [
+        (0.31086, 0.31094, False),
+        (0.9990, 0.9999, True),
+        (0.00012, 0.000121, True),
+        (0.0, 0.0, False),
+    ],
+)
+def test_a_metric_that_shows_the_same_decimals_has_not_changed(
+    tmp_path: Path, before: float, now: float, changed: bool
+) -> None:
+    first, second = metrics(), metrics()
+    first["metrics"] = {"log_loss": {"value": before}}
+    second["metrics"] = {"log_loss": {"value": now}}
+    history.record_last(str(tmp_path), "m", record_of(SPEC, first))
+    found = since_last_run(str(tmp_path), "m", record_of(SPEC, second))
+    assert bool(found["metrics"]) is changed
 
 
 def test_the_first_run_says_so(tmp_path: Path) -> None:
