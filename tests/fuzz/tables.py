@@ -257,8 +257,9 @@ def _check_texts(
     # Of a value, the rest of it may not be UTF-8 in a column that is not read.
     text = row.decode("utf-8", "surrogateescape")
     [cells, *rest] = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)) or [[]]
-    assert not rest and len(cells) in (len(names), 0), (row, cells)
-    by_name = dict(zip(names, cells or [""], strict=True))
+    cells, beyond = cells[: len(names)] or [""], cells[len(names) :]
+    assert not rest and len(cells) == len(names) and not any(beyond), (row, cells)
+    by_name = dict(zip(names, cells, strict=True))
     for name, type_ in case.columns.items():
         if type_ == "string":
             cell = by_name[name]
