@@ -58,7 +58,7 @@ class ArtifactError(QuatrainError):
 
 
 class PortError(QuatrainError):
-    """The server cannot listen where it is told to."""
+    """The server cannot listen on the port of its environment."""
 
 
 class GateFailed(QuatrainError):

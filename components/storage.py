@@ -10,7 +10,8 @@ from __future__ import annotations
 import datetime
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -289,9 +290,19 @@ def read_head(path: str, n_bytes: int, compression: str | None = None) -> bytes:
     Raises:
         SourceError: The file cannot be read.
     """
+    with readable(path), open_stream(path, compression) as stream:
+        return bytes(stream.read(n_bytes))
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """Names the file in whose reading an error of the system occurs.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
     try:
-        with open_stream(path, compression) as stream:
-            return bytes(stream.read(n_bytes))
+        yield
     except OSError as error:
         raise SourceError(
             f"{path} cannot be read: {error.strerror or first_line(error)}; check its name and "

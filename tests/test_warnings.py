@@ -1,4 +1,4 @@
-"""A column that has tripled is told in the same words wherever people look."""
+"""A column that has tripled gets the same warning wherever people look."""
 
 from __future__ import annotations
 

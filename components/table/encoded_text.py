@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.encodings import UNDECODABLE, is_single_byte, is_utf8
-from quatrain.components.storage import compression_of, open_stream
-from quatrain.components.wording import first_line
+from quatrain.components.storage import compression_of, open_stream, readable
 
 BOM = codecs.BOM_UTF8
 _MARKS = {
@@ -71,14 +70,8 @@ def read_utf8_head(path: str, n_bytes: int, encoding: str) -> bytes:
     Raises:
         SourceError: The file cannot be read.
     """
-    try:
-        with open_text(path, encoding) as stream:
-            return bytes(stream.read(n_bytes))
-    except OSError as error:
-        raise SourceError(
-            f"{path} cannot be read: {error.strerror or first_line(error)}; check its name and "
-            f"rights"
-        ) from error
+    with readable(path), open_text(path, encoding) as stream:
+        return bytes(stream.read(n_bytes))
 
 
 def to_utf8(data: bytes, encoding: str) -> bytes:

@@ -66,7 +66,7 @@ def gcloud(tmp_path):
     """Runs gcloud against emulators of Vertex AI and Cloud Storage."""
     program = shutil.which("gcloud")
     if program is None:
-        pytest.skip("gcloud is not installed")  # the issue's word: where it is installed
+        pytest.skip("gcloud is not installed")
     google = emulator.Vertex()
     with emulator.serving(google) as url, storage.serving() as buckets:
         environment = {

@@ -348,7 +348,7 @@ def test_a_file_that_is_not_a_pipeline_is_refused(tmp_path, text, sentence):
 
 @pytest.fixture
 def full_disk():
-    """Lets no file grow beyond 4 KB: the system's refusal is told from that of a full disk."""
+    """Lets no file grow beyond 4 KB, which the system refuses otherwise than a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     yield

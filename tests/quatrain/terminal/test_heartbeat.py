@@ -1,4 +1,4 @@
-"""A verb that prints nothing for a while is said to be still at work."""
+"""A verb that prints nothing for a while reports that it is still at work."""
 
 import io
 
