@@ -27,7 +27,7 @@ from quatrain.components.termination import termination_as_interrupt
 from quatrain.components.wording import counted
 from quatrain.local import kfp_seam, training_job
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
-from quatrain.local.runs import Run, Step, start_run
+from quatrain.local.runs import RunFolder, Step, start_run
 from quatrain.pipelines.compiled import (
     LAUNCHER,
     TUNING_LAUNCHER,
@@ -56,7 +56,7 @@ class StepFailed(QuatrainError):
 class _Session:
     """The tasks of one run: starts them, times them, and records why one failed."""
 
-    def __init__(self, run: Run, compiled: Compiled, console: Console) -> None:
+    def __init__(self, run: RunFolder, compiled: Compiled, console: Console) -> None:
         self.run, self.compiled, self.console = run, compiled, console
         self.failure = ""
         self._artifacts: dict[str, str] = {}
@@ -186,7 +186,7 @@ def run_pipeline(
     stream: TextIO | None = None,
     trust: bool = False,
     copied: Callable[[], object] = lambda: None,
-) -> Run:
+) -> RunFolder:
     """Executes a compiled pipeline file, byte for byte, on this machine.
 
     Args:

@@ -51,8 +51,8 @@ class Step:
         return {**entry, "wall_s": round(self.wall_s, 3), "cpu_s": round(self.cpu_s, 3)}
 
 
-class Run:
-    """A run and its folder. `run.json` is written at the start, after each step and at the end."""
+class RunFolder:
+    """Writes the folder of a run: `run.json` at the start, after each step and at the end."""
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         self.folder = folder
@@ -134,7 +134,9 @@ def _write_over(path: Path, data: bytes) -> None:
             stream.truncate()
 
 
-def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[str, Any]) -> Run:
+def start_run(
+    root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[str, Any]
+) -> RunFolder:
     """Creates the folder `<root>/<name>/<run id>`.
 
     Args:
@@ -165,7 +167,7 @@ def start_run(root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[s
         "spec": spec.sha256,
         "arguments": arguments,
     }
-    return Run(folder, record)
+    return RunFolder(folder, record)
 
 
 def models_below(root: Path) -> list[Path]:

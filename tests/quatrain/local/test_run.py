@@ -18,7 +18,7 @@ import yaml
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.local import run as local
-from quatrain.local.runs import Run, _write_over, find_run
+from quatrain.local.runs import RunFolder, _write_over, find_run
 from quatrain.pipelines.compiled import PipelineError
 
 ROOT = Path(__file__).parents[3]
@@ -132,7 +132,7 @@ def test_the_run_s_folder_holds_what_ran_and_links_to_what_came_out(alone, toy_p
 
 
 def test_an_artifact_without_its_manifest_is_not_linked(tmp_path):
-    run = Run(tmp_path, {})
+    run = RunFolder(tmp_path, {})
     (tmp_path / "pipeline/examples/rejected").mkdir(parents=True)
     run.link({"examples": str(tmp_path / "pipeline/examples")})
     assert not (tmp_path / "examples").exists()
@@ -163,7 +163,7 @@ def test_runs_sort_by_their_start_and_latest_is_the_last_that_was_measured(
 def test_a_run_that_fails_its_gate_is_the_latest_and_no_champion(tmp_path):
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
-        run = Run(tmp_path / name, {})
+        run = RunFolder(tmp_path / name, {})
         if name != "three":
             (run.folder / "pipeline/evaluation").mkdir(parents=True)
             (run.folder / "pipeline/evaluation/metrics.json").write_text("{}")
@@ -176,7 +176,7 @@ def test_a_run_that_fails_its_gate_is_the_latest_and_no_champion(tmp_path):
 def test_where_no_run_was_measured_the_last_is_found(tmp_path):
     for name in ("1", "2"):
         (tmp_path / name).mkdir()
-        Run(tmp_path / name, {}).finish("no rows")
+        RunFolder(tmp_path / name, {}).finish("no rows")
     assert not (tmp_path / "latest").exists()
     assert find_run(tmp_path) == tmp_path / "2"
 
@@ -184,7 +184,7 @@ def test_where_no_run_was_measured_the_last_is_found(tmp_path):
 def test_the_champion_is_the_last_run_that_succeeded(tmp_path):
     for name, error in (("one", ""), ("two", "the gate failed")):
         (tmp_path / name).mkdir()
-        Run(tmp_path / name, {}).finish(error)
+        RunFolder(tmp_path / name, {}).finish(error)
     assert os.readlink(tmp_path / "champion") == "one"
 
 
@@ -225,7 +225,7 @@ def test_a_retried_launcher_finds_its_failed_job_and_trains_no_second_time(
 
 
 def test_an_error_names_the_report_if_the_run_came_that_far(tmp_path):
-    run = Run(tmp_path, {})
+    run = RunFolder(tmp_path, {})
     assert run.with_report("the gate failed") == "the gate failed"
     (tmp_path / "report.html").write_text("page")
     assert run.with_report("the gate failed") == f"the gate failed\nreport: {tmp_path}/report.html"
@@ -367,7 +367,7 @@ def test_a_run_on_a_full_disk_is_refused_with_the_folder_and_the_way_out(
 
 
 def test_a_record_that_a_full_disk_does_not_take_hides_no_reason(tmp_path, full_disk):
-    run = Run(tmp_path, {})
+    run = RunFolder(tmp_path, {})
     run.finish("step train failed: " + "x" * 5_000)
     assert json.loads((tmp_path / "run.json").read_text())["steps"] == []
 
