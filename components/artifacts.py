@@ -9,6 +9,13 @@ from uuid import uuid4
 
 from quatrain.trainer.uris import named
 
+CACHE = ".cache"
+"""The folder below the folder of all runs with what later runs take instead of making it again. No
+model has such a name. It can be removed at any time."""
+CACHED = "cached"
+"""The key in an artifact's manifest of what was taken from the cache, each with the run that made
+it: `{"proof": "20261202T081500-123456"}`."""
+
 
 def sha256_of(path: Path | str) -> str:
     """Returns the sha256 of a file, in hexadecimal."""
@@ -52,6 +59,6 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def run_again(step: str) -> str:
-    """Returns the way out if a step's artifact is incomplete; only preprocess is ever cached."""
+    """Returns the way out if a step's artifact is incomplete; on Vertex AI preprocess is cached."""
     cached = ", by `quatrain submit --no-cache` on Vertex AI" if step == "preprocess" else ""
     return f"run the {step} step again{cached}"

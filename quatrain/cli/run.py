@@ -41,6 +41,7 @@ from quatrain.vertex.checks import engine
     help="Run this compiled file instead of compiling one.",
 )
 @TRUST
+@click.option("--no-cache", is_flag=True, help="Do all again, even what has not changed.")
 @AT
 def run(
     spec: Path,
@@ -52,6 +53,7 @@ def run(
     workers: int | None,
     pipeline: Path | None,
     trust: bool,
+    no_cache: bool,
     at: str,
 ) -> None:
     """Run the whole pipeline for SPEC on this machine.
@@ -93,6 +95,7 @@ def run(
             runner=runner,
             runner_options=options,
             at=at,
+            cached=not no_cache,
             trust=trust or pipeline is None,
             copied=lambda: shutil.rmtree(folder),  # a killed run would leave it
         )

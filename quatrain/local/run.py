@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
+from uuid import uuid4
 
 from kfp import components, local
 
@@ -36,7 +37,7 @@ from quatrain.pipelines.compiled import (
     read_compiled,
 )
 from quatrain.pipelines.origin import check_origin
-from quatrain.terminal.console import Console, summarize
+from quatrain.terminal.console import Console, summarize, taken_from_cache
 from quatrain.terminal.verdict import last_lines
 from quatrain.trainer.failure import full_disk
 
@@ -104,7 +105,8 @@ class _Session:
         if self.run.steps and self.run.steps[-1].status == "running":
             step = self.run.steps[-1]
             step.status = "succeeded"
-            summary, self._artifacts = summarize(self._artifacts), {}
+            step.cached |= taken_from_cache(self._artifacts)
+            summary, self._artifacts = summarize(self._artifacts, step.cached), {}
             self.console.step_ended(self._number(step.name), step.name, step.wall_s, summary)
             self.run.write()
 
@@ -182,6 +184,7 @@ def run_pipeline(
     runner: str = "local",
     runner_options: Mapping[str, Any] | None = None,
     at: str = "",
+    cached: bool = True,
     scheduled: str = UNSCHEDULED,
     stream: TextIO | None = None,
     trust: bool = False,
@@ -197,6 +200,7 @@ def run_pipeline(
         runner: Where Beam runs.
         runner_options: Beam's options for the runner.
         at: The time of the run, at which a window of the source ends; if empty, now.
+        cached: Whether to take from the cache what has not changed since an earlier run.
         scheduled: The value of the placeholder of the schedule time, as on Vertex.
         stream: Receives the progress; by default stderr.
         trust: Whether to run a file that `quatrain compile` would not write.
@@ -216,6 +220,7 @@ def run_pipeline(
         "location": HERE,
         "root": str(root.absolute()),
         **({"at": at} if at else {}),
+        **({} if cached or not compiled.takes("cache_key") else {"cache_key": uuid4().hex}),
         **({"template": compiled.sha256} if compiled.takes("template") else {}),
         **({"runner_options": dict(runner_options)} if runner_options else {}),
     }

@@ -36,12 +36,22 @@ LATEST, CHAMPION = "latest", "champion"
 
 @dataclass
 class Step:
-    """One step of a run, with its wall and CPU time in seconds, including child processes."""
+    """One step of a run, with its wall and CPU time in seconds, including child processes.
+
+    Attributes:
+        name: The task of the outermost pipeline.
+        status: running, succeeded or failed.
+        wall_s: Its time by the clock.
+        cpu_s: Its CPU time.
+        cached: What was taken from the cache, each with the run that made it.
+        started: When it started, by the monotonic clock.
+    """
 
     name: str
     status: str = "running"
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    cached: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic, repr=False)
 
     def as_json(self) -> dict[str, Any]:

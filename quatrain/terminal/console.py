@@ -6,10 +6,11 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from quatrain.components.artifacts import CACHED
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted, plain
 
@@ -19,6 +20,7 @@ FIRST_HEARTBEAT_S, HEARTBEAT_S = 10.0, 30.0
 """Seconds before the first line of a long step where the output is not a terminal, and between the
 later ones."""
 
+_NOTHING: Mapping[str, str] = {}
 _PROGRESS = re.compile(r"(?:[\d-]{10} [\d:]{8},\d{3} (?P<trainer>.+)|(?P<step>[a-z]+: .+))$")
 """A line that the trainer logged, after a time, or that a step printed, after its name."""
 
@@ -85,14 +87,28 @@ class Console:
             print("\r\x1b[K", end="", file=self._terminal)
 
 
-def summarize(artifacts: dict[str, str]) -> str:
-    """Returns the key numbers of a step's artifacts, from their manifests."""
-    parts = []
-    for name, (manifest, describe) in _SUMMARIES.items():
+def summarize(artifacts: Mapping[str, str], cached: Mapping[str, str] = _NOTHING) -> str:
+    """Returns the key numbers of a step's artifacts, and what was taken from the cache.
+
+    Args:
+        artifacts: The folders of the artifacts, whose manifests have the numbers.
+        cached: What was taken from the cache, each with the run that made it.
+    """
+    numbers = "; ".join(_SUMMARIES[name][1](m) for name, m in _manifests(artifacts))
+    taken = ", ".join(f"{what} from the cache (run {run})" for what, run in cached.items())
+    return ": ".join(filter(None, (taken, numbers)))
+
+
+def taken_from_cache(artifacts: Mapping[str, str]) -> dict[str, str]:
+    """Returns what the artifacts' manifests say was taken from the cache, with the run of each."""
+    return {w: run for _, m in _manifests(artifacts) for w, run in m.get(CACHED, {}).items()}
+
+
+def _manifests(artifacts: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for name, (manifest, _) in _SUMMARIES.items():
         path = Path(artifacts.get(name, "")) / manifest
         if name in artifacts and path.is_file():
-            parts.append(describe(json.loads(path.read_text(encoding="utf-8"))))
-    return "; ".join(parts)
+            yield name, json.loads(path.read_text(encoding="utf-8"))
 
 
 def _examples(manifest: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import io
 import json
 
-from quatrain.terminal.console import Console, summarize
+from quatrain.terminal.console import Console, summarize, taken_from_cache
 
 
 class Terminal(io.StringIO):
@@ -87,6 +87,17 @@ def test_the_loss_is_that_of_what_was_exported(tmp_path):
     (tmp_path / "model" / "metadata.json").write_text(json.dumps(model))
     assert summarize({"model": str(tmp_path)}) == (
         "blend: 1,200 steps, 3 epochs (epochs), validation loss 0.2000"
+    )
+
+
+def test_what_was_taken_from_the_cache_stands_before_the_key_numbers(tmp_path):
+    manifest = {"sha256": "ab" * 32, "checks": ["metadata"], "cached": {"proof": "run-1"}}
+    (tmp_path / "package.json").write_text(json.dumps(manifest))
+    artifacts = {"package": str(tmp_path)}
+    cached = taken_from_cache(artifacts)
+    assert cached == {"proof": "run-1"}
+    assert summarize(artifacts, cached) == (
+        "proof from the cache (run run-1): sha256 abababababab, 1 check passed"
     )
 
 
