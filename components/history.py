@@ -1,10 +1,10 @@
 """The record of a model's earlier runs, for its later ones: `<root>/<name>/statistics/`.
 
 A run that passed its gate leaves the place of its model there, and a copy of its statistics, so
-that they outlive its artifacts. Every run that was measured leaves what made it. The folder follows
-from the pipeline's parameters, which a schedule never changes. In a bucket it is read and written
-through the API: a mount shows what another run has replaced for a minute more, or fails to open it
-(ESTALE).
+that they outlive its artifacts. Every run that was measured leaves what made it, for the next one
+and, below `runs/`, for good. The folder follows from the pipeline's parameters, which a schedule
+never changes. In a bucket it is read and written through the API: a mount shows what another run
+has replaced for a minute more, or fails to open it (ESTALE).
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ LOST = "lost"
 """The name of the record of examples that were deleted, but may still be in the cache."""
 LAST = "last"
 """The name of the record of the last run that was measured, whether it passed its gate or not."""
+RUNS = "runs"
+"""The folder of a record for each run that was measured, named by its run."""
 _RECORDS = {role: f"the statistics of {whose}" for role, whose in ROLES.items()} | {
     LOST: "the record of deleted examples",
     LAST: "the record of the last run",
@@ -128,6 +130,13 @@ def record_last(root: str, name: str, record: Mapping[str, Any]) -> None:
         write_file(record_uri(root, name, LAST), json_bytes({"version": VERSION, **record}))
 
 
+def record_measured(root: str, name: str, record: Mapping[str, Any]) -> None:
+    """Records a run that was measured, for good; without a root or an id, nothing is recorded."""
+    if root and record["run"]:
+        uri = record_uri(root, name, f"{RUNS}/{record['run']}")
+        write_file(uri, json_bytes({"version": VERSION, **record}))
+
+
 def last_run(root: str, name: str) -> dict[str, Any] | None:
     """Returns the record of the last run of a model that was measured; None before the first.
 
@@ -158,5 +167,11 @@ def _read(root: str, name: str, record: str) -> dict[str, Any] | None:
 
 
 def record_uri(root: str, name: str, record: str) -> str:
-    """Returns the path or uri of a record of a model: one of `ROLES`, `LOST` or `LAST`."""
+    """Returns the path or uri of a record of a model.
+
+    Args:
+        root: The folder of all runs.
+        name: The name of the model.
+        record: One of `ROLES`, `LOST` or `LAST`, or the name of a run below `RUNS`.
+    """
     return f"{root.rstrip('/')}/{name}/statistics/{record}.json"

@@ -12,6 +12,7 @@ from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.changes import record_of
 from quatrain.components.evaluate.gate import require_passed
+from quatrain.components.evaluate.measured_run import measured_run
 from quatrain.components.folder import read_manifest
 from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.serve.served_model import read_metadata, read_transform
@@ -103,7 +104,7 @@ def promote(
 ) -> None:
     """Makes a model the champion of later runs, provided that it passed its gate.
 
-    Either way, the run is recorded as the last one that was measured.
+    Either way, the run is recorded as one that was measured, and as the last one.
 
     Args:
         spec: The spec of the run.
@@ -118,7 +119,10 @@ def promote(
         GateFailed: The model missed a bound of the gate.
     """
     metrics = read_manifest(evaluation, "metrics.json", "evaluate")
-    history.record_last(root, metrics["name"], record_of(spec.as_document(), metrics))
+    made_of = record_of(spec.as_document(), metrics)
+    history.record_last(root, metrics["name"], made_of)
+    artifacts = {"examples": examples, "evaluation": evaluation, "model": model_uri}
+    history.record_measured(root, metrics["name"], measured_run(made_of, metrics, artifacts))
     require_passed(metrics, model_uri)
     history.record_run(
         root,

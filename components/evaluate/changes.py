@@ -70,7 +70,7 @@ def since_last_run(root: str, name: str, now: Mapping[str, Any]) -> dict[str, An
         return {"run": "", "made": "", "why": FIRST}
     found: dict[str, Any] = {"run": before["run"], "made": before["made"], "why": ""}
     for section in SECTIONS:
-        found[section] = list(_differences("", before[section], now[section]))
+        found[section] = list(differences(before[section], now[section]))
     found["metrics"] = [c for c in found["metrics"] if not _looks_equal(c["before"], c["now"])]
     return found
 
@@ -85,8 +85,14 @@ def in_words(change: Mapping[str, Any], arrow: str = "->") -> str:
     return f"{what}: {_shown(what, before)} {arrow} {_shown(what, now)}"
 
 
-def _differences(where: str, before: Any, now: Any) -> Iterator[dict[str, Any]]:
-    """Yields the keys at which two documents differ; None stands for a key that is absent."""
+def differences(before: Any, now: Any, where: str = "") -> Iterator[dict[str, Any]]:
+    """Yields the keys at which two documents differ; None stands for a key that is absent.
+
+    Args:
+        before: The earlier document.
+        now: The later one.
+        where: The place of both in a larger document.
+    """
     before, now = _by_name(before), _by_name(now)
     if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
         if before != now:
@@ -95,7 +101,7 @@ def _differences(where: str, before: Any, now: Any) -> Iterator[dict[str, Any]]:
     for key in {**before, **now}:
         place = f"{where}.{key}" if where else key
         if key in before and key in now:
-            yield from _differences(place, before[key], now[key])
+            yield from differences(before[key], now[key], place)
         elif before.get(key, now.get(key)) is not None:
             yield {"what": place, "before": before.get(key), "now": now.get(key)}
 
