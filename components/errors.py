@@ -21,6 +21,10 @@ class SourceDenied(SourceError):
     """These credentials may not read or list the source; another account may."""
 
 
+class FrameError(QuatrainError):
+    """What was passed for a table in memory is none, or has a column that no file could hold."""
+
+
 class BucketError(QuatrainError):
     """A bucket of the run is not regional in the job's region, or its region is unknown."""
 

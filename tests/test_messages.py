@@ -31,11 +31,11 @@ NOT_PROSE = re.compile(r"TRY_CAST\((?:regexp_)?replace|^tr |^import |\\[swd]|  #
 SEVERAL = ("len(classes)", "n_classes", "self._limit")
 """Numbers that are above 1 wherever they are shown; the trainer has no `counted`."""
 IMPERATIVES = """
-add allow apply ask build call change check choose close compare compile copy correct create cut
-declare delete derive drop evaluate export find flatten free give grant install keep launch
-leave let list log look lower make mend merge move name open pass put raise read reject remove
-rename repeat replace report run save send set shorten start submit swap take train try upgrade
-upload use wait widen write
+add allow apply ask build call change check choose close compare compile convert copy correct
+create cut declare delete derive drop evaluate export find flatten free give grant install keep
+launch leave let list log look lower make mend merge move name open pass put raise read reject
+remove rename repeat replace report run save send set shorten start submit swap take train try
+upgrade upload use wait widen write
 """
 PASSED_ON = re.compile(
     r"«(?:=\w+|.*(?:problem|sentence|fix|advice|way_out|detail|reason|why|failure|found|Failure"
