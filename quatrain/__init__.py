@@ -1,20 +1,81 @@
 """Turns a table into a trained, evaluated and served TensorFlow model."""
 
-__all__ = ["__version__"]
+# This file imports nothing: for `python -m quatrain`, it runs before __main__.py has made the path
+# safe, and a user's folder may hold a typing.py. Type checkers take this name for typing's.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from quatrain.components.errors import (
+        ArtifactError,
+        DataError,
+        DriftFailed,
+        GateFailed,
+        PackageError,
+        QuatrainError,
+        RunnerError,
+        SourceError,
+        SpecError,
+        TierError,
+        TrainingFailed,
+    )
+    from quatrain.draft.propose import Proposal
+    from quatrain.face.check import CheckedSpec, check
+    from quatrain.face.init import init
+    from quatrain.face.run import run
+    from quatrain.local.run import StepFailed
+
+__all__ = [
+    "ArtifactError",
+    "CheckedSpec",
+    "DataError",
+    "DriftFailed",
+    "GateFailed",
+    "PackageError",
+    "Proposal",
+    "QuatrainError",
+    "RunnerError",
+    "SourceError",
+    "SpecError",
+    "StepFailed",
+    "TierError",
+    "TrainingFailed",
+    "__version__",
+    "check",
+    "init",
+    "run",
+]
 __version__: str
 
-# This file imports nothing: for `python -m quatrain`, it runs before __main__.py has made the path
-# safe, and a user's folder may hold a typing.py.
+_HOMES = {
+    "init": "face.init",
+    "check": "face.check",
+    "CheckedSpec": "face.check",
+    "run": "face.run",
+    "Proposal": "draft.propose",
+    "StepFailed": "local.run",
+}
+"""The module of each public name; errors come from `quatrain.components.errors`."""
 
 
 def __getattr__(name: str) -> object:
     """Loads a public name when it is first used (PEP 562), so that `import quatrain` is quick."""
-    if name == "__version__":
-        from importlib.metadata import version
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from quatrain.calls import USERS_MODULES_LAST
 
-        return version("quatrain")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with USERS_MODULES_LAST:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("quatrain")
+        from importlib import import_module
+
+        value: object = getattr(
+            import_module(f"quatrain.{_HOMES.get(name, 'components.errors')}"), name
+        )
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__})

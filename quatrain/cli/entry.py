@@ -13,7 +13,6 @@ import click
 
 from quatrain.cli import doctor, jobs, pipeline, predict, report, run, schedule, spec, tiers
 from quatrain.cli.exit_codes import FAILED, INTERRUPTED, USAGE
-from quatrain.components.errors import QuatrainError
 from quatrain.components.wording import near
 
 
@@ -142,13 +141,13 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    from quatrain.trainer.settings import TrainerError
+    from quatrain.calls import as_ours
 
-    if isinstance(error, QuatrainError | TrainerError):
-        return str(error)
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror} (--debug shows where)"
-    return (
-        f"{type(error).__name__}: {error}; that is a fault of Quatrain, so report it with the "
-        f"lines that --debug prints"
-    )
+    known = as_ours(error)
+    if known is None:
+        return (
+            f"{type(error).__name__}: {error}; that is a fault of Quatrain, so report it with the "
+            f"lines that --debug prints"
+        )
+    of_system = isinstance(known.__cause__ or error, OSError)
+    return f"{known} (--debug shows where)" if of_system else str(known)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quatrain.vertex.checks.engine import LOCAL
-
 if TYPE_CHECKING:
     from quatrain.vertex.submission import JobRequest
 
@@ -111,18 +109,14 @@ def with_options(*options: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-def runner_options_of(
-    runner: str, pairs: Sequence[str], workers: int | None = None
-) -> dict[str, Any]:
+def runner_options_of(pairs: Sequence[str]) -> dict[str, Any]:
     """Returns runner options from KEY=VALUE pairs; a repeated key holds a list.
 
     Args:
-        runner: The engine.
         pairs: The values of `--runner-option`.
-        workers: How many processes the local engine has; None for its default.
 
     Raises:
-        click.UsageError: A pair has no value, or `workers` does not suit the engine.
+        click.UsageError: A pair has no value.
     """
     options: dict[str, Any] = {}
     for pair in pairs:
@@ -130,23 +124,14 @@ def runner_options_of(
         if not (key and equals):
             raise click.UsageError(f"--runner-option {pair!r}: write KEY=VALUE")
         options[key] = [*_as_list(options[key]), value] if key in options else value
-    if workers is None:
-        return options
-    if runner != LOCAL:
-        raise click.UsageError(
-            f"--workers belongs to runner local; give {runner!r} its own --runner-option, such as "
-            f"max_num_workers=N for dataflow or parallelism=N for flink"
-        )
-    if workers < 0:
-        raise click.UsageError(f"--workers is {workers}; write at least 1, or 0 for one per core")
-    return {**options, "direct_num_workers": workers}
+    return options
 
 
 def request_of(spec: Path, settings: dict[str, Any]) -> JobRequest:
     """Returns the request that the values of the options in `JOB` describe."""
     from quatrain.vertex.submission import JobRequest
 
-    options = runner_options_of(settings["runner"], settings.pop("runner_options"))
+    options = runner_options_of(settings.pop("runner_options"))
     return JobRequest(spec=spec, runner_options=options, **settings)
 
 

@@ -30,11 +30,13 @@ def init(data: str, target: str, output: Path | None) -> None:
     Example:
       quatrain init taxi.csv --target tips -o taxi.yaml
     """  # noqa: D301
-    from quatrain.draft.propose import propose
-    from quatrain.terminal.printouts import proposal_lines
+    from quatrain.draft.propose import default_path
+    from quatrain.face.init import init as propose
 
-    for line in proposal_lines(propose(data, target, output)):
+    proposal = propose(data, target, output=output or default_path(data))
+    for line in proposal.lines():
         click.echo(line)
+    click.echo(f"next: quatrain run {proposal.path}")
 
 
 @click.command()
@@ -52,42 +54,11 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str, cloud: Pat
     Example:
       quatrain check examples/flights/flights.yaml --set clean.max_rejected=0.01
     """  # noqa: D301
-    from quatrain.components.errors import SpecError
-    from quatrain.components.package.publishing import check_trainer
-    from quatrain.components.tiers import tiers
-    from quatrain.components.times import window_end
-    from quatrain.components.train.plan import resolve_tier
-    from quatrain.components.wording import counted
-    from quatrain.terminal.console import rows_in_words
-    from quatrain.validation import sample
-    from quatrain.validation.typos import load_with_source
+    from quatrain.face.check import check as check_spec
 
-    model_spec = load_with_source(spec, overrides)
-    resolved = resolve_tier(model_spec, tier)
-    doubts = []
-    if cloud:
-        from quatrain.vertex.checks.run import check_run, local_inputs
-        from quatrain.vertex.cloud_file import load_cloud
-
-        doubts = check_run(model_spec, load_cloud(cloud), resolved)
-        doubts += local_inputs(model_spec)
-    trainer = model_spec.train.trainer or ""
-    if "://" in trainer:
-        click.echo(f"warning: train.trainer: {trainer} is not checked here", err=True)
-    else:
-        check_trainer(trainer)
-    result = sample.check(model_spec, window_end(model_spec.source.window, at))
-    if result.sample:
-        click.echo(f"sampled {rows_in_words(result.sample.rows)}")
-    if result.problems:
-        raise SpecError("\n".join(f"{spec.name}: {problem}" for problem in result.problems))
-    for warning in [*doubts, *result.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]:
+    checked = check_spec(spec, tier=tier, set=overrides, at=at, cloud=cloud)
+    click.echo(checked.sampled)
+    for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
-    for note in resolved.notes if resolved.name == "CUSTOM" else ():
-        click.echo(f"train.tier CUSTOM: {note}")
-    columns = counted(len(model_spec.columns), "column")
-    features = counted(len(model_spec.features), "feature")
-    click.echo(
-        f"{spec.name} is valid and fits a sample of its rows: {columns}, {features}, "
-        f"label {model_spec.label} ({model_spec.task}), tier {resolved.name}"
-    )
+    for line in checked.verdict():
+        click.echo(line)

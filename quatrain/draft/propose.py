@@ -3,33 +3,87 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from quatrain.components.artifacts import write_whole
+from quatrain.components.documents import parse
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.wording import counted
 from quatrain.draft.draft import Draft
 from quatrain.draft.infer import infer, model_name
 from quatrain.draft.write import write
-from quatrain.validation.load import load_spec
+from quatrain.validation.load import complete, validate
 from quatrain.validation.sample import check
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Proposal:
-    """A spec that was drafted, checked and written.
+    """A spec that `init` proposes for a table; `check` and `run` take it as it is.
 
     Attributes:
-        path: The file.
-        spec: The spec, as `run` reads it from there.
-        draft: The draft that the file was written from.
+        spec: The spec.
+        draft: The draft that its file is written from, with the questions and remarks.
         warnings: The warnings of the check against the rows.
+        path: The spec's file; None before it is written.
+        is_relative: Whether the file names the table by a relative path.
     """
 
-    path: Path
     spec: ModelSpec
     draft: Draft
     warnings: list[str]
+    path: Path | None = None
+    is_relative: bool = True
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    @property
+    def text(self) -> str:
+        """The spec as commented YAML."""
+        return write(self.draft, self.path.name if self.path else f"{self.spec.name}.yaml")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The sections of the spec, as its YAML holds them."""
+        (document,) = parse(self.text)
+        return dict(document)
+
+    def lines(self) -> Iterator[str]:
+        """Yields a summary of the spec, and what to check in it."""
+        spec, draft = self.spec, self.draft
+        used = f"{len(spec.inputs)} of {counted(len(draft.columns), 'column')}"
+        yield (
+            f"{self.path or spec.name}: {spec.label} ({spec.task}) from {used}, "
+            f"{counted(len(spec.features), 'feature')}, split by {spec.split.by}"
+        )
+        for question in draft.questions:
+            yield f"look at: {question.text}"
+            yield from (f"    {line}" for line in question.lines)
+        for remark in [*draft.remarks, *self.warnings]:
+            yield f"also: {remark}"
+
+    def write(self, path: Path | str) -> Proposal:
+        """Writes the spec, whole or not at all, and returns the proposal with its path.
+
+        The table's path is relative to the file's folder. Only one that was absolute and leads out
+        of that folder stays absolute.
+
+        Raises:
+            SpecError: The file exists, or its folder does not.
+        """
+        path = Path(path)
+        check_place(path)
+        source = self.draft.document["source"]
+        source = {**source, "uri": _uri_from(path, source["uri"], self.is_relative)}
+        draft = replace(self.draft, document={**self.draft.document, "source": source})
+        text = write(draft, path.name)
+        spec = _read(text, path.resolve().parent)
+        write_whole(path, text.encode())
+        return replace(self, spec=spec, draft=draft, path=path)
 
 
 def default_path(data: str) -> Path:
@@ -37,55 +91,65 @@ def default_path(data: str) -> Path:
     return Path(f"{model_name(data)}.yaml")
 
 
-def propose(data: str, target: str, output: Path | None = None) -> Proposal:
-    """Infers a spec, checks it against the rows and writes it, whole or not at all.
+def propose(data: str, target: str, output: Path | None = None, name: str = "") -> Proposal:
+    """Infers a spec and checks it against the rows; with `output`, also writes it.
 
     Args:
         data: The file, glob or uri of the table.
         target: The column to predict.
-        output: The spec's file; by default `default_path(data)`.
+        output: The spec's file; None writes none.
+        name: The model's name; by default that of the output, or else of the data.
 
     Raises:
         QuatrainError: The file exists, or no spec that runs can be written; the message says why,
             and the way out.
     """
-    path = output or default_path(data)
     draft = infer(data, target)  # first, since a wrong target is the nearer mistake
-    if path.exists():
-        raise SpecError(f"{path} already exists; remove it, or name another file with -o")
-    if not path.resolve().parent.is_dir():
-        raise SpecError(f"{path}: there is no folder {path.parent}; create it first")
-    source = {**draft.document["source"], "uri": _uri_from(path, data)}
-    document = {**draft.document, "name": model_name(path.name), "source": source}
+    if output:
+        check_place(output)
+    source = {**draft.document["source"], "uri": _absolute(data)}
+    name = name or (output.name if output else data)
+    document = {**draft.document, "name": model_name(name), "source": source}
     draft = replace(draft, document=document)
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(write(draft, path.name), encoding="utf-8")
-        spec = load_spec(part)
-        warnings = _check(spec)
-        os.replace(part, path)
+        spec = _read(write(draft, f"{document['name']}.yaml"), Path.cwd())
+        report = check(spec)
+        if report.problems:
+            raise SpecError("; ".join(report.problems))
     except SpecError as error:
         raise SpecError(f"no spec that runs can be written for {data}: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return Proposal(path, spec, draft, warnings)
+    proposal = Proposal(spec, draft, report.warnings, None, not Path(data).is_absolute())
+    return proposal.write(output) if output else proposal
 
 
-def _uri_from(path: Path, data: str) -> str:
-    """Returns the data's path as the spec names it: from the spec's folder.
+def check_place(path: Path) -> None:
+    """Checks that a spec can be written to a new file.
+
+    Raises:
+        SpecError: The file exists, or its folder does not.
+    """
+    if path.exists():
+        raise SpecError(f"{path} already exists; remove it, or choose another name")
+    if not path.resolve().parent.is_dir():
+        raise SpecError(f"{path}: there is no folder {path.parent}; create it first")
+
+
+def _read(text: str, folder: Path) -> ModelSpec:
+    """Returns the spec of a text, as `run` would read it from a file in the folder."""
+    (document,) = parse(text)
+    return validate(complete(document, folder))
+
+
+def _absolute(data: str) -> str:
+    return data if "://" in data else str(Path(data).parent.resolve() / Path(data).name)
+
+
+def _uri_from(path: Path, uri: str, is_relative: bool) -> str:
+    """Returns the path of the data as the spec names it: from the spec's folder.
 
     An absolute path outside of that folder stays absolute.
     """
-    if "://" in data:
-        return data
-    folder, file = path.resolve().parent, Path(data).parent.resolve() / Path(data).name
-    if Path(data).is_absolute() and not file.is_relative_to(folder):
-        return str(file)
-    return Path(os.path.relpath(file, folder)).as_posix()
-
-
-def _check(spec: ModelSpec) -> list[str]:
-    report = check(spec)
-    if report.problems:
-        raise SpecError("; ".join(report.problems))
-    return report.warnings
+    folder = path.resolve().parent
+    if "://" in uri or not (is_relative or Path(uri).is_relative_to(folder)):
+        return uri
+    return Path(os.path.relpath(uri, folder)).as_posix()

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quatrain.components.evaluate.gate import verdict_of
 from quatrain.components.folder import MISSHAPEN, in_shape, read_manifest
@@ -16,9 +16,6 @@ from quatrain.components.tiers.pools import load
 from quatrain.components.tiers.prices import PriceError, load_prices
 from quatrain.components.wording import counted, first_line
 from quatrain.terminal.verdict import change_lines, warning_lines
-
-if TYPE_CHECKING:
-    from quatrain.draft.propose import Proposal
 
 N_INPUTS = 5
 """Inputs that are named as the strongest."""
@@ -68,22 +65,6 @@ def tier_details(name: str, table: Path) -> str:
     lines += ["", *(f"  - {note}" for note in tier.notes)] if tier.notes else [""]
     lines += [f"  ! {warning}" for warning in tiers.warnings(tier)]
     return "\n".join(lines)
-
-
-def proposal_lines(proposal: Proposal) -> Iterator[str]:
-    """Yields a summary of the spec that was written for a table, and what to check in it."""
-    spec, draft = proposal.spec, proposal.draft
-    used = f"{len(spec.inputs)} of {counted(len(draft.columns), 'column')}"
-    yield (
-        f"{proposal.path}: {spec.label} ({spec.task}) from {used}, "
-        f"{counted(len(spec.features), 'feature')}, split by {spec.split.by}"
-    )
-    for question in draft.questions:
-        yield f"look at: {question.text}"
-        yield from (f"    {line}" for line in question.lines)
-    for remark in [*draft.remarks, *proposal.warnings]:
-        yield f"also: {remark}"
-    yield f"next: quatrain run {proposal.path}"
 
 
 def _tier_price(tier: tiers.Tier, table: Path) -> str:

@@ -1,6 +1,6 @@
 """Reads a spec from YAML and reports everything that is wrong with it at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,17 @@ from quatrain.components.specification.section import as_list
 from quatrain.components.wording import near
 from quatrain.validation.problems import cross_problems, rule_problems
 
+Overrides = Mapping[str, Any] | Sequence[str]
+"""Settings that replace those of a spec: values by their key, as `train.epochs`, or texts of the
+form `train.epochs=5`, with the value in YAML."""
 
-def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
+
+def load_spec(path: Path | str, overrides: Overrides = ()) -> ModelSpec:
     """Reads a spec from YAML; nothing but that file is read.
 
     Args:
         path: The file; a local source and a trainer of one's own are relative to it.
-        overrides: Settings of the form `a.b=value`, with the value in YAML.
+        overrides: Settings that replace those of the file.
 
     Raises:
         SpecError: The file is not there, is not YAML, or does not describe a model; every problem
@@ -30,26 +34,46 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
     return validate(read_document(path, overrides), Path(path).name)
 
 
-def read_document(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def read_document(path: Path | str, overrides: Overrides = ()) -> dict[str, Any]:
     """Returns the YAML of a spec with its overrides and absolute paths, not yet validated.
 
     Raises:
         SpecError: The file is not there, is not a mapping in YAML, or is larger than MAX_VALUES.
     """
-    where = Path(path)
     try:
         (document, *_) = [*read_documents(path), None]
     except DocumentError as error:
         raise SpecError(f"{path}: {error}") from error
+    return complete(document, Path(path).resolve().parent, overrides, str(path))
+
+
+def complete(
+    document: Any, folder: Path, overrides: Overrides = (), where: str = "spec"
+) -> dict[str, Any]:
+    """Returns a document with its overrides and absolute paths, not yet validated.
+
+    Args:
+        document: The spec as YAML holds it, which is changed in place.
+        folder: The absolute folder that its paths are relative to.
+        overrides: Settings that replace those of the document.
+        where: The name of the document in errors.
+
+    Raises:
+        SpecError: The document is not a mapping, or an override cannot be set.
+    """
     if not isinstance(document, dict):
         advice = "write one with `quatrain init FILE --target COLUMN`"
-        raise SpecError(f"{path}: is not a spec; {advice}")
+        raise SpecError(f"{where}: is not a spec; {advice}")
     if isinstance(document.get("source"), str):
         document["source"] = {"uri": document["source"]}  # --set source.uri=... needs a section
-    for text in overrides:
-        override(document, text)
-    _resolve_source(document, where.resolve().parent)
-    _resolve_trainer(document, where.resolve().parent)
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            set_value(document, key, value, f"set {key!r}")
+    else:
+        for text in overrides:
+            override(document, text)
+    _resolve_source(document, folder)
+    _resolve_trainer(document, folder)
     return document
 
 
@@ -91,12 +115,27 @@ def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
     key, equals, written = text.partition("=")
     if not equals or not key:
         raise SpecError(f"{option} {text}: write it as section.key=value")
-    *parents, last = key.split(".")
     try:
         (written_value, *_) = [*parse(written), None]
     except DocumentError as error:
         raise SpecError(f"{option} {text}: the value {error}") from error
-    section: Any = value
+    set_value(value, key, written_value, f"{option} {text}")
+
+
+def set_value(document: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Sets one key of a document, whose path is written with dots.
+
+    Args:
+        document: The document, which is changed in place.
+        key: The path of the key, as `train.epochs`.
+        value: The value.
+        where: The setting as it was written, for errors.
+
+    Raises:
+        SpecError: The path leads through a value that is no section.
+    """
+    *parents, last = key.split(".")
+    section: Any = document
     try:
         for parent, inner in pairwise([*parents, last]):
             if isinstance(section, dict):
@@ -107,8 +146,8 @@ def override(value: dict[str, Any], text: str, option: str = "--set") -> None:
                 raise SpecError(f"{parent} is not a section; leave out .{inner}")
         place = last if isinstance(section, dict) else _place_in(section, last)
     except SpecError as error:
-        raise SpecError(f"{option} {text}: {error}") from error
-    section[place] = written_value
+        raise SpecError(f"{where}: {error}") from error
+    section[place] = value
 
 
 def _place_in(entries: list[Any], name: str) -> int:

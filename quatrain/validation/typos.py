@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,24 @@ from quatrain.components.table.files import list_files
 from quatrain.components.table.header import read_footer, read_header, read_keys
 from quatrain.components.table.partitions import partition_keys
 from quatrain.components.wording import near
-from quatrain.validation.load import read_document, validate
+from quatrain.validation.load import Overrides, read_document, validate
 from quatrain.validation.problems import cross_problems, named_columns
 
 
-def load_with_source(path: Path | str, overrides: Sequence[str] = ()) -> ModelSpec:
-    """Reads a spec as `load_spec` does, and reads the header of a local source if that helps.
+def load_with_source(path: Path | str, overrides: Overrides = ()) -> ModelSpec:
+    """Reads a spec as `load_spec` does, and validates it by `validate_with_source`."""
+    return validate_with_source(read_document(path, overrides), Path(path).name)
+
+
+def validate_with_source(document: dict[str, Any], where: str) -> ModelSpec:
+    """Checks a document as `validate` does, and reads the header of a local source if that helps.
 
     If a feature names an unknown column, either the feature or the entry of `columns` is misspelt.
     The source's header shows which.
 
     Raises:
-        SpecError: As `load_spec` raises, with the typos of `columns` first.
+        SpecError: As `validate` raises, with the typos of `columns` first.
     """
-    document, where = read_document(path, overrides), Path(path).name
     try:
         return validate(document, where)
     except SpecError as error:

@@ -8,12 +8,39 @@ import pytest
 
 import quatrain
 
+HEAVY = {"apache_beam", "kfp", "tensorflow", "keras", "google.cloud"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Returns the modules that a statement imports in a new process."""
+    program = f"import sys; before = {{*sys.modules}}; {code}; print(*{{*sys.modules}} - before)"
+    completed = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    return set(completed.stdout.split())
+
 
 def test_importing_quatrain_imports_nothing_else():
-    code = "import sys; before = {*sys.modules}; import quatrain; print({*sys.modules} - before)"
-    command = [sys.executable, "-c", code]
-    completed = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert completed.stdout == "{'quatrain'}\n"
+    assert modules_after("import quatrain") == {"quatrain"}
+
+
+def test_checking_a_spec_imports_no_library_of_the_steps():
+    imported = modules_after("import quatrain; quatrain.init, quatrain.check, quatrain.SpecError")
+    assert "quatrain.face.check" in imported
+    assert not HEAVY & imported
+
+
+def test_everything_that_is_listed_is_there():
+    assert set(quatrain.__all__) <= set(dir(quatrain))
+    for name in quatrain.__all__:
+        assert getattr(quatrain, name) is not None
+
+
+def test_every_listed_error_is_a_quatrain_error():
+    errors = [v for v in map(quatrain.__getattr__, quatrain.__all__) if isinstance(v, type)]
+    errors = [error for error in errors if issubclass(error, BaseException)]
+    assert len(errors) > 5
+    assert all(issubclass(error, quatrain.QuatrainError) for error in errors)
 
 
 def test_the_version_is_the_distribution_s():

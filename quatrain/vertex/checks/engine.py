@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from quatrain.components.errors import QuatrainError
+from quatrain.components.errors import QuatrainError, RunnerError
 
 LOCAL = "local"
 
@@ -21,6 +21,29 @@ def check(runner: str, options: Mapping[str, Any]) -> None:
     from quatrain.components.engine import runners
 
     runners.check_options(runner, options)
+
+
+def with_workers(runner: str, options: Mapping[str, Any], workers: int | None) -> dict[str, Any]:
+    """Returns the options of an engine with a number of worker processes.
+
+    Args:
+        runner: The engine.
+        options: Its options.
+        workers: How many processes the local engine has; None for its default.
+
+    Raises:
+        RunnerError: `workers` does not suit the engine.
+    """
+    if workers is None:
+        return dict(options)
+    if runner != LOCAL:
+        raise RunnerError(
+            f"--workers belongs to runner local; give {runner!r} its own --runner-option, such as "
+            f"max_num_workers=N for dataflow or parallelism=N for flink"
+        )
+    if workers < 0:
+        raise RunnerError(f"--workers is {workers}; write at least 1, or 0 for one per core")
+    return {**options, "direct_num_workers": workers}
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -574,7 +574,7 @@ def test_forty_rows_of_forty_keys_have_nearly_the_parts_they_request(init) -> No
 
 def test_an_existing_spec_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("mine")
-    with pytest.raises(SpecError, match="already exists; remove it, or name another file with -o"):
+    with pytest.raises(SpecError, match="already exists; remove it, or choose another name"):
         propose(str(TABLES / "taxi.csv"), "tips", tmp_path / "t.yaml")
     assert (tmp_path / "t.yaml").read_text() == "mine"
     with pytest.raises(SpecError, match="there is no such column; did you mean 'tips'"):
@@ -588,7 +588,8 @@ def test_a_table_beside_the_folder_of_the_spec_is_named_from_there(
     rows = "".join(f"{chance.random()},{i % 2}\n" for i in range(60))
     (tmp_path / "t [1].csv").write_text(f"x,y\n{rows}")
     monkeypatch.chdir(tmp_path / "here")
-    assert propose("../t [1].csv", "y").path.read_text().count("uri: ../t [1].csv") == 1
+    written = propose("../t [1].csv", "y", Path("t.yaml")).path.read_text()
+    assert written.count("uri: ../t [1].csv") == 1
     written = propose(f"{tmp_path}/t [1].csv", "y", Path("whole.yaml")).path.read_text()
     assert f"uri: {tmp_path}/t [1].csv" in written
 

@@ -1,0 +1,104 @@
+"""Checks a spec against a sample of its rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from quatrain.calls import public
+from quatrain.components.errors import SpecError
+from quatrain.components.package.publishing import check_trainer
+from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.tiers import tiers
+from quatrain.components.times import window_end
+from quatrain.components.train.plan import resolve_tier
+from quatrain.components.wording import counted
+from quatrain.face.specs import Spec, local_path, read_spec
+from quatrain.terminal.console import rows_in_words
+from quatrain.validation import sample
+from quatrain.validation.load import Overrides
+
+
+@dataclass(frozen=True, repr=False)
+class CheckedSpec:
+    """A spec that is valid and fits a sample of its rows.
+
+    Attributes:
+        spec: The spec.
+        name: Its name in messages: that of its file, or `spec`.
+        tier: The tier's name.
+        rows: How many rows the sample has: `read`, of which each split and `rejected` got some.
+        warnings: Sentences about oddities that would not stop a run.
+        notes: Sentences about what the tier CUSTOM does.
+    """
+
+    spec: ModelSpec
+    name: str
+    tier: str
+    rows: dict[str, int]
+    warnings: list[str]
+    notes: list[str]
+
+    def __repr__(self) -> str:
+        warnings = [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join([self.sampled, *warnings, *self.verdict()])
+
+    @property
+    def sampled(self) -> str:
+        """How many rows the sample has, in words."""
+        return f"sampled {rows_in_words(self.rows)}"
+
+    def verdict(self) -> Iterator[str]:
+        """Yields the notes, and what the spec is for."""
+        yield from (f"train.tier CUSTOM: {note}" for note in self.notes)
+        columns = counted(len(self.spec.columns), "column")
+        features = counted(len(self.spec.features), "feature")
+        yield (
+            f"{self.name} is valid and fits a sample of its rows: {columns}, {features}, "
+            f"label {self.spec.label} ({self.spec.task}), tier {self.tier}"
+        )
+
+
+@public
+def check(
+    spec: Spec,
+    *,
+    tier: str = "",
+    set: Overrides = (),  # noqa: A002 - as on the command line
+    at: str = "",
+    cloud: str | os.PathLike[str] | None = None,
+) -> CheckedSpec:
+    """Checks a spec against a sample of its rows, without running it.
+
+    Args:
+        spec: The path of a spec, what `init` returned, or the sections of a spec as a dict.
+        tier: Replaces the spec's tier, unless empty.
+        set: Values that replace those of the spec, as `{"train.epochs": 5}`.
+        at: The end of source.window, if not now, such as 2013-07-01.
+        cloud: A file of cloud settings, with which to check the run too.
+
+    Raises:
+        SpecError: The spec is wrong or does not fit its rows; the message lists every mistake.
+        QuatrainError: The tier, the trainer or the cloud settings are wrong.
+    """
+    model_spec, name = read_spec(spec, set)
+    resolved = resolve_tier(model_spec, tier)
+    warnings = []
+    if cloud:
+        from quatrain.vertex.checks.run import check_run, local_inputs
+        from quatrain.vertex.cloud_file import load_cloud
+
+        warnings += check_run(model_spec, load_cloud(local_path(cloud)), resolved)
+        warnings += local_inputs(model_spec)
+    trainer = model_spec.train.trainer or ""
+    if "://" in trainer:
+        warnings.insert(0, f"train.trainer: {trainer} is not checked here")
+    else:
+        check_trainer(trainer)
+    result = sample.check(model_spec, window_end(model_spec.source.window, at))
+    if result.problems or result.sample is None:
+        raise SpecError("\n".join(f"{name}: {problem}" for problem in result.problems))
+    warnings += [*result.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]
+    notes = list(resolved.notes) if resolved.name == "CUSTOM" else []
+    return CheckedSpec(model_spec, name, resolved.name, result.sample.rows, warnings, notes)

@@ -1,0 +1,86 @@
+"""Runs the whole pipeline on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from quatrain.calls import public
+from quatrain.components.login import check_login
+from quatrain.components.package.publishing import check_trainer
+from quatrain.components.times import window_end
+from quatrain.components.train.plan import resolve_tier
+from quatrain.face.specs import Spec, local_path, read_spec
+from quatrain.local.run import run_pipeline
+from quatrain.local.runs import RunFolder
+from quatrain.pipelines.compiled import compile_pipeline
+from quatrain.validation.load import Overrides
+from quatrain.vertex.checks import engine
+
+
+@public
+def run(
+    spec: Spec,
+    *,
+    tier: str = "",
+    root: str | os.PathLike[str] = "runs",
+    set: Overrides = (),  # noqa: A002 - as on the command line
+    runner: str = engine.LOCAL,
+    runner_options: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    pipeline: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+    no_cache: bool = False,
+    at: str = "",
+) -> RunFolder:
+    """Runs the whole pipeline for a spec on this machine, and prints its progress.
+
+    Args:
+        spec: The path of a spec, what `init` returned, or the sections of a spec as a dict.
+        tier: Replaces the spec's tier, unless empty.
+        root: The folder of all runs.
+        set: Values that replace those of the spec, as `{"train.epochs": 5}`.
+        runner: Where Beam runs: local, prism, portable, flink, spark, ...
+        runner_options: Options of the runner, by name.
+        workers: Processes of the local runner; 0 means one per core.
+        pipeline: A compiled file to run instead of compiling one.
+        trust: Whether to run a `pipeline` that compile would not write: it is a program.
+        no_cache: Whether to do all again, even what has not changed.
+        at: The end of source.window, if not now, such as 2013-07-01.
+
+    Returns:
+        The run, whose folder is `<root>/<name>/<run id>`.
+
+    Raises:
+        StepFailed: A step failed, or the model missed its gate; nothing after it ran.
+        QuatrainError: The spec, the tier or an option is wrong; nothing ran.
+        KeyboardInterrupt: The run was interrupted; the message names its folder.
+    """
+    options = engine.with_workers(runner, runner_options or {}, workers)
+    if pipeline is None:
+        engine.check(runner, options)
+        engine.check_here(runner)
+    model_spec, _ = read_spec(spec, set)
+    resolve_tier(model_spec, tier)  # a wrong tier should not cost the minutes of preprocessing
+    check_trainer(model_spec.train.trainer or "")
+    for uri in model_spec.source.uri:
+        check_login(uri)
+    window_end(model_spec.source.window, at)
+    with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
+        path = local_path(pipeline) if pipeline else None
+        return run_pipeline(
+            path or compile_pipeline(Path(folder) / "training.yaml"),
+            model_spec,
+            local_path(root),
+            tier=tier,
+            runner=runner,
+            runner_options=options,
+            at=at,
+            cached=not no_cache,
+            trust=trust or pipeline is None,
+            copied=lambda: shutil.rmtree(folder),  # a killed run would leave it
+        )

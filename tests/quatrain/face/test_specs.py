@@ -1,0 +1,77 @@
+"""The forms of a spec in Python, and the settings that replace its own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import quatrain
+from quatrain.face.specs import read_spec
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a table and a spec of it, which is the current one."""
+    rows = "".join(f"{i % 97},{'red' if i % 3 else 'green'},{i % 2}\n" for i in range(600))
+    (tmp_path / "toys.csv").write_text("size,colour,new\n" + rows)
+    monkeypatch.chdir(tmp_path)
+    quatrain.init("toys.csv", "new", output="toys.yaml")
+    return tmp_path
+
+
+def document_of(folder: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((folder / "toys.yaml").read_text()))
+
+
+def test_a_path_a_proposal_and_a_dict_are_the_same_spec(folder: Path) -> None:
+    proposal = quatrain.init("toys.csv", "new")
+    written = proposal.write("again.yaml")
+    specs = ["toys.yaml", folder / "toys.yaml", document_of(folder), proposal, written]
+    sha256 = {read_spec(spec)[0].sha256 for spec in specs}
+    assert len(sha256) == 1
+
+
+def test_a_proposal_that_was_written_is_read_from_its_file(folder: Path) -> None:
+    written = quatrain.init("toys.csv", "new", output="mine.yaml")
+    assert written.path is not None
+    written.path.write_text(written.path.read_text().replace("name: mine", "name: edited"))
+    assert read_spec(written)[0].name == "edited"
+
+
+def test_settings_are_values_by_key_or_texts_as_on_the_command_line(folder: Path) -> None:
+    by_value = read_spec("toys.yaml", {"train.epochs": 3, "name": "small"})[0]
+    by_text = read_spec("toys.yaml", ("train.epochs=3", "name=small"))[0]
+    assert by_value == by_text
+    assert (by_value.name, by_value.train.settings.epochs) == ("small", 3)
+
+
+def test_a_dict_is_not_changed(folder: Path) -> None:
+    document = document_of(folder)
+    read_spec(document, {"train.epochs": 3})
+    assert document == document_of(folder)
+
+
+def test_a_path_in_a_dict_may_be_a_path_object(folder: Path) -> None:
+    document = {**document_of(folder), "source": {"uri": folder / "toys.csv"}}
+    assert read_spec(document)[0].source.uri == (f"{folder}/toys.csv",)
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "sentence"),
+    [
+        ("gone.yaml", (), "gone.yaml: cannot be read: No such file or directory; check the name"),
+        ("gs://b/toys.yaml", (), "gs://b/toys.yaml is a uri; name a path on this machine"),
+        (7, (), "spec: an int is no spec; give the path of one"),
+        ({}, (), "spec: name: missing"),
+        ({"name": "x"}, {"name.y": 3}, "set 'name.y': name is not a section; leave out .y"),
+        ({"name": "x"}, ("name",), "--set name: write it as section.key=value"),
+    ],
+)
+def test_what_is_no_spec_is_refused_in_a_sentence(
+    folder: Path, spec: Any, settings: Any, sentence: str
+) -> None:
+    for verb in (quatrain.check, quatrain.run):
+        with pytest.raises(quatrain.SpecError) as refusal:
+            verb(spec, set=settings)
+        assert sentence in str(refusal.value)
