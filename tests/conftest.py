@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+os.environ.pop("FORCE_COLOR", None)  # which a CI job may set, and would colour what is compared
 gc.disable()  # every process imports TensorFlow and Beam, of which nothing is garbage: 1 CPU-s
 HERE = Path(__file__).parent
 SLOW = {

@@ -154,10 +154,10 @@ def blocks_of(page: Path) -> list[str]:
 
 
 def commands_of(page: Path) -> list[list[str]]:
-    """The words of every `quatrain` command of a page that stands alone on its line."""
+    """The words of every `quatrain` command that begins a line of a page, up to a pipe."""
     text = "".join(blocks_of(page))
     lines = re.findall(r"^ {4,}(?:\.venv/bin/)?(quatrain .*)$", text, flags=re.M)
-    return [shlex.split(line, comments=True)[1:] for line in lines]
+    return [shlex.split(line.partition(" | ")[0], comments=True)[1:] for line in lines]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from quatrain.cli.exit_codes import FAILED
-from quatrain.cli.options import CLOUD, PATH, PRICES, SET, SPEC, TIER, with_options
+from quatrain.cli.options import CLOUD, JSON, PATH, PRICES, SET, SPEC, TIER, with_options
 
 
 @click.command()
@@ -27,6 +27,7 @@ from quatrain.cli.options import CLOUD, PATH, PRICES, SET, SPEC, TIER, with_opti
 )
 @click.option("--offline", is_flag=True, help="Do not query Google; list what was not checked.")
 @click.option("--strict", is_flag=True, help="Fail if anything could not be checked.")
+@JSON
 def doctor(
     spec: Path,
     cloud: Path,
@@ -38,6 +39,7 @@ def doctor(
     runner: str,
     offline: bool,
     strict: bool,
+    as_json: bool,
 ) -> int:
     """Find what would make a run of SPEC on Vertex AI fail.
 
@@ -48,6 +50,7 @@ def doctor(
       quatrain doctor examples/flights/flights.yaml --cloud cloud.yaml --offline
     """  # noqa: D301
     from quatrain.components.tiers.prices import OWN
+    from quatrain.terminal.json_text import json_text
     from quatrain.vertex.checks.findings import lines
     from quatrain.vertex.doctor.examination import Examination, examine
 
@@ -55,7 +58,7 @@ def doctor(
         spec, cloud, overrides, set_cloud, tier, pipeline, prices or OWN, offline, runner
     )
     findings = list(examine(examination, lambda text: click.echo(text, err=True)))
-    for line in lines(findings):
+    for line in [json_text(findings)] if as_json else lines(findings):
         click.echo(line)
     fatal = ("error", "unchecked") if strict else ("error",)
     return FAILED if any(finding.severity in fatal for finding in findings) else 0

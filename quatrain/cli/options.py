@@ -40,6 +40,8 @@ SET = click.option(
     help="Set a value of the spec, in YAML. Repeatable.",
 )
 
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
 PRICES = click.option(
     "--prices",
     type=PATH,

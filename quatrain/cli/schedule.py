@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quatrain.cli.exit_codes import FAILED
-from quatrain.cli.options import CLOUD, JOB, SPEC, request_of, with_options
+from quatrain.cli.options import CLOUD, JOB, JSON, SPEC, request_of, with_options
 
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
@@ -129,7 +129,8 @@ def _print_next_runs(request: ScheduleRequest, window: str | None) -> None:
 
 @schedule.command("list")
 @with_options(*CLOUD)
-def list_verb(**settings: Any) -> int:
+@JSON
+def list_verb(as_json: bool, **settings: Any) -> int:
     """List Quatrain's schedules, with the last run and the last start of each.
 
     Exits with status 1 if a last run failed, or was due and not started.
@@ -138,11 +139,15 @@ def list_verb(**settings: Any) -> int:
     Example:
       quatrain schedule list --cloud cloud.yaml
     """  # noqa: D301
+    from quatrain.terminal.json_text import json_text
     from quatrain.vertex.schedules import calls
     from quatrain.vertex.schedules.status import ScheduleStatus
 
     vertex = _vertex(settings)
     statuses = [ScheduleStatus.of(vertex, each) for each in calls.find_all(vertex)]
+    if as_json:
+        click.echo(json_text([status.as_document() for status in statuses]))
+        return FAILED if any(status.is_bad for status in statuses) else 0
     for status in statuses:
         for line in status.lines():
             click.echo(line)

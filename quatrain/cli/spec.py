@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from quatrain.cli.options import AT, PATH, SET, SPEC, TIER
+from quatrain.cli.options import AT, JSON, PATH, SET, SPEC, TIER
 
 
 @click.command()
@@ -47,7 +47,15 @@ def init(data: str, target: str, output: Path | None) -> None:
 @click.option(
     "--cloud", type=PATH, metavar="FILE", help="Also check the run with these cloud settings."
 )
-def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str, cloud: Path | None) -> None:
+@JSON
+def check(
+    spec: Path,
+    tier: str,
+    overrides: tuple[str, ...],
+    at: str,
+    cloud: Path | None,
+    as_json: bool,
+) -> None:
     """Check SPEC against a sample of its rows, without running it.
 
     \b
@@ -55,8 +63,12 @@ def check(spec: Path, tier: str, overrides: tuple[str, ...], at: str, cloud: Pat
       quatrain check examples/flights/flights.yaml --set clean.max_rejected=0.01
     """  # noqa: D301
     from quatrain.face.check import check as check_spec
+    from quatrain.terminal.json_text import json_text
 
     checked = check_spec(spec, tier=tier, set=overrides, at=at, cloud=cloud)
+    if as_json:
+        click.echo(json_text(checked.as_document()))
+        return
     click.echo(checked.sampled)
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)

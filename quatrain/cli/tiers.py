@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from quatrain.cli.options import PRICES
+from quatrain.cli.options import JSON, PRICES
 
 
 @click.command()
 @click.argument("tier", required=False)
 @PRICES
-def tiers(tier: str | None, prices: Path | None) -> None:
+@JSON
+def tiers(tier: str | None, prices: Path | None, as_json: bool) -> None:
     """List what each tier means today, or show one TIER in full.
 
     \b
@@ -20,6 +21,12 @@ def tiers(tier: str | None, prices: Path | None) -> None:
       quatrain tiers STANDARD_1
     """  # noqa: D301
     from quatrain.components.tiers.prices import OWN
+    from quatrain.terminal.documents import tier_document, tier_documents
+    from quatrain.terminal.json_text import json_text
     from quatrain.terminal.printouts import tier_details, tier_table
 
-    click.echo(tier_details(tier, prices or OWN) if tier else tier_table())
+    table = prices or OWN
+    if as_json:
+        click.echo(json_text(tier_document(tier, table) if tier else tier_documents(table)))
+    else:
+        click.echo(tier_details(tier, table) if tier else tier_table())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from quatrain.calls import public
 from quatrain.components.errors import SpecError
@@ -58,6 +59,21 @@ class CheckedSpec:
             f"{self.name} is valid and fits a sample of its rows: {columns}, {features}, "
             f"label {self.spec.label} ({self.spec.task}), tier {self.tier}"
         )
+
+    def as_document(self) -> dict[str, Any]:
+        """Returns what `quatrain check --json` prints."""
+        return {
+            "spec": self.name,
+            "name": self.spec.name,
+            "label": self.spec.label,
+            "task": self.spec.task,
+            "columns": list(self.spec.columns),
+            "features": [feature.name for feature in self.spec.features],
+            "tier": self.tier,
+            "sampled": self.rows,
+            "notes": self.notes,
+            "warnings": self.warnings,
+        }
 
 
 @public

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from quatrain.components.wording import plain
+from quatrain.terminal.colours import coloured, has_colours
 
 
 class PlainStream:
-    """A text stream that writes control characters out.
+    """A text stream that writes control characters out, and colours lines for a terminal.
 
     It has no `buffer`, so nobody can write past it, but for what is written to `unfiltered`.
 
@@ -25,7 +26,7 @@ class PlainStream:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream, self._is_coloured = stream, has_colours(stream)
         self.last_write_s, self.is_drawn_on = time.monotonic(), False
 
     @property
@@ -37,7 +38,8 @@ class PlainStream:
     def write(self, text: str) -> int:
         """Writes a text and returns its length."""
         self.last_write_s = time.monotonic()
-        self._stream.write(plain(text))
+        shown = plain(text)
+        self._stream.write(coloured(shown) if self._is_coloured else shown)
         return len(text)
 
     def __getattr__(self, name: str) -> Any:

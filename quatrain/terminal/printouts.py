@@ -113,7 +113,7 @@ def run_details(folder: Path) -> str:
 
 def _step_lines(record: dict[str, Any]) -> list[str]:
     """Returns the name and status of a run, and a line for each step."""
-    status = _status(record)
+    status = status_of(record)
     # run.json was last written when the step started.
     at_least = "at least " if status == "killed" else ""
     head = f"{record['name']} {record['id']}: {status} after {at_least}{record['wall_s']:.1f} s"
@@ -139,7 +139,8 @@ def short_path(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if is_below else str(path)
 
 
-def _status(record: dict[str, Any]) -> str:
+def status_of(record: dict[str, Any]) -> str:
+    """Returns the status of a run by its record; `killed` if its process is gone."""
     if record["status"] == "running" and not _is_alive(record["pid"]):
         return "killed"
     return str(record["status"])

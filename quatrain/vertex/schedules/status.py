@@ -98,6 +98,29 @@ class ScheduleStatus:
         if self.refusal:
             yield f"  last start: {self.refusal}"
 
+    def as_document(self) -> dict[str, Any]:
+        """Returns what `quatrain schedule list --json` prints of a schedule."""
+        value, run = self.schedule.value, self.last_run
+        return {
+            "model": self.schedule.model,
+            "id": self.schedule.number,
+            "state": self.schedule.state,
+            "cron": value["cron"],
+            "next_run": value.get("nextRunTime") if self.schedule.state == "ACTIVE" else None,
+            "runs": int(value.get("startedRunCount", 0)),
+            "spec": self.schedule.labels.get("spec"),
+            "last_run": {
+                "job": run["name"].rsplit("/", 1)[1],
+                "state": _state(run),
+                "created": run["createTime"],
+                "ended": run.get("endTime"),
+                "error": run.get("error", {}).get("message"),
+            }
+            if run
+            else None,
+            "refusal": self.refusal or None,
+        }
+
     def _last_run(self) -> str:
         """Returns the last run in words."""
         job_id = self.last_run["name"].rsplit("/", 1)[1]

@@ -1,6 +1,7 @@
 """Doctor finds what makes a cloud run fail, how to fix it, and what it could not check."""
 
 import datetime
+import json
 import re
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -486,6 +487,10 @@ def test_the_verb_prints_findings_and_exits_by_the_worst(capsys, files, tmp_path
     code, out, _ = quatrain(capsys, *arguments, "--set", "label=z", "--set-cloud", "location=EU")
     assert code == 1
     assert "error      spec" in out and "error      cloud" in out
+    _, printed, _ = quatrain(capsys, *arguments, "--set", "label=z", "--json")
+    errors = [finding for finding in json.loads(printed) if finding["severity"] == "error"]
+    assert [(finding["check"], finding["fix"]) for finding in errors] == [("spec", "")]
+    assert "label" in errors[0]["sentence"]
     assert "the rest was not checked: spec and cloud must be right first" in out
 
 

@@ -1,6 +1,7 @@
 """The verbs of `quatrain schedule`, from the command line to the emulated service."""
 
 import datetime
+import json
 import re
 
 import pytest
@@ -71,6 +72,17 @@ def test_the_list_of_schedules_shows_their_last_runs_and_refused_starts(google, 
     assert code == 1
     assert f"  last run: {job_id} failed at {clock:%Y-%m-%d %H:%M:%S} UTC: task gate: auc" in out
     assert "last start" not in out
+    code, out, err = quatrain("schedule", "list", "--json", file=None)
+    (document,) = json.loads(out)
+    assert (code, err) == (1, "")
+    assert document["last_run"].pop("created") <= document["last_run"].pop("ended")
+    assert document["last_run"] == {
+        "job": job_id,
+        "state": "FAILED",
+        "error": "task gate: auc=0.5 is below the gate",
+    }
+    assert (document["model"], document["cron"], document["runs"]) == ("toy", "0 * * * *", 1)
+    assert (document["state"], document["refusal"]) == ("ACTIVE", None)
 
     run.state, run.error = State.PIPELINE_STATE_SUCCEEDED, None
     assert quatrain("schedule", "list", file=None)[0] == 0
