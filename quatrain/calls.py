@@ -86,5 +86,7 @@ def as_ours(error: Exception) -> QuatrainError | None:
     if isinstance(error, TrainerError):
         return QuatrainError(str(error))
     if isinstance(error, OSError) and error.filename:
-        return QuatrainError(f"{error.filename}: {error.strerror}")
+        return QuatrainError(
+            f"{error.filename} cannot be used: {error.strerror}; check its name and your rights"
+        )
     return None

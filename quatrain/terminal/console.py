@@ -124,7 +124,7 @@ def _examples(manifest: dict[str, Any]) -> str:
 def rows_in_words(rows: Mapping[str, int]) -> str:
     """Returns the row counts of a manifest in words."""
     splits = ", ".join(f"{rows[s]:,} {s}" for s in SPLITS)
-    return f"{rows['read']:,} rows: {splits}, {rows['rejected']:,} rejected"
+    return f"{counted(rows['read'], 'row')}: {splits}, {rows['rejected']:,} rejected"
 
 
 def _package(manifest: dict[str, Any]) -> str:

@@ -240,7 +240,10 @@ def test_a_place_that_cannot_be_written_is_one_sentence(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = quatrain(capsys, "compile", "-o", tmp_path / "file/below/training.yaml")
     assert code == 1
-    assert err == f"error: {tmp_path}/file/below: Not a directory (--debug shows where)\n"
+    assert err == (
+        f"error: {tmp_path}/file/below cannot be used: Not a directory; check its name and your "
+        f"rights (--debug shows where)\n"
+    )
 
 
 def test_predict_names_few_columns_of_many_classes():
