@@ -69,7 +69,7 @@ class InputRows:
             files=files,
             spellings=spellings,
             absent_hint=lambda name, names: (
-                _missing_input_hint(name, names) if name in inputs else near(name, names)
+                missing_input_hint(name, names) if name in inputs else near(name, names)
             ),
         )
         for span in spans if source.format == "jsonl" else ():
@@ -123,7 +123,7 @@ def _types_to_read(
     }
 
 
-def _missing_input_hint(name: str, names: Sequence[str]) -> str:
+def missing_input_hint(name: str, names: Sequence[str]) -> str:
     """Returns the end of the message about an input that a file lacks."""
     close = near(name, names)
     if close.startswith("; did you mean"):

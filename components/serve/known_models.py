@@ -47,7 +47,7 @@ def check_known(folder: Path, model: str, root: str) -> None:
     raise ArtifactError(
         f"{model} was evaluated by no run below {root}{why}; a model is a program that runs with "
         f"your rights, so name the folder of the runs that it came from by --root DIR, or add "
-        f"--trust if you trust whoever made it"
+        f"--trust if you trust whoever made it (in Python root=DIR and trust=True)"
     )
 
 

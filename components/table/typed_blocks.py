@@ -46,7 +46,7 @@ def read_blocks(
                 columns=list(columns),
                 use_threads=False,
             ):
-                yield _block(batch, span.path, position, columns, spellings)
+                yield typed_block(batch, span.path, position, columns, spellings)
                 position += batch.num_rows
     except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(
@@ -67,7 +67,7 @@ def read_stream(
     """
     source, position = f"{span.path} stream {span.start}", 0
     for batch in _joined(bigquery.read_stream(span.path, span.stream), block_rows):
-        yield _block(batch, source, position, columns, spellings)
+        yield typed_block(batch, source, position, columns, spellings)
         position += batch.num_rows
 
 
@@ -83,14 +83,25 @@ def _joined(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
         yield pa.concat_batches(pending)
 
 
-def _block(
+def typed_block(
     batch: pa.RecordBatch,
     source: str,
     position: int,
     columns: Mapping[str, str],
     spellings: Mapping[str, Spelling],
 ) -> Block:
-    """Returns the block of a batch of typed columns whose first row is at `position`."""
+    """Returns the block of a batch of typed columns.
+
+    Args:
+        batch: The rows, with the declared columns and perhaps others.
+        source: Where they come from.
+        position: The position of the first row there.
+        columns: The declared type of each column to convert.
+        spellings: How values are written, for columns that are not written in the usual way.
+
+    Raises:
+        SourceError: A column cannot be read as its declared type.
+    """
     batch = _without_views(batch)
     converted = {
         n: from_typed(n, batch.column(n), t, spellings.get(n, USUAL)) for n, t in columns.items()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
 
@@ -61,13 +59,15 @@ def predict(
     """  # noqa: D301
     from quatrain.components.serve import predict as prediction
     from quatrain.components.serve.model_folder import find_model
+    from quatrain.terminal.native_noise import native_noise_hidden
     from quatrain.terminal.printouts import gate_warning
 
     place = find_model(model)
     if warning := gate_warning(place):
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"predicting {rows} ...", err=True)
-    with _native_noise_hidden():
+    debug = click.get_current_context().find_root().params["debug"]
+    with contextlib.nullcontext() if debug else native_noise_hidden():
         result = prediction.predict(
             place, rows, output, keep=keep, rejected=rejected, root=root, trust=trust
         )
@@ -82,23 +82,3 @@ def columns_in_short(names: Sequence[str]) -> str:
     if len(shown) > MOST_COLUMNS:
         shown = [*shown[: MOST_COLUMNS - 2], f"... ({len(shown):,} columns)", shown[-1]]
     return ", ".join(shown)
-
-
-@contextlib.contextmanager
-def _native_noise_hidden() -> Iterator[None]:
-    """Hides what TensorFlow's libraries write to stderr, unless --debug is set.
-
-    They write past Python and past TF_CPP_MIN_LOG_LEVEL, so the file descriptor is redirected.
-    """
-    if click.get_current_context().find_root().params["debug"]:
-        yield
-        return
-    sys.stderr.flush()
-    with open(os.devnull, "wb") as nowhere:
-        stderr = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.csv as pacsv
 import pytest
 
 from quatrain.cli import main
@@ -16,6 +17,7 @@ from quatrain.components.errors import ArtifactError, SourceError
 from quatrain.components.serve import predict as prediction
 from quatrain.components.serve.known_models import check_known
 from quatrain.components.serve.model_folder import find_model
+from quatrain.results.model import load_model
 from quatrain.terminal.printouts import gate_warning
 from tests.emulators import storage
 
@@ -85,6 +87,15 @@ def by_python(*words: str, trust: bool) -> str:
     return ""
 
 
+def by_load_model(*, trust: bool) -> str:
+    try:
+        answers = load_model("foreign", trust=trust).predict({"size": 1, "colour": "red"})
+        pacsv.write_csv(answers, "out.csv")
+    except ArtifactError as error:
+        return str(error)
+    return ""
+
+
 def by_cli(capsys: pytest.CaptureFixture[str], *, trust: bool) -> str:
     words = ["predict", "foreign", "rows.csv", "-o", "out.csv", *["--trust"] * trust]
     with pytest.raises(SystemExit) as ended:
@@ -97,13 +108,17 @@ def by_cli(capsys: pytest.CaptureFixture[str], *, trust: bool) -> str:
 def test_a_foreign_model_is_a_program_at_every_door(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    doors: list[Callable[..., str]] = [by_python, lambda trust: by_cli(capsys, trust=trust)]
+    doors: list[Callable[..., str]] = [
+        by_python,
+        by_load_model,
+        lambda trust: by_cli(capsys, trust=trust),
+    ]
     for door in doors:
         sentence = door(trust=False)
         assert sentence == (
             "foreign was evaluated by no run below runs; a model is a program that runs with your "
             "rights, so name the folder of the runs that it came from by --root DIR, or add "
-            "--trust if you trust whoever made it"
+            "--trust if you trust whoever made it (in Python root=DIR and trust=True)"
         )
         assert not Path("out.csv").exists()
         assert door(trust=True) == ""
