@@ -176,6 +176,8 @@ def _of_numbers(column: ColumnProfile) -> Goal:
 def is_skewed(numbers: np.ndarray) -> bool:
     """Whether the largest 1 % of the amounts is over 20 times the median; NaN is missing."""
     x = numbers[~np.isnan(numbers)]
+    if not len(x):
+        return False
     median, high = np.quantile(x, [0.5, 0.99])
     return bool(x.min() >= 0 and high > 20 * max(median, 1e-9) and len(np.unique(x)) > 30)
 

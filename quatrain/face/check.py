@@ -15,6 +15,7 @@ from quatrain.components.tiers import tiers
 from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.wording import counted
+from quatrain.face.data import Data
 from quatrain.face.specs import Spec, local_path, read_spec
 from quatrain.terminal.console import rows_in_words
 from quatrain.validation import sample
@@ -80,25 +81,30 @@ class CheckedSpec:
 def check(
     spec: Spec,
     *,
+    data: Data | None = None,
     tier: str = "",
     set: Overrides = (),  # noqa: A002 - as on the command line
     at: str = "",
     cloud: str | os.PathLike[str] | None = None,
+    root: str | os.PathLike[str] = "runs",
 ) -> CheckedSpec:
     """Checks a spec against a sample of its rows, without running it.
 
     Args:
         spec: The path of a spec, what `init` returned, or the sections of a spec as a dict.
+        data: A table that replaces the spec's source: a file, a glob, a uri, or a table in memory
+            as `init` takes it.
         tier: Replaces the spec's tier, unless empty.
         set: Values that replace those of the spec, as `{"train.epochs": 5}`.
         at: The end of source.window, if not now, such as 2013-07-01.
         cloud: A file of cloud settings, with which to check the run too.
+        root: The folder of all runs, where a table in memory is written.
 
     Raises:
         SpecError: The spec is wrong or does not fit its rows; the message lists every mistake.
         QuatrainError: The tier, the trainer or the cloud settings are wrong.
     """
-    model_spec, name = read_spec(spec, set)
+    model_spec, name = read_spec(spec, set, data, root)
     resolved = resolve_tier(model_spec, tier)
     warnings = []
     if cloud:

@@ -14,6 +14,7 @@ from quatrain.components.login import check_login
 from quatrain.components.package.publishing import check_trainer
 from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
+from quatrain.face.data import Data
 from quatrain.face.specs import Spec, local_path, read_spec
 from quatrain.local.run import run_pipeline
 from quatrain.local.runs import RunFolder
@@ -26,6 +27,7 @@ from quatrain.vertex.checks import engine
 def run(
     spec: Spec,
     *,
+    data: Data | None = None,
     tier: str = "",
     root: str | os.PathLike[str] = "runs",
     set: Overrides = (),  # noqa: A002 - as on the command line
@@ -41,6 +43,8 @@ def run(
 
     Args:
         spec: The path of a spec, what `init` returned, or the sections of a spec as a dict.
+        data: A table that replaces the spec's source: a file, a glob, a uri, or a table in memory
+            as `init` takes it.
         tier: Replaces the spec's tier, unless empty.
         root: The folder of all runs.
         set: Values that replace those of the spec, as `{"train.epochs": 5}`.
@@ -64,7 +68,7 @@ def run(
     if pipeline is None:
         engine.check(runner, options)
         engine.check_here(runner)
-    model_spec, _ = read_spec(spec, set)
+    model_spec, _ = read_spec(spec, set, data, root)
     resolve_tier(model_spec, tier)  # a wrong tier should not cost the minutes of preprocessing
     check_trainer(model_spec.train.trainer or "")
     for uri in model_spec.source.uri:

@@ -10,7 +10,9 @@ from typing import Any
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.wording import a_or_an
+from quatrain.draft.infer import model_name
 from quatrain.draft.propose import Proposal
+from quatrain.face.data import Data, replaced_source
 from quatrain.validation.load import Overrides, complete, read_document
 from quatrain.validation.typos import validate_with_source
 
@@ -18,26 +20,46 @@ Spec = str | os.PathLike[str] | Mapping[str, Any] | Proposal
 """The path of a spec, a proposal, or the sections of a spec with paths from the current folder."""
 
 
-def read_spec(spec: Spec, overrides: Overrides = ()) -> tuple[ModelSpec, str]:
+def read_spec(
+    spec: Spec,
+    overrides: Overrides = (),
+    data: Data | None = None,
+    root: str | os.PathLike[str] = "runs",
+) -> tuple[ModelSpec, str]:
     """Returns the spec of a call and its name in messages.
 
     A proposal that was written is read from its file, which may have been edited since.
+
+    Args:
+        spec: The spec as it was passed.
+        overrides: Settings that replace those of the spec.
+        data: A table that replaces the spec's source; one in memory is written below the root.
+        root: The folder of all runs.
 
     Raises:
         SpecError: It is none, or is wrong; every problem at once, each with its place.
     """
     if isinstance(spec, Proposal):
         spec = spec.path or spec.document
+    document, name = _document(spec, overrides)
+    if data is not None:
+        folder = local_path(root).absolute() / model_name(str(document.get("name")))
+        document["source"] = replaced_source(document.get("source"), data, folder)
+        complete(document, Path.cwd())
+    return validate_with_source(document, name), name
+
+
+def _document(spec: Spec, overrides: Overrides) -> tuple[dict[str, Any], str]:
+    """Returns a spec as a document with absolute paths, not yet validated, and its name."""
     if isinstance(spec, Mapping):
-        document = complete(_copy(spec), Path.cwd(), overrides)
-        return validate_with_source(document, "spec"), "spec"
+        return complete(_copy(spec), Path.cwd(), overrides), "spec"
     if not isinstance(spec, str | os.PathLike):
         raise SpecError(
             f"spec: {a_or_an(type(spec).__name__)} is no spec; give the path of one, what "
             f"quatrain.init returned, or a dict"
         )
     path = local_path(spec)
-    return validate_with_source(read_document(path, overrides), path.name), path.name
+    return read_document(path, overrides), path.name
 
 
 def local_path(value: str | os.PathLike[str]) -> Path:

@@ -27,6 +27,7 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.termination import termination_as_interrupt
 from quatrain.components.wording import counted
 from quatrain.local import kfp_seam, training_job
+from quatrain.local.frame_files import frame_digests
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
 from quatrain.local.runs import RunFolder, Step, start_run
 from quatrain.pipelines.compiled import (
@@ -209,6 +210,7 @@ def run_pipeline(
     Raises:
         PipelineError: The file is not a pipeline, takes other parameters, or is not to be trusted.
         SpecError: The spec is too long for a parameter, and its file cannot be written.
+        ArtifactError: The source is a table that was in memory, and its file was altered.
         StepFailed: A step failed; nothing after it ran.
         KeyboardInterrupt: The run was interrupted; the message names its folder.
     """
@@ -228,9 +230,10 @@ def run_pipeline(
     compiled.check_arguments(arguments)
     if not trust:
         check_origin(compiled)
+    data = frame_digests(spec.source)
     try:
         write_spec(spec, options["root"])
-        run = start_run(root, compiled, spec, options)
+        run = start_run(root, compiled, spec, options, data)
     except OSError as raised:
         if full := full_disk(raised, str(root)):
             raise QuatrainError(f"no run can be made: {full}; {_MORE_ROOM}") from raised

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -145,7 +146,11 @@ def _write_over(path: Path, data: bytes) -> None:
 
 
 def start_run(
-    root: Path, compiled: Compiled, spec: ModelSpec, arguments: dict[str, Any]
+    root: Path,
+    compiled: Compiled,
+    spec: ModelSpec,
+    arguments: dict[str, Any],
+    data: Mapping[str, str] = {},
 ) -> RunFolder:
     """Creates the folder `<root>/<name>/<run id>`.
 
@@ -154,6 +159,7 @@ def start_run(
         compiled: The pipeline that runs; the folder gets a copy of its file.
         spec: The model; the copy in the folder includes the overrides.
         arguments: The pipeline's other arguments, for the record.
+        data: The digests of tables that were in memory, by their files.
     """
     import yaml
 
@@ -176,6 +182,7 @@ def start_run(
         "pipeline": {"file": "training.yaml", "sha256": compiled.sha256},
         "spec": spec.sha256,
         "arguments": arguments,
+        "data": [{"path": path, "sha256": sha256} for path, sha256 in data.items()],
     }
     return RunFolder(folder, record)
 

@@ -835,3 +835,11 @@ def test_a_column_of_one_value_where_the_label_is_known_has_no_feature(init, cha
     (line,) = (f for f in draft.features if f.value["from"] == "left")
     assert not line.is_active
     assert line.comment == "only one value in the train rows that have a label"
+
+
+@pytest.mark.parametrize("type_", [pa.float64(), pa.int64(), pa.timestamp("us"), pa.bool_()])
+def test_a_typed_column_without_a_value_is_left_out(tmp_path: Path, type_: pa.DataType) -> None:
+    columns = {"x": [i * 7 % 13 for i in range(99)], "y": [i % 2 for i in range(99)]}
+    table = pa.table({**columns, "none": pa.nulls(99, type_)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert set(propose(str(tmp_path / "t.parquet"), "y").spec.columns) == {"x", "y"}

@@ -1,0 +1,66 @@
+"""A table in memory becomes one file, whose name is its digest."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from quatrain.components.errors import ArtifactError, FrameError
+from quatrain.components.specification.source import Source
+from quatrain.local.frame_files import GROUP_ROWS, frame_digests, write_frame
+
+ROWS = [{"size": i % 97 / 7, "colour": "red" if i % 3 else None, "n": i} for i in range(200)]
+
+
+def source_of(path: Path) -> Source:
+    return Source(uri=(str(path),), format="parquet")
+
+
+def test_the_name_is_the_digest_of_the_bytes(tmp_path: Path) -> None:
+    path = write_frame(ROWS, tmp_path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert path == tmp_path / "data" / f"{sha256}.parquet"
+    assert frame_digests(source_of(path)) == {str(path): sha256}
+    assert pq.read_table(path).to_pylist() == ROWS
+
+
+def test_the_same_rows_are_the_same_file_however_they_are_held(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(ROWS)
+    chunks = pa.concat_tables([table.slice(0, 7), table.slice(7, 100), table.slice(107)])
+    frames = [ROWS, table, chunks, table.to_reader(30), table.to_pandas(), pl.DataFrame(ROWS)]
+    frames.append(table.to_pandas().astype({"colour": "category"}))
+    assert len({write_frame(frame, tmp_path) for frame in frames}) == 1
+    assert len([*(tmp_path / "data").iterdir()]) == 1
+
+
+def test_a_large_table_has_row_groups_that_can_be_read_apart(tmp_path: Path) -> None:
+    n = GROUP_ROWS + 5
+    path = write_frame(pd.DataFrame({"x": np.arange(n)}), tmp_path)
+    metadata = pq.read_metadata(path)
+    groups = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
+    assert groups == [GROUP_ROWS, 5]
+
+
+def test_an_altered_file_is_refused(tmp_path: Path) -> None:
+    path = write_frame(ROWS, tmp_path)
+    path.write_bytes(write_frame(ROWS[1:], tmp_path).read_bytes())
+    with pytest.raises(ArtifactError, match="was altered since its table was written there; pass"):
+        frame_digests(source_of(path))
+    assert frame_digests(source_of(write_frame(ROWS, tmp_path)))
+
+
+def test_other_files_have_no_digest_here(tmp_path: Path) -> None:
+    assert frame_digests(source_of(tmp_path / "rows.parquet")) == {}
+    gone = tmp_path / "data" / f"{'0' * 64}.parquet"
+    assert frame_digests(source_of(gone)) == {}
+
+
+def test_a_table_that_no_file_can_hold_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FrameError, match="column 'a': row 0 holds int 1 and row 1 holds str 'x'"):
+        write_frame(pd.DataFrame({"a": [1, "x"]}), tmp_path)
+    assert not [*tmp_path.iterdir()]
