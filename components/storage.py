@@ -185,6 +185,21 @@ def list_names(folder: str) -> set[str]:
         return {info.path.removeprefix(f"{path}/") for info in files}
 
 
+def list_times(folder: str) -> dict[str, float]:
+    """Returns when each file in a folder was written, in seconds since 1970, by its name.
+
+    Folders in it are left out; there are no files if it is absent.
+    """
+    import pyarrow.fs as pafs
+
+    filesystem, path = open_filesystem(folder.rstrip("/"))
+    selector = pafs.FileSelector(path, allow_not_found=True)
+    with named(folder):
+        entries = filesystem.get_file_info(selector)
+    files = (entry for entry in entries if entry.type == pafs.FileType.File)
+    return {entry.base_name: entry.mtime_ns / 1e9 for entry in files}
+
+
 def list_folders(folder: str) -> list[str]:
     """Returns the names of the folders in a folder, sorted; none if there is no such folder."""
     folder = folder.rstrip("/")

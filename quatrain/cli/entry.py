@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from quatrain.cli import doctor, jobs, pipeline, predict, report, run, schedule, spec, tiers
+from quatrain.cli import list as runs
 from quatrain.cli.exit_codes import FAILED, INTERRUPTED, USAGE
 from quatrain.components.wording import near
 
@@ -55,6 +56,7 @@ _VERBS = (
     spec.check,
     tiers.tiers,
     predict.predict,
+    runs.list_verb,
     report.report,
     doctor.doctor,
     jobs.submit,

@@ -62,6 +62,21 @@ CLOUD = (
         "--set-cloud", multiple=True, metavar="A.B=C", help="Set a cloud setting. Repeatable."
     ),
 )
+ROOT = (
+    click.option(
+        "--root",
+        default="",
+        metavar="R",
+        help="The folder of all runs, or its gs:// uri.  [default: runs]",
+    ),
+    click.option(
+        "--cloud",
+        default="",
+        metavar="FILE",
+        help="File of cloud settings: its root, and its jobs.",
+    ),
+)
+"""Where verbs about past runs look for them."""
 RUNNER_OPTION = click.option(
     "--runner-option",
     "runner_options",

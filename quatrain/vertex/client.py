@@ -33,6 +33,14 @@ VIEWER = "roles/aiplatform.viewer, and for Dataflow roles/dataflow.viewer,"
 PATIENCE_S = 120.0
 """Seconds for which a call that is safe to repeat is retried."""
 
+PAGE = 50
+"""Jobs that are listed by a call, with up to 100 kB of parameters each."""
+_OF_JOBS = (
+    *("name", "labels", "state", "error", "create_time", "start_time", "end_time"),
+    *("runtime_config", "job_detail.task_details"),
+)
+"""What is read of the jobs that are listed: all but the compiled pipeline, 100 kB each."""
+
 _AGENTS = "Service agents are being provisioned"
 """The refusal of the first calls in a new project; the agents take one or two minutes."""
 _TRANSIENT = (
@@ -122,6 +130,26 @@ class Vertex:
         name = f"{self.cloud.parent}/pipelineJobs/{job_id}"
         request = aiplatform_v1.GetPipelineJobRequest(name=name)
         return self._call(self._jobs.get_pipeline_job, request, f"read job {job_id}")
+
+    def jobs(self, label: str) -> Iterator[dict[str, Any]]:
+        """Yields pipeline jobs with a label, the newest first, with the details of their tasks.
+
+        Args:
+            label: The condition on a label in the API's grammar, as `labels.quatrain="flights"`.
+        """
+        request = aiplatform_v1.ListPipelineJobsRequest(
+            parent=self.cloud.parent,
+            filter=label,
+            order_by="create_time desc",
+            page_size=PAGE,
+            read_mask={"paths": _OF_JOBS},
+        )
+        while True:
+            page = self._call(self._list_jobs, request, "list the jobs")
+            yield from page.get("pipelineJobs", [])
+            request.page_token = page.get("nextPageToken", "")
+            if not request.page_token:
+                return
 
     def last_run(self, schedule: str) -> dict[str, Any]:
         """Returns the last job that a schedule started: its name, state and times; {} if none.

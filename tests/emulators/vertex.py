@@ -159,11 +159,12 @@ class Vertex:
     def list_pipeline_jobs(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
         all_jobs = list(self.jobs.values())
         if text := query.get("filter"):
-            # sdk: PipelineJobSchedule.list_jobs; of the grammar only this is understood here
-            match = re.fullmatch(r'schedule_name="?([^"\s]+)"?', text)
-            if not match:
+            # sdk: PipelineJobSchedule.list_jobs; proto: "labels: Supports key-value equality and
+            # key presence"; of the grammar only this is understood here
+            match = re.fullmatch(r'(schedule_name|labels\.[a-z_-]+)(=|:)"?([^"\s]+)"?', text)
+            if not match or (match[2] == ":") != (match[3] == "*"):
                 raise invalid(f"filter {text!r} is not understood")
-            all_jobs = [job for job in all_jobs if job.schedule_name == match[1]]
+            all_jobs = [job for job in all_jobs if _fits(job, match[1], match[3])]
         # proto: order_by, "default order is create time in descending order"
         if query.get("orderBy", "create_time desc") != "create_time desc":
             raise invalid(f"order_by {query['orderBy']!r} is not understood")
@@ -680,6 +681,15 @@ def _copy_field(pb: Any, requested: Any, path: str) -> None:
     if was and not new and field.type != field.TYPE_BOOL:
         raise invalid(f"{path} cannot be unset")
     setattr(pb, path, new)
+
+
+def _fits(job: Any, field: str, value: str) -> bool:
+    """Returns whether a field of a job has a value, or any where that is *."""
+    collection, _, key = field.partition(".")
+    if not key:
+        return bool(getattr(job, field) == value)
+    labels = getattr(job, collection)
+    return key in labels and value in ("*", labels[key])
 
 
 def _masked(job: Any, paths: str) -> Any:

@@ -24,6 +24,7 @@ VERBS = [
     "check",
     "tiers",
     "predict",
+    "list",
     "report",
     "doctor",
     "submit",

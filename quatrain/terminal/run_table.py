@@ -1,0 +1,183 @@
+"""The table of `quatrain list`, from the documents that `--json` prints."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from quatrain.components.times import parse_utc
+from quatrain.components.wording import counted
+from quatrain.terminal.printouts import align
+
+Run = Mapping[str, Any]
+MAX_VERDICT, MIN_CHANGED = 20, 7
+"""The width beyond which a verdict is cut, and that to which the changes are cut at most."""
+_LOCAL_ID = re.compile(r"(\d{8}T\d{6})-\d{6}")
+_STEP = re.compile(r"(?:step (?P<step>\S+) failed|task (?P<task>[^:]+)): ")
+"""How the error of a run begins that ended before its gate, here and on Vertex AI."""
+_TITLES = {
+    "name": "model",
+    "run": "run",
+    "started": "when",
+    "rows": "rows",
+    "metric": "metric",
+    "verdict": "verdict",
+    "changed": "changed",
+    "wall_s": "wall",
+    "cpu_s": "CPU s",
+    "usd": "est. USD",
+}
+
+
+def run_table(
+    runs: Sequence[Run],
+    width: int,
+    zone: datetime.tzinfo | None = None,
+    *,
+    by_model: bool = False,
+    year: int = 0,
+) -> list[str]:
+    """Returns a line for each run, below a line of titles.
+
+    Args:
+        runs: Runs as documents.
+        width: The columns of the terminal. The changes are cut to fit; a longer id is not.
+        zone: The time zone of the times; None for that of this machine.
+        by_model: Whether the runs are of several models, so that each line begins with its own.
+        year: The year that the times leave out; 0 for this one.
+    """
+    ids = short_ids(runs)
+    metrics = {run["metric"]["name"] for run in runs if run["metric"]}
+    shared = metrics.pop() if len(metrics) == 1 else ""
+    rows = [
+        {
+            "name": run["name"],
+            "run": f"{ids[run['run']]}{'*' if run['champion'] else ''}",
+            "started": local_time(run["started"], zone, year),
+            "rows": f"{run['rows']['read']:,}" if run["rows"] else "",
+            "metric": _metric(run["metric"], named=not shared),
+            "verdict": _cut(verdict(run), MAX_VERDICT),
+            "changed": ",".join(run["changed"]),
+            "wall_s": duration(run["wall_s"]),
+            "cpu_s": "" if run["cpu_s"] is None else f"{run['cpu_s']:,.0f}",
+            "usd": _usd(run["usd"]),
+        }
+        for run in runs
+    ]
+    always = ("run", "started", "verdict")
+    titles = {**_TITLES, "metric": shared or _TITLES["metric"]}
+    titles = {k: t for k, t in titles.items() if k in always or any(row[k] for row in rows)}
+    if not by_model:
+        del titles["name"]
+    lines = align([list(titles.values()), *([row[k] for k in titles] for row in rows)])
+    beyond = max(map(len, lines)) - width
+    if beyond > 0 and "changed" in titles:
+        longest = max(len(row["changed"]) for row in rows)
+        for row in rows:
+            row["changed"] = _cut(row["changed"], max(longest - beyond, MIN_CHANGED))
+        lines = align([list(titles.values()), *([row[k] for k in titles] for row in rows)])
+    return lines
+
+
+def short_ids(runs: Sequence[Run]) -> dict[str, str]:
+    """Returns ids without what all runs share, each still a part of one id alone.
+
+    An id here ends in microseconds, and one on Vertex AI begins with the model or the pipeline.
+    """
+    short = {run["run"]: _without_shared_parts(run) for run in runs}
+    return {
+        run: text if sum(text in other for other in short) == 1 else run
+        for run, text in short.items()
+    }
+
+
+def _without_shared_parts(run: Run) -> str:
+    if match := _LOCAL_ID.fullmatch(run["run"]):
+        return match[1]
+    for begin in (f"{run['name']}-", "quatrain-training-"):
+        if (rest := run["run"].removeprefix(begin)) != run["run"]:
+            return str(rest)
+    return str(run["run"])
+
+
+def verdict(run: Run) -> str:
+    """Returns the verdict of the gate with what it missed, or what became of a run without one."""
+    gate = run["gate"]
+    if gate and gate["passed"]:
+        n_warnings = len(run["warnings"])
+        passed = f"passed, {n_warnings} warn" if n_warnings else "passed"
+        return passed if run["status"] == "succeeded" else f"{run['status']}, {passed}"
+    if gate:
+        return f"failed: {', '.join(gate['failed'])}"
+    if run["status"] == "failed" and (match := _STEP.match(run["error"] or "")):
+        return f"failed in {match['step'] or match['task']}"
+    return str(run["status"])
+
+
+def local_time(text: str | None, zone: datetime.tzinfo | None = None, year: int = 0) -> str:
+    """Returns a time with its weekday, in a zone or in that of this machine.
+
+    Args:
+        text: The time, in ISO 8601; None or empty for none.
+        zone: The time zone; None for that of this machine.
+        year: The year that is left out; 0 for this one.
+    """
+    if not text:
+        return ""
+    moment = parse_utc(text).astimezone(zone)
+    is_shown = moment.year != (year or datetime.datetime.now(zone).year)
+    of_year = f" {moment.year}" if is_shown else ""
+    return f"{moment:%a %d %b}{of_year} {moment:%H:%M}"
+
+
+def duration(seconds: float | None) -> str:
+    """Returns a duration in the unit that suits it."""
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
+
+
+def decimals(value: float) -> int:
+    """Returns with how many decimals a metric is shown: as for five digits, and four at most."""
+    return 4 - min(4, max(0, math.floor(math.log10(abs(value))))) if value else 4
+
+
+def footnotes(runs: Sequence[Run], more: int, counts: str = "") -> list[str]:
+    """Returns the lines below a table.
+
+    Args:
+        runs: The runs of the table.
+        more: How many earlier runs are not in it.
+        counts: What the estimated cost counts.
+    """
+    notes = ["* the champion"] if any(run["champion"] for run in runs) else []
+    if any(run["usd"] for run in runs):
+        notes.append(f"est. USD: {counts}")
+    if more:
+        notes.append(f"{counted(more, 'earlier run')}: --last 0 lists all")
+    return notes
+
+
+def _metric(metric: Mapping[str, Any] | None, named: bool) -> str:
+    if metric is None:
+        return ""
+    value, low, high = metric["value"], metric["low"], metric["high"]
+    digits = decimals(value)
+    text = f"{metric['name']} {value:,.{digits}f}" if named else f"{value:,.{digits}f}"
+    return text if None in (low, high) else f"{text} ±{(high - low) / 2:,.{digits}f}"
+
+
+def _usd(usd: Mapping[str, float] | None) -> str:
+    if usd is None:
+        return ""
+    low, high = f"{usd['low']:.2f}", f"{usd['high']:.2f}"
+    return low if low == high else f"{low}-{high}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
