@@ -59,7 +59,7 @@ def run_folders(parent: Path) -> list[Path]:
 def read_folder(folder: Path, root: str, problems: list[str]) -> RunSummary:
     """Returns a run by its folder; adds a line to `problems` for each record that is damaged."""
     try:
-        run = _of_run_json(folder, json.loads((folder / "run.json").read_bytes()))
+        run = of_run_json(folder, json.loads((folder / "run.json").read_bytes()))
     except OSError as error:
         problems.append(str(Failure.of(error)))
         return RunSummary(folder.parent.name, folder.name, str(folder), DAMAGED)
@@ -75,7 +75,12 @@ def read_folder(folder: Path, root: str, problems: list[str]) -> RunSummary:
     return joined(run, measured)
 
 
-def _of_run_json(folder: Path, record: Mapping[str, Any]) -> RunSummary:
+def of_run_json(folder: Path, record: Mapping[str, Any]) -> RunSummary:
+    """Returns a run by its run.json, without what its gate recorded.
+
+    Raises:
+        KeyError, TypeError, ValueError: The document has another shape.
+    """
     status, error = status_of(dict(record)), str(record["error"])
     if status == "failed" and error.startswith(INTERRUPTED):
         status = INTERRUPTED
