@@ -93,6 +93,21 @@ class Compiled:
         """The images of the launchers."""
         return self._images(of_launchers=True)
 
+    @cached_property
+    def cached(self) -> frozenset[str]:
+        """What of `executors` may be taken from a cache, by every task that runs it."""
+        bodies = (self.spec["root"], *self.spec["components"].values())
+        enabled: dict[str, list[bool]] = {}
+        for body in bodies:
+            for task in body.get("dag", {}).get("tasks", {}).values():
+                component = task["componentRef"]["name"]
+                if "executorLabel" not in self.spec["components"][component]:
+                    continue
+                options = task.get("cachingOptions", {})
+                for executor in self._executors_below(component):
+                    enabled.setdefault(executor, []).append(options.get("enableCache", False))
+        return frozenset(executor for executor, options in enabled.items() if all(options))
+
     def step_of(self, command: Sequence[str]) -> str:
         """Returns the step that a task's full command belongs to."""
         return self.executors[executor_of(command)]

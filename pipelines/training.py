@@ -175,7 +175,7 @@ def _prepare(configure: Configure, image: str) -> Any:
             )
         )
         prepared = preprocess(
-            spec=spec,
+            spec=files.outputs["spec"],
             runner=runner,
             project=project,
             location=location,

@@ -30,6 +30,7 @@ SLOW = {
     "components/train/test_bootstrap.py",
     "emulators/test_jobs.py",
     "emulators/test_launcher.py",
+    "quatrain/local/test_cached_runs.py",
     "quatrain/local/test_run.py",
     "quatrain/local/test_tuning_job.py",
     "quatrain/vertex/doctor/test_examination.py",

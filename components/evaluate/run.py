@@ -254,7 +254,7 @@ def _metrics(
         **measured,
         "skew": {**measured["skew"], "tolerance": tolerance, **unquoted},
         "made_by": {
-            "spec": manifest["spec"],
+            "spec": spec.sha256,
             "split": split_of(spec),
             "transform": metadata["examples"]["transform"],
             "package": metadata["package_sha256"],

@@ -16,8 +16,8 @@ def find_files(
     created: str,
     root: str,
     cache_key: str,
-) -> NamedTuple("SourceVersion", at=str, digest=str, cache_key=str, files=int):  # type: ignore[valid-type]
-    """Finds the files of a run, and a digest that stays the same while they do.
+) -> NamedTuple("SourceVersion", at=str, digest=str, cache_key=str, files=int, spec=str):  # type: ignore[valid-type]
+    """Finds the files of a run, a digest that stays the same while they do, and what to preprocess.
 
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
@@ -60,7 +60,7 @@ def preprocess(
     """Cleans, splits and engineers the rows of a table.
 
     Args:
-        spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
+        spec: The part of the model spec that the step reads, as JSON text or the uri of its file.
         runner: Where Beam runs: local, prism, portable, dataflow, flink, spark, ...
         project: The project of the job.
         location: The region of the job, in which every bucket must be; `local` on a laptop.

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from quatrain.components import history
-from quatrain.components.specification.parameter import read_parameter
+from quatrain.components.specification.parameter import (
+    parameter_of,
+    read_parameter,
+    write_spec,
+)
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.files import find_files
 from quatrain.components.table.versions import digest_versions, find_versions
 from quatrain.components.times import run_time
@@ -23,12 +28,14 @@ class SourceVersion(NamedTuple):
         files: The number of files.
         cache_key: The key of the run; if it has none, the examples that were lost last, so that
             none like them is taken from the cache.
+        spec: The part of the spec that the step reads, as the pipeline's parameter holds a spec.
     """
 
     at: str
     digest: str
     cache_key: str
     files: int
+    spec: str
 
 
 def find(
@@ -47,12 +54,14 @@ def find(
         project: The job's project.
         at: The time of the run; may be empty.
         clocks: The times that replace an empty `at`: of the schedule, then of the run's creation.
-        root: The folder of all runs; if empty, no examples are known to be lost.
+        root: The folder of all runs; if empty, no examples are known to be lost, and the step gets
+            the whole spec, since the part that it reads may be too long for a parameter.
         cache_key: The run's own key of the cache; may be empty.
 
     Raises:
         SourceError: There are no files, or they may not be listed.
         ArtifactError: The record of lost examples cannot be read.
+        SpecError: The part of the spec is too long for a parameter, and its file cannot be written.
     """
     model = read_parameter(spec)
     source = model.source
@@ -64,4 +73,11 @@ def find(
         digest_versions(find_versions(paths, project)),
         cache_key or history.lost_examples(root, model.name),
         len(paths),
+        _parameter_of_part(model, root) if root else spec,
     )
+
+
+def _parameter_of_part(model: ModelSpec, root: str) -> str:
+    """Returns the parameter that holds what the preprocess step reads of the spec."""
+    write_spec(model.preprocessing, root)
+    return parameter_of(model.preprocessing, root)

@@ -278,6 +278,17 @@ class ModelSpec(Section):
         """The sha256 of the spec's JSON text."""
         return digest_of(self.as_json())
 
+    @cached_property
+    def preprocessing(self) -> "ModelSpec":
+        """The spec with defaults in the place of all that the preprocess step does not read.
+
+        Specs that differ elsewhere have the same examples, which then come from a cache.
+        """
+        document = self.as_document()
+        del document["drift"], document["train"]
+        slices = {"slices": self.evaluate.slices}
+        return ModelSpec.model_validate({**document, "evaluate": slices})
+
     def as_document(self) -> dict[str, Any]:
         """Returns the spec as YAML would hold it, with every default written out."""
         written = self.model_dump(mode="json", by_alias=True, exclude_none=True)

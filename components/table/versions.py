@@ -31,7 +31,8 @@ def find_versions(uris: Iterable[str], project: str = "", client: Any = None) ->
     A version changes whenever the file is rewritten. The version of an object is its generation,
     which is new for each write (https://cloud.google.com/storage/docs/generations-preconditions).
     The version of a BigQuery table is the time of its last change in milliseconds. The version of a
-    local file is its size and the time of its last change in nanoseconds.
+    local file is its size and the times of its last change in nanoseconds: of its content, which
+    anyone can set, and of its inode, which no one can.
 
     Args:
         uris: Local paths, gs:// and bq:// uris, as `find_files` returns them.
@@ -85,12 +86,12 @@ def _table_version(uri: str) -> str:
 
 
 def _local_version(path: str) -> str:
-    """Returns the size of a local file and the time of its last change."""
+    """Returns the size of a local file and the times of its last change."""
     try:
         status = Path(path).stat()
     except OSError as error:
         raise SourceError(f"{path} {_GONE}") from error
-    return f"{status.st_size} bytes of {status.st_mtime_ns}"
+    return f"{status.st_size} bytes of {status.st_mtime_ns} and {status.st_ctime_ns}"
 
 
 def _object_path(uri: str) -> str:

@@ -30,6 +30,7 @@ from quatrain.local import kfp_seam, training_job
 from quatrain.local.frame_files import frame_digests
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
 from quatrain.local.runs import RunFolder, Step, start_run
+from quatrain.local.task_cache import cached_task
 from quatrain.pipelines.compiled import (
     LAUNCHER,
     TUNING_LAUNCHER,
@@ -58,8 +59,11 @@ class StepFailed(QuatrainError):
 class _Session:
     """The tasks of one run: starts them, times them, and records why one failed."""
 
-    def __init__(self, run: RunFolder, compiled: Compiled, console: Console) -> None:
+    def __init__(
+        self, run: RunFolder, compiled: Compiled, console: Console, cache_key: str
+    ) -> None:
         self.run, self.compiled, self.console = run, compiled, console
+        self.cache_key = cache_key
         self.failure = ""
         self._artifacts: dict[str, str] = {}
         self._launched: dict[str, training_job.Outcome] = {}
@@ -74,6 +78,8 @@ class _Session:
             executor = executor_of(command)
             if executor in (LAUNCHER, TUNING_LAUNCHER):
                 outcome = self._launch(executor, command, step, log)
+            elif executor in self.compiled.cached:
+                outcome = self._run_cached(command, env, step, log)
             else:
                 outcome = self._run_component(command, env, step, log)
         except QuatrainError as error:
@@ -119,6 +125,23 @@ class _Session:
             reason += f"\nthe disk of {self.run.folder} is full; {_MORE_ROOM}"
         self.failure = f"step {step.name} failed: {reason}\nlog: {outcome.log}"
 
+    def _run_cached(
+        self, command: Sequence[str], env: Mapping[str, str], step: Step, log: Path
+    ) -> training_job.Outcome:
+        """Takes the outputs of a component from an earlier run, or runs and records it."""
+        began_s = time.process_time()
+        task = cached_task(command, self.run.root, self.cache_key)
+        if task and not self.cache_key:
+            maker = task.take(lambda: self._tick(step, log), self._report)
+            if maker:
+                taken = dict.fromkeys(task.artifacts, maker)
+                step.cached |= taken
+                return training_job.Outcome(True, "", log, time.process_time() - began_s)
+        outcome = self._run_component(command, env, step, log)
+        if task and outcome.succeeded:
+            task.record(self.run.folder.name)
+        return outcome
+
     def _run_component(
         self, command: Sequence[str], env: Mapping[str, str], step: Step, log: Path
     ) -> training_job.Outcome:
@@ -156,7 +179,7 @@ class _Session:
             _task_environment(),
             log,
             tick=lambda: self._tick(step, log),
-            report=lambda text: self.console.print(f"      {text}"),
+            report=self._report,
         )
 
     def _run_study(self, command: Sequence[str], step: Step, log: Path) -> training_job.Outcome:
@@ -170,6 +193,9 @@ class _Session:
         outcome = study.run(lambda: self._tick(step, study.trial_log))
         _write_gcp_resources(Path(_option(command, "--gcp_resources")), study.path)
         return outcome
+
+    def _report(self, text: str) -> None:
+        self.console.print(f"      {text}")
 
     def _tick(self, step: Step, log: Path) -> None:
         elapsed = time.monotonic() - step.started
@@ -215,6 +241,7 @@ def run_pipeline(
         KeyboardInterrupt: The run was interrupted; the message names its folder.
     """
     compiled = read_compiled(path)
+    cache_key = "" if cached else uuid4().hex
     options: dict[str, Any] = {
         "tier": tier,
         "runner": runner,
@@ -222,7 +249,7 @@ def run_pipeline(
         "location": HERE,
         "root": str(root.absolute()),
         **({"at": at} if at else {}),
-        **({} if cached or not compiled.takes("cache_key") else {"cache_key": uuid4().hex}),
+        **({"cache_key": cache_key} if cache_key and compiled.takes("cache_key") else {}),
         **({"template": compiled.sha256} if compiled.takes("template") else {}),
         **({"runner_options": dict(runner_options)} if runner_options else {}),
     }
@@ -241,7 +268,7 @@ def run_pipeline(
     copied()
     console = Console(stream or sys.stderr, len(compiled.steps))
     console.print(f"run {run.folder}")
-    session = _Session(run, compiled, console)
+    session = _Session(run, compiled, console, cache_key)
     try:
         with termination_as_interrupt():
             error = _execute(session, arguments, scheduled)

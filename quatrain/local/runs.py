@@ -73,6 +73,11 @@ class RunFolder:
         self.write()
 
     @property
+    def root(self) -> Path:
+        """The folder of all runs."""
+        return self.folder.parents[1]
+
+    @property
     def training_path(self) -> Path:
         """The copy of the compiled pipeline that this run executes."""
         return self.folder / "training.yaml"

@@ -156,7 +156,8 @@ def test_only_preprocess_is_cached_and_it_knows_the_files_but_not_the_time(compi
     assert cached == [inner(compiled, "preprocess")["preprocess"]]
     parameters = cached[0]["inputs"]["parameters"]
     from_tasks = {n for n, p in parameters.items() if "taskOutputParameter" in p}
-    assert from_tasks == {"at", "digest", "cache_key"}
+    assert from_tasks == {"spec", "at", "digest", "cache_key"}
+    assert compiled.cached == {"preprocess"}
     assert {n for n, p in parameters.items() if "runtimeValue" in p} == {"image"}
 
 
