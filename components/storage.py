@@ -265,6 +265,22 @@ def remove_file(uri: str) -> None:
         filesystem.delete_file(path)
 
 
+def remove_oldest(folder: str, max_bytes: int) -> None:
+    """Removes the files in a folder that were written first, until the rest takes `max_bytes`."""
+    import pyarrow.fs as pafs
+
+    filesystem, path = open_filesystem(folder)
+    with named(folder):
+        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    files = [info for info in infos if info.type == pafs.FileType.File]
+    total = sum(info.size for info in files)
+    for info in sorted(files, key=lambda info: info.mtime_ns):
+        if total <= max_bytes:
+            return
+        remove_file(f"{folder}/{info.base_name}")
+        total -= info.size
+
+
 def remove_folder(uri: str) -> None:
     """Removes a folder with everything in it; a bucket has only the objects."""
     remove_contents(uri)

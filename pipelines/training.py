@@ -114,7 +114,16 @@ def make_pipeline(
         )
         prepared.set_caching_options(False)  # the digest of its files is not known yet
         examples = prepared.outputs["examples"]
-        proved = configure(package(spec=spec, examples=examples))
+        proved = configure(
+            package(
+                spec=spec,
+                root=root,
+                run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+                cache_key=cache_key,
+                examples=examples,
+            )
+        )
         trained = train(
             spec=spec,
             tier=tier,

@@ -8,6 +8,10 @@ from quatrain.components.image import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def package(
     spec: str,
+    root: str,
+    run: str,
+    created: str,
+    cache_key: str,
     examples: dsl.Input[dsl.Dataset],
     package: dsl.Output[dsl.Artifact],
 ) -> str:
@@ -16,6 +20,11 @@ def package(
     Args:
         spec: The model spec as JSON text, or the uri of its file. Its `train.trainer` may name
             another trainer, and its `train.model` is the kind of model that the proof trains.
+        root: The folder of all runs, where proofs are recorded; if empty, they are not.
+        run: The name of the run.
+        created: When the run was created.
+        cache_key: The run's own key of the cache; if empty, a proof that an earlier run has
+            recorded is taken.
         examples: Engineered rows; a handful of them trains the proof.
         package: The sdist and package.json with the checks it passed.
 
@@ -29,5 +38,12 @@ def package(
     with in_a_sentence():
         train = read_parameter(spec).train
         return publishing.publish(
-            examples.uri, package.uri, train.trainer or "", train.settings.model
+            examples.uri,
+            package.uri,
+            train.trainer or "",
+            train.settings.model,
+            root=root,
+            run=run,
+            created=created,
+            cached=not cache_key,
         )

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from quatrain.components.artifacts import CACHED
 from quatrain.components.errors import PackageError
 from quatrain.components.folder import commit
-from quatrain.components.package.proof import prove
+from quatrain.components.package.proof import WAYS_OUT, prove
+from quatrain.components.package.proof_record import Proof, proof_key, read_proof, write_proof
 from quatrain.components.package.sdist import build_sdist
 from quatrain.components.package.sources import IGNORED, PACKAGE, check_sources
 from quatrain.components.storage import mounted
@@ -22,7 +24,17 @@ NEEDED_MB = 5
 """The disk space that building and proving the shipped trainer takes for a while: 2.9 MB here."""
 
 
-def publish(examples: Path | str, out: Path | str, trainer: str = "", model: str = "auto") -> str:
+def publish(
+    examples: Path | str,
+    out: Path | str,
+    trainer: str = "",
+    model: str = "auto",
+    *,
+    root: str = "",
+    run: str = "",
+    created: str = "",
+    cached: bool = True,
+) -> str:
     """Builds and proves the trainer package, and writes the package artifact.
 
     Args:
@@ -32,6 +44,11 @@ def publish(examples: Path | str, out: Path | str, trainer: str = "", model: str
         trainer: A folder that replaces the trainer, or a file that replaces its `model.py`; a
             gs:// uri is read through its mount. By default the trainer beside this code.
         model: The kind of model that the proof trains, a value of `train.model`.
+        root: The folder of all runs, local or gs://, where proofs are recorded; if empty, they are
+            not.
+        run: The name of the run.
+        created: When the run was created.
+        cached: Whether the proof of an earlier run may be taken.
 
     Returns:
         The sha256 of the package.
@@ -46,9 +63,24 @@ def publish(examples: Path | str, out: Path | str, trainer: str = "", model: str
         tempfile.TemporaryDirectory(prefix="quatrain-package-") as place,
     ):
         built = build_sdist(sources, Path(place))
-        checks = prove(sources, str(examples), built, model)
+        key = proof_key(built.sha256, str(examples), model) if root else ""
+        proof = read_proof(root, key, [*WAYS_OUT]) if key and cached else None
+        taken = {} if proof is None else {CACHED: {"proof": proof.run}}
+        if proof is None:
+            proof = Proof(run, created, prove(sources, str(examples), built, model))
+            if key:
+                write_proof(root, key, proof)
+        else:
+            print(f"package: proved by run {proof.run} of {proof.created}", flush=True)
         folder.write(built.path.name, built.path.read_bytes())
-        record = {"version": 1, "file": built.path.name, "sha256": built.sha256, "checks": checks}
+        record = {
+            "version": 1,
+            "file": built.path.name,
+            "sha256": built.sha256,
+            "checks": proof.checks,
+            "proof": {"run": proof.run, "created": proof.created},
+            **taken,
+        }
         folder.write_json("package.json", record)
     print(f"package: published {built.path.name}", flush=True)
     return built.sha256

@@ -21,6 +21,7 @@ from quatrain.components.storage import (
     read_file,
     read_head,
     remove_contents,
+    remove_oldest,
     write_file,
 )
 from quatrain.components.table.files import list_files
@@ -138,3 +139,17 @@ def test_a_file_is_written_read_and_removed_here_and_in_a_bucket(
         assert not exists(f"{folder}/{name}")
         with pytest.raises(FileNotFoundError):
             read_file(f"{folder}/{name}")
+
+
+@pytest.mark.parametrize("root", ["{tmp}", "gs://b"])
+def test_the_files_that_were_written_first_make_room(
+    root: str, served: emulator.Storage, tmp_path: Path
+) -> None:
+    folder = f"{root.format(tmp=tmp_path)}/records"
+    remove_oldest(folder, 0)  # there is no such folder
+    for name in "cab":
+        write_file(f"{folder}/{name}", b"1234")
+    remove_oldest(folder, 12)
+    assert exists(f"{folder}/c")
+    remove_oldest(folder, 9)
+    assert [exists(f"{folder}/{name}") for name in "cab"] == [False, True, True]

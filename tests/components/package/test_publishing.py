@@ -49,9 +49,14 @@ def examples(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def package(examples, tmp_path_factory):
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def package(examples, root, tmp_path_factory):
     out = tmp_path_factory.mktemp("package") / "package"
-    publishing.publish(examples, out)
+    publishing.publish(examples, out, root=str(root), run="run-1", created="2026-12-01")
     return out
 
 
@@ -69,6 +74,16 @@ def test_the_record_names_the_package_and_every_check(package):
     assert list(answer) == ["classes", "predicted_class", "probabilities"]  # in every process
     assert answer["predicted_class"] in answer["classes"]
     assert sum(answer["probabilities"]) == pytest.approx(1)
+
+
+def test_a_second_run_takes_the_proof_of_the_first(examples, root, package, tmp_path):
+    first = json.loads((package / "package.json").read_text())
+    assert first["proof"] == {"run": "run-1", "created": "2026-12-01"}
+    assert "cached" not in first
+    publishing.publish(examples, tmp_path, root=str(root), run="run-2", created="2026-12-02")
+    second = json.loads((tmp_path / "package.json").read_text())
+    assert second == {**first, "cached": {"proof": "run-1"}}
+    assert (tmp_path / first["file"]).read_bytes() == (package / first["file"]).read_bytes()
 
 
 def test_the_sample_is_small_complete_and_has_both_classes(examples, tmp_path):
