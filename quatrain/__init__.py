@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from quatrain.face.init import init
     from quatrain.face.run import run
     from quatrain.local.run import StepFailed
+    from quatrain.results.model import Model, load_model
+    from quatrain.results.run import Run
 
 __all__ = [
     "ArtifactError",
@@ -32,9 +34,11 @@ __all__ = [
     "DriftFailed",
     "FrameError",
     "GateFailed",
+    "Model",
     "PackageError",
     "Proposal",
     "QuatrainError",
+    "Run",
     "RunnerError",
     "SourceError",
     "SpecError",
@@ -44,6 +48,7 @@ __all__ = [
     "__version__",
     "check",
     "init",
+    "load_model",
     "run",
 ]
 __version__: str
@@ -55,6 +60,9 @@ _HOMES = {
     "run": "face.run",
     "Proposal": "draft.propose",
     "StepFailed": "local.run",
+    "Run": "results.run",
+    "Model": "results.model",
+    "load_model": "results.model",
 }
 """The module of each public name; errors come from `quatrain.components.errors`."""
 

@@ -78,6 +78,7 @@ def run(
         no_cache=no_cache,
         at=at,
     )
+    folder = Path(finished_run.place)
     for name in ("report.html", "metrics.json", "model"):
-        if (finished_run.folder / name).exists():
-            click.echo(f"{name:<13} {short_path(finished_run.folder / name)}")
+        if (folder / name).exists():
+            click.echo(f"{name:<13} {short_path(folder / name)}")

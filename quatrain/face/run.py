@@ -17,8 +17,8 @@ from quatrain.components.train.plan import resolve_tier
 from quatrain.face.data import Data
 from quatrain.face.specs import Spec, local_path, read_spec
 from quatrain.local.run import run_pipeline
-from quatrain.local.runs import RunFolder
 from quatrain.pipelines.compiled import compile_pipeline
+from quatrain.results.run import Run
 from quatrain.validation.load import Overrides
 from quatrain.vertex.checks import engine
 
@@ -38,7 +38,7 @@ def run(
     trust: bool = False,
     no_cache: bool = False,
     at: str = "",
-) -> RunFolder:
+) -> Run:
     """Runs the whole pipeline for a spec on this machine, and prints its progress.
 
     Args:
@@ -76,7 +76,7 @@ def run(
     window_end(model_spec.source.window, at)
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = local_path(pipeline) if pipeline else None
-        return run_pipeline(
+        finished = run_pipeline(
             path or compile_pipeline(Path(folder) / "training.yaml"),
             model_spec,
             local_path(root),
@@ -88,3 +88,4 @@ def run(
             trust=trust or pipeline is None,
             copied=lambda: shutil.rmtree(folder),  # a killed run would leave it
         )
+    return Run(finished.folder, root=root)

@@ -13,9 +13,9 @@ from quatrain.calls import public
 from quatrain.components.serve.frame import Rejected, predict_frame
 from quatrain.components.serve.known_models import check_known
 from quatrain.components.serve.model_folder import find_model
-from quatrain.components.serve.predict import ROOT
 from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
 from quatrain.components.wording import counted
+from quatrain.results.listing import ROOT
 from quatrain.terminal.native_noise import native_noise_hidden
 from quatrain.terminal.printouts import gate_warning
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from quatrain.calls import public
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.folder import in_shape, read_manifest
-from quatrain.components.serve.predict import ROOT
 from quatrain.components.storage import is_remote, list_names
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted, near
 from quatrain.results.artifacts import Artifact, find_files
+from quatrain.results.listing import ROOT
 from quatrain.results.measured import Gate, Metrics, html_table
 from quatrain.results.report import Report
 from quatrain.results.tables import read_shards

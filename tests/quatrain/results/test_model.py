@@ -16,6 +16,7 @@ import pytest
 from quatrain.cli import main
 from quatrain.components.errors import ArtifactError
 from quatrain.results.model import Model, load_model
+from quatrain.results.run import Run
 
 FIXTURE = Path(__file__).parents[2] / "fixtures/root-0.1.0/root"
 LAST = "20261201T143511-251852"
@@ -59,6 +60,15 @@ def test_a_model_says_what_it_is(model: Model, root: Path) -> None:
 def test_the_folder_of_a_run_or_of_a_model_is_loaded_too(root: Path, place: str) -> None:
     row = {"size": 1.5, "colour": "red"}
     assert load_model(root / place, root=root).predict(row).num_rows == 1
+
+
+def test_a_run_has_its_model_if_its_root_knows_it(root: Path, model: Model, tmp_path: Path) -> None:
+    row = {"size": 1.5, "colour": "red"}
+    run = Run(root / "toys" / LAST, root=root)
+    assert run.model is run.model
+    assert run.model.predict(row).equals(model.predict(row))
+    with pytest.raises(ArtifactError, match="was evaluated by no run below"):
+        _ = Run(root / "toys" / LAST, root=tmp_path).model
 
 
 def test_a_model_that_failed_its_gate_is_loaded_with_a_warning(root: Path, tmp_path: Path) -> None:
