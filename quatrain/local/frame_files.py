@@ -47,8 +47,11 @@ def write_frame(frame: Any, folder: Path) -> Path:
             with pq.ParquetWriter(partial, table.schema) as writer:
                 for start in range(0, table.num_rows, GROUP_ROWS):
                     writer.write_table(table.slice(start, GROUP_ROWS).combine_chunks())
-            path = place / f"{sha256_of(partial)}.parquet"
-            os.replace(partial, path)
+            digest = sha256_of(partial)
+            path = place / f"{digest}.parquet"
+            # A file that is rewritten would be a new one to the cache, and to a run that reads it.
+            if not path.is_file() or sha256_of(path) != digest:
+                os.replace(partial, path)
     except OSError as error:
         if full := full_disk(error, str(folder)):
             raise QuatrainError(

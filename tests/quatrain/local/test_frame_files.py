@@ -38,6 +38,11 @@ def test_the_same_rows_are_the_same_file_however_they_are_held(tmp_path: Path) -
     assert len([*(tmp_path / "data").iterdir()]) == 1
 
 
+def test_the_same_rows_leave_their_file_as_it_is(tmp_path: Path) -> None:
+    one, two = (write_frame(ROWS, tmp_path).stat() for _ in range(2))
+    assert (one.st_ino, one.st_ctime_ns) == (two.st_ino, two.st_ctime_ns)
+
+
 def test_a_large_table_has_row_groups_that_can_be_read_apart(tmp_path: Path) -> None:
     n = GROUP_ROWS + 5
     path = write_frame(pd.DataFrame({"x": np.arange(n)}), tmp_path)
