@@ -94,9 +94,9 @@ class CachedTask:
         except FileNotFoundError:  # there is no record, or its run was removed
             return ""
         except (ArtifactError, OSError) as error:
-            report(f"an earlier run's outputs are not taken: {error}")
+            report(f"not taken from the cache, but made again: {error}")
         except MISSHAPEN as error:
-            report(f"{self.record_path} is altered ({error!r}), so it is removed")
+            report(f"{self.record_path} is altered ({error!r}): it is removed")
         self.record_path.unlink(missing_ok=True)
         return ""
 

@@ -127,7 +127,7 @@ def test_altered_examples_are_reported_and_made_again(table, first):
     shard.write_bytes(data[:50] + bytes([data[50] ^ 1]) + data[51:])
     again, maker, screen = table.run()
     assert maker == "" and content(again) == content(first[0])
-    assert f"an earlier run's outputs are not taken: {shard.resolve()} was altered" in screen
+    assert f"not taken from the cache, but made again: {shard.resolve()} was altered" in screen
 
 
 def test_a_failed_preprocess_is_never_taken(tmp_path, pipeline):
