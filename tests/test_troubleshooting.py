@@ -24,10 +24,10 @@ UNLISTED = {
         "about what someone wrote: place, value and what is allowed stand in the message",
     ),
     **dict.fromkeys(
-        ("PipelineError", "PriceError", "RunnerError", "ScheduleError", "SpecError", "TierError"),
+        ("LogError", "PipelineError", "PriceError", "RunnerError", "ScheduleError", "SpecError"),
         "the same",
     ),
-    **dict.fromkeys(("UsageError", "ValueError"), "the same"),
+    **dict.fromkeys(("TierError", "UsageError", "ValueError"), "the same"),
     "FrameError": "about what someone passed in Python; column, row and type stand in the message",
     "ArtifactError": "`is cut short or altered`, `is not the file that was exported` stand for it",
     "PortError": "the setting, the port and the system's reason stand in the message",

@@ -11,7 +11,18 @@ from typing import Any, NoReturn
 
 import click
 
-from quatrain.cli import doctor, jobs, pipeline, predict, report, run, schedule, spec, tiers
+from quatrain.cli import (
+    doctor,
+    jobs,
+    pipeline,
+    predict,
+    report,
+    run,
+    schedule,
+    sent_job,
+    spec,
+    tiers,
+)
 from quatrain.cli import list as runs
 from quatrain.cli.exit_codes import FAILED, INTERRUPTED, USAGE
 from quatrain.components.wording import near
@@ -60,6 +71,8 @@ _VERBS = (
     report.report,
     doctor.doctor,
     jobs.submit,
+    sent_job.logs,
+    sent_job.cancel,
     pipeline.upload,
     schedule.schedule,
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from quatrain.vertex.client import Vertex
     from quatrain.vertex.submission import JobRequest
 
 
@@ -142,6 +143,14 @@ def runner_options_of(pairs: Sequence[str]) -> dict[str, Any]:
             raise click.UsageError(f"--runner-option {pair!r}: write KEY=VALUE")
         options[key] = [*_as_list(options[key]), value] if key in options else value
     return options
+
+
+def vertex_of(settings: dict[str, Any]) -> Vertex:
+    """Returns the client that the values of the options in `CLOUD` describe."""
+    from quatrain.vertex.client import Vertex
+    from quatrain.vertex.cloud_file import load_cloud
+
+    return Vertex(load_cloud(settings["cloud"], settings["set_cloud"], allow_tag=True))
 
 
 def request_of(spec: Path, settings: dict[str, Any]) -> JobRequest:

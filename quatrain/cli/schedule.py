@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quatrain.cli.exit_codes import FAILED
-from quatrain.cli.options import CLOUD, JOB, JSON, SPEC, request_of, with_options
+from quatrain.cli.options import CLOUD, JOB, JSON, SPEC, request_of, vertex_of, with_options
 
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
@@ -143,7 +143,7 @@ def list_verb(as_json: bool, **settings: Any) -> int:
     from quatrain.vertex.schedules import calls
     from quatrain.vertex.schedules.status import ScheduleStatus
 
-    vertex = _vertex(settings)
+    vertex = vertex_of(settings)
     statuses = [ScheduleStatus.of(vertex, each) for each in calls.find_all(vertex)]
     if as_json:
         click.echo(json_text([status.as_document() for status in statuses]))
@@ -205,7 +205,7 @@ def delete_verb(name: str, yes: bool, **settings: Any) -> None:
     """  # noqa: D301
     from quatrain.vertex.schedules import calls
 
-    vertex = _vertex(settings)
+    vertex = vertex_of(settings)
     of_name = calls.find(vertex, name) or [calls.find_one(vertex, name)]
     if not yes:
         click.confirm(f"delete the schedule of {name}?", abort=True, err=True)
@@ -234,16 +234,9 @@ def run_verb(name: str, **settings: Any) -> None:
     click.echo(f"page   {console_link(vertex.cloud, job_id)}")
 
 
-def _vertex(settings: dict[str, Any]) -> Vertex:
-    from quatrain.vertex.client import Vertex
-    from quatrain.vertex.cloud_file import load_cloud
-
-    return Vertex(load_cloud(settings["cloud"], settings["set_cloud"], allow_tag=True))
-
-
 def _find(name: str, settings: dict[str, Any]) -> tuple[Vertex, Schedule]:
     """Returns the client, and the schedule of the model `name`."""
     from quatrain.vertex.schedules import calls
 
-    vertex = _vertex(settings)
+    vertex = vertex_of(settings)
     return vertex, calls.find_one(vertex, name)

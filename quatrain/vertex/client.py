@@ -28,6 +28,8 @@ TIMEOUT_S = 60.0
 """Seconds after which a call without an answer fails."""
 USER = "roles/aiplatform.user, and roles/iam.serviceAccountUser on the job's service account,"
 """The roles that submit and schedule need."""
+LOGS = "roles/logging.viewer"
+"""The role that reading logs needs."""
 VIEWER = "roles/aiplatform.viewer, and for Dataflow roles/dataflow.viewer,"
 """The roles that reading a launched job needs."""
 PATIENCE_S = 120.0
@@ -185,15 +187,38 @@ class Vertex:
             what: The attempt in words, as in `cannot WHAT`.
             **parameters: The parameters of the query.
         """
+        return self._request("GET", uri, what, VIEWER, params=parameters)
+
+    def send(
+        self, uri: str, what: str, body: Mapping[str, Any], *, needs: str, method: str = "POST"
+    ) -> dict[str, Any]:
+        """Sends a body to any of Google's services and returns its answer.
+
+        Args:
+            uri: The address, of a call that is safe to repeat.
+            what: The attempt in words, as in `cannot WHAT`.
+            body: The body, as JSON.
+            needs: The roles that the caller needs.
+            method: POST or PUT.
+        """
+        return self._request(method, uri, what, needs, json=dict(body))
+
+    def _request(self, method: str, uri: str, what: str, needs: str, **of_call: Any) -> Any:
+        """Calls one of Google's services over REST, with retries, and returns its answer."""
+        api = uri.split("/")[2].split(".")[0].rpartition("-")[2]
         if self.cloud.api_endpoint:
             uri = f"{self.service}/{uri.split('/', 3)[3]}"
-        with sentences(what, self.cloud, VIEWER):
-            answer = self._session().get(
-                uri, params=parameters, headers=user_project(self.cloud), timeout=TIMEOUT_S
+
+        def attempt() -> dict[str, Any]:
+            answer = self._session().request(
+                method, uri, headers=user_project(self.cloud), timeout=TIMEOUT_S, **of_call
             )
             if answer.status_code != 200:
                 raise exceptions.from_http_response(answer)
             return dict(answer.json())
+
+        with sentences(what, self.cloud, needs, api):
+            return self._patient()(attempt)()
 
     def _session(self) -> requests.Session:
         """Returns a session with Google's credentials, or without any in tests."""
@@ -264,12 +289,7 @@ class Vertex:
         self, method: Callable[..., Any], request: Any, what: str, *, repeats: bool = True
     ) -> dict[str, Any]:
         """Calls the API, with retries if `repeats`, and returns the response in its JSON form."""
-        patient = retry.Retry(
-            retry.if_exception_type(*_TRANSIENT),
-            initial=0.2,
-            maximum=10.0,
-            timeout=self._patience_s,
-        )
+        patient = self._patient()
         # This refusal comes before anything is done, so even a create may be repeated.
         until_agents_exist = retry.Retry(
             lambda error: _AGENTS in str(error),
@@ -283,6 +303,15 @@ class Vertex:
             answer = call(request=request, retry=patient if repeats else None, timeout=TIMEOUT_S)
         message = getattr(type(answer), "pb", None)
         return _json(message(answer)) if message else {}
+
+    def _patient(self) -> retry.Retry:
+        """Returns the retries of a call that is safe to repeat."""
+        return retry.Retry(
+            retry.if_exception_type(*_TRANSIENT),
+            initial=0.2,
+            maximum=10.0,
+            timeout=self._patience_s,
+        )
 
     def _report_agents(self, _: Exception) -> None:
         """Reports once that Google still creates the agents of a new project."""
@@ -338,33 +367,36 @@ def _snake(field: str) -> str:
 
 
 @contextlib.contextmanager
-def sentences(what: str, cloud: Cloud, needs: str = USER) -> Iterator[None]:
+def sentences(
+    what: str, cloud: Cloud, needs: str = USER, api: str = "aiplatform"
+) -> Iterator[None]:
     """Turns the libraries' errors into sentences that say what to do.
 
     Args:
         what: The attempt in words, as in `cannot WHAT`.
         cloud: The project and the location.
         needs: The roles that the caller needs.
+        api: The first word of the service's host.
     """
     try:
         yield
     except exceptions.RetryError as error:
-        raise _cloud_error(what, error.cause or error, cloud, needs) from error
+        raise _cloud_error(what, error.cause or error, cloud, needs, api) from error
     except (
         exceptions.GoogleAPIError,
         auth_exceptions.GoogleAuthError,
         requests.exceptions.RequestException,
     ) as error:
-        raise _cloud_error(what, error, cloud, needs) from error
+        raise _cloud_error(what, error, cloud, needs, api) from error
 
 
-def _cloud_error(what: str, error: BaseException, cloud: Cloud, needs: str) -> CloudError:
+def _cloud_error(what: str, error: BaseException, cloud: Cloud, needs: str, api: str) -> CloudError:
     kind, advice = next(
         ((k, a) for types, k, a in _ADVICE if isinstance(error, types)), (CloudError, "")
     )
     if _AGENTS in str(error):
         advice = _CREATE_AGENTS
-    advice = advice.format(project=cloud.project, location=cloud.location, needs=needs)
+    advice = advice.format(project=cloud.project, location=cloud.location, needs=needs, api=api)
     return kind(f"cannot {what}: {_message_of(error)}" + (f"; {advice}" if advice else ""))
 
 
@@ -397,7 +429,7 @@ _ADVICE: Sequence[tuple[tuple[type[BaseException], ...], type[CloudError], str]]
         (exceptions.Forbidden,),
         CloudError,
         "whoever calls needs {needs} in project {project}, and the API must be on: "
-        "`gcloud services enable aiplatform.googleapis.com --project {project}`",
+        "`gcloud services enable {api}.googleapis.com --project {project}`",
     ),
     (
         (exceptions.NotFound,),

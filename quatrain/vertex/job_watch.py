@@ -16,6 +16,7 @@ from quatrain.components.storage import read_file
 from quatrain.terminal.console import Console
 from quatrain.trainer import failure
 from quatrain.vertex.cloud_file import Cloud, CloudError
+from quatrain.vertex.job_tasks import path_of, state_of, tasks_of
 from quatrain.vertex.launched_jobs import LaunchedJob, failed_jobs
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class JobWatch:
         while True:
             job = self._read()
             self._show(job)
-            state = _state(job)
+            state = state_of(job)
             if state == "SUCCEEDED":
                 return job
             if state in _OUTCOMES:
@@ -106,10 +107,12 @@ class JobWatch:
 
     def _show(self, job: Mapping[str, Any]) -> None:
         """Prints the steps whose state has changed, and the time of running ones."""
-        tasks = {task["taskName"]: task for task in _tasks(job) if len(self._path(job, task)) == 1}
+        tasks = {
+            task["taskName"]: task for task in tasks_of(job) if len(self._path(job, task)) == 1
+        }
         for number, step in enumerate(self._steps, 1):
             task = tasks.get(step, {})
-            state, before = _state(task), self._states.get(step, "PENDING")
+            state, before = state_of(task), self._states.get(step, "PENDING")
             if state == before:
                 if state == "RUNNING":
                     elapsed_s = time.monotonic() - self._started[step]
@@ -123,23 +126,11 @@ class JobWatch:
             self._states[step] = state
 
     def _path(self, job: Mapping[str, Any], task: Mapping[str, Any]) -> list[str]:
-        """Returns the names of a step and of the tasks in it that lead to a task, itself the last.
-
-        A task inside a step may have the step's name: preprocess is in preprocess. So a step is the
-        outermost task of its name.
-        """
-        by_id = {t["taskId"]: t for t in _tasks(job)}
-        path: list[str] = []
-        ancestor: Mapping[str, Any] | None = task
-        while ancestor:
-            path.insert(0, ancestor["taskName"])
-            ancestor = by_id.get(ancestor.get("parentTaskId"))
-        outermost = next((n for n, name in enumerate(path) if name in self._steps), 0)
-        return path[outermost:]
+        return path_of(job, task, self._steps)
 
     def _reason(self, job: Mapping[str, Any]) -> str:
         """Returns why the innermost failed task failed: outer tasks only repeat its error."""
-        failed = [t for t in _tasks(job) if _state(t) == "FAILED" and _error(t)]
+        failed = [t for t in tasks_of(job) if state_of(t) == "FAILED" and _error(t)]
         parents = {t.get("parentTaskId") for t in failed}
         task = next((t for t in failed if t["taskId"] not in parents), None)
         return f"task {'/'.join(self._path(job, task))}: {_error(task)}" if task else _error(job)
@@ -179,7 +170,7 @@ def report_link(uri: str) -> str:
 
 def report_uri(job: Mapping[str, Any]) -> str:
     """Returns the uri of a job's report, or an empty text before there is one."""
-    for task in _tasks(job):
+    for task in tasks_of(job):
         if artifacts := _artifacts(task, _EVALUATION):
             return f"{artifacts[0]['uri']}/report.html"
     return ""
@@ -187,7 +178,7 @@ def report_uri(job: Mapping[str, Any]) -> str:
 
 def _trainer_failure(job: Mapping[str, Any]) -> str:
     """Returns the sentence of the trainer's failure.json, or an empty text without one."""
-    for artifact in (a for task in _tasks(job) for a in _artifacts(task, "model")):
+    for artifact in (a for task in tasks_of(job) for a in _artifacts(task, "model")):
         # Without a record that can be read, the job's own error is printed.
         with contextlib.suppress(OSError, ValueError, TypeError):
             record = json.loads(read_file(f"{artifact['uri']}/{failure.NAME}"))
@@ -197,14 +188,6 @@ def _trainer_failure(job: Mapping[str, Any]) -> str:
 
 def _artifacts(task: Mapping[str, Any], output: str) -> list[dict[str, Any]]:
     return list(task.get("outputs", {}).get(output, {}).get("artifacts", []))
-
-
-def _tasks(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(job.get("jobDetail", {}).get("taskDetails", []))
-
-
-def _state(job_or_task: Mapping[str, Any]) -> str:
-    return str(job_or_task.get("state", "PENDING")).removeprefix("PIPELINE_STATE_")
 
 
 def _error(job_or_task: Mapping[str, Any]) -> str:

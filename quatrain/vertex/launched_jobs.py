@@ -6,29 +6,21 @@ launched says what happened.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quatrain.vertex.cloud_file import CloudError
+from quatrain.vertex.job_tasks import KINDS, LaunchedResource, resources_of, tasks_of
 
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
 
-RESOURCES = "output:gcp_resources"
-"""The field of a task's execution that names the jobs; python-aiplatform reads it too."""
-
-_KINDS = {
-    "CustomJob": "custom job",
-    "HyperparameterTuningJob": "tuning job",
-    "DataflowJob": "Dataflow job",
-}
 _COLLECTIONS = {"customJobs": "CustomJob", "hyperparameterTuningJobs": "HyperparameterTuningJob"}
 _GCLOUD = {"CustomJob": "custom-jobs", "HyperparameterTuningJob": "hp-tuning-jobs"}
-_GOING_ON = ("JOB_STATE_QUEUED", "JOB_STATE_PENDING", "JOB_STATE_RUNNING")
-_GOOGLE = re.compile(r"https://[a-z0-9-]+\.googleapis\.com/")
+GOING_ON = ("JOB_STATE_QUEUED", "JOB_STATE_PENDING", "JOB_STATE_RUNNING")
+"""The states of a launched job that is billed, or will be."""
 _NO_MACHINES = re.compile(
     r"resources are insufficient|insufficient resources|does not have enough resources|"
     r"resource_pool_exhausted|stockout",
@@ -73,7 +65,7 @@ def failed_jobs(vertex: Vertex, job: Mapping[str, Any], job_id: str) -> Iterator
     """
     resources = list(_resources(job))
     for resource in resources:
-        kind, uri = resource["resourceType"], resource["resourceUri"]
+        kind, uri = resource.kind, resource.uri
         try:
             reason = (
                 _dataflow_error(vertex, uri)
@@ -83,37 +75,33 @@ def failed_jobs(vertex: Vertex, job: Mapping[str, Any], job_id: str) -> Iterator
         except CloudError as error:
             reason = str(error)
         if reason:
-            yield LaunchedJob(_KINDS[kind], uri.rsplit("/", 1)[1], reason)
+            yield LaunchedJob(KINDS[kind], resource.number, reason)
     if not resources:
-        yield from _failed_jobs_named(vertex, job_id)
+        for kind, launched in jobs_named(vertex, job_id):
+            if reason := _reason(vertex, kind, launched):
+                yield LaunchedJob(KINDS[kind], launched["name"].rsplit("/", 1)[1], reason)
 
 
-def _resources(job: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Yields the references of failed tasks to their jobs."""
-    for task in job.get("jobDetail", {}).get("taskDetails", []):
-        text = task.get("execution", {}).get("metadata", {}).get(RESOURCES)
-        if text and task.get("state") in ("FAILED", "CANCELLED"):
-            for resource in json.loads(text)["resources"]:
-                # The credentials are sent to this host.
-                if resource["resourceType"] in _KINDS and _GOOGLE.match(resource["resourceUri"]):
-                    yield resource
+def _resources(job: Mapping[str, Any]) -> Iterator[LaunchedResource]:
+    """Yields the jobs of failed tasks."""
+    for task in tasks_of(job):
+        if task.get("state") in ("FAILED", "CANCELLED"):
+            yield from resources_of(task)
 
 
-def _failed_jobs_named(vertex: Vertex, display_name: str) -> Iterator[LaunchedJob]:
-    """Yields the failed training and tuning jobs of a display name."""
+def jobs_named(vertex: Vertex, display_name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the kind of each training and tuning job of a display name, and the job."""
     for collection, kind in _COLLECTIONS.items():
         uri = f"{vertex.service}/v1/{vertex.cloud.parent}/{collection}"
         answer = vertex.read(
-            uri, f"list the {_KINDS[kind]}s", filter=f'display_name="{display_name}"'
+            uri, f"list the {KINDS[kind]}s", filter=f'display_name="{display_name}"'
         )
-        for job in answer.get(collection, []):
-            if reason := _reason(vertex, kind, job):
-                yield LaunchedJob(_KINDS[kind], job["name"].rsplit("/", 1)[1], reason)
+        yield from ((kind, job) for job in answer.get(collection, []))
 
 
 def _reason(vertex: Vertex, kind: str, job: Mapping[str, Any]) -> str:
     """Returns the error of a training or tuning job, or that it goes on; empty if it is neither."""
-    if job.get("state") in _GOING_ON:  # its launcher has failed alone
+    if job.get("state") in GOING_ON:  # its launcher has failed alone
         number, cloud = job["name"].rsplit("/", 1)[1], vertex.cloud
         return (
             f"goes on and is billed, though nothing waits for it; end it with `gcloud ai "

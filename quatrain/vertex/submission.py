@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,10 +22,9 @@ from quatrain.validation.load import load_spec
 from quatrain.vertex.checks import engine, run
 from quatrain.vertex.checks.price import price
 from quatrain.vertex.cloud_file import Cloud, CloudError, load_cloud
+from quatrain.vertex.job_names import JOB_ID
 from quatrain.vertex.registry import Registry
 
-JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,127}")
-"""The pattern that google-cloud-aiplatform checks (pipeline_constants._VALID_NAME_PATTERN)."""
 DIGEST_CHARS = 40
 """Labels hold the first 40 characters of a sha256, which is one character too long for a label."""
 

@@ -30,6 +30,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from tests.emulators import jobs
 from tests.emulators.images import Images
+from tests.emulators.log_entries import Log
 
 UTC = datetime.UTC
 TERMINAL = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
@@ -109,6 +110,7 @@ class Vertex:
         self.models: dict[str, Any] = {}
         self.schedules: dict[str, Any] = {}
         self.images = Images()
+        self.log = Log(project)
         self.calls: list[str] = []
         self.user_projects: dict[str, str | None] = {}
         """The project whose quota a request uses, by the path."""
@@ -154,7 +156,14 @@ class Vertex:
         self.execute(job, lambda: None)
 
     def get_pipeline_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
-        return _lookup(self.jobs, name, "PipelineJob")
+        job = _lookup(self.jobs, name, "PipelineJob")
+        shown = aiplatform_v1.PipelineJob(job)
+        if (
+            job.state.name == "PIPELINE_STATE_CANCELLING"
+        ):  # proto: CancelPipelineJob, "Code.CANCELLED"
+            job.state = aiplatform_v1.PipelineState.PIPELINE_STATE_CANCELLED
+            job.error = {"code": 1, "message": "CANCELED"}
+        return shown
 
     def list_pipeline_jobs(self, query: Mapping[str, str], body: Any, parent: str) -> Any:
         all_jobs = list(self.jobs.values())
@@ -217,6 +226,10 @@ class Vertex:
         return aiplatform_v1.ListHyperparameterTuningJobsResponse(
             hyperparameter_tuning_jobs=page, next_page_token=token
         )
+
+    def cancel_tuning_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
+        job = _lookup(self.tuning_jobs, name, "HyperparameterTuningJob")
+        job.state = aiplatform_v1.JobState.JOB_STATE_CANCELLED
 
     def cancel_custom_job(self, query: Mapping[str, str], body: Any, name: str) -> Any:
         job = _lookup(self.custom_jobs, name, "CustomJob")
@@ -591,6 +604,12 @@ _ROUTES = [
     ("POST", rf"({_PARENT}/customJobs/[^/:]+):cancel", "cancel_custom_job", "name"),
     ("GET", rf"({_PARENT})/hyperparameterTuningJobs", "list_tuning_jobs", "parent"),
     ("GET", rf"({_PARENT}/hyperparameterTuningJobs/[^/:]+)", "get_tuning_job", "name"),
+    (
+        "POST",
+        rf"({_PARENT}/hyperparameterTuningJobs/[^/:]+):cancel",
+        "cancel_tuning_job",
+        "name",
+    ),
     ("POST", rf"({_PARENT})/models:upload", "upload_model", "parent"),
     ("GET", rf"({_PARENT})/models", "list_models", "parent"),
     ("GET", rf"({_PARENT}/models/[^/:]+)", "get_model", "name"),
@@ -735,6 +754,7 @@ def serving(
                 code, reply = (
                     other(self.command, self.path)
                     or vertex.images.answer(self.command, self.path)
+                    or vertex.log.answer(self.command, self.path, data)
                     or vertex.answer(self.command, self.path, data)
                 )
             except LookupError as error:

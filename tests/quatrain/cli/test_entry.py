@@ -28,6 +28,8 @@ VERBS = [
     "report",
     "doctor",
     "submit",
+    "logs",
+    "cancel",
     "upload",
 ]
 

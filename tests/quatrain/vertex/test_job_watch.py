@@ -365,4 +365,4 @@ def test_ctrl_c_while_waiting_offers_to_cancel(google, quatrain, monkeypatch, an
         signal.signal(signal.SIGINT, handler)
     assert code == 130
     assert ("cancel_pipeline_job" in google.calls) is cancelled
-    assert ("mine goes on; cancel it on its page" in err) is not cancelled
+    assert ("mine goes on; `quatrain cancel mine` ends it" in err) is not cancelled
