@@ -37,7 +37,7 @@ UNLISTED = {
     "NoResponse": "`whether the job was made is not known` stands for it",
     "QuatrainError": "of the folder of runs; the most frequent are listed",
     "RunsNotFound": "about a place that someone named; it stands in the message",
-    "StepFailed": "the error of the step",
+    **dict.fromkeys(("StepFailed", "GateStepFailed"), "the error of the step"),
 }
 """Errors that need no entry of their own, and why."""
 IN_A_JOB = re.compile(

@@ -1,17 +1,19 @@
 """The private parts of kfp that a local run replaces while it lasts.
 
-kfp.local has no public way to say how a task runs. Two names are replaced, and one is called:
+kfp.local has no public way to say how a task runs, nor to end its `init`. Three names are replaced,
+and one is called:
 
 - `subprocess_task_handler.SubprocessTaskHandler`, the class that `task_dispatcher` makes an
   instance of for each task: ours passes the task's command to the run, which starts it as a
   supervised process, or as the worker pools of a custom job.
 - `placeholder_utils.resolve_individual_placeholder`: kfp.local raises an IndexError at the two
   placeholders of times, and makes up a name for the run.
+- `config.LocalExecutionConfig.instance`, which `init` sets, gets its former value back.
 - `subprocess_task_handler.replace_python_executable`, which knows which part of a component's
   command is the user's code.
 
 They are the same in kfp 2.17.0 to 2.17.2. Before another version is allowed, read
-kfp/local/subprocess_task_handler.py, task_dispatcher.py and placeholder_utils.py again.
+kfp/local/subprocess_task_handler.py, task_dispatcher.py, placeholder_utils.py and config.py again.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from kfp import dsl
-from kfp.local import placeholder_utils, status, subprocess_task_handler, task_dispatcher
+from kfp import dsl, local
+from kfp.local import config, placeholder_utils, status, subprocess_task_handler, task_dispatcher
 
 from quatrain.pipelines.compiled import executor_of
 
@@ -106,6 +109,25 @@ def replace_kfp(run_task: RunTask, placeholders: Mapping[str, str]) -> Iterator[
         placeholder_utils.resolve_individual_placeholder = resolve_by_kfp
 
 
+@contextlib.contextmanager
+def local_execution(pipeline_root: Path, workspace_root: Path) -> Iterator[None]:
+    """Lets a call of a pipeline run it on this machine, until the context ends.
+
+    `kfp.local.init` is for good: in a notebook, a later call of any component of the user's would
+    run it too.
+    """
+    former = config.LocalExecutionConfig.instance
+    try:
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(pipeline_root),
+            workspace_root=str(workspace_root),
+        )
+        yield
+    finally:
+        config.LocalExecutionConfig.instance = former
+
+
 def with_this_python(command: Sequence[str]) -> list[str]:
     """Returns a component's command with this Python instead of `python3`."""
     return subprocess_task_handler.replace_python_executable(list(command), sys.executable)
@@ -115,6 +137,8 @@ def problems() -> list[str]:
     """Returns how the installed kfp differs from the version that the seam was read from."""
     version = metadata.version("kfp")
     texts = [] if version.startswith(f"{READ_FROM}.") else [f"kfp is {version}"]
+    if not hasattr(config.LocalExecutionConfig, "instance"):
+        texts.append("kfp.local.config.LocalExecutionConfig.instance is gone")
     for (module, name), parameters in _SIGNATURES.items():
         value = getattr(module, name, None)
         where = f"{module.__name__}.{name}"

@@ -11,17 +11,17 @@ import contextlib
 import json
 import os
 import shutil
-import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 from uuid import uuid4
 
-from kfp import components, local
+from kfp import components
 
 from quatrain.components.buckets import HERE
-from quatrain.components.errors import QuatrainError
+from quatrain.components.errors import GateFailed, QuatrainError
 from quatrain.components.specification.parameter import parameter_of, write_spec
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.termination import termination_as_interrupt
@@ -31,6 +31,7 @@ from quatrain.local.frame_files import frame_digests
 from quatrain.local.processes import POLL_S, Process, describe_exit, stop_all
 from quatrain.local.runs import RunFolder, Step, start_run
 from quatrain.local.task_cache import cached_task
+from quatrain.local.thread_output import thread_output_to
 from quatrain.pipelines.compiled import (
     LAUNCHER,
     TUNING_LAUNCHER,
@@ -39,8 +40,8 @@ from quatrain.pipelines.compiled import (
     read_compiled,
 )
 from quatrain.pipelines.origin import check_origin
-from quatrain.terminal.console import Console, summarize, taken_from_cache
-from quatrain.terminal.verdict import last_lines
+from quatrain.terminal.console import Console, progress_stream, summarize, taken_from_cache
+from quatrain.terminal.verdict import last_lines, missed_gate
 from quatrain.trainer.failure import full_disk
 
 UNSCHEDULED = "1970-01-01T00:00:00Z"
@@ -52,8 +53,24 @@ FULL = 64 << 10
 _MORE_ROOM = "make room there, or choose another --root"
 
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Held by the run of this process that uses kfp.local, whose settings are those of the process."""
+
+
 class StepFailed(QuatrainError):
-    """A step failed; the message says which, why and where its log is."""
+    """A step failed; the message says which, why and where its log is.
+
+    Attributes:
+        folder: The folder of the run.
+    """
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
+class GateStepFailed(StepFailed, GateFailed):
+    """The model missed a bound of the gate, so its last step failed; the run has its report."""
 
 
 class _Session:
@@ -229,7 +246,7 @@ def run_pipeline(
         at: The time of the run, at which a window of the source ends; if empty, now.
         cached: Whether to take from the cache what has not changed since an earlier run.
         scheduled: The value of the placeholder of the schedule time, as on Vertex.
-        stream: Receives the progress; by default stderr.
+        stream: Receives the progress; by default `progress_stream()`.
         trust: Whether to run a file that `quatrain compile` would not write.
         copied: Called once the run's folder has a copy of the file.
 
@@ -237,7 +254,7 @@ def run_pipeline(
         PipelineError: The file is not a pipeline, takes other parameters, or is not to be trusted.
         SpecError: The spec is too long for a parameter, and its file cannot be written.
         ArtifactError: The source is a table that was in memory, and its file was altered.
-        StepFailed: A step failed; nothing after it ran.
+        StepFailed: A step failed; nothing after it ran. Of a missed gate it is a GateFailed too.
         KeyboardInterrupt: The run was interrupted; the message names its folder.
     """
     compiled = read_compiled(path)
@@ -266,11 +283,11 @@ def run_pipeline(
             raise QuatrainError(f"no run can be made: {full}; {_MORE_ROOM}") from raised
         raise
     copied()
-    console = Console(stream or sys.stderr, len(compiled.steps))
+    console = Console(stream or progress_stream(), len(compiled.steps))
     console.print(f"run {run.folder}")
     session = _Session(run, compiled, console, cache_key)
     try:
-        with termination_as_interrupt():
+        with termination_as_interrupt(), _alone(console):
             error = _execute(session, arguments, scheduled)
     except KeyboardInterrupt as raised:
         reason = f"interrupted by {raised}" if str(raised) else "interrupted"
@@ -288,8 +305,22 @@ def run_pipeline(
     for line in last_lines(run.folder):
         console.print(line)
     if error:
-        raise StepFailed(run.with_report(error))
+        if missed_gate(run.folder):
+            raise GateStepFailed(run.with_report(error), run.folder)
+        raise StepFailed(run.with_report(error), run.folder)
     return run
+
+
+@contextlib.contextmanager
+def _alone(console: Console) -> Iterator[None]:
+    """Waits until no other thread of this process runs a pipeline."""
+    if not _ONE_AT_A_TIME.acquire(blocking=False):
+        console.print("waiting for another run of this process to end ...")
+        _ONE_AT_A_TIME.acquire()
+    try:
+        yield
+    finally:
+        _ONE_AT_A_TIME.release()
 
 
 def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) -> str:
@@ -297,8 +328,7 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
     run = session.run
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(run.log_path("kfp").open("w", encoding="utf-8"))
-        stack.enter_context(contextlib.redirect_stdout(log))
-        stack.enter_context(contextlib.redirect_stderr(log))
+        stack.enter_context(thread_output_to(log))
         placeholders = {
             kfp_seam.SCHEDULED: scheduled,
             kfp_seam.CREATED: run.started,
@@ -306,11 +336,7 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
         }
         stack.enter_context(kfp_seam.replace_kfp(session.run_task, placeholders))
         pipeline = components.load_component_from_file(str(run.training_path))
-        local.init(
-            runner=local.SubprocessRunner(use_venv=False),
-            pipeline_root=str(run.pipeline_root),
-            workspace_root=str(run.folder / "workspace"),
-        )
+        stack.enter_context(kfp_seam.local_execution(run.pipeline_root, run.folder / "workspace"))
         try:
             pipeline(**arguments)
         except RuntimeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,8 +26,20 @@ _PROGRESS = re.compile(r"(?:[\d-]{10} [\d:]{8},\d{3} (?P<trainer>.+)|(?P<step>[a
 """A line that the trainer logged, after a time, or that a step printed, after its name."""
 
 
+def progress_stream() -> TextIO:
+    """Returns where this process prints the progress of a run.
+
+    It is stderr, but in a notebook, which shows stderr in red.
+    """
+    return sys.stdout if _is_notebook(sys.stdout) else sys.stderr
+
+
+def _is_notebook(stream: object) -> bool:
+    return type(stream).__module__ == "ipykernel.iostream"
+
+
 class Console:
-    """Prints progress lines; on a terminal the last line is updated in place.
+    """Prints progress lines; on a terminal or in a notebook, the last one is updated in place.
 
     Args:
         stream: Receives the lines.
@@ -39,7 +52,10 @@ class Console:
     ) -> None:
         self._stream, self._n_steps, self._clock = stream, n_steps, clock
         self._terminal: TextIO = getattr(stream, "unfiltered", stream)
-        self._is_terminal = stream.isatty()
+        self._is_in_place = stream.isatty() or _is_notebook(stream)
+        # A notebook goes back to the start of a line, but knows no escape that clears it.
+        self._clearing = "\r\x1b[K" if stream.isatty() else "\r"
+        self._drawn = 0
         self._last_print_s = 0.0
 
     def print(self, text: str) -> None:
@@ -50,7 +66,7 @@ class Console:
     def step_started(self, number: int, name: str) -> None:
         """Prints which step starts."""
         self._last_print_s = self._clock()
-        if not self._is_terminal:
+        if not self._is_in_place:
             self.print(f"[{number}/{self._n_steps}] {name} ...")
 
     def step_goes_on(self, number: int, name: str, elapsed_s: float, log: Path | None) -> None:
@@ -66,15 +82,17 @@ class Console:
         """
         now_s = self._clock()
         pause_s = FIRST_HEARTBEAT_S if elapsed_s < HEARTBEAT_S else HEARTBEAT_S
-        if now_s - self._last_print_s < (REFRESH_S if self._is_terminal else pause_s):
+        if now_s - self._last_print_s < (REFRESH_S if self._is_in_place else pause_s):
             return
         self._last_print_s = now_s
         progress = _last_progress(log) if log else ""
         text = f"[{number}/{self._n_steps}] {name} {elapsed_s:5.0f} s  {progress}"
-        if self._is_terminal:
+        if self._is_in_place:
             width = shutil.get_terminal_size().columns - 1
             shown = plain(text)[:width]
-            print(f"\r\x1b[K{shown}", end="", file=self._terminal, flush=True)
+            self._clear()
+            print(shown, end="", file=self._terminal, flush=True)
+            self._drawn = len(shown)
         else:
             self.print(text)
 
@@ -83,8 +101,10 @@ class Console:
         self.print(f"[{number}/{self._n_steps}] {name:<10} {wall_s:6.1f} s  {outcome}")
 
     def _clear(self) -> None:
-        if self._is_terminal:
-            print("\r\x1b[K", end="", file=self._terminal)
+        if self._is_in_place:
+            blank = "" if self._clearing != "\r" else f"\r{' ' * self._drawn}"
+            print(f"{blank}{self._clearing}", end="", file=self._terminal)
+            self._drawn = 0
 
 
 def summarize(artifacts: Mapping[str, str], cached: Mapping[str, str] = _NOTHING) -> str:

@@ -34,6 +34,12 @@ def last_lines(folder: Path) -> Iterator[str]:
         yield f"  and {counted(more, 'more warning')} in the report"
 
 
+def missed_gate(folder: Path) -> bool:
+    """Whether a run was measured, and its model missed a bound of its gate."""
+    metrics = _read(folder / "metrics.json") or {}
+    return metrics.get("gate", {}).get("passed") is False
+
+
 def warning_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Yields every warning of a run."""
     yield from (f"  warn {warning['sentence']}" for warning in metrics.get("warnings", ()))

@@ -2,7 +2,7 @@
 
 import inspect
 
-from kfp.local import placeholder_utils, subprocess_task_handler
+from kfp.local import config, placeholder_utils, subprocess_task_handler
 
 from quatrain.local import kfp_seam
 
@@ -39,3 +39,10 @@ def test_kfp_is_as_before_once_the_context_has_ended():
     with kfp_seam.replace_kfp(lambda command, environment: True, {}):
         assert not set(before) & set(parts())
     assert parts() == before
+
+
+def test_a_later_call_of_a_component_runs_nothing_on_this_machine(tmp_path):
+    assert config.LocalExecutionConfig.instance is None
+    with kfp_seam.local_execution(tmp_path / "pipeline", tmp_path / "workspace"):
+        assert config.LocalExecutionConfig.instance is not None
+    assert config.LocalExecutionConfig.instance is None

@@ -37,6 +37,25 @@ def test_the_last_line_of_a_terminal_shows_the_progress_of_the_step(tmp_path):
     ]
 
 
+def test_a_line_of_a_notebook_is_replaced_without_escapes(tmp_path):
+    class OutStream(io.StringIO):
+        pass
+
+    OutStream.__module__ = "ipykernel.iostream"  # which is what a notebook's stdout is
+    stream = OutStream()
+    seconds = iter([0.0, 1.0, 2.0])
+    console = Console(stream, 4, clock=lambda: next(seconds))
+    console.step_started(3, "train")
+    for elapsed_s in (9.0, 10.0):
+        console.step_goes_on(3, "train", elapsed_s, tmp_path / "train.log")
+    console.step_ended(3, "train", 20.0, "done")
+    first, second = "[3/4] train     9 s  ", "[3/4] train    10 s  "
+    blank = " " * len(first)
+    assert stream.getvalue() == (
+        f"\r\r{first}\r{blank}\r{second}\r{blank}\r[3/4] train        20.0 s  done\n"
+    )
+
+
 def test_without_a_terminal_a_step_has_two_lines(tmp_path):
     stream = io.StringIO()
     console = Console(stream, 4)
