@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.termination import exit_on_termination
+from quatrain.trainer.importing import NOTEBOOK, without
 
 _BY_KFP = "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main "
 _OURS = "exec env _KFP_RUNTIME=true python3 -m quatrain.pipelines.executor "
@@ -29,8 +30,11 @@ def replaced_command(command: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    """Runs the component that the arguments name, until it ends or SIGTERM ends it."""
-    with exit_on_termination():
+    """Runs the component that the arguments name, until it ends or SIGTERM ends it.
+
+    No step of the pipeline needs what notebooks do.
+    """
+    with exit_on_termination(), without(NOTEBOOK):
         from kfp.dsl.executor_main import executor_main  # takes a second, in which SIGTERM may come
 
         executor_main()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
 from . import failure
 from .failure import Failure
-from .importing import uncollected
+from .importing import uncollected, unnamed, without
 from .job import Job, Outputs, n_replicas
 from .settings import STRATEGIES, Hyperparameters, TrainerError, read_settings
 from .streams import stderr_for_errors
@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with stderr_for_errors():
             with uncollected():  # here, so that --help need not wait seconds for TensorFlow
+                with without(unnamed()):
+                    import tensorflow  # noqa: F401
                 from .cluster import check_gpus, check_tpus
                 from .model import train
 

@@ -1,7 +1,9 @@
 """The command of a component: KFP's, but its process takes the place of the shell's."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +55,35 @@ def test_the_process_is_the_shell_s_and_knows_that_kfp_runs(tmp_path, shell):
 def test_another_form_of_command_is_refused_when_the_pipeline_is_compiled(command):
     with pytest.raises(QuatrainError, match=r"mend pipelines/executor\.py"):
         replaced_command(command)
+
+
+STEP = '''
+from kfp import dsl
+
+def probe() -> str:
+    """Returns what of a notebook can be imported."""
+    import importlib
+    found = []
+    for name in ("IPython", "matplotlib", "pandas", "sklearn"):
+        try:
+            importlib.import_module(name)
+            found.append(name)
+        except ModuleNotFoundError:
+            pass
+    return f"found {found}"
+'''
+
+
+def test_a_step_imports_nothing_that_only_a_notebook_needs(tmp_path):
+    (tmp_path / "step.py").write_text(STEP)
+    (tmp_path / "pandas.py").write_text("")
+    output = {"outputFile": str(tmp_path / "output.txt")}
+    outputs = {"parameters": {"Output": output}, "outputFile": str(tmp_path / "executor.json")}
+    command = [sys.executable, "-P", "-m", "quatrain.pipelines.executor"]
+    command += ["--component_module_path", str(tmp_path / "step.py")]
+    command += ["--function_to_execute", "probe"]
+    command += ["--executor_input", json.dumps({"inputs": {}, "outputs": outputs})]
+    path = f"{Path(__file__).parents[2]}:{tmp_path}"
+    subprocess.run(command, env={"PYTHONPATH": path, "_KFP_RUNTIME": "true"}, check=True)
+    written = json.loads((tmp_path / "executor.json").read_text())
+    assert written["parameterValues"] == {"Output": "found []"}

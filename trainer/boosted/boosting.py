@@ -12,6 +12,7 @@ import numpy as np
 
 from ..checkpoints import Epoch, Progress, Stopped
 from ..examples import Split
+from ..importing import unnamed, without
 from ..settings import MOST_TREES, Hyperparameters, TrainerError
 from .trees import LEAVES, Node, Trees
 
@@ -141,7 +142,8 @@ def _booster(
 ) -> lightgbm.Booster:
     """Returns a LightGBM booster without trees, with the train and validation rows."""
     try:
-        import lightgbm  # here, since it imports scipy, for which a network need not wait
+        with without(unnamed()):
+            import lightgbm  # here, since it imports scipy, for which a network need not wait
     except (ImportError, OSError) as error:
         raise TrainerError(
             f"LightGBM, which fits the trees, cannot be imported ({error}); install lightgbm and "
