@@ -13,7 +13,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quatrain.components.errors import TierError
-from quatrain.components.tiers.pools import Pool, fitting_count, load, successor
+from quatrain.components.tiers.pools import Pool, fitting_count, successor
+from quatrain.components.tiers.rules import load
 from quatrain.components.wording import counted, near
 
 _Count = Annotated[int, Field(ge=0)]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from quatrain.components.errors import TierError
+from quatrain.components.tiers.rules import load
 from quatrain.components.wording import counted, near
 
 
@@ -33,16 +32,6 @@ class Pool(BaseModel):
         if self.tpu_topology:
             hardware += f" ({self.tpu_topology})"
         return f"{self.replica_count} x {hardware}"
-
-
-@functools.cache
-def load() -> dict[str, Any]:
-    """Returns the data of `tiers.yaml`."""
-    import yaml
-
-    path = Path(__file__).with_name("tiers.yaml")
-    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return data
 
 
 def strategy_of(pools: Sequence[Pool]) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from quatrain.components.errors import TierError
-from quatrain.components.tiers.pools import Pool, load
+from quatrain.components.tiers.pools import Pool
+from quatrain.components.tiers.rules import load
 from quatrain.components.wording import near
 
 ALLOWANCE_S = 1_800

@@ -14,11 +14,11 @@ from quatrain.components.tiers.pools import (
     accelerator_of,
     check_pools,
     devices_of,
-    load,
     past_ends,
     strategy_of,
     successor,
 )
+from quatrain.components.tiers.rules import load
 from quatrain.components.tiers.scheduling import Scheduling, check_scheduling, scheduling_of
 from quatrain.components.wording import near
 

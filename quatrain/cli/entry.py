@@ -27,6 +27,10 @@ from quatrain.cli import list as runs
 from quatrain.cli.exit_codes import FAILED, INTERRUPTED, USAGE
 from quatrain.components.wording import near
 
+NAME = "quatrain"
+COMPLETION = "_QUATRAIN_COMPLETE"
+"""The variable by which a shell asks click for completions, or for the script that does so."""
+
 
 class _Verbs(click.Group):
     """A group that names the nearest verb when one is mistyped."""
@@ -88,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: What follows the program's name; None: the arguments of this process.
     """
+    if os.environ.get(COMPLETION):  # click prints what the shell's own function reads
+        cli.main(prog_name=NAME)
     from quatrain.terminal.heartbeat import heartbeat
     from quatrain.terminal.plain_text import plain_streams
 
@@ -134,7 +140,7 @@ def _main(words: list[str]) -> NoReturn:
 def _invoke(arguments: list[str]) -> int:
     """Runs a verb and returns its exit code; a wrong command line is reported here."""
     try:
-        returned: Any = cli.main(arguments, prog_name="quatrain", standalone_mode=False)
+        returned: Any = cli.main(arguments, prog_name=NAME, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return USAGE

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quatrain.cli import completion
 from quatrain.cli.options import AT, JOB, SPEC, request_of, with_options
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="T",
     help="With --wait: tier to try if T is out of stock.",
+    shell_complete=completion.tiers,
 )
 def submit(
     spec: Path,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from quatrain.cli import completion
 from quatrain.cli.options import JSON, PRICES, ROOT, with_options
 
 WIDTH = 100
@@ -14,7 +15,7 @@ WIDTH = 100
 
 
 @click.command("list")
-@click.argument("name", required=False, default="")
+@click.argument("name", required=False, default="", shell_complete=completion.models)
 @with_options(*ROOT)
 @click.option(
     "--last",

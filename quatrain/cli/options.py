@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quatrain.cli import completion
+
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
     from quatrain.vertex.submission import JobRequest
@@ -25,8 +27,14 @@ class LocalPath(click.Path):
 
 PATH = LocalPath(path_type=Path)
 
-SPEC = click.argument("spec", type=PATH)
-TIER = click.option("--tier", default="", metavar="T", help="Use this tier instead of the spec's.")
+SPEC = click.argument("spec", type=PATH, shell_complete=completion.specs)
+TIER = click.option(
+    "--tier",
+    default="",
+    metavar="T",
+    help="Use this tier instead of the spec's.",
+    shell_complete=completion.tiers,
+)
 AT = click.option(
     "--at",
     default="",
@@ -38,7 +46,7 @@ SET = click.option(
     "overrides",
     multiple=True,
     metavar="A.B=C",
-    help="Set a value of the spec, in YAML. Repeatable.",
+    help="Set a value: features.x.transform=log. Repeatable.",
 )
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from quatrain.cli import completion
 from quatrain.components.wording import counted
 
 MOST_COLUMNS = 8
@@ -14,7 +15,7 @@ MOST_COLUMNS = 8
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=completion.runs)
 @click.argument("rows", metavar="INPUT")
 @click.option(
     "-o",

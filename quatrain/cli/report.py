@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from quatrain.cli import completion
 from quatrain.cli.options import JSON, PATH
 from quatrain.components.errors import QuatrainError
 
@@ -15,7 +16,7 @@ MAX_NAMES = 20
 
 
 @click.command()
-@click.argument("run", metavar="RUN", type=PATH)
+@click.argument("run", metavar="RUN", type=PATH, shell_complete=completion.runs)
 @click.option("--open", "opens", is_flag=True, help="Open the report in a browser.")
 @JSON
 def report(run: Path, opens: bool, as_json: bool) -> None:

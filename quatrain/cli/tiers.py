@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from quatrain.cli import completion
 from quatrain.cli.options import JSON, PRICES
 
 
 @click.command()
-@click.argument("tier", required=False)
+@click.argument("tier", required=False, shell_complete=completion.tiers)
 @PRICES
 @JSON
 def tiers(tier: str | None, prices: Path | None, as_json: bool) -> None:

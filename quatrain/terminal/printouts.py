@@ -12,8 +12,8 @@ from quatrain.components.evaluate.gate import verdict_of
 from quatrain.components.folder import MISSHAPEN, in_shape, read_manifest
 from quatrain.components.storage import read_file
 from quatrain.components.tiers import tiers
-from quatrain.components.tiers.pools import load
 from quatrain.components.tiers.prices import PriceError, load_prices
+from quatrain.components.tiers.rules import load
 from quatrain.components.wording import counted, first_line
 from quatrain.terminal.verdict import change_lines, warning_lines
 

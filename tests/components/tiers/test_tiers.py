@@ -7,7 +7,8 @@ import pytest
 
 from quatrain.components.errors import TierError
 from quatrain.components.tiers import tiers
-from quatrain.components.tiers.pools import Pool, load
+from quatrain.components.tiers.pools import Pool
+from quatrain.components.tiers.rules import load
 
 DAY = datetime.date(2026, 11, 20)
 CONTAINER = {"image_uri": "img", "command": ["python"], "args": ["--epochs", "3"]}

@@ -1,0 +1,83 @@
+"""What the shell offers for arguments that click cannot know: specs, tiers and runs.
+
+Each function takes what click gives it, and returns values that begin with the incomplete word, or
+an item that lets the shell complete the names of files. Nothing here may be slow: the shell waits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import click
+    from click.shell_completion import CompletionItem
+
+ROOT = "runs"
+"""The folder of all runs, if no --root names another."""
+
+
+def specs(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offers the YAML files in the folder of the word, or any file where there are none."""
+    return _or_files(_below(incomplete, ".yaml", ".yml"))
+
+
+def tiers(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Offers the names of tiers."""
+    from quatrain.components.tiers.rules import load
+
+    return [name for name in load()["tiers"] if name.startswith(incomplete.upper())]
+
+
+def runs(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offers the folders of models below the root; of one that is named in full, its runs."""
+    models = [f"{folder}" for folder in _folders(Path(_root(context)))]
+    begun = [model for model in models if incomplete.startswith(f"{model}/")]
+    names = _folders(Path(begun[0]), newest_first=True) if begun else models
+    return _or_files(name for name in map(str, names) if name.startswith(incomplete))
+
+
+def models(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Offers the names of models below the root."""
+    names = (folder.name for folder in _folders(Path(_root(context))))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _root(context: click.Context) -> str:
+    root: Any = context.params.get("root")
+    return str(root or ROOT)
+
+
+def _folders(parent: Path, newest_first: bool = False) -> list[Path]:
+    """Returns the visible folders in a folder, links included; none if it cannot be read."""
+    try:
+        found = [entry.name for entry in os.scandir(parent) if entry.is_dir()]
+    except OSError:
+        return []
+    names = sorted(filter(_is_offered, found), reverse=newest_first)
+    return [parent / name for name in names]
+
+
+def _below(incomplete: str, *suffixes: str) -> Iterator[str]:
+    """Yields the visible files whose path begins with a word."""
+    folder, slash, begin = incomplete.rpartition("/")
+    try:
+        names = sorted(os.listdir(f"{folder}/" if slash else "."))
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(begin) and name.endswith(suffixes) and _is_offered(name):
+            yield f"{folder}{slash}{name}"
+
+
+def _is_offered(name: str) -> bool:
+    """Whether a name is not hidden and would not move the cursor of the terminal."""
+    return name.isprintable() and not name.startswith(".")
+
+
+def _or_files(names: Iterator[str]) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return list(map(CompletionItem, names)) or [CompletionItem("", type="file")]
