@@ -168,7 +168,7 @@ def test_every_command_of_a_page_has_a_verb_and_options_that_exist(page: Path) -
             command = command.commands[words.pop(0)]
         assert not hasattr(command, "commands"), f"{words} is no verb"
         known = {name for parameter in command.params for name in parameter.opts}
-        given = {word.partition("=")[0] for word in words if word.startswith("-")}
+        given = {word.partition("=")[0] for word in words if word[:1] == "-" != word}
         assert given <= known
 
 
