@@ -38,7 +38,7 @@ def compile_verb(output: Path, image: str, launcher_image: str) -> None:
 
     \b
     Example:
-      quatrain compile -o training.yaml --image REGION-docker.pkg.dev/P/R/quatrain@sha256:...
+      quatrain compile --image REGION-docker.pkg.dev/P/R/quatrain@sha256:...
     """  # noqa: D301
     from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
     from quatrain.pipelines.compiled import compile_pipeline, read_compiled

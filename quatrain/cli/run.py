@@ -60,7 +60,7 @@ def run(
 
     \b
     Example:
-      quatrain run examples/flights/flights.yaml --tier STANDARD_1 --set train.replicas=2
+      quatrain run flights.yaml --tier STANDARD_1 --set train.replicas=2
     """  # noqa: D301
     from quatrain.face.run import run as run_spec
     from quatrain.terminal.printouts import short_path

@@ -14,7 +14,7 @@ from typing import Any
 _RED, _GREEN, _YELLOW, _DIM = "31", "32", "33", "2"
 """The parameters of ECMA-48's Select Graphic Rendition."""
 _GOOD = "passed|succeeded|active|ok"
-_BAD = "failed|killed|error|interrupted"
+_BAD = "failed|killed|error|critical|interrupted"
 _DOUBTFUL = "warning|unchecked|held|cancelled|paused"
 
 _COLOURS = (

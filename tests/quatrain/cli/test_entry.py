@@ -81,6 +81,7 @@ def test_every_verb_s_help_fits_a_screen_and_has_an_example(capsys, verb):
     code, out, _ = quatrain(capsys, verb, "--help")
     assert code == 0
     assert len(out.splitlines()) <= 24
+    assert max(map(len, out.splitlines())) <= 80
     assert f"Example:\n    quatrain {verb} " in out
 
 

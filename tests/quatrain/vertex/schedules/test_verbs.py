@@ -17,6 +17,7 @@ def test_the_help_of_every_verb_of_a_schedule_fits_a_screen_and_has_an_example(q
     code, out, _ = quatrain("schedule", verb, "--help", file=None)
     assert code == 0
     assert len(out.splitlines()) <= 24
+    assert max(map(len, out.splitlines())) <= 80
     assert f"Example:\n    quatrain schedule {verb}" in out
 
 
