@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quatrain.face.check import CheckedSpec, check
     from quatrain.face.init import init
     from quatrain.face.run import run
+    from quatrain.face.runs import Runs, runs
     from quatrain.local.run import StepFailed
     from quatrain.results.model import Model, load_model
     from quatrain.results.run import Run
@@ -40,6 +41,7 @@ __all__ = [
     "QuatrainError",
     "Run",
     "RunnerError",
+    "Runs",
     "SourceError",
     "SpecError",
     "StepFailed",
@@ -50,6 +52,7 @@ __all__ = [
     "init",
     "load_model",
     "run",
+    "runs",
 ]
 __version__: str
 
@@ -58,6 +61,8 @@ _HOMES = {
     "check": "face.check",
     "CheckedSpec": "face.check",
     "run": "face.run",
+    "runs": "face.runs",
+    "Runs": "face.runs",
     "Proposal": "draft.propose",
     "StepFailed": "local.run",
     "Run": "results.run",
@@ -67,24 +72,26 @@ _HOMES = {
 """The module of each public name; errors come from `quatrain.components.errors`."""
 
 
-def __getattr__(name: str) -> object:
-    """Loads a public name when it is first used (PEP 562), so that `import quatrain` is quick."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from quatrain.calls import USERS_MODULES_LAST
+if not TYPE_CHECKING:  # else every misspelt name would pass a type checker
 
-    with USERS_MODULES_LAST:
-        if name == "__version__":
-            from importlib.metadata import version
+    def __getattr__(name: str) -> object:
+        """Loads a public name when it is first used (PEP 562), so that the import is quick."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from quatrain.calls import USERS_MODULES_LAST
 
-            return version("quatrain")
-        from importlib import import_module
+        with USERS_MODULES_LAST:
+            if name == "__version__":
+                from importlib.metadata import version
 
-        value: object = getattr(
-            import_module(f"quatrain.{_HOMES.get(name, 'components.errors')}"), name
-        )
-    globals()[name] = value
-    return value
+                return version("quatrain")
+            from importlib import import_module
+
+            value: object = getattr(
+                import_module(f"quatrain.{_HOMES.get(name, 'components.errors')}"), name
+            )
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

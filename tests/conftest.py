@@ -31,6 +31,8 @@ SLOW = {
     "emulators/test_jobs.py",
     "emulators/test_launcher.py",
     "quatrain/local/test_cached_runs.py",
+    "quatrain/face/test_run.py",
+    "quatrain/face/test_types.py",
     "quatrain/local/test_run.py",
     "quatrain/local/test_tuning_job.py",
     "quatrain/results/test_model.py",

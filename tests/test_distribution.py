@@ -127,3 +127,20 @@ def test_init_check_run_and_predict_import_nothing_of_the_user_s_folder(
 def test_python_m_quatrain_imports_nothing_of_the_user_s_folder(hostile: Path) -> None:
     call(MODULE, hostile, "init", "toys.csv", "--target", "big", "-o", "mine.yaml")
     call(MODULE, hostile, "check", "mine.yaml")
+
+
+FROM_PYTHON = """
+import quatrain
+
+proposal = quatrain.init("toys.csv", "big", output="ours.yaml")
+quatrain.check(proposal)
+settings = {"train.model": "linear", "train.epochs": 2, "evaluate.gate": {}}
+run = quatrain.run(proposal, set=settings)
+answers = quatrain.load_model(run.place).predict([{"size": 9.5, "colour": "red"}])
+print(answers.to_pylist()[0]["predicted_class"])
+"""
+
+
+def test_a_script_beside_such_modules_imports_none_of_them(hostile: Path) -> None:
+    (hostile / "script.py").write_text(FROM_PYTHON)
+    call([sys.executable], hostile, "script.py")

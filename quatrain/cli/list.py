@@ -39,21 +39,14 @@ def list_verb(
     Example:
       quatrain list flights --cloud cloud.yaml --last 8
     """  # noqa: D301
-    from quatrain.results import listing
+    from quatrain.face.runs import runs
     from quatrain.terminal.json_text import json_text
-    from quatrain.terminal.run_table import footnotes, run_table
-    from quatrain.vertex.past_jobs import COUNTED
 
-    place = listing.open_root(root, cloud, prices)
-    found = listing.list_runs(place, name, last) if name else listing.list_last_runs(place)
-    runs = [run.as_document() for run in found.runs]
+    found = runs(root, name, cloud=cloud, last=last, prices=prices)
     if as_json:
-        click.echo(json_text(runs))
-    elif runs:
-        width = shutil.get_terminal_size((WIDTH, 24)).columns
-        for line in run_table(runs, width, by_model=not name):
-            click.echo(line)
-        for line in footnotes(runs, found.more, COUNTED):
+        click.echo(json_text([run.as_document() for run in found]))
+    else:
+        for line in found.lines(shutil.get_terminal_size((WIDTH, 24)).columns):
             click.echo(line)
     for problem in found.problems:
         click.echo(f"warning: {problem}", err=True)

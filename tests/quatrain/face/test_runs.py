@@ -1,0 +1,35 @@
+"""`quatrain.runs` lists what `quatrain list` prints, and each run can be opened."""
+
+from pathlib import Path
+
+import pytest
+
+import quatrain
+
+OLD = Path(__file__).parents[2] / "fixtures/root-0.1.0/root"
+
+
+def test_the_runs_of_a_model_show_what_the_command_line_prints(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from quatrain.cli import main
+
+    for name in ("toys", ""):
+        with pytest.raises(SystemExit):
+            main(["list", *([name] if name else []), "--root", str(OLD)])
+        printed = capsys.readouterr().out
+        assert repr(quatrain.runs(OLD, name)) == printed.removesuffix("\n")
+
+
+def test_a_listed_run_opens_by_its_place() -> None:
+    listed = quatrain.runs(OLD, "toys", last=1)[0]
+    assert quatrain.Run(listed.place).name == listed.name == "toys"
+    assert listed.metric is not None
+    assert listed.metric["name"] == "auc"
+
+
+def test_a_root_without_runs_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(quatrain.QuatrainError, match="has no runs; name another root"):
+        quatrain.runs(tmp_path)
+    with pytest.raises(quatrain.QuatrainError, match="is no folder"):
+        quatrain.runs(tmp_path / "gone")
