@@ -151,8 +151,9 @@ class _Session:
         if task and not self.cache_key:
             maker = task.take(lambda: self._tick(step, log), self._report)
             if maker:
-                taken = dict.fromkeys(task.artifacts, maker)
-                step.cached |= taken
+                step.cached |= dict.fromkeys(task.artifacts, maker)
+                with log.open("a", encoding="utf-8") as stream:
+                    print(f"{step.name}: {', '.join(task.artifacts)} of run {maker}", file=stream)
                 return training_job.Outcome(True, "", log, time.process_time() - began_s)
         outcome = self._run_component(command, env, step, log)
         if task and outcome.succeeded:

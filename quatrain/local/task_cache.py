@@ -231,7 +231,7 @@ def _digests_of_code(package: ModuleType) -> dict[str, str]:
 def _trim(folder: Path, max_bytes: int) -> None:
     """Removes the files that were written longest ago, until the others take so many bytes."""
     files = []
-    for path in folder.glob("*.json"):
+    for path in folder.iterdir():  # what a killed writer left, too
         with suppress(FileNotFoundError):  # another run has removed it
             status = path.stat()
             files.append((status.st_mtime_ns, status.st_size, path))

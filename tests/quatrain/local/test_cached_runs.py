@@ -99,7 +99,9 @@ def test_an_unchanged_run_takes_its_examples_and_says_from_where(table, first):
     run, maker, screen = table.run()
     assert (first[1], maker) == ("", first[0].name)
     assert f"examples from the cache (run {maker}): 400 rows: " in screen
-    assert "preprocess: files written" not in (run / "logs/preprocess.log").read_text()
+    log = (run / "logs/preprocess.log").read_text()
+    assert "preprocess: files written" not in log
+    assert f"preprocess: examples of run {maker}\n" in log
     assert len(content(run)) == 7 and content(run) == content(first[0])
     assert (run / "rejected").is_dir() and (run / "drift.json").exists()
 

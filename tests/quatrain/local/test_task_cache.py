@@ -204,12 +204,12 @@ def test_the_cache_is_no_model_s_folder(tmp_path):
 
 
 def test_records_that_were_used_longest_ago_go_first(tmp_path):
-    for number in range(6):
-        (tmp_path / f"{number}.json").write_bytes(b"x" * 100)
-        os.utime(tmp_path / f"{number}.json", ns=(number, number))
-    os.utime(tmp_path / "0.json", ns=(9, 9))
+    for number, name in enumerate(["0", "1", ".2.tmp", "3", "4", "5"]):
+        (tmp_path / name).write_bytes(b"x" * 100)
+        os.utime(tmp_path / name, ns=(number, number))
+    os.utime(tmp_path / "0", ns=(9, 9))
     _trim(tmp_path, 350)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["0.json", "4.json", "5.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "4", "5"]
 
 
 def test_taken_outputs_count_as_used(tmp_path):
