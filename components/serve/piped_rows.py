@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from quatrain.components.errors import QuatrainError
+from quatrain.components.errors import QuatrainError, SourceError
 
 _SUFFIXES = ((b"PAR1", "parquet"), (b"{", "jsonl"))
 """How a Parquet file and JSON Lines begin; anything else is a CSV."""
@@ -25,11 +25,20 @@ def file_of(stream: BinaryIO, name: str) -> Iterator[Path]:
     Args:
         stream: A CSV with a header, JSON Lines or a Parquet file.
         name: The name of the stream in errors.
+
+    Raises:
+        SourceError: The stream cannot be read, or the disk is full.
     """
     with TemporaryDirectory(prefix="quatrain-predict-") as folder:
         copy = Path(folder, "rows")
-        with copy.open("wb") as file:
-            shutil.copyfileobj(stream, file)
+        try:
+            with copy.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+        except OSError as error:  # a folder as standard input, or a full disk
+            raise SourceError(
+                f"{name} cannot be copied to {folder}: {error.strerror}; put its rows into a file "
+                f"and name that"
+            ) from error
         with copy.open("rb") as file:
             head = file.read(256).lstrip(b"\xef\xbb\xbf \t\r\n")
         suffix = next((s for magic, s in _SUFFIXES if head.startswith(magic)), "csv")

@@ -103,6 +103,8 @@ def _source(rows: str | None, row_texts: Sequence[str]) -> Iterator[str]:
         click.echo(f"predicting {rows} ...", err=True)
         yield rows
         return
+    if rows and sys.stdin is None:
+        raise click.UsageError("standard input is closed; name a file, or give rows by --row")
     stream, name = (sys.stdin.buffer, "standard input") if rows else (_lines(row_texts), "--row")
     with file_of(stream, name) as path:
         yield str(path)

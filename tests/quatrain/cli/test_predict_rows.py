@@ -1,5 +1,6 @@
 """`quatrain predict` on rows of the command line and of standard input: as on a file's rows."""
 
+import errno
 import io
 import json
 import os
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.cli import main
+from quatrain.components.errors import SourceError
+from quatrain.components.serve.piped_rows import file_of
 from tests.components.handmade import export_model
 
 ROWS = '{"delay": 30, "carrier": "UA", "id": "a"}\n{"delay": null, "carrier": "B6", "id": "b"}\n'
@@ -26,7 +29,8 @@ def predict(models, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def call(task, *words, stdin=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        pipe = None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
+        monkeypatch.setattr(sys, "stdin", pipe)
         with pytest.raises(SystemExit) as ended:
             main(["predict", str(models[task]), "--trust", *map(str, words)])
         printed = capsys.readouterr()
@@ -129,6 +133,22 @@ def test_rows_that_are_no_objects_are_a_wrong_command_line(predict, words, sente
     code, out, err = predict("binary", *words)
     assert (code, out) == (2, "")
     assert sentence in err
+
+
+def test_a_closed_standard_input_is_a_wrong_command_line(predict):
+    code, out, err = predict("binary", "-", stdin=None)  # as Python finds it after `<&-`
+    assert (code, out) == (2, "")
+    assert err.startswith("error: standard input is closed; name a file, or give rows by --row")
+
+
+def test_a_full_disk_of_temporary_files_is_a_sentence():
+    class Pipe(io.BytesIO):
+        def read(self, *_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    sentence = "standard input cannot be copied to .*: No space left on device; put its rows into"
+    with pytest.raises(SourceError, match=sentence), file_of(Pipe(), "standard input"):
+        pass
 
 
 def test_unreadable_rows_of_a_pipe_can_be_written_to_a_file(predict):
