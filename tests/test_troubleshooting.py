@@ -34,6 +34,7 @@ UNLISTED = {
     "PackageError": "`the trainer package failed its check` stands for it",
     "MachinesLacking": "the answer of Vertex AI, with the tiers that may be had",
     "NoAnswer": "a part of a finding of doctor",
+    "NotComparable": "about two runs that someone named; what differs stands in the message",
     "NoResponse": "`whether the job was made is not known` stands for it",
     "QuatrainError": "of the folder of runs; the most frequent are listed",
     "RunsNotFound": "about a place that someone named; it stands in the message",

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from quatrain.cli import (
+    compare,
     doctor,
     jobs,
     pipeline,
@@ -73,6 +74,7 @@ _VERBS = (
     predict.predict,
     runs.list_verb,
     report.report,
+    compare.compare,
     doctor.doctor,
     jobs.submit,
     sent_job.logs,

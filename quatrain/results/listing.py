@@ -75,13 +75,16 @@ class Root:
             )
 
 
-def open_root(root: str = "", cloud: Path | str = "", table: Path | None = None) -> Root:
+def open_root(
+    root: str = "", cloud: Path | str = "", table: Path | None = None, *, check: bool = True
+) -> Root:
     """Returns where runs are looked for.
 
     Args:
         root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud or `ROOT`.
         cloud: A file of cloud settings; with it, jobs are listed too, with their costs.
         table: The table of prices; None for the project's own.
+        check: Whether a root on this machine must be the folder of all runs.
 
     Raises:
         CloudError: The settings are wrong.
@@ -89,7 +92,8 @@ def open_root(root: str = "", cloud: Path | str = "", table: Path | None = None)
     """
     if not cloud:
         opened = Root(root.rstrip("/") or root or ROOT)
-        opened.check()
+        if check:
+            opened.check()
         return opened
     from quatrain.vertex.client import Vertex
     from quatrain.vertex.cloud_file import load_cloud
@@ -153,6 +157,12 @@ def list_last_runs(root: Root) -> Listing:
         [run for listing in listings for run in listing.runs[:1]],
         [problem for listing in listings for problem in listing.problems],
     )
+
+
+def job_ids(root: Root, name: str) -> list[str]:
+    """Returns the ids of the newest jobs of a model; none without a service."""
+    jobs = _jobs(root, root.vertex, name) if root.vertex else iter(())
+    return [job.job_id for job in islice(jobs, RECENT_JOBS)]
 
 
 def _list_runs(root: Root, name: str, last: int) -> Listing:

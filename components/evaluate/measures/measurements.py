@@ -127,14 +127,24 @@ class PairedComparison:
 
         The loss is the log-loss or RMSE; the interval is that of the paired difference.
         """
-        loss = mean_loss(self.statistics)
-        power = 0.5 if isinstance(self.statistics, Regression) else 1.0
-        if not loss > 0:
-            return MetricEstimate(math.nan)
-        mean, error = self.difference.mean / loss, self.difference.error / loss
-        ratio = MetricEstimate.normal(1 + mean, error, low=0.0)
-        # The root of a ratio of mean squared errors is the ratio of the RMSEs.
-        return MetricEstimate(*(v**power - 1 for v in (ratio.value, ratio.low, ratio.high)))
+        is_squared = isinstance(self.statistics, Regression)
+        return relative_loss(self.difference, mean_loss(self.statistics), is_squared)
+
+
+def relative_loss(difference: MeanSums, loss: float, is_squared: bool) -> MetricEstimate:
+    """Returns by which share a loss exceeds another one of the same rows, with its interval.
+
+    Args:
+        difference: Sums over rows of the loss minus the other one.
+        loss: The mean of the other one.
+        is_squared: Whether the losses are squared errors, which are compared by their roots.
+    """
+    if not loss > 0:
+        return MetricEstimate(math.nan)
+    power = 0.5 if is_squared else 1.0
+    ratio = MetricEstimate.normal(1 + difference.mean / loss, difference.error / loss, low=0.0)
+    # The root of a ratio of mean squared errors is the ratio of the RMSEs.
+    return MetricEstimate(*(v**power - 1 for v in (ratio.value, ratio.low, ratio.high)))
 
 
 def mean_loss(statistics: Statistics) -> float:

@@ -26,6 +26,7 @@ VERBS = [
     "predict",
     "list",
     "report",
+    "compare",
     "doctor",
     "submit",
     "logs",

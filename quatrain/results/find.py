@@ -1,0 +1,97 @@
+"""Finds the run that someone names: by its folder, its uri, or a part of its id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from quatrain.components import history
+from quatrain.components.errors import ArtifactError
+from quatrain.components.storage import is_remote, list_times
+from quatrain.components.wording import counted, near
+from quatrain.local.runs import CHAMPION, LATEST
+from quatrain.results.folders import run_folders
+from quatrain.results.listing import Root, RunsNotFound, job_ids, list_models
+from quatrain.results.records import champion_of
+from quatrain.trainer.failure import Failure
+
+SHOWN = 5
+"""Ids or models that an error names at most."""
+
+
+def find_place(text: str, root: Root) -> str:
+    """Returns where a run is: its folder, or `gs://ROOT/NAME/RUN`.
+
+    Args:
+        text: A folder or such a uri; or, below the root, `ID` or `NAME/ID`, where ID is a part that
+            one id alone has, `latest` or `champion`.
+        root: Where the ids are looked for.
+
+    Raises:
+        RunsNotFound: There is no such run, or there are several.
+        QuatrainError: The root or the service cannot be read.
+    """
+    if is_remote(text):
+        folder, _, last = text.rstrip("/").rpartition("/")
+        return _champion(*_model_of(folder)) if last == CHAMPION else text
+    if Path(text).is_dir():
+        return text
+    root.check()
+    name, _, part = text.rstrip("/").rpartition("/")
+    names = [name] if name else list_models(root)
+    if part in (LATEST, CHAMPION):
+        if len(names) != 1:
+            raise RunsNotFound(
+                f"{root.uri} has {counted(len(names), 'model')}, so {part!r} may be of any; write "
+                f"NAME/{part}{near(part, names)}"
+            )
+        return _champion(root.uri, names[0]) if part == CHAMPION else f"{root.uri}/{names[0]}"
+    return _by_id(part, names, root)
+
+
+def _by_id(part: str, names: Iterable[str], root: Root) -> str:
+    """Returns the place of the run whose id is, or alone holds, a text."""
+    ids = [(name, run) for name in names for run in _ids(root, name)]
+    found = [entry for entry in ids if entry[1] == part] or [e for e in ids if part in e[1]]
+    if not found:
+        raise RunsNotFound(
+            f"{part!r} is no folder here and no run of {root.uri}"
+            f"{near(part, [run for _, run in ids][:SHOWN])}"
+        )
+    if len(found) > 1:
+        shown = ", ".join(f"{name}/{run}" for name, run in found[:SHOWN])
+        more = ", ..." if len(found) > SHOWN else ""
+        raise RunsNotFound(
+            f"{part!r} is a part of {counted(len(found), 'id')} of {root.uri}: {shown}{more}; "
+            f"write more of the one that is meant"
+        )
+    return "/".join((root.uri, *found[0]))
+
+
+def _ids(root: Root, name: str) -> list[str]:
+    """Returns the ids of all runs of a model, each once."""
+    ids: list[str] = []
+    if root.is_here and Path(root.uri, name).is_dir():
+        ids += [folder.name for folder in run_folders(Path(root.uri, name))]
+    if not root.is_here:
+        folder = history.record_uri(root.uri, name, history.RUNS).removesuffix(".json")
+        try:
+            files = list_times(folder)
+        except OSError as error:
+            raise ArtifactError(str(Failure.of(error))) from error
+        ids += [file.removesuffix(".json") for file in files if file.endswith(".json")]
+    return list(dict.fromkeys([*ids, *job_ids(root, name)]))
+
+
+def _model_of(folder: str) -> tuple[str, str]:
+    root, _, name = folder.rpartition("/")
+    return root, name
+
+
+def _champion(root: str, name: str) -> str:
+    """Returns the place of the run whose model is the champion."""
+    if run := champion_of(root, name):
+        return f"{root}/{name}/{run}"
+    raise RunsNotFound(
+        f"{root}/{name} has no champion, since no run passed its gate; name a run by its id"
+    )
