@@ -142,6 +142,7 @@ def make_pipeline(
         evaluated = evaluate(
             spec=spec,
             root=root,
+            cache_key=cache_key,
             template=template,
             files=prepared.outputs["files"],
             digest=prepared.outputs["digest"],
@@ -285,6 +286,7 @@ def _evaluate(configure: Configure, image: str) -> Any:
     def evaluate(
         spec: str,
         root: str,
+        cache_key: str,
         template: str,
         files: int,
         digest: str,
@@ -302,6 +304,7 @@ def _evaluate(configure: Configure, image: str) -> Any:
                 root=root,
                 run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
                 created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+                cache_key=cache_key,
                 template=template,
                 files=files,
                 digest=digest,

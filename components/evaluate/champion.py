@@ -31,13 +31,15 @@ class Champion:
         created: When that run was created.
         model: The folder of its SavedModel.
         why: Why it cannot be compared; empty when its files give no reason. Whether TensorFlow can
-            load it shows only in `passes.load_models`.
+            load it shows only when it must answer.
+        metadata: The sha256 of its metadata.json.
     """
 
     run: str
     created: str
     model: str
     why: str = ""
+    metadata: str = ""
 
 
 def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
@@ -56,7 +58,8 @@ def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion 
         return None
     folder = str(Path(mounted(str(record.get("model", ""))), "model"))
     why = _why_not_comparable(record, folder, spec, transform)
-    return Champion(record["run"], record["made"], folder, by_uri(why))
+    metadata = str(record.get("metadata", ""))
+    return Champion(record["run"], record["made"], folder, by_uri(why), metadata)
 
 
 def _why_not_comparable(

@@ -15,6 +15,7 @@ def measure(
     root: str,
     run: str,
     created: str,
+    cache_key: str,
     template: str,
     files: int,
     digest: str,
@@ -40,6 +41,8 @@ def measure(
             there are none.
         run: The name of the run.
         created: When the run was created.
+        cache_key: The run's own key of the cache; if empty, answers of the champion that an earlier
+            run has recorded are taken.
         template: The sha256 of the compiled pipeline.
         files: The number of files of the source.
         digest: Their digest.
@@ -80,6 +83,7 @@ def measure(
             root=root,
             this_run=ThisRun(run, created, template, files, digest),
             launch=launch,
+            cached=not cache_key,
         )
         record(measured, metrics, classification)
 

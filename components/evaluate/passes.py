@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 from quatrain.components import storage
 from quatrain.components.artifacts import run_again
 from quatrain.components.errors import ArtifactError
+from quatrain.components.evaluate.answers import AnswerCache
 from quatrain.components.evaluate.importance.budget import Budget
 from quatrain.components.evaluate.importance.explanation import explain
 from quatrain.components.evaluate.measures import baseline
@@ -38,6 +41,7 @@ from quatrain.components.evaluate.measures.worst_rows import WorstRows, quoted
 from quatrain.components.folder import Folder
 from quatrain.components.serve.served_model import (
     BATCH_ROWS,
+    Columns,
     ServedModel,
     on_this_machine,
     prediction_schema,
@@ -78,6 +82,9 @@ class EvaluationPlan:
             without one.
         report_rows: Number of the worst rows to quote; 0: no raw value of a row is quoted.
         budget: What it may cost to explain the model.
+        model_sha256: The digest of the model's metadata.json.
+        champion_sha256: That of the champion's.
+        cache: The answers that earlier runs have recorded, and where this one records its own.
     """
 
     model: str
@@ -87,6 +94,9 @@ class EvaluationPlan:
     champion: str | None = None
     report_rows: int = 0
     budget: Budget = field(default_factory=Budget)
+    model_sha256: str = ""
+    champion_sha256: str = ""
+    cache: AnswerCache = field(default_factory=AnswerCache)
 
     @property
     def weight(self) -> str | None:
@@ -99,37 +109,77 @@ class EvaluationPlan:
         return [LABEL, *([self.weight] if self.weight else [])]
 
 
-@dataclass(frozen=True)
 class LoadedModels:
-    """The model, and the champion to compare it with.
+    """The model, and the champion, which is loaded when it is first needed."""
+
+    def __init__(self, model: ServedModel, champion_uri: str | None = None) -> None:
+        self.model, self._champion_uri = model, champion_uri
+        self._loading = threading.Lock()
+
+    @property
+    def champion(self) -> ServedModel | str:
+        """The champion, or why it cannot be loaded.
+
+        One that cannot be loaded does not stop the run: one that an older TensorFlow wrote would
+        otherwise block every later model.
+        """
+        with self._loading:  # Beam scores shards in several threads
+            return self._champion
+
+    @cached_property
+    def _champion(self) -> ServedModel | str:
+        try:
+            return _load(str(self._champion_uri))
+        except ArtifactError as error:
+            return by_uri(str(error))
+
+
+class _Champion:
+    """The champion's answers to one shard: those that an earlier run has recorded, or its own.
 
     Attributes:
-        model: The model.
-        champion: The champion; None when there is none, or when it cannot be loaded.
-        champion_error: Why the champion cannot be loaded.
+        error: Why there are none.
+        run: The run that has recorded them; empty if the champion answers.
     """
 
-    model: ServedModel
-    champion: ServedModel | None = None
-    champion_error: str = ""
+    def __init__(self, shard: Shard, plan: EvaluationPlan, models: LoadedModels) -> None:
+        recorded = plan.cache.read(plan.champion_sha256, shard.sha256)
+        self.error, self.run, self._model = "", "", None
+        self._values, self._row = np.zeros(0, np.float32), 0
+        self._recording = plan.cache.recording(plan.champion_sha256, shard.sha256)
+        if recorded is not None:
+            self._values, self.run = recorded.values, recorded.run
+        elif isinstance(models.champion, str):
+            self.error = models.champion
+        else:
+            self._model = models.champion
+
+    def answer(self, columns: Columns, rows: int) -> np.ndarray | None:
+        """Returns the answers to the next batch of the shard, or None if there are none."""
+        if self.error:
+            return None
+        if self._model is None:
+            self._row += rows
+            return self._values[self._row - rows : self._row]
+        answers = self._model.answer(
+            {i.name: columns[i.name] for i in self._model.transform.inputs}
+        )
+        self._recording.add(answers)
+        return answers
+
+    def end(self) -> None:
+        """Records the answers, if the champion has given them."""
+        if self._model is not None:
+            self._recording.write()
 
 
 def load_models(plan: EvaluationPlan) -> LoadedModels:
-    """Loads the model and the champion.
-
-    A champion that cannot be loaded does not stop the run: one that an older TensorFlow wrote would
-    otherwise block every later model.
+    """Loads the model.
 
     Raises:
         ArtifactError: The model cannot be loaded.
     """
-    model = _load(plan.model)
-    if plan.champion is None:
-        return LoadedModels(model)
-    try:
-        return LoadedModels(model, _load(plan.champion))
-    except ArtifactError as error:
-        return LoadedModels(model, champion_error=by_uri(str(error)))
+    return LoadedModels(_load(plan.model), plan.champion)
 
 
 def _load(uri: str) -> ServedModel:
@@ -189,16 +239,23 @@ def score_shard(
     tables: Mapping[str, SingleInputModel],
 ) -> Measurements:
     """Scores a test shard, writes its predictions and returns its measurements."""
-    measured = _no_measurements(reference, models)
+    champion = None if plan.champion is None else _Champion(shard, plan, models)
+    measured = _no_measurements(reference, champion)
+    own = plan.cache.recording(plan.model_sha256, shard.sha256)
     row = shard.first_row
     name = Path(shard.path).name.replace("test-", "predictions-")
     schema = prediction_schema(plan.transform, labelled=True)
     with Folder(plan.out).create(name) as stream, pq.ParquetWriter(stream, schema) as writer:
         for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
-            batch_measured, predictions = _score(batch, row, plan, models, reference, tables)
+            scored = _score(batch, row, plan, models.model, champion, reference, tables)
+            batch_measured, answers, predictions = scored
             measured += batch_measured
+            own.add(answers)
             row += batch.num_rows
             writer.write_table(predictions)
+    own.write()
+    if champion:
+        champion.end()
     return measured
 
 
@@ -224,7 +281,7 @@ def _raw_columns(plan: EvaluationPlan) -> list[str]:
     return list(dict.fromkeys([*(i.name for i in plan.transform.inputs), *plan.slices]))
 
 
-def _no_measurements(reference: Reference, models: LoadedModels) -> Measurements:
+def _no_measurements(reference: Reference, champion: _Champion | None) -> Measurements:
     """Returns the zero to which the measurements of batches are added."""
     empty = no_rows(reference)
     return Measurements(
@@ -232,8 +289,9 @@ def _no_measurements(reference: Reference, models: LoadedModels) -> Measurements
         PairedComparison(no_rows(reference, N_BINS_COARSE), MeanSums()),
         {},
         {},
-        champion=PairedComparison(empty, MeanSums()) if models.champion else None,
-        champion_error=models.champion_error,
+        champion=PairedComparison(empty, MeanSums()) if champion and not champion.error else None,
+        champion_error=champion.error if champion else "",
+        champion_runs=frozenset([champion.run] if champion and champion.run else []),
     )
 
 
@@ -241,17 +299,19 @@ def _score(
     batch: pa.Table,
     row: int,
     plan: EvaluationPlan,
-    models: LoadedModels,
+    model: ServedModel,
+    champion: _Champion | None,
     reference: Reference,
     tables: Mapping[str, SingleInputModel],
-) -> tuple[Measurements, pa.Table]:
-    """Returns the measurements and the predictions of a batch.
+) -> tuple[Measurements, np.ndarray, pa.Table]:
+    """Returns the measurements, the answers and the predictions of a batch.
 
     Args:
         batch: The columns of `_scored_columns`.
         row: Number of its first row in the test split, from 0.
         plan: What to measure.
-        models: The model, and the champion if there is one.
+        model: The model.
+        champion: The answers of the champion, if there is one.
         reference: What the rows are measured against.
         tables: The single-input models, by engineered column.
 
@@ -264,12 +324,11 @@ def _score(
     engineered = {e.name: _numbers(batch, e.name) for e in plan.transform.engineered}
     labels, weights = _numbers(batch, LABEL), _weights(batch, plan)
     columns = raw_inputs(raw, plan.transform.inputs)
-    answers = models.model.answer(columns)
+    answers = model.answer(columns)
     _check_finite(answers, row, raw)
     comparison = None
-    if models.champion is not None:
-        inputs = models.champion.transform.inputs
-        theirs = models.champion.answer({i.name: columns[i.name] for i in inputs})
+    theirs = champion.answer(columns, len(labels)) if champion else None
+    if theirs is not None:
         comparison = PairedComparison.of(reference, labels, answers, theirs, weights)
     losses, classes = row_losses(reference, labels, answers), plan.transform.label.classes
     worst = WorstRows.of(plan.report_rows, row, losses, labels, answers, classes, read, weights)
@@ -282,15 +341,13 @@ def _score(
             for name, t in tables.items()
         },
         dict(_measure_slices(reference, batch, labels, answers, weights)),
-        _skew(
-            models.model, columns, engineered, answers / reference.deviation, reference, row, raw
-        ),
+        _skew(model, columns, engineered, answers / reference.deviation, reference, row, raw),
         comparison,
-        models.champion_error,
+        champion.error if champion else "",
         worst,
         RowSample.of(batch.select(_sampled_columns(plan)), row, plan.budget.max_rows),
     )
-    return measured, prediction_table(plan.transform, answers, labels)
+    return measured, answers, prediction_table(plan.transform, answers, labels)
 
 
 def _measure_slices(

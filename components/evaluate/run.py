@@ -10,11 +10,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from quatrain.components.artifacts import run_again, sha256_of
+from quatrain.components.artifacts import CACHED, run_again, sha256_of
 from quatrain.components.engine.failures import explain_faults
 from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import pipeline
+from quatrain.components.evaluate.answers import AnswerCache
 from quatrain.components.evaluate.champion import find_champion, split_of
 from quatrain.components.evaluate.changes import record_of, since_last_run
 from quatrain.components.evaluate.gate import check_gate
@@ -52,6 +53,7 @@ def evaluate_model(
     root: str = "",
     this_run: ThisRun = ThisRun(),  # noqa: B008 - frozen
     launch: Launch = Launch("evaluate"),  # noqa: B008 - frozen
+    cached: bool = True,
 ) -> dict[str, Any]:
     """Evaluates a model and writes predictions, report.html and, last, metrics.json.
 
@@ -69,6 +71,7 @@ def evaluate_model(
             there are none.
         this_run: What names the run.
         launch: Where Beam scores; by default in this process.
+        cached: Whether recorded answers of the champion may be taken.
 
     Returns:
         The content of metrics.json. A failed gate is no error yet: `gate.require_passed` raises it,
@@ -106,6 +109,9 @@ def evaluate_model(
                 opponent,
                 checked.evaluate.report_rows,
                 _budget(checked, metadata, transform, manifest["rows"]["read"]),
+                digest,
+                champion.metadata if champion else "",
+                AnswerCache(root, this_run.id, cached),
             )
             train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             rows = manifest["rows"]["test"]
@@ -114,12 +120,16 @@ def evaluate_model(
                 flush=True,
             )
             measured = pipeline.score(plan, train, test, launch, checked.name)
+            plan.cache.trim()
+            runs = measured.pop("champion_runs")
             if champion:
                 identity = {"run": champion.run, "made": champion.created, "why": champion.why}
                 measured["champion"] = {**identity, **(measured["champion"] or {})}
             classes, made = metadata["classes"], this_run.created
             evidence = Evidence(measured, classes, manifest, statistics, drift_document, made)
             metrics = _metrics(checked, metadata, digest, evidence, this_run)
+            if runs:
+                metrics[CACHED] = {"champion's answers": ", ".join(runs)}
             document = checked.as_document()
             now = record_of(document, metrics)
             metrics["changes"] = since_last_run(root, checked.name, now)

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import Any
 from quatrain.components import storage
 from quatrain.components.artifacts import CACHE, canonical_json, json_bytes, sha256_of
 from quatrain.components.folder import MISSHAPEN, read_manifest
+from quatrain.components.installation import describe_installation
 from quatrain.components.wording import first_line
 from quatrain.trainer.features.transform import Transform
 
@@ -60,8 +58,7 @@ def proof_key(package_sha256: str, examples: str, model: str) -> str:
         "package": package_sha256,
         "model": model,
         "examples": shape_of_examples(examples),
-        "python": [sys.version, sys.platform, platform.machine()],
-        "distributions": installed_distributions(sys.path),
+        **describe_installation(),
         "proof": {p.name: sha256_of(p) for p in sorted(Path(__file__).parent.glob("*.py"))},
     }
     return _digest(parts)
@@ -89,23 +86,6 @@ def shape_of_examples(examples: str) -> dict[str, Any]:
         ],
         "engineered": sizes,
     }
-
-
-def installed_distributions(path: Sequence[str]) -> list[str]:
-    """Returns the name and version of each installed distribution, sorted: `numpy-2.3.5`.
-
-    A trainer of one's own may import any of them. The folders' names say it
-    (https://packaging.python.org/en/latest/specifications/recording-installed-packages/), so
-    their metadata need not be read.
-    """
-    suffix = ".dist-info"
-    folders = [folder for folder in path if os.path.isdir(folder)]
-    return sorted(
-        name.removesuffix(suffix)
-        for folder in folders
-        for name in os.listdir(folder)
-        if name.endswith(suffix)
-    )
 
 
 def read_proof(root: str, key: str, checks: Sequence[str]) -> Proof | None:

@@ -175,6 +175,7 @@ class Measurements:
         champion_error: Why the champion could not be loaded.
         worst: The rows with the largest loss.
         sample: Rows to explain the model with.
+        champion_runs: The runs that have recorded answers of the champion which were taken.
     """
 
     overall: Statistics
@@ -186,6 +187,7 @@ class Measurements:
     champion_error: str = ""
     worst: WorstRows = field(default_factory=WorstRows)
     sample: RowSample = field(default_factory=RowSample)
+    champion_runs: frozenset[str] = frozenset()
 
     def __add__(self, other: Measurements) -> Measurements:
         return Measurements(
@@ -198,6 +200,7 @@ class Measurements:
             self.champion_error or other.champion_error,
             self.worst + other.worst,
             self.sample + other.sample,
+            self.champion_runs | other.champion_runs,
         )
 
 
@@ -234,6 +237,7 @@ def summarize(measured: Measurements, columns: Mapping[str, Sequence[str]]) -> d
         },
         "curves": measured.overall.curves(),
         "worst_rows": measured.worst.listed(),
+        "champion_runs": sorted(measured.champion_runs),
     }
     return dict(plain(summary))
 

@@ -238,6 +238,7 @@ def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
         root=runs,
         run="one",
         created="2026-11-25T10:00:00Z",
+        cache_key="",
         template="1" * 64,
         files=1,
         digest="2" * 64,

@@ -11,12 +11,12 @@ import pytest
 from quatrain.components import storage
 from quatrain.components.artifacts import sha256_of, write_json
 from quatrain.components.errors import PackageError
+from quatrain.components.installation import installed_distributions
 from quatrain.components.package import proof_record, publishing
 from quatrain.components.package.proof import WAYS_OUT
 from quatrain.components.package.proof_record import (
     FOLDER,
     Proof,
-    installed_distributions,
     proof_key,
     read_proof,
     shape_of_examples,
