@@ -11,6 +11,18 @@ from quatrain.components.errors import ErrorRecord
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Which rows of a range are read: the first `rows` of each of `places` equal parts.
+
+    A shorter part is read as a whole. What can only be read from its start is read to its end, and
+    places are cut by numbers of rows.
+    """
+
+    places: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Range:
     """The part of a file that one worker reads: the rows that start in it.
 
@@ -24,6 +36,7 @@ class Range:
         error: Why the range cannot be read, when an earlier pass has tried it.
         surplus: How many empty values beyond those of the header may end a row of a CSV.
         stream: The name of the stream in a read session of BigQuery; empty for a file.
+        sample: The rows to read, if not all of them.
     """
 
     index: int
@@ -35,3 +48,4 @@ class Range:
     error: ErrorRecord | None = None
     stream: str = ""
     surplus: int = 0
+    sample: Sample | None = None

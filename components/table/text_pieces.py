@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from quatrain.components.specification.encodings import UTF_8
 from quatrain.components.storage import open_file
 from quatrain.components.table.block import Block
 from quatrain.components.table.encoded_text import BOM, is_cuttable, open_text, to_utf8
-from quatrain.components.table.range import Range
+from quatrain.components.table.range import Range, Sample
 from quatrain.components.wording import first_line
 
 BLOCK_BYTES = 4 << 20
@@ -44,10 +45,27 @@ class Piece:
         """Returns the piece that starts at a byte of the file."""
         return cls(data, ends, np.concatenate([[0], ends[:-1]]) + position)
 
+    @classmethod
+    def joined(cls, pieces: Iterable[Piece]) -> Piece:
+        """Returns the rows of pieces that may lie apart in the file."""
+        parts = list(pieces)
+        shifts = np.cumsum([0, *(len(piece.data) for piece in parts)])
+        ends = [piece.ends + shift for piece, shift in zip(parts, shifts, strict=False)]
+        return cls(
+            b"".join(piece.data for piece in parts),
+            np.concatenate([np.zeros(0, np.int64), *ends]),
+            np.concatenate([np.zeros(0, np.int64), *(piece.positions for piece in parts)]),
+        )
+
     @property
     def starts(self) -> np.ndarray:
         """Where each row starts in the data, `[N] int64`."""
         return np.concatenate([[0], self.ends[:-1]])
+
+    def rows(self, first: int, stop: int) -> Piece:
+        """Returns the rows from `first` up to `stop`, at least one."""
+        start, ends = int(self.ends[first - 1]) if first else 0, self.ends[first:stop]
+        return Piece(self.data[start : ends[-1]], ends - start, self.positions[first:stop])
 
 
 def pieces(
@@ -74,6 +92,10 @@ def pieces(
     try:
         if is_stream:
             unchecked = _pieces_in_order(span, block_bytes, quoted_newlines, encoding)
+            if span.sample:
+                unchecked = _thinned(unchecked, span.sample)
+        elif span.sample:
+            unchecked = _pieces_of_sample(span, span.sample)
         else:
             unchecked = _pieces_of_range(span, block_bytes)
         yield from map(check, unchecked)
@@ -149,6 +171,57 @@ def _pieces_of_range(span: Range, block_bytes: int) -> Iterator[Piece]:
 def _piece(file: pa.NativeFile, start: int, stop: int) -> Piece:
     data = file.read_at(stop - start, start)
     return Piece.at(start, data, _with_last(row_ends(data, quoted_newlines=False), len(data)))
+
+
+def _pieces_of_sample(span: Range, sample: Sample) -> Iterator[Piece]:
+    """Yields the first rows of each of the equal parts of a range, as one piece."""
+    with open_file(span.path) as file:
+        size = file.size()
+        stop = size if span.stop is None else min(span.stop, size)
+        length = max(stop - span.start, 0)
+        bounds = [span.start + i * length // sample.places for i in range(sample.places + 1)]
+        starts = [_next_row(file, bound, span.path) for bound in dict.fromkeys(bounds)]
+        parts = [_first_rows(file, a, b, sample.rows) for a, b in pairwise(starts) if a < b]
+    if parts:
+        yield Piece.joined(parts)
+
+
+def _first_rows(file: pa.NativeFile, start: int, stop: int, n_rows: int) -> Piece:
+    """Returns the first rows of the whole rows in [start, stop), or all if they are fewer."""
+    n_bytes = min(_SCAN_BYTES, stop - start)
+    while True:
+        piece = _piece(file, start, start + n_bytes)
+        # The last row may be cut short, unless it ends the part.
+        if len(piece.ends) > n_rows:
+            return piece.rows(0, n_rows)
+        if n_bytes == stop - start:
+            return piece
+        n_bytes = min(2 * n_bytes, stop - start)
+
+
+def _thinned(pieces: Iterator[Piece], sample: Sample) -> Iterator[Piece]:
+    """Yields evenly spread groups of rows of a stream whose length is not known, as one piece.
+
+    Once there are twice as many groups as wanted, every other one is dropped, and of the further
+    ones as many fewer are kept. So memory holds few rows, however long the stream is.
+    """
+    kept: dict[int, list[Piece]] = {}
+    step, n_rows = 1, 0
+    for piece in pieces:
+        first, n_rows = n_rows, n_rows + len(piece.ends)
+        group = first // sample.rows
+        for at in range(group + -group % step, -(-n_rows // sample.rows), step):
+            start, stop = at * sample.rows, (at + 1) * sample.rows
+            part = piece.rows(max(start, first) - first, min(stop, n_rows) - first)
+            kept.setdefault(at, []).append(part)
+        while len(kept) > 2 * sample.places:
+            step *= 2
+            kept = {at: parts for at, parts in kept.items() if at % step == 0}
+    chosen = sorted(kept)
+    if len(chosen) > sample.places:
+        chosen = [chosen[i * len(chosen) // sample.places] for i in range(sample.places)]
+    if chosen:
+        yield Piece.joined(part for at in chosen for part in kept[at])
 
 
 def _next_row(file: pa.NativeFile, at: int, path: str) -> int:

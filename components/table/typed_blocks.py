@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -11,7 +14,7 @@ from quatrain.components.errors import SourceError
 from quatrain.components.storage import open_file
 from quatrain.components.table import bigquery
 from quatrain.components.table.block import Block
-from quatrain.components.table.range import Range
+from quatrain.components.table.range import Range, Sample
 from quatrain.components.table.values.conversion import USUAL
 from quatrain.components.table.values.typed import from_typed
 from quatrain.components.wording import first_line
@@ -19,6 +22,8 @@ from quatrain.trainer.features.text_format import Spelling
 
 BLOCK_ROWS = 1 << 16
 """Enough rows that DuckDB's 2 ms for each batch hardly count; few enough to bound memory."""
+MAX_DECODED_ROWS = 4_000_000
+"""The rows that a sample decodes to find its own, since a row group is read from its start."""
 BUFFER_BYTES = 1 << 20
 """Pages are read as they are needed, since a row group may be larger than memory."""
 
@@ -39,13 +44,11 @@ def read_blocks(
             parquet = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
             metadata = parquet.metadata
             stop = metadata.num_row_groups if span.stop is None else span.stop
+            if span.sample:
+                yield from _sampled(parquet, span, span.sample, columns, spellings)
+                return
             position = sum(metadata.row_group(g).num_rows for g in range(span.start))
-            for batch in parquet.iter_batches(
-                block_rows,
-                row_groups=list(range(span.start, stop)),
-                columns=list(columns),
-                use_threads=False,
-            ):
+            for batch in _batches(parquet, range(span.start, stop), columns, block_rows):
                 yield typed_block(batch, span.path, position, columns, spellings)
                 position += batch.num_rows
     except (OSError, pa.ArrowInvalid) as error:
@@ -66,9 +69,85 @@ def read_stream(
         SourceError: The stream cannot be read.
     """
     source, position = f"{span.path} stream {span.start}", 0
-    for batch in _joined(bigquery.read_stream(span.path, span.stream), block_rows):
+    wanted = span.sample.rows if span.sample else None
+    for batch in _joined(bigquery.read_stream(span.path, span.stream), wanted or block_rows):
+        batch = batch.slice(0, wanted)
         yield typed_block(batch, source, position, columns, spellings)
         position += batch.num_rows
+        if wanted:
+            return
+
+
+def _batches(
+    parquet: pq.ParquetFile, groups: range, columns: Mapping[str, str], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of row groups, which may be larger than memory, in batches."""
+    yield from parquet.iter_batches(
+        rows, row_groups=list(groups), columns=list(columns), use_threads=False
+    )
+
+
+def _sampled(
+    parquet: pq.ParquetFile,
+    span: Range,
+    sample: Sample,
+    columns: Mapping[str, str],
+    spellings: Mapping[str, Spelling],
+) -> Iterator[Block]:
+    """Yields the first rows of each equal part of a range of row groups, a block for each group."""
+    metadata = parquet.metadata
+    stop = metadata.num_row_groups if span.stop is None else span.stop
+    ends = np.cumsum([metadata.row_group(g).num_rows for g in range(stop)], dtype=np.int64)
+    bounds = np.concatenate([[0], ends])
+    for group, places in places_by_group(bounds[span.start :], sample).items():
+        group += span.start
+        parts, position = [], 0
+        for batch in _batches(parquet, range(group, group + 1), columns, BLOCK_ROWS):
+            for first, n_rows in places:
+                start = max(first - position, 0)
+                if start < batch.num_rows and (n := first + n_rows - position - start) > 0:
+                    parts.append((position + start, batch.slice(start, n)))
+            position += batch.num_rows
+            if position >= sum(places[-1]):
+                break
+        rows = [np.arange(at, at + part.num_rows) for at, part in parts]
+        positions = pa.array(np.concatenate(rows) + bounds[group])
+        joined = pa.concat_batches([part for _, part in parts])
+        block = typed_block(joined, span.path, 0, columns, spellings)
+        yield replace(block, positions=positions)
+
+
+def places_by_group(bounds: np.ndarray, sample: Sample) -> dict[int, list[tuple[int, int]]]:
+    """Returns where a sample lies: for each row group, the first row and the length of each place.
+
+    Where the groups with places have more than `MAX_DECODED_ROWS`, the places of each move towards
+    its start, which it must be read from.
+
+    Args:
+        bounds: The row at which each group starts, and the end of the last one, `[G + 1]`.
+        sample: How many places, and rows of each, there are.
+    """
+    start, stop = int(bounds[0]), int(bounds[-1])
+    n_rows = stop - start
+    firsts = sorted({start + i * n_rows // sample.places for i in range(sample.places)})
+    found: dict[int, list[tuple[int, int]]] = {}
+    for first, after in pairwise([*firsts, stop]) if n_rows else ():
+        end = min(first + sample.rows, after)
+        while first < end:  # a place may go over the end of a group
+            group = int(np.searchsorted(bounds, first, side="right")) - 1
+            here = min(end, int(bounds[group + 1]))
+            found.setdefault(group, []).append((first - int(bounds[group]), here - first))
+            first = here
+    most = max(MAX_DECODED_ROWS // max(len(found), 1), 1)
+    sizes = {group: int(bounds[group + 1] - bounds[group]) for group in found}
+    return {g: _moved(places, min(most / sizes[g], 1.0)) for g, places in found.items()}
+
+
+def _moved(places: list[tuple[int, int]], share: float) -> list[tuple[int, int]]:
+    """Returns the places of a row group, moved into a share of it at its start."""
+    firsts = [int(first * share) for first, _ in places]
+    gaps = [after - first for first, after in pairwise(firsts)] + [places[-1][1]]
+    return [(a, min(n, gap)) for a, gap, (_, n) in zip(firsts, gaps, places, strict=True)]
 
 
 def _joined(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
