@@ -16,6 +16,7 @@ from quatrain.components.package import isolation
 from quatrain.components.package.child import run_python
 from quatrain.components.package.sample import cut_sample, raw_row
 from quatrain.components.package.sdist import Sdist, build_sdist
+from quatrain.components.package.sources import PACKAGE
 
 TIMEOUT_S = 600
 """The longest time of one child process; training one step takes some seconds."""
@@ -37,12 +38,19 @@ class _Prover:
     """The checks of one package; each returns a detail, or raises PackageError with the reason."""
 
     def __init__(
-        self, trainer_dir: Path, examples: str, built: Sdist, work: Path, model: str
+        self,
+        trainer_dir: Path,
+        examples: str,
+        built: Sdist,
+        work: Path,
+        model: str,
+        own: Path | None,
     ) -> None:
         self._trainer_dir, self._examples, self._built = trainer_dir, examples, built
         self._model = model
         self._work = work
         self._site = work / "site"
+        self._own = own
         self._sample = work / "sample"
         self._env: dict[str, str] = {}
 
@@ -112,7 +120,11 @@ class _Prover:
 
     def _python(self, *arguments: str) -> str:
         """Runs Python where only the package and the image can be imported."""
-        return run_python(*arguments, cwd=self._work / "cwd", env=self._env, timeout_s=TIMEOUT_S)
+        cwd, installed = self._work / "cwd", self._site / PACKAGE
+        own = {}
+        if self._own:
+            own = {installed / "model.py" if self._own.is_file() else installed: self._own.name}
+        return run_python(*arguments, cwd=cwd, env=self._env, timeout_s=TIMEOUT_S, own=own)
 
 
 WAYS_OUT: Mapping[str, str] = {
@@ -127,7 +139,11 @@ WAYS_OUT: Mapping[str, str] = {
 
 
 def prove(
-    trainer_dir: Path, examples: str, built: Sdist, model: str = "auto"
+    trainer_dir: Path,
+    examples: str,
+    built: Sdist,
+    model: str = "auto",
+    own: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Runs all checks and returns their records.
 
@@ -136,12 +152,13 @@ def prove(
         examples: Engineered rows; a handful of them trains the proof.
         built: The package.
         model: The kind of model that the proof trains, a value of `train.model`.
+        own: The user's folder, or the file that is its model.py; an error names a line of it.
 
     Raises:
         PackageError: A check failed; the message names it, the reason and the way out.
     """
     with tempfile.TemporaryDirectory(prefix="quatrain-proof-") as folder:
-        prover = _Prover(trainer_dir, examples, built, Path(folder), model)
+        prover = _Prover(trainer_dir, examples, built, Path(folder), model, own)
         # The second build runs beside the other checks, which leave a core idle at times.
         with ThreadPoolExecutor(1) as pool:
             second = pool.submit(_checked, "reproducible", prover.reproducible)
