@@ -99,6 +99,7 @@ def make_pipeline(
         encryption_key: str = "",
         at: str = "",
         cache_key: str = "",
+        sample_rows: int = 0,
         train_image: str = image,
         template: str = "",
     ) -> None:
@@ -111,6 +112,7 @@ def make_pipeline(
             location=location,
             at=at,
             cache_key=cache_key,
+            sample_rows=sample_rows,
         )
         prepared.set_caching_options(False)  # the digest of its files is not known yet
         examples = prepared.outputs["examples"]
@@ -172,6 +174,7 @@ def _prepare(configure: Configure, image: str) -> Any:
         location: str,
         at: str,
         cache_key: str,
+        sample_rows: int,
     ) -> Prepared:
         files = configure(
             find_files(
@@ -192,6 +195,7 @@ def _prepare(configure: Configure, image: str) -> Any:
             at=files.outputs["at"],
             digest=files.outputs["digest"],
             cache_key=files.outputs["cache_key"],
+            sample_rows=sample_rows,
             runner_options=runner_options,
             image=image,
         )

@@ -27,6 +27,7 @@ SLOW = {
     "components/preprocess/test_faults.py",
     "components/preprocess/test_flights.py",
     "components/preprocess/test_pipeline.py",
+    "components/preprocess/test_sample.py",
     "components/train/test_bootstrap.py",
     "emulators/test_jobs.py",
     "emulators/test_launcher.py",

@@ -11,10 +11,11 @@ from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.changes import record_of
-from quatrain.components.evaluate.gate import require_passed
+from quatrain.components.evaluate.gate import require_passed, verdict_of
 from quatrain.components.evaluate.measured_run import measured_run
 from quatrain.components.folder import read_manifest
 from quatrain.components.preprocess.splitting import threshold
+from quatrain.components.quick_run import is_quick
 from quatrain.components.serve.served_model import read_metadata, read_transform
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.storage import mounted
@@ -107,7 +108,8 @@ def promote(
 ) -> None:
     """Makes a model the champion of later runs, provided that it passed its gate.
 
-    Either way, the run is recorded as one that was measured, and as the last one.
+    Either way, the run is recorded as one that was measured, and as the last one. A quick run
+    leaves no record, and its bounds decide nothing, since they are for a model of all rows.
 
     Args:
         spec: The spec of the run.
@@ -122,6 +124,10 @@ def promote(
         GateFailed: The model missed a bound of the gate.
     """
     metrics = read_manifest(evaluation, "metrics.json", "evaluate")
+    if is_quick(metrics):
+        print(f"evaluate: gate {verdict_of(metrics)}; a quick run is never promoted", flush=True)
+        require_passed(metrics, model_uri, only=("skew",))
+        return
     made_of = record_of(spec.as_document(), metrics)
     history.record_last(root, metrics["name"], made_of)
     artifacts = {"examples": examples, "evaluation": evaluation, "model": model_uri}

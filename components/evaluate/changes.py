@@ -65,14 +65,19 @@ def since_last_run(root: str, name: str, now: Mapping[str, Any]) -> dict[str, An
     try:
         before = history.last_run(root, name)
     except ArtifactError as error:
-        return {"run": "", "made": "", "why": str(error)}
+        return not_compared(str(error))
     if before is None:
-        return {"run": "", "made": "", "why": FIRST}
+        return not_compared(FIRST)
     found: dict[str, Any] = {"run": before["run"], "made": before["made"], "why": ""}
     for section in SECTIONS:
         found[section] = list(differences(before[section], now[section]))
     found["metrics"] = [c for c in found["metrics"] if not _looks_equal(c["before"], c["now"])]
     return found
+
+
+def not_compared(why: str) -> dict[str, Any]:
+    """Returns the changes of metrics.json of a run that is compared with no other."""
+    return {"run": "", "made": "", "why": why}
 
 
 def in_words(change: Mapping[str, Any], arrow: str = "->") -> str:

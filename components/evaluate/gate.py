@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from quatrain.components.errors import GateFailed
@@ -41,17 +41,22 @@ def check_gate(
     return {"passed": all(c["passed"] for c in checks), "checks": checks}
 
 
-def require_passed(metrics: Mapping[str, Any], uri: str) -> None:
+def require_passed(
+    metrics: Mapping[str, Any], uri: str, only: Collection[str] | None = None
+) -> None:
     """Raises an error when the gate of metrics.json failed.
 
     Args:
         metrics: metrics.json.
         uri: Where the model is, for the message.
+        only: The checks that count; by default all.
 
     Raises:
         GateFailed: A check failed; the message has the sentence of every failed check.
     """
-    failed = [c["sentence"] for c in metrics["gate"]["checks"] if not c["passed"]]
+    checks = metrics["gate"]["checks"]
+    counting = [c for c in checks if only is None or c["metric"] in only]
+    failed = [c["sentence"] for c in counting if not c["passed"]]
     if failed:
         raise GateFailed("; ".join([*failed, f"model kept at {uri}, not promoted"]))
 

@@ -17,7 +17,7 @@ from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import pipeline
 from quatrain.components.evaluate.answers import AnswerCache
 from quatrain.components.evaluate.champion import find_champion, split_of
-from quatrain.components.evaluate.changes import record_of, since_last_run
+from quatrain.components.evaluate.changes import not_compared, record_of, since_last_run
 from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.importance.budget import Budget
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
@@ -25,6 +25,7 @@ from quatrain.components.evaluate.report.report import render
 from quatrain.components.evaluate.this_run import ThisRun
 from quatrain.components.evaluate.warning import Evidence, run_warnings
 from quatrain.components.folder import commit, read_manifest
+from quatrain.components.quick_run import NOT_COMPARED, is_quick
 from quatrain.components.serve.served_model import on_this_machine, read_metadata
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
@@ -95,7 +96,8 @@ def evaluate_model(
         _require_same_transform(examples, transform_json, metadata)
         with explain_faults(str(out)), commit(out, "metrics.json") as folder:
             transform = Transform.from_json(transform_json.decode())
-            champion = find_champion(root, checked, transform)
+            quick = is_quick(manifest)
+            champion = None if quick else find_champion(root, checked, transform)
             opponent = champion.model if champion and not champion.why else None
             served, shards = str(model_folder), mounted(examples)
             if launch.remote:  # its workers have neither the copy nor a mount
@@ -132,7 +134,9 @@ def evaluate_model(
                 metrics[CACHED] = {"champion's answers": ", ".join(runs)}
             document = checked.as_document()
             now = record_of(document, metrics)
-            metrics["changes"] = since_last_run(root, checked.name, now)
+            metrics["changes"] = (
+                not_compared(NOT_COMPARED) if quick else since_last_run(root, checked.name, now)
+            )
             audit = statistics["audit"]
             page = render(metrics, manifest, metadata, document, audit=audit, drift=drift_document)
             folder.write("report.html", page.encode(), HTML)
@@ -259,6 +263,7 @@ def _metrics(
         "weight": spec.weight,
         "rows": measured.pop("rows"),
         "run": this_run.as_json(spec, manifest, metadata),
+        "sample": manifest.get("sample"),
         "gate": gate,
         "warnings": run_warnings(spec, evidence),
         **measured,

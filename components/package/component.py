@@ -17,6 +17,8 @@ def package(
 ) -> str:
     """Builds the trainer's sdist, proves it and publishes it under its digest.
 
+    The package of a quick run is not proved.
+
     Args:
         spec: The model spec as JSON text, or the uri of its file. Its `train.trainer` may name
             another trainer, and its `train.model` is the kind of model that the proof trains.
@@ -32,11 +34,14 @@ def package(
         The sha256 of the package.
     """
     from quatrain.components.faults import in_a_sentence
+    from quatrain.components.folder import read_manifest
     from quatrain.components.package import publishing
+    from quatrain.components.quick_run import is_quick
     from quatrain.components.specification.parameter import read_parameter
 
     with in_a_sentence():
         train = read_parameter(spec).train
+        quick = is_quick(read_manifest(examples.uri, "manifest.json", "preprocess"))
         return publishing.publish(
             examples.uri,
             package.uri,
@@ -46,4 +51,5 @@ def package(
             run=run,
             created=created,
             cached=not cache_key,
+            proves=not quick,
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from quatrain.components.artifacts import CACHED
 from quatrain.components.errors import PackageError
@@ -34,6 +35,7 @@ def publish(
     run: str = "",
     created: str = "",
     cached: bool = True,
+    proves: bool = True,
 ) -> str:
     """Builds and proves the trainer package, and writes the package artifact.
 
@@ -49,6 +51,7 @@ def publish(
         run: The name of the run.
         created: When the run was created.
         cached: Whether the proof of an earlier run may be taken.
+        proves: Whether the package must pass its checks; `package.json` says so.
 
     Returns:
         The sha256 of the package.
@@ -62,28 +65,42 @@ def publish(
         sources_of(trainer) as sources,
         tempfile.TemporaryDirectory(prefix="quatrain-package-") as place,
     ):
+        own = Path(mounted(trainer)) if trainer else None
         built = build_sdist(sources, Path(place))
-        key = proof_key(built.sha256, str(examples), model) if root else ""
-        proof = read_proof(root, key, [*WAYS_OUT]) if key and cached else None
-        taken = {} if proof is None else {CACHED: {"proof": proof.run}}
-        if proof is None:
-            proof = Proof(run, created, prove(sources, str(examples), built, model))
-            if key:
-                write_proof(root, key, proof)
-        else:
-            print(f"package: proved by run {proof.run} of {proof.created}", flush=True)
+        proof: dict[str, Any] = {"checks": []}
+        if proves:
+            key = proof_key(built.sha256, str(examples), model) if root else ""
+            proof = (key and cached and _recorded(root, key)) or {}
+            if not proof:
+                checks = prove(sources, str(examples), built, model, own)
+                proof = _record(made := Proof(run, created, checks))
+                if key:
+                    write_proof(root, key, made)
         folder.write(built.path.name, built.path.read_bytes())
         record = {
             "version": 1,
             "file": built.path.name,
             "sha256": built.sha256,
-            "checks": proof.checks,
-            "proof": {"run": proof.run, "created": proof.created},
-            **taken,
+            "proved": proves,
+            **proof,
         }
         folder.write_json("package.json", record)
-    print(f"package: published {built.path.name}", flush=True)
+    without = "" if proves else ", not proved"
+    print(f"package: published {built.path.name}{without}", flush=True)
     return built.sha256
+
+
+def _recorded(root: str, key: str) -> dict[str, Any]:
+    """Returns the part of `package.json` about the proof of an earlier run, if there is one."""
+    proof = read_proof(root, key, [*WAYS_OUT])
+    if proof is None:
+        return {}
+    print(f"package: proved by run {proof.run} of {proof.created}", flush=True)
+    return {**_record(proof), CACHED: {"proof": proof.run}}
+
+
+def _record(proof: Proof) -> dict[str, Any]:
+    return {"checks": proof.checks, "proof": {"run": proof.run, "created": proof.created}}
 
 
 @contextmanager

@@ -52,6 +52,7 @@ def preprocess(
     at: str,
     digest: str,
     cache_key: str,
+    sample_rows: int,
     runner_options: dict,
     image: str,
     examples: dsl.Output[dsl.Dataset],
@@ -67,6 +68,7 @@ def preprocess(
         at: The day of the run, on which a window of the source ends; empty without a window.
         digest: The digest of the files that the run found when it began.
         cache_key: Changes nothing, except that a new value keeps the step from being cached.
+        sample_rows: About how many rows are read, from even places of the source; 0: all.
         runner_options: Beam's options for the runner, by name.
         image: The image that this step runs in, as do its workers on other machines.
         examples: Parquet shards for train, validation and test.
@@ -92,6 +94,7 @@ def preprocess(
             location=location,
             at=at,
             digest=digest,
+            sample_rows=sample_rows,
             runner_options=runner_options,
             image=image,
             gcp_resources=gcp_resources,

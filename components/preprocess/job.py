@@ -27,6 +27,7 @@ class PreprocessJob:
         n_shards: The number of ranges, and so of shards of each split.
         window: The source's window for the manifest, if it has one.
         warnings: What is known of the source before its rows are read.
+        sample: The section `sample` of the manifest, if only a sample of the rows is read.
     """
 
     spec: ModelSpec
@@ -35,6 +36,7 @@ class PreprocessJob:
     n_shards: int
     window: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    sample: dict[str, Any] | None = None
 
     @cached_property
     def counted_columns(self) -> tuple[Input, ...]:

@@ -24,6 +24,7 @@ from quatrain.components.preprocess.output_folder import Folder, HashingStream
 from quatrain.components.preprocess.summary import statistics_document
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
+from quatrain.components.quick_run import rows_in_words
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import REJECTED
@@ -136,7 +137,7 @@ def fit(job: PreprocessJob, total: Summary) -> FitResult:
     if total.error:
         return FitResult(error=total.error[1])
     if problem := split_problems.run_problem(spec, derived, total):
-        return FitResult(error=ErrorRecord.of(DataError(problem)))
+        return FitResult(error=ErrorRecord.of(DataError(_in_sample(job, total, problem))))
     classes = split_problems.fitted_classes(spec, derived, total)
     try:
         features = fit_features(spec.features, total.splits["train"].columns)
@@ -156,7 +157,19 @@ def fit(job: PreprocessJob, total: Summary) -> FitResult:
             "reasons": {n: {"rows": r.rows, "sample": r.sample} for n, r in total.frequent},
             "spec": spec.sha256,
             "warnings": [*job.warnings, *warnings],
+            **({"sample": job.sample} if job.sample else {}),
         },
+    )
+
+
+def _in_sample(job: PreprocessJob, total: Summary, problem: str) -> str:
+    """Returns a problem of the rows; that of a sample may not be one of all rows."""
+    if not job.sample:
+        return problem
+    rows = rows_in_words(job.sample, total.read)
+    return (
+        f"in a sample of {rows}: {problem}; where only the sample is so, leave out --quick "
+        f"or --train, with which only a sample is read"
     )
 
 

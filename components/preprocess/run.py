@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from quatrain.components import storage
 from quatrain.components.buckets import HERE, check_buckets, source_warnings
 from quatrain.components.engine.failures import explain_faults
 from quatrain.components.engine.launch import Launch
-from quatrain.components.errors import DataError, ErrorRecord, RunnerError, SourceError, SpecError
+from quatrain.components.errors import DataError, SourceError, SpecError
 from quatrain.components.image import IMAGE
 from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
 from quatrain.components.preprocess.earlier_try import earlier_try
-from quatrain.components.preprocess.job import ERROR, PENDING, PreprocessJob, rules_of
-from quatrain.components.preprocess.output_folder import MANIFEST, SPILL, Folder, attempt
+from quatrain.components.preprocess.finish import finish
+from quatrain.components.preprocess.job import PreprocessJob, rules_of
+from quatrain.components.preprocess.output_folder import attempt
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import is_table
 from quatrain.components.table.files import Files, find_files
+from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
+from quatrain.components.table.sampling import plan_sample
 from quatrain.components.table.versions import check_unchanged, digest_versions, find_versions
 from quatrain.components.times import run_time
 
@@ -39,6 +41,7 @@ def preprocess(
     digest: str = "",
     runner_options: Mapping[str, Any] | None = None,
     range_bytes: int | None = None,
+    sample_rows: int = 0,
     image: str = IMAGE,
     gcp_resources: str = "",
 ) -> int:
@@ -58,6 +61,7 @@ def preprocess(
             have it.
         runner_options: Beam's options for the runner, for example `direct_num_workers`.
         range_bytes: The size of a range; by default about 10 MB.
+        sample_rows: About how many rows are read, from even places of the source; 0: all.
         image: The image that this step runs in, as do its workers on other machines.
         gcp_resources: The file through which the page of Vertex AI links to a Dataflow job.
 
@@ -78,19 +82,18 @@ def preprocess(
     check_buckets([out, *_staging(chosen)], location, project)
     # The runner comes first, so that worker processes import Beam while this one plans.
     with (
-        earlier_try(out, [spec, runner, at, digest, image]),
+        earlier_try(out, [spec, runner, at, digest, image, str(sample_rows)]),
         explain_faults(out),
         launch.workers(pipeline.__name__) as local,
     ):
         model, rules = _read_spec(spec)
         files, versions = _list_source(model, at, digest, project)
+        planned = _plan(model, files, project, range_bytes, sample_rows)
+        ranges = planned.ranges
         found = (*source_warnings(model.source.uri, location, project), files.warning)
-        warnings = tuple(filter(None, found))
+        warnings = (*filter(None, found), *planned.warnings)
         for warning in warnings:
             print(f"preprocess: warning: {warning}", flush=True)
-        ranges = plan_ranges(
-            model.source, model.columns, range_bytes, files.listing, model.spellings, project
-        )
         # A BigQuery table is read as it was when its session was opened, so it may change now.
         tables = {uri: version for uri, version in versions.items() if is_table(uri)}
         check_unchanged(tables, find_versions(tables, project))
@@ -103,7 +106,7 @@ def preprocess(
             attempt(out, remote=launch.remote) as folder,
         ):
             window = files.as_json() if files.days else None
-            job = PreprocessJob(model, rules, folder, len(ranges), window, warnings)
+            job = PreprocessJob(model, rules, folder, len(ranges), window, warnings, planned.sample)
             in_one_worker = launch.in_one_worker
             steps = pipeline.make(job, ranges, local, options, in_one_worker=in_one_worker)
             launch.run(steps, out)
@@ -135,24 +138,28 @@ def _list_source(
     return files, versions
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """The ranges to read; of a sample, what the manifest says of it, and its warnings."""
+
+    ranges: list[Range]
+    sample: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def _plan(
+    model: ModelSpec, files: Files, project: str, range_bytes: int | None, sample_rows: int
+) -> _Planned:
+    """Cuts the files of a source into ranges, or chooses a sample of its rows."""
+    source, columns, spellings = model.source, model.columns, model.spellings
+    if not sample_rows:
+        return _Planned(
+            plan_ranges(source, columns, range_bytes, files.listing, spellings, project)
+        )
+    found = plan_sample(source, columns, sample_rows, files.listing, spellings, project)
+    return _Planned(found.ranges, {"rows": sample_rows, "of": found.n_rows}, found.warnings)
+
+
 def _staging(options: Mapping[str, Any]) -> list[str]:
     """Returns the folders in which a remote runner keeps its own files."""
     return [uri for name in ("temp_location", "staging_location") if (uri := options.get(name))]
-
-
-def finish(folder: Folder) -> int:
-    """Raises the error that stopped the run, or writes the manifest and returns the rows read."""
-    if record := folder.scratch.read(ERROR):
-        raise ErrorRecord(**json.loads(record)).error
-    pending = folder.scratch.read(PENDING)
-    if pending is None:
-        raise RunnerError(
-            f"the engine says that all is done, but there is no {SPILL}/{PENDING}, which it writes "
-            "last: it lost work; run again with --runner local"
-        )
-    if not folder.scratch_path:
-        storage.remove_folder(folder.path(SPILL))
-    folder.write(MANIFEST, pending)
-    manifest = json.loads(pending)
-    print(f"preprocess: files written: {len(manifest['files']):,}", flush=True)
-    return int(manifest["rows"]["read"])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from quatrain.components.folder import read_manifest
+from quatrain.components.quick_run import is_quick
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec, Train
 from quatrain.components.specification.search_space import study_parameters
@@ -16,6 +17,8 @@ from quatrain.components.tiers import tiers
 from quatrain.trainer.settings import Hyperparameters
 
 COMMAND = ("python", "-P", "-m", "quatrain.components.train.bootstrap")
+QUICK_TIER, QUICK_EPOCHS, QUICK_ROUNDS = "BASIC", 3, 50
+"""How a quick run trains, without tuning; fewer epochs or rounds of the spec count."""
 MIN_STEPS = 100
 """The fewest steps of an epoch whose batch grows; with fewer, an epoch learns little."""
 
@@ -61,24 +64,37 @@ def plan(
         ArtifactError: There is no complete package, or no complete examples.
     """
     model_spec = read_parameter(spec)
-    chosen = resolve_tier(model_spec, tier)
     published = read_manifest(package, "package.json", step="package")
-    rows = read_manifest(examples, "manifest.json", step="preprocess")["rows"]
-    settings = scaled(chosen.batch_rule, model_spec.train.settings, chosen.devices, rows["train"])
+    manifest = read_manifest(examples, "manifest.json", step="preprocess")
+    rows, train = manifest["rows"], model_spec.train
+    if quick := is_quick(manifest):
+        train = quick_train(train)
+    chosen = resolve_tier(model_spec, QUICK_TIER if quick else tier)
+    settings = scaled(chosen.batch_rule, train.settings, chosen.devices, rows["train"])
     arguments = ["--package", f"{package}/{published['file']}"]
     arguments += ["--sha256", published["sha256"], "--"]
     arguments += trainer_arguments(settings, examples, chosen)
-    _print_plan(chosen, model_spec.train.settings, settings)
+    _print_plan(chosen, train.settings, settings)
     container = {"image_uri": image, "command": list(COMMAND), "args": arguments}
     pools = chosen.worker_pools(container)
     return Plan(
         pools,
         model_uri,
         **chosen.job_scheduling(settings.max_seconds)._asdict(),
-        **_study(model_spec.train, rows["train"]),
+        **_study(train, rows["train"]),
         tuning_directory=f"{model_uri}/tuning",
         pools=json.dumps(pools),
     )
+
+
+def quick_train(train: Train) -> Train:
+    """Returns how a quick run trains: a few epochs or rounds, without tuning."""
+    settings = train.settings
+    epochs = min(settings.epochs or QUICK_EPOCHS, QUICK_EPOCHS)
+    rounds = min(settings.rounds, QUICK_ROUNDS)
+    print(f"plan: quick run: tier {QUICK_TIER}, {epochs} epochs or {rounds} rounds at most")
+    limited = replace(settings, epochs=epochs, rounds=rounds)
+    return train.model_copy(update={"settings": limited, "tune": None})
 
 
 def _study(train: Train, rows: int) -> dict[str, Any]:

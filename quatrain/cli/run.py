@@ -25,7 +25,7 @@ from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, TRUST
     default="local",
     metavar="R",
     show_default=True,
-    help="Where Beam runs: local, prism, portable, flink, spark, ...",
+    help="Where Beam runs: local, prism, ...",
 )
 @RUNNER_OPTION
 @click.option(
@@ -38,6 +38,7 @@ from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, TRUST
     help="Run this compiled file instead of compiling one.",
 )
 @TRUST
+@click.option("--quick", is_flag=True, help="Try the spec on 20,000 rows; nothing is promoted.")
 @click.option("--no-cache", is_flag=True, help="Do all again, even what has not changed.")
 @AT
 def run(
@@ -50,6 +51,7 @@ def run(
     workers: int | None,
     pipeline: Path | None,
     trust: bool,
+    quick: bool,
     no_cache: bool,
     at: str,
 ) -> None:
@@ -75,6 +77,7 @@ def run(
         workers=workers,
         pipeline=pipeline,
         trust=trust,
+        quick=quick,
         no_cache=no_cache,
         at=at,
     )

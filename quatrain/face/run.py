@@ -36,6 +36,7 @@ def run(
     workers: int | None = None,
     pipeline: str | os.PathLike[str] | None = None,
     trust: bool = False,
+    quick: bool = False,
     no_cache: bool = False,
     at: str = "",
 ) -> Run:
@@ -53,6 +54,8 @@ def run(
         workers: Processes of the local runner; 0 means one per core.
         pipeline: A compiled file to run instead of compiling one.
         trust: Whether to run a `pipeline` that compile would not write: it is a program.
+        quick: Whether to try the spec on 20,000 rows from even places, for a few epochs, with a
+            package that is not proved; nothing is promoted.
         no_cache: Whether to do all again, even what has not changed.
         at: The end of source.window, if not now, such as 2013-07-01.
 
@@ -60,7 +63,8 @@ def run(
         The run, whose folder is `<root>/<name>/<run id>`.
 
     Raises:
-        StepFailed: A step failed, or the model missed its gate; nothing after it ran.
+        StepFailed: A step failed, or the model missed its gate (which does not stop a quick run);
+            nothing after it ran.
         QuatrainError: The spec, the tier or an option is wrong; nothing ran.
         KeyboardInterrupt: The run was interrupted; the message names its folder.
     """
@@ -84,6 +88,7 @@ def run(
             runner=runner,
             runner_options=options,
             at=at,
+            quick=quick,
             cached=not no_cache,
             trust=trust or pipeline is None,
             copied=lambda: shutil.rmtree(folder),  # a killed run would leave it

@@ -22,6 +22,7 @@ from kfp import components
 
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import GateFailed, QuatrainError
+from quatrain.components.quick_run import ROWS
 from quatrain.components.specification.parameter import parameter_of, write_spec
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.termination import termination_as_interrupt
@@ -230,6 +231,7 @@ def run_pipeline(
     runner_options: Mapping[str, Any] | None = None,
     at: str = "",
     cached: bool = True,
+    quick: bool = False,
     scheduled: str = UNSCHEDULED,
     stream: TextIO | None = None,
     trust: bool = False,
@@ -246,6 +248,7 @@ def run_pipeline(
         runner_options: Beam's options for the runner.
         at: The time of the run, at which a window of the source ends; if empty, now.
         cached: Whether to take from the cache what has not changed since an earlier run.
+        quick: Whether to read a sample of the rows, train for a few epochs and promote nothing.
         scheduled: The value of the placeholder of the schedule time, as on Vertex.
         stream: Receives the progress; by default `progress_stream()`.
         trust: Whether to run a file that `quatrain compile` would not write.
@@ -268,6 +271,7 @@ def run_pipeline(
         "root": str(root.absolute()),
         **({"at": at} if at else {}),
         **({"cache_key": cache_key} if cache_key and compiled.takes("cache_key") else {}),
+        **({"sample_rows": ROWS} if quick else {}),
         **({"template": compiled.sha256} if compiled.takes("template") else {}),
         **({"runner_options": dict(runner_options)} if runner_options else {}),
     }

@@ -117,7 +117,7 @@ class RunFolder:
             if step.status == "running":
                 step.status, step.wall_s = "failed", time.monotonic() - step.started
         self.write()
-        if not error:
+        if not (error or self._record.get("quick")):
             for link in (LATEST, CHAMPION):
                 replace_link(self.folder.parent / link, self.folder.name)
 
@@ -129,7 +129,7 @@ class RunFolder:
     def link(self, artifacts: dict[str, str]) -> None:
         """Links complete artifacts into the folder, by relative paths, so that it can be moved.
 
-        Once the run is measured, `latest` points to it.
+        Once the run is measured, `latest` points to it, unless it is a quick one.
         """
         for name, (artifact, manifest, inside) in LINKS.items():
             if artifact not in artifacts:
@@ -138,7 +138,7 @@ class RunFolder:
             target = folder / inside
             if (folder / manifest).is_file() and target.exists():
                 replace_link(self.folder / name, os.path.relpath(target, self.folder))
-                if name == MEASURED:
+                if name == MEASURED and not self._record.get("quick"):
                     replace_link(self.folder.parent / LATEST, self.folder.name)
 
 
@@ -186,6 +186,7 @@ def start_run(
         "ended": "",
         "pipeline": {"file": "training.yaml", "sha256": compiled.sha256},
         "spec": spec.sha256,
+        "quick": bool(arguments.get("sample_rows")),
         "arguments": arguments,
         "data": [{"path": path, "sha256": sha256} for path, sha256 in data.items()],
     }

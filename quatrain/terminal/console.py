@@ -148,7 +148,9 @@ def rows_in_words(rows: Mapping[str, int]) -> str:
 
 
 def _package(manifest: dict[str, Any]) -> str:
-    return f"sha256 {manifest['sha256'][:12]}, {counted(len(manifest['checks']), 'check')} passed"
+    n_checks = len(manifest["checks"])
+    outcome = f"{counted(n_checks, 'check')} passed" if n_checks else "not proved"
+    return f"sha256 {manifest['sha256'][:12]}, {outcome}"
 
 
 def _model(metadata: dict[str, Any]) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 
 from quatrain.components.evaluate.gate import verdict_of
 from quatrain.components.folder import MISSHAPEN, in_shape, read_manifest
+from quatrain.components.quick_run import is_quick, sentence
 from quatrain.components.storage import read_file
 from quatrain.components.tiers import tiers
 from quatrain.components.tiers.prices import PriceError, load_prices
 from quatrain.components.tiers.rules import load
 from quatrain.components.wording import counted, first_line
-from quatrain.terminal.verdict import change_lines, warning_lines
+from quatrain.terminal.verdict import change_lines, failed_checks, warning_lines
 
 N_INPUTS = 5
 """Inputs that are named as the strongest."""
@@ -77,7 +78,7 @@ def _tier_price(tier: tiers.Tier, table: Path) -> str:
 
 
 def gate_warning(model: str) -> str | None:
-    """Returns a warning if a model failed its gate, or if that cannot be found out, else None.
+    """Returns a warning if a model is of a quick run or failed its gate, or if that is not known.
 
     Args:
         model: The folder of a model, by its path or uri. One that was moved out of its run has no
@@ -87,7 +88,11 @@ def gate_warning(model: str) -> str | None:
 
     try:
         for uri in own_evaluations(model):
-            checks = json.loads(read_file(uri))["gate"]["checks"]
+            metrics = json.loads(read_file(uri))
+            if is_quick(metrics):
+                read = metrics["run"]["rows"]["read"]
+                return f"this model is of a {sentence(metrics['sample'], read)}"
+            checks = metrics["gate"]["checks"]
             if failed := [check["sentence"] for check in checks if not check["passed"]]:
                 return f"this model failed its gate: {'; '.join(failed)}"
     except (OSError, *MISSHAPEN) as error:
@@ -179,13 +184,13 @@ def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
         interval = "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
         rows.append((name, f"{metric['value']:.4f}", interval))
     intervals = ", with 95 % intervals" if any(interval for *_, interval in rows) else ""
+    if is_quick(metrics):
+        yield sentence(metrics["sample"], metrics["run"]["rows"]["read"])
     yield f"{counted(metrics['rows'], 'test row')}{intervals}"
     yield from align(rows)
     yield from _importance_lines(metrics)
     yield f"gate {verdict_of(metrics)}"
-    for check in metrics["gate"]["checks"]:
-        if not check["passed"]:
-            yield f"  MISS {check['sentence']}"
+    yield from failed_checks(metrics)
     yield from warning_lines(metrics)
     warned = {warning["sentence"] for warning in metrics.get("warnings", ())}
     for check in metrics["gate"]["checks"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.components.evaluate.gate import verdict_of
+from quatrain.components.quick_run import is_quick, sentence
 from quatrain.components.wording import counted
 
 MAX_WARNINGS = 8
@@ -24,8 +25,12 @@ def last_lines(folder: Path) -> Iterator[str]:
     Before there is a verdict, these are the warnings about its rows.
     """
     metrics = _read(folder / "metrics.json")
+    if metrics and is_quick(metrics):
+        yield sentence(metrics["sample"], metrics["run"]["rows"]["read"])
     if metrics:
         yield f"gate {verdict_of(metrics)}"
+        if is_quick(metrics):  # its failed checks do not stop it, so no error names them
+            yield from failed_checks(metrics)
         sentences = [warning["sentence"] for warning in metrics.get("warnings", ())]
     else:
         sentences = list(_of_rows(folder))
@@ -38,6 +43,12 @@ def missed_gate(folder: Path) -> bool:
     """Whether a run was measured, and its model missed a bound of its gate."""
     metrics = _read(folder / "metrics.json") or {}
     return metrics.get("gate", {}).get("passed") is False
+
+
+def failed_checks(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a line for each check of the gate that the model did not pass."""
+    failed = (c for c in metrics["gate"]["checks"] if not c["passed"])
+    yield from (f"  MISS {check['sentence']}" for check in failed)
 
 
 def warning_lines(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from quatrain.components.evaluate import changes
 from quatrain.components.evaluate.gate import verdict_of
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.warning import SERIOUS
+from quatrain.components.quick_run import is_quick, sentence
 
 MAX_WARNINGS = 8
 """Warnings in the box; the others unfold."""
@@ -67,6 +68,14 @@ def verdict(metrics: Mapping[str, Any]) -> Verdict:
     checks = {k: [c["sentence"] for c in others if c["passed"] is k] for k in (False, True)}
     state = "failed" if not passed else "warned" if is_serious else "passed"
     return Verdict(state, words, checks, warnings[:MAX_WARNINGS], warnings[MAX_WARNINGS:])
+
+
+def quick(metrics: Mapping[str, Any]) -> str:
+    """Returns what a quick run says of itself; empty for a run of all rows."""
+    if not is_quick(metrics):
+        return ""
+    words = sentence(metrics["sample"], metrics["run"]["rows"]["read"])
+    return words[0].upper() + words[1:]
 
 
 def sections(found: Mapping[str, Any]) -> Iterator[Section]:

@@ -83,6 +83,7 @@ def render(
     page = environment.get_template("report.html.j2").render(
         metrics=metrics,
         verdict=heading.verdict(metrics),
+        quick=heading.quick(metrics),
         changed=list(heading.sections(metrics["changes"])),
         changed_metrics=list(heading.metric_changes(metrics["changes"], metrics["task"])),
         manifest=manifest,

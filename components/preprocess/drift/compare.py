@@ -21,6 +21,7 @@ from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
 from quatrain.components.folder import commit, in_shape, read_manifest
 from quatrain.components.preprocess.drift.histograms import common
+from quatrain.components.quick_run import NOT_COMPARED, is_quick
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import Limit
 from quatrain.components.storage import list_names
@@ -105,8 +106,11 @@ def check_drift(spec: str, examples: str, root: str, out: Path | str) -> None:
             f"from its cache; {record} notes it, so the next run makes new ones: start one, as by "
             f"`quatrain submit` or `quatrain schedule run {model.name}`"
         )
-    now = history.read_statistics(examples)
-    drift = compare_all(history.earlier_runs(root, model.name), now, limits)
+    if is_quick(read_manifest(examples, "manifest.json", "preprocess")):
+        drift: dict[str, Any] = {"version": VERSION, "note": NOT_COMPARED, "comparisons": []}
+    else:
+        now = history.read_statistics(examples)
+        drift = compare_all(history.earlier_runs(root, model.name), now, limits)
     with commit(out, "drift.json") as folder:
         folder.write_json("drift.json", drift)
     for sentence in filter(None, [drift["note"], *sentences(drift, "warn")]):

@@ -23,9 +23,10 @@ from quatrain.components.engine import local_worker
 from quatrain.components.errors import DataError, QuatrainError, SourceError, SpecError
 from quatrain.components.preprocess import find_files, passes
 from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.finish import finish
 from quatrain.components.preprocess.job import PreprocessJob, rules_of
 from quatrain.components.preprocess.output_folder import Folder
-from quatrain.components.preprocess.run import finish, preprocess
+from quatrain.components.preprocess.run import preprocess
 from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS

@@ -67,6 +67,18 @@ def test_every_replica_boots_the_package_by_its_digest(package):
     assert plan.base_output_directory == "gs://b/model"
 
 
+def test_a_quick_run_trains_a_few_epochs_on_one_machine_without_tuning(package, capsys):
+    manifest = {"rows": {"train": 20_000}, "sample": {"rows": 20_000, "of": 10**6}}
+    (package / "manifest.json").write_text(json.dumps(manifest))
+    plan = planned(package, spec(tune="auto", tier="STANDARD_1", replicas=3, epochs=50))
+    assert plan.trials == 0
+    assert arguments(plan)["--tier"] == "BASIC"
+    assert len(plan.worker_pool_specs) == 1
+    assert (settings(plan)["epochs"], settings(plan)["rounds"]) == (3, 50)
+    assert capsys.readouterr().out.startswith("plan: quick run: tier BASIC, 3 epochs or 50 rounds")
+    assert settings(planned(package, spec(epochs=2)))["epochs"] == 2
+
+
 def arguments(plan):
     args = plan.worker_pool_specs[0]["container_spec"]["args"]
     return dict(zip(args[5::2], args[6::2], strict=True))
