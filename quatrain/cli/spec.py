@@ -47,6 +47,7 @@ def init(data: str, target: str, output: Path | None) -> None:
 @click.option(
     "--cloud", type=PATH, metavar="FILE", help="Also check the run with these cloud settings."
 )
+@click.option("--train", is_flag=True, help="Also train a step, as a test of your model.py.")
 @JSON
 def check(
     spec: Path,
@@ -54,6 +55,7 @@ def check(
     overrides: tuple[str, ...],
     at: str,
     cloud: Path | None,
+    train: bool,
     as_json: bool,
 ) -> None:
     """Check SPEC against a sample of its rows, without running it.
@@ -65,7 +67,9 @@ def check(
     from quatrain.face.check import check as check_spec
     from quatrain.terminal.json_text import json_text
 
-    checked = check_spec(spec, tier=tier, set=overrides, at=at, cloud=cloud)
+    if train:
+        click.echo("training a step on a sample of the rows ...", err=True)
+    checked = check_spec(spec, tier=tier, set=overrides, at=at, cloud=cloud, train=train)
     if as_json:
         click.echo(json_text(checked.as_document()))
         return

@@ -33,6 +33,7 @@ class CheckedSpec:
         rows: How many rows the sample has: `read`, of which each split and `rejected` got some.
         warnings: Sentences about oddities that would not stop a run.
         notes: Sentences about what the tier CUSTOM does.
+        trained: What a training of one step has shown; empty without one.
     """
 
     spec: ModelSpec
@@ -41,6 +42,7 @@ class CheckedSpec:
     rows: dict[str, int]
     warnings: list[str]
     notes: list[str]
+    trained: str = ""
 
     def __repr__(self) -> str:
         warnings = [f"warning: {warning}" for warning in self.warnings]
@@ -60,6 +62,8 @@ class CheckedSpec:
             f"{self.name} is valid and fits a sample of its rows: {columns}, {features}, "
             f"label {self.spec.label} ({self.spec.task}), tier {self.tier}"
         )
+        if self.trained:
+            yield self.trained
 
     def as_document(self) -> dict[str, Any]:
         """Returns what `quatrain check --json` prints."""
@@ -73,6 +77,7 @@ class CheckedSpec:
             "tier": self.tier,
             "sampled": self.rows,
             "notes": self.notes,
+            "trained": self.trained,
             "warnings": self.warnings,
         }
 
@@ -86,6 +91,7 @@ def check(
     set: Overrides = (),  # noqa: A002 - as on the command line
     at: str = "",
     cloud: str | os.PathLike[str] | None = None,
+    train: bool = False,
     root: str | os.PathLike[str] = "runs",
 ) -> CheckedSpec:
     """Checks a spec against a sample of its rows, without running it.
@@ -98,10 +104,12 @@ def check(
         set: Values that replace those of the spec, as `{"train.epochs": 5}`.
         at: The end of source.window, if not now, such as 2013-07-01.
         cloud: A file of cloud settings, with which to check the run too.
+        train: Whether to train a step on a sample, too, as a test of one's own model.py.
         root: The folder of all runs, where a table in memory is written.
 
     Raises:
         SpecError: The spec is wrong or does not fit its rows; the message lists every mistake.
+        PackageError: The trainer cannot train, or its model does not answer.
         QuatrainError: The tier, the trainer or the cloud settings are wrong.
     """
     model_spec, name = read_spec(spec, set, data, root)
@@ -118,9 +126,16 @@ def check(
         warnings.insert(0, f"train.trainer: {trainer} is not checked here")
     else:
         check_trainer(trainer)
-    result = sample.check(model_spec, window_end(model_spec.source.window, at))
+    end = window_end(model_spec.source.window, at)
+    result = sample.check(model_spec, end)
     if result.problems or result.sample is None:
         raise SpecError("\n".join(f"{name}: {problem}" for problem in result.problems))
     warnings += [*result.warnings, *tiers.warnings(resolved, kinds=tiers.HARDWARE)]
     notes = list(resolved.notes) if resolved.name == "CUSTOM" else []
-    return CheckedSpec(model_spec, name, resolved.name, result.sample.rows, warnings, notes)
+    trained = ""
+    if train:
+        from quatrain.validation.trial import train_a_step
+
+        trained = str(train_a_step(model_spec, end))
+    rows = result.sample.rows
+    return CheckedSpec(model_spec, name, resolved.name, rows, warnings, notes, trained)

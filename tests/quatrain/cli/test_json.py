@@ -66,6 +66,7 @@ def test_check_prints_the_spec_in_short_its_sample_and_its_warnings(quatrain, sp
         "features": ["x"],
         "tier": "STANDARD_1",
         "notes": [],
+        "trained": "",
     }
 
 
