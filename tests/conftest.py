@@ -14,8 +14,7 @@ gc.disable()  # every process imports TensorFlow and Beam, of which nothing is g
 HERE = Path(__file__).parent
 SLOW = {
     "components/engine/test_dataflow.py",
-    "components/engine/test_local_bundles.py",
-    "components/engine/test_local_worker.py",
+    "components/engine/test_local_threads.py",
     "components/evaluate/test_champion.py",
     "components/evaluate/test_run.py",
     "components/package/test_own_model.py",

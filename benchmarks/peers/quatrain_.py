@@ -14,20 +14,14 @@ import pyarrow as pa
 
 from benchmarks.measuring import ROOT, measured
 from benchmarks.peers import job
-from quatrain.components.engine import beam_import, local_worker
-
-if any(word.startswith("direct_num_workers=") for word in sys.argv):
-    local_worker.start("quatrain.components.preprocess.pipeline")  # as the step does
-beam_import.import_local_beam()
-
-from quatrain.components.preprocess import passes  # noqa: E402
-from quatrain.components.preprocess.cleaning import Cleaner  # noqa: E402
-from quatrain.components.preprocess.job import PreprocessJob, rules_of  # noqa: E402
-from quatrain.components.preprocess.output_folder import Folder  # noqa: E402
-from quatrain.components.preprocess.run import preprocess  # noqa: E402
-from quatrain.components.preprocess.summary.summary import Summary  # noqa: E402
-from quatrain.components.table.ranges import plan_ranges  # noqa: E402
-from quatrain.validation.load import load_spec  # noqa: E402
+from quatrain.components.preprocess import passes
+from quatrain.components.preprocess.cleaning import Cleaner
+from quatrain.components.preprocess.job import PreprocessJob, rules_of
+from quatrain.components.preprocess.output_folder import Folder
+from quatrain.components.preprocess.run import preprocess
+from quatrain.components.preprocess.summary.summary import Summary
+from quatrain.components.table.ranges import plan_ranges
+from quatrain.validation.load import load_spec
 
 
 def kernels(spec: Any, out: Path) -> None:

@@ -7,7 +7,7 @@ import platform
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from itertools import chain, repeat
 from pathlib import Path
@@ -18,7 +18,6 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 from apache_beam.runners.runner import PipelineState
 
 from quatrain.components import storage
-from quatrain.components.engine.beam_seam import dataflow_errors
 from quatrain.components.errors import RunnerError
 from quatrain.components.image import BEAM, PYTHON
 from quatrain.components.termination import termination_as_interrupt, termination_delayed
@@ -27,6 +26,8 @@ PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0)
 """The times between two checks of a job's state; the last one is repeated."""
 MAX_WORKERS = 50
 """The bound of autoscaling, unless the option `max_num_workers` sets another."""
+LOG_S = 60.0
+"""How long Dataflow may take to answer with a part of a job's log."""
 LABEL_CHARS = 63
 """The longest value of a label: https://cloud.google.com/compute/docs/labeling-resources."""
 
@@ -146,7 +147,8 @@ def run(pipeline: beam.Pipeline, gcp_resources: str, step: str) -> None:
             raise
     if state != PipelineState.DONE:
         raise RunnerError(
-            f"Dataflow job {result.job_id()} ended as {state}{_reason(result)}; look: {link}"
+            f"Dataflow job {result.job_id()} ended as {state}{_reason(options, result.job_id())}; "
+            f"look: {link}"
         )
 
 
@@ -174,10 +176,38 @@ def _wait(result: Any, step: str) -> str:
         time.sleep(next(pauses_s))
 
 
-def _reason(result: Any) -> str:
-    """Returns the last error in the job's log, in one line."""
-    errors = dataflow_errors(result)
-    return f": {' '.join(errors[-1].split())[:500]}" if errors else ""
+def _reason(options: GoogleCloudOptions, job_id: str) -> str:
+    """Returns the last error in a job's log, in one line; empty if the log cannot be read."""
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+
+    with suppress(GoogleAPICallError, GoogleAuthError):
+        if errors := list(_errors(options, job_id)):
+            return f": {' '.join(errors[-1].split())[:500]}"
+    return ""
+
+
+def _errors(options: GoogleCloudOptions, job_id: str) -> Iterator[str]:
+    """Yields the errors in a job's log, which Beam's own result does not have."""
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import dataflow_v1beta3
+
+    client = dataflow_v1beta3.MessagesV1Beta3Client(
+        credentials=AnonymousCredentials() if options.no_auth else None,
+        client_options=ClientOptions(api_endpoint=options.dataflow_endpoint.rstrip("/")),
+        transport="rest",
+    )
+    importance = dataflow_v1beta3.JobMessageImportance.JOB_MESSAGE_ERROR
+    request = dataflow_v1beta3.ListJobMessagesRequest(
+        project_id=options.project,
+        location=options.region,
+        job_id=job_id,
+        minimum_importance=importance,
+    )
+    for message in client.list_job_messages(request, timeout=LOG_S):
+        if message.message_importance == importance:
+            yield message.message_text
 
 
 def _link(options: GoogleCloudOptions, job_id: str) -> str:

@@ -14,11 +14,13 @@ from typing import Any
 import grpc
 
 from quatrain.components import errors
-from quatrain.components.engine.beam_seam import LOST_WORKER
 from quatrain.components.errors import ArtifactError, QuatrainError, RunnerError, StepError
 from quatrain.trainer.failure import full_disk
 from quatrain.trainer.uris import in_bucket
 
+LOST_WORKER = ("Channel closed prematurely", "SDK worker disconnected")
+"""The messages of Beam's own runner, and of Prism, when a worker process has ended without an error
+of its own."""
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(
     r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)'

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, PipelineState
 from apache_beam.transforms.environments import ExternalEnvironment
 
 from quatrain.components.engine import dataflow, prism, runners
-from quatrain.components.engine.beam_import import LOCAL
 from quatrain.components.engine.failures import explain_engine, without_tracebacks
-from quatrain.components.engine.local_runner import local_runner
-from quatrain.components.engine.runners import PORTABLE, PRISM
+from quatrain.components.engine.local_threads import local_runner
+from quatrain.components.engine.runners import LOCAL, MOST_WORKERS, PORTABLE, PRISM
 from quatrain.components.engine.trial import try_engine
 from quatrain.components.errors import RunnerError
 from quatrain.components.image import IMAGE
@@ -66,11 +65,6 @@ class Launch:
         return self.engine.remote or bool(self._pool)
 
     @property
-    def in_one_worker(self) -> bool:
-        """Whether one worker does all the work."""
-        return runners.n_workers(self.runner, self.chosen) == 1
-
-    @property
     def _pool(self) -> str:
         """The address of the worker pool of a local run; empty without one."""
         return runners.pool_of(self.chosen) if self.engine is runners.ENGINES[LOCAL] else ""
@@ -85,29 +79,18 @@ class Launch:
             dataflow.check_launch(self.chosen, self.image, out)
 
     @contextmanager
-    def workers(self, module: str) -> Iterator[PipelineRunner | None]:
-        """Yields Beam's runner, or None where the options choose it, and waits for its processes.
+    def start(
+        self, *, name: str, out: str, n_elements: int, most_local: int = MOST_WORKERS
+    ) -> Iterator[tuple[PipelineRunner | None, PipelineOptions]]:
+        """Yields Beam's runner and options once the engine has proved to be there.
+
+        The runner is None where the options choose it.
 
         Args:
-            module: The module of the steps, which worker processes of a local run import early.
-        """
-        if self._pool:
-            yield FnApiRunner(default_environment=ExternalEnvironment(self._pool))
-            return
-        with local_runner(runners.n_workers(self.runner, self.chosen), module) as runner:
-            yield runner
-
-    @contextmanager
-    def options(
-        self, runner: PipelineRunner | None, *, name: str, out: str, n_elements: int
-    ) -> Iterator[PipelineOptions]:
-        """Yields Beam's options once the engine has proved to be there, with its job server.
-
-        Args:
-            runner: What `workers` yields.
             name: The model's name.
             out: Where the step writes.
             n_elements: The number of elements; with more workers than that, some would be idle.
+            most_local: The bound of the workers on this machine, unless an option has their number.
 
         Raises:
             RunnerError: An option is wrong, or the engine fails the trial.
@@ -116,12 +99,20 @@ class Launch:
         server = prism.serve(self.chosen[self.engine.program]) if own_server else nullcontext()
         with without_tracebacks(), server as endpoint:
             chosen = {**self.chosen, **({"job_endpoint": endpoint} if endpoint else {})}
+            if self.engine is runners.ENGINES[LOCAL]:
+                n_elements = min(n_elements, most_local)
             options = runners.read_options(
                 self.runner, chosen, self._defaults(name, out, n_elements)
             )
+            runner = self._runner(options)
             if self.remote and not self.on_dataflow:
                 try_engine(runner, options, self._pool)
-            yield options
+            yield runner, options
+
+    def in_one_worker(self, options: PipelineOptions) -> bool:
+        """Returns whether one worker does all the work, by the options of `start`."""
+        is_local = self.engine is runners.ENGINES[LOCAL] and not self._pool
+        return is_local and options.view_as(DirectOptions).direct_num_workers == 1
 
     def run(self, pipeline: beam.Pipeline, out: str) -> None:
         """Runs a pipeline to its end; cancels the job if this process is interrupted.
@@ -152,6 +143,13 @@ class Launch:
                 f"the job of runner {self.runner!r} ended as {state}; look for the cause in its log"
             )
 
+    def _runner(self, options: PipelineOptions) -> PipelineRunner | None:
+        if self._pool:
+            return FnApiRunner(default_environment=ExternalEnvironment(self._pool))
+        if self.engine is runners.ENGINES[LOCAL]:
+            return local_runner(options.view_as(DirectOptions))
+        return None
+
     def _defaults(self, name: str, out: str, n_elements: int) -> dict[str, Any]:
         """Returns the options of the engine that are not chosen."""
         if self.on_dataflow:
@@ -163,6 +161,8 @@ class Launch:
                 out=out,
                 n_ranges=n_elements,
             )
+        if self.engine is runners.ENGINES[LOCAL]:
+            return {} if self._pool else runners.local_defaults(self.chosen, n_elements)
         if self.engine is runners.ENGINES[PRISM]:
             return {_KIND: "LOOPBACK"}
         in_portable = self.engine is runners.ENGINES[PORTABLE]

@@ -60,14 +60,12 @@ def measure(
         report: The page of report.html, which the console shows since it is of this type.
         gcp_resources: Links to the job of Dataflow, if there is one.
     """
-    from quatrain.components.engine.local_worker import import_beam
     from quatrain.components.faults import in_a_sentence
     from quatrain.trainer.importing import uncollected
     from quatrain.trainer.streams import stderr_for_errors
 
     with in_a_sentence(), stderr_for_errors():
         with uncollected():
-            import_beam(runner, runner_options, "quatrain.components.evaluate.pipeline")
             from quatrain.components.engine.launch import Launch
             from quatrain.components.evaluate.run import evaluate_model, record
             from quatrain.components.evaluate.this_run import ThisRun

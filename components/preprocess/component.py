@@ -77,12 +77,10 @@ def preprocess(
     Returns:
         The number of rows read.
     """
-    from quatrain.components.engine.local_worker import import_beam
     from quatrain.components.faults import in_a_sentence
     from quatrain.trainer.importing import uncollected
 
     with uncollected():
-        import_beam(runner, runner_options, "quatrain.components.preprocess.pipeline")
         from quatrain.components.preprocess import run
 
     with in_a_sentence():

@@ -80,12 +80,8 @@ def preprocess(
     launch = Launch("preprocess", runner, chosen, project, location, image, gcp_resources)
     launch.check(out)
     check_buckets([out, *_staging(chosen)], location, project)
-    # The runner comes first, so that worker processes import Beam while this one plans.
-    with (
-        earlier_try(out, [spec, runner, at, digest, image, str(sample_rows)]),
-        explain_faults(out),
-        launch.workers(pipeline.__name__) as local,
-    ):
+    key = [spec, runner, at, digest, image, str(sample_rows)]
+    with earlier_try(out, key), explain_faults(out):
         model, rules = _read_spec(spec)
         files, versions = _list_source(model, at, digest, project)
         planned = _plan(model, files, project, range_bytes, sample_rows)
@@ -101,14 +97,15 @@ def preprocess(
         print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
         if not ranges:  # a CombineGlobally with a default for no input would cost five steps more
             raise DataError(split_problems.run_problem(model, rules.derived, Summary()))
+        n_ranges = len(ranges)
         with (
-            launch.options(local, name=model.name, out=out, n_elements=len(ranges)) as options,
+            launch.start(name=model.name, out=out, n_elements=n_ranges) as (own, options),
             attempt(out, remote=launch.remote) as folder,
         ):
             window = files.as_json() if files.days else None
-            job = PreprocessJob(model, rules, folder, len(ranges), window, warnings, planned.sample)
-            in_one_worker = launch.in_one_worker
-            steps = pipeline.make(job, ranges, local, options, in_one_worker=in_one_worker)
+            job = PreprocessJob(model, rules, folder, n_ranges, window, warnings, planned.sample)
+            in_one_worker = launch.in_one_worker(options)
+            steps = pipeline.make(job, ranges, own, options, in_one_worker=in_one_worker)
             launch.run(steps, out)
             unpinned = {uri: version for uri, version in versions.items() if uri not in tables}
             check_unchanged(unpinned, find_versions(unpinned, project))

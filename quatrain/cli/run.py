@@ -29,7 +29,10 @@ from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, TRUST
 )
 @RUNNER_OPTION
 @click.option(
-    "--workers", type=int, metavar="N", help="Processes of the local runner; 0 means one per core."
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Threads of preprocess; 0: one per core. Default: up to 4.",
 )
 @click.option(
     "--pipeline",

@@ -47,13 +47,13 @@ def with_workers(runner: str, options: Mapping[str, Any], workers: int | None) -
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options of several layers in one, by `runners.merge`."""
+    """Returns the options of several layers in one, by `beam_options.merge`."""
     present = [layer for layer in layers if layer]
     if len(present) < 2:
         return dict(present[0]) if present else {}  # without an import of Beam
-    from quatrain.components.engine import runners
+    from quatrain.components.engine import beam_options
 
-    return runners.merge(*present)
+    return beam_options.merge(*present)
 
 
 def check_here(runner: str) -> None:

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from quatrain.components.engine import runners
+from quatrain.components.engine import beam_options, runners
 from quatrain.components.errors import RunnerError
 
 NEEDED = {"project": "p", "region": "r", "temp_location": "gs://b/t", "sdk_container_image": "i"}
@@ -124,28 +124,19 @@ def test_a_repeated_option_keeps_the_values_of_every_layer() -> None:
         {"experiment": "upload_graph", "max_num_workers": 7, "no_use_public_ips": True},
         {"labels": ["a=b", "team=ml"], "experiments": "use_runner_v2", "use_public_ips": True},
     ]
-    assert runners.merge(*layers) == {
+    assert beam_options.merge(*layers) == {
         "experiments": ["use_runner_v2", "shuffle", "upload_graph"],
         "labels": ["a=b", "team=ml"],
         "max_num_workers": 7,
         "use_public_ips": True,
     }
-    assert runners.merge({}, layers[1]) == layers[1]
+    assert beam_options.merge({}, layers[1]) == layers[1]
 
 
 def test_an_experiment_of_the_user_s_leaves_those_of_the_job() -> None:
     defaults = {**NEEDED, "experiments": ["use_runner_v2"]}
     options = runners.read_options("dataflow", {"experiments": ["mine"]}, defaults)
     assert options.view_as(DebugOptions).experiments == ["use_runner_v2", "mine"]
-
-
-def test_two_local_workers_are_two_processes() -> None:
-    options = runners.read_options("local", {"direct_num_workers": 2})
-    direct = options.view_as(DirectOptions)
-    assert (direct.direct_num_workers, direct.direct_running_mode) == (2, "multi_processing")
-    assert runners.n_workers("local", {"direct_num_workers": 2}) == 2
-    assert runners.n_workers("local", {}) == 1
-    assert runners.n_workers("flink", {}) is None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +149,6 @@ def test_two_local_workers_are_two_processes() -> None:
 def test_a_pool_works_for_the_local_runner(address: dict[str, str]) -> None:
     chosen = {"environment_type": "EXTERNAL", "direct_num_workers": 2, **address}
     assert runners.pool_of(chosen) == "localhost:1"
-    assert runners.n_workers("local", chosen) is None
     options = runners.read_options("local", chosen).view_as(DirectOptions)
     assert (options.direct_num_workers, options.direct_running_mode) == (2, "in_memory")
 

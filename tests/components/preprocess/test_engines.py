@@ -27,12 +27,12 @@ def expected(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) ->
     return contents(out)
 
 
-def test_worker_processes_and_a_worker_pool_write_the_same_bytes(
+def test_worker_threads_and_a_worker_pool_write_the_same_bytes(
     small_spec: ModelSpec, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
     with servers.worker_pool(tmp_path) as pool:
         engines = {
-            "processes": {"direct_num_workers": 2},
+            "threads": {"direct_num_workers": 2},
             "pool": {"environment_type": "EXTERNAL", "environment_config": pool.address},
         }
         for name, options in engines.items():

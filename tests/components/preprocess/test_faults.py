@@ -206,7 +206,7 @@ def test_a_busy_bucket_gives_the_same_bytes_or_in_the_end_a_sentence(
 KILLER = """
 import os, sys
 
-if "quatrain.components.engine.local_worker" in sys.orig_argv:
+if "apache_beam.runners.worker.sdk_worker_main" in sys.orig_argv:
     from quatrain.components.preprocess import passes
 
     def clean_range(*_):
