@@ -51,7 +51,7 @@ def run(
         set: Values that replace those of the spec, as `{"train.epochs": 5}`.
         runner: Where Beam runs: local, prism, portable, flink, spark, ...
         runner_options: Options of the runner, by name.
-        workers: Processes of the local runner; 0 means one per core.
+        workers: Threads of preprocess here; 0 means one per core. By default up to 4, one per core.
         pipeline: A compiled file to run instead of compiling one.
         trust: Whether to run a `pipeline` that compile would not write: it is a program.
         quick: Whether to try the spec on 20,000 rows from even places, for a few epochs, with a

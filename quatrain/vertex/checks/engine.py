@@ -24,12 +24,12 @@ def check(runner: str, options: Mapping[str, Any]) -> None:
 
 
 def with_workers(runner: str, options: Mapping[str, Any], workers: int | None) -> dict[str, Any]:
-    """Returns the options of an engine with a number of worker processes.
+    """Returns the options of an engine with a number of workers.
 
     Args:
         runner: The engine.
         options: Its options.
-        workers: How many processes the local engine has; None for its default.
+        workers: How many worker threads the local engine has; None for its default.
 
     Raises:
         RunnerError: `workers` does not suit the engine.
