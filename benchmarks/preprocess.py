@@ -29,9 +29,17 @@ def _ours(name: str, *arguments: str, pinned: bool = True) -> Case:
     return Case(name, script, ("components", "trainer", script), arguments, pinned=pinned)
 
 
-def _peer(name: str, script: str, requirements: Sequence[str], out: str, *arguments: str) -> Case:
+def _peer(
+    name: str,
+    script: str,
+    requirements: Sequence[str],
+    out: str,
+    *arguments: str,
+    pinned: bool = True,
+) -> Case:
     script = PEERS + script
-    return Case(name, script, (script, PEERS + "job.py"), arguments, (*requirements, *ARROW), out)
+    sources = (script, PEERS + "job.py")
+    return Case(name, script, sources, arguments, (*requirements, *ARROW), out, pinned)
 
 
 CASES = (
@@ -54,14 +62,22 @@ CASES = (
         "statistics are moments only, and rejected rows have no reason; quantiles are approximate",
     ),
 )
+NOT_PINNED = (
+    _ours("quatrain, 1 worker, not pinned", "beam", "direct_num_workers=1", pinned=False),
+    _ours("quatrain, all cores, not pinned", "beam", pinned=False),
+    _peer(
+        "polars, eager, not pinned",
+        "polars_.py",
+        ["polars==2.1.0"],
+        FRAMES_LEAVE_OUT,
+        "eager",
+        pinned=False,
+    ),
+)
+"""Cases that may use every core: one worker beside one for each core, and a peer."""
 EXTRAS = (
     (_ours("quatrain, clean file", "beam"), "3.4M", "-clean"),
-    (_ours("quatrain, 1 worker, not pinned", "beam", pinned=False), "10M", ""),
-    (
-        _ours("quatrain, 2 workers, not pinned", "beam", "direct_num_workers=2", pinned=False),
-        "10M",
-        "",
-    ),
+    *((case, size, "") for size in ("3.4M", "10M") for case in NOT_PINNED),
     (_ours("quatrain, 40 rows", "beam"), "40", ""),
     (_ours("quatrain, no Beam, 40 rows", "kernels"), "40", ""),
 )

@@ -430,6 +430,7 @@ def step(spec: ModelSpec, folder: Path, options: dict[str, object]) -> int:
         cache_key="",
         runner_options=options,
         image="quatrain:dev",
+        sample_rows=0,
         examples=SimpleNamespace(uri=str(folder / "examples")),
         gcp_resources=str(folder / "gcp_resources"),
     )
