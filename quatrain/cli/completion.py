@@ -33,10 +33,10 @@ def tiers(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
 
 def runs(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offers the folders of models below the root; of one that is named in full, its runs."""
-    models = [f"{folder}" for folder in _folders(Path(_root(context)))]
-    begun = [model for model in models if incomplete.startswith(f"{model}/")]
-    names = _folders(Path(begun[0]), newest_first=True) if begun else models
-    return _or_files(name for name in map(str, names) if name.startswith(incomplete))
+    folders = _folders(Path(_root(context)))
+    model = next((folder for folder in folders if incomplete.startswith(f"{folder}/")), None)
+    offered = map(str, _folders(model, newest_first=True) if model else folders)
+    return _or_files(folder for folder in offered if folder.startswith(incomplete))
 
 
 def models(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
