@@ -4,30 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from quatrain.cli import completion
-from quatrain.cli.options import JSON, PATH
+from quatrain.cli.options import JSON, ROOT, with_options
 from quatrain.components.errors import QuatrainError
+
+if TYPE_CHECKING:
+    from quatrain.results.listing import Root
 
 MAX_NAMES = 20
 """The most folders that an error names."""
 
 
 @click.command()
-@click.argument("run", metavar="RUN", type=PATH, shell_complete=completion.runs)
+@click.argument("run", metavar="RUN", shell_complete=completion.runs)
+@with_options(*ROOT)
 @click.option("--open", "opens", is_flag=True, help="Open the report in a browser.")
 @JSON
-def report(run: Path, opens: bool, as_json: bool) -> None:
+def report(run: str, root: str, cloud: str, opens: bool, as_json: bool) -> None:
     """Print the steps, the metrics and the gate of a run.
 
-    RUN is the folder of a run. In a folder of runs, the latest run is printed.
+    RUN is the folder of a run, or of a model for its latest run; gs://ROOT/NAME/RUN; or an id
+    below the root: a part of it, NAME/ID, latest or champion.
 
     \b
     Example:
       quatrain report runs/flights/latest --open
     """  # noqa: D301
+    from quatrain.components.storage import is_remote
+    from quatrain.results.find import find_place
+    from quatrain.results.listing import open_root
+
+    where = open_root(root, cloud, check=False)
+    place = find_place(run, where)
+    if is_remote(place):
+        _report_remote(place, where, opens, as_json)
+    else:
+        _report_folder(Path(place), opens, as_json)
+
+
+def _report_folder(run: Path, opens: bool, as_json: bool) -> None:
+    """Prints a run that has a folder here."""
     from quatrain.local.runs import find_run, models_below
     from quatrain.terminal.documents import run_document
     from quatrain.terminal.json_text import json_text
@@ -40,11 +60,29 @@ def report(run: Path, opens: bool, as_json: bool) -> None:
     page = folder / "report.html"
     if opens:
         if not page.exists():
-            raise QuatrainError(
-                f"{folder} has no report.html, since the run did not reach evaluate; leave out "
-                "--open"
-            )
+            _refuse_to_open(folder)
         click.launch(str(page.resolve()))
+
+
+def _report_remote(place: str, root: Root, opens: bool, as_json: bool) -> None:
+    """Prints a run that is in a bucket or on Vertex AI; opens a copy of its page."""
+    from quatrain.results.remote import read_remote
+    from quatrain.results.report import Report
+    from quatrain.terminal.json_text import json_text
+
+    run = read_remote(place, root)
+    for line in [json_text(run.as_document())] if as_json else run.lines():
+        click.echo(line)
+    if opens:
+        if not run.report:
+            _refuse_to_open(place)
+        Report(run.report).open()
+
+
+def _refuse_to_open(place: Path | str) -> NoReturn:
+    raise QuatrainError(
+        f"{place} has no report.html, since the run did not reach evaluate; leave out --open"
+    )
 
 
 def _joined(paths: Sequence[Path]) -> str:

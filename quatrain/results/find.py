@@ -36,6 +36,11 @@ def find_place(text: str, root: Root) -> str:
         return _champion(*_model_of(folder)) if last == CHAMPION else text
     if Path(text).is_dir():
         return text
+    if root.is_here and not Path(root.uri).is_dir():
+        raise RunsNotFound(
+            f"{text} is no folder here, and nor is {root.uri}, below which runs have ids; name "
+            f"another one by --root"
+        )
     root.check()
     name, _, part = text.rstrip("/").rpartition("/")
     names = [name] if name else list_models(root)

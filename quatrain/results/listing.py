@@ -201,11 +201,12 @@ def _with_jobs(found: Listing, root: Root, vertex: Vertex, name: str, last: int)
             records[entry.run] = entry
         elif entry and entry not in problems:
             problems.append(entry)
-    runs = [joined(_of_job(job, root), records.pop(job.job_id, None)) for job in jobs]
+    runs = [joined(of_job(job, root), records.pop(job.job_id, None)) for job in jobs]
     return found._replace(runs=[*runs, *records.values()], problems=problems)
 
 
-def _of_job(job: PastJob, root: Root) -> RunSummary:
+def of_job(job: PastJob, root: Root) -> RunSummary:
+    """Returns a run by its job on Vertex AI."""
     return RunSummary(
         job.name,
         job.job_id,

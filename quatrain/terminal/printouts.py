@@ -108,7 +108,7 @@ def run_details(folder: Path) -> str:
     if (folder / "metrics.json").is_file():
         metrics = read_manifest(folder, "metrics.json", step="evaluate")
         with in_shape(folder / "metrics.json", RUN_AGAIN):
-            lines += ["", *_metric_lines(metrics)]
+            lines += ["", *metric_lines(metrics)]
     if record.get("error"):
         lines += ["", f"error: {record['error']}"]
     if (folder / "report.html").is_file():
@@ -174,7 +174,7 @@ def _importance_lines(metrics: dict[str, Any]) -> Iterator[str]:
         yield f"  (how much {metrics['importance_basis']['loss']} rises when one is shuffled)"
 
 
-def _metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
+def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
     """Yields the metrics with their intervals, the verdict, and what has changed."""
     rows = []
     for name, metric in metrics["metrics"].items():

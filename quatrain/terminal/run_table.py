@@ -63,7 +63,7 @@ def run_table(
             "changed": ",".join(run["changed"]),
             "wall_s": duration(run["wall_s"]),
             "cpu_s": "" if run["cpu_s"] is None else f"{run['cpu_s']:,.0f}",
-            "usd": _usd(run["usd"]),
+            "usd": usd(run["usd"]),
         }
         for run in runs
     ]
@@ -172,10 +172,11 @@ def _metric(metric: Mapping[str, Any] | None, named: bool) -> str:
     return text if None in (low, high) else f"{text} ±{(high - low) / 2:,.{digits}f}"
 
 
-def _usd(usd: Mapping[str, float] | None) -> str:
-    if usd is None:
+def usd(cost: Mapping[str, float] | None) -> str:
+    """Returns a cost, as a range if it has one; empty if it is not known."""
+    if cost is None:
         return ""
-    low, high = f"{usd['low']:.2f}", f"{usd['high']:.2f}"
+    low, high = f"{cost['low']:.2f}", f"{cost['high']:.2f}"
     return low if low == high else f"{low}-{high}"
 
 

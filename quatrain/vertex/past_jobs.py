@@ -69,13 +69,24 @@ def past_jobs(vertex: Vertex, name: str, prices: Prices) -> Iterator[PastJob]:
             yield _past_job(job, prices, vertex.cloud.location, now)
 
 
+def past_job(vertex: Vertex, job_id: str, prices: Prices) -> PastJob:
+    """Returns a job by its id.
+
+    Raises:
+        NotFound: There is no such job.
+        CloudError: It cannot be read.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    return _past_job(vertex.get_job(job_id), prices, vertex.cloud.location, now)
+
+
 def _past_job(
     job: Mapping[str, Any], prices: Prices, location: str, now: datetime.datetime
 ) -> PastJob:
     state = str(job.get("state", "PENDING")).removeprefix("PIPELINE_STATE_")
     created = parse_utc(job["createTime"])
     return PastJob(
-        job["labels"]["quatrain"],
+        job.get("labels", {}).get("quatrain", ""),
         job["name"].rsplit("/", 1)[1],
         _STATUS.get(state, state.lower()),
         created,

@@ -332,7 +332,6 @@ def test_check_looks_at_the_users_own_trainer_as_run_does(capsys, spec_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ["report", "gs://b/runs"],
         ["run", "gs://b/toys.yaml"],
         ["run", "toys.yaml", "--root", "gs://b/runs"],
         ["compile", "-o", "gs://b/training.yaml"],

@@ -3,6 +3,8 @@
 import datetime
 import json
 import re
+import webbrowser
+from pathlib import Path
 
 import pytest
 from google.cloud import aiplatform_v1
@@ -14,6 +16,7 @@ from tests.quatrain.results.made_runs import record
 State, Task = aiplatform_v1.PipelineState, aiplatform_v1.PipelineTaskDetail
 MONDAY = datetime.datetime(2026, 10, 5, 6, tzinfo=datetime.UTC)
 ROOT = "gs://bucket/quatrain"
+HERE = Path(__file__).parents[2]
 
 
 def put_record(google, run, made, name="toy", **changed):
@@ -179,3 +182,75 @@ def test_a_bucket_that_may_not_be_listed_is_a_sentence(google, quatrain):
             assert "does not have access" in err
     code, _, err = quatrain("list", "--root", "gs://bucket/nothing", file=None)
     assert (code, err.split(";")[0]) == (1, "error: gs://bucket/nothing has no runs")
+
+
+@pytest.fixture
+def measured(google, job):
+    """A measured run in the bucket, with its evaluation and its job; returns metrics.json."""
+    old = next((HERE / "fixtures/root-0.1.0/root/toys").glob("2*-*/metrics.json"))
+    metrics = {**json.loads(old.read_text()), "name": "toy"}
+    evaluation = f"{ROOT}/123/toy-1/measure_5/evaluation"
+    google.storage.put(f"{evaluation}/metrics.json", json.dumps(metrics).encode())
+    google.storage.put(f"{evaluation}/report.html", b"<h1>the page</h1>")
+    places = {"examples": "", "evaluation": evaluation, "model": ""}
+    put_record(google, "toy-1", MONDAY, artifacts=places)
+    put_job(google, job, "toy-1", MONDAY)
+    return metrics
+
+
+def test_report_prints_a_run_in_a_bucket_with_the_link_of_its_page(quatrain, measured):
+    for words in ([f"{ROOT}/toy/toy-1"], ["toy-1", "--root", ROOT], ["toy/1", "--root", ROOT]):
+        code, out, err = quatrain("report", *words, file=None)
+        assert (code, err) == (0, "")
+        lines = out.splitlines()
+        assert lines[0] == "toy toy-1: succeeded after 60 s"
+        assert any(re.match(r"auc +0\.75\d\d ", line) for line in lines)
+        page = "https://storage.cloud.google.com/bucket/quatrain/123/toy-1/measure_5/evaluation"
+        assert lines[-1] == f"page: {page}/report.html"
+
+
+def test_report_with_a_cloud_adds_the_cost_and_the_page_of_the_job(quatrain, measured):
+    words = ("report", "toy-1", "--cloud", "cloud.yaml")
+    code, out, err = quatrain(*words, file=None)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "toy toy-1: succeeded after 1.8 h"
+    assert lines[1].startswith("estimated at 0.40 USD: the machines of each task")
+    assert lines[-1].startswith("job:  https://console.cloud.google.com/vertex-ai/")
+    document = json.loads(quatrain(*words, "--json", file=None)[1])
+    assert document["metrics"] == measured
+    assert document["run"]["usd"]["low"] == pytest.approx(0.40, abs=0.005)
+    assert document["page"].endswith("/evaluation/report.html")
+
+
+def test_report_opens_a_copy_of_a_page_in_a_bucket(quatrain, measured, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    code, _, err = quatrain("report", f"{ROOT}/toy/toy-1", "--open", file=None)
+    assert (code, err) == (0, "")
+    path = Path(opened[0].removeprefix("file://"))
+    assert path.read_text() == "<h1>the page</h1>"
+    path.unlink()
+
+
+def test_report_shows_why_a_job_failed_before_its_model_was_measured(google, quatrain, job):
+    put_job(google, job, "toy-1", MONDAY, "FAILED", (0.5,), "30 % of the rows were rejected")
+    for words in (["toy-1"], [f"{ROOT}/toy/toy-1"]):
+        code, out, err = quatrain("report", *words, "--cloud", "cloud.yaml", file=None)
+        assert (code, err) == (0, "")
+        assert out.startswith("toy toy-1: failed after 30 min\n")
+        assert "error: task preprocess: 30 % of the rows were rejected" in out
+    words = ("report", "toy-1", "--cloud", "cloud.yaml", "--open")
+    code, _, err = quatrain(*words, file=None)
+    assert code == 1
+    assert "has no report.html, since the run did not reach evaluate; leave out --open" in err
+
+
+def test_a_run_that_is_neither_recorded_nor_a_job_is_a_sentence(google, quatrain):
+    for words in ([f"{ROOT}/toy/gone"], [f"{ROOT}/toy/gone", "--cloud", "cloud.yaml"]):
+        code, out, err = quatrain("report", *words, file=None)
+        assert (code, out) == (1, "")
+        assert "gs://bucket/quatrain/toy/gone is no run that was measured" in err
+    code, _, err = quatrain("report", "gone", "--root", ROOT, file=None)
+    assert code == 1
+    assert "'gone' is no folder here and no run of gs://bucket/quatrain" in err
