@@ -167,6 +167,14 @@ resource "google_project_iam_member" "submitters" {
   member  = each.value
 }
 
+resource "google_project_iam_member" "submitters_read_logs" {
+  for_each = var.submitters
+
+  project = var.project
+  role    = "roles/logging.viewer"
+  member  = each.value
+}
+
 resource "google_service_account_iam_member" "submitters_start_runs" {
   for_each = var.submitters
 
