@@ -15,9 +15,11 @@ HERE = Path(__file__).parent
 SLOW = {
     "components/engine/test_dataflow.py",
     "components/engine/test_local_threads.py",
+    "components/evaluate/test_answers.py",
     "components/evaluate/test_champion.py",
     "components/evaluate/test_run.py",
     "components/package/test_own_model.py",
+    "components/package/test_proof_record.py",
     "components/package/test_publishing.py",
     "components/package/test_sdist.py",
     "components/preprocess/test_any_table.py",
@@ -47,6 +49,7 @@ SLOW = {
     "trainer/neural/test_steps.py",
     "trainer/test_cluster.py",
     "trainer/test_export.py",
+    "trainer/test_importing.py",
     "trainer/test_training.py",
 }
 """Files that take CPU-seconds; `make quick` leaves them out, and so stays below a minute."""
