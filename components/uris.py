@@ -25,7 +25,8 @@ def check_uri(uri: str) -> None:
     """Checks that a uri is a path or names an object in a bucket; nothing is opened.
 
     Raises:
-        SourceError: It names a host, another kind of storage, or an option that is not allowed.
+        SourceError: It names a host, another kind of storage, or an option that is not allowed, or
+            holds a NUL.
     """
     parse(uri)
 
@@ -39,6 +40,8 @@ def parse(uri: str) -> re.Match[str] | None:
     Raises:
         SourceError: See `check_uri`.
     """
+    if "\0" in uri:
+        raise SourceError(f"{uri!r} holds a NUL character, as no name of a file does; correct it")
     if "://" not in uri or uri.startswith("file:///"):
         return None
     scheme, _, rest = uri.partition("://")

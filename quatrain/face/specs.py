@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from quatrain.components.documents import MAX_DEPTH
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.wording import a_or_an
@@ -41,7 +45,7 @@ def read_spec(
     """
     if isinstance(spec, Proposal):
         spec = spec.path or spec.document
-    document, name = _document(spec, overrides)
+    document, name = _document(spec, _overrides(overrides))
     if data is not None:
         folder = local_path(root).absolute() / model_name(str(document.get("name")))
         document["source"] = replaced_source(document.get("source"), data, folder)
@@ -52,7 +56,7 @@ def read_spec(
 def _document(spec: Spec, overrides: Overrides) -> tuple[dict[str, Any], str]:
     """Returns a spec as a document with absolute paths, not yet validated, and its name."""
     if isinstance(spec, Mapping):
-        return complete(_copy(spec), Path.cwd(), overrides), "spec"
+        return complete(_plain(spec, "spec"), Path.cwd(), overrides), "spec"
     if not isinstance(spec, str | os.PathLike):
         raise SpecError(
             f"spec: {a_or_an(type(spec).__name__)} is no spec; give the path of one, what "
@@ -66,17 +70,52 @@ def local_path(value: str | os.PathLike[str]) -> Path:
     """Returns a path on this machine.
 
     Raises:
-        SpecError: It is a uri, which would be taken for a folder named `gs:`.
+        SpecError: It is a uri, which would be taken for a folder named `gs:`, or holds a NUL.
     """
+    if "\0" in str(value):
+        raise SpecError(
+            f"{str(value)!r} holds a NUL character, as no name of a file does; correct it"
+        )
     if "://" in str(value):
         raise SpecError(f"{value} is a uri; name a path on this machine")
     return Path(value)
 
 
-def _copy(value: Any) -> Any:
-    """Returns a document of its own, whose paths are texts."""
+def _overrides(settings: Overrides) -> Overrides:
+    """Returns the settings of a call, whose values are plain.
+
+    Raises:
+        SpecError: They are neither values by key nor texts.
+    """
+    if isinstance(settings, Mapping):
+        return dict(_plain(settings, "set"))
+    if not isinstance(settings, list | tuple):
+        raise SpecError(f"set: {settings!r} is no mapping; write it as {{'train.epochs': 5}}")
+    return [str(text) for text in settings]
+
+
+def _plain(value: Any, at: str, depth: int = 0) -> Any:
+    """Returns a copy of a value in the types that YAML has; a path is a text.
+
+    Raises:
+        SpecError: A key is no text, a value has another type, or it nests as deep as no YAML may.
+    """
+    if depth > MAX_DEPTH:
+        raise SpecError(f"{at[:60]}: nests deeper than {MAX_DEPTH} levels; flatten it")
     if isinstance(value, Mapping):
-        return {key: _copy(inner) for key, inner in value.items()}
+        for key in value:
+            if not isinstance(key, str):
+                raise SpecError(f"{at}: the key {key!r} must be a text")
+        return {key: _plain(inner, f"{at}.{key}", depth + 1) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_copy(inner) for inner in value]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+        return [_plain(inner, f"{at}[{i}]", depth + 1) for i, inner in enumerate(value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if value is not None and not isinstance(value, str | int | float | datetime.date):
+        raise SpecError(
+            f"{at}: {a_or_an(type(value).__name__)} must be a text, a number, true, false, a date, "
+            f"a list or a mapping"
+        )
+    return value

@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 import quatrain
 from quatrain.face.specs import read_spec
+
+LOOP: dict[str, Any] = {}
+LOOP["train"] = LOOP
 
 
 @pytest.fixture
@@ -46,6 +50,13 @@ def test_settings_are_values_by_key_or_texts_as_on_the_command_line(folder: Path
     assert (by_value.name, by_value.train.settings.epochs) == ("small", 3)
 
 
+def test_numbers_of_numpy_are_numbers(folder: Path) -> None:
+    spec = read_spec(
+        "toys.yaml", {"train.epochs": np.int64(3), "clean.max_rejected": np.float64(0.5)}
+    )
+    assert (spec[0].train.settings.epochs, spec[0].clean.max_rejected) == (3, 0.5)
+
+
 def test_a_dict_is_not_changed(folder: Path) -> None:
     document = document_of(folder)
     read_spec(document, {"train.epochs": 3})
@@ -65,6 +76,17 @@ def test_a_path_in_a_dict_may_be_a_path_object(folder: Path) -> None:
         (7, (), "spec: an int is no spec; give the path of one"),
         ({}, (), "spec: name: missing"),
         ({"name": "x"}, {"name.y": 3}, "set 'name.y': name is not a section; leave out .y"),
+        ("a\0b.yaml", (), "holds a NUL character, as no name of a file does; correct it"),
+        ({1: 2}, (), "spec: the key 1 must be a text"),
+        ({"columns": {"a": {3: "int"}}}, (), "spec.columns.a: the key 3 must be a text"),
+        ({"label": b"y"}, (), "spec.label: a bytes must be a text, a number, true, false, a date"),
+        ({"evaluate": {"slices": {"c"}}}, (), "spec.evaluate.slices: a set must be a text"),
+        (LOOP, (), "nests deeper than 100 levels; flatten it"),
+        ({"source": {"uri": "a\0b"}}, (), "holds a NUL character"),
+        ({"name": "x"}, {3: 4}, "set: the key 3 must be a text"),
+        ({"name": "x"}, {"label": print}, "set.label: a builtin_function_or_method must be"),
+        ({"name": "x"}, None, "set: None is no mapping; write it as {'train.epochs': 5}"),
+        ({"name": "x"}, "name=y", "set: 'name=y' is no mapping"),
         ({"name": "x"}, ("name",), "--set name: write it as section.key=value"),
     ],
 )
