@@ -38,6 +38,7 @@ SLOW = {
     "quatrain/local/test_run.py",
     "quatrain/local/test_tuning_job.py",
     "quatrain/results/test_model.py",
+    "quatrain/validation/test_trial.py",
     "quatrain/vertex/doctor/test_examination.py",
     "quatrain/vertex/test_submission.py",
     "quatrain/vertex/schedules/test_calls.py",

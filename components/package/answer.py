@@ -19,7 +19,7 @@ def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
     TensorFlow gives them in an order of its own in each process.
 
     Raises:
-        ValueError: An output is not finite, or probabilities do not sum to one.
+        ValueError: An output has not one row or is not finite, or probabilities do not sum to one.
     """
     gc.disable()  # the process is too short for garbage to matter
     import tensorflow as tf
@@ -29,7 +29,10 @@ def answer(folder: str, row: dict[str, Any]) -> dict[str, Any]:
     signature = tf.saved_model.load(folder).signatures["serving_default"]
     specs = signature.structured_input_signature[1]
     tensors = {name: tf.constant([row[names[name]]], spec.dtype) for name, spec in specs.items()}
-    outputs = {name: value.numpy()[:1] for name, value in signature(**tensors).items()}
+    outputs = {name: value.numpy() for name, value in signature(**tensors).items()}
+    for name, value in outputs.items():
+        if value.shape[:1] != (1,):
+            raise ValueError(f"{name} has the shape {list(value.shape)} for one raw row")
     scores = outputs["prediction" if "prediction" in outputs else "probabilities"]
     listed = [float(score) for score in scores.reshape(-1)]
     if not all(map(math.isfinite, listed)):

@@ -25,3 +25,16 @@ def test_a_child_that_exits_reports_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(PackageError) as caught:
         run_python("-c", "print(*range(9), sep='\\n'); exit(3)", cwd=tmp_path)
     assert str(caught.value) == "exit code 3:\n4\n5\n6\n7\n8"
+
+
+def test_an_error_in_a_user_s_code_names_its_last_line_there(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "model.py").write_text("import json\n\n\ndef train():\n    return json.loads('{')\n")
+    code = f"import sys; sys.path.insert(0, {str(own)!r}); import model; model.train()"
+    for path, shown in ((own / "model.py", "mine.py"), (own, "mine/model.py")):
+        with pytest.raises(PackageError) as raised:
+            run_python("-c", code, cwd=tmp_path, own={path: shown.partition("/")[0]})
+        lines = str(raised.value).splitlines()
+        assert lines[1] == f"{shown}:5, in train: return json.loads('{{')"
+        assert lines[2].startswith("json.decoder.JSONDecodeError: ")
