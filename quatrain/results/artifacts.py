@@ -147,8 +147,9 @@ def find_files(place: str | os.PathLike[str]) -> RunFiles:
     text = os.fspath(place)
     if not is_remote(text):
         folder = find_run(Path(text))
-        # A link will lead to another run one day, and this object stays the run that it is.
-        return LocalRun(str(folder.parent / folder.readlink() if folder.is_symlink() else folder))
+        # A link will lead to another run one day, a relative path to nothing in another folder.
+        folder = folder.parent / folder.readlink() if folder.is_symlink() else folder
+        return LocalRun(str(folder.absolute()))
     text = text.rstrip("/").removesuffix(f"/{LATEST}")
     if text.count("/") < LEAST_SLASHES:
         raise QuatrainError(f"{place} is no run; name one as gs://BUCKET/ROOT/NAME/RUN")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from quatrain.calls import public
@@ -20,6 +21,7 @@ from quatrain.results.measured import Gate, Metrics, html_table
 from quatrain.results.report import Report
 from quatrain.results.tables import read_shards
 from quatrain.terminal.console import rows_in_words
+from quatrain.terminal.printouts import short_path
 from quatrain.trainer.failure import Failure
 
 if TYPE_CHECKING:
@@ -203,7 +205,7 @@ class Run:
             yield f"gate {self.gate.verdict}"
         if self.error:
             yield f"error: {self.error.splitlines()[0]}"
-        yield self.place
+        yield self.place if is_remote(self.place) else short_path(Path(self.place))
 
     @property
     @public

@@ -1,0 +1,45 @@
+"""The blocks of docs/python.md run, and what it says of `run` is so."""
+
+import ast
+import inspect
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import quatrain
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/python.md").read_text()
+FIXTURE = ROOT / "tests/fixtures/root-0.1.0"
+
+
+def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(FIXTURE / "toys.csv", tmp_path)
+    shutil.copytree(FIXTURE / "root", tmp_path / "runs", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.S):
+        exec(compile(block, "python.md", "exec"), names)  # noqa: S102 - our own page
+    assert names["proposal"].spec.label == "sold"
+    assert names["test"].height == 67
+    assert names["answers"].column_names[-1] == "predicted_class"
+
+
+def test_the_call_of_run_has_arguments_that_exist() -> None:
+    (line,) = re.findall(r"^    (run = quatrain\.run\(.*)$", PAGE, flags=re.M)
+    call: Any = ast.parse(line).body[0]
+    given = [keyword.arg for keyword in call.value.keywords]
+    assert set(given) <= set(inspect.signature(quatrain.run).parameters)
+
+
+@pytest.mark.parametrize(
+    ("heading", "thing"), [("A run", quatrain.Run), ("A model", quatrain.Model)]
+)
+def test_every_public_name_stands_on_the_page(heading: str, thing: type) -> None:
+    section = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
+    public = {name for name in vars(thing) if not name.startswith("_")} - {"metadata", "place"}
+    public -= {"task", "label"}  # plain
+    assert not [name for name in public if name not in section]
