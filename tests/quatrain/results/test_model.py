@@ -71,6 +71,13 @@ def test_a_run_has_its_model_if_its_root_knows_it(root: Path, model: Model, tmp_
         _ = Run(root / "toys" / LAST, root=tmp_path).model
 
 
+def test_the_model_of_a_run_in_a_bucket_is_loaded_too(remote: str, model: Model) -> None:
+    row = {"size": 1.5, "colour": "red"}
+    there = Run(f"{remote}/toys", root=remote).model
+    assert there.place == f"{remote}/123/{LAST}/plan/model/model"
+    assert there.predict(row).equals(model.predict(row))
+
+
 def test_a_model_that_failed_its_gate_is_loaded_with_a_warning(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "runs", symlinks=True)
     (metrics,) = (tmp_path / f"runs/toys/{LAST}/pipeline").glob("*/measure/evaluation/metrics.json")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,9 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from quatrain.components import history
 from quatrain.components.errors import ArtifactError, QuatrainError
-from quatrain.components.storage import write_file
 from quatrain.results.run import Run
-from tests.emulators import storage
 
-FIXTURE = Path(__file__).parents[2] / "fixtures/root-0.1.0/root"
 FIRST, LAST = "20261201T143351-850951", "20261201T143511-251852"
 ROWS = {"read": 400, "train": 249, "validation": 84, "test": 67, "rejected": 0}
 SUMMARY = """\
@@ -37,12 +32,6 @@ recall             0.6667  0.4961 to 0.8025
 f1                 0.6667
 gate passed
 """
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """The folder of all runs, with two runs of one model."""
-    return Path(shutil.copytree(FIXTURE, tmp_path / "runs", symlinks=True))
 
 
 @pytest.fixture
@@ -239,42 +228,6 @@ def test_a_run_that_read_no_rows_has_only_its_record(root: Path) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(QuatrainError, match="holds no run"):
         Run(tmp_path)
-
-
-@pytest.fixture
-def remote(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The root in a bucket, with one run as Vertex AI leaves it: a record, and artifacts."""
-    with storage.serving() as state:
-        key = storage.write_credentials(tmp_path / "key.json", state.url)
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
-        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", state.url)
-        state.add_bucket("b")
-        (job,) = (root / "toys" / LAST / "pipeline").iterdir()
-        for file in (p for p in job.rglob("*") if p.is_file()):
-            write_file(f"gs://b/q/123/{LAST}/{file.relative_to(job)}", file.read_bytes())
-        metrics = json.loads((root / "toys" / LAST / "metrics.json").read_text())
-        tasks = {"examples": "preprocess/examples", "evaluation": "measure/evaluation"}
-        record = {
-            "run": "job-7",
-            "made": "2026-12-01T14:35:11Z",
-            **{key: {} for key in ("rows", "data", "code")},
-            "spec": {"name": "toys"},
-            "name": "toys",
-            "task": "binary",
-            "decided": "2026-12-01T14:37:11Z",
-            "test_rows": 67,
-            "warnings": [],
-            "changes": {},
-            "metrics": metrics["metrics"],
-            "gate": {"passed": True, "failed": {}},
-            "artifacts": {
-                name: f"gs://b/q/123/{LAST}/{task}"
-                for name, task in {**tasks, "model": "plan/model"}.items()
-            },
-        }
-        history.record_last("gs://b/q", "toys", record)
-        history.record_measured("gs://b/q", "toys", record)
-        yield "gs://b/q"
 
 
 def test_a_run_in_a_bucket_is_read_by_its_record(remote: str, run: Run) -> None:
