@@ -75,7 +75,7 @@ def main() -> None:
     """Executes the notebook, and writes its outputs."""
     with tempfile.TemporaryDirectory() as folder:
         notebook = for_git(execute(Path(folder)))
-        text = nbformat.writes(notebook).replace(f"{Path(folder).resolve()}/", "").rstrip()
+    text = nbformat.writes(notebook).rstrip()
     NOTEBOOK.write_text(f"{text}\n", encoding="utf-8")
 
 

@@ -13,13 +13,14 @@ from quatrain.calls import public
 from quatrain.components.artifacts import run_again
 from quatrain.components.errors import ArtifactError
 from quatrain.components.storage import is_remote, read_file
+from quatrain.terminal.printouts import short_path
 from quatrain.trainer.failure import Failure
 
 HEIGHT_PX = 640
 """How high a notebook shows the report; it scrolls inside."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """A page of the run's verdict, its warnings, what changed, inputs, curves and slices.
 
@@ -28,6 +29,10 @@ class Report:
     """
 
     path: str
+
+    def __repr__(self) -> str:
+        place = self.path if is_remote(self.path) else short_path(Path(self.path))
+        return f"Report(path={place!r})"
 
     @property
     @public
