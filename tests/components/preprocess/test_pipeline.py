@@ -327,13 +327,15 @@ def test_rows_that_cannot_train_a_model_are_one_sentence(
     assert fitted.error.kind == "DataError" and sentence in fitted.error.message
 
 
+@pytest.mark.parametrize("workers", [1, 8])
 def test_too_many_rejected_rows_stop_the_run_with_the_three_most_frequent_reasons(
-    delays_spec: Make, tmp_path: Path
+    delays_spec: Make, tmp_path: Path, workers: int
 ) -> None:
     bad = ["1,x,A,1,1", "2,y,A,1,1", "3,z,A,1,1", "4,NA,A,1,1", "5,NA,A,1,1", "6", "7", '8,"1']
     spec = delays_spec(GOOD + "\n".join(bad))
+    options = {"direct_num_workers": workers}
     with pytest.raises(DataError) as caught:
-        run(spec, tmp_path / "examples")
+        run(spec, tmp_path / "examples", range_bytes=100, runner_options=options)
     assert str(caught.value) == "\n".join(
         [
             "8 of 68 rows (11.8%) were rejected, more than clean.max_rejected (10.0%); "
@@ -361,13 +363,15 @@ def test_numbers_that_are_written_otherwise_have_the_keys_as_the_way_out(
     assert (hint in str(caught.value)) == is_hinted
 
 
+@pytest.mark.parametrize("workers", [1, 2, 8])
 def test_an_error_inside_a_worker_is_raised_once_and_unwrapped(
-    delays_spec: Make, tmp_path: Path
+    delays_spec: Make, tmp_path: Path, workers: int
 ) -> None:
     derive = {"late": "arrival >= 15", "code": "carrier::INT"}
     spec = delays_spec(clean={"derive": derive})
+    options = {"direct_num_workers": workers}
     with pytest.raises(QuatrainError, match=r"^\S+delays\.csv: an expression under `clean` failed"):
-        run(spec, tmp_path / "examples")
+        run(spec, tmp_path / "examples", range_bytes=100, runner_options=options)
     assert os.listdir(tmp_path) == ["delays.csv"]
 
 
