@@ -28,11 +28,13 @@ def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert names["answers"].column_names[-1] == "predicted_class"
 
 
-def test_the_call_of_run_has_arguments_that_exist() -> None:
-    (line,) = re.findall(r"^    (run = quatrain\.run\(.*)$", PAGE, flags=re.M)
-    call: Any = ast.parse(line).body[0]
-    given = [keyword.arg for keyword in call.value.keywords]
-    assert set(given) <= set(inspect.signature(quatrain.run).parameters)
+def test_the_calls_of_run_have_arguments_that_exist() -> None:
+    lines = re.findall(r"^    (\w+ = quatrain\.run\(.*)$", PAGE, flags=re.M)
+    assert len(lines) == 2
+    for line in lines:
+        call: Any = ast.parse(line).body[0]
+        given = [keyword.arg for keyword in call.value.keywords]
+        assert set(given) <= set(inspect.signature(quatrain.run).parameters)
 
 
 @pytest.mark.parametrize(
