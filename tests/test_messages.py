@@ -47,7 +47,7 @@ NO_WAY_OUT = {
     "components/package/": "package/proof.py adds the way out of the check that failed",
     "google_apis.py": "doctor adds what was not checked for it, and how to look",
     "str(error).replace(copy": "an error of ours, with the model's own place",
-    "evaluate/answers.py": "caught there: a model whose record is altered answers again",
+    "evaluate/answer_cache.py": "caught there: a model whose record is altered answers again",
     "local/task_cache.py": "caught there: what is gone or altered is made again",
     "calls.py:": "an error of the trainer, which has its own",
     "ArgumentTypeError «error»": "a ValueError of trainer/settings.py, which says what must be",

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from quatrain.components import storage
 from quatrain.components.artifacts import run_again
 from quatrain.components.errors import ArtifactError
-from quatrain.components.evaluate.answers import AnswerCache
+from quatrain.components.evaluate.answer_cache import AnswerCache
 from quatrain.components.evaluate.importance.budget import Budget
 from quatrain.components.evaluate.importance.explanation import explain
 from quatrain.components.evaluate.measures import baseline

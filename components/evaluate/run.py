@@ -15,7 +15,7 @@ from quatrain.components.engine.failures import explain_faults
 from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import pipeline
-from quatrain.components.evaluate.answers import AnswerCache
+from quatrain.components.evaluate.answer_cache import AnswerCache
 from quatrain.components.evaluate.champion import find_champion, split_of
 from quatrain.components.evaluate.changes import not_compared, record_of, since_last_run
 from quatrain.components.evaluate.gate import check_gate

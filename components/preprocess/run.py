@@ -25,7 +25,7 @@ from quatrain.components.specification.source import is_table
 from quatrain.components.table.files import Files, find_files
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
-from quatrain.components.table.sampling import plan_sample
+from quatrain.components.table.sample_plan import plan_sample
 from quatrain.components.table.versions import check_unchanged, digest_versions, find_versions
 from quatrain.components.times import run_time
 

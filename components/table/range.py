@@ -11,7 +11,7 @@ from quatrain.components.errors import ErrorRecord
 
 
 @dataclass(frozen=True)
-class Sample:
+class EvenPlaces:
     """Which rows of a range are read: the first `rows` of each of `places` equal parts.
 
     A shorter part is read as a whole. What can only be read from its start is read to its end, and
@@ -48,4 +48,4 @@ class Range:
     error: ErrorRecord | None = None
     stream: str = ""
     surplus: int = 0
-    sample: Sample | None = None
+    sample: EvenPlaces | None = None

@@ -14,7 +14,7 @@ from quatrain.components.specification.encodings import UTF_8
 from quatrain.components.storage import open_file
 from quatrain.components.table.block import Block
 from quatrain.components.table.encoded_text import BOM, is_cuttable, open_text, to_utf8
-from quatrain.components.table.range import Range, Sample
+from quatrain.components.table.range import EvenPlaces, Range
 from quatrain.components.wording import first_line
 
 BLOCK_BYTES = 4 << 20
@@ -173,7 +173,7 @@ def _piece(file: pa.NativeFile, start: int, stop: int) -> Piece:
     return Piece.at(start, data, _with_last(row_ends(data, quoted_newlines=False), len(data)))
 
 
-def _pieces_of_sample(span: Range, sample: Sample) -> Iterator[Piece]:
+def _pieces_of_sample(span: Range, sample: EvenPlaces) -> Iterator[Piece]:
     """Yields the first rows of each of the equal parts of a range, as one piece."""
     with open_file(span.path) as file:
         size = file.size()
@@ -199,7 +199,7 @@ def _first_rows(file: pa.NativeFile, start: int, stop: int, n_rows: int) -> Piec
         n_bytes = min(2 * n_bytes, stop - start)
 
 
-def _thinned(pieces: Iterator[Piece], sample: Sample) -> Iterator[Piece]:
+def _thinned(pieces: Iterator[Piece], sample: EvenPlaces) -> Iterator[Piece]:
     """Yields evenly spread groups of rows of a stream whose length is not known, as one piece.
 
     Once there are twice as many groups as wanted, every other one is dropped, and of the further

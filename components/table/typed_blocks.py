@@ -14,7 +14,7 @@ from quatrain.components.errors import SourceError
 from quatrain.components.storage import open_file
 from quatrain.components.table import bigquery
 from quatrain.components.table.block import Block
-from quatrain.components.table.range import Range, Sample
+from quatrain.components.table.range import EvenPlaces, Range
 from quatrain.components.table.values.conversion import USUAL
 from quatrain.components.table.values.typed import from_typed
 from quatrain.components.wording import first_line
@@ -90,7 +90,7 @@ def _batches(
 def _sampled(
     parquet: pq.ParquetFile,
     span: Range,
-    sample: Sample,
+    sample: EvenPlaces,
     columns: Mapping[str, str],
     spellings: Mapping[str, Spelling],
 ) -> Iterator[Block]:
@@ -117,7 +117,7 @@ def _sampled(
         yield replace(block, positions=positions)
 
 
-def places_by_group(bounds: np.ndarray, sample: Sample) -> dict[int, list[tuple[int, int]]]:
+def places_by_group(bounds: np.ndarray, sample: EvenPlaces) -> dict[int, list[tuple[int, int]]]:
     """Returns where a sample lies: for each row group, the first row and the length of each place.
 
     Where the groups with places have more than `MAX_DECODED_ROWS`, the places of each move towards

@@ -68,8 +68,8 @@ def predict(
       quatrain predict runs/flights new_flights.csv --keep id --rejected bad.csv
     """  # noqa: D301
     from quatrain.components.serve.model_folder import find_model
-    from quatrain.terminal.answers import answer_lines
     from quatrain.terminal.json_text import json_text
+    from quatrain.terminal.prediction_text import answer_lines
     from quatrain.terminal.printouts import gate_warning
 
     if bool(rows) == bool(row_texts):

@@ -49,7 +49,7 @@ def report(run: str, root: str, cloud: str, opens: bool, as_json: bool) -> None:
 def _report_folder(run: Path, opens: bool, as_json: bool) -> None:
     """Prints a run that has a folder here."""
     from quatrain.local.runs import find_run, models_below
-    from quatrain.terminal.documents import run_document
+    from quatrain.terminal.json_documents import run_document
     from quatrain.terminal.json_text import json_text
     from quatrain.terminal.printouts import run_details
 

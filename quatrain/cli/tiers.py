@@ -22,7 +22,7 @@ def tiers(tier: str | None, prices: Path | None, as_json: bool) -> None:
       quatrain tiers STANDARD_1
     """  # noqa: D301
     from quatrain.components.tiers.prices import OWN
-    from quatrain.terminal.documents import tier_document, tier_documents
+    from quatrain.terminal.json_documents import tier_document, tier_documents
     from quatrain.terminal.json_text import json_text
     from quatrain.terminal.printouts import tier_details, tier_table
 

@@ -134,8 +134,8 @@ def check(
     notes = list(resolved.notes) if resolved.name == "CUSTOM" else []
     trained = ""
     if train:
-        from quatrain.validation.trial import train_a_step
+        from quatrain.validation.training_step import train_step
 
-        trained = str(train_a_step(model_spec, end))
+        trained = str(train_step(model_spec, end))
     rows = result.sample.rows
     return CheckedSpec(model_spec, name, resolved.name, rows, warnings, notes, trained)

@@ -10,8 +10,8 @@ from quatrain.components.evaluate.changes import differences
 from quatrain.components.evaluate.measures.measurements import plain
 from quatrain.components.evaluate.measures.metrics import METRICS, loss_of
 from quatrain.components.folder import in_shape, read_manifest
-from quatrain.results.artifacts import RunFiles, find_files
 from quatrain.results.pairing import Evaluated, pair
+from quatrain.results.run_files import RunFiles, files_of_run
 
 MADE_OF = ("rows", "data", "code")
 """The sections of `run` in metrics.json that are compared."""
@@ -34,7 +34,7 @@ def compare_runs(before: str, now: str) -> dict[str, Any]:
         ArtifactError: A run was not measured, or its files cannot be read.
         QuatrainError: There is no such run.
     """
-    files = [find_files(place) for place in (before, now)]
+    files = [files_of_run(place) for place in (before, now)]
     metrics = [_metrics(run) for run in files]
     with in_shape(" or ".join(run.place for run in files), _WAY_OUT):
         for key in ("label", "task"):

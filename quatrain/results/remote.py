@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import in_shape, read_manifest
 from quatrain.components.tiers import prices
-from quatrain.results.artifacts import RunFiles, find_files
 from quatrain.results.listing import Root, of_job
+from quatrain.results.run_files import RunFiles, files_of_run
 from quatrain.results.summary import RunSummary, joined
 from quatrain.terminal.printouts import RUN_AGAIN, metric_lines
 from quatrain.terminal.run_table import duration, usd
@@ -76,7 +76,7 @@ def read_remote(place: str, root: Root) -> RemoteRun:
         ArtifactError: It left neither a record nor a job, or a file cannot be read.
         QuatrainError: There is no such run, or Vertex AI cannot be asked.
     """
-    files = find_files(place)
+    files = files_of_run(place)
     if root.vertex is None:
         return _measured(files, files.summary(), "")
     job, link = _job(root, root.vertex, files.place)

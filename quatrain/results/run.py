@@ -15,10 +15,10 @@ from quatrain.components.folder import in_shape, read_manifest
 from quatrain.components.storage import is_remote, list_names
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted, near
-from quatrain.results.artifacts import Artifact, find_files
 from quatrain.results.listing import ROOT
 from quatrain.results.measured import Gate, Metrics, html_table
 from quatrain.results.report import Report
+from quatrain.results.run_files import Artifact, files_of_run
 from quatrain.results.tables import read_shards
 from quatrain.terminal.console import rows_in_words
 from quatrain.terminal.printouts import short_path
@@ -54,7 +54,7 @@ class Run:
     def __init__(
         self, place: str | os.PathLike[str], *, root: str | os.PathLike[str] = ROOT
     ) -> None:
-        self._files = find_files(place)
+        self._files = files_of_run(place)
         self._root = os.fspath(root)
 
     @property

@@ -12,7 +12,7 @@ from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted
 from quatrain.terminal.printouts import align
 
-Run = Mapping[str, Any]
+RunDocument = Mapping[str, Any]
 MAX_VERDICT, MIN_CHANGED = 20, 7
 """The width beyond which a verdict is cut, and that to which the changes are cut at most."""
 _LOCAL_ID = re.compile(r"(\d{8}T\d{6})-\d{6}")
@@ -33,7 +33,7 @@ _TITLES = {
 
 
 def run_table(
-    runs: Sequence[Run],
+    runs: Sequence[RunDocument],
     width: int,
     zone: datetime.tzinfo | None = None,
     *,
@@ -82,7 +82,7 @@ def run_table(
     return lines
 
 
-def short_ids(runs: Sequence[Run]) -> dict[str, str]:
+def short_ids(runs: Sequence[RunDocument]) -> dict[str, str]:
     """Returns ids without what all runs share, each still a part of one id alone.
 
     An id here ends in microseconds, and one on Vertex AI begins with the model or the pipeline.
@@ -94,7 +94,7 @@ def short_ids(runs: Sequence[Run]) -> dict[str, str]:
     }
 
 
-def _without_shared_parts(run: Run) -> str:
+def _without_shared_parts(run: RunDocument) -> str:
     if match := _LOCAL_ID.fullmatch(run["run"]):
         return match[1]
     for begin in (f"{run['name']}-", "quatrain-training-"):
@@ -103,7 +103,7 @@ def _without_shared_parts(run: Run) -> str:
     return str(run["run"])
 
 
-def verdict(run: Run) -> str:
+def verdict(run: RunDocument) -> str:
     """Returns the verdict of the gate with what it missed, or what became of a run without one."""
     gate = run["gate"]
     if gate and gate["passed"]:
@@ -147,7 +147,7 @@ def decimals(value: float) -> int:
     return 4 - min(4, max(0, math.floor(math.log10(abs(value))))) if value else 4
 
 
-def footnotes(runs: Sequence[Run], more: int, counts: str = "") -> list[str]:
+def footnotes(runs: Sequence[RunDocument], more: int, counts: str = "") -> list[str]:
     """Returns the lines below a table.
 
     Args:

@@ -11,8 +11,8 @@ import pytest
 
 from quatrain.components import history, storage
 from quatrain.components.artifacts import sha256_of
-from quatrain.components.evaluate import answers
-from quatrain.components.evaluate.answers import FOLDER, AnswerCache
+from quatrain.components.evaluate import answer_cache
+from quatrain.components.evaluate.answer_cache import FOLDER, AnswerCache
 from quatrain.components.evaluate.champion import split_of
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.evaluate.this_run import ThisRun
@@ -74,7 +74,7 @@ def test_a_damaged_record_is_not_taken(damage: Any, tmp_path: Path) -> None:
 def test_answers_that_are_too_many_are_not_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "MAX_RECORD_BYTES", VALUES.nbytes - 1)
+    monkeypatch.setattr(answer_cache, "MAX_RECORD_BYTES", VALUES.nbytes - 1)
     recording = AnswerCache(str(tmp_path)).recording(MODEL, SHARD)
     recording.add(VALUES[:2])
     recording.add(VALUES[2:])
@@ -89,7 +89,7 @@ def test_the_answers_that_were_recorded_first_make_room(
     for shard in "abc":
         cache.write(MODEL, shard * 64, [VALUES])
     [size] = {path.stat().st_size for path in (tmp_path / FOLDER).iterdir()}
-    monkeypatch.setattr(answers, "MAX_BYTES", 2 * size)
+    monkeypatch.setattr(answer_cache, "MAX_BYTES", 2 * size)
     cache.trim()
     assert [cache.read(MODEL, shard * 64) is None for shard in "abc"] == [True, False, False]
 

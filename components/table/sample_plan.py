@@ -11,7 +11,7 @@ from quatrain.components.specification.source import Source
 from quatrain.components.storage import open_file
 from quatrain.components.table.encoded_text import is_cuttable
 from quatrain.components.table.header import read_footer
-from quatrain.components.table.range import Range, Sample
+from quatrain.components.table.range import EvenPlaces, Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.wording import counted
 from quatrain.trainer.features.text_format import Spelling
@@ -88,9 +88,9 @@ def evenly(n: int, most: int) -> list[int]:
     return list(range(n)) if n <= most else [(2 * i + 1) * n // (2 * most) for i in range(most)]
 
 
-def _part(rows: float, places: float) -> Sample:
+def _part(rows: float, places: float) -> EvenPlaces:
     n_places = max(round(places), 1)
-    return Sample(n_places, max(math.ceil(rows / n_places), 1))
+    return EvenPlaces(n_places, max(math.ceil(rows / n_places), 1))
 
 
 def _warnings(

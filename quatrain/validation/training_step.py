@@ -10,14 +10,14 @@ from io import StringIO
 from pathlib import Path
 
 from quatrain.components.package.publishing import publish
-from quatrain.components.preprocess.sampled import preprocess_sample
+from quatrain.components.preprocess.sample_run import preprocess_sample
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.table.files import find_files
 from quatrain.components.wording import counted
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrainedStep:
     """A training of one step that has succeeded, and whose model has answered.
 
     Attributes:
@@ -34,7 +34,7 @@ class Trial:
         return f"{whose} trains a step on a few of {rows}, and the exported model answers"
 
 
-def train_a_step(spec: ModelSpec, at: datetime.datetime | None = None) -> Trial:
+def train_step(spec: ModelSpec, at: datetime.datetime | None = None) -> TrainedStep:
     """Preprocesses a sample, builds and proves the package with it, and keeps nothing.
 
     Args:
@@ -53,4 +53,4 @@ def train_a_step(spec: ModelSpec, at: datetime.datetime | None = None) -> Trial:
         with redirect_stdout(StringIO()):  # what the steps log
             rows = preprocess_sample(spec, files.listing, examples)
             publish(examples, f"{folder}/package", trainer, spec.train.settings.model)
-    return Trial(rows, trainer)
+    return TrainedStep(rows, trainer)

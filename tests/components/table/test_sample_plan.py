@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.specification.source import Source
-from quatrain.components.table import sampling, typed_blocks
+from quatrain.components.table import sample_plan, typed_blocks
 from quatrain.components.table.files import find_files
-from quatrain.components.table.range import Sample
+from quatrain.components.table.range import EvenPlaces
 from quatrain.components.table.read import read_range
-from quatrain.components.table.sampling import SampledSource, evenly, plan_sample
+from quatrain.components.table.sample_plan import SampledSource, evenly, plan_sample
 from quatrain.components.table.typed_blocks import places_by_group
 
 Table = Callable[..., str]
@@ -111,7 +111,7 @@ def test_the_positions_of_sampled_rows_are_those_in_the_file(tmp_path: Path, tab
 
 def test_large_row_groups_are_decoded_in_part_and_no_row_is_taken_twice() -> None:
     bounds = np.arange(41) * 1_000_000
-    found = places_by_group(bounds, Sample(100, 200))
+    found = places_by_group(bounds, EvenPlaces(100, 200))
     assert list(found) == list(range(40))
     decoded = sum(places[-1][0] + places[-1][1] for places in found.values())
     assert decoded <= typed_blocks.MAX_DECODED_ROWS
@@ -126,7 +126,7 @@ def test_of_many_files_evenly_spaced_ones_are_read_and_a_warning_says_so(table: 
         table(csv(200, 1000 * i), f"t{i:03}.csv")
     source = Source(uri=(str(Path(table(b"", "x/empty")).parents[1] / "t*.csv"),))
     rows, planned = sampled(source, 2000)
-    assert len({row // 1000 for row in rows}) == sampling.MAX_FILES
+    assert len({row // 1000 for row in rows}) == sample_plan.MAX_FILES
     assert max(np.diff(sorted({row // 1000 for row in rows}))) <= 4
     assert len(rows) == pytest.approx(2000, rel=0.05)
     assert planned.warnings == ("the sample is from 32 of 100 files, evenly spaced",)
@@ -136,7 +136,7 @@ def test_of_many_files_evenly_spaced_ones_are_read_and_a_warning_says_so(table: 
 def test_a_large_file_that_is_read_whole_for_its_sample_has_a_warning(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "LARGE_BYTES", 100)
+    monkeypatch.setattr(sample_plan, "LARGE_BYTES", 100)
     path = table(gzip.compress(csv(5000)), "t.csv.gz")
     _, planned = sampled(Source(uri=(path,)), 100)
     assert planned.warnings == (

@@ -134,7 +134,7 @@ class RecordedRun:
         return self._recorded.measured or {}
 
 
-def find_files(place: str | os.PathLike[str]) -> RunFiles:
+def files_of_run(place: str | os.PathLike[str]) -> RunFiles:
     """Returns where a run is.
 
     Args:

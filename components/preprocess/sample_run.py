@@ -14,7 +14,7 @@ from quatrain.components.preprocess.output_folder import attempt
 from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
 from quatrain.components.quick_run import ROWS
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.components.table.sampling import plan_sample
+from quatrain.components.table.sample_plan import plan_sample
 
 
 def preprocess_sample(spec: ModelSpec, files: Sequence[tuple[str, int]], out: str) -> int:
