@@ -28,7 +28,7 @@ def report(run: str, root: str, cloud: str, opens: bool, as_json: bool) -> None:
     """Print the steps, the metrics and the gate of a run.
 
     RUN is the folder of a run, or of a model for its latest run; gs://ROOT/NAME/RUN; or an id
-    below the root: a part of it, NAME/ID, latest or champion.
+    below the root: a part of it, NAME/ID, NAME, latest or champion.
 
     \b
     Example:

@@ -70,6 +70,7 @@ def _identity(run: RunFiles, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "place": run.place,
         "started": summary.started or None,
         "status": summary.status,
+        "quick": summary.quick,
         "gate": metrics["gate"]["passed"],
         "warnings": len(metrics.get("warnings", ())),
         "test_rows": metrics["rows"],

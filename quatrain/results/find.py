@@ -24,7 +24,7 @@ def find_place(text: str, root: Root) -> str:
 
     Args:
         text: A folder or such a uri; or, below the root, `ID` or `NAME/ID`, where ID is a part that
-            one id alone has, `latest` or `champion`.
+            one id alone has, `latest` or `champion`; or NAME, for its last run that was measured.
         root: Where the ids are looked for.
 
     Raises:
@@ -44,6 +44,8 @@ def find_place(text: str, root: Root) -> str:
     root.check()
     name, _, part = text.rstrip("/").rpartition("/")
     names = [name] if name else list_models(root)
+    if not name and part in names:
+        return f"{root.uri}/{part}"
     if part in (LATEST, CHAMPION):
         if len(names) != 1:
             raise RunsNotFound(

@@ -97,17 +97,24 @@ def of_run_json(folder: Path, record: Mapping[str, Any]) -> RunSummary:
         wall_s=wall_s,
         cpu_s=sum(float(step["cpu_s"]) for step in record["steps"]),
         error=error,
+        quick=bool(record.get("quick")),
     )
 
 
 def _of_metrics(folder: Path) -> RunSummary | str:
-    """Returns what metrics.json says of a run that left no record, as before version 0.2.0."""
+    """Returns what metrics.json says of a run without a record: quick, or from before 0.2.0.
+
+    Its gate alone says which metrics the spec bounds; `metric` of a summary needs no more of it.
+    """
     path = folder / "metrics.json"
     try:
         metrics = json.loads(path.read_bytes())
         metrics = {"warnings": [], "changes": {}, "run": {}, **metrics}
         run = metrics["run"]
-        record = measured_run({"spec": {}, "rows": run.get("rows")}, metrics, {})
+        checks = metrics["gate"]["checks"]
+        bounds = {c["metric"]: c["bound"] for c in checks if set(c["bound"]) <= {"min", "max"}}
+        made_of = {"spec": {"evaluate": {"gate": bounds}}, "rows": run.get("rows")}
+        record = measured_run(made_of, metrics, {})
         summary = RunSummary(metrics["name"], folder.name, str(folder), "", measured=record)
         summary.as_document()
         return summary

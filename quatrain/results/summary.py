@@ -31,6 +31,7 @@ class RunSummary:
         measured: The record that its gate left, with `spec`, `rows`, `metrics`, `gate`,
             `warnings`, `changes` and `artifacts`; None if the run did not get that far.
         is_champion: Whether its model is the champion.
+        quick: Whether it was a quick run, of a sample of the rows and a few epochs.
     """
 
     name: str
@@ -44,6 +45,7 @@ class RunSummary:
     error: str = ""
     measured: Mapping[str, Any] | None = field(default=None, repr=False)
     is_champion: bool = False
+    quick: bool = False
 
     @property
     def metric(self) -> dict[str, Any] | None:
@@ -78,6 +80,7 @@ class RunSummary:
             "usd": self.cost and self.cost.model_dump(),
             "error": self.error or None,
             "champion": self.is_champion,
+            "quick": self.quick,
             "rows": measured.get("rows"),
             "test_rows": measured.get("test_rows"),
             "metric": self.metric,

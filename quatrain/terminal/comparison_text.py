@@ -24,10 +24,14 @@ def comparison_lines(compared: Mapping[str, Any]) -> Iterator[str]:
     if before["name"] != now["name"]:
         rows += [("model", before["name"], now["name"])]
     rows += [("started", local_time(before["started"]), local_time(now["started"]))]
+    if before["quick"] or now["quick"]:
+        rows += [("quick run", _yes_or_no(before["quick"]), _yes_or_no(now["quick"]))]
     rows += [("gate", _gate(before), _gate(now))]
     rows += [("test rows", f"{before['test_rows']:,}", f"{now['test_rows']:,}")]
     yield from align(rows)
     yield ""
+    if before["quick"] != now["quick"]:
+        yield "one was a quick run: a sample of the rows, and a few epochs"
     yield from _changes(compared)
     yield ""
     yield from align(
@@ -40,6 +44,10 @@ def comparison_lines(compared: Mapping[str, Any]) -> Iterator[str]:
         yield from align(list(_slices(slices)))
         if more := len(slices[MAX_SLICES:]):
             yield f"and {counted(more, 'more slice')}: --json has all"
+
+
+def _yes_or_no(is_so: bool) -> str:
+    return "yes" if is_so else "no"
 
 
 def _gate(run: Mapping[str, Any]) -> str:

@@ -105,6 +105,10 @@ def _without_shared_parts(run: RunDocument) -> str:
 
 def verdict(run: RunDocument) -> str:
     """Returns the verdict of the gate with what it missed, or what became of a run without one."""
+    return f"quick, {_verdict(run)}" if run["quick"] else _verdict(run)
+
+
+def _verdict(run: RunDocument) -> str:
     gate = run["gate"]
     if gate and gate["passed"]:
         n_warnings = len(run["warnings"])

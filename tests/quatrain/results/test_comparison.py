@@ -206,11 +206,24 @@ def test_runs_are_named_by_folders_links_ids_and_parts_of_ids(tmp_path, printed,
         ["champion", "latest"],
         ["m/champion", "m/latest"],
         ["runs/m/" + ID["one"], "runs/m"],
+        ["champion", "m"],
         [ID["one"], "000002"],
     ):
         code, out, err = printed(*words)
         assert (code, err) == (0, "")
         assert out.splitlines()[1].split() == ["run", ID["one"], ID["two"]]
+
+
+def test_a_quick_run_is_marked_beside_one_of_all_rows(tmp_path, printed, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one = put_run(tmp_path / "runs", "one")
+    put_run(tmp_path / "runs", "two")
+    assert "quick" not in printed("000001", "000002")[1]
+    document = json.loads((one / "run.json").read_text())
+    (one / "run.json").write_text(json.dumps({**document, "quick": True}))
+    lines = printed("000001", "000002")[1].splitlines()
+    assert ["quick", "run", "yes", "no"] in [line.split() for line in lines]
+    assert "one was a quick run: a sample of the rows, and a few epochs" in lines
 
 
 @pytest.mark.parametrize(

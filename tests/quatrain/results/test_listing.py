@@ -186,6 +186,19 @@ def test_runs_of_an_earlier_version_are_listed_by_their_metrics(printed):
     assert err == ""
 
 
+def test_a_quick_run_is_marked_and_has_the_metric_that_its_gate_bounds(tmp_path, printed):
+    metrics = json.loads(next(Path(OLD).glob("toys/*/metrics.json")).read_bytes())
+    checks = metrics["gate"]["checks"]
+    bound = {"metric": "accuracy", "bound": {"min": 0.9}, "passed": False, "sentence": "too low"}
+    metrics["gate"] = {"passed": False, "checks": [bound, *checks]}
+    folder = put_folder(tmp_path, FIRST, "2026-11-23T06:00:00+00:00", quick=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert "quick, failed: accu…" in table_of(tmp_path, 100)[1]
+    [run] = json.loads(printed("list", "m", "--json", "--root", str(tmp_path))[1])
+    assert run["quick"]
+    assert run["metric"]["name"] == "accuracy"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
