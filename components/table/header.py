@@ -337,9 +337,11 @@ def check_columns(
         for n, count in twins.items()
     ]
     absent: dict[str, list[str]] = {}
+    others = [name for name in names if name not in columns]  # what is declared is not misspelt
     for name in columns:
         if name not in names:
-            absent.setdefault(absent_hint(name, names), []).append(repr(name))
+            hint = absent_hint(name, others) or near(name, names)
+            absent.setdefault(hint, []).append(repr(name))
     problems += [f"there is no column {' or '.join(group)}{hint}" for hint, group in absent.items()]
     if problems:
         raise SourceError(f"{path}: {'; '.join(problems)}{why}")

@@ -75,7 +75,7 @@ def infer(uri: str, target: str) -> Draft:
         remarks.append(f"the header seems to be a row: {_NAMELESS}")
         if target not in sample.names:
             raise SpecError(
-                f"{uri}: --target {target!r}: there is no such column, and the first line seems to "
+                f"{uri}: target {target!r}: there is no such column, and the first line seems to "
                 f"be a row: {_NAMELESS}"
             )
     goal = find_goal(sample, columns, target)

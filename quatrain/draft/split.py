@@ -168,7 +168,7 @@ def _why_no_split(
     counts = np.unique(goal.values[goal.known], return_counts=True)[1]
     if (others := int(counts.sum() - counts.max())) < LEAST_OTHERS:
         return (
-            f"{uri}: --target {target!r}: the same value stands in all but {others} of "
+            f"{uri}: target {target!r}: the same value stands in all but {others} of "
             f"{counted(counts.sum(), 'row')}; train and test each need a row with another, so "
             f"there is too little to learn from"
         )

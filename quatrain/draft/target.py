@@ -45,7 +45,7 @@ def find_goal(sample: Sample, columns: dict[str, ColumnProfile], target: str) ->
     Raises:
         SpecError: The target is not a column, or not something that a model can learn.
     """
-    where = f"{', '.join(sample.source.uri)}: --target {target!r}"
+    where = f"{', '.join(sample.source.uri)}: target {target!r}"
     if target in sample.unreadable:
         raise SpecError(f"{where}: {sample.unreadable[target]}; name a column with one value a row")
     if target not in columns:

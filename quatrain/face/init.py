@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 from quatrain.calls import public
+from quatrain.components.errors import SpecError
+from quatrain.components.wording import a_or_an
 from quatrain.draft.infer import model_name
 from quatrain.draft.propose import Proposal, propose
 from quatrain.face.data import Data, uri_of
@@ -39,6 +41,11 @@ def init(
         QuatrainError: The data cannot be read, no spec that runs can be made for it, or the output
             exists.
     """
+    if not isinstance(target, str):  # a column itself, as y in fit(X, y), or a list of names
+        kind = a_or_an(type(target).__name__)
+        raise SpecError(
+            f"target: {kind} is no name of a column; give the name of one column of data"
+        )
     path = local_path(output) if output else None
     name = name or (path.name if path else "")
     folder = local_path(root) / model_name(name)

@@ -17,7 +17,9 @@ import pytest
 from quatrain.components.errors import ArtifactError, DataError, SourceError
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.serve import predict as prediction
+from quatrain.components.serve.input_rows import missing_input_hint
 from quatrain.components.serve.model_folder import find_model
+from quatrain.components.table.header import check_columns
 from tests.components.handmade import make_rows, make_spec, write_examples
 from tests.emulators import storage
 
@@ -372,6 +374,12 @@ def test_a_column_that_cannot_be_kept_is_refused(
     with pytest.raises(SourceError, match=why):
         predict(models["binary"], tmp_path / f"raw.{form}", tmp_path / "out.csv", keep=[keep])
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_input_that_is_there_is_not_suggested_for_one_that_is_not() -> None:
+    inputs = {"dep_time": "int", "dep_delay": "int"}
+    with pytest.raises(SourceError, match=r"no column 'dep_time', which the model needs; add it"):
+        check_columns("raw.csv", ["dep_delay"], inputs, "", missing_input_hint)
 
 
 def test_a_column_that_the_model_needs_may_be_added_empty(

@@ -491,7 +491,7 @@ def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        (["1"] * 100, "--target 'y': it is 1 in all 100 rows with a value"),
+        (["1"] * 100, "target 'y': it is 1 in all 100 rows with a value"),
         ([str(i) for i in range(100)], "it has 100 different values in 100 rows, so it identifies"),
         ([""] * 100, "it has no value in 100 rows"),
         (days(100), "it is a time; write a duration"),
@@ -503,7 +503,7 @@ def test_json_lines_are_taken_as_their_values_are_typed(init, chance) -> None:
 def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
     init, chance, values: list[str], sentence: str
 ) -> None:
-    with pytest.raises(SpecError, match="--target 'y'") as refused:
+    with pytest.raises(SpecError, match="target 'y'") as refused:
         init({"x": [chance.random() for _ in values], "y": values}, "y")
     assert sentence in str(refused.value)
 
@@ -514,7 +514,7 @@ def test_a_target_that_cannot_be_learned_is_refused_with_the_reason(
         ("a,y\n", "there are no rows, only a header"),
         ("y\n" + "1\n2\n" * 50, "there is no column besides the target 'y' to predict it from"),
         ("a,y\n" + "1,2\n1,3\n" * 50, "every column besides the target 'y' has one value or none"),
-        ("a,b\n1,2\n", "--target 'y': there is no such column"),
+        ("a,b\n1,2\n", "target 'y': there is no such column"),
         ("", "is empty; a CSV must start with the names of its columns"),
         ("имя,y\n1,2\n".encode("cp1251"), "is not UTF-8, and which other encoding it has"),
     ],

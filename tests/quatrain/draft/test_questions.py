@@ -295,7 +295,7 @@ def test_amounts_that_are_not_understood_are_called_so_as_a_target(
 ) -> None:
     table = labels(chance)
     table["cost"] = [odd if i % 9 == 0 else f"{chance.uniform(1, 99):.3f}" for i in range(300)]
-    with pytest.raises(SpecError, match=f"--target 'cost': it looks like amounts, but {why}"):
+    with pytest.raises(SpecError, match=f"target 'cost': it looks like amounts, but {why}"):
         init(table, "cost")
 
 

@@ -92,6 +92,15 @@ def test_check_takes_other_data_in_the_place_of_the_source(root: Path) -> None:
         quatrain.check("taxi.yaml", data=half.drop("tips"))
 
 
+def test_a_target_that_is_no_name_is_refused_in_a_sentence(root: Path) -> None:
+    frame = pd.read_csv(TAXI)
+    targets: dict[str, Any] = {"a Series": frame["tips"], "a list": ["tips"]}
+    for kind, target in targets.items():
+        with pytest.raises(quatrain.SpecError, match=f"target: {kind} is no name of a column"):
+            quatrain.init(frame, target)
+    assert not root.exists()
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
