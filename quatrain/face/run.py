@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.calls import public
+from quatrain.components.errors import QuatrainError
 from quatrain.components.login import check_login
 from quatrain.components.package.publishing import check_trainer
 from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.face.data import Data
 from quatrain.face.specs import Spec, local_path, read_spec
-from quatrain.local.run import run_pipeline
+from quatrain.local.run import StepFailed, run_pipeline
 from quatrain.pipelines.compiled import compile_pipeline
 from quatrain.results.run import Run
 from quatrain.validation.load import Overrides
@@ -64,7 +66,7 @@ def run(
 
     Raises:
         StepFailed: A step failed, or the model missed its gate (which does not stop a quick run);
-            nothing after it ran.
+            nothing after it ran. `error.run` is the run, with what it got to.
         QuatrainError: The spec, the tier or an option is wrong; nothing ran.
         KeyboardInterrupt: The run was interrupted; the message names its folder.
     """
@@ -80,17 +82,22 @@ def run(
     window_end(model_spec.source.window, at)
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = local_path(pipeline) if pipeline else None
-        finished = run_pipeline(
-            path or compile_pipeline(Path(folder) / "training.yaml"),
-            model_spec,
-            local_path(root),
-            tier=tier,
-            runner=runner,
-            runner_options=options,
-            at=at,
-            quick=quick,
-            cached=not no_cache,
-            trust=trust or pipeline is None,
-            copied=lambda: shutil.rmtree(folder),  # a killed run would leave it
-        )
+        try:
+            finished = run_pipeline(
+                path or compile_pipeline(Path(folder) / "training.yaml"),
+                model_spec,
+                local_path(root),
+                tier=tier,
+                runner=runner,
+                runner_options=options,
+                at=at,
+                quick=quick,
+                cached=not no_cache,
+                trust=trust or pipeline is None,
+                copied=lambda: shutil.rmtree(folder),  # a killed run would leave it
+            )
+        except StepFailed as error:
+            with contextlib.suppress(QuatrainError):  # a full disk may have cut its record short
+                error.run = Run(error.folder, root=root)
+            raise
     return Run(finished.folder, root=root)

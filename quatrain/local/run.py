@@ -63,7 +63,10 @@ class StepFailed(QuatrainError):
 
     Attributes:
         folder: The folder of the run.
+        run: Of `quatrain.run`, the run as a `quatrain.Run`; None if its folder cannot be read.
     """
+
+    run: Any = None  # its type is of a layer above
 
     def __init__(self, message: str, folder: Path) -> None:
         super().__init__(message)

@@ -66,11 +66,15 @@ def test_a_run_prints_its_progress_and_leaves_the_process_as_it_was(
     assert "epochs: 3" in (Path(finished.place) / "spec.yaml").read_text()
 
 
-def test_a_failed_step_is_an_error_that_knows_the_folder(toy: Any, tmp_path: Path) -> None:
+def test_a_failed_step_is_an_error_that_knows_the_run(toy: Any) -> None:
     before = process()
     with pytest.raises(quatrain.StepFailed, match="step prepare failed: no rows") as failure:
         toy("fail")
     assert json.loads((failure.value.folder / "run.json").read_text())["status"] == "failed"
+    run = failure.value.run
+    assert (run.status, run.place) == ("failed", str(failure.value.folder))
+    with pytest.raises(quatrain.ArtifactError, match="failed before the end of evaluate"):
+        print(run.report)
     assert not isinstance(failure.value, quatrain.GateFailed)
     assert process()[:5] == before[:5]
 
