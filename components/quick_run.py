@@ -21,7 +21,7 @@ def is_quick(document: Mapping[str, Any]) -> bool:
     return bool(document.get("sample"))
 
 
-def rows_in_words(sample: Mapping[str, Any], read: int) -> str:
+def sample_in_words(sample: Mapping[str, Any], read: int) -> str:
     """Returns how many rows a quick run has read, and of how many.
 
     Args:
@@ -38,4 +38,4 @@ def rows_in_words(sample: Mapping[str, Any], read: int) -> str:
 
 def sentence(sample: Mapping[str, Any], read: int) -> str:
     """Returns what a quick run says of itself."""
-    return f"quick run: {rows_in_words(sample, read)}; not a result to rely on"
+    return f"quick run: {sample_in_words(sample, read)}; not a result to rely on"

@@ -7,6 +7,8 @@ import re
 from quatrain.components.errors import SourceError
 
 SCHEME = "gs://"
+DEFAULT_ROOT = "runs"
+"""The folder of all runs, where none is named."""
 _BUCKET_URI = re.compile(
     r"gs://(?P<account>anonymous@)?(?P<path>[a-z0-9][a-z0-9._-]*(?:/.*?)?)"
     r"(?P<options>\?(?:scheme|endpoint_override|retry_limit_seconds|project_id|access_token"

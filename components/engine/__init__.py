@@ -1,1 +1,1 @@
-"""Where Beam runs: in this process, in worker processes, or on an engine elsewhere."""
+"""Where Beam runs: in threads of this process, in a pool of processes, or on another engine."""

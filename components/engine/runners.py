@@ -165,7 +165,7 @@ def pool_of(chosen: Mapping[str, Any]) -> str:
     )
     if kind != "EXTERNAL" or not address:
         raise RunnerError(
-            f"runner 'local' works in processes of its own, or in a worker pool; here "
+            f"runner 'local' works in threads of this process, or in a worker pool; here "
             f"environment_type is {kind!r} and environment_config is {address!r}: leave both out, "
             f"or give --runner-option environment_type=EXTERNAL and --runner-option "
             f"environment_config=HOST:PORT"

@@ -24,7 +24,7 @@ from quatrain.components.preprocess.output_folder import Folder, HashingStream
 from quatrain.components.preprocess.summary import statistics_document
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
-from quatrain.components.quick_run import rows_in_words
+from quatrain.components.quick_run import sample_in_words
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.table.block import REJECTED
@@ -166,7 +166,7 @@ def _in_sample(job: PreprocessJob, total: Summary, problem: str) -> str:
     """Returns a problem of the rows; that of a sample may not be one of all rows."""
     if not job.sample:
         return problem
-    rows = rows_in_words(job.sample, total.read)
+    rows = sample_in_words(job.sample, total.read)
     return (
         f"in a sample of {rows}: {problem}; where only the sample is so, leave out --quick "
         f"or --train, with which only a sample is read"

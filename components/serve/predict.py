@@ -22,10 +22,8 @@ from quatrain.components.serve.served_model import (
     read_metadata,
     read_transform,
 )
+from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.trainer.features import raw_inputs
-
-ROOT = "runs"
-"""The folder of all runs, as `quatrain run` has it by default."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def predict(
     *,
     keep: Sequence[str] = (),
     rejected: Path | str | None = None,
-    root: Path | str = ROOT,
+    root: Path | str = DEFAULT_ROOT,
     trust: bool = False,
 ) -> Predictions:
     """Predicts every row of a raw CSV, Parquet or JSON Lines file, in the order of the file.

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quatrain.components.uris import DEFAULT_ROOT
+
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
-
-ROOT = "runs"
-"""The folder of all runs, if no --root names another."""
 
 
 def specs(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -47,7 +46,7 @@ def models(context: click.Context, _: click.Parameter, incomplete: str) -> list[
 
 def _root(context: click.Context) -> str:
     root: Any = context.params.get("root")
-    return str(root or ROOT)
+    return str(root or DEFAULT_ROOT)
 
 
 def _folders(parent: Path, newest_first: bool = False) -> list[Path]:

@@ -67,20 +67,20 @@ def cli(debug: bool) -> None:
 
 _VERBS = (
     spec.init,
-    run.run,
-    pipeline.compile_verb,
     spec.check,
-    tiers.tiers,
-    predict.predict,
+    run.run,
     runs.list_verb,
     report.report,
     compare.compare,
+    predict.predict,
+    tiers.tiers,
+    pipeline.compile_verb,
     doctor.doctor,
     jobs.submit,
     sent_job.logs,
     sent_job.cancel,
-    pipeline.upload,
     schedule.schedule,
+    pipeline.upload,
 )
 """In the order of `quatrain --help`."""
 

@@ -10,9 +10,6 @@ import click
 from quatrain.cli import completion
 from quatrain.cli.options import JSON, PRICES, ROOT, with_options
 
-WIDTH = 100
-"""The columns of a table where the output is no terminal."""
-
 
 @click.command("list")
 @click.argument("name", required=False, default="", shell_complete=completion.models)
@@ -30,7 +27,7 @@ WIDTH = 100
 def list_verb(
     name: str, root: str, cloud: str, last: int, prices: Path | None, as_json: bool
 ) -> None:
-    """List the runs of the model NAME, or each model with its last run.
+    """List the runs of model NAME, or the last run of each model.
 
     A root in a bucket has the runs that were measured. With --cloud, the jobs on Vertex AI are
     listed too, with those that failed before, and with what each cost, as estimated.
@@ -39,7 +36,7 @@ def list_verb(
     Example:
       quatrain list flights --cloud cloud.yaml --last 8
     """  # noqa: D301
-    from quatrain.face.runs import runs
+    from quatrain.face.runs import WIDTH, runs
     from quatrain.terminal.json_text import json_text
 
     found = runs(root, name, cloud=cloud, last=last, prices=prices)

@@ -15,6 +15,7 @@ import click
 
 from quatrain.cli import completion
 from quatrain.cli.options import JSON
+from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ STDIN = "-"
 @click.option("--rejected", metavar="FILE", help="Write unreadable rows to this file.")
 @click.option(
     "--root",
-    default="runs",
+    default=DEFAULT_ROOT,
     metavar="DIR",
     show_default=True,
     help="The folder of all runs, which must know MODEL.",

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, TRUST, runner_options_of
+from quatrain.components.uris import DEFAULT_ROOT
 
 
 @click.command()
@@ -14,7 +15,7 @@ from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, TRUST
 @TIER
 @click.option(
     "--root",
-    default="runs",
+    default=DEFAULT_ROOT,
     type=PATH,
     show_default=True,
     help="The folder of all runs.",

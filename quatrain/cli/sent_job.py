@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quatrain.vertex.job_logs import JobLogs, LogLine
     from quatrain.vertex.job_tasks import LaunchedResource
 
-SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LEAST_SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 @click.command()
@@ -25,7 +25,7 @@ SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 @click.option("--step", default="", metavar="STEP", help="Only this step's lines, such as train.")
 @click.option(
     "--severity",
-    type=click.Choice(SEVERITIES, case_sensitive=False),
+    type=click.Choice(LEAST_SEVERITIES, case_sensitive=False),
     metavar="S",
     help="Least severity.  [default: ERROR for a failed job]",
 )

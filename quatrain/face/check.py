@@ -14,6 +14,7 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import tiers
 from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
+from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted
 from quatrain.face.data import Data
 from quatrain.face.specs import Spec, local_path, read_spec
@@ -92,7 +93,7 @@ def check(
     at: str = "",
     cloud: str | os.PathLike[str] | None = None,
     train: bool = False,
-    root: str | os.PathLike[str] = "runs",
+    root: str | os.PathLike[str] = DEFAULT_ROOT,
 ) -> CheckedSpec:
     """Checks a spec against a sample of its rows, without running it.
 

@@ -6,6 +6,7 @@ import os
 
 from quatrain.calls import public
 from quatrain.components.errors import SpecError
+from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import a_or_an
 from quatrain.draft.infer import model_name
 from quatrain.draft.propose import Proposal, propose
@@ -20,7 +21,7 @@ def init(
     *,
     output: str | os.PathLike[str] | None = None,
     name: str = "",
-    root: str | os.PathLike[str] = "runs",
+    root: str | os.PathLike[str] = DEFAULT_ROOT,
 ) -> Proposal:
     """Proposes a spec for a table, of which it reads a sample, and checks the spec against it.
 

@@ -16,6 +16,7 @@ from quatrain.components.login import check_login
 from quatrain.components.package.publishing import check_trainer
 from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
+from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.face.data import Data
 from quatrain.face.specs import Spec, local_path, read_spec
 from quatrain.local.run import StepFailed, run_pipeline
@@ -31,7 +32,7 @@ def run(
     *,
     data: Data | None = None,
     tier: str = "",
-    root: str | os.PathLike[str] = "runs",
+    root: str | os.PathLike[str] = DEFAULT_ROOT,
     set: Overrides = (),  # noqa: A002 - as on the command line
     runner: str = engine.LOCAL,
     runner_options: Mapping[str, Any] | None = None,

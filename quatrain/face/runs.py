@@ -12,7 +12,7 @@ from quatrain.results.summary import RunSummary
 from quatrain.terminal.run_table import footnotes, run_table
 
 WIDTH = 100
-"""The columns of the table that a list of runs shows."""
+"""The columns of the table of runs where no terminal says how many it has."""
 
 
 class Runs(list[RunSummary]):

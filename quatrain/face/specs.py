@@ -13,6 +13,7 @@ import numpy as np
 from quatrain.components.documents import MAX_DEPTH
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import a_or_an
 from quatrain.draft.infer import model_name
 from quatrain.draft.propose import Proposal
@@ -28,7 +29,7 @@ def read_spec(
     spec: Spec,
     overrides: Overrides = (),
     data: Data | None = None,
-    root: str | os.PathLike[str] = "runs",
+    root: str | os.PathLike[str] = DEFAULT_ROOT,
 ) -> tuple[ModelSpec, str]:
     """Returns the spec of a call and its name in messages.
 

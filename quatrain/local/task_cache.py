@@ -36,6 +36,7 @@ from quatrain.components.artifacts import (
 )
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import MISSHAPEN, commit
+from quatrain.components.storage import remove_oldest
 
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -151,7 +152,7 @@ class CachedTask:
         with suppress(OSError):
             self.record_path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self.record_path, json_bytes(record))
-            _trim(self.record_path.parent, MAX_BYTES)
+            remove_oldest(str(self.record_path.parent), MAX_BYTES)
 
 
 def cached_task(command: Sequence[str], root: Path, cache_key: str) -> CachedTask | None:
@@ -226,18 +227,3 @@ def _digests_of_code(package: ModuleType) -> dict[str, str]:
     [folder] = map(Path, package.__path__)
     files = (p for p in folder.rglob("*") if p.suffix != ".pyc" and p.is_file())
     return {p.relative_to(folder).as_posix(): sha256_of(p) for p in files}
-
-
-def _trim(folder: Path, max_bytes: int) -> None:
-    """Removes the files that were written longest ago, until the others take so many bytes."""
-    files = []
-    for path in folder.iterdir():  # what a killed writer left, too
-        with suppress(FileNotFoundError):  # another run has removed it
-            status = path.stat()
-            files.append((status.st_mtime_ns, status.st_size, path))
-    total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
-        if total <= max_bytes:
-            return
-        path.unlink(missing_ok=True)
-        total -= size

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.storage import MOUNT, is_remote, list_folders
 from quatrain.components.tiers import prices
-from quatrain.components.uris import SCHEME
+from quatrain.components.uris import DEFAULT_ROOT, SCHEME
 from quatrain.components.wording import near
 from quatrain.results.folders import folder_runs
 from quatrain.results.records import at_once, champion_of, is_model, read_record, recorded_runs
@@ -27,8 +27,6 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 """The name of a model. A run on Vertex AI leaves its artifacts below the number of its project."""
 RECENT_JOBS = 100
 """The newest jobs, among which models are found that left nothing below the root yet."""
-ROOT = "runs"
-"""The root where none is named."""
 
 
 class RunsNotFound(QuatrainError):
@@ -81,7 +79,7 @@ def open_root(
     """Returns where runs are looked for.
 
     Args:
-        root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud or `ROOT`.
+        root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud or `runs`.
         cloud: A file of cloud settings; with it, jobs are listed too, with their costs.
         table: The table of prices; None for the project's own.
         check: Whether a root on this machine must be the folder of all runs.
@@ -91,7 +89,7 @@ def open_root(
         RunsNotFound: A root on this machine is not the folder of all runs.
     """
     if not cloud:
-        opened = Root(root.rstrip("/") or root or ROOT)
+        opened = Root(root.rstrip("/") or root or DEFAULT_ROOT)
         if check:
             opened.check()
         return opened

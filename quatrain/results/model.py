@@ -14,8 +14,8 @@ from quatrain.components.serve.frame import Rejected, predict_frame
 from quatrain.components.serve.known_models import check_known
 from quatrain.components.serve.model_folder import find_model
 from quatrain.components.serve.served_model import ServedModel, on_this_machine, read_metadata
+from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted
-from quatrain.results.listing import ROOT
 from quatrain.terminal.native_noise import native_noise_hidden
 from quatrain.terminal.printouts import gate_warning
 
@@ -86,7 +86,10 @@ class Model:
 
 @public
 def load_model(
-    path: str | os.PathLike[str], *, root: str | os.PathLike[str] = ROOT, trust: bool = False
+    path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] = DEFAULT_ROOT,
+    trust: bool = False,
 ) -> Model:
     """Loads a model, once its digests and where it came from are checked.
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from quatrain.calls import public
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.folder import in_shape, read_manifest
+from quatrain.components.specification.split import SPLITS
 from quatrain.components.storage import is_remote, list_names
 from quatrain.components.times import parse_utc
+from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted, near
-from quatrain.results.listing import ROOT
 from quatrain.results.measured import Gate, Metrics, html_table
 from quatrain.results.report import Report
-from quatrain.results.run_files import Artifact, files_of_run
+from quatrain.results.run_files import ANOTHER_RUN, Artifact, files_of_run
 from quatrain.results.tables import read_shards
 from quatrain.terminal.console import rows_in_words
 from quatrain.terminal.printouts import short_path
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     from quatrain.results.model import Model
     from quatrain.results.summary import RunSummary
 
-SPLITS = ("train", "validation", "test")
-Split = Literal["train", "validation", "test"]
-_RUN_AGAIN = "start another run"
+SplitName = Literal["train", "validation", "test"]
 
 
 class Run:
@@ -52,7 +51,7 @@ class Run:
 
     @public
     def __init__(
-        self, place: str | os.PathLike[str], *, root: str | os.PathLike[str] = ROOT
+        self, place: str | os.PathLike[str], *, root: str | os.PathLike[str] = DEFAULT_ROOT
     ) -> None:
         self._files = files_of_run(place)
         self._root = os.fspath(root)
@@ -96,14 +95,14 @@ class Run:
     @public
     def metrics(self) -> Metrics:
         """The metrics on the test rows by name, each with `value`, `low` and `high`."""
-        with in_shape(self.place, _RUN_AGAIN):
+        with in_shape(self.place, ANOTHER_RUN):
             return Metrics(self._measured)
 
     @property
     @public
     def gate(self) -> Gate:
         """The verdict, with its checks and warnings."""
-        with in_shape(self.place, _RUN_AGAIN):
+        with in_shape(self.place, ANOTHER_RUN):
             return Gate.of(self._measured)
 
     @property
@@ -111,7 +110,7 @@ class Run:
     def rows(self) -> dict[str, int]:
         """How many rows were `read`, and how many of them each split and `rejected` got."""
         rows = self._manifest["rows"]
-        with in_shape(self.place, _RUN_AGAIN):
+        with in_shape(self.place, ANOTHER_RUN):
             return {name: int(rows[name]) for name in ("read", *SPLITS, "rejected")}
 
     @property
@@ -136,7 +135,7 @@ class Run:
         return load_model(self._artifact("model"), root=self._root)
 
     @public
-    def examples(self, split: Split, columns: Sequence[str] | None = None) -> pa.Table:
+    def examples(self, split: SplitName, columns: Sequence[str] | None = None) -> pa.Table:
         """Returns the engineered rows of a split.
 
         They hold the engineered features, `label` and `weight`; those of validation and test hold
@@ -178,7 +177,7 @@ class Run:
             found = 0 if table is None else table.num_rows
             raise ArtifactError(
                 f"{folder} has predictions of {counted(found, 'test row')}, and not of {n_rows:,}; "
-                f"{_RUN_AGAIN}"
+                f"{ANOTHER_RUN}"
             )
         return table
 
@@ -233,7 +232,7 @@ class Run:
     def _of_manifest(self, begin: str, columns: Sequence[str] | None) -> pa.Table:
         """Returns the shards of the examples whose names begin so, by the manifest alone."""
         manifest = self._manifest
-        with in_shape(self.place, _RUN_AGAIN):
+        with in_shape(self.place, ANOTHER_RUN):
             digests = dict(manifest["files"])
             names = [name for name in digests if name.startswith(begin)]
         folder = self._artifact("examples")

@@ -29,7 +29,7 @@ STEPS: Mapping[Artifact, str] = {
 """The step that writes each artifact."""
 LEAST_SLASHES = 3
 """A uri of a bucket with a model below it has these."""
-_RUN_AGAIN = "start another run"
+ANOTHER_RUN = "start another run"
 
 
 class RunFiles(Protocol):
@@ -66,7 +66,7 @@ class LocalRun:
     def summary(self) -> RunSummary:
         """Returns what run.json says."""
         document = read_manifest(self.place, "run.json", "run")
-        with in_shape(self._folder / "run.json", _RUN_AGAIN):
+        with in_shape(self._folder / "run.json", ANOTHER_RUN):
             return of_run_json(self._folder, document)
 
     def artifact(self, name: Artifact) -> str:
@@ -88,7 +88,7 @@ class LocalRun:
             raise ArtifactError(str(Failure.of(error))) from error
         except (yaml.YAMLError, *MISSHAPEN) as error:
             raise ArtifactError(
-                f"{path} is cut short or altered ({first_line(error)}); {_RUN_AGAIN}"
+                f"{path} is cut short or altered ({first_line(error)}); {ANOTHER_RUN}"
             ) from error
 
 
@@ -166,4 +166,4 @@ def _not_reached(run: RunSummary, step: str) -> str:
         return f"{run.place} is still running, and {step} has not ended; wait for it"
     was = "was " if run.status in ("interrupted", "killed") else ""
     why = f": {first_line(Exception(run.error))}" if run.error else ""
-    return f"{run.place} {was}{run.status} before the end of {step}{why}; {_RUN_AGAIN}"
+    return f"{run.place} {was}{run.status} before the end of {step}{why}; {ANOTHER_RUN}"

@@ -22,14 +22,14 @@ class TrainedStep:
 
     Attributes:
         rows: The rows that were read.
-        trainer: The trainer's file or folder; empty for the one that ships.
+        trainer: The trainer's file or folder; empty for the shipped one.
     """
 
     rows: int
     trainer: str
 
     def __str__(self) -> str:
-        whose = Path(self.trainer).name or "the trainer of this version"
+        whose = Path(self.trainer).name or "the shipped trainer"
         rows = counted(self.rows, "row")
         return f"{whose} trains a step on a few of {rows}, and the exported model answers"
 

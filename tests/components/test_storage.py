@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 from pathlib import Path
 
@@ -153,3 +154,12 @@ def test_the_files_that_were_written_first_make_room(
     assert exists(f"{folder}/c")
     remove_oldest(folder, 9)
     assert [exists(f"{folder}/{name}") for name in "cab"] == [False, True, True]
+
+
+def test_files_that_were_written_longest_ago_go_first_hidden_ones_too(tmp_path: Path) -> None:
+    for number, name in enumerate(["0", "1", ".2.tmp", "3", "4", "5"]):
+        (tmp_path / name).write_bytes(b"x" * 100)
+        os.utime(tmp_path / name, ns=(number, number))
+    os.utime(tmp_path / "0", ns=(9, 9))
+    remove_oldest(str(tmp_path), 350)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "4", "5"]

@@ -13,7 +13,7 @@ import pytest
 
 from quatrain.components.artifacts import CACHE
 from quatrain.local import task_cache
-from quatrain.local.task_cache import _trim, cached_task
+from quatrain.local.task_cache import cached_task
 
 ROOT = Path(__file__).parents[3]
 FILES = {"train.parquet": b"rows" * 1000, "rejected/part.parquet": b"bad rows", "t.json": b"{}"}
@@ -201,15 +201,6 @@ def test_the_cache_is_no_model_s_folder(tmp_path):
     make(tmp_path, "one")
     (tmp_path / "toy/one/run.json").write_text("{}")
     assert models_below(tmp_path) == [tmp_path / "toy"]
-
-
-def test_records_that_were_used_longest_ago_go_first(tmp_path):
-    for number, name in enumerate(["0", "1", ".2.tmp", "3", "4", "5"]):
-        (tmp_path / name).write_bytes(b"x" * 100)
-        os.utime(tmp_path / name, ns=(number, number))
-    os.utime(tmp_path / "0", ns=(9, 9))
-    _trim(tmp_path, 350)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "4", "5"]
 
 
 def test_taken_outputs_count_as_used(tmp_path):
