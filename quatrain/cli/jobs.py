@@ -124,4 +124,4 @@ def _offer_to_cancel(vertex: Vertex, sent: Submission) -> None:
                 vertex.cancel_job(sent.job_id)
                 click.echo("requested its end; its page shows when it has ended", err=True)
                 return
-    click.echo(f"{sent.job_id} goes on; `quatrain cancel {sent.job_id}` ends it", err=True)
+    click.echo(f"{sent.job_id} is still running; `quatrain cancel {sent.job_id}` ends it", err=True)

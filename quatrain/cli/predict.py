@@ -62,7 +62,7 @@ def predict(
 
     MODEL is the folder of a model or of a run; in a folder of runs, it is the champion. INPUT is a
     CSV, .parquet or .jsonl file, a gs:// uri, or - for standard input. The answers to standard
-    input or --row are printed, unless -o is there.
+    input or --row are printed, unless -o names a file.
 
     \b
     Example:

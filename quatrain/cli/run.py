@@ -33,7 +33,7 @@ from quatrain.components.uris import DEFAULT_ROOT
     "--workers",
     type=int,
     metavar="N",
-    help="Threads of preprocess; 0: one per core. Default: up to 4.",
+    help="Threads for preprocess; 0: one per core. Default: up to 4.",
 )
 @click.option(
     "--pipeline",
@@ -43,7 +43,7 @@ from quatrain.components.uris import DEFAULT_ROOT
 )
 @TRUST
 @click.option("--quick", is_flag=True, help="Try the spec on 20,000 rows; nothing is promoted.")
-@click.option("--no-cache", is_flag=True, help="Do all again, even what has not changed.")
+@click.option("--no-cache", is_flag=True, help="Redo everything, even what has not changed.")
 @AT
 def run(
     spec: Path,

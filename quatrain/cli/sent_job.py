@@ -48,7 +48,7 @@ def logs(
     follow: bool,
     **settings: Any,
 ) -> None:
-    """Print the log of JOB on Vertex AI, its training's included.
+    """Print the log of JOB on Vertex AI, with that of its training.
 
     JOB is the id that submit printed, a resource name, or the link of the job's page.
 
@@ -129,8 +129,8 @@ def _cancel_launched(vertex: Vertex, resource: LaunchedResource, yes: bool) -> N
     try:
         if not cancellation.is_going_on(vertex, resource):
             return
-        if yes or click.confirm(f"cancel {resource}, which goes on and is billed?", err=True):
+        if yes or click.confirm(f"cancel {resource}, which is still running and billed?", err=True):
             cancellation.cancel_launched(vertex, resource)
-            click.echo(f"requested the end of {resource}, which went on")
+            click.echo(f"requested the end of {resource}, which was still running")
     except CloudError as error:
         click.echo(f"warning: {error}", err=True)

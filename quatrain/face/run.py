@@ -54,12 +54,12 @@ def run(
         set: Values that replace those of the spec, as `{"train.epochs": 5}`.
         runner: Where Beam runs: local, prism, portable, flink, spark, ...
         runner_options: Options of the runner, by name.
-        workers: Threads of preprocess here; 0 means one per core. By default up to 4, one per core.
+        workers: Threads for preprocess; 0 means one per core. By default one per core, up to 4.
         pipeline: A compiled file to run instead of compiling one.
         trust: Whether to run a `pipeline` that compile would not write: it is a program.
         quick: Whether to try the spec on 20,000 rows from even places, for a few epochs, with a
             package that is not proved; nothing is promoted.
-        no_cache: Whether to do all again, even what has not changed.
+        no_cache: Whether to redo everything, even what has not changed.
         at: The end of source.window, if not now, such as 2013-07-01.
 
     Returns:

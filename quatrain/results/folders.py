@@ -20,7 +20,7 @@ from quatrain.terminal.printouts import status_of
 from quatrain.trainer.failure import Failure
 
 INTERRUPTED = "interrupted"
-"""The status of a run that Ctrl-C or SIGTERM ended, and the begin of its error."""
+"""The status of a run that Ctrl-C or SIGTERM ended, and the beginning of its error."""
 
 
 def folder_runs(root: str, name: str, last: int = 0) -> Listing:

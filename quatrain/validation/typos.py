@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,13 +16,8 @@ from quatrain.components.table.files import list_files
 from quatrain.components.table.header import read_footer, read_header, read_keys
 from quatrain.components.table.partitions import partition_keys
 from quatrain.components.wording import near
-from quatrain.validation.load import Overrides, read_document, validate
+from quatrain.validation.load import validate
 from quatrain.validation.problems import cross_problems, named_columns
-
-
-def load_with_source(path: Path | str, overrides: Overrides = ()) -> ModelSpec:
-    """Reads a spec as `load_spec` does, and validates it by `validate_with_source`."""
-    return validate_with_source(read_document(path, overrides), Path(path).name)
 
 
 def validate_with_source(document: dict[str, Any], where: str) -> ModelSpec:

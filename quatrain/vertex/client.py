@@ -339,15 +339,6 @@ class _Attempts:
         return retry(attempt)() if retry else attempt()
 
 
-def check_job(job: Mapping[str, Any]) -> None:
-    """Checks a pipeline job against the API's message.
-
-    Raises:
-        CloudError: A field is unknown or has another type.
-    """
-    _message("PipelineJob", job)
-
-
 def _message(kind: str, value: Mapping[str, Any]) -> Any:
     cls = getattr(aiplatform_v1, kind)
     try:

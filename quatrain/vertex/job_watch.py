@@ -102,7 +102,8 @@ class JobWatch:
             return self._vertex.get_job(job_id)
         except NoResponse as error:
             raise CloudError(
-                f"{error}\nthe job goes on; look: {console_link(self._vertex.cloud, job_id)}"
+                f"{error}\nthe job is still running; look: "
+                f"{console_link(self._vertex.cloud, job_id)}"
             ) from error
 
     def _show(self, job: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ def test_every_verb_s_help_fits_a_screen_and_has_an_example(capsys, verb):
     ("arguments", "sentence"),
     [
         (["rnu"], "error: no verb 'rnu'; did you mean 'run'?"),
-        (["frobnicate"], "choose one of init, run, compile"),
+        (["frobnicate"], "choose one of init, check, run, list"),
         (["run"], "error: Missing argument 'SPEC'; try `quatrain run --help`"),
         (["run", "x.yaml", "--teir", "B"], "No such option"),
         (["compile", "-o", "training.txt"], "must end in .yaml"),

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from quatrain.components.errors import SpecError
+from quatrain.face.specs import read_spec
 from quatrain.trainer.features import Input
 from quatrain.validation.load import load_spec, read_document, validate
-from quatrain.validation.typos import load_with_source
 
 GOOD: dict[str, Any] = {
     "name": "toys",
@@ -267,7 +267,7 @@ def typo(folder: Path, header: str, columns: dict[str, str], *rules: str) -> str
     document = {**GOOD, "columns": columns, "clean": clean}
     (folder / "toys.yaml").write_text(yaml.safe_dump(document))
     with pytest.raises(SpecError) as caught:
-        load_with_source(folder / "toys.yaml")
+        read_spec(folder / "toys.yaml")
     return str(caught.value)
 
 

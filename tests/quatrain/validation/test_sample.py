@@ -13,8 +13,8 @@ import yaml
 
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import ModelSpec
+from quatrain.face.specs import read_spec
 from quatrain.validation.sample import check
-from quatrain.validation.typos import load_with_source
 
 Make = Callable[..., ModelSpec]
 HEADER = "day,delay,carrier,arrival,weight\n"
@@ -140,7 +140,7 @@ def test_a_spec_of_5000_columns_is_checked(tmp_path: Path) -> None:
         "features": [{"name": f"f_{n}", "from": n, "transform": "standardize"} for n in names],
     }
     (tmp_path / "wide.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    spec = load_with_source(tmp_path / "wide.yaml")
+    spec, _ = read_spec(tmp_path / "wide.yaml")
     assert check(spec).problems == []
     assert len(spec.inputs) == 5_000
 
@@ -159,7 +159,7 @@ def test_problems_of_the_split_and_the_file_are_reported_beside_others(tmp_path:
     }
     (tmp_path / "t.yaml").write_text(yaml.safe_dump(document))
     with pytest.raises(SpecError) as refused:
-        load_with_source(tmp_path / "t.yaml")
+        read_spec(tmp_path / "t.yaml")
     assert str(refused.value).splitlines() == [
         "t.yaml: features[0].transform: unknown transform 'logg'; did you mean 'log'?",
         "t.yaml: split: validation_from 2024-02-01 is not before test_from 2024-01-01; "

@@ -333,7 +333,7 @@ def test_a_job_that_cannot_be_read_any_more_goes_on(google, vertex, job, trainin
         JobWatch(vertex, sent, io.StringIO()).run()
     message = str(raised.value)
     assert (
-        "the service did not answer; try again in a while\nthe job goes on; look: https://"
+        "the service did not answer; try again in a while\nthe job is still running; look: https://"
         in message
     )
 
@@ -365,4 +365,4 @@ def test_ctrl_c_while_waiting_offers_to_cancel(google, quatrain, monkeypatch, an
         signal.signal(signal.SIGINT, handler)
     assert code == 130
     assert ("cancel_pipeline_job" in google.calls) is cancelled
-    assert ("mine goes on; `quatrain cancel mine` ends it" in err) is not cancelled
+    assert ("mine is still running; `quatrain cancel mine` ends it" in err) is not cancelled
