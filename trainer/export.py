@@ -265,16 +265,30 @@ def prove(signatures: Mapping[str, Any], raw: Columns, engineered: Columns, outp
         output: Name of the output to compare.
 
     Raises:
-        TrainerError: The answers of a row differ by more than `PROOF_TOLERANCE`.
+        TrainerError: An answer is not a finite number, or those of a row differ by more than
+            `PROOF_TOLERANCE`.
     """
     from_raw = signatures["serving_default"](**_named(raw))[output].numpy()
     expected = signatures["engineered"](**_named(engineered))[output].numpy()
+    _check_finite(expected)
     row = golden.worst_row(from_raw, expected, PROOF_TOLERANCE)
     if row is not None:
         raise TrainerError(
             f"the saved model answers {from_raw[row]} to raw validation row {row}, but "
             f"{expected[row]} to the same row engineered; the transform differs between "
             "preprocessing and serving, so nothing was exported: report that"
+        )
+
+
+def _check_finite(answers: np.ndarray) -> None:
+    """Refuses answers to engineered rows, `[N]` or `[N, C]`, of which one is NaN or infinite."""
+    finite = np.isfinite(answers.reshape(len(answers), -1)).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise TrainerError(
+            f"the trained model answers {answers[row]} to validation row {row}, so nothing was "
+            f"exported: its training diverged, or its network divides by zero or takes the "
+            f"logarithm of one; lower train.learning_rate, or mend the network"
         )
 
 

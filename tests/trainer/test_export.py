@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from quatrain.trainer import golden
 from quatrain.trainer.examples import Examples, read_examples
-from quatrain.trainer.export import _named, _single, argument_names
+from quatrain.trainer.export import _named, _single, argument_names, prove
 from quatrain.trainer.features import Input
 from quatrain.trainer.model import train
 from quatrain.trainer.settings import TrainerError
@@ -265,6 +265,14 @@ def test_a_model_that_serves_raw_rows_differently_is_not_exported(tmp_path: Path
     with pytest.raises(TrainerError, match="the transform differs between preprocessing and serv"):
         train(job(folder, tmp_path, max_steps=1))
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_answer_that_is_no_finite_number_is_blamed_on_the_training(value: float) -> None:
+    answer = tf.constant([[0.5, 0.5], [value, 0.5]])
+    signatures = dict.fromkeys(("serving_default", "engineered"), lambda **_: {"p": answer})
+    with pytest.raises(TrainerError, match=r"to validation row 1, .* its training diverged"):
+        prove(signatures, {}, {}, "p")
 
 
 def test_a_model_is_written_in_place_and_takes_the_place_of_what_was_there(
