@@ -37,14 +37,15 @@ MOST_CALLS = {
     "find-files": 25,
     "preprocess": 45,
     "compare": 19,
-    "package": 25,
+    "package": 32,
     "plan": 10,
     "custom-training-job-2": 50,
-    "measure": 44,
+    "measure": 47,
     "gate": 19,
 }
 """The requests of a step, as each takes 50 to 100 ms at Google. Those of the training allow for a
-further checkpoint, which is due after a minute."""
+further checkpoint, which is due after a minute, and those of package and measure for the records of
+the proof and of the answers, which the next run takes."""
 EQUAL = re.compile(r"parquet$|tar.gz$|variables|golden.json|transform.json|drift.json")
 """Files without a time, a name that TensorFlow draws, or a digest of such a file."""
 
@@ -130,6 +131,18 @@ def test_a_second_run_is_compared_with_the_first(vertex: Machine, second: Driver
     assert champion["run"] == "toys-1" and not champion["why"]
 
 
+def test_a_second_run_takes_the_proof_and_the_champions_answers_of_the_first(
+    vertex: Machine, second: Driver
+) -> None:
+    for task, name, cached in (
+        ("package", "package/package.json", {"proof": "toys-1"}),
+        ("measure", "evaluation/metrics.json", {"champion's answers": "toys-1"}),
+    ):
+        assert document(vertex, second, task, name)["cached"] == cached
+    (attempt,) = (a for a in second.attempts if a.task == "package")
+    assert [line for line in attempt.requests if "/train-" in line] == []  # it reads no row
+
+
 def test_two_replicas_go_on_from_the_checkpoint_in_the_bucket(
     vertex: Machine, second: Driver
 ) -> None:
@@ -159,6 +172,14 @@ def test_the_rerun_of_a_killed_step_equals_an_undisturbed_run(
     assert [n for n in names[0] if EQUAL.search(n) and ours[n] != theirs[n]] == []
     metrics = [document(vertex, d, "measure", "evaluation/metrics.json") for d in (first, killed)]
     assert metrics[0]["metrics"] == metrics[1]["metrics"]
+
+
+def test_the_rerun_of_a_killed_package_step_takes_the_proof_of_the_first_try(
+    killed: Driver,
+) -> None:
+    first_try, rerun = (a for a in killed.attempts if a.task == "package")
+    assert "proved by run" not in first_try.log
+    assert "package: proved by run toys-3 of 20" in rerun.log
 
 
 def test_the_model_answers_from_its_bucket(vertex: Machine, first: Driver, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from quatrain.components.storage import list_names
 from quatrain.components.wording import counted
 
 VERSION = 1
+MANIFEST = "manifest.json"
 Z = 4.5
 """A weekly run has about a hundred measures: at 2 deviations several would warn each time."""
 EXPECTED = 5
@@ -98,15 +99,7 @@ def check_drift(spec: str, examples: str, root: str, out: Path | str) -> None:
     """
     model = read_parameter(spec)
     limits: dict[str, Limit] = {n: getattr(model.drift, n) for n in type(model.drift).model_fields}
-    if root and (absent := _absent_file(examples)):
-        # A rerun would hit the cache again, and so would every run of a schedule.
-        record = history.record_loss(root, model.name, examples)
-        raise ArtifactError(
-            f"{examples} has no {absent} any more, though Vertex AI may still take the examples "
-            f"from its cache; {record} notes it, so the next run makes new ones: start one, as by "
-            f"`quatrain submit` or `quatrain schedule run {model.name}`"
-        )
-    if is_quick(read_manifest(examples, "manifest.json", "preprocess")):
+    if is_quick(_whole_manifest(examples, root, model.name)):
         drift: dict[str, Any] = {"version": VERSION, "note": NOT_COMPARED, "comparisons": []}
     else:
         now = history.read_statistics(examples)
@@ -124,13 +117,27 @@ def check_drift(spec: str, examples: str, root: str, out: Path | str) -> None:
         )
 
 
-def _absent_file(examples: str) -> str:
-    """Returns the name of a file that examples lack, or an empty text; the manifest names them."""
+def _whole_manifest(examples: str, root: str, name: str) -> dict[str, Any]:
+    """Returns the manifest of examples; with a root, all the files that it names are there.
+
+    Raises:
+        ArtifactError: The examples are not complete, or were deleted while the cache has them.
+    """
+    if not root:
+        return read_manifest(examples, MANIFEST, "preprocess")
     stored = list_names(examples)
-    if "manifest.json" not in stored:
-        return "manifest.json"
-    named = read_manifest(examples, "manifest.json", "preprocess")["files"]
-    return min(set(named) - stored, default="")
+    manifest: dict[str, Any] = {"files": [MANIFEST]}
+    if MANIFEST in stored:
+        manifest = read_manifest(examples, MANIFEST, "preprocess")
+    if absent := min(set(manifest["files"]) - stored, default=""):
+        # A rerun would hit the cache again, and so would every run of a schedule.
+        record = history.record_loss(root, name, examples)
+        raise ArtifactError(
+            f"{examples} has no {absent} any more, though Vertex AI may still take the examples "
+            f"from its cache; {record} notes it, so the next run makes new ones: start one, as by "
+            f"`quatrain submit` or `quatrain schedule run {name}`"
+        )
+    return manifest
 
 
 def sentence_of(comparison: Mapping[str, Any], check: Mapping[str, Any]) -> str:
