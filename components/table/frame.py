@@ -52,7 +52,7 @@ def _table_of(data: Any) -> pa.Table:
         data = [data]
     if isinstance(data, list):
         return _from_dicts(data)
-    # A library that is not imported has made no frame, and none of them is a dependency.
+    # A library that is not imported has made no frame, and Quatrain depends on neither.
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(data, pandas.DataFrame):
         return _from_pandas(data)

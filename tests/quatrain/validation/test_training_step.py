@@ -1,4 +1,4 @@
-"""A step that trains on a sample, and what is said of a model.py that cannot."""
+"""A step that trains on a sample, and the error of a model.py that cannot."""
 
 from __future__ import annotations
 
