@@ -32,6 +32,7 @@ def pipeline(tmp_path_factory):
         runner: str = "local",
         runner_options: dict = {},  # noqa: B006 - compiled, never called with it
         at: str = "",
+        sample_rows: int = 0,
         cache_key: str = "",
     ):
         prepare(
@@ -42,6 +43,7 @@ def pipeline(tmp_path_factory):
             project=project,
             location=location,
             at=at,
+            sample_rows=sample_rows,
             cache_key=cache_key,
         )
 
