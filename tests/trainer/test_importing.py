@@ -55,3 +55,24 @@ def test_the_large_libraries_do_without_them(library, tmp_path):
         check=True,
     )
     assert completed.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("library", "freed"), [("duckdb", True), ("pyarrow.compute", False)])
+def test_what_was_imported_without_the_collector_is_freed_at_the_end_for_duckdb_alone(
+    library, freed
+):
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() == 0))\n"
+        "from quatrain.trainer.importing import uncollected\n"
+        f"with uncollected():\n    import {library}\n"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={"PYTHONPATH": str(CODE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert completed.stdout == f"{freed}\n"
+    assert completed.stderr == ""  # DuckDB would report leaks
