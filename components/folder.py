@@ -26,6 +26,7 @@ from quatrain.components.artifacts import json_bytes, run_again
 from quatrain.components.errors import ArtifactError
 from quatrain.components.wording import first_line
 from quatrain.trainer.failure import Failure
+from quatrain.trainer.uris import name_outside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,6 +123,8 @@ def in_shape(uri: Path | str, way_out: str) -> Iterator[None]:
 def read_manifest(folder: Path | str, name: str, step: str, sha256: str = "") -> dict[str, Any]:
     """Reads the manifest of an artifact, or another of its documents.
 
+    The names of its `files` are checked: each stays inside the folder.
+
     Args:
         folder: The artifact, by its path or gs:// uri.
         name: The name of the document, for example `manifest.json`.
@@ -142,6 +145,9 @@ def read_manifest(folder: Path | str, name: str, step: str, sha256: str = "") ->
         document = json.loads(data)
         if not isinstance(document, dict):
             raise ValueError(f"it is {type(document).__name__}, not an object")
+        files = document.get("files")
+        if outside := name_outside(files if isinstance(files, dict) else ()):
+            raise ValueError(f"it names {outside!r}, outside of its folder")
         return document
     except FileNotFoundError as error:
         raise ArtifactError(

@@ -19,7 +19,7 @@ from .features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 from .features.transform import Transform
 from .settings import TrainerError
 from .storage import open_folder, read_file
-from .uris import named
+from .uris import name_outside, named
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,6 +323,8 @@ def read_examples(uri: str) -> Examples:
     """
     try:
         manifest = json.loads(read_file(uri, "manifest.json"))
+        if outside := name_outside(manifest["files"]):
+            raise ValueError(f"it names {outside!r}, outside of its folder")
     except FileNotFoundError as error:
         raise TrainerError(
             f"{uri} has no manifest.json, so it holds no complete examples; run the preprocessing"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 
 BUCKET = "gs://"
 MOUNT = "/gcs/"
@@ -39,3 +40,13 @@ def by_uri(text: str) -> str:
 def in_bucket(folder: str) -> bool:
     """Whether a folder is in a bucket, where a call takes 50 to 100 ms."""
     return "://" in folder or folder.startswith(MOUNT)
+
+
+def name_outside(names: Iterable[str]) -> str:
+    """Returns the first name that leads out of the folder it is joined to; empty if none does.
+
+    A manifest is only as trustworthy as the folder it lies in, so its names are checked before a
+    file is read or written by them.
+    """
+    paths = ((name, PurePosixPath(name)) for name in names)
+    return next((n for n, path in paths if path.is_absolute() or ".." in path.parts), "")

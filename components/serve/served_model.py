@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -27,6 +27,7 @@ from quatrain.trainer.features import LABEL
 from quatrain.trainer.features.transform import Transform
 from quatrain.trainer.importing import uncollected
 from quatrain.trainer.settings import TrainerError
+from quatrain.trainer.uris import name_outside
 
 BATCH_ROWS = 8192
 PADDING = 256
@@ -95,11 +96,10 @@ def _digests_of(metadata: Any, uri: Path | str) -> dict[str, str]:
             f"{uri} is not a complete model: `files` in {METADATA} has no digest of {unnamed[0]}; "
             f"export the model again"
         )
-    for name in files:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ArtifactError(
-                f"{uri}/{METADATA} names {name!r}, outside of the model; export the model again"
-            )
+    if outside := name_outside(files):
+        raise ArtifactError(
+            f"{uri}/{METADATA} names {outside!r}, outside of the model; export the model again"
+        )
     return files
 
 

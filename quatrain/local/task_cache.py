@@ -37,6 +37,7 @@ from quatrain.components.artifacts import (
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import MISSHAPEN, commit
 from quatrain.components.storage import remove_oldest
+from quatrain.trainer.uris import name_outside
 
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -188,8 +189,11 @@ def _copy_artifact(
 
     Raises:
         FileNotFoundError: The artifact is gone.
-        ArtifactError: A file of it is gone or altered.
+        ArtifactError: A file of it is gone or altered, or its manifest names one outside of it.
+        ValueError: The record names a folder that is not below the root.
     """
+    if name_outside([entry["folder"]]):
+        raise ValueError(f"{entry['folder']!r} is outside of {root}")
     source = root / entry["folder"]
     if not source.exists():
         raise FileNotFoundError(source)
@@ -198,8 +202,11 @@ def _copy_artifact(
     except FileNotFoundError as error:
         raise ArtifactError(f"{source / MANIFEST} is gone") from error
     _check(source / MANIFEST, hashlib.sha256(manifest).hexdigest(), entry["manifest"])
+    files = json.loads(manifest)["files"]
+    if outside := name_outside(files):
+        raise ArtifactError(f"{source / MANIFEST} names {outside!r}, outside of its folder")
     with commit(folder, MANIFEST) as out:
-        for name, sha256 in json.loads(manifest)["files"].items():
+        for name, sha256 in files.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from quatrain.components import artifacts
-from quatrain.components.folder import commit
+from quatrain.components.errors import ArtifactError
+from quatrain.components.folder import commit, read_manifest
 from tests.conftest import FileEvent
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,15 @@ def test_a_step_that_fails_after_its_manifest_leaves_nothing(
     removed = [Path(event.path).name for event in file_events if event.name == "os.remove"]
     assert removed[-2:] == ["manifest.json", "a shard"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../t.json", "a/../../b"])
+def test_a_manifest_that_names_a_file_outside_of_its_folder_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    artifacts.write_json(tmp_path / "manifest.json", {"files": {"a/..b": "0", name: "0"}})
+    with pytest.raises(ArtifactError, match=f"names '{name}', outside of its folder"):
+        read_manifest(tmp_path, "manifest.json", "preprocess")
 
 
 def test_a_file_that_cannot_be_written_leaves_no_partial_file(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,12 @@ def test_an_altered_shard_is_refused(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(TrainerError, match=r"train-00001-of-00002\.parquet has sha256"):
         read_examples(str(folder)).split("train")
+
+
+def test_a_shard_outside_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": {"train-/../../rows": "0"}}))
+    with pytest.raises(TrainerError, match=r"names .train-/../../rows., outside"):
+        read_examples(str(tmp_path))
 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:

@@ -159,6 +159,34 @@ def test_a_manifest_that_was_altered_with_its_file_is_not_taken(tmp_path):
     assert take(tmp_path, "two")[0] == ""
 
 
+@pytest.mark.parametrize("is_absolute", [False, True])
+def test_a_manifest_never_leads_a_copy_out_of_its_folder(tmp_path, is_absolute):
+    examples = make(tmp_path, "one")
+    secret = examples.parents[4] / "secret"
+    secret.write_bytes(b"mine")
+    outside = str(secret) if is_absolute else "../../../../../secret"
+    manifest = json.dumps({"files": {outside: hashlib.sha256(b"mine").hexdigest()}})
+    (examples / "manifest.json").write_text(manifest)
+    [record] = (tmp_path / CACHE / "tasks").iterdir()
+    document = json.loads(record.read_text())
+    document["artifacts"]["examples"]["manifest"] = hashlib.sha256(manifest.encode()).hexdigest()
+    record.write_text(json.dumps(document))
+    maker, folder, reports = take(tmp_path, "two")
+    assert maker == "" and reports[0].endswith(f"names {outside!r}, outside of its folder")
+    assert not folder.exists() and secret.read_bytes() == b"mine"
+
+
+def test_a_record_never_names_a_folder_that_is_not_below_the_root(tmp_path):
+    examples = make(tmp_path / "other", "one")
+    make(tmp_path / "runs", "one")
+    [record] = (tmp_path / "runs" / CACHE / "tasks").iterdir()
+    document = json.loads(record.read_text())
+    document["artifacts"]["examples"]["folder"] = str(examples)
+    record.write_text(json.dumps(document))
+    maker, _, reports = take(tmp_path / "runs", "two")
+    assert maker == "" and "is altered" in reports[0]
+
+
 @pytest.mark.parametrize("text", ["", "null", "[1]", "{}", '{"artifacts": {"examples": 1}}'])
 def test_an_altered_record_is_reported_and_removed(tmp_path, text):
     make(tmp_path, "one")
