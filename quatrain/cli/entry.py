@@ -104,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _take_utf_8()
     with plain_streams(), contextlib.ExitStack() as stack:
         if arguments is None:  # not where a program calls it, which may print for itself
-            stack.enter_context(heartbeat(next((w for w in words if w[:1] != "-"), "quatrain")))
+            verb = next((w for w in words if w[:1] != "-"), "quatrain")
+            stack.enter_context(heartbeat(verb, sys.stderr))
         _main(words)
 
 

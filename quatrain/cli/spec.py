@@ -67,8 +67,6 @@ def check(
     from quatrain.face.check import check as check_spec
     from quatrain.terminal.json_text import json_text
 
-    if train:
-        click.echo("training a step on a sample of the rows ...", err=True)
     checked = check_spec(spec, tier=tier, set=overrides, at=at, cloud=cloud, train=train)
     if as_json:
         click.echo(json_text(checked.as_document()))

@@ -44,7 +44,7 @@ class Proposal:
     @property
     def text(self) -> str:
         """The spec as commented YAML."""
-        return write(self.draft, self.path.name if self.path else f"{self.spec.name}.yaml")
+        return write(self.draft, self.path.name if self.path else "")
 
     @property
     def document(self) -> dict[str, Any]:
@@ -91,7 +91,9 @@ def default_path(data: str) -> Path:
     return Path(f"{model_name(data)}.yaml")
 
 
-def propose(data: str, target: str, output: Path | None = None, name: str = "") -> Proposal:
+def propose(
+    data: str, target: str, output: Path | None = None, name: str = "", *, uri: str = ""
+) -> Proposal:
     """Infers a spec and checks it against the rows; with `output`, also writes it.
 
     Args:
@@ -99,6 +101,7 @@ def propose(data: str, target: str, output: Path | None = None, name: str = "") 
         target: The column to predict.
         output: The spec's file; None writes none.
         name: The model's name; by default that of the output, or else of the data.
+        uri: Where the spec is to find the table, if not where it is now.
 
     Raises:
         QuatrainError: The file exists, or no spec that runs can be written; the message says why,
@@ -107,13 +110,14 @@ def propose(data: str, target: str, output: Path | None = None, name: str = "") 
     draft = infer(data, target)  # first, since a wrong target is the nearer mistake
     if output:
         check_place(output)
-    source = {**draft.document["source"], "uri": _absolute(data)}
+    source = {**draft.document["source"], "uri": _absolute(uri or data)}
     name = name or (output.name if output else data)
     document = {**draft.document, "name": model_name(name), "source": source}
     draft = replace(draft, document=document)
     try:
-        spec = _read(write(draft, f"{document['name']}.yaml"), Path.cwd())
-        report = check(spec)
+        spec = _read(write(draft), Path.cwd())
+        now = spec.source.model_copy(update={"uri": [_absolute(data)]}) if uri else spec.source
+        report = check(spec.model_copy(update={"source": now}))
         if report.problems:
             raise SpecError("; ".join(report.problems))
     except SpecError as error:

@@ -15,12 +15,12 @@ COMMENT_AT = 38
 """The column where a comment after a line starts, unless the line is longer."""
 
 
-def write(draft: Draft, path: str) -> str:
+def write(draft: Draft, path: str = "") -> str:
     """Returns a draft as YAML.
 
     Args:
         draft: The inferred spec.
-        path: The file that it will be written to, for the command in its first line.
+        path: The file that it is written to, for the command in its first line; empty for none.
     """
     return "\n".join([*_head(draft, path), *_sections(draft), ""])
 
@@ -51,7 +51,10 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 
 def _head(draft: Draft, path: str) -> Iterator[str]:
     """Yields the comment above the spec: the command, where it comes from, and the remarks."""
-    yield f"# Written by quatrain init; it runs as it is: quatrain run {_safe(path)}"
+    if path:
+        yield f"# Written by quatrain init; it runs as it is: quatrain run {_safe(path)}"
+    else:
+        yield "# Proposed by quatrain.init; it runs as it is: quatrain.run(proposal)"
     for sentence in draft.about:
         yield from _wrapped(sentence)
     if draft.questions:

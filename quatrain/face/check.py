@@ -16,9 +16,10 @@ from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted
-from quatrain.face.data import Data
+from quatrain.face.data import Data, frame_not_its_file
 from quatrain.face.specs import Spec, local_path, read_spec
-from quatrain.terminal.console import rows_in_words
+from quatrain.terminal.console import progress_stream, rows_in_words
+from quatrain.terminal.heartbeat import heartbeat
 from quatrain.validation import sample
 from quatrain.validation.load import Overrides
 
@@ -113,7 +114,20 @@ def check(
         PackageError: The trainer cannot train, or its model does not answer.
         QuatrainError: The tier, the trainer or the cloud settings are wrong.
     """
-    model_spec, name = read_spec(spec, set, data, root)
+    with heartbeat("check", progress_stream()), frame_not_its_file(data, local_path(root)):
+        model_spec, name = read_spec(spec, set, data, root)
+        return _checked(model_spec, name, tier, at, cloud, train)
+
+
+def _checked(
+    model_spec: ModelSpec,
+    name: str,
+    tier: str,
+    at: str,
+    cloud: str | os.PathLike[str] | None,
+    train: bool,
+) -> CheckedSpec:
+    """Checks a spec that is valid; the arguments are those of `check`."""
     resolved = resolve_tier(model_spec, tier)
     warnings = []
     if cloud:
@@ -137,6 +151,7 @@ def check(
     if train:
         from quatrain.validation.training_step import train_step
 
+        print("training a step on a sample of the rows ...", file=progress_stream(), flush=True)
         trained = str(train_step(model_spec, end))
     rows = result.sample.rows
     return CheckedSpec(model_spec, name, resolved.name, rows, warnings, notes, trained)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.source import is_table
 from quatrain.components.storage import plain_name
-from quatrain.local.frame_files import write_frame
+from quatrain.local.frame_files import FOLDER, write_frame
 
 _FORMATS = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl"}
 """The format of a file by its suffix."""
@@ -28,19 +31,22 @@ Data = str | os.PathLike[str] | Frame
 """The path, glob or uri of a table, or a table in memory."""
 
 
-def uri_of(data: Data, folder: Path) -> tuple[str, bool]:
-    """Returns the path or uri of data, and whether it is a table in memory, which is written.
+@contextmanager
+def frame_not_its_file(data: Data | None, root: Path) -> Iterator[None]:
+    """Lets errors say `the frame` where they name the file of one, which its owner never wrote.
 
     Args:
-        data: The data of a call.
-        folder: The folder of the model's runs, below which a table in memory is written.
-
-    Raises:
-        FrameError: The data is neither a path nor a table.
+        data: The data of a call; nothing is changed unless it is a table in memory.
+        root: The folder of all runs.
     """
-    if isinstance(data, str | os.PathLike):
-        return os.fspath(data), False
-    return str(write_frame(data, folder)), True
+    try:
+        yield
+    except QuatrainError as error:
+        if data is not None and not isinstance(data, str | os.PathLike):
+            roots = "|".join(re.escape(str(place)) for place in (root.absolute(), root))
+            file = rf"(?:{roots})/[^/\n]+/{FOLDER}/\.?[0-9a-f]+\.parquet"
+            error.args = (re.sub(file, "the frame", str(error)), *error.args[1:])
+        raise
 
 
 def replaced_source(former: Any, data: Data, folder: Path) -> dict[str, Any]:
@@ -54,7 +60,10 @@ def replaced_source(former: Any, data: Data, folder: Path) -> dict[str, Any]:
         data: The data of a call.
         folder: The absolute folder of the model's runs.
     """
-    uri, is_frame = uri_of(data, folder)
+    if isinstance(data, str | os.PathLike):
+        uri, is_frame = os.fspath(data), False
+    else:
+        uri, is_frame = str(write_frame(data, folder)), True
     settings = dict(former) if isinstance(former, Mapping) else {}
     if is_table(uri):
         return {"uri": uri}

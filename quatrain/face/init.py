@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from quatrain.calls import public
 from quatrain.components.errors import SpecError
@@ -10,8 +11,11 @@ from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import a_or_an
 from quatrain.draft.infer import model_name
 from quatrain.draft.propose import Proposal, propose
-from quatrain.face.data import Data, uri_of
+from quatrain.face.data import Data, Frame, frame_not_its_file
 from quatrain.face.specs import local_path
+from quatrain.local.frame_files import frame_file
+from quatrain.terminal.console import progress_stream
+from quatrain.terminal.heartbeat import heartbeat
 
 
 @public
@@ -49,6 +53,18 @@ def init(
         )
     path = local_path(output) if output else None
     name = name or (path.name if path else "")
-    folder = local_path(root) / model_name(name)
-    uri, is_frame = uri_of(data, folder)
-    return propose(uri, target, path, name or (folder.name if is_frame else ""))
+    with heartbeat("init", progress_stream()):
+        if isinstance(data, str | os.PathLike):
+            return propose(os.fspath(data), target, path, name)
+        place = local_path(root)
+        with frame_not_its_file(data, place):
+            return _of_frame(data, target, path, place / model_name(name))
+
+
+def _of_frame(data: Frame, target: str, path: Path | None, folder: Path) -> Proposal:
+    """Proposes a spec for a table in memory, whose file stays only if that succeeds."""
+    with frame_file(data, folder) as file:
+        uri = str(file.path)
+        proposal = propose(str(file.partial), target, path, folder.name, uri=uri)
+        file.keep()
+    return proposal

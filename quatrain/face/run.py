@@ -17,7 +17,7 @@ from quatrain.components.package.publishing import check_trainer
 from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.uris import DEFAULT_ROOT
-from quatrain.face.data import Data
+from quatrain.face.data import Data, frame_not_its_file
 from quatrain.face.specs import Spec, local_path, read_spec
 from quatrain.local.run import StepFailed, run_pipeline
 from quatrain.pipelines.compiled import compile_pipeline
@@ -75,7 +75,8 @@ def run(
     if pipeline is None:
         engine.check(runner, options)
         engine.check_here(runner)
-    model_spec, _ = read_spec(spec, set, data, root)
+    with frame_not_its_file(data, local_path(root)):
+        model_spec, _ = read_spec(spec, set, data, root)
     resolve_tier(model_spec, tier)  # a wrong tier should not cost the minutes of preprocessing
     check_trainer(model_spec.train.trainer or "")
     for uri in model_spec.source.uri:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,8 +28,44 @@ GROUP_ROWS = 1 << 16
 _NAME = re.compile(rf".*/{FOLDER}/(?P<sha256>[0-9a-f]{{64}})\.parquet")
 
 
+@dataclass(frozen=True)
+class FrameFile:
+    """A table in a file of its own, which is removed unless it is kept.
+
+    Attributes:
+        partial: Where its rows are now.
+        path: Where they are once it is kept: `<folder>/data/<sha256>.parquet`.
+    """
+
+    partial: Path
+    path: Path
+
+    def keep(self) -> None:
+        """Puts the file at its path, unless the same rows are there."""
+        # A file that is rewritten would be a new one to the cache, and to a run that reads it.
+        if not self.path.is_file() or sha256_of(self.path) != self.path.stem:
+            os.replace(self.partial, self.path)
+
+
 def write_frame(frame: Any, folder: Path) -> Path:
     """Writes a table in memory to `<folder>/data/<sha256>.parquet`, and returns that path.
+
+    Args:
+        frame: What `to_arrow` takes.
+        folder: The folder of a model's runs.
+
+    Raises:
+        FrameError: It is no table, or has a column that no file could hold.
+        QuatrainError: The disk is full.
+    """
+    with frame_file(frame, folder) as file:
+        file.keep()
+    return file.path
+
+
+@contextmanager
+def frame_file(frame: Any, folder: Path) -> Iterator[FrameFile]:
+    """Yields a file of a table in memory; unless the block keeps it, nothing is left.
 
     The same rows give the same bytes, whatever the chunks of the table are.
 
@@ -40,27 +79,32 @@ def write_frame(frame: Any, folder: Path) -> Path:
     """
     table = _stored(to_arrow(frame))
     place = folder / FOLDER
-    partial = place / f".{uuid4().hex}.tmp"
+    created = [path for path in (place, *place.parents) if not path.exists()]
+    partial = place / f".{uuid4().hex}.parquet"
     try:
-        with named(str(place)):
-            place.mkdir(parents=True, exist_ok=True)
+        _write(table, partial)
+        yield FrameFile(partial, place / f"{sha256_of(partial)}.parquet")
+    finally:
+        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # one that is not empty stays, and so do those above it
+            for path in created:
+                path.rmdir()
+
+
+def _write(table: pa.Table, partial: Path) -> None:
+    folder = partial.parent
+    try:
+        with named(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
             with pq.ParquetWriter(partial, table.schema) as writer:
                 for start in range(0, table.num_rows, GROUP_ROWS):
                     writer.write_table(table.slice(start, GROUP_ROWS).combine_chunks())
-            digest = sha256_of(partial)
-            path = place / f"{digest}.parquet"
-            # A file that is rewritten would be a new one to the cache, and to a run that reads it.
-            if not path.is_file() or sha256_of(path) != digest:
-                os.replace(partial, path)
     except OSError as error:
         if full := full_disk(error, str(folder)):
             raise QuatrainError(
                 f"the table cannot be written: {full}; make room there, or choose another --root"
             ) from error
         raise
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def frame_digests(source: Source) -> dict[str, str]:

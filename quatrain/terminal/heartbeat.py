@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TextIO
+
+from quatrain.terminal.plain_text import PlainStream
 
 FIRST_S, LONGEST_S = 10.0, 60.0
 """Seconds of silence before the first line, and the most between two later ones."""
@@ -24,7 +26,7 @@ class Heartbeat:
     """
 
     def __init__(
-        self, verb: str, streams: Sequence[Any], clock: Callable[[], float] = time.monotonic
+        self, verb: str, streams: Sequence[PlainStream], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._verb, self._streams, self._clock = verb, streams, clock
         self._began_s = self._last_s = clock()
@@ -43,17 +45,29 @@ class Heartbeat:
         return f"{self._verb}: still at work after {now_s - self._began_s:.0f} s"
 
 
+_BEATING = threading.Lock()
+"""Held by the one heartbeat of this process: that of the command line covers its functions."""
+
+
 @contextmanager
-def heartbeat(verb: str) -> Iterator[None]:
-    """Prints the lines of a heartbeat to stderr while the context lasts."""
-    beat, error = Heartbeat(verb, (sys.stdout, sys.stderr)), sys.stderr
-    ended = threading.Event()
+def heartbeat(verb: str, stream: TextIO) -> Iterator[None]:
+    """Prints the lines of a heartbeat while the context lasts; inside another one, none.
+
+    Args:
+        verb: The name of the verb.
+        stream: Receives the lines.
+    """
+    if not _BEATING.acquire(blocking=False):
+        yield
+        return
+    streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, PlainStream)]
+    beat, ended = Heartbeat(verb, streams), threading.Event()
 
     def watch() -> None:
         while not ended.wait(POLL_S):
             if line := beat.line():
                 try:
-                    print(line, file=error, flush=True)
+                    print(line, file=stream, flush=True)
                 except OSError:  # the reader has gone
                     return
 
@@ -64,3 +78,4 @@ def heartbeat(verb: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+        _BEATING.release()

@@ -355,7 +355,8 @@ def test_where_utf_8_is_taken_away_a_name_of_any_letters_is_read(tmp_path):
     init = [*command, "init", "maß.csv", "--target", "y", "-o", "größe.yaml"]
     for verb in (init, [*command, "check", "größe.yaml"]):
         done = subprocess.run(verb, cwd=tmp_path, env=environ, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
+        reports = [s for s in done.stderr.splitlines() if "still at work" not in s]  # if slow
+        assert (done.returncode, reports) == (0, [])
         assert "größe.yaml" in done.stdout
 
 

@@ -41,6 +41,28 @@ def test_a_proposal_is_written_only_on_request(folder: Path) -> None:
         proposal.write("mine.yaml")
 
 
+def test_a_proposal_names_a_file_only_once_it_has_one(folder: Path) -> None:
+    proposal = quatrain.init("toys.csv", "new")
+    first = "# Proposed by quatrain.init; it runs as it is: quatrain.run(proposal)"
+    assert proposal.text.splitlines()[0] == first
+    first = "# Written by quatrain init; it runs as it is: quatrain run mine.yaml"
+    assert proposal.write("mine.yaml").text.splitlines()[0] == first
+    assert Path("mine.yaml").read_text().splitlines()[0] == first
+
+
+def test_init_and_check_report_that_they_are_at_work(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from quatrain.terminal import heartbeat
+
+    monkeypatch.setattr(heartbeat, "FIRST_S", 0.0)
+    monkeypatch.setattr(heartbeat, "POLL_S", 0.001)
+    proposal = quatrain.init("toys.csv", "new")
+    assert capsys.readouterr().err.startswith("init: still at work after 0 s\n")
+    quatrain.check(proposal)
+    assert capsys.readouterr().err.startswith("check: still at work after 0 s\n")
+
+
 def test_a_checked_spec_shows_what_the_command_line_prints(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,3 +120,32 @@ def test_what_is_no_table_is_refused_in_a_sentence(root: Path, data: Any, senten
             call()
         assert sentence in str(refusal.value)
     assert not root.exists()
+
+
+def test_a_failed_init_leaves_nothing_and_names_the_frame_not_its_file(root: Path) -> None:
+    frame = pl.read_csv(TAXI)
+    mistakes: dict[str, Any] = {
+        r"the frame: .*'tip'": lambda: quatrain.init(frame, "tip"),
+        "the frame: .* nothing to learn": lambda: quatrain.init(frame.head(3), "tips", name="few"),
+        "not-there": lambda: quatrain.init(frame, "tips", output="not-there/taxi.yaml"),
+    }
+    for sentence, call in mistakes.items():
+        with pytest.raises(quatrain.QuatrainError, match=sentence) as refusal:
+            call()
+        assert ".parquet" not in str(refusal.value)
+        assert not root.exists()
+
+
+def test_a_failed_init_leaves_the_file_of_one_that_succeeded(root: Path) -> None:
+    frame = pl.read_csv(TAXI)
+    (uri,) = quatrain.init(frame, "tips").spec.source.uri
+    with pytest.raises(quatrain.SpecError):
+        quatrain.init(frame, "tip")
+    assert [str(path) for path in (root / "model/data").iterdir()] == [uri]
+
+
+def test_check_names_the_frame_not_its_file(root: Path) -> None:
+    proposal = quatrain.init(TAXI, "tips")
+    with pytest.raises(quatrain.SpecError) as refusal:
+        quatrain.check(proposal, data=pl.read_csv(TAXI).drop("tips"))
+    assert str(refusal.value).startswith("spec: the frame: there is no column 'tips'")

@@ -12,7 +12,7 @@ import pytest
 
 from quatrain.components.errors import ArtifactError, FrameError
 from quatrain.components.specification.source import Source
-from quatrain.local.frame_files import GROUP_ROWS, frame_digests, write_frame
+from quatrain.local.frame_files import GROUP_ROWS, frame_digests, frame_file, write_frame
 
 ROWS = [{"size": i % 97 / 7, "colour": "red" if i % 3 else None, "n": i} for i in range(200)]
 
@@ -69,3 +69,14 @@ def test_a_table_that_no_file_can_hold_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match="column 'a': row 0 holds int 1 and row 1 holds str 'x'"):
         write_frame(pd.DataFrame({"a": [1, "x"]}), tmp_path)
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_table_that_is_not_kept_leaves_what_was_there(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    with frame_file(ROWS, root / "model") as file:
+        assert pq.read_table(file.partial).to_pylist() == ROWS
+    assert not root.exists()
+    path = write_frame(ROWS, root / "model")
+    with frame_file(ROWS, root / "model") as file:
+        assert file.path == path
+    assert [*path.parent.iterdir()] == [path]

@@ -9,7 +9,7 @@ import pytest
 
 from quatrain.components.errors import PackageError
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.validation.training_step import train_step
+from quatrain.face.check import check
 from tests.components.conftest import delays, model_of
 
 OWN = Path(__file__).parents[3] / "examples/own-model/model.py"
@@ -52,5 +52,7 @@ def test_a_broken_model_is_found_with_its_place(
     before, after, message = BROKEN[case]
     assert before in OWN.read_text()
     with pytest.raises(PackageError, match=message):
-        train_step(spec_of(OWN.read_text().replace(before, after, 1)))
-    assert capsys.readouterr().out == ""
+        check(spec_of(OWN.read_text().replace(before, after, 1)).as_document(), train=True)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("training a step on a sample of the rows ...\n")
