@@ -17,6 +17,9 @@ from quatrain.components.wording import counted, plain
 
 REFRESH_S = 0.5
 """Seconds between updates of the line that shows a running step on a terminal."""
+NOTEBOOK_S, UNCHANGED_S, NOTEBOOK_SHARE = 2.0, 10.0, 0.1
+"""In a notebook, which may save each update as an output: the fewest seconds between two of them,
+those while only the time changes, and the fewest as a share of the step's time so far."""
 FIRST_HEARTBEAT_S, HEARTBEAT_S = 10.0, 30.0
 """Seconds before the first line of a long step where the output is not a terminal, and between the
 later ones."""
@@ -52,11 +55,13 @@ class Console:
     ) -> None:
         self._stream, self._n_steps, self._clock = stream, n_steps, clock
         self._terminal: TextIO = getattr(stream, "unfiltered", stream)
-        self._is_in_place = stream.isatty() or _is_notebook(stream)
+        self._is_notebook = _is_notebook(stream)
+        self._is_in_place = stream.isatty() or self._is_notebook
         # A notebook goes back to the start of a line, but knows no escape that clears it.
         self._clearing = "\r\x1b[K" if stream.isatty() else "\r"
         self._drawn = 0
         self._last_print_s = 0.0
+        self._progress = ""
 
     def print(self, text: str) -> None:
         """Prints one line."""
@@ -65,7 +70,7 @@ class Console:
 
     def step_started(self, number: int, name: str) -> None:
         """Prints which step starts."""
-        self._last_print_s = self._clock()
+        self._last_print_s, self._progress = self._clock(), ""
         if not self._is_in_place:
             self.print(f"[{number}/{self._n_steps}] {name} ...")
 
@@ -81,11 +86,13 @@ class Console:
             log: The local log of the step; None: there is none.
         """
         now_s = self._clock()
-        pause_s = FIRST_HEARTBEAT_S if elapsed_s < HEARTBEAT_S else HEARTBEAT_S
-        if now_s - self._last_print_s < (REFRESH_S if self._is_in_place else pause_s):
+        silent_s = now_s - self._last_print_s
+        if silent_s < self._pause_s(elapsed_s):
             return
-        self._last_print_s = now_s
         progress = _last_progress(log) if log else ""
+        if self._is_notebook and progress == self._progress and silent_s < UNCHANGED_S:
+            return
+        self._last_print_s, self._progress = now_s, progress
         text = f"[{number}/{self._n_steps}] {name} {elapsed_s:5.0f} s  {progress}"
         if self._is_in_place:
             width = shutil.get_terminal_size().columns - 1
@@ -95,6 +102,14 @@ class Console:
             self._drawn = len(shown)
         else:
             self.print(text)
+
+    def _pause_s(self, elapsed_s: float) -> float:
+        """Returns after how many seconds without a print the next one is due."""
+        if self._is_notebook:
+            return max(NOTEBOOK_S, NOTEBOOK_SHARE * elapsed_s)
+        if self._is_in_place:
+            return REFRESH_S
+        return FIRST_HEARTBEAT_S if elapsed_s < HEARTBEAT_S else HEARTBEAT_S
 
     def step_ended(self, number: int, name: str, wall_s: float, outcome: str) -> None:
         """Prints how long a step took, and its outcome."""

@@ -37,13 +37,16 @@ def test_the_last_line_of_a_terminal_shows_the_progress_of_the_step(tmp_path):
     ]
 
 
-def test_a_line_of_a_notebook_is_replaced_without_escapes(tmp_path):
-    class OutStream(io.StringIO):
-        pass
+class OutStream(io.StringIO):
+    """What a notebook's stdout is."""
 
-    OutStream.__module__ = "ipykernel.iostream"  # which is what a notebook's stdout is
+
+OutStream.__module__ = "ipykernel.iostream"
+
+
+def test_a_line_of_a_notebook_is_replaced_without_escapes(tmp_path):
     stream = OutStream()
-    seconds = iter([0.0, 1.0, 2.0])
+    seconds = iter([0.0, 10.0, 20.0])
     console = Console(stream, 4, clock=lambda: next(seconds))
     console.step_started(3, "train")
     for elapsed_s in (9.0, 10.0):
@@ -54,6 +57,33 @@ def test_a_line_of_a_notebook_is_replaced_without_escapes(tmp_path):
     assert stream.getvalue() == (
         f"\r\r{first}\r{blank}\r{second}\r{blank}\r[3/4] train        20.0 s  done\n"
     )
+
+
+def test_a_notebook_gets_few_updates_since_it_may_save_each_of_them(tmp_path):
+    stream, now = OutStream(), [0.0]
+    console = Console(stream, 4, clock=lambda: now[0])
+    console.step_started(3, "train")
+    log = tmp_path / "train.log"
+    for tick in range(6_000):  # ten minutes with an epoch each second
+        now[0] = tick / 10
+        log.write_text(f"2026-11-25 23:41:41,068 epoch {tick // 10}: loss 0.5\n")
+        console.step_goes_on(3, "train", now[0], log)
+    shown = stream.getvalue().count("epoch")
+    for tick in range(6_000, 6_600):  # a minute in which nothing is logged
+        now[0] = tick / 10
+        console.step_goes_on(3, "train", tick / 10, log)
+    assert 30 < shown < 60
+    assert stream.getvalue().count("epoch") - shown <= 2
+
+
+def test_a_notebook_repeats_a_line_for_its_time_alone_every_ten_seconds(tmp_path):
+    stream, now = OutStream(), [0.0]
+    console = Console(stream, 4, clock=lambda: now[0])
+    console.step_started(3, "train")
+    for tick in range(300):
+        now[0] = tick / 10
+        console.step_goes_on(3, "train", now[0], tmp_path / "train.log")
+    assert stream.getvalue().count("train") == 2
 
 
 def test_without_a_terminal_a_step_has_two_lines(tmp_path):
