@@ -8,6 +8,12 @@ from dataclasses import dataclass
 class QuatrainError(Exception):
     """What was wrong, the value seen, what is allowed and the way out, in one message."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Returns the lines that IPython shows; it looks for this name."""
+        from quatrain.components.short_traceback import short_traceback
+
+        return short_traceback(self)
+
 
 class SpecError(QuatrainError):
     """The spec is wrong; the message lists every problem with its place."""

@@ -147,7 +147,7 @@ def read_manifest(folder: Path | str, name: str, step: str, sha256: str = "") ->
             raise ValueError(f"it is {type(document).__name__}, not an object")
         files = document.get("files")
         if outside := name_outside(files if isinstance(files, dict) else ()):
-            raise ValueError(f"it names {outside!r}, outside of its folder")
+            raise ValueError(f"it names {outside!r}, outside of the folder")
         return document
     except FileNotFoundError as error:
         raise ArtifactError(

@@ -324,7 +324,7 @@ def read_examples(uri: str) -> Examples:
     try:
         manifest = json.loads(read_file(uri, "manifest.json"))
         if outside := name_outside(manifest["files"]):
-            raise ValueError(f"it names {outside!r}, outside of its folder")
+            raise ValueError(f"it names {outside!r}, outside of the folder")
     except FileNotFoundError as error:
         raise TrainerError(
             f"{uri} has no manifest.json, so it holds no complete examples; run the preprocessing"

@@ -23,6 +23,7 @@ from kfp import components
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import GateFailed, QuatrainError
 from quatrain.components.quick_run import ROWS
+from quatrain.components.short_traceback import short_traceback
 from quatrain.components.specification.parameter import parameter_of, write_spec
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.termination import termination_as_interrupt
@@ -75,6 +76,14 @@ class StepFailed(QuatrainError):
 
 class GateStepFailed(StepFailed, GateFailed):
     """The model missed a bound of the gate, so its last step failed; the run has its report."""
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """The run was interrupted; the message names its folder."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Returns the lines that IPython shows; it looks for this name."""
+        return short_traceback(self)
 
 
 class _Session:
@@ -262,7 +271,7 @@ def run_pipeline(
         SpecError: The spec is too long for a parameter, and its file cannot be written.
         ArtifactError: The source is a table that was in memory, and its file was altered.
         StepFailed: A step failed; nothing after it ran. Of a missed gate it is a GateFailed too.
-        KeyboardInterrupt: The run was interrupted; the message names its folder.
+        RunInterrupted: The run was interrupted; the message names its folder.
     """
     compiled = read_compiled(path)
     cache_key = "" if cached else uuid4().hex
@@ -300,7 +309,7 @@ def run_pipeline(
     except KeyboardInterrupt as raised:
         reason = f"interrupted by {raised}" if str(raised) else "interrupted"
         run.finish(reason)
-        raise KeyboardInterrupt(
+        raise RunInterrupted(
             f"{reason}; what was done is in {run.folder}; another run starts anew, in a new folder"
         ) from raised
     except BaseException as raised:

@@ -204,7 +204,7 @@ def _copy_artifact(
     _check(source / MANIFEST, hashlib.sha256(manifest).hexdigest(), entry["manifest"])
     files = json.loads(manifest)["files"]
     if outside := name_outside(files):
-        raise ArtifactError(f"{source / MANIFEST} names {outside!r}, outside of its folder")
+        raise ArtifactError(f"{source / MANIFEST} names {outside!r}, outside of the folder")
     with commit(folder, MANIFEST) as out:
         for name, sha256 in files.items():
             target = folder / name

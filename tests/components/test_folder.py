@@ -88,7 +88,7 @@ def test_a_manifest_that_names_a_file_outside_of_its_folder_is_refused(
     tmp_path: Path, name: str
 ) -> None:
     artifacts.write_json(tmp_path / "manifest.json", {"files": {"a/..b": "0", name: "0"}})
-    with pytest.raises(ArtifactError, match=f"names '{name}', outside of its folder"):
+    with pytest.raises(ArtifactError, match=f"names '{name}', outside of the folder"):
         read_manifest(tmp_path, "manifest.json", "preprocess")
 
 

@@ -126,7 +126,7 @@ def test_an_interrupt_ends_the_run_and_its_processes(toy_path: Path, tmp_path: P
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"import quatrain\ntry: quatrain.run({SPEC!r}, {call})\n"
-        "except KeyboardInterrupt as error: print(error)"
+        "except KeyboardInterrupt as error: print(error, *error._render_traceback_(), sep='\\n')"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -138,7 +138,9 @@ def test_an_interrupt_ends_the_run_and_its_processes(toy_path: Path, tmp_path: P
     child.send_signal(signal.SIGINT)
     out, _ = child.communicate(timeout=60)
     assert child.returncode == 0
-    assert out.startswith("interrupted; what was done is in ")
+    sentence, shown = out.split("\n", 1)
+    assert sentence.startswith("interrupted; what was done is in ")
+    assert shown.startswith(f"RunInterrupted: {sentence}\n\n") and len(shown.splitlines()) <= 6
     (record,) = tmp_path.glob("toy/*/run.json")
     assert json.loads(record.read_text())["error"] == "interrupted"
 
@@ -161,3 +163,26 @@ def test_a_notebook_shows_the_progress_in_place_and_nothing_else(
     assert lines[0].startswith(f"run {tmp_path}/toy/")
     assert [line.split()[:2] for line in lines[1:]] == [["[1/2]", "prepare"], ["[2/2]", "train"]]
     assert "\x1b" not in output.text
+
+
+def test_a_notebook_shows_the_sentence_of_an_error_and_its_own_lines_alone(tmp_path: Path) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    (tmp_path / "mine.py").write_text(
+        "import quatrain\n\ndef check():\n    quatrain.check({'name': 'x'})\n"
+    )
+    cells = ["import mine\nmine.check()", "1 / 0"]
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
+    resources = {"metadata": {"path": str(tmp_path)}}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    client = NotebookClient(notebook, resources=resources, allow_errors=True)
+    client.execute(env=environ)
+    ours, theirs = (cell.outputs[0].traceback for cell in notebook.cells)
+    (first, *_), *rest = (lines.splitlines() for lines in ours)
+    assert first.startswith("SpecError: spec: ")
+    shown = "\n".join(ours)
+    assert "mine.check()" in shown and 'mine.py", line 4, in check' in shown
+    assert "quatrain/" not in shown and "IPython" not in shown
+    assert "ZeroDivisionError" in "".join(theirs)
+    assert len(rest) < 30

@@ -172,7 +172,7 @@ def test_a_manifest_never_leads_a_copy_out_of_its_folder(tmp_path, is_absolute):
     document["artifacts"]["examples"]["manifest"] = hashlib.sha256(manifest.encode()).hexdigest()
     record.write_text(json.dumps(document))
     maker, folder, reports = take(tmp_path, "two")
-    assert maker == "" and reports[0].endswith(f"names {outside!r}, outside of its folder")
+    assert maker == "" and reports[0].endswith(f"names {outside!r}, outside of the folder")
     assert not folder.exists() and secret.read_bytes() == b"mine"
 
 
