@@ -16,6 +16,7 @@ from quatrain.components.documents import MAX_BYTES, DocumentError, parse
 from quatrain.components.errors import QuatrainError
 from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
 from quatrain.components.wording import near
+from quatrain.pipelines.kfp_import import import_kfp
 
 LAUNCHER = "google_cloud_pipeline_components.container.v1.custom_job.launcher"
 """The module by which CustomTrainingJobOp starts a CustomJob (components 2.22.0)."""
@@ -212,6 +213,7 @@ def compile_pipeline(
         memory: What a step may use, such as 32G; if empty, what the service gives.
         cpu: How many CPUs it may use, such as 8; if empty, what the service gives.
     """
+    import_kfp()
     from kfp import compiler
 
     from quatrain.pipelines.training import make_pipeline

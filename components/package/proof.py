@@ -14,7 +14,6 @@ from typing import Any
 from quatrain.components.errors import PackageError
 from quatrain.components.package import isolation
 from quatrain.components.package.child import run_python
-from quatrain.components.package.sample import cut_sample, raw_row
 from quatrain.components.package.sdist import Sdist, build_sdist
 from quatrain.components.package.sources import PACKAGE
 
@@ -100,6 +99,8 @@ class _Prover:
 
     def trains(self) -> str:
         """Checks that the trainer trains one step on real rows and exports a model."""
+        from quatrain.components.package.sample import cut_sample  # reads Parquet: 0.1 CPU-s
+
         cut_sample(self._examples, self._sample)
         job_dir = str(self._work / "job")
         arguments = ["--examples", str(self._sample), "--job-dir", job_dir]
@@ -113,6 +114,8 @@ class _Prover:
 
     def answers(self) -> str:
         """Checks that the exported model answers a raw row, in a process of its own."""
+        from quatrain.components.package.sample import raw_row
+
         row = self._work / "row.json"  # a row of 5 000 columns is too long for an argument
         row.write_text(json.dumps(raw_row(self._sample)), encoding="utf-8")
         text = self._python(str(_ANSWER), str(self._work / "job" / "model"), str(row))

@@ -6,7 +6,7 @@ import datetime
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,13 +15,14 @@ from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import a_or_an
-from quatrain.draft.infer import model_name
-from quatrain.draft.propose import Proposal
 from quatrain.face.data import Data, replaced_source
 from quatrain.validation.load import Overrides, complete, read_document
 from quatrain.validation.typos import validate_with_source
 
-Spec = str | os.PathLike[str] | Mapping[str, Any] | Proposal
+if TYPE_CHECKING:
+    from quatrain.draft.propose import Proposal
+
+Spec: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Proposal"
 """The path of a spec, a proposal, or the sections of a spec with paths from the current folder."""
 
 
@@ -44,14 +45,23 @@ def read_spec(
     Raises:
         SpecError: It is none, or is wrong; every problem at once, each with its place.
     """
-    if isinstance(spec, Proposal):
-        spec = spec.path or spec.document
-    document, name = _document(spec, _overrides(overrides))
+    document, name = _document(_without_proposal(spec), _overrides(overrides))
     if data is not None:
+        from quatrain.draft.infer import model_name
+
         folder = local_path(root).absolute() / model_name(str(document.get("name")))
         document["source"] = replaced_source(document.get("source"), data, folder)
         complete(document, Path.cwd())
     return validate_with_source(document, name), name
+
+
+def _without_proposal(spec: Spec) -> Spec:
+    """Returns the file or the sections of a proposal, and any other spec as it is."""
+    if isinstance(spec, str | os.PathLike | Mapping):
+        return spec
+    from quatrain.draft.propose import Proposal  # only `init` needs the draft's modules
+
+    return spec.path or spec.document if isinstance(spec, Proposal) else spec
 
 
 def _document(spec: Spec, overrides: Overrides) -> tuple[dict[str, Any], str]:

@@ -12,12 +12,10 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.specification.source import Source
-from quatrain.components.table.frame import to_arrow
 from quatrain.trainer.failure import full_disk
 from quatrain.trainer.uris import named
 
@@ -77,6 +75,8 @@ def frame_file(frame: Any, folder: Path) -> Iterator[FrameFile]:
         FrameError: It is no table, or has a column that no file could hold.
         QuatrainError: The disk is full.
     """
+    from quatrain.components.table.frame import to_arrow  # here, as most runs write no table
+
     table = _stored(to_arrow(frame))
     place = folder / FOLDER
     created = [path for path in (place, *place.parents) if not path.exists()]
@@ -92,6 +92,8 @@ def frame_file(frame: Any, folder: Path) -> Iterator[FrameFile]:
 
 
 def _write(table: pa.Table, partial: Path) -> None:
+    import pyarrow.parquet as pq
+
     folder = partial.parent
     try:
         with named(str(folder)):

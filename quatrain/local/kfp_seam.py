@@ -1,7 +1,7 @@
 """The private parts of kfp that a local run replaces while it lasts.
 
-kfp.local has no public way to say how a task runs, nor to end its `init`. Three names are replaced,
-and one is called:
+kfp.local has no public way to say how a task runs, nor to end its `init`, and kfp none to take
+YAML that is parsed. Three names are replaced, and the others are used:
 
 - `subprocess_task_handler.SubprocessTaskHandler`, the class that `task_dispatcher` makes an
   instance of for each task: ours passes the task's command to the run, which starts it as a
@@ -9,6 +9,7 @@ and one is called:
 - `placeholder_utils.resolve_individual_placeholder`: kfp.local raises an IndexError at the two
   placeholders of times, and makes up a name for the run.
 - `config.LocalExecutionConfig.instance`, which `init` sets, gets its former value back.
+- `ComponentSpec.from_ir_dicts`, and what `yaml_component` imports.
 - `subprocess_task_handler.replace_python_executable`, which knows which part of a component's
   command is the user's code.
 
@@ -26,10 +27,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kfp import dsl, local
-from kfp.local import config, placeholder_utils, status, subprocess_task_handler, task_dispatcher
+from quatrain.pipelines.compiled import Compiled, executor_of
+from quatrain.pipelines.kfp_import import import_kfp
 
-from quatrain.pipelines.compiled import executor_of
+import_kfp()
+
+# ruff: noqa: E402 - kfp must not be imported before
+from kfp import dsl, local
+from kfp.components import YamlComponent
+from kfp.dsl import yaml_component
+from kfp.dsl.structures import ComponentSpec
+from kfp.local import config, placeholder_utils, status, subprocess_task_handler, task_dispatcher
 
 READ_FROM = "2.17"
 """The version of kfp that the seam was read from."""
@@ -51,6 +59,7 @@ _SIGNATURES: Mapping[tuple[Any, str], tuple[str, ...]] = {
         "env_vars",
     ),
     (subprocess_task_handler, "replace_python_executable"): ("full_command", "new_executable"),
+    (ComponentSpec, "from_ir_dicts"): ("pipeline_spec_dict", "platform_spec_dict"),
     (placeholder_utils, "resolve_individual_placeholder"): (
         "element",
         "executor_input_dict",
@@ -126,6 +135,27 @@ def local_execution(pipeline_root: Path, workspace_root: Path) -> Iterator[None]
         yield
     finally:
         config.LocalExecutionConfig.instance = former
+
+
+class _Pipeline(YamlComponent):
+    """A compiled pipeline whose YAML is parsed; kfp would do it again, and in Python."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        spec, *others = compiled.documents
+        (platform,) = others or [{}]
+        super().__init__(ComponentSpec.from_ir_dicts(spec, platform), compiled.data.decode())
+        self._spec = spec
+
+    @property
+    def pipeline_spec(self) -> Any:
+        """The pipeline, as a protocol buffer."""
+        empty = yaml_component.pipeline_spec_pb2.PipelineSpec()
+        return yaml_component.json_format.ParseDict(self._spec, empty)
+
+
+def pipeline_of(compiled: Compiled) -> Any:
+    """Returns a compiled pipeline as a function, as `kfp.components.load_component_from_text`."""
+    return _Pipeline(compiled)
 
 
 def with_this_python(command: Sequence[str]) -> list[str]:

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any, TextIO
 from uuid import uuid4
 
-from kfp import components
-
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import GateFailed, QuatrainError
 from quatrain.components.quick_run import ROWS
@@ -352,7 +350,7 @@ def _execute(session: _Session, arguments: Mapping[str, Any], scheduled: str) ->
             kfp_seam.NAME: run.folder.name,
         }
         stack.enter_context(kfp_seam.replace_kfp(session.run_task, placeholders))
-        pipeline = components.load_component_from_file(str(run.training_path))
+        pipeline = kfp_seam.pipeline_of(session.compiled)
         stack.enter_context(kfp_seam.local_execution(run.pipeline_root, run.folder / "workspace"))
         try:
             pipeline(**arguments)

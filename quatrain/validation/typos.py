@@ -12,9 +12,6 @@ from pydantic import ValidationError
 from quatrain.components.errors import QuatrainError, SpecError
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import Source
-from quatrain.components.table.files import list_files
-from quatrain.components.table.header import read_footer, read_header, read_keys
-from quatrain.components.table.partitions import partition_keys
 from quatrain.components.wording import near
 from quatrain.validation.load import validate
 from quatrain.validation.problems import cross_problems, named_columns
@@ -109,6 +106,11 @@ def _header(source: Any, *formats: str) -> tuple[str, ...]:
 
     None are returned if it cannot be read, or is of another format than the given ones.
     """
+    # Here, since a spec without a fault has no need of DuckDB.
+    from quatrain.components.table.files import list_files
+    from quatrain.components.table.header import read_footer, read_header, read_keys
+    from quatrain.components.table.partitions import partition_keys
+
     try:
         read = Source.model_validate({"uri": source} if isinstance(source, str) else source)
         if any("://" in uri for uri in read.uri) or (formats and read.format not in formats):
