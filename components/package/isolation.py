@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import os
+import platform
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from quatrain.components.errors import PackageError
+from quatrain.components.package.backend import build
 from quatrain.components.package.child import run_python
 
 MAX_UNPACKED_BYTES = 64 << 20
@@ -101,6 +104,9 @@ def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -
 def install(archive: Path, folder: Path) -> Path:
     """Installs a package, alone and without an index, below an empty folder.
 
+    Its wheel is built once and unpacked. pip, which would start two more processes to build it and
+    then do the same, installs only a wheel that needs more than that.
+
     Returns:
         The folder to put first on the path.
 
@@ -109,14 +115,50 @@ def install(archive: Path, folder: Path) -> Path:
     """
     site = folder / "site"
     source = extract(archive, folder / "source")
-    pip = ["-m", "pip", "--isolated", "install", "--quiet", "--no-index", "--no-deps"]
-    pip += ["--no-build-isolation", "--no-cache-dir", "--no-input"]
-    pip += ["--disable-pip-version-check", "--root-user-action", "ignore"]
     try:
-        run_python(*pip, "--target", str(site), str(source), cwd=folder, env=_clean_environment())
+        wheel = build("wheel", source, folder / "wheel", _clean_environment())
+        if not _unpack(wheel, site):
+            _install_by_pip(wheel, site)
     except PackageError as error:
         raise PackageError(f"{archive.name} does not install without an index: {error}") from error
     return site
+
+
+def _unpack(wheel: Path, site: Path) -> bool:
+    """Unpacks a wheel that holds Python modules alone; returns whether it is one.
+
+    To install such a wheel is to unpack it
+    (https://packaging.python.org/en/latest/specifications/binary-distribution-format/).
+
+    Raises:
+        PackageError: Its metadata is not valid, or does not allow this Python.
+    """
+    from packaging.metadata import InvalidMetadata, Metadata
+
+    with zipfile.ZipFile(wheel) as archive:
+        files = {PurePosixPath(name) for name in archive.namelist()}
+        folder = next(f.parent for f in files if f.match("*.dist-info/METADATA"))
+        elsewhere = any(file.parts[0].endswith(".data") for file in files)
+        if elsewhere or folder / "entry_points.txt" in files or "-none-any" not in wheel.stem:
+            return False
+        try:
+            metadata = Metadata.from_email(archive.read(f"{folder}/METADATA"))
+        except (InvalidMetadata, ExceptionGroup) as error:
+            reasons = getattr(error, "exceptions", [error])
+            raise PackageError("; ".join(map(str, reasons))) from error
+        needed, version = metadata.requires_python, platform.python_version()
+        if needed is not None and not needed.contains(version, prereleases=True):
+            raise PackageError(f"it needs Python {needed}, and this one is {version}")
+        archive.extractall(site)  # noqa: S202 - zipfile lets no member leave the folder
+    return True
+
+
+def _install_by_pip(wheel: Path, site: Path) -> None:
+    """Installs a wheel of any kind."""
+    pip = ["-m", "pip", "--isolated", "install", "--quiet", "--no-index", "--no-deps"]
+    pip += ["--no-cache-dir", "--no-input", "--disable-pip-version-check"]
+    pip += ["--root-user-action", "ignore", "--target", str(site), str(wheel)]
+    run_python(*pip, cwd=wheel.parent, env=_clean_environment())
 
 
 def environment(site: Path) -> dict[str, str]:

@@ -8,13 +8,12 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import PackageError
-from quatrain.components.package.child import run_python
+from quatrain.components.package.backend import build
 from quatrain.components.package.sources import IGNORED, check_sources
 
 NAME = "quatrain_trainer"
@@ -74,32 +73,11 @@ def repack(source: Path, target: Path) -> None:
 
 
 def _build(source: Path, out: Path) -> Path:
-    """Builds an sdist from a source folder as `python -m build` does, in half of its time.
-
-    It would start one process more, which asks the backend what it needs beside `requires`.
-    """
-    from build import BuildBackendException, BuildException, ProjectBuilder, check_dependency
-
+    """Builds an sdist from a source folder."""
     try:
-        builder = ProjectBuilder(source, runner=_run_hook)
-        needed = [d for need in builder.build_system_requires for d in check_dependency(need)]
-        if needed:
-            names = ", ".join(sorted(dependency[-1] for dependency in needed))
-            raise PackageError(f"its build needs {names}, which the image does not hold")
-        return Path(builder.build("sdist", out))
-    except (BuildException, BuildBackendException, PackageError) as error:
-        cause = error.exception if isinstance(error, BuildBackendException) else error
+        return build("sdist", source, out, os.environ)
+    except PackageError as error:
         raise PackageError(
-            f"the trainer's sdist does not build: {cause}\nmend its pyproject.toml; "
+            f"the trainer's sdist does not build: {error}\nmend its pyproject.toml; "
             f"`python -m build --sdist --no-isolation` there shows the whole output"
         ) from error
-
-
-def _run_hook(
-    cmd: Sequence[str],
-    cwd: str | None = None,
-    extra_environ: Mapping[str, str] | None = None,
-) -> None:
-    """Runs a hook of the build backend, by the command of pyproject_hooks."""
-    environment = {**os.environ, **(extra_environ or {})}
-    run_python(*cmd[1:], cwd=Path(cwd or "."), env=environment)

@@ -67,3 +67,61 @@ def test_the_package_runs_with_a_safe_path_and_without_this_repository(tmp_path)
         command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
     )
     assert done.stdout == "No module named 'quatrain': the trainer package runs alone\n"
+
+
+PYPROJECT = """
+[build-system]
+requires = [{requires}]
+build-backend = "setuptools.build_meta"
+[project]
+name = "quatrain-trainer"
+version = "1.0"
+requires-python = "{python}"
+{more}
+[tool.setuptools]
+packages = ["trainer"]
+package-dir = {{"trainer" = "."}}
+"""
+
+
+def package(folder, more="", python=">=3.10", requires='"setuptools"'):
+    path = folder / "quatrain_trainer-1.0.tar.gz"
+    text = PYPROJECT.format(more=more, python=python, requires=requires)
+    files = {"pyproject.toml": text, "__init__.py": "", "task.py": "def main(): print(7)\n"}
+    pack(path, *((member(f"t-1.0/{name}"), text.encode()) for name, text in files.items()))
+    return path
+
+
+def installed(site):
+    return sorted(p.relative_to(site).as_posix() for p in site.rglob("*") if p.is_file())
+
+
+def test_a_package_of_modules_alone_is_installed_as_pip_does_it(tmp_path):
+    by_pip = tmp_path / "pip"
+    site = isolation.install(package(tmp_path), tmp_path)
+    isolation._install_by_pip(next(tmp_path.glob("wheel/*.whl")), by_pip)
+    # What pip adds is a record of itself, and bytecode.
+    own = ("INSTALLER", "REQUESTED", "direct_url.json", ".pyc")
+    assert installed(site) == [name for name in installed(by_pip) if not name.endswith(own)]
+    assert {"trainer/__init__.py", "trainer/task.py"} < {*installed(site)}
+
+
+def test_a_package_with_a_command_is_installed_by_pip(tmp_path):
+    more = '[project.scripts]\nseven = "trainer.task:main"'
+    site = isolation.install(package(tmp_path, more), tmp_path)
+    assert {"bin/seven", "trainer/task.py"} < {*installed(site)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"python": ">=3.99"}, r"without an index: it needs Python >=3\.99, and this one is 3\."),
+        ({"requires": '"no-such-backend"'}, "its build needs no-such-backend, which the image"),
+        ({"more": 'nonsense = "x"'}, "does not install without an index"),
+    ],
+)
+def test_a_package_that_cannot_be_installed_is_refused_with_the_reason(
+    tmp_path, settings, sentence
+):
+    with pytest.raises(PackageError, match=sentence):
+        isolation.install(package(tmp_path, **settings), tmp_path)
