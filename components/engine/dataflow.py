@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import secrets
 import time
@@ -10,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from itertools import chain, repeat
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -18,6 +16,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 from apache_beam.runners.runner import PipelineState
 
 from quatrain.components import storage
+from quatrain.components.engine.gcp_resources import write_resources
 from quatrain.components.errors import RunnerError
 from quatrain.components.image import BEAM, PYTHON
 from quatrain.components.termination import termination_as_interrupt, termination_delayed
@@ -150,16 +149,6 @@ def run(pipeline: beam.Pipeline, gcp_resources: str, step: str) -> None:
             f"Dataflow job {result.job_id()} ended as {state}{_reason(options, result.job_id())}; "
             f"look: {link}"
         )
-
-
-def write_resources(path: str, job: str = "") -> None:
-    """Writes the `gcp_resources` of a step in the form of google-cloud-pipeline-components."""
-    if not path:
-        return
-    uri = f"https://dataflow.googleapis.com/v1b3/{job}"
-    resources = [{"resourceType": "DataflowJob", "resourceUri": uri}] if job else []
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps({"resources": resources}), encoding="utf-8")
 
 
 def _wait(result: Any, step: str) -> str:

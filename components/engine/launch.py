@@ -15,8 +15,10 @@ from apache_beam.transforms.environments import ExternalEnvironment
 
 from quatrain.components.engine import dataflow, prism, runners
 from quatrain.components.engine.failures import explain_engine, without_tracebacks
+from quatrain.components.engine.gcp_resources import write_resources
 from quatrain.components.engine.local_threads import local_runner
-from quatrain.components.engine.runners import LOCAL, MOST_WORKERS, PORTABLE, PRISM
+from quatrain.components.engine.names import DATAFLOW, LOCAL, PORTABLE, PRISM
+from quatrain.components.engine.runners import MOST_WORKERS
 from quatrain.components.engine.trial import try_engine
 from quatrain.components.errors import RunnerError
 from quatrain.components.image import IMAGE
@@ -57,7 +59,7 @@ class Launch:
     @property
     def on_dataflow(self) -> bool:
         """Whether the job is one of Dataflow."""
-        return self.engine is runners.ENGINES[runners.DATAFLOW]
+        return self.engine is runners.ENGINES[DATAFLOW]
 
     @property
     def remote(self) -> bool:
@@ -129,7 +131,7 @@ class Launch:
             with dataflow.temporary_files(out):
                 dataflow.run(pipeline, self.gcp_resources, self.step)
             return
-        dataflow.write_resources(self.gcp_resources)
+        write_resources(self.gcp_resources)
         with explain_engine():
             result = pipeline.run()
             try:

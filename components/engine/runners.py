@@ -14,10 +14,10 @@ from apache_beam.options.pipeline_options import PipelineOptions, PortableOption
 
 from quatrain.components.engine import beam_options
 from quatrain.components.engine.local_threads import THREADS
+from quatrain.components.engine.names import DATAFLOW, LOCAL, PORTABLE, PRISM
 from quatrain.components.errors import RunnerError
 from quatrain.components.wording import near
 
-LOCAL, DATAFLOW, PORTABLE, PRISM = "local", "dataflow", "portable", "prism"
 MOST_WORKERS = 4
 """The workers of a local run, unless the option `direct_num_workers` says another number. Each adds
 about 75 MB to the 360 MB of one: 4 take less than 600 MB, and 8 would take 830."""

@@ -126,6 +126,17 @@ def summarize(job: PreprocessJob, index: int, kept_rows: KeptRows) -> Summary:
     return counted + Summary.of_rejected_rows(index, kept_rows.rejected)
 
 
+def fit_transform(total: Summary, job: PreprocessJob) -> FitResult:
+    """Fits the transform, after printing how many rows the first pass kept."""
+    n_kept = total.read - total.rejected
+    print(
+        f"preprocess: {counted(total.read, 'row')} read, {n_kept:,} kept, {total.rejected:,} "
+        "rejected",
+        flush=True,
+    )
+    return fit(job, total)
+
+
 def fit(job: PreprocessJob, total: Summary) -> FitResult:
     """Checks the rows, and fits the transform to the train split.
 

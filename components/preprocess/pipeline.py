@@ -27,7 +27,6 @@ from quatrain.components.preprocess.job import ERROR, PreprocessJob
 from quatrain.components.preprocess.passes import CleanedRange, FitResult, WrittenFiles
 from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
 from quatrain.components.table.range import Range
-from quatrain.components.wording import counted
 
 _SUMMARY = "summary"
 
@@ -63,7 +62,7 @@ def make(
     fitted = (
         cleaned[_SUMMARY]
         | "Summarize" >> beam.CombineGlobally(MergeSummaries()).without_defaults()
-        | "Fit" >> beam.Map(fit_transform, job).with_output_types(FitResult)
+        | "Fit" >> beam.Map(passes.fit_transform, job).with_output_types(FitResult)
     )
     written = cleaned.range | "Engineer" >> beam.ParDo(
         EngineerRanges(job), beam.pvalue.AsSingleton(fitted)
@@ -132,17 +131,6 @@ class MergeSummaries(beam.CombineFn):
     def extract_output(self, accumulator: RunningSummary) -> Summary:
         """Returns the sum."""
         return accumulator.total
-
-
-def fit_transform(total: Summary, job: PreprocessJob) -> FitResult:
-    """Fits the transform, after printing how many rows the first pass kept."""
-    n_kept = total.read - total.rejected
-    print(
-        f"preprocess: {counted(total.read, 'row')} read, {n_kept:,} kept, {total.rejected:,} "
-        "rejected",
-        flush=True,
-    )
-    return passes.fit(job, total)
 
 
 class EngineerRanges(beam.DoFn):

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quatrain.components.buckets import HERE, check_buckets, source_warnings
 from quatrain.components.engine.failures import explain_faults
-from quatrain.components.engine.launch import Launch
+from quatrain.components.engine.gcp_resources import write_resources
+from quatrain.components.engine.names import LOCAL
 from quatrain.components.errors import DataError, SourceError, SpecError
 from quatrain.components.image import IMAGE
-from quatrain.components.preprocess import pipeline
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
 from quatrain.components.preprocess.earlier_try import earlier_try
 from quatrain.components.preprocess.finish import finish
 from quatrain.components.preprocess.job import PreprocessJob, rules_of
-from quatrain.components.preprocess.output_folder import attempt
+from quatrain.components.preprocess.output_folder import Folder, attempt
+from quatrain.components.preprocess.sample_run import run_passes
 from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
@@ -28,6 +30,10 @@ from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.sample_plan import plan_sample
 from quatrain.components.table.versions import check_unchanged, digest_versions, find_versions
 from quatrain.components.times import run_time
+from quatrain.trainer.importing import uncollected
+
+if TYPE_CHECKING:
+    from quatrain.components.engine.launch import Launch
 
 
 def preprocess(
@@ -77,8 +83,12 @@ def preprocess(
         ArtifactError: The folder cannot be written, for example because the disk is full.
     """
     chosen = dict(runner_options or {})
-    launch = Launch("preprocess", runner, chosen, project, location, image, gcp_resources)
-    launch.check(out)
+    launch: Launch | None = None
+    if sample_rows and runner == LOCAL and not chosen:
+        write_resources(gcp_resources)
+    else:
+        launch = _launch(runner, chosen, project, location, image, gcp_resources)
+        launch.check(out)
     check_buckets([out, *_staging(chosen)], location, project)
     key = [spec, runner, at, digest, image, str(sample_rows)]
     with earlier_try(out, key), explain_faults(out):
@@ -97,19 +107,55 @@ def preprocess(
         print(f"preprocess: files: {n_files:,}, ranges: {len(ranges):,}", flush=True)
         if not ranges:  # a CombineGlobally with a default for no input would cost five steps more
             raise DataError(split_problems.run_problem(model, rules.derived, Summary()))
-        n_ranges = len(ranges)
-        with (
-            launch.start(name=model.name, out=out, n_elements=n_ranges) as (own, options),
-            attempt(out, remote=launch.remote) as folder,
-        ):
+        if launch is None and model.clean.deduplicate:
+            launch = _launch(runner, chosen, project, location, image, gcp_resources)
+        with _started(launch, model.name, out, ranges) as (folder, run):
             window = files.as_json() if files.days else None
-            job = PreprocessJob(model, rules, folder, n_ranges, window, warnings, planned.sample)
-            in_one_worker = launch.in_one_worker(options)
-            steps = pipeline.make(job, ranges, own, options, in_one_worker=in_one_worker)
-            launch.run(steps, out)
+            job = PreprocessJob(model, rules, folder, len(ranges), window, warnings, planned.sample)
+            run(job)
             unpinned = {uri: version for uri, version in versions.items() if uri not in tables}
             check_unchanged(unpinned, find_versions(unpinned, project))
             return finish(folder)
+
+
+def _launch(*options: Any) -> Launch:
+    """Returns the Beam job of this step, by the attributes of `Launch` from `runner` on."""
+    with uncollected():
+        from quatrain.components.engine.launch import Launch
+
+    return Launch("preprocess", *options)
+
+
+@contextmanager
+def _started(
+    launch: Launch | None, name: str, out: str, ranges: list[Range]
+) -> Iterator[tuple[Folder, Callable[[PreprocessJob], None]]]:
+    """Yields the folder of this attempt, and the function that runs a job over all ranges.
+
+    Args:
+        launch: The Beam job; None does the work of few ranges in this process, which saves two
+            seconds.
+        name: The model's name.
+        out: The artifact.
+        ranges: The ranges of the source.
+    """
+    if launch is None:
+        with attempt(out, remote=False) as folder:
+            yield folder, lambda job: run_passes(job, ranges)
+        return
+    from quatrain.components.preprocess import pipeline
+
+    with (
+        launch.start(name=name, out=out, n_elements=len(ranges)) as (own, options),
+        attempt(out, remote=launch.remote) as folder,
+    ):
+        in_one_worker = launch.in_one_worker(options)
+
+        def run(job: PreprocessJob) -> None:
+            steps = pipeline.make(job, ranges, own, options, in_one_worker=in_one_worker)
+            launch.run(steps, out)
+
+        yield folder, run
 
 
 def _read_spec(spec: str) -> tuple[ModelSpec, Rules]:

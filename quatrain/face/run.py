@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.calls import public
+from quatrain.components.engine.names import LOCAL
 from quatrain.components.errors import QuatrainError
 from quatrain.components.login import check_login
 from quatrain.components.package.publishing import check_trainer
@@ -34,7 +35,7 @@ def run(
     tier: str = "",
     root: str | os.PathLike[str] = DEFAULT_ROOT,
     set: Overrides = (),  # noqa: A002 - as on the command line
-    runner: str = engine.LOCAL,
+    runner: str = LOCAL,
     runner_options: Mapping[str, Any] | None = None,
     workers: int | None = None,
     pipeline: str | os.PathLike[str] | None = None,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from quatrain.components.engine.names import LOCAL
 from quatrain.components.errors import QuatrainError, RunnerError
-
-LOCAL = "local"
 
 
 def check(runner: str, options: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from quatrain.components.specification.schema import ModelSpec
 from tests.components.conftest import delays
 
 Spec = Callable[..., ModelSpec]
+CODE = str(Path(__file__).parents[3])
 
 
 def prepare(spec: ModelSpec, out: Path, **options: Any) -> dict[str, Any]:
@@ -25,13 +28,29 @@ def prepare(spec: ModelSpec, out: Path, **options: Any) -> dict[str, Any]:
     return manifest
 
 
-def test_a_sample_has_the_same_files_for_any_number_of_workers(
-    delays_spec: Spec, tmp_path: Path
+def test_a_sample_has_the_same_files_in_this_process_as_by_any_number_of_beam_s_workers(
+    delays_spec: Spec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = delays_spec(delays(20_000))
-    one = prepare(spec, tmp_path / "one")
+    here = prepare(spec, tmp_path / "here")
+    printed = capsys.readouterr().out
+    one = prepare(spec, tmp_path / "one", runner_options={"direct_num_workers": 1})
+    assert capsys.readouterr().out == printed
     two = prepare(spec, tmp_path / "two", runner_options={"direct_num_workers": 2})
-    assert one == two
+    assert here == one == two  # the digest of each file is in the manifest
+
+
+def test_a_sample_is_preprocessed_without_beam(delays_spec: Spec, tmp_path: Path) -> None:
+    spec = delays_spec(delays(20_000)).as_json()
+    arguments = {"spec": spec, "out": f"{tmp_path}/out", "gcp_resources": f"{tmp_path}/resources"}
+    program = (
+        "import sys\n"
+        "from quatrain.components.preprocess.run import preprocess\n"
+        f"preprocess(**{arguments!r}, runner='local', sample_rows=1000)\n"
+        "sys.exit('apache_beam' in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", program], env={"PYTHONPATH": CODE}, check=True)
+    assert json.loads((tmp_path / "resources").read_text()) == {"resources": []}
 
 
 def test_the_rows_of_a_sample_reconcile_and_the_manifest_says_that_they_are_one(
