@@ -21,7 +21,7 @@ import tensorflow as tf
 from . import golden, saved_model
 from .cluster import Cluster
 from .examples import Examples
-from .features import Input, Tensors
+from .features import Tensors, Type
 from .features.transform import Transform
 from .job import Job
 from .predictor import Head, Predictor, in_chunks
@@ -122,44 +122,71 @@ class Exported(tf.Module):
         tables would refuse fails the request, with the same sentence.
         """
         inputs = self._transform.inputs
-        types = {i.name: _EXAMPLE_TYPES.get(i.type, tf.int64) for i in inputs}
-        features = {n: tf.io.RaggedFeature(t) for n, t in types.items()}
+        features = {i.name: tf.io.RaggedFeature(_example_type(i.type)) for i in inputs}
         parsed = tf.io.parse_example(examples, features)
-        return self.serve({i.name: _single(parsed[i.name], i) for i in inputs})
+        readers = {type_: _reader(type_) for type_ in {i.type: None for i in inputs}}
+        ragged = [(i, parsed[i.name]) for i in inputs]
+        return self.serve(
+            {
+                i.name: readers[i.type](v.values, v.row_splits, tf.constant(i.name))
+                for i, v in ragged
+            }
+        )
 
 
-def _single(values: tf.RaggedTensor, column: Input) -> tf.Tensor:
+def _example_type(type_: Type) -> tf.DType:
+    """Returns the type of the values of a column in a tf.Example."""
+    return _EXAMPLE_TYPES.get(type_, tf.int64)
+
+
+def _reader(type_: Type) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns `_single` as one graph for all columns of a type, which is traced and loaded once.
+
+    Its arguments are the values, the splits of the rows, and the name of the column.
+    """
+
+    def read(values: tf.Tensor, splits: tf.Tensor, name: tf.Tensor) -> tf.Tensor:
+        return _single(tf.RaggedTensor.from_row_splits(values, splits, validate=False), name, type_)
+
+    specs = [tf.TensorSpec([None], _example_type(type_)), tf.TensorSpec([None], tf.int32)]
+    return tf.function(
+        read, input_signature=[*specs, tf.TensorSpec([], tf.string)], autograph=False
+    )
+
+
+def _single(values: tf.RaggedTensor, name: tf.Tensor, type_: Type) -> tf.Tensor:
     """Returns the value of each row, `[B]`, or the missing value.
 
     Two values in a row fail the request, and so does a value that no door takes for the type.
     """
-    several = f"feature {column.name} has more than one value in an example"
+    is_number = type_ != "string"
+    several = tf.strings.join(["feature ", name, " has more than one value in an example"])
     counts = values.row_lengths()
     checks = [tf.debugging.Assert(tf.reduce_all(counts <= 1), [several])]
-    if column.is_number:
-        checks.append(_within_bounds(values.flat_values, column))
+    if is_number:
+        checks.append(_within_bounds(values.flat_values, name, type_))
     with tf.control_dependencies(checks):
-        if column.type == "date":  # its day in UTC, as of a timestamp in a file
+        if type_ == "date":  # its day in UTC, as of a timestamp in a file
             values = values - values % DAY_S
-        if column.is_number:
+        if is_number:
             values, missing = tf.cast(values, tf.float64), tf.constant(np.nan, tf.float64)
         else:
             missing = tf.constant("")
         return values.to_tensor(missing, shape=[None, 1])[:, 0]
 
 
-def _within_bounds(values: tf.Tensor, column: Input) -> tf.Operation:
+def _within_bounds(values: tf.Tensor, name: tf.Tensor, type_: Type) -> tf.Operation:
     """Asserts that numbers are values of the type, with the sentences of the reader of tables.
 
     TensorFlow would write the quotes around the value with backslashes, so it has none.
     """
-    if column.type == "float":
+    if type_ == "float":
         wrong, why = tf.math.is_inf(values), "is not a finite number"
     else:
-        low, high, why = _BOUNDS[column.type]
+        low, high, why = _BOUNDS[type_]
         wrong = (values < low) | (values > high)
     first = tf.strings.reduce_join(tf.strings.as_string(tf.boolean_mask(values, wrong)[:1]))
-    sentence = tf.strings.join([f"{column.name}: ", first, f" {why}"])
+    sentence = tf.strings.join([name, ": ", first, f" {why}"])
     return tf.debugging.Assert(tf.logical_not(tf.reduce_any(wrong)), [sentence])
 
 

@@ -16,8 +16,7 @@ import tensorflow as tf
 
 from quatrain.trainer import golden
 from quatrain.trainer.examples import Examples, read_examples
-from quatrain.trainer.export import _named, _single, argument_names, prove
-from quatrain.trainer.features import Input
+from quatrain.trainer.export import _named, _reader, _single, argument_names, prove
 from quatrain.trainer.model import train
 from quatrain.trainer.settings import TrainerError
 from tests.conftest import FileEvent
@@ -156,9 +155,18 @@ def test_bools_and_dates_of_an_example_are_those_of_a_table(
     row = tf.ragged.constant([[value], []], tf.int64)
     if isinstance(expected, str):
         with pytest.raises(tf.errors.InvalidArgumentError, match=expected):
-            _single(row, Input("flag", type_))
+            _single(row, tf.constant("flag"), type_)
     else:
-        np.testing.assert_array_equal(_single(row, Input("flag", type_)), [expected, np.nan])
+        np.testing.assert_array_equal(_single(row, tf.constant("flag"), type_), [expected, np.nan])
+
+
+def test_the_columns_of_a_type_share_one_graph_that_reads_their_examples() -> None:
+    read: Any = _reader("int")
+    for name in ("stops", "seats"):
+        values, splits = tf.constant([2**53 + 1], tf.int64), tf.constant([0, 1])
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name}: 9007199254740993 is"):
+            read(values, splits, tf.constant(name))
+    assert read.experimental_get_tracing_count() == 1
 
 
 def test_two_values_of_a_feature_are_an_error_not_the_first(binary: Any) -> None:
