@@ -109,9 +109,12 @@ def gate(
         evaluation: The output of `measure`.
         model: The model; when the gate fails it stays where it is and is not promoted.
     """
-    from quatrain.components.evaluate.champion import promote
-    from quatrain.components.faults import in_a_sentence
-    from quatrain.components.specification.parameter import read_parameter
+    from quatrain.trainer.importing import uncollected
+
+    with uncollected():
+        from quatrain.components.evaluate.champion import promote
+        from quatrain.components.faults import in_a_sentence
+        from quatrain.components.specification.parameter import read_parameter
 
     with in_a_sentence():
         checked = read_parameter(spec)

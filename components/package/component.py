@@ -33,11 +33,14 @@ def package(
     Returns:
         The sha256 of the package.
     """
-    from quatrain.components.faults import in_a_sentence
-    from quatrain.components.folder import read_manifest
-    from quatrain.components.package import publishing
-    from quatrain.components.quick_run import is_quick
-    from quatrain.components.specification.parameter import read_parameter
+    from quatrain.trainer.importing import uncollected
+
+    with uncollected():
+        from quatrain.components.faults import in_a_sentence
+        from quatrain.components.folder import read_manifest
+        from quatrain.components.package import publishing
+        from quatrain.components.quick_run import is_quick
+        from quatrain.components.specification.parameter import read_parameter
 
     with in_a_sentence():
         train = read_parameter(spec).train

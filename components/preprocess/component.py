@@ -29,8 +29,11 @@ def find_files(
         root: The folder of all runs, with a note of examples that were deleted.
         cache_key: The run's own key of the cache; if empty, it follows from that note.
     """
-    from quatrain.components.faults import in_a_sentence
-    from quatrain.components.preprocess.find_files import find
+    from quatrain.trainer.importing import uncollected
+
+    with uncollected():
+        from quatrain.components.faults import in_a_sentence
+        from quatrain.components.preprocess.find_files import find
 
     with in_a_sentence():
         return find(

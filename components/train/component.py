@@ -41,8 +41,11 @@ def plan(
         package: The proved trainer package.
         model: The job's base output directory; the SavedModel is in `model/` below it.
     """
-    from quatrain.components.faults import in_a_sentence
-    from quatrain.components.train import plan as planning
+    from quatrain.trainer.importing import uncollected
+
+    with uncollected():
+        from quatrain.components.faults import in_a_sentence
+        from quatrain.components.train import plan as planning
 
     with in_a_sentence():
         return planning.plan(
@@ -64,8 +67,11 @@ def choose(gcp_resources: str, pools: str, tuning: dsl.Output[dsl.Artifact]) -> 
         pools: The worker pools of the trials as JSON text, which keeps counts whole numbers.
         tuning: tuning.json: the job with all its trials.
     """
-    from quatrain.components.faults import in_a_sentence
-    from quatrain.components.train import best_trial
+    from quatrain.trainer.importing import uncollected
+
+    with uncollected():
+        from quatrain.components.faults import in_a_sentence
+        from quatrain.components.train import best_trial
 
     with in_a_sentence():
         return best_trial.choose(gcp_resources, pools, tuning.uri)

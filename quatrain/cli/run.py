@@ -68,8 +68,11 @@ def run(
     Example:
       quatrain run flights.yaml --tier STANDARD_1 --set train.replicas=2
     """  # noqa: D301
-    from quatrain.face.run import run as run_spec
-    from quatrain.terminal.printouts import short_path
+    from quatrain.trainer.importing import uncollected
+
+    with uncollected():
+        from quatrain.face.run import run as run_spec
+        from quatrain.terminal.printouts import short_path
 
     finished_run = run_spec(
         spec,

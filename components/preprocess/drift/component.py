@@ -17,8 +17,11 @@ def compare(
         examples: Parquet shards, with their statistics.
         drift: drift.json: how far each column has moved.
     """
-    from quatrain.components.faults import in_a_sentence
-    from quatrain.components.preprocess.drift.compare import check_drift
+    from quatrain.trainer.importing import uncollected
+
+    with uncollected():
+        from quatrain.components.faults import in_a_sentence
+        from quatrain.components.preprocess.drift.compare import check_drift
 
     with in_a_sentence():
         check_drift(spec, examples.uri, root, drift.uri)
