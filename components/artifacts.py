@@ -58,6 +58,10 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
+ANOTHER_RUN = "start another run"
+"""The way out where the folder of a run is damaged or lacks what was asked for."""
+
+
 def run_again(step: str) -> str:
     """Returns the way out if a step's artifact is incomplete; on Vertex AI preprocess is cached."""
     cached = ", by `quatrain submit --no-cache` on Vertex AI" if step == "preprocess" else ""

@@ -41,7 +41,7 @@ SLOW = {
     "quatrain/validation/test_training_step.py",
     "quatrain/vertex/doctor/test_examination.py",
     "quatrain/vertex/test_submission.py",
-    "quatrain/vertex/schedules/test_calls.py",
+    "quatrain/vertex/schedules/test_applier.py",
     "test_security.py",
     "trainer/boosted/test_blend.py",
     "trainer/boosted/test_trees.py",

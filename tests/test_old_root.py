@@ -14,12 +14,12 @@ from google.protobuf import json_format
 from quatrain.cli import main
 from quatrain.vertex.client import Vertex
 from quatrain.vertex.cloud_file import load_cloud
-from quatrain.vertex.schedules.calls import ScheduleApplier, find
+from quatrain.vertex.schedules.applier import ScheduleApplier, find
 from quatrain.vertex.schedules.cron import read_cron
 from quatrain.vertex.schedules.plan import ScheduleRequest
 from quatrain.vertex.submission import JobRequest, prepare
 from tests.emulators import storage, vertex
-from tests.quatrain.vertex.schedules.test_calls import Clock
+from tests.quatrain.vertex.schedules.test_applier import Clock
 from tests.test_whole_chain import Outcome, quatrain
 
 pytestmark = pytest.mark.whole

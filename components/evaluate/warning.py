@@ -66,7 +66,7 @@ _AUDIT = {
     "sizes": "sizes",
 }
 """The kind of a finding, by the check of the audit."""
-Metrics = Mapping[str, Mapping[str, float | None]]
+Estimates = Mapping[str, Mapping[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def _input_of(single: Mapping[str, Any]) -> str:
 
 def _of_bias(measured: Mapping[str, Any]) -> Iterator[RunWarning]:
     """Yields that a regression is too high or too low on average, beyond chance."""
-    metrics: Metrics = measured["metrics"]
+    metrics: Estimates = measured["metrics"]
     if measured["task"] != "regression":
         return
     value, low, high = (metrics["mean_error"][key] for key in ("value", "low", "high"))

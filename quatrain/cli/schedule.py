@@ -69,7 +69,7 @@ def apply_verb(
       quatrain schedule apply flights.yaml --cron "TZ=Europe/Berlin 0 3 * * 1"
     """  # noqa: D205, D301, D415 - its help just fits a screen
     from quatrain.vertex import submission
-    from quatrain.vertex.schedules import calls
+    from quatrain.vertex.schedules.applier import ScheduleApplier
     from quatrain.vertex.schedules.cron import read_cron, read_time
     from quatrain.vertex.schedules.plan import ScheduleRequest
 
@@ -90,7 +90,7 @@ def apply_verb(
     )
     from quatrain.vertex.client import Vertex
 
-    applier = calls.ScheduleApplier(
+    applier = ScheduleApplier(
         Vertex(checked.cloud), request, lambda words: click.echo(f"  {words}")
     )
     planned = applier.plan()
@@ -140,11 +140,11 @@ def list_verb(as_json: bool, **settings: Any) -> int:
       quatrain schedule list --cloud cloud.yaml
     """  # noqa: D301
     from quatrain.terminal.json_text import json_text
-    from quatrain.vertex.schedules import calls
+    from quatrain.vertex.schedules import applier
     from quatrain.vertex.schedules.status import ScheduleStatus
 
     vertex = vertex_of(settings)
-    statuses = [ScheduleStatus.of(vertex, each) for each in calls.find_all(vertex)]
+    statuses = [ScheduleStatus.of(vertex, each) for each in applier.find_all(vertex)]
     if as_json:
         click.echo(json_text([status.as_document() for status in statuses]))
         return FAILED if any(status.is_bad for status in statuses) else 0
@@ -203,14 +203,14 @@ def delete_verb(name: str, yes: bool, **settings: Any) -> None:
     Example:
       quatrain schedule delete flights --yes
     """  # noqa: D301
-    from quatrain.vertex.schedules import calls
+    from quatrain.vertex.schedules import applier
 
     vertex = vertex_of(settings)
-    of_name = calls.find(vertex, name) or [calls.find_one(vertex, name)]
+    of_name = applier.find(vertex, name) or [applier.find_one(vertex, name)]
     if not yes:
         click.confirm(f"delete the schedule of {name}?", abort=True, err=True)
     for each in of_name:
-        calls.delete(vertex, each.name)
+        applier.delete(vertex, each.name)
         click.echo(f"schedule {each.number} of {name} is deleted")
 
 
@@ -236,7 +236,7 @@ def run_verb(name: str, **settings: Any) -> None:
 
 def _find(name: str, settings: dict[str, Any]) -> tuple[Vertex, Schedule]:
     """Returns the client, and the schedule of the model `name`."""
-    from quatrain.vertex.schedules import calls
+    from quatrain.vertex.schedules import applier
 
     vertex = vertex_of(settings)
-    return vertex, calls.find_one(vertex, name)
+    return vertex, applier.find_one(vertex, name)

@@ -48,7 +48,7 @@ AUDIT_Z = 1.96
 Not `confidence.Z95`, whose further digits would change those of every statistics.json.
 """
 
-Verdict = Literal["passed", "note", "finding"]
+AuditVerdict = Literal["passed", "note", "finding"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class AuditCheck:
     """
 
     check: str
-    verdict: Verdict
+    verdict: AuditVerdict
     sentence: str
     numbers: dict[str, Any] = field(default_factory=dict)
 
@@ -139,7 +139,7 @@ def _identical_rows(spec: ModelSpec, evidence: Evidence) -> AuditCheck:
     has_input = any(i.name not in deciding for i in spec.inputs)
     is_mostly_distinct = has_input and rows.distinct > MOSTLY_DISTINCT * rows.n_rows
     may_be_copies = is_mostly_distinct and not _are_told_apart(spec, deciding, evidence)
-    verdict: Verdict = "finding" if worst["low"] > REPEATED and may_be_copies else "note"
+    verdict: AuditVerdict = "finding" if worst["low"] > REPEATED and may_be_copies else "note"
     why = "these columns do not tell rows apart"
     if is_mostly_distinct:
         why = f"they differ in {' and '.join(deciding)}, so they are not copies"

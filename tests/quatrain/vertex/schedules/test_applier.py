@@ -8,7 +8,7 @@ from google.cloud import aiplatform_v1
 
 from quatrain.vertex.client import Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
-from quatrain.vertex.schedules.calls import ScheduleApplier, find, find_one
+from quatrain.vertex.schedules.applier import ScheduleApplier, find, find_one
 from quatrain.vertex.schedules.cron import ScheduleError, read_cron
 from quatrain.vertex.schedules.plan import PARKED, Schedule, ScheduleRequest, from_json, holds
 from quatrain.vertex.schedules.status import check_catch_up
