@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from quatrain.face.init import init
     from quatrain.face.run import run
     from quatrain.face.runs import Runs, runs
-    from quatrain.local.run import StepFailed
+    from quatrain.local.run import GateStepFailed, RunInterrupted, StepFailed
+    from quatrain.results.measured import UnknownMetric
     from quatrain.results.model import Model, load_model
     from quatrain.results.run import Run
 
@@ -35,11 +36,13 @@ __all__ = [
     "DriftFailed",
     "FrameError",
     "GateFailed",
+    "GateStepFailed",
     "Model",
     "PackageError",
     "Proposal",
     "QuatrainError",
     "Run",
+    "RunInterrupted",
     "RunnerError",
     "Runs",
     "SourceError",
@@ -47,6 +50,7 @@ __all__ = [
     "StepFailed",
     "TierError",
     "TrainingFailed",
+    "UnknownMetric",
     "__version__",
     "check",
     "init",
@@ -64,7 +68,10 @@ _HOMES = {
     "runs": "face.runs",
     "Runs": "face.runs",
     "Proposal": "draft.propose",
+    "GateStepFailed": "local.run",
+    "RunInterrupted": "local.run",
     "StepFailed": "local.run",
+    "UnknownMetric": "results.measured",
     "Run": "results.run",
     "Model": "results.model",
     "load_model": "results.model",
@@ -95,4 +102,4 @@ if not TYPE_CHECKING:  # else every misspelt name would pass a type checker
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -47,9 +47,24 @@ def find_model(place: str) -> str:
         if folder / "latest" in below:
             why = f"{folder} has no champion, since no run passed its gate; name a run"
         raise ArtifactError(f"{why}: {names}{more}")
-    raise ArtifactError(
-        f"{folder} holds no complete model: there is no metadata.json, which training writes last; "
-        "name a run that reached it, as <root>/<name>/champion"
+    raise ArtifactError(_why_none(folder))
+
+
+def _why_none(folder: Path) -> str:
+    """Returns why a folder has no model, by what else is in it."""
+    if (folder / "run.json").is_file():
+        return (
+            f"{folder} is a run without a model, since its train step has not ended; `quatrain "
+            f"report {folder}` shows how far it got"
+        )
+    if next(folder.glob("*/run.json"), None):
+        return (
+            f"{folder} has no run with a model: in none of them did the train step end; `quatrain "
+            f"report {folder}` shows how far the last one got"
+        )
+    return (
+        f"{folder} is neither a model nor a run (no metadata.json, no run.json), nor has it runs; "
+        f"train a model by `quatrain run`, or name another folder, as <root>/<name>"
     )
 
 

@@ -26,6 +26,7 @@ from quatrain.cli import (
 )
 from quatrain.cli import list as runs
 from quatrain.cli.exit_codes import FAILED, INTERRUPTED, USAGE
+from quatrain.cli.options import spec_argument, specs_in_words
 from quatrain.components.wording import near
 
 NAME = "quatrain"
@@ -154,6 +155,8 @@ def _invoke(arguments: list[str]) -> int:
             error.format_message().rstrip("."),
             flags=re.DOTALL,
         )
+        if isinstance(error, click.MissingParameter) and error.param is spec_argument(error.ctx):
+            message = f"no SPEC; {specs_in_words()}"
         hint = f"; try `{error.ctx.command_path} --help`" if error.ctx else ""
         click.echo(f"error: {message}{'' if message.endswith('?') else hint}", err=True, color=True)
         return USAGE

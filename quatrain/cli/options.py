@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,10 @@ from quatrain.cli import completion
 if TYPE_CHECKING:
     from quatrain.vertex.client import Vertex
     from quatrain.vertex.submission import JobRequest
+
+
+MAX_SPECS, MAX_HEAD = 10, 1 << 20
+"""The specs that an error names, and the characters in which their sections are looked for."""
 
 
 class LocalPath(click.Path):
@@ -133,6 +138,31 @@ def with_options(*options: Any) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+def spec_argument(context: click.Context | None) -> click.Parameter | None:
+    """Returns the argument SPEC of a verb; None if it has none."""
+    parameters = context.command.params if context else []
+    return next((p for p in parameters if p.name == "spec" and p.param_type_name != "option"), None)
+
+
+def specs_in_words() -> str:
+    """Returns which specs lie in the current folder, or how one is made."""
+    found = [path.name for path in sorted(Path().glob("*.y*ml")) if _is_spec(path)]
+    more = ", ..." if len(found) > MAX_SPECS else ""
+    if found:
+        return f"this folder has {', '.join(found[:MAX_SPECS])}{more}"
+    return "this folder has none, and `quatrain init DATA --target COLUMN` writes one"
+
+
+def _is_spec(path: Path) -> bool:
+    """Whether a file has the sections of a spec, not those of cloud settings or of a pipeline."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            head = file.read(MAX_HEAD)
+    except OSError:
+        return False
+    return all(re.search(rf"^{key}:", head, re.MULTILINE) for key in ("source", "label"))
 
 
 def runner_options_of(pairs: Sequence[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,17 +14,14 @@ from quatrain.components.errors import QuatrainError
 if TYPE_CHECKING:
     from quatrain.results.listing import Root
 
-MAX_NAMES = 20
-"""The most folders that an error names."""
-
 
 @click.command()
-@click.argument("run", metavar="RUN", shell_complete=completion.runs)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=completion.runs)
 @with_options(*ROOT)
 @click.option("--open", "opens", is_flag=True, help="Open the report in a browser.")
 @JSON
-def report(run: str, root: str, cloud: str, opens: bool, as_json: bool) -> None:
-    """Print the steps, the metrics and the gate of a run.
+def report(run: str | None, root: str, cloud: str, opens: bool, as_json: bool) -> None:
+    """Print the steps, the metrics and the gate of a run, or of the one that started last.
 
     RUN is the folder of a run, or of a model for its latest run; gs://ROOT/NAME/RUN; or an id
     below the root: a part of it, NAME/ID, NAME, latest or champion.
@@ -35,11 +31,11 @@ def report(run: str, root: str, cloud: str, opens: bool, as_json: bool) -> None:
       quatrain report runs/flights/latest --open
     """  # noqa: D301
     from quatrain.components.storage import is_remote
-    from quatrain.results.find import find_place
+    from quatrain.results.find import find_place, last_place
     from quatrain.results.listing import open_root
 
     where = open_root(root, cloud, check=False)
-    place = find_place(run, where)
+    place = find_place(run, where) if run else last_place(where)
     if is_remote(place):
         _report_remote(place, where, opens, as_json)
     else:
@@ -48,13 +44,11 @@ def report(run: str, root: str, cloud: str, opens: bool, as_json: bool) -> None:
 
 def _report_folder(run: Path, opens: bool, as_json: bool) -> None:
     """Prints a run that has a folder here."""
-    from quatrain.local.runs import find_run, models_below
+    from quatrain.local.runs import find_run
     from quatrain.terminal.json_documents import run_document
     from quatrain.terminal.json_text import json_text
     from quatrain.terminal.printouts import run_details
 
-    if not (run / "run.json").is_file() and (models := models_below(run)):
-        raise QuatrainError(f"{run} is the folder of all runs; name one: {_joined(models)}")
     folder = find_run(run)
     click.echo(json_text(run_document(folder)) if as_json else run_details(folder))
     page = folder / "report.html"
@@ -83,8 +77,3 @@ def _refuse_to_open(place: Path | str) -> NoReturn:
     raise QuatrainError(
         f"{place} has no report.html, since the run did not reach evaluate; leave out --open"
     )
-
-
-def _joined(paths: Sequence[Path]) -> str:
-    more = ", ..." if len(paths) > MAX_NAMES else ""
-    return ", ".join(map(str, paths[:MAX_NAMES])) + more

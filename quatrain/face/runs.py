@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from html import escape
 from pathlib import Path
 
 from quatrain.calls import public
+from quatrain.components.wording import counted
 from quatrain.results.listing import list_last_runs, list_runs, open_root
+from quatrain.results.measured import html_table
 from quatrain.results.summary import RunSummary
-from quatrain.terminal.run_table import footnotes, run_table
+from quatrain.terminal.run_table import footnotes, run_cells, run_table
 
 WIDTH = 100
 """The columns of the table of runs where no terminal says how many it has."""
@@ -33,6 +36,17 @@ class Runs(list[RunSummary]):
     def __repr__(self) -> str:
         warnings = (f"warning: {problem}" for problem in self.problems)
         return "\n".join([*self.lines(WIDTH), *warnings])
+
+    def _repr_html_(self) -> str:
+        from quatrain.vertex.past_jobs import COUNTED
+
+        documents = [run.as_document() for run in self]
+        titles, rows = run_cells(documents, by_model=self.by_model)
+        notes = [*footnotes(documents, self.more, COUNTED)] if documents else []
+        notes += [f"warning: {problem}" for problem in self.problems]
+        what = "the last run of each model" if self.by_model else counted(len(self), "run")
+        table = html_table([[row[key] for key in titles] for row in rows], what, [*titles.values()])
+        return table + "".join(f"<div>{escape(note)}</div>" for note in notes)
 
     def lines(self, width: int) -> Iterator[str]:
         """Yields a table of the runs, with its notes; nothing without runs."""

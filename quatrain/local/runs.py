@@ -31,6 +31,9 @@ LINKS: dict[str, tuple[str, str, str]] = {
 MEASURED = "metrics.json"
 """The link to what the evaluation wrote, after which a run is measured."""
 
+MAX_NAMES = 20
+"""The most folders that an error names."""
+
 LATEST, CHAMPION = "latest", "champion"
 """Links beside the runs of a model, to the last that was measured and that passed its gate."""
 
@@ -211,7 +214,16 @@ def find_run(path: Path) -> Path:
     for folder in (path, path / LATEST, *started[-1:]):
         if (folder / "run.json").is_file():
             return folder
-    raise QuatrainError(f"{path} holds no run (no run.json); give <root>/<name>/latest")
+    if models := models_below(path):
+        more = ", ..." if len(models) > MAX_NAMES else ""
+        names = ", ".join(map(str, models[:MAX_NAMES]))
+        raise QuatrainError(f"{path} is the folder of all runs; name one: {names}{more}")
+    if not path.is_dir():
+        raise QuatrainError(f"{path} is no folder; name a run, or <root>/<name> for its latest run")
+    raise QuatrainError(
+        f"{path} holds no run (no run.json), so no model of that name ran yet; start one by "
+        f"`quatrain run`, or name another folder, as <root>/<name>"
+    )
 
 
 def replace_link(link: Path, target: str) -> None:

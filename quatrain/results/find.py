@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from quatrain.components import history
@@ -11,10 +11,20 @@ from quatrain.components.storage import is_remote, list_times
 from quatrain.components.wording import counted, near
 from quatrain.local.runs import CHAMPION, LATEST
 from quatrain.results.folders import run_folders
-from quatrain.results.listing import Root, RunsNotFound, job_ids, list_models
+from quatrain.results.listing import (
+    Root,
+    RunsNotFound,
+    job_ids,
+    list_last_runs,
+    list_models,
+    list_runs,
+)
 from quatrain.results.records import champion_of
+from quatrain.results.summary import RunSummary, newest_first
 from quatrain.trainer.failure import Failure
 
+NEWEST = 50
+"""The newest runs of each model, among which the last one that was measured is looked for."""
 SHOWN = 5
 """Ids or models that an error names at most."""
 
@@ -54,6 +64,51 @@ def find_place(text: str, root: Root) -> str:
             )
         return _champion(root.uri, names[0]) if part == CHAMPION else f"{root.uri}/{names[0]}"
     return _by_id(part, names, root)
+
+
+def last_place(root: Root) -> str:
+    """Returns where the run is that started last, of whichever model.
+
+    Raises:
+        RunsNotFound: The root has no runs.
+        QuatrainError: The root or the service cannot be read.
+    """
+    root.check()
+    return _last(list_last_runs(root).runs, root).place
+
+
+def last_pair(root: Root, before: str = "") -> tuple[str, str]:
+    """Returns two runs to compare: the last one that was measured is the second.
+
+    Args:
+        root: Where to look.
+        before: The place of the first; if empty, it is the champion, or if that is the second, the
+            run that was measured before.
+
+    Raises:
+        RunsNotFound: No run was measured, or only one.
+        QuatrainError: The root or the service cannot be read.
+    """
+    root.check()
+    name = _model_of(before)[1].rpartition("/")[2] if before else ""
+    names = [name] if name in list_models(root) else list_models(root)
+    runs = [run for each in names for run in list_runs(root, each, NEWEST).runs if run.measured]
+    now = _last(runs, root)
+    if before:
+        return before, now.place
+    champion = champion_of(root.uri, now.name)
+    if champion not in ("", now.run):
+        return f"{root.uri}/{now.name}/{champion}", now.place
+    earlier = [run for run in runs if run.name == now.name and run.run != now.run]
+    if not earlier:
+        raise RunsNotFound(f"{now.place} has no run before it to be compared with; name two runs")
+    return max(earlier, key=newest_first).place, now.place
+
+
+def _last(runs: Sequence[RunSummary], root: Root) -> RunSummary:
+    if not runs:
+        raise RunsNotFound(f"{root.uri} has no run that was measured; name another by --root")
+    return max(runs, key=newest_first)
 
 
 def _by_id(part: str, names: Iterable[str], root: Root) -> str:

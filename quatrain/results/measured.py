@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from quatrain.components.errors import QuatrainError
 from quatrain.components.evaluate.gate import verdict_of
 from quatrain.components.evaluate.measures.metrics import MetricEstimate
 from quatrain.components.wording import counted
 from quatrain.terminal.printouts import align
+
+
+class UnknownMetric(QuatrainError, KeyError):
+    """The run has no metric of this name; the message names those that it has."""
+
+    __str__ = Exception.__str__  # that of a KeyError is in quotes
 
 
 class Metrics(Mapping[str, MetricEstimate]):
@@ -33,6 +40,8 @@ class Metrics(Mapping[str, MetricEstimate]):
         }
 
     def __getitem__(self, name: str) -> MetricEstimate:
+        if name not in self._estimates:
+            raise UnknownMetric(f"no metric {name!r}; choose one of {', '.join(self._estimates)}")
         return self._estimates[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -122,12 +131,14 @@ CELL = "text-align:left;white-space:pre-wrap;font-variant-numeric:tabular-nums"
 CAPTION = "text-align:left;font-weight:600;white-space:nowrap;padding:0.4em 0.3em"
 
 
-def html_table(rows: Sequence[tuple[str, ...]], heading: str) -> str:
+def html_table(rows: Sequence[Sequence[str]], heading: str, titles: Sequence[str] = ()) -> str:
     """Returns rows of cells as a table below a heading, in the colours of the notebook."""
+    head = "".join(f'<th style="{CELL}">{escape(title)}</th>' for title in titles)
     cells = ("".join(f'<td style="{CELL}">{escape(cell)}</td>' for cell in row) for row in rows)
     body = "".join(f"<tr>{row}</tr>" for row in cells)
     caption = f'<caption style="{CAPTION}">{escape(heading)}</caption>'
-    return f"<table>{caption}<tbody>{body}</tbody></table>"
+    thead = f"<thead><tr>{head}</tr></thead>" if titles else ""
+    return f"<table>{caption}{thead}<tbody>{body}</tbody></table>"
 
 
 def _number(value: float | None) -> float:

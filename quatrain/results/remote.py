@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from quatrain.components.artifacts import ANOTHER_RUN
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import in_shape, read_manifest
 from quatrain.components.tiers import prices
 from quatrain.results.listing import Root, of_job
 from quatrain.results.run_files import RunFiles, files_of_run
 from quatrain.results.summary import RunSummary, joined
-from quatrain.terminal.printouts import RUN_AGAIN, metric_lines
+from quatrain.terminal.printouts import metric_lines
 from quatrain.terminal.run_table import duration, usd
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class RemoteRun:
             yield f"estimated at {usd(run.cost.model_dump())} USD: {COUNTED}"
         if self.metrics:
             yield ""
-            with in_shape(f"{self.report.rpartition('/')[0]}/metrics.json", RUN_AGAIN):
+            with in_shape(f"{self.report.rpartition('/')[0]}/metrics.json", ANOTHER_RUN):
                 yield from metric_lines(dict(self.metrics))
         if run.error:
             yield from ("", f"error: {run.error}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from quatrain.calls import public
+from quatrain.components.artifacts import ANOTHER_RUN
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.folder import in_shape, read_manifest
 from quatrain.components.specification.split import SPLITS
@@ -19,7 +20,7 @@ from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted, near
 from quatrain.results.measured import Gate, Metrics, html_table
 from quatrain.results.report import Report
-from quatrain.results.run_files import ANOTHER_RUN, Artifact, files_of_run
+from quatrain.results.run_files import Artifact, files_of_run
 from quatrain.results.tables import read_shards
 from quatrain.terminal.console import rows_in_words
 from quatrain.terminal.printouts import short_path

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from quatrain.components import history
+from quatrain.components.artifacts import ANOTHER_RUN
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.folder import MISSHAPEN, in_shape, read_manifest
 from quatrain.components.storage import is_remote
@@ -29,7 +30,6 @@ STEPS: Mapping[Artifact, str] = {
 """The step that writes each artifact."""
 LEAST_SLASHES = 3
 """A uri of a bucket with a model below it has these."""
-ANOTHER_RUN = "start another run"
 
 
 class RunFiles(Protocol):

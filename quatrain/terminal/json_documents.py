@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from quatrain.components.artifacts import ANOTHER_RUN
 from quatrain.components.folder import in_shape, read_manifest
 from quatrain.components.tiers import tiers
 from quatrain.components.tiers.prices import PriceError, Prices, load_prices
-from quatrain.terminal.printouts import RUN_AGAIN, status_of
+from quatrain.terminal.printouts import status_of
 
 
 def tier_documents(table: Path) -> list[dict[str, Any]]:
@@ -62,7 +63,7 @@ def run_document(folder: Path) -> dict[str, Any]:
         ArtifactError: A record cannot be read.
     """
     record = read_manifest(folder, "run.json", step="run")
-    with in_shape(folder / "run.json", RUN_AGAIN):
+    with in_shape(folder / "run.json", ANOTHER_RUN):
         status = status_of(record)
     is_measured = (folder / "metrics.json").is_file()
     page = folder / "report.html"

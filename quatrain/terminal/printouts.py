@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from quatrain.components.artifacts import ANOTHER_RUN
 from quatrain.components.evaluate.gate import verdict_of
 from quatrain.components.folder import MISSHAPEN, in_shape, read_manifest
 from quatrain.components.quick_run import is_quick, sentence
@@ -20,9 +21,6 @@ from quatrain.terminal.verdict import change_lines, failed_checks, warning_lines
 
 N_INPUTS = 5
 """Inputs that are named as the strongest."""
-
-
-RUN_AGAIN = "run again to have a whole one"
 
 
 def tier_table() -> str:
@@ -103,11 +101,11 @@ def gate_warning(model: str) -> str | None:
 def run_details(folder: Path) -> str:
     """Returns the steps, metrics and gate of a run, and the path of its report."""
     record = read_manifest(folder, "run.json", step="run")
-    with in_shape(folder / "run.json", RUN_AGAIN):
+    with in_shape(folder / "run.json", ANOTHER_RUN):
         lines = _step_lines(record)
     if (folder / "metrics.json").is_file():
         metrics = read_manifest(folder, "metrics.json", step="evaluate")
-        with in_shape(folder / "metrics.json", RUN_AGAIN):
+        with in_shape(folder / "metrics.json", ANOTHER_RUN):
             lines += ["", *metric_lines(metrics)]
     if record.get("error"):
         lines += ["", f"error: {record['error']}"]

@@ -49,6 +49,32 @@ def run_table(
         by_model: Whether the runs are of several models, so that each line begins with its own.
         year: The year that the times leave out; 0 for this one.
     """
+    titles, rows = run_cells(runs, zone, by_model=by_model, year=year)
+    lines = align([list(titles.values()), *([row[k] for k in titles] for row in rows)])
+    beyond = max(map(len, lines)) - width
+    if beyond > 0 and "changed" in titles:
+        longest = max(len(row["changed"]) for row in rows)
+        for row in rows:
+            row["changed"] = _cut(row["changed"], max(longest - beyond, MIN_CHANGED))
+        lines = align([list(titles.values()), *([row[k] for k in titles] for row in rows)])
+    return lines
+
+
+def run_cells(
+    runs: Sequence[RunDocument],
+    zone: datetime.tzinfo | None = None,
+    *,
+    by_model: bool = False,
+    year: int = 0,
+) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Returns the titles of the table of runs by their keys, and the cells of each run.
+
+    Args:
+        runs: Runs as documents.
+        zone: The time zone of the times; None for that of this machine.
+        by_model: Whether the runs are of several models, so that each line begins with its own.
+        year: The year that the times leave out; 0 for this one.
+    """
     ids = short_ids(runs)
     metrics = {run["metric"]["name"] for run in runs if run["metric"]}
     shared = metrics.pop() if len(metrics) == 1 else ""
@@ -59,7 +85,7 @@ def run_table(
             "started": local_time(run["started"], zone, year),
             "rows": f"{run['rows']['read']:,}" if run["rows"] else "",
             "metric": _metric(run["metric"], named=not shared),
-            "verdict": _cut(verdict(run), MAX_VERDICT),
+            "verdict": _cut(outcome(run), MAX_VERDICT),
             "changed": ",".join(run["changed"]),
             "wall_s": duration(run["wall_s"]),
             "cpu_s": "" if run["cpu_s"] is None else f"{run['cpu_s']:,.0f}",
@@ -72,14 +98,7 @@ def run_table(
     titles = {k: t for k, t in titles.items() if k in always or any(row[k] for row in rows)}
     if not by_model:
         del titles["name"]
-    lines = align([list(titles.values()), *([row[k] for k in titles] for row in rows)])
-    beyond = max(map(len, lines)) - width
-    if beyond > 0 and "changed" in titles:
-        longest = max(len(row["changed"]) for row in rows)
-        for row in rows:
-            row["changed"] = _cut(row["changed"], max(longest - beyond, MIN_CHANGED))
-        lines = align([list(titles.values()), *([row[k] for k in titles] for row in rows)])
-    return lines
+    return titles, rows
 
 
 def short_ids(runs: Sequence[RunDocument]) -> dict[str, str]:
@@ -103,12 +122,12 @@ def _without_shared_parts(run: RunDocument) -> str:
     return str(run["run"])
 
 
-def verdict(run: RunDocument) -> str:
+def outcome(run: RunDocument) -> str:
     """Returns the verdict of the gate with what it missed, or what became of a run without one."""
-    return f"quick, {_verdict(run)}" if run["quick"] else _verdict(run)
+    return f"quick, {_outcome(run)}" if run["quick"] else _outcome(run)
 
 
-def _verdict(run: RunDocument) -> str:
+def _outcome(run: RunDocument) -> str:
     gate = run["gate"]
     if gate and gate["passed"]:
         n_warnings = len(run["warnings"])

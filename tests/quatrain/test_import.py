@@ -31,7 +31,7 @@ def test_checking_a_spec_imports_no_library_of_the_steps():
 
 
 def test_everything_that_is_listed_is_there():
-    assert set(quatrain.__all__) <= set(dir(quatrain))
+    assert dir(quatrain) == sorted(quatrain.__all__)
     for name in quatrain.__all__:
         assert getattr(quatrain, name) is not None
 
@@ -40,7 +40,14 @@ def test_every_listed_error_is_a_quatrain_error():
     errors = [v for v in map(quatrain.__getattr__, quatrain.__all__) if isinstance(v, type)]
     errors = [error for error in errors if issubclass(error, BaseException)]
     assert len(errors) > 5
-    assert all(issubclass(error, quatrain.QuatrainError) for error in errors)
+    assert all(issubclass(error, (quatrain.QuatrainError, KeyboardInterrupt)) for error in errors)
+
+
+def test_every_error_that_a_call_may_end_with_is_listed():
+    from quatrain.local.run import GateStepFailed, RunInterrupted
+
+    assert quatrain.GateStepFailed is GateStepFailed
+    assert quatrain.RunInterrupted is RunInterrupted
 
 
 def test_the_version_is_the_distribution_s():

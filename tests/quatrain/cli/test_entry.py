@@ -91,7 +91,7 @@ def test_every_verb_s_help_fits_a_screen_and_has_an_example(capsys, verb):
     [
         (["rnu"], "error: no verb 'rnu'; did you mean 'run'?"),
         (["frobnicate"], "choose one of init, check, run, list"),
-        (["run"], "error: Missing argument 'SPEC'; try `quatrain run --help`"),
+        (["tiers", "--prices"], "error: Option '--prices' requires an argument"),
         (["run", "x.yaml", "--teir", "B"], "No such option"),
         (["compile", "-o", "training.txt"], "must end in .yaml"),
     ],
@@ -316,6 +316,34 @@ def test_the_folder_of_all_runs_names_what_is_in_it(capsys, tmp_path):
         assert f"name one: {tmp_path}/a, {tmp_path}/b\n" in err
 
 
+def test_a_verb_without_a_spec_names_those_of_the_folder(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cloud.yaml").write_text("project: p\n")
+    code, _, err = quatrain(capsys, "run")
+    made = "`quatrain init DATA --target COLUMN` writes one"
+    hint = "try `quatrain run --help`"
+    assert (code, err) == (2, f"error: no SPEC; this folder has none, and {made}; {hint}\n")
+    for name in ("a.yaml", "b.yml"):
+        (tmp_path / name).write_text("name: x\nsource:\n  uri: x.csv\nlabel: y\n")
+    for verb in ("run", "check", "submit", "doctor"):
+        code, _, err = quatrain(capsys, verb)
+        hint = f"try `quatrain {verb} --help`"
+        assert (code, err) == (2, f"error: no SPEC; this folder has a.yaml, b.yml; {hint}\n")
+
+
+def test_report_without_a_run_prints_the_one_that_started_last(capsys, tmp_path, monkeypatch):
+    from tests.quatrain.results.made_runs import put_folder, put_here
+
+    monkeypatch.chdir(tmp_path)
+    put_here(Path("runs"), "20261201T030000-000000", "2026-12-01T03:00:00Z")
+    put_folder(Path("runs"), "20261202T030000-000000", "2026-12-02T03:00:00Z", status="failed")
+    code, out, _ = quatrain(capsys, "report")
+    assert code == 0
+    assert out.startswith("m 20261202T030000-000000: failed")
+    code, _, err = quatrain(capsys, "report", "--root", "gone")
+    assert (code, err[:27]) == (1, "error: gone is no folder; n")
+
+
 def test_check_takes_a_tier_as_run_does(capsys, spec_path):
     code, _, err = quatrain(capsys, "check", spec_path, "--tier", "BASIK")
     assert (code, err) == (1, "error: unknown tier 'BASIK'; did you mean 'BASIC'?\n")
@@ -389,7 +417,7 @@ def test_a_record_of_another_shape_is_a_sentence_of_report(capsys, tmp_path, fil
     code, _, err = quatrain(capsys, "report", tmp_path)
     assert code == 1
     assert err.startswith(f"error: {tmp_path / file} is cut short or altered (")
-    assert err.endswith("; run again to have a whole one\n")
+    assert err.endswith("; start another run\n")
 
 
 def test_an_argument_too_many_is_named(capsys):

@@ -1,5 +1,6 @@
 """`quatrain.runs` lists what `quatrain list` prints, and each run can be opened."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,18 @@ def test_the_runs_of_a_model_show_what_the_command_line_prints(
             main(["list", *([name] if name else []), "--root", str(OLD)])
         printed = capsys.readouterr().out
         assert repr(quatrain.runs(OLD, name)) == printed.removesuffix("\n")
+
+
+def test_a_notebook_shows_the_runs_as_a_table() -> None:
+    listed = quatrain.runs(OLD, "toys")
+    page = listed._repr_html_()
+    assert page.startswith("<table><caption")
+    assert page.count("<tr>") == len(listed) + 1
+    table, notes = page.split("</table>")
+    cells = [re.sub("<[^>]*>", " ", row).split() for row in table.split("<tr>")[1:]]
+    *lines, note = repr(listed).splitlines()
+    assert cells == [line.split() for line in lines]
+    assert notes == f"<div>{note}</div>"
 
 
 def test_a_listed_run_opens_by_its_place() -> None:

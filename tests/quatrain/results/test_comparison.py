@@ -214,6 +214,23 @@ def test_runs_are_named_by_folders_links_ids_and_parts_of_ids(tmp_path, printed,
         assert out.splitlines()[1].split() == ["run", ID["one"], ID["two"]]
 
 
+def test_without_names_the_last_run_is_compared_with_the_champion_or_with_the_one_before(
+    tmp_path, printed, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    put_run(tmp_path / "runs", "one")
+    assert "has no run before it to be compared with; name two runs" in printed()[2]
+    put_run(tmp_path / "runs", "two")
+    champion = tmp_path / "runs/m/statistics/champion.json"
+    champion.parent.mkdir(exist_ok=True)
+    for run in ("one", "two"):
+        champion.write_text(json.dumps({"run": ID[run]}))
+        for words in ([], ["000001"]):
+            code, out, err = printed(*words)
+            assert (code, err) == (0, "")
+            assert out.splitlines()[1].split() == ["run", ID["one"], ID["two"]]
+
+
 def test_a_quick_run_is_marked_beside_one_of_all_rows(tmp_path, printed, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one = put_run(tmp_path / "runs", "one")
@@ -232,7 +249,7 @@ def test_a_quick_run_is_marked_beside_one_of_all_rows(tmp_path, printed, monkeyp
         (["2026", "latest"], "'2026' is a part of 2 ids of runs: m/20261130T060000-000002, m/2026"),
         (["1999", "latest"], "'1999' is no folder here and no run of runs"),
         (["champion", "latest"], "runs/m has no champion, since no run passed its gate"),
-        (["n/latest", "latest"], "runs/n holds no run"),
+        (["n/latest", "latest"], "runs/n is no folder; name a run"),
         (["gs://b", "latest"], "gs://b is no run; name one as gs://BUCKET/ROOT/NAME/RUN"),
     ],
 )

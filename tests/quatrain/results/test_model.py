@@ -113,5 +113,12 @@ def test_an_altered_model_is_refused_before_tensorflow_is_imported(
 
 
 def test_what_holds_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="holds no complete model"):
-        load_model(tmp_path)
+    run = tmp_path / "runs/toys/20261201T000000-000000"
+    run.mkdir(parents=True)
+    with pytest.raises(ArtifactError, match=r"is neither a model nor a run .*`quatrain run`, or"):
+        load_model(run.parent)
+    (run / "run.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=f"is a run without a model, .*report {run}` shows"):
+        load_model(run)
+    with pytest.raises(ArtifactError, match="toys has no run with a model"):
+        load_model(run.parent)

@@ -225,9 +225,21 @@ def test_a_run_that_read_no_rows_has_only_its_record(root: Path) -> None:
     assert repr(run).splitlines()[1] == "error: step preprocess failed: no rows"
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(QuatrainError, match="holds no run"):
-        Run(tmp_path)
+def test_what_is_no_run_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(QuatrainError, match=r"holds no run .*start one by `quatrain run`"):
+        Run(tmp_path / "runs/toys/statistics")
+    with pytest.raises(QuatrainError, match="gone is no folder; name a run"):
+        Run(tmp_path / "gone")
+    with pytest.raises(QuatrainError, match=f"is the folder of all runs; name one: {root}/toys"):
+        Run(root)
+
+
+def test_a_metric_that_the_run_lacks_is_an_error_that_names_those_it_has(run: Run) -> None:
+    with pytest.raises(KeyError) as refusal:
+        run.metrics["acc"]
+    assert isinstance(refusal.value, QuatrainError)
+    assert str(refusal.value).startswith("no metric 'acc'; choose one of auc, log_loss, accuracy, ")
+    assert run.metrics.get("acc") is None and "acc" not in run.metrics
 
 
 def test_a_run_in_a_bucket_is_read_by_its_record(remote: str, run: Run) -> None:
