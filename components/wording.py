@@ -57,10 +57,14 @@ def plain(text: str) -> str:
 def first_line(error: Exception) -> str:
     """Returns the first line of a library's error, or the name of its type if it has no text.
 
+    An error of the system is its file and its reason, without the number that Python puts first.
     Arrow wraps the error of Google's C++ client in a line of the client's own names. In it, the
     server's message stands between "last message of" and "error_info=".
     """
-    line = (str(error).splitlines() or [type(error).__name__])[0]
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    line = (text.splitlines() or [type(error).__name__])[0]
     message = re.search(r"last message of (.*?)(?: error_info=|$)", line)
     return message[1] if message else line
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,52 @@ def tiers(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     from quatrain.components.tiers.rules import load
 
     return [name for name in load()["tiers"] if name.startswith(incomplete.upper())]
+
+
+def settings(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Offers the keys of the spec that stands before, and those that its sections may have."""
+    from quatrain.components.documents import read_documents
+    from quatrain.components.errors import QuatrainError
+    from quatrain.components.specification.schema import ModelSpec
+
+    # click reads no argument of a line that ends in an option without its value.
+    file: Any = context.params.get("spec") or next(iter(context.args), None)
+    document: Any = None
+    if file:
+        with suppress(QuatrainError):
+            document = next(iter(read_documents(file)), None)
+    keys = {*_keys_of_schema(ModelSpec), *_keys_of_document(document)}
+    offered = (f"{key}=" for key in sorted(keys) if key and _is_offered(key))
+    return [key for key in offered if key.startswith(incomplete)]
+
+
+def _keys_of_document(value: Any, path: str = "") -> Iterator[str]:
+    """Yields the path of each value of a spec; the entries of a list are known by their names."""
+    if isinstance(value, list) and all(isinstance(v, dict) and "name" in v for v in value):
+        value = {entry["name"]: entry for entry in value}
+    if not (isinstance(value, dict) and value):
+        yield path.removesuffix(".")
+        return
+    for key, child in value.items():
+        yield from _keys_of_document(child, f"{path}{key}.")
+
+
+def _keys_of_schema(section: Any, path: str = "") -> Iterator[str]:
+    """Yields the path of each value that a section may have, in the sections below it too."""
+    from dataclasses import fields, is_dataclass
+    from types import UnionType
+    from typing import get_args, get_origin
+
+    for name, field in section.model_fields.items():
+        is_optional = get_origin(field.annotation) is UnionType
+        types = get_args(field.annotation) if is_optional else (field.annotation,)
+        inner = next((t for t in types if hasattr(t, "model_fields")), None)
+        if is_dataclass(field.annotation):  # the hyperparameters, which YAML writes beside it
+            yield from (f"{path}{setting.name}" for setting in fields(field.annotation))
+        elif inner:
+            yield from _keys_of_schema(inner, f"{path}{field.alias or name}.")
+        else:
+            yield f"{path}{field.alias or name}"
 
 
 def runs(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

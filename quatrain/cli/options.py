@@ -52,6 +52,7 @@ SET = click.option(
     multiple=True,
     metavar="A.B=C",
     help="Set a value: features.x.transform=log. Repeatable.",
+    shell_complete=completion.settings,
 )
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.wording import counted
 from quatrain.draft.draft import Draft
 from quatrain.draft.infer import infer, model_name
-from quatrain.draft.write import write
+from quatrain.draft.write import WIDTH, write
 from quatrain.validation.load import complete, validate
 from quatrain.validation.sample import check
 
@@ -61,10 +62,10 @@ class Proposal:
             f"{counted(len(spec.features), 'feature')}, split by {spec.split.by}"
         )
         for question in draft.questions:
-            yield f"look at: {question.text}"
+            yield from _wrapped(f"look at: {question.text}")
             yield from (f"    {line}" for line in question.lines)
         for remark in [*draft.remarks, *self.warnings]:
-            yield f"also: {remark}"
+            yield from _wrapped(f"also: {remark}")
 
     def write(self, path: Path | str) -> Proposal:
         """Writes the spec, whole or not at all, and returns the proposal with its path.
@@ -136,6 +137,12 @@ def check_place(path: Path) -> None:
         raise SpecError(f"{path} already exists; remove it, or choose another name")
     if not path.resolve().parent.is_dir():
         raise SpecError(f"{path}: there is no folder {path.parent}; create it first")
+
+
+def _wrapped(sentence: str) -> list[str]:
+    return textwrap.wrap(
+        sentence, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _read(text: str, folder: Path) -> ModelSpec:

@@ -17,7 +17,8 @@ def answer_lines(path: Path, n_copied: int, as_json: bool) -> Iterator[str]:
     """Yields the predictions of a Parquet file as lines.
 
     The classes of one row come with their probabilities, the likeliest first. Several rows are a
-    table: the copied columns, the class and its probability, or the number.
+    table: the copied columns, the class and its probability, or the number. A number has the digits
+    that it has in a CSV file of predictions.
 
     Args:
         path: The file, with the copied columns and then those of `prediction_schema`.
@@ -44,18 +45,18 @@ def answer_lines(path: Path, n_copied: int, as_json: bool) -> Iterator[str]:
 def _ranked(answer: Mapping[str, Any]) -> list[str]:
     """Returns the classes with their probabilities, the likeliest first, or the number."""
     if _CLASS not in answer:
-        return [f"{answer['prediction']:g}"]
+        return [str(answer["prediction"])]
     classes = {k.removeprefix(_PREFIX): v for k, v in answer.items() if k != _CLASS}
     ranked = sorted(classes.items(), key=lambda item: -item[1])
-    return align([(name, f"{value:.4f}") for name, value in ranked])
+    return align([(name, str(value)) for name, value in ranked])
 
 
 def _in_short(answer: Mapping[str, Any]) -> dict[str, str]:
     """Returns the class and its probability, or the number, as texts by their names."""
     if _CLASS not in answer:
-        return {"prediction": f"{answer['prediction']:g}"}
+        return {"prediction": str(answer["prediction"])}
     likeliest = answer[_CLASS]
-    return {_CLASS: likeliest, "probability": f"{answer[_PREFIX + likeliest]:.4f}"}
+    return {_CLASS: likeliest, "probability": str(answer[_PREFIX + likeliest])}
 
 
 def _short(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """A number stands with the right form of its noun."""
 
-from quatrain.components.wording import a_or_an, counted, near
+from quatrain.components.wording import a_or_an, counted, first_line, near
 
 
 def test_only_one_thing_is_singular() -> None:
@@ -26,3 +26,9 @@ def test_an_article_is_that_of_the_sound_which_follows() -> None:
 def test_the_nearest_word_is_found_whatever_its_letters() -> None:
     assert near("Dir", ["hir", "dir"]) == "; did you mean 'dir'?"
     assert near("dir", ["hir", "DIR"]) == "; did you mean 'DIR'?"
+
+
+def test_an_error_of_the_system_is_shown_without_its_number() -> None:
+    assert first_line(PermissionError(13, "Permission denied", "/r/a")) == "/r/a: Permission denied"
+    assert first_line(OSError(28, "No space left on device")) == "No space left on device"
+    assert first_line(OSError("cut short\nat byte 7")) == "cut short"

@@ -13,6 +13,7 @@ import pytest
 from quatrain.components.tiers import tiers
 
 ROOT = Path(__file__).parents[3]
+FROM_NAME = ("from", "name")
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def environ(tmp_path, monkeypatch):
     command.chmod(0o755)
     for name in ("flights.yaml", "flats.yml", "flat.csv", ".hidden.yaml", "x\x1b[2J.yaml"):
         (tmp_path / name).touch()
+    (tmp_path / "flats.yml").write_text("features:\n- {name: size, from: size}\n")
     for name in ("flights/20261201T030000-000000", "flights/20261208T030000-000000", "toys/1"):
         (tmp_path / "runs" / name).mkdir(parents=True)
     (tmp_path / "runs/flights/latest").symlink_to("20261208T030000-000000")
@@ -68,6 +70,10 @@ def completed_by_bash(environ, line):
             ],
         ),
         ("quatrain predict runs/t", ["runs/toys"]),
+        ("quatrain run flights.yaml --set train.ep", ["train.epochs="]),
+        ("quatrain run flights.yaml --set train.tune.t", ["train.tune.trials="]),
+        ("quatrain run flights.yaml --set evaluate.g", ["evaluate.gate="]),
+        ("quatrain check flats.yml --set features.s", [f"features.size.{k}=" for k in FROM_NAME]),
         ("quatrain list --root runs t", ["toys"]),
         ("quatrain logs mine --severity e", ["error"]),
         ("quatrain run bin/", ["compopt -o default", ""]),

@@ -1,5 +1,6 @@
 """`quatrain predict` on rows of the command line and of standard input: as on a file's rows."""
 
+import csv
 import errno
 import io
 import json
@@ -73,6 +74,18 @@ def test_the_classes_of_one_row_come_likeliest_first(predict):
     assert sorted(names) == ["a", "b", "c"]
     assert sorted(values, reverse=True) == list(values)
     assert sum(map(float, values)) == pytest.approx(1, abs=2e-4)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_printed_numbers_have_the_digits_of_a_file(predict, tmp_path, task):
+    (tmp_path / "rows.jsonl").write_text(ROWS)
+    assert predict(task, "rows.jsonl", "-o", "out.csv")[0] == 0
+    with open("out.csv", newline="") as file:
+        of_file = [{*row} for row in csv.reader(file)][1:]
+    _, out, _ = predict(task, "-", stdin=ROWS.encode())
+    assert all(
+        {*line.split()} <= row for line, row in zip(out.splitlines()[1:], of_file, strict=True)
+    )
 
 
 def test_the_answer_of_a_regression_is_a_number(predict):

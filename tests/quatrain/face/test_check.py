@@ -29,6 +29,14 @@ def test_a_proposal_shows_what_the_command_line_prints(
     assert (folder / "other.yaml").read_text() == again.text
 
 
+def test_a_proposal_fits_a_terminal(folder: Path) -> None:
+    many = [f"{i % 97},{'ABCDEFGH'[i % 8] * 30},{i % 2},{i % 2}" for i in range(600)]
+    (folder / "wide.csv").write_text("\n".join(["size,a_column_with_a_long_name,new,copy", *many]))
+    lines = repr(quatrain.init("wide.csv", "new")).splitlines()
+    assert any(line.startswith("look at: ") for line in lines)
+    assert max(map(len, lines)) <= 100
+
+
 def test_a_proposal_is_written_only_on_request(folder: Path) -> None:
     proposal = quatrain.init("toys.csv", "new", name="bought")
     assert [path.name for path in folder.iterdir()] == ["toys.csv"]
