@@ -29,6 +29,7 @@ UNLISTED = {
     ),
     **dict.fromkeys(("TierError", "UsageError", "ValueError"), "the same"),
     "FrameError": "about what someone passed in Python; column, row and type stand in the message",
+    "UnknownMetric": "the metrics that the run has stand in the message",
     "ArtifactError": "`is cut short or altered`, `is not the file that was exported` stand for it",
     "PortError": "the setting, the port and the system's reason stand in the message",
     "PackageError": "`the trainer package failed its check` stands for it",
