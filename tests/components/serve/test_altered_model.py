@@ -135,7 +135,7 @@ def test_the_server_finds_the_model_of_a_run_as_predict_does(model: Path, tmp_pa
     (tmp_path / "runs" / "champion").mkdir(parents=True)
     model.rename(tmp_path / "runs" / "champion" / "model")
     assert load(str(tmp_path / "runs")).classes == ("false", "true")
-    with pytest.raises(ArtifactError, match="holds no complete model"):
+    with pytest.raises(ArtifactError, match="is neither a model nor a run"):
         load(str(tmp_path / "runs" / "champion" / "model" / "variables"))
 
 

@@ -121,7 +121,7 @@ def test_an_unreadable_row_stops_with_its_place_and_nothing_is_written(
 
 
 def test_a_folder_without_metadata_is_not_a_model(tmp_path: Path, source: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"holds no complete model: there is no metadata\.json"):
+    with pytest.raises(ArtifactError, match=r"neither a model nor a run .no metadata\.json"):
         predict(tmp_path, source, tmp_path / "out.csv")
 
 
