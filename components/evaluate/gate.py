@@ -11,6 +11,14 @@ from quatrain.components.wording import counted
 
 LEVEL = 0.0005
 """A smaller relative difference reads `level`; as a percentage it would read 0.0 %."""
+FEW_ROWS = 100
+"""Fewer test rows prove little: their intervals are wide, and the normal ones are inaccurate."""
+OPPONENT = "boosted trees on the raw columns"
+WHERE_TO_LOOK = (
+    "look for columns that no feature reads, features that merge or drop values, and a training "
+    "that ended early"
+)
+"""What may be wrong with a model that loses against trees which know nothing of its features."""
 Bounds = Mapping[str, Mapping[str, float | None]]
 
 
@@ -19,6 +27,7 @@ def check_gate(
     bounds: Bounds,
     skew_tolerance: float,
     max_worse: float | None = None,
+    max_worse_than_trees: float | None = None,
 ) -> dict[str, Any]:
     """Returns the gate of metrics.json.
 
@@ -31,10 +40,12 @@ def check_gate(
         skew_tolerance: The largest difference allowed between raw and engineered rows.
         max_worse: How far the model's loss may exceed the champion's, as a share of it and beyond
             chance; None to leave the champion out of the gate.
+        max_worse_than_trees: The same for the opponent.
     """
     checks = [
         *(c for name, bound in bounds.items() for c in _check_bound(measured, name, bound)),
         *_check_champion(measured, max_worse),
+        *_check_opponent(measured, max_worse_than_trees),
         _check_prior(measured),
         _check_skew(measured, skew_tolerance),
     ]
@@ -116,6 +127,30 @@ def _check_champion(
     yield _result("champion", worse["value"], {"max": max_worse}, passed, rows, sentence)
 
 
+def _check_opponent(
+    measured: Mapping[str, Any], max_worse: float | None
+) -> Iterator[dict[str, Any]]:
+    """Yields the check against the opponent, if the spec bounds it.
+
+    Where there is no opponent, or too few rows to tell chance from a worse model, it passes, and
+    its sentence says why.
+    """
+    if max_worse is None:
+        return
+    opponent, rows, bound = measured["opponent"], measured["rows"], {"max": max_worse}
+    if opponent["why"]:
+        sentence = f"not compared with boosted trees: {opponent['why']}"
+        yield _result("opponent", None, bound, True, 0, sentence)
+        return
+    passed, sentence = True, against_opponent(measured)
+    if is_worse(opponent["worse"], max_worse):
+        passed = rows < FEW_ROWS
+        limit = f"the limit of {max_worse:.1%}" if max_worse else "chance"
+        sentence += f", beyond {limit}"
+        sentence += "; too few rows to fail by" if passed else f"; {WHERE_TO_LOOK}"
+    yield _result("opponent", opponent["worse"]["value"], bound, passed, rows, sentence)
+
+
 def _check_skew(measured: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
     """Returns the check that raw and engineered rows get the same answers, within a tolerance."""
     skew = measured["skew"]
@@ -157,11 +192,22 @@ def is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
 
 def against_champion(measured: Mapping[str, Any]) -> str:
     """Returns a sentence that compares the losses of the model and of the champion."""
-    champion, name = measured["champion"], loss_of(measured["task"])
-    ours, theirs = (m["metrics"][name]["value"] for m in (measured, champion))
-    worse = champion["worse"]
+    champion = measured["champion"]
+    return _against(measured, champion, f"the champion, run {champion['run']}")
+
+
+def against_opponent(measured: Mapping[str, Any]) -> str:
+    """Returns a sentence that compares the losses of the model and of the opponent."""
+    return _against(measured, measured["opponent"], OPPONENT)
+
+
+def _against(measured: Mapping[str, Any], rival: Mapping[str, Any], name_of_rival: str) -> str:
+    """Returns a sentence that compares the losses of the model and of a rival."""
+    name = loss_of(measured["task"])
+    ours, theirs = (m["metrics"][name]["value"] for m in (measured, rival))
+    worse = rival["worse"]
     if worse["value"] is None:
-        return f"the champion, run {champion['run']}, makes no error here to be compared by"
+        return f"there is no error of {name_of_rival} to be compared by"
     verdict = "level with"
     if abs(worse["value"]) >= LEVEL:
         verdict = f"{abs(worse['value']):.1%} {'worse' if worse['value'] > 0 else 'better'} than"
@@ -170,7 +216,7 @@ def against_champion(measured: Mapping[str, Any]) -> str:
         interval = ", the same on every row"
     return (
         f"{name}={ours:,.4f} on {counted(measured['rows'], 'test row')} is {verdict} {theirs:,.4f} "
-        f"of the champion, run {champion['run']}{interval}"
+        f"of {name_of_rival}{interval}"
     )
 
 

@@ -26,6 +26,7 @@ from quatrain.components.evaluate.measures.exact_sums import MeanSums
 from quatrain.components.evaluate.measures.measurements import (
     N_BINS_COARSE,
     Measurements,
+    OpponentComparison,
     PairedComparison,
     Skew,
     Statistics,
@@ -38,6 +39,12 @@ from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.row_sample import RowSample
 from quatrain.components.evaluate.measures.slice_values import Survey, rows_of_slices
 from quatrain.components.evaluate.measures.worst_rows import WorstRows, quoted
+from quatrain.components.evaluate.opponent.opponent import (
+    Opponent,
+    OpponentPlan,
+    ShardAnswers,
+    fit_opponent,
+)
 from quatrain.components.folder import Folder
 from quatrain.components.serve.served_model import (
     BATCH_ROWS,
@@ -85,6 +92,7 @@ class EvaluationPlan:
         model_sha256: The digest of the model's metadata.json.
         champion_sha256: That of the champion's.
         cache: The answers that earlier runs have recorded, and where this one records its own.
+        opponent: What the opponent is made of.
     """
 
     model: str
@@ -97,6 +105,7 @@ class EvaluationPlan:
     model_sha256: str = ""
     champion_sha256: str = ""
     cache: AnswerCache = field(default_factory=AnswerCache)
+    opponent: OpponentPlan = field(default_factory=OpponentPlan)
 
     @property
     def weight(self) -> str | None:
@@ -107,6 +116,19 @@ class EvaluationPlan:
     def label_columns(self) -> list[str]:
         """The label column of a shard, and the weight column if there is one."""
         return [LABEL, *([self.weight] if self.weight else [])]
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What was fitted to train rows, to compare the model with.
+
+    Attributes:
+        inputs: The single-input models, by engineered column.
+        opponent: The boosted trees.
+    """
+
+    inputs: Mapping[str, SingleInputModel]
+    opponent: Opponent
 
 
 class LoadedModels:
@@ -221,14 +243,13 @@ def count_shard(shard: Shard, plan: EvaluationPlan, reference: Reference) -> Col
     return sums
 
 
-def fit_inputs(
-    sums: ColumnSums, plan: EvaluationPlan, reference: Reference
-) -> dict[str, SingleInputModel]:
-    """Returns the single-input model of every engineered column."""
-    return {
+def fit_baselines(sums: ColumnSums, plan: EvaluationPlan, reference: Reference) -> Baselines:
+    """Returns the single-input model of every engineered column, and the opponent."""
+    inputs = {
         e.name: SingleInputModel.fit(sums.by_column[e.name], reference, e.cardinality is None)
         for e in plan.transform.engineered
     }
+    return Baselines(inputs, fit_opponent(plan.opponent, plan.transform, plan.cache))
 
 
 def score_shard(
@@ -236,24 +257,27 @@ def score_shard(
     plan: EvaluationPlan,
     models: LoadedModels,
     reference: Reference,
-    tables: Mapping[str, SingleInputModel],
+    baselines: Baselines,
 ) -> Measurements:
     """Scores a test shard, writes its predictions and returns its measurements."""
     champion = None if plan.champion is None else _Champion(shard, plan, models)
-    measured = _no_measurements(reference, champion)
+    opponent = ShardAnswers(baselines.opponent, shard.sha256, plan.cache)
+    measured = _no_measurements(reference, champion, opponent)
     own = plan.cache.recording(plan.model_sha256, shard.sha256)
     row = shard.first_row
     name = Path(shard.path).name.replace("test-", "predictions-")
     schema = prediction_schema(plan.transform, labelled=True)
     with Folder(plan.out).create(name) as stream, pq.ParquetWriter(stream, schema) as writer:
         for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
-            scored = _score(batch, row, plan, models.model, champion, reference, tables)
+            rivals = _Rivals(baselines.inputs, champion, opponent)
+            scored = _score(batch, row, plan, models.model, rivals, reference)
             batch_measured, answers, predictions = scored
             measured += batch_measured
             own.add(answers)
             row += batch.num_rows
             writer.write_table(predictions)
     own.write()
+    opponent.end()
     if champion:
         champion.end()
     return measured
@@ -281,18 +305,35 @@ def _raw_columns(plan: EvaluationPlan) -> list[str]:
     return list(dict.fromkeys([*(i.name for i in plan.transform.inputs), *plan.slices]))
 
 
-def _no_measurements(reference: Reference, champion: _Champion | None) -> Measurements:
+def _no_measurements(
+    reference: Reference, champion: _Champion | None, opponent: ShardAnswers
+) -> Measurements:
     """Returns the zero to which the measurements of batches are added."""
     empty = no_rows(reference)
+    nothing = PairedComparison(empty, MeanSums())
     return Measurements(
         empty,
         PairedComparison(no_rows(reference, N_BINS_COARSE), MeanSums()),
         {},
         {},
-        champion=PairedComparison(empty, MeanSums()) if champion and not champion.error else None,
+        champion=nothing if champion and not champion.error else None,
         champion_error=champion.error if champion else "",
         champion_runs=frozenset([champion.run] if champion and champion.run else []),
+        opponent=OpponentComparison(
+            None if opponent.why else nothing,
+            opponent.why,
+            frozenset([opponent.run] if opponent.run else []),
+        ),
     )
+
+
+@dataclass(frozen=True)
+class _Rivals:
+    """What the model is compared with on a shard: single inputs, the champion, the opponent."""
+
+    inputs: Mapping[str, SingleInputModel]
+    champion: _Champion | None
+    opponent: ShardAnswers
 
 
 def _score(
@@ -300,9 +341,8 @@ def _score(
     row: int,
     plan: EvaluationPlan,
     model: ServedModel,
-    champion: _Champion | None,
+    rivals: _Rivals,
     reference: Reference,
-    tables: Mapping[str, SingleInputModel],
 ) -> tuple[Measurements, np.ndarray, pa.Table]:
     """Returns the measurements, the answers and the predictions of a batch.
 
@@ -311,9 +351,8 @@ def _score(
         row: Number of its first row in the test split, from 0.
         plan: What to measure.
         model: The model.
-        champion: The answers of the champion, if there is one.
+        rivals: What it is compared with.
         reference: What the rows are measured against.
-        tables: The single-input models, by engineered column.
 
     Raises:
         ArtifactError: An answer of the model is not a finite number.
@@ -326,10 +365,13 @@ def _score(
     columns = raw_inputs(raw, plan.transform.inputs)
     answers = model.answer(columns)
     _check_finite(answers, row, raw)
-    comparison = None
-    theirs = champion.answer(columns, len(labels)) if champion else None
-    if theirs is not None:
-        comparison = PairedComparison.of(reference, labels, answers, theirs, weights)
+    champion = rivals.champion
+
+    def compared(theirs: np.ndarray | None) -> PairedComparison | None:
+        if theirs is None:
+            return None
+        return PairedComparison.of(reference, labels, answers, theirs, weights)
+
     losses, classes = row_losses(reference, labels, answers), plan.transform.label.classes
     worst = WorstRows.of(plan.report_rows, row, losses, labels, answers, classes, read, weights)
     prior = baseline.trivial_answer(reference, len(labels))
@@ -338,14 +380,15 @@ def _score(
         PairedComparison.of(reference, labels, answers, prior, weights, N_BINS_COARSE),
         {
             name: measure(reference, labels, t.answer(engineered[name]), weights, N_BINS_COARSE)
-            for name, t in tables.items()
+            for name, t in rivals.inputs.items()
         },
         dict(_measure_slices(reference, batch, labels, answers, weights)),
         _skew(model, columns, engineered, answers / reference.deviation, reference, row, raw),
-        comparison,
+        compared(champion.answer(columns, len(labels)) if champion else None),
         champion.error if champion else "",
         worst,
         RowSample.of(batch.select(_sampled_columns(plan)), row, plan.budget.max_rows),
+        opponent=OpponentComparison(compared(rivals.opponent.answer(batch)), rivals.opponent.why),
     )
     return measured, answers, prediction_table(plan.transform, answers, labels)
 

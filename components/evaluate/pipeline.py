@@ -1,6 +1,6 @@
 """The Beam pipeline of the evaluation: survey both splits, count train rows, score test rows.
 
-    Create(shards) -> survey -> reference -> count inputs -> fit inputs -> score -> explain
+    Create(shards) -> survey -> reference -> count inputs -> fit baselines -> score -> explain
 
 An element is a shard, never a row: `passes` does the work of a shard. The pipeline writes one JSON
 file of measurements, and the predictions of every test shard. The statistics are exact, so they may
@@ -11,7 +11,7 @@ statistics, and `score` raises it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial, reduce
 from operator import add
@@ -23,16 +23,16 @@ from apache_beam.utils.shared import Shared
 
 from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError, ErrorRecord, QuatrainError, RunnerError
-from quatrain.components.evaluate.measures.baseline import SingleInputModel
 from quatrain.components.evaluate.measures.measurements import Measurements
 from quatrain.components.evaluate.measures.reference import Reference
 from quatrain.components.evaluate.measures.slice_values import Survey
 from quatrain.components.evaluate.passes import (
+    Baselines,
     EvaluationPlan,
     LoadedModels,
     Shard,
     count_shard,
-    fit_inputs,
+    fit_baselines,
     load_models,
     score_shard,
     summarize_model,
@@ -116,16 +116,16 @@ def _build(
     reference = beam.pvalue.AsSingleton(
         survey | "reference" >> beam.Map(_recording(_reference), plan)
     )
-    tables = beam.pvalue.AsSingleton(
+    baselines = beam.pvalue.AsSingleton(
         train_shards
         | "count inputs" >> beam.Map(_recording(count_shard), plan, reference)
         | "merge counts" >> beam.CombineGlobally(MergeStatistics()).without_defaults()
-        | "fit inputs" >> beam.Map(_recording(fit_inputs), plan, reference)
+        | "fit baselines" >> beam.Map(_recording(fit_baselines), plan, reference)
     )
     models = SharedModels(plan)
     done = (
         test_shards
-        | "score" >> beam.ParDo(ScoreShards(plan, models), reference, tables)
+        | "score" >> beam.ParDo(ScoreShards(plan, models), reference, baselines)
         | "merge measurements" >> beam.CombineGlobally(MergeStatistics()).without_defaults()
         | "explain" >> beam.ParDo(ExplainModel(plan, models))
         | "write" >> beam.FlatMap(_write_summary, scratch).with_output_types(tuple[str, str])
@@ -186,10 +186,10 @@ class ScoreShards(beam.DoFn):
         self,
         shard: Shard,
         reference: Reference | ErrorRecord,
-        tables: Mapping[str, SingleInputModel] | ErrorRecord,
+        baselines: Baselines | ErrorRecord,
     ) -> Iterator[Measurements | ErrorRecord]:
         """Yields the measurements of a shard."""
-        yield _record(score_shard, shard, self._plan, self._models, reference, tables)
+        yield _record(score_shard, shard, self._plan, self._models, reference, baselines)
 
 
 class ExplainModel(beam.DoFn):

@@ -20,11 +20,13 @@ from quatrain.components.evaluate.champion import find_champion, split_of
 from quatrain.components.evaluate.changes import not_compared, record_of, since_last_run
 from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.importance.budget import Budget
+from quatrain.components.evaluate.opponent.opponent import OpponentPlan
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
 from quatrain.components.evaluate.report.report import render
 from quatrain.components.evaluate.this_run import ThisRun
 from quatrain.components.evaluate.warning import Evidence, run_warnings
 from quatrain.components.folder import commit, read_manifest
+from quatrain.components.preprocess.raw_sample import STEM
 from quatrain.components.quick_run import NOT_COMPARED, is_quick
 from quatrain.components.serve.served_model import on_this_machine, read_metadata
 from quatrain.components.specification.parameter import read_parameter
@@ -99,24 +101,25 @@ def evaluate_model(
             quick = is_quick(manifest)
             n_rows = 0 if quick else manifest["rows"]["read"]  # the budget of a small table
             champion = None if quick else find_champion(root, checked, transform)
-            opponent = champion.model if champion and not champion.why else None
+            rival = champion.model if champion and not champion.why else None
             served, shards = str(model_folder), mounted(examples)
             if launch.remote:  # its workers have neither the copy nor a mount
                 served, shards = f"{model}/model", examples
-                opponent = opponent and unmounted(opponent)
+                rival = rival and unmounted(rival)
+            train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             plan = EvaluationPlan(
                 served,
                 transform,
                 checked.evaluate.slices,
                 folder.uri,
-                opponent,
+                rival,
                 checked.evaluate.report_rows,
                 _budget(checked, metadata, transform, n_rows),
                 digest,
                 champion.metadata if champion else "",
                 AnswerCache(root, this_run.id, cached),
+                _opponent_plan(shards, manifest, test, quick),
             )
-            train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             rows = manifest["rows"]["test"]
             print(
                 f"evaluate: {counted(rows, 'test row')} in {counted(len(test), 'shard')}",
@@ -124,15 +127,19 @@ def evaluate_model(
             )
             measured = pipeline.score(plan, train, test, launch, checked.name)
             plan.cache.trim()
-            runs = measured.pop("champion_runs")
+            answers = {
+                f"{name}'s answers": ", ".join(runs)
+                for name in ("champion", "opponent")
+                if (runs := measured.pop(f"{name}_runs"))
+            }
             if champion:
                 identity = {"run": champion.run, "made": champion.created, "why": champion.why}
                 measured["champion"] = {**identity, **(measured["champion"] or {})}
             classes, made = metadata["classes"], this_run.created
             evidence = Evidence(measured, classes, manifest, statistics, drift_document, made)
             metrics = _metrics(checked, metadata, digest, evidence, this_run)
-            if runs:
-                metrics[CACHED] = {"champion's answers": ", ".join(runs)}
+            if answers:
+                metrics[CACHED] = answers
             document = checked.as_document()
             now = record_of(document, metrics)
             metrics["changes"] = (
@@ -156,6 +163,28 @@ def _budget(
     """
     ours = metadata if spec.train.trainer is None else {}
     return Budget.of(spec.evaluate.importance, ours, transform, n_rows)
+
+
+def _opponent_plan(
+    examples: str, manifest: Mapping[str, Any], test: Sequence[Shard], quick: bool
+) -> OpponentPlan:
+    """Returns what the opponent is made of.
+
+    Args:
+        examples: The folder as the workers see it.
+        manifest: The manifest of the folder.
+        test: The test shards.
+        quick: Whether the model has trained on a sample for a few epochs.
+    """
+    if quick:
+        return OpponentPlan(why=NOT_COMPARED)
+    files = manifest["files"]
+
+    def shards(stem: str) -> tuple[tuple[str, str], ...]:
+        names = sorted(name for name in files if name.startswith(f"{stem}-"))
+        return tuple((f"{examples}/{name}", files[name]) for name in names)
+
+    return OpponentPlan(shards(STEM), shards("validation"), tuple(s.sha256 for s in test))
 
 
 def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
@@ -253,7 +282,8 @@ def _metrics(
     measured, manifest = dict(evidence.measured), evidence.manifest
     bounds = {name: bound.model_dump() for name, bound in spec.evaluate.gate.items()}
     tolerance = spec.evaluate.skew_tolerance
-    gate = check_gate(measured, bounds, tolerance, spec.evaluate.champion.fail)
+    limits = (spec.evaluate.champion.fail, spec.evaluate.opponent.fail)
+    gate = check_gate(measured, bounds, tolerance, *limits)
     unquoted: dict[str, Any] = {} if spec.evaluate.report_rows else {"inputs": {}}
     return {
         "version": VERSION,

@@ -12,11 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from quatrain.components.evaluate.gate import against_champion, is_worse, meets, prior_of
+from quatrain.components.evaluate.gate import (
+    FEW_ROWS,
+    WHERE_TO_LOOK,
+    against_champion,
+    against_opponent,
+    is_worse,
+    meets,
+    prior_of,
+)
 from quatrain.components.evaluate.measures.metrics import loss_of
 from quatrain.components.preprocess.checks.split_problems import leak_warnings
 from quatrain.components.preprocess.drift.compare import checks_of, sentence_of
-from quatrain.components.specification.schema import Limit, ModelSpec
+from quatrain.components.quick_run import is_quick
+from quatrain.components.specification.schema import Limit, ModelSpec, OpponentLimit
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted
 from quatrain.trainer.features.base import TIMES
@@ -32,6 +41,7 @@ KINDS: Mapping[str, str] = {
     "bias": SERIOUS,
     "drift": SERIOUS,
     "champion": SERIOUS,
+    "opponent": SERIOUS,
     "not_compared": SERIOUS,
     "empty_gate": SERIOUS,
     "never_predicted": MINOR,
@@ -40,14 +50,13 @@ KINDS: Mapping[str, str] = {
     "rare_class": MINOR,
     "future_times": MINOR,
     "sizes": MINOR,
+    "no_opponent": MINOR,
     "rows": MINOR,
 }
 """The severity of each kind, the most harmful first; docs/operations.md says what each means.
 
 A verdict with a serious warning is not plain green.
 """
-FEW_ROWS = 100
-"""Fewer test rows prove little: their intervals are wide, and the normal ones are inaccurate."""
 FEW_OF_CLASS = 10
 """Fewer test rows of a class say little about its recall."""
 BIAS = 0.1
@@ -112,6 +121,8 @@ def run_warnings(spec: ModelSpec, evidence: Evidence) -> list[dict[str, str]]:
     found += _of_baselines(measured)
     found += _of_bias(measured)
     found += _of_champion(measured, spec.evaluate.champion)
+    if not is_quick(evidence.manifest):
+        found += _of_opponent(measured, spec.evaluate.opponent)
     found += _empty_gate(measured, spec)
     found += _never_predicted(measured, evidence.classes)
     order = list(KINDS)
@@ -270,6 +281,20 @@ def _of_champion(measured: Mapping[str, Any], limit: Limit) -> Iterator[RunWarni
     )
     if warns and not fails:
         yield RunWarning("champion", against_champion(measured))
+
+
+def _of_opponent(measured: Mapping[str, Any], limit: OpponentLimit) -> Iterator[RunWarning]:
+    """Yields why there is no opponent, or that the model is worse by more than `warn`."""
+    opponent = measured["opponent"]
+    if opponent["why"]:
+        if limit.warn is not None or limit.fail is not None:
+            sentence = f"not compared with boosted trees: {opponent['why']}"
+            yield RunWarning("no_opponent", sentence)
+        return
+    fails = limit.fail is not None and is_worse(opponent["worse"], limit.fail)
+    if limit.warn is None or fails or not is_worse(opponent["worse"], limit.warn):
+        return
+    yield RunWarning("opponent", f"{against_opponent(measured)}; {WHERE_TO_LOOK}")
 
 
 def _empty_gate(measured: Mapping[str, Any], spec: ModelSpec) -> Iterator[RunWarning]:

@@ -41,6 +41,11 @@ class LookupColumn:
         rows = pa.array(self.rows[start : start + length])
         return pc.take(self.values, rows, boundscheck=False)
 
+    def take(self, places: np.ndarray) -> pa.Array:
+        """Returns the values of the rows at `[M]` places; `cast` must have made them Arrow's."""
+        rows = places if self.rows is None else self.rows[places]
+        return pc.take(self.values, pa.array(rows), boundscheck=False)
+
 
 def lookup_column(column: pa.Array) -> LookupColumn:
     """Returns a column that `compact` returned, codes or values, as a lookup."""

@@ -21,6 +21,7 @@ from quatrain.components.preprocess.engineered_columns import LookupColumn, appl
 from quatrain.components.preprocess.job import PENDING, PreprocessJob
 from quatrain.components.preprocess.kept_rows import KeptRows, read_kept_rows
 from quatrain.components.preprocess.output_folder import Folder, HashingStream
+from quatrain.components.preprocess.raw_sample import STEM, PlainColumns, sampled_places, share_of
 from quatrain.components.preprocess.summary import statistics_document
 from quatrain.components.preprocess.summary.evidence import Evidence
 from quatrain.components.preprocess.summary.summary import RunningSummary, Summary
@@ -196,7 +197,10 @@ def engineer_range(job: PreprocessJob, cleaned: CleanedRange, fitted: FitResult)
     """Second pass: applies the transform to the spilled rows of a range, and writes its shards."""
     transform = Transform.from_json(fitted.transform)
     schemas = {s: _shard_schema(job, transform, raw=s != "train") for s in SPLITS}
-    names = {s: job.shard(s, cleaned.index) for s in SPLITS}
+    plain = PlainColumns.of(transform)
+    schemas[STEM] = _sample_schema(schemas["test"], plain)
+    share = share_of((fitted.manifest or {})["rows"]["train"], plain.most_rows())
+    names = {s: job.shard(s, cleaned.index) for s in schemas}
     rows = dict.fromkeys(SPLITS, 0)
     with ExitStack() as stack:
         files = {
@@ -206,6 +210,10 @@ def engineer_range(job: PreprocessJob, cleaned: CleanedRange, fitted: FitResult)
         for batch, sizes in zip(read_spilled(job, cleaned), cleaned.sizes, strict=True):
             columns = _engineered(job, transform, batch)
             columns = {f.name: columns[f.name].cast(f.type) for f in schemas["test"]}
+            sampled = sampled_places(cleaned.index, rows["train"], sizes[0], share)
+            if len(sampled):
+                part = [columns[n].take(sampled) for n in schemas[STEM].names]
+                files[STEM][1].write_table(pa.table(part, schemas[STEM]))
             starts = np.cumsum([0, *sizes[:-1]]).tolist()
             for name, start, size in zip(SPLITS, starts, sizes, strict=True):
                 rows[name] += size
@@ -278,6 +286,13 @@ def _shard_schema(job: PreprocessJob, transform: Transform, *, raw: bool) -> pa.
     types = {c.name: TYPES[c.type] for c in job.counted_columns}
     raw_fields = [pa.field(RAW_PREFIX + n, types[n]) for n in job.raw_columns] if raw else []
     return pa.schema([*engineered, *target, *raw_fields])
+
+
+def _sample_schema(schema: pa.Schema, plain: PlainColumns) -> pa.Schema:
+    """Returns the columns of a shard of the sample: label, weight, and what trees take as it is."""
+    names = {LABEL, WEIGHT, *(e.name for e in plain.engineered)}
+    names |= {RAW_PREFIX + name for name in plain.raw}
+    return pa.schema([field for field in schema if field.name in names])
 
 
 def _spill(batch: pa.RecordBatch, file: pa.NativeFile) -> None:

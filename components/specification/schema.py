@@ -74,6 +74,13 @@ class Limit(Section):
         return self
 
 
+class OpponentLimit(Limit):
+    """By which share a model's loss may exceed the opponent's; 0: no worse beyond chance."""
+
+    warn: Annotated[float, Field(ge=0)] | None = None
+    fail: Annotated[float, Field(ge=0)] | None = None
+
+
 class Importance(Section):
     """What it may take to say which inputs matter; without `cpu_s`, the table's size decides."""
 
@@ -88,6 +95,7 @@ class Evaluate(Section):
     slices: tuple[str, ...] = ()
     gate: dict[str, Bound] = {}  # noqa: RUF012 - pydantic copies a default
     champion: Limit = Limit(warn=0.01, fail=0.05)
+    opponent: OpponentLimit = OpponentLimit(warn=0.0)
     skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
     report_rows: Annotated[int, Field(ge=0, le=100)] = 20
     importance: Importance = Importance()

@@ -14,6 +14,10 @@ DRIFTED_R2 = -0.05
 
 The gain of a column then starts below 0, and half of it may be worse than the test rows' own mean.
 """
+OPPONENT = {"fail": 0}
+WHY_OPPONENT = (
+    "boosted trees on the raw columns must not be better beyond chance; a larger share allows more"
+)
 SLICES = 3
 """The most slices that a draft has."""
 SLICE_LEVELS = 12
@@ -28,7 +32,7 @@ def evaluation(table: TableProfile, features: list[Entry]) -> tuple[dict[str, An
         if c.name in {f.value["from"] for f in features if f.is_active} and _is_slice(c)
     ][:SLICES]
     gate, why = _gate(table, features)
-    return {"slices": slices, "gate": gate}, why
+    return {"slices": slices, "gate": gate, "opponent": OPPONENT}, why
 
 
 def _is_slice(column: ColumnProfile) -> bool:

@@ -17,7 +17,7 @@ from quatrain.components.specification.source import Source
 from quatrain.components.wording import counted
 from quatrain.draft.draft import Draft, Entry, Question, TableProfile
 from quatrain.draft.features import exclusions_of, features_of
-from quatrain.draft.gate import evaluation
+from quatrain.draft.gate import WHY_OPPONENT, evaluation
 from quatrain.draft.leaks import find_leaks
 from quatrain.draft.profile.column_names import names_an_entity, quoted
 from quatrain.draft.profile.column_profile import ColumnProfile
@@ -203,6 +203,7 @@ def _draft(
         "split": split.why,
         "train.max_steps": why_train,
         "evaluate.gate": why_gate,
+        "evaluate.opponent": WHY_OPPONENT,
     }
     about = [
         f"The label is {table.target!r}; types, split, features and gate come from "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.components.artifacts import ANOTHER_RUN
-from quatrain.components.evaluate.gate import verdict_of
+from quatrain.components.evaluate.gate import against_opponent, verdict_of
 from quatrain.components.folder import MISSHAPEN, in_shape, read_manifest
 from quatrain.components.quick_run import is_quick, sentence
 from quatrain.components.storage import read_file
@@ -172,6 +172,15 @@ def _importance_lines(metrics: dict[str, Any]) -> Iterator[str]:
         yield f"  (how much {metrics['importance_basis']['loss']} rises when one is shuffled)"
 
 
+def _opponent_lines(metrics: dict[str, Any]) -> Iterator[str]:
+    """Yields the comparison with the opponent, unless a check of the gate or a warning says it."""
+    opponent = metrics.get("opponent")  # a run of an earlier version has none
+    said = [c["metric"] for c in metrics["gate"]["checks"]]
+    said += [w["kind"] for w in metrics.get("warnings", ())]
+    if opponent and not opponent["why"] and "opponent" not in said:
+        yield against_opponent(metrics)
+
+
 def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
     """Yields the metrics with their intervals, the verdict, and what has changed."""
     rows = []
@@ -186,6 +195,7 @@ def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
         yield sentence(metrics["sample"], metrics["run"]["rows"]["read"])
     yield f"{counted(metrics['rows'], 'test row')}{intervals}"
     yield from align(rows)
+    yield from _opponent_lines(metrics)
     yield from _importance_lines(metrics)
     yield f"gate {verdict_of(metrics)}"
     yield from failed_checks(metrics)

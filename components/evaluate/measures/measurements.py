@@ -88,11 +88,11 @@ class Skew:
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """An opponent of the model on the same rows, the champion or the train prior; `+` merges.
+    """A rival of the model on the same rows: champion, boosted trees or train prior; `+` merges.
 
     Attributes:
-        statistics: The opponent's own.
-        difference: Sums over rows of the model's loss minus the opponent's: the log-loss, or the
+        statistics: The rival's own.
+        difference: Sums over rows of the model's loss minus the rival's: the log-loss, or the
             squared error. A hard row is hard for both, so the difference varies far less than
             either loss, and its interval is that much narrower.
     """
@@ -106,14 +106,14 @@ class PairedComparison:
         reference: Reference,
         labels: np.ndarray,
         outputs: np.ndarray,
-        opponent_outputs: np.ndarray,
+        rival_outputs: np.ndarray,
         weights: np.ndarray | None = None,
         n_bins: int = N_BINS,
     ) -> PairedComparison:
         """Returns the comparison on a batch, from the outputs of both."""
-        ours, theirs = (row_losses(reference, labels, o) for o in (outputs, opponent_outputs))
+        ours, theirs = (row_losses(reference, labels, o) for o in (outputs, rival_outputs))
         w = reference.units(weights, len(labels)) / reference.unit
-        measured = measure(reference, labels, opponent_outputs, weights, n_bins)
+        measured = measure(reference, labels, rival_outputs, weights, n_bins)
         return cls(measured, MeanSums.of(ours - theirs, w))
 
     def __add__(self, other: PairedComparison) -> PairedComparison:
@@ -123,7 +123,7 @@ class PairedComparison:
 
     @property
     def worse(self) -> MetricEstimate:
-        """How far the model's loss exceeds the opponent's, as a share; below 0 the model is better.
+        """How far the model's loss exceeds the rival's, as a share; below 0 the model is better.
 
         The loss is the log-loss or RMSE; the interval is that of the paired difference.
         """
@@ -162,6 +162,32 @@ def row_losses(reference: Reference, labels: np.ndarray, outputs: np.ndarray) ->
 
 
 @dataclass(frozen=True)
+class OpponentComparison:
+    """The comparison with the opponent, or why there is none; `+` merges.
+
+    Attributes:
+        paired: The comparison on the same rows; None without one.
+        why: Why there is none.
+        runs: The runs that have recorded its answers which were taken.
+    """
+
+    paired: PairedComparison | None = None
+    why: str = ""
+    runs: frozenset[str] = frozenset()
+
+    def __add__(self, other: OpponentComparison) -> OpponentComparison:
+        paired = self.paired + other.paired if self.paired and other.paired else None
+        return OpponentComparison(paired, self.why or other.why, self.runs | other.runs)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the opponent as metrics.json has it."""
+        if self.why or self.paired is None:
+            return {"why": self.why}
+        paired = self.paired
+        return {"why": "", "metrics": paired.statistics.metrics(), "worse": paired.worse}
+
+
+@dataclass(frozen=True)
 class Measurements:
     """Everything that is measured on test rows; `+` merges.
 
@@ -176,6 +202,7 @@ class Measurements:
         worst: The rows with the largest loss.
         sample: Rows to explain the model with.
         champion_runs: The runs that have recorded answers of the champion which were taken.
+        opponent: The comparison with the opponent on all rows.
     """
 
     overall: Statistics
@@ -188,6 +215,7 @@ class Measurements:
     worst: WorstRows = field(default_factory=WorstRows)
     sample: RowSample = field(default_factory=RowSample)
     champion_runs: frozenset[str] = frozenset()
+    opponent: OpponentComparison = OpponentComparison()
 
     def __add__(self, other: Measurements) -> Measurements:
         return Measurements(
@@ -201,6 +229,7 @@ class Measurements:
             self.worst + other.worst,
             self.sample + other.sample,
             self.champion_runs | other.champion_runs,
+            self.opponent + other.opponent,
         )
 
 
@@ -224,6 +253,7 @@ def summarize(measured: Measurements, columns: Mapping[str, Sequence[str]]) -> d
         "metrics": measured.overall.metrics(),
         "baseline": _baselines(measured.trivial, measured.inputs, columns),
         "champion": _champion(measured),
+        "opponent": measured.opponent.as_json(),
         "slices": [
             {"column": column, "value": value, "rows": s.rows, "metrics": s.metrics()}
             for (column, value), s in slices
@@ -238,6 +268,7 @@ def summarize(measured: Measurements, columns: Mapping[str, Sequence[str]]) -> d
         "curves": measured.overall.curves(),
         "worst_rows": measured.worst.listed(),
         "champion_runs": sorted(measured.champion_runs),
+        "opponent_runs": sorted(measured.opponent.runs),
     }
     return dict(plain(summary))
 

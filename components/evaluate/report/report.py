@@ -11,7 +11,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from quatrain.components.evaluate.gate import show_small
+from quatrain.components.evaluate.gate import FEW_ROWS, show_small
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
 from quatrain.components.evaluate.report import (
@@ -22,7 +22,7 @@ from quatrain.components.evaluate.report import (
     shapes,
     wrong_rows,
 )
-from quatrain.components.evaluate.warning import FEW_ROWS
+from quatrain.components.preprocess.raw_sample import MOST_ROWS
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted, plain
 
@@ -90,6 +90,7 @@ def render(
         model=model,
         table=list(_metric_rows(metrics)),
         champion=metrics["champion"] if is_compared(metrics) else None,
+        opponent_rows=MOST_ROWS,
         audit=data_checks.audit_rows(audit),
         drift=drift,
         drifts=list(data_checks.run_drifts(drift)) if drift else [],
@@ -233,6 +234,8 @@ def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[MetricRow]:
     """Yields a line of the table of metrics for each metric of the task."""
     baseline = metrics["baseline"]
     others = [baseline["single_input"]["metrics"], baseline["trivial"]]
+    if not metrics["opponent"]["why"]:
+        others.insert(0, metrics["opponent"]["metrics"])
     if is_compared(metrics):
         others.insert(0, metrics["champion"]["metrics"])
     for metric in METRICS[metrics["task"]]:

@@ -18,6 +18,7 @@ def measured(**changes: Any) -> dict[str, Any]:
         "metrics": {k: {"value": v, "low": None, "high": None} for k, v in values.items()},
         "baseline": {"trivial": {"log_loss": {"value": 0.55}}},
         "champion": None,
+        "opponent": {"why": "there is no sample"},
         "skew": {"rows": 33_000, "max_difference": 3e-8, "row": 4, "column": "", "inputs": {}},
         **changes,
     }
@@ -111,3 +112,50 @@ def test_checking_a_spec_costs_neither_tensorflow_nor_beam() -> None:
 )
 def test_the_verdict_counts_the_warnings(passed: bool, warnings: int, words: str) -> None:
     assert verdict_of({"gate": {"passed": passed}, "warnings": [{}] * warnings}) == words
+
+
+def against_trees(low: float, value: float = 0.2, **changes: Any) -> dict[str, Any]:
+    opponent = {
+        "why": "",
+        "metrics": {"log_loss": {"value": 0.25}},
+        "worse": {"value": value, "low": low, "high": 2 * value - low},
+    }
+    return measured(**{"opponent": opponent, **changes})
+
+
+def opponent_check(changed: dict[str, Any], fail: float | None = 0.0) -> dict[str, Any]:
+    gate = check_gate(changed, {}, 1e-4, None, fail)
+    return next(c for c in gate["checks"] if c["metric"] == "opponent")
+
+
+def test_a_model_that_loses_to_trees_on_the_raw_columns_fails_and_learns_where_to_look() -> None:
+    check = opponent_check(against_trees(0.1))
+    assert not check["passed"]
+    assert check["sentence"] == (
+        "log_loss=0.3000 on 33,000 test rows is 20.0% worse than 0.2500 of boosted trees on the "
+        "raw columns (+10.0% to +30.0%), beyond chance; look for columns that no feature reads, "
+        "features that merge or drop values, and a training that ended early"
+    )
+
+
+def test_a_model_that_trees_beat_by_chance_alone_or_within_the_share_passes() -> None:
+    assert opponent_check(against_trees(-0.01))["passed"]
+    assert opponent_check(against_trees(0.1), fail=0.15)["passed"]
+    assert not opponent_check(against_trees(0.1), fail=0.05)["passed"]
+
+
+def test_few_test_rows_are_no_proof_against_a_model() -> None:
+    check = opponent_check(against_trees(0.1, rows=99))
+    assert check["passed"] and check["sentence"].endswith("too few rows to fail by")
+    assert not opponent_check(against_trees(0.1, rows=100))["passed"]
+
+
+def test_the_gate_says_why_there_are_no_trees_to_compare_with() -> None:
+    check = opponent_check(measured())
+    assert check["passed"] and check["rows"] == 0
+    assert check["sentence"] == "not compared with boosted trees: there is no sample"
+
+
+def test_without_a_bound_the_opponent_is_no_check() -> None:
+    checks = check_gate(against_trees(0.1), {}, 1e-4)["checks"]
+    assert "opponent" not in [c["metric"] for c in checks]

@@ -38,6 +38,11 @@ def classified(
         "task": "binary",
         "rows": 1000,
         "champion": None,
+        "opponent": {
+            "why": "",
+            "metrics": {"log_loss": estimate(0.35)},
+            "worse": estimate(-0.1, -0.2, -0.05),
+        },
         "metrics": {"log_loss": estimate(loss, 0.28, 0.32)},
         "baseline": {
             "trivial": prior,
@@ -219,6 +224,24 @@ def test_a_model_between_the_limits_of_the_champion_is_told(low: float, is_told:
     model = spec(champion={"warn": 0.01, "fail": 0.05})
     kinds = [kind for kind, _ in warned(classified(champion=champion), model)]
     assert kinds == ["champion"] * is_told
+
+
+def lost(low: float) -> dict[str, Any]:
+    trees = {"metrics": {"log_loss": estimate(0.25)}, "worse": estimate(0.2, low, 0.4 - low)}
+    return classified(opponent={"why": "", **trees})
+
+
+def test_a_model_worse_than_boosted_trees_beyond_chance_is_flagged_unless_the_gate_fails() -> None:
+    (warning,) = warned(lost(0.1))
+    assert warning[0] == "opponent" and "20.0% worse than 0.2500 of boosted trees" in warning[1]
+    assert warned(lost(-0.1)) == []
+    assert warned(lost(0.1), spec(opponent={"fail": 0})) == []
+    assert warned(lost(0.1), spec(opponent={})) == []
+
+
+def test_an_opponent_that_could_not_be_fitted_is_a_minor_warning() -> None:
+    (warning,) = warned(classified(opponent={"why": "LightGBM is not installed"}))
+    assert warning == ("no_opponent", "not compared with boosted trees: LightGBM is not installed")
 
 
 def test_findings_of_the_audit_and_warnings_of_preprocess_are_told_once() -> None:

@@ -74,6 +74,7 @@ def page(
             )
         ],
         "champion": None,
+        "opponent": {"why": "there is no sample"},
         "skew": {
             "rows": 1500,
             "max_difference": 0.0 if passed else 0.5,

@@ -1,0 +1,1 @@
+"""An honest opponent of the model: boosted trees that learn from the raw columns."""

@@ -1,0 +1,201 @@
+"""Fits the opponent: LightGBM's defaults, stopped by the validation rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quatrain.components.evaluate.opponent.rows import Rows
+from quatrain.trainer.importing import unnamed, without
+
+if TYPE_CHECKING:
+    import lightgbm
+
+ROUNDS_A_LOOK = 5
+"""Rounds between two looks at the validation loss."""
+PATIENCE = 50
+"""Rounds without a better validation loss after which boosting stops."""
+TRIAL_ROUNDS = 20
+"""Rounds after which the better of two forms goes on."""
+MOST_ROUNDS, LEAST_ROUNDS = 1_000, 30
+MOST_TREES = 2_000
+"""Trees of all classes: with many classes there are fewer rounds, but `LEAST_ROUNDS`."""
+MOST_WORK = 3e9
+"""Values of the train rows times trees; the widest sample takes 150 rounds."""
+WIDE, WIDE_BINS = 500, 63
+"""With more columns, a tree looks at about this many of them, drawn at random, in fewer bins."""
+PARAMETERS: dict[str, Any] = {
+    "learning_rate": 0.1,  # LightGBM's default, as is all that is not named here
+    "seed": 0,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_col_wise": True,
+    "verbosity": -1,
+}
+_TASKS = {
+    "binary": {"objective": "binary", "metric": "binary_logloss"},
+    "multiclass": {"objective": "multiclass", "metric": "multi_logloss"},
+    "regression": {"objective": "regression", "metric": "l2"},
+}
+_RARE_LEVELS = {"min_data_per_group": 5, "cat_smooth": 1.0, "cat_l2": 1.0}
+"""The second form for categories, where rare levels count.
+
+On 10,000 loans with 35 grades, LightGBM's own limits (100, 10 and 10) end at an RMSE of 0.174, and
+these at 0.077. On 5,000 customers in 51 states these cost 11 % of the log-loss.
+"""
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Fitted trees.
+
+    Attributes:
+        text: LightGBM's text of them.
+        task: binary, multiclass or regression.
+        mean: Mean of a regression's train labels.
+        scale: Their standard deviation.
+    """
+
+    text: str
+    task: str
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def answer(self, booster: lightgbm.Booster, columns: np.ndarray) -> np.ndarray:
+        """Returns `[N, C] float32` probabilities or `[N] float32` predictions.
+
+        Args:
+            booster: What `load` returned.
+            columns: `[N, F] float64`.
+        """
+        values = booster.predict(columns, num_threads=1)
+        if self.task == "regression":
+            values = values * self.scale + self.mean
+        elif self.task == "binary":
+            values = np.stack([1.0 - values, values], axis=1)
+        return np.asarray(values, np.float32)
+
+    def load(self) -> lightgbm.Booster:
+        """Returns LightGBM's model."""
+        return _lightgbm().Booster(model_str=self.text)
+
+
+def fit_trees(train: Rows, validation: Rows, task: str, n_classes: int, n_numbers: int) -> Trees:
+    """Fits trees until the validation loss stops falling.
+
+    Args:
+        train: The rows to learn from.
+        validation: The rows that decide when to stop, and between two forms for categories.
+        task: binary, multiclass or regression.
+        n_classes: Number of classes; 0 for a regression.
+        n_numbers: Columns that are numbers; those after them are categories.
+
+    Raises:
+        ImportError, OSError: LightGBM is not installed, or lacks a library of the system.
+        LightGBMError: LightGBM refuses the rows; `lightgbm_error` returns the class.
+    """
+    mean, scale = 0.0, 1.0
+    if task == "regression":
+        labels = train.labels.astype(np.float64)
+        mean, scale = float(labels.mean()), float(labels.std()) or 1.0
+    n_columns = train.columns.shape[1]
+    forms: list[Mapping[str, Any]] = [{}]
+    if n_numbers < n_columns:
+        forms.append(_RARE_LEVELS)
+    units = n_classes if task == "multiclass" else 1
+    parameters = {**PARAMETERS, **_TASKS[task], "num_class": units}
+    if n_columns > WIDE:
+        parameters |= {"feature_fraction": WIDE / n_columns, "max_bin": WIDE_BINS}
+    categories = list(range(n_numbers, n_columns))
+    rounds = _most_rounds(train.columns.size, units)
+    runs = [
+        _Run({**parameters, **form}, train, validation, categories, (mean, scale)) for form in forms
+    ]
+    for run in runs:
+        run.grow(TRIAL_ROUNDS if len(runs) > 1 else rounds)
+    best = min(runs, key=lambda run: run.best_loss)
+    best.grow(rounds)
+    text = best.booster.model_to_string(num_iteration=max(1, best.best_round))
+    return Trees(text, task, mean, scale)
+
+
+def lightgbm_error() -> type[Exception]:
+    """Returns the class of LightGBM's errors."""
+    error: type[Exception] = _lightgbm().basic.LightGBMError
+    return error
+
+
+def _most_rounds(n_values: int, units: int) -> int:
+    """Returns the bound on rounds, so that the opponent stays cheap beside the model."""
+    most = min(MOST_ROUNDS, MOST_TREES // units, int(MOST_WORK / (n_values * units)))
+    return max(LEAST_ROUNDS, most)
+
+
+class _Run:
+    """A booster that grows until the validation loss stops falling.
+
+    Attributes:
+        booster: LightGBM's booster.
+        best_loss: The lowest validation loss so far.
+        best_round: The number of rounds with that loss.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Any],
+        train: Rows,
+        validation: Rows,
+        categories: list[int],
+        unit: tuple[float, float],
+    ) -> None:
+        library, known = _lightgbm(), dict(parameters)
+
+        def dataset(rows: Rows, **more: Any) -> lightgbm.Dataset:
+            labels = rows.labels.astype(np.float64)
+            # As float32, LightGBM would round a label with a large mean.
+            labels = (labels - unit[0]) / unit[1]
+            return library.Dataset(
+                rows.columns,
+                labels,
+                weight=_scaled(rows.weights),
+                categorical_feature=categories,
+                params=known,
+                **more,
+            )
+
+        rows = dataset(train)
+        self.booster: lightgbm.Booster = library.Booster(known, rows)
+        self.booster.add_valid(dataset(validation, reference=rows), "validation")
+        self.best_loss, self.best_round, self._is_finished = np.inf, 0, False
+
+    def grow(self, rounds: int) -> None:
+        """Grows to a number of rounds, unless the loss stops falling before."""
+        while not self._is_finished and self.booster.current_iteration() < rounds:
+            self._is_finished = self.booster.update()
+            done = self.booster.current_iteration()
+            if self._is_finished or done % ROUNDS_A_LOOK == 0 or done == rounds:
+                self._look(done)
+
+    def _look(self, done: int) -> None:
+        loss = self.booster.eval_valid()[0][2]
+        if loss < self.best_loss:
+            self.best_loss, self.best_round = loss, done
+        if done - self.best_round >= PATIENCE:
+            self._is_finished = True
+
+
+def _scaled(weights: np.ndarray | None) -> np.ndarray | None:
+    """Returns weights with mean 1, so that a leaf's least weight does not depend on their unit."""
+    return None if weights is None else weights / weights.mean()
+
+
+@cache
+def _lightgbm() -> Any:
+    """Imports LightGBM, which imports scipy, when it is first needed."""
+    with without(unnamed()):
+        import lightgbm
+    return lightgbm

@@ -1,0 +1,157 @@
+"""The opponent in the evaluation: what it catches, and when there is none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quatrain.components.errors import ArtifactError
+from quatrain.components.evaluate.answer_cache import AnswerCache
+from quatrain.components.evaluate.opponent import boosting, opponent
+from quatrain.components.evaluate.opponent.opponent import OpponentPlan, fit_opponent
+from quatrain.components.evaluate.opponent.rows import Rows
+from quatrain.components.evaluate.run import _opponent_plan, _shards, evaluate_model
+from quatrain.components.evaluate.this_run import ThisRun
+from quatrain.components.preprocess.run import preprocess
+from quatrain.trainer.features.transform import Transform
+from quatrain.trainer.job import Job, Outputs
+from quatrain.trainer.model import train
+from quatrain.trainer.settings import Hyperparameters
+from quatrain.validation.load import validate
+
+SHOPS = 60
+
+
+def spec_of(folder: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "shops",
+        "source": {"uri": str(folder / "rows.csv")},
+        "columns": {"id": "int", "x": "float", "shop": "string", "w": "float", "y": "int"},
+        "label": "y",
+        "task": "binary",
+        "split": {"by": "hash", "keys": ["id"], "train": 0.6, "validation": 0.2, "test": 0.2},
+        "features": [
+            {"name": "x", "from": "x", "transform": "standardize"},
+            {"name": "shop", "from": "shop", "transform": "vocabulary", "min_count": 1000},
+        ],
+        "evaluate": {"gate": {"auc": {"min": 0.55}}, "opponent": {"fail": 0}},
+        **changes,
+    }
+
+
+def write_rows(folder: Path, n: int, every: int = 1) -> None:
+    """Rows whose label follows the shop, and a little x; one of `every` rows has a weight."""
+    random = np.random.default_rng(0)
+    shop = random.integers(0, SHOPS, n)
+    x = random.normal(size=n)
+    y = random.random(n) < 1 / (1 + np.exp(-x - np.where(shop % 2, 3.0, -3.0)))
+    lines = [f"{i},{x[i]:.4f},s{shop[i]},{int(i % every == 0)},{int(y[i])}" for i in range(n)]
+    (folder / "rows.csv").write_text("id,x,shop,w,y\n" + "\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Examples of which the features merge all shops into one, and a model of them."""
+    folder = tmp_path_factory.mktemp("shops")
+    write_rows(folder, 3_000)
+    spec = validate(spec_of(folder)).as_json()
+    (folder / "spec.json").write_text(spec)
+    preprocess(spec, runner="local", out=str(folder / "examples"))
+    settings = Hyperparameters(model="linear", epochs=3)
+    train(Job(str(folder / "examples"), Outputs.of(str(folder), {}), settings))
+    return folder
+
+
+def evaluated(folder: Path, out: str, root: str = "", run: str = "") -> dict[str, Any]:
+    return evaluate_model(
+        (folder / "spec.json").read_text(),
+        folder / "examples",
+        folder,
+        folder / out,
+        root=root,
+        this_run=ThisRun(run),
+    )
+
+
+def plan_of(folder: Path) -> tuple[OpponentPlan, Transform]:
+    examples = str(folder / "examples")
+    manifest = json.loads((folder / "examples/manifest.json").read_text())
+    transform = Transform.from_json((folder / "examples/transform.json").read_text())
+    test = _shards(examples, "test", manifest)
+    return _opponent_plan(examples, manifest, test, False), transform
+
+
+def test_features_that_merge_what_matters_fail_by_the_opponent_and_by_no_other_check(
+    shops: Path,
+) -> None:
+    metrics = evaluated(shops, "evaluation")
+    failed = [c["metric"] for c in metrics["gate"]["checks"] if not c["passed"]]
+    assert failed == ["opponent"]
+    assert metrics["opponent"]["worse"]["low"] > 0.5
+    assert "Boosted trees</th>" in (shops / "evaluation/report.html").read_text()
+
+
+def test_a_later_run_takes_the_recorded_answers_and_fits_nothing(
+    shops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = evaluated(shops, "first", str(tmp_path), "one")
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr(opponent, "fit_trees", refuse)
+    again = evaluated(shops, "again", str(tmp_path), "two")
+    assert again["opponent"] == first["opponent"]
+    assert again["cached"] == {"opponent's answers": "one"}
+
+
+def test_two_fits_give_the_same_trees(shops: Path) -> None:
+    plan, transform = plan_of(shops)
+    one, two = (fit_opponent(plan, transform, AnswerCache()) for _ in range(2))
+    assert one.fitted and two.fitted
+    assert one.fitted.trees == two.fitted.trees and one.digest == two.digest
+
+
+def test_an_altered_shard_of_the_sample_stops_the_evaluation(shops: Path) -> None:
+    plan, transform = plan_of(shops)
+    altered = replace(plan, sample=((plan.sample[0][0], "0" * 64),))
+    with pytest.raises(ArtifactError, match="is not the file that was written"):
+        fit_opponent(altered, transform, AnswerCache())
+
+
+def test_examples_without_a_sample_have_no_opponent(shops: Path) -> None:
+    plan, transform = plan_of(shops)
+    assert fit_opponent(replace(plan, sample=()), transform, AnswerCache()).why.startswith(
+        "the examples hold no sample"
+    )
+
+
+@pytest.mark.parametrize(("n", "every"), [(60, 1), (300, 10)])
+def test_few_rows_and_many_weights_of_zero_get_trees(n: int, every: int, tmp_path: Path) -> None:
+    write_rows(tmp_path, n, every)
+    spec = validate(spec_of(tmp_path, weight="w")).as_json()
+    preprocess(spec, runner="local", out=str(tmp_path / "examples"))
+    fitted = fit_opponent(*plan_of(tmp_path), AnswerCache())
+    assert fitted.fitted and not fitted.why
+
+
+def test_rows_without_weight_are_named() -> None:
+    rows = Rows(np.zeros((2, 1)), np.zeros(2), np.zeros(2))
+    why = opponent._unusable(rows, "validation")
+    assert why == "the weights of the validation rows are all 0"
+
+
+def test_an_image_without_lightgbm_has_no_opponent(
+    shops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent() -> None:
+        raise ImportError("No module named 'lightgbm'")
+
+    monkeypatch.setattr(boosting, "_lightgbm", absent)
+    why = fit_opponent(*plan_of(shops), AnswerCache()).why
+    assert why == "LightGBM cannot be imported (No module named 'lightgbm')"
