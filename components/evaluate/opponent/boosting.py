@@ -20,7 +20,7 @@ ROUNDS_A_LOOK = 5
 PATIENCE = 50
 """Rounds without a better validation loss after which boosting stops."""
 TRIAL_ROUNDS = 20
-"""Rounds after which the better of two forms goes on."""
+"""Rounds after which the best of the forms goes on."""
 MOST_ROUNDS, LEAST_ROUNDS = 1_000, 30
 MOST_TREES = 2_000
 """Trees of all classes: with many classes there are fewer rounds, but `LEAST_ROUNDS`."""
@@ -41,11 +41,20 @@ _TASKS = {
     "multiclass": {"objective": "multiclass", "metric": "multi_logloss"},
     "regression": {"objective": "regression", "metric": "l2"},
 }
-_RARE_LEVELS = {"min_data_per_group": 5, "cat_smooth": 1.0, "cat_l2": 1.0}
-"""The second form for categories, where rare levels count.
+_LIMITS: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"min_data_per_group": 20, "cat_smooth": 5.0, "cat_l2": 5.0},
+    {"min_data_per_group": 5, "cat_smooth": 1.0, "cat_l2": 1.0},
+)
+"""The forms for categories: LightGBM's limits (100, 10, 10), and two where rare levels count.
 
-On 10,000 loans with 35 grades, LightGBM's own limits (100, 10 and 10) end at an RMSE of 0.174, and
-these at 0.077. On 5,000 customers in 51 states these cost 11 % of the log-loss.
+On 10,000 loans with 32 grades they end at an RMSE of 0.193, 0.121 and 0.071, on pets of 328 breeds
+at a log-loss of 0.075, 0.024 and 0.029, and on customers in 51 states at 0.145, 0.146 and 0.161.
+"""
+MOST_BINS = 255
+"""Bins of a number, LightGBM's default; a column has a bin for each of its categories.
+
+With 255, LightGBM would merge the rarest of the 328 breeds, and choose a form with 0.066.
 """
 
 
@@ -89,7 +98,7 @@ def fit_trees(train: Rows, validation: Rows, task: str, n_classes: int, n_number
 
     Args:
         train: The rows to learn from.
-        validation: The rows that decide when to stop, and between two forms for categories.
+        validation: The rows that decide when to stop, and which limits for categories to take.
         task: binary, multiclass or regression.
         n_classes: Number of classes; 0 for a regression.
         n_numbers: Columns that are numbers; those after them are categories.
@@ -103,13 +112,16 @@ def fit_trees(train: Rows, validation: Rows, task: str, n_classes: int, n_number
         labels = train.labels.astype(np.float64)
         mean, scale = float(labels.mean()), float(labels.std()) or 1.0
     n_columns = train.columns.shape[1]
-    forms: list[Mapping[str, Any]] = [{}]
-    if n_numbers < n_columns:
-        forms.append(_RARE_LEVELS)
+    forms = _LIMITS if n_numbers < n_columns else _LIMITS[:1]
     units = n_classes if task == "multiclass" else 1
-    parameters = {**PARAMETERS, **_TASKS[task], "num_class": units}
-    if n_columns > WIDE:
-        parameters |= {"feature_fraction": WIDE / n_columns, "max_bin": WIDE_BINS}
+    bins = WIDE_BINS if n_columns > WIDE else MOST_BINS
+    parameters = {
+        **PARAMETERS,
+        **_TASKS[task],
+        "num_class": units,
+        "feature_fraction": min(1.0, WIDE / n_columns),
+        "max_bin_by_feature": [bins] * n_numbers + _level_bins(train.columns[:, n_numbers:], bins),
+    }
     categories = list(range(n_numbers, n_columns))
     rounds = _most_rounds(train.columns.size, units)
     runs = [
@@ -127,6 +139,12 @@ def lightgbm_error() -> type[Exception]:
     """Returns the class of LightGBM's errors."""
     error: type[Exception] = _lightgbm().basic.LightGBMError
     return error
+
+
+def _level_bins(categories: np.ndarray, least: int) -> list[int]:
+    """Returns the bins of columns of codes, `[N, K] float64`: one for each code, or more."""
+    levels = np.nanmax(categories, axis=0, initial=0.0) + 3  # from 0 on, and for missing ones
+    return [max(least, int(n)) for n in levels]
 
 
 def _most_rounds(n_values: int, units: int) -> int:

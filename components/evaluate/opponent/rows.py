@@ -17,8 +17,8 @@ from quatrain.components.errors import ArtifactError
 from quatrain.components.preprocess.raw_sample import PlainColumns, sampled_places, share_of
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 
-MOST_LEVELS = 10_000
-"""Categories of a column that are told apart, the most frequent ones."""
+MOST_LEVELS = 1_000
+"""Categories of a column that are told apart, the most frequent ones; each has a bin of its own."""
 MOST_VALIDATION_ROWS = 50_000
 """Validation rows that decide when to stop; with more, the loss is hardly surer."""
 

@@ -105,3 +105,12 @@ def test_a_table_of_3000_rows_costs_less_than_a_second() -> None:
         trees.answer(trees.load(), test.columns)
         costs.append(time.process_time() - started)
     assert min(costs) < 1.0
+
+
+def test_the_three_hundredth_level_is_told_apart_from_the_rest() -> None:
+    def breeds(n: int, seed: int) -> Rows:
+        breed = np.random.default_rng(seed).integers(0, 400, n)
+        return Rows(breed[:, None].astype(float), (breed % 2).astype(np.int32), None)
+
+    train, test = breeds(12_000, 1), breeds(2_000, 2)
+    assert log_loss(answered(train, test, "binary", 2, 0), test.labels) < 0.05
