@@ -98,6 +98,14 @@ class Progress:
         """Epochs since the best one."""
         return self.epochs - self.best_epoch
 
+    def since_gain(self, share: float) -> int:
+        """Returns the epochs since the loss last fell by a share, in one epoch or over several."""
+        reached, last = np.inf, 0
+        for epoch in self.history:
+            if epoch.validation_loss < (1.0 - share) * reached:
+                reached, last = epoch.validation_loss, epoch.epoch
+        return self.epochs - last
+
     @property
     def best_loss(self) -> float:
         """The lowest validation loss; infinite before the first epoch."""

@@ -13,14 +13,16 @@ from .examples import Examples, Split
 from .job import Job
 from .neural.epochs import SAVE_EVERY_S, run_epochs
 from .neural.intercept import Intercept, find_intercept
-from .neural.knots import knots_of
+from .neural.knots import knots_of, pieces_of
 from .neural.layers import (
+    ONE_HOT,
     Dropout,
     IndexEmbedding,
     MemberDense,
     MemberHeads,
     NumberEmbedding,
     SharedDense,
+    embedding_width,
 )
 from .neural.steps import Loop
 from .predictor import Fitting, Predictor
@@ -44,6 +46,7 @@ class Columns:
     def of(cls, examples: Examples, train: Split | Streamed, bins: int) -> Columns:
         """Computes the knots from the train split's numbers, with at most `bins` pieces each."""
         numbers = train.numbers if isinstance(train, Split) else train.sample
+        bins = pieces_of(numbers.shape[1], bins)
         engineered = examples.transform.engineered
         levels = [c.cardinality for c in engineered if c.cardinality is not None]
         return cls([knots_of(column, bins) for column in numbers.T], levels)
@@ -124,12 +127,13 @@ def build_tabm(
     seeds = iter(range(1000 * settings.seed, 1000 * (settings.seed + 1), 10))
     inputs = _inputs(columns)
     parts, chunks = [], []
+    size = embedding_width(len(columns.knots) + len(columns.levels), settings.embedding_size)
     if columns.knots:
-        embedding = NumberEmbedding(columns.knots, settings.embedding_size, next(seeds))
-        parts.append(embedding(inputs[0]))
-        chunks += [settings.embedding_size] * len(columns.knots)
+        parts.append(NumberEmbedding(columns.knots, size, next(seeds))(inputs[0]))
+        chunks += [size] * len(columns.knots)
     if columns.levels:
-        table = IndexEmbedding(columns.levels, settings.embedding_size, next(seeds))
+        one_hot = ONE_HOT if size == settings.embedding_size else 2 * size
+        table = IndexEmbedding(columns.levels, size, next(seeds), one_hot)
         parts.append(table(inputs[1]))
         chunks += table.widths
     x = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]

@@ -21,8 +21,11 @@ MAX_CLASSES = 10_000
 Predict = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Maps numbers `[B, F] float32` and indices `[B, K] int32` to the argument of `Head.answer`."""
 
-CHUNK_ROWS = 1024
-"""Rows that are predicted at a time: their intermediate results stay in a core's cache."""
+BATCH_ROWS, BATCH_CELLS = 8_192, 2**19
+"""Most rows, and most numbers of theirs, that are predicted by a call during a training."""
+CHUNK_ROWS, CHUNK_CELLS = 1024, 2**17
+"""Most rows that are predicted at a time, and most numbers of theirs: their intermediate results
+stay in a core's cache, or at least small."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,21 @@ class Head:
         }
 
 
+def rows_at_once(most: int, cells: int, columns: int) -> int:
+    """Returns how many rows to predict at a time: fewer of a wide table.
+
+    An embedding of a number takes 32 pieces of 4 bytes.
+
+    Args:
+        most: Most rows.
+        cells: Most numbers of all these rows.
+        columns: Numbers of a row.
+    """
+    return max(1, min(most, cells // max(1, columns)))
+
+
 def in_chunks(predict: Predict) -> Predict:
-    """Returns a function that predicts the same, `CHUNK_ROWS` rows at a time.
+    """Returns a function that predicts the same, some rows at a time.
 
     Args:
         predict: A function whose prediction for a row does not depend on the other rows.
@@ -164,13 +180,14 @@ def in_chunks(predict: Predict) -> Predict:
 
     def chunked(*columns: tf.Tensor) -> tf.Tensor:
         rows = tf.maximum(1, tf.shape(columns[0])[0])  # a batch without rows is one chunk
+        size = rows_at_once(CHUNK_ROWS, CHUNK_CELLS, columns[0].shape[1])
 
         def add(start: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            part = predict(*(column[start : start + CHUNK_ROWS] for column in columns))
-            return start + CHUNK_ROWS, parts.write(start // CHUNK_ROWS, part)
+            part = predict(*(column[start : start + size] for column in columns))
+            return start + size, parts.write(start // size, part)
 
         parts = tf.TensorArray(
-            tf.float32, -(-rows // CHUNK_ROWS), element_shape=[None, None], infer_shape=False
+            tf.float32, -(-rows // size), element_shape=[None, None], infer_shape=False
         )
         return tf.while_loop(lambda start, _: start < rows, add, (0, parts))[1].concat()
 

@@ -100,14 +100,14 @@ class Hyperparameters:
     bins: int = field(
         default=32,
         metadata={
-            "help": "pieces of a number's piecewise-linear embedding",
+            "help": "most pieces of a number's piecewise-linear embedding",
             "search": Search(choices=(16, 32, 64)),
         },
     )
     embedding_size: int = field(
         default=8,
         metadata={
-            "help": "width of the embedding of a number or an index",
+            "help": "most width of the embedding of a number or an index",
             "search": Search(choices=(4, 8, 16)),
         },
     )
@@ -120,7 +120,9 @@ class Hyperparameters:
     )
     patience: int = field(
         default=0,
-        metadata={"help": "epochs without a better validation loss before stopping; 0: automatic"},
+        metadata={
+            "help": "epochs without a gain in the validation loss before stopping; 0: automatic"
+        },
     )
     max_steps: int = field(default=0, metadata={"help": "stop after this many steps; 0: no bound"})
     max_seconds: float = field(
@@ -162,12 +164,13 @@ class Hyperparameters:
         """
         batch = self.batch_size or _batch_size(rows)
         steps = -(-rows // batch)
+        patience = max(min(-(-PATIENT_STEPS // steps), PATIENT_EPOCHS), -(-LEAST_STEPS // steps))
         return replace(
             self,
             batch_size=batch,
             members=self.members or (LARGE_MEMBERS if rows >= LARGE_TABLE else SMALL_MEMBERS),
             epochs=self.epochs or max(LEAST_EPOCHS, -(-MOST_STEPS // steps)),
-            patience=self.patience or max(LEAST_PATIENCE, -(-PATIENT_STEPS // steps)),
+            patience=self.patience or max(LEAST_PATIENCE, patience),
         )
 
 
@@ -212,7 +215,8 @@ _TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
 
 # The default bounds: a small table gets many epochs, a large one few.
 MOST_STEPS, LEAST_EPOCHS = 12_000, 12
-PATIENT_STEPS, LEAST_PATIENCE = 500, 2
+# The patience counts steps, but no more than some epochs: a table of 160 rows has 2 steps an epoch.
+PATIENT_STEPS, PATIENT_EPOCHS, LEAST_STEPS, LEAST_PATIENCE = 500, 40, 100, 2
 MOST_TREES = 2_000  # over all classes: a tree takes about 20 ns a row
 # With many rows, four more members bring nothing: on flights the validation log-loss is .2756 with
 # 4 and with 8.

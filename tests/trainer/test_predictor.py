@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from quatrain.trainer.predictor import CHUNK_ROWS, Head, in_chunks
+from quatrain.trainer.predictor import CHUNK_CELLS, CHUNK_ROWS, Head, in_chunks
 
 
 def logit(probability: float) -> float:
@@ -56,3 +56,17 @@ def test_chunks_of_rows_are_predicted_in_their_order(rows: int) -> None:
 
     np.testing.assert_array_equal(in_chunks(predict)(numbers, indices), numbers - indices)
     assert max(most, default=0) <= CHUNK_ROWS
+
+
+def test_a_wide_table_is_predicted_fewer_rows_at_a_time() -> None:
+    sizes = []
+
+    def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        sizes.append(int(tf.shape(numbers)[0]))
+        return numbers[:, :1]
+
+    columns = 1_000
+    numbers = np.arange(300.0 * columns, dtype=np.float32).reshape(300, columns)
+    predicted = in_chunks(predict)(numbers, np.zeros([300, 0], np.int32))
+    np.testing.assert_array_equal(predicted, numbers[:, :1])
+    assert sizes == [CHUNK_CELLS // columns] * 2 + [300 - 2 * (CHUNK_CELLS // columns)]

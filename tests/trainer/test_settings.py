@@ -8,7 +8,10 @@ from quatrain.trainer.settings import Hyperparameters
 @pytest.mark.parametrize(
     ("rows", "batch_size", "epochs", "patience"),
     [
-        (3_999, 128, 375, 16),  # 32 steps an epoch: 12 000 and 500 steps
+        (100, 128, 12_000, 100),  # 1 step an epoch: 12 000 and 100 steps
+        (200, 128, 6_000, 50),  # 2
+        (640, 128, 2_400, 40),  # 5: 40 epochs
+        (3_999, 128, 375, 16),  # 32: 500 steps
         (4_000, 256, 750, 32),  # 16
         (49_999, 256, 62, 3),  # 196
         (50_000, 512, 123, 6),  # 98

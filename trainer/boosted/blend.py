@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ..examples import Split
 from ..network import fit_network
-from ..predictor import Fitting, Head, Predictor
+from ..predictor import BATCH_CELLS, BATCH_ROWS, Fitting, Head, Predictor, rows_at_once
 from .boosting import boost
 
 log = logging.getLogger("trainer")
@@ -18,7 +18,8 @@ SHARES = np.linspace(0.0, 1.0, 21)
 """The shares of the network that are tried: a finer grid would follow the noise of the rows."""
 GAIN = 0.002
 """`auto` blends if that lowers the log-loss or RMSE of the better part by at least this share."""
-_BATCH = 8_192
+NETWORK_TIME = 0.6
+"""The share of `max_seconds` that the network may take; the trees get what it leaves."""
 _LEAST_PROBABILITY = 1e-15  # keeps the log-loss finite where float32 trees round to 0 or 1
 
 
@@ -63,9 +64,12 @@ def fit_blend(fitting: Fitting) -> Predictor | None:
     """
     job, head, report = fitting.job, fitting.head, fitting.report
     _, validation = fitting.splits
-    tabm = replace(job, settings=replace(job.settings, model="tabm"))
-    network = fit_network(replace(fitting, job=tabm))
-    trees = fit_trees(replace(fitting, report=lambda epoch: None))
+    bound = job.settings.max_seconds
+    tabm = replace(job.settings, model="tabm", max_seconds=NETWORK_TIME * bound)
+    network = fit_network(replace(fitting, job=replace(job, settings=tabm)))
+    rest = max(bound - network.progress.seconds, 1e-3) if bound else 0.0
+    forest = replace(job, settings=replace(job.settings, max_seconds=rest))
+    trees = fit_trees(replace(fitting, job=forest, report=lambda epoch: None))
     if trees is None:
         return None
     predicted = [predictions(part, validation) for part in (network, trees)]
@@ -150,12 +154,12 @@ def _blended(network: Predictor, trees: Predictor, share: float) -> Predictor:
 def predictions(predictor: Predictor, split: Split) -> np.ndarray:
     """Returns the predictions for a split: class probabilities `[N, C] float32`, or `[N, 1]`."""
     predict = tf.function(predictor.predict, autograph=False, reduce_retracing=True)
-    cuts = range(0, split.rows, _BATCH)
+    size = rows_at_once(BATCH_ROWS, BATCH_CELLS, split.numbers.shape[1])
     parts = [
         predict(
-            tf.constant(split.numbers[cut : cut + _BATCH]),
-            tf.constant(split.indices[cut : cut + _BATCH]),
+            tf.constant(split.numbers[cut : cut + size]),
+            tf.constant(split.indices[cut : cut + size]),
         ).numpy()
-        for cut in cuts
+        for cut in range(0, split.rows, size)
     ]
     return np.concatenate(parts)

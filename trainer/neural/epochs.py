@@ -25,6 +25,9 @@ from .steps import Loop
 log = logging.getLogger("trainer")
 STEPS_A_CALL = 100
 """Steps in one graph call: a call takes 0.3 ms besides its steps, and the clock is read between."""
+GAIN = 0.0005
+"""The share by which the validation loss must fall for the training to go on: a loss that falls
+more slowly may do so for hundreds of epochs."""
 SAVE_EVERY_S = 60.0
 """Seconds between checkpoints within an epoch, and in a bucket between any two: the most that a
 preempted machine loses. There a checkpoint costs half a second, on a disk some milliseconds, so
@@ -183,7 +186,7 @@ def _stopped(settings: Hyperparameters, progress: Progress, seconds: float) -> S
         return "max_steps"
     if progress.epochs and _is_late(settings, seconds):
         return "max_seconds"
-    if progress.epochs and progress.since_best >= settings.patience:
+    if progress.epochs and progress.since_gain(GAIN) >= settings.patience:
         return "early_stopping"
     return "epochs" if progress.epochs >= settings.epochs else None
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ..predictor import Head
+from ..predictor import BATCH_CELLS, BATCH_ROWS, Head, rows_at_once
 from ..rows import SAMPLE, Rows
 
 log = logging.getLogger("trainer")
@@ -29,7 +29,6 @@ LARGEST = 1.0
 """Largest shift of a logit. Averaging and dropout explain no larger one: a network that needs it
 has learned nothing, or has learned the train rows by heart."""
 _HALVINGS = 30  # narrows [-1, 1] to 2e-9, less than float32 resolves near 1
-_BATCH = 8_192
 
 
 class Intercept(NamedTuple):
@@ -95,15 +94,18 @@ def _outputs(network: Network, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.n
 
     They include the filler rows of the last batch, whose weight is 0.
     """
-    parts = islice(_batches(network, rows), SAMPLE // _BATCH)
+    size = rows_at_once(min(BATCH_ROWS, rows.rows), BATCH_CELLS, len(rows.names))
+    parts = islice(_batches(network, rows, size), SAMPLE // size)
     outputs, labels, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     return outputs, labels, weights
 
 
-def _batches(network: Network, rows: Rows) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+def _batches(
+    network: Network, rows: Rows, size: int
+) -> Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     answer = tf.function(network, autograph=False, reduce_retracing=True)
-    for window in rows.windows(_BATCH, (0, 0)):
-        for first in range(0, window.steps * _BATCH, _BATCH):
-            places = window.order[first : first + _BATCH]
+    for window in rows.windows(size, (0, 0)):
+        for first in range(0, window.steps * size, size):
+            places = window.order[first : first + size]
             numbers, indices, labels, weights = (tf.gather(t, places) for t in window.tensors)
             yield answer(numbers, indices), labels, weights

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+PIECES, LEAST_PIECES = 8_192, 4
+"""Most pieces of all numbers together, and the pieces that a number has nevertheless: a row of a
+batch takes some bytes for each."""
+
+
+def pieces_of(numbers: int, most: int) -> int:
+    """Returns the number of pieces of each number's embedding.
+
+    Args:
+        numbers: Number of columns that are numbers.
+        most: Most pieces, which a table of up to 256 numbers has.
+    """
+    return min(most, max(LEAST_PIECES, PIECES // max(1, numbers)))
+
 
 def knots_of(values: np.ndarray, pieces: int) -> np.ndarray:
     """Returns the values at which the pieces of a number's embedding begin and end.

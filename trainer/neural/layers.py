@@ -13,10 +13,23 @@ from ..features.fingerprint import murmur32_tensor
 
 ONE_HOT = 16
 """Most levels of an index whose embedding starts as one-hot; more levels get a short vector."""
+WIDTH = 1024
+"""Width of all embeddings together above which each of them is narrower: the cost of a step follows
+it. With 128 columns, each still has a width of 8."""
 BLOCK_WIDTH = 32
 """Most outputs of all heads for which a block-diagonal kernel, mostly zeros, is the faster one."""
 SOFT_BOUND = 4.0
 """Bound, in standard deviations, of a number in the linear embedding: 4 tanh(x / 4)."""
+
+
+def embedding_width(columns: int, most: int) -> int:
+    """Returns the width of a column's embedding.
+
+    Args:
+        columns: Number of columns.
+        most: Most width, which a table of few columns has.
+    """
+    return max(1, min(most, WIDTH // max(1, columns)))
 
 
 class NumberEmbedding(keras.layers.Layer):
@@ -72,18 +85,21 @@ class NumberEmbedding(keras.layers.Layer):
 class IndexEmbedding(keras.layers.Layer):
     """An embedding of each index: a trainable one-hot if it has few levels, else a short vector."""
 
-    def __init__(self, levels: Sequence[int], size: int, seed: int, **kwargs: Any) -> None:
+    def __init__(
+        self, levels: Sequence[int], size: int, seed: int, one_hot: int = ONE_HOT, **kwargs: Any
+    ) -> None:
         """Sets the widths.
 
         Args:
             levels: Number of levels of each index.
-            size: Width of the embedding of an index with more than `ONE_HOT` levels.
+            size: Width of the embedding of an index with more than `one_hot` levels.
             seed: Seed of the embeddings.
+            one_hot: Most levels of an index whose embedding starts as one-hot.
             **kwargs: Arguments of every Keras layer (name, dtype).
         """
         super().__init__(**kwargs)
-        self._seed = seed
-        self.widths = [n if n <= ONE_HOT else size for n in levels]
+        self._seed, self._one_hot = seed, one_hot
+        self.widths = [n if n <= one_hot else size for n in levels]
         self._levels = levels
 
     def build(self, shape: Any) -> None:
@@ -92,7 +108,7 @@ class IndexEmbedding(keras.layers.Layer):
             self.add_weight(
                 shape=[n, width],
                 initializer=keras.initializers.IdentityInitializer()
-                if n <= ONE_HOT
+                if n <= self._one_hot
                 else keras.initializers.RandomNormal(stddev=0.05, seed=self._seed + place),
                 name=f"table_{place}",
             )

@@ -77,6 +77,13 @@ def metadata(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "model" / "metadata.json").read_text())
 
 
+def test_a_blend_without_time_still_ends_with_a_model(examples: Path, tmp_path: Path) -> None:
+    train(job(examples, tmp_path, model="blend", epochs=50, patience=50, max_seconds=1e-3))
+    written = metadata(tmp_path)
+    assert (written["stopped"], written["epochs"]) == ("max_seconds", 1)
+    assert np.isfinite(answers(tmp_path, examples)).all()
+
+
 def test_a_blend_is_exported_with_the_loss_that_it_says(examples: Path, tmp_path: Path) -> None:
     reported = []
     train(job(examples, tmp_path, model="blend", rounds=30), reported.append)

@@ -47,6 +47,17 @@ def test_members_have_one_shift_for_their_mean_probability() -> None:
     assert solve(logits, np.array([0, 1]), np.ones(2)) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_few_rows_are_not_filled_up_to_a_batch() -> None:
+    sizes = []
+
+    def network(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        sizes.append(numbers.shape[0])
+        return even(numbers, indices)
+
+    find_intercept(network, BINARY, labelled([1, 1, 0]), labelled([1, 0]))
+    assert sizes == [3, 2]
+
+
 def test_a_shift_is_bounded() -> None:
     assert solve(np.zeros([2, 1], np.float32), np.ones(2), np.ones(2)) == pytest.approx(1.0)
 

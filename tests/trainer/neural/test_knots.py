@@ -1,8 +1,15 @@
 """Where the pieces of a number's embedding begin and end."""
 
 import numpy as np
+import pytest
 
-from quatrain.trainer.neural.knots import knots_of
+from quatrain.trainer.neural.knots import knots_of, pieces_of
+
+
+@pytest.mark.parametrize(("numbers", "pieces"), [(0, 32), (256, 32), (751, 10), (5_000, 4)])
+def test_the_numbers_of_a_wide_table_have_fewer_pieces(numbers: int, pieces: int) -> None:
+    assert pieces_of(numbers, 32) == pieces
+    assert pieces_of(numbers, 2) == 2
 
 
 def test_few_values_are_all_knots() -> None:

@@ -5,9 +5,11 @@ import tensorflow as tf
 from quatrain.trainer.neural.layers import (
     BLOCK_WIDTH,
     Dropout,
+    IndexEmbedding,
     MemberDense,
     MemberHeads,
     NumberEmbedding,
+    embedding_width,
 )
 
 ROWS = tf.ones([400, 2, 33])
@@ -95,3 +97,16 @@ def test_heads_of_many_outputs_are_not_folded() -> None:
     outputs = heads(hidden)
     heads.fold()
     np.testing.assert_array_equal(heads(hidden), outputs)
+
+
+@pytest.mark.parametrize(("columns", "width"), [(0, 8), (128, 8), (129, 7), (751, 1), (5_000, 1)])
+def test_the_columns_of_a_wide_table_have_narrow_embeddings(columns: int, width: int) -> None:
+    assert embedding_width(columns, 8) == width
+
+
+def test_an_index_of_more_levels_than_one_hot_has_a_short_vector() -> None:
+    layer = IndexEmbedding([2, 3], size=1, seed=0, one_hot=2)
+    layer.build([None, 2])
+    assert layer(tf.constant([[0, 1], [1, 2]])).shape == (2, 3)
+    assert layer.widths == [2, 1]
+    np.testing.assert_array_equal(layer.get_weights()[0], np.eye(2))
