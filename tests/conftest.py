@@ -30,6 +30,7 @@ SLOW = {
     "components/preprocess/test_pipeline.py",
     "components/preprocess/test_sample_run.py",
     "components/train/test_bootstrap.py",
+    "components/serve/test_saved_model.py",
     "emulators/test_jobs.py",
     "emulators/test_launcher.py",
     "quatrain/local/test_cached_runs.py",

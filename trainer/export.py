@@ -18,13 +18,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from . import golden, saved_model
+from . import golden
 from .cluster import Cluster
 from .examples import Examples
 from .features import Tensors, Type
 from .features.transform import Transform
 from .job import Job
 from .predictor import Head, Predictor, in_chunks
+from .saved_model import path_without_glob
 from .settings import TrainerError
 from .storage import remove_folder, show_folder, write_file
 from .uris import in_bucket
@@ -264,7 +265,8 @@ def export(
     with _writable(job.outputs.model) as folder:
         tf.saved_model.save(exported, folder, signatures=exported.signatures())
         Path(folder, "transform.json").write_text(examples.transform_text, encoding="utf-8")
-        signatures = saved_model.load(folder).signatures
+        with path_without_glob(folder) as path:
+            signatures = tf.saved_model.load(path).signatures
         raw, engineered = examples.first_rows("validation", PROOF_ROWS)
         output = "prediction" if examples.transform.task == "regression" else "probabilities"
         prove(signatures, raw, engineered, output)

@@ -25,7 +25,7 @@ from quatrain.components import storage
 from quatrain.components.artifacts import CACHE, canonical_json, sha256_of
 from quatrain.components.folder import MISSHAPEN
 from quatrain.components.installation import describe_installation
-from quatrain.components.serve import served_model
+from quatrain.components.serve import saved_model, served_model
 from quatrain.components.wording import first_line
 from quatrain.trainer.features import base
 
@@ -35,7 +35,7 @@ MAX_BYTES = 64 << 20
 """What the records of a root may take in all."""
 MAX_RECORD_BYTES = 8 << 20
 """The answers to a shard that take more are not recorded: 2 million rows of a regression."""
-_CODE = (served_model, base)
+_CODE = (saved_model, served_model, base)
 _SETTINGS = ("TF_", "XLA_")
 """The variables that change how TensorFlow computes."""
 

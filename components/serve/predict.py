@@ -93,7 +93,7 @@ def _predict(
 ) -> Predictions:
     """Predicts the rows of a file with a local model."""
     transform = read_transform(folder)
-    # The file is checked before TensorFlow is imported, which takes seconds.
+    # The file is checked before the model is loaded, which takes a second.
     rows = InputRows.of(source, transform, keep)
     for output in filter(None, (target, rejected_target)):
         if any(is_same(output, span.path) for span in rows.spans):

@@ -19,13 +19,19 @@ from pydantic import TypeAdapter
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import MISSHAPEN, read_manifest
+from quatrain.components.serve import saved_model
+from quatrain.components.serve.saved_model import (
+    Column,
+    InvalidArgumentError,
+    Signature,
+    TensorFlowError,
+)
 from quatrain.components.storage import open_filesystem, read_file
 from quatrain.components.wording import first_line
 from quatrain.trainer import golden
 from quatrain.trainer.failure import MORE_DISK, Failure, full_disk
 from quatrain.trainer.features import LABEL
 from quatrain.trainer.features.transform import Transform
-from quatrain.trainer.importing import uncollected
 from quatrain.trainer.settings import TrainerError
 from quatrain.trainer.uris import name_outside
 
@@ -41,7 +47,7 @@ METADATA = "metadata.json"
 REQUIRED = ("saved_model.pb", "transform.json")
 """The files without which nothing can be predicted."""
 
-Columns = Mapping[str, "np.ndarray | pa.Array"]
+Columns = Mapping[str, Column]
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
@@ -181,22 +187,15 @@ def read_transform(folder: Path) -> Transform:
         ) from error
 
 
-def _check_classes(stated: Any, classes: Sequence[str], signature: Any) -> None:
+def _check_classes(stated: Any, classes: Sequence[str], signature: Signature) -> None:
     """Checks that a model's three records of its classes agree; golden rows hold numbers alone.
 
     Raises:
         TrainerError: They do not.
     """
-    import tensorflow as tf
-
     places = {METADATA: list(stated), "transform.json": list(classes)}
-    if classes and "classes" in signature.structured_outputs:
-        specs = signature.structured_input_signature[1]
-        row = {
-            name: tf.constant([""] if spec.dtype == tf.string else [math.nan], spec.dtype)
-            for name, spec in specs.items()
-        }
-        (names,) = signature(**row)["classes"].numpy().tolist()
+    if classes and "classes" in signature.outputs:
+        (names,) = signature(signature.missing_row(), ["classes"])["classes"].tolist()
         places["the signature"] = [name.decode() for name in names]
     for place, names in places.items():
         if names != list(classes):
@@ -216,49 +215,41 @@ class ServedModel:
         signatures: The signatures of the SavedModel.
         arguments: The name of a signature's argument by column; they differ where TensorFlow does
             not accept the name of a column.
-        model: The SavedModel, which owns the weights and tables of the signatures.
     """
 
     transform: Transform
     classes: tuple[str, ...]
-    signatures: Mapping[str, Any]
+    signatures: Mapping[str, Signature]
     arguments: Mapping[str, Mapping[str, str]]
-    model: Any
 
     @classmethod
     def load(cls, folder: Path | str) -> ServedModel:
         """Loads an exported model and replays its golden rows.
 
-        The first call imports TensorFlow, which takes 3 CPU-seconds. A model from a user's own
-        trainer may have no golden rows.
+        A model from a user's own trainer may have no golden rows.
 
         Raises:
             ArtifactError: TensorFlow cannot read the model, a signature is absent, a golden row
                 gets a different answer than when the model was exported, or a row gets none.
         """
-        with uncollected():
-            from tensorflow.errors import OpError
-
-            from quatrain.trainer import saved_model
-
-        # What TensorFlow raises for a graph or a checkpoint that is not as it wrote it.
-        broken = (*MISSHAPEN, OSError, RuntimeError, AssertionError, OpError)
+        # What a graph or a checkpoint that is not as TensorFlow wrote it raises.
+        broken = (*MISSHAPEN, OSError, TensorFlowError)
         try:
-            model = saved_model.load(folder)
+            signatures = saved_model.load(folder)
         except broken as error:
             raise ArtifactError(
                 f"{folder} cannot be loaded as a SavedModel ({first_line(error)}); export the "
                 f"model again"
             ) from error
-        absent = {"serving_default", "engineered"} - set(model.signatures)
+        absent = {"serving_default", "engineered"} - set(signatures)
         if absent:
             raise ArtifactError(
                 f"{folder} has no signature {sorted(absent)[0]!r}; it has "
-                f"{sorted(model.signatures)}; export it with the trainer's export"
+                f"{sorted(signatures)}; export it with the trainer's export"
             )
         metadata = read_manifest(folder, METADATA, "train")
         transform = read_transform(Path(folder))
-        serving = model.signatures["serving_default"]
+        serving = signatures["serving_default"]
         try:
             arguments = {
                 signature: {column["name"]: column["argument"] for column in metadata[key]}
@@ -267,8 +258,8 @@ class ServedModel:
             _check_classes(metadata["classes"], transform.label.classes, serving)
             if golden.NAME in metadata["files"]:
                 rows = Path(folder, golden.NAME).read_text(encoding="utf-8")
-                golden.replay(rows, serving)
-            served = cls(transform, transform.label.classes, model.signatures, arguments, model)
+                golden.replay(rows, serving.answer, saved_model.tensorflow_version())
+            served = cls(transform, transform.label.classes, signatures, arguments)
             served._check_answer()
         except TrainerError as error:
             raise ArtifactError(f"{folder}: {error}") from error
@@ -305,38 +296,29 @@ class ServedModel:
         """
         rows = len(next(iter(columns.values())))
         names = self.arguments[signature]
-        padded = {names[name]: tensor for name, tensor in _padded(columns, rows).items()}
-        answers = self.signatures[signature](**padded)
-        answer = answers["probabilities" if self.classes else "prediction"].numpy()
-        return np.asarray(answer[:rows])
+        padded = {names[name]: _padded(column) for name, column in columns.items()}
+        output = "probabilities" if self.classes else "prediction"
+        return self.signatures[signature](padded, [output])[output][:rows]
 
     def answer_to_any(self, columns: Columns) -> np.ndarray:
         """Returns the answers to a batch, or NaN for all of it if the model refuses its values.
 
         A model of one's own may check that an end comes after its start; shuffled rows need not.
         """
-        import tensorflow as tf
-
         try:
             return self.answer(columns)
-        except tf.errors.InvalidArgumentError:
+        except InvalidArgumentError:
             rows = len(next(iter(columns.values())))
             shape = (rows, len(self.classes)) if self.classes else (rows,)
             return np.full(shape, np.nan, np.float32)
 
 
-def _padded(columns: Columns, rows: int) -> dict[str, Any]:
-    """Returns the columns as tensors, the last row repeated up to a multiple of `PADDING` rows."""
-    import tensorflow as tf
-
-    places = np.minimum(np.arange(-(-max(rows, 1) // PADDING) * PADDING), rows - 1)
-    return {name: tf.constant(_at(column, places)) for name, column in columns.items()}
-
-
-def _at(column: np.ndarray | pa.Array, places: np.ndarray) -> np.ndarray:
+def _padded(column: Column) -> Column:
+    """Returns a column, with its last row repeated up to a multiple of `PADDING` rows."""
+    n = -len(column) % PADDING
     if isinstance(column, np.ndarray):
-        return np.asarray(column[places])
-    return np.asarray(column.cast(pa.binary()).to_numpy(zero_copy_only=False)[places])
+        return np.concatenate([column, np.repeat(column[-1:], n)])
+    return pa.concat_arrays([column, pa.repeat(column[-1], n)])
 
 
 def prediction_schema(transform: Transform, labelled: bool = False) -> pa.Schema:

@@ -93,7 +93,7 @@ def load_model(
 ) -> Model:
     """Loads a model, once its digests and where it came from are checked.
 
-    It imports TensorFlow, which takes 3 CPU-seconds, and warns if the model failed its gate.
+    It warns if the model failed its gate.
 
     Args:
         path: The folder of a model or of a run, or that of a model's runs, of which the champion

@@ -36,8 +36,12 @@ ANSWER = """
 import json, sys
 import tensorflow as tf
 from trainer import golden
-model = tf.saved_model.load(sys.argv[1])
-golden.replay(open(sys.argv[1] + "/golden.json").read(), model.signatures["serving_default"])
+signature = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+types = {n: spec.dtype for n, spec in signature.structured_input_signature[1].items()}
+def answer(rows, output):
+    tensors = {n: tf.constant(values, types[n]) for n, values in rows.items()}
+    return signature(**tensors)[output].numpy()
+golden.replay(open(sys.argv[1] + "/golden.json").read(), answer, tf.__version__)
 print(json.dumps([tf.__version__, sys.version_info[:2]]))
 """
 

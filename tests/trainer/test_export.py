@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
+from quatrain.components.serve import saved_model
 from quatrain.trainer import golden
 from quatrain.trainer.examples import Examples, read_examples
 from quatrain.trainer.export import _named, _reader, _single, argument_names, prove
@@ -199,7 +200,7 @@ def test_metadata_names_the_arguments_and_the_digest_of_every_file(binary: Any) 
 
 
 def test_golden_rows_begin_with_one_in_which_everything_is_missing(binary: Any) -> None:
-    model, _, folder = binary
+    _, _, folder = binary
     document = json.loads((folder / "golden.json").read_text())
     assert {name: column[0] for name, column in document["inputs"].items()} == {
         "delay": None,
@@ -209,18 +210,20 @@ def test_golden_rows_begin_with_one_in_which_everything_is_missing(binary: Any) 
     }
     assert [len(column) for column in document["inputs"].values()] == [32] * 4
     assert np.shape(document["answers"]) == (32, 2)
-    golden.replay(json.dumps(document), model.signatures["serving_default"])
+    served = saved_model.load(folder)["serving_default"]
+    golden.replay(json.dumps(document), served.answer, "2.21.0")
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_another_answer_to_a_golden_row_is_an_error(request: Any, task: str) -> None:
-    model, _, folder = request.getfixturevalue(task)
+    _, _, folder = request.getfixturevalue(task)
     document = json.loads((folder / "golden.json").read_text())
+    served = saved_model.load(folder)["serving_default"]
     wrong = np.array(document["answers"])
     wrong[5] += 0.001 * max(1.0, float(np.abs(wrong).max()))
     document["answers"] = wrong.tolist()
     with pytest.raises(TrainerError, match="to golden row 5, where it answered"):
-        golden.replay(json.dumps(document), model.signatures["serving_default"])
+        golden.replay(json.dumps(document), served.answer, "2.21.0")
 
 
 def test_tensorflow_s_own_tool_runs_the_model_in_a_fresh_process(binary: Any) -> None:

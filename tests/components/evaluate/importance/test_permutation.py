@@ -11,6 +11,7 @@ import pytest
 
 from quatrain.components.evaluate.importance.permutation import SampledRows, importances
 from quatrain.components.evaluate.measures.reference import Reference
+from quatrain.components.serve import saved_model
 from quatrain.components.serve.served_model import ServedModel
 from tests.components.handmade import INPUTS, make_rows, make_transform
 
@@ -107,7 +108,7 @@ def test_more_permutations_do_not_narrow_the_interval(models: dict[str, Path]) -
     assert (five.high - five.low) / (one.high - one.low) == pytest.approx(1, abs=0.15)
 
 
-def test_a_model_that_refuses_shuffled_rows_has_no_importance_to_show() -> None:
+def test_a_model_that_refuses_shuffled_rows_has_no_importance_to_show(tmp_path: Path) -> None:
     import tensorflow as tf
 
     @tf.function(
@@ -119,7 +120,10 @@ def test_a_model_that_refuses_shuffled_rows_has_no_importance_to_show() -> None:
             return {"prediction": tf.cast(delay, tf.float32)}
 
     names = {"serving_default": {i.name: i.name for i in INPUTS}}
-    model = ServedModel(make_transform("regression"), (), {"serving_default": serve}, names, None)
+    module = tf.Module()
+    module.serve = serve
+    tf.saved_model.save(module, str(tmp_path), {"serving_default": serve})
+    model = ServedModel(make_transform("regression"), (), saved_model.load(tmp_path), names)
     delay = np.array([-1.0, 2.0] * 10)
     carrier = pa.array(["AA", "UA"] * 10)
     rows = SampledRows({"delay": delay, "carrier": carrier}, delay, np.ones(20))
