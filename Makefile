@@ -64,6 +64,7 @@ lock: $(READY)  ## resolve the requirements again
 	$(BIN)/uv pip compile $(RESOLVE) requirements/cuda.in -c requirements/runtime.txt -o requirements/cuda.txt
 	echo tensorflow | $(BIN)/uv pip compile $(RESOLVE) pyproject.toml requirements/tpu.in --excludes /dev/stdin -c requirements/runtime.txt -o requirements/tpu.txt
 	$(BIN)/uv pip compile $(RESOLVE) requirements/bootstrap.in -c requirements/runtime.txt -o requirements/bootstrap.txt
+	cd benchmarks/quality/environments && for name in *.in; do $(CURDIR)/$(BIN)/uv pip compile $(RESOLVE) --no-annotate $$name -o $${name%.in}.txt || exit 1; done
 
 schema: $(READY)  ## extract what the Terraform module uses of its providers' schemas (102 MB of downloads)
 	$(BIN)/python -m tests.terraform.extract_schema

@@ -100,19 +100,21 @@ def measured(work: Callable[[], None], check: Callable[[], Mapping[str, Any]]) -
         work: What is measured.
         check: Returns what the work produced, so that cases can be compared.
     """
-    before, started = _cpu_s(), time.monotonic()
+    before, started = cpu_seconds(), time.monotonic()
     work()
-    wall_s, cpu_s = time.monotonic() - started, _cpu_s() - before
-    line = {"cpu_s": cpu_s, "wall_s": wall_s, "peak_mb": _peak_mb(), "outcome": dict(check())}
+    wall_s, cpu_s = time.monotonic() - started, cpu_seconds() - before
+    line = {"cpu_s": cpu_s, "wall_s": wall_s, "peak_mb": peak_mb(), "outcome": dict(check())}
     print(_RESULT + json.dumps(line), flush=True)
 
 
-def _cpu_s() -> float:
+def cpu_seconds() -> float:
+    """Returns the CPU-seconds of this process and of its finished children."""
     used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """Returns the largest resident set of this process or of one of its children, in MiB."""
     status = Path("/proc/self/status").read_text()
     own = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index]
     return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024

@@ -20,15 +20,30 @@ from benchmarks.measuring import (
     table,
     write_section,
 )
-from benchmarks.quality import prepare
-from benchmarks.tables import TABLES
+from benchmarks.quality.prepare import Prepared, prepare
+from benchmarks.quality.tables import all_tables
+from quatrain.components.preprocess.run import preprocess
+from quatrain.validation.load import load_spec
 
 SCRIPT = "benchmarks/peers/serving_.py"
 KINDS = ("tabm", "trees", "blend")
 CORES = {"one core": 0, "all cores": None}
-ADULT = next(one for one in TABLES if one.name == "adult")
 ONE_ROW_MS, ROWS_A_SECOND = 1.0, 150_000
 """Bounds for a blend: milliseconds for a row on one core, and rows a second for 10 000 rows."""
+
+
+def adult() -> Prepared:
+    """Returns the first split of the table adult."""
+    return prepare(next(one for one in all_tables() if one.name == "adult"), 0)
+
+
+def examples() -> str:
+    """Returns the folder of its examples, after preprocessing if it does not exist."""
+    folder = BUILD / f"serving/adult-{adult().digest[:12]}"
+    if not folder.exists():
+        spec = load_spec(adult().folder / "spec.yaml")
+        preprocess(spec.as_json(), runner="local", out=str(folder))
+    return str(folder)
 
 
 def _case(kind: str) -> Case:
@@ -44,7 +59,7 @@ def model_of(kind: str) -> Path:
     out = BUILD / f"serving/{kind}-{_case(kind).key}"
     if not (out / "model/metadata.json").exists():
         settings = replace(Hyperparameters(), model=kind)
-        train(Job(prepare(ADULT), Outputs.of(str(out), {}), settings))
+        train(Job(examples(), Outputs.of(str(out), {}), settings))
     return out / "model"
 
 
@@ -73,7 +88,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
     results = Results("serving")
-    rows = str(ADULT.folder / "rows.csv")
+    rows = str(adult().folder / "rows.csv")
     for turn in range(1, options.repeats + 1):
         for kind in KINDS:
             for cores, core in CORES.items():

@@ -13,6 +13,9 @@ os.environ.pop("FORCE_COLOR", None)  # which a CI job may set, and would colour 
 gc.disable()  # every process imports TensorFlow and Beam, of which nothing is garbage: 1 CPU-s
 HERE = Path(__file__).parent
 SLOW = {
+    "benchmarks/quality/test_boosted.py",
+    "benchmarks/quality/test_measure.py",
+    "benchmarks/quality/test_tables.py",
     "components/engine/test_dataflow.py",
     "components/engine/test_local_threads.py",
     "components/evaluate/test_answer_cache.py",

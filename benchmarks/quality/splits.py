@@ -1,0 +1,35 @@
+"""Which rows train, validate and test: random, by group, or the newest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+SHARES = (0.64, 0.80)
+"""Rows up to the first share are train, up to the second validation, the others test."""
+NAMES = np.array(["train", "validation", "test"])
+
+
+def split_rows(rows: pa.Table, split: str, by: str, seed: int) -> np.ndarray:
+    """Returns the name of each row's split, `[N]`.
+
+    Rows of the same time, and rows of the same group, fall into the same split.
+
+    Args:
+        rows: The rows.
+        split: `random`, `time` or `group`.
+        by: The column of the time or the group; any, if the split is random.
+        seed: The seed of a split that is not by time.
+    """
+    if split == "random":
+        units, of_row = rows.num_rows, np.arange(rows.num_rows)
+    else:
+        of_row = pc.rank(rows[by], tiebreaker="dense").to_numpy() - 1
+        units = int(of_row.max()) + 1
+    if split == "time":  # the share of rows that are older, so that a busy day counts as such
+        ordered = np.sort(of_row)
+        place = np.searchsorted(ordered, of_row) / rows.num_rows
+    else:
+        place = np.random.default_rng(seed).permutation(units)[of_row] / units
+    return NAMES[np.searchsorted(np.array(SHARES), place, side="right")]

@@ -1,0 +1,141 @@
+"""What the workers share: they read a split, measure themselves and write their predictions.
+
+It imports only what every environment has: numpy, pandas and pyarrow.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.measuring import cpu_seconds, peak_mb
+
+LABEL = "label_"
+MARK = "cell: "
+"""Begins the line of JSON that a worker prints."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a table, as data frames.
+
+    Attributes:
+        task: binary, multiclass or regression.
+        classes: The classes of the train rows, in the order of the probabilities.
+        kinds: number, category or text, by column.
+        train: Features and target, a class's index or a number.
+        validation: The same of the rows that decide when to stop.
+        test: The features.
+    """
+
+    task: str
+    classes: list[str]
+    kinds: dict[str, str]
+    train: tuple[pd.DataFrame, np.ndarray]
+    validation: tuple[pd.DataFrame, np.ndarray]
+    test: pd.DataFrame
+
+    @property
+    def is_class(self) -> bool:
+        """Whether classes are predicted."""
+        return self.task != "regression"
+
+    def of(self, kind: str) -> list[str]:
+        """Returns the columns of a kind."""
+        return [c for c in self.test.columns if self.kinds.get(c, "number") == kind]
+
+    def without(self, kind: str) -> Split:
+        """Returns the split without the columns of a kind."""
+        names = self.of(kind)
+        train, validation = ((x.drop(columns=names), y) for x, y in (self.train, self.validation))
+        test = self.test.drop(columns=names)
+        return Split(self.task, self.classes, self.kinds, train, validation, test)
+
+    def with_categories(self, most: int = 0) -> Split:
+        """Returns the split with categories in the dtype of pandas, with the train rows' levels.
+
+        Args:
+            most: The most levels of a column: the most frequent; 0: all.
+        """
+        levels = {c: self.train[0][c].value_counts().index for c in self.of("category")}
+        types = {
+            c: pd.CategoricalDtype(sorted(found[:most] if most else found))
+            for c, found in levels.items()
+        }
+        train, validation = ((x.astype(types), y) for x, y in (self.train, self.validation))
+        return Split(
+            self.task, self.classes, self.kinds, train, validation, self.test.astype(types)
+        )
+
+    def with_texts(self) -> Split:
+        """Returns the split with '' for a missing category or text."""
+        fill = dict.fromkeys([*self.of("category"), *self.of("text")], "")
+        train, validation = ((x.fillna(fill), y) for x, y in (self.train, self.validation))
+        test = self.test.fillna(fill)
+        return Split(self.task, self.classes, self.kinds, train, validation, test)
+
+
+def read_split(folder: str) -> Split:
+    """Reads the split in a folder."""
+    columns = json.loads(Path(folder, "columns.json").read_text())
+    classes = columns["classes"]
+    frames = {
+        n: pd.read_parquet(Path(folder, f"{n}.parquet")) for n in ("train", "validation", "test")
+    }
+    parts = {n: _target(frames[n], classes) for n in ("train", "validation")}
+    kinds = columns["kinds"]
+    return Split(
+        columns["task"], classes, kinds, parts["train"], parts["validation"], frames["test"]
+    )
+
+
+def _target(frame: pd.DataFrame, classes: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Returns features and target, without rows of a class that the train rows lack."""
+    labels = frame.pop(LABEL)
+    if not classes:
+        return frame, labels.to_numpy(dtype=np.float64)
+    codes = np.array(pd.Categorical(labels, categories=classes).codes)
+    return frame[codes >= 0].reset_index(drop=True), codes[codes >= 0].astype(np.int64)
+
+
+def run(
+    train: Callable[[], T],
+    answer: Callable[[T], np.ndarray],
+    out: str,
+    packages: Sequence[str] = (),
+    **notes: Any,
+) -> None:
+    """Trains and answers, each measured, writes the predictions and prints the cost.
+
+    Args:
+        train: Returns the model.
+        answer: Predicts the test rows: `[N, C]` probabilities, or `[N]` numbers.
+        out: Where the predictions go, as .npy.
+        packages: The distributions whose versions are recorded.
+        notes: What else is recorded.
+    """
+    before = cpu_seconds()
+    model = train()
+    trained = cpu_seconds()
+    predictions = answer(model)
+    answered = cpu_seconds()
+    np.save(out, np.asarray(predictions, dtype=np.float64))
+    cost = {"train": round(trained - before, 2), "answer": round(answered - trained, 3)}
+    versions = {name: metadata.version(name) for name in packages}
+    line = {"cpu_s": cost, "peak_mb": round(peak_mb()), "versions": versions, **notes}
+    print("\n" + MARK + json.dumps(line), flush=True)
+
+
+def arguments() -> tuple[str, str, str, float]:
+    """Returns the folder, the system, where predictions go, and a limit of seconds, 0 for none."""
+    folder, system, out, *limit = sys.argv[1:]
+    return folder, system, out, float(limit[0]) if limit else 0.0
