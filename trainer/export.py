@@ -360,7 +360,7 @@ def _metadata(
         "model": {
             "kind": predictor.kind,
             "shares": dict(predictor.shares),
-            "validation_losses": dict(predictor.losses),
+            "candidates": [c.as_json() for c in predictor.candidates],
         },
         "versions": {
             "tensorflow": tf.__version__,

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from .candidates import Candidate, choose
 from .checkpoints import Checkpoints
 from .examples import Examples, Split
 from .job import Job
@@ -93,13 +94,15 @@ def fit_network(fitting: Fitting, save_every_s: float = SAVE_EVERY_S) -> Predict
     def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
         return head.predicted(answer(numbers, indices) + intercept.shift)
 
+    name, progress = job.settings.model, trained.progress
+    candidate = Candidate(name, intercept.loss, progress.seconds, progress.steps)
     return Predictor(
         predict,
         [v.value for v in network.variables],
-        trained.progress,
+        progress,
         trained.stopped,
-        {job.settings.model: 1.0},
-        {job.settings.model: intercept.loss},
+        {name: 1.0},
+        choose([candidate], name),
     )
 
 

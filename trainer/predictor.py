@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
+import numpy as np
 import tensorflow as tf
 
+from .candidates import Candidate
 from .checkpoints import Epoch, Progress
 from .cluster import Cluster
 from .examples import Examples, Labels, Split
@@ -18,6 +20,7 @@ from .settings import TrainerError
 
 MAX_CLASSES = 10_000
 """Most classes: the heads of a network of 8 members and width 128 then hold 10 million weights."""
+LEAST_PROBABILITY = 1e-15  # keeps the log-loss finite where float32 trees round to 0 or 1
 Predict = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Maps numbers `[B, F] float32` and indices `[B, K] int32` to the argument of `Head.answer`."""
 
@@ -40,7 +43,7 @@ class Predictor:
         progress: The history of the training; for a blend, the network's.
         stopped: What ended the training.
         shares: The share of each part in the prediction, by name; their sum is 1.
-        losses: The validation loss of each kind of model that was fitted, by name.
+        candidates: All models that were fitted.
     """
 
     predict: Predict
@@ -48,7 +51,7 @@ class Predictor:
     progress: Progress
     stopped: str
     shares: Mapping[str, float]
-    losses: Mapping[str, float]
+    candidates: Sequence[Candidate]
 
     @property
     def kind(self) -> str:
@@ -137,6 +140,21 @@ class Head:
             outputs = tf.concat([-outputs, outputs], axis=2)
             return tf.reduce_mean(tf.sigmoid(outputs), axis=1)
         return tf.reduce_mean(tf.nn.softmax(outputs), axis=1)
+
+    def row_losses(self, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Returns the log-loss of each row, or the squared error in the label's unit.
+
+        Args:
+            predicted: Class probabilities `[N, C]`, or labels `[N, 1]`.
+            labels: `[N]`, index of the class or value.
+
+        Returns:
+            `[N] float64`.
+        """
+        if self.task == "regression":
+            return (predicted[:, 0].astype(np.float64) - labels) ** 2
+        chosen = predicted[np.arange(len(labels)), labels].astype(np.float64)
+        return -np.log(np.maximum(chosen, LEAST_PROBABILITY))
 
     def answer(self, predicted: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the outputs of the signatures, by name.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from trainer.candidates import Candidate
 from trainer.checkpoints import Epoch, Progress
 from trainer.cluster import join_cluster
 from trainer.examples import read_examples
@@ -58,7 +59,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
         return head.predicted(network([numbers, indices])[:, None])
 
     variables = [v.value for v in network.variables]
-    shares, losses = {"own": 1.0}, {"own": progress.best_loss}
-    predictor = Predictor(predict, variables, progress, "epochs", shares, losses)
+    own = Candidate("own", progress.best_loss, steps=progress.steps, chosen=True)
+    predictor = Predictor(predict, variables, progress, "epochs", {"own": 1.0}, [own])
     export(job, predictor, head, join_cluster(job.strategy), examples)
     return job.outputs.model

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from quatrain.components.artifacts import CACHED
+from quatrain.components.candidates import chosen_loss, others_in_words
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted, plain
 
@@ -175,8 +176,9 @@ def _model(metadata: dict[str, Any]) -> str:
     if metadata.get("model", {}).get("kind") == "trees":
         text = f"{counted(metadata['steps'], 'round')} ({metadata['stopped']})"
     if model := metadata.get("model"):  # a user's own trainer may not write it
-        loss = model["validation_losses"][model["kind"]]
-        return f"{model['kind']}: {text}, validation loss {loss:.4f}"
+        others = others_in_words(model)
+        text = f"{model['kind']}: {text}, validation loss {chosen_loss(model):.4f}"
+        return f"{text}; not exported: {others}" if others else text
     losses = [e["validation_loss"] for e in metadata["history"] if e.get("validation_loss")]
     return f"{text}, best validation loss {min(losses):.4f}" if losses else text
 

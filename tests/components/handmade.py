@@ -153,6 +153,12 @@ def export_model(folder: Path, task: str = "binary", shift: float = 0.0) -> Path
     return folder
 
 
+def candidate(name: str, loss: float, steps: int = 0, **changes: Any) -> dict[str, Any]:
+    """Returns the entry of metadata.json for a model that was fitted."""
+    entry = {"name": name, "validation_loss": loss, "seconds": 1.5, "steps": steps}
+    return {**entry, "chosen": False, "behind": None, "behind_error": None, **changes}
+
+
 def make_metadata(folder: Path, task: str) -> dict[str, Any]:
     """The metadata of a model folder, as the trainer writes it."""
     return {
@@ -167,7 +173,11 @@ def make_metadata(folder: Path, task: str) -> dict[str, Any]:
         "model": {
             "kind": "blend",
             "shares": {"tabm": 0.75, "trees": 0.25},
-            "validation_losses": {"tabm": 0.6, "trees": 0.62, "blend": 0.59},
+            "candidates": [
+                candidate("tabm", 0.6, 30, behind=0.01, behind_error=0.004),
+                candidate("trees", 0.62, 50, behind=0.03, behind_error=0.02),
+                candidate("blend", 0.59, 80, chosen=True, behind=0.0, behind_error=0.0),
+            ],
         },
         "hyperparameters": {"epochs": 3, "batch_size": 64},
         "versions": {"tensorflow": "2.21.0", "python": "3.11.7"},

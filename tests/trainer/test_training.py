@@ -178,7 +178,7 @@ def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best(
     assert written["stopped"] == "early_stopping"
     assert written["best_epoch"] == 1 + int(np.argmin(losses)) == written["epochs"] - 2
     saved = tf.saved_model.load(small.outputs.model)
-    loss = written["model"]["validation_losses"]["linear"]  # its intercept may have lowered it
+    loss = written["model"]["candidates"][0]["validation_loss"]  # its intercept may have lowered it
     assert loss_of(saved, folder) == pytest.approx(loss, rel=1e-5)
     assert loss == pytest.approx(min(losses), rel=1e-3)
 

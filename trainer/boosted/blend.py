@@ -8,9 +8,18 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
+from ..candidates import Candidate, choose
 from ..examples import Split
 from ..network import fit_network
-from ..predictor import BATCH_CELLS, BATCH_ROWS, Fitting, Head, Predictor, rows_at_once
+from ..predictor import (
+    BATCH_CELLS,
+    BATCH_ROWS,
+    LEAST_PROBABILITY,
+    Fitting,
+    Head,
+    Predictor,
+    rows_at_once,
+)
 from .boosting import boost
 
 log = logging.getLogger("trainer")
@@ -20,7 +29,6 @@ GAIN = 0.002
 """`auto` blends if that lowers the log-loss or RMSE of the better part by at least this share."""
 NETWORK_TIME = 0.6
 """The share of `max_seconds` that the network may take; the trees get what it leaves."""
-_LEAST_PROBABILITY = 1e-15  # keeps the log-loss finite where float32 trees round to 0 or 1
 
 
 def fit_trees(fitting: Fitting) -> Predictor | None:
@@ -43,13 +51,15 @@ def fit_trees(fitting: Fitting) -> Predictor | None:
     def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
         return head.predicted(trees.tensor(numbers, indices, variables)[:, None, :])
 
+    best = min(boosted.candidates, key=lambda c: c.validation_loss)
+    _, validation = fitting.splits
     return Predictor(
         predict,
         variables,
         boosted.progress,
         boosted.stopped,
         {"trees": 1.0},
-        {"trees": boosted.progress.best_loss},
+        choose(boosted.candidates, best.name, validation.weights),
     )
 
 
@@ -76,15 +86,27 @@ def fit_blend(fitting: Fitting) -> Predictor | None:
     losses = losses_by_share(predicted[0], predicted[1], head, validation)
     share = choose_share(losses, head, frugal=job.settings.model == "auto")
     predictor = _blended(network, trees, share)
-    by_kind = {"tabm": losses[-1], "trees": losses[0], "blend": losses.min()}
-    listing = ", ".join(f"{name} {loss:.4f}" for name, loss in by_kind.items())
-    log.info("share of the network %.2f; validation losses: %s", share, listing)
     last = network.progress.history[-1]
     outcome = float(losses[np.searchsorted(SHARES, share)])
     steps = last.step + trees.progress.steps
     # Tuning reads the last report, which must be the loss of what is served.
     report(replace(last, epoch=last.epoch + 1, step=steps, validation_loss=outcome))
-    return replace(predictor, losses={name: float(loss) for name, loss in by_kind.items()})
+    candidates = [*network.candidates, *trees.candidates]
+    best = float(SHARES[np.argmin(losses)])
+    if 0.0 < best < 1.0:
+        mixed = best * predicted[0] + (1.0 - best) * predicted[1]
+        rows = head.row_losses(mixed, validation.labels)
+        candidates.append(Candidate("blend", float(losses.min()), 0.0, steps, row_losses=rows))
+    name = predictor.kind if predictor is not trees else _chosen(trees)
+    candidates[0] = replace(
+        candidates[0], row_losses=head.row_losses(predicted[0], validation.labels)
+    )
+    return replace(predictor, candidates=choose(candidates, name, validation.weights))
+
+
+def _chosen(trees: Predictor) -> str:
+    """Returns the name of the form that was chosen among the trees."""
+    return next(c.name for c in trees.candidates if c.chosen)
 
 
 def losses_by_share(network: np.ndarray, trees: np.ndarray, head: Head, split: Split) -> np.ndarray:
@@ -110,7 +132,7 @@ def losses_by_share(network: np.ndarray, trees: np.ndarray, head: Head, split: S
         if head.task == "regression":
             by_row = blended**2
         else:
-            by_row = -np.log(np.maximum(blended, _LEAST_PROBABILITY))
+            by_row = -np.log(np.maximum(blended, LEAST_PROBABILITY))
         losses.append(np.average(by_row, weights=split.weights))
     return np.array(losses)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..candidates import Candidate
 from ..checkpoints import Epoch, Progress, Stopped
 from ..examples import Split
 from ..importing import unnamed, without
@@ -41,6 +43,32 @@ PARAMETERS: dict[str, Any] = {
     "verbosity": -1,
 }
 """The parameters that differ from LightGBM's defaults; docs/decisions/0009 says why."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How small the groups of categories may be that a tree tells apart.
+
+    Attributes:
+        name: Name of the candidate.
+        parameters: LightGBM's parameters that make it.
+    """
+
+    name: str
+    parameters: Mapping[str, float]
+
+
+FORMS = (
+    Form("trees", {"min_data_per_group": 100, "cat_smooth": 10, "cat_l2": 10}),
+    Form("trees-20", {"min_data_per_group": 20, "cat_smooth": 5, "cat_l2": 5, "lambda_l2": 1}),
+)
+"""The forms that the validation loss chooses from, with LightGBM's defaults first. No one of them
+suits all tables: docs/decisions/0016 has the figures."""
+ONE_HOT_LEVELS = 4
+"""Up to this cardinality, LightGBM tries each level alone and needs none of the limits."""
+LOSING = 3
+"""Epochs in a row with a higher loss than the best form had by then, after which a form is given up
+on. A form that wins leads nearly from the start."""
 _OBJECTIVES = {"binary": "binary", "multiclass": "multiclass", "regression": "regression"}
 _METRICS = {"binary": "binary_logloss", "multiclass": "multi_logloss", "regression": "l2"}
 
@@ -52,13 +80,15 @@ class Boosted:
     Attributes:
         trees: The trees up to the best epoch. Their sums have the meaning of a network's outputs: a
             logit, a logit a class, or a standardized value.
-        progress: The history, in epochs of 10 rounds; a step is a round.
-        stopped: What ended the boosting.
+        progress: The history of their form, in epochs of 10 rounds; a step is a round.
+        stopped: What ended its boosting.
+        candidates: All forms that were fitted.
     """
 
     trees: Trees
     progress: Progress
     stopped: Stopped
+    candidates: tuple[Candidate, ...]
 
 
 def boost(
@@ -70,15 +100,18 @@ def boost(
     report: Callable[[Epoch], None] = lambda epoch: None,
     threads: int | None = None,
 ) -> Boosted:
-    """Fits trees until a bound is reached or the validation loss stops falling.
+    """Fits each form of trees that can matter, and returns the one with the least validation loss.
+
+    A form grows until a bound is reached, its validation loss stops falling, or it falls behind the
+    best form so far. All forms together keep to `settings.max_seconds`.
 
     Args:
         train: The rows to learn from.
-        validation: The rows that decide when to stop.
+        validation: The rows that decide when to stop, and which form is best.
         cardinalities: Cardinality of each index column.
         head: The task, and the mean and scale of a regression's labels.
         settings: The bounds, the shrinkage and the seed.
-        report: Called after each epoch.
+        report: Called after each epoch of the first form, and once more if another one wins.
         threads: Threads of LightGBM; None: all cores or one, by the number of rows. They change
             only the speed.
 
@@ -87,25 +120,123 @@ def boost(
     """
     if threads is None:
         threads = ALL_CORES if train.rows >= MANY_ROWS else 1
-    booster = _booster(train, validation, head, settings, threads)
+    data = _datasets(train, validation, head, settings, threads)
+    deadline = time.monotonic() + settings.max_seconds if settings.max_seconds else math.inf
+    grown: list[_Grown] = []
+    for form in forms_for(train.indices, cardinalities):
+        if grown and time.monotonic() >= deadline:
+            break
+        leader = min(grown, key=_best_loss, default=None)
+        told = (lambda epoch: None) if grown else report
+        grown.append(_grow_form(data, form, head, settings, deadline, leader, told))
+    best = min(grown, key=_best_loss)
+    if best is not grown[0]:
+        _report_winner(report, grown[0].progress, best.progress)
+    trees = read_trees(best.booster, best.rounds, train.numbers.shape[1], cardinalities, head.units)
+    columns = _columns(validation)
+    candidates = (_candidate(g, columns, validation, head) for g in grown)
+    return Boosted(trees, best.progress, best.stopped, tuple(candidates))
+
+
+def forms_for(indices: np.ndarray, cardinalities: Sequence[int]) -> tuple[Form, ...]:
+    """Returns the forms that can differ on these train rows: all, or only the first.
+
+    They can where a column that LightGBM groups has a level with fewer rows than the first form's
+    smallest group.
+
+    Args:
+        indices: The index columns, `[N, K] int32`.
+        cardinalities: Cardinality of each, `[K]`.
+    """
+    least = FORMS[0].parameters["min_data_per_group"]
+    for column, cardinality in zip(indices.T, cardinalities, strict=True):
+        rows = np.bincount(column, minlength=cardinality)
+        if cardinality > ONE_HOT_LEVELS and ((rows > 0) & (rows < least)).any():
+            return FORMS
+    return FORMS[:1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Grown:
+    """A form's booster, and how its boosting went."""
+
+    form: Form
+    booster: lightgbm.Booster
+    progress: Progress
+    stopped: Stopped
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the best epoch."""
+        return self.progress.history[self.progress.best_epoch - 1].step
+
+
+def _best_loss(grown: _Grown) -> float:
+    return grown.progress.best_loss
+
+
+def _grow_form(
+    data: _Datasets,
+    form: Form,
+    head: Head,
+    settings: Hyperparameters,
+    deadline: float,
+    leader: _Grown | None,
+    report: Callable[[Epoch], None],
+) -> _Grown:
+    """Grows one form until a bound is reached, it stops improving, or it loses to the leader."""
+    booster = data.booster(form)
     rounds = most_rounds(settings, head.units)
     if settings.max_steps:
         rounds = min(rounds, settings.max_steps)
-    started, progress, stopped = time.monotonic(), Progress(), None
+    started, progress, n_behind = time.monotonic(), Progress(), 0
+    stopped: Stopped | None = None
     while stopped is None:
         is_finished = _grow(booster, min(ROUNDS_AN_EPOCH, rounds - progress.steps))
-        seconds = time.monotonic() - started
-        epoch = _epoch(booster, progress.epochs + 1, head.loss_unit, seconds)
+        now = time.monotonic()
+        epoch = _epoch(booster, progress.epochs + 1, head.loss_unit, now - started)
         progress = progress.add(epoch)
         report(epoch)
-        stopped = "early_stopping" if is_finished else _stopped(settings, progress, rounds)
-    best = progress.history[progress.best_epoch - 1].step
+        n_behind = n_behind + 1 if leader and _is_behind(epoch, leader.progress) else 0
+        if is_finished or n_behind >= LOSING:
+            stopped = "early_stopping"
+        else:
+            stopped = _stopped(settings, progress, rounds, now >= deadline)
+    grown = _Grown(form, booster, progress, stopped)
     log.info(
-        "trees: %d rounds, best %d, validation loss %.5f, %.1f s",
-        *(progress.steps, best, progress.best_loss, progress.seconds),
+        "%s: %d rounds, best %d, validation loss %.5f, %.1f s",
+        *(form.name, progress.steps, grown.rounds, progress.best_loss, progress.seconds),
     )
-    trees = read_trees(booster, best, train.numbers.shape[1], cardinalities, head.units)
-    return Boosted(trees, progress, stopped)
+    return grown
+
+
+def _is_behind(epoch: Epoch, leader: Progress) -> bool:
+    """Returns whether a loss is above the leader's after as many rounds, or above its best."""
+    if epoch.epoch > leader.epochs:
+        return epoch.validation_loss > leader.best_loss
+    return epoch.validation_loss > leader.history[epoch.epoch - 1].validation_loss
+
+
+def _report_winner(report: Callable[[Epoch], None], first: Progress, winner: Progress) -> None:
+    """Reports the best loss of another form as one more epoch: tuning reads the last report."""
+    last, best = first.history[-1], winner.history[winner.best_epoch - 1]
+    report(replace(best, epoch=last.epoch + 1, step=last.step + best.step))
+
+
+def _candidate(grown: _Grown, columns: np.ndarray, validation: Split, head: Head) -> Candidate:
+    """Returns the record of a form, with its loss on each validation row."""
+    outputs = grown.booster.predict(columns, num_iteration=grown.rounds, num_threads=1)
+    if head.task == "regression":
+        predicted = np.asarray(outputs)[:, None] * head.scale + head.mean
+    elif head.task == "binary":
+        predicted = np.stack([1.0 - np.asarray(outputs), np.asarray(outputs)], axis=1)
+    else:
+        predicted = np.asarray(outputs)
+    progress = grown.progress
+    rows = head.row_losses(predicted, validation.labels)
+    return Candidate(
+        grown.form.name, progress.best_loss, progress.seconds, progress.steps, row_losses=rows
+    )
 
 
 def read_trees(
@@ -137,10 +268,26 @@ def most_rounds(settings: Hyperparameters, units: int) -> int:
     return max(ROUNDS_AN_EPOCH, min(settings.rounds, MOST_TREES // units))
 
 
-def _booster(
+@dataclass(frozen=True, eq=False)
+class _Datasets:
+    """The rows as LightGBM bins them, once for all forms, and the parameters of every form."""
+
+    train: lightgbm.Dataset
+    validation: lightgbm.Dataset
+    parameters: Mapping[str, Any]
+
+    def booster(self, form: Form) -> lightgbm.Booster:
+        """Returns a booster without trees."""
+        import lightgbm
+
+        booster = lightgbm.Booster({**self.parameters, **form.parameters}, self.train)
+        return booster.add_valid(self.validation, "validation")
+
+
+def _datasets(
     train: Split, validation: Split, head: Head, settings: Hyperparameters, threads: int
-) -> lightgbm.Booster:
-    """Returns a LightGBM booster without trees, with the train and validation rows."""
+) -> _Datasets:
+    """Returns the train and validation rows in LightGBM's form."""
     try:
         with without(unnamed()):
             import lightgbm  # here, since it imports scipy, for which a network need not wait
@@ -159,9 +306,13 @@ def _booster(
         "num_threads": threads,
     }
     rows = _dataset(lightgbm.Dataset, train, head, parameters)
-    booster = lightgbm.Booster(parameters, rows)
     validation_rows = _dataset(lightgbm.Dataset, validation, head, parameters, reference=rows)
-    return booster.add_valid(validation_rows, "validation")
+    return _Datasets(rows, validation_rows, parameters)
+
+
+def _columns(split: Split) -> np.ndarray:
+    """Returns numbers, then indices, `[N, F + K] float32`."""
+    return np.concatenate([split.numbers, split.indices.astype(np.float32)], axis=1)
 
 
 def _dataset(
@@ -177,7 +328,7 @@ def _dataset(
         labels = (labels - np.float32(head.mean)) / np.float32(head.scale)
     # Scaled to mean 1, so that LightGBM's least weight of a leaf does not depend on their unit.
     weights = split.weights * (split.rows / split.weights.sum(dtype=np.float64))
-    columns = np.concatenate([split.numbers, split.indices.astype(np.float32)], axis=1)
+    columns = _columns(split)
     n_numbers, n_columns = split.numbers.shape[1], columns.shape[1]
     return make(
         columns,
@@ -210,11 +361,13 @@ def _epoch(booster: lightgbm.Booster, number: int, unit: float, seconds: float) 
     return Epoch(number, step, losses[0], losses[1], round(seconds, 3))
 
 
-def _stopped(settings: Hyperparameters, progress: Progress, rounds: int) -> Stopped | None:
+def _stopped(
+    settings: Hyperparameters, progress: Progress, rounds: int, is_late: bool
+) -> Stopped | None:
     """Returns what ends the boosting now, or None if it goes on."""
     if progress.steps >= rounds:
         return "max_steps" if 0 < settings.max_steps <= progress.steps else "epochs"
-    if 0 < settings.max_seconds <= progress.seconds:
+    if is_late:
         return "max_seconds"
     return "early_stopping" if progress.since_best >= PATIENCE else None
 

@@ -11,6 +11,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from quatrain.components.candidates import chosen_loss, standing
 from quatrain.components.evaluate.gate import FEW_ROWS, show_small
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
@@ -78,7 +79,13 @@ def render(
     strongest = inputs.strongest(metrics["importance"])
     input_lines, zero = inputs.lines(metrics["importance"])
     environment.filters.update(
-        number=show_number, share=_share, count=_count, small=show_small, short=_short
+        number=show_number,
+        share=_share,
+        count=_count,
+        small=show_small,
+        short=_short,
+        seconds="{:,.1f}".format,
+        standing=standing,
     )
     page = environment.get_template("report.html.j2").render(
         metrics=metrics,
@@ -285,7 +292,7 @@ def _learning_curve(model: Mapping[str, Any]) -> tuple[str, Markup | None, str]:
         subject = "The model itself"
         if len(shares) > 1:
             subject = f"{part[0].upper()}{part[1:]} has {shares[0]:.1%} of the {kind}, which itself"
-        reached = show_number(described["validation_losses"][kind])
+        reached = show_number(chosen_loss(described))
         caption += f" {subject} reached {reached} on the validation rows."
     plot = plots.learning_curve(model["history"], model["best_epoch"], f"mean {loss}")
     return f"Learning curve{of_part}", plot, caption

@@ -4,6 +4,7 @@ import io
 import json
 
 from quatrain.terminal.console import Console, summarize, taken_from_cache
+from tests.components.handmade import candidate
 
 
 class Terminal(io.StringIO):
@@ -126,7 +127,14 @@ def test_key_numbers_come_from_the_artifacts_manifests(tmp_path):
 
 def test_the_loss_is_that_of_what_was_exported(tmp_path):
     model = {
-        "model": {"kind": "blend", "validation_losses": {"tabm": 0.25, "blend": 0.2}},
+        "model": {
+            "kind": "blend",
+            "candidates": [
+                candidate("tabm", 0.25, behind=0.05, behind_error=0.01),
+                candidate("trees-20", 0.21, behind=0.01, behind_error=0.01),
+                candidate("blend", 0.2, chosen=True),
+            ],
+        },
         "steps": 1200,
         "epochs": 3,
         "stopped": "epochs",
@@ -135,7 +143,8 @@ def test_the_loss_is_that_of_what_was_exported(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "metadata.json").write_text(json.dumps(model))
     assert summarize({"model": str(tmp_path)}) == (
-        "blend: 1,200 steps, 3 epochs (epochs), validation loss 0.2000"
+        "blend: 1,200 steps, 3 epochs (epochs), validation loss 0.2000; "
+        "not exported: tabm 0.2500, trees-20 0.2100 (level)"
     )
 
 

@@ -1,14 +1,16 @@
 """Boosted trees: the arrays by hand, in numpy and TensorFlow, and against LightGBM itself."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import lightgbm
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from quatrain.trainer.boosted.boosting import PARAMETERS, boost, most_rounds, read_trees
+from quatrain.trainer.boosted.boosting import PARAMETERS, boost, forms_for, most_rounds, read_trees
 from quatrain.trainer.boosted.trees import SHARED_WORDS, Node, Trees
+from quatrain.trainer.checkpoints import Epoch
 from quatrain.trainer.examples import Split
 from quatrain.trainer.predictor import Head
 from quatrain.trainer.settings import Hyperparameters
@@ -178,8 +180,11 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 
 
 def test_trees_stop_when_validation_no_longer_improves_and_keep_the_best() -> None:
-    train, validation = rows_of("binary", 500, 0), rows_of("binary", 500, 1)
-    boosted = boost(train, validation, [200, 3], BINARY, Hyperparameters(shrinkage=0.3))
+    train, validation = (
+        replace(rows, indices=rows.indices[:, 1:])
+        for rows in (rows_of("binary", 500, s) for s in (0, 1))
+    )
+    boosted = boost(train, validation, [3], BINARY, Hyperparameters(shrinkage=0.3))
     losses = [e.validation_loss for e in boosted.progress.history]
     best = int(np.argmin(losses))
     assert boosted.stopped == "early_stopping"
@@ -237,3 +242,60 @@ def test_many_classes_get_fewer_rounds() -> None:
         76,
         10,
     ]
+
+
+def levels_with_a_value_each(rows: int, seed: int, n_levels: int) -> Split:
+    """Returns rows of a regression whose label depends on the level of one category alone."""
+    random = np.random.default_rng(seed)
+    levels = random.integers(0, n_levels, (rows, 1)).astype(np.int32)
+    labels = (levels[:, 0] * 7919 % n_levels + random.normal(size=rows) * 0.01).astype(np.float32)
+    return Split(np.zeros((rows, 0), np.float32), levels, labels, np.ones(rows, np.float32))
+
+
+def test_smaller_groups_win_where_small_levels_explain_the_label() -> None:
+    head = Head("regression", (), 25.0, 14.0)
+    train, validation = (levels_with_a_value_each(n, n, 50) for n in (1500, 400))
+    reported: list[Epoch] = []
+    boosted = boost(train, validation, [50], head, Hyperparameters(rounds=200), reported.append)
+    by_name = {c.name: c for c in boosted.candidates}
+    assert set(by_name) == {"trees", "trees-20"}
+    best = min(by_name.values(), key=lambda c: c.validation_loss)
+    assert best.name == "trees-20"
+    assert best.validation_loss < 0.5 * by_name["trees"].validation_loss
+    predicted = boosted.trees.numpy(validation.numbers, validation.indices) * 14.0 + 25.0
+    loss = np.mean((predicted[:, 0] - validation.labels) ** 2)
+    assert loss == pytest.approx(best.validation_loss, rel=1e-3)
+    assert best.row_losses is not None
+    assert best.row_losses.mean() == pytest.approx(best.validation_loss, rel=1e-3)
+    # Tuning reads the last report.
+    assert reported[-1].validation_loss == best.validation_loss
+    assert [e.epoch for e in reported] == list(range(1, len(reported) + 1))
+
+
+def test_a_losing_form_is_given_up_on_early() -> None:
+    train, validation = rows_of("binary", 5000, 0), rows_of("binary", 1000, 1)
+    train.labels[:] = np.random.default_rng(0).integers(0, 2, 5000)  # categories are only noise
+    boosted = boost(train, validation, [200, 3], BINARY, Hyperparameters(rounds=1000))
+    first, *others = boosted.candidates
+    assert all(c.steps <= first.steps for c in others)
+    assert all(c.steps < 1000 for c in boosted.candidates)
+
+
+@pytest.mark.parametrize(
+    ("levels", "forms"),
+    [
+        (np.repeat(np.arange(5), 100), 1),  # no level has fewer rows than the first form's groups
+        (np.repeat(np.arange(6), [100, 100, 100, 100, 100, 1]), 2),
+        (np.repeat(np.arange(4), [300, 100, 99, 1]), 1),  # few levels are tried one by one
+    ],
+)
+def test_only_levels_below_the_limits_need_other_forms(levels: np.ndarray, forms: int) -> None:
+    indices = levels[:, None].astype(np.int32)
+    assert len(forms_for(indices, [int(levels.max()) + 1])) == forms
+
+
+def test_the_bound_on_seconds_holds_for_all_forms_together() -> None:
+    train, validation = rows_of("binary", 500, 0), rows_of("binary", 500, 1)
+    boosted = boost(train, validation, [200, 3], BINARY, Hyperparameters(max_seconds=1e-6))
+    assert boosted.stopped == "max_seconds"
+    assert [(c.name, c.steps) for c in boosted.candidates] == [("trees", 10)]

@@ -86,5 +86,5 @@ def test_the_exported_network_has_it(tmp_path: Path) -> None:
     labels = read.split("validation").labels
     loss = -np.log(np.where(labels == 1, late("validation"), 1 - late("validation"))).mean()
     written = json.loads((tmp_path / "model" / "metadata.json").read_text())
-    assert loss == pytest.approx(written["model"]["validation_losses"]["tabm"], rel=1e-5)
+    assert loss == pytest.approx(written["model"]["candidates"][0]["validation_loss"], rel=1e-5)
     assert loss < 0.999 * min(e["validation_loss"] for e in written["history"])

@@ -13,7 +13,7 @@ from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.measures.metrics import METRICS, metrics_of
 from quatrain.components.evaluate.report import heading, inputs, plots, report, wrong_rows
 from quatrain.components.evaluate.report.report import render, show_number
-from tests.components.handmade import make_metadata, make_spec, make_transform
+from tests.components.handmade import candidate, make_metadata, make_spec, make_transform
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 NUMBERS = {
@@ -410,7 +410,10 @@ def test_the_page_shows_what_has_changed_since_the_last_run(tmp_path: Path) -> N
 
 def test_the_page_says_what_the_model_consists_of(tmp_path: Path) -> None:
     text = " ".join(re.sub(r"<[^>]+>", " ", page(tmp_path)).split())
-    assert "Model blend of 75.0% tabm and 25.0% trees; validation losses: tabm 0.6000," in text
+    assert "Model blend of 75.0% tabm and 25.0% trees Candidates tabm: validation loss" in text
+    assert "0.6000, 30 steps, 1.5 s, behind by 0.01 ± 0.0078; trees: validation loss" in text
+    assert "0.6200, 50 rounds, 1.5 s, behind by 0.03 ± 0.039, which may be chance; blend" in text
+    assert "0.5900, 80 steps, 1.5 s, exported Kept" in text
 
 
 def test_the_learning_curve_says_what_it_is_of(tmp_path: Path) -> None:
@@ -441,7 +444,11 @@ def test_a_learning_curve_of_another_model_has_its_name(
     del model["model"]
     if described:
         kind = next(iter(described))
-        model["model"] = {"kind": kind, "shares": described, "validation_losses": {kind: 0.6}}
+        model["model"] = {
+            "kind": kind,
+            "shares": described,
+            "candidates": [candidate(kind, 0.6, chosen=True)],
+        }
     shown, _, caption = report._learning_curve(model)
     assert (shown, words in caption) == (title, True)
 

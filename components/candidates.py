@@ -1,0 +1,45 @@
+"""The models that a training fitted, as metadata.json lists them, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from quatrain.components.confidence import Z95
+
+
+def chosen_loss(model: Mapping[str, Any]) -> float:
+    """Returns the validation loss of the exported model.
+
+    Args:
+        model: The section `model` of metadata.json.
+    """
+    loss: float = next(c["validation_loss"] for c in model["candidates"] if c["chosen"])
+    return loss
+
+
+def others_in_words(model: Mapping[str, Any]) -> str:
+    """Returns the candidates that lost: `tabm 0.2500, trees 0.2010 (level)`; empty without any.
+
+    Level are those whose distance to the exported model may be chance.
+    """
+    return ", ".join(
+        f"{c['name']} {c['validation_loss']:.4f}{' (level)' if _is_level(c) else ''}"
+        for c in model["candidates"]
+        if not c["chosen"]
+    )
+
+
+def standing(candidate: Mapping[str, Any]) -> str:
+    """Returns how a candidate compares with the exported model: `behind by 0.002 ± 0.001`."""
+    if candidate["chosen"]:
+        return "exported"
+    if candidate["behind"] is None:
+        return "not exported"
+    distance = f"{candidate['behind']:.2g} ± {Z95 * candidate['behind_error']:.2g}"
+    return f"behind by {distance}{', which may be chance' if _is_level(candidate) else ''}"
+
+
+def _is_level(candidate: Mapping[str, Any]) -> bool:
+    behind, error = candidate["behind"], candidate["behind_error"]
+    return behind is not None and abs(behind) <= Z95 * error

@@ -1,0 +1,27 @@
+"""The candidates of a training in words."""
+
+from quatrain.components.candidates import chosen_loss, others_in_words, standing
+from tests.components.handmade import candidate
+
+
+def test_the_words_say_what_lost_and_whether_by_chance() -> None:
+    model = {
+        "candidates": [
+            candidate("tabm", 0.25, behind=0.05, behind_error=0.01),
+            candidate("trees", 0.21, behind=0.01, behind_error=0.01),
+            candidate("blend", 0.2, chosen=True, behind=0.0, behind_error=0.0),
+        ]
+    }
+    assert chosen_loss(model) == 0.2
+    assert others_in_words(model) == "tabm 0.2500, trees 0.2100 (level)"
+    assert [standing(c) for c in model["candidates"]] == [
+        "behind by 0.05 ± 0.02",
+        "behind by 0.01 ± 0.02, which may be chance",
+        "exported",
+    ]
+
+
+def test_a_model_alone_has_no_others() -> None:
+    model = {"candidates": [candidate("own", 0.3, chosen=True)]}
+    assert others_in_words(model) == ""
+    assert standing(candidate("tabm", 0.3)) == "not exported"
