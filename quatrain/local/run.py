@@ -19,9 +19,8 @@ from typing import Any, TextIO
 from uuid import uuid4
 
 from quatrain.components.buckets import HERE
-from quatrain.components.errors import GateFailed, QuatrainError
+from quatrain.components.errors import GateFailed, QuatrainError, short_traceback
 from quatrain.components.quick_run import ROWS
-from quatrain.components.short_traceback import short_traceback
 from quatrain.components.specification.parameter import parameter_of, write_spec
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.termination import termination_as_interrupt
