@@ -63,7 +63,7 @@ FORMS = (
     Form("trees-20", {"min_data_per_group": 20, "cat_smooth": 5, "cat_l2": 5, "lambda_l2": 1}),
 )
 """The forms that the validation loss chooses from, with LightGBM's defaults first. No one of them
-suits all tables: docs/decisions/0016 has the figures."""
+suits all tables: docs/decisions/0017 has the figures."""
 ONE_HOT_LEVELS = 4
 """Up to this cardinality, LightGBM tries each level alone and needs none of the limits."""
 LOSING = 3
