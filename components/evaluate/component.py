@@ -66,11 +66,20 @@ def measure(
 
     with in_a_sentence(), stderr_for_errors():
         with uncollected():
-            from quatrain.components.engine.launch import Launch
+            from quatrain.components.engine.gcp_resources import write_resources
+            from quatrain.components.engine.names import LOCAL
             from quatrain.components.evaluate.run import evaluate_model, record
             from quatrain.components.evaluate.this_run import ThisRun
 
-        launch = Launch("evaluate", runner, runner_options, project, location, image, gcp_resources)
+        launch = None
+        if runner == LOCAL and not runner_options:
+            write_resources(gcp_resources)
+        else:
+            with uncollected():
+                from quatrain.components.engine.launch import Launch
+
+            options = (runner, runner_options, project, location, image, gcp_resources)
+            launch = Launch("evaluate", *options)
         measured = evaluate_model(
             spec,
             examples.uri,

@@ -233,6 +233,12 @@ def survey_shard(shard: Shard, plan: EvaluationPlan, split: str) -> Survey:
     return survey
 
 
+def reference_of(survey: Survey, plan: EvaluationPlan) -> Reference:
+    """Returns the reference of the survey of all shards."""
+    classes = plan.transform.label.classes
+    return survey.reference(plan.transform.task, len(classes), plan.weight is not None)
+
+
 def count_shard(shard: Shard, plan: EvaluationPlan, reference: Reference) -> ColumnSums:
     """Returns the label sums by value of every engineered column of a train shard."""
     names = [e.name for e in plan.transform.engineered]

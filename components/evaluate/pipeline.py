@@ -25,7 +25,6 @@ from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError, ErrorRecord, QuatrainError, RunnerError
 from quatrain.components.evaluate.measures.measurements import Measurements
 from quatrain.components.evaluate.measures.reference import Reference
-from quatrain.components.evaluate.measures.slice_values import Survey
 from quatrain.components.evaluate.passes import (
     Baselines,
     EvaluationPlan,
@@ -34,6 +33,7 @@ from quatrain.components.evaluate.passes import (
     count_shard,
     fit_baselines,
     load_models,
+    reference_of,
     score_shard,
     summarize_model,
     survey_shard,
@@ -44,7 +44,8 @@ from quatrain.components.storage import remove_folder
 
 LOCAL_WORKERS = 1
 """TensorFlow itself works on all cores: with two threads, 400 000 rows took 3.1 to 4.6 s instead of
-2.9, and 4.5 CPU-seconds instead of 2.8."""
+2.9, and 4.5 CPU-seconds instead of 2.8. So a local run without options needs no Beam: `in_process`
+does the same."""
 _ERROR, _MEASUREMENTS = "error", "measurements.json"
 
 
@@ -114,7 +115,7 @@ def _build(
         | "merge surveys" >> beam.CombineGlobally(MergeStatistics()).without_defaults()
     )
     reference = beam.pvalue.AsSingleton(
-        survey | "reference" >> beam.Map(_recording(_reference), plan)
+        survey | "reference" >> beam.Map(_recording(reference_of), plan)
     )
     baselines = beam.pvalue.AsSingleton(
         train_shards
@@ -225,11 +226,6 @@ def _record(function: Callable[..., Any], *arguments: Any) -> Any:
         if not (sentence := sentence_of(error)):
             raise
         return ErrorRecord.of(ArtifactError(sentence))
-
-
-def _reference(survey: Survey, plan: EvaluationPlan) -> Reference:
-    classes = plan.transform.label.classes
-    return survey.reference(plan.transform.task, len(classes), plan.weight is not None)
 
 
 def _write_summary(

@@ -6,15 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import CACHED, run_again, sha256_of
 from quatrain.components.engine.failures import explain_faults
-from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError
-from quatrain.components.evaluate import pipeline
+from quatrain.components.evaluate import in_process
 from quatrain.components.evaluate.answer_cache import AnswerCache
 from quatrain.components.evaluate.champion import find_champion, split_of
 from quatrain.components.evaluate.changes import not_compared, record_of, since_last_run
@@ -36,6 +35,9 @@ from quatrain.components.wording import counted
 from quatrain.trainer.features.transform import Transform
 from quatrain.trainer.uris import named
 
+if TYPE_CHECKING:
+    from quatrain.components.engine.launch import Launch
+
 VERSION = 2
 HTML = "text/html; charset=utf-8"
 
@@ -55,7 +57,7 @@ def evaluate_model(
     report: str = "",
     root: str = "",
     this_run: ThisRun = ThisRun(),  # noqa: B008 - frozen
-    launch: Launch = Launch("evaluate"),  # noqa: B008 - frozen
+    launch: Launch | None = None,
     cached: bool = True,
 ) -> dict[str, Any]:
     """Evaluates a model and writes predictions, report.html and, last, metrics.json.
@@ -73,7 +75,8 @@ def evaluate_model(
         root: The folder of all runs, where the champion and the last run are recorded; if empty,
             there are none.
         this_run: What names the run.
-        launch: Where Beam scores; by default in this process.
+        launch: Where Beam scores; None scores in this process, without Beam, whose import and start
+            take two seconds.
         cached: Whether recorded answers of the champion may be taken.
 
     Returns:
@@ -86,7 +89,8 @@ def evaluate_model(
         DataError: A split has no rows, or a weight is negative or not finite.
         RunnerError: The engine is refused, has a wrong option, or failed.
     """
-    launch.check(str(out))
+    if launch:
+        launch.check(str(out))
     checked, examples = read_parameter(spec), str(examples)
     manifest = read_manifest(examples, "manifest.json", "preprocess")
     sha256 = manifest["files"]["statistics.json"]
@@ -103,7 +107,7 @@ def evaluate_model(
             champion = None if quick else find_champion(root, checked, transform)
             rival = champion.model if champion and not champion.why else None
             served, shards = str(model_folder), mounted(examples)
-            if launch.remote:  # its workers have neither the copy nor a mount
+            if launch and launch.remote:  # its workers have neither the copy nor a mount
                 served, shards = f"{model}/model", examples
                 rival = rival and unmounted(rival)
             train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
@@ -125,7 +129,12 @@ def evaluate_model(
                 f"evaluate: {counted(rows, 'test row')} in {counted(len(test), 'shard')}",
                 flush=True,
             )
-            measured = pipeline.score(plan, train, test, launch, checked.name)
+            if launch:
+                from quatrain.components.evaluate.pipeline import score
+
+                measured = score(plan, train, test, launch, checked.name)
+            else:
+                measured = in_process.score(plan, train, test)
             plan.cache.trim()
             answers = {
                 f"{name}'s answers": ", ".join(runs)

@@ -40,6 +40,7 @@ from quatrain.pipelines.compiled import (
 )
 from quatrain.pipelines.origin import check_origin
 from quatrain.terminal.console import Console, progress_stream, summarize, taken_from_cache
+from quatrain.terminal.printouts import short_path
 from quatrain.terminal.verdict import last_lines, missed_gate
 from quatrain.trainer.failure import full_disk
 
@@ -298,7 +299,7 @@ def run_pipeline(
         raise
     copied()
     console = Console(stream or progress_stream(), len(compiled.steps))
-    console.print(f"run {run.folder}")
+    console.print(f"run {short_path(run.folder)}")
     session = _Session(run, compiled, console, cache_key)
     try:
         with termination_as_interrupt(), _alone(console):

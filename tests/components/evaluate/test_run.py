@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.engine.launch import Launch
 from quatrain.components.errors import ArtifactError, DataError
-from quatrain.components.evaluate import pipeline
+from quatrain.components.evaluate import in_process, pipeline
 from quatrain.components.evaluate.component import gate, measure
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
 from quatrain.components.evaluate.run import evaluate_model, record
@@ -182,9 +184,18 @@ def test_neither_the_order_nor_the_cut_of_shards_matters_with_weights(
     backward = pipeline.score(plan, train[::-1], test[::-1], two, "m")
     whole = pipeline.score(plan, shards(one, "train"), shards(one, "test"), launch, "m")
     assert json.dumps(forward) == json.dumps(backward) == json.dumps(whole)
+    assert json.dumps(in_process.score(plan, train[::-1], test[::-1])) == json.dumps(whole)
     assert len(forward["worst_rows"]) == 5
     assert forward["champion"]["worse"]["low"] < forward["champion"]["worse"]["high"] < 0
     assert forward["importance"] and forward["dependence"]
+
+
+def test_without_options_of_beam_its_library_stays_out() -> None:
+    code = (
+        "import sys, quatrain.components.evaluate.run;"
+        "sys.exit(bool({'tensorflow', 'apache_beam'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_broken_engineered_column_is_caught_as_skew(
