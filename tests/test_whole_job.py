@@ -102,5 +102,5 @@ def test_a_submitted_job_runs_the_file_and_ends_with_its_report(tmp_path, monkey
     assert yaml.safe_load((run / "training.yaml").read_bytes()) == compiled
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["rows"] > 50
-    assert [c["metric"] for c in metrics["gate"]["checks"]] == ["r2", "rmse", "skew"]
+    assert [c["metric"] for c in metrics["gate"]["checks"]] == ["r2", "opponent", "rmse", "skew"]
     assert metrics["gate"]["passed"]

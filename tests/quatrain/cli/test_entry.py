@@ -215,11 +215,13 @@ def test_report_shows_metrics_and_the_gate_s_sentences(capsys, tmp_path):
         "gate": {
             "passed": False,
             "checks": [
-                {"passed": False, "sentence": "auc is low"},
-                {"passed": True, "sentence": "auc is below the champion's"},
+                {"metric": "auc", "passed": False, "sentence": "auc is low"},
+                {"metric": "champion", "passed": True, "sentence": "auc is below the champion's"},
             ],
         },
-        "warnings": [{"severity": "serious", "sentence": "auc is below the champion's"}],
+        "warnings": [
+            {"kind": "champion", "severity": "serious", "sentence": "auc is below the champion's"}
+        ],
         "importance": [
             *({"input": f"x{k}", "rise": 0.75 / k, "low": 0.1, "high": 1.0} for k in range(1, 7)),
             {"input": "noise", "rise": 0.01, "low": -0.01, "high": 0.03},

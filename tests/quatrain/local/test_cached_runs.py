@@ -104,7 +104,7 @@ def test_an_unchanged_run_takes_its_examples_and_says_from_where(table, first):
     log = (run / "logs/preprocess.log").read_text()
     assert "preprocess: files written" not in log
     assert f"preprocess: examples of run {maker}\n" in log
-    assert len(content(run)) == 7 and content(run) == content(first[0])
+    assert len(content(run)) == 8 and content(run) == content(first[0])
     assert (run / "rejected").is_dir() and (run / "drift.json").exists()
 
 

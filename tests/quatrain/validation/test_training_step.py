@@ -18,7 +18,7 @@ BROKEN = {
     "an exception": (
         'network.compile("adam", loss)',
         'network.compile("adam", los)',
-        r"'trains': exit code 1:\nmine\.py:36, in train: network\.compile.*\nNameError: ",
+        r"'trains': exit code 1:\nmine\.py:37, in train: network\.compile.*\nNameError: ",
     ),
     "no export": (
         "export(job, predictor, head, join_cluster(job.strategy), examples)",
