@@ -207,7 +207,7 @@ def _against(measured: Mapping[str, Any], rival: Mapping[str, Any], name_of_riva
     ours, theirs = (m["metrics"][name]["value"] for m in (measured, rival))
     worse = rival["worse"]
     if worse["value"] is None:
-        return f"there is no error of {name_of_rival} to be compared by"
+        return f"{name_of_rival} has no loss that this one could be compared with"
     verdict = "level with"
     if abs(worse["value"]) >= LEVEL:
         verdict = f"{abs(worse['value']):.1%} {'worse' if worse['value'] > 0 else 'better'} than"

@@ -137,7 +137,8 @@ def _unpack(wheel: Path, site: Path) -> bool:
 
     with zipfile.ZipFile(wheel) as archive:
         files = {PurePosixPath(name) for name in archive.namelist()}
-        folder = next(f.parent for f in files if f.match("*.dist-info/METADATA"))
+        top = (file for file in files if len(file.parts) == 2)
+        folder = next(file.parent for file in top if file.match("*.dist-info/METADATA"))
         elsewhere = any(file.parts[0].endswith(".data") for file in files)
         if elsewhere or folder / "entry_points.txt" in files or "-none-any" not in wheel.stem:
             return False

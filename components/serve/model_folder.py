@@ -63,8 +63,8 @@ def _why_none(folder: Path) -> str:
             f"report {folder}` shows how far the last one got"
         )
     return (
-        f"{folder} is neither a model nor a run (no metadata.json, no run.json), nor has it runs; "
-        f"train a model by `quatrain run`, or name another folder, as <root>/<name>"
+        f"{folder} is neither a model nor a run (no metadata.json, no run.json), and holds no "
+        f"runs; train a model by `quatrain run`, or name another folder, as <root>/<name>"
     )
 
 

@@ -331,8 +331,10 @@ def _tensor(column: Column, ends: ExitStack) -> int:
     ends.callback(tf.TF_DeleteTensor, tensor)
     data = tf.TF_TensorData(tensor)
     if of_numbers:
-        ctypes.memmove(data, np.ascontiguousarray(column).ctypes.data, n_bytes)
+        numbers = np.ascontiguousarray(column)
+        ctypes.memmove(data, numbers.ctypes.data, n_bytes)
     else:
+        ctypes.memset(data, 0, n_bytes)  # empty texts, which can be freed
         _write_strings(column, data)
     return int(tensor)
 

@@ -221,7 +221,7 @@ def find_run(path: Path) -> Path:
     if not path.is_dir():
         raise QuatrainError(f"{path} is no folder; name a run, or <root>/<name> for its latest run")
     raise QuatrainError(
-        f"{path} holds no run (no run.json), so no model of that name ran yet; start one by "
+        f"{path} holds no run (no run.json), so no model of that name has run yet; start one by "
         f"`quatrain run`, or name another folder, as <root>/<name>"
     )
 

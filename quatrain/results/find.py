@@ -90,11 +90,15 @@ def last_pair(root: Root, before: str = "") -> tuple[str, str]:
         QuatrainError: The root or the service cannot be read.
     """
     root.check()
-    name = _model_of(before)[1].rpartition("/")[2] if before else ""
-    names = [name] if name in list_models(root) else list_models(root)
+    known = list_models(root)
+    folder, last = _model_of(before.rstrip("/"))
+    name = last if last in known else _model_of(folder)[1]
+    names = [name] if before and name in known else known
     runs = [run for each in names for run in list_runs(root, each, NEWEST).runs if run.measured]
     now = _last(runs, root)
     if before:
+        if before.rstrip("/") == now.place:
+            raise RunsNotFound(f"{before} is the last run that was measured; name two runs")
         return before, now.place
     champion = champion_of(root.uri, now.name)
     if champion not in ("", now.run):

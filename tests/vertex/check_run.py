@@ -135,9 +135,10 @@ def test_a_second_run_is_compared_with_the_first(vertex: Machine, second: Driver
 def test_a_second_run_takes_the_proof_and_the_champions_answers_of_the_first(
     vertex: Machine, second: Driver
 ) -> None:
+    answers = {"champion's answers": "toys-1", "opponent's answers": "toys-1"}
     for task, name, cached in (
         ("package", "package/package.json", {"proof": "toys-1"}),
-        ("measure", "evaluation/metrics.json", {"champion's answers": "toys-1"}),
+        ("measure", "evaluation/metrics.json", answers),
     ):
         assert document(vertex, second, task, name)["cached"] == cached
     (attempt,) = (a for a in second.attempts if a.task == "package")

@@ -26,6 +26,7 @@ from quatrain.components.evaluate.opponent.rows import (
     columns_of,
     read_shards,
 )
+from quatrain.components.preprocess import raw_sample
 from quatrain.components.preprocess.raw_sample import MOST_ROWS, PlainColumns
 from quatrain.components.wording import first_line
 from quatrain.trainer.features.transform import Transform
@@ -58,7 +59,7 @@ class OpponentPlan:
         parts = {
             "transform": transform.to_json(),
             "shards": [sha256 for _, sha256 in (*self.sample, *self.validation)],
-            "code": [sha256_of(Path(str(module.__file__))) for module in (boosting, rows)],
+            "code": [sha256_of(Path(str(m.__file__))) for m in (boosting, rows, raw_sample)],
         }
         return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 

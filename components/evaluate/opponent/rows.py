@@ -18,7 +18,7 @@ from quatrain.components.preprocess.raw_sample import PlainColumns, sampled_plac
 from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
 
 MOST_LEVELS = 1_000
-"""Categories of a column that are told apart, the most frequent ones; each has a bin of its own."""
+"""Categories of a column that have a code and a bin of their own: the most frequent ones."""
 MOST_VALIDATION_ROWS = 50_000
 """Validation rows that decide when to stop; with more, the loss is hardly surer."""
 

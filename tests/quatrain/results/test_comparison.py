@@ -229,6 +229,7 @@ def test_without_names_the_last_run_is_compared_with_the_champion_or_with_the_on
             code, out, err = printed(*words)
             assert (code, err) == (0, "")
             assert out.splitlines()[1].split() == ["run", ID["one"], ID["two"]]
+    assert "is the last run that was measured; name two runs" in printed("000002")[2]
 
 
 def test_a_quick_run_is_marked_beside_one_of_all_rows(tmp_path, printed, monkeypatch):
