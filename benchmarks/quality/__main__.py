@@ -22,6 +22,8 @@ def main() -> None:
     parser.add_argument("--systems", help="only these systems or families, separated by commas")
     parser.add_argument("--splits", type=int, default=N_SPLITS, help="only so many splits")
     parser.add_argument("--stale", action="store_true", help="measure ours again if changed")
+    parser.add_argument("--absent", action="store_true",
+                        help="measure again what has no losses of rows here")  # fmt: skip
     parser.add_argument("--budget", type=float, default=float("inf"), metavar="SECONDS",
                         help="begin no further cell after this time")  # fmt: skip
     parser.add_argument("--write", action="store_true", help="write docs/quality.md")
@@ -36,7 +38,7 @@ def main() -> None:
     results = Results(RESULTS)
     until = time.monotonic() + options.budget
     cells = list(cells_of(tables, systems, options.splits))
-    measure(cells, results, stale=options.stale, until=until)
+    measure(cells, results, stale=options.stale, absent=options.absent, until=until)
     if options.write:
         write_page(results)
 

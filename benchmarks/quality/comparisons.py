@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.quality.intervals import Interval, calibration, cut
 from benchmarks.quality.lines import append_line, read_lines
 from benchmarks.quality.measure import scores_path
 from benchmarks.quality.results import Result
 from benchmarks.quality.scores import Scores
+from benchmarks.quality.splits import split_rows, units_of_test
 from benchmarks.quality.systems import OURS
 from benchmarks.quality.tables import N_SPLITS, QualityTable
 
@@ -66,10 +69,19 @@ class Comparison:
 
     @property
     def key(self) -> str:
-        """What both sides were measured from."""
-        return "/".join(
+        """What both sides were measured from, and what the bootstrap draws."""
+        drawn = {"random": "", "group": "groups/", "time": "days/"}[self.table.split]
+        return drawn + "/".join(
             f"{a.split}:{a.inputs}:{b.inputs}" for a, b in zip(self.ours, self.theirs, strict=True)
         )
+
+    def units(self) -> list[np.ndarray] | None:
+        """Returns the unit of each test row that a bootstrap draws whole; None: the row."""
+        if self.table.split == "random":
+            return None
+        rows, how = self.table.rows(), (self.table.split, self.table.by)
+        places = [split_rows(rows, *how, result.split) for result in self.ours]
+        return [units_of_test(rows, one, *how) for one in places]
 
 
 class Intervals:
@@ -92,10 +104,11 @@ class Intervals:
                 self._add(one, [(Scores.load(a), Scores.load(b)) for a, b in paths])
 
     def _add(self, one: Comparison, pairs: list[tuple[Scores, Scores]]) -> None:
+        units = one.units()
         document = {"table": one.table.name, "system": one.system, "key": one.key}
-        document |= {"cut": _as_list(cut(pairs))}
+        document |= {"cut": _as_list(cut(pairs, units))}
         if pairs[0][0].is_class:
-            document |= {"ece": _as_list(calibration(pairs))}
+            document |= {"ece": _as_list(calibration(pairs, units))}
         append_line(self._path, document)
         self._known[one.table.name, one.system, one.key] = document
 

@@ -81,7 +81,9 @@ def _n_splits(table: QualityTable) -> int:
     return table.n_splits(int(counted.read_text()))
 
 
-def measure(cells: Sequence[Cell], results: Results, *, stale: bool, until: float) -> None:
+def measure(
+    cells: Sequence[Cell], results: Results, *, stale: bool, absent: bool, until: float
+) -> None:
     """Measures the cells that need it, until a time, and says what it does.
 
     A cell needs it if it has no result, or if its result has other inputs. One of our own whose
@@ -91,6 +93,8 @@ def measure(cells: Sequence[Cell], results: Results, *, stale: bool, until: floa
         cells: The cells, in their order.
         results: Where results go, and what is there already.
         stale: Whether to measure ours again.
+        absent: Whether to measure those again whose losses of each test row are not on this
+            machine. A new interval needs them, and they are not committed.
         until: When to begin no further cell, in seconds of `time.monotonic`.
     """
     for cell in cells:
@@ -104,6 +108,8 @@ def measure(cells: Sequence[Cell], results: Results, *, stale: bool, until: floa
         with _claimed(cell) as is_ours:
             last = results.latest().get(cell.name)
             current = last and (last.inputs == inputs or (cell.system == OURS and not stale))
+            if absent and last and not last.error and current:
+                current = scores_path(cell.name, last.inputs).exists()
             if is_ours and not current:
                 limit = _limit(cell, results)
                 if limit is not None:

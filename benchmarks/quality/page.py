@@ -33,7 +33,8 @@ missing and writes the page, so do not edit it by hand:
 
 The error is the log-loss, or the RMSE for a regression, as a mean over the splits. The cut is how
 far our error lies below the opponent's, as a share of the opponent's. A win or a loss is beyond
-chance: the 95 % interval of the cut, by a paired bootstrap of the test rows, leaves out zero. The
+chance: the 95 % interval of the cut, by a paired bootstrap of the test rows, leaves out zero. It
+draws whole days where a table is split by time, and whole groups where it is split by group. The
 best of the trees is the one of the four with the least error on the test rows, which favours them.
 The tables are in two lists, fixed before anything was tuned
 ([tables.toml](../benchmarks/quality/tables.toml)): settings are chosen by the first, and the claim

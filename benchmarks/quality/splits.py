@@ -33,3 +33,23 @@ def split_rows(rows: pa.Table, split: str, by: str, seed: int) -> np.ndarray:
     else:
         place = np.random.default_rng(seed).permutation(units)[of_row] / units
     return NAMES[np.searchsorted(np.array(SHARES), place, side="right")]
+
+
+def units_of_test(rows: pa.Table, places: np.ndarray, split: str, by: str) -> np.ndarray:
+    """Returns the unit of each test row, `[T] int`, counted from 0: what a bootstrap draws whole.
+
+    Rows of one group are alike, and so are rows of one day, so that drawing single rows would
+    give intervals that are too narrow. A row of a random split is a unit of its own.
+
+    Args:
+        rows: The rows.
+        places: The name of each row's split, `[N]`.
+        split: `random`, `time` or `group`.
+        by: The column of the time or the group; any, if the split is random.
+    """
+    if split == "random":
+        return np.arange(np.count_nonzero(places == "test"))
+    units = rows[by].filter(pa.array(places == "test"))
+    if split == "time":  # the date of 2016-08-13T18:39:26Z, and of 2016/08/13 18:39:26
+        units = pc.utf8_slice_codeunits(pc.cast(units, pa.string()), 0, 10)
+    return np.asarray(pc.rank(units, tiebreaker="dense").to_numpy()) - 1

@@ -53,3 +53,12 @@ def test_worse_calibration_than_theirs_is_below_zero():
     found = calibration([(bold, honest)])
     assert found.value == pytest.approx(-0.4)
     assert found.verdict == -1
+
+
+def test_rows_that_are_alike_by_group_give_a_wider_interval_when_groups_are_drawn_whole():
+    group = np.repeat(np.arange(100), 25)
+    difference = np.random.default_rng(0).normal(0.05, 0.5, 100)[group]
+    pair = (_losses(1.0 - difference), _losses(np.ones(2_500)))
+    rows, groups = cut([pair]), cut([pair], [group])
+    assert rows.value == groups.value
+    assert (groups.high - groups.low) == pytest.approx(5 * (rows.high - rows.low), rel=0.15)

@@ -49,10 +49,11 @@ def place(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def _measure(place: Path, system: System, budget: float = 600) -> list:
+def _measure(place: Path, system: System, budget: float = 600, absent: bool = False) -> list:
     toy = Toy("toy", "choosing", (), "binary", "y", "random")
     results = Results(place / "results.jsonl")
-    measure([Cell(toy, 0, system)], results, stale=False, until=time.monotonic() + budget)
+    until = time.monotonic() + budget
+    measure([Cell(toy, 0, system)], results, stale=False, absent=absent, until=until)
     return list(results.all())
 
 
@@ -68,6 +69,15 @@ def test_a_cell_is_measured_once_and_again_if_its_inputs_change(place):
         sources = "2"  # type: ignore[assignment]
 
     assert len(_measure(place, Changed("toy", "A", "toy"))) == 2
+
+
+def test_a_cell_whose_losses_of_rows_are_not_here_is_measured_again_if_wanted(place):
+    system = Fake("toy", "A", "toy")
+    (result,) = _measure(place, system)
+    assert len(_measure(place, system, absent=True)) == 1
+    module.scores_path(result.cell, result.inputs).unlink()
+    assert len(_measure(place, system)) == 1
+    assert len(_measure(place, system, absent=True)) == 2
 
 
 def test_a_system_that_fails_is_a_result_that_says_why(place):

@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.quality.splits import split_rows
+from benchmarks.quality.splits import split_rows, units_of_test
 
 
 def test_a_random_split_has_its_shares_and_changes_with_the_seed():
@@ -24,3 +24,12 @@ def test_no_group_is_in_two_splits():
     places = split_rows(pa.table({"group": groups}), "group", "group", 0)
     found = [set(groups[places == name]) for name in ("train", "validation", "test")]
     assert sum(map(len, found)) == len(set(groups))
+
+
+def test_a_day_and_a_group_are_the_units_that_a_bootstrap_draws():
+    places = np.array(["train", "test", "test", "test", "test"])
+    times = ["2015-01-01T00:00:00Z", "2016-08-14T00:00:01Z", "2016-08-13T23:59:59Z"]
+    rows = pa.table({"at": [*times, times[2], times[1]], "group": ["a", "c", "b", "c", "b"]})
+    assert units_of_test(rows, places, "time", "at").tolist() == [1, 0, 0, 1]
+    assert units_of_test(rows, places, "group", "group").tolist() == [1, 0, 1, 0]
+    assert units_of_test(rows, places, "random", "").tolist() == [0, 1, 2, 3]
