@@ -30,7 +30,7 @@ class Split:
         numbers: `[N, F] float32`, the float columns in the transform's order.
         indices: `[N, K] int32`, the index columns in the transform's order.
         labels: `[N]`: int32 index of the class, or float32 value.
-        weights: `[N] float32`, at least 0; all 1 without a weight column.
+        weights: `[N] float32`, above 0; all 1 without a weight column.
         names: Names of the float columns.
     """
 
@@ -77,51 +77,61 @@ class Labels:
     """Statistics of the labels of a split; `+` joins parts (Chan, Golub & LeVeque 1979).
 
     Attributes:
-        rows: Number of rows.
+        weight: Sum of the weights of the rows.
         counts: Rows of each class, `[C] int64`; `[0]` for a regression.
-        mean: Mean label of a regression.
-        squares: Sum of the squared deviations from the mean.
+        mean: Weighted mean label of a regression.
+        squares: Weighted sum of the squared deviations from the mean.
     """
 
-    rows: int = 0
+    weight: float = 0.0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     mean: float = 0.0
     squares: float = 0.0
 
     @classmethod
-    def of(cls, labels: np.ndarray, transform: Transform) -> Labels:
+    def of(
+        cls, labels: np.ndarray, transform: Transform, weights: np.ndarray | None = None
+    ) -> Labels:
         """Counts the classes, or computes the moments of a regression.
+
+        Args:
+            labels: `[N]`, as in a `Split`.
+            transform: The task and the classes.
+            weights: `[N] float32`, above 0; None: each row weighs 1.
 
         Raises:
             TrainerError: A label is not a finite number, or not the index of a class.
         """
+        w = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
+        weight = float(w.sum())
         if transform.task == "regression":
             values = labels.astype(np.float64)
             if not np.isfinite(values).all():
                 wrong = values[~np.isfinite(values)][0]
                 raise TrainerError(f"a label of the train split is {wrong}; reject its row")
-            mean = float(values.mean()) if len(values) else 0.0
-            return cls(len(values), mean=mean, squares=float(np.square(values - mean).sum()))
+            mean = float((w * values).sum() / weight) if len(values) else 0.0
+            squares = float((w * np.square(values - mean)).sum())
+            return cls(weight, mean=mean, squares=squares)
         n_classes = len(transform.label.classes)
         if len(labels) and not 0 <= labels.min() <= labels.max() < n_classes:
             raise TrainerError(
                 f"a label of the train split is {labels.min()} or {labels.max()}, but "
                 f"transform.json names {n_classes} classes; run the preprocessing again"
             )
-        return cls(len(labels), np.bincount(labels, minlength=n_classes))
+        return cls(weight, np.bincount(labels, minlength=n_classes))
 
     def __add__(self, other: Labels) -> Labels:
-        if not self.rows or not other.rows:
-            return other if other.rows else self
-        rows, distance = self.rows + other.rows, other.mean - self.mean
-        squares = self.squares + other.squares + distance**2 * self.rows * other.rows / rows
-        mean = self.mean + distance * other.rows / rows
-        return Labels(rows, self.counts + other.counts, mean, squares)
+        if not self.weight or not other.weight:
+            return other if other.weight else self
+        weight, distance = self.weight + other.weight, other.mean - self.mean
+        squares = self.squares + other.squares + distance**2 * self.weight * other.weight / weight
+        mean = self.mean + distance * other.weight / weight
+        return Labels(weight, self.counts + other.counts, mean, squares)
 
     @property
     def deviation(self) -> float:
         """The population standard deviation of a regression's labels."""
-        return (self.squares / self.rows) ** 0.5
+        return (self.squares / self.weight) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ class Examples:
         return hashlib.sha256(self.transform_text.encode()).hexdigest()
 
     def split(self, name: str) -> Split:
-        """Reads all rows of a split, in the order of the source.
+        """Reads all rows of a split but those of weight 0, in the order of the source.
 
         Raises:
             TrainerError: The split has no rows or no weight, or a shard differs from the manifest.
@@ -172,8 +182,8 @@ class Examples:
         if table.num_rows == 0:
             raise self._empty(name)
         split = self._split(table, name)
-        if not split.weights.sum() > 0:
-            raise TrainerError(f"the weights of the {name} split are all 0; reject such rows")
+        if not split.rows:
+            raise weightless(name)
         return split
 
     def groups(self, name: str) -> Iterator[Group]:
@@ -194,7 +204,7 @@ class Examples:
             raise self._empty(name)
 
     def read_group(self, group: Group) -> Split:
-        """Reads one row group, without checking its shard, which `groups` did."""
+        """Reads one row group but its rows of weight 0; `groups` has checked its shard."""
         columns = self._columns
         with named(f"{self.uri}/{group.shard}"), self._file(group.shard) as stream:
             file = pq.ParquetFile(stream)
@@ -214,17 +224,23 @@ class Examples:
         )
 
     def _split(self, table: pa.Table, name: str) -> Split:
-        """Returns the rows of a table of engineered columns; without a weight, each weighs 1."""
+        """Returns the rows of a table of engineered columns that have a weight.
+
+        Rows of weight 0 are left out, since a model also counts rows: in a batch, in the leaf of a
+        tree, between two knots. Without a weight column, each row weighs 1.
+        """
         transform = self.transform
         label = np.float32 if transform.task == "regression" else np.int32
         weights = np.ones(table.num_rows, np.float32)
         if transform.weight is not None:
-            weights = table.column(WEIGHT).to_numpy().astype(np.float32)
+            weights = _checked_weights(table.column(WEIGHT).to_numpy().astype(np.float32), name)
+            if not weights.all():
+                table, weights = table.filter(pa.array(weights > 0)), weights[weights > 0]
         return Split(
             _matrix(table, transform.numbers, np.float32),
             _matrix(table, transform.indices, np.int32),
             table.column(LABEL).to_numpy().astype(label),
-            _checked_weights(weights, name),
+            weights,
             transform.numbers,
         )
 
@@ -349,6 +365,13 @@ def _matrix(table: pa.Table, names: Sequence[str], dtype: type) -> np.ndarray:
     for place, name in enumerate(names):
         out[:, place] = table.column(name).to_numpy()
     return out
+
+
+def weightless(split: str) -> TrainerError:
+    """Returns the error about a split whose rows all have weight 0."""
+    return TrainerError(
+        f"the weight is 0 in every row of the {split} split; correct it, or change the split"
+    )
 
 
 def _checked_weights(weights: np.ndarray, split: str) -> np.ndarray:

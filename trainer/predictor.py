@@ -66,7 +66,7 @@ class Head:
     Attributes:
         task: binary (one logit), multiclass (a logit a class) or regression (a standardized value).
         classes: Names of the classes; empty for a regression.
-        mean: Mean of a regression's train labels; 0 for classes.
+        mean: Weighted mean of a regression's train labels; 0 for classes.
         scale: Their standard deviation; 1 for classes, and where it is 0.
     """
 
@@ -262,7 +262,7 @@ def head_of(examples: Examples, train: Split | Streamed) -> Head:
             "regression if it is an amount, or merge them"
         )
     if isinstance(train, Split):
-        labels = Labels.of(train.labels, examples.transform)
+        labels = Labels.of(train.labels, examples.transform, train.weights)
     else:
         labels = train.labels
     if task == "regression":
@@ -271,6 +271,7 @@ def head_of(examples: Examples, train: Split | Streamed) -> Head:
     if absent:
         raise TrainerError(
             f"the train split has no row of {len(absent)} of {len(classes)} classes, as "
-            f"{absent[0]!r}; reject their rows, merge them, or change the split"
+            f"{absent[0]!r}, or their weights are 0; reject their rows, merge them, or change the "
+            "split"
         )
     return Head(task, classes)

@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from .examples import Examples, Labels, Split, joined
-from .settings import TrainerError
+from .examples import Examples, Labels, Split, joined, weightless
 
 SAMPLE = 1_000_000
 """Most rows from which knots and the intercept are fitted: an even sample of a larger split."""
@@ -40,7 +39,7 @@ class Rows(Protocol):
     """A split through which training or evaluation goes once an epoch.
 
     Attributes:
-        rows: Number of rows.
+        rows: Number of rows with a weight.
         weight: Sum of their weights.
         names: Names of the float columns.
     """
@@ -97,19 +96,18 @@ class Streamed:
         """
         self._examples, self._window_bytes = examples, window_bytes
         self._groups = list(examples.groups(name))
-        self.rows, self.names = sum(g.rows for g in self._groups), examples.transform.numbers
-        stride, first, samples, weights = -(-self.rows // SAMPLE), 0, [], []
+        self.rows, self.names = 0, examples.transform.numbers
+        stride, samples = -(-sum(g.rows for g in self._groups) // SAMPLE), []
         self.labels = Labels()
         for group in self._groups:
             part = examples.read_group(group)
-            self.labels += Labels.of(part.labels, examples.transform)
-            weights.append(part.weights.sum(dtype=np.float64))
+            self.labels += Labels.of(part.labels, examples.transform, part.weights)
             # The offset continues the stride of the rows before this group.
-            samples.append(part.numbers[-first % stride :: stride])
-            first += part.rows
-        self.weight, self.sample = float(sum(weights)), np.concatenate(samples)
-        if not self.weight > 0:
-            raise TrainerError(f"the weights of the {name} split are all 0; reject such rows")
+            samples.append(part.numbers[-self.rows % stride :: stride])
+            self.rows += part.rows
+        self.weight, self.sample = self.labels.weight, np.concatenate(samples)
+        if not self.rows:
+            raise weightless(name)
 
     def windows(self, batch_size: int, shuffle: tuple[int, int] | None) -> Iterator[Window]:
         """Yields windows of about `window_bytes`."""

@@ -79,8 +79,18 @@ def test_moments_of_parts_are_those_of_the_whole(tmp_path: Path) -> None:
     examples = read_examples(str(write_examples(tmp_path / "examples", "regression")))
     one, two = Labels.of(np.float32([1, 3]), examples.transform), np.float32([5, 5, 1])
     both = one + Labels.of(two, examples.transform)
-    assert (both.rows, both.mean) == (5, 3.0)
+    assert (both.weight, both.mean) == (5, 3.0)
     assert both.deviation == pytest.approx((16 / 5) ** 0.5)  # 4 + 0 + 4 + 4 + 4
+
+
+def test_moments_count_a_row_by_its_weight(tmp_path: Path) -> None:
+    transform = read_examples(str(write_examples(tmp_path / "examples", "regression"))).transform
+    parts = [([1, 5], [2, 1]), ([3], [0.5])]
+    one, two = (Labels.of(np.float32(y), transform, np.float32(w)) for y, w in parts)
+    both = one + two
+    assert (both.weight, both.mean) == (3.5, pytest.approx(8.5 / 3.5))  # 1, 1, 5 and half of a 3
+    squares = 2 * (1 - both.mean) ** 2 + (5 - both.mean) ** 2 + 0.5 * (3 - both.mean) ** 2
+    assert both.deviation == pytest.approx((squares / 3.5) ** 0.5)
 
 
 def test_joined_parts_keep_the_order(grouped: Examples) -> None:

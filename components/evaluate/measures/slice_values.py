@@ -99,7 +99,7 @@ class Survey:
             raise DataError(f"the {split} split has no rows; make its share in `split` larger")
         if weighted and not self.test_weight.units:
             raise DataError(
-                "every row of the test split has weight 0; change the weights or the split"
+                "the weight is 0 in every row of the test split; correct it, or change the split"
             )
         mean_weight = float(self.test_weight) / self.test_rows if weighted else None
         if task == "regression":

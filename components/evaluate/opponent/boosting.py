@@ -65,7 +65,7 @@ class Trees:
     Attributes:
         text: LightGBM's text of them.
         task: binary, multiclass or regression.
-        mean: Mean of a regression's train labels.
+        mean: Weighted mean of a regression's train labels.
         scale: Their standard deviation.
     """
 
@@ -110,7 +110,8 @@ def fit_trees(train: Rows, validation: Rows, task: str, n_classes: int, n_number
     mean, scale = 0.0, 1.0
     if task == "regression":
         labels = train.labels.astype(np.float64)
-        mean, scale = float(labels.mean()), float(labels.std()) or 1.0
+        mean = float(np.average(labels, weights=train.weights))
+        scale = float(np.average((labels - mean) ** 2, weights=train.weights)) ** 0.5 or 1.0
     n_columns = train.columns.shape[1]
     forms = _LIMITS if n_numbers < n_columns else _LIMITS[:1]
     units = n_classes if task == "multiclass" else 1

@@ -132,11 +132,9 @@ def _missing(plan: OpponentPlan, plain: PlainColumns) -> str:
 
 def _unusable(split: Rows, name: str) -> str:
     """Returns why rows cannot be learned from; empty if they can."""
-    if not len(split.labels):
-        return f"there is no {name} row"
-    if split.weights is not None and not split.weights.sum() > 0:
-        return f"the weights of the {name} rows are all 0"
-    return ""
+    if len(split.labels):
+        return ""
+    return f"there is no {name} row{'' if split.weights is None else ' with a weight above 0'}"
 
 
 class ShardAnswers:

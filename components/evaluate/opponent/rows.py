@@ -30,7 +30,7 @@ class Rows:
     Attributes:
         columns: `[N, F] float64`, NaN where missing: numbers, engineered numbers, then categories.
         labels: `[N]`, the index of the class, or a number.
-        weights: `[N] float64`; None without weights.
+        weights: `[N] float64`, above 0; None without weights.
     """
 
     columns: np.ndarray
@@ -77,8 +77,11 @@ class Encoder:
         return matrix
 
     def rows(self, table: pa.Table) -> Rows:
-        """Returns the rows of examples."""
-        weights = table[WEIGHT].to_numpy().astype(float) if WEIGHT in table.column_names else None
+        """Returns the rows of examples that have a weight: one of 0 would still count in a leaf."""
+        if WEIGHT not in table.column_names:
+            return Rows(self.matrix(table), table[LABEL].to_numpy(), None)
+        table = table.filter(pc.greater(table[WEIGHT], 0))
+        weights = table[WEIGHT].to_numpy().astype(np.float64)
         return Rows(self.matrix(table), table[LABEL].to_numpy(), weights)
 
 

@@ -13,7 +13,7 @@ from quatrain.components.preprocess.summary.summary import Summary, classes_of
 from quatrain.components.specification.schema import Deduplicate, ModelSpec
 from quatrain.components.specification.split import SPLITS, Split
 from quatrain.components.wording import a_or_an, counted
-from quatrain.trainer.features.statistics import Categories, ColumnStatistics
+from quatrain.trainer.features.statistics import Categories, ColumnStatistics, TableStatistics
 
 NAMED_REASONS = 3
 _IS_WRITTEN_OTHERWISE = re.compile(
@@ -133,7 +133,10 @@ def run_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> s
             f"the {empty[0]} split has no rows ({sizes}); give `split` more rows, other keys, "
             f"or other bounds"
         )
-    return "\n".join(table_problems(spec, derived, summary, "in the train split")) or None
+    problems = table_problems(spec, derived, summary, "in the train split")
+    for split in SPLITS[1:]:
+        problems += _weight_problems(spec, summary.splits[split], f"in the {split} split")
+    return "\n".join(problems) or None
 
 
 def table_problems(
@@ -148,7 +151,11 @@ def table_problems(
         where: The phrase that names the rows in a sentence, for example `in the train split`.
     """
     label = _label_problem(spec, derived, summary, where)
-    return [*([label] if label else []), *_column_problems(spec, summary, where)]
+    return [
+        *([label] if label else []),
+        *_column_problems(spec, summary, where),
+        *_weight_problems(spec, summary.splits["train"], where),
+    ]
 
 
 def too_many_rejected(spec: ModelSpec, summary: Summary) -> str | None:
@@ -237,7 +244,7 @@ def _label_problem(
 
 
 def _column_problems(spec: ModelSpec, summary: Summary, where: str) -> Iterator[str]:
-    """Yields a sentence for each input that is always missing, and for weights that are all 0."""
+    """Yields a sentence for each input that is always missing."""
     train = summary.splits["train"]
     for column in spec.inputs:
         if not train.columns[column.name].count:
@@ -246,10 +253,18 @@ def _column_problems(spec: ModelSpec, summary: Summary, where: str) -> Iterator[
                 f"column {column.name!r} is missing in all {counted(train.rows, 'row')} {where}; "
                 f"remove it from the features ({users}) or correct source.nulls and its type"
             )
-    if spec.weight is not None:
-        weight = train.columns[spec.weight]
-        if not isinstance(weight, Categories) and weight.count and weight.values[-1] <= 0:
-            yield f"weight: {spec.weight!r} is 0 in every row {where}"
+
+
+def _weight_problems(spec: ModelSpec, rows: TableStatistics, where: str) -> Iterator[str]:
+    """Yields a sentence if no row of a split counts."""
+    if spec.weight is None:
+        return
+    weight = rows.columns[spec.weight]
+    if not isinstance(weight, Categories) and weight.count and weight.values[-1] <= 0:
+        yield (
+            f"weight: {spec.weight!r} is 0 in every row {where}; correct the column, remove the "
+            f"key, or change the split"
+        )
 
 
 def _n_distinct(column: ColumnStatistics) -> int:

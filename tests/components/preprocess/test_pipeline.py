@@ -308,6 +308,15 @@ GOOD = HEADER + "".join(f"{i},{i},{'AB'[i % 2]},{i % 30},0\n" for i in range(60)
         ),
         (GOOD, {"weight": "weight"}, "weight: 'weight' is 0 in every row in the train split"),
         (
+            GOOD,
+            {
+                "weight": "counts",
+                "clean": {"derive": {"late": "arrival >= 15", "counts": "day <> 7"}},
+                "split": {"by": "fold", "column": "day", "validation": "7", "test": "8"},
+            },
+            "weight: 'counts' is 0 in every row in the validation split; correct the column",
+        ),
+        (
             ONE_CLASS,
             {"task": "regression", "label": "arrival"},
             "the label 'arrival' has one value in the train split",

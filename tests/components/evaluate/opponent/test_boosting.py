@@ -56,13 +56,13 @@ def test_a_class_of_three_rows_and_one_without_any_have_small_probabilities() ->
     assert answers[:, 2].mean() < 0.05 and answers[:, 3].max() < 1e-3
 
 
-def test_rows_of_weight_zero_change_nothing() -> None:
+def test_a_weight_counts_as_so_many_rows() -> None:
     good, test = rows(1_000), rows(500, seed=1)
     flipped = Rows(good.columns, 1 - good.labels, None)
     both = Rows(
         np.concatenate([good.columns, flipped.columns]),
         np.concatenate([good.labels, flipped.labels]),
-        np.concatenate([np.ones(1_000), np.zeros(1_000)]),
+        np.repeat([1.0, 1e-6], 1_000),
     )
     assert log_loss(answered(both, test, "binary", 2), test.labels) < 0.4
 

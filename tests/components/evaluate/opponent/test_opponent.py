@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.answer_cache import AnswerCache
 from quatrain.components.evaluate.opponent import boosting, opponent
 from quatrain.components.evaluate.opponent.opponent import OpponentPlan, fit_opponent
-from quatrain.components.evaluate.opponent.rows import Rows
+from quatrain.components.evaluate.opponent.rows import Encoder
 from quatrain.components.evaluate.run import _opponent_plan, _shards, evaluate_model
 from quatrain.components.evaluate.this_run import ThisRun
+from quatrain.components.preprocess.raw_sample import PlainColumns
 from quatrain.components.preprocess.run import preprocess
+from quatrain.trainer.features import Input
 from quatrain.trainer.features.transform import Transform
 from quatrain.trainer.job import Job, Outputs
 from quatrain.trainer.model import train
@@ -140,10 +143,14 @@ def test_few_rows_and_many_weights_of_zero_get_trees(n: int, every: int, tmp_pat
     assert fitted.fitted and not fitted.why
 
 
-def test_rows_without_weight_are_named() -> None:
-    rows = Rows(np.zeros((2, 1)), np.zeros(2), np.zeros(2))
-    why = opponent._unusable(rows, "validation")
-    assert why == "the weights of the validation rows are all 0"
+def test_rows_of_weight_zero_are_left_out() -> None:
+    encoder = Encoder(PlainColumns((Input("x", "float"),), (), ()), {})
+    table = pa.table({"raw_x": [1.0, 2.0], "label": [0, 1], "weight": [0.0, 3.0]})
+    rows = encoder.rows(table)
+    assert (rows.columns.tolist(), rows.labels.tolist()) == ([[2.0]], [1])
+    assert rows.weights is not None and rows.weights.tolist() == [3.0]
+    why = opponent._unusable(encoder.rows(table.slice(0, 1)), "validation")
+    assert why == "there is no validation row with a weight above 0"
 
 
 def test_an_image_without_lightgbm_has_no_opponent(
