@@ -160,12 +160,14 @@ class Examples:
         manifest: The document of manifest.json.
         transform: The fitted transform.
         transform_text: The text of transform.json.
+        class_weights: What multiplies the weight of a row, by its class, `[C] float32`; None: 1.
     """
 
     uri: str
     manifest: dict[str, Any]
     transform: Transform
     transform_text: str
+    class_weights: np.ndarray | None = None
 
     @property
     def transform_sha256(self) -> str:
@@ -236,10 +238,13 @@ class Examples:
             weights = _checked_weights(table.column(WEIGHT).to_numpy().astype(np.float32), name)
             if not weights.all():
                 table, weights = table.filter(pa.array(weights > 0)), weights[weights > 0]
+        labels = table.column(LABEL).to_numpy().astype(label)
+        if self.class_weights is not None:
+            weights = weights * np.take(self.class_weights, labels, mode="clip")
         return Split(
             _matrix(table, transform.numbers, np.float32),
             _matrix(table, transform.indices, np.int32),
-            table.column(LABEL).to_numpy().astype(label),
+            labels,
             weights,
             transform.numbers,
         )

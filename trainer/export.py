@@ -357,6 +357,7 @@ def _metadata(
             "rows": examples.manifest["rows"],
         },
         "hyperparameters": asdict(job.settings),
+        "class_weights": _class_weights(examples),
         "model": {
             "kind": predictor.kind,
             "shares": dict(predictor.shares),
@@ -377,6 +378,14 @@ def _metadata(
         "best_epoch": progress.best_epoch,
         "history": [asdict(e) for e in progress.history],
     }
+
+
+def _class_weights(examples: Examples) -> dict[str, float] | None:
+    """Returns the weight of each class by which the model was trained; None without any."""
+    if examples.class_weights is None:
+        return None
+    classes = examples.transform.label.classes
+    return dict(zip(classes, examples.class_weights.tolist(), strict=True))
 
 
 def _digests(folder: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from .boosted.blend import fit_blend, fit_trees
 from .checkpoints import Epoch
+from .class_weights import with_class_weights
 from .cluster import join_cluster
 from .examples import read_examples
 from .export import export
@@ -49,7 +50,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     """
     tf.config.experimental.enable_op_determinism()
     cluster = join_cluster(job.strategy)
-    examples = read_examples(job.examples)
+    examples = with_class_weights(read_examples(job.examples), job.settings.class_weights)
     train_rows, validation_rows = (
         read_rows(examples, name, job.settings.resident_mb) for name in ("train", "validation")
     )

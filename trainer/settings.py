@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, get_type_hints
 
 BOUNDS = ("epochs", "max_steps", "max_seconds")
 """The settings that say when to stop, and do not change what a step does."""
 MODELS = ("auto", "tabm", "trees", "blend", "linear")
+BALANCED = "balanced"
+"""The class weights that give each class the same total weight."""
+ClassWeights = Any
+"""None, `balanced`, or a mapping from classes to numbers above 0, which `_RANGES` checks: pydantic
+would report a wrong value once for each type of a union."""
+UNTUNED = (*BOUNDS, "seed", "class_weights")
+"""The settings that no tuning may try: a loss under other class weights is another loss."""
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
 
@@ -128,6 +135,10 @@ class Hyperparameters:
     max_seconds: float = field(
         default=0.0, metadata={"help": "stop after this many seconds; 0: no bound"}
     )
+    class_weights: ClassWeights = field(
+        default=None,
+        metadata={"help": "balanced, or a number above 0 for each class"},
+    )
     resident_mb: int = field(
         default=4096,
         metadata={"help": "largest split, in MB, that is held in memory; a larger one is streamed"},
@@ -152,7 +163,8 @@ class Hyperparameters:
 
     def as_json(self) -> str:
         """Returns the settings as one JSON object, which `read_settings` reads."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(values, separators=(",", ":"))
 
     def settled(self, rows: int) -> Hyperparameters:
         """Returns the settings with a value in place of each 0 that means automatic.
@@ -210,6 +222,10 @@ _TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
         "a list of whole numbers",
         lambda x: isinstance(x, list) and all(map(_is_whole, x)),
     ),
+    ClassWeights: (
+        "text or an object of numbers",
+        lambda x: x is None or isinstance(x, str | dict),
+    ),
 }
 
 
@@ -244,6 +260,13 @@ def search_space(rows: int, model: str) -> dict[str, Search]:
     return {name: s for name, s in searches.items() if s and kinds & set(s.models)}
 
 
+def _are_class_weights(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return value is None or value == BALANCED
+    numbers = [type(weight) in (int, float) and 0 < weight < math.inf for weight in value.values()]
+    return bool(numbers) and all(numbers)
+
+
 _Range = tuple[str, Callable[[Any], bool]]
 _AT_LEAST_1: _Range = ("at least 1", lambda x: x >= 1)
 _SHARE: _Range = ("at least 0 and below 1", lambda x: 0 <= x < 1)
@@ -265,6 +288,10 @@ _RANGES: dict[str, _Range] = {
     "patience": _NOT_NEGATIVE,
     "max_steps": _NOT_NEGATIVE,
     "max_seconds": _NOT_NEGATIVE,
+    "class_weights": (
+        "balanced, or a number above 0 for each class, as {yes: 5}",
+        _are_class_weights,
+    ),
     "resident_mb": _NOT_NEGATIVE,
     # Layers have seeds up to 1000 * (seed + 1), which must stay below 2^31.
     "seed": ("between 0 and 2147482", lambda x: 0 <= x <= 2_147_482),

@@ -20,7 +20,14 @@ from . import failure
 from .failure import Failure
 from .importing import uncollected, unnamed, without
 from .job import Job, Outputs, n_replicas
-from .settings import STRATEGIES, Hyperparameters, TrainerError, read_settings
+from .settings import (
+    BALANCED,
+    STRATEGIES,
+    ClassWeights,
+    Hyperparameters,
+    TrainerError,
+    read_settings,
+)
 from .streams import stderr_for_errors
 
 if TYPE_CHECKING:
@@ -246,6 +253,18 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(_whole_number(part.strip()) for part in text.split(",") if part.strip())
 
 
+def _class_weights(text: str) -> Any:
+    """Reads `balanced`, or a JSON object of a number for each class."""
+    if text == BALANCED:
+        return text
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} must be balanced, or a JSON object such as {{"yes": 5}}'
+        ) from None
+
+
 def _sha256(text: str) -> str:
     if text and not re.fullmatch(r"[0-9a-f]{64}", text):
         raise argparse.ArgumentTypeError(f"{text!r} must be 64 hexadecimal digits")
@@ -257,6 +276,7 @@ _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     float: (_number, "X"),
     str: (str, "NAME"),
     tuple[int, ...]: (_whole_numbers, "N,N"),
+    ClassWeights: (_class_weights, "JSON"),
 }
 
 

@@ -103,9 +103,7 @@ def _check_bound(
 
 def _check_prior(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the check that the model's loss is below that of the train prior."""
-    name = loss_of(measured["task"])
-    value = measured["metrics"][name]["value"]
-    limit = measured["baseline"]["trivial"][name]["value"]
+    name, value, limit = losses_of(measured, measured["baseline"], measured["baseline"]["trivial"])
     passed = value is not None and limit is not None and value < limit
     comparison = "is below" if passed else "is not below"
     verdict = f"{comparison} {{limit}}, that of always predicting the train {prior_of(measured)}"
@@ -203,8 +201,7 @@ def against_opponent(measured: Mapping[str, Any]) -> str:
 
 def _against(measured: Mapping[str, Any], rival: Mapping[str, Any], name_of_rival: str) -> str:
     """Returns a sentence that compares the losses of the model and of a rival."""
-    name = loss_of(measured["task"])
-    ours, theirs = (m["metrics"][name]["value"] for m in (measured, rival))
+    name, ours, theirs = losses_of(measured, rival, rival.get("metrics", {}))
     worse = rival["worse"]
     if worse["value"] is None:
         return f"{name_of_rival} has no loss that this one could be compared with"
@@ -218,6 +215,22 @@ def _against(measured: Mapping[str, Any], rival: Mapping[str, Any], name_of_riva
         f"{name}={ours:,.4f} on {counted(measured['rows'], 'test row')} is {verdict} {theirs:,.4f} "
         f"of {name_of_rival}{interval}"
     )
+
+
+def losses_of(
+    measured: Mapping[str, Any], rival: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> tuple[str, float | None, float | None]:
+    """Returns the name of the loss by which a model is compared, its value and that of a rival.
+
+    Args:
+        measured: The measurements, as in metrics.json.
+        rival: The rival's part of them.
+        metrics: The metrics of the rival.
+    """
+    name = loss_of(measured["task"])
+    if weighted := rival.get("class_weighted"):
+        return f"class-weighted {name}", weighted["model"], weighted["rival"]
+    return name, measured["metrics"][name]["value"], metrics[name]["value"]
 
 
 def prior_of(measured: Mapping[str, Any]) -> str:

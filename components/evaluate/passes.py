@@ -22,7 +22,6 @@ from quatrain.components.evaluate.importance.budget import Budget
 from quatrain.components.evaluate.importance.explanation import explain
 from quatrain.components.evaluate.measures import baseline
 from quatrain.components.evaluate.measures.baseline import ColumnSums, LabelSums, SingleInputModel
-from quatrain.components.evaluate.measures.exact_sums import MeanSums
 from quatrain.components.evaluate.measures.measurements import (
     N_BINS_COARSE,
     Measurements,
@@ -93,6 +92,7 @@ class EvaluationPlan:
         champion_sha256: That of the champion's.
         cache: The answers that earlier runs have recorded, and where this one records its own.
         opponent: What the opponent is made of.
+        class_weights: Those that the model was trained with, `[C]`; empty without any.
     """
 
     model: str
@@ -106,6 +106,7 @@ class EvaluationPlan:
     champion_sha256: str = ""
     cache: AnswerCache = field(default_factory=AnswerCache)
     opponent: OpponentPlan = field(default_factory=OpponentPlan)
+    class_weights: tuple[float, ...] = ()
 
     @property
     def weight(self) -> str | None:
@@ -236,7 +237,8 @@ def survey_shard(shard: Shard, plan: EvaluationPlan, split: str) -> Survey:
 def reference_of(survey: Survey, plan: EvaluationPlan) -> Reference:
     """Returns the reference of the survey of all shards."""
     classes = plan.transform.label.classes
-    return survey.reference(plan.transform.task, len(classes), plan.weight is not None)
+    plain = survey.reference(plan.transform.task, len(classes), plan.weight is not None)
+    return plain.with_class_weights(plan.class_weights)
 
 
 def count_shard(shard: Shard, plan: EvaluationPlan, reference: Reference) -> ColumnSums:
@@ -316,10 +318,10 @@ def _no_measurements(
 ) -> Measurements:
     """Returns the zero to which the measurements of batches are added."""
     empty = no_rows(reference)
-    nothing = PairedComparison(empty, MeanSums())
+    nothing = PairedComparison(empty)
     return Measurements(
         empty,
-        PairedComparison(no_rows(reference, N_BINS_COARSE), MeanSums()),
+        PairedComparison(no_rows(reference, N_BINS_COARSE)),
         {},
         {},
         champion=nothing if champion and not champion.error else None,

@@ -106,6 +106,8 @@ def evaluate_model(
             n_rows = 0 if quick else manifest["rows"]["read"]  # the budget of a small table
             champion = None if quick else find_champion(root, checked, transform)
             rival = champion.model if champion and not champion.why else None
+            # The trainer of someone's own, or of an earlier version, may not write them.
+            class_weights = tuple((metadata.get("class_weights") or {}).values())
             served, shards = str(model_folder), mounted(examples)
             if launch and launch.remote:  # its workers have neither the copy nor a mount
                 served, shards = f"{model}/model", examples
@@ -122,7 +124,8 @@ def evaluate_model(
                 digest,
                 champion.metadata if champion else "",
                 AnswerCache(root, this_run.id, cached),
-                _opponent_plan(shards, manifest, test, quick),
+                _opponent_plan(shards, manifest, test, quick, class_weights),
+                class_weights,
             )
             rows = manifest["rows"]["test"]
             print(
@@ -175,7 +178,11 @@ def _budget(
 
 
 def _opponent_plan(
-    examples: str, manifest: Mapping[str, Any], test: Sequence[Shard], quick: bool
+    examples: str,
+    manifest: Mapping[str, Any],
+    test: Sequence[Shard],
+    quick: bool,
+    class_weights: tuple[float, ...] = (),
 ) -> OpponentPlan:
     """Returns what the opponent is made of.
 
@@ -184,6 +191,7 @@ def _opponent_plan(
         manifest: The manifest of the folder.
         test: The test shards.
         quick: Whether the model has trained on a sample for a few epochs.
+        class_weights: Those that the model was trained with.
     """
     if quick:
         return OpponentPlan(why=NOT_COMPARED)
@@ -193,7 +201,8 @@ def _opponent_plan(
         names = sorted(name for name in files if name.startswith(f"{stem}-"))
         return tuple((f"{examples}/{name}", files[name]) for name in names)
 
-    return OpponentPlan(shards(STEM), shards("validation"), tuple(s.sha256 for s in test))
+    answered = tuple(s.sha256 for s in test)
+    return OpponentPlan(shards(STEM), shards("validation"), answered, "", class_weights)
 
 
 def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:
@@ -301,6 +310,7 @@ def _metrics(
         "label": spec.label,
         "classes": metadata["classes"],
         "weight": spec.weight,
+        "class_weights": metadata.get("class_weights"),
         "rows": measured.pop("rows"),
         "run": this_run.as_json(spec, manifest, metadata),
         "sample": manifest.get("sample"),

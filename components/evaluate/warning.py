@@ -18,6 +18,7 @@ from quatrain.components.evaluate.gate import (
     against_champion,
     against_opponent,
     is_worse,
+    losses_of,
     meets,
     prior_of,
 )
@@ -216,17 +217,16 @@ def _few_rows(measured: Mapping[str, Any], classes: Sequence[str]) -> Iterator[R
 
 def _of_baselines(measured: Mapping[str, Any]) -> Iterator[RunWarning]:
     """Yields that the model hardly beats the train prior, or that one input alone beats it."""
-    name = loss_of(measured["task"])
-    model, baseline = measured["metrics"][name], measured["baseline"]
-    value, prior, worse = model["value"], baseline["trivial"][name]["value"], baseline["worse"]
-    single = baseline["single_input"]
-    alone = single["metrics"][name]["value"]
-    if value is None:
+    baseline, name = measured["baseline"], loss_of(measured["task"])
+    compared, ours, prior = losses_of(measured, baseline, baseline["trivial"])
+    model, single, worse = measured["metrics"][name], baseline["single_input"], baseline["worse"]
+    value, alone = model["value"], single["metrics"][name]["value"]
+    if value is None or ours is None:
         return
-    if prior is not None and worse["high"] is not None and value < prior and worse["high"] >= 0:
+    if prior is not None and worse["high"] is not None and ours < prior and worse["high"] >= 0:
         yield RunWarning(
             "no_gain",
-            f"{name}={value:,.4f} is hardly below {prior:,.4f}, that of always predicting the "
+            f"{compared}={ours:,.4f} is hardly below {prior:,.4f}, that of always predicting the "
             f"train {prior_of(measured)}: on the same rows the difference is {worse['value']:+.1%} "
             f"({worse['low']:+.1%} to {worse['high']:+.1%})",
         )

@@ -15,7 +15,7 @@ from quatrain.components.artifacts import sha256_of_files, write_json
 from quatrain.components.folder import read_manifest
 from quatrain.components.specification.split import SPLITS
 from quatrain.trainer.examples import Examples, read_examples
-from quatrain.trainer.features import RAW_PREFIX, raw_inputs
+from quatrain.trainer.features import RAW_PREFIX, WEIGHT, raw_inputs
 from quatrain.trainer.features.transform import Transform
 
 ROWS = 64
@@ -64,13 +64,18 @@ def raw_row(sample: Path) -> dict[str, Any]:
 
 
 def _first_rows(examples: Examples, split: str) -> pa.Table:
-    """Returns the first rows of a split, and a first row of each class that they lack."""
+    """Returns the first rows of a split that have a weight, and one of each class that they lack.
+
+    A trainer leaves rows of weight 0 out.
+    """
     classes = len(examples.transform.label.classes)
     n_classes_needed = classes if split == "train" else min(classes, 2)
     tables: list[pa.Table] = []
     present: set[int] = set()
     n_rows_needed = ROWS
     for table in examples.shards(split):
+        if WEIGHT in table.column_names:
+            table = table.filter(pc.greater(table[WEIGHT], 0))
         first = table.slice(0, n_rows_needed)
         tables.append(first)
         n_rows_needed -= first.num_rows

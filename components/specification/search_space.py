@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from quatrain.components.documents import requirement
 from quatrain.components.wording import near
-from quatrain.trainer.settings import BOUNDS, Hyperparameters, Search, search_space
+from quatrain.trainer.settings import UNTUNED, Hyperparameters, Search, search_space
 
 _HINTS = get_type_hints(Hyperparameters)
 _TYPES = {f.name: _HINTS[f.name] for f in fields(Hyperparameters)}
@@ -25,7 +25,7 @@ def read_search(name: str, value: Any) -> Search:
     """
     if isinstance(value, Search):
         return value
-    known = [n for n in _TYPES if n not in (*BOUNDS, "seed")]
+    known = [n for n in _TYPES if n not in UNTUNED]
     if name not in known:
         raise ValueError(f"{name}: no setting to tune{near(name, known)}")
     if isinstance(value, list | tuple) and value:

@@ -25,6 +25,8 @@ REASONS = (
 
 REPORTED = "validation_loss"
 """The metric that the trials of Quatrain's own trainer report."""
+BOOLS = ("false", "true")
+"""The classes of a label that is a bool."""
 PLACEHOLDER = "{{$"
 """The beginning of a placeholder in Kubeflow, which replaces it in every parameter."""
 
@@ -81,6 +83,7 @@ def cross_problems(value: Any) -> list[str]:
         *_feature_problems(outline),
         *_gate_problems(outline),
         *_tuning_problems(outline),
+        *_class_weight_problems(outline),
     ]
 
 
@@ -224,6 +227,22 @@ def _tuning_problems(outline: _Outline) -> Iterator[str]:
                 f"train.config.trainingInput.hyperparameters: nothing runs them; add train.tune: "
                 f"{OldTuning.model_validate(old['hyperparameters'])} beside train.config"
             )
+
+
+def _class_weight_problems(outline: _Outline) -> Iterator[str]:
+    """Yields class weights of a regression, and classes that a column of type bool cannot have."""
+    weights = outline.get("train", "class_weights")
+    if weights is None:
+        return
+    if outline.get("task") == "regression":
+        yield (
+            "train.class_weights: a regression has no classes; leave it out, and name a column of "
+            "example weights as `weight`"
+        )
+    elif isinstance(weights, Mapping) and outline.columns.get(str(outline.get("label"))) == "bool":
+        for name in weights:
+            if name not in BOOLS:
+                yield f"train.class_weights.{name}: no class of a bool label{near(name, BOOLS)}"
 
 
 def _order_problems(outline: _Outline) -> list[str]:

@@ -73,6 +73,7 @@ def check(
     if not problems and is_whole:
         whole = split_problems.run_problem(spec, rules.derived, sample)
         problems += [whole] if whole else []
+        problems += split_problems.class_weight_problems(spec, rules.derived, sample)
     elif empty := [s for s in SPLITS if not sample.rows[s]]:
         warnings.append(
             f"no row of the sample falls to {' or '.join(empty)}; a run stops where none does"

@@ -37,11 +37,12 @@ def test_the_defaults_are_those_of_the_hyperparameters() -> None:
 def test_every_hyperparameter_is_an_option() -> None:
     arguments = []
     for f in fields(Hyperparameters):
-        own = {"hidden_units": "8,4", "model": "linear"}
+        own = {"hidden_units": "8,4", "model": "linear", "class_weights": "balanced"}
         value = own.get(f.name, "0.5" if f.type == "float" else "7")
         arguments += [f"--{f.name.replace('_', '-')}", value]
     settings = asdict(parse_job([*NEEDED, *arguments]).settings)
     assert (settings.pop("hidden_units"), settings.pop("model")) == ((8, 4), "linear")
+    assert settings.pop("class_weights") == "balanced"
     assert set(settings.values()) == {7, 0.5}
 
 
@@ -72,6 +73,19 @@ def test_wrong_settings_are_an_error(
     text: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sentence in refusal(capsys, "--settings", text)
+
+
+def test_class_weights_are_an_object_or_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    weights = {"yes": 5, "no": 0.5}
+    single = parse_job([*NEEDED, "--class-weights", json.dumps(weights)]).settings
+    assert single.class_weights == weights
+    assert parse_job([*NEEDED, "--settings", single.as_json()]).settings == single
+    assert "class_weights" not in Hyperparameters().as_json()
+    for text, sentence in {
+        "yes=5": "'yes=5' must be balanced, or a JSON object such as {\"yes\": 5}",
+        '{"yes": -1}': "class_weights is {'yes': -1}; it must be balanced, or a number above 0",
+    }.items():
+        assert sentence in refusal(capsys, "--class-weights", text)
 
 
 def test_only_lines_of_the_trainer_have_a_time() -> None:

@@ -50,7 +50,8 @@ def explain(measured: Measurements, model: ServedModel, budget: Budget) -> dict[
             {"input": name, "rise": e.value, "low": e.low, "high": e.high} for name, e in ranked
         ],
         "importance_basis": {
-            "loss": loss_of(reference.task),
+            "loss": ("class-weighted " if reference.class_weights else "")
+            + loss_of(reference.task),
             "rows": n_rows,
             "permutations": n_permutations,
             "inputs_left_out": len(transform.inputs) - len(estimates),

@@ -119,8 +119,9 @@ def importances(
     answers = answers_to_changed(model, rows.columns, changes)
     for (name, _), changed in zip(changes, answers, strict=True):
         rises[name].append(row_losses(reference, rows.labels, changed) - own)
-    mse = float(np.average(own, weights=rows.weights)) if reference.task == "regression" else None
-    return {name: _estimate(parts, rows.weights, mse) for name, parts in rises.items()}
+    weights = rows.weights * reference.factors(rows.labels)
+    mse = float(np.average(own, weights=weights)) if reference.task == "regression" else None
+    return {name: _estimate(parts, weights, mse) for name, parts in rises.items()}
 
 
 def _estimate(

@@ -115,6 +115,8 @@ class SingleInputModel:
         sums = column.sums.astype(np.float64)
         # The label steps of a regression, in column 1, are weighted already (`label_terms`).
         sums[:, 0 : None if reference.n_classes else 1] /= reference.unit
+        if reference.class_weights:
+            sums *= reference.class_weights
         mass = sums.sum(axis=1) if reference.n_classes else sums[:, 0]
         if is_number:
             # A code is in the bin that holds the middle of its mass.

@@ -95,10 +95,13 @@ class PairedComparison:
         difference: Sums over rows of the model's loss minus the rival's: the log-loss, or the
             squared error. A hard row is hard for both, so the difference varies far less than
             either loss, and its interval is that much narrower.
+        loss: With class weights, the sums over rows of the rival's loss. They count in both sums
+            and in no metric.
     """
 
     statistics: Statistics
-    difference: MeanSums
+    difference: MeanSums = field(default_factory=MeanSums)
+    loss: MeanSums = field(default_factory=MeanSums)
 
     @classmethod
     def of(
@@ -112,13 +115,16 @@ class PairedComparison:
     ) -> PairedComparison:
         """Returns the comparison on a batch, from the outputs of both."""
         ours, theirs = (row_losses(reference, labels, o) for o in (outputs, rival_outputs))
-        w = reference.units(weights, len(labels)) / reference.unit
+        w = reference.loss_weights(weights, labels)
         measured = measure(reference, labels, rival_outputs, weights, n_bins)
-        return cls(measured, MeanSums.of(ours - theirs, w))
+        loss = MeanSums.of(theirs, w) if reference.class_weights else MeanSums()
+        return cls(measured, MeanSums.of(ours - theirs, w), loss)
 
     def __add__(self, other: PairedComparison) -> PairedComparison:
         return PairedComparison(
-            merge(self.statistics, other.statistics), self.difference + other.difference
+            merge(self.statistics, other.statistics),
+            self.difference + other.difference,
+            self.loss + other.loss,
         )
 
     @property
@@ -128,7 +134,17 @@ class PairedComparison:
         The loss is the log-loss or RMSE; the interval is that of the paired difference.
         """
         is_squared = isinstance(self.statistics, Regression)
-        return relative_loss(self.difference, mean_loss(self.statistics), is_squared)
+        losses = self.losses
+        loss = losses["rival"] if losses else mean_loss(self.statistics)
+        return relative_loss(self.difference, loss, is_squared)
+
+    @property
+    def losses(self) -> dict[str, float] | None:
+        """The mean losses of the model and the rival, with class weights; None without these."""
+        if not self.statistics.reference.class_weights:
+            return None
+        theirs = self.loss.mean
+        return {"model": theirs + self.difference.mean, "rival": theirs}
 
 
 def relative_loss(difference: MeanSums, loss: float, is_squared: bool) -> MetricEstimate:
@@ -184,7 +200,7 @@ class OpponentComparison:
         if self.why or self.paired is None:
             return {"why": self.why}
         paired = self.paired
-        return {"why": "", "metrics": paired.statistics.metrics(), "worse": paired.worse}
+        return {"why": "", "metrics": paired.statistics.metrics(), **_compared(paired)}
 
 
 @dataclass(frozen=True)
@@ -279,8 +295,13 @@ def _champion(measured: Measurements) -> dict[str, Any] | None:
         return {"why": measured.champion_error}
     if measured.champion is None:
         return None
-    statistics, worse = measured.champion.statistics, measured.champion.worse
-    return {"metrics": statistics.metrics(), "worse": worse}
+    return {"metrics": measured.champion.statistics.metrics(), **_compared(measured.champion)}
+
+
+def _compared(paired: PairedComparison) -> dict[str, Any]:
+    """Returns how a rival compares with the model, as metrics.json has it."""
+    losses = paired.losses
+    return {"worse": paired.worse, **({"class_weighted": losses} if losses else {})}
 
 
 def _baselines(
@@ -306,7 +327,7 @@ def _baselines(
     ]
     return {
         "trivial": trivial.statistics.metrics(),
-        "worse": trivial.worse,
+        **_compared(trivial),
         "single_input": entries[0],
         "inputs": entries,
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class Reference:
         high: Highest one.
         mean_weight: Mean weight of a test row; None without weights.
         slices: Values of each slice column that are measured apart, most rows first.
+        class_weights: What multiplies a row's weight, by its class, where losses are compared;
+            empty without class weights.
     """
 
     task: str
@@ -43,6 +45,37 @@ class Reference:
     high: float = 1.0
     mean_weight: float | None = None
     slices: SliceValues = field(default_factory=dict)
+    class_weights: tuple[float, ...] = ()
+
+    def with_class_weights(self, class_weights: Sequence[float]) -> Reference:
+        """Returns the reference of a model that was trained with class weights, `[C]`.
+
+        Its prior is that of train rows weighted so: what is compared with the model has the same
+        aim. The weights are scaled so that a train row weighs 1 on average.
+        """
+        if not class_weights:
+            return self
+        scale = sum(p * w for p, w in zip(self.prior, class_weights, strict=True))
+        scaled = tuple(w / scale for w in class_weights)
+        prior = tuple(p * w for p, w in zip(self.prior, scaled, strict=True))
+        return replace(self, prior=prior, class_weights=scaled)
+
+    def loss_weights(self, weights: np.ndarray | None, labels: np.ndarray) -> np.ndarray:
+        """Returns how much the loss of each row counts in a comparison, `[N] float64`.
+
+        Args:
+            weights: The weights of the rows, `[N] float32`; None: each row weighs 1.
+            labels: `[N]` class indices or numbers.
+
+        Raises:
+            DataError: A weight is negative or not finite.
+        """
+        shares = self.units(weights, len(labels)) / self.unit
+        return np.asarray(shares * self.factors(labels))
+
+    def factors(self, labels: np.ndarray) -> np.ndarray | float:
+        """Returns the class weight of each row, `[N] float64`, or 1 without class weights."""
+        return np.asarray(self.class_weights)[labels] if self.class_weights else 1.0
 
     def units(self, weights: np.ndarray | None, n_rows: int) -> np.ndarray:
         """Returns weights in whole units, `[N] int64`: 1 a row, or 2**30 for the mean weight.

@@ -47,18 +47,21 @@ class OpponentPlan:
         validation: The same of the validation shards.
         test: The sha256 of each test shard.
         why: Why there is to be no opponent; empty otherwise.
+        class_weights: Those that the model was trained with, `[C]`; empty without any.
     """
 
     sample: tuple[tuple[str, str], ...] = ()
     validation: tuple[tuple[str, str], ...] = ()
     test: tuple[str, ...] = ()
     why: str = ""
+    class_weights: tuple[float, ...] = ()
 
     def digest(self, transform: Transform) -> str:
         """Returns a digest of all that decides the answers, apart from what is installed."""
         parts = {
             "transform": transform.to_json(),
             "shards": [sha256 for _, sha256 in (*self.sample, *self.validation)],
+            "class_weights": self.class_weights,
             "code": [sha256_of(Path(str(m.__file__))) for m in (boosting, rows, raw_sample)],
         }
         return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
@@ -111,7 +114,9 @@ def fit_opponent(plan: OpponentPlan, transform: Transform, cache: AnswerCache) -
     train = read_shards(plan.sample, columns, MOST_ROWS)
     validation = read_shards(plan.validation, columns, plain.most_rows(MOST_VALIDATION_ROWS))
     encoder = Encoder.fit(plain, train)
-    train_rows, validation_rows = encoder.rows(train), encoder.rows(validation)
+    train_rows, validation_rows = (
+        encoder.rows(table).with_class_weights(plan.class_weights) for table in (train, validation)
+    )
     if why := _unusable(train_rows, "sampled train") or _unusable(validation_rows, "validation"):
         return Opponent(why)
     n_classes = len(transform.label.classes)

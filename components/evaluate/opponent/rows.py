@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,13 @@ class Rows:
     columns: np.ndarray
     labels: np.ndarray
     weights: np.ndarray | None
+
+    def with_class_weights(self, class_weights: Sequence[float]) -> Rows:
+        """Returns the rows with weights that are multiplied by those of their classes, `[C]`."""
+        if not class_weights:
+            return self
+        of_class = np.asarray(class_weights)[self.labels]
+        return replace(self, weights=of_class if self.weights is None else self.weights * of_class)
 
 
 @dataclass(frozen=True)

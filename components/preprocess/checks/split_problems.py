@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import add
 
@@ -12,7 +12,7 @@ from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.preprocess.summary.summary import Summary, classes_of
 from quatrain.components.specification.schema import Deduplicate, ModelSpec
 from quatrain.components.specification.split import SPLITS, Split
-from quatrain.components.wording import a_or_an, counted
+from quatrain.components.wording import a_or_an, counted, near
 from quatrain.trainer.features.statistics import Categories, ColumnStatistics, TableStatistics
 
 NAMED_REASONS = 3
@@ -137,6 +137,20 @@ def run_problem(spec: ModelSpec, derived: dict[str, str], summary: Summary) -> s
     for split in SPLITS[1:]:
         problems += _weight_problems(spec, summary.splits[split], f"in the {split} split")
     return "\n".join(problems) or None
+
+
+def class_weight_problems(
+    spec: ModelSpec, derived: dict[str, str], summary: Summary
+) -> Iterator[str]:
+    """Yields the classes of `train.class_weights` that the label does not have in any split."""
+    weights, classes = spec.train.settings.class_weights, fitted_classes(spec, derived, summary)
+    if isinstance(weights, Mapping):
+        for name in weights:
+            if name not in classes:
+                yield (
+                    f"train.class_weights.{name}: the label {spec.label!r} has no such class"
+                    f"{near(name, classes)}"
+                )
 
 
 def table_problems(

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from quatrain.components.errors import ArtifactError, PackageError
 from quatrain.components.package import proof, publishing
-from quatrain.components.package.sample import ROWS, cut_sample, raw_row
+from quatrain.components.package.sample import ROWS, _first_rows, cut_sample, raw_row
+from quatrain.trainer.examples import read_examples
 from quatrain.validation.load import validate
 
 SPEC = {
@@ -119,6 +121,21 @@ def test_the_sample_has_a_row_of_each_class_that_training_asks_for(tmp_path):
     labels = pq.read_table(sample / "train-00000-of-00001.parquet")["label"].to_pylist()
     assert set(labels[:ROWS]) < set(labels) == {0, 1, 2, 3, 4}
     assert len(labels) <= ROWS + 4
+
+
+def test_the_sample_has_only_rows_with_a_weight(tmp_path):
+    from tests.trainer.small import write_examples
+
+    def light(shard):  # the first rows, and all but the last of the class `late`, weigh nothing
+        weights = (np.arange(len(shard)) >= 70) & (shard["label"].to_numpy() == 0)
+        weights[np.flatnonzero(shard["label"].to_numpy())[-1]] = True
+        place = shard.column_names.index("weight")
+        return shard.set_column(place, "weight", [weights.astype(np.float32)])
+
+    folder = write_examples(tmp_path / "examples", weighted=True, spoil={"train": light})
+    table = _first_rows(read_examples(str(folder)), "train")
+    assert table["weight"].to_numpy().min() == 1
+    assert set(table["label"].to_pylist()) == {0, 1}
 
 
 def test_a_trainer_that_fails_a_check_is_not_published(examples, tmp_path):

@@ -89,6 +89,11 @@ def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() ->
         ("train.pools", [{"machine": "x"}], "train.pools[0].machine: unknown key; did you mean 'm"),
         ("train.pools", [{"machine_type": "a"}, {}], "spec: train.pools[1].machine_type: missing"),
         ("train.pools", [{"machine_type": ""}], "pools[0].machine_type: must hold text, not ''"),
+        ("train.class_weights", "balance", "class_weights is 'balance'; it must be balanced, or"),
+        ("train.class_weights", {"true": 0}, "class_weights is {'true': 0}; it must be balanced"),
+        ("train.class_weights", {"true": True}, "a number above 0 for each class, as {yes: 5}"),
+        ("train.class_weights", {}, "class_weights is {}; it must be balanced, or a number"),
+        ("train.tune", {"space": {"class_weights": ["balanced"]}}, "no setting to tune"),
         ("train.replicas", 0, "train.replicas: must be greater than or equal to 1, not 0"),
         ("train.replicas", 1.5, "train.replicas: must be a whole number, not 1.5"),
         ("train.replicas", True, "train.replicas: must be a whole number, not 'true'"),
@@ -125,6 +130,26 @@ def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() ->
 )
 def test_a_wrong_spec_is_refused_with_its_place(path: str, value: Any, sentence: str) -> None:
     assert sentence in refusal(changed(path, value))
+
+
+def test_class_weights_name_classes() -> None:
+    of_column = {**GOOD, "columns": {**GOOD["columns"], "sale": "bool"}, "label": "sale"}
+    spec = {**of_column, "train": {"class_weights": {"yes": 5, "true": 2}}}
+    sentence = "spec: train.class_weights.yes: no class of a bool label; choose one of"
+    assert sentence in refusal(spec)
+    regression = {**GOOD, "label": "size", "task": "regression", "evaluate": {}}
+    spec = {**regression, "train": {"class_weights": "balanced"}}
+    assert "spec: train.class_weights: a regression has no classes; leave it out" in refusal(spec)
+
+
+def test_class_weights_are_set_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "toys.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    spec, _ = read_spec(path, ["train.class_weights.true=5", "train.class_weights.false=0.5"])
+    assert spec.train.settings.class_weights == {"true": 5, "false": 0.5}
+    assert spec.as_document()["train"]["class_weights"] == {"true": 5, "false": 0.5}
+    plain, _ = read_spec(path)
+    assert "class_weights" not in plain.as_document()["train"]
 
 
 def test_sql_and_tier_are_reported_along_with_other_problems() -> None:

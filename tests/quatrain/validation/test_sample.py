@@ -166,3 +166,10 @@ def test_problems_of_the_split_and_the_file_are_reported_beside_others(tmp_path:
         "validation lies between train and test",
         "t.yaml: columns.xx: the source has no such column; did you mean 'x'?",
     ]
+
+
+def test_class_weights_of_no_class_are_found_where_all_rows_are_read(delays_spec: Make) -> None:
+    spec = delays_spec(train={"class_weights": {"True": 5, "false": 2}})
+    sentence = "train.class_weights.True: the label 'late' has no such class; did you mean 'true'?"
+    assert check(spec).problems == [sentence]
+    assert check(spec, sample_bytes=200).problems == []  # other rows may have it

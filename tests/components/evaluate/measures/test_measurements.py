@@ -25,6 +25,25 @@ def test_the_interval_of_a_comparison_is_that_of_the_differences_of_the_rows() -
     assert [worse.value, worse.low, worse.high] == pytest.approx(ends)
 
 
+def test_class_weights_count_in_a_comparison_and_in_no_metric() -> None:
+    plain = Reference("binary", 2, (0.75, 0.25))
+    weighted = plain.with_class_weights([1.0, 3.0])
+    assert weighted.prior == pytest.approx((0.5, 0.5))
+    assert weighted.class_weights == pytest.approx(
+        (1 / 1.5, 2.0)
+    )  # a train row weighs 1 on average
+    labels = np.array([0, 0, 0, 1], np.int32)
+    ours = np.array([[0.6, 0.4]] * 3 + [[0.2, 0.8]])
+    paired = PairedComparison.of(weighted, labels, ours, np.full((4, 2), 0.5))
+    loss = (3 * -math.log(0.6) + 3 * -math.log(0.8)) / 6
+    assert paired.losses == pytest.approx({"model": loss, "rival": math.log(2)})
+    assert paired.worse.value == pytest.approx(loss / math.log(2) - 1)
+    without = PairedComparison.of(plain, labels, ours, np.full((4, 2), 0.5))
+    metrics = [str(p.statistics.metrics()) for p in (paired, without)]  # NaN equals no NaN
+    assert metrics[0] == metrics[1]
+    assert without.losses is None
+
+
 @pytest.mark.parametrize("reference", [NUMBERS, CLASSES], ids=["regression", "binary"])
 def test_any_cut_of_the_rows_gives_the_same_comparison(reference: Reference) -> None:
     rng = np.random.default_rng(7)

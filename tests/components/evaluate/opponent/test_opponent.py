@@ -99,6 +99,36 @@ def test_features_that_merge_what_matters_fail_by_the_opponent_and_by_no_other_c
     assert "Boosted trees</th>" in (shops / "evaluation/report.html").read_text()
 
 
+def test_class_weights_fail_no_gate_although_they_raise_the_log_loss(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=6_000)
+    y = random.random(6_000) < 1 / (1 + np.exp(5 - 2 * x))  # 3 % of the rows
+    lines = [f"{i},{x[i]:.4f},a,1,{int(y[i])}" for i in range(6_000)]
+    (tmp_path / "rows.csv").write_text("id,x,shop,w,y\n" + "\n".join(lines) + "\n")
+    train_section = {"class_weights": "balanced", "model": "linear", "epochs": 60}
+    spec = validate(
+        spec_of(tmp_path, features=spec_of(tmp_path)["features"][:1], train=train_section)
+    )
+    (tmp_path / "spec.json").write_text(spec.as_json())
+    preprocess(spec.as_json(), runner="local", out=str(tmp_path / "examples"))
+    outputs = Outputs.of(str(tmp_path), {})
+    train(Job(str(tmp_path / "examples"), outputs, spec.train.settings))
+    metrics = evaluated(tmp_path, "evaluation")
+    share = y.mean()
+    prior = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    # By the rows as they are, the shifted probabilities are worse than the share of each class.
+    assert metrics["metrics"]["log_loss"]["value"] > prior
+    assert metrics["gate"]["passed"]
+    sentences = {c["metric"]: c["sentence"] for c in metrics["gate"]["checks"]}
+    assert sentences["opponent"].startswith("class-weighted log_loss=")
+    assert "is below 0.69" in sentences["class-weighted log_loss"]  # ln 2, that of even shares
+    assert metrics["importance_basis"]["loss"] == "class-weighted log_loss"
+    assert metrics["class_weights"] == pytest.approx(
+        {"0": 0.5 / (1 - share), "1": 0.5 / share}, rel=0.2
+    )
+    assert "train rows were weighted by class" in (tmp_path / "evaluation/report.html").read_text()
+
+
 def test_a_later_run_takes_the_recorded_answers_and_fits_nothing(
     shops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
