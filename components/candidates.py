@@ -30,6 +30,15 @@ def others_in_words(model: Mapping[str, Any]) -> str:
     )
 
 
+def left_out_in_words(model: Mapping[str, Any]) -> str:
+    """Returns the models that were not fitted: `tabm (it cannot keep monotone age)`; or empty.
+
+    Args:
+        model: The section `model` of metadata.json; models of earlier versions list none.
+    """
+    return ", ".join(f"{m['name']} ({m['why']})" for m in model.get("left_out", ()))
+
+
 def standing(candidate: Mapping[str, Any]) -> str:
     """Returns how a candidate compares with the exported model: `behind by 0.002 ± 0.001`."""
     if candidate["chosen"]:

@@ -40,6 +40,19 @@ class Candidate:
         return entry
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A model that was not fitted.
+
+    Attributes:
+        name: `tabm` or another name of a candidate.
+        why: What it cannot do, as `it cannot keep monotone age`.
+    """
+
+    name: str
+    why: str
+
+
 def choose(
     candidates: Sequence[Candidate], name: str, weights: np.ndarray | None = None
 ) -> tuple[Candidate, ...]:

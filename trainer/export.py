@@ -362,6 +362,7 @@ def _metadata(
             "kind": predictor.kind,
             "shares": dict(predictor.shares),
             "candidates": [c.as_json() for c in predictor.candidates],
+            "left_out": [asdict(model) for model in predictor.left_out],
         },
         "versions": {
             "tensorflow": tf.__version__,

@@ -7,12 +7,13 @@ Replace this module to bring your own model, as docs/own-model.md shows: `task.p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import tensorflow as tf
 
 from .boosted.blend import fit_blend, fit_trees
+from .candidates import LeftOut
 from .checkpoints import Epoch
 from .class_weights import with_class_weights
 from .cluster import join_cluster
@@ -20,7 +21,7 @@ from .examples import read_examples
 from .export import export
 from .job import Job
 from .network import fit_network
-from .predictor import Fitting, Predictor, head_of
+from .predictor import Fitting, Head, Predictor, head_of
 from .rows import Streamed, read_rows
 from .settings import Hyperparameters, TrainerError
 
@@ -57,14 +58,46 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     log.info("%d rows to train, %d to validate", train_rows.rows, validation_rows.rows)
     job = replace(job, settings=job.settings.settled(train_rows.rows))
     head = head_of(examples, train_rows)
+    left_out: list[LeftOut] = []
+    if monotone := examples.transform.monotone:
+        settings, left_out = _constrained(job.settings, [f.name for f in monotone], head)
+        job = replace(job, settings=settings)
     if isinstance(train_rows, Streamed) or isinstance(validation_rows, Streamed):
         job = replace(job, settings=_streaming(job.settings))
     fit = FITS[job.settings.model]
     predictor = fit(Fitting(job, cluster, examples, head, train_rows, validation_rows, report))
     if cluster.is_chief and predictor is not None:
+        predictor = replace(predictor, left_out=left_out)
         export(job, predictor, head, cluster, examples)
     cluster.agree(0.0)  # wait for the chief: a worker that leaves takes the cluster down
     return job.outputs.model
+
+
+def _constrained(
+    settings: Hyperparameters, features: Sequence[str], head: Head
+) -> tuple[Hyperparameters, list[LeftOut]]:
+    """Returns the settings of models that keep the order of features, and those that are left out.
+
+    Raises:
+        TrainerError: The settings name a model that cannot keep it, or the task has no answer that
+            could rise or fall.
+    """
+    shown = ", ".join(features)
+    if head.task == "multiclass":
+        raise TrainerError(
+            f"a multiclass model cannot keep monotone {shown}, since it has no single answer; "
+            "remove `monotone`"
+        )
+    if settings.model not in ("auto", "trees"):
+        raise TrainerError(
+            f"model {settings.model} cannot keep monotone {shown}; choose model auto or trees, or "
+            "remove `monotone`"
+        )
+    if settings.model == "trees":
+        return settings, []
+    left_out = LeftOut("tabm", f"it cannot keep monotone {shown}")
+    log.info("%s is left out: %s", left_out.name, left_out.why)
+    return replace(settings, model="trees"), [left_out]
 
 
 def _streaming(settings: Hyperparameters) -> Hyperparameters:
@@ -76,7 +109,7 @@ def _streaming(settings: Hyperparameters) -> Hyperparameters:
     if settings.model in ("trees", "blend"):
         raise TrainerError(
             f"model {settings.model} needs all rows in memory, and they take more than "
-            f"resident_mb={settings.resident_mb}; raise it, or choose model tabm"
+            f"resident_mb={settings.resident_mb}; raise it, or choose model tabm and no `monotone`"
         )
     log.info("the rows take more than resident_mb=%d and are streamed", settings.resident_mb)
     return replace(settings, model="tabm") if settings.model == "auto" else settings

@@ -9,7 +9,7 @@ from math import log
 import numpy as np
 import tensorflow as tf
 
-from .candidates import Candidate
+from .candidates import Candidate, LeftOut
 from .checkpoints import Epoch, Progress
 from .cluster import Cluster
 from .examples import Examples, Labels, Split
@@ -44,6 +44,7 @@ class Predictor:
         stopped: What ended the training.
         shares: The share of each part in the prediction, by name; their sum is 1.
         candidates: All models that were fitted.
+        left_out: Those that were not, since they cannot keep what the spec demands.
     """
 
     predict: Predict
@@ -52,6 +53,7 @@ class Predictor:
     stopped: str
     shares: Mapping[str, float]
     candidates: Sequence[Candidate]
+    left_out: Sequence[LeftOut] = ()
 
     @property
     def kind(self) -> str:

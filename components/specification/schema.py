@@ -23,7 +23,7 @@ from quatrain.components.specification.split import Split
 from quatrain.components.tiers.legacy_config import OldConfig
 from quatrain.components.tiers.pools import Pool
 from quatrain.components.wording import near
-from quatrain.trainer.features import FEATURES, Feature, Input, Task, Type
+from quatrain.trainer.features import FEATURES, Feature, Input, Ordered, Task, Type
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.settings import Hyperparameters, Search
 
@@ -193,6 +193,11 @@ def read_feature(entry: Any) -> Feature:
     if not isinstance(transform, str) or transform not in FEATURES:
         raise ValueError(f"transform: unknown transform {transform!r}{near(transform, FEATURES)}")
     cls = FEATURES[transform]
+    if values.get("monotone") is not None and not issubclass(cls, Ordered):
+        ordered = ", ".join(name for name, c in FEATURES.items() if issubclass(c, Ordered))
+        raise ValueError(
+            f"monotone: {transform} does not keep the order of one number; use {ordered}"
+        )
     for fitted in (*cls.fitted, "columns", "types"):
         if fitted in values:
             raise ValueError(

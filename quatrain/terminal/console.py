@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from quatrain.components.artifacts import CACHED
-from quatrain.components.candidates import chosen_loss, others_in_words
+from quatrain.components.candidates import chosen_loss, left_out_in_words, others_in_words
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted, plain
 
@@ -178,7 +178,9 @@ def _model(metadata: dict[str, Any]) -> str:
     if model := metadata.get("model"):  # a user's own trainer may not write it
         others = others_in_words(model)
         text = f"{model['kind']}: {text}, validation loss {chosen_loss(model):.4f}"
-        return f"{text}; not exported: {others}" if others else text
+        text = f"{text}; not exported: {others}" if others else text
+        left_out = left_out_in_words(model)
+        return f"{text}; left out: {left_out}" if left_out else text
     losses = [e["validation_loss"] for e in metadata["history"] if e.get("validation_loss")]
     return f"{text}, best validation loss {min(losses):.4f}" if losses else text
 

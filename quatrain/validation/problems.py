@@ -14,7 +14,8 @@ from quatrain.components.specification.schema import read_feature, typed
 from quatrain.components.specification.section import as_list
 from quatrain.components.tiers.legacy_config import OldTuning
 from quatrain.components.wording import a_or_an, near
-from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Feature, Type
+from quatrain.trainer.features import LABEL, RAW_PREFIX, WEIGHT, Feature, Ordered, Type
+from quatrain.trainer.settings import MODELS
 
 REASONS = (
     *("short_row", "long_row", "unclosed_quote", "escaped_quote", "stray_return", "bad_json"),
@@ -84,6 +85,7 @@ def cross_problems(value: Any) -> list[str]:
         *_gate_problems(outline),
         *_tuning_problems(outline),
         *_class_weight_problems(outline),
+        *_monotone_problems(outline),
     ]
 
 
@@ -243,6 +245,33 @@ def _class_weight_problems(outline: _Outline) -> Iterator[str]:
         for name in weights:
             if name not in BOOLS:
                 yield f"train.class_weights.{name}: no class of a bool label{near(name, BOOLS)}"
+
+
+def _monotone_problems(outline: _Outline) -> Iterator[str]:
+    """Yields why a model cannot keep the order of a feature's number."""
+    constrained = {
+        i: f for i, f in outline.features.items() if isinstance(f, Ordered) and f.monotone
+    }
+    for i, feature in constrained.items():
+        at = f"features[{i}].monotone"
+        if outline.get("task") == "multiclass":
+            yield f"{at}: a multiclass model has no answer that could rise or fall; remove it"
+        for k, other in outline.features.items():
+            shared = set(other.columns) & set(feature.columns)
+            if shared and getattr(other, "monotone", None) != feature.monotone:
+                same = ", or give it the same monotone" if isinstance(other, Ordered) else ""
+                yield (
+                    f"{at}: features[{k}] takes {shared.pop()!r} too, and could break it; remove "
+                    f"that feature{same}"
+                )
+    if constrained and not outline.get("train", "trainer"):
+        first = f"features[{min(constrained)}].monotone"
+        choices = outline.get("train", "tune", "space", "model")
+        models = {"train.model": [outline.get("train", "model") or "auto"]}
+        models["train.tune.space.model"] = choices if isinstance(choices, list) else []
+        for place, names in models.items():
+            for name in (n for n in names if n in MODELS and n not in ("auto", "trees")):
+                yield f"{place}: {name} cannot keep {first}; choose auto or trees, or remove it"
 
 
 def _order_problems(outline: _Outline) -> list[str]:

@@ -1,6 +1,6 @@
 """The candidates of a training in words."""
 
-from quatrain.components.candidates import chosen_loss, others_in_words, standing
+from quatrain.components.candidates import chosen_loss, left_out_in_words, others_in_words, standing
 from tests.components.handmade import candidate
 
 
@@ -19,6 +19,12 @@ def test_the_words_say_what_lost_and_whether_by_chance() -> None:
         "behind by 0.01 ± 0.02, which may be chance",
         "exported",
     ]
+
+
+def test_models_that_were_left_out_have_a_reason() -> None:
+    model = {"left_out": [{"name": "tabm", "why": "it cannot keep monotone age"}]}
+    assert left_out_in_words(model) == "tabm (it cannot keep monotone age)"
+    assert left_out_in_words({"candidates": []}) == ""  # of an earlier version
 
 
 def test_a_model_alone_has_no_others() -> None:

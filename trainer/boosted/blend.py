@@ -43,7 +43,14 @@ def fit_trees(fitting: Fitting) -> Predictor | None:
         return None
     head, engineered = fitting.head, fitting.examples.transform.engineered
     cardinalities = [c.cardinality for c in engineered if c.cardinality]
-    boosted = boost(*fitting.splits, cardinalities, head, fitting.job.settings, fitting.report)
+    boosted = boost(
+        *fitting.splits,
+        cardinalities,
+        head,
+        fitting.job.settings,
+        fitting.report,
+        monotone=fitting.examples.transform.signs,
+    )
     trees = boosted.trees
     with tf.init_scope():
         variables = trees.variables()

@@ -160,6 +160,19 @@ class Number(Feature):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ordered(Number):
+    """Base of the transforms of a column whose outputs never fall where its number rises.
+
+    Attributes:
+        monotone: Whether a model's answer may never fall (`increasing`) or never rise
+            (`decreasing`) where the number rises and all else stays; None: it is free. A missing
+            number has no place in the order.
+    """
+
+    monotone: Literal["increasing", "decreasing"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scaled(Number):
     """Base of the shapes that are standardized to mean 0 and deviation 1 on the train split.
 
@@ -204,7 +217,7 @@ class Scaled(Number):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standardize(Scaled):
+class Standardize(Scaled, Ordered):
     """(x - mean) / standard deviation."""
 
     transform: Literal["standardize"] = "standardize"
@@ -234,7 +247,7 @@ class Standardize(Scaled):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Log(Scaled):
+class Log(Scaled, Ordered):
     """ln(1 + max(x, 0)), or if `signed` sign(x) ln(1 + |x|); then standardized."""
 
     transform: Literal["log"] = "log"
@@ -246,7 +259,7 @@ class Log(Scaled):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip(Scaled):
+class Clip(Scaled, Ordered):
     """min(max(x, low), high), then standardized; the bounds may be quantiles of the train split."""
 
     transform: Literal["clip"] = "clip"
@@ -288,7 +301,7 @@ POWERS = (-2.0, 4.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Power(Scaled):
+class Power(Scaled, Ordered):
     """Yeo & Johnson's power (Biometrika 87, 2000), then standardized.
 
     Unlike x^p it is defined and smooth for every number: ((1 + x)^p - 1) / p for x >= 0, or
@@ -382,14 +395,14 @@ class SmoothlyClipped(Number):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Robust(SmoothlyClipped):
+class Robust(SmoothlyClipped, Ordered):
     """A scale of median and quartiles, then a smooth clip to (-3, 3)."""
 
     transform: Literal["robust"] = "robust"
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantileNormal(Number):
+class QuantileNormal(Ordered):
     """The normal score of a number's rank in the train split.
 
     The score of a knot is the normal quantile of the share of rows below it, plus half of the rows
@@ -430,7 +443,7 @@ class QuantileNormal(Number):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PiecewiseLinear(Number):
+class PiecewiseLinear(Ordered):
     """Piecewise-linear encoding (Gorishniy, Rubachev & Babenko, NeurIPS 2022): a column a bin.
 
     The columns are `<name>_0` and so on: 0 below the bin, 1 above it, and within it the share of

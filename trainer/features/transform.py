@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..settings import TrainerError
-from . import FEATURES, Engineered, Feature, Input, Raw, Task, Tensors
+from . import FEATURES, Engineered, Feature, Input, Ordered, Raw, Task, Tensors
 from .statistics import ColumnStatistics
 from .text_format import Spelling, tidy_numpy, tidy_tensor
 
@@ -99,6 +99,21 @@ class Transform:
         """Names of the int32 columns, in order."""
         return tuple(c.name for c in self.engineered if c.cardinality is not None)
 
+    @property
+    def monotone(self) -> tuple[Ordered, ...]:
+        """The features whose order a model must keep."""
+        return tuple(f for f in self.features if isinstance(f, Ordered) and f.monotone)
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """For each float32 column, 1 if an answer must not fall with it, -1 if not rise, else 0."""
+        signs = {
+            name: 1 if f.monotone == "increasing" else -1
+            for f in self.monotone
+            for name in f.shaped_names
+        }
+        return tuple(signs.get(name, 0) for name in self.numbers)
+
     def numpy(self, raw: Raw) -> dict[str, np.ndarray]:
         """Applies every feature; returns `[N] float32` or `[N] int32` by engineered column."""
         tidy = self._tidied(raw, tidy_numpy)
@@ -125,7 +140,11 @@ class Transform:
 
     def to_json(self) -> str:
         """Returns the text of transform.json."""
-        return json.dumps({"version": VERSION, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+        document = {"version": VERSION, **asdict(self)}
+        for feature in document["features"]:
+            if feature.get("monotone", "") is None:  # so that the file is as it was without the key
+                del feature["monotone"]
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Transform:

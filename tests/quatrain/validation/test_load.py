@@ -142,6 +142,73 @@ def test_class_weights_name_classes() -> None:
     assert "spec: train.class_weights: a regression has no classes; leave it out" in refusal(spec)
 
 
+SIZED = {"name": "size", "from": "size", "transform": "log", "monotone": "increasing"}
+
+
+def test_an_order_that_a_model_keeps_is_taken_and_written() -> None:
+    spec = validate({**GOOD, "features": [SIZED, *GOOD["features"]]})
+    assert spec.as_document()["features"][0]["monotone"] == "increasing"
+
+
+@pytest.mark.parametrize(
+    ("entry", "changes", "sentence"),
+    [
+        (
+            {"name": "colour", "from": "colour", "transform": "vocabulary"},
+            {},
+            "features[0].monotone: vocabulary does not keep the order of one number; use standard",
+        ),
+        (
+            {"name": "size", "from": "size", "transform": "bucketize", "buckets": 3},
+            {},
+            "features[0].monotone: bucketize does not keep the order of one number; use",
+        ),
+        ({"monotone": "rising"}, {}, "features[0].monotone: unknown monotone 'rising'; did you"),
+        ({}, {"task": "multiclass"}, "features[0].monotone: a multiclass model has no answer that"),
+        (
+            {},
+            {"train": {"model": "tabm"}},
+            "train.model: tabm cannot keep features[0].monotone; choose auto or trees, or remove",
+        ),
+        (
+            {},
+            {"train": {"tune": {"space": {"model": ["trees", "blend"]}}}},
+            "train.tune.space.model: blend cannot keep features[0].monotone; choose auto or trees",
+        ),
+    ],
+)
+def test_an_order_that_no_model_keeps_is_refused(
+    entry: dict[str, Any], changes: dict[str, Any], sentence: str
+) -> None:
+    spec = {**GOOD, "evaluate": {}, **changes, "features": [{**SIZED, **entry}]}
+    assert sentence in refusal(spec)
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        (
+            {"transform": "robust"},
+            "features[0].monotone: features[1] takes 'size' too, and could break it; remove that "
+            "feature, or give it the same monotone",
+        ),
+        (
+            {"transform": "bucketize", "buckets": 4},
+            "features[1] takes 'size' too, and could break it; remove that feature",
+        ),
+        ({"transform": "robust", "monotone": "increasing"}, ""),
+    ],
+)
+def test_no_other_feature_of_the_column_may_break_the_order(
+    other: dict[str, Any], sentence: str
+) -> None:
+    spec = {**GOOD, "features": [SIZED, {"name": "again", "from": "size", **other}]}
+    if sentence:
+        assert sentence in refusal(spec)
+    else:
+        validate(spec)
+
+
 def test_class_weights_are_set_one_by_one(tmp_path: Path) -> None:
     path = tmp_path / "toys.yaml"
     path.write_text(yaml.safe_dump(GOOD))
