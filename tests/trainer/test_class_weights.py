@@ -12,8 +12,9 @@ from quatrain.trainer.class_weights import with_class_weights
 from quatrain.trainer.examples import read_examples
 from quatrain.trainer.model import train
 from quatrain.trainer.settings import TrainerError
+from tests.trainer.exported import answers, metadata
 from tests.trainer.small import CLASSES, job, write_examples
-from tests.trainer.test_weights import FEW, answers, metadata
+from tests.trainer.test_weights import FEW
 
 
 def by_class(weights: list[float]) -> Callable[[pa.Table], pa.Table]:

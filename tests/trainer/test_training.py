@@ -1,6 +1,5 @@
 """Training: the history, what ends it, what it refuses, and going on after a kill."""
 
-import json
 import math
 import os
 import signal
@@ -20,13 +19,10 @@ from quatrain.trainer.examples import read_examples
 from quatrain.trainer.model import train
 from quatrain.trainer.predictor import Head, head_of
 from quatrain.trainer.settings import TrainerError
+from tests.trainer.exported import metadata
 from tests.trainer.small import job, write_examples
 
 STEPS = 6  # an epoch: 333 rows in batches of 64
-
-
-def metadata(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "model" / "metadata.json").read_text())
 
 
 def weights(folder: Path) -> list[np.ndarray]:

@@ -1,6 +1,5 @@
 """Weights of rows: every part of a model, and every loss that chooses among parts, goes by them."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,30 +7,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import tensorflow as tf
 
 from quatrain.trainer.examples import read_examples
-from quatrain.trainer.export import argument_names
 from quatrain.trainer.model import train
 from quatrain.trainer.predictor import Head
 from quatrain.trainer.settings import TrainerError
+from tests.trainer.exported import answers, metadata
 from tests.trainer.small import CLASSES, job, write_examples
 
 Spoil = Mapping[str, Callable[[pa.Table], pa.Table]]
 FEW = {"rounds": 30, "epochs": 3}
-
-
-def metadata(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "model" / "metadata.json").read_text())
-
-
-def answers(folder: Path, examples: Path) -> np.ndarray:
-    """Returns what the exported model says of the engineered validation rows."""
-    rows = read_examples(str(examples)).first_rows("validation", 10**6)[1]
-    arguments = argument_names(rows)
-    signature = tf.saved_model.load(str(folder / "model")).signatures["engineered"]
-    answer = signature(**{arguments[n]: tf.constant(v) for n, v in rows.items()})
-    return answer.get("probabilities", answer.get("prediction")).numpy()
 
 
 def with_weights(shard: pa.Table) -> pa.Table:

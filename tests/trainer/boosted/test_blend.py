@@ -1,6 +1,5 @@
 """Trees beside the network: the shares by hand, and what is exported."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from quatrain.trainer.boosted import boosting
 from quatrain.trainer.boosted.blend import SHARES, choose_share, fit_trees, losses_by_share
 from quatrain.trainer.cluster import Cluster
 from quatrain.trainer.examples import Split, read_examples
-from quatrain.trainer.export import argument_names
 from quatrain.trainer.model import train
 from quatrain.trainer.predictor import Fitting, Head
 from quatrain.trainer.settings import TrainerError
+from tests.trainer.exported import answers, metadata
 from tests.trainer.small import job, write_examples
 
 BINARY = Head("binary", ("no", "yes"))
@@ -63,19 +62,6 @@ def test_frugally_a_blend_must_gain_a_fifth_of_a_percent(
     losses[0], losses[10], losses[20] = ends[0], best, ends[1]
     assert choose_share(losses, head, frugal=False) == 0.5
     assert choose_share(losses, head, frugal=True) == frugal
-
-
-def answers(folder: Path, examples: Path) -> np.ndarray:
-    """Returns what the exported model says of the engineered validation rows."""
-    rows = read_examples(str(examples)).first_rows("validation", 10**6)[1]
-    arguments = argument_names(rows)
-    signature = tf.saved_model.load(str(folder / "model")).signatures["engineered"]
-    answer = signature(**{arguments[n]: tf.constant(v) for n, v in rows.items()})
-    return answer.get("probabilities", answer.get("prediction")).numpy()
-
-
-def metadata(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "model" / "metadata.json").read_text())
 
 
 def test_a_blend_without_time_still_ends_with_a_model(examples: Path, tmp_path: Path) -> None:
