@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +24,7 @@ from ..predictor import (
     Predictor,
     rows_at_once,
 )
-from .boosting import boost
+from .boosting import MANY_ROWS, Boosted, boost, import_lightgbm
 
 log = logging.getLogger("trainer")
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -39,19 +43,26 @@ def fit_trees(fitting: Fitting) -> Predictor | None:
     Raises:
         TrainerError: LightGBM is not installed, or a loss is not a number.
     """
-    if not fitting.cluster.is_chief:
-        return None
-    head, engineered = fitting.head, fitting.examples.transform.engineered
-    cardinalities = [c.cardinality for c in engineered if c.cardinality]
-    boosted = boost(
+    return _predictor(_grow(fitting), fitting) if fitting.cluster.is_chief else None
+
+
+def _grow(fitting: Fitting, is_unwanted: Callable[[], bool] = lambda: False) -> Boosted:
+    """Fits boosted trees to the rows of a training; no TensorFlow, so in any thread."""
+    engineered = fitting.examples.transform.engineered
+    return boost(
         *fitting.splits,
-        cardinalities,
-        head,
+        [c.cardinality for c in engineered if c.cardinality],
+        fitting.head,
         fitting.job.settings,
         fitting.report,
         monotone=fitting.examples.transform.signs,
+        is_unwanted=is_unwanted,
     )
-    trees = boosted.trees
+
+
+def _predictor(boosted: Boosted, fitting: Fitting) -> Predictor:
+    """Returns fitted trees as TensorFlow operations."""
+    head, trees = fitting.head, boosted.trees
     with tf.init_scope():
         variables = trees.variables()
 
@@ -70,23 +81,34 @@ def fit_trees(fitting: Fitting) -> Predictor | None:
     )
 
 
-def fit_blend(fitting: Fitting) -> Predictor | None:
-    """Fits the network, then the trees, and blends them; `auto` may take only one of the two.
+@contextmanager
+def _grown_beside(fitting: Fitting) -> Iterator[Callable[[], Boosted]]:
+    """Fits trees in a thread of their own while the block runs; yields the wait for them.
 
-    All replicas train the network, then the chief does the rest alone; other workers return None.
-    The chief reports the network's epochs, and at the end one more for the blend.
+    A block that fails takes the trees with it: they end after the round that they are in.
+    """
+    import_lightgbm()  # hides modules from imports, so in no thread beside others
+    left = threading.Event()
+    with ThreadPoolExecutor(1, "trees") as pool:
+        growing = pool.submit(_grow, fitting, left.is_set)
+        try:
+            yield growing.result
+        finally:
+            left.set()
+
+
+def fit_blend(fitting: Fitting) -> Predictor | None:
+    """Fits the network and the trees, and blends them; `auto` may take only one of the two.
+
+    All replicas train the network; the trees and the blend are the chief's, and other workers
+    return None. The chief reports the network's epochs, and at the end one more for the blend.
 
     Raises:
         TrainerError: One of the two cannot be trained with these rows or settings.
     """
     job, head, report = fitting.job, fitting.head, fitting.report
     _, validation = fitting.splits
-    bound = job.settings.max_seconds
-    tabm = replace(job.settings, model="tabm", max_seconds=NETWORK_TIME * bound)
-    network = fit_network(replace(fitting, job=replace(job, settings=tabm)))
-    rest = max(bound - network.progress.seconds, 1e-3) if bound else 0.0
-    forest = replace(job, settings=replace(job.settings, max_seconds=rest))
-    trees = fit_trees(replace(fitting, job=forest, report=lambda epoch: None))
+    network, trees = _fit_parts(fitting)
     if trees is None:
         return None
     predicted = [predictions(part, validation) for part in (network, trees)]
@@ -109,6 +131,27 @@ def fit_blend(fitting: Fitting) -> Predictor | None:
         candidates[0], row_losses=head.row_losses(predicted[0], validation.labels)
     )
     return replace(predictor, candidates=choose(candidates, name, validation.weights))
+
+
+def _fit_parts(fitting: Fitting) -> tuple[Predictor, Predictor | None]:
+    """Fits the network and the trees; other workers than the chief get None for the trees.
+
+    Trees that take one core grow beside the network. Not under `max_seconds`, of which the trees
+    have what the network left: the result would depend on the cores that both share.
+    """
+    job, settings, cluster = fitting.job, fitting.job.settings, fitting.cluster
+    bound = settings.max_seconds
+    tabm = replace(settings, model="tabm", max_seconds=NETWORK_TIME * bound)
+    beside = replace(fitting, job=replace(job, settings=tabm))
+    forest = replace(fitting, report=lambda epoch: None)
+    train, _ = fitting.splits
+    if cluster.is_chief and not bound and train.rows < MANY_ROWS:
+        with _grown_beside(forest) as wait:
+            return fit_network(beside), _predictor(wait(), forest)
+    network = fit_network(beside)
+    rest = max(bound - network.progress.seconds, 1e-3) if bound else 0.0
+    forest = replace(forest, job=replace(job, settings=replace(settings, max_seconds=rest)))
+    return network, fit_trees(forest)
 
 
 def _chosen(trees: Predictor) -> str:

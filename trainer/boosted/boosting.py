@@ -6,7 +6,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from ..checkpoints import Epoch, Progress, Stopped
 from ..examples import Split
 from ..importing import unnamed, without
 from ..settings import MOST_TREES, Hyperparameters, TrainerError
-from .trees import LEAVES, Node, Trees
+from .model_text import read_model_text
+from .trees import LEAVES, Trees
 
 if TYPE_CHECKING:
     import lightgbm
@@ -109,6 +112,7 @@ def boost(
     report: Callable[[Epoch], None] = lambda epoch: None,
     threads: int | None = None,
     monotone: Sequence[int] = (),
+    is_unwanted: Callable[[], bool] = lambda: False,
 ) -> Boosted:
     """Fits each form of trees that can matter, and returns the one with the least validation loss.
 
@@ -126,9 +130,11 @@ def boost(
             only the speed.
         monotone: For each number, whether the outputs must not fall (1) or rise (-1) where it
             rises; 0: neither.
+        is_unwanted: Asked after each epoch whether to give up, since nobody waits for the trees.
 
     Raises:
         TrainerError: LightGBM is not installed, or a loss is not a number.
+        CancelledError: The trees are unwanted.
     """
     if threads is None:
         threads = ALL_CORES if train.rows >= MANY_ROWS else 1
@@ -139,8 +145,8 @@ def boost(
         if grown and time.monotonic() >= deadline:
             break
         leader = min(grown, key=_best_loss, default=None)
-        told = (lambda epoch: None) if grown else report
-        grown.append(_grow_form(data, form, head, settings, deadline, leader, told))
+        report_epoch = _asking(is_unwanted, (lambda epoch: None) if grown else report)
+        grown.append(_grow_form(data, form, head, settings, deadline, leader, report_epoch))
     best = min(grown, key=_best_loss)
     if best is not grown[0]:
         _report_winner(report, grown[0].progress, best.progress)
@@ -148,6 +154,19 @@ def boost(
     columns = _columns(validation)
     candidates = (_candidate(g, columns, validation, head) for g in grown)
     return Boosted(trees, best.progress, best.stopped, tuple(candidates))
+
+
+def _asking(
+    is_unwanted: Callable[[], bool], report: Callable[[Epoch], None]
+) -> Callable[[Epoch], None]:
+    """Returns a report that ends the boosting once the trees are unwanted."""
+
+    def report_or_end(epoch: Epoch) -> None:
+        if is_unwanted():
+            raise CancelledError
+        report(epoch)
+
+    return report_or_end
 
 
 def forms_for(indices: np.ndarray, cardinalities: Sequence[int]) -> tuple[Form, ...]:
@@ -267,8 +286,7 @@ def read_trees(
         cardinalities: Cardinality of each index column.
         units: Trees of a round.
     """
-    dump = booster.dump_model(num_iteration=rounds)["tree_info"]
-    trees = [_read_tree(tree["tree_structure"]) for tree in dump]
+    trees = read_model_text(booster.model_to_string(num_iteration=rounds))
     return Trees.of(trees, n_numbers, cardinalities, units)
 
 
@@ -296,6 +314,23 @@ class _Datasets:
         return booster.add_valid(self.validation, "validation")
 
 
+def import_lightgbm() -> ModuleType:
+    """Imports LightGBM when it is needed: it imports scipy, for which a network need not wait.
+
+    Raises:
+        TrainerError: It cannot be imported.
+    """
+    try:
+        with without(unnamed()):
+            import lightgbm
+    except (ImportError, OSError) as error:
+        raise TrainerError(
+            f"LightGBM, which fits the trees, cannot be imported ({error}); install lightgbm and "
+            "Debian's libgomp1, or use --model=tabm"
+        ) from error
+    return lightgbm
+
+
 def _datasets(
     train: Split,
     validation: Split,
@@ -305,14 +340,7 @@ def _datasets(
     monotone: Sequence[int],
 ) -> _Datasets:
     """Returns the train and validation rows in LightGBM's form."""
-    try:
-        with without(unnamed()):
-            import lightgbm  # here, since it imports scipy, for which a network need not wait
-    except (ImportError, OSError) as error:
-        raise TrainerError(
-            f"LightGBM, which fits the trees, cannot be imported ({error}); install lightgbm and "
-            "Debian's libgomp1, or use --model=tabm"
-        ) from error
+    lightgbm = import_lightgbm()
     parameters = {
         **PARAMETERS,
         "objective": _OBJECTIVES[head.task],
@@ -390,39 +418,3 @@ def _stopped(
     if is_late:
         return "max_seconds"
     return "early_stopping" if progress.since_best >= PATIENCE else None
-
-
-def _read_tree(root: dict[str, Any]) -> tuple[list[Node], list[float]]:
-    """Returns the inner nodes of a tree, and the values of its leaves from the left.
-
-    Args:
-        root: The tree in LightGBM's dump.
-    """
-    nodes: list[Node] = []
-    leaves: list[float] = []
-
-    def visit(node: dict[str, Any]) -> None:
-        if "leaf_value" in node:
-            leaves.append(node["leaf_value"])
-            return
-        first = len(leaves)
-        visit(node["left_child"])
-        cleared = 2 ** len(leaves) - 2**first  # the bits of the leaves that the left child added
-        nodes.append(_read_node(node, cleared))
-        visit(node["right_child"])
-
-    visit(root)
-    return nodes, leaves
-
-
-def _read_node(node: dict[str, Any], cleared: int) -> Node:
-    """Reads a node as LightGBM's `Tree::NumericalDecision` and `CategoricalDecision` do.
-
-    In a column without NaN in training, LightGBM treats a NaN as 0.
-    """
-    if node["decision_type"] == "==":
-        left = tuple(int(index) for index in node["threshold"].split("||"))
-        return Node(node["split_feature"], cleared, left=left)
-    had_missing = node["missing_type"] == "NaN"
-    missing_left = node["default_left"] if had_missing else node["threshold"] >= 0.0
-    return Node(node["split_feature"], cleared, node["threshold"], missing_left)

@@ -1,14 +1,17 @@
 """Trees beside the network: the shares by hand, and what is exported."""
 
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from quatrain.trainer.boosted import boosting
+from quatrain.trainer.boosted import blend, boosting
 from quatrain.trainer.boosted.blend import SHARES, choose_share, fit_trees, losses_by_share
 from quatrain.trainer.cluster import Cluster
 from quatrain.trainer.examples import Split, read_examples
@@ -107,6 +110,40 @@ def test_a_blend_is_exported_with_the_loss_that_it_says(
     np.testing.assert_array_equal(
         answers(tmp_path, examples)[np.arange(len(labels)), labels], probabilities
     )
+
+
+def test_trees_beside_the_network_are_those_that_follow_it(
+    examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    for name, many_rows in (("beside", 100_000), ("after", 0)):
+        monkeypatch.setattr(blend, "MANY_ROWS", many_rows)
+        train(job(examples, tmp_path / name, model="blend", rounds=30))
+        written.append(untimed(metadata(tmp_path / name)))
+    assert written[0] == written[1]
+    one, two = (answers(tmp_path / name, examples) for name in ("beside", "after"))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_network_that_fails_takes_its_trees_along(
+    examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fail(fitting: Fitting) -> NoReturn:
+        raise TrainerError("the loss of the network is nan")
+
+    def boost(*splits: Split, is_unwanted: Callable[[], bool], **more: Any) -> NoReturn:
+        while not is_unwanted():
+            time.sleep(0.01)
+        asked.append(True)
+        raise CancelledError
+
+    monkeypatch.setattr(blend, "boost", boost)
+    monkeypatch.setattr(blend, "fit_network", fail)
+    with pytest.raises(TrainerError, match="the loss of the network is nan"):
+        train(job(examples, tmp_path, model="blend"))
+    assert asked
 
 
 def test_trees_alone_learn_a_regression_and_repeat_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Boosted trees: the arrays by hand, in numpy and TensorFlow, and against LightGBM itself."""
 
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import lightgbm
@@ -299,3 +300,19 @@ def test_the_bound_on_seconds_holds_for_all_forms_together() -> None:
     boosted = boost(train, validation, [200, 3], BINARY, Hyperparameters(max_seconds=1e-6))
     assert boosted.stopped == "max_seconds"
     assert [(c.name, c.steps) for c in boosted.candidates] == [("trees", 10)]
+
+
+def test_unwanted_trees_end_after_an_epoch() -> None:
+    train, validation = rows_of("binary", 500, 0), rows_of("binary", 500, 1)
+    epochs: list[Epoch] = []
+    with pytest.raises(CancelledError):
+        boost(
+            train,
+            validation,
+            [200, 3],
+            BINARY,
+            Hyperparameters(),
+            epochs.append,
+            is_unwanted=lambda: len(epochs) == 1,
+        )
+    assert [epoch.step for epoch in epochs] == [10]
