@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from quatrain.components.artifacts import run_again
 from quatrain.components.confidence import Z95
+from quatrain.components.errors import ArtifactError
 
 
 def chosen_loss(model: Mapping[str, Any]) -> float:
@@ -13,8 +15,18 @@ def chosen_loss(model: Mapping[str, Any]) -> float:
 
     Args:
         model: The section `model` of metadata.json.
+
+    Raises:
+        ArtifactError: Not exactly one candidate is chosen, as a user's own trainer may write it.
     """
-    loss: float = next(c["validation_loss"] for c in model["candidates"] if c["chosen"])
+    chosen = [candidate for candidate in model["candidates"] if candidate["chosen"]]
+    if len(chosen) != 1:
+        raise ArtifactError(
+            f"metadata.json must mark one candidate as chosen, the exported one, but it marks "
+            f"{', '.join(candidate['name'] for candidate in chosen) or 'none'}; correct the "
+            f"trainer that wrote it, and {run_again('train')}"
+        )
+    loss: float = chosen[0]["validation_loss"]
     return loss
 
 

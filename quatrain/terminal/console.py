@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from quatrain.components.artifacts import CACHED
+from quatrain.components.artifacts import CACHED, run_again
 from quatrain.components.candidates import chosen_loss, left_out_in_words, others_in_words
+from quatrain.components.folder import in_shape
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted, plain
 
@@ -129,8 +130,11 @@ def summarize(artifacts: Mapping[str, str], cached: Mapping[str, str] = _NOTHING
     Args:
         artifacts: The folders of the artifacts, whose manifests have the numbers.
         cached: What was taken from the cache, each with the run that made it.
+
+    Raises:
+        ArtifactError: A manifest has another shape, as a user's own trainer may write it.
     """
-    numbers = "; ".join(_SUMMARIES[name][1](m) for name, m in _manifests(artifacts))
+    numbers = "; ".join(_numbers(artifacts[name], name, m) for name, m in _manifests(artifacts))
     taken = ", ".join(f"{what} from the cache (run {run})" for what, run in cached.items())
     return ": ".join(filter(None, (taken, numbers)))
 
@@ -141,10 +145,16 @@ def taken_from_cache(artifacts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _manifests(artifacts: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
-    for name, (manifest, _) in _SUMMARIES.items():
+    for name, (manifest, *_) in _SUMMARIES.items():
         path = Path(artifacts.get(name, "")) / manifest
         if name in artifacts and path.is_file():
             yield name, json.loads(path.read_text(encoding="utf-8"))
+
+
+def _numbers(folder: str, name: str, manifest: dict[str, Any]) -> str:
+    file, step, in_words = _SUMMARIES[name]
+    with in_shape(f"{folder}/{file}", run_again(step)):
+        return in_words(manifest)
 
 
 def _examples(manifest: dict[str, Any]) -> str:
@@ -192,10 +202,10 @@ def _evaluation(metrics: dict[str, Any]) -> str:
 
 
 _SUMMARIES = {
-    "examples": ("manifest.json", _examples),
-    "package": ("package.json", _package),
-    "model": ("model/metadata.json", _model),
-    "evaluation": ("metrics.json", _evaluation),
+    "examples": ("manifest.json", "preprocess", _examples),
+    "package": ("package.json", "package", _package),
+    "model": ("model/metadata.json", "train", _model),
+    "evaluation": ("metrics.json", "evaluate", _evaluation),
 }
 
 

@@ -1,6 +1,9 @@
 """The candidates of a training in words."""
 
+import pytest
+
 from quatrain.components.candidates import chosen_loss, left_out_in_words, others_in_words, standing
+from quatrain.components.errors import ArtifactError
 from tests.components.handmade import candidate
 
 
@@ -19,6 +22,14 @@ def test_the_words_say_what_lost_and_whether_by_chance() -> None:
         "behind by 0.01 ± 0.02, which may be chance",
         "exported",
     ]
+
+
+@pytest.mark.parametrize(("chosen", "marked"), [("", "none"), ("ab", "a, b")])
+def test_a_model_without_one_chosen_candidate_is_refused(chosen: str, marked: str) -> None:
+    candidates = [candidate(name, 0.2, chosen=name in chosen) for name in "ab"]
+    expected = f"one candidate as chosen, the exported one, but it marks {marked}; correct the"
+    with pytest.raises(ArtifactError, match=expected):
+        chosen_loss({"candidates": candidates})
 
 
 def test_models_that_were_left_out_have_a_reason() -> None:

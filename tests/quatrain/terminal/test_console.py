@@ -3,6 +3,9 @@
 import io
 import json
 
+import pytest
+
+from quatrain.components.errors import ArtifactError
 from quatrain.terminal.console import Console, summarize, taken_from_cache
 from tests.components.handmade import candidate
 
@@ -146,6 +149,22 @@ def test_the_loss_is_that_of_what_was_exported(tmp_path):
         "blend: 1,200 steps, 3 epochs (epochs), validation loss 0.2000; "
         "not exported: tabm 0.2500, trees-20 0.2100 (level)"
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"model": {"kind": "own", "candidates": []}}, "but it marks none; correct"),
+        ({"model": {"kind": "own"}}, r"metadata.json is cut short or altered \(KeyError: 'cand"),
+        ({"steps": None}, "run the train step again"),
+    ],
+)
+def test_a_document_of_another_trainer_is_a_sentence(tmp_path, changed, sentence):
+    model = {"steps": 1, "epochs": 1, "stopped": "epochs", "history": [], **changed}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "metadata.json").write_text(json.dumps(model))
+    with pytest.raises(ArtifactError, match=sentence):
+        summarize({"model": str(tmp_path)})
 
 
 def test_what_was_taken_from_the_cache_stands_before_the_key_numbers(tmp_path):
