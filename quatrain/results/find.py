@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from quatrain.components import history
@@ -20,7 +20,8 @@ from quatrain.results.listing import (
     list_runs,
 )
 from quatrain.results.records import champion_of
-from quatrain.results.summary import RunSummary, newest_first
+from quatrain.results.run_files import files_of_run
+from quatrain.results.summary import newest_first
 from quatrain.trainer.failure import Failure
 
 NEWEST = 50
@@ -74,7 +75,13 @@ def last_place(root: Root) -> str:
         QuatrainError: The root or the service cannot be read.
     """
     root.check()
-    return _last(list_last_runs(root).runs, root).place
+    runs = list_last_runs(root).runs
+    if not runs:
+        raise RunsNotFound(
+            f"{root.uri} has models but no run of them any more; run one again, or name another "
+            f"root by --root"
+        )
+    return max(runs, key=newest_first).place
 
 
 def last_pair(root: Root, before: str = "") -> tuple[str, str]:
@@ -90,14 +97,17 @@ def last_pair(root: Root, before: str = "") -> tuple[str, str]:
         QuatrainError: The root or the service cannot be read.
     """
     root.check()
-    known = list_models(root)
-    folder, last = _model_of(before.rstrip("/"))
-    name = last if last in known else _model_of(folder)[1]
-    names = [name] if before and name in known else known
+    known = names = list_models(root)
+    place = files_of_run(before).place if before else ""
+    name = _model_of(_model_of(place)[0])[1]
+    if name in known:
+        names = [name]
     runs = [run for each in names for run in list_runs(root, each, NEWEST).runs if run.measured]
-    now = _last(runs, root)
+    if not runs:
+        raise RunsNotFound(f"{root.uri} has no run that was measured; name another by --root")
+    now = max(runs, key=newest_first)
     if before:
-        if before.rstrip("/") == now.place:
+        if place == files_of_run(now.place).place:
             raise RunsNotFound(f"{before} is the last run that was measured; name two runs")
         return before, now.place
     champion = champion_of(root.uri, now.name)
@@ -107,12 +117,6 @@ def last_pair(root: Root, before: str = "") -> tuple[str, str]:
     if not earlier:
         raise RunsNotFound(f"{now.place} has no run before it to be compared with; name two runs")
     return max(earlier, key=newest_first).place, now.place
-
-
-def _last(runs: Sequence[RunSummary], root: Root) -> RunSummary:
-    if not runs:
-        raise RunsNotFound(f"{root.uri} has no run that was measured; name another by --root")
-    return max(runs, key=newest_first)
 
 
 def _by_id(part: str, names: Iterable[str], root: Root) -> str:

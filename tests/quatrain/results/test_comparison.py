@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from quatrain.cli import main
+from quatrain.components import history
 from quatrain.components.confidence import Z95
 from quatrain.results.comparison import compare_runs
 from tests.emulators import storage
@@ -43,9 +44,11 @@ def predictions(task, name):
     return pa.table({"label": labels, **answers, "predicted_class": labels})
 
 
-def put_run(root, name, task="binary", cuts=(), shards=None, data=DATA, table=None, **changed):
+def put_run(
+    root, name, task="binary", cuts=(), shards=None, data=DATA, table=None, model="m", **changed
+):
     """Writes the folder of a measured run; `changed` is of its spec. Returns the folder."""
-    folder = root / "m" / ID[name]
+    folder = root / model / ID[name]
     evaluation, examples = folder / "pipeline/evaluation", folder / "pipeline/examples"
     for path in (evaluation, examples):
         path.mkdir(parents=True)
@@ -63,7 +66,7 @@ def put_run(root, name, task="binary", cuts=(), shards=None, data=DATA, table=No
     auc = {"value": 0.8, "low": 0.78, "high": 0.82} if name == "one" else {"value": 0.5}
     metrics = {
         "version": 2,
-        "name": "m",
+        "name": model,
         "task": task,
         "label": "late",
         "rows": table.num_rows,
@@ -77,8 +80,10 @@ def put_run(root, name, task="binary", cuts=(), shards=None, data=DATA, table=No
     }
     (evaluation / "metrics.json").write_text(json.dumps(metrics))
     started = f"2026-11-{'23' if name == 'one' else '30'}T06:00:00+00:00"
-    (folder / "run.json").write_text(json.dumps(run_document(ID[name], started)))
-    (folder / "spec.yaml").write_text(yaml.safe_dump({**SPEC, "task": task, **changed}))
+    document = {**run_document(ID[name], started), "name": model}
+    (folder / "run.json").write_text(json.dumps(document))
+    spec = {**SPEC, "name": model, "task": task, **changed}
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
     (folder / "metrics.json").symlink_to("pipeline/evaluation/metrics.json")
     (folder / "examples").symlink_to("pipeline/examples")
     return folder
@@ -164,6 +169,13 @@ def test_predictions_that_are_gone_leave_the_rest_of_the_comparison(tmp_path):
     assert compared["paired"]["why"] == "neither of them has predictions any more"
 
 
+def put_last_run(bucket, name):
+    """Records which run of the model in a bucket was measured last."""
+    parts: dict[str, object] = {key: {} for key in history._MEASURED}
+    last = {**parts, "run": ID[name], "made": "2026-11-30"}
+    bucket.put("gs://b/q/m/statistics/last.json", json.dumps(last).encode())
+
+
 @pytest.fixture
 def printed(capsys):
     """Calls `quatrain compare`, and returns its exit code, output and errors."""
@@ -229,7 +241,21 @@ def test_without_names_the_last_run_is_compared_with_the_champion_or_with_the_on
             code, out, err = printed(*words)
             assert (code, err) == (0, "")
             assert out.splitlines()[1].split() == ["run", ID["one"], ID["two"]]
-    assert "is the last run that was measured; name two runs" in printed("000002")[2]
+    (tmp_path / "runs/m/latest").symlink_to(ID["two"])
+    for word in ("000002", "latest", "m/latest", "m", "runs/m", "runs/m/latest"):
+        assert "is the last run that was measured; name two runs" in printed(word)[2]
+
+
+def test_the_runs_of_two_models_are_compared(tmp_path, printed, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put_run(tmp_path / "runs", "one")
+    put_run(tmp_path / "runs", "two", model="n")
+    code, out, err = printed("m/latest", "n/latest")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[1].split() == ["run", ID["one"], ID["two"]]
+    assert lines[2].split() == ["model", "m", "n"]
+    assert any(line.startswith("on the same 1,000 test rows, log_loss is ") for line in lines)
 
 
 def test_a_quick_run_is_marked_beside_one_of_all_rows(tmp_path, printed, monkeypatch):
@@ -309,3 +335,7 @@ def test_runs_of_a_bucket_are_compared_as_those_of_folders(tmp_path, printed, mo
             assert found["now"]["place"] == f"gs://b/q/m/{ID['two']}"
             for key in ("spec", "rows", "metrics", "paired", "slices"):
                 assert found[key] == compared[key]
+        put_last_run(bucket, "two")
+        for word in ("m/latest", "gs://b/q/m/latest", f"gs://b/q/m/{ID['two']}"):
+            _, _, err = printed(word, "--root", "gs://b/q")
+            assert "is the last run that was measured; name two runs" in err

@@ -207,11 +207,15 @@ def test_a_quick_run_is_marked_and_has_the_metric_that_its_gate_bounds(tmp_path,
         (["list", "--root", "root/m"], "one model; write `quatrain list m --root root`"),
         (["list", "--root", "https://x/y"], "https://x/y is no folder"),
         (["list", "--cloud", "gone.yaml"], "gone.yaml: cannot be read"),
+        (["report", "--root", "pruned"], "pruned has models but no run of them any more; run one"),
+        (["report", "--root", "empty"], "empty has no runs; name another root"),
+        (["compare", "--root", "pruned"], "pruned has no run that was measured; name another"),
     ],
 )
 def test_what_is_no_root_is_a_sentence(tmp_path, monkeypatch, printed, words, sentence):
     put_here(tmp_path / "root", FIRST, "2026-11-23T06:00:00+00:00")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "pruned/m/statistics").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     code, out, err = printed(*words)
     assert (code, out) == (1, "")
