@@ -231,7 +231,8 @@ _TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
 
 # The default bounds: a small table gets many epochs, a large one few.
 MOST_STEPS, LEAST_EPOCHS = 12_000, 12
-# The patience counts steps, but no more than some epochs: a table of 160 rows has 2 steps an epoch.
+# The patience is 500 steps but no more than 40 epochs, and no less than 100 steps and 2 epochs: a
+# table of 160 rows has 2 steps an epoch, and so 50 epochs.
 PATIENT_STEPS, PATIENT_EPOCHS, LEAST_STEPS, LEAST_PATIENCE = 500, 40, 100, 2
 MOST_TREES = 2_000  # over all classes: a tree takes about 20 ns a row
 # With many rows, four more members bring nothing: on flights the validation log-loss is .2756 with
