@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import pyarrow as pa
@@ -23,6 +23,8 @@ FOLDER = "data"
 """The folder of these files, beside the runs of a model."""
 GROUP_ROWS = 1 << 16
 """Some MB in most tables, so that a run cuts the file between them into its ranges of 10 MB."""
+ATTEMPTS = 100
+"""How often a file is created before its folder counts as one that cannot be made."""
 _NAME = re.compile(rf".*/{FOLDER}/(?P<sha256>[0-9a-f]{{64}})\.parquet")
 
 
@@ -40,9 +42,14 @@ class FrameFile:
 
     def keep(self) -> None:
         """Puts the file at its path, unless the same rows are there."""
-        # A file that is rewritten would be a new one to the cache, and to a run that reads it.
-        if not self.path.is_file() or sha256_of(self.path) != self.path.stem:
-            os.replace(self.partial, self.path)
+        # A file that is rewritten would be a new one to the cache, and to a run that reads it. A
+        # link replaces nothing, so that of two runs with the same rows, one takes the other's file.
+        try:
+            os.link(self.partial, self.path)
+            self.partial.unlink()
+        except OSError:  # the file is there, or the file system has no hard links
+            if not self.path.is_file() or sha256_of(self.path) != self.path.stem:
+                os.replace(self.partial, self.path)
 
 
 def write_frame(frame: Any, folder: Path) -> Path:
@@ -97,8 +104,8 @@ def _write(table: pa.Table, partial: Path) -> None:
     folder = partial.parent
     try:
         with named(str(folder)):
-            folder.mkdir(parents=True, exist_ok=True)
-            with pq.ParquetWriter(partial, table.schema) as writer:
+            stream = _create(partial)
+            with stream, pq.ParquetWriter(stream, table.schema) as writer:
                 for start in range(0, table.num_rows, GROUP_ROWS):
                     writer.write_table(table.slice(start, GROUP_ROWS).combine_chunks())
     except OSError as error:
@@ -107,6 +114,15 @@ def _write(table: pa.Table, partial: Path) -> None:
                 f"the table cannot be written: {full}; make room there, or choose another --root"
             ) from error
         raise
+
+
+def _create(partial: Path) -> BinaryIO:
+    """Opens a new file, in a folder that a run which keeps nothing may be removing meanwhile."""
+    for _ in range(ATTEMPTS):
+        with suppress(FileNotFoundError):
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            return partial.open("xb")
+    return partial.open("xb")
 
 
 def frame_digests(source: Source) -> dict[str, str]:

@@ -1,6 +1,9 @@
 """A table in memory becomes one file, whose name is its digest."""
 
 import hashlib
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +44,37 @@ def test_the_same_rows_are_the_same_file_however_they_are_held(tmp_path: Path) -
 def test_the_same_rows_leave_their_file_as_it_is(tmp_path: Path) -> None:
     one, two = (write_frame(ROWS, tmp_path).stat() for _ in range(2))
     assert (one.st_ino, one.st_ctime_ns) == (two.st_ino, two.st_ctime_ns)
+
+
+def test_runs_that_write_the_same_rows_at_once_share_one_file(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    ready = threading.Barrier(8)
+
+    def write(number: int) -> int:
+        inode = 0
+        with frame_file(ROWS, root / "model") as file:
+            ready.wait()
+            if number % 2:
+                file.keep()
+                inode = file.path.stat().st_ino
+        return inode
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(6):
+            inodes = {inode for inode in threads.map(write, range(8)) if inode}
+            assert len(inodes) == 1
+            shutil.rmtree(root)
+
+
+def test_a_run_that_leaves_nothing_does_not_take_the_folder_of_another(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        for _ in range(40):
+            with frame_file(ROWS[:number], tmp_path / "runs/model"):
+                pass
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(1, 9)))
+    assert not (tmp_path / "runs").exists() or not [*tmp_path.rglob("*.parquet")]
 
 
 def test_a_large_table_has_row_groups_that_can_be_read_apart(tmp_path: Path) -> None:
