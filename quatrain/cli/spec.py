@@ -74,5 +74,5 @@ def check(
     click.echo(checked.sampled)
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
-    for line in checked.verdict():
+    for line in checked.conclusion():
         click.echo(line)

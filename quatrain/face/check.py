@@ -48,14 +48,14 @@ class CheckedSpec:
 
     def __repr__(self) -> str:
         warnings = [f"warning: {warning}" for warning in self.warnings]
-        return "\n".join([self.sampled, *warnings, *self.verdict()])
+        return "\n".join([self.sampled, *warnings, *self.conclusion()])
 
     @property
     def sampled(self) -> str:
         """How many rows the sample has, in words."""
         return f"sampled {rows_in_words(self.rows)}"
 
-    def verdict(self) -> Iterator[str]:
+    def conclusion(self) -> Iterator[str]:
         """Yields the notes, and what the spec is for."""
         yield from (f"train.tier CUSTOM: {note}" for note in self.notes)
         columns = counted(len(self.spec.columns), "column")

@@ -83,7 +83,7 @@ def test_a_checked_spec_shows_what_the_command_line_prints(
     with pytest.raises(SystemExit):
         main(["check", "toys.yaml", "--tier", "STANDARD_1"])
     printed = capsys.readouterr()
-    assert printed.out.splitlines() == [checked.sampled, *checked.verdict()]
+    assert printed.out.splitlines() == [checked.sampled, *checked.conclusion()]
     assert printed.err == "".join(f"warning: {warning}\n" for warning in checked.warnings)
     assert repr(checked).splitlines()[0] == "sampled 600 rows: " + checked.sampled[18:]
 
