@@ -21,7 +21,7 @@ from quatrain.results.listing import (
 )
 from quatrain.results.records import champion_of
 from quatrain.results.run_files import files_of_run
-from quatrain.results.summary import newest_first
+from quatrain.results.summary import RunSummary, newest_first
 from quatrain.trainer.failure import Failure
 
 NEWEST = 50
@@ -71,17 +71,14 @@ def last_place(root: Root) -> str:
     """Returns where the run is that started last, of whichever model.
 
     Raises:
-        RunsNotFound: The root has no runs.
+        RunsNotFound: The root has no runs, or only damaged records of them.
         QuatrainError: The root or the service cannot be read.
     """
     root.check()
-    runs = list_last_runs(root).runs
-    if not runs:
-        raise RunsNotFound(
-            f"{root.uri} has models but no run of them any more; run one again, or name another "
-            f"root by --root"
-        )
-    return max(runs, key=newest_first).place
+    listing = list_last_runs(root)
+    if not listing.runs:
+        raise RunsNotFound("\n".join(listing.problems))
+    return max(listing.runs, key=newest_first).place
 
 
 def last_pair(root: Root, before: str = "") -> tuple[str, str]:
@@ -102,7 +99,7 @@ def last_pair(root: Root, before: str = "") -> tuple[str, str]:
     name = _model_of(_model_of(place)[0])[1]
     if name in known:
         names = [name]
-    runs = [run for each in names for run in list_runs(root, each, NEWEST).runs if run.measured]
+    runs = [run for each in names for run in _measured_runs(root, each)]
     if not runs:
         raise RunsNotFound(f"{root.uri} has no run that was measured; name another by --root")
     now = max(runs, key=newest_first)
@@ -117,6 +114,14 @@ def last_pair(root: Root, before: str = "") -> tuple[str, str]:
     if not earlier:
         raise RunsNotFound(f"{now.place} has no run before it to be compared with; name two runs")
     return max(earlier, key=newest_first).place, now.place
+
+
+def _measured_runs(root: Root, name: str) -> list[RunSummary]:
+    """Returns the newest runs of a model that were measured; none if all were removed."""
+    try:
+        return [run for run in list_runs(root, name, NEWEST).runs if run.measured]
+    except RunsNotFound:
+        return []
 
 
 def _by_id(part: str, names: Iterable[str], root: Root) -> str:

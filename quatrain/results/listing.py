@@ -116,7 +116,7 @@ def list_runs(root: Root, name: str, last: int = 0) -> Listing:
     """
     listing = _list_runs(root, name, last)
     if not listing.runs and not listing.problems:
-        names = list_models(root)
+        names = [other for other in list_models(root) if other != name]
         if not names:
             raise RunsNotFound(f"{root.uri} has no runs; name another root, or run a model first")
         raise RunsNotFound(f"{root.uri} has no runs of a model {name!r}{near(name, names)}")
@@ -147,14 +147,12 @@ def list_last_runs(root: Root) -> Listing:
         RunsNotFound: The root has no runs.
         QuatrainError: The root or the service cannot be read.
     """
-    names = list_models(root)
-    if not names:
+    listings = list(at_once(lambda name: _list_runs(root, name, 1), list_models(root)))
+    runs = [run for listing in listings for run in listing.runs[:1]]
+    problems = [problem for listing in listings for problem in listing.problems]
+    if not runs and not problems:
         raise RunsNotFound(f"{root.uri} has no runs; name another root, or run a model first")
-    listings = list(at_once(lambda name: _list_runs(root, name, 1), names))
-    return Listing(
-        [run for listing in listings for run in listing.runs[:1]],
-        [problem for listing in listings for problem in listing.problems],
-    )
+    return Listing(runs, problems)
 
 
 def job_ids(root: Root, name: str) -> list[str]:
