@@ -107,6 +107,15 @@ def earlier_runs(root: str, name: str) -> dict[str, dict[str, Any]]:
     return {role: record for role, record in records.items() if record is not None}
 
 
+def champion_of(root: str, name: str) -> dict[str, Any] | None:
+    """Returns the record of a model's champion; None before a run has passed its gate.
+
+    Raises:
+        ArtifactError: The record exists but cannot be read.
+    """
+    return _read(root, name, "champion")
+
+
 def record_loss(root: str, name: str, examples: str) -> str:
     """Records that examples were deleted, and returns the path or uri of the record."""
     uri = record_uri(root, name, LOST)

@@ -21,6 +21,7 @@ from quatrain.cli import (
     run,
     schedule,
     sent_job,
+    serve,
     spec,
     tiers,
 )
@@ -74,6 +75,7 @@ _VERBS = (
     report.report,
     compare.compare,
     predict.predict,
+    serve.serve,
     tiers.tiers,
     pipeline.compile_verb,
     doctor.doctor,
@@ -106,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     with plain_streams(), contextlib.ExitStack() as stack:
         if arguments is None:  # not where a program calls it, which may print for itself
             verb = next((w for w in words if w[:1] != "-"), "quatrain")
-            stack.enter_context(heartbeat(verb, sys.stderr))
+            if verb != serve.serve.name:  # which is at work until it is stopped
+                stack.enter_context(heartbeat(verb, sys.stderr))
         _main(words)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from quatrain.components.errors import DataError
-from quatrain.components.serve.server import read_rows
+from quatrain.components.serve.online.instances import read_rows
 from quatrain.components.specification.source import Source
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.read import read_range

@@ -12,7 +12,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from quatrain.components.errors import QuatrainError
-from quatrain.components.serve.server import load, predict
+from quatrain.components.serve.online.service import predict
+from quatrain.components.serve.server import load
 from tests.fuzz.documents import ROOT
 from tests.fuzz.door import Door, refusal
 from tests.fuzz.mutation import TOKENS, altered, mutated

@@ -122,7 +122,8 @@ def ask(url: str, body: Any = None) -> Any:
             with urllib.request.urlopen(url, data, timeout=10) as answer:  # noqa: S310
                 return json.load(answer)
         except (urllib.error.URLError, ConnectionError) as error:
-            if isinstance(error, urllib.error.HTTPError):
+            loads = isinstance(error, urllib.error.HTTPError) and error.code == 503
+            if isinstance(error, urllib.error.HTTPError) and not loads:
                 return json.load(error)
             if time.monotonic() > deadline:
                 pytest.fail(f"nobody answers at {url}: {error}")

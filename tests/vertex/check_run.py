@@ -239,6 +239,8 @@ def ask(url: str, body: bytes, log: Path) -> Any:
             with urllib.request.urlopen(url, body, timeout=10) as answer:  # noqa: S310
                 return json.load(answer)
         except (urllib.error.URLError, ConnectionError) as error:
-            if time.monotonic() > deadline or isinstance(error, urllib.error.HTTPError):
+            loads = isinstance(error, urllib.error.HTTPError) and error.code == 503
+            refused = isinstance(error, urllib.error.HTTPError) and not loads
+            if time.monotonic() > deadline or refused:
                 pytest.fail(f"nobody answers at {url}: {error}\n{log.read_text()}")
             time.sleep(0.2)

@@ -134,7 +134,7 @@ def test_metadata_of_another_shape_is_a_sentence(model: Path, key: str, value: A
 def test_the_server_finds_the_model_of_a_run_as_predict_does(model: Path, tmp_path: Path) -> None:
     (tmp_path / "runs" / "champion").mkdir(parents=True)
     model.rename(tmp_path / "runs" / "champion" / "model")
-    assert load(str(tmp_path / "runs")).classes == ("false", "true")
+    assert load(str(tmp_path / "runs")).model.classes == ("false", "true")
     with pytest.raises(ArtifactError, match="is neither a model nor a run"):
         load(str(tmp_path / "runs" / "champion" / "model" / "variables"))
 

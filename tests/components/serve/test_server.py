@@ -14,15 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quatrain.components.errors import ArtifactError, DataError
+from quatrain.components.serve.online.instances import converted_values, read_instances, read_rows
+from quatrain.components.serve.online.service import MAX_BODY_BYTES, Service, predict
+from quatrain.components.serve.online.version import Slot, Version
 from quatrain.components.serve.served_model import ServedModel
-from quatrain.components.serve.server import (
-    MAX_BODY_BYTES,
-    Service,
-    load,
-    predict,
-    read_instances,
-    read_rows,
-)
+from quatrain.components.serve.server import load
 from quatrain.trainer.features import Input, raw_inputs
 from quatrain.trainer.features.text_format import Spelling
 from quatrain.trainer.features.transform import Label, Transform
@@ -47,7 +43,7 @@ def service() -> Service:
     transform = Transform("binary", Label("late", ("no", "yes")), None, INPUTS, ())
     names = {"serving_default": {i.name: i.name for i in INPUTS}}
     signatures: Any = {"serving_default": signature}
-    return Service(ServedModel(transform, ("no", "yes"), signatures, names))
+    return Service(Slot(Version(ServedModel(transform, ("no", "yes"), signatures, names))))
 
 
 def send(service: Service, body: Any, path: str = "/predict", method: str = "POST") -> Any:
@@ -190,6 +186,48 @@ def test_any_values_are_answered_or_refused_by_name(
     for row in [dict(zip(ROW, values, strict=True)), *({**ROW, k: values[0]} for k in ROW)]:
         status, answer = send(service, {"instances": [row]})
         assert status == "200 OK" or answer["error"].startswith("instances[0].")
+
+
+PLAIN = SCALARS | st.integers(-3, 3) | st.sampled_from(["", "red", "1", "a\0b", 2**53, 2**53 - 1])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    values=st.lists(PLAIN, min_size=1, max_size=4),
+    type_=st.sampled_from(["float", "int", "bool", "string"]),
+)
+def test_values_that_need_no_conversion_are_what_the_table_of_conversions_gives(
+    values: list[Any], type_: Any
+) -> None:
+    declared = Input("x", type_)
+    converted, faults = converted_values(values, declared, Spelling())
+    if any(len(fault.rows) for fault in faults):
+        with pytest.raises(DataError, match=r"instances\[\d\]\.x"):
+            read_rows([{"x": value} for value in values], (declared,))
+    else:
+        column = read_rows([{"x": value} for value in values], (declared,)).column("x")
+        assert column.equals(converted) and column.type == converted.type
+
+
+def test_an_array_has_the_values_in_the_order_of_the_inputs(service: Service) -> None:
+    rows = [{**ROW, "delay": 0.25}, {**ROW, "delay": None, "carrier": ""}]
+    arrays = [[0.25, 3, "AA", ROW["sold"]], ["", 3, "", ROW["sold"]]]
+    by_name, in_order = (send(service, {"instances": i}) for i in (rows[:1], arrays[:1]))
+    assert by_name == in_order and by_name[0] == "200 OK"
+    assert read_rows(rows, INPUTS).equals(read_rows(arrays, INPUTS))
+    assert read_rows([rows[0], arrays[1]], INPUTS).num_rows == 2
+
+
+@pytest.mark.parametrize("values", [[], [1.5, 3, "AA"], [1.5, 3, "AA", None, None]])
+def test_an_array_of_another_length_is_refused_with_the_order(values: list[Any]) -> None:
+    sentence = r"instances\[1\] has \d values?; send 4 values .*\(delay, seats, carrier, sold\)"
+    with pytest.raises(DataError, match=sentence):
+        read_rows([ROW, values], INPUTS)
+
+
+def test_a_wrong_value_in_an_array_is_named_as_in_an_object() -> None:
+    with pytest.raises(DataError, match=r"instances\[0\]\.seats: '2\.5' is not an int"):
+        read_rows([[1.5, 2.5, "AA", None]], INPUTS)
 
 
 def test_a_key_that_stands_twice_is_refused() -> None:

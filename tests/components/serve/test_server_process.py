@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from quatrain.components.errors import PortError
-from quatrain.components.serve.server import MAX_BODY_BYTES, port_of
+from quatrain.components.serve.online.service import MAX_BODY_BYTES
+from quatrain.components.serve.server import port_of
 
 ROOT = Path(__file__).parents[3]
 MODEL = next(

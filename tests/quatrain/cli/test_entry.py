@@ -24,6 +24,7 @@ VERBS = [
     "check",
     "tiers",
     "predict",
+    "serve",
     "list",
     "report",
     "compare",

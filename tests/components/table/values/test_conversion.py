@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quatrain.components.errors import DataError, SourceError
-from quatrain.components.serve.server import read_instances, read_rows
+from quatrain.components.serve.online.instances import read_instances, read_rows
 from quatrain.components.specification.source import Source
 from quatrain.components.table.partitions import partition_values
 from quatrain.components.table.values.bounds import TYPES
