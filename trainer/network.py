@@ -11,7 +11,9 @@ import tensorflow as tf
 from .candidates import Candidate, choose
 from .checkpoints import Checkpoints
 from .examples import Examples, Split
+from .features.categories import least_rows
 from .job import Job
+from .levels import count_levels, merge_few
 from .neural.epochs import SAVE_EVERY_S, run_epochs
 from .neural.intercept import Intercept, find_intercept
 from .neural.knots import knots_of, pieces_of
@@ -22,8 +24,10 @@ from .neural.layers import (
     MemberDense,
     MemberHeads,
     NumberEmbedding,
+    Renumbering,
     SharedDense,
     embedding_width,
+    trusted,
 )
 from .neural.steps import Loop
 from .predictor import Fitting, Predictor
@@ -37,20 +41,36 @@ class Columns:
 
     Attributes:
         knots: The knots of each number, ascending `[P] float32`.
-        levels: The number of levels of each index.
+        trust: How much each level of each index counts for itself, `[levels] float32`.
+        merged: The level of each index's values, `[cardinality] int32`; None: the value.
     """
 
     knots: list[np.ndarray]
-    levels: list[int]
+    trust: list[np.ndarray]
+    merged: list[np.ndarray] | None = None
 
     @classmethod
-    def of(cls, examples: Examples, train: Split | Streamed, bins: int) -> Columns:
-        """Computes the knots from the train split's numbers, with at most `bins` pieces each."""
-        numbers = train.numbers if isinstance(train, Split) else train.sample
+    def of(
+        cls, examples: Examples, train: Split | Streamed, bins: int, keeps_rare: bool = False
+    ) -> Columns:
+        """Computes the knots from the train split's numbers, with at most `bins` pieces each.
+
+        The values of an index that few rows have share a level, or with `keeps_rare` a part of
+        their embedding.
+        """
+        if isinstance(train, Split):
+            numbers = train.numbers
+            counts = count_levels(train.indices, examples.transform.cardinalities)
+        else:
+            numbers, counts = train.sample, train.levels
         bins = pieces_of(numbers.shape[1], bins)
-        engineered = examples.transform.engineered
-        levels = [c.cardinality for c in engineered if c.cardinality is not None]
-        return cls([knots_of(column, bins) for column in numbers.T], levels)
+        knots = [knots_of(column, bins) for column in numbers.T]
+        least = least_rows(train.rows)
+        if keeps_rare:
+            return cls(knots, [trusted(rows, least) for rows in counts])
+        merged = merge_few(counts, least)
+        sizes = [len(rows) for rows in counts] if merged is None else [n.max() + 1 for n in merged]
+        return cls(knots, [np.ones(size, np.float32) for size in sizes], merged)
 
 
 def fit_network(fitting: Fitting, save_every_s: float = SAVE_EVERY_S) -> Predictor:
@@ -64,7 +84,7 @@ def fit_network(fitting: Fitting, save_every_s: float = SAVE_EVERY_S) -> Predict
         TrainerError: No network can be trained with these rows or settings.
     """
     job, head, cluster = fitting.job, fitting.head, fitting.cluster
-    columns = Columns.of(fitting.examples, fitting.train, job.settings.bins)
+    columns = Columns.of(fitting.examples, fitting.train, job.settings.bins, fitting.keeps_rare)
 
     def build(step: tf.Variable) -> keras.Model:
         return BUILDERS[job.settings.model](columns, head.units, job.settings, step)
@@ -130,14 +150,14 @@ def build_tabm(
     seeds = iter(range(1000 * settings.seed, 1000 * (settings.seed + 1), 10))
     inputs = _inputs(columns)
     parts, chunks = [], []
-    size = embedding_width(len(columns.knots) + len(columns.levels), settings.embedding_size)
+    size = embedding_width(len(columns.knots) + len(columns.trust), settings.embedding_size)
     if columns.knots:
         parts.append(NumberEmbedding(columns.knots, size, next(seeds))(inputs[0]))
         chunks += [size] * len(columns.knots)
-    if columns.levels:
+    if columns.trust:
         one_hot = ONE_HOT if size == settings.embedding_size else 2 * size
-        table = IndexEmbedding(columns.levels, size, next(seeds), one_hot)
-        parts.append(table(inputs[1]))
+        table = IndexEmbedding(columns.trust, size, next(seeds), one_hot)
+        parts.append(table(_levels(columns, inputs[1])))
         chunks += table.widths
     x = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
     first, *others = settings.hidden_units
@@ -158,9 +178,10 @@ def build_linear(
     """
     inputs = _inputs(columns)
     parts = [keras.layers.Dense(units, kernel_initializer="zeros")(inputs[0])]
+    levels = _levels(columns, inputs[1])
     parts += [
-        keras.layers.Embedding(n, units, "zeros")(inputs[1][:, k])
-        for k, n in enumerate(columns.levels)
+        keras.layers.Embedding(len(trust), units, "zeros")(levels[:, k])
+        for k, trust in enumerate(columns.trust)
     ]
     x = keras.layers.Add()(parts) if len(parts) > 1 else parts[0]
     return keras.Model(inputs, keras.layers.Reshape([1, units])(x))
@@ -172,8 +193,13 @@ BUILDERS = {"tabm": build_tabm, "linear": build_linear}
 def _inputs(columns: Columns) -> list[tf.Tensor]:
     return [
         keras.Input([len(columns.knots)], dtype="float32", name="numbers"),
-        keras.Input([len(columns.levels)], dtype="int32", name="indices"),
+        keras.Input([len(columns.trust)], dtype="int32", name="indices"),
     ]
+
+
+def _levels(columns: Columns, indices: tf.Tensor) -> tf.Tensor:
+    """Returns the level of each index, `[B, K] int32`."""
+    return indices if columns.merged is None else Renumbering(columns.merged)(indices)
 
 
 def _identity(job: Job, examples: Examples) -> dict[str, object]:

@@ -226,6 +226,7 @@ class Fitting:
         train: The rows to learn from.
         validation: The rows that decide when to stop, and the shares of a blend.
         report: Called by the chief after each epoch.
+        keeps_rare: Whether a network tells apart the levels of few train rows.
     """
 
     job: Job
@@ -235,6 +236,7 @@ class Fitting:
     train: Split | Streamed
     validation: Split | Streamed
     report: Callable[[Epoch], None]
+    keeps_rare: bool = False
 
     @property
     def splits(self) -> tuple[Split, Split]:

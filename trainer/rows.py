@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from .examples import Examples, Labels, Split, joined, weightless
+from .levels import count_levels
 
 SAMPLE = 1_000_000
 """Most rows from which knots and the intercept are fitted: an even sample of a larger split."""
@@ -81,6 +82,7 @@ class Streamed:
     Attributes:
         labels: Statistics of the labels.
         sample: Numbers of evenly spaced rows, `[S, F] float32`, at most `SAMPLE` of them.
+        levels: Rows of each level of each index, `[cardinality] int64`.
     """
 
     def __init__(self, examples: Examples, name: str, window_bytes: int) -> None:
@@ -98,12 +100,18 @@ class Streamed:
         self._groups = list(examples.groups(name))
         self.rows, self.names = 0, examples.transform.numbers
         stride, samples = -(-sum(g.rows for g in self._groups) // SAMPLE), []
+        cardinalities = examples.transform.cardinalities
         self.labels = Labels()
+        self.levels = [np.zeros(n, np.int64) for n in cardinalities]
         for group in self._groups:
             part = examples.read_group(group)
             self.labels += Labels.of(part.labels, examples.transform, part.weights)
             # The offset continues the stride of the rows before this group.
             samples.append(part.numbers[-self.rows % stride :: stride])
+            for rows, more in zip(
+                self.levels, count_levels(part.indices, cardinalities), strict=True
+            ):
+                rows += more
             self.rows += part.rows
         self.weight, self.sample = self.labels.weight, np.concatenate(samples)
         if not self.rows:

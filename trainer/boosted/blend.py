@@ -24,7 +24,7 @@ from ..predictor import (
     Predictor,
     rows_at_once,
 )
-from .boosting import MANY_ROWS, Boosted, boost, import_lightgbm
+from .boosting import MANY_ROWS, Boosted, boost, import_lightgbm, rare_levels_tell
 
 log = logging.getLogger("trainer")
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -48,14 +48,14 @@ def fit_trees(fitting: Fitting) -> Predictor | None:
 
 def _grow(fitting: Fitting, is_unwanted: Callable[[], bool] = lambda: False) -> Boosted:
     """Fits boosted trees to the rows of a training; no TensorFlow, so in any thread."""
-    engineered = fitting.examples.transform.engineered
+    transform = fitting.examples.transform
     return boost(
         *fitting.splits,
-        [c.cardinality for c in engineered if c.cardinality],
+        transform.cardinalities,
         fitting.head,
         fitting.job.settings,
         fitting.report,
-        monotone=fitting.examples.transform.signs,
+        monotone=transform.signs,
         is_unwanted=is_unwanted,
     )
 
@@ -142,7 +142,7 @@ def _fit_parts(fitting: Fitting) -> tuple[Predictor, Predictor | None]:
     job, settings, cluster = fitting.job, fitting.job.settings, fitting.cluster
     bound = settings.max_seconds
     tabm = replace(settings, model="tabm", max_seconds=NETWORK_TIME * bound)
-    beside = replace(fitting, job=replace(job, settings=tabm))
+    beside = replace(fitting, job=replace(job, settings=tabm), keeps_rare=_keeps_rare(fitting))
     forest = replace(fitting, report=lambda epoch: None)
     train, _ = fitting.splits
     if cluster.is_chief and not bound and train.rows < MANY_ROWS:
@@ -152,6 +152,16 @@ def _fit_parts(fitting: Fitting) -> tuple[Predictor, Predictor | None]:
     rest = max(bound - network.progress.seconds, 1e-3) if bound else 0.0
     forest = replace(forest, job=replace(job, settings=replace(settings, max_seconds=rest)))
     return network, fit_trees(forest)
+
+
+def _keeps_rare(fitting: Fitting) -> bool:
+    """Returns whether the network shall tell rare levels apart: where trees gain by it, it does."""
+    cluster, settings = fitting.cluster, fitting.job.settings
+    cardinalities = fitting.examples.transform.cardinalities
+    tell = cluster.is_chief and rare_levels_tell(
+        *fitting.splits, cardinalities, fitting.head, settings
+    )
+    return cluster.agree(float(tell)) > 0.0  # the mean over all workers
 
 
 def _chosen(trees: Predictor) -> str:

@@ -16,7 +16,9 @@ import numpy as np
 from ..candidates import Candidate
 from ..checkpoints import Epoch, Progress, Stopped
 from ..examples import Split
+from ..features.categories import least_rows
 from ..importing import unnamed, without
+from ..levels import count_levels, merge_few
 from ..settings import MOST_TREES, Hyperparameters, TrainerError
 from .model_text import read_model_text
 from .trees import LEAVES, Trees
@@ -64,15 +66,19 @@ class Form:
     Attributes:
         name: Name of the candidate.
         parameters: LightGBM's parameters that make it.
+        merges: Whether the levels of few rows are one (`trainer.levels`).
     """
 
     name: str
     parameters: Mapping[str, float]
+    merges: bool = True
 
 
+_SMALL_GROUPS = {"min_data_per_group": 20, "cat_smooth": 5, "cat_l2": 5, "lambda_l2": 1}
 FORMS = (
     Form("trees", {"min_data_per_group": 100, "cat_smooth": 10, "cat_l2": 10}),
-    Form("trees-20", {"min_data_per_group": 20, "cat_smooth": 5, "cat_l2": 5, "lambda_l2": 1}),
+    Form("trees-20", _SMALL_GROUPS),
+    Form("trees-20-all", _SMALL_GROUPS, merges=False),
 )
 """The forms that the validation loss chooses from, with LightGBM's defaults first. No one of them
 suits all tables: docs/decisions/0017 has the figures."""
@@ -81,6 +87,8 @@ ONE_HOT_LEVELS = 4
 LOSING = 3
 """Epochs in a row with a higher loss than the best form had by then, after which a form is given up
 on. A form that wins leads nearly from the start."""
+TELLING = 0.01
+"""The share by which the loss must be lower with rare levels apart for a network to see them so."""
 _OBJECTIVES = {"binary": "binary", "multiclass": "multiclass", "regression": "regression"}
 _METRICS = {"binary": "binary_logloss", "multiclass": "multi_logloss", "regression": "l2"}
 
@@ -138,22 +146,66 @@ def boost(
     """
     if threads is None:
         threads = ALL_CORES if train.rows >= MANY_ROWS else 1
-    data = _datasets(train, validation, head, settings, threads, monotone)
+    counts = count_levels(train.indices, cardinalities)
+    merged = merge_few(counts, least_rows(train.rows))
     deadline = time.monotonic() + settings.max_seconds if settings.max_seconds else math.inf
+    data: _Datasets | None = None
     grown: list[_Grown] = []
-    for form in forms_for(train.indices, cardinalities):
+    for form in forms_for(counts, merged is not None):
         if grown and time.monotonic() >= deadline:
             break
+        numbers = merged if form.merges else None
+        if data is None or data.merged is not numbers:
+            data = _datasets(train, validation, numbers, head, settings, threads, monotone)
         leader = min(grown, key=_best_loss, default=None)
         report_epoch = _asking(is_unwanted, (lambda epoch: None) if grown else report)
         grown.append(_grow_form(data, form, head, settings, deadline, leader, report_epoch))
     best = min(grown, key=_best_loss)
     if best is not grown[0]:
         _report_winner(report, grown[0].progress, best.progress)
-    trees = read_trees(best.booster, best.rounds, train.numbers.shape[1], cardinalities, head.units)
-    columns = _columns(validation)
-    candidates = (_candidate(g, columns, validation, head) for g in grown)
+    n_numbers, levels = train.numbers.shape[1], best.data.merged
+    n_levels = cardinalities if levels is None else [int(column.max()) + 1 for column in levels]
+    trees = read_trees(best.booster, best.rounds, n_numbers, n_levels, head.units)
+    if levels is not None:
+        trees = trees.renumbered(levels)
+    candidates = (_candidate(g, validation, head) for g in grown)
     return Boosted(trees, best.progress, best.stopped, tuple(candidates))
+
+
+def rare_levels_tell(
+    train: Split,
+    validation: Split,
+    cardinalities: Sequence[int],
+    head: Head,
+    settings: Hyperparameters,
+) -> bool:
+    """Returns whether trees learn more from all levels than from merged ones of few rows.
+
+    Both are grown for the rounds after which a losing form would be given up on; False if no level
+    has few rows. One core takes .1 s for 3 000 rows, and 1 s for 60 000.
+
+    Args:
+        train: The rows to learn from.
+        validation: The rows that decide.
+        cardinalities: Cardinality of each index column.
+        head: The task.
+        settings: The shrinkage and the seed.
+
+    Raises:
+        TrainerError: LightGBM is not installed, or a loss is not a number.
+    """
+    counts = count_levels(train.indices, cardinalities)
+    merged = merge_few(counts, least_rows(train.rows))
+    if merged is None or len(forms_for(counts, True)) == 1:
+        return False
+    threads = ALL_CORES if train.rows >= MANY_ROWS else 1
+    bounded = replace(settings, max_steps=LOSING * ROUNDS_AN_EPOCH)
+    losses = []
+    for form, numbers in ((FORMS[1], merged), (FORMS[2], None)):
+        data = _datasets(train, validation, numbers, head, bounded, threads, ())
+        grown = _grow_form(data, form, head, bounded, math.inf, None, lambda epoch: None)
+        losses.append(grown.progress.best_loss)
+    return losses[1] < losses[0] * (1.0 - TELLING)
 
 
 def _asking(
@@ -169,22 +221,21 @@ def _asking(
     return report_or_end
 
 
-def forms_for(indices: np.ndarray, cardinalities: Sequence[int]) -> tuple[Form, ...]:
-    """Returns the forms that can differ on these train rows: all, or only the first.
+def forms_for(counts: Sequence[np.ndarray], has_merged: bool) -> tuple[Form, ...]:
+    """Returns the forms that can differ on these train rows, the first one always.
 
-    They can where a column that LightGBM groups has a level with fewer rows than the first form's
-    smallest group.
+    Smaller groups can where a column that LightGBM groups has a level with fewer rows than the
+    first form's smallest group; to keep all levels apart can where some would be merged.
 
     Args:
-        indices: The index columns, `[N, K] int32`.
-        cardinalities: Cardinality of each, `[K]`.
+        counts: Train rows of each level, `[cardinality]` for each index column.
+        has_merged: Whether some levels have so few rows that forms merge them.
     """
     least = FORMS[0].parameters["min_data_per_group"]
-    for column, cardinality in zip(indices.T, cardinalities, strict=True):
-        rows = np.bincount(column, minlength=cardinality)
-        if cardinality > ONE_HOT_LEVELS and ((rows > 0) & (rows < least)).any():
-            return FORMS
-    return FORMS[:1]
+    grouped = [rows for rows in counts if len(rows) > ONE_HOT_LEVELS]
+    if not any(((rows > 0) & (rows < least)).any() for rows in grouped):
+        return FORMS[:1]
+    return tuple(form for form in FORMS if form.merges or has_merged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +243,7 @@ class _Grown:
     """A form's booster, and how its boosting went."""
 
     form: Form
+    data: _Datasets
     booster: lightgbm.Booster
     progress: Progress
     stopped: Stopped
@@ -233,7 +285,7 @@ def _grow_form(
             stopped = "early_stopping"
         else:
             stopped = _stopped(settings, progress, rounds, now >= deadline)
-    grown = _Grown(form, booster, progress, stopped)
+    grown = _Grown(form, data, booster, progress, stopped)
     log.info(
         "%s: %d rounds, best %d, validation loss %.5f, %.1f s",
         *(form.name, progress.steps, grown.rounds, progress.best_loss, progress.seconds),
@@ -254,8 +306,9 @@ def _report_winner(report: Callable[[Epoch], None], first: Progress, winner: Pro
     report(replace(best, epoch=last.epoch + 1, step=last.step + best.step))
 
 
-def _candidate(grown: _Grown, columns: np.ndarray, validation: Split, head: Head) -> Candidate:
+def _candidate(grown: _Grown, validation: Split, head: Head) -> Candidate:
     """Returns the record of a form, with its loss on each validation row."""
+    columns = _columns(validation, grown.data.merged)
     outputs = grown.booster.predict(columns, num_iteration=grown.rounds, num_threads=1)
     if head.task == "regression":
         predicted = np.asarray(outputs)[:, None] * head.scale + head.mean
@@ -300,11 +353,19 @@ def most_rounds(settings: Hyperparameters, units: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Datasets:
-    """The rows as LightGBM bins them, once for all forms, and the parameters of every form."""
+    """The rows as LightGBM bins them, once for all forms that merge levels or for all that do not.
+
+    Attributes:
+        train: The train rows.
+        validation: The validation rows.
+        parameters: The parameters of every form.
+        merged: The number of each level, `[cardinality]` for each index column; None: its index.
+    """
 
     train: lightgbm.Dataset
     validation: lightgbm.Dataset
     parameters: Mapping[str, Any]
+    merged: Sequence[np.ndarray] | None
 
     def booster(self, form: Form) -> lightgbm.Booster:
         """Returns a booster without trees."""
@@ -334,6 +395,7 @@ def import_lightgbm() -> ModuleType:
 def _datasets(
     train: Split,
     validation: Split,
+    merged: Sequence[np.ndarray] | None,
     head: Head,
     settings: Hyperparameters,
     threads: int,
@@ -353,19 +415,27 @@ def _datasets(
     if any(monotone):
         free = [0] * train.indices.shape[1]
         parameters |= {**MONOTONE, "monotone_constraints": [*monotone, *free]}
-    rows = _dataset(lightgbm.Dataset, train, head, parameters)
-    validation_rows = _dataset(lightgbm.Dataset, validation, head, parameters, reference=rows)
-    return _Datasets(rows, validation_rows, parameters)
+    rows = _dataset(lightgbm.Dataset, train, merged, head, parameters)
+    validation_rows = _dataset(
+        lightgbm.Dataset, validation, merged, head, parameters, reference=rows
+    )
+    return _Datasets(rows, validation_rows, parameters, merged)
 
 
-def _columns(split: Split) -> np.ndarray:
-    """Returns numbers, then indices, `[N, F + K] float32`."""
-    return np.concatenate([split.numbers, split.indices.astype(np.float32)], axis=1)
+def _columns(split: Split, merged: Sequence[np.ndarray] | None) -> np.ndarray:
+    """Returns numbers, then the numbers of the levels, `[N, F + K] float32`."""
+    n_numbers = split.numbers.shape[1]
+    columns = np.empty((split.rows, n_numbers + split.indices.shape[1]), np.float32)
+    columns[:, :n_numbers] = split.numbers
+    for place, index in enumerate(split.indices.T):
+        columns[:, n_numbers + place] = index if merged is None else merged[place][index]
+    return columns
 
 
 def _dataset(
     make: Callable[..., lightgbm.Dataset],
     split: Split,
+    merged: Sequence[np.ndarray] | None,
     head: Head,
     parameters: dict[str, Any],
     **more: Any,
@@ -376,7 +446,7 @@ def _dataset(
         labels = (labels - np.float32(head.mean)) / np.float32(head.scale)
     # Scaled to mean 1, so that LightGBM's least weight of a leaf does not depend on their unit.
     weights = split.weights * (split.rows / split.weights.sum(dtype=np.float64))
-    columns = _columns(split)
+    columns = _columns(split, merged)
     n_numbers, n_columns = split.numbers.shape[1], columns.shape[1]
     return make(
         columns,

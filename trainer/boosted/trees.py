@@ -12,7 +12,7 @@ table, which then has a row of words for each combination of their levels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,6 +135,20 @@ class Trees:
     def rounds(self) -> int:
         """Number of trees of each unit."""
         return len(self.leaves) // self.units
+
+    def renumbered(self, levels: Sequence[np.ndarray]) -> Trees:
+        """Returns the same trees for other indices.
+
+        Args:
+            levels: The index here of each index there, `[cardinality]` for each index column.
+        """
+        ends = [*self.starts[1:], len(self.levels)]
+        steps = [
+            self.levels[start:end][own]
+            for start, end, own in zip(self.starts, ends, levels, strict=True)
+        ]
+        starts = np.cumsum([0, *map(len, steps)])[:-1].astype(np.int32)
+        return replace(self, levels=np.concatenate([np.zeros(0, np.int32), *steps]), starts=starts)
 
     def numpy(self, numbers: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Returns the sums of the leaves, `[N, units] float32`, added up in float64.

@@ -40,13 +40,25 @@ _ROWS = 4096  # rows whose pieces are counted at a time, so that their arrays st
 def rare(column: ColumnStatistics) -> int:
     """Returns the fewest rows of the train split that give a category its own index.
 
-    They are n / 640 of n train rows, but at least 3 and at most 100; below 300 train rows they are
-    n / 100. A rarer category has too few rows to learn from. Merged with all that are unseen, it
-    trains the embedding that new categories will use. Without the merge, a network on flights with
-    what is known before departure had its best validation loss after two epochs.
+    They are 3; below 300 train rows they are n / 100 of n. A rarer category has too few rows to
+    learn from. Merged with all that are unseen, it trains what new categories will use. A model
+    decides for itself how far it trusts those of few rows (`trainer.levels`).
     """
-    rows = column.count + column.missing
+    return max(1, min(_rows_of(column) // 100, 3))
+
+
+def least_rows(rows: int) -> int:
+    """Returns the rows from which a category is trusted to stand for itself.
+
+    They are n / 640 of n train rows, but at least 3 and at most 100; below 300 train rows they are
+    n / 100. Without it, a network on flights with what is known before departure had its best
+    validation loss after two epochs.
+    """
     return max(1, min(rows // 100, min(max(rows // 640, 3), 100)))
+
+
+def _rows_of(column: ColumnStatistics) -> int:
+    return column.count + column.missing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,8 +379,9 @@ class Bag(PieceCounts, Tokens):
         """Fits the tokens, unless the values are hashed."""
         if self.buckets is not None:
             return self
-        rows = columns[self.columns[0]]
-        least = rare(rows) if self.min_count is None else self.min_count
+        least = self.min_count
+        if least is None:  # each is a column, so few are worth it
+            least = least_rows(_rows_of(columns[self.columns[0]]))
         tokens = tuple(t for t, _ in self.counts(columns).top(self.top_k, least))
         return replace(self, min_count=least, tokens=tokens)
 

@@ -100,6 +100,11 @@ class Transform:
         return tuple(c.name for c in self.engineered if c.cardinality is not None)
 
     @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """The number of levels of each int32 column, in order."""
+        return tuple(c.cardinality for c in self.engineered if c.cardinality is not None)
+
+    @property
     def monotone(self) -> tuple[Ordered, ...]:
         """The features whose order a model must keep."""
         return tuple(f for f in self.features if isinstance(f, Ordered) and f.monotone)

@@ -82,16 +82,58 @@ class NumberEmbedding(keras.layers.Layer):
         return tf.reshape(embedded, [-1, self._starts.shape[0] * self._size])
 
 
+class Renumbering(keras.layers.Layer):
+    """Other numbers for the values of each index, so that several can share one."""
+
+    def __init__(self, numbers: Sequence[np.ndarray], **kwargs: Any) -> None:
+        """Sets the numbers.
+
+        Args:
+            numbers: The number of each value, `[cardinality] int32` for each index.
+            **kwargs: Arguments of every Keras layer (name, dtype).
+        """
+        super().__init__(**kwargs)
+        self._numbers = np.concatenate(numbers).astype(np.int32)
+        self._starts = np.cumsum([0, *map(len, numbers)])[:-1].astype(np.int32)
+
+    def call(self, indices: tf.Tensor) -> tf.Tensor:
+        """Maps indices `[B, K] int32` to their numbers `[B, K] int32`."""
+        return tf.gather(tf.constant(self._numbers), indices + self._starts)
+
+
+def trusted(counts: np.ndarray, least: int) -> np.ndarray:
+    """Returns how much each level's own embedding counts, `[levels] float32` from 0 to 1.
+
+    That of a level of n rows counts n / (n + least) below `least` rows, and fully from there on.
+
+    Args:
+        counts: Train rows of each level, `[levels]`.
+        least: Rows from which a level is trusted to stand for itself.
+    """
+    shrunken = counts / (counts + float(least))
+    return np.where(counts < least, shrunken, 1.0).astype(np.float32)
+
+
 class IndexEmbedding(keras.layers.Layer):
-    """An embedding of each index: a trainable one-hot if it has few levels, else a short vector."""
+    """An embedding of each index: a trainable one-hot if it has few levels, else a short vector.
+
+    A level that is not fully trusted has a weighted mean of its own embedding and of one that all
+    such levels of its index share; without any trust, as where no train row has it, only the shared
+    one. That is what the rows of the rare levels have taught, and so what a new level gets.
+    """
 
     def __init__(
-        self, levels: Sequence[int], size: int, seed: int, one_hot: int = ONE_HOT, **kwargs: Any
+        self,
+        trust: Sequence[np.ndarray],
+        size: int,
+        seed: int,
+        one_hot: int = ONE_HOT,
+        **kwargs: Any,
     ) -> None:
         """Sets the widths.
 
         Args:
-            levels: Number of levels of each index.
+            trust: The weight of each level's own embedding, `[levels] float32` for each index.
             size: Width of the embedding of an index with more than `one_hot` levels.
             seed: Seed of the embeddings.
             one_hot: Most levels of an index whose embedding starts as one-hot.
@@ -99,26 +141,36 @@ class IndexEmbedding(keras.layers.Layer):
         """
         super().__init__(**kwargs)
         self._seed, self._one_hot = seed, one_hot
-        self.widths = [n if n <= one_hot else size for n in levels]
-        self._levels = levels
+        self.widths = [len(t) if len(t) <= one_hot else size for t in trust]
+        self._trust = trust
 
     def build(self, shape: Any) -> None:
-        """Adds a table for each index."""
-        self._tables = [
-            self.add_weight(
-                shape=[n, width],
-                initializer=keras.initializers.IdentityInitializer()
-                if n <= self._one_hot
-                else keras.initializers.RandomNormal(stddev=0.05, seed=self._seed + place),
-                name=f"table_{place}",
+        """Adds a table for each index, and the shared embedding where a level needs it."""
+        self._tables, self._shared = [], []
+        for place, (trust, width) in enumerate(zip(self._trust, self.widths, strict=True)):
+            start = (
+                keras.initializers.IdentityInitializer()
+                if len(trust) <= self._one_hot
+                else keras.initializers.RandomNormal(stddev=0.05, seed=self._seed + place)
             )
-            for place, (n, width) in enumerate(zip(self._levels, self.widths, strict=True))
-        ]
+            self._tables.append(
+                self.add_weight(shape=[len(trust), width], initializer=start, name=f"table_{place}")
+            )
+            self._shared.append(
+                self.add_weight(shape=[width], initializer="zeros", name=f"shared_{place}")
+                if (trust < 1.0).any()
+                else None
+            )
 
     def call(self, indices: tf.Tensor) -> tf.Tensor:
         """Maps indices `[B, K] int32` to embeddings `[B, sum of widths] float32`."""
-        columns = tf.unstack(indices, len(self._tables), axis=1)
-        parts = [tf.gather(table, k) for table, k in zip(self._tables, columns, strict=True)]
+        parts = []
+        for place, index in enumerate(tf.unstack(indices, len(self._tables), axis=1)):
+            own, shared = tf.gather(self._tables[place], index), self._shared[place]
+            if shared is not None:
+                trust = tf.gather(tf.constant(self._trust[place]), index)[:, None]
+                own = trust * own + (1.0 - trust) * shared
+            parts.append(own)
         return tf.concat(parts, axis=1)
 
 

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from quatrain.trainer.boosted.boosting import PARAMETERS, boost, forms_for, most_rounds, read_trees
+from quatrain.trainer.boosted.boosting import (
+    PARAMETERS,
+    boost,
+    forms_for,
+    most_rounds,
+    rare_levels_tell,
+    read_trees,
+)
 from quatrain.trainer.boosted.trees import SHARED_WORDS, Node, Trees
 from quatrain.trainer.checkpoints import Epoch
 from quatrain.trainer.examples import Split
+from quatrain.trainer.levels import merge_few
 from quatrain.trainer.predictor import Head
 from quatrain.trainer.settings import Hyperparameters
 
@@ -283,16 +291,63 @@ def test_a_losing_form_is_given_up_on_early() -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "forms"),
+    ("rows", "forms"),
     [
-        (np.repeat(np.arange(5), 100), 1),  # no level has fewer rows than the first form's groups
-        (np.repeat(np.arange(6), [100, 100, 100, 100, 100, 1]), 2),
-        (np.repeat(np.arange(4), [300, 100, 99, 1]), 1),  # few levels are tried one by one
+        ([100] * 5, ["trees"]),  # no level has fewer rows than the first form's groups
+        ([100, 100, 100, 100, 100, 99], ["trees", "trees-20"]),
+        ([300, 100, 99, 1], ["trees"]),  # few levels are tried one by one
     ],
 )
-def test_only_levels_below_the_limits_need_other_forms(levels: np.ndarray, forms: int) -> None:
-    indices = levels[:, None].astype(np.int32)
-    assert len(forms_for(indices, [int(levels.max()) + 1])) == forms
+def test_only_levels_below_the_limits_need_other_forms(rows: list[int], forms: list[str]) -> None:
+    assert [form.name for form in forms_for([np.array(rows)], False)] == forms
+
+
+def test_a_form_with_all_levels_is_tried_where_others_merge_some() -> None:
+    names = [form.name for form in forms_for([np.array([100] * 5 + [1])], True)]
+    assert names == ["trees", "trees-20", "trees-20-all"]
+
+
+def rare_levels(rows: int, tell: bool) -> tuple[Split, Split]:
+    """Returns rows of 1 600 levels, 8 train rows each, that give the label or say nothing."""
+    random = np.random.default_rng(0)
+    splits = []
+    for n in (rows, 2000):
+        levels = random.integers(0, 1600, (n, 1)).astype(np.int32)
+        source = levels[:, 0] if tell else random.integers(0, 1600, n)
+        labels = (source * 7919 % 2).astype(np.int32)
+        numbers = random.normal(size=(n, 1)).astype(np.float32)
+        splits.append(Split(numbers, levels, labels, np.ones(n, np.float32)))
+    return splits[0], splits[1]
+
+
+@pytest.mark.parametrize("tell", [True, False])
+def test_rare_levels_are_kept_apart_where_they_tell_something(tell: bool) -> None:
+    # Of 12 800 rows, a level needs 20 to be trusted.
+    train, validation = rare_levels(12_800, tell)
+    settings = Hyperparameters(rounds=60)
+    assert rare_levels_tell(train, validation, [1601], BINARY, settings) == tell
+    boosted = boost(train, validation, [1601], BINARY, settings)
+    best = min(boosted.candidates, key=lambda c: c.validation_loss)
+    assert (best.name == "trees-20-all") == tell
+
+
+def test_merged_levels_answer_alike_and_new_ones_with_them() -> None:
+    train, validation = rows_of("binary", 5000, 0), rows_of("binary", 500, 1)
+    counts = np.bincount(train.indices[:, 0], minlength=300)
+    boosted = boost(train, validation, [300, 3], BINARY, FEW)
+    assert [c.name for c in boosted.candidates] == ["trees", "trees-20", "trees-20-all"]
+    best = min(boosted.candidates, key=lambda c: c.validation_loss)
+    logit = boosted.trees.numpy(validation.numbers, validation.indices)[:, 0]
+    each = np.log1p(np.exp(np.where(validation.labels == 1, -logit, logit)))
+    assert best.row_losses is not None
+    np.testing.assert_allclose(each, best.row_losses, atol=1e-5)
+    (merged, _) = merge_few([counts, np.array([2000, 2000, 1000])], 7) or ((), ())
+    few = np.flatnonzero(counts < 7)
+    assert len(few) > 200
+    assert set(merged[few]) == {merged.max()}
+    np.testing.assert_array_equal(
+        np.sort(merged[counts >= 7]), np.arange(np.count_nonzero(counts >= 7))
+    )
 
 
 def test_the_bound_on_seconds_holds_for_all_forms_together() -> None:

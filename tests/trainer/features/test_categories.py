@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from quatrain.trainer import features as ft
+from quatrain.trainer.features.categories import least_rows
 from quatrain.trainer.features.fingerprint import fingerprint64
 from quatrain.trainer.features.statistics import Categories
 from tests.trainer.small import statistics_of
@@ -24,22 +25,25 @@ def rows_of(fitted: ft.Feature, texts: list[str]) -> list[list[float]]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "least"),
+    ("rows", "fewest", "trusted"),
     [
-        (0, 1),
-        (5, 1),
-        (199, 1),
-        (299, 2),
-        (300, 3),
-        (2_559, 3),
-        (2_560, 4),
-        (64_000, 100),
-        (10**7, 100),
+        (0, 1, 1),
+        (5, 1, 1),
+        (199, 1, 1),
+        (299, 2, 2),
+        (300, 3, 3),
+        (2_559, 3, 3),
+        (2_560, 3, 4),
+        (64_000, 3, 100),
+        (10**7, 3, 100),
     ],
 )
-def test_a_category_needs_a_640th_of_the_rows_within_bounds(rows: int, least: int) -> None:
+def test_three_rows_make_a_category_and_a_640th_of_all_make_it_trusted(
+    rows: int, fewest: int, trusted: int
+) -> None:
     statistics_of = Categories(pa.array(["a"]), np.array([rows // 2]), missing=rows - rows // 2)
-    assert ft.rare(statistics_of) == least
+    assert ft.rare(statistics_of) == fewest
+    assert least_rows(rows) == trusted
 
 
 def test_a_vocabulary_without_min_count_fits_it() -> None:

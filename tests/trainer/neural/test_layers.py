@@ -10,6 +10,7 @@ from quatrain.trainer.neural.layers import (
     MemberHeads,
     NumberEmbedding,
     embedding_width,
+    trusted,
 )
 
 ROWS = tf.ones([400, 2, 33])
@@ -105,8 +106,19 @@ def test_the_columns_of_a_wide_table_have_narrow_embeddings(columns: int, width:
 
 
 def test_an_index_of_more_levels_than_one_hot_has_a_short_vector() -> None:
-    layer = IndexEmbedding([2, 3], size=1, seed=0, one_hot=2)
+    layer = IndexEmbedding([np.ones(2), np.ones(3)], size=1, seed=0, one_hot=2)
     layer.build([None, 2])
     assert layer(tf.constant([[0, 1], [1, 2]])).shape == (2, 3)
     assert layer.widths == [2, 1]
     np.testing.assert_array_equal(layer.get_weights()[0], np.eye(2))
+
+
+def test_a_level_of_few_rows_shares_an_embedding_with_others_like_it() -> None:
+    trust = trusted(np.array([10, 5, 0]), least=10)
+    np.testing.assert_allclose(trust, [1.0, 1 / 3, 0.0])
+    layer = IndexEmbedding([trust], size=2, seed=0, one_hot=2)
+    layer.build([None, 1])
+    own, shared = np.arange(6.0).reshape(3, 2), np.array([10.0, 20.0])
+    layer.set_weights([own, shared])
+    answers = layer(tf.constant([[0], [1], [2]]))
+    np.testing.assert_allclose(answers, [own[0], own[1] / 3 + shared * 2 / 3, shared], rtol=1e-6)
