@@ -9,6 +9,7 @@ from quatrain.trainer.cluster import Cluster, join_cluster
 from quatrain.trainer.examples import Split, read_examples
 from quatrain.trainer.export import export
 from quatrain.trainer.job import Job
+from quatrain.trainer.levels import count_levels
 from quatrain.trainer.network import fit_network
 from quatrain.trainer.neural.epochs import SAVE_EVERY_S
 from quatrain.trainer.predictor import Fitting, head_of
@@ -28,6 +29,7 @@ def fit(
     job = replace(job, settings=job.settings.settled(train.rows))
     rows = wrap(train, cluster)
     rows.sample = train.numbers  # type: ignore[attr-defined]
+    rows.levels = count_levels(train.indices, examples.transform.cardinalities)  # type: ignore[attr-defined]
     head = head_of(examples, train)
     fitting = Fitting(job, cluster, examples, head, rows, validation, lambda epoch: None)  # type: ignore[arg-type]
     predictor = fit_network(fitting, save_every_s)

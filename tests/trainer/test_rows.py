@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quatrain.trainer.examples import Examples, Labels, Split, joined, read_examples
+from quatrain.trainer.levels import count_levels
 from quatrain.trainer.rows import Resident, Streamed, read_rows
 from tests.trainer.small import write_examples
 
@@ -55,11 +56,14 @@ def test_unshuffled_rows_come_in_the_order_of_the_source(grouped: Examples) -> N
         np.testing.assert_array_equal(np.concatenate(batches_of(rows, None)), whole.numbers[:, 0])
 
 
-def test_one_pass_gives_weight_labels_and_a_sample(grouped: Examples) -> None:
+def test_one_pass_gives_weight_labels_levels_and_a_sample(grouped: Examples) -> None:
     streamed, whole = Streamed(grouped, "train", 0), grouped.split("train")
     assert (streamed.rows, streamed.weight) == (333, 333.0)
     np.testing.assert_array_equal(streamed.labels.counts, np.bincount(whole.labels))
     np.testing.assert_array_equal(streamed.sample, whole.numbers)  # fewer rows than the sample
+    counts = count_levels(whole.indices, grouped.transform.cardinalities)
+    for rows, expected in zip(streamed.levels, counts, strict=True):
+        np.testing.assert_array_equal(rows, expected)
 
 
 def test_a_split_beyond_resident_mb_is_streamed(grouped: Examples) -> None:
