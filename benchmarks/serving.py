@@ -1,7 +1,8 @@
 """Measures how fast exported models answer: `python -m benchmarks.serving [--write]`.
 
 Three kinds of model are trained on the table adult (14 columns) with their defaults. Each answers
-through `serving_default` in a process of its own, on one core and on all cores.
+through `serving_default` in a process of its own, on one core and on all cores. Then the trees are
+served, and loaded beside a peer (`load.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.load import load_page, measure_load
 from benchmarks.measuring import (
     BUILD,
     Case,
@@ -85,18 +87,25 @@ def main() -> None:
     """Runs each case until it has its number of runs, then writes the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--load-only", action="store_true", help="measure the server alone")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
     results = Results("serving")
     rows = str(adult().folder / "rows.csv")
-    for turn in range(1, options.repeats + 1):
+    for turn in range(1, 1 if options.load_only else options.repeats + 1):
         for kind in KINDS:
             for cores, core in CORES.items():
                 cases = [(_case(kind), cores, [str(model_of(kind)), rows])]
                 interleave(results, cases, turn, core)
-    print(page(results))
-    if options.write:
-        write_section("serving", page(results))
+    train = str(adult().folder / "train.parquet")
+    measure_load(results, rows, train, model_of("trees"), options.repeats)
+    sections = {"serving-load": load_page(results, train)}
+    if not options.load_only:
+        sections["serving"] = page(results)
+    for name, text in sections.items():
+        print(text)
+        if options.write:
+            write_section(name, text)
 
 
 if __name__ == "__main__":
