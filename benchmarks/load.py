@@ -80,13 +80,13 @@ def load_page(results: Results, train: str) -> str:
     about = (
         "Closed loops of clients, each with one connection, ask a server on the same machine for "
         "5 s. The peer is one process of uvicorn with FastAPI, pandas and LightGBM's defaults, "
-        "and checks neither types nor names: JSON becomes a frame. The SavedModel itself is called by as many threads, without HTTP or JSON. "
-        "The last column is the machine's load average just before a run. "
-        f"On {machine()}."
+        "and checks neither types nor names: JSON becomes a frame. The SavedModel itself is "
+        "called by as many threads, without HTTP or JSON. The last column is the machine's load "
+        f"average just before a run. On {machine()}."
     )
     if busiest > BUSY:
         about += (
-            " **Other programs kept the machine busy** during these runs, so the numbers are rough, "
-            "and far below those of an idle machine."
+            " **Other programs kept the machine busy** during these runs, so the numbers are "
+            "rough, and far below those of an idle machine."
         )
     return "\n\n".join(["### The server under load", about, table([*header, "load"], lines)])
