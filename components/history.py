@@ -1,7 +1,7 @@
 """The record of a model's earlier runs, for its later ones: `<root>/<name>/statistics/`.
 
-A run that passed its gate leaves the place of its model there, and a copy of its statistics, so
-that they outlive its artifacts. Every run that was measured leaves what made it, for the next one
+A run that was promoted leaves the place of its model there, and a copy of its statistics, so that
+they outlive its artifacts. Every run that was measured leaves what made it, for the next one
 and, below `runs/`, for good. The folder follows from the pipeline's parameters, which a schedule
 never changes. In a bucket it is read and written through the API: a mount shows what another run
 has replaced for a minute more, or fails to open it (ESTALE).
@@ -10,7 +10,7 @@ has replaced for a minute more, or fails to open it (ESTALE).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ ROLES = {
     "previous": "the last successful run",
     "champion": "the champion's training data",
 }
-"""The roles of an earlier run, each the name of its file. A run that passes its gate takes both."""
+"""The roles of an earlier run, each the name of its file.
+
+A run that passes its gate takes the first; one that is promoted takes both.
+"""
 LOST = "lost"
 """The name of the record of examples that were deleted, but may still be in the cache."""
 LAST = "last"
@@ -57,6 +60,8 @@ def record_run(
     model: str = "",
     split: Mapping[str, Any] | None = None,
     metadata: str = "",
+    window: Mapping[str, Any] | None = None,
+    roles: Iterable[str] = tuple(ROLES),
 ) -> None:
     """Records a run that passed its gate; each file is replaced as a whole.
 
@@ -69,6 +74,8 @@ def record_run(
         model: The artifact of its train step, by its path or uri.
         split: The settings that decided the split of its rows.
         metadata: The sha256 of its model's metadata.json, which lists those of the other files.
+        window: The days that it has read, `first` and `last`; None without a window.
+        roles: The roles that it takes: without being promoted, only that of the last run.
     """
     if not root:
         return
@@ -80,9 +87,10 @@ def record_run(
         "model": model,
         "metadata": metadata,
         "split": dict(split or {}),
+        "window": dict(window) if window else None,
         "statistics": {key: statistics[key] for key in ("version", "kept")},
     }
-    for role in ROLES:
+    for role in roles:
         write_file(record_uri(root, name, role), json_bytes(record))
 
 

@@ -55,9 +55,8 @@ def shown(default: Any) -> Any:
         default = list(default)
     if isinstance(default, BaseModel):
         # Limits are defaults worth telling; a section tells its own in its table.
-        return (
-            default.model_dump(exclude_none=True) if isinstance(default, sections.Limit) else "{}"
-        )
+        limits = sections.Limit, sections.ChampionLimit
+        return default.model_dump(exclude_none=True) if isinstance(default, limits) else "{}"
     if isinstance(default, bool):
         return str(default).lower()
     return "none" if default is None else default

@@ -92,7 +92,10 @@ def test_a_new_run_measures_the_old_champion_on_its_rows(next_run: Outcome, fold
     for metric in ("auc", "log_loss", "accuracy"):
         now, before = (m["metrics"][metric]["value"] for m in (champion, then))
         assert now == pytest.approx(before, abs=1e-6)
-    assert (folder / "root/toys/champion").resolve() == next_run.run
+    # Its 67 test rows may be too few to promote the new model.
+    is_promoted = next_run.json("metrics.json")["gate"]["decision"] == "promote"
+    kept = next_run.run if is_promoted else folder / "root/toys" / CHAMPION
+    assert (folder / "root/toys/champion").resolve() == kept.resolve()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from quatrain.components.evaluate.champion import promote
+from quatrain.components.evaluate.champion import settle
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.evaluate.this_run import ThisRun
 from quatrain.components.preprocess.drift.compare import check_drift
@@ -53,7 +53,7 @@ def measure(folder: Path, name: str, spec: str, rows: dict[str, pa.Table]) -> Pa
     out = run / "evaluation"
     evaluate_model(spec, examples, trained, out, drift=run / "drift", root=root, this_run=this_run)
     written = examples, str(out), str(trained)
-    promote(read_parameter(spec), root, name, this_run.created, *written)
+    settle(read_parameter(spec), root, name, this_run.created, *written)
     for path in (out / "metrics.json", out / "report.html", run / "drift/drift.json"):
         (run / path.name).symlink_to(path)
     record = {"id": name, "name": "hand-made", "status": "succeeded", "error": "", "wall_s": 1.0}

@@ -1,4 +1,4 @@
-"""The champion, the last model that passed its gate: how it is found, and how it is replaced."""
+"""The champion, the last model that was promoted: how it is found, and how it is replaced."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.changes import record_of
+from quatrain.components.evaluate.decision import HOLD, PROMOTE, STAYS, Decision, why_newer
 from quatrain.components.evaluate.gate import require_passed, verdict_of
 from quatrain.components.evaluate.measured_run import measured_run
 from quatrain.components.folder import read_manifest
@@ -34,6 +35,7 @@ class Champion:
         why: Why it cannot be compared; empty when its files give no reason. Whether TensorFlow can
             load it shows only when it must answer.
         metadata: The sha256 of its metadata.json.
+        window: The days that its run has read, `first` and `last`; None without a window.
     """
 
     run: str
@@ -41,10 +43,26 @@ class Champion:
     model: str
     why: str = ""
     metadata: str = ""
+    window: Mapping[str, Any] | None = None
+
+    def as_json(self, window: Mapping[str, Any] | None, created: str) -> dict[str, Any]:
+        """Returns the champion as metrics.json has it before it has answered.
+
+        Args:
+            window: The days that this run has read.
+            created: When this run was created.
+        """
+        theirs = {"run": self.run, "made": self.created, "window": self.window}
+        return {
+            "run": self.run,
+            "made": self.created,
+            "why": self.why,
+            "newer": why_newer(theirs, window, created),
+        }
 
 
 def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
-    """Returns the champion of a model, or None before a run has passed its gate.
+    """Returns the champion of a model, or None before a run was promoted.
 
     Args:
         root: The folder of all runs, local or gs://; if empty, there is no champion.
@@ -60,7 +78,8 @@ def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion 
     folder = str(Path(mounted(str(record.get("model", ""))), "model"))
     why = _why_not_comparable(record, folder, spec, transform)
     metadata = str(record.get("metadata", ""))
-    return Champion(record["run"], record["made"], folder, by_uri(why), metadata)
+    window = record.get("window")
+    return Champion(record["run"], record["made"], folder, by_uri(why), metadata, window)
 
 
 def _why_not_comparable(
@@ -97,7 +116,7 @@ def _why_not_comparable(
     return ""
 
 
-def promote(
+def settle(
     spec: ModelSpec,
     root: str,
     run: str,
@@ -106,9 +125,9 @@ def promote(
     evaluation: str,
     model_uri: str,
 ) -> None:
-    """Makes a model the champion of later runs, provided that it passed its gate.
+    """Carries out the decision on a model: it takes the champion's place, is held, or fails.
 
-    Either way, the run is recorded as one that was measured, and as the last one. A quick run
+    In each case, the run is recorded as one that was measured, and as the last one. A quick run
     leaves no record, and its bounds decide nothing, since they are for a model of all rows.
 
     Args:
@@ -128,21 +147,44 @@ def promote(
         print(f"evaluate: gate {verdict_of(metrics)}; a quick run is never promoted", flush=True)
         require_passed(metrics, model_uri, only=("skew",))
         return
+    name, gate = metrics["name"], metrics["gate"]
+    decision = Decision(gate["decision"], gate["why"], gate["rows_to_decide"])
+    if decision.decision == PROMOTE and (moved := _why_moved(root, run, metrics)):
+        decision = Decision(HOLD, moved)
+    metrics = {**metrics, "gate": {**gate, **decision.as_json()}}
     made_of = record_of(spec.as_document(), metrics)
-    history.record_last(root, metrics["name"], made_of)
+    history.record_last(root, name, made_of)
     artifacts = {"examples": examples, "evaluation": evaluation, "model": model_uri}
-    history.record_measured(root, metrics["name"], measured_run(made_of, metrics, artifacts))
+    history.record_measured(root, name, measured_run(made_of, metrics, artifacts))
     require_passed(metrics, model_uri)
+    is_promoted = decision.decision == PROMOTE
+    window = read_manifest(examples, "manifest.json", "preprocess").get("window")
     history.record_run(
         root,
-        metrics["name"],
+        name,
         run,
         created,
         examples,
         model=model_uri,
         split=metrics["made_by"]["split"],
         metadata=metrics["made_by"]["metadata"],
+        window=window,
+        roles=history.ROLES if is_promoted else ("previous",),
     )
+    words = "promoted" if is_promoted else f"held: {decision.why}"
+    print(f"evaluate: {words}", flush=True)
+
+
+def _why_moved(root: str, run: str, metrics: Mapping[str, Any]) -> str:
+    """Returns why another run that was promoted since the comparison keeps the place; else empty.
+
+    A gate that is repeated after its run has taken the place takes it again.
+    """
+    record = history.earlier_runs(root, metrics["name"]).get("champion")
+    compared = metrics["champion"]["run"] if metrics["champion"] else ""
+    if record is None or record["run"] in (run, compared):
+        return ""
+    return f"run {record['run']} became the champion while this one was measured, {STAYS}"
 
 
 def split_of(spec: ModelSpec) -> dict[str, Any]:

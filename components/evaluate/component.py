@@ -105,9 +105,9 @@ def gate(
     evaluation: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
 ) -> None:
-    """Fails the run when the model missed a bound of the gate; else makes it the champion.
+    """Fails the run when the model missed a bound of the gate; else promotes or holds it.
 
-    Either way, the run is recorded as the last one that was measured.
+    In each case, the run is recorded as the last one that was measured.
 
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
@@ -121,10 +121,10 @@ def gate(
     from quatrain.trainer.importing import uncollected
 
     with uncollected():
-        from quatrain.components.evaluate.champion import promote
+        from quatrain.components.evaluate.champion import settle
         from quatrain.components.faults import in_a_sentence
         from quatrain.components.specification.parameter import read_parameter
 
     with in_a_sentence():
         checked = read_parameter(spec)
-        promote(checked, root, run, created, examples.uri, evaluation.uri, model.uri)
+        settle(checked, root, run, created, examples.uri, evaluation.uri, model.uri)

@@ -38,8 +38,8 @@ def check_gate(
         measured: The measurements, as in metrics.json.
         bounds: `min` and `max` by metric, from `evaluate.gate` of the checked spec.
         skew_tolerance: The largest difference allowed between raw and engineered rows.
-        max_worse: How far the model's loss may exceed the champion's, as a share of it and beyond
-            chance; None to leave the champion out of the gate.
+        max_worse: How far the model's loss may exceed that of the champion, or of the best earlier
+            model if that is better, as a share of it and beyond chance; None to leave them out.
         max_worse_than_trees: The same for the opponent.
     """
     checks = [
@@ -73,10 +73,17 @@ def require_passed(
 
 
 def verdict_of(metrics: Mapping[str, Any]) -> str:
-    """Returns `passed` or `failed`, and the number of warnings if there are any."""
-    word = "passed" if metrics["gate"]["passed"] else "failed"
+    """Returns `passed`, `held` or `failed`, and the number of warnings if there are any."""
+    word = word_of(metrics["gate"])
     warnings = metrics.get("warnings", ())  # version 1 of metrics.json has none
     return f"{word}, with {counted(len(warnings), 'warning')}" if warnings else word
+
+
+def word_of(gate: Mapping[str, Any]) -> str:
+    """Returns the verdict of a gate; those of earlier versions were never held."""
+    if not gate["passed"]:
+        return "failed"
+    return "held" if gate.get("decision") == "hold" else "passed"
 
 
 def show_small(value: float) -> str:
@@ -114,12 +121,12 @@ def _check_champion(
     measured: Mapping[str, Any], max_worse: float | None
 ) -> Iterator[dict[str, Any]]:
     """Yields the check against the champion, unless they were not compared or may differ freely."""
-    champion = measured["champion"]
-    if max_worse is None or not champion or champion["why"]:
+    rival = rival_of(measured)
+    if max_worse is None or not rival:
         return
-    worse, rows = champion["worse"], measured["rows"]
+    worse, rows = rival["worse"], measured["rows"]
     passed = not is_worse(worse, max_worse)
-    sentence = against_champion(measured)
+    sentence = against_rival(measured)
     if not passed:
         sentence += f", beyond the limit of {max_worse:.1%}"
     yield _result("champion", worse["value"], {"max": max_worse}, passed, rows, sentence)
@@ -188,10 +195,26 @@ def is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
     return worse["low"] is not None and worse["low"] > limit
 
 
-def against_champion(measured: Mapping[str, Any]) -> str:
-    """Returns a sentence that compares the losses of the model and of the champion."""
-    champion = measured["champion"]
-    return _against(measured, champion, f"the champion, run {champion['run']}")
+def rival_of(measured: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the better one, on these rows, of the champion and the best earlier model.
+
+    The better rival is the one that this model is the more worse than. Returns None if the champion
+    was not compared.
+    """
+    champion, best = measured["champion"], measured.get("best")
+    if not champion or champion["why"]:
+        return None
+    if not best or best["why"] or best["worse"]["value"] is None:
+        return champion
+    value = champion["worse"]["value"]
+    return champion if value is None or value >= best["worse"]["value"] else best
+
+
+def against_rival(measured: Mapping[str, Any]) -> str:
+    """Returns a sentence that compares the losses of the model and of the better rival."""
+    rival, champion = rival_of(measured) or {}, measured["champion"]
+    who = "the champion" if rival is champion else "the best earlier model"
+    return _against(measured, rival, f"{who}, run {rival['run']}")
 
 
 def against_opponent(measured: Mapping[str, Any]) -> str:

@@ -9,6 +9,9 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+DECISION = ("decision", "why", "rows_to_decide")
+"""What the gate decided; one of 0.1.0, or of a quick run, has none of it."""
+
 
 def measured_run(
     made_of: Mapping[str, Any], metrics: Mapping[str, Any], artifacts: Mapping[str, str]
@@ -32,6 +35,7 @@ def measured_run(
         "gate": {
             "passed": metrics["gate"]["passed"],
             "failed": {check["metric"]: check["sentence"] for check in failed},
+            **{key: metrics["gate"][key] for key in DECISION if key in metrics["gate"]},
         },
         "warnings": [warning["sentence"] for warning in metrics["warnings"]],
         "changes": metrics["changes"],

@@ -17,6 +17,7 @@ from quatrain.components.evaluate import in_process
 from quatrain.components.evaluate.answer_cache import AnswerCache
 from quatrain.components.evaluate.champion import find_champion, split_of
 from quatrain.components.evaluate.changes import not_compared, record_of, since_last_run
+from quatrain.components.evaluate.decision import decide
 from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.importance.budget import Budget
 from quatrain.components.evaluate.opponent.opponent import OpponentPlan
@@ -145,7 +146,7 @@ def evaluate_model(
                 if (runs := measured.pop(f"{name}_runs"))
             }
             if champion:
-                identity = {"run": champion.run, "made": champion.created, "why": champion.why}
+                identity = champion.as_json(manifest.get("window"), this_run.created)
                 measured["champion"] = {**identity, **(measured["champion"] or {})}
             classes, made = metadata["classes"], this_run.created
             evidence = Evidence(measured, classes, manifest, statistics, drift_document, made)
@@ -302,6 +303,8 @@ def _metrics(
     tolerance = spec.evaluate.skew_tolerance
     limits = (spec.evaluate.champion.fail, spec.evaluate.opponent.fail)
     gate = check_gate(measured, bounds, tolerance, *limits)
+    if not is_quick(manifest):
+        gate |= decide(gate["passed"], measured, spec.evaluate.champion).as_json()
     unquoted: dict[str, Any] = {} if spec.evaluate.report_rows else {"inputs": {}}
     return {
         "version": VERSION,

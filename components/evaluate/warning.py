@@ -12,21 +12,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from quatrain.components.evaluate.decision import held
 from quatrain.components.evaluate.gate import (
     FEW_ROWS,
     WHERE_TO_LOOK,
-    against_champion,
     against_opponent,
     is_worse,
     losses_of,
     meets,
     prior_of,
+    rival_of,
 )
 from quatrain.components.evaluate.measures.metrics import loss_of
 from quatrain.components.preprocess.checks.split_problems import leak_warnings
 from quatrain.components.preprocess.drift.compare import checks_of, sentence_of
 from quatrain.components.quick_run import is_quick
-from quatrain.components.specification.schema import Limit, ModelSpec, OpponentLimit
+from quatrain.components.specification.schema import ChampionLimit, ModelSpec, OpponentLimit
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted
 from quatrain.trainer.features.base import TIMES
@@ -264,23 +265,18 @@ def _of_bias(measured: Mapping[str, Any]) -> Iterator[RunWarning]:
     )
 
 
-def _of_champion(measured: Mapping[str, Any], limit: Limit) -> Iterator[RunWarning]:
-    """Yields why the champion was not compared, or that the model is worse by more than `warn`."""
-    champion = measured["champion"]
-    if not champion:
+def _of_champion(measured: Mapping[str, Any], limit: ChampionLimit) -> Iterator[RunWarning]:
+    """Yields why the model is held, unless it fails by the comparison."""
+    rival = rival_of(measured)
+    if rival and limit.fail is not None and is_worse(rival["worse"], limit.fail):
         return
-    if champion["why"]:
-        yield RunWarning(
-            "not_compared",
-            f"not compared with the champion, run {champion['run']}: {champion['why']}",
-        )
-        return
-    warns, fails = (
-        share is not None and is_worse(champion["worse"], share)
-        for share in (limit.warn, limit.fail)
-    )
-    if warns and not fails:
-        yield RunWarning("champion", against_champion(measured))
+    if decision := held(measured, limit):
+        compared = not measured["champion"]["why"]
+        yield RunWarning("champion" if compared else "not_compared", decision.why)
+    best = measured.get("best")
+    if rival and best and best["why"]:
+        sentence = f"not compared with the best earlier model, run {best['run']}: {best['why']}"
+        yield RunWarning("not_compared", sentence)
 
 
 def _of_opponent(measured: Mapping[str, Any], limit: OpponentLimit) -> Iterator[RunWarning]:

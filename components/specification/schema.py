@@ -74,6 +74,41 @@ class Limit(Section):
         return self
 
 
+MARGIN = 0.01
+"""The share by which a promoted model's loss may exceed that of the best, by default."""
+
+
+class ChampionLimit(Section):
+    """By which share a model's loss may exceed that of the champion and of the best earlier model.
+
+    A model is promoted if the loss is within `margin` beyond chance, and fails if it is above
+    `fail` beyond chance. `warn` is the name that the margin had in earlier versions.
+    """
+
+    margin: Annotated[float, Field(gt=0)] = MARGIN
+    fail: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_margin(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if "warn" in value and "margin" in value:
+            raise ValueError("give margin alone; warn is its earlier name")
+        found = {"margin" if key == "warn" else key: entry for key, entry in value.items()}
+        if found.get("margin") is None:
+            found.pop("margin", None)
+            if isinstance(fail := found.get("fail"), int | float) and 0 < fail < MARGIN:
+                found["margin"] = fail
+        return found
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "ChampionLimit":
+        if self.fail is not None and self.margin > self.fail:
+            raise ValueError(f"margin {self.margin:g} is above fail {self.fail:g}; swap them")
+        return self
+
+
 class OpponentLimit(Limit):
     """By which share a model's loss may exceed the opponent's; 0: no worse beyond chance."""
 
@@ -94,7 +129,7 @@ class Evaluate(Section):
 
     slices: tuple[str, ...] = ()
     gate: dict[str, Bound] = {}  # noqa: RUF012 - pydantic copies a default
-    champion: Limit = Limit(warn=0.01, fail=0.05)
+    champion: ChampionLimit = ChampionLimit(fail=0.05)
     opponent: OpponentLimit = OpponentLimit(warn=0.0)
     skew_tolerance: Annotated[float, Field(gt=0)] = 1e-4
     report_rows: Annotated[int, Field(ge=0, le=100)] = 20

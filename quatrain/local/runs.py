@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quatrain.components import history
 from quatrain.components.artifacts import json_bytes, write_json
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
@@ -35,7 +36,7 @@ MAX_NAMES = 20
 """The most folders that an error names."""
 
 LATEST, CHAMPION = "latest", "champion"
-"""Links beside the runs of a model, to the last that was measured and that passed its gate."""
+"""Links beside the runs of a model, to the last that was measured and to the champion."""
 
 
 @dataclass
@@ -121,8 +122,8 @@ class RunFolder:
                 step.status, step.wall_s = "failed", time.monotonic() - step.started
         self.write()
         if not (error or self._record.get("quick")):
-            for link in (LATEST, CHAMPION):
-                replace_link(self.folder.parent / link, self.folder.name)
+            replace_link(self.folder.parent / LATEST, self.folder.name)
+            follow_champion(self.folder.parent)
 
     def with_report(self, error: str) -> str:
         """Returns an error, with the path of the report if the run wrote one."""
@@ -237,6 +238,16 @@ def replace_link(link: Path, target: str) -> None:
     partial.unlink(missing_ok=True)
     partial.symlink_to(target)
     os.replace(partial, link)
+
+
+def follow_champion(folder: Path) -> None:
+    """Points the link `champion` beside the runs of a model to the run that the record names.
+
+    The record decides, and the link follows it, so a call after an interrupted one mends the link.
+    """
+    record = history.earlier_runs(str(folder.parent), folder.name).get("champion")
+    if record and (folder / str(record["run"])).is_dir():
+        replace_link(folder / CHAMPION, str(record["run"]))
 
 
 def _check_link(link: Path) -> None:

@@ -72,6 +72,7 @@ def _identity(run: RunFiles, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "status": summary.status,
         "quick": summary.quick,
         "gate": metrics["gate"]["passed"],
+        "decision": metrics["gate"].get("decision"),
         "warnings": len(metrics.get("warnings", ())),
         "test_rows": metrics["rows"],
         "task": metrics["task"],

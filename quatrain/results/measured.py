@@ -90,16 +90,18 @@ class Gate:
     """The verdict on a model.
 
     Attributes:
-        passed: Whether every check passed, so that the model became the champion.
+        passed: Whether every check passed; a model that is held has passed them, too.
         checks: The checks.
         warnings: Sentences about what is odd, the most harmful first.
         verdict: The verdict in words, with the number of warnings.
+        decision: promote, hold or fail; empty for a quick run or one of an earlier version.
     """
 
     passed: bool
     checks: tuple[GateCheck, ...]
     warnings: tuple[str, ...]
     verdict: str
+    decision: str = ""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Gate:
@@ -110,7 +112,9 @@ class Gate:
             for c in gate["checks"]
         )
         warnings = (w["sentence"] for w in document.get("warnings", ()))  # 0.1.0 had none
-        return cls(bool(gate["passed"]), tuple(checks), tuple(warnings), verdict_of(document))
+        words = verdict_of(document)
+        decision = str(gate.get("decision") or "")
+        return cls(bool(gate["passed"]), tuple(checks), tuple(warnings), words, decision)
 
     def __repr__(self) -> str:
         return "\n".join([f"gate {self.verdict}", *(f"{m}  {s}" for m, s in self._lines())])

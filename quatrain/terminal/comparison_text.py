@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from quatrain.components.evaluate.changes import in_words
-from quatrain.components.evaluate.gate import LEVEL
+from quatrain.components.evaluate.gate import LEVEL, word_of
 from quatrain.components.wording import counted
 from quatrain.terminal.printouts import align
 from quatrain.terminal.run_table import decimals, local_time
@@ -51,7 +51,7 @@ def _yes_or_no(is_so: bool) -> str:
 
 
 def _gate(run: Mapping[str, Any]) -> str:
-    verdict = "passed" if run["gate"] else "failed"
+    verdict = word_of({"passed": run["gate"], "decision": run["decision"]})
     return f"{verdict}, {counted(run['warnings'], 'warning')}" if run["warnings"] else verdict
 
 

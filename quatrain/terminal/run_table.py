@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from quatrain.components.evaluate.gate import word_of
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted
 from quatrain.terminal.printouts import align
@@ -131,7 +132,8 @@ def _outcome(run: RunDocument) -> str:
     gate = run["gate"]
     if gate and gate["passed"]:
         n_warnings = len(run["warnings"])
-        passed = f"passed, {n_warnings} warn" if n_warnings else "passed"
+        word = word_of(gate)
+        passed = f"{word}, {n_warnings} warn" if n_warnings else word
         return passed if run["status"] == "succeeded" else f"{run['status']}, {passed}"
     if gate:
         return f"failed: {', '.join(gate['failed'])}"

@@ -13,10 +13,11 @@ import pytest
 from quatrain.components import history
 from quatrain.components.artifacts import sha256_of, write_json
 from quatrain.components.errors import GateFailed
-from quatrain.components.evaluate.champion import find_champion, split_of
+from quatrain.components.evaluate.champion import find_champion, settle, split_of
 from quatrain.components.evaluate.gate import require_passed
 from quatrain.components.evaluate.measures.metrics import Z95
 from quatrain.components.evaluate.run import evaluate_model
+from quatrain.components.evaluate.this_run import ThisRun
 from quatrain.components.specification.parameter import read_parameter
 from tests.components.handmade import (
     export_model,
@@ -112,7 +113,7 @@ def test_a_clearly_worse_model_fails_the_gate_with_a_sentence(
     assert "the champion of run run-7 on the same rows" in page
 
 
-def test_a_slightly_worse_model_is_flagged(
+def test_a_slightly_worse_model_is_held(
     tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
 ) -> None:
     limit = {"warn": 0.005, "fail": 0.5}
@@ -120,8 +121,13 @@ def test_a_slightly_worse_model_is_flagged(
         tmp_path, "binary", models["binary"].parent, shifted["binary"], champion=limit
     )
     assert metrics["gate"]["passed"]
+    assert metrics["gate"]["decision"] == "hold"
     (warning,) = (w for w in metrics["warnings"] if w["kind"] == "champion")
     assert "worse than" in warning["sentence"]
+    assert warning["sentence"] == metrics["gate"]["why"]
+    page = (tmp_path / "evaluation/report.html").read_text()
+    assert 'class="card verdict warned"' in page
+    assert "! The model passed the gate, is held, and the champion stays, with" in page
 
 
 def test_the_same_model_is_level_and_a_better_one_better(
@@ -137,6 +143,7 @@ def test_the_same_model_is_level_and_a_better_one_better(
     assert sentences[0].endswith("of the champion, run run-7, the same on every row")
     assert "better than" in sentences[3]
     assert same["gate"]["passed"] and better["gate"]["passed"]
+    assert same["gate"]["decision"] == better["gate"]["decision"] == "promote"
 
 
 def test_any_cut_of_the_rows_gives_the_same_bytes(
@@ -149,13 +156,14 @@ def test_any_cut_of_the_rows_gives_the_same_bytes(
     assert written[0] == written[1]
 
 
-def test_without_limits_a_champion_is_shown_and_checks_nothing(
+def test_without_limits_a_worse_model_is_held_and_fails_nothing(
     tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
 ) -> None:
     model = models["binary"].parent
     metrics = compare(tmp_path, "binary", model, shifted["binary"], champion={})
     assert metrics["champion"]["worse"]["value"] > 0
     assert "champion" not in [c["metric"] for c in metrics["gate"]["checks"]]
+    assert metrics["gate"]["decision"] == "hold"
 
 
 def test_before_a_run_has_passed_its_gate_there_is_none(
@@ -175,8 +183,56 @@ def test_a_champion_that_cannot_be_compared_is_a_warning(
     assert metrics["gate"]["passed"]
     assert metrics["champion"]["why"] == "it predicts another label, or other classes of 'late'"
     assert not_compared(metrics) == (
-        "not compared with the champion, run run-7: " + metrics["champion"]["why"]
+        f"not compared with the champion, run run-7: {metrics['champion']['why']}, so this model "
+        f"is held and the champion stays"
     )
+    assert metrics["gate"]["decision"] == "hold"
+
+
+def settled(tmp_path: Path, metrics: dict[str, Any], model: Path) -> tuple[str, str, str]:
+    """Carries out the decision on run-8; returns the champion, the last run and the decision."""
+    examples, out, root = (str(tmp_path / n) for n in ("examples", "evaluation", "runs"))
+    spec = read_parameter(make_spec())
+    settle(spec, root, "run-8", "2026-12-01", examples, out, str(model))
+    runs = history.earlier_runs(root, "hand-made")
+    made = json.loads(Path(history.record_uri(root, "hand-made", "last")).read_text())
+    assert made["run"] == metrics["run"]["id"]
+    record = Path(history.record_uri(root, "hand-made", "runs/run-8"))
+    decision = json.loads(record.read_text())["gate"]["decision"]
+    return runs["champion"]["run"], runs["previous"]["run"], decision
+
+
+def run_8(tmp_path: Path, before: Path, model: Path, created: str = "2026-12-01") -> dict[str, Any]:
+    """Evaluates run-8, created after the champion unless stated."""
+    compare(tmp_path, "binary", before, model)
+    root, this_run = str(tmp_path / "runs"), ThisRun("run-8", created)
+    where = tmp_path / "examples", model, tmp_path / "evaluation"
+    return evaluate_model(make_spec(), *where, root=root, this_run=this_run)
+
+
+def test_a_promoted_model_takes_the_place_and_a_held_one_does_not(
+    tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
+) -> None:
+    good, bad = models["binary"].parent, shifted["binary"]
+    metrics = run_8(tmp_path / "a", bad, good)
+    assert settled(tmp_path / "a", metrics, good) == ("run-8", "run-8", "promote")
+    assert settled(tmp_path / "a", metrics, good) == ("run-8", "run-8", "promote")  # repeated
+    metrics = run_8(tmp_path / "b", good, good, created="2026-11-01")
+    assert "before the champion, run run-7, on 2026-11-25" in metrics["gate"]["why"]
+    assert settled(tmp_path / "b", metrics, good) == ("run-7", "run-8", "hold")
+
+
+def test_a_champion_that_came_during_the_comparison_keeps_the_place(
+    tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
+) -> None:
+    good = models["binary"].parent
+    metrics = run_8(tmp_path, shifted["binary"], good)
+    assert metrics["gate"]["decision"] == "promote"
+    split = split_of(read_parameter(make_spec()))
+    record = str(good), split, digest_of(good)
+    where = str(tmp_path / "runs"), "hand-made", "run-9", "2026-12-02", tmp_path / "examples"
+    history.record_run(*where, *record)
+    assert settled(tmp_path, metrics, good) == ("run-9", "run-8", "hold")
 
 
 def not_compared(metrics: dict[str, Any]) -> str:

@@ -10,10 +10,11 @@ import pytest
 
 from quatrain.components.artifacts import write_json
 from quatrain.components.errors import GateFailed
-from quatrain.components.evaluate.champion import promote
+from quatrain.components.evaluate.champion import settle
 from quatrain.components.specification.parameter import read_parameter
 from tests.components.handmade import make_spec
 
+DECIDED = {"decision": "fail", "why": "", "rows_to_decide": None}
 SPEC = read_parameter(make_spec())
 
 
@@ -28,7 +29,7 @@ def metrics(run: str) -> dict[str, Any]:
         "rows": 90,
         "run": {**identity, "data": {"files": 1}, "code": {"trainer": "a" * 64}},
         "metrics": {"auc": {"value": 0.7, "low": 0.6, "high": 0.8}},
-        "gate": {"passed": False, "checks": [check]},
+        "gate": {"passed": False, "checks": [check], **DECIDED},
         "warnings": [{"kind": "leak", "sentence": "column x tells the label", "severity": "s"}],
         "changes": {"run": "", "made": "", "why": "first"},
         "curves": {"roc": [0.0] * 1000},
@@ -41,7 +42,7 @@ def fail_the_gate(folder: Path, run: str) -> dict[str, Any]:
     write_json(folder / run / "metrics.json", metrics(run))
     places = ("gs://b/examples", str(folder / run), "gs://b/model")
     with pytest.raises(GateFailed):
-        promote(SPEC, str(folder / "root"), run, "2026-12-01T10:00:00Z", *places)
+        settle(SPEC, str(folder / "root"), run, "2026-12-01T10:00:00Z", *places)
     return dict(json.loads((folder / f"root/m/statistics/runs/{run}.json").read_text()))
 
 
@@ -52,6 +53,7 @@ def test_a_run_that_failed_its_gate_is_recorded_with_why(tmp_path: Path) -> None
     assert record["gate"] == {
         "passed": False,
         "failed": {"auc": "auc=0.7000 is below the gate 0.8000"},
+        **DECIDED,
     }
     assert record["metrics"]["auc"] == {"value": 0.7, "low": 0.6, "high": 0.8}
     assert (record["rows"], record["test_rows"]) == ({"read": 900}, 90)

@@ -212,14 +212,19 @@ def test_a_bound_that_the_prior_misses_asks_for_something() -> None:
 
 def test_a_champion_that_was_not_compared_is_told() -> None:
     champion = {"run": "run-7", "why": "its model is gone"}
-    sentence = "not compared with the champion, run run-7: its model is gone"
+    sentence = (
+        "not compared with the champion, run run-7: its model is gone, so this model is held and "
+        "the champion stays"
+    )
     assert warned(classified(champion=champion)) == [("not_compared", sentence)]
 
 
-@pytest.mark.parametrize(("low", "is_told"), [(0.005, False), (0.02, True), (0.06, False)])
-def test_a_model_between_the_limits_of_the_champion_is_told(low: float, is_told: bool) -> None:
+@pytest.mark.parametrize(
+    ("low", "high", "is_told"), [(-0.02, 0.005, False), (0.02, 0.1, True), (0.06, 0.1, False)]
+)
+def test_a_model_that_is_held_is_told(low: float, high: float, is_told: bool) -> None:
     # Above `fail` it is a check of the gate that tells it.
-    worse = estimate(0.07, low, 0.1)
+    worse = estimate((low + high) / 2, low, high)
     champion = {"run": "a", "why": "", "worse": worse, "metrics": {"log_loss": estimate(0.28)}}
     model = spec(champion={"warn": 0.01, "fail": 0.05})
     kinds = [kind for kind, _ in warned(classified(champion=champion), model)]

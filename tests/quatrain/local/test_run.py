@@ -170,7 +170,7 @@ def test_a_run_that_fails_its_gate_is_the_latest_and_no_champion(tmp_path):
             run.link({"evaluation": str(run.folder / "pipeline/evaluation")})
         run.finish("" if name == "one" else "the gate failed")
     assert os.readlink(tmp_path / "latest") == "two"
-    assert os.readlink(tmp_path / "champion") == "one"
+    assert not (tmp_path / "champion").exists()  # the gate has recorded none
 
 
 def test_where_no_run_was_measured_the_last_is_found(tmp_path):
@@ -181,11 +181,15 @@ def test_where_no_run_was_measured_the_last_is_found(tmp_path):
     assert find_run(tmp_path) == tmp_path / "2"
 
 
-def test_the_champion_is_the_last_run_that_succeeded(tmp_path):
-    for name, error in (("one", ""), ("two", "the gate failed")):
-        (tmp_path / name).mkdir()
-        RunFolder(tmp_path / name, {}).finish(error)
-    assert os.readlink(tmp_path / "champion") == "one"
+def test_the_champion_is_the_run_that_the_record_names(tmp_path):
+    record = tmp_path / "toy/statistics/champion.json"
+    record.parent.mkdir(parents=True)
+    fields = {"made": "2026-12-01", "split": {}, "statistics": {}}
+    for name, champion in (("one", "one"), ("two", "one"), ("three", "three")):
+        (tmp_path / "toy" / name).mkdir()
+        record.write_text(json.dumps({"run": champion, **fields}))
+        RunFolder(tmp_path / "toy" / name, {}).finish()
+        assert os.readlink(tmp_path / "toy/champion") == champion
 
 
 def test_a_file_in_the_way_of_latest_stops_the_run_before_it_has_a_folder(toy_path, spec, tmp_path):
