@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .features import LABEL, RAW_PREFIX, WEIGHT, raw_inputs
@@ -249,14 +250,24 @@ class Examples:
             transform.numbers,
         )
 
+    def sets(self, name: str) -> pa.Table:
+        """Returns the sets of n-grams of the texts of a split, for the rows of `split`."""
+        names = [f.set_name for f in self.transform.texts]
+        weight = [WEIGHT] if self.transform.weight is not None else []
+        table = pa.concat_tables(self.shards(name, [*names, *weight]))
+        if weight:
+            table = table.filter(pc.greater(table[WEIGHT], 0))
+        return table.select(names)
+
     def first_rows(self, name: str, rows: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Reads a split's first rows, and only the shards that hold them.
 
         Returns:
-            The raw inputs in the form of the serving signature, and the engineered columns; each
-            is `[N]` by name.
+            The raw inputs in the form of the serving signature, and the engineered columns, with
+            the sets of n-grams; each is `[N]` by name.
         """
         inputs, engineered = self.transform.inputs, [c.name for c in self.transform.engineered]
+        engineered += [f.set_name for f in self.transform.texts]
         columns = [*(RAW_PREFIX + i.name for i in inputs), *engineered]
         parts: list[pa.Table] = []
         for shard in self.shards(name, columns):

@@ -21,13 +21,15 @@ import tensorflow as tf
 from . import golden
 from .cluster import Cluster
 from .examples import Examples
-from .features import Tensors, Type
+from .features import Engineered, Tensors, Type
+from .features.ngrams import read_sets_tensor
 from .features.transform import Transform
 from .job import Job
 from .predictor import Head, Predictor, in_chunks
 from .saved_model import path_without_glob
 from .settings import TrainerError
 from .storage import remove_folder, show_folder, write_file
+from .text_scores import TextScores
 from .uris import in_bucket
 
 VERSION = 1
@@ -61,7 +63,11 @@ class Exported(tf.Module):
     """The module that is saved: the fitted transform, the model and their signatures."""
 
     def __init__(
-        self, transform: Transform, answer: Answer, weights: Sequence[tf.Variable]
+        self,
+        transform: Transform,
+        answer: Answer,
+        weights: Sequence[tf.Variable],
+        text: TextScores | None = None,
     ) -> None:
         """Tracks the variables and tables of the graphs.
 
@@ -70,22 +76,28 @@ class Exported(tf.Module):
             answer: The model, from numbers `[B, F] float32` and indices `[B, K] int32` to the
                 outputs by name.
             weights: The variables that `answer` reads.
+            text: The scores of texts, of which `answer` takes the numbers.
         """
         super().__init__()
-        self._transform = transform
-        specs = [tf.TensorSpec([None, len(transform.numbers)], tf.float32)]
+        self._transform, self._text = transform, text
+        self._numbers = transform.numbers if text is None else text.kept
+        n_scores = 0 if text is None else len(text.intercepts)
+        specs = [tf.TensorSpec([None, len(self._numbers) + n_scores], tf.float32)]
         specs.append(tf.TensorSpec([None, len(transform.indices)], tf.int32))
         # The three signatures share one graph, so it is traced and stored once, with its constants.
         traced = tf.function(answer, input_signature=specs, autograph=False)
         # A lambda, since tf.Module would save a tf.function among its attributes a second time.
         self._answer: Answer = lambda *columns: traced(*columns)
         self.weights, self.tables = list(weights), transform.resources
+        self.text_weights = [] if text is None else text.variables()
 
     def signatures(self) -> dict[str, Any]:
         """Returns the graphs by name of the signature; every argument is `[B]`."""
         inputs, columns = self._transform.inputs, self._transform.engineered
         raw = {i.name: tf.float64 if i.is_number else tf.string for i in inputs}
         engineered = {c.name: tf.int32 if c.cardinality else tf.float32 for c in columns}
+        if self._text is not None:
+            engineered |= dict.fromkeys(self._text.columns, tf.string)
         specs = {"examples": tf.TensorSpec([None], tf.string, name="examples")}
         return {
             "serving_default": _graph(self.serve, raw),
@@ -99,16 +111,27 @@ class Exported(tf.Module):
         Args:
             raw: `[B] float64` (NaN is missing) or `[B] string` ('' is missing) by raw input.
         """
-        return self.serve_engineered(self._transform.tensor(raw))
+        sets = {} if self._text is None else self._transform.sets_tensor(raw)
+        return self._answered(self._transform.tensor(raw), sets)
 
     def serve_engineered(self, columns: Tensors) -> dict[str, tf.Tensor]:
         """Answers engineered rows.
 
         Args:
-            columns: `[B] float32` or `[B] int32` by engineered column.
+            columns: `[B] float32` or `[B] int32` by engineered column, and `[B] string` by column
+                of sets of n-grams.
         """
+        names = () if self._text is None else self._text.columns
+        return self._answered(columns, {n: read_sets_tensor(columns[n]) for n in names})
+
+    def _answered(
+        self, columns: Tensors, sets: Mapping[str, tuple[tf.Tensor, tf.Tensor]]
+    ) -> dict[str, tf.Tensor]:
         rows = tf.shape(next(iter(columns.values())))[0]
-        numbers = [columns[n] for n in self._transform.numbers]
+        numbers = [columns[n] for n in self._numbers]
+        if self._text is not None:
+            scores = self._text.tensor(sets, rows, self.text_weights)
+            numbers += tf.unstack(scores, len(self._text.intercepts), axis=1)
         indices = [columns[n] for n in self._transform.indices]
         return self._answer(
             tf.stack(numbers, axis=1) if numbers else tf.zeros([rows, 0]),
@@ -261,17 +284,22 @@ def export(
     def answer(numbers: tf.Tensor, indices: tf.Tensor) -> dict[str, tf.Tensor]:
         return head.answer(predict(numbers, indices))
 
-    exported = Exported(examples.transform, answer, predictor.variables)
+    text = predictor.text
+    exported = Exported(examples.transform, answer, predictor.variables, text)
     with _writable(job.outputs.model) as folder:
         tf.saved_model.save(exported, folder, signatures=exported.signatures())
         Path(folder, "transform.json").write_text(examples.transform_text, encoding="utf-8")
         with path_without_glob(folder) as path:
             signatures = tf.saved_model.load(path).signatures
         raw, engineered = examples.first_rows("validation", PROOF_ROWS)
+        sets = () if text is None else text.columns
+        engineered = {
+            n: engineered[n] for n in [*(c.name for c in examples.transform.engineered), *sets]
+        }
         output = "prediction" if examples.transform.task == "regression" else "probabilities"
         prove(signatures, raw, engineered, output)
-        text = _golden(signatures["serving_default"], examples.transform, raw, output)
-        Path(folder, golden.NAME).write_text(text, encoding="utf-8")
+        rows = _golden(signatures["serving_default"], examples.transform, raw, output)
+        Path(folder, golden.NAME).write_text(rows, encoding="utf-8")
         metadata = _metadata(job, predictor, cluster, examples)
         metadata["files"] = _digests(folder)
         if folder != job.outputs.model:
@@ -280,8 +308,8 @@ def export(
                 show_folder(f"{job.outputs.model}/{parent}")
             for name in metadata["files"]:
                 write_file(job.outputs.model, name, Path(folder, name).read_bytes())
-        text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
-        write_file(job.outputs.model, METADATA, text.encode())
+        document = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
+        write_file(job.outputs.model, METADATA, document.encode())
 
 
 def prove(signatures: Mapping[str, Any], raw: Columns, engineered: Columns, output: str) -> None:
@@ -342,14 +370,17 @@ def _metadata(
     """Returns the document of metadata.json, without its `files`."""
     transform, progress = examples.transform, predictor.progress
     inputs = argument_names(i.name for i in transform.inputs)
-    columns = argument_names(c.name for c in transform.engineered)
+    text = predictor.text
+    sets = () if text is None else text.columns
+    engineered = [*transform.engineered, *map(Engineered, sets)]
+    columns = argument_names(c.name for c in engineered)
     return {
         "version": VERSION,
         "task": transform.task,
         "label": transform.label.name,
         "classes": list(transform.label.classes),
         "inputs": [{**asdict(i), "argument": inputs[i.name]} for i in transform.inputs],
-        "engineered": [{**asdict(c), "argument": columns[c.name]} for c in transform.engineered],
+        "engineered": [{**asdict(c), "argument": columns[c.name]} for c in engineered],
         "package_sha256": job.package_sha256,
         "examples": {
             "spec": examples.manifest["spec"],
@@ -363,6 +394,7 @@ def _metadata(
             "shares": dict(predictor.shares),
             "candidates": [c.as_json() for c in predictor.candidates],
             "left_out": [asdict(model) for model in predictor.left_out],
+            "text": None if text is None else dict(text.record),
         },
         "versions": {
             "tensorflow": tf.__version__,

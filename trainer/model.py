@@ -7,6 +7,7 @@ Replace this module to bring your own model, as docs/own-model.md shows: `task.p
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -17,13 +18,14 @@ from .candidates import LeftOut
 from .checkpoints import Epoch
 from .class_weights import with_class_weights
 from .cluster import join_cluster
-from .examples import read_examples
+from .examples import Split, read_examples
 from .export import export
 from .job import Job
 from .network import fit_network
 from .predictor import Fitting, Head, Predictor, head_of
 from .rows import Streamed, read_rows
 from .settings import Hyperparameters, TrainerError
+from .text_fit import fit_text_scores
 
 log = logging.getLogger("trainer")
 FITS: dict[str, Callable[[Fitting], Predictor | None]] = {
@@ -58,6 +60,12 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     log.info("%d rows to train, %d to validate", train_rows.rows, validation_rows.rows)
     job = replace(job, settings=job.settings.settled(train_rows.rows))
     head = head_of(examples, train_rows)
+    text, started = None, time.monotonic()
+    if isinstance(train_rows, Split) and isinstance(validation_rows, Split):
+        text, train_rows, validation_rows = fit_text_scores(
+            examples, train_rows, validation_rows, head
+        )
+    job = replace(job, settings=_after(job.settings, time.monotonic() - started))
     left_out: list[LeftOut] = []
     if monotone := examples.transform.monotone:
         settings, left_out = _constrained(job.settings, [f.name for f in monotone], head)
@@ -67,7 +75,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     fit = FITS[job.settings.model]
     predictor = fit(Fitting(job, cluster, examples, head, train_rows, validation_rows, report))
     if cluster.is_chief and predictor is not None:
-        predictor = replace(predictor, left_out=left_out)
+        predictor = replace(predictor, left_out=left_out, text=text)
         export(job, predictor, head, cluster, examples)
     cluster.agree(0.0)  # wait for the chief: a worker that leaves takes the cluster down
     return job.outputs.model
@@ -98,6 +106,13 @@ def _constrained(
     left_out = LeftOut("tabm", f"it cannot keep monotone {shown}")
     log.info("%s is left out: %s", left_out.name, left_out.why)
     return replace(settings, model="trees"), [left_out]
+
+
+def _after(settings: Hyperparameters, seconds: float) -> Hyperparameters:
+    """Returns the settings with what a step took cut from `max_seconds`."""
+    if not settings.max_seconds:
+        return settings
+    return replace(settings, max_seconds=max(settings.max_seconds - seconds, 1e-3))
 
 
 def _streaming(settings: Hyperparameters) -> Hyperparameters:

@@ -17,6 +17,7 @@ from .features import Task
 from .job import Job
 from .rows import Streamed
 from .settings import TrainerError
+from .text_scores import TextScores
 
 MAX_CLASSES = 10_000
 """Most classes: the heads of a network of 8 members and width 128 then hold 10 million weights."""
@@ -45,6 +46,8 @@ class Predictor:
         shares: The share of each part in the prediction, by name; their sum is 1.
         candidates: All models that were fitted.
         left_out: Those that were not, since they cannot keep what the spec demands.
+        text: The scores of texts, of which `predict` takes the numbers; None: it takes those of the
+            transform.
     """
 
     predict: Predict
@@ -54,6 +57,7 @@ class Predictor:
     shares: Mapping[str, float]
     candidates: Sequence[Candidate]
     left_out: Sequence[LeftOut] = ()
+    text: TextScores | None = None
 
     @property
     def kind(self) -> str:

@@ -301,6 +301,7 @@ def summarize_model(
 
 def _scored_columns(plan: EvaluationPlan) -> list[str]:
     engineered = [e.name for e in plan.transform.engineered]
+    engineered += [f.set_name for f in plan.transform.texts]
     return [*plan.label_columns, *engineered, *(RAW_PREFIX + n for n in _raw_columns(plan))]
 
 
@@ -391,7 +392,16 @@ def _score(
             for name, t in rivals.inputs.items()
         },
         dict(_measure_slices(reference, batch, labels, answers, weights)),
-        _skew(model, columns, engineered, answers / reference.deviation, reference, row, raw),
+        _skew(
+            model,
+            columns,
+            engineered,
+            _sets(batch, plan, model),
+            answers / reference.deviation,
+            reference,
+            row,
+            raw,
+        ),
         compared(champion.answer(columns, len(labels)) if champion else None),
         champion.error if champion else "",
         worst,
@@ -399,6 +409,13 @@ def _score(
         opponent=OpponentComparison(compared(rivals.opponent.answer(batch)), rivals.opponent.why),
     )
     return measured, answers, prediction_table(plan.transform, answers, labels)
+
+
+def _sets(batch: pa.Table, plan: EvaluationPlan, model: ServedModel) -> dict[str, pa.Array]:
+    """Returns the sets of n-grams that the model takes; one of a trainer of one's own may not."""
+    names = [f.set_name for f in plan.transform.texts]
+    taken = model.arguments["engineered"]
+    return {n: batch[n].combine_chunks() for n in names if n in taken}
 
 
 def _measure_slices(
@@ -421,6 +438,7 @@ def _skew(
     served: ServedModel,
     columns: Mapping[str, Any],
     engineered: Mapping[str, np.ndarray],
+    sets: Mapping[str, pa.Array],
     answers: np.ndarray,
     reference: Reference,
     row: int,
@@ -432,12 +450,13 @@ def _skew(
         served: The model.
         columns: The raw inputs, as `served` takes them.
         engineered: The engineered columns of the same rows, as the model was trained on.
+        sets: The sets of n-grams of their texts, if the model takes these.
         answers: The answers to `columns`, over the deviation of the train labels.
         reference: Holds that deviation.
         row: Number of the first row in the test split, from 0.
         raw: The raw inputs, as metrics.json shows them.
     """
-    direct = served.answer(engineered, "engineered") / reference.deviation
+    direct = served.answer({**engineered, **sets}, "engineered") / reference.deviation
     differences = np.abs(answers - direct).reshape(len(answers), -1).max(axis=1)
     differences = np.where(np.isnan(differences), np.inf, differences)  # NaN is the worst of all
     worst = int(differences.argmax())
@@ -448,6 +467,8 @@ def _skew(
         n: abs(float(v[0]) - float(engineered[n][worst]))
         for n, v in served.transform.numpy(worst_row).items()
     }
+    ours = served.transform.sets_numpy(worst_row)
+    gaps |= {n: float(ours[n][0] != column[worst]) for n, column in sets.items()}
     column = max(gaps, key=lambda n: gaps[n])
     return Skew(
         len(answers),

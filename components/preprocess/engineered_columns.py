@@ -68,7 +68,8 @@ def apply(transform: Transform, batch: pa.RecordBatch) -> dict[str, LookupColumn
     for part in _by_columns(transform):
         rows, distinct = _combinations([batch.column(i.name) for i in part.inputs])
         combinations = pa.record_batch(distinct, names=[i.name for i in part.inputs])
-        values = part.numpy(raw_inputs(combinations, part.inputs))
+        raw = raw_inputs(combinations, part.inputs)
+        values = {**part.numpy(raw), **part.sets_numpy(raw)}
         engineered |= {name: LookupColumn(column, rows) for name, column in values.items()}
     return engineered
 

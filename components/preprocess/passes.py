@@ -279,6 +279,7 @@ def _shard_schema(job: PreprocessJob, transform: Transform, *, raw: bool) -> pa.
         pa.field(e.name, pa.float32() if e.cardinality is None else pa.int32(), nullable=False)
         for e in transform.engineered
     ]
+    engineered += [pa.field(f.set_name, pa.string(), nullable=False) for f in transform.texts]
     label = pa.float32() if transform.task == "regression" else pa.int32()
     target = [pa.field(LABEL, label, nullable=False)]
     if job.spec.weight is not None:

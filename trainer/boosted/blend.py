@@ -48,14 +48,15 @@ def fit_trees(fitting: Fitting) -> Predictor | None:
 
 def _grow(fitting: Fitting, is_unwanted: Callable[[], bool] = lambda: False) -> Boosted:
     """Fits boosted trees to the rows of a training; no TensorFlow, so in any thread."""
-    transform = fitting.examples.transform
+    transform, (train, _) = fitting.examples.transform, fitting.splits
+    signs = dict(zip(transform.numbers, transform.signs, strict=True))
     return boost(
         *fitting.splits,
         transform.cardinalities,
         fitting.head,
         fitting.job.settings,
         fitting.report,
-        monotone=transform.signs,
+        monotone=[signs.get(name, 0) for name in train.names],
         is_unwanted=is_unwanted,
     )
 

@@ -34,7 +34,7 @@ MAX_BUCKETS = 1 << 24
 """Most buckets of a hash: each has a row in an embedding, 512 MiB of float32 at a width of 8."""
 MAX_COLUMNS = 1024
 """Most columns of a feature: each holds a float32 of every row."""
-_ROWS = 4096  # rows whose pieces are counted at a time, so that their arrays stay small
+ROWS = 4096  # rows whose pieces are counted at a time, so that their arrays stay small
 
 
 def rare(column: ColumnStatistics) -> int:
@@ -316,13 +316,13 @@ class PieceCounts(Feature):
         """Returns the number of each bucket, `[N] float32` each."""
         text = raw[self.columns[0]]
         levels = np.empty((self.n_buckets, len(text)), np.float32)
-        for first in range(0, len(text), _ROWS):
-            part = text[first : first + _ROWS]
+        for first in range(0, len(text), ROWS):
+            part = text[first : first + ROWS]
             row, bucket = self.buckets_numpy(part)
             cells = (self.n_buckets, len(part))
             counts = np.bincount(bucket * len(part) + row, minlength=cells[0] * cells[1])
             level = self.level(counts.astype(np.float64), np)
-            levels[:, first : first + _ROWS] = level.reshape(cells)
+            levels[:, first : first + ROWS] = level.reshape(cells)
         return {o.name: levels[i] for i, o in enumerate(self.outputs)}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from .base import Feature, in_range
-from .categories import MAX_COLUMNS, PieceCounts
+from .base import Feature, Raw, Tensors, in_range
+from .categories import MAX_COLUMNS, ROWS, PieceCounts
 from .fingerprint import fingerprint_spans, text_bytes
+from .ngrams import BUCKETS, NGRAMS_PREFIX, distinct_tensor, write_sets
 from .statistics import ColumnStatistics
 
 if TYPE_CHECKING:
@@ -33,12 +34,17 @@ class Text(PieceCounts):
     ends; characters beyond ASCII stay as they are. The n-grams are then the words, the pairs of
     neighbouring words and so on up to `words` of them, or all runs of `characters` characters. All
     columns are 0 where the text is missing or has no n-gram.
+
+    The trainer also gets the set of the n-grams, of words and pairs at least, in `set_buckets`
+    buckets: a column of its own beside the engineered ones, which `trainer/text_fit.py` reads.
     """
 
+    fitted: ClassVar[tuple[str, ...]] = ("set_buckets",)
     transform: Literal["text"] = "text"
     buckets: int
     words: int = 1
     characters: int | None = None
+    set_buckets: int = 0
 
     def check(self) -> str | None:
         """Checks the number of columns, and for a single kind of n-grams."""
@@ -52,8 +58,8 @@ class Text(PieceCounts):
         )
 
     def fit(self, columns: Mapping[str, ColumnStatistics]) -> Feature:
-        """Returns the feature as it is: nothing is fitted."""
-        return self
+        """Returns the feature with sets of n-grams: the values of the rows change nothing."""
+        return replace(self, set_buckets=BUCKETS)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -69,6 +75,31 @@ class Text(PieceCounts):
     def _sizes(self) -> list[int]:
         """The lengths of the n-grams, in words or characters."""
         return list(range(1, self.words + 1)) if self.characters is None else [self.characters]
+
+    @property
+    def set_name(self) -> str:
+        """Name of the column of the sets of n-grams."""
+        return NGRAMS_PREFIX + self.name
+
+    @property
+    def _of_sets(self) -> Text:
+        """The feature whose buckets are those of the sets."""
+        words = self.words if self.characters is not None else max(2, self.words)
+        return replace(self, buckets=self.set_buckets, words=words)
+
+    def sets_numpy(self, raw: Raw) -> pa.Array:
+        """Returns the set of n-grams of each row, `[N]` strings."""
+        text, by_bucket = raw[self.columns[0]], self._of_sets
+        parts = []
+        for first in range(0, len(text), ROWS):
+            part = text[first : first + ROWS]
+            parts.append(write_sets(*by_bucket.buckets_numpy(part), len(part), self.set_buckets))
+        return pa.concat_arrays(parts) if parts else pa.array([], pa.string())
+
+    def sets_tensor(self, raw: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the row and the bucket of each n-gram of the sets, `[Q] int64` each."""
+        pieces = self._of_sets.buckets_tensor(raw[self.columns[0]])
+        return distinct_tensor(*pieces, self.set_buckets)
 
     def buckets_numpy(self, text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """Returns the row and the bucket of each n-gram, `[P] int64` each.

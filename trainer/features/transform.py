@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..settings import TrainerError
-from . import FEATURES, Engineered, Feature, Input, Ordered, Raw, Task, Tensors
+from . import FEATURES, Engineered, Feature, Input, Ordered, Raw, Task, Tensors, Text
 from .statistics import ColumnStatistics
 from .text_format import Spelling, tidy_numpy, tidy_tensor
 
@@ -105,6 +106,11 @@ class Transform:
         return tuple(c.cardinality for c in self.engineered if c.cardinality is not None)
 
     @property
+    def texts(self) -> tuple[Text, ...]:
+        """The features whose sets of n-grams are columns of the examples."""
+        return tuple(f for f in self.features if isinstance(f, Text) and f.set_buckets)
+
+    @property
     def monotone(self) -> tuple[Ordered, ...]:
         """The features whose order a model must keep."""
         return tuple(f for f in self.features if isinstance(f, Ordered) and f.monotone)
@@ -123,6 +129,16 @@ class Transform:
         """Applies every feature; returns `[N] float32` or `[N] int32` by engineered column."""
         tidy = self._tidied(raw, tidy_numpy)
         return {name: v for f in self.features for name, v in f.numpy(tidy).items()}
+
+    def sets_numpy(self, raw: Raw) -> dict[str, pa.Array]:
+        """Returns the sets of n-grams of `texts`, `[N]` strings by column."""
+        tidy = self._tidied(raw, tidy_numpy)
+        return {f.set_name: f.sets_numpy(tidy) for f in self.texts}
+
+    def sets_tensor(self, raw: Tensors) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """Returns the row and the bucket of each n-gram of the sets, `[Q] int64`, by column."""
+        tidy = self._tidied(raw, tidy_tensor)
+        return {f.set_name: f.sets_tensor(tidy) for f in self.texts}
 
     def tensor(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """Does the same with tensors, in a serving graph, which must track `resources`."""
@@ -186,13 +202,14 @@ def fit_features(
     fitted = tuple(f.fit(columns) for f in features)
     owners: dict[str, str] = {}
     for feature in fitted:
-        for column in feature.outputs:
-            if column.name in owners:
+        names = [column.name for column in feature.outputs]
+        for name in [*names, feature.set_name] if isinstance(feature, Text) else names:
+            if name in owners:
                 raise TrainerError(
-                    f"features {owners[column.name]!r} and {feature.name!r} both give a column "
-                    f"{column.name!r}; rename one of them"
+                    f"features {owners[name]!r} and {feature.name!r} both give a column "
+                    f"{name!r}; rename one of them"
                 )
-            owners[column.name] = feature.name
+            owners[name] = feature.name
     return fitted
 
 
