@@ -202,8 +202,13 @@ def _opponent_plan(
         names = sorted(name for name in files if name.startswith(f"{stem}-"))
         return tuple((f"{examples}/{name}", files[name]) for name in names)
 
-    answered = tuple(s.sha256 for s in test)
-    return OpponentPlan(shards(STEM), shards("validation"), answered, "", class_weights)
+    return OpponentPlan(
+        shards(STEM),
+        shards("validation"),
+        tuple(s.sha256 for s in test),
+        class_weights=class_weights,
+        validation_rows=manifest["rows"]["validation"],
+    )
 
 
 def record(metrics: Mapping[str, Any], scalars: Any, curves: Any) -> None:

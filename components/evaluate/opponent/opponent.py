@@ -27,7 +27,7 @@ from quatrain.components.evaluate.opponent.rows import (
     read_shards,
 )
 from quatrain.components.preprocess import raw_sample
-from quatrain.components.preprocess.raw_sample import MOST_ROWS, PlainColumns
+from quatrain.components.preprocess.raw_sample import PlainColumns, share_of
 from quatrain.components.wording import first_line
 from quatrain.trainer.features.transform import Transform
 
@@ -48,6 +48,7 @@ class OpponentPlan:
         test: The sha256 of each test shard.
         why: Why there is to be no opponent; empty otherwise.
         class_weights: Those that the model was trained with, `[C]`; empty without any.
+        validation_rows: The rows of the validation shards.
     """
 
     sample: tuple[tuple[str, str], ...] = ()
@@ -55,6 +56,7 @@ class OpponentPlan:
     test: tuple[str, ...] = ()
     why: str = ""
     class_weights: tuple[float, ...] = ()
+    validation_rows: int = 0
 
     def digest(self, transform: Transform) -> str:
         """Returns a digest of all that decides the answers, apart from what is installed."""
@@ -111,8 +113,9 @@ def fit_opponent(plan: OpponentPlan, transform: Transform, cache: AnswerCache) -
     if all(cache.read(digest, sha256) is not None for sha256 in plan.test):
         return Opponent(digest=digest)
     columns = columns_of(plain, weighted=transform.weight is not None)
-    train = read_shards(plan.sample, columns, MOST_ROWS)
-    validation = read_shards(plan.validation, columns, plain.most_rows(MOST_VALIDATION_ROWS))
+    train = read_shards(plan.sample, columns)
+    share = share_of(plan.validation_rows, plain.most_rows(MOST_VALIDATION_ROWS))
+    validation = read_shards(plan.validation, columns, share)
     encoder = Encoder.fit(plain, train)
     train_rows, validation_rows = (
         encoder.rows(table).with_class_weights(plan.class_weights) for table in (train, validation)

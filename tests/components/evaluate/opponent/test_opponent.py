@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.answer_cache import AnswerCache
 from quatrain.components.evaluate.opponent import boosting, opponent
 from quatrain.components.evaluate.opponent.opponent import OpponentPlan, fit_opponent
-from quatrain.components.evaluate.opponent.rows import Encoder
+from quatrain.components.evaluate.opponent.rows import Encoder, Rows, read_shards
 from quatrain.components.evaluate.run import _opponent_plan, _shards, evaluate_model
 from quatrain.components.evaluate.this_run import ThisRun
-from quatrain.components.preprocess.raw_sample import PlainColumns
+from quatrain.components.preprocess.raw_sample import PlainColumns, sampled_places
 from quatrain.components.preprocess.run import preprocess
 from quatrain.trainer.features import Input
 from quatrain.trainer.features.transform import Transform
@@ -171,6 +173,37 @@ def test_few_rows_and_many_weights_of_zero_get_trees(n: int, every: int, tmp_pat
     preprocess(spec, runner="local", out=str(tmp_path / "examples"))
     fitted = fit_opponent(*plan_of(tmp_path), AnswerCache())
     assert fitted.fitted and not fitted.why
+
+
+def test_validation_rows_are_drawn_by_a_hash_of_their_place_in_a_shard(tmp_path: Path) -> None:
+    shards, n, share = [], 5_000, 0.2
+    for index in range(2):
+        path = tmp_path / f"validation-{index}.parquet"
+        table = pa.table({"x": np.arange(n) + index * n, "label": np.zeros(n)})
+        pq.write_table(table, path, row_group_size=700)
+        shards.append((str(path), sha256_of(path)))
+    drawn = read_shards(shards, ["x"], share)
+    places = [sampled_places(index, 0, n, share) + index * n for index in range(2)]
+    assert drawn["x"].to_pylist() == np.concatenate(places).tolist()
+    assert 0.18 < drawn.num_rows / (2 * n) < 0.22
+    assert read_shards(shards, ["x", "label"]).num_rows == 2 * n
+
+
+def test_a_split_larger_than_the_bound_is_drawn_from(
+    shops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, transform = plan_of(shops)
+    validation_rows: list[int] = []
+    fit = opponent.fit_trees
+
+    def fit_and_count(train: Rows, validation: Rows, *more: Any) -> Any:
+        validation_rows.append(len(validation.labels))
+        return fit(train, validation, *more)
+
+    monkeypatch.setattr(opponent, "fit_trees", fit_and_count)
+    monkeypatch.setattr(opponent, "MOST_VALIDATION_ROWS", 200)
+    fit_opponent(plan, transform, AnswerCache())
+    assert plan.validation_rows > 400 and 100 < validation_rows[0] <= 200
 
 
 def test_rows_of_weight_zero_are_left_out() -> None:
