@@ -19,7 +19,7 @@ ROUNDS_A_LOOK = 5
 """Rounds between two looks at the validation loss."""
 PATIENCE, PATIENCE_OF_CLASSES = 20, 10
 """Rounds without a better validation loss after which boosting stops; the latter with a tree for
-each of several classes. With 50, eight tables ended with the same loss or within 0.6 % of it, for
+each of several classes. With 50, seven tables ended with the same loss or within 0.6 % of it, for
 1.3 to 2.5 times the CPU."""
 TRIAL_ROUNDS = 10
 """Rounds after which the best of the forms goes on."""
