@@ -74,6 +74,30 @@ class Folder:
             return None
 
 
+class HashingStream:
+    """A stream for pyarrow that computes the sha256 of what is written to it."""
+
+    def __init__(self, stream: pa.NativeFile) -> None:
+        self._stream, self._digest = stream, hashlib.sha256()
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        """Writes bytes or a buffer."""
+        self._digest.update(data)
+        return int(self._stream.write(data))
+
+    def flush(self) -> None:
+        """Does nothing: the stream is flushed when its owner closes it."""
+
+    def close(self) -> None:
+        """Does nothing: the owner of the stream closes it."""
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of all bytes written so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+
 @contextmanager
 def commit(out: Path | str, manifest: str) -> Iterator[Folder]:
     """Yields an empty folder to write an artifact in; the block writes its manifest last.

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import pyarrow as pa
 
 from quatrain.components import folder, storage
 
@@ -33,30 +29,6 @@ class Folder(folder.Folder):
     def scratch(self) -> Folder:
         """The folder of the files that only the step itself reads."""
         return Folder(self.scratch_path or self.path(SPILL))
-
-
-class HashingStream:
-    """A stream for pyarrow that computes the sha256 of what is written to it."""
-
-    def __init__(self, stream: pa.NativeFile) -> None:
-        self._stream, self._digest = stream, hashlib.sha256()
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        """Writes bytes or a buffer."""
-        self._digest.update(data)
-        return int(self._stream.write(data))
-
-    def flush(self) -> None:
-        """Does nothing: the stream is flushed when its owner closes it."""
-
-    def close(self) -> None:
-        """Does nothing: the owner of the stream closes it."""
-
-    @property
-    def sha256(self) -> str:
-        """The sha256 of all bytes written so far, in hexadecimal."""
-        return self._digest.hexdigest()
 
 
 @contextmanager

@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 
 from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import DataError, ErrorRecord, QuatrainError
+from quatrain.components.folder import HashingStream
 from quatrain.components.preprocess.checks import audit, split_problems
 from quatrain.components.preprocess.cleaning import Cleaner
 from quatrain.components.preprocess.dictionary import compact
 from quatrain.components.preprocess.engineered_columns import LookupColumn, apply, lookup_column
 from quatrain.components.preprocess.job import PENDING, PreprocessJob
 from quatrain.components.preprocess.kept_rows import KeptRows, read_kept_rows
-from quatrain.components.preprocess.output_folder import Folder, HashingStream
+from quatrain.components.preprocess.output_folder import Folder
 from quatrain.components.preprocess.raw_sample import STEM, PlainColumns, sampled_places, share_of
 from quatrain.components.preprocess.summary import statistics_document
 from quatrain.components.preprocess.summary.evidence import Evidence

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from itertools import product
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.encodings import UTF_8, is_utf8
-from quatrain.components.specification.source import Source
+from quatrain.components.specification.source import TABLE, Source, is_table
 from quatrain.components.storage import compression_of, read_head
 from quatrain.components.table.encoded_text import encoding_of
 from quatrain.components.table.files import list_files
@@ -32,29 +33,51 @@ _FORMATS = ("parquet", "jsonl")
 _HEAD_BYTES = 1 << 16
 
 
-def source_of(path: str, transform: Transform) -> Source:
-    """Returns the file to predict as a source: the format by its name, all else as in training.
+def source_of(paths: str | Sequence[str], transform: Transform) -> Source:
+    """Returns the files to predict as a source: the format by their name, all else as in training.
 
     Rows to predict may come from another program. So a CSV has the delimiter under which its header
     has all inputs, lines above the header only if the header stands below them, and an encoding
-    that its first bytes allow.
+    that its first bytes allow. Of several files, the first shows this for all.
+
+    Args:
+        paths: Paths, globs or gs:// uris of files; or bq:// uris of tables.
+        transform: The model's.
 
     Raises:
-        SourceError: The file cannot be read.
+        SourceError: A file cannot be read, or they are of several formats.
     """
-    check_uri(path)
-    suffixes = Path(path).name.split(".")[1:]
-    form = next((form for form in _FORMATS if form in suffixes), "csv")
+    uris = (paths,) if isinstance(paths, str) else tuple(paths)
+    forms = {_format_of(uri): uri for uri in uris}
+    if len(forms) > 1:
+        (one, first), (other, second) = list(forms.items())[:2]
+        raise SourceError(
+            f"{first} is {one} and {second} is {other}; run a command for each format"
+        )
+    [form] = forms
+    if form == "bigquery":
+        if wrong := next((uri for uri in uris if not re.fullmatch(TABLE, uri)), None):
+            raise SourceError(f"{wrong} is no table; write it as bq://project.dataset.table")
+        return Source.model_validate({"uri": uris, "nulls": transform.text.nulls})
     text = transform.text
     settings = {f.name: getattr(text, f.name) for f in fields(text) if f.name != "columns"}
     around_header = {"skip_rows": 0, "skip_rows_after_header": 0} if form != "csv" else {}
-    source = Source.model_validate({"uri": path, **settings, **around_header})
+    source = Source.model_validate({"uri": uris, **settings, **around_header})
     first = list_files(source)[0][0]
     encoding = UTF_8 if form == "parquet" else _encoding(first, source.encoding)
     source = source.model_copy(update={"format": form, "encoding": encoding})
     if form != "csv":
         return source
     return _with_its_first_row(_with_its_header(source, first, transform), first, transform)
+
+
+def _format_of(uri: str) -> str:
+    """Returns the format that a name stands for."""
+    if is_table(uri):
+        return "bigquery"
+    check_uri(uri)
+    suffixes = Path(uri).name.split(".")[1:]
+    return next((form for form in _FORMATS if form in suffixes), "csv")
 
 
 def _encoding(path: str, of_training: str) -> str:

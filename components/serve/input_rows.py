@@ -16,6 +16,7 @@ from quatrain.components.serve.served_model import (
     prediction_schema,
 )
 from quatrain.components.specification.source import Source
+from quatrain.components.table import bigquery
 from quatrain.components.table.block import Block
 from quatrain.components.table.files import list_files
 from quatrain.components.table.header import check_columns, read_footer
@@ -49,25 +50,38 @@ class InputRows:
     keep: tuple[str, ...]
 
     @classmethod
-    def of(cls, path: str, transform: Transform, keep: Sequence[str]) -> InputRows:
-        """Reads the header of a file and checks its columns.
+    def of(
+        cls,
+        paths: str | Sequence[str],
+        transform: Transform,
+        keep: Sequence[str],
+        project: str = "",
+    ) -> InputRows:
+        """Reads the headers of files and checks their columns.
+
+        Args:
+            paths: The files, by their paths, globs or gs:// uris; or tables of BigQuery.
+            transform: The model's.
+            keep: The columns to copy to the left of the answers.
+            project: The project that pays for reading a table; by default the table's own.
 
         Raises:
-            SourceError: The file cannot be read, or lacks an input or a column to keep.
+            SourceError: A file cannot be read, or lacks an input or a column to keep.
         """
         answers = prediction_schema(transform).names
         if clashes := [name for name in keep if name in answers]:
             raise SourceError(f"--keep {clashes[0]}: an answer has this name; rename the column")
-        source = source_of(path, transform)
+        source = source_of(paths, transform)
         inputs = {i.name: i.type for i in transform.inputs}
         spellings = {name: s for name, s in transform.text.columns.items() if name in inputs}
         files = list_files(source)
-        columns = {**_types_to_read(keep, source, files), **inputs}
+        columns = {**_types_to_read(keep, source, files, project), **inputs}
         spans = plan_ranges(
             source,
             columns,
             files=files,
             spellings=spellings,
+            project=project,
             absent_hint=lambda name, names: (
                 missing_input_hint(name, names) if name in inputs else near(name, names)
             ),
@@ -79,8 +93,13 @@ class InputRows:
     def blocks(self) -> Iterator[tuple[Range, Block]]:
         """Yields the rows in the order of the file."""
         for span in self.spans:
-            for block in read_range(span, self.source, self.columns, self.spellings):
-                yield span, block.without_faults()
+            for block in self.blocks_of(span):
+                yield span, block
+
+    def blocks_of(self, span: Range) -> Iterator[Block]:
+        """Yields the rows of a range, those that cannot be read as rejected."""
+        for block in read_range(span, self.source, self.columns, self.spellings):
+            yield block.without_faults()
 
     def batches(self, span: Range, block: Block) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
         """Yields batches of the good rows of a block, and the texts of their columns to keep."""
@@ -100,18 +119,21 @@ class InputRows:
 
 
 def _types_to_read(
-    keep: Sequence[str], source: Source, files: Sequence[tuple[str, int]]
+    keep: Sequence[str], source: Source, files: Sequence[tuple[str, int]], project: str
 ) -> dict[str, str]:
     """Returns the type in which each column to keep is read.
 
     The columns are read only so that bad rows show; the output takes their texts from the rows as
     written. JSON Lines need no types, since a line is checked as a whole.
     """
-    if source.format == "jsonl":
+    if source.format == "jsonl" or not keep:
         return {}
     if source.format == "csv":
         return dict.fromkeys(keep, "string")
-    _, schema = read_footer(*files[0])
+    if source.format == "bigquery":
+        schema = _stored_schema(files[0][0], keep, project)
+    else:
+        _, schema = read_footer(*files[0])
     stored = {name: schema.field(name).type for name in keep if schema.names.count(name) == 1}
     return {
         # Texts are read as texts: any type may be written as text, and may fail to convert.
@@ -121,6 +143,14 @@ def _types_to_read(
         )
         for name in keep
     }
+
+
+def _stored_schema(uri: str, names: Sequence[str], project: str) -> pa.Schema:
+    """Returns the Arrow types of columns of a table; nothing is read, so it costs nothing."""
+    table = bigquery.find_table(uri)
+    known = table.columns if table else ()
+    check_columns(uri, known, dict.fromkeys(names, "string"), "")
+    return bigquery.open_session(uri, list(names), 0, 1, project).schema
 
 
 def missing_input_hint(name: str, names: Sequence[str]) -> str:
@@ -168,10 +198,15 @@ def _texts_of_json(
     return {name: values.take(pa.array(at + i)) for i, name in enumerate(names)}
 
 
-def _texts_of_parquet(
+def _texts_of_typed(
     rows: pa.Array, _: Range, source: Source, names: Sequence[str]
 ) -> dict[str, pa.Array]:
     return {name: rows.field(name).cast(pa.string()) for name in names}
 
 
-_TEXTS = {"csv": _texts_of_csv, "jsonl": _texts_of_json, "parquet": _texts_of_parquet}
+_TEXTS = {
+    "csv": _texts_of_csv,
+    "jsonl": _texts_of_json,
+    "parquet": _texts_of_typed,
+    "bigquery": _texts_of_typed,
+}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -70,27 +72,48 @@ class RejectedRows:
     @property
     def sentence(self) -> str:
         """The message: where the first rejected row is, how many there are, and the ways out."""
-        row = self._first
-        line = f", line {row['line']:,}" if self._is_text else ""
-        place = "byte" if self._is_text else "row"
-        shown = row["row"][:200].decode("utf-8", "replace")
-        which = "it" if self.n == 1 else "such rows"
-        return (
-            f"{row['source']}{line}: the row at {place} {row['position']:,} cannot be read "
-            f"({row['reason']}: {row['detail']}): {shown!r}; mend or remove {which}, or give "
-            f"--rejected FILE, which takes {which} and lets the others be predicted. "
-            f"{self.n:,} of the {counted(self.rows, 'row')} cannot be read. "
-            "Nothing was written, so that no prediction stands beside the wrong row"
-        )
+        shown = self._first["row"][:200].decode("utf-8", "replace")
+        return sentence_of_rejected({**self._first, "row": shown}, self.n, self.rows, "FILE")
+
+
+def sentence_of_rejected(row: Mapping[str, Any], n: int, n_rows: int, where: str) -> str:
+    """Returns the message about rows that cannot be read, where there is no place for them.
+
+    Args:
+        row: The first one: its `source`, `line` (None for typed rows), `position`, `reason`,
+            `detail` and `row`, as text.
+        n: The number of such rows.
+        n_rows: The number of all rows.
+        where: What `--rejected` takes: FILE or DIR.
+    """
+    line = "" if row["line"] is None else f", line {row['line']:,}"
+    place = "byte" if line else "row"
+    which = "it" if n == 1 else "such rows"
+    return (
+        f"{row['source']}{line}: the row at {place} {row['position']:,} cannot be read "
+        f"({row['reason']}: {row['detail']}): {row['row']!r}; mend or remove {which}, or give "
+        f"--rejected {where}, which takes {which} and lets the others be predicted. "
+        f"{n:,} of the {counted(n_rows, 'row')} cannot be read. "
+        "Nothing was written, so that no prediction stands beside the wrong row"
+    )
+
+
+class BytesStream(Protocol):
+    """Takes bytes."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Writes bytes."""
+
+    def close(self) -> None:
+        """Closes the stream."""
 
 
 class BytesWriter:
     """Writes rejected rows as CSV, byte for byte: pyarrow's writer refuses what is not UTF-8."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-        self._rows = csv.writer(self._file, lineterminator="\n")
-        self._rows.writerow(schema.names)
+    def __init__(self, place: Path | BytesStream, schema: pa.Schema) -> None:
+        self._file = place.open("wb") if isinstance(place, Path) else place
+        self._write([schema.names])
 
     def __enter__(self) -> Self:
         return self
@@ -100,5 +123,10 @@ class BytesWriter:
 
     def write_table(self, table: pa.Table) -> None:
         """Writes rows; the bytes of the column `row` stay as they are."""
-        for *cells, row in zip(*(c.to_pylist() for c in table.columns), strict=True):
-            self._rows.writerow([*cells, row.decode("utf-8", "surrogateescape")])
+        columns = zip(*(c.to_pylist() for c in table.columns), strict=True)
+        self._write([*cells, row.decode("utf-8", "surrogateescape")] for *cells, row in columns)
+
+    def _write(self, rows: Iterable[Sequence[Any]]) -> None:
+        text = StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))

@@ -124,6 +124,11 @@ def _files_at(uri: str) -> list[tuple[str, int]]:
     return matches
 
 
+def is_glob(uri: str) -> bool:
+    """Whether a uri is a pattern, unless a file has that very name."""
+    return not is_table(uri) and _GLOB.search(uri) is not None
+
+
 def _match(uri: str) -> list[tuple[str, int]]:
     """Returns the files that a uri or glob names, which may be none at all."""
     if is_table(uri):

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from quatrain.cli import completion
-from quatrain.cli.options import JSON
+from quatrain.cli.options import JSON, RUNNER_OPTION, runner_options_of
 from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted
 
 if TYPE_CHECKING:
+    from quatrain.components.serve.batch.choice import EngineChoice
     from quatrain.components.serve.predict import Predictions
 
 MOST_COLUMNS = 8
@@ -29,7 +30,7 @@ STDIN = "-"
 
 @click.command()
 @click.argument("model", shell_complete=completion.runs)
-@click.argument("rows", metavar="[INPUT]", required=False)
+@click.argument("inputs", metavar="[INPUT]...", nargs=-1)
 @click.option(
     "--row", "row_texts", multiple=True, metavar="JSON", help="A row as an object. Repeatable."
 )
@@ -37,32 +38,46 @@ STDIN = "-"
     "-o",
     "--output",
     metavar="OUT",
-    help="Predictions, .csv or .parquet.  [default: rows.predictions.csv]",
+    help="Where to: a .csv, a .parquet or a folder of shards.",
 )
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Copy this column. Repeatable.")
-@click.option("--rejected", metavar="FILE", help="Write unreadable rows to this file.")
+@click.option("--rejected", metavar="FILE", help="Write unreadable rows here; DIR for shards.")
+@click.option("--format", "form", metavar="F", help="Of shards: parquet (the default) or csv.")
+@click.option(
+    "--runner",
+    default="local",
+    metavar="R",
+    show_default=True,
+    help="Where Beam runs: dataflow, ...",
+)
+@RUNNER_OPTION
+@click.option("--workers", type=int, metavar="N", help="Threads on this machine. Default: up to 4.")
 @click.option(
     "--root",
     default=DEFAULT_ROOT,
     metavar="DIR",
     show_default=True,
-    help="The folder of all runs, which must know MODEL.",
+    help="All runs, which must know MODEL.",
 )
 @click.option("--trust", is_flag=True, help="Load a MODEL that no run knows: it is a program.")
 @JSON
 def predict(
     model: str,
-    rows: str | None,
+    inputs: tuple[str, ...],
     row_texts: tuple[str, ...],
     output: str | None,
     as_json: bool,
+    form: str | None,
+    runner: str,
+    runner_options: tuple[str, ...],
+    workers: int | None,
     **options: Any,
 ) -> None:
     """Predict the rows of INPUT, or a --row, with an exported model.
 
-    MODEL is the folder of a model or of a run; in a folder of runs, it is the champion. INPUT is a
-    CSV, .parquet or .jsonl file, a gs:// uri, or - for standard input. The answers to standard
-    input or --row are printed, unless -o names a file.
+    MODEL is a model, a run, or a folder of runs. INPUT is a .csv, .parquet or .jsonl, a gs:// uri,
+    a table (bq://p.d.t), or - for standard input, whose answers are printed. Those to rows.csv
+    go to rows.predictions.csv.
 
     \b
     Example:
@@ -73,13 +88,16 @@ def predict(
     from quatrain.terminal.prediction_text import answer_lines
     from quatrain.terminal.printouts import gate_warning
 
-    if bool(rows) == bool(row_texts):
+    if bool(inputs) == bool(row_texts):
         raise click.UsageError("name one INPUT, or give rows by --row")
+    if STDIN in inputs and len(inputs) > 1:
+        raise click.UsageError("- is standard input, and stands alone; leave out the other INPUTs")
     place = find_model(model)
     if warning := gate_warning(place):
         click.echo(f"warning: {warning}", err=True)
-    with _source(rows, row_texts) as source, tempfile.TemporaryDirectory() as folder:
-        is_printed = output is None and source != rows
+    options["form"], options["engine"] = form or "", _engine(runner, runner_options, workers)
+    with _source(inputs, row_texts) as source, tempfile.TemporaryDirectory() as folder:
+        is_printed = output is None and source != inputs
         target = str(Path(folder, "answers.parquet")) if is_printed else output
         result = _predict(place, source, target, options)
         if is_printed:
@@ -96,19 +114,26 @@ def predict(
 
 
 @contextlib.contextmanager
-def _source(rows: str | None, row_texts: Sequence[str]) -> Iterator[str]:
-    """Yields the path or uri of the rows."""
+def _source(inputs: tuple[str, ...], row_texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yields the paths or uris of the rows."""
     from quatrain.components.serve.piped_rows import file_of
 
-    if rows and rows != STDIN:
-        click.echo(f"predicting {rows} ...", err=True)
-        yield rows
+    if inputs and inputs[0] != STDIN:
+        more = f" and {len(inputs) - 1:,} more" if len(inputs) > 1 else ""
+        click.echo(f"predicting {inputs[0]}{more} ...", err=True)
+        yield inputs
         return
-    if rows and sys.stdin is None:
+    if inputs and sys.stdin is None:
         raise click.UsageError("standard input is closed; name a file, or give rows by --row")
-    stream, name = (sys.stdin.buffer, "standard input") if rows else (_lines(row_texts), "--row")
+    stream, name = (sys.stdin.buffer, "standard input") if inputs else (_lines(row_texts), "--row")
     with file_of(stream, name) as path:
-        yield str(path)
+        yield (str(path),)
+
+
+def _engine(runner: str, pairs: Sequence[str], workers: int | None) -> EngineChoice:
+    from quatrain.components.serve.batch.choice import EngineChoice
+
+    return EngineChoice(runner, runner_options_of(pairs), workers)
 
 
 def _lines(row_texts: Sequence[str]) -> BinaryIO:
@@ -130,7 +155,9 @@ def _lines(row_texts: Sequence[str]) -> BinaryIO:
     return io.BytesIO("\n".join(lines).encode())
 
 
-def _predict(place: str, source: str, target: str | None, options: dict[str, Any]) -> Predictions:
+def _predict(
+    place: str, source: tuple[str, ...], target: str | None, options: dict[str, Any]
+) -> Predictions:
     from quatrain.components.serve import predict as prediction
     from quatrain.terminal.native_noise import native_noise_hidden
 

@@ -1,0 +1,1 @@
+"""Prediction of a table of any size: ranges in, numbered shards out, on any engine."""
