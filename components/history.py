@@ -9,6 +9,7 @@ has replaced for a minute more, or fails to open it (ESTALE).
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import read_manifest
-from quatrain.components.storage import read_file, write_file
+from quatrain.components.storage import list_names, read_file, write_file
 from quatrain.trainer.failure import Failure
 
 VERSION = 1
@@ -33,11 +34,17 @@ LOST = "lost"
 """The name of the record of examples that were deleted, but may still be in the cache."""
 LAST = "last"
 """The name of the record of the last run that was measured, whether it passed its gate or not."""
+MOVES = "moves"
+"""The folder of a record for each time that a model took the champion's place."""
+GATE = "gate"
+"""Who promotes a model without a person's word."""
 RUNS = "runs"
 """The folder of a record for each run that was measured, named by its run."""
 _RECORDS = {role: f"the statistics of {whose}" for role, whose in ROLES.items()} | {
     LOST: "the record of deleted examples",
     LAST: "the record of the last run",
+    RUNS: "the record of a run",
+    MOVES: "the record of a champion's promotion",
 }
 _RUN = {"run": str, "made": str, "split": dict, "statistics": dict}
 _MEASURED = {"run": str, "made": str} | dict.fromkeys(
@@ -47,6 +54,8 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     **dict.fromkeys(ROLES, _RUN),
     LOST: {"examples": str},
     LAST: _MEASURED,
+    RUNS: {**_MEASURED, "artifacts": dict},
+    MOVES: dict.fromkeys(("run", "before", "at", "by", "reason"), str),
 }
 """What each record has, with its type; a run may have more."""
 
@@ -62,8 +71,10 @@ def record_run(
     metadata: str = "",
     window: Mapping[str, Any] | None = None,
     roles: Iterable[str] = tuple(ROLES),
+    by: str = GATE,
+    reason: str = "",
 ) -> None:
-    """Records a run that passed its gate; each file is replaced as a whole.
+    """Records a run that passed its gate, or that a person promotes; each file is replaced whole.
 
     Args:
         root: The folder of all runs, local or gs://; if empty, nothing is recorded.
@@ -76,6 +87,8 @@ def record_run(
         metadata: The sha256 of its model's metadata.json, which lists those of the other files.
         window: The days that it has read, `first` and `last`; None without a window.
         roles: The roles that it takes: without being promoted, only that of the last run.
+        by: Who promotes it.
+        reason: Why; the gate's reasons are in metrics.json.
     """
     if not root:
         return
@@ -91,7 +104,43 @@ def record_run(
         "statistics": {key: statistics[key] for key in ("version", "kept")},
     }
     for role in roles:
-        write_file(record_uri(root, name, role), json_bytes(record))
+        if role != "champion":
+            write_file(record_uri(root, name, role), json_bytes(record))
+            continue
+        moved = _move(champion_of(root, name), run, by, reason)
+        write_file(record_uri(root, name, role), json_bytes({**record, "promoted": moved}))
+        moves(root, name)  # leaves the record of this one
+
+
+def _move(champion: Mapping[str, Any] | None, run: str, by: str, reason: str) -> dict[str, Any]:
+    """Returns how a run takes the place; one that has it already, by the same, keeps its record."""
+    kept = champion.get("promoted") if champion and champion["run"] == run else None
+    if kept and (kept["by"], kept["reason"]) == (by, reason):
+        return dict(kept)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    before = str(champion["run"]) if champion else ""
+    return {"run": run, "before": before, "at": now, "by": by, "reason": reason}
+
+
+def moves(root: str, name: str) -> list[dict[str, Any]]:
+    """Returns each time that a model took the champion's place, the oldest first.
+
+    The champion's own record says how it came to its place. So if a call was interrupted before it
+    had written the move, this one does.
+
+    Raises:
+        ArtifactError: A record cannot be read.
+    """
+    folder = record_uri(root, name, MOVES).removesuffix(".json")
+    found = {file.removesuffix(".json") for file in list_names(folder) if file.endswith(".json")}
+    champion = champion_of(root, name)
+    if champion and (move := champion.get("promoted")):
+        file = f"{move['at'].replace(':', '')}-{move['run']}"
+        if file not in found:
+            write_file(record_uri(root, name, f"{MOVES}/{file}"), json_bytes(move))
+            found.add(file)
+    read = (_read(root, name, f"{MOVES}/{file}", MOVES) for file in sorted(found))
+    return [move for move in read if move is not None]
 
 
 def read_statistics(examples: Path | str) -> dict[str, Any]:
@@ -154,6 +203,15 @@ def record_measured(root: str, name: str, record: Mapping[str, Any]) -> None:
         write_file(uri, json_bytes({"version": VERSION, **record}))
 
 
+def measured_run(root: str, name: str, run: str) -> dict[str, Any] | None:
+    """Returns the record of a run that was measured; None without one.
+
+    Raises:
+        ArtifactError: The record exists but cannot be read.
+    """
+    return _read(root, name, f"{RUNS}/{run}", RUNS)
+
+
 def last_run(root: str, name: str) -> dict[str, Any] | None:
     """Returns the record of the last run of a model that was measured; None before the first.
 
@@ -163,23 +221,24 @@ def last_run(root: str, name: str) -> dict[str, Any] | None:
     return _read(root, name, LAST) if root else None
 
 
-def _read(root: str, name: str, record: str) -> dict[str, Any] | None:
-    """Reads a record, if there is one."""
+def _read(root: str, name: str, record: str, kind: str = "") -> dict[str, Any] | None:
+    """Reads a record, if there is one; `kind` is its folder, if it has one."""
+    kind = kind or record
     uri = record_uri(root, name, record)
     try:
         found = json.loads(read_file(uri))
         if not isinstance(found, dict):
             raise ValueError(f"it is {type(found).__name__}, not an object")
-        if wrong := [k for k, t in _FIELDS[record].items() if not isinstance(found.get(k), t)]:
+        if wrong := [k for k, t in _FIELDS[kind].items() if not isinstance(found.get(k), t)]:
             raise ValueError(f"{wrong[0]!r} is absent or of another type")
         return found
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ArtifactError(f"{_RECORDS[record]} cannot be read: {Failure.of(error)}") from error
+        raise ArtifactError(f"{_RECORDS[kind]} cannot be read: {Failure.of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
-            f"{uri}, {_RECORDS[record]}, is damaged ({error}); remove it to go on without it"
+            f"{uri}, {_RECORDS[kind]}, is damaged ({error}); remove it to go on without it"
         ) from error
 
 

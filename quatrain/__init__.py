@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TrainingFailed,
     )
     from quatrain.draft.propose import Proposal
+    from quatrain.face.champions import models, promote, rollback
     from quatrain.face.check import CheckedSpec, check
     from quatrain.face.init import init
     from quatrain.face.run import run
@@ -55,6 +56,9 @@ __all__ = [
     "check",
     "init",
     "load_model",
+    "models",
+    "promote",
+    "rollback",
     "run",
     "runs",
 ]
@@ -64,6 +68,9 @@ _HOMES = {
     "init": "face.init",
     "check": "face.check",
     "CheckedSpec": "face.check",
+    "models": "face.champions",
+    "promote": "face.champions",
+    "rollback": "face.champions",
     "run": "face.run",
     "runs": "face.runs",
     "Runs": "face.runs",

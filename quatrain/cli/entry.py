@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from quatrain.cli import (
+    champions,
     compare,
     doctor,
     jobs,
@@ -74,6 +75,9 @@ _VERBS = (
     runs.list_verb,
     report.report,
     compare.compare,
+    champions.models,
+    champions.promote,
+    champions.rollback,
     predict.predict,
     serve.serve,
     tiers.tiers,

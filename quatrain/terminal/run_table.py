@@ -102,6 +102,31 @@ def run_cells(
     return titles, rows
 
 
+def champion_table(
+    entries: Sequence[Mapping[str, Any]], zone: datetime.tzinfo | None = None, year: int = 0
+) -> list[str]:
+    """Returns a line for each time that a model took the champion's place, below one of titles.
+
+    Args:
+        entries: As `quatrain.models` returns them.
+        zone: The time zone of the times; None for that of this machine.
+        year: The year that the times leave out; 0 for this one.
+    """
+    titles = ["model", "run", "since", "metric", "by", "reason"]
+    rows = [
+        [
+            entry["name"],
+            f"{entry['run']}{'*' if entry['champion'] else ''}",
+            local_time(entry["at"], zone, year),
+            _metric(entry["metric"], named=True),
+            entry["by"],
+            entry["reason"],
+        ]
+        for entry in entries
+    ]
+    return [*align([titles, *rows]), "* the champion"] if rows else []
+
+
 def short_ids(runs: Sequence[RunDocument]) -> dict[str, str]:
     """Returns ids without what all runs share, each still a part of one id alone.
 

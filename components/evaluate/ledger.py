@@ -1,0 +1,87 @@
+"""A person's word on the champion: another measured model takes its place, or the one before."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from quatrain.components import history
+from quatrain.components.errors import ArtifactError
+from quatrain.components.folder import read_manifest
+from quatrain.components.serve.served_model import METADATA
+from quatrain.components.storage import read_file
+
+
+def promote_run(root: str, name: str, run: str, by: str, reason: str) -> dict[str, Any]:
+    """Makes the model of a measured run the champion, whatever its gate decided.
+
+    Args:
+        root: The folder of all runs, local or gs://.
+        name: The name of the model.
+        run: The run.
+        by: Who promotes it.
+        reason: Why.
+
+    Returns:
+        The move, as `history.moves` lists it.
+
+    Raises:
+        ArtifactError: The run was not measured, or its artifacts are gone or were altered.
+    """
+    record = history.measured_run(root, name, run)
+    if record is None:
+        raise ArtifactError(
+            f"{root}/{name} has no record of a run {run!r} that was measured; `quatrain list "
+            f"{name}` shows those that were, and a quick run is never promoted"
+        )
+    places = record["artifacts"]
+    metrics = read_manifest(places["evaluation"], "metrics.json", "evaluate")
+    expected, uri = metrics["made_by"]["metadata"], f"{places['model']}/model/{METADATA}"
+    try:
+        digest = hashlib.sha256(read_file(uri)).hexdigest()
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"the model of run {run} is not at {places['model']} any more; name another run, "
+            f"which has kept its artifacts"
+        ) from error
+    if digest != expected:
+        raise ArtifactError(
+            f"{uri} is not the one that was measured: its sha256 is {digest[:12]}..., metrics.json "
+            f"says {expected[:12]}...; name another run, whose model was not altered"
+        )
+    manifest = read_manifest(places["examples"], "manifest.json", "preprocess")
+    history.record_run(
+        root,
+        name,
+        run,
+        str(record["made"]),
+        Path(places["examples"]) if places["examples"].startswith("/") else places["examples"],
+        model=places["model"],
+        split=metrics["made_by"]["split"],
+        metadata=expected,
+        window=manifest.get("window"),
+        roles=("champion",),
+        by=by,
+        reason=reason,
+    )
+    return history.moves(root, name)[-1]
+
+
+def run_before(root: str, name: str) -> str:
+    """Returns the run whose model was the champion before the one that is it now.
+
+    Raises:
+        ArtifactError: There is no champion, or none before it is known.
+    """
+    champion = history.champion_of(root, name)
+    if champion is None:
+        raise ArtifactError(
+            f"{root}/{name} has no champion to take back; name a run by `quatrain promote`"
+        )
+    before = champion.get("promoted", {}).get("before", "")
+    if not before:
+        raise ArtifactError(
+            f"{root}/{name} has no champion before run {champion['run']}; name a run by --to RUN"
+        )
+    return str(before)

@@ -1,0 +1,79 @@
+"""The verbs about the champions: models lists them, promote and rollback change who it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from quatrain.cli import completion
+from quatrain.cli.options import JSON, ROOT, with_options
+
+REASON = click.option(
+    "--reason", required=True, metavar="TEXT", help="Say why; it is recorded with your name."
+)
+
+
+@click.command()
+@click.argument("name", required=False, default="", shell_complete=completion.models)
+@with_options(*ROOT)
+@JSON
+def models(name: str, root: str, cloud: str, as_json: bool) -> None:
+    """List who has held the champion's place of model NAME, or each model's champion.
+
+    
+    Example:
+      quatrain models flights
+    """
+    from quatrain.face.champions import models
+    from quatrain.terminal.json_text import json_text
+    from quatrain.terminal.run_table import champion_table
+
+    found = models(name, root=root, cloud=cloud)
+    for line in [json_text(found)] if as_json else champion_table(found):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("run", metavar="RUN", shell_complete=completion.runs)
+@REASON
+@with_options(*ROOT)
+@JSON
+def promote(run: str, reason: str, root: str, cloud: str, as_json: bool) -> None:
+    """Make the model of a measured RUN the champion, whatever its gate decided.
+
+    RUN is a folder, gs://ROOT/NAME/RUN, or an id below the root: a part of it, NAME/ID or latest.
+    The model must be where its run left it, with the digest that was measured.
+
+    \b
+    Example:
+      quatrain promote flights/latest --reason "new label, not comparable"
+    """  # noqa: D301
+    from quatrain.face.champions import promote
+
+    _print(promote(run, reason, root=root, cloud=cloud), as_json)
+
+
+@click.command()
+@click.argument("name", metavar="NAME", shell_complete=completion.models)
+@click.option("--to", default="", metavar="ID", help="The run to go back to. [default: the last]")
+@REASON
+@with_options(*ROOT)
+@JSON
+def rollback(name: str, to: str, reason: str, root: str, cloud: str, as_json: bool) -> None:
+    """Give the place of model NAME's champion back to the one before.
+
+    \b
+    Example:
+      quatrain rollback flights --reason "late labels were wrong"
+    """  # noqa: D301
+    from quatrain.face.champions import rollback
+
+    _print(rollback(name, reason, to=to, root=root, cloud=cloud), as_json)
+
+
+def _print(move: dict[str, Any], as_json: bool) -> None:
+    from quatrain.terminal.json_text import json_text
+
+    before = f"in place of run {move['before']}" if move["before"] else "the first"
+    click.echo(json_text(move) if as_json else f"run {move['run']} is the champion, {before}")

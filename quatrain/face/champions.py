@@ -1,0 +1,165 @@
+"""Who is the champion, who was, and how a person changes that."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+from typing import Any
+
+from quatrain.calls import public
+from quatrain.components import history
+from quatrain.components.errors import QuatrainError
+from quatrain.components.evaluate import ledger
+from quatrain.components.storage import is_remote
+from quatrain.components.wording import near
+from quatrain.local.runs import follow_champion
+from quatrain.results.find import find_place
+from quatrain.results.listing import Root, RunsNotFound, list_models, open_root
+from quatrain.results.records import read_record
+from quatrain.results.run_files import files_of_run
+from quatrain.results.summary import RunSummary
+
+
+@public
+def promote(
+    run: str | os.PathLike[str],
+    reason: str,
+    *,
+    root: str | os.PathLike[str] = "",
+    cloud: str | os.PathLike[str] = "",
+) -> dict[str, Any]:
+    """Makes the model of a measured run the champion, whatever its gate decided.
+
+    Args:
+        run: The run: its folder, gs://ROOT/NAME/RUN, or an id below the root.
+        reason: Why; it is recorded with the name of the user.
+        root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud settings,
+            or `runs`.
+        cloud: A file of cloud settings.
+
+    Returns:
+        The move: `run`, the run `before` it, `at`, `by` and `reason`.
+
+    Raises:
+        QuatrainError: There is no such run, it was not measured, or its artifacts are gone.
+    """
+    where = open_root(os.fspath(root), os.fspath(cloud), check=False)
+    place = files_of_run(find_place(os.fspath(run), where)).place.rstrip("/")
+    if not is_remote(place):
+        place = str(Path(place).resolve())
+    of_model, _, id_ = place.rpartition("/")
+    of_all, _, name = of_model.rpartition("/")
+    return _move(of_all, name, id_, reason)
+
+
+@public
+def rollback(
+    name: str,
+    reason: str,
+    *,
+    to: str = "",
+    root: str | os.PathLike[str] = "",
+    cloud: str | os.PathLike[str] = "",
+) -> dict[str, Any]:
+    """Gives the place back to the champion before, or to the model of another run.
+
+    Args:
+        name: The model.
+        reason: Why; it is recorded with the name of the user.
+        to: The id of a run; if empty, the champion before the one that is it now.
+        root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud settings,
+            or `runs`.
+        cloud: A file of cloud settings.
+
+    Returns:
+        The move: `run`, the run `before` it, `at`, `by` and `reason`.
+
+    Raises:
+        QuatrainError: There is no champion before, or its artifacts are gone.
+    """
+    where = open_root(os.fspath(root), os.fspath(cloud))
+    return _move(_full(where), name, to or ledger.run_before(where.uri, name), reason)
+
+
+@public
+def models(
+    name: str = "",
+    *,
+    root: str | os.PathLike[str] = "",
+    cloud: str | os.PathLike[str] = "",
+) -> list[dict[str, Any]]:
+    """Lists who has held the champion's place of a model, or the champion of each model.
+
+    Args:
+        name: The model; if empty, each one with its champion.
+        root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud settings,
+            or `runs`.
+        cloud: A file of cloud settings.
+
+    Returns:
+        For each time that a model took the place, the newest first: `name`, `run`, `before` (the
+        run in whose place), `at`, `by`, `reason`, `champion` (whether it has the place now),
+        `metadata` (the sha256 of its metadata.json) and `window` (the days of its rows) of the
+        champion, and of each `metric`, `decision`, `test_rows` and `code`, None where unknown.
+
+    Raises:
+        QuatrainError: The root cannot be read, or has no such model.
+    """
+    where = open_root(os.fspath(root), os.fspath(cloud))
+    names = list_models(where)
+    if name and name not in names:
+        raise RunsNotFound(f"{where.uri} has no model {name!r}{near(name, names)}")
+    if name:
+        return _holders(where.uri, name)
+    holders = (_holders(where.uri, each) for each in names)
+    return [entry for each in holders for entry in each if entry["champion"]]
+
+
+def _holders(root: str, name: str) -> list[dict[str, Any]]:
+    """Returns each time that a model took the place, the newest first."""
+    moves, now = history.moves(root, name), history.champion_of(root, name)
+    if now and not moves:  # promoted by 0.1 or 0.2.0, which recorded no moves
+        moves = [{"run": now["run"], "before": "", "at": "", "by": "", "reason": ""}]
+    entries: list[dict[str, Any]] = []
+    for move in reversed(moves):
+        is_now = now is not None and not entries
+        summary = read_record(root, name, move["run"])
+        measured = (summary.measured if isinstance(summary, RunSummary) else None) or {}
+        entries.append(
+            {
+                "name": name,
+                **move,
+                "champion": is_now,
+                "metadata": now["metadata"] if now and is_now else None,
+                "window": now.get("window") if now and is_now else None,
+                "metric": summary.metric if isinstance(summary, RunSummary) else None,
+                "decision": measured.get("gate", {}).get("decision"),
+                "test_rows": measured.get("test_rows"),
+                "code": measured.get("code"),
+            }
+        )
+    return entries
+
+
+def _full(root: Root) -> str:
+    return str(Path(root.uri).resolve()) if root.is_here else root.uri
+
+
+def _move(root: str, name: str, run: str, reason: str) -> dict[str, Any]:
+    if not reason.strip():
+        raise QuatrainError(
+            f"no reason for run {run}; add a few words that say why, by --reason TEXT"
+        )
+    move = ledger.promote_run(root, name, run, _user(), reason)
+    if not is_remote(root):
+        follow_champion(Path(root, name))
+    return move
+
+
+def _user() -> str:
+    """Returns the name of the user, or the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"user {os.getuid()}"
