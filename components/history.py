@@ -108,8 +108,10 @@ def record_run(
             write_file(record_uri(root, name, role), json_bytes(record))
             continue
         moved = _move(champion_of(root, name), run, by, reason)
+        # Before the champion's own record: a move without it has not taken place.
+        file = f"{MOVES}/{moved['at'].replace(':', '')}-{run}"
+        write_file(record_uri(root, name, file), json_bytes(moved))
         write_file(record_uri(root, name, role), json_bytes({**record, "promoted": moved}))
-        moves(root, name)  # leaves the record of this one
 
 
 def _move(champion: Mapping[str, Any] | None, run: str, by: str, reason: str) -> dict[str, Any]:
@@ -125,22 +127,25 @@ def _move(champion: Mapping[str, Any] | None, run: str, by: str, reason: str) ->
 def moves(root: str, name: str) -> list[dict[str, Any]]:
     """Returns each time that a model took the champion's place, the oldest first.
 
-    The champion's own record says how it came to its place. So if a call was interrupted before it
-    had written the move, this one does.
+    They are the moves that led to the champion. One that was interrupted before it had written the
+    champion's record, or that another overtook, is not among them.
 
     Raises:
         ArtifactError: A record cannot be read.
     """
-    folder = record_uri(root, name, MOVES).removesuffix(".json")
-    found = {file.removesuffix(".json") for file in list_names(folder) if file.endswith(".json")}
     champion = champion_of(root, name)
-    if champion and (move := champion.get("promoted")):
-        file = f"{move['at'].replace(':', '')}-{move['run']}"
-        if file not in found:
-            write_file(record_uri(root, name, f"{MOVES}/{file}"), json_bytes(move))
-            found.add(file)
-    read = (_read(root, name, f"{MOVES}/{file}", MOVES) for file in sorted(found))
-    return [move for move in read if move is not None]
+    move = champion.get("promoted") if champion else None
+    if not move:
+        return []
+    folder = record_uri(root, name, MOVES).removesuffix(".json")
+    files = sorted(list_names(folder), reverse=True)
+    read = (_read(root, name, f"{MOVES}/{f.removesuffix('.json')}", MOVES) for f in files)
+    found = [dict(move)]
+    for earlier in read:
+        last = found[-1]
+        if earlier and earlier["at"] < last["at"] and earlier["run"] == last["before"]:
+            found.append(earlier)
+    return found[::-1]
 
 
 def read_statistics(examples: Path | str) -> dict[str, Any]:

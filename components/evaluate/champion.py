@@ -180,7 +180,7 @@ def _why_moved(root: str, run: str, metrics: Mapping[str, Any]) -> str:
 
     A gate that is repeated after its run has taken the place takes it again.
     """
-    record = history.earlier_runs(root, metrics["name"]).get("champion")
+    record = history.champion_of(root, metrics["name"]) if root else None
     compared = metrics["champion"]["run"] if metrics["champion"] else ""
     if record is None or record["run"] in (run, compared):
         return ""

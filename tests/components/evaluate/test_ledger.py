@@ -78,14 +78,25 @@ def test_the_gate_and_a_person_promote_and_each_time_is_recorded(root: Path) -> 
     assert listed[-1] == back
 
 
-def test_a_move_that_a_crash_left_out_is_written_by_the_next_call(root: Path) -> None:
+def test_a_move_that_a_crash_cut_short_has_not_taken_place(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = champion(root)
+
+    def write(uri: str, data: bytes) -> None:
+        if uri.endswith("champion.json"):
+            raise KeyboardInterrupt
+        write_file(uri, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "write_file", write)
+        with pytest.raises(KeyboardInterrupt):
+            promote_run(str(root), NAME, "run-2", "ada", "try it")
+    assert champion(root) == before
+    assert len(list((root / NAME / "statistics/moves").iterdir())) == 2
+    assert [m["run"] for m in history.moves(str(root), NAME)] == ["run-1"]
     promote_run(str(root), NAME, "run-2", "ada", "try it")
-    folder = root / NAME / "statistics/moves"
-    last = max(folder.iterdir())
-    text = last.read_text()
-    last.unlink()  # as if the process had ended after it had written champion.json
     assert [m["run"] for m in history.moves(str(root), NAME)] == ["run-1", "run-2"]
-    assert last.read_text() == text
 
 
 def test_the_same_word_twice_is_one_move(root: Path) -> None:
