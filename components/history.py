@@ -69,7 +69,6 @@ def record_run(
     model: str = "",
     split: Mapping[str, Any] | None = None,
     metadata: str = "",
-    window: Mapping[str, Any] | None = None,
     roles: Iterable[str] = tuple(ROLES),
     by: str = GATE,
     reason: str = "",
@@ -85,14 +84,15 @@ def record_run(
         model: The artifact of its train step, by its path or uri.
         split: The settings that decided the split of its rows.
         metadata: The sha256 of its model's metadata.json, which lists those of the other files.
-        window: The days that it has read, `first` and `last`; None without a window.
         roles: The roles that it takes: without being promoted, only that of the last run.
         by: Who promotes it.
         reason: Why; the gate's reasons are in metrics.json.
     """
     if not root:
         return
-    statistics = read_statistics(examples)
+    manifest = read_manifest(examples, "manifest.json", "preprocess")
+    statistics = _statistics_of(examples, manifest)
+    window = manifest.get("window")  # the days that the run has read
     record = {
         "version": VERSION,
         "run": run,
@@ -154,7 +154,10 @@ def read_statistics(examples: Path | str) -> dict[str, Any]:
     Raises:
         ArtifactError: The examples are not complete.
     """
-    manifest = read_manifest(examples, "manifest.json", "preprocess")
+    return _statistics_of(examples, read_manifest(examples, "manifest.json", "preprocess"))
+
+
+def _statistics_of(examples: Path | str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     sha256 = manifest["files"]["statistics.json"]
     return read_manifest(examples, "statistics.json", "preprocess", sha256)
 

@@ -158,7 +158,6 @@ def settle(
     history.record_measured(root, name, measured_run(made_of, metrics, artifacts))
     require_passed(metrics, model_uri)
     is_promoted = decision.decision == PROMOTE
-    window = read_manifest(examples, "manifest.json", "preprocess").get("window")
     history.record_run(
         root,
         name,
@@ -168,7 +167,6 @@ def settle(
         model=model_uri,
         split=metrics["made_by"]["split"],
         metadata=metrics["made_by"]["metadata"],
-        window=window,
         roles=history.ROLES if is_promoted else ("previous",),
     )
     words = "promoted" if is_promoted else f"held: {decision.why}"

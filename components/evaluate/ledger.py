@@ -50,7 +50,6 @@ def promote_run(root: str, name: str, run: str, by: str, reason: str) -> dict[st
             f"{uri} is not the one that was measured: its sha256 is {digest[:12]}..., metrics.json "
             f"says {expected[:12]}...; name another run, whose model was not altered"
         )
-    manifest = read_manifest(places["examples"], "manifest.json", "preprocess")
     history.record_run(
         root,
         name,
@@ -60,7 +59,6 @@ def promote_run(root: str, name: str, run: str, by: str, reason: str) -> dict[st
         model=places["model"],
         split=metrics["made_by"]["split"],
         metadata=expected,
-        window=manifest.get("window"),
         roles=("champion",),
         by=by,
         reason=reason,
