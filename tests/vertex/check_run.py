@@ -41,7 +41,7 @@ MOST_CALLS = {
     "plan": 10,
     "custom-training-job-2": 50,
     "measure": 56,
-    "gate": 19,
+    "gate": 22,
 }
 """The requests of a step, as each takes 50 to 100 ms at Google. Those of the training allow for a
 further checkpoint, which is due after a minute, and those of package and measure for the records of

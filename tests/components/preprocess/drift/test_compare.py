@@ -367,7 +367,7 @@ def test_in_a_bucket_a_replaced_record_is_read_at_once_and_without_a_mount(
                 "previous": run,
                 "champion": run,
             }
-        assert set(names) == {
+        assert {name for name in names if "/moves/" not in name} == {
             "root/t/statistics/previous.json",
             "root/t/statistics/champion.json",
         }
