@@ -112,7 +112,7 @@ def test_the_report_is_a_page_that_the_console_and_a_browser_show(
 def test_a_step_makes_few_calls(first: Driver) -> None:
     calls = {a.task: len(a.requests) for a in first.attempts}
     assert calls.keys() == MOST_CALLS.keys()
-    assert {name: calls[name] for name, most in MOST_CALLS.items() if calls[name] > most} == {}, calls
+    assert {task: calls[task] for task, most in MOST_CALLS.items() if calls[task] > most} == {}
 
 
 def test_tensorboard_finds_every_epoch_in_the_bucket(vertex: Machine, first: Driver) -> None:
