@@ -119,8 +119,9 @@ def models(
 def _holders(root: str, name: str) -> list[dict[str, Any]]:
     """Returns each time that a model took the place, the newest first."""
     moves, now = history.moves(root, name), history.champion_of(root, name)
-    if now and not moves:  # promoted by 0.1 or 0.2.0, which recorded no moves
-        moves = [{"run": now["run"], "before": "", "at": "", "by": "", "reason": ""}]
+    # One of an earlier version was promoted without a record of the move.
+    if first := moves[0]["before"] if moves else now and now["run"]:
+        moves.insert(0, {"run": first, "before": "", "at": "", "by": "", "reason": ""})
     entries: list[dict[str, Any]] = []
     for move in reversed(moves):
         is_now = now is not None and not entries

@@ -192,3 +192,17 @@ def test_models_lists_who_held_the_place(root: Path) -> None:
     assert lines[1].split()[:2] == [NAME, "run-2*"]
     assert lines[1].endswith("try it")
     assert lines[-1] == "* the champion"
+
+
+def test_a_champion_of_an_earlier_version_is_listed_without_a_time(root: Path) -> None:
+    record = root / NAME / "statistics/champion.json"
+    document = json.loads(record.read_text())
+    del document["promoted"]
+    record.write_text(json.dumps(document))
+    shutil.rmtree(root / NAME / "statistics/moves")
+    (only,) = quatrain.models(NAME, root=root)
+    assert (only["run"], only["at"], only["champion"]) == ("run-1", "", True)
+    quatrain.promote(f"{NAME}/run-2", "try it", root=root)
+    listed = [(e["run"], e["by"] != "") for e in quatrain.models(NAME, root=root)]
+    assert listed == [("run-2", True), ("run-1", False)]
+    assert quatrain.rollback(NAME, "no better", root=root)["run"] == "run-1"
