@@ -1,8 +1,7 @@
 """The decision on a model: promote it, hold it while the champion stays, or fail the run.
 
-A model is compared with R, the better one, on today's test rows, of the champion and the best
-earlier model of its name. Against the champion alone, models that are each a little worse than the
-one before, within the margin, would slide down without an end.
+A model is compared with the champion alone. Models that are each a little worse than the one
+before, but proved to be within the margin, can slide down.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from quatrain.components.evaluate.gate import against_rival, rival_of
+from quatrain.components.evaluate.gate import against_champion, compared_champion
 from quatrain.components.specification.schema import ChampionLimit
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted
@@ -63,10 +62,10 @@ def held(measured: Mapping[str, Any], limit: ChampionLimit) -> Decision | None:
     if champion["why"]:
         sentence = f"not compared with the champion, run {champion['run']}: {champion['why']}"
         return Decision(HOLD, f"{sentence}, {STAYS}")
-    rival = rival_of(measured)
+    rival = compared_champion(measured)
     if rival is None:  # it is compared, or `why` says why not
         return None
-    worse, sentence = rival["worse"], against_rival(measured)
+    worse, sentence = rival["worse"], against_champion(measured)
     if worse["value"] is None or worse["high"] is None:
         return Decision(HOLD, f"{sentence}, {STAYS}")
     if worse["high"] <= limit.margin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 from quatrain.components import history
@@ -55,7 +54,7 @@ def promote_run(root: str, name: str, run: str, by: str, reason: str) -> dict[st
         name,
         run,
         str(record["made"]),
-        Path(places["examples"]) if places["examples"].startswith("/") else places["examples"],
+        places["examples"],
         model=places["model"],
         split=metrics["made_by"]["split"],
         metadata=expected,

@@ -17,11 +17,11 @@ from quatrain.components.evaluate.gate import (
     FEW_ROWS,
     WHERE_TO_LOOK,
     against_opponent,
+    compared_champion,
     is_worse,
     losses_of,
     meets,
     prior_of,
-    rival_of,
 )
 from quatrain.components.evaluate.measures.metrics import loss_of
 from quatrain.components.preprocess.checks.split_problems import leak_warnings
@@ -267,16 +267,12 @@ def _of_bias(measured: Mapping[str, Any]) -> Iterator[RunWarning]:
 
 def _of_champion(measured: Mapping[str, Any], limit: ChampionLimit) -> Iterator[RunWarning]:
     """Yields why the model is held, unless it fails by the comparison."""
-    rival = rival_of(measured)
+    rival = compared_champion(measured)
     if rival and limit.fail is not None and is_worse(rival["worse"], limit.fail):
         return
     if decision := held(measured, limit):
         compared = not measured["champion"]["why"]
         yield RunWarning("champion" if compared else "not_compared", decision.why)
-    best = measured.get("best")
-    if rival and best and best["why"]:
-        sentence = f"not compared with the best earlier model, run {best['run']}: {best['why']}"
-        yield RunWarning("not_compared", sentence)
 
 
 def _of_opponent(measured: Mapping[str, Any], limit: OpponentLimit) -> Iterator[RunWarning]:
