@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quatrain.calls import public
@@ -16,8 +16,8 @@ from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted
-from quatrain.face.data import Data, frame_not_its_file
-from quatrain.face.specs import Spec, local_path, read_spec
+from quatrain.face.data import Data
+from quatrain.face.specs import Spec, call_spec, local_path
 from quatrain.terminal.console import progress_stream, rows_in_words
 from quatrain.terminal.heartbeat import heartbeat
 from quatrain.validation import sample
@@ -107,16 +107,20 @@ def check(
         at: The end of source.window, if not now, such as 2013-07-01.
         cloud: A file of cloud settings, with which to check the run too.
         train: Whether to train a step on a sample, too, as a test of one's own model.py.
-        root: The folder of all runs, where a table in memory is written.
+        root: The folder of all runs, where a table in memory is kept if the spec fits it.
 
     Raises:
         SpecError: The spec is wrong or does not fit its rows; the message lists every mistake.
         PackageError: The trainer cannot train, or its model does not answer.
         QuatrainError: The tier, the trainer or the cloud settings are wrong.
     """
-    with heartbeat("check", progress_stream()), frame_not_its_file(data, local_path(root)):
-        model_spec, name = read_spec(spec, set, data, root)
-        return _checked(model_spec, name, tier, at, cloud, train)
+    with heartbeat("check", progress_stream()), call_spec(spec, set, data, root) as call:
+        checked = _checked(call.spec, call.name, tier, at, cloud, train)
+        kept, frame = call.keep(), call.frame
+    if frame is None:
+        return checked
+    warnings = [text.replace(str(frame.partial), str(frame.path)) for text in checked.warnings]
+    return replace(checked, spec=kept, warnings=warnings)
 
 
 def _checked(

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.source import is_table
 from quatrain.components.storage import plain_name
-from quatrain.local.frame_files import FOLDER, write_frame
+from quatrain.local.frame_files import FOLDER
 
 _FORMATS = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl"}
 """The format of a file by its suffix."""
@@ -31,6 +31,11 @@ Data = str | os.PathLike[str] | Frame
 """The path, glob or uri of a table, or a table in memory."""
 
 
+def is_frame(data: Data | None) -> TypeGuard[Frame]:
+    """Returns whether the data of a call is a table in memory."""
+    return data is not None and not isinstance(data, str | os.PathLike)
+
+
 @contextmanager
 def frame_not_its_file(data: Data | None, root: Path) -> Iterator[None]:
     """Lets errors say `the frame` where they name the file of one, which its owner never wrote.
@@ -42,14 +47,14 @@ def frame_not_its_file(data: Data | None, root: Path) -> Iterator[None]:
     try:
         yield
     except QuatrainError as error:
-        if data is not None and not isinstance(data, str | os.PathLike):
+        if is_frame(data):
             roots = "|".join(re.escape(str(place)) for place in (root.absolute(), root))
             file = rf"(?:{roots})/[^/\n]+/{FOLDER}/\.?[0-9a-f]+\.parquet"
             error.args = (re.sub(file, "the frame", str(error)), *error.args[1:])
         raise
 
 
-def replaced_source(former: Any, data: Data, folder: Path) -> dict[str, Any]:
+def replaced_source(former: Any, uri: str, of_frame: bool) -> dict[str, Any]:
     """Returns a source that takes its rows from other data.
 
     What a spec says about the text of its files holds for files of the same format. A table in
@@ -57,18 +62,14 @@ def replaced_source(former: Any, data: Data, folder: Path) -> dict[str, Any]:
 
     Args:
         former: The section `source` of a spec.
-        data: The data of a call.
-        folder: The absolute folder of the model's runs.
+        uri: The path, glob or uri of the other data.
+        of_frame: Whether that is the file of a table in memory.
     """
-    if isinstance(data, str | os.PathLike):
-        uri, is_frame = os.fspath(data), False
-    else:
-        uri, is_frame = str(write_frame(data, folder)), True
     settings = dict(former) if isinstance(former, Mapping) else {}
     if is_table(uri):
         return {"uri": uri}
     of_former = settings.get("format", "csv")
     suffix = os.path.splitext(plain_name(uri))[1]
-    format_ = "parquet" if is_frame else _FORMATS.get(suffix, of_former)
-    same = settings if format_ == of_former and not is_frame else {}
+    format_ = "parquet" if of_frame else _FORMATS.get(suffix, of_former)
+    same = settings if format_ == of_former and not of_frame else {}
     return {**same, "uri": uri, "format": format_}

@@ -15,11 +15,12 @@ from quatrain.components.engine.names import LOCAL
 from quatrain.components.errors import QuatrainError
 from quatrain.components.login import check_login
 from quatrain.components.package.publishing import check_trainer
+from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.times import window_end
 from quatrain.components.train.plan import resolve_tier
 from quatrain.components.uris import DEFAULT_ROOT
-from quatrain.face.data import Data, frame_not_its_file
-from quatrain.face.specs import Spec, local_path, read_spec
+from quatrain.face.data import Data
+from quatrain.face.specs import Spec, call_spec, local_path
 from quatrain.local.run import StepFailed, run_pipeline
 from quatrain.pipelines.compiled import compile_pipeline
 from quatrain.results.run import Run
@@ -76,13 +77,9 @@ def run(
     if pipeline is None:
         engine.check(runner, options)
         engine.check_here(runner)
-    with frame_not_its_file(data, local_path(root)):
-        model_spec, _ = read_spec(spec, set, data, root)
-    resolve_tier(model_spec, tier)  # a wrong tier should not cost the minutes of preprocessing
-    check_trainer(model_spec.train.trainer or "")
-    for uri in model_spec.source.uri:
-        check_login(uri)
-    window_end(model_spec.source.window, at)
+    with call_spec(spec, set, data, root) as call:
+        _check_before(call.spec, tier, at)
+        model_spec = call.keep()
     with tempfile.TemporaryDirectory(prefix="quatrain-compile-") as folder:
         path = local_path(pipeline) if pipeline else None
         try:
@@ -104,3 +101,12 @@ def run(
                 error.run = Run(error.folder, root=root)
             raise
     return Run(finished.folder, root=root)
+
+
+def _check_before(spec: ModelSpec, tier: str, at: str) -> None:
+    """Refuses what would fail after minutes of preprocessing; the arguments are those of `run`."""
+    resolve_tier(spec, tier)
+    check_trainer(spec.train.trainer or "")
+    for uri in spec.source.uri:
+        check_login(uri)
+    window_end(spec.source.window, at)

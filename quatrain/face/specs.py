@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,9 +15,9 @@ import numpy as np
 from quatrain.components.documents import MAX_DEPTH
 from quatrain.components.errors import SpecError
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import a_or_an
-from quatrain.face.data import Data, replaced_source
+from quatrain.face.data import Data, frame_not_its_file, is_frame, replaced_source
+from quatrain.local.frame_files import FrameFile, frame_file
 from quatrain.validation.load import Overrides, complete, read_document
 from quatrain.validation.typos import validate_with_source
 
@@ -26,33 +28,77 @@ Spec: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Proposal"
 """The path of a spec, a proposal, or the sections of a spec with paths from the current folder."""
 
 
-def read_spec(
-    spec: Spec,
-    overrides: Overrides = (),
-    data: Data | None = None,
-    root: str | os.PathLike[str] = DEFAULT_ROOT,
-) -> tuple[ModelSpec, str]:
-    """Returns the spec of a call and its name in messages.
+@dataclass(frozen=True)
+class CallSpec:
+    """The spec of a call.
+
+    Attributes:
+        spec: The spec, which reads a table in memory from a file that goes when the call ends.
+        name: Its name in messages.
+        frame: The file of a table in memory; None if the call has no such table.
+    """
+
+    spec: ModelSpec
+    name: str
+    frame: FrameFile | None = None
+
+    def keep(self) -> ModelSpec:
+        """Keeps the file of a table in memory, and returns the spec that reads it there."""
+        if self.frame is None:
+            return self.spec
+        self.frame.keep()
+        document = self.spec.as_document()
+        document["source"]["uri"] = [str(self.frame.path)]
+        return ModelSpec.model_validate(document)
+
+
+def read_spec(spec: Spec, overrides: Overrides = ()) -> CallSpec:
+    """Returns the spec of a call that takes its rows from the spec's own source.
 
     A proposal that was written is read from its file, which may have been edited since.
 
     Args:
         spec: The spec as it was passed.
         overrides: Settings that replace those of the spec.
-        data: A table that replaces the spec's source; one in memory is written below the root.
-        root: The folder of all runs.
 
     Raises:
         SpecError: It is none, or is wrong; every problem at once, each with its place.
     """
     document, name = _document(_without_proposal(spec), _overrides(overrides))
-    if data is not None:
+    return CallSpec(validate_with_source(document, name), name)
+
+
+@contextmanager
+def call_spec(
+    spec: Spec, overrides: Overrides, data: Data | None, root: str | os.PathLike[str]
+) -> Iterator[CallSpec]:
+    """Yields the spec of a call, and leaves no file of a table in memory that it does not keep.
+
+    Errors name such a table, as its owner never saw the file.
+
+    Args:
+        spec: The spec as it was passed.
+        overrides: Settings that replace those of the spec.
+        data: A table that replaces the spec's source; None keeps it.
+        root: The folder of all runs, below which a table in memory is written.
+
+    Raises:
+        SpecError: As `read_spec` raises.
+        FrameError: A table in memory is none, or cannot be written.
+    """
+    if data is None:
+        yield read_spec(spec, overrides)
+        return
+    with frame_not_its_file(data, local_path(root)):
+        document, name = _document(_without_proposal(spec), _overrides(overrides))
         from quatrain.draft.infer import model_name
 
         folder = local_path(root).absolute() / model_name(str(document.get("name")))
-        document["source"] = replaced_source(document.get("source"), data, folder)
-        complete(document, Path.cwd())
-    return validate_with_source(document, name), name
+        with frame_file(data, folder) if is_frame(data) else nullcontext() as frame:
+            uri = str(frame.partial) if frame else os.fspath(data)  # type: ignore[arg-type]
+            document["source"] = replaced_source(document.get("source"), uri, frame is not None)
+            complete(document, Path.cwd())
+            yield CallSpec(validate_with_source(document, name), name, frame)
 
 
 def _without_proposal(spec: Spec) -> Spec:

@@ -11,7 +11,7 @@ import pytest
 
 import quatrain
 from quatrain.components.preprocess.run import preprocess
-from quatrain.face.specs import read_spec
+from quatrain.face.specs import call_spec
 
 TAXI = Path(__file__).parents[1] / "draft/tables/taxi.csv"
 FRAMES = {
@@ -43,7 +43,8 @@ def test_every_frame_gives_the_examples_of_its_csv(root: Path, tmp_path: Path) -
     expected = prepared(proposal.spec, tmp_path / "csv")
     assert len(expected) >= 3
     for name, frame in FRAMES.items():
-        spec, _ = read_spec(proposal, data=frame(), root=root)
+        with call_spec(proposal, (), frame(), root) as call:
+            spec = call.keep()
         assert spec.source.uri[0].startswith(f"{root}/taxi/data/")
         assert prepared(spec, tmp_path / name) == expected, name
 
@@ -142,6 +143,31 @@ def test_a_failed_init_leaves_the_file_of_one_that_succeeded(root: Path) -> None
     with pytest.raises(quatrain.SpecError):
         quatrain.init(frame, "tip")
     assert [str(path) for path in (root / "model/data").iterdir()] == [uri]
+
+
+def test_a_check_or_a_run_that_fails_leaves_no_copy_of_its_frame(root: Path) -> None:
+    proposal = quatrain.init(TAXI, "tips")
+    frame = pl.read_csv(TAXI)
+    mistakes: list[Any] = [
+        lambda: quatrain.check(proposal, data=frame.drop("tips")),
+        lambda: quatrain.check(proposal, data=frame, tier="HUGE"),
+        lambda: quatrain.check(proposal, data=frame, set={"label": "tip"}),
+        lambda: quatrain.run(proposal, data=frame, tier="HUGE"),
+        lambda: quatrain.run(proposal, data=frame, set={"label": "tip"}),
+        lambda: quatrain.run(proposal, data=frame, at="noon"),
+    ]
+    for call in mistakes:
+        with pytest.raises(quatrain.QuatrainError) as refusal:
+            call()
+        assert ".parquet" not in str(refusal.value)
+        assert not root.exists()
+
+
+def test_a_check_that_succeeds_keeps_its_frame_for_the_run(root: Path) -> None:
+    checked = quatrain.check(quatrain.init(TAXI, "tips"), data=pl.read_csv(TAXI))
+    (uri,) = checked.spec.source.uri
+    assert list(Path(uri).parent.iterdir()) == [Path(uri)]
+    assert quatrain.check(checked.spec.as_document()).rows == checked.rows
 
 
 def test_check_names_the_frame_not_its_file(root: Path) -> None:

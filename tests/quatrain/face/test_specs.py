@@ -32,7 +32,7 @@ def test_a_path_a_proposal_and_a_dict_are_the_same_spec(folder: Path) -> None:
     proposal = quatrain.init("toys.csv", "new")
     written = proposal.write("again.yaml")
     specs = ["toys.yaml", folder / "toys.yaml", document_of(folder), proposal, written]
-    sha256 = {read_spec(spec)[0].sha256 for spec in specs}
+    sha256 = {read_spec(spec).spec.sha256 for spec in specs}
     assert len(sha256) == 1
 
 
@@ -40,21 +40,20 @@ def test_a_proposal_that_was_written_is_read_from_its_file(folder: Path) -> None
     written = quatrain.init("toys.csv", "new", output="mine.yaml")
     assert written.path is not None
     written.path.write_text(written.path.read_text().replace("name: mine", "name: edited"))
-    assert read_spec(written)[0].name == "edited"
+    assert read_spec(written).spec.name == "edited"
 
 
 def test_settings_are_values_by_key_or_texts_as_on_the_command_line(folder: Path) -> None:
-    by_value = read_spec("toys.yaml", {"train.epochs": 3, "name": "small"})[0]
-    by_text = read_spec("toys.yaml", ("train.epochs=3", "name=small"))[0]
+    by_value = read_spec("toys.yaml", {"train.epochs": 3, "name": "small"}).spec
+    by_text = read_spec("toys.yaml", ("train.epochs=3", "name=small")).spec
     assert by_value == by_text
     assert (by_value.name, by_value.train.settings.epochs) == ("small", 3)
 
 
 def test_numbers_of_numpy_are_numbers(folder: Path) -> None:
-    spec = read_spec(
-        "toys.yaml", {"train.epochs": np.int64(3), "clean.max_rejected": np.float64(0.5)}
-    )
-    assert (spec[0].train.settings.epochs, spec[0].clean.max_rejected) == (3, 0.5)
+    numbers = {"train.epochs": np.int64(3), "clean.max_rejected": np.float64(0.5)}
+    spec = read_spec("toys.yaml", numbers).spec
+    assert (spec.train.settings.epochs, spec.clean.max_rejected) == (3, 0.5)
 
 
 def test_a_dict_is_not_changed(folder: Path) -> None:
@@ -65,7 +64,7 @@ def test_a_dict_is_not_changed(folder: Path) -> None:
 
 def test_a_path_in_a_dict_may_be_a_path_object(folder: Path) -> None:
     document = {**document_of(folder), "source": {"uri": folder / "toys.csv"}}
-    assert read_spec(document)[0].source.uri == (f"{folder}/toys.csv",)
+    assert read_spec(document).spec.source.uri == (f"{folder}/toys.csv",)
 
 
 @pytest.mark.parametrize(

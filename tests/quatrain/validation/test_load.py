@@ -212,10 +212,10 @@ def test_no_other_feature_of_the_column_may_break_the_order(
 def test_class_weights_are_set_one_by_one(tmp_path: Path) -> None:
     path = tmp_path / "toys.yaml"
     path.write_text(yaml.safe_dump(GOOD))
-    spec, _ = read_spec(path, ["train.class_weights.true=5", "train.class_weights.false=0.5"])
+    spec = read_spec(path, ["train.class_weights.true=5", "train.class_weights.false=0.5"]).spec
     assert spec.train.settings.class_weights == {"true": 5, "false": 0.5}
     assert spec.as_document()["train"]["class_weights"] == {"true": 5, "false": 0.5}
-    plain, _ = read_spec(path)
+    plain = read_spec(path).spec
     assert "class_weights" not in plain.as_document()["train"]
 
 

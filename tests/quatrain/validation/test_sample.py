@@ -140,7 +140,7 @@ def test_a_spec_of_5000_columns_is_checked(tmp_path: Path) -> None:
         "features": [{"name": f"f_{n}", "from": n, "transform": "standardize"} for n in names],
     }
     (tmp_path / "wide.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    spec, _ = read_spec(tmp_path / "wide.yaml")
+    spec = read_spec(tmp_path / "wide.yaml").spec
     assert check(spec).problems == []
     assert len(spec.inputs) == 5_000
 
