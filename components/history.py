@@ -36,6 +36,8 @@ LAST = "last"
 """The name of the record of the last run that was measured, whether it passed its gate or not."""
 MOVES = "moves"
 """The folder of a record for each time that a model took the champion's place."""
+RIVAL = ("run", "made", "model", "metadata", "split", "window")
+"""What the record of a champion keeps of the best earlier model, to compare later ones with it."""
 GATE = "gate"
 """Who promotes a model without a person's word."""
 RUNS = "runs"
@@ -72,6 +74,7 @@ def record_run(
     roles: Iterable[str] = tuple(ROLES),
     by: str = GATE,
     reason: str = "",
+    best: Mapping[str, Any] | None = None,
 ) -> None:
     """Records a run that passed its gate, or that a person promotes; each file is replaced whole.
 
@@ -87,6 +90,8 @@ def record_run(
         roles: The roles that it takes: without being promoted, only that of the last run.
         by: Who promotes it.
         reason: Why; the gate's reasons are in metrics.json.
+        best: The record, with the keys of `RIVAL`, of the best earlier model, which later runs are
+            compared with beside the champion; None if the champion is the best.
     """
     if not root:
         return
@@ -111,7 +116,9 @@ def record_run(
         # Before the champion's own record: a move without it has not taken place.
         file = f"{MOVES}/{moved['at'].replace(':', '')}-{run}"
         write_file(record_uri(root, name, file), json_bytes(moved))
-        write_file(record_uri(root, name, role), json_bytes({**record, "promoted": moved}))
+        write_file(
+            record_uri(root, name, role), json_bytes({**record, "best": best, "promoted": moved})
+        )
 
 
 def _move(champion: Mapping[str, Any] | None, run: str, by: str, reason: str) -> dict[str, Any]:
@@ -239,6 +246,9 @@ def _read(root: str, name: str, record: str, kind: str = "") -> dict[str, Any] |
             raise ValueError(f"it is {type(found).__name__}, not an object")
         if wrong := [k for k, t in _FIELDS[kind].items() if not isinstance(found.get(k), t)]:
             raise ValueError(f"{wrong[0]!r} is absent or of another type")
+        best = found.get("best") if kind == "champion" else None
+        if best is not None and not (isinstance(best, dict) and set(RIVAL) <= set(best)):
+            raise ValueError("'best' is of another type, or incomplete")
         return found
     except FileNotFoundError:
         return None

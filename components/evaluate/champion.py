@@ -11,7 +11,14 @@ from quatrain.components import history
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.changes import record_of
-from quatrain.components.evaluate.decision import HOLD, PROMOTE, STAYS, Decision, why_newer
+from quatrain.components.evaluate.decision import (
+    HOLD,
+    PROMOTE,
+    STAYS,
+    Decision,
+    best_after,
+    why_newer,
+)
 from quatrain.components.evaluate.gate import require_passed, verdict_of
 from quatrain.components.evaluate.measured_run import measured_run
 from quatrain.components.folder import read_manifest
@@ -72,9 +79,28 @@ def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion 
     Raises:
         ArtifactError: The champion's record cannot be read.
     """
-    record = history.earlier_runs(root, spec.name).get("champion")
-    if record is None:
-        return None
+    record = history.champion_of(root, spec.name) if root else None
+    return None if record is None else _earlier_model(record, spec, transform)
+
+
+def find_best(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
+    """Returns the best earlier model, as the champion's record names it; None if it is that.
+
+    Args:
+        root: The folder of all runs, local or gs://; if empty, there is none.
+        spec: The spec of this run.
+        transform: The fitted transform of this run's examples.
+
+    Raises:
+        ArtifactError: The champion's record cannot be read.
+    """
+    record = (history.champion_of(root, spec.name) if root else None) or {}
+    best = record.get("best")
+    return None if not best else _earlier_model(best, spec, transform)
+
+
+def _earlier_model(record: Mapping[str, Any], spec: ModelSpec, transform: Transform) -> Champion:
+    """Returns the model of a record, and why it cannot be compared, if it cannot."""
     folder = str(Path(mounted(str(record.get("model", ""))), "model"))
     why = _why_not_comparable(record, folder, spec, transform)
     metadata = str(record.get("metadata", ""))
@@ -149,8 +175,11 @@ def settle(
         return
     name, gate = metrics["name"], metrics["gate"]
     decision = Decision(gate["decision"], gate["why"], gate["rows_to_decide"])
-    if decision.decision == PROMOTE and (moved := _why_moved(root, run, metrics)):
-        decision = Decision(HOLD, moved)
+    holder = None
+    if root and decision.decision == PROMOTE:
+        holder = history.champion_of(root, name)
+        if moved := _why_moved(holder, run, metrics):
+            decision = Decision(HOLD, moved)
     metrics = {**metrics, "gate": {**gate, **decision.as_json()}}
     made_of = record_of(spec.as_document(), metrics)
     history.record_last(root, name, made_of)
@@ -168,21 +197,33 @@ def settle(
         split=metrics["made_by"]["split"],
         metadata=metrics["made_by"]["metadata"],
         roles=history.ROLES if is_promoted else ("previous",),
+        best=_best_after(holder, run, metrics) if is_promoted else None,
     )
     words = "promoted" if is_promoted else f"held: {decision.why}"
     print(f"evaluate: {words}", flush=True)
 
 
-def _why_moved(root: str, run: str, metrics: Mapping[str, Any]) -> str:
+def _best_after(
+    holder: Mapping[str, Any] | None, run: str, metrics: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Returns the record of the best earlier model once a run is promoted; None if it is that.
+
+    A gate that is repeated after its run has taken the place keeps what it recorded then.
+    """
+    if holder and holder["run"] == run:
+        return dict(holder["best"]) if holder.get("best") else None
+    return best_after(holder, metrics)
+
+
+def _why_moved(holder: Mapping[str, Any] | None, run: str, metrics: Mapping[str, Any]) -> str:
     """Returns why another run that was promoted since the comparison keeps the place; else empty.
 
     A gate that is repeated after its run has taken the place takes it again.
     """
-    record = history.champion_of(root, metrics["name"]) if root else None
     compared = metrics["champion"]["run"] if metrics["champion"] else ""
-    if record is None or record["run"] in (run, compared):
+    if holder is None or holder["run"] in (run, compared):
         return ""
-    return f"run {record['run']} became the champion while this one was measured, {STAYS}"
+    return f"run {holder['run']} became the champion while this one was measured, {STAYS}"
 
 
 def split_of(spec: ModelSpec) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The decision on a model: promote it, hold it while the champion stays, or fail the run.
 
-A model is compared with the champion alone. Models that are each a little worse than the one
-before, but proved to be within the margin, can slide down.
+A model is compared with R, the better one, on today's test rows, of the champion and the best
+earlier model of its name. Against the champion alone, models that are each a little worse than the
+one before, within the margin, would slide down without an end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from quatrain.components.evaluate.gate import against_champion, compared_champion
+from quatrain.components import history
+from quatrain.components.evaluate.gate import BEST, against_rival, rival_of
 from quatrain.components.specification.schema import ChampionLimit
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted
@@ -62,10 +64,14 @@ def held(measured: Mapping[str, Any], limit: ChampionLimit) -> Decision | None:
     if champion["why"]:
         sentence = f"not compared with the champion, run {champion['run']}: {champion['why']}"
         return Decision(HOLD, f"{sentence}, {STAYS}")
-    rival = compared_champion(measured)
+    best = measured.get("best")
+    if best and best["why"]:
+        sentence = f"not compared with {BEST}, run {best['run']}: {best['why']}"
+        return Decision(HOLD, f"{sentence}, {STAYS}")
+    rival = rival_of(measured)
     if rival is None:  # it is compared, or `why` says why not
         return None
-    worse, sentence = rival["worse"], against_champion(measured)
+    worse, sentence = rival["worse"], against_rival(measured)
     if worse["value"] is None or worse["high"] is None:
         return Decision(HOLD, f"{sentence}, {STAYS}")
     if worse["high"] <= limit.margin:
@@ -75,6 +81,36 @@ def held(measured: Mapping[str, Any], limit: ChampionLimit) -> Decision | None:
     if rows is not None:
         return Decision(HOLD, f"{sentence}; about {counted(rows, 'test row')} would decide", rows)
     return Decision(HOLD, f"{sentence}; more test rows alone would not decide")
+
+
+def is_best(measured: Mapping[str, Any]) -> bool:
+    """Returns whether a promoted model takes the role of the best earlier one from its holder.
+
+    It must be better on the same rows beyond chance. If a model that only looks better took it,
+    the role would itself slide down by the luck of each week's rows.
+
+    Args:
+        measured: The measurements, as in metrics.json.
+    """
+    holder = measured.get("best") or measured["champion"]
+    if not holder:
+        return True
+    high = None if holder["why"] else holder["worse"]["high"]
+    return high is not None and high <= 0
+
+
+def best_after(
+    champion: Mapping[str, Any] | None, measured: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Returns the best earlier model once a model is promoted; None if that model is the best.
+
+    Args:
+        champion: The record of the champion whose place it takes; None without one.
+        measured: The measurements of the promoted model, as in metrics.json.
+    """
+    if champion is None or is_best(measured):
+        return None
+    return champion.get("best") or {key: champion.get(key) for key in history.RIVAL}
 
 
 def rows_to_decide(

@@ -14,6 +14,7 @@ LEVEL = 0.0005
 FEW_ROWS = 100
 """Fewer test rows prove little: their intervals are wide, and the normal ones are inaccurate."""
 OPPONENT = "boosted trees on the raw columns"
+BEST = "the best earlier model"
 WHERE_TO_LOOK = (
     "look for columns that no feature reads, features that merge or drop values, and a training "
     "that ended early"
@@ -38,8 +39,8 @@ def check_gate(
         measured: The measurements, as in metrics.json.
         bounds: `min` and `max` by metric, from `evaluate.gate` of the checked spec.
         skew_tolerance: The largest difference allowed between raw and engineered rows.
-        max_worse: How far the model's loss may exceed that of the champion, as a share of it and
-            beyond chance; None to leave it out.
+        max_worse: How far the model's loss may exceed that of the champion, or of the best earlier
+            model if that is better, as a share of it and beyond chance; None to leave them out.
         max_worse_than_trees: The same for the opponent.
     """
     checks = [
@@ -121,12 +122,12 @@ def _check_champion(
     measured: Mapping[str, Any], max_worse: float | None
 ) -> Iterator[dict[str, Any]]:
     """Yields the check against the champion, unless they were not compared or may differ freely."""
-    rival = compared_champion(measured)
+    rival = rival_of(measured)
     if max_worse is None or not rival:
         return
     worse, rows = rival["worse"], measured["rows"]
     passed = not is_worse(worse, max_worse)
-    sentence = against_champion(measured)
+    sentence = against_rival(measured)
     if not passed:
         sentence += f", beyond the limit of {max_worse:.1%}"
     yield _result("champion", worse["value"], {"max": max_worse}, passed, rows, sentence)
@@ -195,16 +196,26 @@ def is_worse(worse: Mapping[str, float | None], limit: float) -> bool:
     return worse["low"] is not None and worse["low"] > limit
 
 
-def compared_champion(measured: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Returns the champion, or None if it was not compared."""
-    champion: Mapping[str, Any] | None = measured["champion"]
-    return None if not champion or champion["why"] else champion
+def rival_of(measured: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the better one, on these rows, of the champion and the best earlier model.
+
+    The better rival is the one that this model is the more worse than. Returns None if the champion
+    was not compared.
+    """
+    champion, best = measured["champion"], measured.get("best")
+    if not champion or champion["why"]:
+        return None
+    if not best or best["why"] or best["worse"]["value"] is None:
+        return champion
+    value = champion["worse"]["value"]
+    return champion if value is None or value >= best["worse"]["value"] else best
 
 
-def against_champion(measured: Mapping[str, Any]) -> str:
-    """Returns a sentence that compares the losses of the model and of the champion."""
-    champion = measured["champion"]
-    return _against(measured, champion, f"the champion, run {champion['run']}")
+def against_rival(measured: Mapping[str, Any]) -> str:
+    """Returns a sentence that compares the losses of the model and of the better rival."""
+    rival, champion = rival_of(measured) or {}, measured["champion"]
+    who = "the champion" if rival is champion else BEST
+    return _against(measured, rival, f"{who}, run {rival['run']}")
 
 
 def against_opponent(measured: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +89,8 @@ class EvaluationPlan:
         budget: What it may cost to explain the model.
         model_sha256: The digest of the model's metadata.json.
         champion_sha256: That of the champion's.
+        best: Folder of the best earlier model, by its path or uri; None if the champion is that.
+        best_sha256: The digest of its metadata.json.
         cache: The answers that earlier runs have recorded, and where this one records its own.
         opponent: What the opponent is made of.
         class_weights: Those that the model was trained with, `[C]`; empty without any.
@@ -107,6 +108,8 @@ class EvaluationPlan:
     cache: AnswerCache = field(default_factory=AnswerCache)
     opponent: OpponentPlan = field(default_factory=OpponentPlan)
     class_weights: tuple[float, ...] = ()
+    best: str | None = None
+    best_sha256: str = ""
 
     @property
     def weight(self) -> str | None:
@@ -133,49 +136,54 @@ class Baselines:
 
 
 class LoadedModels:
-    """The model, and the champion, which is loaded when it is first needed."""
+    """The model, and its earlier rivals, each of which is loaded when it is first needed."""
 
-    def __init__(self, model: ServedModel, champion_uri: str | None = None) -> None:
-        self.model, self._champion_uri = model, champion_uri
+    def __init__(self, model: ServedModel) -> None:
+        self.model = model
         self._loading = threading.Lock()
+        self._rivals: dict[str, ServedModel | str] = {}
 
-    @property
-    def champion(self) -> ServedModel | str:
-        """The champion, or why it cannot be loaded.
+    def rival(self, uri: str) -> ServedModel | str:
+        """Returns an earlier model, or why it cannot be loaded.
 
         One that cannot be loaded does not stop the run: one that an older TensorFlow wrote would
         otherwise block every later model.
+
+        Args:
+            uri: Its folder, by its path or gs:// uri.
         """
         with self._loading:  # Beam scores shards in several threads
-            return self._champion
-
-    @cached_property
-    def _champion(self) -> ServedModel | str:
-        try:
-            return _load(str(self._champion_uri))
-        except ArtifactError as error:
-            return by_uri(str(error))
+            if uri not in self._rivals:
+                try:
+                    self._rivals[uri] = _load(uri)
+                except ArtifactError as error:
+                    self._rivals[uri] = by_uri(str(error))
+            return self._rivals[uri]
 
 
-class _Champion:
-    """The champion's answers to one shard: those that an earlier run has recorded, or its own.
+class _EarlierModel:
+    """An earlier model's answers to one shard: those that a run has recorded, or its own.
 
     Attributes:
         error: Why there are none.
-        run: The run that has recorded them; empty if the champion answers.
+        run: The run that has recorded them; empty if the model answers.
     """
 
-    def __init__(self, shard: Shard, plan: EvaluationPlan, models: LoadedModels) -> None:
-        recorded = plan.cache.read(plan.champion_sha256, shard.sha256)
+    def __init__(
+        self, uri: str, sha256: str, shard: Shard, cache: AnswerCache, models: LoadedModels
+    ) -> None:
+        recorded = cache.read(sha256, shard.sha256)
         self.error, self.run, self._model = "", "", None
         self._values, self._row = np.zeros(0, np.float32), 0
-        self._recording = plan.cache.recording(plan.champion_sha256, shard.sha256)
+        self._recording = cache.recording(sha256, shard.sha256)
         if recorded is not None:
             self._values, self.run = recorded.values, recorded.run
-        elif isinstance(models.champion, str):
-            self.error = models.champion
+            return
+        model = models.rival(uri)
+        if isinstance(model, str):
+            self.error = model
         else:
-            self._model = models.champion
+            self._model = model
 
     def answer(self, columns: Columns, rows: int) -> np.ndarray | None:
         """Returns the answers to the next batch of the shard, or None if there are none."""
@@ -191,7 +199,7 @@ class _Champion:
         return answers
 
     def end(self) -> None:
-        """Records the answers, if the champion has given them."""
+        """Records the answers, if the model has given them."""
         if self._model is not None:
             self._recording.write()
 
@@ -202,7 +210,7 @@ def load_models(plan: EvaluationPlan) -> LoadedModels:
     Raises:
         ArtifactError: The model cannot be loaded.
     """
-    return LoadedModels(_load(plan.model), plan.champion)
+    return LoadedModels(_load(plan.model))
 
 
 def _load(uri: str) -> ServedModel:
@@ -268,16 +276,22 @@ def score_shard(
     baselines: Baselines,
 ) -> Measurements:
     """Scores a test shard, writes its predictions and returns its measurements."""
-    champion = None if plan.champion is None else _Champion(shard, plan, models)
+    champion, best = (
+        None if uri is None else _EarlierModel(uri, sha256, shard, plan.cache, models)
+        for uri, sha256 in (
+            (plan.champion, plan.champion_sha256),
+            (plan.best, plan.best_sha256),
+        )
+    )
     opponent = ShardAnswers(baselines.opponent, shard.sha256, plan.cache)
-    measured = _no_measurements(reference, champion, opponent)
+    measured = _no_measurements(reference, champion, best, opponent)
     own = plan.cache.recording(plan.model_sha256, shard.sha256)
     row = shard.first_row
     name = Path(shard.path).name.replace("test-", "predictions-")
     schema = prediction_schema(plan.transform, labelled=True)
     with Folder(plan.out).create(name) as stream, pq.ParquetWriter(stream, schema) as writer:
         for batch in _batches(shard, _scored_columns(plan), BATCH_ROWS):
-            rivals = _Rivals(baselines.inputs, champion, opponent)
+            rivals = _Rivals(baselines.inputs, champion, best, opponent)
             scored = _score(batch, row, plan, models.model, rivals, reference)
             batch_measured, answers, predictions = scored
             measured += batch_measured
@@ -286,8 +300,9 @@ def score_shard(
             writer.write_table(predictions)
     own.write()
     opponent.end()
-    if champion:
-        champion.end()
+    for earlier in (champion, best):
+        if earlier:
+            earlier.end()
     return measured
 
 
@@ -315,7 +330,10 @@ def _raw_columns(plan: EvaluationPlan) -> list[str]:
 
 
 def _no_measurements(
-    reference: Reference, champion: _Champion | None, opponent: ShardAnswers
+    reference: Reference,
+    champion: _EarlierModel | None,
+    best: _EarlierModel | None,
+    opponent: ShardAnswers,
 ) -> Measurements:
     """Returns the zero to which the measurements of batches are added."""
     empty = no_rows(reference)
@@ -333,15 +351,21 @@ def _no_measurements(
             opponent.why,
             frozenset([opponent.run] if opponent.run else []),
         ),
+        best=OpponentComparison(
+            nothing if best and not best.error else None,
+            best.error if best else "",
+            frozenset([best.run] if best and best.run else []),
+        ),
     )
 
 
 @dataclass(frozen=True)
 class _Rivals:
-    """What the model is compared with on a shard: single inputs, the champion, the opponent."""
+    """What the model is compared with on a shard: single inputs, earlier models, the opponent."""
 
     inputs: Mapping[str, SingleInputModel]
-    champion: _Champion | None
+    champion: _EarlierModel | None
+    best: _EarlierModel | None
     opponent: ShardAnswers
 
 
@@ -374,7 +398,10 @@ def _score(
     columns = raw_inputs(raw, plan.transform.inputs)
     answers = model.answer(columns)
     _check_finite(answers, row, raw)
-    champion = rivals.champion
+    champion, best = (
+        earlier.answer(columns, len(labels)) if earlier else None
+        for earlier in (rivals.champion, rivals.best)
+    )
 
     def compared(theirs: np.ndarray | None) -> PairedComparison | None:
         if theirs is None:
@@ -402,11 +429,12 @@ def _score(
             row,
             raw,
         ),
-        compared(champion.answer(columns, len(labels)) if champion else None),
-        champion.error if champion else "",
+        compared(champion),
+        rivals.champion.error if rivals.champion else "",
         worst,
         RowSample.of(batch.select(_sampled_columns(plan)), row, plan.budget.max_rows),
         opponent=OpponentComparison(compared(rivals.opponent.answer(batch)), rivals.opponent.why),
+        best=OpponentComparison(compared(best), rivals.best.error if rivals.best else ""),
     )
     return measured, answers, prediction_table(plan.transform, answers, labels)
 

@@ -15,7 +15,7 @@ from quatrain.components.engine.failures import explain_faults
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate import in_process
 from quatrain.components.evaluate.answer_cache import AnswerCache
-from quatrain.components.evaluate.champion import find_champion, split_of
+from quatrain.components.evaluate.champion import find_best, find_champion, split_of
 from quatrain.components.evaluate.changes import not_compared, record_of, since_last_run
 from quatrain.components.evaluate.decision import decide
 from quatrain.components.evaluate.gate import check_gate
@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     from quatrain.components.engine.launch import Launch
 
 VERSION = 2
+_EARLIER_ANSWERS = {
+    "champion": "champion",
+    "best": "best earlier model",
+    "opponent": "opponent",
+}
+"""Whose answers an earlier run may have recorded, by their names in the measurements."""
 HTML = "text/html; charset=utf-8"
 
 MAX_CLASSES = 100
@@ -106,20 +112,21 @@ def evaluate_model(
             quick = is_quick(manifest)
             n_rows = 0 if quick else manifest["rows"]["read"]  # the budget of a small table
             champion = None if quick else find_champion(root, checked, transform)
-            rival = champion.model if champion and not champion.why else None
+            best = None if quick else find_best(root, checked, transform)
+            rivals = [r.model if r and not r.why else None for r in (champion, best)]
             # The trainer of someone's own, or of an earlier version, may not write them.
             class_weights = tuple((metadata.get("class_weights") or {}).values())
             served, shards = str(model_folder), mounted(examples)
             if launch and launch.remote:  # its workers have neither the copy nor a mount
                 served, shards = f"{model}/model", examples
-                rival = rival and unmounted(rival)
+                rivals = [rival and unmounted(rival) for rival in rivals]
             train, test = (_shards(shards, split, manifest) for split in ("train", "test"))
             plan = EvaluationPlan(
                 served,
                 transform,
                 checked.evaluate.slices,
                 folder.uri,
-                rival,
+                rivals[0],
                 checked.evaluate.report_rows,
                 _budget(checked, metadata, transform, n_rows),
                 digest,
@@ -127,6 +134,8 @@ def evaluate_model(
                 AnswerCache(root, this_run.id, cached),
                 _opponent_plan(shards, manifest, test, quick, class_weights),
                 class_weights,
+                best=rivals[1],
+                best_sha256=best.metadata if best else "",
             )
             rows = manifest["rows"]["test"]
             print(
@@ -141,13 +150,14 @@ def evaluate_model(
                 measured = in_process.score(plan, train, test)
             plan.cache.trim()
             answers = {
-                f"{name}'s answers": ", ".join(runs)
-                for name in ("champion", "opponent")
+                f"{words}'s answers": ", ".join(runs)
+                for name, words in _EARLIER_ANSWERS.items()
                 if (runs := measured.pop(f"{name}_runs"))
             }
-            if champion:
-                identity = champion.as_json(manifest.get("window"), this_run.created)
-                measured["champion"] = {**identity, **(measured["champion"] or {})}
+            for role, earlier in (("champion", champion), ("best", best)):
+                if earlier:
+                    identity = earlier.as_json(manifest.get("window"), this_run.created)
+                    measured[role] = {**identity, **(measured[role] or {})}
             classes, made = metadata["classes"], this_run.created
             evidence = Evidence(measured, classes, manifest, statistics, drift_document, made)
             metrics = _metrics(checked, metadata, digest, evidence, this_run)

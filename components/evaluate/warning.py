@@ -17,11 +17,11 @@ from quatrain.components.evaluate.gate import (
     FEW_ROWS,
     WHERE_TO_LOOK,
     against_opponent,
-    compared_champion,
     is_worse,
     losses_of,
     meets,
     prior_of,
+    rival_of,
 )
 from quatrain.components.evaluate.measures.metrics import loss_of
 from quatrain.components.preprocess.checks.split_problems import leak_warnings
@@ -267,11 +267,12 @@ def _of_bias(measured: Mapping[str, Any]) -> Iterator[RunWarning]:
 
 def _of_champion(measured: Mapping[str, Any], limit: ChampionLimit) -> Iterator[RunWarning]:
     """Yields why the model is held, unless it fails by the comparison."""
-    rival = compared_champion(measured)
+    rival = rival_of(measured)
     if rival and limit.fail is not None and is_worse(rival["worse"], limit.fail):
         return
     if decision := held(measured, limit):
-        compared = not measured["champion"]["why"]
+        rivals = (measured["champion"], measured.get("best"))
+        compared = not any(rival and rival["why"] for rival in rivals)
         yield RunWarning("champion" if compared else "not_compared", decision.why)
 
 

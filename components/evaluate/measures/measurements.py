@@ -179,7 +179,7 @@ def row_losses(reference: Reference, labels: np.ndarray, outputs: np.ndarray) ->
 
 @dataclass(frozen=True)
 class OpponentComparison:
-    """The comparison with the opponent, or why there is none; `+` merges.
+    """The comparison with the opponent or an earlier model, or why there is none; `+` merges.
 
     Attributes:
         paired: The comparison on the same rows; None without one.
@@ -196,7 +196,7 @@ class OpponentComparison:
         return OpponentComparison(paired, self.why or other.why, self.runs | other.runs)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the opponent as metrics.json has it."""
+        """Returns the rival as metrics.json has it."""
         if self.why or self.paired is None:
             return {"why": self.why}
         paired = self.paired
@@ -219,6 +219,7 @@ class Measurements:
         sample: Rows to explain the model with.
         champion_runs: The runs that have recorded answers of the champion which were taken.
         opponent: The comparison with the opponent on all rows.
+        best: That with the best earlier model, if the champion is another one.
     """
 
     overall: Statistics
@@ -232,6 +233,7 @@ class Measurements:
     sample: RowSample = field(default_factory=RowSample)
     champion_runs: frozenset[str] = frozenset()
     opponent: OpponentComparison = OpponentComparison()
+    best: OpponentComparison = OpponentComparison()
 
     def __add__(self, other: Measurements) -> Measurements:
         return Measurements(
@@ -246,6 +248,7 @@ class Measurements:
             self.sample + other.sample,
             self.champion_runs | other.champion_runs,
             self.opponent + other.opponent,
+            self.best + other.best,
         )
 
 
@@ -269,6 +272,7 @@ def summarize(measured: Measurements, columns: Mapping[str, Sequence[str]]) -> d
         "metrics": measured.overall.metrics(),
         "baseline": _baselines(measured.trivial, measured.inputs, columns),
         "champion": _champion(measured),
+        "best": measured.best.as_json() if measured.best.paired or measured.best.why else None,
         "opponent": measured.opponent.as_json(),
         "slices": [
             {"column": column, "value": value, "rows": s.rows, "metrics": s.metrics()}
@@ -284,6 +288,7 @@ def summarize(measured: Measurements, columns: Mapping[str, Sequence[str]]) -> d
         "curves": measured.overall.curves(),
         "worst_rows": measured.worst.listed(),
         "champion_runs": sorted(measured.champion_runs),
+        "best_runs": sorted(measured.best.runs),
         "opponent_runs": sorted(measured.opponent.runs),
     }
     return dict(plain(summary))

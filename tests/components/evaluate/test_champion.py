@@ -235,6 +235,38 @@ def test_a_champion_that_came_during_the_comparison_keeps_the_place(
     assert settled(tmp_path, metrics, good) == ("run-9", "run-8", "hold")
 
 
+def test_the_best_earlier_model_answers_beside_the_champion_until_it_is_beaten(
+    tmp_path: Path, models: dict[str, Path], shifted: dict[str, Path]
+) -> None:
+    good, bad = models["binary"].parent, shifted["binary"]
+    compare(tmp_path, "binary", bad, good)
+    root, examples = str(tmp_path / "runs"), tmp_path / "examples"
+    split = split_of(read_parameter(make_spec()))
+    best = {
+        "run": "run-1",
+        "made": "2026-11-01",
+        "model": str(good),
+        "metadata": digest_of(good),
+        "split": split,
+        "window": None,
+    }
+    where = root, "hand-made", "run-7", "2026-11-25", examples
+    history.record_run(*where, str(bad), split, digest_of(bad), best=best)
+    this_run = ThisRun("run-8", "2026-12-01")
+    out = tmp_path / "evaluation"
+    slid = evaluate_model(make_spec(), examples, bad, out, root=root, this_run=this_run)
+    assert slid["champion"]["worse"]["value"] == 0
+    assert slid["best"]["worse"]["low"] > 0.05
+    assert slid["gate"]["decision"] == "fail"
+    (check,) = (c for c in slid["gate"]["checks"] if c["metric"] == "champion")
+    assert "of the best earlier model, run run-1" in check["sentence"]
+    metrics = evaluate_model(make_spec(), examples, good, out, root=root, this_run=this_run)
+    assert metrics["best"]["metrics"] == metrics["metrics"]
+    assert settled(tmp_path, metrics, good) == ("run-8", "run-8", "promote")
+    record = history.champion_of(root, "hand-made")
+    assert record is not None and record["best"] is None
+
+
 def not_compared(metrics: dict[str, Any]) -> str:
     """The warning that the champion was not compared."""
     (sentence,) = (w["sentence"] for w in metrics["warnings"] if w["kind"] == "not_compared")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quatrain.components.evaluate.decision import decide, rows_to_decide, why_newer
+from quatrain.components.evaluate.decision import best_after, decide, rows_to_decide, why_newer
 from quatrain.components.evaluate.gate import check_gate, verdict_of
 from quatrain.components.specification.schema import ChampionLimit
 
@@ -22,20 +22,21 @@ def rival(value: float | None, half: float = 0.0, **changes: Any) -> dict[str, A
     return {"run": "a", "made": "", "why": "", "worse": worse, "metrics": metrics, **changes}
 
 
-def measured(champion: Any) -> dict[str, Any]:
+def measured(champion: Any, best: Any = None) -> dict[str, Any]:
     return {
         "task": "binary",
         "rows": 1000,
         "metrics": {"log_loss": {"value": 0.3, "low": None, "high": None}},
         "baseline": {"trivial": {"log_loss": {"value": 0.55}}},
         "champion": champion,
+        "best": best,
         "opponent": {"why": "there is no sample"},
         "skew": {"rows": 9, "max_difference": 0.0, "row": 4, "column": "", "inputs": {}},
     }
 
 
-def decision(champion: Any) -> str:
-    found = measured(champion)
+def decision(champion: Any, best: Any = None) -> str:
+    found = measured(champion, best)
     gate = check_gate(found, {}, 1e-4, LIMIT.fail)
     return decide(gate["passed"], found, LIMIT).decision
 
@@ -58,6 +59,29 @@ def test_the_interval_decides(value: float, half: float, word: str) -> None:
 def test_the_first_model_of_a_name_needs_its_bounds_alone() -> None:
     assert decision(None) == "promote"
     assert decide(False, measured(None), LIMIT).decision == "fail"
+
+
+def test_the_better_of_the_champion_and_the_best_earlier_model_decides() -> None:
+    slid = rival(0.0, 0.002), rival(0.02, 0.002, run="b")
+    assert decision(*slid) == "hold"
+    assert "of the best earlier model, run b (" in decide(True, measured(*slid), LIMIT).why
+    assert decision(rival(0.02, 0.002), rival(-0.1, 0.002)) == "hold"
+    assert decision(rival(0.0, 0.002), rival(0.07, 0.002)) == "fail"
+    gone = rival(0.0, 0.002), {"run": "b", "why": "its model is gone"}
+    assert decision(*gone) == "hold"
+    sentence = decide(True, measured(*gone), LIMIT).why
+    assert sentence.startswith("not compared with the best earlier model, run b: its model is gone")
+
+
+def test_the_best_earlier_model_keeps_its_role_until_a_better_one_is_proved() -> None:
+    record = {"run": "a", "made": "", "model": "m", "metadata": "d", "split": {}, "window": None}
+    assert best_after(None, measured(None)) is None
+    assert best_after(record, measured(rival(-0.02, 0.01))) is None
+    assert best_after(record, measured(rival(-0.005, 0.006))) == record
+    later = {**record, "run": "c", "best": record}
+    better, level = rival(-0.02, 0.01), rival(0.0, 0.002, run="b")
+    assert best_after(later, measured(better, level)) == record
+    assert best_after(later, measured(level, better)) is None
 
 
 @pytest.mark.parametrize(
