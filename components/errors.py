@@ -79,6 +79,10 @@ class GateFailed(QuatrainError):
     """The model missed a bound of the gate; it is kept, not promoted."""
 
 
+class ReleaseError(QuatrainError):
+    """A release failed or was refused; the version before serves as it did."""
+
+
 @dataclass(frozen=True)
 class ErrorRecord:
     """An error as data, so that it reaches the driver of a Beam pipeline as it was raised.

@@ -37,6 +37,8 @@ UNLISTED = {
     "NoAnswer": "a part of a finding of doctor",
     "NotComparable": "about two runs that someone named; what differs stands in the message",
     "NoResponse": "`whether the job was made is not known` stands for it",
+    **dict.fromkeys(("Conflict", "NotFound", "ReleaseError"), "docs/release.md lists them"),
+    "_Held": "no error: the release goes on later",
     "QuatrainError": "of the folder of runs; the most frequent are listed",
     "RunsNotFound": "about a place that someone named; it stands in the message",
     **dict.fromkeys(("StepFailed", "GateStepFailed"), "the error of the step"),

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from quatrain.components.specification.columns import ColumnEntry
+from quatrain.components.specification.release import Release
 from quatrain.components.specification.search_space import read_search, write_search
 from quatrain.components.specification.section import Section, as_list, spell_bools
 from quatrain.components.specification.source import Source
@@ -297,6 +298,7 @@ class ModelSpec(Section):
     drift: Drift = Drift()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    release: Release | None = None
 
     @cached_property
     def columns(self) -> dict[str, Type]:
@@ -334,6 +336,7 @@ class ModelSpec(Section):
         """
         document = self.as_document()
         del document["drift"], document["train"]
+        document.pop("release", None)
         slices = {"slices": self.evaluate.slices}
         return ModelSpec.model_validate({**document, "evaluate": slices})
 

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import google.protobuf.message
@@ -93,6 +93,9 @@ class Vertex:
             failed, or nothing. None lets a job advance by one state at each look.
         now: The clock.
     """
+
+    routes: list[tuple[str, str, str, str]]
+    """The verb, path, method here and argument of each method of the API."""
 
     def __init__(
         self,
@@ -476,7 +479,7 @@ class Vertex:
         """Returns the HTTP code and the JSON of a request; None stands for a cut connection."""
         split = urlsplit(target)
         query = {k: v[0] for k, v in parse_qs(split.query).items()}
-        name, arguments = _route(verb, split.path)
+        name, arguments = _route(verb, unquote(split.path), self.routes)
         with self._lock:
             self.calls.append(name)
             self.tick()
@@ -615,6 +618,8 @@ _ROUTES = [
     ("GET", rf"({_PARENT}/models/[^/:]+)", "get_model", "name"),
 ]
 
+Vertex.routes = _ROUTES
+
 
 def _checked(check: Callable[[Any], None], message: Any) -> None:
     try:
@@ -623,8 +628,10 @@ def _checked(check: Callable[[Any], None], message: Any) -> None:
         raise invalid(str(error)) from error
 
 
-def _route(verb: str, path: str) -> tuple[str, dict[str, str]]:
-    for method, pattern, name, argument in _ROUTES:
+def _route(
+    verb: str, path: str, routes: list[tuple[str, str, str, str]]
+) -> tuple[str, dict[str, str]]:
+    for method, pattern, name, argument in routes:
         match = re.fullmatch(f"/(?:v1|v1beta1)/{pattern}", path)
         if method == verb and match:
             return name, {argument: match[1]}

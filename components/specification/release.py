@@ -1,0 +1,77 @@
+"""The section `release` of a spec: where a promoted model is served, and how it gets there."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from quatrain.components.specification.section import Section
+
+_ENDPOINT = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?|[1-9][0-9]{0,18}")
+
+
+def _as_steps(value: object) -> object:
+    """Wraps a single share into a list."""
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Release(Section):
+    """How a promoted model becomes a version in a registry, and gets the traffic of an endpoint.
+
+    Attributes:
+        endpoint: The id of the endpoint; a new one is made unless it is a number. None: the model
+            becomes a version, and is deployed nowhere.
+        machine_type: The machine of each replica.
+        min_replicas: The replicas that always run.
+        max_replicas: The most replicas; None: as many as `min_replicas`.
+        traffic: The steps of the new version's share of the requests, in percent; the last is 100.
+        hold_s: How long each step is watched.
+        max_errors: The largest share of answers with a status of 4xx or 5xx.
+        max_p95_ms: The largest 95th percentile of the latency; None: any.
+        min_requests: The answers without which a step is not judged; the release is held there.
+        golden_answers: How many answers of the new version must match the golden rows.
+        keep_previous: Whether the version before stays deployed without traffic, and is paid for.
+        deploy_timeout_s: How long a deployment may take.
+    """
+
+    endpoint: str | None = None
+    machine_type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*-[a-z0-9-]+$")] = "n1-standard-2"
+    min_replicas: Annotated[int, Field(ge=1)] = 1
+    max_replicas: Annotated[int, Field(ge=1)] | None = None
+    traffic: Annotated[tuple[int, ...], BeforeValidator(_as_steps), Field(min_length=1)] = (
+        10,
+        50,
+        100,
+    )
+    hold_s: Annotated[int, Field(ge=180, le=86_400)] = 600
+    max_errors: Annotated[float, Field(ge=0, le=1)] = 0.01
+    max_p95_ms: Annotated[float, Field(gt=0)] | None = None
+    min_requests: Annotated[int, Field(ge=0)] = 100
+    golden_answers: Annotated[int, Field(ge=1, le=100)] = 3
+    keep_previous: bool = False
+    deploy_timeout_s: Annotated[int, Field(ge=60, le=7_200)] = 3_600
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not _ENDPOINT.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is no id of an endpoint: write lower-case letters, digits and hyphens, "
+                f"63 in all, or the number of one that exists"
+            )
+        return value
+
+    @field_validator("traffic")
+    @classmethod
+    def _check_traffic(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if list(value) != sorted(set(value)) or value[0] < 1 or value[-1] != 100:
+            raise ValueError(f"{list(value)} must rise from at least 1 to 100, as in [10, 50, 100]")
+        return value
+
+    @field_validator("max_replicas")
+    @classmethod
+    def _check_replicas(cls, value: int | None, info: object) -> int | None:
+        low = getattr(info, "data", {}).get("min_replicas", 1)
+        if value is not None and value < low:
+            raise ValueError(f"{value} is below min_replicas, {low}; raise it or leave it out")
+        return value
