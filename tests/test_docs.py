@@ -88,6 +88,7 @@ def test_the_page_lists_the_reasons_of_rejection() -> None:
         ("train", 1, sections.Tune),
         ("evaluate", 0, sections.Evaluate),
         ("evaluate", 1, sections.Importance),
+        ("release", 0, sections.Release),
     ],
 )
 def test_every_key_of_a_section_stands_in_the_reference_with_its_default(
