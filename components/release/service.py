@@ -122,8 +122,9 @@ class Service:
                     f"cannot {what}: operation {path} has not ended after {timeout_s:,.0f} s; the "
                     f"traffic is as it was; call again once it has, which goes on from there"
                 )
-            self.sleep(POLL_S)
             shown = self.get(path, f"look at operation {path}")
+            if not shown.get("done"):
+                self.sleep(POLL_S)
         if error := shown.get("error"):
             message = str(error.get("message", "no reason")).rstrip(".")
             raise ReleaseError(f"cannot {what}: {message}; see the logs of the operation {path}")
