@@ -20,7 +20,7 @@ resource "google_project_service" "apis" {
     ],
     var.dataflow ? ["dataflow.googleapis.com"] : [],
     var.cloud_build ? ["cloudbuild.googleapis.com"] : [],
-    length(var.alert_channels) > 0 ? ["monitoring.googleapis.com"] : [],
+    length(var.alert_channels) + length(var.releasers) > 0 ? ["monitoring.googleapis.com"] : [],
   ))
 
   project            = var.project
@@ -157,6 +157,30 @@ resource "google_artifact_registry_repository_iam_member" "trainer_reads_templat
   repository = google_artifact_registry_repository.templates.name
   role       = "roles/artifactregistry.reader"
   member     = local.trainer
+}
+
+resource "google_project_iam_member" "releasers_deploy" {
+  for_each = var.releasers
+
+  project = var.project
+  role    = "roles/aiplatform.user"
+  member  = each.value
+}
+
+resource "google_project_iam_member" "releasers_watch" {
+  for_each = var.releasers
+
+  project = var.project
+  role    = "roles/monitoring.viewer"
+  member  = each.value
+}
+
+resource "google_storage_bucket_iam_member" "releasers_write_schemata" {
+  for_each = var.releasers
+
+  bucket = google_storage_bucket.runs.name
+  role   = "roles/storage.objectUser"
+  member = each.value
 }
 
 resource "google_project_iam_member" "submitters" {

@@ -31,6 +31,12 @@ variable "submitters" {
   default     = []
 }
 
+variable "releasers" {
+  description = "Who may release models and move the traffic of endpoints; they read what was measured, and write beside it."
+  type        = set(string)
+  default     = []
+}
+
 variable "publishers" {
   description = "Who may push images and templates, usually the account of the CI."
   type        = set(string)

@@ -182,7 +182,7 @@ def test_roles_are_given_to_named_members_and_none_is_broad(blocks):
     assert not roles & {"roles/owner", "roles/editor", "roles/viewer"}
     assert not [role for role in roles if role.lower().endswith("admin")]
     members = [b for b in blocks if b.words[0] == "resource" and b.words[1].endswith("_member")]
-    assert len(members) == 18
+    assert len(members) == 21
     named = {"local.trainer", "each.value", "each.value [ 1 ]"}
     named.add("google_service_account.builder [ 0 ] .member")
     for block in members:

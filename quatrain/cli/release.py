@@ -34,7 +34,7 @@ def deploy(spec: Path, run: str, only_plan: bool, **settings: Any) -> None:
     """  # noqa: D301
     from quatrain.components.release.applier import Applier
     from quatrain.components.specification.release import Release
-    from quatrain.vertex.releases import candidate_of, service_of
+    from quatrain.vertex.releases import candidate_of, cost_in_words, service_of
 
     cloud, checked = _read(spec, settings)
     candidate = candidate_of(cloud, checked.name, run)
@@ -47,6 +47,8 @@ def deploy(spec: Path, run: str, only_plan: bool, **settings: Any) -> None:
     planned = applier.plan()
     for words in planned:
         click.echo(f"would {words}")
+    if planned and release.endpoint:
+        click.echo(cost_in_words(release, cloud.location))
     if not planned:
         click.echo(f"run {candidate.run} of {candidate.name} is released")
 

@@ -7,12 +7,30 @@ from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import read_manifest
 from quatrain.components.release.candidate import Candidate
 from quatrain.components.release.service import Service
+from quatrain.components.specification.release import Release
+from quatrain.components.tiers import prices
 from quatrain.vertex.cloud_file import Cloud
 
 
 def service_of(cloud: Cloud) -> Service:
     """Returns the service of a cloud's project and location."""
     return Service(cloud.project, cloud.location, cloud.api_endpoint or "")
+
+
+def cost_in_words(release: Release, location: str) -> str:
+    """Returns what an hour of a deployed version costs by the list prices of training."""
+    try:
+        listed = prices.load_prices()
+        hour = listed.of_machine(release.machine_type)
+    except prices.PriceError as error:
+        return f"the cost of a version is not known: {error}"
+    region = listed.of_region(location)
+    low = hour * release.min_replicas * region.low
+    high = hour * (release.max_replicas or release.min_replicas) * region.high
+    return (
+        f"an hour of a deployed version costs about {low:.2f} to {high:.2f} USD, by the list "
+        f"prices of {listed.checked}; during a release there are two"
+    )
 
 
 def candidate_of(cloud: Cloud, name: str, run: str = "") -> Candidate:

@@ -97,6 +97,7 @@ def test_champion_is_planned_deployed_shown_and_undeployed(serving, quatrain):
 
     code, out, _ = quatrain("deploy", "toy.yaml", "--plan")
     assert code == 0 and "would register run r1 as a version of model toy" in out
+    assert "an hour of a deployed version costs about 0.1" in out
     assert not serving.versions and not serving.endpoints
 
     code, out, err = quatrain("deploy", "toy.yaml")
