@@ -34,6 +34,7 @@ SLOW = {
     "components/preprocess/test_sample_run.py",
     "components/train/test_bootstrap.py",
     "components/release/test_applier.py",
+    "components/release/test_container.py",
     "components/serve/test_saved_model.py",
     "components/serve/online/test_followed.py",
     "emulators/test_jobs.py",

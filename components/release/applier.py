@@ -29,6 +29,8 @@ MAX_ROUNDS = 100
 """Most actions of a release; one that needs more has a rival that changes the endpoint, too."""
 MAX_SURPRISES = 8
 """How often in a row an action may meet something that was changed meanwhile."""
+MAX_FAILED = 5
+"""How many requests with golden rows may fail: the service restarts a replica now and then."""
 OPERATION_S = 1_800.0
 """How long an operation other than a deployment may take."""
 
@@ -88,7 +90,7 @@ class Applier:
             except (NotFound, Conflict, NoAnswer) as error:
                 surprises += 1
                 if surprises > MAX_SURPRISES:
-                    raise
+                    self._give_back(error)
                 self.report(f"looking again: {error}")
                 self.service.sleep(1.0)
             except ReleaseError as error:
@@ -173,11 +175,21 @@ class Applier:
         if instances is None:
             self.report("the model's golden rows cannot be sent; its container has compared them")
             return
-        matched, share = 0, endpoint.split[new]
+        matched, failed, share = 0, 0, endpoint.split[new]
         # Enough that too few answers by chance are rarer than one in a million releases.
         most = math.ceil((needed + 20) * 100 / share)
         for _ in range(most):
-            answer = self.service.predict(endpoint.id, instances, "send the golden rows")
+            try:
+                answer = self.service.predict(endpoint.id, instances, "send the golden rows")
+            except NoAnswer as error:
+                failed += 1
+                if failed > MAX_FAILED:
+                    raise ReleaseError(
+                        f"{failed} requests with golden rows failed ({error}); read the logs of "
+                        f"the new version"
+                    ) from error
+                self.service.sleep(1.0)
+                continue
             if answer.get("deployedModelId") != new:
                 continue
             self.candidate.check_answers(answer["predictions"])

@@ -80,9 +80,15 @@ class Service:
                 return
 
     def predict(self, endpoint: str, instances: list[Any], what: str) -> dict[str, Any]:
-        """Returns the answer of an endpoint to instances."""
+        """Returns the answer of an endpoint to instances.
+
+        The call is made once: a second one may be answered by another deployed model.
+
+        Raises:
+            NoAnswer: The deployed model, or the service, failed.
+        """
         path = f"v1/{self.parent}/endpoints/{endpoint}:predict"
-        return self._patient("POST", path, what, json={"instances": instances})
+        return self._once("POST", path, what, json={"instances": instances})
 
     def series(self, what: str, **parameters: str) -> list[dict[str, Any]]:
         """Returns the time series of Cloud Monitoring, of one page."""

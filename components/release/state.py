@@ -87,7 +87,7 @@ class Actual:
     """What exists of a candidate.
 
     Attributes:
-        versions: The ids of the versions with its digest, the oldest first.
+        versions: The ids of the versions with its digest and image, the oldest first.
         others: The ids of the model's other versions.
         is_alias: Whether the first of them has the alias of the champion.
         is_foreign: Whether the model was not made by Quatrain.
@@ -126,7 +126,8 @@ def observe(service: Service, candidate: Candidate, endpoint: str, alias: str) -
     if service.find(f"models/{name}", f"read model {name}") is not None:
         pages = service.pages(f"models/{name}:listVersions", "models", f"list versions of {name}")
         versions = sorted(pages, key=lambda v: int(v["versionId"]))
-    ours = [v for v in versions if v.get("labels", {}).get("metadata") == candidate.label]
+    wanted = {key: candidate.labels.get(key) for key in ("metadata", "image")}
+    ours = [v for v in versions if wanted == {key: v.get("labels", {}).get(key) for key in wanted}]
     ids = tuple(str(v["versionId"]) for v in ours)
     is_evaluated = False
     if ids:

@@ -1,5 +1,7 @@
 """A release moves the traffic in steps, and whatever stops it leaves the model before serving."""
 
+import dataclasses
+
 import pytest
 
 from quatrain.components.errors import ReleaseError
@@ -107,6 +109,26 @@ def test_errors_above_the_bound_give_the_traffic_back(project):
 
     project.sleep = fail_after
     failing(project, "above release.max_errors, 1.0%", candidate)
+
+
+def test_a_container_that_fails_on_golden_rows_gives_the_traffic_back(project):
+    first(project)
+    candidate = project.candidate("r2", 3.0)
+    project.slopes["r2"].fails = True
+    failing(project, r"6 requests with golden rows failed .* read the logs", candidate)
+
+
+def test_the_same_model_in_another_image_becomes_another_version(project):
+    candidate = project.candidate("r1", 2.0)
+    project.release(candidate)
+
+    project.release(
+        dataclasses.replace(candidate, image=candidate.image.replace("a" * 64, "b" * 64))
+    )
+
+    assert list(next(iter(project.serving.versions.values()))) == ["1", "2"]
+    (deployed,) = project.endpoint.deployed_models
+    assert deployed.model_version_id == "2"
 
 
 def test_slow_answers_give_the_traffic_back(project):
