@@ -143,6 +143,31 @@ def test_a_golden_row_that_differs_gives_the_traffic_back(project):
     failing(project, r"answers .* to golden row \d, where the export answered", candidate)
 
 
+def test_a_first_version_that_differs_leaves_the_endpoint_empty_for_the_next(project):
+    with pytest.raises(ReleaseError, match="to golden row"):
+        project.release(project.candidate("r1", 2.0, artifact_slope=2.1))
+    assert not project.endpoint.deployed_models and not project.endpoint.traffic_split
+
+    project.release(project.candidate("r2", 3.0))
+
+    assert project.runs == {"r2": 100}
+
+
+def test_a_version_that_was_gone_back_from_is_released_anew(project):
+    first(project)
+    candidate = project.candidate("r2", 3.0)
+    project.release(candidate, keep_previous=True)
+    service = project.service()
+    go_back(service, find_endpoint(service, "sizes"))
+
+    project.release(candidate, keep_previous=True)
+
+    shares = sorted(
+        project.endpoint.traffic_split.get(d.id, 0) for d in project.endpoint.deployed_models
+    )
+    assert project.runs == {"r1": 0, "r2": 100} and shares == [0, 100]
+
+
 def test_a_container_that_is_never_ready_gets_no_traffic(project):
     first(project)
     candidate = project.candidate("r2", 3.0)
