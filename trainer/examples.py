@@ -259,6 +259,20 @@ class Examples:
             table = table.filter(pc.greater(table[WEIGHT], 0))
         return table.select(names)
 
+    def set_bytes(self, name: str) -> int:
+        """Returns about how many bytes the sets of n-grams of a split take, by its shards."""
+        columns = {f.set_name for f in self.transform.texts}
+        total = 0
+        for shard in self._names(name) if columns else ():
+            metadata = pq.read_metadata(self._file(shard))
+            for place in range(metadata.num_row_groups):
+                group = metadata.row_group(place)
+                sizes = (group.column(n) for n in range(group.num_columns))
+                total += sum(
+                    c.total_uncompressed_size for c in sizes if c.path_in_schema in columns
+                )
+        return total
+
     def first_rows(self, name: str, rows: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Reads a split's first rows, and only the shards that hold them.
 

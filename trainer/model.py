@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
+from .bagging import fit_bag, fold_rows
 from .boosted.blend import fit_blend, fit_trees
 from .candidates import LeftOut
 from .checkpoints import Epoch
@@ -60,7 +61,9 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     log.info("%d rows to train, %d to validate", train_rows.rows, validation_rows.rows)
     job = replace(job, settings=job.settings.settled(train_rows.rows))
     head = head_of(examples, train_rows)
-    text, started = None, time.monotonic()
+    text, started, folds = None, time.monotonic(), None
+    if isinstance(train_rows, Split) and job.settings.quality == "high":
+        folds = fold_rows(train_rows)
     if isinstance(train_rows, Split) and isinstance(validation_rows, Split):
         text, train_rows, validation_rows = fit_text_scores(
             examples, train_rows, validation_rows, head
@@ -72,8 +75,9 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
         job = replace(job, settings=settings)
     if isinstance(train_rows, Streamed) or isinstance(validation_rows, Streamed):
         job = replace(job, settings=_streaming(job.settings))
+    fitting = Fitting(job, cluster, examples, head, train_rows, validation_rows, report)
     fit = FITS[job.settings.model]
-    predictor = fit(Fitting(job, cluster, examples, head, train_rows, validation_rows, report))
+    predictor = fit(fitting) if folds is None else fit_bag(fitting, folds)
     if cluster.is_chief and predictor is not None:
         predictor = replace(predictor, left_out=left_out, text=text)
         export(job, predictor, head, cluster, examples)
@@ -121,6 +125,11 @@ def _streaming(settings: Hyperparameters) -> Hyperparameters:
     Raises:
         TrainerError: The settings name a model with trees.
     """
+    if settings.quality == "high":
+        raise TrainerError(
+            "quality high needs all rows in memory, and they take more than "
+            f"resident_mb={settings.resident_mb}; raise it, or leave out train.quality"
+        )
     if settings.model in ("trees", "blend"):
         raise TrainerError(
             f"model {settings.model} needs all rows in memory, and they take more than "

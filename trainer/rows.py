@@ -147,7 +147,9 @@ class Streamed:
 
 
 def read_rows(examples: Examples, name: str, resident_mb: int) -> Split | Streamed:
-    """Reads a split, or prepares to stream it if its columns take more than `resident_mb`.
+    """Reads a split, or prepares to stream it if it takes more than `resident_mb`.
+
+    That counts its columns, and the sets of n-grams of its texts, which are read with it.
 
     Args:
         examples: The folder of examples.
@@ -158,7 +160,8 @@ def read_rows(examples: Examples, name: str, resident_mb: int) -> Split | Stream
         TrainerError: The split has no rows or no weight, or a shard differs from the manifest.
     """
     row_bytes = 4 * (len(examples.transform.engineered) + 2)  # the label and the weight
-    if examples.manifest["rows"][name] * row_bytes <= resident_mb * 10**6:
+    needed = examples.manifest["rows"][name] * row_bytes + examples.set_bytes(name)
+    if needed <= resident_mb * 10**6:
         return examples.split(name)
     # A quarter, since a window is copied to tensors while the next one is read.
     return Streamed(examples, name, resident_mb * 10**6 // 4)

@@ -11,12 +11,13 @@ from typing import Any, ClassVar, get_type_hints
 BOUNDS = ("epochs", "max_steps", "max_seconds")
 """The settings that say when to stop, and do not change what a step does."""
 MODELS = ("auto", "tabm", "trees", "blend", "linear")
+QUALITIES = ("standard", "high")
 BALANCED = "balanced"
 """The class weights that give each class the same total weight."""
 ClassWeights = Any
 """None, `balanced`, or a mapping from classes to numbers above 0, which `_RANGES` checks: pydantic
 would report a wrong value once for each type of a union."""
-UNTUNED = (*BOUNDS, "seed", "class_weights")
+UNTUNED = (*BOUNDS, "quality", "seed", "class_weights")
 """The settings that no tuning may try: a loss under other class weights is another loss."""
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
@@ -134,6 +135,10 @@ class Hyperparameters:
     max_steps: int = field(default=0, metadata={"help": "stop after this many steps; 0: no bound"})
     max_seconds: float = field(
         default=0.0, metadata={"help": "stop after this many seconds; 0: no bound"}
+    )
+    quality: str = field(
+        default="standard",
+        metadata={"help": "standard, or high: bags of models of folds, at six times the cost"},
     )
     class_weights: ClassWeights = field(
         default=None,
@@ -274,6 +279,7 @@ _SHARE: _Range = ("at least 0 and below 1", lambda x: 0 <= x < 1)
 _NOT_NEGATIVE: _Range = ("a number of at least 0", lambda x: 0 <= x < math.inf)
 _RANGES: dict[str, _Range] = {
     "model": (f"one of {', '.join(MODELS)}", lambda x: x in MODELS),
+    "quality": (f"one of {', '.join(QUALITIES)}", lambda x: x in QUALITIES),
     "epochs": _NOT_NEGATIVE,
     "batch_size": _NOT_NEGATIVE,
     "learning_rate": ("a number above 0", lambda x: 0 < x < math.inf),

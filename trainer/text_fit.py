@@ -66,7 +66,7 @@ def fit_text_scores(
     started = time.monotonic()
     sets = examples.sets("train")
     names = tuple(sets.column_names)
-    fitted = _fit(sets, train, TextLoss.of(head, train))
+    fitted = _fit(sets, train, head)
     record = {
         "columns": [f.columns[0] for f in texts],
         "loss": fitted.loss * head.loss_unit,
@@ -111,7 +111,7 @@ class _Fitted:
         scales: As in `TextScores`.
         weights: The same.
         intercepts: The same.
-        places: The rows that were drawn, `[M] int64`.
+        places: The rows that were drawn, by their fingerprint, `[M] int64`.
         scores: Their scores, out of fold, `[M, units] float32`.
         strength: The strength that was chosen.
         loss: The mean loss of these scores.
@@ -128,18 +128,25 @@ class _Fitted:
     constant_loss: float
 
 
-def _fit(sets: pa.Table, train: Split, loss: TextLoss) -> _Fitted:
-    """Fits a model a fold and one of all rows, at the strength of the least out-of-fold loss."""
-    units = len(loss.start)
+def _fit(sets: pa.Table, train: Split, head: Head) -> _Fitted:
+    """Fits a model a fold and one of all rows, at the strength of the least out-of-fold loss.
+
+    The rows are sorted by content, since a sum of floats depends on their order, and a step of
+    L-BFGS on its last bits: the same rows give the same bytes in any order.
+    """
+    units = head.units
     keys = _fingerprints(sets)
+    order = np.lexsort((train.weights, train.labels, keys))
+    loss = TextLoss.of(head, train.take(order))
     sizes = [pc.sum(pc.binary_length(column)).as_py() or 0 for column in sets.columns]
     entries = sum(sizes) // DIGITS * units
     drawn = (keys >> np.uint64(32)) / 2.0**32 < MOST_ENTRIES / max(1, entries)
-    places = np.flatnonzero(drawn)
-    read = _read(sets, drawn)
+    is_drawn = drawn[order]
+    places = order[is_drawn]
+    read = _read(sets, drawn, places)
     scales = np.stack([_document_frequency_scales(r, len(places)) for r in read])
     blocks = [tfidf_rows(r, s) for r, s in zip(read, scales, strict=True)]
-    loss = loss.take(places)
+    loss = loss.take(np.flatnonzero(is_drawn))
     folds = (keys[places] & np.uint64(2**32 - 1)) % np.uint64(FOLDS)
     weights = train.weights[places].astype(np.float64)
     start = np.zeros((sum(len(b.scales) for b in blocks) + 1, units))
@@ -175,11 +182,14 @@ def _fit(sets: pa.Table, train: Split, loss: TextLoss) -> _Fitted:
     )
 
 
-def _read(sets: pa.Table, drawn: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Reads the drawn rows of each column of sets, as `read_sets` does."""
+def _read(
+    sets: pa.Table, drawn: np.ndarray, places: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Reads the drawn rows of each column of sets, at `places`, as `read_sets` does."""
+    rows = sets.filter(pa.array(drawn))  # first, since a column to take from must be below 2 GiB
+    rows = rows.take(pa.array(np.searchsorted(np.flatnonzero(drawn), places)))
     parts = [
-        [read_sets(column) for column in batch.columns]
-        for batch in sets.filter(pa.array(drawn)).to_batches(BATCH_ROWS)
+        [read_sets(column) for column in batch.columns] for batch in rows.to_batches(BATCH_ROWS)
     ]
     columns = [list(zip(*column, strict=True)) for column in zip(*parts, strict=True)]
     return [(np.concatenate(counts), np.concatenate(buckets)) for counts, buckets in columns]

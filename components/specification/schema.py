@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from hashlib import sha256
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import (
     BeforeValidator,
@@ -196,6 +196,16 @@ class Train(Section):
     batch_rule: Literal["constant", "square_root"] | None = None
     tune: Annotated[Tune | None, BeforeValidator(_auto)] = None
     settings: Hyperparameters = Hyperparameters()
+
+    @model_validator(mode="after")
+    def _tune_one_model(self) -> Self:
+        """Refuses to tune a bag: each trial would fit twelve models where two tell as much."""
+        if self.tune is not None and self.settings.quality == "high":
+            raise ValueError(
+                "quality high and tune do not go together; tune with quality standard, write the "
+                "best values into train, and then set quality: high without tune"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -8,6 +8,7 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from quatrain.components.errors import TierError
 from quatrain.components.folder import read_manifest
 from quatrain.components.quick_run import is_quick
 from quatrain.components.specification.parameter import read_parameter
@@ -88,12 +89,12 @@ def plan(
 
 
 def quick_train(train: Train) -> Train:
-    """Returns how a quick run trains: a few epochs or rounds, without tuning."""
+    """Returns how a quick run trains: a few epochs or rounds, without tuning or bags."""
     settings = train.settings
     epochs = min(settings.epochs or QUICK_EPOCHS, QUICK_EPOCHS)
     rounds = min(settings.rounds, QUICK_ROUNDS)
     print(f"plan: quick run: tier {QUICK_TIER}, {epochs} epochs or {rounds} rounds at most")
-    limited = replace(settings, epochs=epochs, rounds=rounds)
+    limited = replace(settings, epochs=epochs, rounds=rounds, quality="standard")
     return train.model_copy(update={"settings": limited, "tune": None})
 
 
@@ -174,12 +175,13 @@ def resolve_tier(spec: ModelSpec, tier: str = "", today: datetime.date | None = 
         today: The date that decides which hardware is still supported; by default today.
 
     Raises:
-        TierError: The tier is unknown, or Vertex would refuse its pools.
+        TierError: The tier is unknown, Vertex would refuse its pools, or it has several machines
+            for a model of quality high.
     """
     own = spec.train
     name = tier or own.tier
     is_own = name in (own.tier, "CUSTOM")
-    return tiers.resolve(
+    resolved = tiers.resolve(
         name,
         replicas=own.replicas if is_own or tiers.describe(name, today).replicas > 1 else None,
         pools=own.pools if is_own else None,
@@ -188,6 +190,12 @@ def resolve_tier(spec: ModelSpec, tier: str = "", today: datetime.date | None = 
         batch_rule=own.batch_rule,
         today=today,
     )
+    if own.settings.quality == "high" and resolved.replicas > 1:
+        raise TierError(
+            f"train.quality high trains on one machine, and tier {name} has {resolved.replicas}; "
+            "choose a tier of one machine, such as BASIC, or leave out train.quality"
+        )
+    return resolved
 
 
 def trainer_arguments(settings: Hyperparameters, examples_uri: str, tier: tiers.Tier) -> list[str]:

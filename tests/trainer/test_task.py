@@ -37,12 +37,18 @@ def test_the_defaults_are_those_of_the_hyperparameters() -> None:
 def test_every_hyperparameter_is_an_option() -> None:
     arguments = []
     for f in fields(Hyperparameters):
-        own = {"hidden_units": "8,4", "model": "linear", "class_weights": "balanced"}
+        own = {
+            "hidden_units": "8,4",
+            "model": "linear",
+            "quality": "high",
+            "class_weights": "balanced",
+        }
         value = own.get(f.name, "0.5" if f.type == "float" else "7")
         arguments += [f"--{f.name.replace('_', '-')}", value]
     settings = asdict(parse_job([*NEEDED, *arguments]).settings)
     assert (settings.pop("hidden_units"), settings.pop("model")) == ((8, 4), "linear")
     assert settings.pop("class_weights") == "balanced"
+    assert settings.pop("quality") == "high"
     assert set(settings.values()) == {7, 0.5}
 
 

@@ -102,6 +102,33 @@ def test_scores_take_the_place_of_the_counts_and_follow_the_label(
         assert correlation(split.numbers[:, 1], labels) > 0.8
 
 
+def test_scores_are_the_same_bytes_for_any_order_of_the_rows(tmp_path: Path) -> None:
+    examples = read_examples(examples_of(tmp_path / "examples"))
+    split, sets = examples.split("train"), examples.sets("train")
+    head = head_of(examples, split)
+    order = np.random.default_rng(2).permutation(split.rows)
+    one = text_fit._fit(sets, split, head)
+    other = text_fit._fit(sets.take(pa.array(order)), split.take(order), head)
+    np.testing.assert_array_equal(one.weights, other.weights)
+    np.testing.assert_array_equal(one.intercepts, other.intercepts)
+    of_row = np.empty_like(one.scores)
+    of_row[one.places] = one.scores
+    back = np.empty_like(one.scores)
+    back[order[other.places]] = other.scores
+    np.testing.assert_array_equal(of_row, back)
+
+
+def test_sets_of_n_grams_count_in_resident_mb(tmp_path: Path) -> None:
+    uri = examples_of(tmp_path / "examples")
+    examples = read_examples(uri)
+    shard = next(examples.shards("train"))
+    written = sum(
+        len(text) for f in examples.transform.texts for text in shard[f.set_name].to_pylist()
+    )
+    assert examples.set_bytes("train") == pytest.approx(written, rel=0.5)
+    assert examples.set_bytes("train") > 10_000
+
+
 def test_labels_without_relation_to_the_texts_leave_the_counts_in_place(tmp_path: Path) -> None:
     model, train, _ = fit(examples_of(tmp_path / "examples", is_informative=False))
     assert model is None

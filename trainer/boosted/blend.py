@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -109,7 +110,7 @@ def fit_blend(fitting: Fitting) -> Predictor | None:
     """
     job, head, report = fitting.job, fitting.head, fitting.report
     _, validation = fitting.splits
-    network, trees = _fit_parts(fitting)
+    network, trees = fit_parts(fitting)
     if trees is None:
         return None
     predicted = [predictions(part, validation) for part in (network, trees)]
@@ -134,16 +135,20 @@ def fit_blend(fitting: Fitting) -> Predictor | None:
     return replace(predictor, candidates=choose(candidates, name, validation.weights))
 
 
-def _fit_parts(fitting: Fitting) -> tuple[Predictor, Predictor | None]:
+def fit_parts(fitting: Fitting) -> tuple[Predictor, Predictor | None]:
     """Fits the network and the trees; other workers than the chief get None for the trees.
 
     Trees that take one core grow beside the network. Not under `max_seconds`, of which the trees
     have what the network left: the result would depend on the cores that both share.
     """
     job, settings, cluster = fitting.job, fitting.job.settings, fitting.cluster
+    started = time.monotonic()
+    keeps_rare = _keeps_rare(fitting)
     bound = settings.max_seconds
+    if bound:  # the same on every worker, since each must stop at the same step
+        bound = max(bound - cluster.agree(time.monotonic() - started), 1e-3)
     tabm = replace(settings, model="tabm", max_seconds=NETWORK_TIME * bound)
-    beside = replace(fitting, job=replace(job, settings=tabm), keeps_rare=_keeps_rare(fitting))
+    beside = replace(fitting, job=replace(job, settings=tabm), keeps_rare=keeps_rare)
     forest = replace(fitting, report=lambda epoch: None)
     train, _ = fitting.splits
     if cluster.is_chief and not bound and train.rows < MANY_ROWS:

@@ -89,6 +89,8 @@ LOSING = 3
 on. A form that wins leads nearly from the start."""
 TELLING = 0.01
 """The share by which the loss must be lower with rare levels apart for a network to see them so."""
+PROBE_TIME = 0.1
+"""The share of `max_seconds` that the answer to that question may take."""
 _OBJECTIVES = {"binary": "binary", "multiclass": "multiclass", "regression": "regression"}
 _METRICS = {"binary": "binary_logloss", "multiclass": "multi_logloss", "regression": "l2"}
 
@@ -182,14 +184,15 @@ def rare_levels_tell(
     """Returns whether trees learn more from all levels than from merged ones of few rows.
 
     Both are grown for the rounds after which a losing form would be given up on; False if no level
-    has few rows. One core takes .1 s for 3 000 rows, and 1 s for 60 000.
+    has few rows, or if that takes more than `PROBE_TIME` of `settings.max_seconds`. One core takes
+    .1 s for 3 000 rows, and 1 s for 60 000.
 
     Args:
         train: The rows to learn from.
         validation: The rows that decide.
         cardinalities: Cardinality of each index column.
         head: The task.
-        settings: The shrinkage and the seed.
+        settings: The shrinkage, the seed and the bound on seconds.
 
     Raises:
         TrainerError: LightGBM is not installed, or a loss is not a number.
@@ -200,10 +203,14 @@ def rare_levels_tell(
         return False
     threads = ALL_CORES if train.rows >= MANY_ROWS else 1
     bounded = replace(settings, max_steps=LOSING * ROUNDS_AN_EPOCH)
+    bound = settings.max_seconds
+    deadline = time.monotonic() + PROBE_TIME * bound if bound else math.inf
     losses = []
     for form, numbers in ((FORMS[1], merged), (FORMS[2], None)):
         data = _datasets(train, validation, numbers, head, bounded, threads, ())
-        grown = _grow_form(data, form, head, bounded, math.inf, None, lambda epoch: None)
+        grown = _grow_form(data, form, head, bounded, deadline, None, lambda epoch: None)
+        if grown.stopped == "max_seconds":
+            return False
         losses.append(grown.progress.best_loss)
     return losses[1] < losses[0] * (1.0 - TELLING)
 

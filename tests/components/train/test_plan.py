@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from quatrain.components.errors import ArtifactError, TierError
+from quatrain.components.errors import ArtifactError, SpecError, TierError
 from quatrain.components.train import plan as planning
 from quatrain.trainer.settings import search_space
 from quatrain.trainer.task import parse_job
@@ -170,6 +170,16 @@ def test_the_pipeline_s_tier_takes_the_place_of_the_spec_s():
     assert planning.resolve_tier(toy).replicas == 2
     assert planning.resolve_tier(toy, "BASIC_GPU", DAY).replicas == 1
     assert planning.resolve_tier(toy, "PREMIUM_1").replicas == 2
+
+
+def test_a_bag_needs_a_tier_of_one_machine_and_no_tuning():
+    toy = spec(quality="high")
+    assert planning.resolve_tier(toy).replicas == 1
+    with pytest.raises(TierError, match=r"tier STANDARD_1 has 5; choose a tier of one machine"):
+        planning.resolve_tier(toy, "STANDARD_1")
+    with pytest.raises(SpecError, match="quality high and tune do not go together"):
+        spec(quality="high", tune="auto")
+    assert planning.quick_train(toy.train).settings.quality == "standard"
 
 
 def test_custom_pools_come_from_the_spec():

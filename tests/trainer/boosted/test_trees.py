@@ -326,6 +326,8 @@ def test_rare_levels_are_kept_apart_where_they_tell_something(tell: bool) -> Non
     train, validation = rare_levels(12_800, tell)
     settings = Hyperparameters(rounds=60)
     assert rare_levels_tell(train, validation, [1601], BINARY, settings) == tell
+    hurried = replace(settings, max_seconds=1e-6)
+    assert not rare_levels_tell(train, validation, [1601], BINARY, hurried)
     boosted = boost(train, validation, [1601], BINARY, settings)
     best = min(boosted.candidates, key=lambda c: c.validation_loss)
     assert (best.name == "trees-20-all") == tell
