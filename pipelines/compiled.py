@@ -1,4 +1,4 @@
-"""The one compiled pipeline file: writes it, and reads its parameters, steps and executors."""
+"""The two compiled pipeline files: writes them, and reads parameters, steps and executors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from quatrain.components.errors import QuatrainError
 from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
 from quatrain.components.wording import near
 from quatrain.pipelines.kfp_import import import_kfp
+
+PREDICTION = "quatrain-prediction"
+"""The name of the pipeline that predicts; any other one trains."""
 
 LAUNCHER = "google_cloud_pipeline_components.container.v1.custom_job.launcher"
 """The module by which CustomTrainingJobOp starts a CustomJob (components 2.22.0)."""
@@ -66,6 +69,11 @@ class Compiled:
         """The pipeline."""
         spec: Mapping[str, Any] = self.documents[0]
         return spec
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the file is the prediction pipeline."""
+        return bool(self.spec.get("pipelineInfo", {}).get("name") == PREDICTION)
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
@@ -202,8 +210,9 @@ def compile_pipeline(
     launcher_image: str = LAUNCHER_IMAGE,
     memory: str = "",
     cpu: str = "",
+    predicts: bool = False,
 ) -> Path:
-    """Writes the compiled pipeline; the same code, images and retries give the same bytes.
+    """Writes a compiled pipeline; the same code, images and retries give the same bytes.
 
     Args:
         path: The file to write; its name must end in .yaml or .json.
@@ -212,16 +221,19 @@ def compile_pipeline(
         launcher_image: The image of the launchers of the training and tuning jobs.
         memory: What a step may use, such as 32G; if empty, what the service gives.
         cpu: How many CPUs it may use, such as 8; if empty, what the service gives.
+        predicts: Whether to write the prediction pipeline, not the training pipeline.
     """
     import_kfp()
     from kfp import compiler
 
-    from quatrain.pipelines.training import make_pipeline
+    from quatrain.pipelines import prediction, training
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(
-        make_pipeline(image, retries, launcher_image, memory, cpu), str(path)
-    )
+    if predicts:
+        pipeline = prediction.make_pipeline(image, retries, memory, cpu)
+    else:
+        pipeline = training.make_pipeline(image, retries, launcher_image, memory, cpu)
+    compiler.Compiler().compile(pipeline, str(path))
     return path
 
 

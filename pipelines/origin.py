@@ -44,6 +44,7 @@ class Settings:
     launcher_image: str = LAUNCHER_IMAGE
     memory: str = ""
     cpu: str = ""
+    predicts: bool = False
 
 
 def check_origin(compiled: Compiled, launcher_image: str = "") -> None:
@@ -86,6 +87,7 @@ def _settings_of(compiled: Compiled, launcher_image: str) -> Settings:
         launcher_image or own.launcher_image,
         _first((_at(each, "resourceMemoryLimit") for each in limits), _MEMORY),
         _first((_at(each, "resourceCpuLimit") for each in limits), _CPU),
+        compiled.predicts,
     )
 
 

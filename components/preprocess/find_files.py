@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from quatrain.components import history
+from quatrain.components.errors import SourceError
 from quatrain.components.specification.parameter import (
     parameter_of,
     read_parameter,
     write_spec,
 )
 from quatrain.components.specification.schema import ModelSpec
-from quatrain.components.table.files import find_files
+from quatrain.components.table.files import Files, find_files
 from quatrain.components.table.versions import digest_versions, find_versions
 from quatrain.components.times import run_time
 
@@ -75,6 +76,30 @@ def find(
         len(paths),
         _parameter_of_part(model, root) if root else spec,
     )
+
+
+def list_source(
+    model: ModelSpec, at: str, digest: str, project: str
+) -> tuple[Files, dict[str, str]]:
+    """Returns the files of the source, and the version of each.
+
+    Args:
+        model: The spec.
+        at: The time of the run, at which a window of the source ends.
+        digest: The digest that `find` returned; if not empty, the files must still have it.
+        project: The job's project.
+
+    Raises:
+        SourceError: There are no files, or they have another digest.
+    """
+    files = find_files(model.source, run_time(at) if model.source.window else None)
+    versions = find_versions((path for path, _ in files.listing), project)
+    if digest and digest_versions(versions) != digest:
+        raise SourceError(
+            f"the files of {', '.join(model.source.uri)} are not those that the run found when it "
+            f"began: one was written, added or removed since; run again"
+        )
+    return files, versions
 
 
 def _parameter_of_part(model: ModelSpec, root: str) -> str:

@@ -11,11 +11,12 @@ from quatrain.components.buckets import HERE, check_buckets, source_warnings
 from quatrain.components.engine.failures import explain_faults
 from quatrain.components.engine.gcp_resources import write_resources
 from quatrain.components.engine.names import LOCAL
-from quatrain.components.errors import DataError, SourceError, SpecError
+from quatrain.components.errors import DataError, SpecError
 from quatrain.components.image import IMAGE
 from quatrain.components.preprocess.checks import split_problems
 from quatrain.components.preprocess.cleaning import Rules
 from quatrain.components.preprocess.earlier_try import earlier_try
+from quatrain.components.preprocess.find_files import list_source
 from quatrain.components.preprocess.finish import finish
 from quatrain.components.preprocess.job import PreprocessJob, rules_of
 from quatrain.components.preprocess.output_folder import Folder, attempt
@@ -24,12 +25,11 @@ from quatrain.components.preprocess.summary.summary import Summary
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import is_table
-from quatrain.components.table.files import Files, find_files
+from quatrain.components.table.files import Files
 from quatrain.components.table.range import Range
 from quatrain.components.table.ranges import plan_ranges
 from quatrain.components.table.sample_plan import plan_sample
-from quatrain.components.table.versions import check_unchanged, digest_versions, find_versions
-from quatrain.components.times import run_time
+from quatrain.components.table.versions import check_unchanged, find_versions
 from quatrain.trainer.importing import uncollected
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def preprocess(
     key = [spec, runner, at, digest, image, str(sample_rows)]
     with earlier_try(out, key), explain_faults(out):
         model, rules = _read_spec(spec)
-        files, versions = _list_source(model, at, digest, project)
+        files, versions = list_source(model, at, digest, project)
         planned = _plan(model, files, project, range_bytes, sample_rows)
         ranges = planned.ranges
         found = (*source_warnings(model.source.uri, location, project), files.warning)
@@ -165,20 +165,6 @@ def _read_spec(spec: str) -> tuple[ModelSpec, Rules]:
     if problems := list(split_problems.spec_problems(model, rules.derived)):
         raise SpecError("\n".join(problems))
     return model, rules
-
-
-def _list_source(
-    model: ModelSpec, at: str, digest: str, project: str
-) -> tuple[Files, dict[str, str]]:
-    """Returns the files of the source, and the version of each."""
-    files = find_files(model.source, run_time(at) if model.source.window else None)
-    versions = find_versions((path for path, _ in files.listing), project)
-    if digest and digest_versions(versions) != digest:
-        raise SourceError(
-            f"the files of {', '.join(model.source.uri)} are not those that the run found when it "
-            f"began: one was written, added or removed since; run again"
-        )
-    return files, versions
 
 
 @dataclass(frozen=True)

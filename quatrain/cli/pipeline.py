@@ -14,11 +14,11 @@ from quatrain.cli.options import CLOUD, PATH, TRUST, with_options
 @click.option(
     "-o",
     "--output",
-    default="training.yaml",
+    default=None,
     type=PATH,
-    show_default=True,
-    help="Where to write the pipeline.",
+    help="Where to write the pipeline.  [default: training.yaml or prediction.yaml]",
 )
+@click.option("--predict", "predicts", is_flag=True, help="Write the pipeline that predicts.")
 @click.option(
     "--image",
     default="",
@@ -31,7 +31,7 @@ from quatrain.cli.options import CLOUD, PATH, TRUST, with_options
     metavar="REF",
     help="Your copy of the image by which Google's components start jobs.",
 )
-def compile_verb(output: Path, image: str, launcher_image: str) -> None:
+def compile_verb(output: Path | None, predicts: bool, image: str, launcher_image: str) -> None:
     """Write the pipeline file, which serves every spec.
 
     The same code and image give the same bytes. The spec is a parameter of each run.
@@ -43,9 +43,15 @@ def compile_verb(output: Path, image: str, launcher_image: str) -> None:
     from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
     from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 
+    output = output or Path("prediction.yaml" if predicts else "training.yaml")
     if output.suffix not in (".yaml", ".json"):
         raise click.UsageError(f"{output} must end in .yaml or .json")
-    path = compile_pipeline(output, image or IMAGE, launcher_image=launcher_image or LAUNCHER_IMAGE)
+    path = compile_pipeline(
+        output,
+        image or IMAGE,
+        launcher_image=launcher_image or LAUNCHER_IMAGE,
+        predicts=predicts,
+    )
     compiled = read_compiled(path)
     click.echo(f"{output}  sha256 {compiled.sha256}  steps {' -> '.join(compiled.steps)}")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from quatrain.cli import completion
-from quatrain.cli.options import JSON, RUNNER_OPTION, runner_options_of
+from quatrain.cli.options import AT, JSON, PATH, RUNNER_OPTION, SET, runner_options_of
 from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted
 
@@ -60,6 +60,11 @@ STDIN = "-"
     help="All runs, which must know MODEL.",
 )
 @click.option("--trust", is_flag=True, help="Load a MODEL that no run knows: it is a program.")
+@AT
+@SET
+@click.option(
+    "--pipeline", type=PATH, metavar="FILE", help="Run this compiled file, of `compile --predict`."
+)
 @JSON
 def predict(
     model: str,
@@ -71,16 +76,16 @@ def predict(
     runner: str,
     runner_options: tuple[str, ...],
     workers: int | None,
+    at: str,
+    pipeline: Path | None,
+    overrides: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Predict the rows of INPUT, or a --row, with an exported model.
-
-    MODEL is a model, a run, or a folder of runs. INPUT is a .csv, .parquet or .jsonl, a gs:// uri,
-    a table (bq://p.d.t), or - for standard input, whose answers are printed. Those to rows.csv
-    go to rows.predictions.csv.
+    """Predict the rows of INPUT (a file, a gs:// or bq:// uri, or -) with MODEL.
 
     \b
-    Example:
+    MODEL is a model, a run, or a folder of runs. Or it is a spec: its champion
+    answers its window into ROOT/<name>/predictions/day=<today or --at>. Example:
       quatrain predict runs/flights new_flights.csv --keep id --rejected bad.csv
     """  # noqa: D301
     from quatrain.components.serve.model_folder import find_model
@@ -88,6 +93,25 @@ def predict(
     from quatrain.terminal.prediction_text import answer_lines
     from quatrain.terminal.printouts import gate_warning
 
+    if Path(model).suffix in (".yaml", ".yml") and not Path(model).is_dir():
+        unused: dict[str, Any] = {
+            "an INPUT": inputs,
+            "--row": row_texts,
+            "-o": output,
+            "--format": form,
+        }
+        unused |= {"--rejected": options["rejected"], "--workers": workers}
+        if wrong := [name for name, value in unused.items() if value]:
+            raise click.UsageError(
+                f"{model} is a spec, whose window is predicted; leave out {wrong[0]}"
+            )
+        options |= {"overrides": overrides, "at": at, "pipeline": pipeline}
+        _predict_spec(model, runner, runner_options, as_json, options)
+        return
+    if at or pipeline or overrides:
+        raise click.UsageError(
+            "--at, --set and --pipeline are for a spec; name one instead of a model"
+        )
     if bool(inputs) == bool(row_texts):
         raise click.UsageError("name one INPUT, or give rows by --row")
     if STDIN in inputs and len(inputs) > 1:
@@ -111,6 +135,37 @@ def predict(
     rest = f"; {result.rejected:,} rejected to {options['rejected']}" if options["rejected"] else ""
     written = columns_in_short(result.columns)
     click.echo(f"{counted(result.rows, 'row')} to {result.path}: {written}{rest}")
+
+
+def _predict_spec(
+    spec: str,
+    runner: str,
+    runner_options: Sequence[str],
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    """Predicts the window of a spec by the compiled pipeline, and prints what was written."""
+    from quatrain.components.folder import read_manifest
+    from quatrain.face.prediction import predict_spec
+    from quatrain.terminal.json_text import json_text
+
+    taken = ("root", "overrides", "pipeline", "trust", "at", "keep")
+    partition = predict_spec(
+        Path(spec),
+        runner=runner,
+        runner_options=runner_options_of(runner_options),
+        **{name: options[name] for name in taken},
+    )
+    manifest = read_manifest(partition, "manifest.json", "predict")
+    rows = manifest["rows"]
+    if as_json:
+        click.echo(json_text({"path": partition, **manifest}))
+        return
+    click.echo(
+        f"{counted(rows['answered'], 'row')} to {partition}: "
+        f"{columns_in_short(manifest['columns'])}; {rows['rejected']:,} rejected; by the champion "
+        f"of run {manifest['champion']['run']}"
+    )
 
 
 @contextlib.contextmanager

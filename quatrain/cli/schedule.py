@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from quatrain.vertex.schedules.plan import Schedule, ScheduleRequest
 
 NAME = click.argument("name")
+PREDICTIONS = "/predictions"
+"""The end of the name of a schedule that predicts, beside the model's that trains. A model's name
+holds no slash."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,7 +33,9 @@ def schedule() -> None:
 
 
 @schedule.command("apply")
+@click.help_option("-h", "--help", hidden=True)  # its line is the one that does not fit a screen
 @SPEC
+@click.option("--predict", "predicts", is_flag=True, help="Predict by the champion; do not train.")
 @with_options(*JOB)
 @click.option(
     "--cron",
@@ -75,11 +80,12 @@ def apply_verb(
 
     checked_cron = read_cron(cron)
     with tempfile.TemporaryDirectory(prefix="quatrain-schedule-") as folder:
-        checked = submission.prepare(request_of(spec, settings), Path(folder))
+        checked = submission.prepare(request_of(spec, dict(settings)), Path(folder))
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
+    name = f"{checked.spec.name}{PREDICTIONS}" if settings["predicts"] else checked.spec.name
     request = ScheduleRequest(
-        checked.spec.name,
+        name,
         checked_cron,
         checked.job,
         read_time("--start", start, checked_cron.zone),
@@ -100,14 +106,14 @@ def apply_verb(
     else:
         checked.write_spec()  # even if nothing is planned: the runs to come read it
     if planned and not only_plan:
-        click.echo(f"schedule of {checked.spec.name}:")
+        click.echo(f"schedule of {name}:")
         try:
             applier.apply()
         except KeyboardInterrupt:
             click.echo("interrupted; repeat the same apply soon, to finish it", err=True)
             raise
     if not planned:
-        click.echo(f"the schedule of {checked.spec.name} is up to date")
+        click.echo(f"the schedule of {name} is up to date")
     _print_next_runs(request, checked.spec.source.window)
 
 
@@ -228,7 +234,7 @@ def run_verb(name: str, **settings: Any) -> None:
     from quatrain.vertex.submission import new_job_id
 
     vertex, existing = _find(name, settings)
-    job_id = new_job_id(name)
+    job_id = new_job_id(name.replace("/", "-"))
     vertex.create_job(existing.job, job_id)
     click.echo(f"job    {job_id}")
     click.echo(f"page   {console_link(vertex.cloud, job_id)}")

@@ -53,6 +53,10 @@ FULL = 64 << 10
 _MORE_ROOM = "make room there, or choose another --root"
 
 
+PREDICTION_RUNS = ".predictions"
+"""The folder below that of all runs with the logs of predictions. No model has such a name."""
+
+
 _ONE_AT_A_TIME = threading.Lock()
 """Held by the run of this process that uses kfp.local, whose settings are those of the process."""
 
@@ -275,16 +279,82 @@ def run_pipeline(
     cache_key = "" if cached else uuid4().hex
     options: dict[str, Any] = {
         "tier": tier,
+        **_options(root, runner, runner_options, at),
+        **({"cache_key": cache_key} if cache_key and compiled.takes("cache_key") else {}),
+        **({"sample_rows": ROWS} if quick else {}),
+        **({"template": compiled.sha256} if compiled.takes("template") else {}),
+    }
+    return _run(compiled, spec, root, options, cache_key, scheduled, stream, trust, copied)
+
+
+def predict_window(
+    path: Path,
+    spec: ModelSpec,
+    root: Path,
+    *,
+    runner: str = "local",
+    runner_options: Mapping[str, Any] | None = None,
+    at: str = "",
+    keep: Sequence[str] = (),
+    stream: TextIO | None = None,
+    trust: bool = False,
+    copied: Callable[[], object] = lambda: None,
+) -> RunFolder:
+    """Executes a compiled prediction pipeline, byte for byte, on this machine.
+
+    Its folder is below `.predictions` of the root, apart from the runs that train.
+
+    Args:
+        path: The compiled file.
+        spec: The model; it travels as the pipeline's parameter.
+        root: The folder of all runs, which has the champion.
+        runner: Where Beam runs.
+        runner_options: Beam's options for the runner.
+        at: The time of the prediction, at which a window of the source ends; if empty, now.
+        keep: Columns of the input to copy to the left of the answers; by default those of the
+            split's keys.
+        stream: Receives the progress; by default `progress_stream()`.
+        trust: Whether to run a file that `quatrain compile` would not write.
+        copied: Called once the folder has a copy of the file.
+
+    Raises:
+        PipelineError: The file is not a pipeline, takes other parameters, or is not to be trusted.
+        SpecError: The spec is too long for a parameter, and its file cannot be written.
+        StepFailed: A step failed; nothing after it ran.
+        RunInterrupted: The prediction was interrupted; the message names its folder.
+    """
+    compiled = read_compiled(path)
+    options = _options(root, runner, runner_options, at) | ({"keep": [*keep]} if keep else {})
+    below = root / PREDICTION_RUNS
+    return _run(compiled, spec, below, options, "", UNSCHEDULED, stream, trust, copied)
+
+
+def _options(
+    root: Path, runner: str, runner_options: Mapping[str, Any] | None, at: str
+) -> dict[str, Any]:
+    """Returns the arguments of a pipeline on this machine that both pipelines take."""
+    return {
         "runner": runner,
         "project": HERE,
         "location": HERE,
         "root": str(root.absolute()),
         **({"at": at} if at else {}),
-        **({"cache_key": cache_key} if cache_key and compiled.takes("cache_key") else {}),
-        **({"sample_rows": ROWS} if quick else {}),
-        **({"template": compiled.sha256} if compiled.takes("template") else {}),
         **({"runner_options": dict(runner_options)} if runner_options else {}),
     }
+
+
+def _run(
+    compiled: Compiled,
+    spec: ModelSpec,
+    root: Path,
+    options: dict[str, Any],
+    cache_key: str,
+    scheduled: str,
+    stream: TextIO | None,
+    trust: bool,
+    copied: Callable[[], object],
+) -> RunFolder:
+    """Executes a compiled file with the arguments `options`, in a new folder below `root`."""
     arguments = {"spec": parameter_of(spec, options["root"]), **options}
     compiled.check_arguments(arguments)
     if not trust:

@@ -82,9 +82,9 @@ class RunFolder:
         return self.folder.parents[1]
 
     @property
-    def training_path(self) -> Path:
+    def pipeline_path(self) -> Path:
         """The copy of the compiled pipeline that this run executes."""
-        return self.folder / "training.yaml"
+        return self.folder / str(self._record["pipeline"]["file"])
 
     @property
     def started(self) -> str:
@@ -176,7 +176,8 @@ def start_run(
     _check_link(latest)
     folder = _new_folder(latest.parent)
     (folder / "logs").mkdir()
-    (folder / "training.yaml").write_bytes(compiled.data)
+    file = "prediction.yaml" if compiled.predicts else "training.yaml"
+    (folder / file).write_bytes(compiled.data)
     text = yaml.safe_dump(spec.as_document(), sort_keys=False, allow_unicode=True)
     (folder / "spec.yaml").write_text(text, encoding="utf-8")
     record = {
@@ -188,7 +189,7 @@ def start_run(
         "pid": os.getpid(),
         "started": _now(),
         "ended": "",
-        "pipeline": {"file": "training.yaml", "sha256": compiled.sha256},
+        "pipeline": {"file": file, "sha256": compiled.sha256},
         "spec": spec.sha256,
         "quick": bool(arguments.get("sample_rows")),
         "arguments": arguments,

@@ -28,6 +28,9 @@ from quatrain.vertex.registry import Registry
 DIGEST_CHARS = 40
 """Labels hold the first 40 characters of a sha256, which is one character too long for a label."""
 
+_OF_TRAINING = ("tier", "service_account", "network", "encryption_key")
+"""The parameters of the training job alone; all steps of a prediction run as its job does."""
+
 PACKAGE = "quatrain-training"
 """The template's name in the registry, which is the pipeline's."""
 
@@ -64,6 +67,7 @@ class JobRequest:
         template: The digest of a template to send, unless empty.
         allow_tag: Whether to accept an image that is named by a tag.
         at: The time of the run, at which a window of the source ends; if empty, the job's own.
+        predicts: Whether the job predicts by the champion, and does not train.
     """
 
     spec: Path
@@ -78,6 +82,7 @@ class JobRequest:
     template: str = ""
     allow_tag: bool = False
     at: str = ""
+    predicts: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,15 @@ def prepare(request: JobRequest, folder: Path) -> CheckedJob:
     if request.template:
         if request.pipeline:
             raise CloudError("--pipeline and --template both say what to send; give one")
+        if request.predicts:
+            raise CloudError("--template names a training pipeline; leave it out, or --predict")
         registry = Registry(cloud)
         template = registry.find(request.template, PACKAGE)
         compiled = read_compiled(registry.download(template, folder / "training.yaml"))
     else:
-        compiled = compile_for(cloud, request.pipeline, folder, request.trust)
+        compiled = compile_for(
+            cloud, request.pipeline, folder, request.trust, predicts=request.predicts
+        )
     job = make_job(
         compiled,
         spec,
@@ -145,7 +154,7 @@ def prepare(request: JobRequest, folder: Path) -> CheckedJob:
     check_buckets([cloud.root], cloud.location, cloud.project)
     options = job["runtimeConfig"]["parameterValues"].get("runner_options", {})
     doubts = run.check_run(spec, cloud, tier, options)
-    if cloud.budget_usd is not None:
+    if cloud.budget_usd is not None and not request.predicts:  # the price is that of a training
         _check_budget(spec, cloud, tier)
     warnings = [
         *doubts,
@@ -178,7 +187,13 @@ def with_data_label(checked: CheckedJob) -> CheckedJob:
     return replace(checked, job={**checked.job, "labels": labels})
 
 
-def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path, trust: bool = False) -> Compiled:
+def compile_for(
+    cloud: Cloud,
+    pipeline: Path | None,
+    folder: Path,
+    trust: bool = False,
+    predicts: bool = False,
+) -> Compiled:
     """Reads the compiled file `pipeline`, or compiles one with the image and retries of a cloud.
 
     Args:
@@ -186,9 +201,10 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path, trust: bool =
         pipeline: The file; None to compile one.
         folder: Where a compiled file is put.
         trust: Whether to take a file that `quatrain compile` would not write.
+        predicts: Whether it is the prediction pipeline.
 
     Raises:
-        PipelineError: The file is not a pipeline, or not to be trusted.
+        PipelineError: The file is not that pipeline, or not to be trusted.
         CloudError: The file runs another image.
     """
     path = pipeline or compile_pipeline(
@@ -198,8 +214,15 @@ def compile_for(cloud: Cloud, pipeline: Path | None, folder: Path, trust: bool =
         cloud.launcher,
         cloud.step_memory or "",
         str(cloud.step_cpu or ""),
+        predicts,
     )
     compiled = read_compiled(path)
+    if compiled.predicts != predicts:
+        own, other = ("predicts", "trains")[:: 1 if compiled.predicts else -1]
+        raise CloudError(
+            f"{compiled.path.name} {own}, but the job {other}; "
+            f"{'leave out' if predicts else 'add'} --predict"
+        )
     _check_image(compiled, cloud)
     if pipeline and not trust:
         check_origin(compiled, cloud.launcher)
@@ -255,6 +278,9 @@ def make_job(
         "service_account": cloud.service_account,
         **_non_empty(network=cloud.network, encryption_key=cloud.encryption_key, at=at),
     }
+    if compiled.predicts:
+        parameters = {name: v for name, v in parameters.items() if name not in _OF_TRAINING}
+        return _as_job(compiled, spec, cloud, runner, runner_options, template_uri, parameters)
     if compiled.takes("template"):
         parameters["template"] = compiled.sha256
     train_image = cloud.train_image(resolve_tier(spec, tier))
@@ -264,6 +290,19 @@ def make_job(
         parameters["reserved_ip_ranges"] = list(cloud.reserved_ip_ranges)
     if cloud.psc_interface:
         parameters["psc_interface"] = {"network_attachment": cloud.psc_interface}
+    return _as_job(compiled, spec, cloud, runner, runner_options, template_uri, parameters)
+
+
+def _as_job(
+    compiled: Compiled,
+    spec: ModelSpec,
+    cloud: Cloud,
+    runner: str,
+    runner_options: Mapping[str, Any] | None,
+    template_uri: str,
+    parameters: dict[str, Any],
+) -> dict[str, Any]:
+    """Returns the PipelineJob that runs a compiled file with these parameters."""
     if options := _runner_options(runner, runner_options or {}, spec, cloud):
         parameters["runner_options"] = options
     compiled.check_arguments(parameters)

@@ -18,6 +18,7 @@ from quatrain.pipelines.compiled import (
     compile_pipeline,
     read_compiled,
 )
+from quatrain.pipelines.origin import check_origin
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "region-docker.pkg.dev/p/r/quatrain@sha256:0a"
@@ -220,3 +221,23 @@ def test_a_file_of_the_first_version_asks_to_be_compiled_anew(compiled):
         "'spec' takes dict, not str 'xxxxxxxxxxxx...xxxxxxxxxxxxx'; the file was compiled by"
         in (str(refused.value))
     )
+
+
+def test_the_prediction_pipeline_is_another_file_with_the_same_rules(tmp_path):
+    """The same bytes each time, nothing cached, and an origin that can be checked."""
+    paths = [tmp_path / name for name in ("a.yaml", "b.yaml")]
+    first, second = (
+        read_compiled(compile_pipeline(path, IMAGE, 2, memory="8G", cpu="4", predicts=True))
+        for path in paths
+    )
+    assert first.sha256 == second.sha256
+    assert first.predicts
+    assert first.steps == ("find-inputs", "compare-inputs", "predict")
+    assert not first.cached
+    assert first.images == {IMAGE}
+    check_origin(first)
+    tasks = first.spec["root"]["dag"]["tasks"]
+    retried = {
+        name: task.get("retryPolicy", {}).get("maxRetryCount") for name, task in tasks.items()
+    }
+    assert retried == {"find-inputs": 2, "compare-inputs": None, "predict": 2}

@@ -11,6 +11,7 @@ import pytest
 
 from quatrain.components.evaluate.component import gate
 from quatrain.components.package.component import package
+from quatrain.components.prediction.component import compare_inputs, find_inputs
 from quatrain.components.preprocess.component import find_files
 from quatrain.components.preprocess.drift.component import compare
 from quatrain.components.train.component import choose, plan
@@ -26,7 +27,9 @@ def imports_of(step) -> str:
 
 
 small_steps = pytest.mark.parametrize(
-    "step", [find_files, compare, package, plan, choose, gate], ids=lambda step: step.name
+    "step",
+    [find_files, compare, package, plan, choose, gate, find_inputs, compare_inputs],
+    ids=lambda step: step.name,
 )
 
 

@@ -50,14 +50,18 @@ def comparable(
     table: TableStatistics, spec: ModelSpec, columns: tuple[Input, ...]
 ) -> dict[str, Any]:
     """Returns the statistics of all splits together, which a later run compares with its own."""
-    described = {c.name: _comparable_column(table.columns[c.name], c.type) for c in columns}
     label: dict[str, Any] = {"column": spec.label}
     if spec.task != "regression":
         labels = table.columns[spec.label]
         type_ = next(c.type for c in columns if c.name == spec.label)
         rows = zip(classes_of(labels, type_), labels.counts.tolist(), strict=True)
         label["classes"] = dict(sorted(rows, key=lambda r: (-r[1], r[0]))[:LISTED])
-    return {"rows": table.rows, "label": label, "columns": described}
+    return {"rows": table.rows, "label": label, "columns": comparable_columns(table, columns)}
+
+
+def comparable_columns(table: TableStatistics, columns: tuple[Input, ...]) -> dict[str, Any]:
+    """Returns what of a table's columns can be compared with another table's, by name."""
+    return {c.name: _comparable_column(table.columns[c.name], c.type) for c in columns}
 
 
 def _comparable_column(column: ColumnStatistics, type_: str) -> dict[str, Any]:

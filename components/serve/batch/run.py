@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ from quatrain.components.storage import is_remote
 from quatrain.components.table.line_numbers import LineNumbers
 from quatrain.components.table.range import Range
 from quatrain.components.table.versions import check_unchanged, find_versions
+from quatrain.components.wording import counted
 
 if TYPE_CHECKING:
     from quatrain.components.engine.launch import Launch
@@ -59,6 +60,8 @@ def predict_table(
     location: str = HERE,
     image: str = IMAGE,
     gcp_resources: str = "",
+    about: Mapping[str, Any] | None = None,
+    most_rejected: float = 1.0,
 ) -> dict[str, Any]:
     """Predicts every row of a table, and writes a shard for each range of it.
 
@@ -77,6 +80,8 @@ def predict_table(
         location: The job's region, in which the buckets of the output must be.
         image: The image of this process, and of its workers on other machines.
         gcp_resources: The file through which the page of Vertex AI links to a Dataflow job.
+        about: What else the manifest says, of a prediction that is one of a series.
+        most_rejected: The share of the rows that may be rejected.
 
     Returns:
         The content of manifest.json: `rows` (read = answered + rejected), `columns`, `files`, ...
@@ -86,7 +91,8 @@ def predict_table(
             cannot be written.
         SourceError: A file cannot be read, lacks a column, or changed meanwhile; or a folder is no
             place for the output.
-        DataError: A row cannot be read and `shards.rejected` is None; no output is left.
+        DataError: A row cannot be read and `shards.rejected` is None, or too many cannot; no output
+            is left.
         RunnerError: The engine is refused, has a wrong option, or failed.
         BucketError: A bucket of the output is not regional in the job's region.
     """
@@ -124,6 +130,8 @@ def predict_table(
                 raise total.error.error
             if total.rejected and shards.rejected is None:
                 raise DataError(_sentence(rows, total))
+            if total.rejected > most_rejected * total.read:
+                raise DataError(_too_many(total, most_rejected))
             # A table is read as it was when its session was opened, so it may change now.
             files = {uri: version for uri, version in versions.items() if not is_table(uri)}
             check_unchanged(files, find_versions(files, project))
@@ -139,6 +147,7 @@ def predict_table(
                 "rejected": {"folder": shards.rejected, "files": dict(total.rejected_files)},
                 "model": {"folder": model, "metadata": sha256},
                 "inputs": list(versions),
+                **(about or {}),
             }
             target.write_json(MANIFEST, manifest)
     return manifest
@@ -196,6 +205,17 @@ def _predict(
     from quatrain.components.serve.batch import pipeline
 
     return pipeline.predict(plan, spans, launch, "predict")
+
+
+def _too_many(total: WrittenRange, most_rejected: float) -> str:
+    """Returns the message about more rejected rows than are allowed, with the first of them."""
+    first = total.first or {}
+    return (
+        f"of {counted(total.read, 'row')}, {counted(total.rejected, 'row', 'were')} rejected, more "
+        f"than clean.max_rejected={most_rejected:g}; no prediction is left. The first is "
+        f"{first['row']!r} ({first['reason']}: {first['detail']}); correct the source, or raise "
+        f"clean.max_rejected"
+    )
 
 
 def _sentence(rows: InputRows, total: WrittenRange) -> str:

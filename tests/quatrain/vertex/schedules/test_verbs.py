@@ -5,9 +5,12 @@ import json
 import re
 
 import pytest
+import yaml
 from google.cloud import aiplatform_v1
+from google.protobuf import json_format
 
-from tests.quatrain.vertex.conftest import CRON, posted
+from quatrain.pipelines.compiled import compile_pipeline
+from tests.quatrain.vertex.conftest import CRON, IMAGE, posted
 
 State = aiplatform_v1.PipelineState
 
@@ -143,3 +146,41 @@ def test_a_plan_warns_of_the_nights_in_which_the_clocks_skip_or_repeat_the_run(g
         code, _, err = quatrain("schedule", "apply", "toy.yaml", *cron, *options)
         assert code == 0, err
         assert ("on Sun 2027-03-28 they skip 02:00 to 03:00" in err) is is_warned
+
+
+def test_a_schedule_that_predicts_stands_beside_the_one_that_trains(google, quatrain, tmp_path):
+    assert quatrain("schedule", "apply", "toy.yaml", *CRON)[0] == 0
+    daily = ["--cron", "TZ=Europe/Berlin 0 5 * * *", "--predict"]
+    code, out, err = quatrain("schedule", "apply", "toy.yaml", *daily, file=None)
+    assert code == 0, err
+    assert "schedule of toy/predictions:" in out
+    _, out, _ = quatrain("schedule", "apply", "toy.yaml", *daily, file=None)
+    assert "the schedule of toy/predictions is up to date" in out
+    trains, predicts = google.schedules.values()
+    schedule = json_format.MessageToDict(aiplatform_v1.Schedule.pb(predicts))
+    job = schedule["createPipelineJobRequest"]["pipelineJob"]
+    file = compile_pipeline(tmp_path / "prediction.yaml", IMAGE, retries=1, predicts=True)
+    assert job["pipelineSpec"] == yaml.safe_load(file.read_bytes())
+    parameters = {"spec", "project", "location", "root", "runner"}
+    assert set(job["runtimeConfig"]["parameterValues"]) == parameters
+    assert predicts.display_name == "quatrain toy/predictions"
+
+    _, out, _ = quatrain("schedule", "list", file=None)
+    assert [line.split()[0] for line in out.splitlines()] == ["toy", "toy/predictions"]
+    assert quatrain("schedule", "pause", "toy/predictions", file=None)[0] == 0
+    assert (trains.state.name, predicts.state.name) == ("ACTIVE", "PAUSED")
+    assert quatrain("schedule", "resume", "toy/predictions", file=None)[0] == 0
+    code, _, err = quatrain("schedule", "run", "toy/predictions", file=None)
+    assert code == 0, err
+    [job] = google.jobs.values()
+    assert job.name.rsplit("/", 1)[1].startswith("toy-predictions-")
+    assert quatrain("schedule", "delete", "toy/predictions", "--yes", file=None)[0] == 0
+    assert list(google.schedules.values()) == [trains]
+
+
+def test_a_file_of_the_other_pipeline_is_refused(google, quatrain, training_path):
+    daily = ["--cron", "0 5 * * *", "--predict", "--pipeline", str(training_path)]
+    code, _, err = quatrain("schedule", "apply", "toy.yaml", *daily, file=None)
+    assert code == 1
+    assert "trains, but the job predicts; leave out --predict" in err
+    assert not google.schedules
