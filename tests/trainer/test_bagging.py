@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from quatrain.trainer.bagging import FOLDS, fold_rows, pick_greedily
@@ -90,3 +91,19 @@ def test_a_bag_without_time_still_ends_with_a_model(examples: Path, tmp_path: Pa
 def test_rows_that_are_streamed_make_no_bag(examples: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match=r"quality high needs all rows in memory.*resident_mb=0"):
         train(job(examples, tmp_path, model="tabm", quality="high", resident_mb=0))
+
+
+@pytest.mark.parametrize("quality", ["standard", "high"])
+def test_sixty_rows_and_a_class_of_three_train(quality: str, tmp_path: Path) -> None:
+    def three_late(shard: pa.Table) -> pa.Table:
+        late = np.arange(len(shard)) < (3 if len(shard) == 30 else 0)
+        return shard.set_column(
+            shard.schema.get_field_index("label"), "label", pa.array(late.astype(np.int32))
+        )
+
+    spoil = {"train": three_late}
+    folder = write_examples(tmp_path / "examples", rows=(30, 18, 12), spoil=spoil)
+    train(job(folder, tmp_path, model="auto", quality=quality, rounds=20))
+    found = answers(tmp_path, folder)
+    assert found.shape == (12, 2)
+    assert np.isfinite(found).all()
